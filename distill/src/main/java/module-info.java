@@ -1,0 +1,7 @@
+/** The stages of multimodal distillation, the EgoSim benchmark, video reading, and the command line. */
+module tessera.distill {
+    requires transitive tessera.nn;
+    requires info.picocli;
+    requires tools.jackson.core;
+    requires static org.jspecify;
+}

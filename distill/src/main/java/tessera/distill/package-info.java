@@ -1,0 +1,4 @@
+@NullMarked
+package tessera.distill;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package tessera.jmh;
+
+import org.jspecify.annotations.NullMarked;

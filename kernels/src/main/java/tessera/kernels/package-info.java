@@ -1,0 +1,4 @@
+@NullMarked
+package tessera.kernels;
+
+import org.jspecify.annotations.NullMarked;

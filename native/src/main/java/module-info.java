@@ -1,0 +1,4 @@
+/** Panama bindings and library loading; the only module that makes native calls. */
+module tessera.natives {
+    requires static org.jspecify;
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package tessera.natives;
+
+import org.jspecify.annotations.NullMarked;

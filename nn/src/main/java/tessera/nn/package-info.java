@@ -1,0 +1,4 @@
+@NullMarked
+package tessera.nn;
+
+import org.jspecify.annotations.NullMarked;

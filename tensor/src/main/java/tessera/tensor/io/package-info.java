@@ -1,0 +1,4 @@
+@NullMarked
+package tessera.tensor.io;
+
+import org.jspecify.annotations.NullMarked;

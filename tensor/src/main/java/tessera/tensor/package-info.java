@@ -1,0 +1,4 @@
+@NullMarked
+package tessera.tensor;
+
+import org.jspecify.annotations.NullMarked;
