@@ -4,4 +4,7 @@ module tessera.distill {
     requires info.picocli;
     requires tools.jackson.core;
     requires static org.jspecify;
+
+    opens tessera.distill.cli to
+            info.picocli;
 }

@@ -1,0 +1,101 @@
+package tessera.distill.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Spec;
+
+/** {@code tessera doctor}: what this machine offers, what was found and what was refused, with reasons. */
+@Command(
+        name = "doctor",
+        mixinStandardHelpOptions = true,
+        description = "Show the JDK, the processor, and the libraries found or refused, with reasons.")
+final class Doctor implements Callable<Integer> {
+
+    /** The processor features that decide how fast the kernels run. */
+    private static final Set<String> FEATURES =
+            Set.of("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_tile", "asimd", "sve");
+
+    private static final List<Path> CUDA_PLACES = List.of(
+            Path.of("/usr/lib/x86_64-linux-gnu"),
+            Path.of("/usr/lib/aarch64-linux-gnu"),
+            Path.of("/usr/lib64"),
+            Path.of("/usr/lib"),
+            Path.of("/usr/lib/wsl/lib"),
+            Path.of("/usr/local/cuda/compat"));
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private JsonOption json;
+
+    @Override
+    public Integer call() {
+        PrintWriter out = spec.commandLine().getOut();
+        Map<String, String> report = report();
+        if (json.wanted()) {
+            JsonOption.print(out, report);
+        } else {
+            report.forEach((name, value) -> out.printf("%-12s %s%n", name, value));
+        }
+        return ExitCode.OK;
+    }
+
+    private static Map<String, String> report() {
+        Map<String, String> report = new LinkedHashMap<>();
+        report.put("tessera", Main.Version.current());
+        report.put("jdk", Runtime.version() + ", " + System.getProperty("java.vendor"));
+        report.put("system", System.getProperty("os.name") + " " + System.getProperty("os.arch"));
+        report.put("processor", processor());
+        report.put("threads", Runtime.getRuntime().availableProcessors() + " available");
+        report.put("heap", (Runtime.getRuntime().maxMemory() >> 20) + " MiB at most");
+        report.put("vector api", vectorApi());
+        report.put("cuda", cuda());
+        return report;
+    }
+
+    private static String processor() {
+        try (Stream<String> lines = Files.lines(Path.of("/proc/cpuinfo"))) {
+            Map<String, String> first = lines.takeWhile(line -> !line.isBlank())
+                    .map(line -> line.split(":", 2))
+                    .filter(pair -> pair.length == 2)
+                    .collect(Collectors.toMap(pair -> pair[0].strip(), pair -> pair[1].strip(), (a, b) -> a));
+            String name = first.getOrDefault("model name", "unnamed");
+            String flags = first.getOrDefault("flags", first.getOrDefault("Features", ""));
+            String known = Stream.of(flags.split(" "))
+                    .filter(FEATURES::contains)
+                    .sorted()
+                    .collect(Collectors.joining(" "));
+            return name + (known.isEmpty() ? "" : " (" + known + ")");
+        } catch (IOException e) {
+            return "unknown (this system has no readable /proc/cpuinfo)";
+        }
+    }
+
+    private static String vectorApi() {
+        return ModuleLayer.boot().findModule("jdk.incubator.vector").isPresent()
+                ? "readable"
+                : "not readable: kernels run as plain loops; start Java with --add-modules jdk.incubator.vector";
+    }
+
+    private static String cuda() {
+        return CUDA_PLACES.stream()
+                .map(place -> place.resolve("libcuda.so.1"))
+                .filter(Files::exists)
+                .findFirst()
+                .map(driver -> "driver at " + driver + ", not used: this version computes on the CPU")
+                .orElse("no driver (libcuda.so.1) found; this version computes on the CPU");
+    }
+}

@@ -1,0 +1,108 @@
+package tessera.distill.cli;
+
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ScopeType;
+
+/**
+ * The root command. A new command is a class of its own in this package, a {@code Callable<Integer>}, named in the
+ * {@code subcommands} below. It throws {@link IllegalArgumentException} for bad input, with one line that names the
+ * thing and the remedy; this class turns it into exit code 2.
+ */
+@Command(
+        name = "tessera",
+        description = "Teach a small video student from multimodal teachers; recognise actions from few examples.",
+        mixinStandardHelpOptions = true,
+        versionProvider = Main.Version.class,
+        synopsisSubcommandLabel = "COMMAND",
+        subcommands = {Doctor.class})
+public final class Main {
+
+    @Option(
+            names = "--stacktrace",
+            scope = ScopeType.INHERIT,
+            description = "Print the stack trace of an error after its line.")
+    private boolean stacktrace;
+
+    private Main() {}
+
+    /** Runs the command line on the process's own streams and exits with its code. */
+    public static void main(String[] args) {
+        PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
+        PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
+        System.exit(run(List.of(args), out, err));
+    }
+
+    /**
+     * Runs one command line.
+     *
+     * @param args the words after {@code tessera}
+     * @param out where results go
+     * @param err where errors, logs and progress go
+     * @return the exit code: 0 success, 1 failure, 2 bad usage or bad input
+     */
+    public static int run(List<String> args, PrintWriter out, PrintWriter err) {
+        Main main = new Main();
+        CommandLine commandLine = new CommandLine(main)
+                .setOut(out)
+                .setErr(err)
+                .setCaseInsensitiveEnumValuesAllowed(true)
+                .setAbbreviatedOptionsAllowed(false)
+                .setParameterExceptionHandler((e, words) -> badUsage(e))
+                .setExecutionExceptionHandler((e, command, parsed) -> failure(e, main.stacktrace, err));
+        int code = commandLine.execute(args.toArray(String[]::new));
+        out.flush();
+        err.flush();
+        return code;
+    }
+
+    private static int badUsage(ParameterException e) {
+        CommandLine command = e.getCommandLine();
+        PrintWriter err = command.getErr();
+        err.println("tessera: error: " + oneLine(e));
+        err.println("See '" + command.getCommandSpec().qualifiedName() + " --help'.");
+        return ExitCode.BAD_INPUT;
+    }
+
+    private static int failure(Exception e, boolean stacktrace, PrintWriter err) {
+        boolean badInput = e instanceof IllegalArgumentException;
+        String hint = badInput || stacktrace ? "" : " (add --stacktrace to see where)";
+        err.println("tessera: error: " + oneLine(e) + hint);
+        if (stacktrace) {
+            e.printStackTrace(err);
+        }
+        return badInput ? ExitCode.BAD_INPUT : ExitCode.FAILURE;
+    }
+
+    private static String oneLine(Exception e) {
+        String message = e.getMessage();
+        if (e instanceof ParameterException || (e instanceof IllegalArgumentException && message != null)) {
+            return flat(String.valueOf(message));
+        }
+        String name = e.getClass().getSimpleName();
+        return message == null ? name : name + ": " + flat(message);
+    }
+
+    private static String flat(String message) {
+        return message.strip().replaceAll("\\s*\\R\\s*", " ");
+    }
+
+    /** What {@code tessera --version} prints. */
+    static final class Version implements IVersionProvider {
+        @Override
+        public String[] getVersion() {
+            return new String[] {"tessera " + current()};
+        }
+
+        static String current() {
+            var descriptor = Main.class.getModule().getDescriptor();
+            return descriptor == null ? "(on the class path)" : descriptor.rawVersion().orElse("(no version)");
+        }
+    }
+}
