@@ -1,0 +1,110 @@
+package tessera.kernels;
+
+import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A contiguous run of elements of one type in the memory of one device.
+ *
+ * <p>A buffer either owns its memory (it came from {@link Device#allocate}) or is a slice or a wrapped segment that does
+ * not. {@link #close()} gives owned memory back to the device's pool and does nothing otherwise. Device pointers are
+ * plain {@code long}s: nothing on the host can dereference one by accident.
+ *
+ * <p>Not synchronised: a buffer may be read by many threads, but who writes or closes it must be the only user.
+ */
+public final class Buffer implements AutoCloseable {
+    private final Device device;
+    private final DType dtype;
+    private final long length;
+    private final long address;
+    private final @Nullable MemorySegment segment;
+    private final HostMemory.@Nullable Block block;
+    private boolean closed;
+
+    private Buffer(
+            Device device,
+            DType dtype,
+            long length,
+            long address,
+            @Nullable MemorySegment segment,
+            HostMemory.@Nullable Block block) {
+        this.device = device;
+        this.dtype = dtype;
+        this.length = length;
+        this.address = address;
+        this.segment = segment;
+        this.block = block;
+    }
+
+    static Buffer owned(CpuDevice device, DType dtype, long length, HostMemory.Block block) {
+        MemorySegment segment = block.segment().asSlice(0, length * dtype.bytes());
+        return new Buffer(device, dtype, length, segment.address(), segment, block);
+    }
+
+    static Buffer wrapped(CpuDevice device, DType dtype, long length, MemorySegment segment) {
+        return new Buffer(device, dtype, length, segment.address(), segment, null);
+    }
+
+    /** The device whose memory this is. */
+    public Device device() {
+        return device;
+    }
+
+    public DType dtype() {
+        return dtype;
+    }
+
+    /** Number of elements. */
+    public long length() {
+        return length;
+    }
+
+    /** Number of bytes. */
+    public long byteSize() {
+        return length * dtype.bytes();
+    }
+
+    /** Address in the device's memory. */
+    public long address() {
+        return address;
+    }
+
+    /**
+     * The memory itself, on the CPU.
+     *
+     * @throws IllegalStateException where the memory is not the host's
+     */
+    public MemorySegment segment() {
+        if (segment == null) {
+            throw new IllegalStateException("buffer on " + device + " has no host memory; copy it to the CPU first");
+        }
+        return segment;
+    }
+
+    /** Elements {@code [offset, offset + count)} of this buffer, sharing its memory. */
+    public Buffer slice(long offset, long count) {
+        if (offset < 0 || count < 0 || offset + count > length) {
+            throw new IndexOutOfBoundsException(
+                    "slice [" + offset + ", " + (offset + count) + ") of a buffer of " + length + " elements");
+        }
+        if (offset == 0 && count == length && block == null) {
+            return this;
+        }
+        MemorySegment part = segment == null ? null : segment.asSlice(offset * dtype.bytes(), count * dtype.bytes());
+        return new Buffer(device, dtype, count, address + offset * dtype.bytes(), part, null);
+    }
+
+    /** Gives owned memory back to its pool; a second call and a call on a slice do nothing. */
+    @Override
+    public void close() {
+        if (block != null && !closed) {
+            closed = true;
+            block.free();
+        }
+    }
+
+    @Override
+    public String toString() {
+        return dtype + "[" + length + "] on " + device;
+    }
+}

@@ -1,0 +1,10 @@
+package tessera.kernels;
+
+/** Chooses the kernels of a CPU device. */
+final class CpuKernels {
+    private CpuKernels() {}
+
+    static Kernels create(Workers workers) {
+        throw new UnsupportedOperationException("not yet: " + workers.threads());
+    }
+}

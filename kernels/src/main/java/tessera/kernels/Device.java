@@ -1,0 +1,86 @@
+package tessera.kernels;
+
+import java.lang.System.Logger.Level;
+
+/**
+ * A place where tensors live and kernels run. Devices are shared, thread-safe and live as long as the process.
+ */
+public abstract sealed class Device permits CpuDevice {
+    private static final System.Logger LOG = System.getLogger("tessera");
+
+    Device() {}
+
+    /** The CPU with one worker thread per available processor. */
+    public static CpuDevice cpu() {
+        return CpuDevice.Default.INSTANCE;
+    }
+
+    /**
+     * A CPU device with its own worker threads.
+     *
+     * @param threads how many threads a kernel may use, at least 1; results depend on the count but never on timing
+     */
+    public static CpuDevice cpu(int threads) {
+        return new CpuDevice(threads);
+    }
+
+    /** The fastest device here. Falling back to the CPU is logged once with the reason. */
+    public static Device best() {
+        BestHolder.announce();
+        return cpu();
+    }
+
+    /**
+     * The device a command line names.
+     *
+     * @param name {@code auto}, {@code cpu} or {@code cuda:N}
+     * @throws IllegalArgumentException for an unknown name or a device that is not available, with the reason
+     */
+    public static Device parse(String name) {
+        if (name.equals("auto")) {
+            return best();
+        }
+        if (name.equals("cpu")) {
+            return cpu();
+        }
+        if (name.matches("cuda(:\\d+)?")) {
+            throw new IllegalArgumentException(
+                    "device " + name + " is not available: this version of Tessera computes on the CPU only; pass cpu or auto");
+        }
+        throw new IllegalArgumentException("unknown device '" + name + "'; pass auto, cpu or cuda:N");
+    }
+
+    /** The numerical primitives on this device's buffers. */
+    public abstract Kernels kernels();
+
+    /**
+     * Uninitialised memory for {@code length} elements, 64-byte aligned; the caller closes it.
+     *
+     * @throws OutOfMemoryError with the amounts asked for, live and pooled
+     */
+    public abstract Buffer allocate(DType dtype, long length);
+
+    /** What the device's pool holds now. */
+    public abstract MemoryUse memory();
+
+    /** Gives pooled memory that no buffer uses back to the operating system. */
+    public abstract void trim();
+
+    /**
+     * Bytes held by a device's pool.
+     *
+     * @param live bytes in buffers that are not closed
+     * @param pooled bytes kept for reuse
+     * @param peak highest {@code live} so far
+     * @param liveBuffers number of buffers that are not closed
+     */
+    public record MemoryUse(long live, long pooled, long peak, long liveBuffers) {}
+
+    private static final class BestHolder {
+        static {
+            LOG.log(Level.INFO, "device auto: using the CPU, because this version has no CUDA backend");
+        }
+
+        static void announce() {}
+    }
+}
