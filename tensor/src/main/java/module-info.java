@@ -4,4 +4,5 @@ module tessera.tensor {
     requires tools.jackson.core;
     requires static org.jspecify;
 
+    exports tessera.tensor.io;
 }

@@ -1,0 +1,249 @@
+package tessera.tensor.io;
+
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.Map;
+import java.util.SequencedSet;
+import java.util.stream.Collectors;
+
+/**
+ * An open safetensors file.
+ *
+ * <p>The memory belongs to this object and ends with {@link #close()}: a segment used afterwards throws
+ * {@link IllegalStateException} and never touches freed memory. It is held by a shared arena, so that any thread may read
+ * tensors and any thread may close the file, and so that the mapping ends when asked instead of when a collector runs (a
+ * mapped file cannot be replaced on some systems). A file is opened once and read for long, so the shared arena's slower
+ * close does not matter. All methods may be called from any thread.
+ */
+public final class SafetensorsFile implements AutoCloseable {
+    private static final ValueLayout.OfLong LITTLE_ENDIAN_LONG =
+            ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    private final Path path;
+    private final Arena arena;
+    private final RandomAccessFile file;
+    private final long mappedBytes;
+    private final Map<String, ArrayData> arrays;
+    private final Map<String, String> metadata;
+
+    private SafetensorsFile(
+            Path path,
+            Arena arena,
+            RandomAccessFile file,
+            long mappedBytes,
+            Map<String, ArrayData> arrays,
+            Map<String, String> metadata) {
+        this.path = path;
+        this.arena = arena;
+        this.file = file;
+        this.mappedBytes = mappedBytes;
+        this.arrays = arrays;
+        this.metadata = metadata;
+    }
+
+    static SafetensorsFile open(Path path, boolean copied) {
+        Arena arena = Arena.ofShared();
+        try {
+            RandomAccessFile file = Mapping.open(path);
+            try {
+                SafetensorsFile opened = copied ? copy(path, file, arena) : map(path, file, arena);
+                if (copied) {
+                    file.close();
+                }
+                return opened;
+            } catch (IOException | RuntimeException | Error failure) {
+                file.close();
+                throw failure;
+            }
+        } catch (IOException failure) {
+            arena.close();
+            throw TensorFileException.unreadable(path, failure);
+        } catch (InternalError fault) {
+            arena.close();
+            throw TensorFileException.shortened(path.toString(), fault);
+        } catch (RuntimeException | Error failure) {
+            arena.close();
+            throw failure;
+        }
+    }
+
+    private static SafetensorsFile map(Path path, RandomAccessFile file, Arena arena) throws IOException {
+        MemorySegment mapped = Mapping.map(file, arena);
+        SafetensorsHeader header = header(mapped, path.toString());
+        return new SafetensorsFile(
+                path, arena, file, mapped.byteSize(), arrays(header, data(mapped)), header.metadata());
+    }
+
+    private static SafetensorsFile copy(Path path, RandomAccessFile file, Arena arena) throws IOException {
+        try (Arena mapping = Arena.ofShared()) {
+            MemorySegment mapped = Mapping.map(file, mapping);
+            SafetensorsHeader header = header(mapped, path.toString());
+            MemorySegment source = data(mapped);
+            MemorySegment own = arena.allocate(source.byteSize(), 64).copyFrom(source);
+            return new SafetensorsFile(path, arena, file, 0, arrays(header, own), header.metadata());
+        }
+    }
+
+    private static SafetensorsHeader header(MemorySegment mapped, String file) {
+        if (mapped.byteSize() < Long.BYTES) {
+            throw TensorFileException.malformed(
+                    file, "safetensors", "it has " + mapped.byteSize() + " bytes, too few for a header length");
+        }
+        long length = mapped.get(LITTLE_ENDIAN_LONG, 0);
+        if (length < 2 || length > Safetensors.MAX_HEADER || length > mapped.byteSize() - Long.BYTES) {
+            throw TensorFileException.malformed(
+                    file,
+                    "safetensors",
+                    "it claims a header of " + Long.toUnsignedString(length) + " bytes, and 2 to "
+                            + Math.min(Safetensors.MAX_HEADER, mapped.byteSize() - Long.BYTES) + " are possible"
+                            + likelyFormat(mapped));
+        }
+        MemorySegment header = mapped.asSlice(Long.BYTES, length);
+        if (header.get(ValueLayout.JAVA_BYTE, 0) != '{') {
+            throw TensorFileException.malformed(file, "safetensors", "its header does not begin with {");
+        }
+        return SafetensorsHeader.parse(
+                Mapping.stream(header), mapped.byteSize() - Long.BYTES - length, file);
+    }
+
+    /** A hint for the files most often mistaken for safetensors. */
+    private static String likelyFormat(MemorySegment mapped) {
+        byte[] start = mapped.asSlice(0, Long.BYTES).toArray(ValueLayout.JAVA_BYTE);
+        String text = new String(start, StandardCharsets.ISO_8859_1);
+        if (text.startsWith("version ")) {
+            return " (it looks like a Git LFS pointer: fetch the real file with git lfs pull)";
+        }
+        if (text.startsWith("PK")) {
+            return " (it looks like a zip archive, perhaps a PyTorch checkpoint: convert it to safetensors)";
+        }
+        if (text.startsWith("\u0080")) {
+            return " (it looks like a Python pickle, which is never read: convert it to safetensors)";
+        }
+        return "";
+    }
+
+    private static MemorySegment data(MemorySegment mapped) {
+        return mapped.asSlice(Long.BYTES + mapped.get(LITTLE_ENDIAN_LONG, 0));
+    }
+
+    private static Map<String, ArrayData> arrays(SafetensorsHeader header, MemorySegment data) {
+        MemorySegment readOnly = data.asReadOnly();
+        Map<String, ArrayData> arrays = new LinkedHashMap<>();
+        for (SafetensorsHeader.Span span : header.spans()) {
+            ArrayInfo info = span.info();
+            MemorySegment slice = readOnly.asSlice(span.begin(), span.end() - span.begin());
+            arrays.put(info.name(), new ArrayData(info.name(), info.type(), info.shape(), slice));
+        }
+        return Collections.unmodifiableMap(arrays);
+    }
+
+    /** Where the file was found. */
+    public Path path() {
+        return path;
+    }
+
+    /** Names of the tensors in the order of their bytes, which is the order to read them in. */
+    public SequencedSet<String> names() {
+        return Collections.unmodifiableSequencedSet(new LinkedHashSet<>(arrays.keySet()));
+    }
+
+    /** Text about the file, in the order written; empty if there is none. */
+    public Map<String, String> metadata() {
+        return metadata;
+    }
+
+    /**
+     * The tensor called {@code name}; its memory lives until {@link #close()}.
+     *
+     * @throws TensorFileException if there is none, or a mapped file has become shorter since it was opened
+     * @throws IllegalStateException if the file is closed
+     */
+    public ArrayData entry(String name) {
+        if (!arena.scope().isAlive()) {
+            throw new IllegalStateException(path + ": is closed; read tensors before closing the file");
+        }
+        ArrayData array = arrays.get(name);
+        if (array == null) {
+            String some = arrays.keySet().stream()
+                    .limit(5)
+                    .map(TensorFileException::quote)
+                    .collect(Collectors.joining(", "));
+            throw new TensorFileException(
+                    path.toString(),
+                    "has no tensor " + TensorFileException.quote(name) + " (it holds " + arrays.size() + ": " + some
+                            + (arrays.size() > 5 ? ", …" : "") + ")",
+                    "ask for one of names()");
+        }
+        checkLength();
+        return array;
+    }
+
+    /**
+     * The elements of a tensor as floats; see {@link ArrayData#floats()} for the types accepted.
+     *
+     * @throws TensorFileException as {@link #entry} does, and if the conversion could lose anything
+     */
+    public float[] floats(String name) {
+        return entry(name).floats(path.toString());
+    }
+
+    /**
+     * The elements of a tensor as doubles; see {@link ArrayData#doubles()} for the types accepted.
+     *
+     * @throws TensorFileException as {@link #entry} does, and if the conversion could lose anything
+     */
+    public double[] doubles(String name) {
+        return entry(name).doubles(path.toString());
+    }
+
+    /**
+     * The elements of a tensor as ints; see {@link ArrayData#ints()} for the types accepted.
+     *
+     * @throws TensorFileException as {@link #entry} does, and if the conversion could lose anything
+     */
+    public int[] ints(String name) {
+        return entry(name).ints(path.toString());
+    }
+
+    /** Touching a mapped page beyond the file's end is a fault, in native code even a fatal one: look before. */
+    private void checkLength() {
+        if (mappedBytes == 0) {
+            return;
+        }
+        try {
+            if (file.length() < mappedBytes) {
+                throw TensorFileException.shortened(path.toString(), null);
+            }
+        } catch (IOException failure) {
+            throw TensorFileException.unreadable(path, failure);
+        }
+    }
+
+    /**
+     * Ends the memory of every tensor. Closing twice is allowed.
+     *
+     * @throws IllegalStateException if native code is reading a tensor at this moment; the file then stays open
+     */
+    @Override
+    public synchronized void close() {
+        if (!arena.scope().isAlive()) {
+            return;
+        }
+        arena.close();
+        try {
+            file.close();
+        } catch (IOException failure) {
+            throw new UncheckedIOException(path + ": could not be closed (" + failure.getMessage() + ")", failure);
+        }
+    }
+}
