@@ -1,0 +1,65 @@
+package tessera.tensor.io;
+
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * What a file of arrays holds, without its elements.
+ *
+ * @param path the file
+ * @param format its format, told by its first bytes and not by its name
+ * @param metadata text about the file, in the order written; only safetensors has any
+ * @param arrays the arrays in the file's order
+ */
+public record FileSummary(Path path, Format format, Map<String, String> metadata, List<ArrayInfo> arrays) {
+    /** The formats of this package. */
+    public enum Format {
+        SAFETENSORS,
+        NPY,
+        NPZ
+    }
+
+    /** Copies its collections. */
+    public FileSummary {
+        metadata = Collections.unmodifiableMap(new LinkedHashMap<>(metadata));
+        arrays = List.copyOf(arrays);
+    }
+
+    /**
+     * Reads the headers of a safetensors, npy or npz file, checking them as opening the file would.
+     *
+     * @throws TensorFileException if the file cannot be read or is malformed in any way
+     */
+    public static FileSummary of(Path path) {
+        byte[] start = start(path);
+        if (NpyHeader.startsLikeNpy(start)) {
+            return new FileSummary(path, Format.NPY, Map.of(), List.of(Npy.info(path)));
+        }
+        if (start.length >= 2 && start[0] == 'P' && start[1] == 'K') {
+            try (NpzFile file = NpzFile.open(path, Long.MAX_VALUE)) {
+                return new FileSummary(path, Format.NPZ, Map.of(), file.infos());
+            }
+        }
+        try (SafetensorsFile file = Safetensors.open(path)) {
+            List<ArrayInfo> infos =
+                    file.names().stream().map(name -> file.entry(name).info()).toList();
+            return new FileSummary(path, Format.SAFETENSORS, file.metadata(), infos);
+        }
+    }
+
+    private static byte[] start(Path path) {
+        try (RandomAccessFile file = Mapping.open(path)) {
+            byte[] start = new byte[Long.BYTES];
+            int count = Math.max(0, file.read(start));
+            return Arrays.copyOf(start, count);
+        } catch (IOException failure) {
+            throw TensorFileException.unreadable(path, failure);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+package tessera.tensor.io;
+
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.SequencedSet;
+import java.util.zip.CRC32;
+import java.util.zip.CheckedInputStream;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipFile;
+
+/**
+ * An open npz archive. Opening reads the directory and each array's header; {@link #read} reads one array.
+ *
+ * <p>Nothing is allocated for an array before its header, the archive's directory and the caller's bound agree on its
+ * size, and the checksum of what was read is verified. All methods may be called from any thread.
+ */
+public final class NpzFile implements AutoCloseable {
+    private static final long DEFAULT_BOUND = 1L << 30;
+    private static final long DEFAULT_RATIO = 16;
+
+    /** Deflate cannot expand a byte further than this; a directory that claims more is lying. */
+    private static final long MAX_DEFLATE_RATIO = 1032;
+
+    private static final int CHUNK = 1 << 16;
+
+    private record Member(ZipEntry entry, ArrayInfo info) {}
+
+    private final Path path;
+    private final ZipFile zip;
+    private final Map<String, Member> members;
+
+    private NpzFile(Path path, ZipFile zip, Map<String, Member> members) {
+        this.path = path;
+        this.zip = zip;
+        this.members = members;
+    }
+
+    static NpzFile open(Path path) {
+        long size = 0;
+        try {
+            size = Files.exists(path) ? Files.size(path) : 0;
+        } catch (IOException failure) {
+            throw TensorFileException.unreadable(path, failure);
+        }
+        return open(path, Math.max(DEFAULT_BOUND, Math.multiplyExact(DEFAULT_RATIO, size)));
+    }
+
+    static NpzFile open(Path path, long maxArrayBytes) {
+        try {
+            // Opened once only to refuse what is no ordinary file in the same words as the other formats.
+            long archiveBytes;
+            try (var file = Mapping.open(path)) {
+                archiveBytes = file.length();
+            }
+            ZipFile zip = new ZipFile(path.toFile());
+            try {
+                return new NpzFile(path, zip, members(zip, path.toString(), archiveBytes, maxArrayBytes));
+            } catch (IOException | RuntimeException | Error failure) {
+                zip.close();
+                throw failure;
+            }
+        } catch (TensorFileException refused) {
+            throw refused;
+        } catch (IOException | IllegalArgumentException failure) {
+            throw damaged(path.toString(), failure);
+        }
+    }
+
+    private static Map<String, Member> members(ZipFile zip, String file, long archiveBytes, long maxArrayBytes)
+            throws IOException {
+        Map<String, Member> members = new LinkedHashMap<>();
+        long compressed = 0;
+        for (ZipEntry entry : Collections.list(zip.entries())) {
+            String entryName = entry.getName();
+            if (!entryName.endsWith(Npy.SUFFIX)) {
+                throw malformed(file, "its entry " + TensorFileException.quote(entryName) + " is no .npy array");
+            }
+            String name = entryName.substring(0, entryName.length() - Npy.SUFFIX.length());
+            // The sum is taken so that entries which share their bytes, the trick of the smallest zip bombs, exceed it.
+            compressed += Math.max(0, entry.getCompressedSize());
+            checkSizes(entry, file, compressed, archiveBytes);
+            NpyHeader header;
+            try (InputStream in = zip.getInputStream(entry)) {
+                header = NpyHeader.read(in, label(file, name));
+            }
+            Npy.checkSize(header, entry.getSize() - header.bytes(), label(file, name));
+            if (header.dataBytes() > maxArrayBytes) {
+                throw new TensorFileException(
+                        label(file, name),
+                        "would take " + header.dataBytes() + " bytes, more than the bound of " + maxArrayBytes,
+                        "if you trust the file, pass a larger bound to Npz.open");
+            }
+            Member earlier = members.put(name, new Member(entry, new ArrayInfo(name, header.type(), header.shape())));
+            if (earlier != null) {
+                throw malformed(file, "the array " + TensorFileException.quote(name) + " occurs twice");
+            }
+        }
+        return members;
+    }
+
+    private static void checkSizes(ZipEntry entry, String file, long compressedSoFar, long archiveBytes) {
+        long size = entry.getSize();
+        long compressed = entry.getCompressedSize();
+        boolean stored = entry.getMethod() == ZipEntry.STORED;
+        boolean possible = size >= 0
+                && compressed >= 0
+                && compressedSoFar >= 0
+                && compressedSoFar <= archiveBytes
+                && (stored ? size == compressed : size / MAX_DEFLATE_RATIO <= compressed);
+        if (!possible) {
+            throw malformed(
+                    file,
+                    "its entry " + TensorFileException.quote(entry.getName()) + " claims " + size + " bytes from "
+                            + compressed + " in an archive of " + archiveBytes + ", which cannot be");
+        }
+    }
+
+    /** Names of the arrays, without {@code .npy}, in the archive's order. */
+    public SequencedSet<String> names() {
+        return Collections.unmodifiableSequencedSet(new LinkedHashSet<>(members.keySet()));
+    }
+
+    /** Type and shape of each array, in the archive's order. */
+    public List<ArrayInfo> infos() {
+        return members.values().stream().map(Member::info).toList();
+    }
+
+    /**
+     * Reads one array, converted to little-endian row-major order, into 64-byte aligned memory of {@code arena}.
+     *
+     * @throws TensorFileException if there is no such array or its bytes are damaged
+     * @throws IllegalStateException if this file is closed
+     */
+    public ArrayData read(String name, Arena arena) {
+        Member member = members.get(name);
+        if (member == null) {
+            throw new TensorFileException(
+                    path.toString(),
+                    "has no array " + TensorFileException.quote(name) + " (it holds " + members.size() + ")",
+                    "ask for one of names()");
+        }
+        String file = label(path.toString(), name);
+        try (CheckedInputStream in = new CheckedInputStream(zip.getInputStream(member.entry), new CRC32())) {
+            NpyHeader header = NpyHeader.read(in, file);
+            Npy.checkSize(header, member.entry.getSize() - header.bytes(), file);
+            MemorySegment elements = arena.allocate(header.dataBytes(), 64);
+            fill(elements, in);
+            if (in.read() != -1 || in.getChecksum().getValue() != member.entry.getCrc()) {
+                throw malformed(path.toString(), "the bytes of " + TensorFileException.quote(name)
+                        + " do not match their checksum");
+            }
+            return Npy.array(name, header, elements, arena);
+        } catch (IOException failure) {
+            throw damaged(file, failure);
+        }
+    }
+
+    private static void fill(MemorySegment elements, InputStream in) throws IOException {
+        byte[] chunk = new byte[CHUNK];
+        long position = 0;
+        while (position < elements.byteSize()) {
+            int count = in.read(chunk, 0, (int) Math.min(CHUNK, elements.byteSize() - position));
+            if (count < 0) {
+                throw new EOFException("the array ends early");
+            }
+            MemorySegment.copy(chunk, 0, elements, ValueLayout.JAVA_BYTE, position, count);
+            position += count;
+        }
+    }
+
+    private static String label(String file, String name) {
+        return file + " (" + TensorFileException.quote(name) + ")";
+    }
+
+    private static TensorFileException malformed(String file, String problem) {
+        return TensorFileException.malformed(file, "npz", problem);
+    }
+
+    private static TensorFileException damaged(String file, Exception failure) {
+        String reason = failure.getMessage() == null ? failure.getClass().getSimpleName() : failure.getMessage();
+        return TensorFileException.malformed(
+                file, "npz", "the archive cannot be read (" + TensorFileException.quote(reason) + ")", failure);
+    }
+
+    /** Closes the archive; arrays already read stay valid. Closing twice is allowed. */
+    @Override
+    public void close() {
+        try {
+            zip.close();
+        } catch (IOException failure) {
+            throw new UncheckedIOException(path + ": could not be closed (" + failure.getMessage() + ")", failure);
+        }
+    }
+}
