@@ -144,7 +144,7 @@ record NpyHeader(StoredType type, boolean bigEndian, boolean fortranOrder, long[
             try {
                 type.byteSize(shape);
             } catch (IllegalArgumentException tooLarge) {
-                throw TensorFileException.malformed(file, "npy", tooLarge.getMessage(), tooLarge);
+                throw TensorFileException.malformed(file, "npy", String.valueOf(tooLarge.getMessage()), tooLarge);
             }
             return new NpyHeader(type, descr.charAt(0) == '>', fortranOrder, shape, bytes);
         }
