@@ -2,6 +2,7 @@ package tessera.distill.cli;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.util.Collection;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -23,7 +24,7 @@ final class JsonOption {
     /**
      * Writes a result as one line of JSON.
      *
-     * @param result strings, numbers, booleans, nulls, and maps and iterables of these, in the order given
+     * @param result strings, numbers, booleans, nulls, and maps and collections of these; anything else by its text, in the order given
      */
     static void print(PrintWriter out, Map<String, ? extends @Nullable Object> result) {
         StringWriter text = new StringWriter();
@@ -44,7 +45,7 @@ final class JsonOption {
                 });
                 json.writeEndObject();
             }
-            case Iterable<?> items -> {
+            case Collection<?> items -> {
                 json.writeStartArray();
                 items.forEach(item -> write(json, item));
                 json.writeEndArray();

@@ -21,7 +21,7 @@ import picocli.CommandLine.ScopeType;
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         synopsisSubcommandLabel = "COMMAND",
-        subcommands = {Doctor.class})
+        subcommands = {Inspect.class, Doctor.class})
 public final class Main {
 
     @Option(

@@ -1,0 +1,82 @@
+package tessera;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import tessera.distill.cli.Main;
+
+/** Exit codes, streams and error lines of the command line. */
+class CommandLineTest {
+
+    private static final Path GOLDEN = Path.of("resources", "golden", "fewshot-logistic.safetensors");
+
+    private final StringWriter out = new StringWriter();
+    private final StringWriter err = new StringWriter();
+
+    private int tessera(String... words) {
+        return Main.run(List.of(words), new PrintWriter(out), new PrintWriter(err));
+    }
+
+    @Test
+    void helpAndVersionSucceed() {
+        assertEquals(0, tessera("--help"));
+        assertTrue(out.toString().contains("inspect"), out.toString());
+        assertEquals(0, tessera("--version"));
+        assertEquals("", err.toString());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "no-such-command", "inspect", "inspect a b", "doctor --no-such-option"})
+    void badUsageIsCodeTwoWithTheErrorFirst(String line) {
+        assertEquals(2, tessera(line.isEmpty() ? new String[0] : line.split(" ")));
+        assertTrue(err.toString().startsWith("tessera: error: "), err.toString());
+        assertEquals(2, err.toString().lines().count(), err.toString());
+        assertEquals("", out.toString());
+    }
+
+    @Test
+    void badInputIsCodeTwoWithOneLine(@TempDir Path folder) throws Exception {
+        Path file = Files.writeString(folder.resolve("text.safetensors"), "this is no array");
+        assertEquals(2, tessera("inspect", file.toString()));
+        assertTrue(err.toString().startsWith("tessera: error: " + file), err.toString());
+        assertEquals(1, err.toString().lines().count(), err.toString());
+        assertEquals("", out.toString());
+    }
+
+    @Test
+    void stackTraceComesOnlyWhenAskedFor() {
+        assertEquals(2, tessera("inspect", "/no/such/file", "--stacktrace"));
+        assertTrue(err.toString().contains("\tat tessera."), err.toString());
+    }
+
+    @Test
+    void inspectListsArraysAndMetadata() {
+        assertEquals(0, tessera("inspect", GOLDEN.toString()), err.toString());
+        assertTrue(out.toString().contains("safetensors, "), out.toString());
+        assertTrue(out.toString().lines().anyMatch(line -> line.matches("  \\S+: f64\\[\\d.*]")), out.toString());
+    }
+
+    @Test
+    void jsonIsOneObjectOnOneLine() {
+        assertEquals(0, tessera("inspect", "--json", GOLDEN.toString()), err.toString());
+        assertEquals(1, out.toString().lines().count());
+        assertTrue(out.toString().startsWith("{\"path\":\"" + GOLDEN + "\",\"format\":\"safetensors\","), out.toString());
+    }
+
+    @Test
+    void doctorReportsTheMachine() {
+        assertEquals(0, tessera("doctor"), err.toString());
+        for (String row : List.of("jdk", "processor", "threads", "vector api", "cuda")) {
+            assertTrue(out.toString().lines().anyMatch(line -> line.startsWith(row + " ")), row + " in:\n" + out);
+        }
+    }
+}
