@@ -4,5 +4,6 @@ module tessera.tensor {
     requires tools.jackson.core;
     requires static org.jspecify;
 
+    exports tessera.tensor;
     exports tessera.tensor.io;
 }

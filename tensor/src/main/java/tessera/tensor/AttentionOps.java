@@ -1,0 +1,203 @@
+package tessera.tensor;
+
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.Kernels.AttentionShape;
+import tessera.kernels.Kernels.Strides;
+
+/** Scaled dot-product attention, tiled so that the matrix of scores never exists as a whole. */
+final class AttentionOps {
+    private AttentionOps() {}
+
+    /** Two products of {@code 2 * queries * keys * headDim} each. */
+    private static Cost cost(long batch, long heads, long queries, long keys, long headDim, long bytes) {
+        return new Cost(4 * batch * heads * queries * keys * headDim, bytes);
+    }
+
+    /** Attention on a packed {@code [B, N, 3 * heads * headDim]} projection. */
+    record SelfAttention(int heads) implements Op.Differentiable {
+        @Override
+        public String name() {
+            return "attention";
+        }
+
+        private AttentionShape shape(Tensor qkv) {
+            int n = Math.toIntExact(qkv.size(1));
+            int d = Math.toIntExact(qkv.size(2) / 3);
+            int headDim = d / heads;
+            Strides packed = new Strides(3L * d * n, headDim, 3L * d);
+            Strides out = new Strides((long) d * n, headDim, d);
+            return new AttentionShape(
+                    qkv.size(0), heads, n, n, headDim, 1 / Math.sqrt(headDim), packed, packed, packed, out, 0);
+        }
+
+        private static Buffer part(Tensor qkv, int which) {
+            Buffer whole = qkv.buffer();
+            long from = Math.min(whole.length(), which * (qkv.size(2) / 3));
+            return whole.slice(from, whole.length() - from);
+        }
+
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0]);
+            Op.check(
+                    heads > 0 && in[0].rank() == 3 && in[0].size(2) % (3L * heads) == 0,
+                    name(),
+                    () -> "the packed projection is " + in[0].describe() + " with " + heads
+                            + " heads; pass [batch, tokens, 3 * heads * headDim]");
+            Tensor qkv = in[0].contiguous();
+            AttentionShape shape = shape(qkv);
+            long n = qkv.size(1);
+            Tensor out = Tensor.empty(qkv.device(), qkv.dtype(), qkv.shape().with(2, qkv.size(2) / 3));
+            Tensor lse = context.isRecording()
+                    ? Tensor.empty(qkv.device(), qkv.dtype(), Shape.of(qkv.size(0), heads, n))
+                    : null;
+            qkv.kernels()
+                    .attention(
+                            shape,
+                            part(qkv, 0),
+                            part(qkv, 1),
+                            part(qkv, 2),
+                            null,
+                            out.buffer(),
+                            ReductionOps.bufferOrNull(lse));
+            if (lse != null) {
+                context.save(qkv, out.detach(), lse);
+            }
+            return out;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Tensor qkv = context.saved(0);
+            Tensor dqkv = Tensor.empty(dy.device(), dy.dtype(), qkv.shape());
+            dy.kernels()
+                    .attentionBackward(
+                            shape(qkv),
+                            part(qkv, 0),
+                            part(qkv, 1),
+                            part(qkv, 2),
+                            null,
+                            context.saved(1).buffer(),
+                            context.saved(2).buffer(),
+                            dy.buffer(),
+                            part(dqkv, 0),
+                            part(dqkv, 1),
+                            part(dqkv, 2),
+                            null);
+            return new Tensor[] {dqkv};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            long n = in[0].size(1);
+            long headDim = in[0].size(2) / 3 / heads;
+            return AttentionOps.cost(
+                    in[0].size(0), heads, n, n, headDim, in[0].byteSize() + output.byteSize());
+        }
+    }
+
+    /** Attention on separate q, k, v {@code [B, heads, N, headDim]} with an optional additive bias. */
+    record Attention(double scale) implements Op.Differentiable {
+        private AttentionShape shape(Tensor q, Tensor k, @Nullable Tensor bias) {
+            return new AttentionShape(
+                    q.size(0),
+                    Math.toIntExact(q.size(1)),
+                    Math.toIntExact(q.size(2)),
+                    Math.toIntExact(k.size(2)),
+                    Math.toIntExact(q.size(3)),
+                    scale,
+                    strides(q),
+                    strides(k),
+                    strides(k),
+                    strides(q),
+                    bias == null ? 0 : bias.size(0));
+        }
+
+        private static Strides strides(Tensor x) {
+            return new Strides(x.size(1) * x.size(2) * x.size(3), x.size(2) * x.size(3), x.size(3));
+        }
+
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0], in[1], in[2]);
+            Tensor q = in[0].contiguous();
+            Tensor k = in[1].contiguous();
+            Tensor v = in[2].contiguous();
+            Op.check(
+                    q.rank() == 4
+                            && k.rank() == 4
+                            && k.shape().equals(v.shape())
+                            && q.shape().equals(k.shape().with(2, q.size(2))),
+                    name(),
+                    () -> "q " + in[0].describe() + ", k " + in[1].describe() + ", v " + in[2].describe()
+                            + " do not fit; pass [B, heads, N, headDim] and twice [B, heads, M, headDim]");
+            Tensor bias = in.length == 4 ? in[3].contiguous() : null;
+            if (bias != null) {
+                Op.floating(name(), q, bias);
+                Shape scores = Shape.of(q.size(0), q.size(1), q.size(2), k.size(2));
+                Op.check(
+                        bias.shape().equals(scores) || bias.shape().equals(scores.with(0, 1)),
+                        name(),
+                        () -> "bias is " + bias.describe() + " but the scores are " + scores
+                                + "; pass that shape or 1 in front");
+            }
+            Tensor out = Tensor.empty(q.device(), q.dtype(), q.shape());
+            Tensor lse = Tensor.empty(q.device(), q.dtype(), Shape.of(q.size(0), q.size(1), q.size(2)));
+            q.kernels()
+                    .attention(
+                            shape(q, k, bias),
+                            q.buffer(),
+                            k.buffer(),
+                            v.buffer(),
+                            ReductionOps.bufferOrNull(bias),
+                            out.buffer(),
+                            lse.buffer());
+            if (bias == null) {
+                context.save(q, k, v, out.detach(), lse);
+            } else {
+                context.save(q, k, v, out.detach(), lse, bias);
+            }
+            return out;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Tensor q = context.saved(0);
+            Tensor k = context.saved(1);
+            Tensor v = context.saved(2);
+            Tensor bias = context.savedCount() == 6 ? context.saved(5) : null;
+            Tensor dq = Tensor.empty(dy.device(), dy.dtype(), q.shape());
+            Tensor dk = Tensor.empty(dy.device(), dy.dtype(), k.shape());
+            Tensor dv = Tensor.empty(dy.device(), dy.dtype(), v.shape());
+            Tensor dbias = bias != null && context.needsGradient(3)
+                    ? Tensor.empty(dy.device(), dy.dtype(), bias.shape())
+                    : null;
+            dy.kernels()
+                    .attentionBackward(
+                            shape(q, k, bias),
+                            q.buffer(),
+                            k.buffer(),
+                            v.buffer(),
+                            ReductionOps.bufferOrNull(bias),
+                            context.saved(3).buffer(),
+                            context.saved(4).buffer(),
+                            dy.buffer(),
+                            dq.buffer(),
+                            dk.buffer(),
+                            dv.buffer(),
+                            ReductionOps.bufferOrNull(dbias));
+            return bias == null ? new Tensor[] {dq, dk, dv} : new @Nullable Tensor[] {dq, dk, dv, dbias};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            Tensor q = in[0];
+            long bytes = output.byteSize();
+            for (Tensor x : in) {
+                bytes += x.byteSize();
+            }
+            return AttentionOps.cost(q.size(0), q.size(1), q.size(2), in[1].size(2), q.size(3), bytes);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+package tessera.tensor;
+
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+import tessera.kernels.Kernels;
+import tessera.kernels.Kernels.Activation;
+
+/** Matrix products. */
+final class MatmulOps {
+    private MatmulOps() {}
+
+    record Matmul() implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0], in[1]);
+            Tensor a = in[0].contiguous();
+            Tensor b = in[1].contiguous();
+            Op.check(
+                    a.rank() >= 2
+                            && a.rank() == b.rank()
+                            && a.size(-1) == b.size(-2)
+                            && leading(a).equals(leading(b)),
+                    name(),
+                    () -> in[0].describe() + " times " + in[1].describe()
+                            + " is not defined; pass [.., m, k] and [.., k, n] with equal leading sizes");
+            context.save(a, b);
+            return multiply(a, false, b, false);
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Tensor a = context.saved(0);
+            Tensor b = context.saved(1);
+            return new @Nullable Tensor[] {
+                context.needsGradient(0) ? multiply(dy, false, b, true) : null,
+                context.needsGradient(1) ? multiply(a, true, dy, false) : null
+            };
+        }
+
+        private static Tensor multiply(Tensor a, boolean transposeA, Tensor b, boolean transposeB) {
+            long m = a.size(transposeA ? -1 : -2);
+            long k = a.size(transposeA ? -2 : -1);
+            long n = b.size(transposeB ? -2 : -1);
+            Shape shape = a.shape().with(-2, m).with(-1, n);
+            Tensor c = Tensor.empty(a.device(), a.dtype(), shape);
+            a.kernels()
+                    .matmulBatched(
+                            transposeA,
+                            transposeB,
+                            a.shape().product(0, a.rank() - 2),
+                            m,
+                            n,
+                            k,
+                            a.buffer(),
+                            a.size(-1),
+                            a.size(-1) * a.size(-2),
+                            b.buffer(),
+                            b.size(-1),
+                            b.size(-1) * b.size(-2),
+                            c.buffer(),
+                            n,
+                            m * n);
+            return c;
+        }
+
+        private static Shape leading(Tensor x) {
+            return x.shape().with(-1, 0).with(-2, 0);
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return Cost.elementwise(2 * in[0].size(-1), output, in);
+        }
+    }
+
+    /** Inputs x, weight and, if given, bias. */
+    record Linear() implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0], in[1]);
+            Tensor x = in[0].contiguous();
+            Tensor weight = in[1].contiguous();
+            check(in[0], weight);
+            long n = weight.size(0);
+            if (in.length == 3) {
+                Op.floating(name(), in[0], in[2]);
+                Op.check(
+                        in[2].shape().equals(Shape.of(n)),
+                        name(),
+                        () -> "bias has shape " + in[2].shape() + " but the weight " + weight.describe() + " has " + n
+                                + " outputs; pass a bias of shape [" + n + "]");
+            }
+            Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape().with(-1, n));
+            long k = x.size(-1);
+            x.kernels()
+                    .matmul(
+                            false,
+                            true,
+                            ReductionOps.rows(x),
+                            n,
+                            k,
+                            x.buffer(),
+                            k,
+                            weight.buffer(),
+                            k,
+                            in.length == 3 ? Op.buffer(in[2]) : null,
+                            Activation.NONE,
+                            false,
+                            y.buffer(),
+                            n);
+            context.save(x, weight);
+            return y;
+        }
+
+        private void check(Tensor x, Tensor weight) {
+            Op.check(
+                    x.rank() >= 1 && weight.rank() == 2 && weight.size(1) == x.size(-1),
+                    name(),
+                    () -> "weight has shape " + weight.shape() + " but the last dimension of x is "
+                            + (x.rank() == 0 ? "missing" : x.size(-1)) + " (x: " + x.describe()
+                            + "); pass a weight of shape [out, in]");
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Tensor x = context.saved(0);
+            Tensor weight = context.saved(1);
+            Kernels kernels = dy.kernels();
+            long rows = ReductionOps.rows(x);
+            long n = weight.size(0);
+            long k = weight.size(1);
+            boolean bias = context.inputCount() == 3;
+            @Nullable Tensor[] d = new Tensor[bias ? 3 : 2];
+            if (context.needsGradient(0)) {
+                Tensor dx = Tensor.empty(dy.device(), dy.dtype(), x.shape());
+                kernels.matmul(
+                        false, false, rows, k, n, dy.buffer(), n, weight.buffer(), k, null, Activation.NONE, false, dx.buffer(), k);
+                d[0] = dx;
+            }
+            if (context.needsGradient(1)) {
+                Tensor dw = Tensor.empty(dy.device(), dy.dtype(), weight.shape());
+                kernels.matmul(
+                        true, false, n, k, rows, dy.buffer(), n, x.buffer(), k, null, Activation.NONE, false, dw.buffer(), k);
+                d[1] = dw;
+            }
+            if (bias && context.needsGradient(2)) {
+                Tensor db = Tensor.empty(dy.device(), dy.dtype(), Shape.of(n));
+                kernels.sum(dy.buffer(), 1, rows, n, 1, db.buffer());
+                d[2] = db;
+            }
+            return d;
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return linearCost(output, in[0].size(-1), output.byteSize() + in[0].byteSize() + in[1].byteSize());
+        }
+    }
+
+    static Cost linearCost(Tensor output, long in, long bytes) {
+        return new Cost(2 * output.shape().count() * in, bytes);
+    }
+
+    /** A linear layer on a packed weight, for inference. */
+    record PackedProduct(PackedLinear layer, Activation activation) implements Op.Constant {
+        @Override
+        public String name() {
+            return "linear";
+        }
+
+        @Override
+        public String whyNoGradient() {
+            return "the weight is packed and frozen for inference";
+        }
+
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Tensor x = in[0].contiguous();
+            Tensor y = Tensor.empty(x.device(), DType.F32, x.shape().with(-1, layer.weight().n()));
+            layer.run(x, activation, false, y);
+            return y;
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return linearCost(
+                    output, layer.weight().k(), output.byteSize() + in[0].byteSize() + layer.byteSize());
+        }
+    }
+
+    /** Adds a linear layer's result to its second input in place, for inference. */
+    record PackedAccumulate(PackedLinear layer) implements Op.Constant {
+        @Override
+        public String name() {
+            return "linear";
+        }
+
+        @Override
+        public String whyNoGradient() {
+            return "the weight is packed and frozen for inference";
+        }
+
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            layer.run(in[0].contiguous(), Activation.NONE, true, in[1]);
+            return in[1].detach();
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return linearCost(
+                    output, layer.weight().k(), 2 * output.byteSize() + in[0].byteSize() + layer.byteSize());
+        }
+    }
+}

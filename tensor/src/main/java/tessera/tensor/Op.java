@@ -1,0 +1,164 @@
+package tessera.tensor;
+
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+
+/**
+ * An operation on tensors: its shape rule, forward, gradient and cost in one record.
+ *
+ * <p>Every operation is either {@link Differentiable} or {@link Constant} with a stated reason, so a gradient cannot go
+ * missing in silence. Operations of a user implement the same interfaces and run through {@link #apply}.
+ */
+public sealed interface Op permits Op.Differentiable, Op.Constant {
+
+    /** Name in messages and cost tables; by default the class name in snake case. */
+    default String name() {
+        return getClass()
+                .getSimpleName()
+                .replaceAll("([a-z0-9])([A-Z])", "$1_$2")
+                .toLowerCase(Locale.ROOT);
+    }
+
+    /**
+     * Checks the inputs and computes the result. Runs without recording; whatever the backward pass needs is put into
+     * {@code context}.
+     *
+     * @throws IllegalArgumentException if the inputs do not fit, saying what was given and what is needed
+     */
+    Tensor forward(Context context, Tensor... inputs);
+
+    /** Work of the forward pass. */
+    Cost cost(Tensor output, Tensor... inputs);
+
+    /** An operation with a gradient. */
+    non-sealed interface Differentiable extends Op {
+        /**
+         * Gradients of the inputs.
+         *
+         * @param cotangent gradient of the output, contiguous, of its shape and type
+         * @return one entry per input, shaped like it; null where {@link Context#needsGradient} is false
+         */
+        @Nullable Tensor[] backward(Context context, Tensor cotangent);
+    }
+
+    /** An operation whose result is constant for the gradient. */
+    non-sealed interface Constant extends Op {
+        /** Why there is no gradient. */
+        String whyNoGradient();
+    }
+
+    /** Runs an operation, recording it for the backward pass if an input requires a gradient. */
+    static Tensor apply(Op op, Tensor... inputs) {
+        ThreadState state = ThreadState.get();
+        boolean record = false;
+        for (Tensor input : inputs) {
+            input.requireOpen(op.name());
+            record |= input.requiresGrad();
+        }
+        record &= state.recording && op instanceof Differentiable;
+        Context context = new Context(inputs, record);
+        boolean recording = state.recording;
+        CostMeter meter = state.meter;
+        state.recording = false;
+        state.meter = null;
+        Tensor output;
+        try {
+            output = op.forward(context, inputs);
+        } finally {
+            state.recording = recording;
+            state.meter = meter;
+        }
+        if (meter != null) {
+            meter.add(op.name(), op.cost(output, inputs));
+        }
+        if (record) {
+            output.setNode(new Autograd.Node((Differentiable) op, context, inputs));
+        }
+        return output;
+    }
+
+    /** What a forward pass leaves for its backward pass. */
+    final class Context {
+        private final boolean[] needs;
+        private final boolean recording;
+        private Tensor[] saved = new Tensor[0];
+
+        Context(Tensor[] inputs, boolean recording) {
+            this.recording = recording;
+            this.needs = new boolean[inputs.length];
+            for (int i = 0; i < inputs.length; i++) {
+                needs[i] = recording && inputs[i].requiresGrad();
+            }
+        }
+
+        /** Whether a backward pass may follow; if not, nothing needs saving. */
+        public boolean isRecording() {
+            return recording;
+        }
+
+        /** Whether the gradient of this input is wanted. */
+        public boolean needsGradient(int input) {
+            return needs[input];
+        }
+
+        /** How many inputs the operation was given. */
+        public int inputCount() {
+            return needs.length;
+        }
+
+        /** Keeps tensors for the backward pass. */
+        public void save(Tensor... tensors) {
+            saved = tensors;
+        }
+
+        /** A saved tensor, in the order of {@link #save}. */
+        public Tensor saved(int index) {
+            return saved[index];
+        }
+
+        /** How many tensors were saved. */
+        public int savedCount() {
+            return saved.length;
+        }
+
+        void clear() {
+            saved = new Tensor[0];
+        }
+    }
+
+    /** The contiguous memory of a tensor, for calling {@link tessera.kernels.Kernels} in an operation. */
+    static Buffer buffer(Tensor tensor) {
+        return tensor.contiguous().buffer();
+    }
+
+    /** Refuses a call with a message in the form {@code name: what is wrong}. */
+    static void check(boolean ok, String name, java.util.function.Supplier<String> message) {
+        if (!ok) {
+            throw new IllegalArgumentException(name + ": " + message.get());
+        }
+    }
+
+    /** Refuses inputs that are not all f32 or all f64. */
+    static DType floating(String name, Tensor first, Tensor... others) {
+        DType dtype = first.dtype();
+        check(
+                dtype == DType.F32 || dtype == DType.F64,
+                name,
+                () -> "cannot compute on " + first.describe() + "; convert it with to(DType.F32)");
+        for (Tensor other : others) {
+            check(
+                    other.dtype() == dtype,
+                    name,
+                    () -> other.describe() + " does not have the type of " + first.describe()
+                            + "; convert one of them with to(dtype)");
+            check(
+                    other.device() == first.device(),
+                    name,
+                    () -> other.describe() + " is on " + other.device() + " but " + first.describe() + " is on "
+                            + first.device() + "; move one of them");
+        }
+        return dtype;
+    }
+}

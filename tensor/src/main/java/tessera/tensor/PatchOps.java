@@ -1,0 +1,168 @@
+package tessera.tensor;
+
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Kernels.PatchGeometry;
+
+/** Operations that cut videos into patches. */
+final class PatchOps {
+    private PatchOps() {}
+
+    private static Buffer pixels(Tensor video) {
+        Buffer whole = video.wholeBuffer();
+        return whole.slice(video.offset(), whole.length() - video.offset());
+    }
+
+    private static void check(String name, Patches patches, Tensor video, @Nullable Tensor indices) {
+        Op.check(
+                video.rank() == 5
+                        && (video.dtype() == DType.U8 || video.dtype() == DType.F32 || video.dtype() == DType.F64),
+                name,
+                () -> "the video is " + video.describe() + "; pass u8 or f32 [batch, frames, height, width, channels]");
+        Op.check(
+                video.size(1) % patches.tubelet() == 0
+                        && video.size(2) % patches.patch() == 0
+                        && video.size(3) % patches.patch() == 0,
+                name,
+                () -> "the video " + video.describe() + " is no whole number of patches of " + patches.tubelet()
+                        + " frames x " + patches.patch() + " x " + patches.patch()
+                        + " pixels; resize or cut it to multiples");
+        Op.check(
+                video.size(4) == patches.channels(),
+                name,
+                () -> "the video " + video.describe() + " has " + video.size(4) + " channels but the model takes "
+                        + patches.channels());
+        if (indices != null) {
+            Op.check(
+                    indices.dtype() == DType.I32 && indices.rank() == 2 && indices.size(0) == video.size(0),
+                    name,
+                    () -> "indices are " + indices.describe() + "; pass i32[" + video.size(0) + ", count]");
+        }
+    }
+
+    private static DType outputType(Tensor video) {
+        return video.dtype() == DType.F64 ? DType.F64 : DType.F32;
+    }
+
+    /** Inputs the video and, unless all patches are taken, the indices. */
+    record GatherPatches(Patches patches) implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Tensor video = in[0];
+            Tensor indices = in.length == 2 ? in[1].contiguous() : null;
+            check(name(), patches, video, indices);
+            PatchGeometry g = patches.geometry(video.shape(), video.strides());
+            long count = indices == null ? g.patches() : indices.size(1);
+            Tensor y = Tensor.empty(
+                    video.device(), outputType(video), Shape.of(video.size(0), count, g.patchLength()));
+            video.kernels()
+                    .gatherPatches(g, pixels(video), ReductionOps.bufferOrNull(indices), count, y.buffer());
+            if (indices == null) {
+                context.save(video.detach());
+            } else {
+                context.save(video.detach(), indices);
+            }
+            return y;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            @Nullable Tensor[] d = new Tensor[context.inputCount()];
+            Shape shape = context.saved(0).shape();
+            Tensor dx = Tensor.full(dy.device(), dy.dtype(), shape, 0);
+            Tensor indices = context.savedCount() == 2 ? context.saved(1) : null;
+            dy.kernels()
+                    .scatterPatches(
+                            patches.geometry(shape, dx.strides()),
+                            dy.buffer(),
+                            ReductionOps.bufferOrNull(indices),
+                            dy.size(1),
+                            dx.buffer());
+            d[0] = dx;
+            return d;
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            long read = output.shape().count() * in[0].dtype().bytes();
+            return new Cost(2 * output.shape().count(), read + output.byteSize());
+        }
+    }
+
+    /** Inputs the video and the indices. */
+    record ReconstructionTarget(Patches patches, double eps, boolean normalise) implements Op.Constant {
+        @Override
+        public String whyNoGradient() {
+            return "the target of a reconstruction is data";
+        }
+
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Tensor video = in[0];
+            Tensor indices = in[1].contiguous();
+            check(name(), patches, video, indices);
+            PatchGeometry g = patches.geometry(video.shape(), video.strides());
+            Tensor y = Tensor.empty(
+                    video.device(), outputType(video), Shape.of(video.size(0), indices.size(1), g.patchLength()));
+            video.kernels()
+                    .reconstructionTarget(
+                            g, pixels(video), indices.buffer(), indices.size(1), eps, normalise, y.buffer());
+            return y;
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return new Cost(
+                    5 * output.shape().count(),
+                    output.shape().count() * in[0].dtype().bytes() + output.byteSize());
+        }
+    }
+
+    /** Inputs prediction {@code [B, count, patchLength]}, video and indices. */
+    record ReconstructionLoss(Patches patches, double eps, boolean normalise) implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Tensor prediction = in[0].contiguous();
+            Tensor video = in[1];
+            Tensor indices = in[2].contiguous();
+            check(name(), patches, video, indices);
+            PatchGeometry g = patches.geometry(video.shape(), video.strides());
+            Shape target = Shape.of(video.size(0), indices.size(1), g.patchLength());
+            Op.check(
+                    prediction.shape().equals(target) && prediction.dtype() == outputType(video),
+                    name(),
+                    () -> "the prediction is " + in[0].describe() + " but the target is " + outputType(video) + target
+                            + "; predict one patch vector per masked token");
+            Tensor loss = Tensor.empty(prediction.device(), prediction.dtype(), Shape.of());
+            Tensor gradient = context.needsGradient(0)
+                    ? Tensor.empty(prediction.device(), prediction.dtype(), prediction.shape())
+                    : null;
+            video.kernels()
+                    .reconstructionLoss(
+                            g,
+                            pixels(video),
+                            indices.buffer(),
+                            indices.size(1),
+                            eps,
+                            normalise,
+                            prediction.buffer(),
+                            loss.buffer(),
+                            ReductionOps.bufferOrNull(gradient));
+            if (gradient != null) {
+                context.save(gradient);
+            }
+            return loss;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            return new @Nullable Tensor[] {LossOps.scaled(context.saved(0), dy), null, null};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return new Cost(8 * in[0].shape().count(), 3 * in[0].byteSize());
+        }
+    }
+}

@@ -1,0 +1,158 @@
+package tessera.tensor;
+
+import org.jspecify.annotations.Nullable;
+
+/** Operations that combine the elements of an axis. */
+final class ReductionOps {
+    private ReductionOps() {}
+
+    record Sum(int axis, double scale) implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0]);
+            Tensor x = in[0].contiguous();
+            Shape shape = x.shape();
+            long[] sizes = new long[shape.rank() - 1];
+            for (int i = 0; i < sizes.length; i++) {
+                sizes[i] = shape.size(i < axis ? i : i + 1);
+            }
+            Tensor y = Tensor.empty(x.device(), x.dtype(), Shape.of(sizes));
+            x.kernels()
+                    .sum(
+                            x.buffer(),
+                            shape.product(0, axis),
+                            shape.size(axis),
+                            shape.product(axis + 1, shape.rank()),
+                            scale,
+                            y.buffer());
+            context.save(in[0].detach());
+            return y;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Shape shape = context.saved(0).shape();
+            Tensor scaled = scale == 1 ? dy : dy.mul(scale);
+            return new Tensor[] {
+                scaled.reshape(shape.with(axis, 1).toArray()).expand(shape.toArray())
+            };
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return new Cost(in[0].shape().count(), in[0].byteSize() + output.byteSize());
+        }
+    }
+
+    record Softmax(boolean log) implements Op.Differentiable {
+        @Override
+        public String name() {
+            return log ? "log_softmax" : "softmax";
+        }
+
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0]);
+            Op.check(in[0].rank() > 0, name(), () -> "a scalar has no last axis; reshape it to [1]");
+            Tensor x = in[0].contiguous();
+            Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
+            long cols = x.size(-1);
+            x.kernels().softmax(x.buffer(), rows(x), cols, log, y.buffer());
+            context.save(y.detach());
+            return y;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Tensor y = context.saved(0);
+            Tensor dx = Tensor.empty(dy.device(), dy.dtype(), dy.shape());
+            dy.kernels().softmaxBackward(y.buffer(), dy.buffer(), rows(dy), dy.size(-1), log, dx.buffer());
+            return new Tensor[] {dx};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return Cost.elementwise(5, output, in);
+        }
+    }
+
+    static long rows(Tensor x) {
+        return x.shape().product(0, x.rank() - 1);
+    }
+
+    record LayerNorm(double eps) implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0], in[1], in[2]);
+            Op.check(in[0].rank() > 0, name(), () -> "a scalar has no last axis; reshape it to [1]");
+            Tensor x = in[0].contiguous();
+            long cols = x.size(-1);
+            for (int i = 1; i <= 2; i++) {
+                Tensor p = in[i];
+                String what = i == 1 ? "weight" : "bias";
+                Op.check(
+                        p.shape().equals(Shape.of(cols)),
+                        name(),
+                        () -> what + " has shape " + p.shape() + " but the last dimension of x is " + cols + " (x: "
+                                + in[0].describe() + "); pass a " + what + " of shape [" + cols + "]");
+            }
+            long rows = rows(x);
+            Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
+            if (!context.isRecording()) {
+                x.kernels()
+                        .layerNorm(
+                                x.buffer(), Op.buffer(in[1]), Op.buffer(in[2]), eps, rows, cols, y.buffer(), null, null);
+                return y;
+            }
+            Tensor mean = Tensor.empty(x.device(), x.dtype(), Shape.of(rows));
+            Tensor rstd = Tensor.empty(x.device(), x.dtype(), Shape.of(rows));
+            x.kernels()
+                    .layerNorm(
+                            x.buffer(),
+                            Op.buffer(in[1]),
+                            Op.buffer(in[2]),
+                            eps,
+                            rows,
+                            cols,
+                            y.buffer(),
+                            mean.buffer(),
+                            rstd.buffer());
+            context.save(x, in[1].contiguous(), mean, rstd);
+            return y;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Tensor x = context.saved(0);
+            Tensor weight = context.saved(1);
+            @Nullable Tensor[] d = new Tensor[3];
+            for (int i = 0; i < 3; i++) {
+                if (context.needsGradient(i)) {
+                    d[i] = Tensor.empty(dy.device(), dy.dtype(), i == 0 ? x.shape() : weight.shape());
+                }
+            }
+            dy.kernels()
+                    .layerNormBackward(
+                            x.buffer(),
+                            weight.buffer(),
+                            context.saved(2).buffer(),
+                            context.saved(3).buffer(),
+                            dy.buffer(),
+                            rows(x),
+                            x.size(-1),
+                            bufferOrNull(d[0]),
+                            bufferOrNull(d[1]),
+                            bufferOrNull(d[2]));
+            return d;
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return Cost.elementwise(8, output, in);
+        }
+    }
+
+    static tessera.kernels.@Nullable Buffer bufferOrNull(@Nullable Tensor tensor) {
+        return tensor == null ? null : tensor.buffer();
+    }
+}

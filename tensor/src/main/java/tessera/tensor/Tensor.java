@@ -1,0 +1,637 @@
+package tessera.tensor;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.CpuDevice;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Kernels;
+import tessera.kernels.Kernels.BinaryOp;
+import tessera.kernels.Kernels.UnaryOp;
+
+/**
+ * An n-dimensional array: a strided view of memory on one device, with an element type and, where asked for, a gradient.
+ *
+ * <p>Operations return new tensors; those that only change the view ({@link #reshape} of a contiguous tensor, {@link
+ * #permute}, {@link #slice}, {@link #expand}) share memory. Memory belongs to the innermost open {@link Scope} of the
+ * thread, or to the user, who calls {@link #close()}. Using a tensor whose memory is freed throws.
+ *
+ * <p>A tensor may be read by several threads. Writing into it, closing it and accumulating its gradient need one thread.
+ */
+public final class Tensor implements AutoCloseable {
+    private final Storage storage;
+    private final Shape shape;
+    private final long[] strides;
+    private final long offset;
+    private final boolean contiguous;
+    private boolean requiresGrad;
+    private Autograd.@Nullable Node node;
+    private @Nullable Tensor grad;
+    private boolean gradFresh;
+
+    private Tensor(Storage storage, Shape shape, long[] strides, long offset) {
+        this.storage = storage;
+        this.shape = shape;
+        this.strides = strides;
+        this.offset = offset;
+        this.contiguous = isContiguous(shape, strides);
+    }
+
+    private static boolean isContiguous(Shape shape, long[] strides) {
+        long expected = 1;
+        for (int i = shape.rank() - 1; i >= 0; i--) {
+            if (shape.size(i) != 1 && strides[i] != expected) {
+                return shape.count() == 0;
+            }
+            expected *= shape.size(i);
+        }
+        return true;
+    }
+
+    // ---------------------------------------------------------------------------------------------------- creation
+
+    /** Uninitialised memory, for operations that overwrite all of it. */
+    public static Tensor empty(Device device, DType dtype, Shape shape) {
+        return new Tensor(Storage.owned(device.allocate(dtype, shape.count())), shape, shape.strides(), 0);
+    }
+
+    /** A tensor of one value. */
+    public static Tensor full(Device device, DType dtype, Shape shape, double value) {
+        Tensor tensor = empty(device, dtype, shape);
+        device.kernels().fill(tensor.buffer(), value);
+        return tensor;
+    }
+
+    /** Zeros on the CPU in f32. */
+    public static Tensor zeros(long... sizes) {
+        return full(Device.cpu(), DType.F32, Shape.of(sizes), 0);
+    }
+
+    /** Ones on the CPU in f32. */
+    public static Tensor ones(long... sizes) {
+        return full(Device.cpu(), DType.F32, Shape.of(sizes), 1);
+    }
+
+    /** A copy of an array, on the CPU in f32. */
+    public static Tensor of(float[] values, long... sizes) {
+        return copyOf(DType.F32, MemorySegment.ofArray(values), values.length, sizes);
+    }
+
+    /** A copy of an array, on the CPU in f64. */
+    public static Tensor of(double[] values, long... sizes) {
+        return copyOf(DType.F64, MemorySegment.ofArray(values), values.length, sizes);
+    }
+
+    /** A copy of an array of indices or labels, on the CPU in i32. */
+    public static Tensor of(int[] values, long... sizes) {
+        return copyOf(DType.I32, MemorySegment.ofArray(values), values.length, sizes);
+    }
+
+    /** A copy of an array of unsigned bytes, on the CPU in u8. */
+    public static Tensor of(byte[] values, long... sizes) {
+        return copyOf(DType.U8, MemorySegment.ofArray(values), values.length, sizes);
+    }
+
+    private static Tensor copyOf(DType dtype, MemorySegment values, long count, long[] sizes) {
+        Shape shape = sizes.length == 0 ? Shape.of(count) : Shape.of(sizes);
+        if (shape.count() != count) {
+            throw new IllegalArgumentException("Tensor.of: " + count + " values do not fill shape " + shape + ", which has "
+                    + shape.count() + " elements");
+        }
+        Tensor tensor = empty(Device.cpu(), dtype, shape);
+        MemorySegment.copy(values, 0, tensor.buffer().segment(), 0, values.byteSize());
+        return tensor;
+    }
+
+    /**
+     * Wraps off-heap memory of the caller without a copy. The caller keeps ownership and keeps the memory alive while the
+     * tensor is used.
+     *
+     * @throws IllegalArgumentException if the segment is on the heap or does not have the shape's size
+     */
+    public static Tensor wrap(MemorySegment segment, DType dtype, long... sizes) {
+        return wrap(Device.cpu(), segment, dtype, Shape.of(sizes));
+    }
+
+    /** As {@link #wrap(MemorySegment, DType, long...)}, on a CPU device of one's own. */
+    public static Tensor wrap(CpuDevice device, MemorySegment segment, DType dtype, Shape shape) {
+        if (segment.byteSize() != shape.count() * dtype.bytes()) {
+            throw new IllegalArgumentException("Tensor.wrap: a segment of " + segment.byteSize() + " bytes is not " + dtype
+                    + shape + ", which has " + shape.count() * dtype.bytes() + " bytes");
+        }
+        return new Tensor(Storage.wrapped(device.wrap(dtype, segment)), shape, shape.strides(), 0);
+    }
+
+    /** Uniform random numbers in [low, high), a pure function of (seed, stream) and the position. */
+    public static Tensor uniform(
+            Device device, DType dtype, Shape shape, long seed, long stream, double low, double high) {
+        Tensor tensor = empty(device, dtype, shape);
+        device.kernels().randomUniform(seed, stream, low, high, tensor.buffer());
+        return tensor;
+    }
+
+    /** Normal random numbers, a pure function of (seed, stream) and the position. */
+    public static Tensor normal(
+            Device device, DType dtype, Shape shape, long seed, long stream, double mean, double std) {
+        Tensor tensor = empty(device, dtype, shape);
+        device.kernels().randomNormal(seed, stream, mean, std, tensor.buffer());
+        return tensor;
+    }
+
+    // -------------------------------------------------------------------------------------------------- properties
+
+    public Shape shape() {
+        return shape;
+    }
+
+    /** Size of an axis; negative axes count from the end. */
+    public long size(int axis) {
+        return shape.size(axis);
+    }
+
+    public int rank() {
+        return shape.rank();
+    }
+
+    public DType dtype() {
+        return storage.buffer().dtype();
+    }
+
+    public Device device() {
+        return storage.buffer().device();
+    }
+
+    /** Bytes of the elements, counted once each. */
+    public long byteSize() {
+        return shape.count() * dtype().bytes();
+    }
+
+    /** Strides in elements. */
+    public long[] strides() {
+        return strides.clone();
+    }
+
+    /** Position of the first element in the storage. */
+    long offset() {
+        return offset;
+    }
+
+    public boolean isContiguous() {
+        return contiguous;
+    }
+
+    Storage storage() {
+        return storage;
+    }
+
+    /** The device's kernels. */
+    public Kernels kernels() {
+        return device().kernels();
+    }
+
+    /** Whether the memory has been freed. */
+    public boolean isClosed() {
+        return storage.isClosed();
+    }
+
+    void requireOpen(String op) {
+        if (storage.isClosed()) {
+            throw storage.usedAfterClose(op, describe());
+        }
+    }
+
+    /**
+     * The memory of a contiguous tensor, for calling kernels.
+     *
+     * @throws IllegalStateException if the tensor is not contiguous or its memory is freed
+     */
+    public Buffer buffer() {
+        requireOpen("buffer");
+        if (!contiguous) {
+            throw new IllegalStateException(describe() + " is not contiguous; call contiguous() first");
+        }
+        return storage.buffer().slice(offset, shape.count());
+    }
+
+    /** The whole buffer under a strided view. */
+    Buffer wholeBuffer() {
+        requireOpen("view");
+        return storage.buffer();
+    }
+
+    /** Frees the memory, also for the views that share it. */
+    @Override
+    public void close() {
+        storage.close();
+        if (grad != null) {
+            grad.close();
+        }
+    }
+
+    // -------------------------------------------------------------------------------------------------- copies out
+
+    /** The memory of a contiguous CPU tensor, without a copy; valid until the tensor is freed. */
+    public MemorySegment segment() {
+        return buffer().segment();
+    }
+
+    /** The elements in row-major order as f32, converted if need be. */
+    public float[] toFloats() {
+        float[] values = new float[Math.toIntExact(shape.count())];
+        readAs(DType.F32, MemorySegment.ofArray(values));
+        return values;
+    }
+
+    /** The elements in row-major order as f64, converted if need be. */
+    public double[] toDoubles() {
+        double[] values = new double[Math.toIntExact(shape.count())];
+        readAs(DType.F64, MemorySegment.ofArray(values));
+        return values;
+    }
+
+    /** The elements of an i32 or u8 tensor in row-major order. */
+    public int[] toInts() {
+        if (dtype().isFloating()) {
+            throw new IllegalArgumentException("toInts: " + describe() + " holds no integers; use toFloats()");
+        }
+        int[] values = new int[Math.toIntExact(shape.count())];
+        readAs(DType.I32, MemorySegment.ofArray(values));
+        return values;
+    }
+
+    private void readAs(DType as, MemorySegment target) {
+        requireOpen("read");
+        Autograd.noGrad(() -> {
+            try (Scope scope = Scope.open()) {
+                MemorySegment.copy(detach().to(as).contiguous().segment(), 0, target, 0, target.byteSize());
+            }
+            return true;
+        });
+    }
+
+    /** The value of a tensor with one element. */
+    public double item() {
+        if (shape.count() != 1) {
+            throw new IllegalArgumentException("item: " + describe() + " has " + shape.count() + " elements, not 1");
+        }
+        return toDoubles()[0];
+    }
+
+    /** Overwrites this tensor, in place and outside the gradient's record, with values of the same shape. */
+    public void copyFrom(Tensor source) {
+        if (!source.shape.equals(shape)) {
+            throw new IllegalArgumentException(
+                    "copyFrom: " + source.describe() + " does not have the shape of " + describe());
+        }
+        Autograd.noGrad(() -> {
+            try (Scope scope = Scope.open()) {
+                kernels().cast(source.detach().contiguous().buffer(), buffer());
+            }
+            return true;
+        });
+    }
+
+    // ---------------------------------------------------------------------------------------------------- gradient
+
+    /** Whether operations on this tensor are recorded. */
+    public boolean requiresGrad() {
+        return requiresGrad || node != null;
+    }
+
+    /** Makes this leaf collect a gradient, or stop to. */
+    public Tensor requiresGrad(boolean value) {
+        if (node != null) {
+            throw new IllegalStateException(
+                    "requiresGrad: " + describe() + " is the result of an operation; call detach() first");
+        }
+        if (value && !dtype().isFloating()) {
+            throw new IllegalArgumentException("requiresGrad: " + describe() + " holds integers, which have no gradient");
+        }
+        requiresGrad = value;
+        return this;
+    }
+
+    /** The gradient collected so far, or null; it belongs to this tensor. */
+    public @Nullable Tensor grad() {
+        return gradFresh ? grad : null;
+    }
+
+    /** Forgets the gradient; its memory is reused by the next backward pass. */
+    public void zeroGrad() {
+        gradFresh = false;
+    }
+
+    /** The same memory outside the record. */
+    public Tensor detach() {
+        return new Tensor(storage, shape, strides, offset);
+    }
+
+    /** Adds the gradients of this scalar to the leaves that it was computed from. */
+    public void backward() {
+        if (shape.count() != 1) {
+            throw new IllegalArgumentException(
+                    "backward: " + describe() + " is no scalar; reduce it, or pass its gradient to backward(cotangent)");
+        }
+        try (Scope scope = Scope.open()) {
+            backward(full(device(), dtype(), shape, 1));
+        }
+    }
+
+    /** Adds the gradients of {@code sum(this * cotangent)} to the leaves. */
+    public void backward(Tensor cotangent) {
+        requireOpen("backward");
+        if (!requiresGrad()) {
+            throw new IllegalStateException("backward: " + describe()
+                    + " does not depend on a tensor that requires a gradient; call requiresGrad(true) on a leaf before the forward pass");
+        }
+        if (!cotangent.shape.equals(shape) || cotangent.dtype() != dtype()) {
+            throw new IllegalArgumentException(
+                    "backward: the cotangent is " + cotangent.describe() + " but the tensor is " + describe());
+        }
+        Autograd.backward(this, cotangent);
+    }
+
+    Autograd.@Nullable Node node() {
+        return node;
+    }
+
+    void setNode(Autograd.Node node) {
+        this.node = node;
+    }
+
+    void accumulateGrad(Tensor gradient) {
+        Tensor mine = grad;
+        if (mine == null) {
+            ThreadState state = ThreadState.get();
+            Scope scope = state.scope;
+            state.scope = null;
+            try {
+                mine = empty(device(), dtype(), shape);
+            } finally {
+                state.scope = scope;
+            }
+            grad = mine;
+        }
+        Buffer source = gradient.contiguous().buffer();
+        if (gradFresh) {
+            kernels().axpy(1, source, mine.buffer());
+        } else {
+            kernels().cast(source, mine.buffer());
+            gradFresh = true;
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------- views
+
+    Tensor view(Shape newShape, long[] newStrides, long newOffset) {
+        return new Tensor(storage, newShape, newStrides, newOffset);
+    }
+
+    /** The same elements in row-major order under another shape; one size may be -1. A view if contiguous, else a copy. */
+    public Tensor reshape(long... sizes) {
+        return Op.apply(new ViewOps.Reshape(ViewOps.resolve(this, sizes)), this);
+    }
+
+    /** Reorders the axes: axis i of the result is axis {@code axes[i]} of this. A view. */
+    public Tensor permute(int... axes) {
+        return Op.apply(ViewOps.Permute.of(this, axes), this);
+    }
+
+    /** Swaps two axes. A view. */
+    public Tensor transpose(int a, int b) {
+        int[] axes = new int[rank()];
+        Arrays.setAll(axes, i -> i);
+        axes[shape.axis(a)] = shape.axis(b);
+        axes[shape.axis(b)] = shape.axis(a);
+        return permute(axes);
+    }
+
+    /** Elements {@code [from, to)} of an axis. A view. */
+    public Tensor slice(int axis, long from, long to) {
+        return Op.apply(new ViewOps.Slice(shape.axis(axis), from, to), this);
+    }
+
+    /** Repeats axes of size 1 (and new leading axes) to the given sizes. A view. */
+    public Tensor expand(long... sizes) {
+        return Op.apply(new ViewOps.Expand(Shape.of(sizes)), this);
+    }
+
+    /** This tensor if it is contiguous, else a contiguous copy. */
+    public Tensor contiguous() {
+        return contiguous ? this : Op.apply(new ViewOps.Contiguous(), this);
+    }
+
+    /** Tensors joined along an axis; the other sizes are equal. */
+    public static Tensor concat(int axis, Tensor... tensors) {
+        if (tensors.length == 0) {
+            throw new IllegalArgumentException("concat: no tensors given; pass at least one");
+        }
+        return Op.apply(new ViewOps.Concat(tensors[0].shape.axis(axis)), tensors);
+    }
+
+    /** The elements as another type; f32, f64 and bf16 pass gradients on. */
+    public Tensor to(DType dtype) {
+        return dtype == dtype() ? this : Op.apply(new ViewOps.Cast(dtype), this);
+    }
+
+    // ------------------------------------------------------------------------------------------------- arithmetic
+
+    /** Sum, broadcasting by NumPy's rule. */
+    public Tensor add(Tensor other) {
+        return Op.apply(new ElementwiseOps.Binary(BinaryOp.ADD), this, other);
+    }
+
+    /** Difference, broadcasting. */
+    public Tensor sub(Tensor other) {
+        return Op.apply(new ElementwiseOps.Binary(BinaryOp.SUB), this, other);
+    }
+
+    /** Product, broadcasting. */
+    public Tensor mul(Tensor other) {
+        return Op.apply(new ElementwiseOps.Binary(BinaryOp.MUL), this, other);
+    }
+
+    /** Quotient, broadcasting. */
+    public Tensor div(Tensor other) {
+        return Op.apply(new ElementwiseOps.Binary(BinaryOp.DIV), this, other);
+    }
+
+    /** {@code this + value}. */
+    public Tensor add(double value) {
+        return Op.apply(new ElementwiseOps.Affine(1, value), this);
+    }
+
+    /** {@code this * value}. */
+    public Tensor mul(double value) {
+        return Op.apply(new ElementwiseOps.Affine(value, 0), this);
+    }
+
+    public Tensor neg() {
+        return unary(UnaryOp.NEG);
+    }
+
+    public Tensor abs() {
+        return unary(UnaryOp.ABS);
+    }
+
+    public Tensor square() {
+        return unary(UnaryOp.SQUARE);
+    }
+
+    public Tensor sqrt() {
+        return unary(UnaryOp.SQRT);
+    }
+
+    public Tensor exp() {
+        return unary(UnaryOp.EXP);
+    }
+
+    public Tensor log() {
+        return unary(UnaryOp.LOG);
+    }
+
+    public Tensor tanh() {
+        return unary(UnaryOp.TANH);
+    }
+
+    public Tensor sigmoid() {
+        return unary(UnaryOp.SIGMOID);
+    }
+
+    public Tensor relu() {
+        return unary(UnaryOp.RELU);
+    }
+
+    /** Exact GELU, {@code x * Phi(x)} with the normal distribution function by erf. */
+    public Tensor gelu() {
+        return unary(UnaryOp.GELU);
+    }
+
+    private Tensor unary(UnaryOp op) {
+        return Op.apply(new ElementwiseOps.Unary(op), this);
+    }
+
+    /** Each element zero with probability p, else divided by {@code 1 - p}; which ones is a function of (seed, stream). */
+    public Tensor dropout(double p, long seed, long stream) {
+        return Op.apply(new ElementwiseOps.Dropout(p, seed, stream), this);
+    }
+
+    // -------------------------------------------------------------------------------------------------- reductions
+
+    /** Sum of all elements, a scalar. */
+    public Tensor sum() {
+        return reshape(shape.count()).sum(0);
+    }
+
+    /** Sum over one axis, which disappears. */
+    public Tensor sum(int axis) {
+        return Op.apply(new ReductionOps.Sum(shape.axis(axis), 1), this);
+    }
+
+    /** Mean of all elements, a scalar. */
+    public Tensor mean() {
+        return reshape(shape.count()).mean(0);
+    }
+
+    /** Mean over one axis, which disappears. The mean of nothing is 0. */
+    public Tensor mean(int axis) {
+        int resolved = shape.axis(axis);
+        return Op.apply(new ReductionOps.Sum(resolved, 1.0 / Math.max(1, shape.size(resolved))), this);
+    }
+
+    /** Softmax over the last axis. */
+    public Tensor softmax() {
+        return Op.apply(new ReductionOps.Softmax(false), this);
+    }
+
+    /** Logarithm of the softmax over the last axis. */
+    public Tensor logSoftmax() {
+        return Op.apply(new ReductionOps.Softmax(true), this);
+    }
+
+    /**
+     * Normalises the last axis to mean 0 and variance 1 (biased, plus eps under the root), then scales and shifts (Ba et
+     * al., "Layer normalization", 2016).
+     *
+     * @param weight scale, {@code [last size]}
+     * @param bias shift, {@code [last size]}
+     */
+    public Tensor layerNorm(Tensor weight, Tensor bias, double eps) {
+        return Op.apply(new ReductionOps.LayerNorm(eps), this, weight, bias);
+    }
+
+    // ------------------------------------------------------------------------------------------------------ matmul
+
+    /** Matrix product of {@code [.., m, k]} and {@code [.., k, n]} with equal leading sizes. */
+    public Tensor matmul(Tensor other) {
+        return Op.apply(new MatmulOps.Matmul(), this, other);
+    }
+
+    /**
+     * {@code this * weight^T + bias} over the last axis.
+     *
+     * @param weight {@code [out, in]}
+     * @param bias {@code [out]}, or null
+     */
+    public Tensor linear(Tensor weight, @Nullable Tensor bias) {
+        MatmulOps.Linear op = new MatmulOps.Linear();
+        return bias == null ? Op.apply(op, this, weight) : Op.apply(op, this, weight, bias);
+    }
+
+    /**
+     * Scaled dot-product attention of a packed projection.
+     *
+     * <p>This tensor is {@code [B, N, 3 * heads * headDim]}, all queries, then keys, then values, each head-major; the
+     * result is {@code [B, N, heads * headDim]} and the scale {@code headDim^-1/2}.
+     */
+    public Tensor selfAttention(int heads) {
+        return Op.apply(new AttentionOps.SelfAttention(heads), this);
+    }
+
+    /**
+     * {@code softmax(scale * q k^T + bias) v}.
+     *
+     * @param q {@code [B, heads, N, headDim]}
+     * @param k {@code [B, heads, M, headDim]}
+     * @param v {@code [B, heads, M, headDim]}
+     * @param bias {@code [1 or B, heads, N, M]}, or null
+     */
+    public static Tensor attention(Tensor q, Tensor k, Tensor v, @Nullable Tensor bias, double scale) {
+        AttentionOps.Attention op = new AttentionOps.Attention(scale);
+        return bias == null ? Op.apply(op, q, k, v) : Op.apply(op, q, k, v, bias);
+    }
+
+    /** Rows {@code indices[b, j]} of sample b, for this {@code [B, N, D]} and i32 indices {@code [B, M]}: {@code [B, M, D]}. */
+    public Tensor gatherRows(Tensor indices) {
+        return Op.apply(new TokenOps.GatherRows(), this, indices);
+    }
+
+    // ---------------------------------------------------------------------------------------------------- printing
+
+    /** Type, shape and device, for messages: {@code f32[8, 1568, 384]}. */
+    public String describe() {
+        return dtype() + shape.toString() + (device() instanceof CpuDevice ? "" : " on " + device());
+    }
+
+    /** Type, shape, device and whether a gradient is recorded, then the values as NumPy prints them, shortened. */
+    @Override
+    public String toString() {
+        String head = dtype() + shape.toString() + " " + device() + (requiresGrad() ? " grad" : "");
+        return storage.isClosed() ? head + " (freed)" : head + "\n" + TensorPrinter.print(this);
+    }
+
+    /** The element at a position of the storage as a double, for printing. */
+    static double element(Buffer buffer, long index) {
+        MemorySegment segment = buffer.segment();
+        return switch (buffer.dtype()) {
+            case F32 -> segment.getAtIndex(ValueLayout.JAVA_FLOAT, index);
+            case F64 -> segment.getAtIndex(ValueLayout.JAVA_DOUBLE, index);
+            case BF16 -> Float.intBitsToFloat(segment.getAtIndex(ValueLayout.JAVA_SHORT, index) << 16);
+            case I32 -> segment.getAtIndex(ValueLayout.JAVA_INT, index);
+            case U8 -> segment.getAtIndex(ValueLayout.JAVA_BYTE, index) & 0xFF;
+        };
+    }
+}

@@ -1,0 +1,167 @@
+package tessera.tensor;
+
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+
+/** Operations that pick, place and mark tokens by index lists. */
+final class TokenOps {
+    private TokenOps() {}
+
+    private static void checkIndices(String name, Tensor indices, long batch) {
+        Op.check(
+                indices.dtype() == DType.I32 && indices.rank() == 2 && indices.size(0) == batch,
+                name,
+                () -> "indices are " + indices.describe() + "; pass i32[" + batch + ", count]");
+    }
+
+    /** Inputs x {@code [B, N, D]} and indices {@code [B, M]}. */
+    record GatherRows() implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0]);
+            Op.check(in[0].rank() == 3, name(), () -> "x is " + in[0].describe() + "; pass [batch, tokens, width]");
+            checkIndices(name(), in[1], in[0].size(0));
+            Tensor x = in[0].contiguous();
+            Tensor indices = in[1].contiguous();
+            Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape().with(1, indices.size(1)));
+            x.kernels()
+                    .gatherRows(
+                            x.buffer(), indices.buffer(), x.size(0), x.size(1), indices.size(1), x.size(2), y.buffer());
+            context.save(x, indices);
+            return y;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Tensor x = context.saved(0);
+            Tensor indices = context.saved(1);
+            Tensor dx = Tensor.empty(dy.device(), dy.dtype(), x.shape());
+            dy.kernels()
+                    .scatterRows(
+                            dy.buffer(),
+                            indices.buffer(),
+                            x.size(0),
+                            x.size(1),
+                            indices.size(1),
+                            x.size(2),
+                            dx.buffer());
+            return new @Nullable Tensor[] {dx, null};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return new Cost(0, 2 * output.byteSize() + in[1].byteSize());
+        }
+    }
+
+    /** Inputs x {@code [B, M, D]}, a fixed table {@code [N, D]} and, unless all rows are taken in order, indices {@code [B, M]}. */
+    record AddPositions() implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0], in[1]);
+            Tensor x = in[0].contiguous();
+            Op.check(
+                    x.rank() == 3 && in[1].rank() == 2 && in[1].size(1) == x.size(2),
+                    name(),
+                    () -> "x is " + in[0].describe() + " and the table " + in[1].describe()
+                            + "; pass [batch, tokens, width] and [positions, width]");
+            Op.check(
+                    !in[1].requiresGrad(),
+                    name(),
+                    () -> "the table requires a gradient but positions are fixed; pass table.detach()");
+            if (in.length == 3) {
+                checkIndices(name(), in[2], x.size(0));
+            }
+            Op.check(
+                    in.length == 3 ? in[2].size(1) == x.size(1) : x.size(1) <= in[1].size(0),
+                    name(),
+                    () -> "x has " + x.size(1) + " tokens; pass one index per token, or no more tokens than the "
+                            + in[1].size(0) + " positions");
+            Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
+            x.kernels()
+                    .addRows(
+                            x.buffer(),
+                            Op.buffer(in[1]),
+                            in.length == 3 ? Op.buffer(in[2]) : null,
+                            x.size(0),
+                            x.size(1),
+                            x.size(2),
+                            y.buffer());
+            return y;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            @Nullable Tensor[] d = new Tensor[context.inputCount()];
+            d[0] = dy;
+            return d;
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return new Cost(output.shape().count(), 3 * output.byteSize());
+        }
+    }
+
+    /** Inputs visible {@code [B, Nv, D]}, mask token {@code [.., D]}, table {@code [N, D]} and the two index lists. */
+    record AssembleDecoder() implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Tensor visible = in[0].contiguous();
+            Op.floating(name(), in[0], in[1], in[2]);
+            Op.check(visible.rank() == 3, name(), () -> "visible is " + in[0].describe() + "; pass [batch, tokens, width]");
+            long batch = visible.size(0);
+            long d = visible.size(2);
+            checkIndices(name(), in[3], batch);
+            checkIndices(name(), in[4], batch);
+            Op.check(
+                    in[3].size(1) == visible.size(1)
+                            && in[1].shape().count() == d
+                            && in[2].rank() == 2
+                            && in[2].size(1) == d
+                            && !in[2].requiresGrad(),
+                    name(),
+                    () -> "visible " + in[0].describe() + ", mask token " + in[1].describe() + ", table "
+                            + in[2].describe() + " and visible indices " + in[3].describe()
+                            + " do not fit; pass [B, Nv, D], [D], fixed [N, D] and i32[B, Nv]");
+            long masked = in[4].size(1);
+            Tensor y = Tensor.empty(visible.device(), visible.dtype(), Shape.of(batch, visible.size(1) + masked, d));
+            visible.kernels()
+                    .assembleDecoder(
+                            visible.buffer(),
+                            Op.buffer(in[3]),
+                            Op.buffer(in[4]),
+                            Op.buffer(in[1]),
+                            Op.buffer(in[2]),
+                            batch,
+                            visible.size(1),
+                            masked,
+                            d,
+                            y.buffer());
+            context.save(visible, in[1].detach(), in[4].detach());
+            return y;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Tensor visible = context.saved(0);
+            Tensor dvisible = Tensor.empty(dy.device(), dy.dtype(), visible.shape());
+            Tensor dtoken = Tensor.empty(dy.device(), dy.dtype(), context.saved(1).shape());
+            dy.kernels()
+                    .assembleDecoderBackward(
+                            dy.buffer(),
+                            visible.size(0),
+                            visible.size(1),
+                            context.saved(2).size(1),
+                            visible.size(2),
+                            dvisible.buffer(),
+                            dtoken.buffer());
+            return new @Nullable Tensor[] {dvisible, dtoken, null, null, null};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return new Cost(output.shape().count(), 2 * output.byteSize() + in[0].byteSize());
+        }
+    }
+}

@@ -1,0 +1,33 @@
+package tessera.tensor;
+
+import org.jspecify.annotations.Nullable;
+
+/** Operations on the tokens of masked models. */
+public final class Tokens {
+    private Tokens() {}
+
+    /**
+     * Adds to each token its row of a fixed position table.
+     *
+     * @param x {@code [B, M, D]}
+     * @param table {@code [N, D]}, without a gradient
+     * @param indices i32 {@code [B, M]}, or null if token j has position j
+     */
+    public static Tensor addPositions(Tensor x, Tensor table, @Nullable Tensor indices) {
+        TokenOps.AddPositions op = new TokenOps.AddPositions();
+        return indices == null ? Op.apply(op, x, table) : Op.apply(op, x, table, indices);
+    }
+
+    /**
+     * Input of VideoMAE's decoder: visible tokens with their positions, then a copy of the mask token with each masked
+     * position, without un-shuffling.
+     *
+     * @param visible {@code [B, Nvis, D]}
+     * @param maskToken D values
+     * @param table {@code [N, D]}
+     * @return {@code [B, Nvis + Nmask, D]}
+     */
+    public static Tensor assembleDecoder(Tensor visible, Tensor maskToken, Tensor table, TokenMask mask) {
+        return Op.apply(new TokenOps.AssembleDecoder(), visible, maskToken, table, mask.visible(), mask.masked());
+    }
+}
