@@ -135,7 +135,7 @@ final class ViewOps {
         public Tensor forward(Context context, Tensor... in) {
             Tensor x = in[0];
             Op.check(
-                    target.equals(Shape.broadcast(x.shape(), target)),
+                    java.util.Objects.equals(target, Shape.broadcast(x.shape(), target)),
                     "expand",
                     () -> x.describe() + " cannot be repeated to " + target + "; only axes of size 1 repeat");
             context.save(x.detach());
