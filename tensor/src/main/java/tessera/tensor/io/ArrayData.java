@@ -119,8 +119,8 @@ public record ArrayData(String name, StoredType type, long[] shape, MemorySegmen
         return ints(label());
     }
 
-    float[] floats(String file) {
-        return convert(file, float[]::new, values -> {
+    float[] floats(String source) {
+        return convert(source, float[]::new, values -> {
             switch (type) {
                 case F32 -> MemorySegment.copy(data, FLOAT, 0, values, 0, values.length);
                 case F16 -> {
@@ -138,13 +138,13 @@ public record ArrayData(String name, StoredType type, long[] shape, MemorySegmen
                         values[i] = smallInt(i);
                     }
                 }
-                default -> throw lossy(file, "float", "F32, F16, BF16, BOOL and integers of at most 16 bits");
+                default -> throw lossy(source, "float", "F32, F16, BF16, BOOL and integers of at most 16 bits");
             }
         });
     }
 
-    double[] doubles(String file) {
-        return convert(file, double[]::new, values -> {
+    double[] doubles(String source) {
+        return convert(source, double[]::new, values -> {
             switch (type) {
                 case F64 -> MemorySegment.copy(data, DOUBLE, 0, values, 0, values.length);
                 case F32 -> {
@@ -179,16 +179,16 @@ public record ArrayData(String name, StoredType type, long[] shape, MemorySegmen
                 }
                 case I64 -> {
                     for (int i = 0; i < values.length; i++) {
-                        values[i] = within(file, i, -LARGEST_EXACT_IN_DOUBLE, LARGEST_EXACT_IN_DOUBLE, "double");
+                        values[i] = within(source, i, -LARGEST_EXACT_IN_DOUBLE, LARGEST_EXACT_IN_DOUBLE, "double");
                     }
                 }
-                default -> throw lossy(file, "double", "F64, F32, F16, BF16, BOOL and integers other than U64");
+                default -> throw lossy(source, "double", "F64, F32, F16, BF16, BOOL and integers other than U64");
             }
         });
     }
 
-    int[] ints(String file) {
-        return convert(file, int[]::new, values -> {
+    int[] ints(String source) {
+        return convert(source, int[]::new, values -> {
             switch (type) {
                 case I32 -> MemorySegment.copy(data, INT, 0, values, 0, values.length);
                 case BOOL, U8, I8, U16, I16 -> {
@@ -200,22 +200,22 @@ public record ArrayData(String name, StoredType type, long[] shape, MemorySegmen
                     for (int i = 0; i < values.length; i++) {
                         int value = data.getAtIndex(INT, i);
                         if (value < 0) {
-                            throw outOfRange(file, i, Integer.toUnsignedString(value), "int");
+                            throw outOfRange(source, i, Integer.toUnsignedString(value), "int");
                         }
                         values[i] = value;
                     }
                 }
                 case I64 -> {
                     for (int i = 0; i < values.length; i++) {
-                        values[i] = (int) within(file, i, Integer.MIN_VALUE, Integer.MAX_VALUE, "int");
+                        values[i] = (int) within(source, i, Integer.MIN_VALUE, Integer.MAX_VALUE, "int");
                     }
                 }
                 case U64 -> {
                     for (int i = 0; i < values.length; i++) {
-                        values[i] = (int) within(file, i, 0, Integer.MAX_VALUE, "int");
+                        values[i] = (int) within(source, i, 0, Integer.MAX_VALUE, "int");
                     }
                 }
-                default -> throw lossy(file, "int", "BOOL and the integer types");
+                default -> throw lossy(source, "int", "BOOL and the integer types");
             }
         });
     }
@@ -224,17 +224,17 @@ public record ArrayData(String name, StoredType type, long[] shape, MemorySegmen
         void into(A values);
     }
 
-    private <A> A convert(String file, IntFunction<A> allocate, Fill<A> fill) {
+    private <A> A convert(String source, IntFunction<A> allocate, Fill<A> fill) {
         if (count() > LARGEST_JAVA_ARRAY) {
             throw new TensorFileException(
-                    file, describe() + " has more elements than a Java array holds", "use data(), which has no such limit");
+                    source, "has " + count() + " elements, more than a Java array holds", "use data(), which has no such limit");
         }
         A values = allocate.apply((int) count());
         try {
             fill.into(values);
         } catch (InternalError fault) {
             // The JVM's report of a page that is no longer backed by the mapped file.
-            throw TensorFileException.shortened(file, fault);
+            throw TensorFileException.shortened(source, fault);
         }
         return values;
     }
@@ -250,23 +250,23 @@ public record ArrayData(String name, StoredType type, long[] shape, MemorySegmen
         };
     }
 
-    private long within(String file, int i, long low, long high, String target) {
+    private long within(String source, int i, long low, long high, String target) {
         long value = data.getAtIndex(LONG, i);
         if (value < low || value > high) {
             throw outOfRange(
-                    file, i, type == StoredType.U64 ? Long.toUnsignedString(value) : Long.toString(value), target);
+                    source, i, type == StoredType.U64 ? Long.toUnsignedString(value) : Long.toString(value), target);
         }
         return value;
     }
 
-    private TensorFileException outOfRange(String file, int i, String value, String target) {
+    private TensorFileException outOfRange(String source, int i, String value, String target) {
         return new TensorFileException(
-                file,
-                describe() + " holds " + value + " at element " + i + ", which a " + target + " cannot hold exactly",
+                source,
+                "holds " + value + " at element " + i + ", which a " + target + " cannot hold exactly",
                 "read the raw data() instead");
     }
 
-    private TensorFileException lossy(String file, String target, String accepted) {
+    private TensorFileException lossy(String source, String target, String accepted) {
         String other = type == StoredType.F64 || type == StoredType.I32 || type == StoredType.U32 || type == StoredType.I64
                 ? "read it as doubles"
                 : "read the raw data()";
@@ -274,17 +274,13 @@ public record ArrayData(String name, StoredType type, long[] shape, MemorySegmen
             other = "read it as floats";
         }
         return new TensorFileException(
-                file,
-                describe() + " cannot become a " + target + "[] without loss (accepted: " + accepted + ")",
+                source,
+                type + " cannot become a " + target + "[] without loss (accepted: " + accepted + ")",
                 other + ", or convert the file");
     }
 
     private boolean floatsAccepted() {
         return type == StoredType.F32 || type == StoredType.F16 || type == StoredType.BF16;
-    }
-
-    private String describe() {
-        return "array " + TensorFileException.quote(name) + " of type " + type;
     }
 
     private String label() {

@@ -194,7 +194,7 @@ public final class SafetensorsFile implements AutoCloseable {
      * @throws TensorFileException as {@link #entry} does, and if the conversion could lose anything
      */
     public float[] floats(String name) {
-        return entry(name).floats(path.toString());
+        return entry(name).floats(label(name));
     }
 
     /**
@@ -203,7 +203,7 @@ public final class SafetensorsFile implements AutoCloseable {
      * @throws TensorFileException as {@link #entry} does, and if the conversion could lose anything
      */
     public double[] doubles(String name) {
-        return entry(name).doubles(path.toString());
+        return entry(name).doubles(label(name));
     }
 
     /**
@@ -212,7 +212,11 @@ public final class SafetensorsFile implements AutoCloseable {
      * @throws TensorFileException as {@link #entry} does, and if the conversion could lose anything
      */
     public int[] ints(String name) {
-        return entry(name).ints(path.toString());
+        return entry(name).ints(label(name));
+    }
+
+    private String label(String name) {
+        return path + " (" + TensorFileException.quote(name) + ")";
     }
 
     /** Touching a mapped page beyond the file's end is a fault, in native code even a fatal one: look before. */

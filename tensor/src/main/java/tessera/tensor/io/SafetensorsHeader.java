@@ -22,6 +22,7 @@ import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.core.TokenStreamFactory;
+import tools.jackson.core.TokenStreamLocation;
 import tools.jackson.core.json.JsonFactory;
 
 /**
@@ -63,10 +64,11 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
                 throw malformed(file, "its header is not UTF-8 text", invalid);
             }
             String reason = String.valueOf(invalid.getOriginalMessage()).lines().findFirst().orElse("");
+            TokenStreamLocation place = invalid.getLocation();
             throw malformed(
                     file,
-                    "its header is not the JSON it must be (" + TensorFileException.quote(reason) + " near character "
-                            + invalid.getLocation().getCharOffset() + ")",
+                    "its header is not the JSON it must be (" + TensorFileException.quote(reason)
+                            + (place == null ? "" : " near character " + place.getCharOffset()) + ")",
                     invalid);
         }
     }
