@@ -33,13 +33,50 @@ class FuzzTest {
     private static final long MAX_ALLOCATED = 8 << 20;
 
     private static final String[] JSON_PIECES = {
-        "\"shape\":[0]", "[", "]", "{", "}", ",", ":", "\"", "-1", "9223372036854775807", "18446744073709551615", "1e9",
-        "null", "true", "\"F4\"", "\"U8\"", "__metadata__", "\\ud800", "\u00ff", "\"a\":1", "[0,0]", "4611686018427387904"
+        "\"shape\":[0]",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "\"",
+        "-1",
+        "9223372036854775807",
+        "18446744073709551615",
+        "1e9",
+        "null",
+        "true",
+        "\"F4\"",
+        "\"U8\"",
+        "__metadata__",
+        "\\ud800",
+        "\u00ff",
+        "\"a\":1",
+        "[0,0]",
+        "4611686018427387904"
     };
 
     private static final String[] NPY_PIECES = {
-        "(", ")", ",", "'", "\"", "{", "}", "True", "'|O'", "'<f8'", "-1", "9223372036854775807", "4294967296,", "None",
-        "'shape'", "'>i2'", "\0", "[", "(0,)"
+        "(",
+        ")",
+        ",",
+        "'",
+        "\"",
+        "{",
+        "}",
+        "True",
+        "'|O'",
+        "'<f8'",
+        "-1",
+        "9223372036854775807",
+        "4294967296,",
+        "None",
+        "'shape'",
+        "'>i2'",
+        "\0",
+        "[",
+        "(0,)"
     };
 
     @TempDir
@@ -244,8 +281,9 @@ class FuzzTest {
                     assertSame(array, file.entry(array.name()));
                 }
             }
-            List<ArrayData> writable =
-                    arrays.stream().filter(array -> array.type().npyCode() != null).toList();
+            List<ArrayData> writable = arrays.stream()
+                    .filter(array -> array.type().npyCode() != null)
+                    .toList();
             if (round % 2 == 0) {
                 Npz.write(path, writable);
             } else {

@@ -63,15 +63,13 @@ class NpyTest {
         Path path = save(bytes);
         try (Arena arena = Arena.ofConfined()) {
             for (boolean mapped : new boolean[] {false, true}) {
-                String message = assertThrows(
-                                TensorFileException.class,
-                                () -> {
-                                    if (mapped) {
-                                        Npy.map(path, arena);
-                                    } else {
-                                        Npy.read(path, arena);
-                                    }
-                                })
+                String message = assertThrows(TensorFileException.class, () -> {
+                            if (mapped) {
+                                Npy.map(path, arena);
+                            } else {
+                                Npy.read(path, arena);
+                            }
+                        })
                         .getMessage();
                 assertTrue(message.startsWith(path + ": "), message);
                 assertTrue(message.contains(reason), () -> "expected '" + reason + "' in: " + message);
@@ -84,7 +82,8 @@ class NpyTest {
     @ValueSource(ints = {1, 2, 3})
     void readsEveryVersion(int version) throws IOException {
         assertArrayEquals(
-                new int[] {1, 2}, ints(npy(version, header("<i4", false, "(2,)"), new byte[] {1, 0, 0, 0, 2, 0, 0, 0})));
+                new int[] {1, 2},
+                ints(npy(version, header("<i4", false, "(2,)"), new byte[] {1, 0, 0, 0, 2, 0, 0, 0})));
     }
 
     @Test
@@ -114,8 +113,7 @@ class NpyTest {
         // Element (i, j, k) of a [2, 3, 2] array stands at i + 2 j + 6 k.
         byte[] cube = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
         assertArrayEquals(
-                new int[] {0, 6, 2, 8, 4, 10, 1, 7, 3, 9, 5, 11},
-                ints(npy(1, header("|u1", true, "(2, 3, 2)"), cube)));
+                new int[] {0, 6, 2, 8, 4, 10, 1, 7, 3, 9, 5, 11}, ints(npy(1, header("|u1", true, "(2, 3, 2)"), cube)));
         assertArrayEquals(
                 new int[] {1, 3, 2, 4},
                 ints(npy(1, header(">i2", true, "(2, 2)"), new byte[] {0, 1, 0, 2, 0, 3, 0, 4})));
@@ -154,8 +152,8 @@ class NpyTest {
     void writesTheHeaderNumPyWrites() {
         String header = new String(NpyHeader.format(StoredType.F32, new long[] {3}), StandardCharsets.ISO_8859_1);
         assertEquals(128, header.length());
-        assertTrue(header.startsWith(
-                "\u0093NUMPY\1\0\166\0{'descr': '<f4', 'fortran_order': False, 'shape': (3,), } "));
+        assertTrue(
+                header.startsWith("\u0093NUMPY\1\0\166\0{'descr': '<f4', 'fortran_order': False, 'shape': (3,), } "));
         assertTrue(header.endsWith(" \n"));
     }
 
@@ -202,7 +200,8 @@ class NpyTest {
         byte[] huge = npy(2, "{}");
         ByteBuffer.wrap(huge).order(ByteOrder.LITTLE_ENDIAN).putInt(8, -1);
         assertRefused(huge, "claims a header of 4294967295 bytes");
-        assertRefused(npy(1, header("|u1", false, "(" + "1,".repeat(65) + ")"), new byte[1]), "more than 64 dimensions");
+        assertRefused(
+                npy(1, header("|u1", false, "(" + "1,".repeat(65) + ")"), new byte[1]), "more than 64 dimensions");
     }
 
     @Test

@@ -32,7 +32,8 @@ class NpzTest {
             ArrayData.of("empty", new double[0], 0, 3));
 
     private static void assertRefused(Path path, String reason) {
-        String message = assertThrows(TensorFileException.class, () -> Npz.open(path).close())
+        String message = assertThrows(
+                        TensorFileException.class, () -> Npz.open(path).close())
                 .getMessage();
         assertTrue(message.startsWith(path.toString()), message);
         assertTrue(message.contains(reason), () -> "expected '" + reason + "' in: " + message);
@@ -180,7 +181,9 @@ class NpzTest {
         Npz.write(path, ARRAYS);
         FileSummary summary = FileSummary.of(path);
         assertEquals(FileSummary.Format.NPZ, summary.format());
-        assertEquals("[a: f32[2, 2], nested/é: i32[], empty: f64[0, 3]]", summary.arrays().toString());
+        assertEquals(
+                "[a: f32[2, 2], nested/é: i32[], empty: f64[0, 3]]",
+                summary.arrays().toString());
 
         Safetensors.write(path, ARRAYS, Map.of("k", "v"));
         summary = FileSummary.of(path);

@@ -251,8 +251,8 @@ class SafetensorsTest {
         file.close();
         file.close();
         assertThrows(IllegalStateException.class, () -> data.get(ValueLayout.JAVA_BYTE, 0));
-        String message = assertThrows(IllegalStateException.class, () -> file.entry("x"))
-                .getMessage();
+        String message =
+                assertThrows(IllegalStateException.class, () -> file.entry("x")).getMessage();
         assertTrue(message.contains("is closed"), message);
     }
 
@@ -278,27 +278,53 @@ class SafetensorsTest {
 
     @Test
     void widensExactly() {
-        assertArrayEquals(new float[] {1, -2}, raw(StoredType.BF16, 0x80, 0x3f, 0x00, 0xc0).floats());
-        assertArrayEquals(new double[] {1, -2}, raw(StoredType.BF16, 0x80, 0x3f, 0x00, 0xc0).doubles());
-        assertArrayEquals(new float[] {1, 0x1p-24f}, raw(StoredType.F16, 0x00, 0x3c, 0x01, 0x00).floats());
-        assertArrayEquals(new double[] {1, 0x1p-24}, raw(StoredType.F16, 0x00, 0x3c, 0x01, 0x00).doubles());
+        assertArrayEquals(
+                new float[] {1, -2},
+                raw(StoredType.BF16, 0x80, 0x3f, 0x00, 0xc0).floats());
+        assertArrayEquals(
+                new double[] {1, -2},
+                raw(StoredType.BF16, 0x80, 0x3f, 0x00, 0xc0).doubles());
+        assertArrayEquals(
+                new float[] {1, 0x1p-24f},
+                raw(StoredType.F16, 0x00, 0x3c, 0x01, 0x00).floats());
+        assertArrayEquals(
+                new double[] {1, 0x1p-24},
+                raw(StoredType.F16, 0x00, 0x3c, 0x01, 0x00).doubles());
         assertArrayEquals(new float[] {255, 1}, raw(StoredType.U8, 255, 1).floats());
         assertArrayEquals(new int[] {255, 1}, raw(StoredType.U8, 255, 1).ints());
         assertArrayEquals(new int[] {-1, 1}, raw(StoredType.I8, 255, 1).ints());
         assertArrayEquals(new int[] {1, 0, 1}, raw(StoredType.BOOL, 1, 0, 2).ints());
         assertArrayEquals(new int[] {-1}, raw(StoredType.I16, 255, 255).ints());
         assertArrayEquals(new double[] {65535}, raw(StoredType.U16, 255, 255).doubles());
-        assertArrayEquals(new double[] {4294967295.0}, raw(StoredType.U32, 255, 255, 255, 255).doubles());
-        assertArrayEquals(new double[] {-1}, raw(StoredType.I32, 255, 255, 255, 255).doubles());
-        assertArrayEquals(new int[] {-2}, raw(StoredType.I64, 254, 255, 255, 255, 255, 255, 255, 255).ints());
-        assertArrayEquals(new double[] {-2}, raw(StoredType.I64, 254, 255, 255, 255, 255, 255, 255, 255).doubles());
-        assertArrayEquals(new int[] {258}, raw(StoredType.U64, 2, 1, 0, 0, 0, 0, 0, 0).ints());
-        assertArrayEquals(new double[] {1.5}, ArrayData.of("x", new float[] {1.5f}).doubles());
-        assertArrayEquals(new double[] {Math.PI}, ArrayData.of("x", new double[] {Math.PI}).doubles());
+        assertArrayEquals(
+                new double[] {4294967295.0},
+                raw(StoredType.U32, 255, 255, 255, 255).doubles());
+        assertArrayEquals(
+                new double[] {-1}, raw(StoredType.I32, 255, 255, 255, 255).doubles());
+        assertArrayEquals(
+                new int[] {-2},
+                raw(StoredType.I64, 254, 255, 255, 255, 255, 255, 255, 255).ints());
+        assertArrayEquals(
+                new double[] {-2},
+                raw(StoredType.I64, 254, 255, 255, 255, 255, 255, 255, 255).doubles());
+        assertArrayEquals(
+                new int[] {258}, raw(StoredType.U64, 2, 1, 0, 0, 0, 0, 0, 0).ints());
+        assertArrayEquals(
+                new double[] {1.5}, ArrayData.of("x", new float[] {1.5f}).doubles());
+        assertArrayEquals(
+                new double[] {Math.PI},
+                ArrayData.of("x", new double[] {Math.PI}).doubles());
     }
 
     static Stream<ArrayData> lossyAsFloats() {
-        return Stream.of(StoredType.F64, StoredType.I32, StoredType.U32, StoredType.I64, StoredType.U64, StoredType.C64, StoredType.F8_E5M2)
+        return Stream.of(
+                        StoredType.F64,
+                        StoredType.I32,
+                        StoredType.U32,
+                        StoredType.I64,
+                        StoredType.U64,
+                        StoredType.C64,
+                        StoredType.F8_E5M2)
                 .map(type -> raw(type, new int[type.bytes()]));
     }
 
@@ -314,28 +340,31 @@ class SafetensorsTest {
         ArrayData large = raw(StoredType.I64, 1, 0, 0, 0, 0, 0, 0x20, 0);
         assertRefusal("holds 9007199254740993 at element 0", large::doubles);
         assertRefusal("holds 9007199254740993 at element 0", large::ints);
-        assertRefusal("holds 18446744073709551615 at element 0", raw(StoredType.U64, 255, 255, 255, 255, 255, 255, 255, 255)::ints);
+        assertRefusal(
+                "holds 18446744073709551615 at element 0",
+                raw(StoredType.U64, 255, 255, 255, 255, 255, 255, 255, 255)::ints);
         assertRefusal("holds 4294967295 at element 0", raw(StoredType.U32, 255, 255, 255, 255)::ints);
         assertRefusal("without loss", ArrayData.of("x", new float[] {1})::ints);
         assertRefusal("without loss", raw(StoredType.U64, 1, 0, 0, 0, 0, 0, 0, 0)::doubles);
     }
 
     private static void assertRefusal(String reason, Runnable conversion) {
-        String message = assertThrows(TensorFileException.class, conversion::run).getMessage();
+        String message =
+                assertThrows(TensorFileException.class, conversion::run).getMessage();
         assertTrue(message.contains(reason), message);
     }
 
     @Test
     void refusesMemoryOfTheWrongSize() {
-        String message = assertThrows(
-                        IllegalArgumentException.class, () -> ArrayData.of("x", new float[] {1, 2, 3}, 2))
+        String message = assertThrows(IllegalArgumentException.class, () -> ArrayData.of("x", new float[] {1, 2, 3}, 2))
                 .getMessage();
         assertTrue(message.contains("F32[2] takes 8 bytes but the memory given has 12"), message);
     }
 
     @Test
     void writesTheSameBytesWhateverTheMapOrder() throws IOException {
-        List<ArrayData> arrays = List.of(ArrayData.of("b", new byte[] {1, 2, 3}, 3), ArrayData.of("é\n", new double[] {1}));
+        List<ArrayData> arrays =
+                List.of(ArrayData.of("b", new byte[] {1, 2, 3}, 3), ArrayData.of("é\n", new double[] {1}));
         Path first = directory.resolve("first.safetensors");
         Path second = directory.resolve("second.safetensors");
         Safetensors.write(first, arrays, Map.of("k", "1", "j", "2", "i", "\u0007\"\\"));
@@ -453,8 +482,9 @@ class SafetensorsTest {
             })
     void readsGoldenFilesAsAnIndependentReaderDoes(String name) throws Exception {
         Golden golden = Golden.open(name);
-        Path path = Path.of(
-                SafetensorsTest.class.getResource("/golden/" + name + ".safetensors").toURI());
+        Path path = Path.of(SafetensorsTest.class
+                .getResource("/golden/" + name + ".safetensors")
+                .toURI());
         try (SafetensorsFile file = Safetensors.open(path)) {
             assertEquals(golden.keys(), file.names());
             for (String key : golden.keys()) {
@@ -466,7 +496,8 @@ class SafetensorsTest {
             try (SafetensorsFile again = Safetensors.read(copy)) {
                 assertEquals(file.metadata(), again.metadata());
                 for (String key : file.names()) {
-                    assertEquals(-1, file.entry(key).data().mismatch(again.entry(key).data()), key);
+                    assertEquals(
+                            -1, file.entry(key).data().mismatch(again.entry(key).data()), key);
                 }
             }
         }

@@ -227,7 +227,9 @@ public record ArrayData(String name, StoredType type, long[] shape, MemorySegmen
     private <A> A convert(String source, IntFunction<A> allocate, Fill<A> fill) {
         if (count() > LARGEST_JAVA_ARRAY) {
             throw new TensorFileException(
-                    source, "has " + count() + " elements, more than a Java array holds", "use data(), which has no such limit");
+                    source,
+                    "has " + count() + " elements, more than a Java array holds",
+                    "use data(), which has no such limit");
         }
         A values = allocate.apply((int) count());
         try {
@@ -267,9 +269,10 @@ public record ArrayData(String name, StoredType type, long[] shape, MemorySegmen
     }
 
     private TensorFileException lossy(String source, String target, String accepted) {
-        String other = type == StoredType.F64 || type == StoredType.I32 || type == StoredType.U32 || type == StoredType.I64
-                ? "read it as doubles"
-                : "read the raw data()";
+        String other =
+                type == StoredType.F64 || type == StoredType.I32 || type == StoredType.U32 || type == StoredType.I64
+                        ? "read it as doubles"
+                        : "read the raw data()";
         if (target.equals("int") && floatsAccepted()) {
             other = "read it as floats";
         }

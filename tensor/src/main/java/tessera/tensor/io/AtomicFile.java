@@ -72,7 +72,8 @@ public final class AtomicFile {
         try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
             channel.force(true);
         } catch (IOException unsupported) {
-            // The file is complete under its name either way; only its survival of a power cut is then up to the system.
+            // The file is complete under its name either way; only its survival of a power cut is then up to the
+            // system.
         }
     }
 }

@@ -142,18 +142,21 @@ public final class Npy {
     private static void reverseBytes(MemorySegment elements, int bytes) {
         for (long at = 0; at < elements.byteSize(); at += bytes) {
             switch (bytes) {
-                case 2 -> elements.set(
-                        ValueLayout.JAVA_SHORT_UNALIGNED,
-                        at,
-                        Short.reverseBytes(elements.get(ValueLayout.JAVA_SHORT_UNALIGNED, at)));
-                case 4 -> elements.set(
-                        ValueLayout.JAVA_INT_UNALIGNED,
-                        at,
-                        Integer.reverseBytes(elements.get(ValueLayout.JAVA_INT_UNALIGNED, at)));
-                default -> elements.set(
-                        ValueLayout.JAVA_LONG_UNALIGNED,
-                        at,
-                        Long.reverseBytes(elements.get(ValueLayout.JAVA_LONG_UNALIGNED, at)));
+                case 2 ->
+                    elements.set(
+                            ValueLayout.JAVA_SHORT_UNALIGNED,
+                            at,
+                            Short.reverseBytes(elements.get(ValueLayout.JAVA_SHORT_UNALIGNED, at)));
+                case 4 ->
+                    elements.set(
+                            ValueLayout.JAVA_INT_UNALIGNED,
+                            at,
+                            Integer.reverseBytes(elements.get(ValueLayout.JAVA_INT_UNALIGNED, at)));
+                default ->
+                    elements.set(
+                            ValueLayout.JAVA_LONG_UNALIGNED,
+                            at,
+                            Long.reverseBytes(elements.get(ValueLayout.JAVA_LONG_UNALIGNED, at)));
             }
         }
     }
@@ -171,12 +174,13 @@ public final class Npy {
         for (long to = 0; to < target.byteSize(); to += bytes) {
             switch (bytes) {
                 case 1 -> target.set(ValueLayout.JAVA_BYTE, to, source.get(ValueLayout.JAVA_BYTE, from));
-                case 2 -> target.set(
-                        ValueLayout.JAVA_SHORT_UNALIGNED, to, source.get(ValueLayout.JAVA_SHORT_UNALIGNED, from));
-                case 4 -> target.set(
-                        ValueLayout.JAVA_INT_UNALIGNED, to, source.get(ValueLayout.JAVA_INT_UNALIGNED, from));
-                default -> target.set(
-                        ValueLayout.JAVA_LONG_UNALIGNED, to, source.get(ValueLayout.JAVA_LONG_UNALIGNED, from));
+                case 2 ->
+                    target.set(
+                            ValueLayout.JAVA_SHORT_UNALIGNED, to, source.get(ValueLayout.JAVA_SHORT_UNALIGNED, from));
+                case 4 ->
+                    target.set(ValueLayout.JAVA_INT_UNALIGNED, to, source.get(ValueLayout.JAVA_INT_UNALIGNED, from));
+                default ->
+                    target.set(ValueLayout.JAVA_LONG_UNALIGNED, to, source.get(ValueLayout.JAVA_LONG_UNALIGNED, from));
             }
             for (int axis = shape.length - 1; axis >= 0; axis--) {
                 from += strides[axis];

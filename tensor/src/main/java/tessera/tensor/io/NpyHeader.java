@@ -52,7 +52,8 @@ record NpyHeader(StoredType type, boolean bigEndian, boolean fortranOrder, long[
                 ? Short.toUnsignedLong(lengthField.getShort())
                 : Integer.toUnsignedLong(lengthField.getInt());
         if (length > MAX_TEXT) {
-            throw malformed(file, "it claims a header of " + length + " bytes, and at most " + MAX_TEXT + " are accepted");
+            throw malformed(
+                    file, "it claims a header of " + length + " bytes, and at most " + MAX_TEXT + " are accepted");
         }
         byte[] text = in.readNBytes((int) length);
         if (text.length < length) {

@@ -158,8 +158,9 @@ public final class NpzFile implements AutoCloseable {
             MemorySegment elements = arena.allocate(header.dataBytes(), 64);
             fill(elements, in);
             if (in.read() != -1 || in.getChecksum().getValue() != member.entry.getCrc()) {
-                throw malformed(path.toString(), "the bytes of " + TensorFileException.quote(name)
-                        + " do not match their checksum");
+                throw malformed(
+                        path.toString(),
+                        "the bytes of " + TensorFileException.quote(name) + " do not match their checksum");
             }
             return Npy.array(name, header, elements, arena);
         } catch (IOException failure) {

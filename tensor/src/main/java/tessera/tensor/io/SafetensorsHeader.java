@@ -63,7 +63,10 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
             if (invalid.getCause() instanceof CharacterCodingException) {
                 throw malformed(file, "its header is not UTF-8 text", invalid);
             }
-            String reason = String.valueOf(invalid.getOriginalMessage()).lines().findFirst().orElse("");
+            String reason = String.valueOf(invalid.getOriginalMessage())
+                    .lines()
+                    .findFirst()
+                    .orElse("");
             TokenStreamLocation place = invalid.getLocation();
             throw malformed(
                     file,
@@ -166,7 +169,10 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
             long[] values = new long[most];
             int count = 0;
             while (json.nextToken() != JsonToken.END_ARRAY) {
-                expect(json.currentToken(), JsonToken.VALUE_NUMBER_INT, "each number in the " + field + " of " + tensor);
+                expect(
+                        json.currentToken(),
+                        JsonToken.VALUE_NUMBER_INT,
+                        "each number in the " + field + " of " + tensor);
                 if (count == most) {
                     throw invalid("the " + field + " of " + tensor + " has more than " + most + " numbers");
                 }
@@ -183,9 +189,10 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
             long position = 0;
             for (Span span : spans) {
                 if (span.begin() != position) {
-                    throw invalid("tensor " + TensorFileException.quote(span.info().name()) + " begins at byte "
-                            + span.begin() + " of the data, but the tensor before it ends at " + position
-                            + (span.begin() < position ? " (they overlap)" : " (a gap)"));
+                    throw invalid(
+                            "tensor " + TensorFileException.quote(span.info().name()) + " begins at byte "
+                                    + span.begin() + " of the data, but the tensor before it ends at " + position
+                                    + (span.begin() < position ? " (they overlap)" : " (a gap)"));
                 }
                 position = span.end();
             }
