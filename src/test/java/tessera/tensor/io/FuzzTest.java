@@ -27,7 +27,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** Seeded damage to valid files: a parser may read them or refuse them, and do nothing else. */
 class FuzzTest {
-    private static final int ROUNDS = 4000;
+    private static final int ROUNDS = 2000;
 
     /** A parse of these small files takes tens of kilobytes; a size taken from the file would take far more. */
     private static final long MAX_ALLOCATED = 8 << 20;
@@ -264,7 +264,7 @@ class FuzzTest {
     void roundTrip() throws IOException {
         SplittableRandom random = new SplittableRandom(7);
         Path path = directory.resolve("round");
-        for (int round = 0; round < 100; round++) {
+        for (int round = 0; round < 40; round++) {
             List<ArrayData> arrays = new ArrayList<>();
             for (int i = random.nextInt(6); i > 0; i--) {
                 arrays.add(randomArray(i, random));
