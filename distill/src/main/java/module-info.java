@@ -5,6 +5,9 @@ module tessera.distill {
     requires tools.jackson.core;
     requires static org.jspecify;
 
+    exports tessera.distill.fewshot;
+    exports tessera.distill.metrics;
+
     opens tessera.distill.cli to
             info.picocli;
 }

@@ -77,15 +77,14 @@ public final class Golden {
     public double[] doubles(String key) {
         Entry e = entry(key);
         int width = width(e.dtype());
-        IntToDoubleFunction at =
-                switch (e.dtype()) {
-                    case "F64" -> data::getDouble;
-                    case "F32" -> data::getFloat;
-                    case "I64" -> data::getLong;
-                    case "I32" -> data::getInt;
-                    case "U8", "BOOL" -> i -> data.get(i) & 0xff;
-                    default -> throw new IllegalArgumentException(name + ": " + key + " has dtype " + e.dtype());
-                };
+        IntToDoubleFunction at = switch (e.dtype()) {
+            case "F64" -> data::getDouble;
+            case "F32" -> data::getFloat;
+            case "I64" -> data::getLong;
+            case "I32" -> data::getInt;
+            case "U8", "BOOL" -> i -> data.get(i) & 0xff;
+            default -> throw new IllegalArgumentException(name + ": " + key + " has dtype " + e.dtype());
+        };
         double[] values = new double[(e.end() - e.begin()) / width];
         for (int i = 0; i < values.length; i++) {
             values[i] = at.applyAsDouble(e.begin() + i * width);

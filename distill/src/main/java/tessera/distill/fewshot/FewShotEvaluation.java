@@ -1,0 +1,124 @@
+package tessera.distill.fewshot;
+
+import java.util.List;
+import java.util.function.IntConsumer;
+import java.util.stream.IntStream;
+import tessera.distill.metrics.Classification;
+
+/**
+ * Few-shot accuracy of pre-extracted features.
+ *
+ * <p>For each episode a logistic regression is fitted on the support clips' features of pass 0. Each query is then
+ * classified by the mean over the P passes of its class probabilities. A pass holds the features of every clip under
+ * one mask, so P passes are an ensemble of P masks; one pass is plain inference.
+ *
+ * <p>Immutable and safe to share between threads.
+ */
+public final class FewShotEvaluation {
+    private final double[][][] passes;
+    private final LogisticRegression head;
+
+    /**
+     * Checks and keeps the features; the caller must not change them afterwards.
+     *
+     * @param passes {@code [P][clips][D]}, finite
+     * @throws IllegalArgumentException if there is no pass, passes differ in shape, or a feature is not finite; the
+     *     message names the pass and the clip
+     */
+    public FewShotEvaluation(double[][][] passes, LogisticRegression head) {
+        if (passes.length == 0 || passes[0].length == 0) {
+            throw new IllegalArgumentException(
+                    "few_shot: no features given; pass [P][clips][D] with P and clips over 0");
+        }
+        for (int p = 0; p < passes.length; p++) {
+            if (passes[p].length != passes[0].length) {
+                throw new IllegalArgumentException("few_shot: pass " + p + " has " + passes[p].length
+                        + " clips but pass 0 has " + passes[0].length + "; extract every clip in every pass");
+            }
+            for (int clip = 0; clip < passes[p].length; clip++) {
+                if (passes[p][clip].length != passes[0][0].length) {
+                    throw new IllegalArgumentException("few_shot: clip " + clip + " of pass " + p + " has "
+                            + passes[p][clip].length + " features but the first has " + passes[0][0].length
+                            + "; use one model for all");
+                }
+                Features.requireFinite("few_shot", "clip " + clip + " of pass " + p, passes[p][clip]);
+            }
+        }
+        this.passes = passes;
+        this.head = head;
+    }
+
+    /**
+     * Evaluates episodes in parallel on the common pool, or on the pool of the calling worker. The result does not depend
+     * on the number of threads.
+     *
+     * @param progress told the number of finished episodes, from worker threads but one call at a time, ascending
+     * @throws IllegalArgumentException if there is no episode or one names a clip that has no features
+     */
+    public Result evaluate(List<Episode> episodes, IntConsumer progress) {
+        var counter = new Object() {
+            private int finished;
+
+            synchronized void increment() {
+                progress.accept(++finished);
+            }
+        };
+        return new Result(IntStream.range(0, episodes.size())
+                .parallel()
+                .mapToObj(i -> {
+                    EpisodeResult result = evaluate(episodes.get(i));
+                    counter.increment();
+                    return result;
+                })
+                .toList());
+    }
+
+    /** Evaluates one episode on the calling thread. */
+    public EpisodeResult evaluate(Episode episode) {
+        double[][] support = new double[episode.support().length][];
+        for (int i = 0; i < support.length; i++) {
+            support[i] = features(0, episode.support()[i]);
+        }
+        LinearClassifier classifier =
+                head.fit(support, episode.supportLabels(), episode.ways()).classifier();
+        double[][] probabilities = new double[episode.queries().length][];
+        double[][] views = new double[passes.length][];
+        for (int q = 0; q < probabilities.length; q++) {
+            for (int p = 0; p < views.length; p++) {
+                views[p] = features(p, episode.queries()[q]);
+            }
+            probabilities[q] = classifier.ensemble(views);
+        }
+        return new EpisodeResult(probabilities, episode.queryLabels());
+    }
+
+    private double[] features(int pass, int clip) {
+        if (clip < 0 || clip >= passes[pass].length) {
+            throw new IllegalArgumentException(
+                    "few_shot: the episode names clip " + clip + " but there are features of " + passes[pass].length
+                            + "; draw episodes from the labels of the same clips");
+        }
+        return passes[pass][clip];
+    }
+
+    /** The results of all episodes, in their order. */
+    public record Result(List<EpisodeResult> episodes) {
+        /** Mean accuracy with its interval. */
+        public Accuracy accuracy() {
+            return Accuracy.of(
+                    episodes.stream().mapToDouble(EpisodeResult::accuracy).toArray());
+        }
+
+        /** Expected calibration error in percent with 15 bins, over the queries of all episodes together. */
+        public double calibrationError() {
+            return Classification.expectedCalibrationError(
+                    episodes.stream()
+                            .flatMap(e -> List.of(e.probabilities()).stream())
+                            .toArray(double[][]::new),
+                    episodes.stream()
+                            .flatMapToInt(e -> IntStream.of(e.labels()))
+                            .toArray(),
+                    15);
+        }
+    }
+}
