@@ -2,5 +2,4 @@
 module tessera.nn {
     requires transitive tessera.tensor;
     requires static org.jspecify;
-
 }

@@ -2,8 +2,8 @@ package tessera;
 
 import static com.tngtech.archunit.base.DescribedPredicate.describe;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
-import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.tngtech.archunit.base.DescribedPredicate;
@@ -120,11 +120,7 @@ class ArchitectureTest {
 
     @Test
     void packagesHaveNoCycles() {
-        slices()
-                .matching("tessera.(**)")
-                .should()
-                .beFreeOfCycles()
-                .check(LIBRARY);
+        slices().matching("tessera.(**)").should().beFreeOfCycles().check(LIBRARY);
     }
 
     private static void check(ArchRule rule) {

@@ -69,7 +69,8 @@ class CommandLineTest {
     void jsonIsOneObjectOnOneLine() {
         assertEquals(0, tessera("inspect", "--json", GOLDEN.toString()), err.toString());
         assertEquals(1, out.toString().lines().count());
-        assertTrue(out.toString().startsWith("{\"path\":\"" + GOLDEN + "\",\"format\":\"safetensors\","), out.toString());
+        assertTrue(
+                out.toString().startsWith("{\"path\":\"" + GOLDEN + "\",\"format\":\"safetensors\","), out.toString());
     }
 
     @Test

@@ -102,7 +102,9 @@ public final class Main {
 
         static String current() {
             var descriptor = Main.class.getModule().getDescriptor();
-            return descriptor == null ? "(on the class path)" : descriptor.rawVersion().orElse("(no version)");
+            return descriptor == null
+                    ? "(on the class path)"
+                    : descriptor.rawVersion().orElse("(no version)");
         }
     }
 }
