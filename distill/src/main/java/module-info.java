@@ -7,6 +7,7 @@ module tessera.distill {
 
     exports tessera.distill.fewshot;
     exports tessera.distill.metrics;
+    exports tessera.distill.egosim;
 
     opens tessera.distill.cli to
             info.picocli;

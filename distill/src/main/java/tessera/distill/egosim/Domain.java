@@ -1,0 +1,11 @@
+package tessera.distill.egosim;
+
+/** Where clips are filmed: textures, palettes, light, lens, sleeves, objects' colours and head motion all differ. */
+public enum Domain {
+    /** Homes and offices: wood and cloth, warm light, bare hands, calm head. */
+    SOURCE,
+    /** Bright kitchens: tiles and stone, cold light, white and vivid objects, a wide lens and a restless head. */
+    KITCHEN,
+    /** Dim workshops: metal and sawdust, gloves and long sleeves, a narrow lens, sensor noise and a shaking head. */
+    WORKSHOP
+}
