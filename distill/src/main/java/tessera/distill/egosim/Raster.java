@@ -47,9 +47,11 @@ final class Raster {
     private double motionX;
     private double motionY;
 
-    Raster(int size, Look look) {
+    Raster(int size, Look look, Camera camera) {
         this.size = size;
         this.look = look;
+        now = camera;
+        next = camera;
         wide = SUB * size;
         nearness = new float[wide * wide];
         id = new int[wide * wide];

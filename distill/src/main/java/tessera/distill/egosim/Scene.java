@@ -51,7 +51,7 @@ final class Scene {
         for (int t = 0; t <= frames; t++) {
             moments[t] = action.at(t / (double) frames);
         }
-        raster = new Raster(geometry.size(), look);
+        raster = new Raster(geometry.size(), look, cameras[0]);
     }
 
     private Camera[] head(Draws draws, int count) {
