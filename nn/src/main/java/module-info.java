@@ -2,4 +2,6 @@
 module tessera.nn {
     requires transitive tessera.tensor;
     requires static org.jspecify;
+
+    exports tessera.nn;
 }

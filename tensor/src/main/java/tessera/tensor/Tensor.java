@@ -192,6 +192,11 @@ public final class Tensor implements AutoCloseable {
         return device().kernels();
     }
 
+    /** Whether two tensors are views of one piece of memory. */
+    public boolean sharesMemory(Tensor other) {
+        return storage == other.storage;
+    }
+
     /** Whether the memory has been freed. */
     public boolean isClosed() {
         return storage.isClosed();

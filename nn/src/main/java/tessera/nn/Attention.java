@@ -1,0 +1,73 @@
+package tessera.nn;
+
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Device;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
+
+/**
+ * Multi-head self-attention with one fused projection (BEiT's convention): the queries and values have a bias, the keys
+ * have none unless asked for.
+ */
+final class Attention implements AutoCloseable {
+    private final int heads;
+    private final long width;
+    private final Tensor weight;
+    private final Tensor qBias;
+    private final Tensor vBias;
+    private final @Nullable Tensor kBias;
+    private final Tensor zeros;
+    private final Linear proj;
+    private @Nullable Linear packedQkv;
+    private @Nullable Tensor packedBias;
+
+    Attention(Params params, long width, int heads, boolean keyBias) {
+        this.heads = heads;
+        this.width = width;
+        this.weight = params.get("qkv.weight", Init.xavierUniform(width, 3 * width), 3 * width, width);
+        this.qBias = params.get("q_bias", Init.constant(0), width);
+        this.kBias = keyBias ? params.get("k_bias", Init.constant(0), width) : null;
+        this.vBias = params.get("v_bias", Init.constant(0), width);
+        this.zeros = zeros(params.device(), params);
+        this.proj = Linear.xavier(params.at("proj"), width, width);
+    }
+
+    private Tensor zeros(Device device, Params params) {
+        return Tensor.full(device, params.dtype(), Shape.of(width), 0);
+    }
+
+    /** {@code residual + attention(x)} for x {@code [B, N, D]}. */
+    Tensor addTo(Tensor residual, Tensor x) {
+        Linear fast = packedQkv;
+        Tensor qkv = fast != null && !tessera.tensor.Autograd.isRecording()
+                ? fast.forward(x)
+                : x.linear(weight, bias()); // [B, N, 3 D]
+        return proj.addTo(residual, qkv.selfAttention(heads)); // [B, N, D]
+    }
+
+    private Tensor bias() {
+        return Tensor.concat(0, qBias, kBias == null ? zeros : kBias, vBias);
+    }
+
+    void pack() {
+        close();
+        Tensor bias = tessera.tensor.Autograd.noGrad(this::bias);
+        packedBias = bias;
+        packedQkv = Linear.of(weight, bias);
+        packedQkv.pack();
+        proj.pack();
+    }
+
+    @Override
+    public void close() {
+        if (packedQkv != null) {
+            packedQkv.close();
+            packedQkv = null;
+        }
+        if (packedBias != null) {
+            packedBias.close();
+            packedBias = null;
+        }
+        proj.close();
+    }
+}

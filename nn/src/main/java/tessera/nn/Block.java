@@ -1,0 +1,56 @@
+package tessera.nn;
+
+import tessera.tensor.Autograd;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+
+/** Pre-norm transformer block: {@code x += attn(norm1(x)); x += fc2(gelu(fc1(norm2(x))))}. */
+final class Block implements AutoCloseable {
+    private static final int MLP_RATIO = 4;
+
+    private final LayerNorm norm1;
+    private final Attention attn;
+    private final LayerNorm norm2;
+    private final Linear fc1;
+    private final Linear fc2;
+
+    Block(Params params, long width, int heads, double eps, boolean keyBias) {
+        norm1 = new LayerNorm(params.at("norm1"), width, eps);
+        attn = new Attention(params.at("attn"), width, heads, keyBias);
+        norm2 = new LayerNorm(params.at("norm2"), width, eps);
+        fc1 = Linear.xavier(params.at("mlp").at("fc1"), width, MLP_RATIO * width);
+        fc2 = Linear.xavier(params.at("mlp").at("fc2"), MLP_RATIO * width, width);
+    }
+
+    /** {@code [B, N, D]} to {@code [B, N, D]}; without recording, x is used up. */
+    Tensor forward(Tensor x) {
+        if (Autograd.isRecording()) {
+            return compute(x);
+        }
+        try (Scope scope = Scope.open()) {
+            Tensor y = scope.keep(compute(x));
+            if (!y.sharesMemory(x)) {
+                x.close();
+            }
+            return y;
+        }
+    }
+
+    private Tensor compute(Tensor x) {
+        Tensor mixed = attn.addTo(x, norm1.forward(x)); // [B, N, D]
+        return fc2.addTo(mixed, fc1.forwardGelu(norm2.forward(mixed))); // [B, N, D]
+    }
+
+    void pack() {
+        attn.pack();
+        fc1.pack();
+        fc2.pack();
+    }
+
+    @Override
+    public void close() {
+        attn.close();
+        fc1.close();
+        fc2.close();
+    }
+}

@@ -1,0 +1,94 @@
+package tessera.nn;
+
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Predicate;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
+import tessera.tensor.io.ArrayData;
+import tessera.tensor.io.Safetensors;
+import tessera.tensor.io.SafetensorsFile;
+import tessera.tensor.io.StoredType;
+
+/**
+ * Named tensors with text metadata, as a safetensors file holds them.
+ *
+ * @param tensors CPU tensors by name, which belong to whoever made the checkpoint
+ * @param metadata text entries
+ */
+public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metadata) implements AutoCloseable {
+
+    /**
+     * Reads a safetensors file.
+     *
+     * @throws tessera.tensor.io.TensorFileException if the file is missing, malformed or of a type without tensors
+     */
+    public static Checkpoint read(Path path) {
+        Map<String, Tensor> tensors = new LinkedHashMap<>();
+        try (SafetensorsFile file = Safetensors.open(path)) {
+            for (String name : file.names()) {
+                ArrayData data = file.entry(name);
+                DType stored = data.type().dtype();
+                Shape shape = Shape.of(data.shape());
+                if (stored == null) {
+                    tensors.put(name, Tensor.of(data.floats(), data.shape()));
+                } else {
+                    Tensor tensor = Tensor.empty(Device.cpu(), stored, shape);
+                    MemorySegment.copy(data.data(), 0, tensor.segment(), 0, data.data().byteSize());
+                    tensors.put(name, tensor);
+                }
+            }
+            return new Checkpoint(tensors, file.metadata());
+        } catch (RuntimeException e) {
+            tensors.values().forEach(Tensor::close);
+            throw e;
+        }
+    }
+
+    /** Writes a safetensors file: to a temporary name, then moved. */
+    public static void write(Path path, Map<String, Tensor> tensors, Map<String, String> metadata) {
+        try (Scope scope = Scope.open()) {
+            List<ArrayData> arrays = new ArrayList<>();
+            tensors.forEach((name, tensor) -> {
+                Tensor contiguous = tensor.detach().contiguous();
+                arrays.add(new ArrayData(
+                        name, StoredType.of(tensor.dtype()), tensor.shape().toArray(), contiguous.segment()));
+            });
+            Safetensors.write(path, arrays, metadata);
+        }
+    }
+
+    /** The entries whose names pass, under their names. */
+    public Map<String, Tensor> select(Predicate<String> names) {
+        Map<String, Tensor> selected = new LinkedHashMap<>();
+        tensors.forEach((name, tensor) -> {
+            if (names.test(name)) {
+                selected.put(name, tensor);
+            }
+        });
+        return selected;
+    }
+
+    /** The entries below a prefix, without it. */
+    public Map<String, Tensor> below(String prefix) {
+        Map<String, Tensor> selected = new LinkedHashMap<>();
+        tensors.forEach((name, tensor) -> {
+            if (name.startsWith(prefix)) {
+                selected.put(name.substring(prefix.length()), tensor);
+            }
+        });
+        return selected;
+    }
+
+    @Override
+    public void close() {
+        tensors.values().forEach(Tensor::close);
+    }
+}

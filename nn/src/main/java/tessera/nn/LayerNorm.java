@@ -1,0 +1,20 @@
+package tessera.nn;
+
+import tessera.tensor.Tensor;
+
+/** Layer normalisation over the last axis, with parameters {@code weight} and {@code bias}. */
+public final class LayerNorm {
+    private final Tensor weight;
+    private final Tensor bias;
+    private final double eps;
+
+    public LayerNorm(Params params, long width, double eps) {
+        this.weight = params.get("weight", Init.constant(1), width);
+        this.bias = params.get("bias", Init.constant(0), width);
+        this.eps = eps;
+    }
+
+    public Tensor forward(Tensor x) {
+        return x.layerNorm(weight, bias, eps);
+    }
+}

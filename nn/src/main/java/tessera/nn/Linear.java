@@ -1,0 +1,84 @@
+package tessera.nn;
+
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Kernels.Activation;
+import tessera.tensor.Autograd;
+import tessera.tensor.PackedLinear;
+import tessera.tensor.Tensor;
+
+/**
+ * {@code y = x W^T + b} over the last axis, with parameters {@code weight} and {@code bias}.
+ *
+ * <p>{@link #pack()} lays the weight out for inference; it is then used wherever no gradient is recorded.
+ */
+public final class Linear implements AutoCloseable {
+    private final Tensor weight;
+    private final @Nullable Tensor bias;
+    private @Nullable PackedLinear packed;
+
+    private Linear(Tensor weight, @Nullable Tensor bias) {
+        this.weight = weight;
+        this.bias = bias;
+    }
+
+    /** A layer with given parameters; a weight of more than two axes is flattened to {@code [out, rest]}. */
+    static Linear of(Tensor weight, @Nullable Tensor bias) {
+        return new Linear(weight, bias);
+    }
+
+    /** Transformer layers: Xavier-uniform weight, zero bias. */
+    public static Linear xavier(Params params, long in, long out) {
+        return new Linear(
+                params.get("weight", Init.xavierUniform(in, out), out, in), params.get("bias", Init.constant(0), out));
+    }
+
+    /** As {@link #xavier}, without a bias. */
+    static Linear withoutBias(Params params, long in, long out) {
+        return new Linear(params.get("weight", Init.fanIn(in), out, in), null);
+    }
+
+    /** Heads and projectors: weight and bias uniform within {@code 1 / sqrt(in)}. */
+    public static Linear fanIn(Params params, long in, long out) {
+        return new Linear(params.get("weight", Init.fanIn(in), out, in), params.get("bias", Init.fanIn(in), out));
+    }
+
+    /** {@code [.., in]} to {@code [.., out]}. */
+    public Tensor forward(Tensor x) {
+        PackedLinear fast = packed;
+        return fast != null && !Autograd.isRecording()
+                ? fast.apply(x, Activation.NONE)
+                : x.linear(matrix(), bias);
+    }
+
+    /** GELU of {@link #forward}, in one pass where the weight is packed. */
+    Tensor forwardGelu(Tensor x) {
+        PackedLinear fast = packed;
+        return fast != null && !Autograd.isRecording()
+                ? fast.apply(x, Activation.GELU)
+                : x.linear(matrix(), bias).gelu();
+    }
+
+    /** {@code residual + forward(x)}; where the weight is packed the sum is written over {@code residual}. */
+    Tensor addTo(Tensor residual, Tensor x) {
+        PackedLinear fast = packed;
+        return fast != null && !Autograd.isRecording() ? fast.accumulate(x, residual) : residual.add(forward(x));
+    }
+
+    private Tensor matrix() {
+        return weight.rank() == 2 ? weight : weight.reshape(weight.size(0), -1);
+    }
+
+    /** Lays the weight out for inference; later changes of the weight do not show. */
+    void pack() {
+        close();
+        packed = Autograd.noGrad(() -> new PackedLinear(matrix(), bias));
+    }
+
+    @Override
+    public void close() {
+        if (packed != null) {
+            packed.close();
+            packed = null;
+        }
+    }
+}

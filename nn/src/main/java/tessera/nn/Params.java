@@ -1,0 +1,188 @@
+package tessera.nn;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
+
+/**
+ * Where a model under construction gets its parameters: a place in a tree of names.
+ *
+ * <p>{@code params.at("blocks").at(3).get("weight", ..)} is the parameter {@code blocks.3.weight}, drawn at random or taken
+ * from a checkpoint, so names in the code are names in the file. Not thread-safe.
+ */
+public final class Params {
+    private final Store store;
+    private final String path;
+
+    private Params(Store store, String path) {
+        this.store = store;
+        this.path = path;
+    }
+
+    /** Fresh parameters, a pure function of the seed and their names. */
+    public static Params random(Device device, DType dtype, long seed) {
+        return new Params(new Store(device, dtype, seed, null, name -> true), "");
+    }
+
+    /** Parameters from a checkpoint, every one of which must be there. */
+    public static Params from(Device device, DType dtype, Map<String, Tensor> checkpoint) {
+        return from(device, dtype, checkpoint, 0, name -> false);
+    }
+
+    /**
+     * Parameters from a checkpoint, except those that start afresh.
+     *
+     * @param checkpoint tensors by name, copied and converted
+     * @param fresh names that are drawn at random even if the checkpoint has them
+     */
+    public static Params from(
+            Device device, DType dtype, Map<String, Tensor> checkpoint, long seed, Predicate<String> fresh) {
+        return new Params(new Store(device, dtype, seed, checkpoint, fresh), "");
+    }
+
+    /** The place one name further down. */
+    public Params at(String name) {
+        return new Params(store, path.isEmpty() ? name : path + "." + name);
+    }
+
+    /** The place of one element of a list. */
+    public Params at(int index) {
+        return at(Integer.toString(index));
+    }
+
+    /** The device of all parameters. */
+    public Device device() {
+        return store.device;
+    }
+
+    /** The type of all parameters. */
+    public DType dtype() {
+        return store.dtype;
+    }
+
+    /** The parameter of this name, which requires a gradient and belongs to the model. */
+    public Tensor get(String name, Init init, long... sizes) {
+        return store.get(path.isEmpty() ? name : path + "." + name, init, Shape.of(sizes));
+    }
+
+    /** All parameters made so far, in order. */
+    public Map<String, Tensor> all() {
+        return Collections.unmodifiableMap(store.made);
+    }
+
+    /**
+     * Ends the construction: checks that the checkpoint had every parameter in its shape, and no other.
+     *
+     * @param ignored names of the checkpoint that may stay unused
+     * @throws CheckpointException listing what is missing, misshapen and unexpected; the parameters are then freed
+     */
+    public void finish(Predicate<String> ignored) {
+        store.finish(ignored);
+    }
+
+    /** As {@link #finish(Predicate)}, with no name ignored. */
+    public void finish() {
+        finish(name -> false);
+    }
+
+    private static final class Store {
+        private static final int LISTED = 8;
+
+        private final Device device;
+        private final DType dtype;
+        private final long seed;
+        private final @Nullable Map<String, Tensor> checkpoint;
+        private final Predicate<String> fresh;
+        private final Map<String, Tensor> made = new LinkedHashMap<>();
+        private final List<String> missing = new ArrayList<>();
+        private final List<String> misshapen = new ArrayList<>();
+
+        Store(
+                Device device,
+                DType dtype,
+                long seed,
+                @Nullable Map<String, Tensor> checkpoint,
+                Predicate<String> fresh) {
+            this.device = device;
+            this.dtype = dtype;
+            this.seed = seed;
+            this.checkpoint = checkpoint;
+            this.fresh = fresh;
+        }
+
+        Tensor get(String name, Init init, Shape shape) {
+            Tensor parameter = load(name, shape);
+            if (parameter == null) {
+                parameter = init.create(device, dtype, shape, seed, stream(name));
+            }
+            parameter.requiresGrad(true);
+            if (made.put(name, parameter) != null) {
+                throw new IllegalStateException("parameter " + name + " is made twice; give each a name of its own");
+            }
+            return parameter;
+        }
+
+        private @Nullable Tensor load(String name, Shape shape) {
+            if (checkpoint == null || fresh.test(name)) {
+                return null;
+            }
+            Tensor stored = checkpoint.get(name);
+            if (stored == null) {
+                missing.add(name + " " + shape);
+                return null;
+            }
+            if (!stored.shape().equals(shape)) {
+                misshapen.add(name + " is " + stored.shape() + ", needs " + shape);
+                return null;
+            }
+            Tensor parameter = Tensor.empty(device, dtype, shape);
+            parameter.copyFrom(stored);
+            return parameter;
+        }
+
+        /** FNV-1a, so that a parameter's values do not depend on the order of construction. */
+        private static long stream(String name) {
+            long hash = 0xcbf29ce484222325L;
+            for (int i = 0; i < name.length(); i++) {
+                hash = (hash ^ name.charAt(i)) * 0x100000001b3L;
+            }
+            return hash;
+        }
+
+        void finish(Predicate<String> ignored) {
+            List<String> problems = new ArrayList<>();
+            describe("missing", missing, problems);
+            describe("misshapen", misshapen, problems);
+            if (checkpoint != null) {
+                Set<String> unused = new LinkedHashSet<>(checkpoint.keySet());
+                unused.removeAll(made.keySet());
+                unused.removeIf(ignored);
+                describe("unexpected", List.copyOf(unused), problems);
+            }
+            if (!problems.isEmpty()) {
+                made.values().forEach(Tensor::close);
+                throw new CheckpointException("the checkpoint does not fit the model: " + String.join("; ", problems)
+                        + "; use a checkpoint of this architecture or change the model's configuration");
+            }
+        }
+
+        private static void describe(String what, List<String> names, List<String> problems) {
+            if (!names.isEmpty()) {
+                String more = names.size() > LISTED ? " and " + (names.size() - LISTED) + " more" : "";
+                problems.add(
+                        names.size() + " " + what + " ("
+                                + String.join(", ", names.subList(0, Math.min(LISTED, names.size()))) + more + ")");
+            }
+        }
+    }
+}
