@@ -42,11 +42,6 @@ public record Patches(int channels, int tubelet, int patch, double scale, double
         return new Patches(channels, tubelet, patch, 1, new double[channels], ones);
     }
 
-    /** The same patches of floating videos that were divided by 255 before. */
-    public Patches withScale(double newScale) {
-        return new Patches(channels, tubelet, patch, newScale, mean, std);
-    }
-
     /** Values of one patch. */
     public int patchLength() {
         return channels * tubelet * patch * patch;

@@ -2,6 +2,7 @@ package tessera.tensor;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,6 +34,18 @@ public final class Scope implements AutoCloseable {
         Scope scope = new Scope(state.scope);
         state.scope = scope;
         return scope;
+    }
+
+    /** Runs as if no scope were open: tensors made belong to the user, who closes them. */
+    public static <T> T outside(Supplier<T> body) {
+        ThreadState state = ThreadState.get();
+        Scope before = state.scope;
+        state.scope = null;
+        try {
+            return body.get();
+        } finally {
+            state.scope = before;
+        }
     }
 
     /**

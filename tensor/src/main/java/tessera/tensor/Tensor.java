@@ -370,14 +370,7 @@ public final class Tensor implements AutoCloseable {
     void accumulateGrad(Tensor gradient) {
         Tensor mine = grad;
         if (mine == null) {
-            ThreadState state = ThreadState.get();
-            Scope scope = state.scope;
-            state.scope = null;
-            try {
-                mine = empty(device(), dtype(), shape);
-            } finally {
-                state.scope = scope;
-            }
+            mine = Scope.outside(() -> empty(device(), dtype(), shape));
             grad = mine;
         }
         Buffer source = gradient.contiguous().buffer();
