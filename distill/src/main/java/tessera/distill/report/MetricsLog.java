@@ -1,0 +1,200 @@
+package tessera.distill.report;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.core.JacksonException;
+import tools.jackson.core.JsonGenerator;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.JsonToken;
+import tools.jackson.core.ObjectReadContext;
+import tools.jackson.core.ObjectWriteContext;
+import tools.jackson.core.StreamReadFeature;
+import tools.jackson.core.json.JsonFactory;
+
+/**
+ * Numbers of a training run as JSON lines, {@code {"step": 12, "loss": 0.51}}, appended to a file.
+ *
+ * <p>Each line is handed to the operating system in one piece before {@link #write} returns, so a killed process loses
+ * no line that was written. A last line that was cut short all the same is ignored and removed on resumption. Not safe for
+ * use by several threads at once.
+ */
+public final class MetricsLog implements AutoCloseable {
+    private static final JsonFactory JSON = JsonFactory.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .build();
+
+    /**
+     * One line.
+     *
+     * @param step how many steps were done when it was written
+     * @param values the numbers by name, in the order of the file
+     */
+    public record Line(long step, Map<String, Double> values) {}
+
+    private record Parsed(List<Line> lines, List<Long> ends) {}
+
+    private final Path file;
+    private final FileChannel channel;
+    private long lastStep;
+
+    private MetricsLog(Path file, FileChannel channel, long lastStep) {
+        this.file = file;
+        this.channel = channel;
+        this.lastStep = lastStep;
+    }
+
+    /**
+     * Starts a log, empty even if the file exists.
+     *
+     * @throws UncheckedIOException if the file cannot be created
+     */
+    public static MetricsLog create(Path file) {
+        return resumeAt(file, Long.MIN_VALUE);
+    }
+
+    /**
+     * Continues the log of a run that resumes from a checkpoint: lines of steps beyond {@code step} are dropped, and so is
+     * a last line that was cut short. A file that does not exist is created.
+     *
+     * @param step how many steps the checkpoint has done
+     * @throws IllegalArgumentException if a line before the last is damaged
+     * @throws UncheckedIOException if the file cannot be read or written
+     */
+    public static MetricsLog resumeAt(Path file, long step) {
+        try {
+            boolean fresh = step == Long.MIN_VALUE || !Files.exists(file);
+            Parsed parsed = fresh ? new Parsed(List.of(), List.of()) : parse(file);
+            int kept = 0;
+            while (kept < parsed.lines().size() && parsed.lines().get(kept).step() <= step) {
+                kept++;
+            }
+            FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+            long end = kept == 0 ? 0 : parsed.ends().get(kept - 1);
+            channel.truncate(end).position(end);
+            return new MetricsLog(
+                    file,
+                    channel,
+                    kept == 0 ? Long.MIN_VALUE : parsed.lines().get(kept - 1).step());
+        } catch (IOException e) {
+            throw failure(file, "opened", e);
+        }
+    }
+
+    /**
+     * Reads a log, without a last line that was cut short.
+     *
+     * @throws IllegalArgumentException if a line before the last is damaged; the message names it
+     * @throws UncheckedIOException if the file cannot be read
+     */
+    public static List<Line> read(Path file) {
+        try {
+            return parse(file).lines();
+        } catch (IOException e) {
+            throw failure(file, "read", e);
+        }
+    }
+
+    /**
+     * Appends a line.
+     *
+     * @param step how many steps are done, no less than in the line before
+     * @param values numbers by name; NaN and infinities are written as strings, for JSON has none
+     * @throws IllegalArgumentException if {@code step} goes back
+     * @throws UncheckedIOException if the file cannot be written
+     */
+    public void write(long step, Map<String, Double> values) {
+        if (step < lastStep) {
+            throw new IllegalArgumentException("metrics_log: step " + step + " after step " + lastStep + " in " + file
+                    + "; write steps in order, or resume the log at an earlier step");
+        }
+        var bytes = new ByteArrayOutputStream();
+        try (JsonGenerator json = JSON.createGenerator(ObjectWriteContext.empty(), bytes)) {
+            json.writeStartObject();
+            json.writeNumberProperty("step", step);
+            values.forEach(json::writeNumberProperty);
+            json.writeEndObject();
+        }
+        bytes.write('\n');
+        try {
+            ByteBuffer line = ByteBuffer.wrap(bytes.toByteArray());
+            while (line.hasRemaining()) {
+                channel.write(line);
+            }
+        } catch (IOException e) {
+            throw failure(file, "written", e);
+        }
+        lastStep = step;
+    }
+
+    @Override
+    public void close() {
+        try {
+            channel.close();
+        } catch (IOException e) {
+            throw failure(file, "closed", e);
+        }
+    }
+
+    private static Parsed parse(Path file) throws IOException {
+        byte[] bytes = Files.readAllBytes(file);
+        List<Line> lines = new ArrayList<>();
+        List<Long> ends = new ArrayList<>();
+        int begin = 0;
+        while (begin < bytes.length) {
+            int end = begin;
+            while (end < bytes.length && bytes[end] != '\n') {
+                end++;
+            }
+            boolean last = end + 1 >= bytes.length;
+            Line line = end == bytes.length ? null : parseLine(bytes, begin, end - begin);
+            if (line == null && !last) {
+                throw new IllegalArgumentException(file + ": line " + (lines.size() + 1)
+                        + " is no JSON object of a step and numbers; repair the line or remove the file");
+            }
+            if (line != null) {
+                lines.add(line);
+                ends.add(end + 1L);
+            }
+            begin = end + 1;
+        }
+        return new Parsed(lines, ends);
+    }
+
+    /** Null if the bytes are not a whole line. */
+    private static @Nullable Line parseLine(byte[] bytes, int offset, int length) {
+        try (JsonParser p = JSON.createParser(ObjectReadContext.empty(), bytes, offset, length)) {
+            if (p.nextToken() != JsonToken.START_OBJECT || !"step".equals(p.nextName())) {
+                return null;
+            }
+            p.nextToken();
+            long step = p.getLongValue();
+            Map<String, Double> values = new LinkedHashMap<>();
+            while (p.nextToken() == JsonToken.PROPERTY_NAME) {
+                String name = p.currentName();
+                boolean quoted = p.nextToken() == JsonToken.VALUE_STRING;
+                values.put(name, quoted ? Double.parseDouble(p.getString()) : p.getDoubleValue());
+            }
+            return p.currentToken() == JsonToken.END_OBJECT && p.nextToken() == null ? new Line(step, values) : null;
+        } catch (JacksonException | NumberFormatException damaged) {
+            return null;
+        }
+    }
+
+    private static UncheckedIOException failure(Path file, String what, IOException cause) {
+        return new UncheckedIOException(
+                file + ": the metrics log could not be " + what + " (" + cause.getMessage()
+                        + "); check the directory, its permissions and the disk's free space",
+                cause);
+    }
+}
