@@ -1,4 +1,7 @@
 /** Panama bindings and library loading; the only module that makes native calls. */
 module tessera.natives {
     requires static org.jspecify;
+
+    exports tessera.natives to
+            tessera.kernels;
 }

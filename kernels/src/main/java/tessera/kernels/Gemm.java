@@ -1,0 +1,363 @@
+package tessera.kernels;
+
+import java.lang.foreign.MemorySegment;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
+import tessera.natives.NativeFinding;
+import tessera.natives.OneDnn;
+
+/**
+ * Matrix products on the CPU, row-major, on any native memory.
+ *
+ * <p>{@code C = act(op(A) op(B) + bias)} or, with {@code accumulate}, {@code C = C + op(A) op(B) + bias}, where C is
+ * {@code [m, n]}, op(A) is {@code [m, k]} and op(B) is {@code [k, n]}. Leading dimensions are the distances of stored rows
+ * in elements, so a matrix may be a slice of columns of a wider one. C must not overlap A, B or the bias. Any of m, n and k
+ * may be zero.
+ *
+ * <p>The same arguments, memory alignment and number of threads give the same bits every time. Thread-safe.
+ */
+abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
+    /** Multiply-adds below which a second thread costs more than it brings. */
+    private static final long WORTH_A_THREAD = 200_000;
+
+    private static final HostMemory WEIGHTS = new HostMemory();
+
+    private final Workers workers;
+
+    Gemm(Workers workers) {
+        this.workers = workers;
+    }
+
+    /** oneDNN where it can be loaded, plain Java otherwise; the first call that falls back logs the reason. */
+    static Gemm create(Workers workers) {
+        if (Fallback.ONE_DNN.usable()) {
+            return new OneDnnGemm(workers);
+        }
+        return new JavaGemm(workers);
+    }
+
+    private static final class Fallback {
+        static final NativeFinding ONE_DNN = OneDnn.finding();
+
+        static {
+            if (!ONE_DNN.usable()) {
+                System.getLogger("tessera.kernels")
+                        .log(System.Logger.Level.WARNING, "matrix products run in plain Java: {0}", ONE_DNN.toString());
+            }
+        }
+    }
+
+    /**
+     * The product on all workers.
+     *
+     * @param type {@link DType#F32} or {@link DType#F64}
+     * @param bias {@code [n]} or null
+     * @throws IllegalArgumentException for another type, a leading dimension below the row length, memory that is too
+     *     small or on the heap, or an activation together with {@code accumulate}
+     */
+    final void gemm(
+            DType type,
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long lda,
+            MemorySegment b,
+            long ldb,
+            MemorySegment c,
+            long ldc,
+            @Nullable MemorySegment bias,
+            Kernels.Activation activation,
+            boolean accumulate) {
+        check(type, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, bias, activation, accumulate);
+        if (m == 0 || n == 0) {
+            return;
+        }
+        long size = type.bytes();
+        if (m >= n || m >= 16L * workers.threads()) {
+            workers.parallelFor(m, grain(n, k), (worker, from, to) -> product(
+                    type,
+                    transposeA,
+                    transposeB,
+                    to - from,
+                    n,
+                    k,
+                    a.asSlice((transposeA ? from : from * lda) * size),
+                    lda,
+                    b,
+                    ldb,
+                    c.asSlice(from * ldc * size),
+                    ldc,
+                    bias,
+                    activation,
+                    accumulate));
+        } else {
+            // Cuts at multiples of 16 columns keep vector stores whole.
+            workers.parallelFor((n + 15) / 16, grain(m, 16 * k), (worker, first, last) -> {
+                long from = 16 * first;
+                long to = Math.min(16 * last, n);
+                product(
+                        type,
+                        transposeA,
+                        transposeB,
+                        m,
+                        to - from,
+                        k,
+                        a,
+                        lda,
+                        b.asSlice((transposeB ? from * ldb : from) * size),
+                        ldb,
+                        c.asSlice(from * size),
+                        ldc,
+                        bias == null ? null : bias.asSlice(from * size),
+                        activation,
+                        accumulate);
+            });
+        }
+    }
+
+    /** The product on the calling thread alone, for use inside a loop of {@link Workers}. Arguments as for {@link #gemm}. */
+    final void gemmSerial(
+            DType type,
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long lda,
+            MemorySegment b,
+            long ldb,
+            MemorySegment c,
+            long ldc,
+            @Nullable MemorySegment bias,
+            Kernels.Activation activation,
+            boolean accumulate) {
+        check(type, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, bias, activation, accumulate);
+        if (m > 0 && n > 0) {
+            product(type, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, bias, activation, accumulate);
+        }
+    }
+
+    /**
+     * Copies the weight {@code [n, k]} of a linear layer into the layout this implementation likes best. The copy is
+     * immutable, usable by many threads at once, and belongs to the caller, who closes it.
+     */
+    final Weight pack(DType type, long n, long k, MemorySegment w, long ldw) {
+        checkType(type);
+        checkMatrix(type, "w", n, k, w, ldw);
+        return packed(type, n, k, w, ldw);
+    }
+
+    /**
+     * {@code y = act(x W^T + bias)} with x {@code [m, k]} and y {@code [m, n]}, or {@code y = y + x W^T + bias} if
+     * {@code accumulate}, on all workers.
+     */
+    final void linear(
+            long m,
+            MemorySegment x,
+            long ldx,
+            Weight weight,
+            @Nullable MemorySegment bias,
+            Kernels.Activation activation,
+            boolean accumulate,
+            MemorySegment y,
+            long ldy) {
+        DType type = weight.type;
+        checkMatrix(type, "x", m, weight.k, x, ldx);
+        checkMatrix(type, "y", m, weight.n, y, ldy);
+        checkBias(type, weight.n, bias);
+        checkActivation(activation, accumulate);
+        if (m == 0 || weight.n == 0) {
+            return;
+        }
+        weight.acquire();
+        try {
+            long size = type.bytes();
+            workers.parallelFor(m, grain(weight.n, weight.k), (worker, from, to) -> product(
+                    to - from,
+                    x.asSlice(from * ldx * size),
+                    ldx,
+                    weight,
+                    bias,
+                    activation,
+                    accumulate,
+                    y.asSlice(from * ldy * size),
+                    ldy));
+        } finally {
+            weight.release();
+        }
+    }
+
+    private static long grain(long n, long k) {
+        return Math.max(1, WORTH_A_THREAD / Math.max(1, n * k));
+    }
+
+    /** The product on this thread of arguments that were checked; m and n are positive. */
+    abstract void product(
+            DType type,
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long lda,
+            MemorySegment b,
+            long ldb,
+            MemorySegment c,
+            long ldc,
+            @Nullable MemorySegment bias,
+            Kernels.Activation activation,
+            boolean accumulate);
+
+    abstract void product(
+            long m,
+            MemorySegment x,
+            long ldx,
+            Weight weight,
+            @Nullable MemorySegment bias,
+            Kernels.Activation activation,
+            boolean accumulate,
+            MemorySegment y,
+            long ldy);
+
+    abstract Weight packed(DType type, long n, long k, MemorySegment w, long ldw);
+
+    // ------------------------------------------------------------------------------------------------------ checks
+
+    private static void check(
+            DType type,
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long lda,
+            MemorySegment b,
+            long ldb,
+            MemorySegment c,
+            long ldc,
+            @Nullable MemorySegment bias,
+            Kernels.Activation activation,
+            boolean accumulate) {
+        checkType(type);
+        checkMatrix(type, "a", transposeA ? k : m, transposeA ? m : k, a, lda);
+        checkMatrix(type, "b", transposeB ? n : k, transposeB ? k : n, b, ldb);
+        checkMatrix(type, "c", m, n, c, ldc);
+        checkBias(type, n, bias);
+        checkActivation(activation, accumulate);
+    }
+
+    private static void checkType(DType type) {
+        if (type != DType.F32 && type != DType.F64) {
+            throw new IllegalArgumentException("matmul: type is " + type + " but f32 or f64 is needed; convert first");
+        }
+    }
+
+    // Only comparisons on the good path: tiles of an attention come through here every few microseconds.
+    private static void checkMatrix(DType type, String name, long rows, long columns, MemorySegment data, long ld) {
+        if (rows < 0 || columns < 0 || ld < columns) {
+            throw new IllegalArgumentException("matmul: " + name + " is [" + rows + ", " + columns + "] with rows " + ld
+                    + " elements apart; sizes must not be negative and rows must not overlap");
+        }
+        if (rows == 0 || columns == 0) {
+            return;
+        }
+        long needed = ((rows - 1) * ld + columns) * type.bytes();
+        if (!data.isNative() || data.byteSize() < needed) {
+            throw new IllegalArgumentException("matmul: " + name + " is [" + rows + ", " + columns + "] with rows " + ld
+                    + " elements apart and needs " + needed + " bytes of native memory but has " + data);
+        }
+    }
+
+    private static void checkBias(DType type, long n, @Nullable MemorySegment bias) {
+        if (bias != null) {
+            checkMatrix(type, "bias", 1, n, bias, n);
+        }
+    }
+
+    private static void checkActivation(Kernels.Activation activation, boolean accumulate) {
+        if (accumulate && activation != Kernels.Activation.NONE) {
+            throw new IllegalArgumentException(
+                    "matmul: " + activation + " cannot be applied while accumulating; accumulate first, then apply it");
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------ weight
+
+    /** A linear weight in the layout of one implementation. */
+    static final class Weight implements Kernels.PackedWeight {
+        private static final int CLOSED = 1 << 30;
+
+        final DType type;
+        final long n;
+        final long k;
+        final MemorySegment data;
+        /** Descriptor of oneDNN, or 0 where oneDNN has no part in it. */
+        final long layout;
+
+        private final HostMemory.Block block;
+        /** Calls that use the data now, plus {@link #CLOSED} once no new ones may come. */
+        private final AtomicInteger uses = new AtomicInteger();
+
+        /** Takes over the layout. */
+        Weight(DType type, long n, long k, long bytes, long layout) {
+            this.type = type;
+            this.n = n;
+            this.k = k;
+            this.block = WEIGHTS.allocate(bytes);
+            this.data = block.segment();
+            this.layout = layout;
+        }
+
+        @Override
+        public long n() {
+            return n;
+        }
+
+        @Override
+        public long k() {
+            return k;
+        }
+
+        private void acquire() {
+            int now = uses.get();
+            while (now < CLOSED && !uses.compareAndSet(now, now + 1)) {
+                now = uses.get();
+            }
+            if (now >= CLOSED) {
+                throw new IllegalStateException("linear: the packed weight [" + n + ", " + k + "] is closed");
+            }
+        }
+
+        private void release() {
+            if (uses.decrementAndGet() == CLOSED) {
+                free();
+            }
+        }
+
+        /** Gives the memory back, after the last call that uses it; a second close does nothing. */
+        @Override
+        public void close() {
+            for (int now = uses.get(); now < CLOSED; now = uses.get()) {
+                if (uses.compareAndSet(now, now + CLOSED)) {
+                    if (now == 0) {
+                        free();
+                    }
+                    return;
+                }
+            }
+        }
+
+        private void free() {
+            block.free();
+            if (layout != 0) {
+                OneDnn.memoryDescDestroy(layout);
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+package tessera.kernels;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Matrix products in Java: the only ones in f64, and those in f32 where no native library can be loaded.
+ *
+ * <p>The usual blocking: a block of B is copied into panels that stay in the second-level cache, four rows of A at a time
+ * are multiplied with a panel into a tile of C that stays in registers (or the first-level cache without the Vector API).
+ */
+final class JavaGemm extends Gemm {
+    private static final long DEPTH = 256;
+    private static final long COLUMNS = 256;
+
+    private static final Slots<Tiles> FLOATS = new Slots<>(JavaGemm::floatTiles, tiles -> {});
+    private static final Slots<Tiles> DOUBLES = new Slots<>(DoubleTiles::new, tiles -> {});
+
+    JavaGemm(Workers workers) {
+        super(workers);
+    }
+
+    private static Tiles floatTiles() {
+        Module vectors = ModuleLayer.boot().findModule("jdk.incubator.vector").orElse(null);
+        return vectors != null && JavaGemm.class.getModule().canRead(vectors) ? new VectorTiles() : new FloatTiles(64);
+    }
+
+    @Override
+    void product(
+            DType type,
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long lda,
+            MemorySegment b,
+            long ldb,
+            MemorySegment c,
+            long ldc,
+            @Nullable MemorySegment bias,
+            Kernels.Activation activation,
+            boolean accumulate) {
+        Slots<Tiles> slots = type == DType.F32 ? FLOATS : DOUBLES;
+        Tiles tiles = slots.borrow();
+        try {
+            long rowA = transposeA ? 1 : lda;
+            long columnA = transposeA ? lda : 1;
+            long rowB = transposeB ? 1 : ldb;
+            long columnB = transposeB ? ldb : 1;
+            boolean gelu = activation == Kernels.Activation.GELU;
+            long depthFrom = 0;
+            do {
+                int depth = (int) Math.min(DEPTH, k - depthFrom);
+                boolean first = depthFrom == 0;
+                boolean last = depthFrom + depth == k;
+                for (long j = 0; j < n; j += COLUMNS) {
+                    int columns = (int) Math.min(COLUMNS, n - j);
+                    tiles.packB(b, depthFrom * rowB + j * columnB, rowB, columnB, depth, columns);
+                    for (long i = 0; i < m; i += Tiles.ROWS) {
+                        int rows = (int) Math.min(Tiles.ROWS, m - i);
+                        tiles.packA(a, i * rowA + depthFrom * columnA, rowA, columnA, rows, depth);
+                        for (int panel = 0; panel * tiles.width < columns; panel++) {
+                            int from = panel * tiles.width;
+                            tiles.multiply(depth, panel);
+                            tiles.store(
+                                    c,
+                                    i * ldc + j + from,
+                                    ldc,
+                                    rows,
+                                    Math.min(tiles.width, columns - from),
+                                    !first || accumulate,
+                                    first ? bias : null,
+                                    j + from,
+                                    last && gelu);
+                        }
+                    }
+                }
+                depthFrom += depth;
+            } while (depthFrom < k);
+        } finally {
+            slots.giveBack(tiles);
+        }
+    }
+
+    @Override
+    void product(
+            long m,
+            MemorySegment x,
+            long ldx,
+            Weight weight,
+            @Nullable MemorySegment bias,
+            Kernels.Activation activation,
+            boolean accumulate,
+            MemorySegment y,
+            long ldy) {
+        long n = weight.n;
+        product(
+                weight.type, false, false, m, n, weight.k, x, ldx, weight.data, n, y, ldy, bias, activation, accumulate);
+    }
+
+    /** The transposed copy, whose rows are as a panel wants them. */
+    @Override
+    Weight packed(DType type, long n, long k, MemorySegment w, long ldw) {
+        Weight weight = new Weight(type, n, k, n * k * type.bytes(), 0);
+        for (long j = 0; j < n; j++) {
+            for (long p = 0; p < k; p++) {
+                if (type == DType.F32) {
+                    float value = w.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, j * ldw + p);
+                    weight.data.setAtIndex(ValueLayout.JAVA_FLOAT, p * n + j, value);
+                } else {
+                    double value = w.getAtIndex(ValueLayout.JAVA_DOUBLE_UNALIGNED, j * ldw + p);
+                    weight.data.setAtIndex(ValueLayout.JAVA_DOUBLE, p * n + j, value);
+                }
+            }
+        }
+        return weight;
+    }
+
+    /** Packed blocks of A and B and one tile of C, for one element type. Offsets and strides are in elements. */
+    abstract static class Tiles {
+        static final int ROWS = 4;
+
+        /** Columns of a tile and of a panel of B. */
+        final int width;
+
+        Tiles(int width) {
+            this.width = width;
+        }
+
+        static int panelElements(int width) {
+            return (int) ((COLUMNS + width - 1) / width * width * DEPTH);
+        }
+
+        abstract void packA(MemorySegment a, long offset, long rowStride, long columnStride, int rows, int depth);
+
+        abstract void packB(MemorySegment b, long offset, long rowStride, long columnStride, int depth, int columns);
+
+        /** The tile becomes the product of the packed rows of A and a panel of B. */
+        abstract void multiply(int depth, int panel);
+
+        abstract void store(
+                MemorySegment c,
+                long offset,
+                long ldc,
+                int rows,
+                int columns,
+                boolean add,
+                @Nullable MemorySegment bias,
+                long biasOffset,
+                boolean gelu);
+    }
+
+    /** f32 in plain loops, which the compiler turns into vector instructions along the columns. */
+    static class FloatTiles extends Tiles {
+        private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+
+        /** {@code [depth][ROWS]}; missing rows are zero. */
+        final float[] a = new float[(int) DEPTH * ROWS];
+        /** {@code [panel][depth][width]}; missing columns are zero. */
+        final float[] b;
+        /** {@code [ROWS][width]}. */
+        final float[] tile;
+
+        FloatTiles(int width) {
+            super(width);
+            b = new float[panelElements(width)];
+            tile = new float[ROWS * width];
+        }
+
+        @Override
+        void packA(MemorySegment from, long offset, long rowStride, long columnStride, int rows, int depth) {
+            for (int r = 0; r < ROWS; r++) {
+                for (int p = 0; p < depth; p++) {
+                    a[p * ROWS + r] = r < rows ? from.getAtIndex(FLOAT, offset + r * rowStride + p * columnStride) : 0;
+                }
+            }
+        }
+
+        @Override
+        void packB(MemorySegment from, long offset, long rowStride, long columnStride, int depth, int columns) {
+            for (int start = 0; start < columns; start += width) {
+                for (int p = 0; p < depth; p++) {
+                    int to = start * depth + p * width;
+                    long row = offset + p * rowStride;
+                    for (int j = start; j < start + width; j++) {
+                        b[to + j - start] = j < columns ? from.getAtIndex(FLOAT, row + j * columnStride) : 0;
+                    }
+                }
+            }
+        }
+
+        @Override
+        void multiply(int depth, int panel) {
+            int panelStart = panel * width * depth;
+            Arrays.fill(tile, 0);
+            for (int r = 0; r < ROWS; r++) {
+                int out = r * width;
+                for (int p = 0; p < depth; p++) {
+                    float value = a[p * ROWS + r];
+                    int row = panelStart + p * width;
+                    for (int j = 0; j < width; j++) {
+                        tile[out + j] += value * b[row + j];
+                    }
+                }
+            }
+        }
+
+        @Override
+        void store(
+                MemorySegment c,
+                long offset,
+                long ldc,
+                int rows,
+                int columns,
+                boolean add,
+                @Nullable MemorySegment bias,
+                long biasOffset,
+                boolean gelu) {
+            for (int r = 0; r < rows; r++) {
+                long row = offset + r * ldc;
+                for (int j = 0; j < columns; j++) {
+                    float value = tile[r * width + j];
+                    if (add) {
+                        value += c.getAtIndex(FLOAT, row + j);
+                    }
+                    if (bias != null) {
+                        value += bias.getAtIndex(FLOAT, biasOffset + j);
+                    }
+                    c.setAtIndex(FLOAT, row + j, gelu ? Erf.gelu(value) : value);
+                }
+            }
+        }
+    }
+
+    /** f64 in plain loops. */
+    static final class DoubleTiles extends Tiles {
+        private static final ValueLayout.OfDouble DOUBLE = ValueLayout.JAVA_DOUBLE_UNALIGNED;
+        private static final int WIDTH = 32;
+
+        private final double[] a = new double[(int) DEPTH * ROWS];
+        private final double[] b = new double[panelElements(WIDTH)];
+        private final double[] tile = new double[ROWS * WIDTH];
+
+        DoubleTiles() {
+            super(WIDTH);
+        }
+
+        @Override
+        void packA(MemorySegment from, long offset, long rowStride, long columnStride, int rows, int depth) {
+            for (int r = 0; r < ROWS; r++) {
+                for (int p = 0; p < depth; p++) {
+                    a[p * ROWS + r] =
+                            r < rows ? from.getAtIndex(DOUBLE, offset + r * rowStride + p * columnStride) : 0;
+                }
+            }
+        }
+
+        @Override
+        void packB(MemorySegment from, long offset, long rowStride, long columnStride, int depth, int columns) {
+            for (int start = 0; start < columns; start += WIDTH) {
+                for (int p = 0; p < depth; p++) {
+                    int to = start * depth + p * WIDTH;
+                    long row = offset + p * rowStride;
+                    for (int j = start; j < start + WIDTH; j++) {
+                        b[to + j - start] = j < columns ? from.getAtIndex(DOUBLE, row + j * columnStride) : 0;
+                    }
+                }
+            }
+        }
+
+        @Override
+        void multiply(int depth, int panel) {
+            int panelStart = panel * WIDTH * depth;
+            Arrays.fill(tile, 0);
+            for (int r = 0; r < ROWS; r++) {
+                int out = r * WIDTH;
+                for (int p = 0; p < depth; p++) {
+                    double value = a[p * ROWS + r];
+                    int row = panelStart + p * WIDTH;
+                    for (int j = 0; j < WIDTH; j++) {
+                        tile[out + j] += value * b[row + j];
+                    }
+                }
+            }
+        }
+
+        @Override
+        void store(
+                MemorySegment c,
+                long offset,
+                long ldc,
+                int rows,
+                int columns,
+                boolean add,
+                @Nullable MemorySegment bias,
+                long biasOffset,
+                boolean gelu) {
+            for (int r = 0; r < rows; r++) {
+                long row = offset + r * ldc;
+                for (int j = 0; j < columns; j++) {
+                    double value = tile[r * WIDTH + j];
+                    if (add) {
+                        value += c.getAtIndex(DOUBLE, row + j);
+                    }
+                    if (bias != null) {
+                        value += bias.getAtIndex(DOUBLE, biasOffset + j);
+                    }
+                    c.setAtIndex(DOUBLE, row + j, gelu ? Erf.gelu(value) : value);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+package tessera.natives;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.net.JarURLConnection;
+import java.net.URL;
+import java.net.URLConnection;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.function.Function;
+import java.util.jar.JarEntry;
+import java.util.jar.JarFile;
+import java.util.zip.CRC32;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Finds native libraries and puts them where the system's loader can open them.
+ *
+ * <p>The places, in this order:
+ *
+ * <ol>
+ *   <li>the folder named by the system property {@value #DIRECTORY_PROPERTY}, and then no other place;
+ *   <li>a resource on the class path (or in a resolved module), carried by the library's jar for this platform. It is
+ *       unpacked once into {@code $XDG_CACHE_HOME/tessera/natives/<content hash>} ({@code ~/.cache} where that variable
+ *       is not set); every later start checks size and checksum, and replaces a damaged file;
+ *   <li>{@code /usr/local/lib/tessera} and {@code /usr/lib/tessera}, which are only read.
+ * </ol>
+ *
+ * <p>With {@value #SWITCH_PROPERTY}{@code =off} nothing is searched. An embedder gets the oneDNN carrier as a run-time
+ * dependency of {@code tessera-native}; on the module path, put that jar on the class path beside it, because no module
+ * requires it.
+ *
+ * <p>Thread-safe, also between processes: files appear in the cache by an atomic move.
+ */
+public final class NativeLibraries {
+    /** System property naming a folder that already holds the libraries. */
+    public static final String DIRECTORY_PROPERTY = "tessera.native.dir";
+
+    /** System property that switches native libraries off by the value {@code off}. */
+    public static final String SWITCH_PROPERTY = "tessera.native";
+
+    private static final List<Path> SYSTEM_FOLDERS =
+            List.of(Path.of("/usr/local/lib/tessera"), Path.of("/usr/lib/tessera"));
+
+    private final Function<String, @Nullable String> property;
+    private final Path cache;
+    private final List<Path> systemFolders;
+
+    /** Searches with the settings of this process. */
+    public NativeLibraries() {
+        this(System::getProperty, defaultCache(System.getenv()), SYSTEM_FOLDERS);
+    }
+
+    /**
+     * Searches with settings of the caller's.
+     *
+     * @param property gives the value of a system property, or null
+     * @param cache folder for unpacked libraries; made when needed
+     * @param systemFolders folders that are read when there is no resource
+     */
+    public NativeLibraries(Function<String, @Nullable String> property, Path cache, List<Path> systemFolders) {
+        this.property = property;
+        this.cache = cache;
+        this.systemFolders = List.copyOf(systemFolders);
+    }
+
+    /** Everything searched for in this process so far, with reasons. */
+    public static List<NativeFinding> report() {
+        return List.of(OneDnn.finding());
+    }
+
+    /** The operating system and processor in the form the carriers use, for example {@code linux-x86_64}. */
+    public static String platform() {
+        String os = System.getProperty("os.name", "unknown").toLowerCase(Locale.ROOT);
+        String arch = System.getProperty("os.arch", "unknown").toLowerCase(Locale.ROOT);
+        String system = os.startsWith("linux")
+                ? "linux"
+                : os.startsWith("mac") ? "macosx" : os.startsWith("windows") ? "windows" : os.replace(' ', '_');
+        String processor =
+                switch (arch) {
+                    case "amd64", "x86_64" -> "x86_64";
+                    case "aarch64", "arm64" -> "arm64";
+                    default -> arch;
+                };
+        return system + "-" + processor;
+    }
+
+    /**
+     * Finds a group of libraries that must lie in one folder.
+     *
+     * @param resourceFolder folder of the resources, for example {@code org/bytedeco/dnnl/linux-x86_64}
+     * @param files file names, the library itself first and then those it needs beside it
+     * @return the path of the first file
+     * @throws NativeLibraryException if no place has it, or it could not be unpacked
+     */
+    public Path find(String resourceFolder, List<String> files) {
+        String main = files.getFirst();
+        if ("off".equals(property.apply(SWITCH_PROPERTY))) {
+            throw new NativeLibraryException("switched off by -D" + SWITCH_PROPERTY + "=off");
+        }
+        String directory = property.apply(DIRECTORY_PROPERTY);
+        if (directory != null) {
+            Path file = Path.of(directory, main);
+            if (!Files.isRegularFile(file)) {
+                throw new NativeLibraryException("-D" + DIRECTORY_PROPERTY + "=" + directory + " holds no " + main
+                        + "; point it at a folder with " + String.join(" and ", files) + ", or leave it away");
+            }
+            return file.toAbsolutePath();
+        }
+        List<Resource> resources = new ArrayList<>();
+        for (String name : files) {
+            URL url = resource(resourceFolder + "/" + name);
+            if (url == null) {
+                return inSystemFolder(resourceFolder, name, main);
+            }
+            try {
+                resources.add(Resource.of(name, url));
+            } catch (IOException e) {
+                throw new NativeLibraryException("cannot read " + url + " (" + e + ")", e);
+            }
+        }
+        Path folder = cache.resolve(contentHash(resources));
+        for (Resource resource : resources) {
+            try {
+                unpack(resource, folder);
+            } catch (IOException | UncheckedIOException e) {
+                throw new NativeLibraryException(
+                        "cannot unpack " + resource.name + " into " + folder + " (" + e
+                                + "); make that folder writable, set XDG_CACHE_HOME, or point -D" + DIRECTORY_PROPERTY
+                                + " at a folder that holds the library",
+                        e);
+            }
+        }
+        return folder.resolve(main).toAbsolutePath();
+    }
+
+    private Path inSystemFolder(String resourceFolder, String missing, String main) {
+        for (Path folder : systemFolders) {
+            if (Files.isRegularFile(folder.resolve(main))) {
+                return folder.resolve(main);
+            }
+        }
+        throw new NativeLibraryException("no resource " + resourceFolder + "/" + missing
+                + " on the class path; add the carrier jar for " + platform() + " to it, or point -D"
+                + DIRECTORY_PROPERTY + " at a folder that holds " + main);
+    }
+
+    private static Path defaultCache(Map<String, String> environment) {
+        String xdg = environment.get("XDG_CACHE_HOME");
+        // The XDG base directory rules say that a relative path is to be ignored.
+        Path base = xdg != null && Path.of(xdg).isAbsolute()
+                ? Path.of(xdg)
+                : Path.of(System.getProperty("user.home", "."), ".cache");
+        return base.resolve("tessera").resolve("natives");
+    }
+
+    private static @Nullable URL resource(String name) {
+        ClassLoader own = NativeLibraries.class.getClassLoader();
+        URL url = own == null ? null : own.getResource(name);
+        ClassLoader context = Thread.currentThread().getContextClassLoader();
+        if (url == null && context != null) {
+            url = context.getResource(name);
+        }
+        return url == null ? ClassLoader.getSystemResource(name) : url;
+    }
+
+    private static String contentHash(List<Resource> resources) {
+        StringBuilder hash = new StringBuilder();
+        for (Resource resource : resources) {
+            hash.append(hash.isEmpty() ? "" : "-").append("%08x".formatted(resource.crc));
+        }
+        return hash.toString();
+    }
+
+    private static void unpack(Resource resource, Path folder) throws IOException {
+        Path file = folder.resolve(resource.name);
+        if (resource.matches(file)) {
+            return;
+        }
+        Files.createDirectories(folder);
+        Path partial = Files.createTempFile(folder, "." + resource.name, ".part");
+        try {
+            try (InputStream in = resource.open()) {
+                Files.copy(in, partial, StandardCopyOption.REPLACE_EXISTING);
+            }
+            if (!resource.matches(partial)) {
+                throw new IOException("the unpacked copy of " + resource.url + " does not have the jar's checksum");
+            }
+            Files.move(partial, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        } finally {
+            Files.deleteIfExists(partial);
+        }
+    }
+
+    /** One library inside a jar, known by the size and checksum in the jar's directory without reading it. */
+    private record Resource(String name, URL url, long size, long crc) {
+        static Resource of(String name, URL url) throws IOException {
+            URLConnection connection = url.openConnection();
+            connection.setUseCaches(false);
+            if (connection instanceof JarURLConnection jar) {
+                try (JarFile file = jar.getJarFile()) {
+                    JarEntry entry = jar.getJarEntry();
+                    return new Resource(name, url, entry.getSize(), entry.getCrc());
+                }
+            }
+            CRC32 crc = new CRC32();
+            long size = 0;
+            byte[] chunk = new byte[1 << 16];
+            try (InputStream in = connection.getInputStream()) {
+                for (int read = in.read(chunk); read >= 0; read = in.read(chunk)) {
+                    crc.update(chunk, 0, read);
+                    size += read;
+                }
+            }
+            return new Resource(name, url, size, crc.getValue());
+        }
+
+        InputStream open() throws IOException {
+            URLConnection connection = url.openConnection();
+            connection.setUseCaches(false);
+            return connection.getInputStream();
+        }
+
+        boolean matches(Path file) throws IOException {
+            if (!Files.isRegularFile(file) || Files.size(file) != size) {
+                return false;
+            }
+            CRC32 checksum = new CRC32();
+            try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+                checksum.update(channel.map(FileChannel.MapMode.READ_ONLY, 0, size));
+            }
+            return checksum.getValue() == crc;
+        }
+    }
+}
