@@ -75,15 +75,23 @@ public final class Student implements AutoCloseable {
         });
     }
 
-    /** Writes a file that {@link #load(Path)} reads: to a temporary name, then moved. */
-    public static void save(Path file, Map<String, Tensor> weights, VideoMaeConfig config) {
+    /**
+     * Writes a file that {@link #load(Path)} reads: to a temporary name, then moved.
+     *
+     * @param weights of which the encoder's and the feature norm's are kept
+     * @param metadata further text about the student
+     */
+    public static void save(
+            Path file, Map<String, Tensor> weights, VideoMaeConfig config, Map<String, String> metadata) {
         Map<String, Tensor> kept = new LinkedHashMap<>();
         weights.forEach((name, tensor) -> {
             if (name.startsWith("encoder.") || name.startsWith("fc_norm.")) {
                 kept.put(name, tensor);
             }
         });
-        Checkpoint.write(file, kept, config.toMetadata());
+        Map<String, String> entries = new LinkedHashMap<>(metadata);
+        entries.putAll(config.toMetadata());
+        Checkpoint.write(file, kept, entries);
     }
 
     /**

@@ -1,0 +1,4 @@
+@NullMarked
+package tessera.distill.data;
+
+import org.jspecify.annotations.NullMarked;

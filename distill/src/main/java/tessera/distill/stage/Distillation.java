@@ -1,0 +1,208 @@
+package tessera.distill.stage;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.EpochOrder;
+import tessera.distill.egosim.Modality;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.AdamW;
+import tessera.nn.Checkpoint;
+import tessera.nn.Params;
+import tessera.nn.Projector;
+import tessera.nn.Schedule;
+import tessera.nn.Student;
+import tessera.nn.VideoMaeClassifier;
+import tessera.nn.VideoMaeConfig;
+import tessera.tensor.Autograd;
+import tessera.tensor.Losses;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
+
+/**
+ * The second stage of MM-CDFSL (ECCV 2024): the RGB student learns, on unlabelled target clips, to predict the pooled
+ * features of frozen RGB, flow and pose teachers through one projector each. All see the same tokens.
+ *
+ * <p>The student ends up in {@code student.safetensors} of the run's folder.
+ */
+public final class Distillation {
+    /** Name of the finished student in a run's folder. */
+    public static final String STUDENT = "student.safetensors";
+
+    /** Epsilon of every norm in this stage and after; the published code differs here from the first stage. */
+    private static final double EPS = 1e-5;
+
+    private static final long MASK_STREAM = 3L << 40;
+
+    private Distillation() {}
+
+    /**
+     * How to train.
+     *
+     * @param weights weight of each teacher's loss, 1 in the paper
+     * @param maskRatio share of masked tokens, .75 in the paper
+     * @param batch clips per step
+     */
+    public record Settings(
+            Map<Modality, Double> weights,
+            double maskRatio,
+            int batch,
+            long steps,
+            double lr,
+            double minLr,
+            double warmupLr,
+            long warmupSteps,
+            long period,
+            double weightDecay,
+            boolean augment,
+            long seed) {
+
+        Map<String, String> asText(VideoMaeConfig config) {
+            Map<String, String> text = new LinkedHashMap<>(config.toMetadata());
+            text.put("tessera.stage", "distill " + this);
+            return text;
+        }
+    }
+
+    /**
+     * Trains, or resumes, or returns at once if the folder holds the finished student of the same settings.
+     *
+     * @param teachers the models of the first stage; the student starts from the RGB teacher
+     * @return the student's file
+     */
+    public static Path run(
+            Settings settings, Map<Modality, Path> teachers, ClipSet target, Path folder, RunContext context) {
+        Path finished = folder.resolve(STUDENT);
+        VideoMaeConfig config = encoderConfig(require(teachers, Modality.RGB));
+        Map<String, String> text = settings.asText(config);
+        if (Stages.isFinished(finished, text)) {
+            return finished;
+        }
+        try (Scope scope = Scope.open()) {
+            Params studentParams = encoder(require(teachers, Modality.RGB), settings.seed());
+            VideoMaeClassifier student = new VideoMaeClassifier(studentParams, config, 0);
+            studentParams.finish();
+            Map<String, Tensor> trained = new LinkedHashMap<>();
+            studentParams.all().forEach((name, parameter) -> trained.put("student." + name, parameter));
+            Params projectorParams = Params.random(Device.cpu(), DType.F32, settings.seed());
+            Map<Modality, Teacher> taught = new EnumMap<>(Modality.class);
+            settings.weights().forEach((modality, weight) -> {
+                String name = "mlp_to_" + modality.name().toLowerCase(Locale.ROOT);
+                Projector projector = new Projector(projectorParams.at("cmt").at(name), config.embedDim());
+                taught.put(modality, new Teacher(frozen(require(teachers, modality), settings.seed()), projector, weight));
+            });
+            trained.putAll(projectorParams.all());
+            EpochOrder order = new EpochOrder(target.size(), settings.seed() + 2);
+            Schedule schedule = Schedule.cosine(
+                    settings.lr(), settings.minLr(), settings.warmupLr(), settings.warmupSteps(), settings.period());
+            try (AdamW optimiser = new AdamW(trained, .9, .999, 1e-8, settings.weightDecay(), name -> true)) {
+                new Trainer(folder, trained, optimiser, schedule, settings.steps(), text, context.stop())
+                        .run(
+                                step -> step(settings, student, taught, target, order.batch(step, settings.batch()), step),
+                                (first, total) -> context.progress("distill", "step", first, total));
+            }
+            Student.save(finished, studentParams.all(), config, text);
+            Stages.deleteCheckpoint(folder);
+            return finished;
+        }
+    }
+
+    /** A frozen teacher with the projector of the student's feature onto its own. */
+    private record Teacher(VideoMaeClassifier model, Projector projector, double weight) {}
+
+    private static Path require(Map<Modality, Path> teachers, Modality modality) {
+        Path file = teachers.get(modality);
+        if (file == null) {
+            throw new IllegalArgumentException("distill: there is no " + modality + " teacher; pretrain one and pass its "
+                    + Pretraining.MODEL);
+        }
+        return file;
+    }
+
+    private static VideoMaeConfig encoderConfig(Path file) {
+        try (Checkpoint checkpoint = Checkpoint.read(file)) {
+            return VideoMaeConfig.fromMetadata(checkpoint.metadata()).withEps(EPS, EPS);
+        }
+    }
+
+    /** The encoder of a pretrained model with a fresh feature norm, as MM-CDFSL loads it. */
+    private static Params encoder(Path file, long seed) {
+        Checkpoint checkpoint = Checkpoint.read(file);
+        return Params.from(
+                Device.cpu(),
+                DType.F32,
+                checkpoint.select(name -> name.startsWith("encoder.")),
+                seed,
+                name -> name.startsWith("fc_norm."));
+    }
+
+    private static VideoMaeClassifier frozen(Path file, long seed) {
+        VideoMaeConfig config = encoderConfig(file);
+        Params params = encoder(file, seed);
+        VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0);
+        params.finish();
+        params.all().values().forEach(parameter -> parameter.requiresGrad(false));
+        model.pack();
+        return model;
+    }
+
+    /**
+     * The encoder of a pretrained model as a student, without distillation: the baseline, and the way to use a teacher of
+     * one modality alone.
+     */
+    public static void saveUndistilled(Path pretrained, Path student) {
+        try (Scope scope = Scope.open()) {
+            VideoMaeConfig config = encoderConfig(pretrained);
+            Params params = encoder(pretrained, 0);
+            new VideoMaeClassifier(params, config, 0).close();
+            params.finish();
+            Student.save(student, params.all(), config, config.toMetadata());
+        }
+    }
+
+    private static Map<String, Double> step(
+            Settings settings,
+            VideoMaeClassifier student,
+            Map<Modality, Teacher> teachers,
+            ClipSet clips,
+            int[] indices,
+            long step) {
+        VideoMaeConfig config = student.config();
+        TokenMask mask = TokenMask.tubes(
+                Device.cpu(),
+                indices.length,
+                config.slots(),
+                config.plane(),
+                settings.maskRatio(),
+                settings.seed(),
+                MASK_STREAM + step);
+        Tensor rgb = clips.batch(Modality.RGB, indices);
+        if (settings.augment()) {
+            Stages.AUGMENTATION.apply(rgb, settings.seed(), step);
+        }
+        Tensor feature = student.features(rgb, mask.visible()); // [B, D]
+        List<Tensor> projected = new ArrayList<>();
+        List<Tensor> targets = new ArrayList<>();
+        List<Double> weights = new ArrayList<>();
+        teachers.forEach((modality, teacher) -> {
+            projected.add(teacher.projector().forward(feature));
+            targets.add(Autograd.noGrad(() -> teacher.model()
+                    .features(
+                            modality == Modality.RGB ? rgb : clips.batch(modality, indices), mask.visible())));
+            weights.add(teacher.weight());
+        });
+        Tensor loss = Losses.features(
+                projected, targets, weights.stream().mapToDouble(w -> w).toArray());
+        loss.backward();
+        Map<String, Double> metrics = new LinkedHashMap<>();
+        metrics.put("loss", loss.item());
+        return metrics;
+    }
+}

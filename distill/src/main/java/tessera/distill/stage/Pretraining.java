@@ -1,0 +1,196 @@
+package tessera.distill.stage;
+
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.EpochOrder;
+import tessera.distill.egosim.Modality;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.AdamW;
+import tessera.nn.Checkpoint;
+import tessera.nn.Params;
+import tessera.nn.Schedule;
+import tessera.nn.VideoMaeConfig;
+import tessera.nn.VideoMaeNames;
+import tessera.nn.VideoMaePretraining;
+import tessera.tensor.Losses;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
+
+/**
+ * The first stage of MM-CDFSL (ECCV 2024): one masked autoencoder per modality, trained on labelled source clips and
+ * unlabelled target clips with {@code L = reconstruction(source) + reconstruction(target) + lambda CE(source)}.
+ *
+ * <p>Source and target clip of a pair share one tube mask. The model ends up in {@code model.safetensors} of the run's
+ * folder.
+ */
+public final class Pretraining {
+    /** Name of the finished model in a run's folder. */
+    public static final String MODEL = "model.safetensors";
+
+    private static final long MASK_STREAM = 1L << 40;
+    private static final long DROPOUT_STREAM = 2L << 40;
+
+    private Pretraining() {}
+
+    /**
+     * How to train.
+     *
+     * @param targetReconstruction whether target clips are reconstructed too; without, this is the ablation S + CE
+     * @param lambda weight of the cross-entropy
+     * @param maskRatio share of masked tokens, .9 in the paper
+     * @param batch pairs of clips per step
+     * @param lr highest learning rate
+     * @param warmupSteps steps until then
+     * @param period steps of the cosine from the highest to the lowest rate
+     * @param weightDecay of matrices
+     */
+    public record Settings(
+            Modality modality,
+            boolean targetReconstruction,
+            double lambda,
+            double maskRatio,
+            int batch,
+            long steps,
+            double lr,
+            double minLr,
+            double warmupLr,
+            long warmupSteps,
+            long period,
+            double weightDecay,
+            boolean augment,
+            long seed) {
+
+        Map<String, String> asText(VideoMaeConfig config) {
+            Map<String, String> text = new LinkedHashMap<>(config.toMetadata());
+            text.put("tessera.stage", "pretrain " + this);
+            return text;
+        }
+    }
+
+    /**
+     * Trains, or resumes, or returns at once if the folder holds the finished model of the same settings.
+     *
+     * @param start weights to start from (names of any public VideoMAE code), or null; the patch embedding and the
+     *     decoder's head start afresh for flow and pose
+     * @return the file with the finished model
+     */
+    public static Path run(
+            Settings settings,
+            VideoMaeConfig config,
+            ClipSet source,
+            ClipSet target,
+            @Nullable Path start,
+            Path folder,
+            RunContext context) {
+        Path finished = folder.resolve(MODEL);
+        Map<String, String> text = settings.asText(config);
+        if (Stages.isFinished(finished, text)) {
+            return finished;
+        }
+        try (Scope scope = Scope.open()) {
+            Params params = parameters(settings, start);
+            try (VideoMaePretraining model =
+                            new VideoMaePretraining(params, config, source.classes().size());
+                    AdamW optimiser = new AdamW(
+                            params.all(), .9, .95, 1e-8, settings.weightDecay(), AdamW.matrices(params.all()))) {
+                params.finish(name -> start != null);
+                Schedule schedule = Schedule.cosine(
+                        settings.lr(), settings.minLr(), settings.warmupLr(), settings.warmupSteps(), settings.period());
+                EpochOrder sourceOrder = new EpochOrder(source.size(), settings.seed());
+                EpochOrder targetOrder = new EpochOrder(target.size(), settings.seed() + 1);
+                String title = "pretrain " + settings.modality().name().toLowerCase(Locale.ROOT);
+                new Trainer(folder, params.all(), optimiser, schedule, settings.steps(), text, context.stop())
+                        .run(
+                                step -> step(
+                                        settings,
+                                        model,
+                                        batch(settings, source, sourceOrder, step, 0),
+                                        Stages.labels(source, sourceOrder.batch(step, settings.batch())),
+                                        settings.targetReconstruction()
+                                                ? batch(settings, target, targetOrder, step, 1)
+                                                : null,
+                                        step),
+                                (first, total) -> context.progress(title, "step", first, total));
+            }
+            Checkpoint.write(finished, params.all(), text);
+            Stages.deleteCheckpoint(folder);
+            return finished;
+        }
+    }
+
+    private static Params parameters(Settings settings, @Nullable Path start) {
+        if (start == null) {
+            return Params.random(Device.cpu(), DType.F32, settings.seed());
+        }
+        try (Checkpoint checkpoint = Checkpoint.read(start)) {
+            Map<String, Tensor> weights = new LinkedHashMap<>();
+            VideoMaeNames.translate(checkpoint.tensors()).forEach((name, tensor) -> {
+                Tensor copy = Tensor.empty(tensor.device(), tensor.dtype(), tensor.shape());
+                copy.copyFrom(tensor);
+                weights.put(name, copy);
+            });
+            boolean rgb = settings.modality() == Modality.RGB;
+            return Params.from(
+                    Device.cpu(),
+                    DType.F32,
+                    weights,
+                    settings.seed(),
+                    name -> name.startsWith("fc_norm")
+                            || name.startsWith("head_action")
+                            || (!rgb
+                                    && (name.startsWith("encoder.patch_embed") || name.startsWith("decoder.head"))));
+        }
+    }
+
+    private static Tensor batch(Settings settings, ClipSet clips, EpochOrder order, long step, int which) {
+        Tensor batch = clips.batch(settings.modality(), order.batch(step, settings.batch()));
+        if (settings.augment() && settings.modality() == Modality.RGB) {
+            Stages.AUGMENTATION.apply(batch, settings.seed() + which, step);
+        }
+        return batch;
+    }
+
+    private static Map<String, Double> step(
+            Settings settings,
+            VideoMaePretraining model,
+            Tensor source,
+            Tensor labels,
+            @Nullable Tensor target,
+            long step) {
+        VideoMaeConfig config = model.config();
+        TokenMask mask = TokenMask.tubes(
+                Device.cpu(),
+                settings.batch(),
+                config.slots(),
+                config.plane(),
+                settings.maskRatio(),
+                settings.seed(),
+                MASK_STREAM + step);
+        Map<String, Double> metrics = new LinkedHashMap<>();
+        Tensor features = model.encode(source, mask);
+        Tensor sourceLoss = model.reconstructionLoss(model.reconstruct(features, mask), source, mask);
+        Tensor logits = model.classify(features, true, settings.seed(), DROPOUT_STREAM + step);
+        Tensor crossEntropy = Losses.crossEntropy(logits, labels);
+        Tensor loss = sourceLoss.add(crossEntropy.mul(settings.lambda()));
+        loss.backward();
+        double total = loss.item();
+        metrics.put("reconstruction_source", sourceLoss.item());
+        metrics.put("cross_entropy", crossEntropy.item());
+        if (target != null) {
+            // Gradients accumulate, so the two halves of the sum need not be in memory together.
+            Tensor targetLoss = model.reconstructionLoss(
+                    model.reconstruct(model.encode(target, mask), mask), target, mask);
+            targetLoss.backward();
+            metrics.put("reconstruction_target", targetLoss.item());
+            total += targetLoss.item();
+        }
+        metrics.put("loss", total);
+        return metrics;
+    }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package tessera.distill.stage;
+
+import org.jspecify.annotations.NullMarked;
