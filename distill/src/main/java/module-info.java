@@ -5,9 +5,12 @@ module tessera.distill {
     requires tools.jackson.core;
     requires static org.jspecify;
 
+    exports tessera.distill.data;
     exports tessera.distill.fewshot;
     exports tessera.distill.metrics;
     exports tessera.distill.egosim;
+    exports tessera.distill.stage;
+    exports tessera.distill.report;
 
     opens tessera.distill.cli to
             info.picocli;
