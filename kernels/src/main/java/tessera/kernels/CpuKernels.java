@@ -5,6 +5,6 @@ final class CpuKernels {
     private CpuKernels() {}
 
     static Kernels create(Workers workers) {
-        throw new UnsupportedOperationException("not yet: " + workers.threads());
+        return new ScalarKernels(workers);
     }
 }

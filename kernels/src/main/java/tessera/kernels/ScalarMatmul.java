@@ -1,0 +1,186 @@
+package tessera.kernels;
+
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.PackedWeight;
+
+/**
+ * Matrix products in plain Java. The output is cut into tiles; each tile is accumulated in double over panels of both inputs
+ * that were copied into the cache, so the result does not depend on the number of threads.
+ */
+final class ScalarMatmul {
+    private static final int TILE_ROWS = 64;
+    private static final int TILE_COLS = 256;
+    private static final int DEPTH = 128;
+
+    private final Workers workers;
+
+    ScalarMatmul(Workers workers) {
+        this.workers = workers;
+    }
+
+    /** {@code batch} products {@code c = act(a b + bias)}, added to what c holds if {@code accumulate}. */
+    void multiply(
+            long batch,
+            long m,
+            long n,
+            long k,
+            Matrix a,
+            Matrix b,
+            @Nullable Buffer bias,
+            Activation activation,
+            boolean accumulate,
+            Matrix c) {
+        long rowTiles = Blocks.ceilDiv(m, TILE_ROWS);
+        long colTiles = Blocks.ceilDiv(n, TILE_COLS);
+        workers.parallelFor(batch * rowTiles * colTiles, 1, (worker, from, to) -> {
+            Tile tile = new Tile(m, n, k);
+            for (long t = from; t < to; t++) {
+                long i = t % rowTiles * TILE_ROWS;
+                long j = t / rowTiles % colTiles * TILE_COLS;
+                tile.compute(t / rowTiles / colTiles, i, j, a, b);
+                tile.store(bias, activation, accumulate, c);
+            }
+        });
+    }
+
+    static PackedWeight pack(Buffer weight, long n, long k) {
+        Buffer copy = weight.device().allocate(weight.dtype(), n * k);
+        copy.segment().copyFrom(weight.segment().asSlice(0, copy.byteSize()));
+        return new Packed(copy, n, k);
+    }
+
+    static Matrix transposed(PackedWeight weight) {
+        if (!(weight instanceof Packed packed)) {
+            throw new IllegalArgumentException(
+                    "linear: the weight was packed for other kernels; pack it by the kernels that use it");
+        }
+        return new Matrix(packed.weight, true, packed.k, 0);
+    }
+
+    /** One row-major matrix of each batch, {@code batchStride} elements apart; read as its transpose if so marked. */
+    record Matrix(Buffer buffer, boolean transposed, long rowStride, long batchStride) {
+        /** Copies {@code rows x cols} elements from (row, col) on into {@code panel}, whose rows are {@code cols} long. */
+        void load(long batch, long row, long col, int rows, int cols, double[] panel, double[] scratch) {
+            long start = batch * batchStride;
+            if (!transposed) {
+                for (int i = 0; i < rows; i++) {
+                    Elements.load(buffer, start + (row + i) * rowStride + col, cols, panel, i * cols);
+                }
+                return;
+            }
+            for (int j = 0; j < cols; j++) {
+                Elements.load(buffer, start + (col + j) * rowStride + row, rows, scratch, 0);
+                for (int i = 0; i < rows; i++) {
+                    panel[i * cols + j] = scratch[i];
+                }
+            }
+        }
+    }
+
+    private record Packed(Buffer weight, long n, long k) implements PackedWeight {
+        @Override
+        public void close() {
+            weight.close();
+        }
+    }
+
+    /** One tile of the output and the panels it is made from; used by one thread. */
+    private static final class Tile {
+        private final long m;
+        private final long n;
+        private final long k;
+        private final double[] sums;
+        private final double[] left;
+        private final double[] right;
+        private final double[] scratch = new double[Math.max(TILE_COLS, DEPTH)];
+        private long batch;
+        private long row;
+        private long col;
+        private int rows;
+        private int cols;
+
+        Tile(long m, long n, long k) {
+            this.m = m;
+            this.n = n;
+            this.k = k;
+            int maxRows = (int) Math.min(m, TILE_ROWS);
+            int maxCols = (int) Math.min(n, TILE_COLS);
+            int maxDepth = (int) Math.min(k, DEPTH);
+            this.sums = new double[maxRows * maxCols];
+            this.left = new double[maxRows * maxDepth];
+            this.right = new double[maxDepth * maxCols];
+        }
+
+        void compute(long batch, long row, long col, Matrix a, Matrix b) {
+            this.batch = batch;
+            this.row = row;
+            this.col = col;
+            rows = (int) Math.min(TILE_ROWS, m - row);
+            cols = (int) Math.min(TILE_COLS, n - col);
+            Arrays.fill(sums, 0);
+            for (long p = 0; p < k; p += DEPTH) {
+                int depth = (int) Math.min(DEPTH, k - p);
+                a.load(batch, row, p, rows, depth, left, scratch);
+                b.load(batch, p, col, depth, cols, right, scratch);
+                for (int i = 0; i < rows; i++) {
+                    addRow(i, depth);
+                }
+            }
+        }
+
+        private void addRow(int i, int depth) {
+            int out = i * cols;
+            int p = 0;
+            for (; p + 4 <= depth; p += 4) {
+                double a0 = left[i * depth + p];
+                double a1 = left[i * depth + p + 1];
+                double a2 = left[i * depth + p + 2];
+                double a3 = left[i * depth + p + 3];
+                int b0 = p * cols;
+                int b1 = b0 + cols;
+                int b2 = b1 + cols;
+                int b3 = b2 + cols;
+                for (int j = 0; j < cols; j++) {
+                    sums[out + j] +=
+                            a0 * right[b0 + j] + a1 * right[b1 + j] + a2 * right[b2 + j] + a3 * right[b3 + j];
+                }
+            }
+            for (; p < depth; p++) {
+                double a0 = left[i * depth + p];
+                int b0 = p * cols;
+                for (int j = 0; j < cols; j++) {
+                    sums[out + j] += a0 * right[b0 + j];
+                }
+            }
+        }
+
+        void store(@Nullable Buffer bias, Activation activation, boolean accumulate, Matrix c) {
+            for (int i = 0; i < rows; i++) {
+                int out = i * cols;
+                long to = batch * c.batchStride + (row + i) * c.rowStride + col;
+                if (bias != null) {
+                    Elements.load(bias, col, cols, scratch, 0);
+                    add(out);
+                }
+                if (activation == Activation.GELU) {
+                    for (int j = out; j < out + cols; j++) {
+                        sums[j] = Erf.gelu(sums[j]);
+                    }
+                }
+                if (accumulate) {
+                    Elements.load(c.buffer, to, cols, scratch, 0);
+                    add(out);
+                }
+                Elements.store(sums, out, cols, c.buffer, to);
+            }
+        }
+
+        private void add(int out) {
+            for (int j = 0; j < cols; j++) {
+                sums[out + j] += scratch[j];
+            }
+        }
+    }
+}
