@@ -169,8 +169,7 @@ final class Action {
         return new Moment(object, lid, squash, hands(time, q, phi, move, object, lid, squash));
     }
 
-    private List<HandState> hands(
-            double time, double q, double phi, Pose move, Pose object, Pose lid, double squash) {
+    private List<HandState> hands(double time, double q, double phi, Pose move, Pose object, Pose lid, double squash) {
         var hands = new ArrayList<HandState>();
         boolean otherHandBusy = true;
         switch (verb) {
@@ -259,19 +258,19 @@ final class Action {
         double psi = mesh.grip == Grip.HANDLE ? yaw - (s < 0 ? Math.PI : 0) : aim(s, baseX + gx, baseY + gy);
         double gz = mesh.grip == Grip.TOP ? mesh.height : mesh.gripZ;
         Pose wrist = frame(s, mesh.grip, psi, tilt, gx, gy, gz, mesh.gripRadius * (1 - squash), .8);
-        Fingers fingers =
-                switch (mesh.grip) {
-                    case SIDE -> around(mesh.gripRadius * (1 - squash));
-                    case TOP -> new Fingers(.42 + .8 * squash, .42 + .8 * squash, .55 + squash, 1);
-                    case HANDLE -> HANDLE;
-                };
+        Fingers fingers = switch (mesh.grip) {
+            case SIDE -> around(mesh.gripRadius * (1 - squash));
+            case TOP -> new Fingers(.42 + .8 * squash, .42 + .8 * squash, .55 + squash, 1);
+            case HANDLE -> HANDLE;
+        };
         return new HandState(s, move.after(wrist), fingers);
     }
 
     /** A hand that steadies the object's body from the side. */
     private HandState hold(int s, Pose object, double radius) {
         double z = Math.min(.45, .6 * mesh.height);
-        Pose wrist = frame(s, Grip.SIDE, aim(s, object.x(), object.y()), .3, object.x(), object.y(), object.z() + z, radius, .7);
+        Pose wrist = frame(
+                s, Grip.SIDE, aim(s, object.x(), object.y()), .3, object.x(), object.y(), object.z() + z, radius, .7);
         return new HandState(s, wrist, around(radius));
     }
 
@@ -354,8 +353,7 @@ final class Action {
     /** A wrist turned by psi, pitched down and rolled, so that the point lies reach ahead of it and drop under its palm. */
     private static Pose framed(
             int s, double psi, double pitch, double x, double y, double z, double roll, double reach, double drop) {
-        Pose rotation =
-                Pose.turn(2, psi).after(Pose.turn(0, -pitch)).after(Pose.turn(1, roll));
+        Pose rotation = Pose.turn(2, psi).after(Pose.turn(0, -pitch)).after(Pose.turn(1, roll));
         return rotation.shifted(
                 x - rotation.mapX(0, reach, -drop),
                 y - rotation.mapY(0, reach, -drop),

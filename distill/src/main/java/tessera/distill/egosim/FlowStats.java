@@ -18,7 +18,8 @@ public record FlowStats(List<Float> mean, List<Float> std) {
         var squares = new double[2];
         long count = 0;
         for (int i = 0; i < clips; i++) {
-            float[] flow = sim.render(split, domain, i % classes, i / classes, Set.of(Modality.FLOW)).flow();
+            float[] flow = sim.render(split, domain, i % classes, i / classes, Set.of(Modality.FLOW))
+                    .flow();
             for (int k = 0; k < flow.length; k++) {
                 sum[k & 1] += flow[k];
                 squares[k & 1] += (double) flow[k] * flow[k];

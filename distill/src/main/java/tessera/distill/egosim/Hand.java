@@ -63,8 +63,12 @@ final class Hand {
                 }
                 double length = LENGTH[f][j] / Math.sqrt(dx * dx + dy * dy + dz * dz);
                 int from = 3 * (first + j);
-                set(local, first + j + 1, local[from] + length * dx, local[from + 1] + length * dy, local[from + 2]
-                        + length * dz);
+                set(
+                        local,
+                        first + j + 1,
+                        local[from] + length * dx,
+                        local[from + 1] + length * dy,
+                        local[from + 2] + length * dz);
             }
         }
         var world = new double[3 * JOINTS];

@@ -52,7 +52,11 @@ final class Look {
         switch (domain) {
             case SOURCE -> {
                 table = surface(
-                        .25, .75, .05, .5, pick(Pattern.WOOD, Pattern.CLOTH, Pattern.CARPET, Pattern.CHECK, Pattern.PLANKS));
+                        .25,
+                        .75,
+                        .05,
+                        .5,
+                        pick(Pattern.WOOD, Pattern.CLOTH, Pattern.CARPET, Pattern.CHECK, Pattern.PLANKS));
                 wall = surface(.3, .8, .0, .35, pick(Pattern.WOOD, Pattern.CLOTH, Pattern.CHECK));
                 gloves = false;
                 bare = draws.chance(.5) ? draws.uniform(.1, .6) : 2;
@@ -74,8 +78,7 @@ final class Look {
                 clutter = 1 + draws.below(3);
             }
             case KITCHEN -> {
-                table = surface(
-                        .55, 1.0, .0, .2, pick(Pattern.TILES, Pattern.MARBLE, Pattern.STEEL, Pattern.SPECKLE));
+                table = surface(.55, 1.0, .0, .2, pick(Pattern.TILES, Pattern.MARBLE, Pattern.STEEL, Pattern.SPECKLE));
                 wall = surface(.6, 1.0, .0, .25, pick(Pattern.TILES, Pattern.TILES, Pattern.STEEL));
                 gloves = draws.chance(.15);
                 bare = draws.chance(.2) ? draws.uniform(.4, .8) : 2;
@@ -131,8 +134,7 @@ final class Look {
         lightX = Math.cos(azimuth) * Math.sin(lean);
         lightY = Math.sin(azimuth) * Math.sin(lean);
         lightZ = Math.cos(lean);
-        gain = new float[] {
-            (float) (brightness * (1 + warmth)), (float) brightness, (float) (brightness * (1 - warmth))
+        gain = new float[] {(float) (brightness * (1 + warmth)), (float) brightness, (float) (brightness * (1 - warmth))
         };
         flicker = new Wave(draws, .04, 2);
     }
@@ -161,7 +163,8 @@ final class Look {
                 colours[2] = hsv(.58, draws.uniform(0, .2), draws.uniform(.2, .5));
             }
         }
-        Texture texture = Texture.of(pick(Pattern.SAWDUST, Pattern.CLOTH, Pattern.STEEL, Pattern.SPECKLE, Pattern.CHECK));
+        Texture texture =
+                Texture.of(pick(Pattern.SAWDUST, Pattern.CLOTH, Pattern.STEEL, Pattern.SPECKLE, Pattern.CHECK));
         return new Paint(colours, texture, draws.uniform(.05, .45));
     }
 
@@ -169,7 +172,8 @@ final class Look {
         return patterns[draws.below(patterns.length)];
     }
 
-    private Surface surface(double darkest, double brightest, double minSaturation, double maxSaturation, Pattern pattern) {
+    private Surface surface(
+            double darkest, double brightest, double minSaturation, double maxSaturation, Pattern pattern) {
         double hue = domain == Domain.SOURCE
                 ? draws.uniform(-.02, .2)
                 : domain == Domain.KITCHEN ? draws.uniform(.4, .7) : draws.uniform(0, 1);

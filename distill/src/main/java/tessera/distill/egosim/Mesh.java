@@ -207,7 +207,14 @@ final class Mesh {
 
     private void box(int kind, double x0, double y0, double z0, double x1, double y1, double z1) {
         double[][] c = {
-            {x0, y0, z0}, {x1, y0, z0}, {x1, y1, z0}, {x0, y1, z0}, {x0, y0, z1}, {x1, y0, z1}, {x1, y1, z1}, {x0, y1, z1}
+            {x0, y0, z0},
+            {x1, y0, z0},
+            {x1, y1, z0},
+            {x0, y1, z0},
+            {x0, y0, z1},
+            {x1, y0, z1},
+            {x1, y1, z1},
+            {x0, y1, z1}
         };
         int[][] faces = {{0, 3, 2, 1}, {4, 5, 6, 7}, {0, 1, 5, 4}, {1, 2, 6, 5}, {2, 3, 7, 6}, {3, 0, 4, 7}};
         for (int[] f : faces) {

@@ -19,8 +19,7 @@ public final class Pictures {
             var out = new byte[rgb.length * factor * factor];
             for (int y = 0; y < height * factor; y++) {
                 for (int x = 0; x < width * factor; x++) {
-                    System.arraycopy(
-                            rgb, 3 * (y / factor * width + x / factor), out, 3 * (y * width * factor + x), 3);
+                    System.arraycopy(rgb, 3 * (y / factor * width + x / factor), out, 3 * (y * width * factor + x), 3);
                 }
             }
             return new Picture(out, width * factor, height * factor);
@@ -30,7 +29,8 @@ public final class Pictures {
     /** A frame as it is. */
     public static Picture frame(Clip clip, Geometry geometry, int t) {
         int bytes = 3 * geometry.size() * geometry.size();
-        return new Picture(Arrays.copyOfRange(clip.rgb(), t * bytes, (t + 1) * bytes), geometry.size(), geometry.size());
+        return new Picture(
+                Arrays.copyOfRange(clip.rgb(), t * bytes, (t + 1) * bytes), geometry.size(), geometry.size());
     }
 
     /** Flow as a colour wheel: hue is direction, saturation is speed up to the given one, in pixels per frame. */

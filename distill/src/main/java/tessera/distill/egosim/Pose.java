@@ -12,12 +12,11 @@ record Pose(double[] r, double x, double y, double z) {
     static Pose turn(int axis, double angle) {
         double c = Math.cos(angle);
         double s = Math.sin(angle);
-        double[] r =
-                switch (axis) {
-                    case 0 -> new double[] {1, 0, 0, 0, c, -s, 0, s, c};
-                    case 1 -> new double[] {c, 0, s, 0, 1, 0, -s, 0, c};
-                    default -> new double[] {c, -s, 0, s, c, 0, 0, 0, 1};
-                };
+        double[] r = switch (axis) {
+            case 0 -> new double[] {1, 0, 0, 0, c, -s, 0, s, c};
+            case 1 -> new double[] {c, 0, s, 0, 1, 0, -s, 0, c};
+            default -> new double[] {c, -s, 0, s, c, 0, 0, 0, 1};
+        };
         return new Pose(r, 0, 0, 0);
     }
 

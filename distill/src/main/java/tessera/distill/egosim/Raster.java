@@ -115,7 +115,8 @@ final class Raster {
         double y = a[1] + share * (b[1] - a[1]);
         double z = a[2] + share * (b[2] - a[2]);
         double inverse = 1 / Math.max(camera.depth(x, y, z), .6 * NEAR);
-        double right = camera.axes[0] * (x - camera.x) + camera.axes[1] * (y - camera.y) + camera.axes[2] * (z - camera.z);
+        double right =
+                camera.axes[0] * (x - camera.x) + camera.axes[1] * (y - camera.y) + camera.axes[2] * (z - camera.z);
         double up = camera.axes[3] * (x - camera.x) + camera.axes[4] * (y - camera.y) + camera.axes[5] * (z - camera.z);
         capsules[i] = camera.centre + camera.focal * right * inverse;
         capsules[i + 1] = camera.centre - camera.focal * up * inverse;

@@ -155,9 +155,7 @@ final class Scene {
     }
 
     private static double[] between(double[] a, double[] b, double share) {
-        return new double[] {
-            a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]), a[2] + share * (b[2] - a[2])
-        };
+        return new double[] {a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]), a[2] + share * (b[2] - a[2])};
     }
 
     /** World positions of an object's vertices; squash narrows it across and lets it bulge along. */

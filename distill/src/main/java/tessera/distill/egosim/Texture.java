@@ -91,17 +91,23 @@ final class Texture {
                 double rings = Math.sin(2 * Math.PI * (6 * v + 1.2 * noise(u, v, 2, 3, salt + 40)));
                 yield .5 + .25 * rings + .5 * (grain - .5);
             }
-            case CLOTH -> .5 + .25 * Math.sin(2 * Math.PI * 16 * u) * Math.sin(2 * Math.PI * 16 * v)
-                    + .9 * (fractal(u, v, 4, salt) - .5);
-            case CARPET -> Math.sin(2 * Math.PI * (4 * u + fractal(u, v, 3, salt)))
-                            * Math.sin(2 * Math.PI * (4 * v + fractal(u, v, 3, salt + 9)))
-                    > 0
-                    ? .85 - .3 * noise(u, v, 48, 48, salt)
-                    : .15 + .3 * noise(u, v, 48, 48, salt);
+            case CLOTH ->
+                .5
+                        + .25 * Math.sin(2 * Math.PI * 16 * u) * Math.sin(2 * Math.PI * 16 * v)
+                        + .9 * (fractal(u, v, 4, salt) - .5);
+            case CARPET ->
+                Math.sin(2 * Math.PI * (4 * u + fractal(u, v, 3, salt)))
+                                        * Math.sin(2 * Math.PI * (4 * v + fractal(u, v, 3, salt + 9)))
+                                > 0
+                        ? .85 - .3 * noise(u, v, 48, 48, salt)
+                        : .15 + .3 * noise(u, v, 48, 48, salt);
             case CHECK -> .2 + .3 * (cell(u, 8) + cell(v, 8)) + .2 * (noise(u, v, 32, 32, salt) - .5);
-            case TILES -> edge(u, 4, .05) || edge(v, 4, .05)
-                    ? .05
-                    : .75 + .3 * (hash((int) (4 * u), (int) (4 * v), salt) - .5) + .2 * (fractal(u, v, 6, salt) - .5);
+            case TILES ->
+                edge(u, 4, .05) || edge(v, 4, .05)
+                        ? .05
+                        : .75
+                                + .3 * (hash((int) (4 * u), (int) (4 * v), salt) - .5)
+                                + .2 * (fractal(u, v, 6, salt) - .5);
             case MARBLE -> {
                 double vein = Math.abs(Math.sin(2 * Math.PI * (2 * u + v + 1.6 * fractal(u, v, 3, salt))));
                 yield .95 - .8 * Math.pow(1 - vein, 3) - .2 * fractal(u, v, 8, salt);
@@ -116,13 +122,18 @@ final class Texture {
                 yield (bump < .14 ? .85 : .4) + .5 * (fractal(u, v, 5, salt) - .5);
             }
             case SAWDUST -> fractal(u, v, 12, salt) * .7 + .5 * (noise(u, v, 64, 64, salt) - .3);
-            case CONCRETE -> .2 + .6 * fractal(u, v, 2, salt) + .25 * (noise(u, v, 50, 50, salt) - .5)
-                    - (Math.abs(fractal(u, v, 3, salt + 5) - .5) < .012 ? .4 : 0);
-            case PLANKS -> edge(v, 5, .06)
-                    ? .0
-                    : .35 + .5 * hash((int) (5 * v), 3, salt) * .6
-                            + .6 * (noise(u, v, 4, 60, salt) - .5)
-                            + .2 * fractal(u, v, 4, salt);
+            case CONCRETE ->
+                .2
+                        + .6 * fractal(u, v, 2, salt)
+                        + .25 * (noise(u, v, 50, 50, salt) - .5)
+                        - (Math.abs(fractal(u, v, 3, salt + 5) - .5) < .012 ? .4 : 0);
+            case PLANKS ->
+                edge(v, 5, .06)
+                        ? .0
+                        : .35
+                                + .5 * hash((int) (5 * v), 3, salt) * .6
+                                + .6 * (noise(u, v, 4, 60, salt) - .5)
+                                + .2 * fractal(u, v, 4, salt);
         };
     }
 
