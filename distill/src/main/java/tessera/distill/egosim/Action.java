@@ -66,13 +66,13 @@ final class Action {
         extent = draws.uniform(.7, 1.3);
         heading = draws.uniform(-.4, .4);
         air = draws.uniform(.4, 1.0);
-        tilt = draws.uniform(.3, .65);
+        tilt = draws.uniform(.1, .45);
         flatPush = draws.chance(.4);
         secondHand = draws.chance(.4);
         for (int i = 0; i < 2; i++) {
             elbowX[i] = (i == 0 ? -1 : 1) * draws.uniform(1.1, 1.9) + .4 * baseX;
             elbowY[i] = draws.uniform(-3.5, -2.9);
-            elbowZ[i] = draws.uniform(.5, 1.0);
+            elbowZ[i] = draws.uniform(.3, .7);
         }
         idleX = draws.uniform(.9, 1.5);
         idleY = draws.uniform(-.9, .4);
@@ -305,7 +305,7 @@ final class Action {
         double x = whole.mapX(lx, 0, lz);
         double y = whole.mapY(lx, 0, lz);
         double z = whole.mapZ(lx, 0, lz);
-        Pose wrist = framed(side, aim(side, x, y), .7, x, y, z, 0, 1.15, .38);
+        Pose wrist = framed(side, aim(side, x, y), .45, x, y, z, 0, 1.15, .38);
         return new HandState(side, wrist, PINCH);
     }
 
@@ -319,7 +319,7 @@ final class Action {
         double s = Math.sin(-yaw);
         double x = side * .75 * extent * opened;
         double y = -.25 * opened;
-        return Pose.at(c * x - s * y, s * x + c * y, .9 * extent * Math.sqrt(opened));
+        return Pose.at(c * x - s * y, s * x + c * y, .6 * extent * Math.sqrt(opened));
     }
 
     /** Draws a hand back towards its elbow and opens it. */

@@ -60,7 +60,7 @@ public record ActionClass(Verb verb, Noun noun) {
             of(SHAKE, JAR),
             of(PULL, CUP),
             of(STIR, CUP),
-            of(SQUEEZE, LOAF),
+            of(PULL, LOAF),
             of(TURN, LOAF),
             of(TAP, CAN),
             of(LIFT, CAN),
@@ -75,15 +75,15 @@ public record ActionClass(Verb verb, Noun noun) {
             of(LIFT, PAN),
             of(CLOSE, BOX),
             of(SHAKE, BOX),
+            of(LIFT, BOX),
             of(PULL, BOWL),
             of(SWIRL, BOWL),
             of(PUSH, BOWL),
-            of(WIPE, BOWL),
             of(TOSS, SPONGE),
             of(FLIP, SPONGE),
-            of(TAP, SPONGE),
+            of(PUSH, SPONGE),
             of(TURN, HAMMER),
-            of(PASS, HAMMER));
+            of(SHAKE, HAMMER));
 
     private static ActionClass of(Verb verb, Noun noun) {
         return new ActionClass(verb, noun);

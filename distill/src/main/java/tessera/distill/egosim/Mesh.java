@@ -8,6 +8,10 @@ import java.util.Arrays;
  */
 final class Mesh {
     private static final int SEGMENTS = 14;
+
+    /** Objects are a little larger than life: pictures are small. */
+    private static final double SCALE = 1.2;
+
     private static final Mesh[] OF_NOUN =
             Arrays.stream(Noun.values()).map(Mesh::build).toArray(Mesh[]::new);
 
@@ -283,9 +287,18 @@ final class Mesh {
         material[triangleCount++] = kind;
     }
 
-    /** Trims the arrays and averages the normals of the triangles around each vertex, weighted by area. */
+    /** Scales to full size, trims the arrays, and averages the normals of the triangles around each vertex, weighted by area. */
     private void finish() {
+        gripX *= SCALE;
+        gripZ *= SCALE;
+        gripRadius *= SCALE;
+        height *= SCALE;
+        hingeX *= SCALE;
+        hingeZ *= SCALE;
         vertices = Arrays.copyOf(vertices, 3 * vertexCount);
+        for (int i = 0; i < vertices.length; i++) {
+            vertices[i] *= SCALE;
+        }
         lid = Arrays.copyOf(lid, vertexCount);
         triangles = Arrays.copyOf(triangles, 3 * triangleCount);
         material = Arrays.copyOf(material, triangleCount);

@@ -140,12 +140,19 @@ final class Raster {
         int y1 = sampleTo(Math.max(ay + ar, ay + dy + ar + dr));
         float perLength = 1 / Math.max(dx * dx + dy * dy, 1e-9f);
         float perFocal = (float) (1 / now.focal);
+        // A row meets only a stretch of a slanting limb: the points nearer to its axis than the larger radius.
+        float slope = Math.abs(dy) > 1e-3f ? dx / dy : 0;
+        float half = Math.abs(dy) > 1e-3f
+                ? (float) (Math.max(ar, ar + dr) * Math.sqrt(dx * dx + dy * dy) / Math.abs(dy))
+                : 4 * size;
         int mine = index + 1;
         for (int y = y0; y < y1; y++) {
             float py = (y + .5f) / SUB - ay;
-            for (int x = x0; x < x1; x++) {
+            int from = Math.max(x0, sampleFrom(ax + py * slope - half));
+            int to = Math.min(x1, sampleTo(ax + py * slope + half));
+            for (int x = from; x < to; x++) {
                 float px = (x + .5f) / SUB - ax;
-                float u = Math.clamp((px * dx + py * dy) * perLength, 0f, 1f);
+                float u = Math.max(0f, Math.min(1f, (px * dx + py * dy) * perLength));
                 float ox = px - u * dx;
                 float oy = py - u * dy;
                 float r = ar + u * dr;
@@ -228,14 +235,19 @@ final class Raster {
         int x1 = sampleTo(ax + Math.max(0, Math.max(bx, cx)));
         int y0 = sampleFrom(ay + Math.min(0, Math.min(by, cy)));
         int y1 = sampleTo(ay + Math.max(0, Math.max(by, cy)));
+        if (x0 >= x1 || y0 >= y1) {
+            return;
+        }
         float inverse = 1 / area;
+        float stepB = cy * inverse / SUB;
+        float stepC = -by * inverse / SUB;
         int mine = -1 - index;
         for (int y = y0; y < y1; y++) {
             float py = (y + .5f) / SUB - ay;
+            float px = (x0 + .5f) / SUB - ax;
+            float wb = (px * cy - py * cx) * inverse;
+            float wc = (bx * py - by * px) * inverse;
             for (int x = x0; x < x1; x++) {
-                float px = (x + .5f) / SUB - ax;
-                float wb = (px * cy - py * cx) * inverse;
-                float wc = (bx * py - by * px) * inverse;
                 if (wb >= 0 && wc >= 0 && wb + wc <= 1) {
                     float near = az + wb * (bz - az) + wc * (cz - az);
                     int s = y * wide + x;
@@ -244,16 +256,19 @@ final class Raster {
                         id[s] = mine;
                     }
                 }
+                wb += stepB;
+                wc += stepC;
             }
         }
     }
 
+    /** The first sample at or after a place; {@link #sampleTo} is one past the last sample at or before it. */
     private int sampleFrom(float pixel) {
-        return Math.clamp((long) Math.floor(pixel * SUB - .5f), 0, wide);
+        return Math.max(0, Math.min(wide, (int) Math.ceil(pixel * SUB - .5f)));
     }
 
     private int sampleTo(float pixel) {
-        return Math.clamp((long) Math.ceil(pixel * SUB + .5f), 0, wide);
+        return Math.max(0, Math.min(wide, (int) Math.floor(pixel * SUB + .5f)));
     }
 
     /** Writes the frame's linear colours, [size * size * 3], and motion, [size * size * 2] from an offset; either may be empty. */

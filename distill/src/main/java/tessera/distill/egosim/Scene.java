@@ -8,7 +8,7 @@ import tessera.distill.egosim.Action.Moment;
 /** One clip's world: the action, the things that lie around, the head that looks on. Used by one thread. */
 final class Scene {
     /** A thing that lies still. */
-    private record Still(Mesh mesh, Pose pose, Look.Paint paint) {}
+    private record Still(Mesh mesh, Pose pose, double[] world, double[] normals, Look.Paint paint) {}
 
     private final Geometry geometry;
     private final Look look;
@@ -41,8 +41,9 @@ final class Scene {
             double y = action.baseY() + .9 * far * Math.sin(angle);
             double yaw = appearance.uniform(0, 2 * Math.PI);
             Look.Paint itsPaint = look.paint();
-            if (y < wallY - .8) {
-                clutter.add(new Still(Mesh.of(noun), Pose.at(x, y, 0).after(Pose.turn(2, yaw)), itsPaint));
+            boolean hides = y < action.baseY() - .5 && Math.abs(x - action.baseX()) < 1.1;
+            if (y < wallY - .8 && !hides) {
+                clutter.add(still(Mesh.of(noun), Pose.at(x, y, 0).after(Pose.turn(2, yaw)), itsPaint));
             }
         }
         int frames = geometry.frames();
@@ -52,6 +53,11 @@ final class Scene {
             moments[t] = action.at(t / (double) frames);
         }
         raster = new Raster(geometry.size(), look, cameras[0]);
+    }
+
+    private static Still still(Mesh mesh, Pose pose, Look.Paint paint) {
+        double[] world = place(mesh, pose, Pose.IDENTITY, 0);
+        return new Still(mesh, pose, world, normals(mesh, pose, Pose.IDENTITY), paint);
     }
 
     private Camera[] head(Draws draws, int count) {
@@ -92,8 +98,7 @@ final class Scene {
         Moment next = moments[t + 1];
         raster.begin(cameras[t], cameras[t + 1], wallY);
         for (Still still : clutter) {
-            double[] world = place(still.mesh, still.pose, Pose.IDENTITY, 0);
-            raster.mesh(still.mesh, world, world, normals(still.mesh, still.pose, Pose.IDENTITY), still.paint);
+            raster.mesh(still.mesh, still.world, still.world, still.normals, still.paint);
             raster.shadow(still.pose.x(), still.pose.y(), .3 * still.mesh.height, 1.15 * still.mesh.reach);
         }
         Pose pose = now.object();

@@ -1,0 +1,4 @@
+@NullMarked
+package tessera.distill.egosim;
+
+import org.jspecify.annotations.NullMarked;
