@@ -2,14 +2,13 @@ package tessera.kernels;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Matrix products in Java: the only ones in f64, and those in f32 where no native library can be loaded.
  *
  * <p>The usual blocking: a block of B is copied into panels that stay in the second-level cache, four rows of A at a time
- * are multiplied with a panel into a tile of C that stays in registers (or the first-level cache without the Vector API).
+ * are multiplied with a panel into a tile of C that stays in registers.
  */
 final class JavaGemm extends Gemm {
     private static final long DEPTH = 256;
@@ -24,7 +23,7 @@ final class JavaGemm extends Gemm {
 
     private static Tiles floatTiles() {
         Module vectors = ModuleLayer.boot().findModule("jdk.incubator.vector").orElse(null);
-        return vectors != null && JavaGemm.class.getModule().canRead(vectors) ? new VectorTiles() : new FloatTiles(64);
+        return vectors != null && JavaGemm.class.getModule().canRead(vectors) ? new VectorTiles() : new FloatTiles(4);
     }
 
     @Override
@@ -154,7 +153,7 @@ final class JavaGemm extends Gemm {
                 boolean gelu);
     }
 
-    /** f32 in plain loops, which the compiler turns into vector instructions along the columns. */
+    /** f32 in scalars: sixteen sums in registers. A subclass may have wider tiles. */
     static class FloatTiles extends Tiles {
         private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
@@ -195,18 +194,65 @@ final class JavaGemm extends Gemm {
 
         @Override
         void multiply(int depth, int panel) {
-            int panelStart = panel * width * depth;
-            Arrays.fill(tile, 0);
-            for (int r = 0; r < ROWS; r++) {
-                int out = r * width;
-                for (int p = 0; p < depth; p++) {
-                    float value = a[p * ROWS + r];
-                    int row = panelStart + p * width;
-                    for (int j = 0; j < width; j++) {
-                        tile[out + j] += value * b[row + j];
-                    }
-                }
+            float c00 = 0;
+            float c01 = 0;
+            float c02 = 0;
+            float c03 = 0;
+            float c10 = 0;
+            float c11 = 0;
+            float c12 = 0;
+            float c13 = 0;
+            float c20 = 0;
+            float c21 = 0;
+            float c22 = 0;
+            float c23 = 0;
+            float c30 = 0;
+            float c31 = 0;
+            float c32 = 0;
+            float c33 = 0;
+            int row = panel * 4 * depth;
+            for (int p = 0; p < 4 * depth; p += 4, row += 4) {
+                float b0 = b[row];
+                float b1 = b[row + 1];
+                float b2 = b[row + 2];
+                float b3 = b[row + 3];
+                float a0 = a[p];
+                c00 += a0 * b0;
+                c01 += a0 * b1;
+                c02 += a0 * b2;
+                c03 += a0 * b3;
+                float a1 = a[p + 1];
+                c10 += a1 * b0;
+                c11 += a1 * b1;
+                c12 += a1 * b2;
+                c13 += a1 * b3;
+                float a2 = a[p + 2];
+                c20 += a2 * b0;
+                c21 += a2 * b1;
+                c22 += a2 * b2;
+                c23 += a2 * b3;
+                float a3 = a[p + 3];
+                c30 += a3 * b0;
+                c31 += a3 * b1;
+                c32 += a3 * b2;
+                c33 += a3 * b3;
             }
+            tile[0] = c00;
+            tile[1] = c01;
+            tile[2] = c02;
+            tile[3] = c03;
+            tile[4] = c10;
+            tile[5] = c11;
+            tile[6] = c12;
+            tile[7] = c13;
+            tile[8] = c20;
+            tile[9] = c21;
+            tile[10] = c22;
+            tile[11] = c23;
+            tile[12] = c30;
+            tile[13] = c31;
+            tile[14] = c32;
+            tile[15] = c33;
         }
 
         @Override
@@ -236,10 +282,10 @@ final class JavaGemm extends Gemm {
         }
     }
 
-    /** f64 in plain loops. */
+    /** f64 in scalars: sixteen sums in registers. */
     static final class DoubleTiles extends Tiles {
         private static final ValueLayout.OfDouble DOUBLE = ValueLayout.JAVA_DOUBLE_UNALIGNED;
-        private static final int WIDTH = 32;
+        private static final int WIDTH = 4;
 
         private final double[] a = new double[(int) DEPTH * ROWS];
         private final double[] b = new double[panelElements(WIDTH)];
@@ -274,18 +320,65 @@ final class JavaGemm extends Gemm {
 
         @Override
         void multiply(int depth, int panel) {
-            int panelStart = panel * WIDTH * depth;
-            Arrays.fill(tile, 0);
-            for (int r = 0; r < ROWS; r++) {
-                int out = r * WIDTH;
-                for (int p = 0; p < depth; p++) {
-                    double value = a[p * ROWS + r];
-                    int row = panelStart + p * WIDTH;
-                    for (int j = 0; j < WIDTH; j++) {
-                        tile[out + j] += value * b[row + j];
-                    }
-                }
+            double c00 = 0;
+            double c01 = 0;
+            double c02 = 0;
+            double c03 = 0;
+            double c10 = 0;
+            double c11 = 0;
+            double c12 = 0;
+            double c13 = 0;
+            double c20 = 0;
+            double c21 = 0;
+            double c22 = 0;
+            double c23 = 0;
+            double c30 = 0;
+            double c31 = 0;
+            double c32 = 0;
+            double c33 = 0;
+            int row = panel * 4 * depth;
+            for (int p = 0; p < 4 * depth; p += 4, row += 4) {
+                double b0 = b[row];
+                double b1 = b[row + 1];
+                double b2 = b[row + 2];
+                double b3 = b[row + 3];
+                double a0 = a[p];
+                c00 += a0 * b0;
+                c01 += a0 * b1;
+                c02 += a0 * b2;
+                c03 += a0 * b3;
+                double a1 = a[p + 1];
+                c10 += a1 * b0;
+                c11 += a1 * b1;
+                c12 += a1 * b2;
+                c13 += a1 * b3;
+                double a2 = a[p + 2];
+                c20 += a2 * b0;
+                c21 += a2 * b1;
+                c22 += a2 * b2;
+                c23 += a2 * b3;
+                double a3 = a[p + 3];
+                c30 += a3 * b0;
+                c31 += a3 * b1;
+                c32 += a3 * b2;
+                c33 += a3 * b3;
             }
+            tile[0] = c00;
+            tile[1] = c01;
+            tile[2] = c02;
+            tile[3] = c03;
+            tile[4] = c10;
+            tile[5] = c11;
+            tile[6] = c12;
+            tile[7] = c13;
+            tile[8] = c20;
+            tile[9] = c21;
+            tile[10] = c22;
+            tile[11] = c23;
+            tile[12] = c30;
+            tile[13] = c31;
+            tile[14] = c32;
+            tile[15] = c33;
         }
 
         @Override
