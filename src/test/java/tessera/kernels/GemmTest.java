@@ -213,8 +213,7 @@ class GemmTest {
                                 DType.F32, false, false, 3, 4, 4, x, 4, x, 4, x, 4, null, Activation.NONE, false))
                 .getMessage();
         assertTrue(small.contains("b is [4, 4]") && small.contains("64 bytes"), small);
-        String rows = assertThrows(
-                        IllegalArgumentException.class, () -> gemm.pack(DType.F32, 3, 4, x, 3))
+        String rows = assertThrows(IllegalArgumentException.class, () -> gemm.pack(DType.F32, 3, 4, x, 3))
                 .getMessage();
         assertTrue(rows.contains("w is [3, 4] with rows 3"), rows);
         String type = assertThrows(IllegalArgumentException.class, () -> gemm.pack(DType.I32, 3, 4, x, 4))
@@ -397,7 +396,8 @@ class GemmTest {
                                 * get(kind.type, b, transposeB ? j * ldb + p : p * ldb + j);
                     }
                     int at = (int) (i * ldc + j);
-                    expected[at] = activation == Activation.GELU ? Erf.gelu(sum) : accumulate ? expected[at] + sum : sum;
+                    expected[at] =
+                            activation == Activation.GELU ? Erf.gelu(sum) : accumulate ? expected[at] + sum : sum;
                 }
             }
             return expected;

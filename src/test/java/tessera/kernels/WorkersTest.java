@@ -104,18 +104,22 @@ class WorkersTest {
                 ended.set(0);
                 assertSame(
                         first,
-                        assertThrows(IllegalStateException.class, () -> workers.parallelFor(3, 1, (worker, from, to) -> {
-                            ended.incrementAndGet();
-                            throw worker == 0 ? first : new IllegalStateException("other");
-                        })));
+                        assertThrows(
+                                IllegalStateException.class,
+                                () -> workers.parallelFor(3, 1, (worker, from, to) -> {
+                                    ended.incrementAndGet();
+                                    throw worker == 0 ? first : new IllegalStateException("other");
+                                })));
                 assertEquals(3, ended.get());
             }
             AtomicInteger after = new AtomicInteger();
             workers.parallelFor(3, 1, (worker, from, to) -> after.incrementAndGet());
             assertEquals(3, after.get());
-            assertThrows(AssertionError.class, () -> workers.parallelFor(3, 1, (worker, from, to) -> {
-                throw new AssertionError("an error stays one");
-            }));
+            assertThrows(
+                    AssertionError.class,
+                    () -> workers.parallelFor(3, 1, (worker, from, to) -> {
+                        throw new AssertionError("an error stays one");
+                    }));
         }
     }
 

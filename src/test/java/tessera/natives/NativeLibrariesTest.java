@@ -23,6 +23,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.Close;
 
 class NativeLibrariesTest {
     private static final String FOLDER = "carrier/linux-test";
@@ -109,7 +110,8 @@ class NativeLibrariesTest {
     void aGivenFolderWithoutTheLibraryIsRefused() {
         Map<String, String> properties = Map.of(NativeLibraries.DIRECTORY_PROPERTY, "/no/such/folder");
         String message = assertThrows(
-                        NativeLibraryException.class, () -> libraries(properties).find(FOLDER, FILES))
+                        NativeLibraryException.class,
+                        () -> libraries(properties).find(FOLDER, FILES))
                 .getMessage();
         assertEquals(
                 "-Dtessera.native.dir=/no/such/folder holds no libmain.so.3; point it at a folder with"
@@ -121,7 +123,8 @@ class NativeLibrariesTest {
     void switchedOffMeansOff() {
         Map<String, String> properties = Map.of(NativeLibraries.SWITCH_PROPERTY, "off");
         String message = assertThrows(
-                        NativeLibraryException.class, () -> libraries(properties).find(FOLDER, FILES))
+                        NativeLibraryException.class,
+                        () -> libraries(properties).find(FOLDER, FILES))
                 .getMessage();
         assertEquals("switched off by -Dtessera.native=off", message);
     }
@@ -141,8 +144,10 @@ class NativeLibrariesTest {
     void aProcessWithoutNativesSaysWhyOnceAndStillMultiplies() throws Exception {
         String off = child("-Dtessera.native=off");
         assertEquals(1, count(off, "matrix products run in plain Java"), off);
-        assertTrue(off.contains("oneDNN: not used, switched off by -Dtessera.native=off"), off);
+        assertTrue(off.contains("oneDNN: not used: switched off by -Dtessera.native=off"), off);
         assertTrue(off.contains("products [7.0, 7.0]"), off);
+        String error = off.substring(off.indexOf("relative error ") + 15).strip();
+        Close.within(Double.parseDouble(error), 0, 1e-6, "error of a product without native library and Vector API");
 
         Path garbage = Files.createDirectory(temp.resolve("garbage"));
         Files.write(garbage.resolve("libdnnl.so.3"), MAIN);

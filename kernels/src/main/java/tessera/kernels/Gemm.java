@@ -77,22 +77,25 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         }
         long size = type.bytes();
         if (m >= n || m >= 16L * workers.threads()) {
-            workers.parallelFor(m, grain(n, k), (worker, from, to) -> product(
-                    type,
-                    transposeA,
-                    transposeB,
-                    to - from,
-                    n,
-                    k,
-                    a.asSlice((transposeA ? from : from * lda) * size),
-                    lda,
-                    b,
-                    ldb,
-                    c.asSlice(from * ldc * size),
-                    ldc,
-                    bias,
-                    activation,
-                    accumulate));
+            workers.parallelFor(
+                    m,
+                    grain(n, k),
+                    (worker, from, to) -> product(
+                            type,
+                            transposeA,
+                            transposeB,
+                            to - from,
+                            n,
+                            k,
+                            a.asSlice((transposeA ? from : from * lda) * size),
+                            lda,
+                            b,
+                            ldb,
+                            c.asSlice(from * ldc * size),
+                            ldc,
+                            bias,
+                            activation,
+                            accumulate));
         } else {
             // Cuts at multiples of 16 columns keep vector stores whole.
             workers.parallelFor((n + 15) / 16, grain(m, 16 * k), (worker, first, last) -> {
@@ -176,16 +179,19 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         weight.acquire();
         try {
             long size = type.bytes();
-            workers.parallelFor(m, grain(weight.n, weight.k), (worker, from, to) -> product(
-                    to - from,
-                    x.asSlice(from * ldx * size),
-                    ldx,
-                    weight,
-                    bias,
-                    activation,
-                    accumulate,
-                    y.asSlice(from * ldy * size),
-                    ldy));
+            workers.parallelFor(
+                    m,
+                    grain(weight.n, weight.k),
+                    (worker, from, to) -> product(
+                            to - from,
+                            x.asSlice(from * ldx * size),
+                            ldx,
+                            weight,
+                            bias,
+                            activation,
+                            accumulate,
+                            y.asSlice(from * ldy * size),
+                            ldy));
         } finally {
             weight.release();
         }

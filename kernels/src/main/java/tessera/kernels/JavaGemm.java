@@ -98,7 +98,21 @@ final class JavaGemm extends Gemm {
             long ldy) {
         long n = weight.n;
         product(
-                weight.type, false, false, m, n, weight.k, x, ldx, weight.data, n, y, ldy, bias, activation, accumulate);
+                weight.type,
+                false,
+                false,
+                m,
+                n,
+                weight.k,
+                x,
+                ldx,
+                weight.data,
+                n,
+                y,
+                ldy,
+                bias,
+                activation,
+                accumulate);
     }
 
     /** The transposed copy, whose rows are as a panel wants them. */
@@ -299,8 +313,7 @@ final class JavaGemm extends Gemm {
         void packA(MemorySegment from, long offset, long rowStride, long columnStride, int rows, int depth) {
             for (int r = 0; r < ROWS; r++) {
                 for (int p = 0; p < depth; p++) {
-                    a[p * ROWS + r] =
-                            r < rows ? from.getAtIndex(DOUBLE, offset + r * rowStride + p * columnStride) : 0;
+                    a[p * ROWS + r] = r < rows ? from.getAtIndex(DOUBLE, offset + r * rowStride + p * columnStride) : 0;
                 }
             }
         }

@@ -132,10 +132,10 @@ final class OneDnnGemm extends Gemm {
             long scratch = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
             long scratchMemory = OneDnn.memoryCreate(scratch, ENGINE, context.scratch(OneDnn.memoryDescSize(scratch)));
             try (Arena arena = Arena.ofConfined()) {
-                MemorySegment args = arguments(
-                        arena,
-                        new int[] {OneDnn.ARG_SRC, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD},
-                        new long[] {from, to, scratchMemory});
+                MemorySegment args =
+                        arguments(arena, new int[] {OneDnn.ARG_SRC, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD}, new long[] {
+                            from, to, scratchMemory
+                        });
                 OneDnn.primitiveExecute(reorder, context.stream, 3, args.address());
             }
             OneDnn.memoryDestroy(scratchMemory);

@@ -46,8 +46,8 @@ final class Workers implements AutoCloseable {
      */
     Workers(int threads) {
         if (threads < 1) {
-            throw new IllegalArgumentException(
-                    "thread count is " + threads + " but must be at least 1; 1 means that the calling thread works alone");
+            throw new IllegalArgumentException("thread count is " + threads
+                    + " but must be at least 1; 1 means that the calling thread works alone");
         }
         this.threads = threads;
         this.taken = new AtomicIntegerArray(threads * STRIDE);

@@ -11,6 +11,6 @@ public record NativeFinding(String library, boolean usable, String detail) {
     /** One line for a report. */
     @Override
     public String toString() {
-        return library + ": " + (usable ? "" : "not used, ") + detail;
+        return library + ": " + (usable ? "" : "not used: ") + detail;
     }
 }

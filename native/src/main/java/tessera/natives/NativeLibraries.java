@@ -84,12 +84,11 @@ public final class NativeLibraries {
         String system = os.startsWith("linux")
                 ? "linux"
                 : os.startsWith("mac") ? "macosx" : os.startsWith("windows") ? "windows" : os.replace(' ', '_');
-        String processor =
-                switch (arch) {
-                    case "amd64", "x86_64" -> "x86_64";
-                    case "aarch64", "arm64" -> "arm64";
-                    default -> arch;
-                };
+        String processor = switch (arch) {
+            case "amd64", "x86_64" -> "x86_64";
+            case "aarch64", "arm64" -> "arm64";
+            default -> arch;
+        };
         return system + "-" + processor;
     }
 

@@ -112,8 +112,8 @@ public final class OneDnn {
     private static final MethodHandle PRIMITIVE_DESC_DESTROY = status("dnnl_primitive_desc_destroy", JAVA_LONG);
     private static final MethodHandle PRIMITIVE_DESC_QUERY =
             status("dnnl_primitive_desc_query", JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG);
-    private static final MethodHandle PRIMITIVE_DESC_QUERY_MD = function(
-            "dnnl_primitive_desc_query_md", FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT));
+    private static final MethodHandle PRIMITIVE_DESC_QUERY_MD =
+            function("dnnl_primitive_desc_query_md", FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT));
     private static final MethodHandle PRIMITIVE_CREATE = status("dnnl_primitive_create", JAVA_LONG, JAVA_LONG);
     private static final MethodHandle PRIMITIVE_DESTROY = status("dnnl_primitive_destroy", JAVA_LONG);
     private static final MethodHandle PRIMITIVE_EXECUTE =
@@ -198,8 +198,8 @@ public final class OneDnn {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(JAVA_LONG);
             MemorySegment dims = arena.allocateFrom(JAVA_LONG, rows, columns);
-            check("dnnl_memory_desc_create_with_tag", (int) MEMORY_DESC_CREATE_WITH_TAG.invokeExact(
-                    out.address(), 2, dims.address(), F32, FORMAT_ANY));
+            check("dnnl_memory_desc_create_with_tag", (int)
+                    MEMORY_DESC_CREATE_WITH_TAG.invokeExact(out.address(), 2, dims.address(), F32, FORMAT_ANY));
             return out.get(JAVA_LONG, 0);
         } catch (Throwable e) {
             throw rethrow(e);
@@ -265,18 +265,16 @@ public final class OneDnn {
             MemorySegment out = arena.allocate(JAVA_LONG);
             check("dnnl_primitive_attr_create", (int) ATTR_CREATE.invokeExact(out.address()));
             long attr = out.get(JAVA_LONG, 0);
-            check(
-                    "dnnl_primitive_attr_set_scratchpad_mode",
-                    (int) ATTR_SET_SCRATCHPAD_MODE.invokeExact(attr, SCRATCHPAD_USER));
+            check("dnnl_primitive_attr_set_scratchpad_mode", (int)
+                    ATTR_SET_SCRATCHPAD_MODE.invokeExact(attr, SCRATCHPAD_USER));
             check("dnnl_post_ops_create", (int) POST_OPS_CREATE.invokeExact(out.address()));
             long postOps = out.get(JAVA_LONG, 0);
             if (sum) {
                 check("dnnl_post_ops_append_sum", (int) POST_OPS_APPEND_SUM.invokeExact(postOps, 1f, 0, 0));
             }
             if (gelu) {
-                check(
-                        "dnnl_post_ops_append_eltwise",
-                        (int) POST_OPS_APPEND_ELTWISE.invokeExact(postOps, GELU_ERF, 0f, 0f));
+                check("dnnl_post_ops_append_eltwise", (int)
+                        POST_OPS_APPEND_ELTWISE.invokeExact(postOps, GELU_ERF, 0f, 0f));
             }
             check("dnnl_primitive_attr_set_post_ops", (int) ATTR_SET_POST_OPS.invokeExact(attr, postOps));
             destroy("dnnl_post_ops_destroy", POST_OPS_DESTROY, postOps);
@@ -301,8 +299,8 @@ public final class OneDnn {
             long engine, long source, long weights, long bias, long destination, long attr) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(JAVA_LONG);
-            check("dnnl_matmul_primitive_desc_create", (int) MATMUL_DESC_CREATE.invokeExact(
-                    out.address(), engine, source, weights, bias, destination, attr));
+            check("dnnl_matmul_primitive_desc_create", (int)
+                    MATMUL_DESC_CREATE.invokeExact(out.address(), engine, source, weights, bias, destination, attr));
             return out.get(JAVA_LONG, 0);
         } catch (Throwable e) {
             throw rethrow(e);
@@ -313,8 +311,8 @@ public final class OneDnn {
     public static long reorderDescCreate(long source, long destination, long engine, long attr) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(JAVA_LONG);
-            check("dnnl_reorder_primitive_desc_create", (int) REORDER_DESC_CREATE.invokeExact(
-                    out.address(), source, engine, destination, engine, attr));
+            check("dnnl_reorder_primitive_desc_create", (int)
+                    REORDER_DESC_CREATE.invokeExact(out.address(), source, engine, destination, engine, attr));
             return out.get(JAVA_LONG, 0);
         } catch (Throwable e) {
             throw rethrow(e);
@@ -340,7 +338,9 @@ public final class OneDnn {
             MemorySegment out = arena.allocate(JAVA_LONG);
             check("dnnl_primitive_desc_query", (int)
                     PRIMITIVE_DESC_QUERY.invokeExact(desc, QUERY_IMPLEMENTATION, 0, out.address()));
-            return MemorySegment.ofAddress(out.get(JAVA_LONG, 0)).reinterpret(256).getString(0);
+            return MemorySegment.ofAddress(out.get(JAVA_LONG, 0))
+                    .reinterpret(256)
+                    .getString(0);
         } catch (Throwable e) {
             throw rethrow(e);
         }
@@ -367,9 +367,7 @@ public final class OneDnn {
      */
     public static void primitiveExecute(long primitive, long stream, int count, long args) {
         try {
-            check(
-                    "dnnl_primitive_execute",
-                    (int) PRIMITIVE_EXECUTE.invokeExact(primitive, stream, count, args));
+            check("dnnl_primitive_execute", (int) PRIMITIVE_EXECUTE.invokeExact(primitive, stream, count, args));
         } catch (Throwable e) {
             throw rethrow(e);
         }

@@ -15,6 +15,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
+import tessera.kernels.NativeReport;
 
 /** {@code tessera doctor}: what this machine offers, what was found and what was refused, with reasons. */
 @Command(
@@ -62,6 +63,7 @@ final class Doctor implements Callable<Integer> {
         report.put("threads", Runtime.getRuntime().availableProcessors() + " available");
         report.put("heap", (Runtime.getRuntime().maxMemory() >> 20) + " MiB at most");
         report.put("vector api", vectorApi());
+        report.putAll(NativeReport.findings());
         report.put("cuda", cuda());
         return report;
     }
