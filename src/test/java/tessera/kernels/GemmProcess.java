@@ -42,8 +42,7 @@ public final class GemmProcess {
             for (int i = 0; i < n * k; i++) {
                 b.setAtIndex(ValueLayout.JAVA_FLOAT, i, random.nextFloat() - 0.5f);
             }
-            Gemm.create(workers)
-                    .gemm(DType.F32, false, true, m, n, k, a, k, b, k, c, n, null, Activation.NONE, false);
+            Gemm.create(workers).gemm(DType.F32, false, true, m, n, k, a, k, b, k, c, n, null, Activation.NONE, false);
             double difference = 0;
             double norm = 0;
             for (int i = 0; i < m; i++) {
