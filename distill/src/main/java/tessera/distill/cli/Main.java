@@ -21,7 +21,7 @@ import picocli.CommandLine.ScopeType;
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         synopsisSubcommandLabel = "COMMAND",
-        subcommands = {Inspect.class, Doctor.class})
+        subcommands = {DemoCommand.class, Inspect.class, Doctor.class})
 public final class Main {
 
     @Option(

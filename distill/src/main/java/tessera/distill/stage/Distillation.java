@@ -2,6 +2,7 @@ package tessera.distill.stage;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -63,6 +64,28 @@ public final class Distillation {
             double weightDecay,
             boolean augment,
             long seed) {
+
+        public Settings {
+            // In the order of the modalities: the settings' text must be the same in every process.
+            weights = Collections.unmodifiableMap(new EnumMap<>(weights));
+        }
+
+        /** The same settings with another seed. */
+        public Settings withSeed(long other) {
+            return new Settings(
+                    weights,
+                    maskRatio,
+                    batch,
+                    steps,
+                    lr,
+                    minLr,
+                    warmupLr,
+                    warmupSteps,
+                    period,
+                    weightDecay,
+                    augment,
+                    other);
+        }
 
         Map<String, String> asText(VideoMaeConfig config) {
             Map<String, String> text = new LinkedHashMap<>(config.toMetadata());

@@ -66,6 +66,25 @@ public final class Pretraining {
             boolean augment,
             long seed) {
 
+        /** The same settings with another seed. */
+        public Settings withSeed(long other) {
+            return new Settings(
+                    modality,
+                    targetReconstruction,
+                    lambda,
+                    maskRatio,
+                    batch,
+                    steps,
+                    lr,
+                    minLr,
+                    warmupLr,
+                    warmupSteps,
+                    period,
+                    weightDecay,
+                    augment,
+                    other);
+        }
+
         Map<String, String> asText(VideoMaeConfig config) {
             Map<String, String> text = new LinkedHashMap<>(config.toMetadata());
             text.put("tessera.stage", "pretrain " + this);
