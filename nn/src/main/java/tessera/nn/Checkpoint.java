@@ -38,7 +38,7 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
                 DType stored = data.type().dtype();
                 Shape shape = Shape.of(data.shape());
                 if (stored == null) {
-                    tensors.put(name, Tensor.of(data.floats(), data.shape()));
+                    tensors.put(name, Tensor.of(data.floats()).reshape(data.shape()));
                 } else {
                     Tensor tensor = Tensor.empty(Device.cpu(), stored, shape);
                     MemorySegment.copy(data.data(), 0, tensor.segment(), 0, data.data().byteSize());

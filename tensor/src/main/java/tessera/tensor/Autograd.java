@@ -56,20 +56,27 @@ public final class Autograd {
     }
 
     static void backward(Tensor root, Tensor cotangent) {
-        Node rootNode = root.node();
-        noGrad(() -> {
-            if (rootNode == null) {
-                root.accumulateGrad(cotangent);
+        ThreadState state = ThreadState.get();
+        CostMeter meter = state.meter;
+        state.meter = null;
+        try {
+            noGrad(() -> {
+                Node rootNode = root.node();
+                if (rootNode == null) {
+                    root.accumulateGrad(cotangent);
+                    return true;
+                }
+                try (Scope scope = Scope.open()) {
+                    walk(rootNode, cotangent);
+                }
                 return true;
-            }
-            try (Scope scope = Scope.open()) {
-                walk(rootNode, cotangent, scope);
-            }
-            return true;
-        });
+            });
+        } finally {
+            state.meter = meter;
+        }
     }
 
-    private static void walk(Node rootNode, Tensor rootCotangent, Scope scope) {
+    private static void walk(Node rootNode, Tensor rootCotangent) {
         Map<Node, Tensor> cotangents = new HashMap<>();
         PriorityQueue<Node> queue = new PriorityQueue<>();
         cotangents.put(rootNode, rootCotangent);
@@ -89,7 +96,10 @@ public final class Autograd {
                 for (int i = 0; i < gradients.length; i++) {
                     Tensor gradient = gradients[i];
                     if (gradient != null && node.context.needsGradient(i)) {
-                        inner.keep(deliver(node.inputs[i], gradient, cotangents, queue));
+                        Tensor kept = deliver(node.inputs[i], gradient, cotangents, queue);
+                        if (kept != null) {
+                            inner.keep(kept);
+                        }
                     }
                 }
             }
@@ -97,12 +107,12 @@ public final class Autograd {
         }
     }
 
-    /** Adds a gradient to where it belongs; returns the tensor that must outlive this step. */
-    private static Tensor deliver(Tensor input, Tensor gradient, Map<Node, Tensor> cotangents, PriorityQueue<Node> queue) {
+    /** Adds a gradient to where it belongs; returns the tensor that must outlive this step, if any. */
+    private static @Nullable Tensor deliver(Tensor input, Tensor gradient, Map<Node, Tensor> cotangents, PriorityQueue<Node> queue) {
         Node producer = input.node();
         if (producer == null) {
             input.accumulateGrad(gradient);
-            return gradient;
+            return null;
         }
         Tensor before = cotangents.get(producer);
         if (before == null) {

@@ -202,6 +202,11 @@ final class MatmulOps {
 
         @Override
         public Tensor forward(Context context, Tensor... in) {
+            Shape shape = in[0].shape().with(-1, layer.weight().n());
+            Op.check(
+                    in[1].dtype() == DType.F32 && in[1].shape().equals(shape) && in[1].isContiguous(),
+                    name(),
+                    () -> "the sum is " + in[1].describe() + "; pass a contiguous f32" + shape);
             layer.run(in[0].contiguous(), Activation.NONE, true, in[1]);
             return in[1].detach();
         }

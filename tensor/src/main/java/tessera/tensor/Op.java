@@ -74,6 +74,10 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
             meter.add(op.name(), op.cost(output, inputs));
         }
         if (record) {
+            for (Tensor input : inputs) {
+                // An operation may return its input as it is; the record needs a tensor of its own.
+                output = output == input ? input.detach() : output;
+            }
             output.setNode(new Autograd.Node((Differentiable) op, context, inputs));
         }
         return output;

@@ -2,6 +2,8 @@ package tessera.tensor;
 
 import java.lang.System.Logger.Level;
 import java.lang.ref.Cleaner;
+import java.util.ArrayList;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 
@@ -19,6 +21,7 @@ final class Storage {
     private Cleaner.@Nullable Cleanable cleanable;
     private volatile boolean closed;
     private @Nullable Throwable closedBy;
+    private final List<Storage> dependents = new ArrayList<>(0);
 
     private Storage(Buffer buffer, boolean wrapped) {
         this.buffer = buffer;
@@ -63,11 +66,17 @@ final class Storage {
         }
     }
 
+    /** Ties the life of another storage, a gradient's, to this one's. */
+    void closeWithThis(Storage dependent) {
+        dependents.add(dependent);
+    }
+
     void close() {
         if (closed) {
             return;
         }
         closed = true;
+        dependents.forEach(Storage::close);
         if (DEBUG) {
             closedBy = new Throwable("memory freed here");
         }

@@ -227,13 +227,10 @@ public final class Tensor implements AutoCloseable {
         return storage.buffer();
     }
 
-    /** Frees the memory, also for the views that share it. */
+    /** Frees the memory, also for the views that share it, and with it the gradients. */
     @Override
     public void close() {
         storage.close();
-        if (grad != null) {
-            grad.close();
-        }
     }
 
     // -------------------------------------------------------------------------------------------------- copies out
@@ -372,6 +369,7 @@ public final class Tensor implements AutoCloseable {
         if (mine == null) {
             mine = Scope.outside(() -> empty(device(), dtype(), shape));
             grad = mine;
+            storage.closeWithThis(mine.storage);
         }
         Buffer source = gradient.contiguous().buffer();
         if (gradFresh) {
@@ -430,9 +428,9 @@ public final class Tensor implements AutoCloseable {
         return Op.apply(new ViewOps.Concat(tensors[0].shape.axis(axis)), tensors);
     }
 
-    /** The elements as another type; f32, f64 and bf16 pass gradients on. */
+    /** The elements as another type; f32, f64 and bf16 pass gradients on, integers are constant for the gradient. */
     public Tensor to(DType dtype) {
-        return dtype == dtype() ? this : Op.apply(new ViewOps.Cast(dtype), this);
+        return dtype == dtype() ? this : Op.apply(new ViewOps.Cast(dtype), dtype.isFloating() ? this : detach());
     }
 
     // ------------------------------------------------------------------------------------------------- arithmetic
