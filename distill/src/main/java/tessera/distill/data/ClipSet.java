@@ -145,13 +145,18 @@ public final class ClipSet implements AutoCloseable {
         return Set.copyOf(data.keySet());
     }
 
+    /** As {@link #batch(Device, Modality, int[])}, on the CPU. */
+    public Tensor batch(Modality modality, int[] indices) {
+        return batch(Device.cpu(), modality, indices);
+    }
+
     /**
      * A batch of one modality, {@code [B, T, H, W, C]}: u8 for pictures and heat maps, f32 for flow. It belongs to the
      * innermost open scope.
      *
      * @throws IllegalArgumentException if the set was loaded without the modality
      */
-    public Tensor batch(Modality modality, int[] indices) {
+    public Tensor batch(Device device, Modality modality, int[] indices) {
         MemorySegment segment = data.get(modality);
         if (segment == null) {
             throw new IllegalArgumentException(
@@ -163,12 +168,12 @@ public final class ClipSet implements AutoCloseable {
         tessera.tensor.Shape shape = tessera.tensor.Shape.of(
                 indices.length, geometry.frames(), size, size, channels(modality));
         if (type == DType.U8) {
-            Tensor batch = Tensor.empty(Device.cpu(), type, shape);
+            Tensor batch = Tensor.empty(device, type, shape);
             copy(segment, indices, bytes, batch);
             return batch;
         }
         try (Scope scope = Scope.open()) {
-            Tensor stored = Tensor.empty(Device.cpu(), type, shape);
+            Tensor stored = Tensor.empty(device, type, shape);
             copy(segment, indices, bytes, stored);
             return scope.keep(stored.to(DType.F32));
         }

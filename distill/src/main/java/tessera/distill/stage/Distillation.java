@@ -109,17 +109,17 @@ public final class Distillation {
             return finished;
         }
         try (Scope scope = Scope.open()) {
-            Params studentParams = encoder(require(teachers, Modality.RGB), settings.seed());
+            Params studentParams = encoder(require(teachers, Modality.RGB), settings.seed(), context.device());
             VideoMaeClassifier student = new VideoMaeClassifier(studentParams, config, 0);
             studentParams.finish();
             Map<String, Tensor> trained = new LinkedHashMap<>();
             studentParams.all().forEach((name, parameter) -> trained.put("student." + name, parameter));
-            Params projectorParams = Params.random(Device.cpu(), DType.F32, settings.seed());
+            Params projectorParams = Params.random(context.device(), DType.F32, settings.seed());
             Map<Modality, Teacher> taught = new EnumMap<>(Modality.class);
             settings.weights().forEach((modality, weight) -> {
                 String name = "mlp_to_" + modality.name().toLowerCase(Locale.ROOT);
                 Projector projector = new Projector(projectorParams.at("cmt").at(name), config.embedDim());
-                taught.put(modality, new Teacher(frozen(require(teachers, modality), settings.seed()), projector, weight));
+                taught.put(modality, new Teacher(frozen(require(teachers, modality), settings.seed(), context.device()), projector, weight));
             });
             trained.putAll(projectorParams.all());
             EpochOrder order = new EpochOrder(target.size(), settings.seed() + 2);
@@ -128,7 +128,7 @@ public final class Distillation {
             try (AdamW optimiser = new AdamW(trained, .9, .999, 1e-8, settings.weightDecay(), name -> true)) {
                 new Trainer(folder, trained, optimiser, schedule, settings.steps(), text, context.stop())
                         .run(
-                                step -> step(settings, student, taught, target, order.batch(step, settings.batch()), step),
+                                step -> step(context.device(), settings, student, taught, target, order.batch(step, settings.batch()), step),
                                 (first, total) -> context.progress("distill", "step", first, total));
             }
             Student.save(finished, studentParams.all(), config, text);
@@ -156,19 +156,19 @@ public final class Distillation {
     }
 
     /** The encoder of a pretrained model with a fresh feature norm, as MM-CDFSL loads it. */
-    private static Params encoder(Path file, long seed) {
+    private static Params encoder(Path file, long seed, Device device) {
         Checkpoint checkpoint = Checkpoint.read(file);
         return Params.from(
-                Device.cpu(),
+                device,
                 DType.F32,
                 checkpoint.select(name -> name.startsWith("encoder.")),
                 seed,
                 name -> name.startsWith("fc_norm."));
     }
 
-    private static VideoMaeClassifier frozen(Path file, long seed) {
+    private static VideoMaeClassifier frozen(Path file, long seed, Device device) {
         VideoMaeConfig config = encoderConfig(file);
-        Params params = encoder(file, seed);
+        Params params = encoder(file, seed, device);
         VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0);
         params.finish();
         params.all().values().forEach(parameter -> parameter.requiresGrad(false));
@@ -183,7 +183,7 @@ public final class Distillation {
     public static void saveUndistilled(Path pretrained, Path student) {
         try (Scope scope = Scope.open()) {
             VideoMaeConfig config = encoderConfig(pretrained);
-            Params params = encoder(pretrained, 0);
+            Params params = encoder(pretrained, 0, Device.cpu());
             new VideoMaeClassifier(params, config, 0).close();
             params.finish();
             Student.save(student, params.all(), config, config.toMetadata());
@@ -191,6 +191,7 @@ public final class Distillation {
     }
 
     private static Map<String, Double> step(
+            Device device,
             Settings settings,
             VideoMaeClassifier student,
             Map<Modality, Teacher> teachers,
@@ -198,15 +199,15 @@ public final class Distillation {
             int[] indices,
             long step) {
         VideoMaeConfig config = student.config();
+        Tensor rgb = clips.batch(device, Modality.RGB, indices);
         TokenMask mask = TokenMask.tubes(
-                Device.cpu(),
+                device,
                 indices.length,
                 config.slots(),
                 config.plane(),
                 settings.maskRatio(),
                 settings.seed(),
                 MASK_STREAM + step);
-        Tensor rgb = clips.batch(Modality.RGB, indices);
         if (settings.augment()) {
             Stages.AUGMENTATION.apply(rgb, settings.seed(), step);
         }
@@ -218,7 +219,7 @@ public final class Distillation {
             projected.add(teacher.projector().forward(feature));
             targets.add(Autograd.noGrad(() -> teacher.model()
                     .features(
-                            modality == Modality.RGB ? rgb : clips.batch(modality, indices), mask.visible())));
+                            modality == Modality.RGB ? rgb : clips.batch(device, modality, indices), mask.visible())));
             weights.add(teacher.weight());
         });
         Tensor loss = Losses.features(

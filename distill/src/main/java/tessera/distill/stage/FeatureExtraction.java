@@ -39,7 +39,7 @@ public final class FeatureExtraction {
                     indices[i] = from + i;
                 }
                 try (Scope scope = Scope.open()) {
-                    Tensor batch = clips.batch(modality, indices);
+                    Tensor batch = clips.batch(student.device(), modality, indices);
                     // The masks depend on the seed and the place in the batch, so every batch needs a seed of its own.
                     double[] values =
                             student.features(batch, maskRatio, ensemble, seed + from).toDoubles();

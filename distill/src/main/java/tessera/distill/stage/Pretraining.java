@@ -113,7 +113,7 @@ public final class Pretraining {
             return finished;
         }
         try (Scope scope = Scope.open()) {
-            Params params = parameters(settings, start);
+            Params params = parameters(settings, start, context.device());
             try (VideoMaePretraining model =
                             new VideoMaePretraining(params, config, source.classes().size());
                     AdamW optimiser = new AdamW(
@@ -129,10 +129,10 @@ public final class Pretraining {
                                 step -> step(
                                         settings,
                                         model,
-                                        batch(settings, source, sourceOrder, step, 0),
-                                        Stages.labels(source, sourceOrder.batch(step, settings.batch())),
+                                        batch(context.device(), settings, source, sourceOrder, step, 0),
+                                        Stages.labels(context.device(), source, sourceOrder.batch(step, settings.batch())),
                                         settings.targetReconstruction()
-                                                ? batch(settings, target, targetOrder, step, 1)
+                                                ? batch(context.device(), settings, target, targetOrder, step, 1)
                                                 : null,
                                         step),
                                 (first, total) -> context.progress(title, "step", first, total));
@@ -143,9 +143,9 @@ public final class Pretraining {
         }
     }
 
-    private static Params parameters(Settings settings, @Nullable Path start) {
+    private static Params parameters(Settings settings, @Nullable Path start, Device device) {
         if (start == null) {
-            return Params.random(Device.cpu(), DType.F32, settings.seed());
+            return Params.random(device, DType.F32, settings.seed());
         }
         try (Checkpoint checkpoint = Checkpoint.read(start)) {
             Map<String, Tensor> weights = new LinkedHashMap<>();
@@ -156,7 +156,7 @@ public final class Pretraining {
             });
             boolean rgb = settings.modality() == Modality.RGB;
             return Params.from(
-                    Device.cpu(),
+                    device,
                     DType.F32,
                     weights,
                     settings.seed(),
@@ -167,8 +167,9 @@ public final class Pretraining {
         }
     }
 
-    private static Tensor batch(Settings settings, ClipSet clips, EpochOrder order, long step, int which) {
-        Tensor batch = clips.batch(settings.modality(), order.batch(step, settings.batch()));
+    private static Tensor batch(
+            Device device, Settings settings, ClipSet clips, EpochOrder order, long step, int which) {
+        Tensor batch = clips.batch(device, settings.modality(), order.batch(step, settings.batch()));
         if (settings.augment() && settings.modality() == Modality.RGB) {
             Stages.AUGMENTATION.apply(batch, settings.seed() + which, step);
         }
@@ -184,7 +185,7 @@ public final class Pretraining {
             long step) {
         VideoMaeConfig config = model.config();
         TokenMask mask = TokenMask.tubes(
-                Device.cpu(),
+                source.device(),
                 settings.batch(),
                 config.slots(),
                 config.plane(),

@@ -2,6 +2,7 @@ package tessera.distill.stage;
 
 import java.io.PrintStream;
 import tessera.distill.report.Progress;
+import tessera.kernels.Device;
 
 /**
  * What every stage of a run shares.
@@ -9,8 +10,14 @@ import tessera.distill.report.Progress;
  * @param out where progress is shown
  * @param style how progress is shown
  * @param stop asks the run to stop
+ * @param device where training computes
  */
-public record RunContext(PrintStream out, Progress.Style style, StopSignal stop) {
+public record RunContext(PrintStream out, Progress.Style style, StopSignal stop, Device device) {
+    /** A run on the CPU with all its processors. */
+    public RunContext(PrintStream out, Progress.Style style, StopSignal stop) {
+        this(out, style, stop, Device.cpu());
+    }
+
     Progress progress(String title, String unit, long first, long total) {
         return new Progress(out, style, title, unit, first, total);
     }

@@ -2,12 +2,16 @@ package tessera.distill.stage;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 import tessera.distill.data.ClipSet;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
 /** What the stages do alike. */
@@ -34,12 +38,14 @@ final class Stages {
         return true;
     }
 
-    static Tensor labels(ClipSet clips, int[] indices) {
+    static Tensor labels(Device device, ClipSet clips, int[] indices) {
         int[] labels = new int[indices.length];
         for (int i = 0; i < labels.length; i++) {
             labels[i] = clips.label(indices[i]);
         }
-        return Tensor.of(labels, labels.length);
+        Tensor tensor = Tensor.empty(device, DType.I32, Shape.of(labels.length));
+        MemorySegment.copy(MemorySegment.ofArray(labels), 0, tensor.segment(), 0, tensor.byteSize());
+        return tensor;
     }
 
     /** Removes the checkpoint of a stage that is finished. */
