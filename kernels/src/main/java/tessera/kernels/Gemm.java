@@ -18,7 +18,7 @@ import tessera.natives.OneDnn;
  */
 abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     /** Multiply-adds below which a second thread costs more than it brings. */
-    private static final long WORTH_A_THREAD = 200_000;
+    static final long WORTH_A_THREAD = 200_000;
 
     private static final HostMemory WEIGHTS = new HostMemory();
 

@@ -9,7 +9,7 @@ import tessera.kernels.ScalarMatmul.Matrix;
  * <p>This is the path of f64, what remains where no native library and no Vector API is to be had, and what faster kernels
  * are compared with. Results do not depend on the number of threads.
  */
-final class ScalarKernels implements Kernels {
+class ScalarKernels implements Kernels {
     private final ScalarElementwise elementwise;
     private final ScalarMatmul matmul;
     private final ScalarNorms norms;

@@ -41,7 +41,7 @@ final class ScalarLosses {
         Elements.set(loss, 0, Blocks.total(terms) / Math.max(1, rows));
     }
 
-    private static void checkLabels(String op, Buffer labels, long rows, long cols) {
+    static void checkLabels(String op, Buffer labels, long rows, long cols) {
         for (long row = 0; row < rows; row++) {
             int label = Elements.getInt(labels, row);
             if (label < 0 || label >= cols) {

@@ -1,0 +1,382 @@
+package tessera.kernels;
+
+import static tessera.kernels.VectorMath.LANES;
+import static tessera.kernels.VectorMath.all;
+import static tessera.kernels.VectorMath.first;
+import static tessera.kernels.VectorMath.get;
+import static tessera.kernels.VectorMath.load;
+import static tessera.kernels.VectorMath.set;
+import static tessera.kernels.VectorMath.store;
+import static tessera.kernels.VectorMath.whole;
+
+import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.AttentionShape;
+import tessera.kernels.Kernels.Strides;
+
+/**
+ * Scaled dot-product attention in f32.
+ *
+ * <p>A task takes a tile of queries of one head; the scores of that tile against a tile of keys are all that ever exists.
+ * Several tiles of keys are joined by rescaling with the running maximum (Milakov and Gimelshein, "Online normalizer
+ * calculation for softmax", 2018; Dao et al., "FlashAttention", NeurIPS 2022, algorithm 1). The backward pass recomputes
+ * the probabilities from logSumExp (ibid., algorithm 4); a head belongs to one task, so its sums have one order.
+ */
+final class VectorAttention {
+    private static final int QUERY_TILE = 64;
+    private static final int KEY_TILE = 2048;
+
+    private final Workers workers;
+    private final Gemm gemm;
+
+    VectorAttention(Workers workers, Gemm gemm) {
+        this.workers = workers;
+        this.gemm = gemm;
+    }
+
+    /** Whether the rows of q, k, v and out can be read as matrices. */
+    static boolean has(AttentionShape s) {
+        return s.headDim() > 0
+                && s.keys() > 0
+                && s.q().row() >= s.headDim()
+                && s.k().row() >= s.headDim()
+                && s.v().row() >= s.headDim()
+                && s.out().row() >= s.headDim();
+    }
+
+    private static int padded(int n) {
+        return (n + LANES - 1) & -LANES;
+    }
+
+    private static long offset(Strides strides, long b, long h, long row) {
+        return b * strides.batch() + h * strides.head() + row * strides.row();
+    }
+
+    private static MemorySegment from(MemorySegment x, long element) {
+        return x.asSlice(element * Float.BYTES);
+    }
+
+    /** {@code C = op(A) op(B)} or, to {@code accumulate}, {@code C += op(A) op(B)}, on this thread. */
+    private void multiply(
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long lda,
+            MemorySegment b,
+            long ldb,
+            MemorySegment c,
+            long ldc,
+            boolean accumulate) {
+        gemm.gemmSerial(
+                DType.F32, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, null, Activation.NONE, accumulate);
+    }
+
+    // ----------------------------------------------------------------------------------------------------- forward
+
+    void forward(
+            AttentionShape s,
+            MemorySegment q,
+            MemorySegment k,
+            MemorySegment v,
+            @Nullable MemorySegment bias,
+            MemorySegment out,
+            @Nullable MemorySegment logSumExp) {
+        long tiles = (s.queries() + QUERY_TILE - 1) / QUERY_TILE;
+        long work = 2L * Math.min(s.queries(), QUERY_TILE) * s.keys() * s.headDim();
+        long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, work));
+        workers.parallelFor(s.batch() * s.heads() * tiles, grain, (worker, from, to) -> {
+            try (Scratch scratch = Scratch.borrow()) {
+                long ld = padded(Math.min(s.keys(), KEY_TILE));
+                MemorySegment memory = scratch.floats(QUERY_TILE * (ld + 2));
+                MemorySegment scores = from(memory, 2 * QUERY_TILE);
+                for (long task = from; task < to; task++) {
+                    long head = task / tiles;
+                    int row = (int) (task % tiles) * QUERY_TILE;
+                    forwardTile(s, q, k, v, bias, out, logSumExp, head, row, memory, scores, ld);
+                }
+            }
+        });
+    }
+
+    /** @param statistics the running maximum and sum of each row of the tile, interleaved */
+    private void forwardTile(
+            AttentionShape s,
+            MemorySegment q,
+            MemorySegment k,
+            MemorySegment v,
+            @Nullable MemorySegment bias,
+            MemorySegment out,
+            @Nullable MemorySegment logSumExp,
+            long head,
+            int row,
+            MemorySegment statistics,
+            MemorySegment scores,
+            long ld) {
+        long b = head / s.heads();
+        long h = head % s.heads();
+        int rows = Math.min(QUERY_TILE, s.queries() - row);
+        int dim = s.headDim();
+        float scale = (float) s.scale();
+        long outFrom = offset(s.out(), b, h, row);
+        MemorySegment queries = from(q, offset(s.q(), b, h, row));
+        MemorySegment result = from(out, outFrom);
+        for (int key = 0; key < s.keys(); key += KEY_TILE) {
+            int count = Math.min(KEY_TILE, s.keys() - key);
+            MemorySegment keys = from(k, offset(s.k(), b, h, key));
+            multiply(false, true, rows, count, dim, queries, s.q().row(), keys, s.k().row(), scores, ld, false);
+            for (int r = 0; r < rows; r++) {
+                float max;
+                float before = key == 0 ? Float.NEGATIVE_INFINITY : get(statistics, 2 * r);
+                if (bias != null || scale <= 0) {
+                    long biasFrom = bias == null ? 0 : biasRow(s, b, h, row + r) + key;
+                    max = scaleAndMax(scores, r * ld, count, scale, bias, biasFrom);
+                } else {
+                    max = scale * max(scores, r * ld, count);
+                }
+                max = Math.max(before, max);
+                // A row whose keys are all masked so far has no maximum to subtract.
+                float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
+                float factor = bias != null || scale <= 0 ? 1 : scale;
+                float sum = exps(scores, r * ld, count, factor, shift);
+                if (key > 0) {
+                    float shrink = (float) Math.exp(before - shift);
+                    sum += shrink * get(statistics, 2 * r + 1);
+                    scaleRow(out, outFrom + r * s.out().row(), dim, shrink);
+                }
+                set(statistics, 2 * r, max);
+                set(statistics, 2 * r + 1, sum);
+            }
+            MemorySegment values = from(v, offset(s.v(), b, h, key));
+            multiply(
+                    false,
+                    false,
+                    rows,
+                    dim,
+                    count,
+                    scores,
+                    ld,
+                    values,
+                    s.v().row(),
+                    result,
+                    s.out().row(),
+                    key > 0);
+        }
+        for (int r = 0; r < rows; r++) {
+            float sum = get(statistics, 2 * r + 1);
+            scaleRow(out, outFrom + r * s.out().row(), dim, 1 / sum);
+            if (logSumExp != null) {
+                set(logSumExp, head * s.queries() + row + r, (float) (get(statistics, 2 * r) + Math.log(sum)));
+            }
+        }
+    }
+
+    private static long biasRow(AttentionShape s, long b, long h, long row) {
+        long sample = s.biasBatch() == 1 ? 0 : b;
+        return ((sample * s.heads() + h) * s.queries() + row) * s.keys();
+    }
+
+    private static float max(MemorySegment x, long start, int n) {
+        FloatVector m0 = all(Float.NEGATIVE_INFINITY);
+        FloatVector m1 = m0;
+        int i = 0;
+        for (; i <= n - 2 * LANES; i += 2 * LANES) {
+            m0 = VectorMath.max(m0, load(x, start + i));
+            m1 = VectorMath.max(m1, load(x, start + i + LANES));
+        }
+        for (; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            m0 = m0.blend(VectorMath.max(m0, load(x, start + i, mask)), mask);
+        }
+        return VectorMath.max(m0, m1).reduceLanes(VectorOperators.MAX);
+    }
+
+    /** {@code x = scale * x + bias}, and the maximum of that. */
+    private static float scaleAndMax(
+            MemorySegment x, long start, int n, float scale, @Nullable MemorySegment bias, long biasFrom) {
+        FloatVector max = all(Float.NEGATIVE_INFINITY);
+        for (int i = 0; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            FloatVector value = load(x, start + i, mask).mul(scale);
+            if (bias != null) {
+                value = value.add(load(bias, biasFrom + i, mask));
+            }
+            store(value, x, start + i, mask);
+            max = max.blend(VectorMath.max(max, value), mask);
+        }
+        return max.reduceLanes(VectorOperators.MAX);
+    }
+
+    /** {@code x = exp(factor * x - shift)} and the sum of that. */
+    private static float exps(MemorySegment x, long start, int n, float factor, float shift) {
+        FloatVector f = all(factor);
+        FloatVector minus = all(-shift);
+        FloatVector sum = all(0);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector p = VectorMath.exp(load(x, start + i).fma(f, minus));
+            store(p, x, start + i);
+            sum = sum.add(p);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector p = VectorMath.exp(load(x, start + end, mask).fma(f, minus));
+            store(p, x, start + end, mask);
+            sum = sum.add(p, mask);
+        }
+        return VectorMath.sum(sum);
+    }
+
+    private static void scaleRow(MemorySegment x, long start, int n, float factor) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(load(x, start + i).mul(factor), x, start + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            store(load(x, start + end, mask).mul(factor), x, start + end, mask);
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------------- backward
+
+    void backward(
+            AttentionShape s,
+            MemorySegment q,
+            MemorySegment k,
+            MemorySegment v,
+            @Nullable MemorySegment bias,
+            MemorySegment out,
+            MemorySegment logSumExp,
+            MemorySegment dout,
+            MemorySegment dq,
+            MemorySegment dk,
+            MemorySegment dv,
+            @Nullable MemorySegment dbias) {
+        if (dbias != null) {
+            dbias.fill((byte) 0);
+        }
+        // A shared bias sums over the batch, so one task takes a head of all samples.
+        boolean sharedBias = dbias != null && s.biasBatch() == 1;
+        long samples = sharedBias ? s.batch() : 1;
+        long work = 5 * samples * s.queries() * s.keys() * s.headDim();
+        long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, work));
+        workers.parallelFor(s.batch() * s.heads() / samples, grain, (worker, from, to) -> {
+            try (Scratch scratch = Scratch.borrow()) {
+                long ld = padded(s.keys());
+                MemorySegment p = scratch.floats(2 * QUERY_TILE * ld);
+                MemorySegment ds = from(p, QUERY_TILE * ld);
+                for (long task = from; task < to; task++) {
+                    for (long b = 0; b < samples; b++) {
+                        long head = sharedBias ? b * s.heads() + task : task;
+                        backwardHead(s, q, k, v, bias, out, logSumExp, dout, dq, dk, dv, dbias, head, p, ds, ld);
+                    }
+                }
+            }
+        });
+    }
+
+    private void backwardHead(
+            AttentionShape s,
+            MemorySegment q,
+            MemorySegment k,
+            MemorySegment v,
+            @Nullable MemorySegment bias,
+            MemorySegment out,
+            MemorySegment logSumExp,
+            MemorySegment dout,
+            MemorySegment dq,
+            MemorySegment dk,
+            MemorySegment dv,
+            @Nullable MemorySegment dbias,
+            long head,
+            MemorySegment p,
+            MemorySegment ds,
+            long ld) {
+        long b = head / s.heads();
+        long h = head % s.heads();
+        int dim = s.headDim();
+        int keys = s.keys();
+        float scale = (float) s.scale();
+        long ldq = s.q().row();
+        long ldk = s.k().row();
+        long ldv = s.v().row();
+        long ldo = s.out().row();
+        MemorySegment headK = from(k, offset(s.k(), b, h, 0));
+        MemorySegment headV = from(v, offset(s.v(), b, h, 0));
+        MemorySegment headDk = from(dk, offset(s.k(), b, h, 0));
+        MemorySegment headDv = from(dv, offset(s.v(), b, h, 0));
+        if (s.queries() == 0) {
+            for (int key = 0; key < keys; key++) {
+                headDk.asSlice(key * ldk * Float.BYTES, (long) dim * Float.BYTES)
+                        .fill((byte) 0);
+                headDv.asSlice(key * ldv * Float.BYTES, (long) dim * Float.BYTES)
+                        .fill((byte) 0);
+            }
+        }
+        for (int row = 0; row < s.queries(); row += QUERY_TILE) {
+            int rows = Math.min(QUERY_TILE, s.queries() - row);
+            long outFrom = offset(s.out(), b, h, row);
+            MemorySegment queries = from(q, offset(s.q(), b, h, row));
+            MemorySegment gradient = from(dout, outFrom);
+            multiply(false, true, rows, keys, dim, queries, ldq, headK, ldk, p, ld, false);
+            multiply(false, true, rows, keys, dim, gradient, ldo, headV, ldv, ds, ld, false);
+            for (int r = 0; r < rows; r++) {
+                float logSum = get(logSumExp, head * s.queries() + row + r);
+                float dot = dot(out, dout, outFrom + r * ldo, dim);
+                long biasFrom = bias == null ? 0 : biasRow(s, b, h, row + r);
+                scoreGradient(p, ds, r * ld, keys, scale, logSum, dot, bias, dbias, biasFrom);
+            }
+            multiply(true, false, keys, dim, rows, p, ld, gradient, ldo, headDv, ldv, row > 0);
+            multiply(false, false, rows, dim, keys, ds, ld, headK, ldk, from(dq, offset(s.q(), b, h, row)), ldq, false);
+            multiply(true, false, keys, dim, rows, ds, ld, queries, ldq, headDk, ldk, row > 0);
+        }
+    }
+
+    private static float dot(MemorySegment a, MemorySegment b, long start, int n) {
+        FloatVector sum = all(0);
+        for (int i = 0; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            sum = load(a, start + i, mask).fma(load(b, start + i, mask), sum);
+        }
+        return VectorMath.sum(sum);
+    }
+
+    /** Scores become probabilities P, and their gradient {@code dP} becomes that of the products, {@code scale P (dP - dot)}. */
+    private static void scoreGradient(
+            MemorySegment p,
+            MemorySegment ds,
+            long start,
+            int n,
+            float scale,
+            float logSum,
+            float dot,
+            @Nullable MemorySegment bias,
+            @Nullable MemorySegment dbias,
+            long biasFrom) {
+        FloatVector f = all(scale);
+        FloatVector minus = all(-logSum);
+        for (int i = 0; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            FloatVector score = load(p, start + i, mask);
+            if (bias != null) {
+                score = score.mul(f).add(load(bias, biasFrom + i, mask)).add(minus);
+            } else {
+                score = score.fma(f, minus);
+            }
+            FloatVector probability = VectorMath.exp(score);
+            FloatVector d = load(ds, start + i, mask).sub(dot).mul(probability);
+            if (dbias != null) {
+                store(load(dbias, biasFrom + i, mask).add(d), dbias, biasFrom + i, mask);
+            }
+            store(probability, p, start + i, mask);
+            store(d.mul(f), ds, start + i, mask);
+        }
+    }
+}

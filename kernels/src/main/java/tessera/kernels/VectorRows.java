@@ -1,0 +1,316 @@
+package tessera.kernels;
+
+import static tessera.kernels.VectorMath.LANES;
+import static tessera.kernels.VectorMath.all;
+import static tessera.kernels.VectorMath.first;
+import static tessera.kernels.VectorMath.get;
+import static tessera.kernels.VectorMath.load;
+import static tessera.kernels.VectorMath.set;
+import static tessera.kernels.VectorMath.store;
+import static tessera.kernels.VectorMath.whole;
+
+import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+import org.jspecify.annotations.Nullable;
+
+/** f32 functions of the rows of a matrix: normalisations, softmax and the losses made of it. */
+final class VectorRows {
+    /** Elements below which a second thread costs more than it brings. */
+    private static final long GRAIN = 8192;
+    /** Rows whose gradients of gamma and beta are summed together; more where the partial sums would need much memory. */
+    private static final long PARTITION_ROWS = 64;
+
+    private static final long MOST_PARTITIONS = 128;
+
+    private final Workers workers;
+
+    VectorRows(Workers workers) {
+        this.workers = workers;
+    }
+
+    private static long grain(long cols) {
+        return Math.max(1, GRAIN / Math.max(1, cols));
+    }
+
+    // -------------------------------------------------------------------------------------------------- layer norm
+
+    void layerNorm(
+            MemorySegment x,
+            MemorySegment gamma,
+            MemorySegment beta,
+            double eps,
+            long rows,
+            int cols,
+            MemorySegment y,
+            @Nullable MemorySegment mean,
+            @Nullable MemorySegment rstd) {
+        workers.parallelFor(rows, grain(cols), (worker, from, to) -> {
+            for (long r = from; r < to; r++) {
+                long row = r * cols;
+                float mu = sum(x, row, cols) / cols;
+                float inverse = (float) (1 / Math.sqrt((double) squares(x, row, cols, mu) / cols + eps));
+                normalise(x, row, cols, mu, inverse, gamma, beta, y);
+                if (mean != null) {
+                    set(mean, r, mu);
+                }
+                if (rstd != null) {
+                    set(rstd, r, inverse);
+                }
+            }
+        });
+    }
+
+    private static float sum(MemorySegment x, long start, int n) {
+        FloatVector s0 = all(0);
+        FloatVector s1 = s0;
+        int i = 0;
+        for (; i <= n - 2 * LANES; i += 2 * LANES) {
+            s0 = s0.add(load(x, start + i));
+            s1 = s1.add(load(x, start + i + LANES));
+        }
+        for (; i < n; i += LANES) {
+            s0 = s0.add(load(x, start + i, first(Math.min(LANES, n - i))));
+        }
+        return VectorMath.sum(s0.add(s1));
+    }
+
+    private static float squares(MemorySegment x, long start, int n, float mean) {
+        FloatVector s0 = all(0);
+        FloatVector s1 = s0;
+        int i = 0;
+        for (; i <= n - 2 * LANES; i += 2 * LANES) {
+            FloatVector d0 = load(x, start + i).sub(mean);
+            FloatVector d1 = load(x, start + i + LANES).sub(mean);
+            s0 = d0.fma(d0, s0);
+            s1 = d1.fma(d1, s1);
+        }
+        for (; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            FloatVector d = load(x, start + i, mask).sub(all(mean), mask);
+            s0 = d.fma(d, s0);
+        }
+        return VectorMath.sum(s0.add(s1));
+    }
+
+    private static void normalise(
+            MemorySegment x,
+            long start,
+            int n,
+            float mean,
+            float rstd,
+            MemorySegment gamma,
+            MemorySegment beta,
+            MemorySegment y) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector hat = load(x, start + i).sub(mean).mul(rstd);
+            store(hat.fma(load(gamma, i), load(beta, i)), y, start + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector hat = load(x, start + end, mask).sub(mean).mul(rstd);
+            store(hat.fma(load(gamma, end, mask), load(beta, end, mask)), y, start + end, mask);
+        }
+    }
+
+    void layerNormBackward(
+            MemorySegment x,
+            MemorySegment gamma,
+            MemorySegment mean,
+            MemorySegment rstd,
+            MemorySegment dy,
+            long rows,
+            int cols,
+            @Nullable MemorySegment dx,
+            @Nullable MemorySegment dgamma,
+            @Nullable MemorySegment dbeta) {
+        long rowsEach = Math.max(PARTITION_ROWS, (rows + MOST_PARTITIONS - 1) / MOST_PARTITIONS);
+        long partitions = (rows + rowsEach - 1) / rowsEach;
+        try (Scratch scratch = Scratch.borrow()) {
+            MemorySegment sums = scratch.floats(2 * cols * partitions);
+            workers.parallelFor(partitions, Math.max(1, GRAIN / (rowsEach * cols + 1)), (worker, from, to) -> {
+                sums.asSlice(2L * cols * from * Float.BYTES, 2L * cols * (to - from) * Float.BYTES)
+                        .fill((byte) 0);
+                for (long r = from * rowsEach; r < Math.min(rows, to * rowsEach); r++) {
+                    long partial = r / rowsEach * 2 * cols;
+                    layerNormBackwardRow(x, gamma, get(mean, r), get(rstd, r), dy, r * cols, cols, dx, sums, partial);
+                }
+            });
+            addPartitions(sums, 0, cols, partitions, dgamma);
+            addPartitions(sums, cols, cols, partitions, dbeta);
+        }
+    }
+
+    private static void addPartitions(
+            MemorySegment sums, long offset, int cols, long partitions, @Nullable MemorySegment y) {
+        if (y == null) {
+            return;
+        }
+        y.asSlice(0, (long) cols * Float.BYTES).fill((byte) 0);
+        for (long p = 0; p < partitions; p++) {
+            VectorElementwise.addScaled(1, sums, 2 * p * cols + offset, y, 0, cols);
+        }
+    }
+
+    private static void layerNormBackwardRow(
+            MemorySegment x,
+            MemorySegment gamma,
+            float mean,
+            float rstd,
+            MemorySegment dy,
+            long row,
+            int n,
+            @Nullable MemorySegment dx,
+            MemorySegment sums,
+            long partial) {
+        FloatVector sumG = all(0);
+        FloatVector sumGHat = sumG;
+        for (int i = 0; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            FloatVector hat = load(x, row + i, mask).sub(mean).mul(rstd);
+            FloatVector d = load(dy, row + i, mask);
+            FloatVector g = d.mul(load(gamma, i, mask));
+            sumG = sumG.add(g);
+            sumGHat = g.fma(hat, sumGHat);
+            store(d.fma(hat, load(sums, partial + i, mask)), sums, partial + i, mask);
+            store(d.add(load(sums, partial + n + i, mask)), sums, partial + n + i, mask);
+        }
+        if (dx == null) {
+            return;
+        }
+        float meanG = VectorMath.sum(sumG) / n;
+        float meanGHat = VectorMath.sum(sumGHat) / n;
+        for (int i = 0; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            FloatVector hat = load(x, row + i, mask).sub(mean).mul(rstd);
+            FloatVector g = load(dy, row + i, mask).mul(load(gamma, i, mask));
+            store(g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd), dx, row + i, mask);
+        }
+    }
+
+    // ----------------------------------------------------------------------------------------------------- softmax
+
+    void softmax(MemorySegment x, long rows, int cols, boolean log, MemorySegment y) {
+        workers.parallelFor(rows, grain(4L * cols), (worker, from, to) -> {
+            for (long r = from; r < to; r++) {
+                long row = r * cols;
+                float max = max(x, row, cols);
+                float sum = sumOfExps(x, row, cols, max);
+                if (log) {
+                    addConstant(x, row, cols, -max, -(float) Math.log(sum), y);
+                } else {
+                    exps(x, row, cols, max, 1 / sum, y);
+                }
+            }
+        });
+    }
+
+    static float max(MemorySegment x, long start, int n) {
+        FloatVector best = all(Float.NEGATIVE_INFINITY);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            best = VectorMath.max(best, load(x, start + i));
+        }
+        float max = best.reduceLanes(VectorOperators.MAX);
+        for (int i = end; i < n; i++) {
+            float value = get(x, start + i);
+            max = value > max ? value : max;
+        }
+        return max;
+    }
+
+    private static float sumOfExps(MemorySegment x, long start, int n, float max) {
+        FloatVector sum = all(0);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            sum = sum.add(VectorMath.exp(load(x, start + i).sub(max)));
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            sum = sum.add(VectorMath.exp(load(x, start + end, mask).sub(max)), mask);
+        }
+        return VectorMath.sum(sum);
+    }
+
+    private static void exps(MemorySegment x, long start, int n, float max, float scale, MemorySegment y) {
+        for (int i = 0; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            store(VectorMath.exp(load(x, start + i, mask).sub(max)).mul(scale), y, start + i, mask);
+        }
+    }
+
+    private static void addConstant(MemorySegment x, long start, int n, float one, float two, MemorySegment y) {
+        for (int i = 0; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            store(load(x, start + i, mask).add(one).add(two), y, start + i, mask);
+        }
+    }
+
+    void softmaxBackward(MemorySegment y, MemorySegment dy, long rows, int cols, boolean log, MemorySegment dx) {
+        workers.parallelFor(rows, grain(2L * cols), (worker, from, to) -> {
+            for (long r = from; r < to; r++) {
+                long row = r * cols;
+                FloatVector total = all(0);
+                for (int i = 0; i < cols; i += LANES) {
+                    VectorMask<Float> mask = first(Math.min(LANES, cols - i));
+                    FloatVector d = load(dy, row + i, mask);
+                    total = log ? total.add(d) : d.fma(load(y, row + i, mask), total);
+                }
+                float sum = VectorMath.sum(total);
+                for (int i = 0; i < cols; i += LANES) {
+                    VectorMask<Float> mask = first(Math.min(LANES, cols - i));
+                    FloatVector v = load(y, row + i, mask);
+                    FloatVector d = load(dy, row + i, mask);
+                    FloatVector gradient = log ? d.sub(VectorMath.exp(v).mul(sum)) : v.mul(d.sub(sum));
+                    store(gradient, dx, row + i, mask);
+                }
+            }
+        });
+    }
+
+    // ------------------------------------------------------------------------------------------------------ losses
+
+    double crossEntropy(
+            MemorySegment logits,
+            Buffer labels,
+            double smoothing,
+            long rows,
+            int cols,
+            @Nullable MemorySegment dlogits) {
+        ScalarLosses.checkLabels("cross_entropy", labels, rows, cols);
+        double[] losses = new double[Math.toIntExact(rows)];
+        float scale = (float) (1.0 / rows);
+        float rest = (float) (smoothing / cols);
+        workers.parallelFor(rows, grain(4L * cols), (worker, from, to) -> {
+            for (long r = from; r < to; r++) {
+                long row = r * cols;
+                int label = Elements.getInt(labels, r);
+                float max = max(logits, row, cols);
+                float sum = sumOfExps(logits, row, cols, max);
+                double logSum = max + Math.log(sum);
+                double loss = logSum - (1 - smoothing) * get(logits, row + label);
+                if (smoothing != 0) {
+                    loss -= smoothing / cols * sum(logits, row, cols);
+                }
+                losses[(int) r] = loss;
+                if (dlogits != null) {
+                    gradient(logits, row, cols, max, 1 / sum, rest, scale, dlogits);
+                    double p = Math.exp(get(logits, row + label) - logSum);
+                    set(dlogits, row + label, (float) ((p - rest - (1 - smoothing)) / rows));
+                }
+            }
+        });
+        return Blocks.total(losses) / Math.max(1, rows);
+    }
+
+    private static void gradient(
+            MemorySegment x, long start, int n, float max, float inverse, float rest, float scale, MemorySegment dx) {
+        for (int i = 0; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            FloatVector p = VectorMath.exp(load(x, start + i, mask).sub(max)).mul(inverse);
+            store(p.sub(rest).mul(scale), dx, start + i, mask);
+        }
+    }
+}
