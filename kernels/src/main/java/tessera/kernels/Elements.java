@@ -107,7 +107,8 @@ final class Elements {
         float nearest = (float) value;
         int bits = Float.floatToRawIntBits(nearest);
         if (nearest != value) {
-            // Rounding twice could go wrong at a tie, so the first rounding is to odd: toward zero, then the last bit set.
+            // Rounding twice could go wrong at a tie, so the first rounding is to odd: toward zero, then the last bit
+            // set.
             bits = (Math.abs((double) nearest) > Math.abs(value) ? bits - 1 : bits) | 1;
         }
         return (short) ((bits + 0x7FFF + ((bits >>> 16) & 1)) >>> 16);

@@ -372,7 +372,11 @@ public interface Kernels {
     /** Uniform values in {@code [low, high)}: element i from Philox4x32 word {@code i % 4} of counter {@code i / 4}. */
     void randomUniform(long seed, long stream, double low, double high, Buffer y);
 
-    /** Normal values by the Box-Muller transform of Philox words. */
+    /**
+     * Normal values by the Box-Muller transform: elements 2j and 2j + 1 are {@code r cos(a)} and {@code r sin(a)} with
+     * {@code r = sqrt(-2 ln(1 - u))} and {@code a = 2 pi v} of the uniform numbers u and v that {@link #randomUniform} in
+     * [0, 1) gives those two elements.
+     */
     void randomNormal(long seed, long stream, double mean, double std, Buffer y);
 
     /** {@code y[i] = x[i] / (1 - p)} where the i-th uniform number of (seed, stream) is at least p, else 0; may work in place. */

@@ -141,8 +141,7 @@ final class ScalarElementwise {
         }
     }
 
-    void copyStrided(
-            Buffer x, long xOffset, long[] xStrides, Buffer y, long yOffset, long[] yStrides, long[] shape) {
+    void copyStrided(Buffer x, long xOffset, long[] xStrides, Buffer y, long yOffset, long[] yStrides, long[] shape) {
         Layout layout = new Layout(shape, xStrides, yStrides);
         int bytes = x.dtype().bytes();
         boolean contiguous = layout.stride(0) == 1 && layout.stride(1) == 1;
@@ -157,8 +156,7 @@ final class ScalarElementwise {
                     MemorySegment.copy(x.segment(), source * bytes, y.segment(), target * bytes, n * (long) bytes);
                 } else {
                     for (int i = 0; i < n; i++) {
-                        Elements.set(
-                                y, target + i * layout.stride(1), Elements.get(x, source + i * layout.stride(0)));
+                        Elements.set(y, target + i * layout.stride(1), Elements.get(x, source + i * layout.stride(0)));
                     }
                 }
             }

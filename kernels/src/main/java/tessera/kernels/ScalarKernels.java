@@ -39,7 +39,8 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void copyStrided(Buffer x, long xOffset, long[] xStrides, Buffer y, long yOffset, long[] yStrides, long[] shape) {
+    public void copyStrided(
+            Buffer x, long xOffset, long[] xStrides, Buffer y, long yOffset, long[] yStrides, long[] shape) {
         elementwise.copyStrided(x, xOffset, xStrides, y, yOffset, yStrides, shape);
     }
 
@@ -89,7 +90,21 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void matmul(boolean transposeA, boolean transposeB, long m, long n, long k, Buffer a, long lda, Buffer b, long ldb, @Nullable Buffer bias, Activation activation, boolean accumulate, Buffer c, long ldc) {
+    public void matmul(
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            Buffer a,
+            long lda,
+            Buffer b,
+            long ldb,
+            @Nullable Buffer bias,
+            Activation activation,
+            boolean accumulate,
+            Buffer c,
+            long ldc) {
         matmul.multiply(
                 1,
                 m,
@@ -104,7 +119,22 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void matmulBatched(boolean transposeA, boolean transposeB, long batch, long m, long n, long k, Buffer a, long lda, long strideA, Buffer b, long ldb, long strideB, Buffer c, long ldc, long strideC) {
+    public void matmulBatched(
+            boolean transposeA,
+            boolean transposeB,
+            long batch,
+            long m,
+            long n,
+            long k,
+            Buffer a,
+            long lda,
+            long strideA,
+            Buffer b,
+            long ldb,
+            long strideB,
+            Buffer c,
+            long ldc,
+            long strideC) {
         matmul.multiply(
                 batch,
                 m,
@@ -124,7 +154,14 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void linear(long m, Buffer x, PackedWeight weight, @Nullable Buffer bias, Activation activation, boolean accumulate, Buffer y) {
+    public void linear(
+            long m,
+            Buffer x,
+            PackedWeight weight,
+            @Nullable Buffer bias,
+            Activation activation,
+            boolean accumulate,
+            Buffer y) {
         matmul.multiply(
                 1,
                 m,
@@ -139,12 +176,31 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void layerNorm(Buffer x, Buffer gamma, Buffer beta, double eps, long rows, long cols, Buffer y, @Nullable Buffer mean, @Nullable Buffer rstd) {
+    public void layerNorm(
+            Buffer x,
+            Buffer gamma,
+            Buffer beta,
+            double eps,
+            long rows,
+            long cols,
+            Buffer y,
+            @Nullable Buffer mean,
+            @Nullable Buffer rstd) {
         norms.layerNorm(x, gamma, beta, eps, rows, cols, y, mean, rstd);
     }
 
     @Override
-    public void layerNormBackward(Buffer x, Buffer gamma, Buffer mean, Buffer rstd, Buffer dy, long rows, long cols, @Nullable Buffer dx, @Nullable Buffer dgamma, @Nullable Buffer dbeta) {
+    public void layerNormBackward(
+            Buffer x,
+            Buffer gamma,
+            Buffer mean,
+            Buffer rstd,
+            Buffer dy,
+            long rows,
+            long cols,
+            @Nullable Buffer dx,
+            @Nullable Buffer dgamma,
+            @Nullable Buffer dbeta) {
         norms.layerNormBackward(x, gamma, mean, rstd, dy, rows, cols, dx, dgamma, dbeta);
     }
 
@@ -159,17 +215,45 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void attention(AttentionShape shape, Buffer q, Buffer k, Buffer v, @Nullable Buffer bias, Buffer out, @Nullable Buffer logSumExp) {
+    public void attention(
+            AttentionShape shape,
+            Buffer q,
+            Buffer k,
+            Buffer v,
+            @Nullable Buffer bias,
+            Buffer out,
+            @Nullable Buffer logSumExp) {
         attention.forward(shape, q, k, v, bias, out, logSumExp);
     }
 
     @Override
-    public void attentionBackward(AttentionShape shape, Buffer q, Buffer k, Buffer v, @Nullable Buffer bias, Buffer out, Buffer logSumExp, Buffer dout, Buffer dq, Buffer dk, Buffer dv, @Nullable Buffer dbias) {
+    public void attentionBackward(
+            AttentionShape shape,
+            Buffer q,
+            Buffer k,
+            Buffer v,
+            @Nullable Buffer bias,
+            Buffer out,
+            Buffer logSumExp,
+            Buffer dout,
+            Buffer dq,
+            Buffer dk,
+            Buffer dv,
+            @Nullable Buffer dbias) {
         attention.backward(shape, q, k, v, bias, out, logSumExp, dout, dq, dk, dv, dbias);
     }
 
     @Override
-    public void randomMask(long seed, long stream, long batch, int slots, int plane, int masked, boolean tube, Buffer visibleIndices, @Nullable Buffer maskedIndices) {
+    public void randomMask(
+            long seed,
+            long stream,
+            long batch,
+            int slots,
+            int plane,
+            int masked,
+            boolean tube,
+            Buffer visibleIndices,
+            @Nullable Buffer maskedIndices) {
         tokens.randomMask(seed, stream, batch, slots, plane, masked, tube, visibleIndices, maskedIndices);
     }
 
@@ -179,17 +263,34 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void scatterPatches(PatchGeometry geometry, Buffer dout, @Nullable Buffer indices, long count, Buffer dvideo) {
+    public void scatterPatches(
+            PatchGeometry geometry, Buffer dout, @Nullable Buffer indices, long count, Buffer dvideo) {
         patches.scatter(geometry, dout, indices, count, dvideo);
     }
 
     @Override
-    public void reconstructionTarget(PatchGeometry geometry, Buffer video, Buffer indices, long count, double eps, boolean normalise, Buffer target) {
+    public void reconstructionTarget(
+            PatchGeometry geometry,
+            Buffer video,
+            Buffer indices,
+            long count,
+            double eps,
+            boolean normalise,
+            Buffer target) {
         patches.target(geometry, video, indices, count, eps, normalise, target);
     }
 
     @Override
-    public void reconstructionLoss(PatchGeometry geometry, Buffer video, Buffer indices, long count, double eps, boolean normalise, Buffer prediction, Buffer loss, @Nullable Buffer dprediction) {
+    public void reconstructionLoss(
+            PatchGeometry geometry,
+            Buffer video,
+            Buffer indices,
+            long count,
+            double eps,
+            boolean normalise,
+            Buffer prediction,
+            Buffer loss,
+            @Nullable Buffer dprediction) {
         patches.loss(geometry, video, indices, count, eps, normalise, prediction, loss, dprediction);
     }
 
@@ -209,12 +310,24 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void assembleDecoder(Buffer visible, Buffer visibleIndices, Buffer maskedIndices, Buffer maskToken, Buffer table, long batch, long visibleCount, long maskedCount, long d, Buffer y) {
-        tokens.assembleDecoder(visible, visibleIndices, maskedIndices, maskToken, table, batch, visibleCount, maskedCount, d, y);
+    public void assembleDecoder(
+            Buffer visible,
+            Buffer visibleIndices,
+            Buffer maskedIndices,
+            Buffer maskToken,
+            Buffer table,
+            long batch,
+            long visibleCount,
+            long maskedCount,
+            long d,
+            Buffer y) {
+        tokens.assembleDecoder(
+                visible, visibleIndices, maskedIndices, maskToken, table, batch, visibleCount, maskedCount, d, y);
     }
 
     @Override
-    public void assembleDecoderBackward(Buffer dy, long batch, long visibleCount, long maskedCount, long d, Buffer dvisible, Buffer dmaskToken) {
+    public void assembleDecoderBackward(
+            Buffer dy, long batch, long visibleCount, long maskedCount, long d, Buffer dvisible, Buffer dmaskToken) {
         tokens.assembleDecoderBackward(dy, batch, visibleCount, maskedCount, d, dvisible, dmaskToken);
     }
 
@@ -234,7 +347,14 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void crossEntropy(Buffer logits, Buffer labels, double smoothing, long rows, long cols, Buffer loss, @Nullable Buffer dlogits) {
+    public void crossEntropy(
+            Buffer logits,
+            Buffer labels,
+            double smoothing,
+            long rows,
+            long cols,
+            Buffer loss,
+            @Nullable Buffer dlogits) {
         losses.crossEntropy(logits, labels, smoothing, rows, cols, loss, dlogits);
     }
 
@@ -244,20 +364,58 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void featureLoss(Buffer[] projected, Buffer[] targets, double[] weights, Buffer losses, Buffer loss, Buffer @Nullable [] dprojected) {
+    public void featureLoss(
+            Buffer[] projected,
+            Buffer[] targets,
+            double[] weights,
+            Buffer losses,
+            Buffer loss,
+            Buffer @Nullable [] dprojected) {
         this.losses.featureLoss(projected, targets, weights, losses, loss, dprojected);
     }
 
     @Override
-    public void distillationLoss(Buffer student, Buffer[] teachers, Buffer weights, boolean perSample, @Nullable Buffer labels, double temperature, double alpha, double beta, long rows, long cols, Buffer loss, @Nullable Buffer dstudent) {
-        losses.distillationLoss(student, teachers, weights, perSample, labels, temperature, alpha, beta, rows, cols, loss, dstudent);
+    public void distillationLoss(
+            Buffer student,
+            Buffer[] teachers,
+            Buffer weights,
+            boolean perSample,
+            @Nullable Buffer labels,
+            double temperature,
+            double alpha,
+            double beta,
+            long rows,
+            long cols,
+            Buffer loss,
+            @Nullable Buffer dstudent) {
+        losses.distillationLoss(
+                student, teachers, weights, perSample, labels, temperature, alpha, beta, rows, cols, loss, dstudent);
     }
 
     @Override
-    public void adamW(Buffer[] parameters, Buffer[] gradients, Buffer[] firstMoments, Buffer[] secondMoments, double[] decay, double lr, double beta1, double beta2, double eps, long step) {
+    public void adamW(
+            Buffer[] parameters,
+            Buffer[] gradients,
+            Buffer[] firstMoments,
+            Buffer[] secondMoments,
+            double[] decay,
+            double lr,
+            double beta1,
+            double beta2,
+            double eps,
+            long step) {
         for (int i = 0; i < parameters.length; i++) {
             elementwise.adamW(
-                    parameters[i], gradients[i], firstMoments[i], secondMoments[i], decay[i], lr, beta1, beta2, eps, step);
+                    parameters[i],
+                    gradients[i],
+                    firstMoments[i],
+                    secondMoments[i],
+                    decay[i],
+                    lr,
+                    beta1,
+                    beta2,
+                    eps,
+                    step);
         }
     }
 }

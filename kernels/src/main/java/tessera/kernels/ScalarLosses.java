@@ -14,7 +14,13 @@ final class ScalarLosses {
     }
 
     void crossEntropy(
-            Buffer logits, Buffer labels, double smoothing, long rows, long cols, Buffer loss, @Nullable Buffer dlogits) {
+            Buffer logits,
+            Buffer labels,
+            double smoothing,
+            long rows,
+            long cols,
+            Buffer loss,
+            @Nullable Buffer dlogits) {
         checkLabels("cross_entropy", labels, rows, cols);
         int n = Math.toIntExact(cols);
         double[] terms = new double[Math.toIntExact(rows)];
@@ -45,8 +51,8 @@ final class ScalarLosses {
         for (long row = 0; row < rows; row++) {
             int label = Elements.getInt(labels, row);
             if (label < 0 || label >= cols) {
-                throw new IllegalArgumentException(op + ": label " + label + " of row " + row + " is outside [0, " + cols
-                        + "), but there are " + cols + " classes; pass labels from 0 to " + (cols - 1));
+                throw new IllegalArgumentException(op + ": label " + label + " of row " + row + " is outside [0, "
+                        + cols + "), but there are " + cols + " classes; pass labels from 0 to " + (cols - 1));
             }
         }
     }
@@ -85,8 +91,7 @@ final class ScalarLosses {
             Buffer @Nullable [] dprojected) {
         double total = 0;
         for (int m = 0; m < projected.length; m++) {
-            double term =
-                    meanSquare(projected[m], targets[m], weights[m], dprojected == null ? null : dprojected[m]);
+            double term = meanSquare(projected[m], targets[m], weights[m], dprojected == null ? null : dprojected[m]);
             Elements.set(losses, m, term);
             total += weights[m] * term;
         }

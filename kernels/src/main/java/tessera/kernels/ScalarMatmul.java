@@ -143,8 +143,7 @@ final class ScalarMatmul {
                 int b2 = b1 + cols;
                 int b3 = b2 + cols;
                 for (int j = 0; j < cols; j++) {
-                    sums[out + j] +=
-                            a0 * right[b0 + j] + a1 * right[b1 + j] + a2 * right[b2 + j] + a3 * right[b3 + j];
+                    sums[out + j] += a0 * right[b0 + j] + a1 * right[b1 + j] + a2 * right[b2 + j] + a3 * right[b3 + j];
                 }
             }
             for (; p < depth; p++) {

@@ -48,10 +48,7 @@ final class ScalarPatches {
 
     /** Where line (dt, dy) of a patch begins, lines numbered {@code dt * patch + dy}. */
     private static long lineStart(PatchGeometry g, long origin, int c, int line) {
-        return origin
-                + c * g.strideC()
-                + (line / g.patch()) * g.strideT()
-                + (line % g.patch()) * g.strideY();
+        return origin + c * g.strideC() + (line / g.patch()) * g.strideT() + (line % g.patch()) * g.strideY();
     }
 
     void scatter(PatchGeometry g, Buffer dout, @Nullable Buffer indices, long count, Buffer dvideo) {
