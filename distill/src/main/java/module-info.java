@@ -11,6 +11,7 @@ module tessera.distill {
     exports tessera.distill.egosim;
     exports tessera.distill.stage;
     exports tessera.distill.report;
+    exports tessera.distill.video;
 
     opens tessera.distill.cli to
             info.picocli;

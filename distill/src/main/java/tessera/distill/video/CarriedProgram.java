@@ -1,0 +1,159 @@
+package tessera.distill.video;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.net.JarURLConnection;
+import java.net.URL;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Comparator;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.jar.JarEntry;
+import java.util.jar.JarFile;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The FFmpeg program that the platform jar of {@code org.bytedeco:ffmpeg} carries, unpacked once for each user and content.
+ *
+ * <p>It goes to {@code $XDG_CACHE_HOME/tessera} ({@code ~/.cache/tessera} where that variable is not set). The folder's
+ * name is a hash of what is in it, and it gets that name in one step: processes that unpack at the same time, or die
+ * meanwhile, cannot spoil it.
+ */
+final class CarriedProgram {
+    private CarriedProgram() {}
+
+    /** The unpacked program, or nothing when no jar on the class path carries one for this platform. */
+    static Optional<Path> unpack() throws IOException {
+        String folder = "org/bytedeco/ffmpeg/" + platform() + "/";
+        String program = FfmpegProgram.executable("ffmpeg");
+        URL url = resource(folder + program);
+        if (url == null || !(url.openConnection() instanceof JarURLConnection connection)) {
+            return Optional.empty();
+        }
+        // A jar of our own: closing a shared one would close it for others.
+        connection.setUseCaches(false);
+        try (JarFile jar = connection.getJarFile()) {
+            List<JarEntry> entries = jar.stream()
+                    .filter(entry -> isNeeded(entry.getName(), folder))
+                    .sorted(Comparator.comparing(JarEntry::getName))
+                    .toList();
+            Path target = cacheFolder().resolve("ffmpeg-" + contentHash(entries));
+            if (!isComplete(target, entries)) {
+                unpack(jar, entries, target);
+            }
+            return Optional.of(target.resolve(program));
+        }
+    }
+
+    private static @Nullable URL resource(String name) {
+        ClassLoader own = CarriedProgram.class.getClassLoader();
+        URL url = own == null ? null : own.getResource(name);
+        return url == null ? ClassLoader.getSystemResource(name) : url;
+    }
+
+    /** Files directly in the folder, without the libraries that serve Java bindings only. */
+    private static boolean isNeeded(String entry, String folder) {
+        String name = entry.startsWith(folder) ? entry.substring(folder.length()) : "";
+        return !name.isEmpty() && !name.contains("/") && !name.startsWith("libjni") && !name.startsWith("jni");
+    }
+
+    /** From the names, sizes and check sums in the jar's table of contents: no need to read 60 MB at every start. */
+    private static String contentHash(List<JarEntry> entries) {
+        try {
+            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            for (JarEntry entry : entries) {
+                String line = entry.getName() + " " + entry.getSize() + " " + entry.getCrc() + "\n";
+                digest.update(line.getBytes(StandardCharsets.UTF_8));
+            }
+            return HexFormat.of().formatHex(digest.digest(), 0, 12);
+        } catch (NoSuchAlgorithmException impossible) {
+            throw new IllegalStateException("every Java has SHA-256", impossible);
+        }
+    }
+
+    private static Path cacheFolder() {
+        String xdg = System.getenv("XDG_CACHE_HOME");
+        // The XDG base directory rules say that a relative path is to be ignored.
+        Path base = xdg != null && Path.of(xdg).isAbsolute()
+                ? Path.of(xdg)
+                : Path.of(System.getProperty("user.home", "."), ".cache");
+        return base.resolve("tessera").toAbsolutePath();
+    }
+
+    /** Someone who tidies the cache may have removed a part of it. */
+    private static boolean isComplete(Path folder, List<JarEntry> entries) throws IOException {
+        for (JarEntry entry : entries) {
+            Path file = folder.resolve(name(entry));
+            if (!Files.isRegularFile(file) || Files.size(file) != entry.getSize()) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private static void unpack(JarFile jar, List<JarEntry> entries, Path target) throws IOException {
+        Path hidden = target.resolveSibling(".ffmpeg-" + UUID.randomUUID());
+        Files.createDirectories(hidden);
+        try {
+            for (JarEntry entry : entries) {
+                Path file = hidden.resolve(name(entry));
+                try (InputStream in = jar.getInputStream(entry)) {
+                    Files.copy(in, file);
+                }
+                if (!file.toFile().setExecutable(true, true)) {
+                    throw new IOException(file + " cannot be made executable");
+                }
+            }
+            try {
+                if (!isComplete(target, entries)) {
+                    remove(target);
+                }
+                Files.move(hidden, target, StandardCopyOption.ATOMIC_MOVE);
+            } catch (IOException failure) {
+                // Another process may have been first; its folder is as good as ours.
+                if (!isComplete(target, entries)) {
+                    throw failure;
+                }
+            }
+        } finally {
+            remove(hidden);
+        }
+    }
+
+    private static void remove(Path folder) throws IOException {
+        if (Files.isDirectory(folder)) {
+            try (Stream<Path> files = Files.list(folder)) {
+                for (Path file : files.toList()) {
+                    Files.deleteIfExists(file);
+                }
+            }
+            Files.deleteIfExists(folder);
+        }
+    }
+
+    private static String name(JarEntry entry) {
+        return entry.getName().substring(entry.getName().lastIndexOf('/') + 1);
+    }
+
+    /** The operating system and processor in the form the platform jars use, for example {@code linux-x86_64}. */
+    private static String platform() {
+        String os = System.getProperty("os.name", "").toLowerCase(Locale.ROOT);
+        String arch = System.getProperty("os.arch", "").toLowerCase(Locale.ROOT);
+        String system = os.startsWith("mac") ? "macosx" : os.startsWith("windows") ? "windows" : "linux";
+        String processor = switch (arch) {
+            case "amd64", "x86_64" -> "x86_64";
+            case "aarch64", "arm64" -> "arm64";
+            default -> arch;
+        };
+        return system + "-" + processor;
+    }
+}

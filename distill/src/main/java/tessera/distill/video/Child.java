@@ -1,0 +1,116 @@
+package tessera.distill.video;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.InterruptedIOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+
+/**
+ * A child process whose complaints (standard error) are read by a thread of their own, so that it never waits for a
+ * reader of them. Closing kills it and waits until nothing of it is left.
+ */
+final class Child implements AutoCloseable {
+    private static final int LONGEST_COMPLAINT = 200;
+
+    private final Process process;
+    private final Thread listener;
+    private volatile String complaint = "";
+
+    Child(Process process) throws IOException {
+        this.process = process;
+        process.getOutputStream().close();
+        listener = Thread.ofPlatform().daemon().name("tessera-ffmpeg-errors").start(this::listen);
+    }
+
+    private void listen() {
+        try (BufferedReader reader =
+                new BufferedReader(new InputStreamReader(process.getErrorStream(), StandardCharsets.UTF_8))) {
+            char[] buffer = new char[8192];
+            StringBuilder head = new StringBuilder();
+            for (int n = reader.read(buffer); n >= 0; n = reader.read(buffer)) {
+                if (head.length() < buffer.length) {
+                    head.append(buffer, 0, n);
+                    complaint = firstLine(head.toString());
+                }
+            }
+        } catch (IOException closed) {
+            // The child was killed: nobody asks for its last words.
+        }
+    }
+
+    /** Without the name and address of the reporting component, for example {@code [mov @ 0x55d0c8]}. */
+    private static String firstLine(String text) {
+        String line = text.strip().lines().findFirst().orElse("").replaceAll("^(\\[[^\\]]* @ 0x[0-9a-f]+\\] *)+", "");
+        return line.length() <= LONGEST_COMPLAINT ? line : line.substring(0, LONGEST_COMPLAINT) + "…";
+    }
+
+    InputStream output() {
+        return process.getInputStream();
+    }
+
+    /** What the child wrote, line by line. */
+    Stream<String> outputLines() {
+        return new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8)).lines();
+    }
+
+    /** Whether the child ended within the limit; its complaints are complete then. */
+    boolean waitFor(Duration limit) {
+        try {
+            boolean ended = process.waitFor(limit.toNanos(), TimeUnit.NANOSECONDS);
+            if (ended) {
+                listener.join(limit);
+            }
+            return ended;
+        } catch (InterruptedException interruption) {
+            throw interrupted();
+        }
+    }
+
+    int exitValue() {
+        return process.exitValue();
+    }
+
+    /** The first thing the child complained about, or an empty text. */
+    String complaint() {
+        return complaint;
+    }
+
+    /** What a thread gets that is interrupted while it waits; the interrupt stays set. */
+    static UncheckedIOException interrupted() {
+        Thread.currentThread().interrupt();
+        return new UncheckedIOException(new InterruptedIOException("reading a video was interrupted"));
+    }
+
+    @Override
+    public void close() {
+        // A program named by the user may be a script that started the real one.
+        List<ProcessHandle> descendants = process.descendants().toList();
+        process.destroyForcibly();
+        descendants.forEach(ProcessHandle::destroyForcibly);
+        boolean interrupted = false;
+        while (true) {
+            try {
+                process.waitFor();
+                listener.join();
+                break;
+            } catch (InterruptedException again) {
+                interrupted = true;
+            }
+        }
+        try {
+            process.getInputStream().close();
+        } catch (IOException ignored) {
+            // Its only use was the child, which is gone.
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}

@@ -1,0 +1,58 @@
+package tessera.distill.video;
+
+/**
+ * How a recording is cut into clips.
+ *
+ * @param frames frames of a clip, equally spaced in time
+ * @param height height of a frame in pixels; the aspect ratio is not kept
+ * @param width width of a frame in pixels
+ * @param clipSeconds how long a clip lasts; 0 makes one clip of the whole part
+ * @param strideSeconds from the beginning of a clip to the beginning of the next; equal to {@code clipSeconds} for clips
+ *     that follow each other without overlap
+ * @param from where the part that is cut begins, as a fraction of the recording
+ * @param to where it ends, as a fraction of the recording; clips lie completely within the part
+ */
+public record ClipCut(
+        int frames, int height, int width, double clipSeconds, double strideSeconds, double from, double to) {
+    public ClipCut {
+        if (frames < 1 || height < 1 || width < 1) {
+            throw new IllegalArgumentException(
+                    "cut: clips of %d frames of %d x %d pixels; give positive sizes".formatted(frames, height, width));
+        }
+        if (!(clipSeconds >= 0 && clipSeconds < 1e6)
+                || (clipSeconds > 0 && !(strideSeconds > 0 && strideSeconds < 1e6))) {
+            throw new IllegalArgumentException(
+                    "cut: clips of %s s, one every %s s; give positive lengths, or 0 for one clip of the whole part"
+                            .formatted(clipSeconds, strideSeconds));
+        }
+        if (clipSeconds > 0 && frames / clipSeconds > 1000) {
+            throw new IllegalArgumentException("cut: %d frames in %s s are more than 1000 per second; give longer clips"
+                    .formatted(frames, clipSeconds));
+        }
+        if (!(0 <= from && from < to && to <= 1)) {
+            throw new IllegalArgumentException(
+                    "cut: the part from %s to %s of a recording; give fractions with 0 <= from < to <= 1"
+                            .formatted(from, to));
+        }
+    }
+
+    /** One clip of the whole recording. */
+    public static ClipCut whole(int frames, int height, int width) {
+        return new ClipCut(frames, height, width, 0, 0, 0, 1);
+    }
+
+    /** Clips of {@code clipSeconds} each, one after the other, from the whole recording. */
+    public static ClipCut every(double clipSeconds, int frames, int height, int width) {
+        return new ClipCut(frames, height, width, clipSeconds, clipSeconds, 0, 1);
+    }
+
+    /** The same from a part of each recording, given as fractions. */
+    public ClipCut part(double from, double to) {
+        return new ClipCut(frames, height, width, clipSeconds, strideSeconds, from, to);
+    }
+
+    /** The same with a clip every {@code strideSeconds}; shorter than a clip, the clips overlap. */
+    public ClipCut withStride(double strideSeconds) {
+        return new ClipCut(frames, height, width, clipSeconds, strideSeconds, from, to);
+    }
+}

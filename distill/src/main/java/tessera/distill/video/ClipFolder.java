@@ -1,0 +1,110 @@
+package tessera.distill.video;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Predicate;
+import java.util.stream.Stream;
+
+/**
+ * A folder of labelled videos: {@code FOLDER/<label>/<any video file>}. Labels and files are sorted by name; hidden files
+ * are left out.
+ *
+ * <p>Immutable. Videos are decoded when clips are asked for; nothing is kept.
+ */
+public final class ClipFolder {
+    private final List<String> labels;
+    private final List<List<Path>> videos;
+
+    private ClipFolder(List<String> labels, List<List<Path>> videos) {
+        this.labels = List.copyOf(labels);
+        this.videos = List.copyOf(videos);
+    }
+
+    /**
+     * A clip with its label.
+     *
+     * @param label position in {@link #labels()}
+     * @param source the video it was cut from
+     * @param clip the frames
+     */
+    public record LabelledClip(int label, Path source, VideoClip clip) {}
+
+    /**
+     * Lists a folder; no video is opened yet.
+     *
+     * @throws VideoException if the folder is missing or no folder, holds no label folders, or one of these is empty
+     */
+    public static ClipFolder open(Path folder) {
+        if (!Files.isDirectory(folder)) {
+            throw new VideoException(
+                    folder,
+                    Files.exists(folder) ? "is a file, not a folder of labelled videos" : "does not exist",
+                    "name a folder that holds one folder of videos for each label");
+        }
+        List<String> labels = new ArrayList<>();
+        List<List<Path>> videos = new ArrayList<>();
+        for (Path label : list(folder, Files::isDirectory)) {
+            List<Path> files = list(label, file -> !Files.isDirectory(file));
+            if (files.isEmpty()) {
+                throw new VideoException(
+                        label, "holds no videos for its label", "put videos into it or remove the folder");
+            }
+            labels.add(label.getFileName().toString());
+            videos.add(files);
+        }
+        if (labels.isEmpty()) {
+            throw new VideoException(
+                    folder, "holds no label folders", "put the videos of each label into a folder of its own in it");
+        }
+        return new ClipFolder(labels, videos);
+    }
+
+    private static List<Path> list(Path folder, Predicate<Path> kind) {
+        try (Stream<Path> entries = Files.list(folder)) {
+            return entries.filter(entry -> !entry.getFileName().toString().startsWith(".") && kind.test(entry))
+                    .sorted()
+                    .toList();
+        } catch (IOException | UncheckedIOException failure) {
+            throw new VideoException(
+                    folder, "cannot be listed (" + failure.getMessage() + ")", "check its permissions");
+        }
+    }
+
+    /** The labels, sorted. */
+    public List<String> labels() {
+        return labels;
+    }
+
+    /** The videos of a label, sorted by name. */
+    public List<Path> videos(int label) {
+        return videos.get(label);
+    }
+
+    /**
+     * Decodes the clips of a label: video by video, and in the order of time within each.
+     *
+     * @throws VideoException if one of the videos cannot be decoded
+     */
+    public List<LabelledClip> clips(int label, ClipCut cut) {
+        List<LabelledClip> clips = new ArrayList<>();
+        for (Path video : videos.get(label)) {
+            for (VideoClip clip : Video.cut(video, cut)) {
+                clips.add(new LabelledClip(label, video, clip));
+            }
+        }
+        return clips;
+    }
+
+    /** Decodes the clips of all labels, label by label. */
+    public List<LabelledClip> clips(ClipCut cut) {
+        List<LabelledClip> clips = new ArrayList<>();
+        for (int label = 0; label < labels.size(); label++) {
+            clips.addAll(clips(label, cut));
+        }
+        return clips;
+    }
+}

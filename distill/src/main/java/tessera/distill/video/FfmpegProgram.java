@@ -1,0 +1,177 @@
+package tessera.distill.video;
+
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The pair of programs {@code ffmpeg} and {@code ffprobe} in one folder, and how to start them.
+ *
+ * <p>Which one: the program named by the system property {@code tessera.ffmpeg}; otherwise the one carried by the platform
+ * jar of {@code org.bytedeco:ffmpeg}, if it starts here; otherwise the one on the {@code PATH}.
+ */
+final class FfmpegProgram {
+    static final String PROPERTY = "tessera.ffmpeg";
+
+    private static final System.Logger LOG = System.getLogger(FfmpegProgram.class.getName());
+    private static final String REMEDY =
+            "install FFmpeg 5.1 or newer, or name its program with -D" + PROPERTY + "=/path/to/ffmpeg";
+
+    private final Path ffmpeg;
+    private final boolean carried;
+
+    private FfmpegProgram(Path ffmpeg, boolean carried) {
+        this.ffmpeg = ffmpeg;
+        this.carried = carried;
+    }
+
+    /** The program to use; it has been started once in this JVM. */
+    static FfmpegProgram find() {
+        String named = System.getProperty(PROPERTY);
+        return named == null ? Default.get() : named(named);
+    }
+
+    /** What holds without the property does not change while the JVM runs: looked for once, unless it fails. */
+    private static final class Default {
+        private static volatile @Nullable FfmpegProgram found;
+
+        static FfmpegProgram get() {
+            FfmpegProgram program = found;
+            if (program == null) {
+                program = carriedOrOnPath();
+                found = program;
+            }
+            return program;
+        }
+    }
+
+    private static FfmpegProgram named(String named) {
+        Path path = Path.of(named);
+        Path program = path.getNameCount() > 1 || path.isAbsolute()
+                ? path.toAbsolutePath()
+                : onPath(named).orElse(path);
+        FfmpegProgram candidate = new FfmpegProgram(program, false);
+        String refusal = candidate.refusal();
+        if (!refusal.isEmpty()) {
+            throw new VideoException(
+                    "-D" + PROPERTY + "=" + named, refusal, "name a program of FFmpeg 5.1 or newer", null);
+        }
+        return candidate;
+    }
+
+    private static FfmpegProgram carriedOrOnPath() {
+        List<String> refusals = new ArrayList<>();
+        try {
+            Optional<Path> carried = CarriedProgram.unpack();
+            if (carried.isPresent()) {
+                FfmpegProgram candidate = new FfmpegProgram(carried.get(), true);
+                String refusal = candidate.refusal();
+                if (refusal.isEmpty()) {
+                    return candidate;
+                }
+                refusals.add("the carried program " + carried.get() + " does not start here: " + refusal);
+            } else {
+                refusals.add("no platform jar of org.bytedeco:ffmpeg is on the class path");
+            }
+        } catch (IOException failure) {
+            refusals.add("the carried program cannot be unpacked: " + failure.getMessage());
+        }
+        Optional<Path> installed = onPath("ffmpeg");
+        if (installed.isPresent()) {
+            FfmpegProgram candidate = new FfmpegProgram(installed.get(), false);
+            String refusal = candidate.refusal();
+            if (refusal.isEmpty()) {
+                LOG.log(System.Logger.Level.INFO, "using {0}, because {1}", installed.get(), refusals.getFirst());
+                return candidate;
+            }
+            refusals.add(installed.get() + ": " + refusal);
+        } else {
+            refusals.add("there is no ffmpeg on the PATH");
+        }
+        throw new VideoException("reading videos", "no FFmpeg program: " + String.join(", ", refusals), REMEDY, null);
+    }
+
+    private static Optional<Path> onPath(String name) {
+        String path = System.getenv("PATH");
+        if (path == null) {
+            return Optional.empty();
+        }
+        for (String folder : path.split(File.pathSeparator)) {
+            Path program = Path.of(folder.isEmpty() ? "." : folder).resolve(executable(name));
+            if (Files.isRegularFile(program) && Files.isExecutable(program)) {
+                return Optional.of(program.toAbsolutePath());
+            }
+        }
+        return Optional.empty();
+    }
+
+    /** Why the pair cannot be used, or an empty text. */
+    private String refusal() {
+        for (Path program : List.of(ffmpeg, ffprobe())) {
+            if (!Files.isRegularFile(program)) {
+                return "there is no program " + program;
+            }
+            try (Child child = start(program, List.of("-hide_banner", "-v", "error", "-version"))) {
+                if (!child.waitFor(Duration.ofSeconds(30)) || child.exitValue() != 0) {
+                    return child.complaint().isEmpty() ? program + " does not work" : child.complaint();
+                }
+            } catch (IOException failure) {
+                return String.valueOf(failure.getMessage());
+            }
+        }
+        return "";
+    }
+
+    /** Starts the decoder. */
+    Child decode(List<String> arguments) {
+        return startOrRefuse(ffmpeg, arguments);
+    }
+
+    /** Starts the program that reports what a file holds. */
+    Child probe(List<String> arguments) {
+        return startOrRefuse(ffprobe(), arguments);
+    }
+
+    private Path ffprobe() {
+        return ffmpeg.resolveSibling(executable("ffprobe"));
+    }
+
+    private Child startOrRefuse(Path program, List<String> arguments) {
+        try {
+            return start(program, arguments);
+        } catch (IOException failure) {
+            throw new VideoException(
+                    program.toString(), "cannot be started (" + failure.getMessage() + ")", REMEDY, failure);
+        }
+    }
+
+    private Child start(Path program, List<String> arguments) throws IOException {
+        List<String> command = new ArrayList<>();
+        command.add(program.toString());
+        command.addAll(arguments);
+        ProcessBuilder builder = new ProcessBuilder(command);
+        // Would make FFmpeg write a log file into the current folder.
+        builder.environment().remove("FFREPORT");
+        if (carried) {
+            // The libraries lie beside the program, but do not all know that they find each other there.
+            String variable = isMac() ? "DYLD_LIBRARY_PATH" : "LD_LIBRARY_PATH";
+            builder.environment().put(variable, String.valueOf(ffmpeg.getParent()));
+        }
+        return new Child(builder.start());
+    }
+
+    static String executable(String name) {
+        return System.getProperty("os.name").startsWith("Windows") ? name + ".exe" : name;
+    }
+
+    private static boolean isMac() {
+        return System.getProperty("os.name").toLowerCase(Locale.ROOT).startsWith("mac");
+    }
+}

@@ -1,0 +1,37 @@
+package tessera.distill.video;
+
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A video or a folder of videos that cannot be served, or no program to decode one with. The message is one line: the
+ * file, what is wrong with it, and what to do next.
+ */
+public final class VideoException extends IllegalArgumentException {
+    private static final long serialVersionUID = 1L;
+
+    /**
+     * @param file the file or folder that the message starts with
+     * @param problem what was found and what was needed
+     * @param remedy what the caller can do about it
+     */
+    public VideoException(Path file, String problem, String remedy) {
+        this(file.toString(), problem, remedy, null);
+    }
+
+    VideoException(String subject, String problem, String remedy, @Nullable Throwable cause) {
+        super(printable(subject) + ": " + printable(problem) + "; " + remedy, cause);
+    }
+
+    /** A file that FFmpeg opened in vain. */
+    static VideoException undecodable(Path file, String reason) {
+        return new VideoException(
+                file,
+                "cannot be decoded as a video" + (reason.isEmpty() ? "" : " (" + reason + ")"),
+                "check that it is the file you mean and that it plays elsewhere, or fetch it again");
+    }
+
+    private static String printable(String text) {
+        return text.replaceAll("[\\p{Cntrl}\\p{Cs}\\u2028\\u2029]", "\uFFFD");
+    }
+}

@@ -1,0 +1,30 @@
+package tessera.distill.video;
+
+import java.nio.file.Path;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+
+/**
+ * What a video file says about its first video stream. Headers may be wrong or silent; decoding decides.
+ *
+ * @param file the file
+ * @param width width in pixels of a frame as shown, that is, after the rotation the file asks for
+ * @param height height in pixels of a frame as shown
+ * @param frameRate mean frames per second
+ * @param duration seconds
+ * @param frames number of frames at the file's own frame rate
+ */
+public record VideoInfo(
+        Path file, int width, int height, OptionalDouble frameRate, OptionalDouble duration, OptionalLong frames) {
+    /** The number of frames when the video is resampled to {@code rate} frames per second, if the file says how long it is. */
+    public OptionalLong framesAt(double rate) {
+        if (duration.isPresent()) {
+            return OptionalLong.of(Math.max(1, (long) Math.floor(duration.getAsDouble() * rate + 1e-6)));
+        }
+        if (frames.isPresent() && frameRate.isPresent()) {
+            return OptionalLong.of(
+                    Math.max(1, (long) Math.floor(frames.getAsLong() / frameRate.getAsDouble() * rate + 1e-6)));
+        }
+        return OptionalLong.empty();
+    }
+}

@@ -1,0 +1,341 @@
+package tessera.distill.video;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Reads the frames of a video one after the other: u8 values {@code [height, width, 3]} in RGB order, rotated as the file
+ * asks for.
+ *
+ * <p>Decoding runs in a child process, the {@code ffmpeg} program that the platform jar of {@code org.bytedeco:ffmpeg}
+ * carries, because a decoder fed with damaged files may crash or leak, and then only the child suffers. It also needs
+ * neither JavaCPP nor native access, and any other FFmpeg can take its place: name it in the system property
+ * {@code tessera.ffmpeg}.
+ *
+ * <p>For one thread at a time. The child works a few frames ahead; {@link #close()} ends it, and so does an interrupt of
+ * the thread that waits for a frame.
+ */
+public final class VideoReader implements AutoCloseable {
+    /** Frames may have so many pixels, 192 MiB in RGB. */
+    private static final long MOST_PIXELS = 1 << 26;
+
+    private static final int FRAMES_AHEAD = 2;
+    private static final byte[] END = new byte[0];
+    private static final System.Logger LOG = System.getLogger(VideoReader.class.getName());
+
+    private final VideoInfo info;
+    private final int width;
+    private final int height;
+    private final Duration timeout;
+    private final Child child;
+    private final BlockingQueue<byte[]> ahead = new ArrayBlockingQueue<>(FRAMES_AHEAD);
+    private final Thread decoder;
+    private long position;
+    private boolean ended;
+
+    private VideoReader(VideoInfo info, DecodeOptions options, Child child) {
+        this.info = info;
+        this.width = options.width();
+        this.height = options.height();
+        this.timeout = options.timeout();
+        this.child = child;
+        this.decoder =
+                Thread.ofPlatform().daemon().name("tessera-ffmpeg-frames").start(this::readAhead);
+    }
+
+    /** Opens a video at its own size and frame rate. */
+    public static VideoReader open(Path file) {
+        return open(file, DecodeOptions.NATIVE);
+    }
+
+    /**
+     * Opens a video.
+     *
+     * @throws VideoException if the file is missing, no video, or no FFmpeg program is found
+     */
+    public static VideoReader open(Path file, DecodeOptions options) {
+        VideoInfo info = probe(file, options.timeout());
+        DecodeOptions sized = options.width() == 0 ? options.withSize(info.width(), info.height()) : options;
+        if ((long) sized.width() * sized.height() > MOST_PIXELS) {
+            throw new IllegalArgumentException(
+                    "decode: frames of %d x %d pixels are asked for; at most %d pixels are possible"
+                            .formatted(sized.width(), sized.height(), MOST_PIXELS));
+        }
+        return new VideoReader(info, sized, FfmpegProgram.find().decode(decodeArguments(file, sized)));
+    }
+
+    /**
+     * Reads what the file's headers say, without decoding it.
+     *
+     * @throws VideoException if the file is missing or no video, or no FFmpeg program is found
+     */
+    public static VideoInfo probe(Path file) {
+        return probe(file, DecodeOptions.NATIVE.timeout());
+    }
+
+    private static VideoInfo probe(Path file, Duration timeout) {
+        requireReadable(file);
+        List<String> arguments = List.of(
+                "-v",
+                "error",
+                "-protocol_whitelist",
+                "file",
+                "-select_streams",
+                "V:0",
+                "-show_entries",
+                "stream=width,height,avg_frame_rate,nb_frames,duration:stream_side_data=rotation:format=duration",
+                "-of",
+                "flat",
+                "-i",
+                url(file));
+        Map<String, String> fields = new HashMap<>();
+        try (Child probe = FfmpegProgram.find().probe(arguments)) {
+            if (!probe.waitFor(timeout)) {
+                throw tookTooLong(file, timeout);
+            }
+            if (probe.exitValue() != 0) {
+                throw VideoException.undecodable(file, reason(probe, file));
+            }
+            try (var lines = probe.outputLines()) {
+                lines.forEach(line -> addField(fields, line));
+            }
+        }
+        int width = (int) number(fields, "width").orElse(0);
+        int height = (int) number(fields, "height").orElse(0);
+        if (fields.get("width") == null) {
+            throw new VideoException(file, "holds no video stream", "give a file with moving pictures");
+        }
+        if (width <= 0 || height <= 0) {
+            throw VideoException.undecodable(file, "its frame size cannot be found");
+        }
+        if ((long) width * height > MOST_PIXELS) {
+            throw new VideoException(
+                    file,
+                    "has frames of %d x %d pixels, more than the %d that are read"
+                            .formatted(width, height, MOST_PIXELS),
+                    "scale it down first");
+        }
+        boolean turned = Math.round(Math.abs(number(fields, "rotation").orElse(0)) / 90) % 2 == 1;
+        OptionalDouble frames = number(fields, "nb_frames");
+        OptionalDouble streamDuration = number(fields, "duration");
+        return new VideoInfo(
+                file,
+                turned ? height : width,
+                turned ? width : height,
+                rate(fields.getOrDefault("avg_frame_rate", "")),
+                streamDuration.isPresent() ? streamDuration : number(fields, "format"),
+                frames.isPresent() ? OptionalLong.of((long) frames.getAsDouble()) : OptionalLong.empty());
+    }
+
+    /** From a line such as {@code streams.stream.0.width=640} or {@code format.duration="5.0"}; the first value wins. */
+    private static void addField(Map<String, String> fields, String line) {
+        int equals = line.indexOf('=');
+        if (equals > 0) {
+            String path = line.substring(0, equals);
+            String name = path.startsWith("format.") ? "format" : path.substring(path.lastIndexOf('.') + 1);
+            fields.putIfAbsent(name, line.substring(equals + 1).replace("\"", ""));
+        }
+    }
+
+    /** A positive or negative number that the file states; zero and N/A stand for unknown. */
+    private static OptionalDouble number(Map<String, String> fields, String name) {
+        String text = fields.getOrDefault(name, "");
+        if (!text.matches("-?\\d{1,15}(\\.\\d{1,12})?")) {
+            return OptionalDouble.empty();
+        }
+        double value = Double.parseDouble(text);
+        return value == 0 ? OptionalDouble.empty() : OptionalDouble.of(value);
+    }
+
+    private static OptionalDouble rate(String fraction) {
+        if (!fraction.matches("\\d{1,15}/\\d{1,15}")) {
+            return OptionalDouble.empty();
+        }
+        int slash = fraction.indexOf('/');
+        double rate =
+                Double.parseDouble(fraction.substring(0, slash)) / Double.parseDouble(fraction.substring(slash + 1));
+        return rate > 0 && Double.isFinite(rate) ? OptionalDouble.of(rate) : OptionalDouble.empty();
+    }
+
+    private static List<String> decodeArguments(Path file, DecodeOptions options) {
+        List<String> filters = new ArrayList<>();
+        if (options.frameRate() > 0) {
+            filters.add(String.format(Locale.ROOT, "fps=%.9f", options.frameRate()));
+        }
+        if (options.start() > 0) {
+            filters.add("trim=start_frame=" + options.start());
+        }
+        // Always scaled, so that every frame has one size even if the video changes its own midway.
+        filters.add("scale=%d:%d:flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_inp"
+                .formatted(options.width(), options.height()));
+        return List.of(
+                "-nostdin",
+                "-hide_banner",
+                "-v",
+                "error",
+                "-protocol_whitelist",
+                "file",
+                "-max_pixels",
+                String.valueOf(MOST_PIXELS),
+                "-i",
+                url(file),
+                "-map",
+                "0:V:0",
+                "-vf",
+                String.join(",", filters),
+                "-fps_mode",
+                "passthrough",
+                "-pix_fmt",
+                "rgb24",
+                "-f",
+                "rawvideo",
+                "pipe:1");
+    }
+
+    /** With the scheme in front, no file name is taken for an option or another protocol. */
+    private static String url(Path file) {
+        return "file:" + file.toAbsolutePath();
+    }
+
+    private static void requireReadable(Path file) {
+        if (!Files.exists(file)) {
+            throw new VideoException(file, "does not exist", "check the path");
+        }
+        if (Files.isDirectory(file)) {
+            throw new VideoException(file, "is a directory, not a video", "name a file");
+        }
+        if (!Files.isRegularFile(file)) {
+            throw new VideoException(file, "is no ordinary file", "copy the video into a file");
+        }
+        if (!Files.isReadable(file)) {
+            throw new VideoException(file, "may not be read", "check its permissions");
+        }
+    }
+
+    private void readAhead() {
+        try {
+            try {
+                int size = Math.multiplyExact(width * height, 3);
+                InputStream in = child.output();
+                byte[] frame = in.readNBytes(size);
+                while (frame.length == size) {
+                    ahead.put(frame);
+                    frame = in.readNBytes(size);
+                }
+            } catch (IOException closed) {
+                LOG.log(System.Logger.Level.DEBUG, "the decoder was stopped", closed);
+            }
+            ahead.put(END);
+        } catch (InterruptedException end) {
+            // The reader was closed: nobody waits for frames.
+        }
+    }
+
+    /**
+     * The next frame, u8 {@code [height, width, 3]}; the array is the caller's. Null after the last one.
+     *
+     * @throws VideoException if the file has no frame at all, the decoder crashes, or a frame takes longer than the limit
+     * @throws java.io.UncheckedIOException if the thread is interrupted; the reader is closed then
+     */
+    public byte @Nullable [] next() {
+        if (ended) {
+            return null;
+        }
+        byte[] frame;
+        try {
+            frame = ahead.poll(timeout.toNanos(), TimeUnit.NANOSECONDS);
+        } catch (InterruptedException interruption) {
+            close();
+            throw Child.interrupted();
+        }
+        if (frame == null) {
+            close();
+            throw tookTooLong(info.file(), timeout);
+        }
+        if (frame == END) {
+            ended = true;
+            requireGoodEnd();
+            return null;
+        }
+        position++;
+        return frame;
+    }
+
+    private void requireGoodEnd() {
+        if (!child.waitFor(timeout)) {
+            close();
+            throw tookTooLong(info.file(), timeout);
+        }
+        int exit = child.exitValue();
+        boolean crashed = exit > 128;
+        if (crashed) {
+            throw VideoException.undecodable(
+                    info.file(), "the decoder crashed with exit code %d after %d frames".formatted(exit, position));
+        }
+        if (exit != 0 && position == 0) {
+            throw VideoException.undecodable(info.file(), reason(child, info.file()));
+        }
+        if (!child.complaint().isEmpty()) {
+            LOG.log(
+                    exit == 0 ? System.Logger.Level.DEBUG : System.Logger.Level.WARNING,
+                    "{0}: the decoder gave {1} frames and complained ({2})",
+                    info.file(),
+                    String.valueOf(position),
+                    reason(child, info.file()));
+        }
+    }
+
+    private static String reason(Child child, Path file) {
+        return child.complaint().replace(url(file) + ": ", "");
+    }
+
+    private static VideoException tookTooLong(Path file, Duration timeout) {
+        return new VideoException(
+                file,
+                "gave no frame within " + timeout.toMillis() / 1000.0 + " s",
+                "check that the file is on a disk that answers, or allow more time");
+    }
+
+    /** What the file's headers say. */
+    public VideoInfo info() {
+        return info;
+    }
+
+    /** Width in pixels of the frames given. */
+    public int width() {
+        return width;
+    }
+
+    /** Height in pixels of the frames given. */
+    public int height() {
+        return height;
+    }
+
+    /** How many frames have been given. */
+    public long position() {
+        return position;
+    }
+
+    /** Ends the child process. */
+    @Override
+    public void close() {
+        ended = true;
+        decoder.interrupt();
+        child.close();
+        ahead.clear();
+    }
+}
