@@ -21,7 +21,16 @@ import picocli.CommandLine.ScopeType;
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         synopsisSubcommandLabel = "COMMAND",
-        subcommands = {DemoCommand.class, Inspect.class, Doctor.class})
+        subcommands = {
+            DemoCommand.class,
+            Pretrain.class,
+            Distill.class,
+            FewShot.class,
+            ExtractFeatures.class,
+            ImportCheckpoint.class,
+            Inspect.class,
+            Doctor.class
+        })
 public final class Main {
 
     @Option(

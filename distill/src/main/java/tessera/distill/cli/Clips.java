@@ -1,0 +1,76 @@
+package tessera.distill.cli;
+
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Locale;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.ModalityFolders;
+import tessera.distill.egosim.Geometry;
+import tessera.distill.egosim.Modality;
+import tessera.distill.report.Progress;
+import tessera.distill.stage.RunContext;
+import tessera.nn.VideoMaeConfig;
+
+/** What the commands that read clips do alike. */
+final class Clips {
+    private Clips() {}
+
+    /** Reads clips with progress. */
+    static ClipSet load(ModalityFolders folders, String title, RunContext context) {
+        try (Progress progress =
+                new Progress(context.out(), context.style(), title, "clips", 0, folders.size())) {
+            return folders.load(progress::update);
+        }
+    }
+
+    /**
+     * What a model sees, told by its channels.
+     *
+     * @throws IllegalArgumentException if it is no modality that clips have
+     */
+    static Modality modality(VideoMaeConfig config, Path file) {
+        return switch (config.patches().channels()) {
+            case 3 -> Modality.RGB;
+            case 2 -> Modality.FLOW;
+            case 21 -> Modality.POSE;
+            default ->
+                throw new IllegalArgumentException(file + " is a model of " + config.patches().channels()
+                        + " channels; pass one for rgb (3), flow (2) or pose (21)");
+        };
+    }
+
+    /** The clips that a model takes; pictures are four times as fine as heat maps where the model sees only one of them. */
+    static Geometry geometry(VideoMaeConfig config, Modality modality) {
+        int side = config.height();
+        return modality == Modality.POSE
+                ? new Geometry(config.frames(), 4 * side, side)
+                : new Geometry(config.frames(), side, Math.max(4, side / 4));
+    }
+
+    /** Refuses a model that videos cannot feed. */
+    static void requireRgb(VideoMaeConfig config, Path file) {
+        Modality seen = modality(config, file);
+        if (seen != Modality.RGB) {
+            throw new IllegalArgumentException(file + " is a model of " + seen.name().toLowerCase(Locale.ROOT)
+                    + " but videos hold pictures; pass an rgb student");
+        }
+    }
+
+    /** Place of the largest number. */
+    static int largest(double[] values) {
+        int best = 0;
+        for (int i = 1; i < values.length; i++) {
+            best = values[i] > values[best] ? i : best;
+        }
+        return best;
+    }
+
+    /** The mean of rows of one length. */
+    static double[] mean(double[][] rows) {
+        double[] mean = new double[rows[0].length];
+        for (double[] row : rows) {
+            Arrays.setAll(mean, k -> mean[k] + row[k] / rows.length);
+        }
+        return mean;
+    }
+}

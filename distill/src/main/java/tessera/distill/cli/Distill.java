@@ -1,0 +1,199 @@
+package tessera.distill.cli;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.EnumMap;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.ModalityFolders;
+import tessera.distill.egosim.Geometry;
+import tessera.distill.egosim.Modality;
+import tessera.distill.egosim.Split;
+import tessera.distill.stage.Distillation;
+import tessera.distill.stage.Pretraining;
+import tessera.distill.stage.RunContext;
+import tessera.kernels.Device;
+import tessera.nn.Checkpoint;
+import tessera.nn.VideoMaeConfig;
+
+/** {@code tessera distill}: the second stage, teachers into an RGB student. */
+@Command(
+        name = "distill",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Teach an RGB student to predict the features of frozen teachers on unlabelled target clips.",
+            "The student starts from the rgb teacher and ends up in DIR/student.safetensors of --out; stopped runs resume"
+                    + " by the same command. The layout of clips of your own is that of pretrain."
+        })
+final class Distill implements Callable<Integer> {
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private JsonOption json;
+
+    @Mixin
+    private ComputeOptions compute;
+
+    @Mixin
+    private EgoSimOptions egosim;
+
+    @Mixin
+    private TrainingOptions training;
+
+    @Option(
+            names = "--teachers",
+            required = true,
+            split = ",",
+            paramLabel = "MODALITY=FILE",
+            description = "For example rgb=runs/rgb,flow=runs/flow,pose=runs/pose: folders of pretrain, or model files.")
+    private Map<Modality, Path> teachers = Map.of();
+
+    @Option(names = "--target", paramLabel = "DIR", description = "Unlabelled target clips.")
+    private @Nullable Path target;
+
+    @Option(
+            names = "--mask-ratio",
+            paramLabel = "R",
+            defaultValue = "0.75",
+            description = "Share of masked tokens, 0 < R < 1. Default: ${DEFAULT-VALUE}")
+    private double maskRatio;
+
+    @Option(
+            names = "--weights",
+            split = ",",
+            paramLabel = "MODALITY=X",
+            description = "Weight of each teacher's loss, for example rgb=1,flow=0.5. Default: 1 for every teacher")
+    private @Nullable Map<Modality, Double> weights;
+
+    @Override
+    public Integer call() {
+        training.check(maskRatio);
+        egosim.check();
+        Map<Modality, Path> files = teacherFiles();
+        Map<Modality, VideoMaeConfig> configs = new EnumMap<>(Modality.class);
+        files.forEach((modality, file) -> configs.put(modality, config(modality, file)));
+        Distillation.Settings settings = settings(files);
+        Device device = compute.device();
+        RunContext context = training.context(device);
+        Path student;
+        try (ClipSet clips = clips(geometry(configs), files, context)) {
+            student = Distillation.run(settings, files, clips, training.out(), context);
+        }
+        Map<String, Object> result = new LinkedHashMap<>();
+        result.put("student", student);
+        result.put("steps", settings.steps());
+        if (json.wanted()) {
+            JsonOption.print(spec.commandLine().getOut(), result);
+        } else {
+            spec.commandLine().getOut().println(student);
+        }
+        return ExitCode.OK;
+    }
+
+    private Map<Modality, Path> teacherFiles() {
+        Map<Modality, Path> files = new EnumMap<>(Modality.class);
+        teachers.forEach((modality, path) -> {
+            Path file = Files.isDirectory(path) ? path.resolve(Pretraining.MODEL) : path;
+            if (!Files.isRegularFile(file)) {
+                throw new IllegalArgumentException("the " + name(modality) + " teacher " + file
+                        + " is no file; pass a finished folder of pretrain, or its " + Pretraining.MODEL);
+            }
+            files.put(modality, file);
+        });
+        if (!files.containsKey(Modality.RGB)) {
+            throw new IllegalArgumentException("--teachers names no rgb teacher, from which the student starts; add rgb=FILE");
+        }
+        return files;
+    }
+
+    private static VideoMaeConfig config(Modality modality, Path file) {
+        VideoMaeConfig config;
+        try (Checkpoint checkpoint = Checkpoint.read(file)) {
+            config = VideoMaeConfig.fromMetadata(checkpoint.metadata());
+        }
+        if (Clips.modality(config, file) != modality) {
+            throw new IllegalArgumentException(file + " is a model of " + name(Clips.modality(config, file)) + ", not of "
+                    + name(modality) + "; name each teacher's own modality");
+        }
+        return config;
+    }
+
+    /** The clips that all teachers take. */
+    private static Geometry geometry(Map<Modality, VideoMaeConfig> configs) {
+        VideoMaeConfig rgb = configs.get(Modality.RGB);
+        VideoMaeConfig pose = configs.get(Modality.POSE);
+        if (rgb == null) {
+            throw new IllegalStateException("no rgb teacher");
+        }
+        configs.forEach((modality, config) -> {
+            boolean fits = config.frames() == rgb.frames()
+                    && config.slots() == rgb.slots()
+                    && config.plane() == rgb.plane()
+                    && config.embedDim() == rgb.embedDim();
+            if (!fits || (modality == Modality.FLOW && config.height() != rgb.height())) {
+                throw new IllegalArgumentException("the " + name(modality) + " teacher has " + config.slots() + " x "
+                        + config.plane() + " tokens of width " + config.embedDim() + ", the rgb teacher " + rgb.slots()
+                        + " x " + rgb.plane() + " of width " + rgb.embedDim()
+                        + "; all need one grid and width, so pretrain them with the same sizes");
+            }
+        });
+        Geometry plain = Clips.geometry(rgb, Modality.RGB);
+        return pose == null ? plain : new Geometry(plain.frames(), plain.size(), pose.height());
+    }
+
+    private Distillation.Settings settings(Map<Modality, Path> files) {
+        Map<Modality, Double> each = new EnumMap<>(Modality.class);
+        files.keySet().forEach(modality -> each.put(modality, 1.0));
+        if (weights != null) {
+            weights.forEach((modality, weight) -> {
+                if (!each.containsKey(modality) || !(weight >= 0) || weight.isInfinite()) {
+                    throw new IllegalArgumentException("--weights gives " + name(modality) + "=" + weight
+                            + "; give each of the --teachers a number of 0 or more");
+                }
+                each.put(modality, weight);
+            });
+        }
+        double lr = training.lr(5e-4);
+        long steps = training.steps();
+        return new Distillation.Settings(
+                each,
+                maskRatio,
+                training.batch(),
+                steps,
+                lr,
+                lr / 100,
+                lr / 1000,
+                steps / 10,
+                steps,
+                .05,
+                training.augment(),
+                training.seed());
+    }
+
+    private ClipSet clips(Geometry geometry, Map<Modality, Path> files, RunContext context) {
+        Path folder = target;
+        if (egosim.wanted() == (folder != null)) {
+            throw new IllegalArgumentException(
+                    "distill needs clips: pass either --target DIR, or --egosim for the built-in benchmark");
+        }
+        return folder == null
+                ? egosim.render(
+                        egosim.sim(geometry), Split.TARGET_UNLABELLED, egosim.domain(), files.keySet(), context)
+                : Clips.load(ModalityFolders.open(folder, files.keySet(), geometry), "load target", context);
+    }
+
+    private static String name(Modality modality) {
+        return modality.name().toLowerCase(Locale.ROOT);
+    }
+}

@@ -1,0 +1,70 @@
+package tessera.distill.cli;
+
+import java.util.Locale;
+import java.util.Set;
+import picocli.CommandLine.Option;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.EgoSimClips;
+import tessera.distill.egosim.Domain;
+import tessera.distill.egosim.EgoSim;
+import tessera.distill.egosim.Geometry;
+import tessera.distill.egosim.Modality;
+import tessera.distill.egosim.Split;
+import tessera.distill.report.Progress;
+import tessera.distill.stage.RunContext;
+
+/** Clips of the built-in benchmark instead of one's own. */
+final class EgoSimOptions {
+
+    @Option(names = "--egosim", description = "Use the built-in benchmark EgoSim instead of clips of your own.")
+    private boolean wanted;
+
+    @Option(
+            names = "--domain",
+            paramLabel = "NAME",
+            defaultValue = "KITCHEN",
+            description = "EgoSim's target domain: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}")
+    private Domain domain = Domain.KITCHEN;
+
+    @Option(
+            names = "--per-class",
+            paramLabel = "N",
+            defaultValue = "40",
+            description = "EgoSim clips of each class. Default: ${DEFAULT-VALUE}")
+    private int perClass;
+
+    @Option(
+            names = "--egosim-seed",
+            paramLabel = "N",
+            defaultValue = "1",
+            description = "Seed of EgoSim itself, the same in every command. Default: ${DEFAULT-VALUE}")
+    private long seed;
+
+    boolean wanted() {
+        return wanted;
+    }
+
+    Domain domain() {
+        return domain;
+    }
+
+    EgoSim sim(Geometry geometry) {
+        return new EgoSim(geometry, seed);
+    }
+
+    /** Refuses a number of clips that makes no set. */
+    void check() {
+        if (wanted && perClass < 1) {
+            throw new IllegalArgumentException("--per-class is " + perClass + "; pass 1 or more clips of each class");
+        }
+    }
+
+    /** Renders a split, with progress. */
+    ClipSet render(EgoSim sim, Split split, Domain where, Set<Modality> modalities, RunContext context) {
+        int total = perClass * EgoSim.classes(split).size();
+        String title = "render " + split.name().toLowerCase(Locale.ROOT);
+        try (Progress progress = new Progress(context.out(), context.style(), title, "clips", 0, total)) {
+            return EgoSimClips.render(sim, split, where, perClass, modalities, progress::update);
+        }
+    }
+}

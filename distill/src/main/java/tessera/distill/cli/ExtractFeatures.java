@@ -1,0 +1,175 @@
+package tessera.distill.cli;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import tessera.distill.report.Progress;
+import tessera.kernels.DType;
+import tessera.nn.Student;
+import tessera.nn.VideoMaeConfig;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
+import tessera.tensor.io.ArrayData;
+import tessera.tensor.io.FileSummary;
+import tessera.tensor.io.Npy;
+import tessera.tensor.io.Npz;
+import tessera.tensor.io.Safetensors;
+import tessera.tensor.io.SafetensorsFile;
+import tessera.tensor.io.StoredType;
+
+/** {@code tessera features}: a student's features of an array of clips. */
+@Command(
+        name = "features",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Compute a student's features of clips and write them as f32 [ensemble, clips, width].",
+            "The format of --out follows its name: .npy, .npz or .safetensors; the array is called features."
+        })
+final class ExtractFeatures implements Callable<Integer> {
+    private static final int BATCH = 8;
+    private static final String CLIPS = "clips";
+    private static final String FEATURES = "features";
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private JsonOption json;
+
+    @Mixin
+    private ComputeOptions compute;
+
+    @Mixin
+    private MaskOptions masks;
+
+    @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
+    private Path student = Path.of("");
+
+    @Option(
+            names = "--clips",
+            required = true,
+            paramLabel = "FILE",
+            description = "npy, or safetensors with one array or one called clips: u8 or f32 [B,T,H,W,C], f32 in the units of"
+                    + " u8 pictures (0 to 255).")
+    private Path clips = Path.of("");
+
+    @Option(names = "--out", required = true, paramLabel = "FILE", description = "Where the features go.")
+    private Path out = Path.of("");
+
+    @Option(names = "--quiet", description = "Show no progress.")
+    private boolean quiet;
+
+    @Override
+    public Integer call() {
+        masks.check();
+        Outputs.requireFile(out);
+        String extension = extension();
+        try (Arena arena = Arena.ofConfined();
+                Student model = Student.load(student, compute.device())) {
+            masks.check(model);
+            ArrayData array = read(arena);
+            requireFit(array, model.config());
+            float[] features = compute(model, array);
+            long[] shape = {masks.ensemble(), array.shape()[0], model.config().embedDim()};
+            ArrayData result = ArrayData.of(FEATURES, features, shape);
+            switch (extension) {
+                case "npy" -> Npy.write(out, result);
+                case "npz" -> Npz.write(out, List.of(result));
+                default -> Safetensors.write(out, List.of(result), Map.of());
+            }
+            Map<String, Object> object = new LinkedHashMap<>();
+            object.put("features", out);
+            object.put("shape", Arrays.stream(shape).boxed().toList());
+            if (json.wanted()) {
+                JsonOption.print(spec.commandLine().getOut(), object);
+            } else {
+                spec.commandLine().getOut().println(out + ": f32" + Arrays.toString(shape));
+            }
+        }
+        return ExitCode.OK;
+    }
+
+    private String extension() {
+        String name = out.toString().toLowerCase(Locale.ROOT);
+        String extension = name.substring(name.lastIndexOf('.') + 1);
+        if (!List.of("npy", "npz", "safetensors").contains(extension)) {
+            throw new IllegalArgumentException(
+                    "--out " + out + " names no format; end it in .npy, .npz or .safetensors");
+        }
+        return extension;
+    }
+
+    private ArrayData read(Arena arena) {
+        FileSummary summary = FileSummary.of(clips);
+        return switch (summary.format()) {
+            case NPY -> Npy.map(clips, arena);
+            case NPZ -> throw new IllegalArgumentException(clips + " is npz; save the one array of clips as npy");
+            case SAFETENSORS -> {
+                try (SafetensorsFile file = Safetensors.open(clips)) {
+                    if (file.names().size() != 1 && !file.names().contains(CLIPS)) {
+                        throw new IllegalArgumentException(clips + " holds " + file.names().size()
+                                + " arrays, none of them called clips; save the clips alone or under that name");
+                    }
+                    ArrayData entry =
+                            file.entry(file.names().contains(CLIPS) ? CLIPS : file.names().getFirst());
+                    MemorySegment own = arena.allocate(entry.data().byteSize(), 64).copyFrom(entry.data());
+                    yield new ArrayData(entry.name(), entry.type(), entry.shape(), own);
+                }
+            }
+        };
+    }
+
+    private void requireFit(ArrayData array, VideoMaeConfig config) {
+        long[] shape = array.shape();
+        long[] needed = {
+            config.frames(), config.height(), config.width(), config.patches().channels()
+        };
+        boolean typed = array.type() == StoredType.U8 || array.type() == StoredType.F32;
+        if (!typed || shape.length != 5 || shape[0] < 1 || !Arrays.equals(Arrays.copyOfRange(shape, 1, 5), needed)) {
+            throw new IllegalArgumentException(clips + " is " + array.type().name().toLowerCase(Locale.ROOT)
+                    + Arrays.toString(shape) + " but the student takes u8 or f32 [clips, " + needed[0] + ", " + needed[1]
+                    + ", " + needed[2] + ", " + needed[3] + "]; sample and resize the clips to that size");
+        }
+    }
+
+    private float[] compute(Student model, ArrayData array) {
+        int count = Math.toIntExact(array.shape()[0]);
+        int width = model.config().embedDim();
+        long clipBytes = array.data().byteSize() / count;
+        DType type = array.type() == StoredType.U8 ? DType.U8 : DType.F32;
+        float[] result = new float[Math.multiplyExact(Math.multiplyExact(masks.ensemble(), count), width)];
+        try (Progress progress =
+                new Progress(System.err, Progress.Style.detect(quiet), "features", "clips", 0, count)) {
+            for (int from = 0; from < count; from += BATCH) {
+                int batch = Math.min(BATCH, count - from);
+                try (Scope scope = Scope.open()) {
+                    long[] shape = array.shape();
+                    Tensor input = Tensor.empty(
+                            model.device(), type, Shape.of(batch, shape[1], shape[2], shape[3], shape[4]));
+                    MemorySegment.copy(array.data(), from * clipBytes, input.segment(), 0, batch * clipBytes);
+                    // The masks depend on the seed and the place in the batch, so every batch has a seed of its own.
+                    float[] values = model.features(input, masks.maskRatio(), masks.ensemble(), masks.seed() + from)
+                            .toFloats();
+                    for (int p = 0; p < masks.ensemble(); p++) {
+                        System.arraycopy(
+                                values, p * batch * width, result, (p * count + from) * width, batch * width);
+                    }
+                }
+                progress.update(from + batch);
+            }
+        }
+        return result;
+    }
+}

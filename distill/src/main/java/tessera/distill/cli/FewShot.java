@@ -1,0 +1,157 @@
+package tessera.distill.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.ModalityFolders;
+import tessera.distill.egosim.Geometry;
+import tessera.distill.egosim.Modality;
+import tessera.distill.egosim.Split;
+import tessera.distill.fewshot.Accuracy;
+import tessera.distill.fewshot.Episode;
+import tessera.distill.fewshot.EpisodeSampler;
+import tessera.distill.fewshot.FewShotEvaluation;
+import tessera.distill.fewshot.LogisticRegression;
+import tessera.distill.report.Progress;
+import tessera.distill.stage.FeatureExtraction;
+import tessera.distill.stage.RunContext;
+import tessera.distill.stage.StopSignal;
+import tessera.nn.Student;
+
+/** {@code tessera fewshot}: accuracy over few-shot episodes. */
+@Command(
+        name = "fewshot",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Measure a student's accuracy over few-shot episodes, with its 95 % confidence interval.",
+            "Clips of your own lie as for pretrain: DIR/<modality>/<label>/<name>.npy, in the student's modality."
+        })
+final class FewShot implements Callable<Integer> {
+
+    /** What EgoSim offers for judging; its other splits are for training. */
+    enum Judged {
+        VALIDATION(Split.VALIDATION),
+        TEST(Split.TEST);
+
+        final Split split;
+
+        Judged(Split split) {
+            this.split = split;
+        }
+    }
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private JsonOption json;
+
+    @Mixin
+    private ComputeOptions compute;
+
+    @Mixin
+    private EgoSimOptions egosim;
+
+    @Mixin
+    private MaskOptions masks;
+
+    @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
+    private Path student = Path.of("");
+
+    @Option(names = "--clips", paramLabel = "DIR", description = "Labelled clips.")
+    private @Nullable Path clips;
+
+    @Option(
+            names = "--split",
+            paramLabel = "NAME",
+            defaultValue = "TEST",
+            description = "EgoSim's classes: validation (to choose settings by) or test. Default: ${DEFAULT-VALUE}")
+    private Judged judged = Judged.TEST;
+
+    @Option(names = "--ways", paramLabel = "N", defaultValue = "5", description = "Classes of an episode. Default: ${DEFAULT-VALUE}")
+    private int ways;
+
+    @Option(names = "--shots", paramLabel = "K", defaultValue = "5", description = "Examples of each class. Default: ${DEFAULT-VALUE}")
+    private int shots;
+
+    @Option(names = "--queries", paramLabel = "Q", defaultValue = "15", description = "Queries of each class. Default: ${DEFAULT-VALUE}")
+    private int queries;
+
+    @Option(names = "--episodes", paramLabel = "N", defaultValue = "600", description = "Number of episodes. Default: ${DEFAULT-VALUE}")
+    private int episodes;
+
+    @Option(names = "--quiet", description = "Show no progress.")
+    private boolean quiet;
+
+    @Override
+    public Integer call() {
+        masks.check();
+        egosim.check();
+        Path folder = clips;
+        if (egosim.wanted() == (folder != null)) {
+            throw new IllegalArgumentException(
+                    "fewshot needs clips: pass either --clips DIR, or --egosim for the built-in benchmark");
+        }
+        if (episodes < 1) {
+            throw new IllegalArgumentException("--episodes is " + episodes + "; pass 1 or more");
+        }
+        RunContext context =
+                new RunContext(System.err, Progress.Style.detect(quiet), new StopSignal(), compute.device());
+        try (Student model = Student.load(student, context.device())) {
+            masks.check(model);
+            Modality modality = Clips.modality(model.config(), student);
+            Geometry geometry = Clips.geometry(model.config(), modality);
+            try (ClipSet set = folder == null
+                    ? egosim.render(
+                            egosim.sim(geometry), judged.split, egosim.domain(), Set.of(modality), context)
+                    : Clips.load(ModalityFolders.open(folder, Set.of(modality), geometry), "load", context)) {
+                print(evaluate(model, set, modality, context));
+            }
+        }
+        return ExitCode.OK;
+    }
+
+    private FewShotEvaluation.Result evaluate(Student model, ClipSet set, Modality modality, RunContext context) {
+        List<Episode> drawn = new EpisodeSampler(set.labels(), ways, shots, queries, masks.seed()).draw(episodes);
+        double[][][] features = FeatureExtraction.extract(
+                model, set, modality, masks.maskRatio(), masks.ensemble(), masks.seed(), context);
+        FewShotEvaluation evaluation = new FewShotEvaluation(features, new LogisticRegression());
+        try (Progress progress =
+                new Progress(context.out(), context.style(), "episodes", "episodes", 0, episodes)) {
+            return evaluation.evaluate(drawn, progress::update);
+        }
+    }
+
+    private void print(FewShotEvaluation.Result result) {
+        PrintWriter out = spec.commandLine().getOut();
+        Accuracy accuracy = result.accuracy();
+        if (json.wanted()) {
+            Map<String, Object> object = new LinkedHashMap<>();
+            object.put("accuracy", accuracy.mean());
+            object.put("interval95", accuracy.interval95());
+            object.put("calibrationError", result.calibrationError());
+            object.put("ways", ways);
+            object.put("shots", shots);
+            object.put("queries", queries);
+            object.put("episodes", episodes);
+            object.put("maskRatio", masks.maskRatio());
+            object.put("ensemble", masks.ensemble());
+            JsonOption.print(out, object);
+        } else {
+            out.printf(
+                    "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d)%n",
+                    ways, shots, accuracy, episodes, masks.maskRatio(), masks.ensemble());
+        }
+    }
+}

@@ -1,0 +1,132 @@
+package tessera.distill.cli;
+
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import tessera.distill.egosim.FlowStats;
+import tessera.distill.egosim.Geometry;
+import tessera.distill.egosim.Modality;
+import tessera.distill.stage.ModalityInput;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Checkpoint;
+import tessera.nn.CheckpointException;
+import tessera.nn.Params;
+import tessera.nn.Student;
+import tessera.nn.VideoMaeClassifier;
+import tessera.nn.VideoMaeConfig;
+import tessera.nn.VideoMaeNames;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+
+/** {@code tessera import}: a public checkpoint as a student. */
+@Command(
+        name = "import",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Make a student of a public VideoMAE checkpoint in safetensors (original or Hugging Face names).",
+            "The encoder is taken, decoder and heads are left. Every missing, misshapen or unexpected weight is named."
+        })
+final class ImportCheckpoint implements Callable<Integer> {
+    private static final int PATCH = 16;
+    private static final FlowStats PUBLISHED_FLOW =
+            new FlowStats(List.of(.0507f, .4671f), List.of(10.9280f, 8.6857f));
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private JsonOption json;
+
+    @Mixin
+    private SizeOptions size;
+
+    @Option(names = "--checkpoint", required = true, paramLabel = "FILE", description = "The safetensors file to import.")
+    private Path file = Path.of("");
+
+    @Option(
+            names = "--modality",
+            paramLabel = "rgb|flow|pose",
+            defaultValue = "RGB",
+            description = "What the model sees. Default: rgb")
+    private Modality modality = Modality.RGB;
+
+    @Option(names = "--frames", paramLabel = "T", defaultValue = "16", description = "Frames of a clip. Default: ${DEFAULT-VALUE}")
+    private int frames = 16;
+
+    @Option(
+            names = "--pixels",
+            paramLabel = "N",
+            defaultValue = "224",
+            description = "Height and width of rgb and flow; heat maps have a quarter. Patches are of 16, of 4 in pose."
+                    + " Default: ${DEFAULT-VALUE}")
+    private int pixels = 224;
+
+    @Option(names = "--out", required = true, paramLabel = "FILE", description = "The student to write.")
+    private Path out = Path.of("");
+
+    @Override
+    public Integer call() {
+        Outputs.requireFile(out);
+        VideoMaeConfig written;
+        try (Scope scope = Scope.open();
+                Checkpoint checkpoint = Checkpoint.read(file)) {
+            Map<String, Tensor> weights = VideoMaeNames.translate(checkpoint.tensors());
+            VideoMaeConfig config = config(weights);
+            Params params = Params.from(
+                    Device.cpu(),
+                    DType.F32,
+                    weights,
+                    0,
+                    name -> name.startsWith("fc_norm.") && !weights.containsKey("fc_norm.weight"));
+            try (VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0)) {
+                params.finish(name -> !name.startsWith("encoder.") && !name.startsWith("fc_norm."));
+                Student.save(out, params.all(), model.config(), Map.of());
+            }
+            written = config;
+        } catch (CheckpointException e) {
+            throw new CheckpointException(file + ": " + e.getMessage());
+        }
+        Map<String, Object> result = new LinkedHashMap<>();
+        result.put("student", out);
+        result.put("config", written.toMetadata());
+        if (json.wanted()) {
+            JsonOption.print(spec.commandLine().getOut(), result);
+        } else {
+            spec.commandLine().getOut().println(out);
+        }
+        return ExitCode.OK;
+    }
+
+    /** The architecture, of which the weights' names tell two details. */
+    private VideoMaeConfig config(Map<String, Tensor> weights) {
+        if (pixels < PATCH || pixels % PATCH != 0) {
+            throw new IllegalArgumentException("--pixels is " + pixels + "; pass a multiple of " + PATCH);
+        }
+        Geometry geometry = new Geometry(frames, pixels, pixels / 4);
+        VideoMaeConfig plain =
+                new ModalityInput(geometry, pixels / PATCH, PUBLISHED_FLOW).config(modality, size.size());
+        return new VideoMaeConfig(
+                plain.patches(),
+                plain.frames(),
+                plain.height(),
+                plain.width(),
+                plain.embedDim(),
+                plain.depth(),
+                plain.heads(),
+                plain.decoderDim(),
+                plain.decoderDepth(),
+                plain.decoderHeads(),
+                plain.layerNormEps(),
+                plain.outputNormEps(),
+                weights.containsKey("encoder.norm.weight"),
+                weights.keySet().stream().anyMatch(name -> name.endsWith("attn.k_bias")));
+    }
+}

@@ -1,0 +1,56 @@
+package tessera.distill.cli;
+
+import picocli.CommandLine.Option;
+import tessera.nn.Student;
+import tessera.tensor.TokenMask;
+
+/** How a student looks at clips: ensemble masked inference. */
+final class MaskOptions {
+
+    @Option(
+            names = "--mask-ratio",
+            paramLabel = "R",
+            defaultValue = "0.75",
+            description = "Share of the tokens that are not looked at, 0 <= R < 1. Default: ${DEFAULT-VALUE}")
+    private double maskRatio;
+
+    @Option(
+            names = "--ensemble",
+            paramLabel = "P",
+            defaultValue = "2",
+            description = "Masks per clip, over which probabilities are averaged. Default: ${DEFAULT-VALUE}")
+    private int ensemble;
+
+    @Option(
+            names = "--seed",
+            paramLabel = "N",
+            defaultValue = "1",
+            description = "Determines the masks and every other draw. Default: ${DEFAULT-VALUE}")
+    private long seed;
+
+    double maskRatio() {
+        return maskRatio;
+    }
+
+    int ensemble() {
+        return ensemble;
+    }
+
+    long seed() {
+        return seed;
+    }
+
+    /** Refuses numbers that no student can work with; called before anything is loaded. */
+    void check() {
+        TokenMask.maskedCells(Integer.MAX_VALUE, maskRatio);
+        if (ensemble < 1) {
+            throw new IllegalArgumentException("--ensemble is " + ensemble + " but a clip is seen through 1 mask or more;"
+                    + " pass 1 for a single mask");
+        }
+    }
+
+    /** Refuses a ratio that leaves no token of this student's plane. */
+    void check(Student student) {
+        TokenMask.maskedCells(student.config().plane(), maskRatio);
+    }
+}

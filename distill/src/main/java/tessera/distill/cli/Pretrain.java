@@ -1,0 +1,196 @@
+package tessera.distill.cli;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.ModalityFolders;
+import tessera.distill.egosim.Domain;
+import tessera.distill.egosim.EgoSim;
+import tessera.distill.egosim.FlowStats;
+import tessera.distill.egosim.Geometry;
+import tessera.distill.egosim.Modality;
+import tessera.distill.egosim.Split;
+import tessera.distill.stage.ModalityInput;
+import tessera.distill.stage.Pretraining;
+import tessera.distill.stage.RunContext;
+import tessera.kernels.Device;
+import tessera.nn.VideoMaeConfig;
+
+/** {@code tessera pretrain}: the first stage, once for each modality. */
+@Command(
+        name = "pretrain",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Train a masked autoencoder of one modality on labelled source and unlabelled target clips.",
+            "Clips of your own: DIR/<modality>/<label>/<name>.npy with rgb u8 [T,H,W,3] (or a video file), flow f32"
+                    + " [T,H,W,2] in pixels, pose f32 [T,h,w,21] in [0,1]; H = W and h = w. The target's label folder may"
+                    + " have any name.",
+            "The model ends up in DIR/model.safetensors of --out; stopped runs resume by the same command."
+        })
+final class Pretrain implements Callable<Integer> {
+
+    /** EgoSim clips from which the normalisation of flow is measured. */
+    private static final int STATISTICS_CLIPS = 60;
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private JsonOption json;
+
+    @Mixin
+    private ComputeOptions compute;
+
+    @Mixin
+    private EgoSimOptions egosim;
+
+    @Mixin
+    private SizeOptions size;
+
+    @Mixin
+    private TrainingOptions training;
+
+    @Option(names = "--modality", required = true, paramLabel = "rgb|flow|pose", description = "What the model sees.")
+    private Modality modality = Modality.RGB;
+
+    @Option(names = "--source", paramLabel = "DIR", description = "Labelled source clips.")
+    private @Nullable Path source;
+
+    @Option(names = "--target", paramLabel = "DIR", description = "Unlabelled target clips.")
+    private @Nullable Path target;
+
+    @Option(
+            names = "--grid",
+            paramLabel = "N",
+            description = "Tokens per side of a picture. Default: as patches of 16 pixels give (8 below 112 pixels; for heat"
+                    + " maps 4, and 2 below 28)")
+    private @Nullable Integer grid;
+
+    @Option(
+            names = "--mask-ratio",
+            paramLabel = "R",
+            defaultValue = "0.9",
+            description = "Share of masked tokens, 0 < R < 1. Default: ${DEFAULT-VALUE}")
+    private double maskRatio;
+
+    @Option(
+            names = "--lambda",
+            paramLabel = "X",
+            description = "Weight of the source labels' cross-entropy. Default: 0.05 for rgb, 0.01 for flow and pose")
+    private @Nullable Double lambda;
+
+    @Option(
+            names = "--no-target-reconstruction",
+            description = "Leave the target clips out of the loss, as in the ablation S+CE.")
+    private boolean noTarget;
+
+    @Option(
+            names = "--start",
+            paramLabel = "FILE",
+            description = "Weights to start from: safetensors of any public VideoMAE. Flow and pose take all but the input"
+                    + " and output layers.")
+    private @Nullable Path start;
+
+    @Override
+    public Integer call() {
+        training.check(maskRatio);
+        egosim.check();
+        Pretraining.Settings settings = settings();
+        if (start != null && !Files.isRegularFile(start)) {
+            throw new IllegalArgumentException("--start " + start + " is no file; name a safetensors file");
+        }
+        Device device = compute.device();
+        RunContext context = training.context(device);
+        Path model = egosim.wanted() ? onEgoSim(settings, context) : onFolders(settings, context);
+        Map<String, Object> result = new LinkedHashMap<>();
+        result.put("model", model);
+        result.put("steps", settings.steps());
+        if (json.wanted()) {
+            JsonOption.print(spec.commandLine().getOut(), result);
+        } else {
+            spec.commandLine().getOut().println(model);
+        }
+        return ExitCode.OK;
+    }
+
+    private Pretraining.Settings settings() {
+        double weight = lambda == null ? (modality == Modality.RGB ? .05 : .01) : lambda;
+        if (!(weight >= 0) || Double.isInfinite(weight)) {
+            throw new IllegalArgumentException("--lambda is " + weight + "; pass 0 or more");
+        }
+        double lr = training.lr(1e-3);
+        long steps = training.steps();
+        return new Pretraining.Settings(
+                modality,
+                !noTarget,
+                weight,
+                maskRatio,
+                training.batch(),
+                steps,
+                lr,
+                lr / 100,
+                lr / 1000,
+                steps / 10,
+                steps,
+                .05,
+                training.augment(),
+                training.seed());
+    }
+
+    private Path onEgoSim(Pretraining.Settings settings, RunContext context) {
+        if (source != null || target != null) {
+            throw new IllegalArgumentException("--egosim and --source or --target exclude each other; pass one of them");
+        }
+        EgoSim sim = egosim.sim(Geometry.SMALL);
+        Set<Modality> modalities = Set.of(modality);
+        FlowStats stats = modality == Modality.FLOW
+                ? FlowStats.of(sim, Split.SOURCE_TRAIN, Domain.SOURCE, STATISTICS_CLIPS)
+                : noFlow();
+        VideoMaeConfig config = config(sim.geometry(), stats);
+        try (ClipSet labelled = egosim.render(sim, Split.SOURCE_TRAIN, Domain.SOURCE, modalities, context);
+                ClipSet unlabelled =
+                        egosim.render(sim, Split.TARGET_UNLABELLED, egosim.domain(), modalities, context)) {
+            return Pretraining.run(settings, config, labelled, unlabelled, start, training.out(), context);
+        }
+    }
+
+    private Path onFolders(Pretraining.Settings settings, RunContext context) {
+        Path from = source;
+        Path to = target;
+        if (from == null || to == null) {
+            throw new IllegalArgumentException(
+                    "pretrain needs clips: pass --source DIR and --target DIR, or --egosim for the built-in benchmark");
+        }
+        Set<Modality> modalities = Set.of(modality);
+        ModalityFolders labelled = ModalityFolders.open(from, modalities, null);
+        ModalityFolders unlabelled = ModalityFolders.open(to, modalities, labelled.geometry());
+        VideoMaeConfig config =
+                config(labelled.geometry(), modality == Modality.FLOW ? labelled.flowStats() : noFlow());
+        try (ClipSet sourceClips = Clips.load(labelled, "load source", context);
+                ClipSet targetClips = Clips.load(unlabelled, "load target", context)) {
+            return Pretraining.run(settings, config, sourceClips, targetClips, start, training.out(), context);
+        }
+    }
+
+    private VideoMaeConfig config(Geometry geometry, FlowStats stats) {
+        int side = modality == Modality.POSE ? geometry.poseSize() : geometry.size();
+        int patch = modality == Modality.POSE ? (side < 28 ? 2 : 4) : (side < 112 ? 8 : 16);
+        return new ModalityInput(geometry, grid == null ? side / patch : grid, stats).config(modality, size.size());
+    }
+
+    /** Stands for statistics where no flow is seen. */
+    private static FlowStats noFlow() {
+        return new FlowStats(List.of(0f, 0f), List.of(1f, 1f));
+    }
+}
