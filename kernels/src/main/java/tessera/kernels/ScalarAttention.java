@@ -80,51 +80,46 @@ final class ScalarAttention {
         });
     }
 
-    /** {@code sum += weights * rows} for a row-major matrix. */
-    private static void addRows(double[] rows, double[] weights, double[] sum) {
-        int n = sum.length;
+    /** {@code sum += weights * rows}, the weights being a row vector. */
+    private static void addRows(double[][] rows, double[] weights, double[] sum) {
         for (int j = 0; j < weights.length; j++) {
-            double w = weights[j];
-            int at = j * n;
-            for (int d = 0; d < n; d++) {
-                sum[d] += w * rows[at + d];
-            }
+            axpy(weights[j], rows[j], sum);
         }
     }
 
-    /** {@code rows[j] += weights[j] * row} for every row j of a row-major matrix. */
-    private static void addOuter(double[] weights, double[] row, double[] rows) {
-        int n = row.length;
+    /** {@code rows[j] += weights[j] * row} for every j. */
+    private static void addOuter(double[] weights, double[] row, double[][] rows) {
         for (int j = 0; j < weights.length; j++) {
-            double w = weights[j];
-            int at = j * n;
-            for (int d = 0; d < n; d++) {
-                rows[at + d] += w * row[d];
-            }
+            axpy(weights[j], row, rows[j]);
         }
     }
 
-    /** {@code products[j] = row . columns[:, j]}: the transposed layout lets the inner loop run over j. */
-    private static void dot(double[] row, double[] columns, double[] products) {
-        int n = products.length;
+    /** {@code products[j] = sum_d row[d] * columns[d][j]}: the transposed layout lets the inner loop run over j. */
+    private static void dot(double[] row, double[][] columns, double[] products) {
         Arrays.fill(products, 0);
         for (int d = 0; d < row.length; d++) {
-            double x = row[d];
-            int at = d * n;
-            for (int j = 0; j < n; j++) {
-                products[j] += x * columns[at + j];
+            axpy(row[d], columns[d], products);
+        }
+    }
+
+    private static void axpy(double a, double[] x, double[] y) {
+        for (int i = 0; i < y.length; i++) {
+            y[i] += a * x[i];
+        }
+    }
+
+    private static void transpose(double[][] rows, double[][] to) {
+        for (int j = 0; j < rows.length; j++) {
+            for (int d = 0; d < to.length; d++) {
+                to[d][j] = rows[j][d];
             }
         }
     }
 
-    private static double[] transpose(double[] rows, int cols, double[] to) {
-        int n = cols == 0 ? 0 : rows.length / cols;
-        for (int j = 0; j < n; j++) {
-            for (int d = 0; d < cols; d++) {
-                to[d * n + j] = rows[j * cols + d];
-            }
+    private static void clear(double[][] rows) {
+        for (double[] row : rows) {
+            Arrays.fill(row, 0);
         }
-        return to;
     }
 
     /** Keys and values of one head of one sample, and the scores of one query; used by one thread. */
@@ -134,9 +129,9 @@ final class ScalarAttention {
         private final Buffer k;
         private final Buffer v;
         private final @Nullable Buffer bias;
-        private final double[] keys;
-        private final double[] keyColumns;
-        private final double[] values;
+        private final double[][] keys;
+        private final double[][] keyColumns;
+        private final double[][] values;
         private final double[] query;
         private final double[] p;
         private final double[] biasRow;
@@ -149,10 +144,9 @@ final class ScalarAttention {
             this.k = k;
             this.v = v;
             this.bias = bias;
-            int size = Math.multiplyExact(shape.keys(), shape.headDim());
-            this.keys = new double[size];
-            this.keyColumns = new double[size];
-            this.values = new double[size];
+            this.keys = new double[shape.keys()][shape.headDim()];
+            this.keyColumns = new double[shape.headDim()][shape.keys()];
+            this.values = new double[shape.keys()][shape.headDim()];
             this.query = new double[shape.headDim()];
             this.p = new double[shape.keys()];
             this.biasRow = new double[shape.keys()];
@@ -166,10 +160,10 @@ final class ScalarAttention {
             head = newHead;
             int width = shape.headDim();
             for (int j = 0; j < shape.keys(); j++) {
-                Elements.load(k, offset(shape.k(), j), width, keys, j * width);
-                Elements.load(v, offset(shape.v(), j), width, values, j * width);
+                Elements.load(k, offset(shape.k(), j), width, keys[j], 0);
+                Elements.load(v, offset(shape.v(), j), width, values[j], 0);
             }
-            transpose(keys, width, keyColumns);
+            transpose(keys, keyColumns);
         }
 
         long offset(Strides strides, int row) {
@@ -227,9 +221,9 @@ final class ScalarAttention {
         private final Buffer dk;
         private final Buffer dv;
         private final @Nullable Buffer dbias;
-        private final double[] valueColumns;
-        private final double[] dkeys;
-        private final double[] dvalues;
+        private final double[][] valueColumns;
+        private final double[][] dkeys;
+        private final double[][] dvalues;
         private final double[] output;
         private final double[] doutput;
         private final double[] dquery;
@@ -254,9 +248,9 @@ final class ScalarAttention {
             this.dk = dk;
             this.dv = dv;
             this.dbias = dbias;
-            this.valueColumns = new double[head.values.length];
-            this.dkeys = new double[head.keys.length];
-            this.dvalues = new double[head.values.length];
+            this.valueColumns = new double[shape.headDim()][shape.keys()];
+            this.dkeys = new double[shape.keys()][shape.headDim()];
+            this.dvalues = new double[shape.keys()][shape.headDim()];
             this.output = new double[shape.headDim()];
             this.doutput = new double[shape.headDim()];
             this.dquery = new double[shape.headDim()];
@@ -265,15 +259,15 @@ final class ScalarAttention {
 
         void compute(boolean addToBias) {
             int width = shape.headDim();
-            transpose(head.values, width, valueColumns);
-            Arrays.fill(dkeys, 0);
-            Arrays.fill(dvalues, 0);
+            transpose(head.values, valueColumns);
+            clear(dkeys);
+            clear(dvalues);
             for (int i = 0; i < shape.queries(); i++) {
                 query(i, addToBias);
             }
             for (int j = 0; j < shape.keys(); j++) {
-                Elements.store(dkeys, j * width, width, dk, head.offset(shape.k(), j));
-                Elements.store(dvalues, j * width, width, dv, head.offset(shape.v(), j));
+                Elements.store(dkeys[j], 0, width, dk, head.offset(shape.k(), j));
+                Elements.store(dvalues[j], 0, width, dv, head.offset(shape.v(), j));
             }
         }
 

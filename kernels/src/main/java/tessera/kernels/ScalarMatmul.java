@@ -61,19 +61,19 @@ final class ScalarMatmul {
 
     /** One row-major matrix of each batch, {@code batchStride} elements apart; read as its transpose if so marked. */
     record Matrix(Buffer buffer, boolean transposed, long rowStride, long batchStride) {
-        /** Copies {@code rows x cols} elements from (row, col) on into {@code panel}, whose rows are {@code cols} long. */
-        void load(long batch, long row, long col, int rows, int cols, double[] panel, double[] scratch) {
+        /** Copies {@code rows x cols} elements from (row, col) on into the first rows of {@code panel}. */
+        void load(long batch, long row, long col, int rows, int cols, double[][] panel, double[] scratch) {
             long start = batch * batchStride;
             if (!transposed) {
                 for (int i = 0; i < rows; i++) {
-                    Elements.load(buffer, start + (row + i) * rowStride + col, cols, panel, i * cols);
+                    Elements.load(buffer, start + (row + i) * rowStride + col, cols, panel[i], 0);
                 }
                 return;
             }
             for (int j = 0; j < cols; j++) {
                 Elements.load(buffer, start + (col + j) * rowStride + row, rows, scratch, 0);
                 for (int i = 0; i < rows; i++) {
-                    panel[i * cols + j] = scratch[i];
+                    panel[i][j] = scratch[i];
                 }
             }
         }
@@ -91,9 +91,9 @@ final class ScalarMatmul {
         private final long m;
         private final long n;
         private final long k;
-        private final double[] sums;
-        private final double[] left;
-        private final double[] right;
+        private final double[][] sums;
+        private final double[][] left;
+        private final double[][] right;
         private final double[] scratch = new double[Math.max(TILE_COLS, DEPTH)];
         private long batch;
         private long row;
@@ -108,9 +108,9 @@ final class ScalarMatmul {
             int maxRows = (int) Math.min(m, TILE_ROWS);
             int maxCols = (int) Math.min(n, TILE_COLS);
             int maxDepth = (int) Math.min(k, DEPTH);
-            this.sums = new double[maxRows * maxCols];
-            this.left = new double[maxRows * maxDepth];
-            this.right = new double[maxDepth * maxCols];
+            this.sums = new double[maxRows][maxCols];
+            this.left = new double[maxRows][maxDepth];
+            this.right = new double[maxDepth][maxCols];
         }
 
         void compute(long batch, long row, long col, Matrix a, Matrix b) {
@@ -119,7 +119,9 @@ final class ScalarMatmul {
             this.col = col;
             rows = (int) Math.min(TILE_ROWS, m - row);
             cols = (int) Math.min(TILE_COLS, n - col);
-            Arrays.fill(sums, 0);
+            for (double[] sum : sums) {
+                Arrays.fill(sum, 0);
+            }
             for (long p = 0; p < k; p += DEPTH) {
                 int depth = (int) Math.min(DEPTH, k - p);
                 a.load(batch, row, p, rows, depth, left, scratch);
@@ -130,55 +132,57 @@ final class ScalarMatmul {
             }
         }
 
+        /** All arrays are indexed by j alone, which lets the compiler use vector instructions. */
         private void addRow(int i, int depth) {
-            int out = i * cols;
+            double[] a = left[i];
+            double[] sum = sums[i];
             int p = 0;
             for (; p + 4 <= depth; p += 4) {
-                double a0 = left[i * depth + p];
-                double a1 = left[i * depth + p + 1];
-                double a2 = left[i * depth + p + 2];
-                double a3 = left[i * depth + p + 3];
-                int b0 = p * cols;
-                int b1 = b0 + cols;
-                int b2 = b1 + cols;
-                int b3 = b2 + cols;
+                double a0 = a[p];
+                double a1 = a[p + 1];
+                double a2 = a[p + 2];
+                double a3 = a[p + 3];
+                double[] b0 = right[p];
+                double[] b1 = right[p + 1];
+                double[] b2 = right[p + 2];
+                double[] b3 = right[p + 3];
                 for (int j = 0; j < cols; j++) {
-                    sums[out + j] += a0 * right[b0 + j] + a1 * right[b1 + j] + a2 * right[b2 + j] + a3 * right[b3 + j];
+                    sum[j] += a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j];
                 }
             }
             for (; p < depth; p++) {
-                double a0 = left[i * depth + p];
-                int b0 = p * cols;
+                double a0 = a[p];
+                double[] b0 = right[p];
                 for (int j = 0; j < cols; j++) {
-                    sums[out + j] += a0 * right[b0 + j];
+                    sum[j] += a0 * b0[j];
                 }
             }
         }
 
         void store(@Nullable Buffer bias, Activation activation, boolean accumulate, Matrix c) {
             for (int i = 0; i < rows; i++) {
-                int out = i * cols;
+                double[] sum = sums[i];
                 long to = batch * c.batchStride + (row + i) * c.rowStride + col;
                 if (bias != null) {
                     Elements.load(bias, col, cols, scratch, 0);
-                    add(out);
+                    add(sum);
                 }
                 if (activation == Activation.GELU) {
-                    for (int j = out; j < out + cols; j++) {
-                        sums[j] = Erf.gelu(sums[j]);
+                    for (int j = 0; j < cols; j++) {
+                        sum[j] = Erf.gelu(sum[j]);
                     }
                 }
                 if (accumulate) {
                     Elements.load(c.buffer, to, cols, scratch, 0);
-                    add(out);
+                    add(sum);
                 }
-                Elements.store(sums, out, cols, c.buffer, to);
+                Elements.store(sum, 0, cols, c.buffer, to);
             }
         }
 
-        private void add(int out) {
+        private void add(double[] sum) {
             for (int j = 0; j < cols; j++) {
-                sums[out + j] += scratch[j];
+                sum[j] += scratch[j];
             }
         }
     }
