@@ -1,0 +1,210 @@
+package tessera.tensor;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
+import tessera.kernels.DType;
+
+class AutogradTest {
+    private Scope scope;
+
+    @BeforeEach
+    void open() {
+        scope = Scope.open();
+    }
+
+    @AfterEach
+    void close() {
+        scope.close();
+    }
+
+    private static Tensor leaf(double... values) {
+        return Tensor.of(values).requiresGrad(true);
+    }
+
+    private static void gradient(Tensor leaf, double... expected) {
+        Tensor grad = leaf.grad();
+        assertNotNull(grad);
+        assertArrayEquals(expected, grad.toDoubles(), 1e-15);
+    }
+
+    private static void refused(Class<? extends Exception> type, Executable call, String part) {
+        String message = assertThrows(type, call).getMessage();
+        assertTrue(message.contains(part), message + " lacks: " + part);
+    }
+
+    @Test
+    void gradientsAddUpUntilForgotten() {
+        Tensor x = leaf(3, 5);
+        x.square().sum().backward();
+        gradient(x, 6, 10);
+        x.mul(2).sum().backward();
+        gradient(x, 8, 12);
+        x.zeroGrad();
+        assertNull(x.grad());
+        x.sum().backward();
+        gradient(x, 1, 1);
+    }
+
+    @Test
+    void pathsOfADiamondAddUp() {
+        Tensor x = leaf(3);
+        Tensor y = x.square(); // 9
+        y.mul(y).add(y).add(x).sum().backward(); // x^4 + x^2 + x
+        gradient(x, 4 * 27 + 6 + 1);
+    }
+
+    @Test
+    void longChainsDoNotOverflowTheStack() {
+        Tensor x = leaf(1);
+        Tensor y = x;
+        for (int i = 0; i < 20_000; i++) {
+            y = y.add(x);
+        }
+        y.sum().backward();
+        gradient(x, 20_001);
+    }
+
+    @Test
+    void viewsPassGradientsOn() {
+        Tensor x = leaf(1, 2, 3, 4, 5, 6);
+        Tensor weights = Tensor.of(new double[] {10, 20, 30, 40}, 2, 2);
+        x.reshape(2, 3).transpose(0, 1).slice(0, 1, 3).mul(weights).sum().backward();
+        gradient(x, 0, 10, 30, 0, 20, 40);
+    }
+
+    @Test
+    void cotangentsWeighTheOutput() {
+        Tensor x = leaf(1, 2, 3);
+        x.square().backward(Tensor.of(new double[] {1, 10, 100}));
+        gradient(x, 2, 40, 600);
+        Tensor y = leaf(1, 2);
+        y.backward(Tensor.of(new double[] {7, 8}));
+        gradient(y, 7, 8);
+    }
+
+    @Test
+    void onlyWhatIsNeededIsRecorded() {
+        Tensor x = leaf(2);
+        Tensor constant = Tensor.of(new double[] {3});
+        assertFalse(constant.mul(2).requiresGrad());
+        Tensor y = x.mul(constant);
+        assertTrue(y.requiresGrad());
+        y.sum().backward();
+        assertNull(constant.grad());
+        assertFalse(y.detach().requiresGrad());
+        assertTrue(y.detach().sharesMemory(y));
+        assertFalse(Autograd.noGrad(() -> x.mul(2)).requiresGrad());
+        assertThrows(IllegalArgumentException.class, () -> Autograd.noGrad(() -> x.reshape(7)));
+        assertTrue(Autograd.isRecording());
+        assertFalse(x.to(DType.I32).requiresGrad());
+    }
+
+    @Test
+    void mixedPrecisionKeepsEachType() {
+        Tensor x = leaf(1.5, 2.5);
+        x.to(DType.F32).to(DType.BF16).to(DType.F32).square().sum().backward();
+        assertEquals(DType.F64, x.grad().dtype());
+        gradient(x, 3, 5);
+    }
+
+    @Test
+    void wrongCallsSayWhatToDo() {
+        Tensor x = leaf(1, 2);
+        Tensor loss = x.exp().sum();
+        loss.backward();
+        refused(IllegalStateException.class, loss::backward, "backward was already run through this result");
+        refused(IllegalArgumentException.class, () -> x.exp().backward(), "backward: f64[2] is no scalar; reduce it");
+        refused(IllegalStateException.class, () -> x.detach().sum().backward(), "call requiresGrad(true) on a leaf");
+        refused(IllegalStateException.class, () -> x.exp().requiresGrad(false), "call detach() first");
+        refused(IllegalArgumentException.class, () -> Tensor.of(new int[1]).requiresGrad(true), "which have no gradient");
+        refused(
+                IllegalArgumentException.class,
+                () -> x.exp().backward(Tensor.ones(2)),
+                "the cotangent is f32[2] but the tensor is f64[2]");
+    }
+
+    /** Passes its input through; what its backward returns is up to the test. */
+    private record Broken(@Nullable Tensor... gradients) implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            return in[0];
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            return gradients;
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return Cost.NONE;
+        }
+    }
+
+    @Test
+    void operationsMayReturnTheirInput() {
+        Tensor x = leaf(2);
+        Tensor y = Op.apply(new Broken(Tensor.of(new double[] {5})), x);
+        assertTrue(x.sharesMemory(y));
+        y.sum().backward();
+        gradient(x, 5);
+        x.requiresGrad(false);
+    }
+
+    @Test
+    void wrongBackwardsAreNamed() {
+        Tensor x = leaf(2, 3);
+        refused(
+                IllegalStateException.class,
+                () -> Op.apply(new Broken(), x).sum().backward(),
+                "broken: backward returned 0 gradients for 1 inputs");
+        refused(
+                IllegalStateException.class,
+                () -> Op.apply(new Broken((Tensor) null), x).sum().backward(),
+                "broken: backward returned no gradient for input 0, f64[2]");
+        refused(
+                IllegalStateException.class,
+                () -> Op.apply(new Broken(Tensor.ones(2)), x).sum().backward(),
+                "broken: backward returned f32[2] for input 0, which is f64[2]");
+        refused(
+                IllegalStateException.class,
+                () -> GradientCheck.check(new Broken(Tensor.of(new double[] {1, 1})), x),
+                "broken: the gradient of input 0, f64[2], at [0] is 1.0 but finite differences give");
+        refused(
+                IllegalArgumentException.class,
+                () -> GradientCheck.check(new Broken(), Tensor.ones(2)),
+                "broken: no input is f64, which finite differences need");
+        refused(
+                IllegalArgumentException.class,
+                () -> GradientCheck.check(new PatchOps.ReconstructionTarget(Patches.plain(1, 1, 1), 0, true)),
+                "there is no gradient to check: the target of a reconstruction is data");
+    }
+
+    @Test
+    void costsCountTheForwardPass() {
+        Tensor weight = Tensor.ones(5, 3).requiresGrad(true);
+        try (CostMeter outer = CostMeter.open()) {
+            try (CostMeter meter = CostMeter.open()) {
+                Tensor y = Tensor.ones(7, 3).linear(weight, null);
+                assertEquals(2 * 7 * 5 * 3, meter.of("linear").flops());
+                assertEquals(4 * (7 * 3 + 5 * 3 + 7 * 5), meter.of("linear").bytes());
+                long before = meter.total().flops();
+                y.backward(Tensor.ones(7, 5));
+                assertEquals(before, meter.total().flops());
+            }
+            Tensor.ones(4).exp();
+            assertEquals(2 * 7 * 5 * 3 + 4, outer.total().flops());
+        }
+    }
+}
