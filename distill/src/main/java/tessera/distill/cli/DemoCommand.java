@@ -2,16 +2,19 @@ package tessera.distill.cli;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-import tessera.distill.report.Json;
 import tessera.distill.report.Progress;
 import tessera.distill.stage.Demo;
 import tessera.distill.stage.DemoPlan;
+import tessera.distill.stage.DemoReport;
 import tessera.distill.stage.DemoResult;
 import tessera.distill.stage.RunContext;
 import tessera.distill.stage.StopSignal;
@@ -51,7 +54,6 @@ final class DemoCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        PrintWriter result = spec.commandLine().getOut();
         PrintWriter messages = spec.commandLine().getErr();
         DemoPlan plan = full ? DemoPlan.full(seed) : DemoPlan.quick(seed);
         if (!quiet) {
@@ -60,17 +62,39 @@ final class DemoCommand implements Callable<Integer> {
         StopSignal stop = new StopSignal();
         stop.onShutdown();
         try {
-            DemoResult found = Demo.run(plan, out, new RunContext(System.err, Progress.Style.detect(quiet), stop));
-            result.println(Json.text(found));
+            DemoResult result = Demo.run(plan, out, new RunContext(System.err, Progress.Style.detect(quiet), stop));
+            Path page = DemoReport.write(result, out);
+            print(spec.commandLine().getOut(), result, page);
             return ExitCode.OK;
         } catch (StopSignal.Stopped e) {
-            messages.println(e.getMessage());
+            messages.println("tessera: " + e.getMessage());
             return ExitCode.FAILURE;
         }
     }
 
     private void describe(PrintWriter messages, DemoPlan plan) {
-        messages.printf("seeds %s%n", plan.seeds());
+        messages.printf(
+                "demo (%s): RGB, flow and pose teachers and the distilled student, seed%s %s, into %s%n",
+                plan.name(),
+                plan.seeds().size() == 1 ? "" : "s",
+                plan.seeds().stream().map(String::valueOf).collect(Collectors.joining(", ")),
+                out);
+        messages.println(
+                full
+                        ? "takes up to an hour on two cores; after Ctrl-C the same command resumes"
+                        : "takes about six minutes on two cores; after Ctrl-C the same command resumes");
         messages.flush();
+    }
+
+    private void print(PrintWriter to, DemoResult result, Path page) {
+        if (json.wanted()) {
+            Map<String, Object> all = new LinkedHashMap<>();
+            all.put("report", page);
+            all.put("result", result);
+            JsonOption.print(to, all);
+        } else {
+            to.print(DemoReport.markdown(result));
+            to.printf("%nreport: %s (%.0f s)%n", page, result.seconds());
+        }
     }
 }

@@ -32,6 +32,7 @@ import tessera.distill.stage.DemoResult.Cost;
 import tessera.distill.stage.DemoResult.Difference;
 import tessera.distill.stage.DemoResult.Score;
 import tessera.distill.stage.DemoResult.SeedResult;
+import tessera.kernels.Device;
 import tessera.nn.Student;
 import tessera.tensor.CostMeter;
 import tessera.tensor.io.AtomicFile;
@@ -263,7 +264,8 @@ public final class Demo {
             List<Double> maskRatios,
             List<Integer> ensembles) {
         List<Subject> subjects = new ArrayList<>();
-        try (Student student = Student.load(student(seed, model.equals(TEACHER) ? teacherName(modality) : model))) {
+        try (Student student = Student.load(
+                student(seed, model.equals(TEACHER) ? teacherName(modality) : model), Device.cpu())) {
             for (double maskRatio : maskRatios) {
                 double[][][] features = FeatureExtraction.extract(
                         student, clips, modality, maskRatio, ensembles.getLast(), seed, context);
@@ -306,7 +308,7 @@ public final class Demo {
                 .render(Split.TEST, plan.target(), 0, 0, Set.of(Modality.RGB))
                 .rgb();
         List<Student.Session> cells = new ArrayList<>();
-        try (Student student = Student.load(student(seed, DISTILLED))) {
+        try (Student student = Student.load(student(seed, DISTILLED), Device.cpu())) {
             for (double maskRatio : how.maskRatios()) {
                 for (int ensemble : how.ensembles()) {
                     Student.Session session = student.session(1, maskRatio, ensemble);
