@@ -6,10 +6,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
-import java.util.TreeSet;
 import java.util.function.Function;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
@@ -31,7 +31,6 @@ import tessera.distill.report.MetricsLog;
 import tessera.distill.report.PointChart;
 import tessera.distill.stage.DemoResult.Cost;
 import tessera.distill.stage.DemoResult.Score;
-import tessera.distill.stage.DemoResult.SeedResult;
 import tessera.tensor.io.AtomicFile;
 
 /** Writes a demo's results for people: a page with pictures and charts, and tables in Markdown. */
@@ -105,12 +104,14 @@ public final class DemoReport {
                 + " never saw from a few labelled examples while most tokens are masked (MM-CDFSL, ECCV 2024). All clips"
                 + " come from EgoSim, a procedural benchmark: labelled source clips of one domain, unlabelled clips of"
                 + " another, and validation and test classes that share no class with either.");
-        page.paragraph(("Each of %d seed(s) rendered its own clips and trained its own models: one masked autoencoder per"
+        page.paragraph(("Seeds run: %s. Each rendered its own clips and trained its own models: one masked autoencoder per"
                         + " modality, then the distilled student. Accuracy is the mean over %d episodes with %d classes"
                         + " and %d queries each; ± is the 95 %% interval over episodes. All models of a seed meet the same"
                         + " episodes. The last weights of each stage are used: nothing was selected, on test classes or"
                         + " elsewhere.")
-                .formatted(result.seeds().size(), how.episodes(), how.ways(), how.queries()));
+                .formatted(
+                        plan.seeds().stream().map(String::valueOf).collect(Collectors.joining(", ")),
+                        how.episodes(), how.ways(), how.queries()));
         page.paragraph(provenance(result));
     }
 
@@ -242,46 +243,51 @@ public final class DemoReport {
     private void losses(HtmlReport page) {
         page.heading("Training");
         for (Modality modality : plan.pretraining().keySet()) {
-            for (SeedResult seed : result.seeds()) {
-                lossChart(page, seed.seed(), Demo.pretrainStage(modality));
-            }
+            lossChart(page, Demo.pretrainStage(modality));
         }
-        for (SeedResult seed : result.seeds()) {
-            lossChart(page, seed.seed(), "distill");
-        }
+        lossChart(page, "distill");
     }
 
-    private void lossChart(HtmlReport page, long seed, String stage) {
-        List<MetricsLog.Line> lines =
-                MetricsLog.read(Demo.stageFolder(out, seed, stage).resolve("metrics.jsonl"));
-        Set<String> names = new TreeSet<>(lines.isEmpty() ? Set.of() : lines.getFirst().values().keySet());
-        names.remove("lr");
-        LineChart chart = new LineChart(stage + ", seed " + seed, Axis.linear("step"), Axis.linear("loss"));
-        double[] steps = lines.stream().mapToDouble(MetricsLog.Line::step).toArray();
-        for (String name : names) {
-            chart.series(
-                    name.replace('_', ' '),
-                    steps,
-                    lines.stream()
-                            .mapToDouble(line -> line.values().getOrDefault(name, Double.NaN))
-                            .toArray());
+    /** The terms of the loss for one seed; the loss alone, seed beside seed, for several. */
+    private void lossChart(HtmlReport page, String stage) {
+        boolean terms = plan.seeds().size() == 1;
+        LineChart chart = new LineChart("loss of " + stage, Axis.linear("step"), Axis.linear("loss"));
+        for (long seed : plan.seeds()) {
+            List<MetricsLog.Line> lines =
+                    MetricsLog.read(Demo.stageFolder(out, seed, stage).resolve("metrics.jsonl"));
+            Set<String> names = new LinkedHashSet<>(List.of("loss"));
+            if (terms && !lines.isEmpty()) {
+                names.addAll(lines.getFirst().values().keySet());
+                names.remove("lr");
+            }
+            double[] steps = lines.stream().mapToDouble(MetricsLog.Line::step).toArray();
+            for (String name : names) {
+                double[] values = lines.stream()
+                        .mapToDouble(line -> line.values().getOrDefault(name, Double.NaN))
+                        .toArray();
+                chart.series(terms ? name.replace('_', ' ') : "seed " + seed, steps, values);
+            }
         }
-        page.figure(chart.svg(), "%s, seed %d".formatted(stage.replace('-', ' '), seed));
+        page.figure(chart.svg(), "Loss of the stage " + stage.replace('-', ' ') + ".");
     }
 
     private void settings(HtmlReport page) {
         page.heading("Settings");
-        List<List<String>> rows = new ArrayList<>();
-        rows.add(List.of("clips", plan.geometry().toString()));
-        rows.add(List.of("token grid per slot", plan.grid() + " x " + plan.grid()));
-        rows.add(List.of("model", plan.size().toString()));
-        rows.add(List.of("target domain", Demo.lower(plan.target())));
-        rows.add(List.of("clips per class", plan.clips().toString()));
-        plan.pretraining().forEach((modality, s) -> rows.add(List.of("pretrain " + Demo.lower(modality), s.toString())));
-        rows.add(List.of("distil", plan.distillation().toString()));
-        rows.add(List.of("evaluation", plan.evaluation().toString()));
-        rows.add(List.of("seeds", plan.seeds().toString()));
-        rows.add(List.of("this call took", String.format(Locale.ROOT, "%.0f s", result.seconds())));
-        page.table(List.of("setting", "value"), rows, "");
+        setting(page, "Clips", plan.geometry());
+        setting(page, "Clips per class, and clips in all for the statistics of flow", plan.clips());
+        setting(page, "Target domain", Demo.lower(plan.target()));
+        setting(page, "Tokens per side of the plane", plan.grid());
+        setting(page, "Models", plan.size());
+        plan.pretraining().forEach((modality, s) -> setting(page, "Pretraining, " + Demo.lower(modality), s));
+        setting(page, "Distillation", plan.distillation());
+        setting(page, "Evaluation", plan.evaluation());
+        setting(page, "Seeds, which replace those above", plan.seeds());
+        page.paragraph(String.format(Locale.ROOT, "The call that wrote this page took %.0f s.", result.seconds()));
+    }
+
+    private static void setting(HtmlReport page, String name, Object value) {
+        String text = value.toString();
+        // A record's text is its name and its parts in brackets.
+        page.paragraph(name + ": " + (value instanceof Record ? text.substring(text.indexOf('[')) : text));
     }
 }
