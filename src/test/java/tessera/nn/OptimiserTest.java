@@ -1,0 +1,170 @@
+package tessera.nn;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import tessera.Close;
+import tessera.Golden;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.tensor.Losses;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
+
+class OptimiserTest {
+    private static Map<String, Tensor> parameter(double... values) {
+        Map<String, Tensor> parameters = new LinkedHashMap<>();
+        parameters.put("x", Tensor.of(values).requiresGrad(true));
+        return parameters;
+    }
+
+    /** One loss with gradients 3 x^2, and a step. */
+    private static void train(Map<String, Tensor> parameters, AdamW optimiser) {
+        try (Scope scope = Scope.open()) {
+            Tensor x = parameters.get("x");
+            x.mul(x).mul(x).sum().backward();
+        }
+        optimiser.step(.01);
+    }
+
+    @Test
+    void stepsFollowTheFormula() {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> parameters = parameter(1, -2);
+            AdamW optimiser = new AdamW(parameters, .9, .99, 1e-8, .1, name -> true);
+            double[] x = {1, -2};
+            double[] m = new double[2];
+            double[] v = new double[2];
+            for (int step = 1; step <= 5; step++) {
+                train(parameters, optimiser);
+                for (int i = 0; i < 2; i++) {
+                    double g = 3 * x[i] * x[i];
+                    m[i] = .9 * m[i] + .1 * g;
+                    v[i] = .99 * v[i] + .01 * g * g;
+                    double mHat = m[i] / (1 - Math.pow(.9, step));
+                    double vHat = v[i] / (1 - Math.pow(.99, step));
+                    x[i] = x[i] * (1 - .01 * .1) - .01 * mHat / (Math.sqrt(vHat) + 1e-8);
+                }
+                Close.relative(parameters.get("x").toDoubles(), x, 1e-14, "step " + step);
+            }
+            assertEquals(5, optimiser.steps());
+        }
+    }
+
+    @Test
+    void onlyParametersWithAGradientMove() {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> parameters = parameter(1);
+            parameters.put("unused", Tensor.of(new double[] {7}).requiresGrad(true));
+            parameters.put("frozen", Tensor.of(new double[] {8}));
+            AdamW optimiser = new AdamW(parameters, .9, .99, 1e-8, .1, name -> true);
+            train(parameters, optimiser);
+            assertEquals(7, parameters.get("unused").item());
+            assertEquals(8, parameters.get("frozen").item());
+            assertTrue(parameters.get("x").item() < 1);
+            double after = parameters.get("x").item();
+            optimiser.step(.01);
+            assertEquals(after, parameters.get("x").item(), "the gradient was forgotten");
+            assertFalse(optimiser.state().containsKey("m.frozen"));
+        }
+    }
+
+    @Test
+    void matricesDecayAlone() {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> parameters = new LinkedHashMap<>();
+            parameters.put("fc.weight", Tensor.ones(2, 3));
+            parameters.put("fc.bias", Tensor.ones(2));
+            parameters.put("norm.weight", Tensor.ones(3));
+            parameters.put("mask_token", Tensor.ones(1, 1, 3));
+            var decays = AdamW.matrices(parameters);
+            assertEquals("fc.weight", String.join(" ", parameters.keySet().stream().filter(decays).toList()));
+        }
+    }
+
+    @Test
+    void restoredStatesContinueBitEqual() {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> straight = parameter(1, -2, .5);
+            AdamW first = new AdamW(straight, .9, .99, 1e-8, .1, name -> true);
+            for (int i = 0; i < 3; i++) {
+                train(straight, first);
+            }
+            Map<String, Tensor> resumed = parameter(straight.get("x").toDoubles());
+            AdamW second = new AdamW(resumed, .9, .99, 1e-8, .1, name -> true);
+            second.restore(first.state(), first.steps());
+            for (int i = 0; i < 3; i++) {
+                train(straight, first);
+                train(resumed, second);
+                assertArrayEquals(straight.get("x").toDoubles(), resumed.get("x").toDoubles());
+            }
+            CheckpointException e = assertThrows(CheckpointException.class, () -> second.restore(Map.of(), 3));
+            assertTrue(e.getMessage().contains("optimiser state m.x is missing but the model needs [3]"), e.getMessage());
+        }
+    }
+
+    @Test
+    void cosineScheduleEqualsTheReference() {
+        double[] expected = Golden.open("losses-schedules").doubles("cosine.lr");
+        Schedule schedule = Schedule.cosine(1e-3, 1e-5, 1e-6, 14, 70);
+        for (int step = 0; step < expected.length; step++) {
+            Close.within(schedule.at(step), expected[step], 1e-15, "step " + step);
+        }
+        assertEquals(1e-5, schedule.at(14 + 70));
+        assertEquals(1e-5, schedule.at(10_000), "after the period the rate stays at its minimum");
+    }
+
+    @Test
+    void otherSchedules() {
+        assertEquals(.1, Schedule.constant(.1).at(12345));
+        Schedule linear = Schedule.linear(1, 10, 110);
+        assertEquals(0, linear.at(0));
+        assertEquals(.5, linear.at(5));
+        assertEquals(1, linear.at(10));
+        assertEquals(.5, linear.at(60));
+        assertEquals(0, linear.at(110));
+        assertEquals(0, linear.at(200));
+    }
+
+    @Test
+    void memoryStaysFlatOverTenThousandSteps() {
+        Device device = Device.cpu(1);
+        Params params = Params.random(device, DType.F32, 1);
+        Linear layer = Linear.xavier(params, 8, 4);
+        Tensor x = Tensor.normal(device, DType.F32, Shape.of(16, 8), 2, 0, 0, 1);
+        Tensor target = Tensor.normal(device, DType.F32, Shape.of(16, 4), 2, 1, 0, 1);
+        try (AdamW optimiser = new AdamW(params.all(), .9, .999, 1e-8, .01, name -> true)) {
+            double firstLoss = 0;
+            double lastLoss = 0;
+            long live = 0;
+            long pooled = 0;
+            for (int step = 0; step < 10_000; step++) {
+                try (Scope scope = Scope.open()) {
+                    Tensor loss = Losses.meanSquaredError(layer.forward(x), target);
+                    lastLoss = loss.item();
+                    loss.backward();
+                    optimiser.step(.01);
+                }
+                if (step == 10) {
+                    firstLoss = lastLoss;
+                    live = device.memory().live();
+                    pooled = device.memory().pooled();
+                }
+            }
+            assertEquals(live, device.memory().live());
+            assertEquals(pooled, device.memory().pooled());
+            assertTrue(lastLoss < firstLoss, firstLoss + " to " + lastLoss);
+        }
+        params.all().values().forEach(Tensor::close);
+        x.close();
+        target.close();
+        assertEquals(0, device.memory().live());
+    }
+}
