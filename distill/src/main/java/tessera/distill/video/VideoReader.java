@@ -12,6 +12,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.TimeUnit;
@@ -32,6 +33,9 @@ import org.jspecify.annotations.Nullable;
 public final class VideoReader implements AutoCloseable {
     /** Frames may have so many pixels, 192 MiB in RGB. */
     private static final long MOST_PIXELS = 1 << 26;
+
+    /** Formats in which FFmpeg draws any text as pictures, or follows references to other files. */
+    private static final Set<String> NO_VIDEOS = Set.of("tty", "bin", "xbin", "adf", "idf", "hls", "concat", "dash");
 
     private static final int FRAMES_AHEAD = 2;
     private static final byte[] END = new byte[0];
@@ -97,7 +101,7 @@ public final class VideoReader implements AutoCloseable {
                 "-select_streams",
                 "V:0",
                 "-show_entries",
-                "stream=width,height,avg_frame_rate,nb_frames,duration:stream_side_data=rotation:format=duration",
+                "stream=width,height,avg_frame_rate,nb_frames,duration:stream_side_data=rotation:format=duration,format_name",
                 "-of",
                 "flat",
                 "-i",
@@ -113,6 +117,9 @@ public final class VideoReader implements AutoCloseable {
             try (var lines = probe.outputLines()) {
                 lines.forEach(line -> addField(fields, line));
             }
+        }
+        if (NO_VIDEOS.contains(fields.getOrDefault("format.format_name", ""))) {
+            throw new VideoException(file, "is a text or a play list, not a video", "give a file with moving pictures");
         }
         int width = (int) number(fields, "width").orElse(0);
         int height = (int) number(fields, "height").orElse(0);
@@ -137,7 +144,7 @@ public final class VideoReader implements AutoCloseable {
                 turned ? height : width,
                 turned ? width : height,
                 rate(fields.getOrDefault("avg_frame_rate", "")),
-                streamDuration.isPresent() ? streamDuration : number(fields, "format"),
+                streamDuration.isPresent() ? streamDuration : number(fields, "format.duration"),
                 frames.isPresent() ? OptionalLong.of((long) frames.getAsDouble()) : OptionalLong.empty());
     }
 
@@ -146,7 +153,7 @@ public final class VideoReader implements AutoCloseable {
         int equals = line.indexOf('=');
         if (equals > 0) {
             String path = line.substring(0, equals);
-            String name = path.startsWith("format.") ? "format" : path.substring(path.lastIndexOf('.') + 1);
+            String name = path.startsWith("format.") ? path : path.substring(path.lastIndexOf('.') + 1);
             fields.putIfAbsent(name, line.substring(equals + 1).replace("\"", ""));
         }
     }
