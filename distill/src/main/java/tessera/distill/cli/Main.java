@@ -26,6 +26,8 @@ import picocli.CommandLine.ScopeType;
             Pretrain.class,
             Distill.class,
             FewShot.class,
+            Learn.class,
+            Predict.class,
             ExtractFeatures.class,
             ImportCheckpoint.class,
             Inspect.class,

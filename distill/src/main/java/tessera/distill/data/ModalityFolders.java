@@ -1,5 +1,6 @@
 package tessera.distill.data;
 
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
@@ -15,12 +16,14 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.IntConsumer;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.egosim.Clip;
 import tessera.distill.egosim.FlowStats;
 import tessera.distill.egosim.Geometry;
 import tessera.distill.egosim.Modality;
 import tessera.distill.video.ClipCut;
+import tessera.distill.video.ClipFolder;
 import tessera.distill.video.Video;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.ArrayInfo;
@@ -104,10 +107,10 @@ public final class ModalityFolders {
     /** Files by label and by name without extension. */
     private static SortedMap<String, SortedMap<String, Path>> clips(Path folder) {
         SortedMap<String, SortedMap<String, Path>> clips = new TreeMap<>();
-        for (Path label : VideoFolders.list(folder, "it holds one folder for each label")) {
+        for (Path label : list(folder, "it holds one folder for each label")) {
             if (Files.isDirectory(label)) {
                 SortedMap<String, Path> byName = new TreeMap<>();
-                for (Path file : VideoFolders.list(label, "it holds the label's clips")) {
+                for (Path file : list(label, "it holds the label's clips")) {
                     String name = String.valueOf(file.getFileName());
                     String stem = name.contains(".") ? name.substring(0, name.lastIndexOf('.')) : name;
                     Path other = byName.put(stem, file);
@@ -127,6 +130,22 @@ public final class ModalityFolders {
                     folder + " holds no folder with clips; it needs one for each label, or a single one of any name");
         }
         return clips;
+    }
+
+    /** What a folder holds, in the order of names, without hidden files. */
+    private static List<Path> list(Path folder, String purpose) {
+        if (!Files.isDirectory(folder)) {
+            throw new IllegalArgumentException(
+                    folder + (Files.exists(folder) ? " is no folder" : " does not exist") + "; " + purpose);
+        }
+        try (Stream<Path> entries = Files.list(folder)) {
+            return entries.filter(entry -> !entry.getFileName().toString().startsWith("."))
+                    .sorted()
+                    .toList();
+        } catch (IOException e) {
+            throw new IllegalArgumentException(
+                    folder + " cannot be read (" + e.getMessage() + "); check its permissions", e);
+        }
     }
 
     private static void requireSame(
@@ -204,7 +223,7 @@ public final class ModalityFolders {
 
     private static void requireArray(Path file, Modality modality, Geometry geometry) {
         if (!file.toString().endsWith(NPY)) {
-            if (modality == Modality.RGB && VideoFolders.isVideo(file)) {
+            if (modality == Modality.RGB && ClipFolder.isVideo(file)) {
                 return;
             }
             throw new IllegalArgumentException(file + " is no clip of " + name(modality) + "; give "

@@ -6,16 +6,23 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
 
 /**
- * A folder of labelled videos: {@code FOLDER/<label>/<any video file>}. Labels and files are sorted by name; hidden files
- * are left out.
+ * A folder of labelled videos: {@code FOLDER/<label>/<any video file>}, or {@code FOLDER/<label>.mp4} (or another usual
+ * extension) where a single recording shows a label. Labels and files are sorted by name; hidden files are left out.
  *
  * <p>Immutable. Videos are decoded when clips are asked for; nothing is kept.
  */
 public final class ClipFolder {
+    private static final Set<String> EXTENSIONS =
+            Set.of("mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "wmv", "flv", "ogv", "3gp", "gif");
+
     private final List<String> labels;
     private final List<List<Path>> videos;
 
@@ -45,22 +52,36 @@ public final class ClipFolder {
                     Files.exists(folder) ? "is a file, not a folder of labelled videos" : "does not exist",
                     "name a folder that holds one folder of videos for each label");
         }
-        List<String> labels = new ArrayList<>();
-        List<List<Path>> videos = new ArrayList<>();
+        SortedMap<String, List<Path>> videos = new TreeMap<>();
         for (Path label : list(folder, Files::isDirectory)) {
             List<Path> files = list(label, file -> !Files.isDirectory(file));
             if (files.isEmpty()) {
                 throw new VideoException(
                         label, "holds no videos for its label", "put videos into it or remove the folder");
             }
-            labels.add(label.getFileName().toString());
-            videos.add(files);
+            videos.put(label.getFileName().toString(), files);
         }
-        if (labels.isEmpty()) {
+        for (Path file : list(folder, ClipFolder::isVideo)) {
+            String name = file.getFileName().toString();
+            videos.merge(name.substring(0, name.lastIndexOf('.')), List.of(file), ClipFolder::joined);
+        }
+        if (videos.isEmpty()) {
             throw new VideoException(
                     folder, "holds no label folders", "put the videos of each label into a folder of its own in it");
         }
-        return new ClipFolder(labels, videos);
+        return new ClipFolder(List.copyOf(videos.keySet()), List.copyOf(videos.values()));
+    }
+
+    /** Whether a file is called like a video. */
+    public static boolean isVideo(Path file) {
+        String name = file.toString().toLowerCase(Locale.ROOT);
+        return EXTENSIONS.contains(name.substring(name.lastIndexOf('.') + 1)) && !Files.isDirectory(file);
+    }
+
+    private static List<Path> joined(List<Path> some, List<Path> more) {
+        List<Path> all = new ArrayList<>(some);
+        all.addAll(more);
+        return all;
     }
 
     private static List<Path> list(Path folder, Predicate<Path> kind) {

@@ -1,0 +1,255 @@
+package tessera.distill.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import tessera.distill.fewshot.LinearClassifier;
+import tessera.distill.fewshot.LogisticRegression;
+import tessera.distill.report.Progress;
+import tessera.distill.video.ClipCut;
+import tessera.distill.video.ClipFolder;
+import tessera.distill.video.Video;
+import tessera.distill.video.VideoClip;
+import tessera.nn.Head;
+import tessera.nn.Student;
+import tessera.tensor.Scope;
+
+/** {@code tessera learn}: a few-shot head from labelled videos. */
+@Command(
+        name = "learn",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Learn to tell labels apart from a few videos of each: DIR/<label>/<any video>, or DIR/<label>.mp4.",
+            "Videos are cut into clips, the student gives their features, and a logistic regression on these becomes the"
+                    + " head that predict uses.",
+            "With --evaluate, the parts of the videos outside --from and --to are recognised too, and the accuracy is"
+                    + " printed: --to 0.5 --shots 5 --evaluate learns from 5 clips of each first half and is judged on the"
+                    + " second halves."
+        })
+final class Learn implements Callable<Integer> {
+
+    /** Keeps the masks of judged clips apart from those of learned ones. */
+    private static final long QUERIES = 1L << 32;
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private JsonOption json;
+
+    @Mixin
+    private ComputeOptions compute;
+
+    @Mixin
+    private MaskOptions masks;
+
+    @Mixin
+    private CutOptions cutting;
+
+    @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
+    private Path student = Path.of("");
+
+    @Option(names = "--clips", required = true, paramLabel = "DIR", description = "The labelled videos.")
+    private Path clips = Path.of("");
+
+    @Option(
+            names = "--shots",
+            paramLabel = "K",
+            description = "Clips of each label to learn from, spread evenly over its videos. Default: all")
+    private @Nullable Integer shots;
+
+    @Option(names = "--evaluate", description = "Recognise the rest of each video and print the accuracy.")
+    private boolean evaluate;
+
+    @Option(names = "--out", required = true, paramLabel = "HEAD", description = "The head to write, a safetensors file.")
+    private Path out = Path.of("");
+
+    @Option(names = "--quiet", description = "Show no progress.")
+    private boolean quiet;
+
+    @Override
+    public Integer call() {
+        masks.check();
+        cutting.check();
+        Outputs.requireFile(out);
+        if (shots != null && shots < 1) {
+            throw new IllegalArgumentException("--shots is " + shots + "; pass 1 or more, or leave it away for all clips");
+        }
+        ClipFolder videos = ClipFolder.open(clips);
+        if (videos.labels().size() < 2) {
+            throw new IllegalArgumentException(clips + " holds videos of one label, " + videos.labels().getFirst()
+                    + "; there must be two or more to tell apart");
+        }
+        try (Student model = Student.load(student, compute.device())) {
+            Clips.requireRgb(model.config(), student);
+            masks.check(model);
+            ClipCut cut = cutting.cut(model.config());
+            List<ClipCut> rest = evaluate ? rest(cut) : List.of();
+            Examples support = support(model, videos, cut);
+            LinearClassifier classifier = new LogisticRegression()
+                    .fit(support.firstViews(), support.labelArray(), videos.labels().size())
+                    .classifier();
+            Judgement judgement = evaluate ? judge(model, videos, rest, classifier) : null;
+            try (Scope scope = Scope.open()) {
+                Head.of(classifier.coefficients(), classifier.intercepts(), videos.labels())
+                        .save(out);
+            }
+            print(videos.labels(), support.labels.size(), judgement);
+        }
+        return ExitCode.OK;
+    }
+
+    /** Features with labels. */
+    private record Examples(List<double[][]> views, List<Integer> labels) {
+        Examples() {
+            this(new ArrayList<>(), new ArrayList<>());
+        }
+
+        /** The features of each clip under its first mask. */
+        double[][] firstViews() {
+            return views.stream().map(view -> view[0]).toArray(double[][]::new);
+        }
+
+        int[] labelArray() {
+            return labels.stream().mapToInt(label -> label).toArray();
+        }
+    }
+
+    /**
+     * How many clips were recognised.
+     *
+     * @param total clips of each label
+     * @param right those of them that were recognised
+     */
+    private record Judgement(int[] total, int[] right) {
+        int clips() {
+            return Arrays.stream(total).sum();
+        }
+
+        int recognised() {
+            return Arrays.stream(right).sum();
+        }
+    }
+
+    private Examples support(Student model, ClipFolder videos, ClipCut cut) {
+        Examples support = new Examples();
+        int labels = videos.labels().size();
+        try (Progress progress =
+                new Progress(System.err, Progress.Style.detect(quiet), "learn", "labels", 0, labels)) {
+            for (int label = 0; label < labels; label++) {
+                List<VideoClip> chosen = choose(videos.labels().get(label), cut(videos, label, cut));
+                for (double[][] view : VideoFeatures.of(model, chosen, masks, support.labels.size())) {
+                    support.views.add(view);
+                    support.labels.add(label);
+                }
+                progress.update(label + 1);
+            }
+        }
+        return support;
+    }
+
+    private static List<VideoClip> cut(ClipFolder videos, int label, ClipCut cut) {
+        return videos.clips(label, cut).stream()
+                .map(ClipFolder.LabelledClip::clip)
+                .toList();
+    }
+
+    /** As many clips as asked for, spread evenly. */
+    private List<VideoClip> choose(String label, List<VideoClip> found) {
+        Integer wanted = shots;
+        if (wanted == null) {
+            return found;
+        }
+        if (found.size() < wanted) {
+            throw new IllegalArgumentException("label " + label + " has " + found.size() + " clip(s) but --shots is " + wanted
+                    + "; cut shorter clips (--clip-seconds), let them overlap (--stride-seconds), or add videos");
+        }
+        List<VideoClip> chosen = new ArrayList<>();
+        for (int i = 0; i < wanted; i++) {
+            chosen.add(found.get((2 * i + 1) * found.size() / (2 * wanted)));
+        }
+        return chosen;
+    }
+
+    /** The parts of the videos that nothing is learned from. */
+    private static List<ClipCut> rest(ClipCut cut) {
+        List<ClipCut> rest = new ArrayList<>();
+        if (cut.from() > 0) {
+            rest.add(cut.part(0, cut.from()));
+        }
+        if (cut.to() < 1) {
+            rest.add(cut.part(cut.to(), 1));
+        }
+        if (rest.isEmpty()) {
+            throw new IllegalArgumentException(
+                    "--evaluate needs a part of the videos that is not learned from; pass for example --to 0.5");
+        }
+        return rest;
+    }
+
+    private Judgement judge(Student model, ClipFolder videos, List<ClipCut> rest, LinearClassifier classifier) {
+        int labels = videos.labels().size();
+        Judgement judgement = new Judgement(new int[labels], new int[labels]);
+        try (Progress progress =
+                new Progress(System.err, Progress.Style.detect(quiet), "evaluate", "labels", 0, labels)) {
+            for (int label = 0; label < labels; label++) {
+                for (Path video : videos.videos(label)) {
+                    for (ClipCut part : rest) {
+                        long first = QUERIES + judgement.clips();
+                        for (double[][] views : VideoFeatures.of(model, Video.cut(video, part), masks, first)) {
+                            judgement.total[label]++;
+                            judgement.right[label] += Clips.largest(classifier.ensemble(views)) == label ? 1 : 0;
+                        }
+                    }
+                }
+                progress.update(label + 1);
+            }
+        }
+        return judgement;
+    }
+
+    private void print(List<String> labels, int learned, @Nullable Judgement judgement) {
+        PrintWriter printer = spec.commandLine().getOut();
+        if (json.wanted()) {
+            Map<String, Object> result = new LinkedHashMap<>();
+            result.put("head", out);
+            result.put("labels", labels);
+            result.put("clips", learned);
+            if (judgement != null) {
+                result.put("evaluated", judgement.clips());
+                result.put("accuracy", judgement.recognised() / (double) judgement.clips());
+            }
+            JsonOption.print(printer, result);
+            return;
+        }
+        printer.printf(Locale.ROOT, "%s: %d labels learned from %d clips%n", out, labels.size(), learned);
+        if (judgement != null) {
+            for (int label = 0; label < labels.size(); label++) {
+                printer.printf(
+                        Locale.ROOT,
+                        "  %-20s %d of %d recognised%n",
+                        labels.get(label), judgement.right[label], judgement.total[label]);
+            }
+            printer.printf(
+                    Locale.ROOT,
+                    "accuracy %.1f %% (%d of %d clips, mask ratio %s, ensemble %d)%n",
+                    100.0 * judgement.recognised() / judgement.clips(),
+                    judgement.recognised(),
+                    judgement.clips(),
+                    masks.maskRatio(),
+                    masks.ensemble());
+        }
+    }
+}
