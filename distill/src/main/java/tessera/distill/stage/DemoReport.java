@@ -233,7 +233,7 @@ public final class DemoReport {
         ActionClass action = EgoSim.classes(split).get(classIndex);
         page.picture(
                 Pictures.sheet(pictures, columns).png(),
-                "“%s”, %s, %s classes. From the top: frames, flow (hue is direction), hand pose."
+                "“%s”, %s domain, %s classes. From the top: frames, flow (hue is direction), hand pose."
                         .formatted(
                                 action.name(),
                                 Demo.lower(domain),
