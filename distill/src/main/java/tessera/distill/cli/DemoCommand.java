@@ -60,14 +60,17 @@ final class DemoCommand implements Callable<Integer> {
             describe(messages, plan);
         }
         StopSignal stop = new StopSignal();
-        stop.onShutdown();
+        stop.onShutdown(() -> {
+            messages.println("tessera: stopped and saved; run the same command to resume");
+            messages.flush();
+        });
         try {
             DemoResult result = Demo.run(plan, out, new RunContext(System.err, Progress.Style.detect(quiet), stop));
             Path page = DemoReport.write(result, out);
             print(spec.commandLine().getOut(), result, page);
             return ExitCode.OK;
         } catch (StopSignal.Stopped e) {
-            messages.println("tessera: " + e.getMessage());
+            // The process is ending by a signal; the hook above says so.
             return ExitCode.FAILURE;
         }
     }

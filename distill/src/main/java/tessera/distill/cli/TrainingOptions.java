@@ -70,7 +70,7 @@ final class TrainingOptions {
     /** A run that stops with a checkpoint when the process is asked to end. */
     RunContext context(Device device) {
         StopSignal stop = new StopSignal();
-        stop.onShutdown();
+        stop.onShutdown(() -> System.err.println("tessera: stopped and saved; run the same command to resume"));
         return new RunContext(System.err, Progress.Style.detect(quiet), stop, device);
     }
 

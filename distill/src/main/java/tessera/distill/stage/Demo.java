@@ -110,6 +110,9 @@ public final class Demo {
     private void claimFolder() {
         Path file = out.resolve(PLAN);
         String text = Json.text(plan) + "\n";
+        if (Files.exists(out) && !Files.isDirectory(out)) {
+            throw new IllegalArgumentException("demo: " + out + " is a file; name a folder for models and results");
+        }
         try {
             Files.createDirectories(out);
             if (Files.exists(file) && !Files.readString(file).equals(text)) {

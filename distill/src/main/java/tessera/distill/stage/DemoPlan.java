@@ -78,8 +78,8 @@ public record DemoPlan(
                 new ModelSize(128, 6, 4, 64, 2, 2),
                 Domain.KITCHEN,
                 new Clips(40, 60, 30, 40, 60),
-                pretraining(16, 150, 1e-3),
-                distillation(32, 150, 5e-4),
+                pretraining(16, 100, 1e-3),
+                distillation(32, 100, 5e-4),
                 evaluation(200, 30));
     }
 
@@ -93,8 +93,8 @@ public record DemoPlan(
                 new ModelSize(128, 6, 4, 64, 2, 2),
                 Domain.KITCHEN,
                 new Clips(80, 120, 30, 60, 120),
-                pretraining(16, 600, 1e-3),
-                distillation(32, 400, 5e-4),
+                pretraining(16, 450, 1e-3),
+                distillation(32, 300, 5e-4),
                 evaluation(600, 100));
     }
 

@@ -28,17 +28,21 @@ public final class StopSignal {
     /**
      * Asks the run to stop when the process is asked to end (Ctrl-C), and holds the process until the checkpoint is
      * written.
+     *
+     * @param whenSaved called then, while the process still lives; not called if no training was under way
      */
-    public void onShutdown() {
-        Runtime.getRuntime().addShutdownHook(new Thread(this::stopAndWait, "tessera-stop"));
+    public void onShutdown(Runnable whenSaved) {
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> stopAndWait(whenSaved), "tessera-stop"));
     }
 
-    private void stopAndWait() {
+    private void stopAndWait(Runnable whenSaved) {
         request();
         if (running) {
             try {
                 boolean done = saved.await(2, TimeUnit.MINUTES);
-                if (!done) {
+                if (done) {
+                    whenSaved.run();
+                } else {
                     System.getLogger("tessera")
                             .log(System.Logger.Level.WARNING, "the run did not stop within two minutes");
                 }
