@@ -124,6 +124,9 @@ final class VectorAttention {
         int rows = Math.min(QUERY_TILE, s.queries() - row);
         int dim = s.headDim();
         float scale = (float) s.scale();
+        // Then the scale goes into the exponential and costs nothing.
+        boolean plain = bias == null && scale > 0;
+        float factor = plain ? scale : 1;
         long outFrom = offset(s.out(), b, h, row);
         MemorySegment queries = from(q, offset(s.q(), b, h, row));
         MemorySegment result = from(out, outFrom);
@@ -132,19 +135,17 @@ final class VectorAttention {
             MemorySegment keys = from(k, offset(s.k(), b, h, key));
             multiply(false, true, rows, count, dim, queries, s.q().row(), keys, s.k().row(), scores, ld, false);
             for (int r = 0; r < rows; r++) {
-                float max;
-                float before = key == 0 ? Float.NEGATIVE_INFINITY : get(statistics, 2 * r);
-                if (bias != null || scale <= 0) {
+                long at = r * ld;
+                if (!plain) {
                     long biasFrom = bias == null ? 0 : biasRow(s, b, h, row + r) + key;
-                    max = scaleAndMax(scores, r * ld, count, scale, bias, biasFrom);
-                } else {
-                    max = scale * max(scores, r * ld, count);
+                    scaleAndBias(scores, at, count, scale, bias, biasFrom);
                 }
-                max = Math.max(before, max);
+                pad(scores, at, count);
+                float before = key == 0 ? Float.NEGATIVE_INFINITY : get(statistics, 2 * r);
+                float max = Math.max(before, factor * max(scores, at, padded(count)));
                 // A row whose keys are all masked so far has no maximum to subtract.
                 float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
-                float factor = bias != null || scale <= 0 ? 1 : scale;
-                float sum = exps(scores, r * ld, count, factor, shift);
+                float sum = exps(scores, at, padded(count), factor, shift);
                 if (key > 0) {
                     float shrink = (float) Math.exp(before - shift);
                     sum += shrink * get(statistics, 2 * r + 1);
@@ -182,53 +183,39 @@ final class VectorAttention {
         return ((sample * s.heads() + h) * s.queries() + row) * s.keys();
     }
 
-    private static float max(MemorySegment x, long start, int n) {
-        FloatVector m0 = all(Float.NEGATIVE_INFINITY);
-        FloatVector m1 = m0;
-        int i = 0;
-        for (; i <= n - 2 * LANES; i += 2 * LANES) {
-            m0 = VectorMath.max(m0, load(x, start + i));
-            m1 = VectorMath.max(m1, load(x, start + i + LANES));
+    /** {@code x = scale * x + bias}. */
+    private static void scaleAndBias(
+            MemorySegment x, long start, int n, float scale, @Nullable MemorySegment bias, long biasFrom) {
+        scaleRow(x, start, n, scale);
+        if (bias != null) {
+            VectorElementwise.addScaled(1, bias, biasFrom, x, start, n);
         }
-        for (; i < n; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, n - i));
-            m0 = m0.blend(VectorMath.max(m0, load(x, start + i, mask)), mask);
-        }
-        return VectorMath.max(m0, m1).reduceLanes(VectorOperators.MAX);
     }
 
-    /** {@code x = scale * x + bias}, and the maximum of that. */
-    private static float scaleAndMax(
-            MemorySegment x, long start, int n, float scale, @Nullable MemorySegment bias, long biasFrom) {
+    /** Fills the row to whole vectors with scores that have no weight. */
+    private static void pad(MemorySegment x, long start, int n) {
+        for (int i = n; i < padded(n); i++) {
+            set(x, start + i, Float.NEGATIVE_INFINITY);
+        }
+    }
+
+    private static float max(MemorySegment x, long start, int paddedN) {
         FloatVector max = all(Float.NEGATIVE_INFINITY);
-        for (int i = 0; i < n; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, n - i));
-            FloatVector value = load(x, start + i, mask).mul(scale);
-            if (bias != null) {
-                value = value.add(load(bias, biasFrom + i, mask));
-            }
-            store(value, x, start + i, mask);
-            max = max.blend(VectorMath.max(max, value), mask);
+        for (int i = 0; i < paddedN; i += LANES) {
+            max = VectorMath.max(max, load(x, start + i));
         }
         return max.reduceLanes(VectorOperators.MAX);
     }
 
     /** {@code x = exp(factor * x - shift)} and the sum of that. */
-    private static float exps(MemorySegment x, long start, int n, float factor, float shift) {
+    private static float exps(MemorySegment x, long start, int paddedN, float factor, float shift) {
         FloatVector f = all(factor);
         FloatVector minus = all(-shift);
         FloatVector sum = all(0);
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
+        for (int i = 0; i < paddedN; i += LANES) {
             FloatVector p = VectorMath.exp(load(x, start + i).fma(f, minus));
             store(p, x, start + i);
             sum = sum.add(p);
-        }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector p = VectorMath.exp(load(x, start + end, mask).fma(f, minus));
-            store(p, x, start + end, mask);
-            sum = sum.add(p, mask);
         }
         return VectorMath.sum(sum);
     }
@@ -329,9 +316,16 @@ final class VectorAttention {
             multiply(false, true, rows, keys, dim, gradient, ldo, headV, ldv, ds, ld, false);
             for (int r = 0; r < rows; r++) {
                 float logSum = get(logSumExp, head * s.queries() + row + r);
-                float dot = dot(out, dout, outFrom + r * ldo, dim);
-                long biasFrom = bias == null ? 0 : biasRow(s, b, h, row + r);
-                scoreGradient(p, ds, r * ld, keys, scale, logSum, dot, bias, dbias, biasFrom);
+                float dot = VectorMath.dot(out, dout, outFrom + r * ldo, dim);
+                long at = r * ld;
+                if (bias != null) {
+                    scaleAndBias(p, at, keys, scale, bias, biasRow(s, b, h, row + r));
+                }
+                scoreGradient(p, ds, at, padded(keys), bias == null ? scale : 1, logSum, dot);
+                if (dbias != null) {
+                    VectorElementwise.addScaled(1, ds, at, dbias, biasRow(s, b, h, row + r), keys);
+                }
+                scaleRow(ds, at, keys, scale);
             }
             multiply(true, false, keys, dim, rows, p, ld, gradient, ldo, headDv, ldv, row > 0);
             multiply(false, false, rows, dim, keys, ds, ld, headK, ldk, from(dq, offset(s.q(), b, h, row)), ldq, false);
@@ -339,44 +333,18 @@ final class VectorAttention {
         }
     }
 
-    private static float dot(MemorySegment a, MemorySegment b, long start, int n) {
-        FloatVector sum = all(0);
-        for (int i = 0; i < n; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, n - i));
-            sum = load(a, start + i, mask).fma(load(b, start + i, mask), sum);
-        }
-        return VectorMath.sum(sum);
-    }
-
-    /** Scores become probabilities P, and their gradient {@code dP} becomes that of the products, {@code scale P (dP - dot)}. */
+    /**
+     * Scores become probabilities {@code P = exp(factor * score - logSum)}, and their gradient dP becomes {@code P (dP - dot)}.
+     * What follows the keys in the last vector is rubbish that nobody reads.
+     */
     private static void scoreGradient(
-            MemorySegment p,
-            MemorySegment ds,
-            long start,
-            int n,
-            float scale,
-            float logSum,
-            float dot,
-            @Nullable MemorySegment bias,
-            @Nullable MemorySegment dbias,
-            long biasFrom) {
-        FloatVector f = all(scale);
+            MemorySegment p, MemorySegment ds, long start, int paddedN, float factor, float logSum, float dot) {
+        FloatVector f = all(factor);
         FloatVector minus = all(-logSum);
-        for (int i = 0; i < n; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, n - i));
-            FloatVector score = load(p, start + i, mask);
-            if (bias != null) {
-                score = score.mul(f).add(load(bias, biasFrom + i, mask)).add(minus);
-            } else {
-                score = score.fma(f, minus);
-            }
-            FloatVector probability = VectorMath.exp(score);
-            FloatVector d = load(ds, start + i, mask).sub(dot).mul(probability);
-            if (dbias != null) {
-                store(load(dbias, biasFrom + i, mask).add(d), dbias, biasFrom + i, mask);
-            }
-            store(probability, p, start + i, mask);
-            store(d.mul(f), ds, start + i, mask);
+        for (int i = 0; i < paddedN; i += LANES) {
+            FloatVector probability = VectorMath.exp(load(p, start + i).fma(f, minus));
+            store(load(ds, start + i).sub(dot).mul(probability), ds, start + i);
+            store(probability, p, start + i);
         }
     }
 }

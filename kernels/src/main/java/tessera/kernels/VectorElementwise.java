@@ -37,22 +37,33 @@ final class VectorElementwise {
         });
     }
 
-    /** Whether {@link #unary} has the function. */
+    /** Whether {@link #unary} and {@link #unaryBackward} have the function. */
     static boolean has(Kernels.UnaryOp op) {
-        return op != Kernels.UnaryOp.LOG;
+        return switch (op) {
+            case NEG, ABS, SQUARE, SQRT, RELU, GELU -> true;
+            case EXP, LOG, TANH, SIGMOID -> false;
+        };
     }
 
     void unary(Kernels.UnaryOp op, MemorySegment x, MemorySegment y, long length) {
         workers.parallelFor(length, GRAIN, (worker, from, to) -> {
-            long end = from + whole(to - from);
-            for (long i = from; i < end; i += LANES) {
-                store(value(op, load(x, i)), y, i);
-            }
-            if (end < to) {
-                VectorMask<Float> mask = first((int) (to - end));
-                store(value(op, load(x, end, mask)), y, end, mask);
+            if (op == Kernels.UnaryOp.GELU) {
+                gelu(x, y, from, to);
+            } else {
+                unary(op, x, y, from, to);
             }
         });
+    }
+
+    private static void unary(Kernels.UnaryOp op, MemorySegment x, MemorySegment y, long from, long to) {
+        long end = from + whole(to - from);
+        for (long i = from; i < end; i += LANES) {
+            store(value(op, load(x, i)), y, i);
+        }
+        if (end < to) {
+            VectorMask<Float> mask = first((int) (to - end));
+            store(value(op, load(x, end, mask)), y, end, mask);
+        }
     }
 
     private static FloatVector value(Kernels.UnaryOp op, FloatVector x) {
@@ -61,26 +72,42 @@ final class VectorElementwise {
             case ABS -> x.abs();
             case SQUARE -> x.mul(x);
             case SQRT -> x.sqrt();
-            case EXP -> VectorMath.exp(x);
-            case TANH -> VectorMath.tanh(x);
-            case SIGMOID -> VectorMath.sigmoid(x);
             case RELU -> x.blend(0, x.compare(VectorOperators.LT, 0));
-            case GELU -> VectorMath.gelu(x);
-            case LOG -> throw new IllegalArgumentException("log is not a vector function");
+            case EXP, LOG, TANH, SIGMOID, GELU -> throw new IllegalArgumentException(op + " is not done here");
         };
+    }
+
+    private static void gelu(MemorySegment x, MemorySegment y, long from, long to) {
+        long end = from + whole(to - from);
+        for (long i = from; i < end; i += LANES) {
+            store(VectorMath.gelu(load(x, i)), y, i);
+        }
+        if (end < to) {
+            VectorMask<Float> mask = first((int) (to - end));
+            store(VectorMath.gelu(load(x, end, mask)), y, end, mask);
+        }
     }
 
     void unaryBackward(Kernels.UnaryOp op, MemorySegment x, MemorySegment dy, MemorySegment dx, long length) {
         workers.parallelFor(length, GRAIN, (worker, from, to) -> {
-            long end = from + whole(to - from);
-            for (long i = from; i < end; i += LANES) {
-                store(gradient(op, load(x, i), load(dy, i)), dx, i);
-            }
-            if (end < to) {
-                VectorMask<Float> mask = first((int) (to - end));
-                store(gradient(op, load(x, end, mask), load(dy, end, mask)), dx, end, mask);
+            if (op == Kernels.UnaryOp.GELU) {
+                geluBackward(x, dy, dx, from, to);
+            } else {
+                unaryBackward(op, x, dy, dx, from, to);
             }
         });
+    }
+
+    private static void unaryBackward(
+            Kernels.UnaryOp op, MemorySegment x, MemorySegment dy, MemorySegment dx, long from, long to) {
+        long end = from + whole(to - from);
+        for (long i = from; i < end; i += LANES) {
+            store(gradient(op, load(x, i), load(dy, i)), dx, i);
+        }
+        if (end < to) {
+            VectorMask<Float> mask = first((int) (to - end));
+            store(gradient(op, load(x, end, mask), load(dy, end, mask)), dx, end, mask);
+        }
     }
 
     private static FloatVector gradient(Kernels.UnaryOp op, FloatVector x, FloatVector dy) {
@@ -92,19 +119,20 @@ final class VectorElementwise {
             }
             case SQUARE -> dy.mul(x.add(x));
             case SQRT -> dy.mul(0.5f).div(x.sqrt());
-            case EXP -> dy.mul(VectorMath.exp(x));
-            case LOG -> dy.div(x);
-            case TANH -> {
-                FloatVector t = VectorMath.tanh(x);
-                yield dy.mul(all(1).sub(t.mul(t)));
-            }
-            case SIGMOID -> {
-                FloatVector s = VectorMath.sigmoid(x);
-                yield dy.mul(s).mul(all(1).sub(s));
-            }
             case RELU -> dy.blend(0, x.compare(VectorOperators.LE, 0));
-            case GELU -> dy.mul(VectorMath.geluSlope(x));
+            case EXP, LOG, TANH, SIGMOID, GELU -> throw new IllegalArgumentException(op + " is not done here");
         };
+    }
+
+    private static void geluBackward(MemorySegment x, MemorySegment dy, MemorySegment dx, long from, long to) {
+        long end = from + whole(to - from);
+        for (long i = from; i < end; i += LANES) {
+            store(load(dy, i).mul(VectorMath.geluSlope(load(x, i))), dx, i);
+        }
+        if (end < to) {
+            VectorMask<Float> mask = first((int) (to - end));
+            store(load(dy, end, mask).mul(VectorMath.geluSlope(load(x, end, mask))), dx, end, mask);
+        }
     }
 
     void affine(MemorySegment x, float alpha, float beta, MemorySegment y, long length) {
@@ -319,17 +347,28 @@ final class VectorElementwise {
             float rate,
             float correction,
             float eps) {
-        for (long i = from; i < to; i += LANES) {
-            VectorMask<Float> mask = first((int) Math.min(LANES, to - i));
-            FloatVector gradient = load(g, i, mask);
-            FloatVector mean = load(m, i, mask).mul(beta1).add(gradient.mul(fresh1));
-            FloatVector square =
-                    load(v, i, mask).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
-            store(mean, m, i, mask);
-            store(square, v, i, mask);
-            FloatVector step = mean.mul(rate).div(square.sqrt().mul(correction).add(eps));
-            store(load(p, i, mask).mul(keep).sub(step), p, i, mask);
+        long end = from + whole(to - from);
+        for (long i = from; i < end; i += LANES) {
+            FloatVector gradient = load(g, i);
+            FloatVector mean = load(m, i).mul(beta1).add(gradient.mul(fresh1));
+            FloatVector square = load(v, i).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
+            store(mean, m, i);
+            store(square, v, i);
+            store(load(p, i).mul(keep).sub(step(mean, square, rate, correction, eps)), p, i);
         }
+        if (end < to) {
+            VectorMask<Float> mask = first((int) (to - end));
+            FloatVector gradient = load(g, end, mask);
+            FloatVector mean = load(m, end, mask).mul(beta1).add(gradient.mul(fresh1));
+            FloatVector square = load(v, end, mask).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
+            store(mean, m, end, mask);
+            store(square, v, end, mask);
+            store(load(p, end, mask).mul(keep).sub(step(mean, square, rate, correction, eps)), p, end, mask);
+        }
+    }
+
+    private static FloatVector step(FloatVector mean, FloatVector square, float rate, float correction, float eps) {
+        return mean.mul(rate).div(square.sqrt().mul(correction).add(eps));
     }
 
     /** Converts between f32 and u8 or bf16; false if the pair is another one, and nothing was done. */

@@ -66,7 +66,7 @@ final class VectorKernels extends GemmKernels {
 
     @Override
     public void unaryBackward(UnaryOp op, Buffer x, Buffer dy, Buffer dx) {
-        if (isF32(x)) {
+        if (isF32(x) && VectorElementwise.has(op)) {
             elementwise.unaryBackward(op, x.segment(), dy.segment(), dx.segment(), dx.length());
         } else {
             super.unaryBackward(op, x, dy, dx);

@@ -112,6 +112,20 @@ final class VectorMath {
         return s.add(s.rearrange(SWAP_1)).lane(0);
     }
 
+    /** {@code sum of a[start + i] * b[start + i]} for i below n. */
+    static float dot(MemorySegment a, MemorySegment b, long start, int n) {
+        FloatVector s = all(0);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            s = load(a, start + i).fma(load(b, start + i), s);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            s = load(a, start + end, mask).fma(load(b, start + end, mask), s);
+        }
+        return sum(s);
+    }
+
     /** Lane-wise maximum that ignores NaN in {@code x}; the one of the Vector API keeps it and costs several times more. */
     static FloatVector max(FloatVector best, FloatVector x) {
         return best.blend(x, x.compare(VectorOperators.GT, best));
@@ -171,20 +185,5 @@ final class VectorMath {
     static FloatVector geluSlope(FloatVector x) {
         FloatVector density = exp(x.mul(x).mul(-0.5f)).mul(ONE_OVER_ROOT_2_PI);
         return x.fma(density, normalCdf(x));
-    }
-
-    static FloatVector sigmoid(FloatVector x) {
-        return all(1).div(exp(x.neg()).add(1));
-    }
-
-    /** {@code 1 - 2 / (exp(2 x) + 1)}, and near 0, where that loses digits, the first terms of the series. */
-    static FloatVector tanh(FloatVector x) {
-        FloatVector u = x.mul(x);
-        FloatVector series = u.fma(all(62 / 2835f), all(-17 / 315f));
-        series = series.fma(u, all(2 / 15f));
-        series = series.fma(u, all(-1 / 3f));
-        series = series.fma(u.mul(x), x);
-        FloatVector far = all(1).sub(all(2).div(exp(x.add(x)).add(1)));
-        return far.blend(series, u.compare(VectorOperators.LT, 0.0625f));
     }
 }

@@ -5,6 +5,7 @@ import static tessera.kernels.VectorMath.all;
 import static tessera.kernels.VectorMath.first;
 import static tessera.kernels.VectorMath.load;
 import static tessera.kernels.VectorMath.store;
+import static tessera.kernels.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -87,10 +88,7 @@ final class VectorPatches {
                         VectorMath.set(out, to + dx, Math.fma(pixel, factor, shift));
                     }
                 } else if (step == 1) {
-                    for (int dx = 0; dx < p; dx += LANES) {
-                        VectorMask<Float> mask = first(Math.min(LANES, p - dx));
-                        store(load(video, at + dx, mask).fma(all(factor), all(shift)), out, to + dx, mask);
-                    }
+                    affine(video, at, p, factor, shift, out, to);
                 } else {
                     for (int dx = 0; dx < p; dx++) {
                         float pixel = VectorMath.get(video, at + dx * step);
@@ -99,6 +97,20 @@ final class VectorPatches {
                 }
                 to += p;
             }
+        }
+    }
+
+    private static void affine(
+            MemorySegment x, long from, int n, float factor, float shift, MemorySegment y, long to) {
+        FloatVector f = all(factor);
+        FloatVector s = all(shift);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(load(x, from + i).fma(f, s), y, to + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            store(load(x, from + end, mask).fma(f, s), y, to + end, mask);
         }
     }
 
@@ -119,26 +131,27 @@ final class VectorPatches {
         int length = g.patchLength();
         int line = g.patch() * g.channels();
         int lines = length / line;
+        int ld = (line + LANES - 1) & -LANES;
         double[] losses = new double[Math.toIntExact(g.batch() * count)];
         double total = Math.max(1, (double) losses.length * length);
         float gradientScale = (float) (2 / total);
         workers.parallelFor(losses.length, grain(g), (worker, from, to) -> {
             try (Scratch scratch = Scratch.borrow()) {
-                MemorySegment patch = scratch.floats(length + 3L * line);
-                MemorySegment means = patch.asSlice((long) length * Float.BYTES);
-                MemorySegment squares = means.asSlice((long) line * Float.BYTES);
-                MemorySegment inverses = squares.asSlice((long) line * Float.BYTES);
+                MemorySegment patch = scratch.floats((lines + 3L) * ld);
+                MemorySegment means = patch.asSlice((long) lines * ld * Float.BYTES);
+                MemorySegment squares = means.asSlice((long) ld * Float.BYTES);
+                MemorySegment inverses = squares.asSlice((long) ld * Float.BYTES);
                 for (long row = from; row < to; row++) {
-                    readPatch(g, video, bytes, corner("reconstruction_loss", g, indices, count, row), patch);
+                    readPatch(g, video, bytes, corner("reconstruction_loss", g, indices, count, row), patch, ld);
                     if (normalise) {
-                        statistics(patch, line, lines, g.channels(), (float) eps, means, squares, inverses);
+                        statistics(patch, line, ld, lines, g.channels(), (float) eps, means, squares, inverses);
                     } else {
                         fill(means, line, 0);
                         fill(inverses, line, 1);
                     }
                     long at = row * length;
                     losses[(int) row] =
-                            error(patch, line, lines, means, inverses, prediction, at, gradientScale, dprediction);
+                            error(patch, line, ld, lines, means, inverses, prediction, at, gradientScale, dprediction);
                 }
             }
         });
@@ -151,9 +164,9 @@ final class VectorPatches {
         }
     }
 
-    /** Values {@code pixel * scale} in the order (dt, dy, dx, c). */
+    /** Values {@code pixel * scale} in the order (dt, dy, dx, c), with {@code ld} elements from one line to the next. */
     private static void readPatch(
-            PatchGeometry g, MemorySegment video, boolean bytes, long corner, MemorySegment patch) {
+            PatchGeometry g, MemorySegment video, boolean bytes, long corner, MemorySegment patch, int ld) {
         int channels = g.channels();
         int line = g.patch() * channels;
         boolean together = g.strideC() == 1 && g.strideX() == channels;
@@ -171,10 +184,7 @@ final class VectorPatches {
                         }
                     }
                 } else if (together) {
-                    for (int i = 0; i < line; i += LANES) {
-                        VectorMask<Float> mask = first(Math.min(LANES, line - i));
-                        store(load(video, at + i, mask).mul(scale), patch, to + i, mask);
-                    }
+                    affine(video, at, line, scale, 0, patch, to);
                 } else {
                     for (int dx = 0; dx < g.patch(); dx++) {
                         for (int c = 0; c < channels; c++) {
@@ -183,7 +193,7 @@ final class VectorPatches {
                         }
                     }
                 }
-                to += line;
+                to += ld;
             }
         }
     }
@@ -192,6 +202,7 @@ final class VectorPatches {
     private static void statistics(
             MemorySegment patch,
             int line,
+            int ld,
             int lines,
             int channels,
             float eps,
@@ -201,13 +212,12 @@ final class VectorPatches {
         int pixels = line / channels * lines;
         // The variance of a single pixel is 0, not 0 / 0.
         int freedom = Math.max(1, pixels - 1);
-        for (int i = 0; i < line; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, line - i));
+        for (int i = 0; i < ld; i += LANES) {
             FloatVector sum = all(0);
             for (int r = 0; r < lines; r++) {
-                sum = sum.add(load(patch, (long) r * line + i, mask));
+                sum = sum.add(load(patch, (long) r * ld + i));
             }
-            store(sum, squares, i, mask);
+            store(sum, squares, i);
         }
         for (int c = 0; c < channels; c++) {
             float mean = (float) (channelSum(squares, line, channels, c) / pixels);
@@ -215,15 +225,14 @@ final class VectorPatches {
                 VectorMath.set(means, i, mean);
             }
         }
-        for (int i = 0; i < line; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, line - i));
-            FloatVector mean = load(means, i, mask);
+        for (int i = 0; i < ld; i += LANES) {
+            FloatVector mean = load(means, i);
             FloatVector sum = all(0);
             for (int r = 0; r < lines; r++) {
-                FloatVector d = load(patch, (long) r * line + i, mask).sub(mean);
+                FloatVector d = load(patch, (long) r * ld + i).sub(mean);
                 sum = d.fma(d, sum);
             }
-            store(sum, squares, i, mask);
+            store(sum, squares, i);
         }
         for (int c = 0; c < channels; c++) {
             double variance = channelSum(squares, line, channels, c) / freedom;
@@ -245,6 +254,7 @@ final class VectorPatches {
     private static double error(
             MemorySegment patch,
             int line,
+            int ld,
             int lines,
             MemorySegment means,
             MemorySegment inverses,
@@ -253,16 +263,30 @@ final class VectorPatches {
             float gradientScale,
             @Nullable MemorySegment dprediction) {
         FloatVector sum = all(0);
-        for (int i = 0; i < line; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, line - i));
-            FloatVector mean = load(means, i, mask);
-            FloatVector inverse = load(inverses, i, mask);
+        int end = whole(line);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector mean = load(means, i);
+            FloatVector inverse = load(inverses, i);
             for (int r = 0; r < lines; r++) {
-                long at = (long) r * line + i;
-                FloatVector target = load(patch, at, mask).sub(mean).mul(inverse);
-                FloatVector d = load(prediction, start + at, mask).sub(target);
+                FloatVector target = load(patch, (long) r * ld + i).sub(mean).mul(inverse);
+                long at = start + (long) r * line + i;
+                FloatVector d = load(prediction, at).sub(target);
                 if (dprediction != null) {
-                    store(d.mul(gradientScale), dprediction, start + at, mask);
+                    store(d.mul(gradientScale), dprediction, at);
+                }
+                sum = d.fma(d, sum);
+            }
+        }
+        if (end < line) {
+            VectorMask<Float> mask = first(line - end);
+            FloatVector mean = load(means, end);
+            FloatVector inverse = load(inverses, end);
+            for (int r = 0; r < lines; r++) {
+                FloatVector target = load(patch, (long) r * ld + end).sub(mean).mul(inverse);
+                long at = start + (long) r * line + end;
+                FloatVector d = all(0).blend(load(prediction, at, mask).sub(target), mask);
+                if (dprediction != null) {
+                    store(d.mul(gradientScale), dprediction, at, mask);
                 }
                 sum = d.fma(d, sum);
             }

@@ -167,26 +167,55 @@ final class VectorRows {
             long partial) {
         FloatVector sumG = all(0);
         FloatVector sumGHat = sumG;
-        for (int i = 0; i < n; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, n - i));
-            FloatVector hat = load(x, row + i, mask).sub(mean).mul(rstd);
-            FloatVector d = load(dy, row + i, mask);
-            FloatVector g = d.mul(load(gamma, i, mask));
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector hat = load(x, row + i).sub(mean).mul(rstd);
+            FloatVector d = load(dy, row + i);
+            FloatVector g = d.mul(load(gamma, i));
             sumG = sumG.add(g);
             sumGHat = g.fma(hat, sumGHat);
-            store(d.fma(hat, load(sums, partial + i, mask)), sums, partial + i, mask);
-            store(d.add(load(sums, partial + n + i, mask)), sums, partial + n + i, mask);
+            store(d.fma(hat, load(sums, partial + i)), sums, partial + i);
+            store(d.add(load(sums, partial + n + i)), sums, partial + n + i);
         }
-        if (dx == null) {
-            return;
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector hat = load(x, row + end, mask).sub(mean).mul(rstd);
+            FloatVector d = load(dy, row + end, mask);
+            FloatVector g = d.mul(load(gamma, end, mask));
+            sumG = sumG.add(g);
+            sumGHat = g.fma(hat, sumGHat);
+            store(d.fma(hat, load(sums, partial + end, mask)), sums, partial + end, mask);
+            store(d.add(load(sums, partial + n + end, mask)), sums, partial + n + end, mask);
         }
-        float meanG = VectorMath.sum(sumG) / n;
-        float meanGHat = VectorMath.sum(sumGHat) / n;
-        for (int i = 0; i < n; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, n - i));
-            FloatVector hat = load(x, row + i, mask).sub(mean).mul(rstd);
-            FloatVector g = load(dy, row + i, mask).mul(load(gamma, i, mask));
-            store(g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd), dx, row + i, mask);
+        if (dx != null) {
+            float meanG = VectorMath.sum(sumG) / n;
+            float meanGHat = VectorMath.sum(sumGHat) / n;
+            inputGradient(x, gamma, mean, rstd, dy, row, n, meanG, meanGHat, dx);
+        }
+    }
+
+    private static void inputGradient(
+            MemorySegment x,
+            MemorySegment gamma,
+            float mean,
+            float rstd,
+            MemorySegment dy,
+            long row,
+            int n,
+            float meanG,
+            float meanGHat,
+            MemorySegment dx) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector hat = load(x, row + i).sub(mean).mul(rstd);
+            FloatVector g = load(dy, row + i).mul(load(gamma, i));
+            store(g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd), dx, row + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector hat = load(x, row + end, mask).sub(mean).mul(rstd);
+            FloatVector g = load(dy, row + end, mask).mul(load(gamma, end, mask));
+            store(g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd), dx, row + end, mask);
         }
     }
 
@@ -235,16 +264,24 @@ final class VectorRows {
     }
 
     private static void exps(MemorySegment x, long start, int n, float max, float scale, MemorySegment y) {
-        for (int i = 0; i < n; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, n - i));
-            store(VectorMath.exp(load(x, start + i, mask).sub(max)).mul(scale), y, start + i, mask);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(VectorMath.exp(load(x, start + i).sub(max)).mul(scale), y, start + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            store(VectorMath.exp(load(x, start + end, mask).sub(max)).mul(scale), y, start + end, mask);
         }
     }
 
     private static void addConstant(MemorySegment x, long start, int n, float one, float two, MemorySegment y) {
-        for (int i = 0; i < n; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, n - i));
-            store(load(x, start + i, mask).add(one).add(two), y, start + i, mask);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(load(x, start + i).add(one).add(two), y, start + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            store(load(x, start + end, mask).add(one).add(two), y, start + end, mask);
         }
     }
 
@@ -252,22 +289,39 @@ final class VectorRows {
         workers.parallelFor(rows, grain(2L * cols), (worker, from, to) -> {
             for (long r = from; r < to; r++) {
                 long row = r * cols;
-                FloatVector total = all(0);
-                for (int i = 0; i < cols; i += LANES) {
-                    VectorMask<Float> mask = first(Math.min(LANES, cols - i));
-                    FloatVector d = load(dy, row + i, mask);
-                    total = log ? total.add(d) : d.fma(load(y, row + i, mask), total);
-                }
-                float sum = VectorMath.sum(total);
-                for (int i = 0; i < cols; i += LANES) {
-                    VectorMask<Float> mask = first(Math.min(LANES, cols - i));
-                    FloatVector v = load(y, row + i, mask);
-                    FloatVector d = load(dy, row + i, mask);
-                    FloatVector gradient = log ? d.sub(VectorMath.exp(v).mul(sum)) : v.mul(d.sub(sum));
-                    store(gradient, dx, row + i, mask);
+                if (log) {
+                    logSoftmaxBackwardRow(y, dy, row, cols, sum(dy, row, cols), dx);
+                } else {
+                    softmaxBackwardRow(y, dy, row, cols, VectorMath.dot(y, dy, row, cols), dx);
                 }
             }
         });
+    }
+
+    private static void softmaxBackwardRow(
+            MemorySegment y, MemorySegment dy, long row, int n, float dot, MemorySegment dx) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(load(y, row + i).mul(load(dy, row + i).sub(dot)), dx, row + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            store(load(y, row + end, mask).mul(load(dy, row + end, mask).sub(dot)), dx, row + end, mask);
+        }
+    }
+
+    private static void logSoftmaxBackwardRow(
+            MemorySegment y, MemorySegment dy, long row, int n, float sum, MemorySegment dx) {
+        FloatVector minus = all(-sum);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(VectorMath.exp(load(y, row + i)).fma(minus, load(dy, row + i)), dx, row + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector p = VectorMath.exp(load(y, row + end, mask));
+            store(p.fma(minus, load(dy, row + end, mask)), dx, row + end, mask);
+        }
     }
 
     // ------------------------------------------------------------------------------------------------------ losses
@@ -307,10 +361,14 @@ final class VectorRows {
 
     private static void gradient(
             MemorySegment x, long start, int n, float max, float inverse, float rest, float scale, MemorySegment dx) {
-        for (int i = 0; i < n; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, n - i));
-            FloatVector p = VectorMath.exp(load(x, start + i, mask).sub(max)).mul(inverse);
-            store(p.sub(rest).mul(scale), dx, start + i, mask);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(VectorMath.exp(load(x, start + i).sub(max)).mul(inverse).sub(rest).mul(scale), dx, start + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector p = VectorMath.exp(load(x, start + end, mask).sub(max)).mul(inverse);
+            store(p.sub(rest).mul(scale), dx, start + end, mask);
         }
     }
 }

@@ -4,6 +4,7 @@ import static tessera.kernels.VectorMath.LANES;
 import static tessera.kernels.VectorMath.first;
 import static tessera.kernels.VectorMath.load;
 import static tessera.kernels.VectorMath.store;
+import static tessera.kernels.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.VectorMask;
@@ -99,9 +100,13 @@ final class VectorTokens {
 
     private static void addRow(
             MemorySegment a, long aFrom, MemorySegment b, long bFrom, MemorySegment y, long yFrom, long d) {
-        for (long i = 0; i < d; i += LANES) {
-            VectorMask<Float> mask = first((int) Math.min(LANES, d - i));
-            store(load(a, aFrom + i, mask).add(load(b, bFrom + i, mask)), y, yFrom + i, mask);
+        long end = whole(d);
+        for (long i = 0; i < end; i += LANES) {
+            store(load(a, aFrom + i).add(load(b, bFrom + i)), y, yFrom + i);
+        }
+        if (end < d) {
+            VectorMask<Float> mask = first((int) (d - end));
+            store(load(a, aFrom + end, mask).add(load(b, bFrom + end, mask)), y, yFrom + end, mask);
         }
     }
 }
