@@ -145,7 +145,7 @@ final class VectorAttention {
                 float max = Math.max(before, factor * max(scores, at, padded(count)));
                 // A row whose keys are all masked so far has no maximum to subtract.
                 float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
-                float sum = exps(scores, at, padded(count), factor, shift);
+                float sum = VectorMath.exps(scores, at, padded(count), factor, -shift, scores, at);
                 if (key > 0) {
                     float shrink = (float) Math.exp(before - shift);
                     sum += shrink * get(statistics, 2 * r + 1);
@@ -205,19 +205,6 @@ final class VectorAttention {
             max = VectorMath.max(max, load(x, start + i));
         }
         return max.reduceLanes(VectorOperators.MAX);
-    }
-
-    /** {@code x = exp(factor * x - shift)} and the sum of that. */
-    private static float exps(MemorySegment x, long start, int paddedN, float factor, float shift) {
-        FloatVector f = all(factor);
-        FloatVector minus = all(-shift);
-        FloatVector sum = all(0);
-        for (int i = 0; i < paddedN; i += LANES) {
-            FloatVector p = VectorMath.exp(load(x, start + i).fma(f, minus));
-            store(p, x, start + i);
-            sum = sum.add(p);
-        }
-        return VectorMath.sum(sum);
     }
 
     private static void scaleRow(MemorySegment x, long start, int n, float factor) {
@@ -321,7 +308,8 @@ final class VectorAttention {
                 if (bias != null) {
                     scaleAndBias(p, at, keys, scale, bias, biasRow(s, b, h, row + r));
                 }
-                scoreGradient(p, ds, at, padded(keys), bias == null ? scale : 1, logSum, dot);
+                VectorMath.exps(p, at, padded(keys), bias == null ? scale : 1, -logSum, p, at);
+                scoreGradient(p, ds, at, padded(keys), dot);
                 if (dbias != null) {
                     VectorElementwise.addScaled(1, ds, at, dbias, biasRow(s, b, h, row + r), keys);
                 }
@@ -334,17 +322,12 @@ final class VectorAttention {
     }
 
     /**
-     * Scores become probabilities {@code P = exp(factor * score - logSum)}, and their gradient dP becomes {@code P (dP - dot)}.
-     * What follows the keys in the last vector is rubbish that nobody reads.
+     * The gradient dP of probabilities P becomes that of the scores, {@code P (dP - dot)}. What follows the keys in the last
+     * vector is rubbish that nobody reads.
      */
-    private static void scoreGradient(
-            MemorySegment p, MemorySegment ds, long start, int paddedN, float factor, float logSum, float dot) {
-        FloatVector f = all(factor);
-        FloatVector minus = all(-logSum);
+    private static void scoreGradient(MemorySegment p, MemorySegment ds, long start, int paddedN, float dot) {
         for (int i = 0; i < paddedN; i += LANES) {
-            FloatVector probability = VectorMath.exp(load(p, start + i).fma(f, minus));
-            store(load(ds, start + i).sub(dot).mul(probability), ds, start + i);
-            store(probability, p, start + i);
+            store(load(ds, start + i).sub(dot).mul(load(p, start + i)), ds, start + i);
         }
     }
 }

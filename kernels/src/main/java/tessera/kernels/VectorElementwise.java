@@ -18,6 +18,9 @@ final class VectorElementwise {
     /** Elements below which a second thread costs more than it brings. */
     static final long GRAIN = 16_384;
 
+    private static final int GELU_BLOCK = 2048;
+    private static final float ONE_OVER_ROOT_2_PI = (float) (1 / Math.sqrt(2 * Math.PI));
+
     private final Workers workers;
 
     VectorElementwise(Workers workers) {
@@ -124,14 +127,57 @@ final class VectorElementwise {
         };
     }
 
+    /** {@code dx = dy (Phi(x) + x phi(x))} with the normal density phi, in blocks that stay in the first-level cache. */
     private static void geluBackward(MemorySegment x, MemorySegment dy, MemorySegment dx, long from, long to) {
-        long end = from + whole(to - from);
-        for (long i = from; i < end; i += LANES) {
-            store(load(dy, i).mul(VectorMath.geluSlope(load(x, i))), dx, i);
+        try (Scratch scratch = Scratch.borrow()) {
+            MemorySegment density = scratch.floats(2 * GELU_BLOCK);
+            for (long start = from; start < to; start += GELU_BLOCK) {
+                int n = (int) Math.min(GELU_BLOCK, to - start);
+                exponents(x, start, n, density);
+                VectorMath.exps(density, 0, n, 1, 0, density, 0);
+                distribution(x, start, n, density, GELU_BLOCK);
+                geluGradient(x, dy, dx, start, n, density);
+            }
         }
-        if (end < to) {
-            VectorMask<Float> mask = first((int) (to - end));
-            store(load(dy, end, mask).mul(VectorMath.geluSlope(load(x, end, mask))), dx, end, mask);
+    }
+
+    private static void exponents(MemorySegment x, long start, int n, MemorySegment y) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector v = load(x, start + i);
+            store(v.mul(v).mul(-0.5f), y, i);
+        }
+        if (end < n) {
+            FloatVector v = load(x, start + end, first(n - end));
+            store(v.mul(v).mul(-0.5f), y, end);
+        }
+    }
+
+    private static void distribution(MemorySegment x, long start, int n, MemorySegment y, long yStart) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(VectorMath.normalCdf(load(x, start + i)), y, yStart + i);
+        }
+        if (end < n) {
+            store(VectorMath.normalCdf(load(x, start + end, first(n - end))), y, yStart + end);
+        }
+    }
+
+    private static void geluGradient(
+            MemorySegment x, MemorySegment dy, MemorySegment dx, long start, int n, MemorySegment density) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector slope = load(x, start + i)
+                    .mul(load(density, i))
+                    .fma(all(ONE_OVER_ROOT_2_PI), load(density, GELU_BLOCK + i));
+            store(load(dy, start + i).mul(slope), dx, start + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector slope = load(x, start + end, mask)
+                    .mul(load(density, end))
+                    .fma(all(ONE_OVER_ROOT_2_PI), load(density, GELU_BLOCK + end));
+            store(load(dy, start + end, mask).mul(slope), dx, start + end, mask);
         }
     }
 

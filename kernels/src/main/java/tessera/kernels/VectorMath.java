@@ -47,8 +47,6 @@ final class VectorMath {
     /** Where the normal distribution function is 0 or 1 to f32. */
     private static final float PHI_END = 5.7f;
 
-    private static final float ONE_OVER_ROOT_2_PI = (float) (1 / Math.sqrt(2 * Math.PI));
-
     private VectorMath() {}
 
     private static VectorShuffle<Float> swap(int distance) {
@@ -158,6 +156,29 @@ final class VectorMath {
                 .reinterpretAsFloats();
     }
 
+    /**
+     * {@code y[i] = exp(factor * x[i] + shift)} and the sum of that, for n elements; may work in place. All loops over exp go
+     * through this one and do nothing else beside: a body with many more vector operations is not compiled well.
+     */
+    static float exps(MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
+        FloatVector f = all(factor);
+        FloatVector s = all(shift);
+        FloatVector sum = all(0);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector e = exp(load(x, xStart + i).fma(f, s));
+            store(e, y, yStart + i);
+            sum = sum.add(e);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector e = exp(load(x, xStart + end, mask).fma(f, s));
+            store(e, y, yStart + end, mask);
+            sum = sum.add(e, mask);
+        }
+        return sum(sum);
+    }
+
     /** The normal distribution function within 2e-7: 1/2 + x P(x^2) / Q(x^2), a minimax fit on |x| <= 5.7. */
     static FloatVector normalCdf(FloatVector x) {
         FloatVector u = x.mul(x);
@@ -179,11 +200,5 @@ final class VectorMath {
     /** {@code x Phi(x)}. */
     static FloatVector gelu(FloatVector x) {
         return x.mul(normalCdf(x));
-    }
-
-    /** {@code Phi(x) + x phi(x)} with the normal density phi. */
-    static FloatVector geluSlope(FloatVector x) {
-        FloatVector density = exp(x.mul(x).mul(-0.5f)).mul(ONE_OVER_ROOT_2_PI);
-        return x.fma(density, normalCdf(x));
     }
 }

@@ -223,14 +223,17 @@ final class VectorRows {
 
     void softmax(MemorySegment x, long rows, int cols, boolean log, MemorySegment y) {
         workers.parallelFor(rows, grain(4L * cols), (worker, from, to) -> {
-            for (long r = from; r < to; r++) {
-                long row = r * cols;
-                float max = max(x, row, cols);
-                float sum = sumOfExps(x, row, cols, max);
-                if (log) {
-                    addConstant(x, row, cols, -max, -(float) Math.log(sum), y);
-                } else {
-                    exps(x, row, cols, max, 1 / sum, y);
+            try (Scratch scratch = Scratch.borrow()) {
+                MemorySegment exps = scratch.floats(cols);
+                for (long r = from; r < to; r++) {
+                    long row = r * cols;
+                    float max = max(x, row, cols);
+                    float sum = VectorMath.exps(x, row, cols, 1, -max, exps, 0);
+                    if (log) {
+                        affine(x, row, cols, 1, (float) (-max - Math.log(sum)), y, row);
+                    } else {
+                        affine(exps, 0, cols, 1 / sum, 0, y, row);
+                    }
                 }
             }
         });
@@ -250,49 +253,33 @@ final class VectorRows {
         return max;
     }
 
-    private static float sumOfExps(MemorySegment x, long start, int n, float max) {
-        FloatVector sum = all(0);
+    /** {@code y = factor * x + shift} for the n elements of a row. */
+    private static void affine(
+            MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
+        FloatVector f = all(factor);
+        FloatVector s = all(shift);
         int end = whole(n);
         for (int i = 0; i < end; i += LANES) {
-            sum = sum.add(VectorMath.exp(load(x, start + i).sub(max)));
+            store(load(x, xStart + i).fma(f, s), y, yStart + i);
         }
         if (end < n) {
             VectorMask<Float> mask = first(n - end);
-            sum = sum.add(VectorMath.exp(load(x, start + end, mask).sub(max)), mask);
-        }
-        return VectorMath.sum(sum);
-    }
-
-    private static void exps(MemorySegment x, long start, int n, float max, float scale, MemorySegment y) {
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            store(VectorMath.exp(load(x, start + i).sub(max)).mul(scale), y, start + i);
-        }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            store(VectorMath.exp(load(x, start + end, mask).sub(max)).mul(scale), y, start + end, mask);
-        }
-    }
-
-    private static void addConstant(MemorySegment x, long start, int n, float one, float two, MemorySegment y) {
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            store(load(x, start + i).add(one).add(two), y, start + i);
-        }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            store(load(x, start + end, mask).add(one).add(two), y, start + end, mask);
+            store(load(x, xStart + end, mask).fma(f, s), y, yStart + end, mask);
         }
     }
 
     void softmaxBackward(MemorySegment y, MemorySegment dy, long rows, int cols, boolean log, MemorySegment dx) {
         workers.parallelFor(rows, grain(2L * cols), (worker, from, to) -> {
-            for (long r = from; r < to; r++) {
-                long row = r * cols;
-                if (log) {
-                    logSoftmaxBackwardRow(y, dy, row, cols, sum(dy, row, cols), dx);
-                } else {
-                    softmaxBackwardRow(y, dy, row, cols, VectorMath.dot(y, dy, row, cols), dx);
+            try (Scratch scratch = Scratch.borrow()) {
+                MemorySegment exps = scratch.floats(cols);
+                for (long r = from; r < to; r++) {
+                    long row = r * cols;
+                    if (log) {
+                        VectorMath.exps(y, row, cols, 1, 0, exps, 0);
+                        logSoftmaxBackwardRow(exps, dy, row, cols, sum(dy, row, cols), dx);
+                    } else {
+                        softmaxBackwardRow(y, dy, row, cols, VectorMath.dot(y, dy, row, cols), dx);
+                    }
                 }
             }
         });
@@ -311,16 +298,15 @@ final class VectorRows {
     }
 
     private static void logSoftmaxBackwardRow(
-            MemorySegment y, MemorySegment dy, long row, int n, float sum, MemorySegment dx) {
+            MemorySegment p, MemorySegment dy, long row, int n, float sum, MemorySegment dx) {
         FloatVector minus = all(-sum);
         int end = whole(n);
         for (int i = 0; i < end; i += LANES) {
-            store(VectorMath.exp(load(y, row + i)).fma(minus, load(dy, row + i)), dx, row + i);
+            store(load(p, i).fma(minus, load(dy, row + i)), dx, row + i);
         }
         if (end < n) {
             VectorMask<Float> mask = first(n - end);
-            FloatVector p = VectorMath.exp(load(y, row + end, mask));
-            store(p.fma(minus, load(dy, row + end, mask)), dx, row + end, mask);
+            store(load(p, end, mask).fma(minus, load(dy, row + end, mask)), dx, row + end, mask);
         }
     }
 
@@ -338,37 +324,27 @@ final class VectorRows {
         float scale = (float) (1.0 / rows);
         float rest = (float) (smoothing / cols);
         workers.parallelFor(rows, grain(4L * cols), (worker, from, to) -> {
-            for (long r = from; r < to; r++) {
-                long row = r * cols;
-                int label = Elements.getInt(labels, r);
-                float max = max(logits, row, cols);
-                float sum = sumOfExps(logits, row, cols, max);
-                double logSum = max + Math.log(sum);
-                double loss = logSum - (1 - smoothing) * get(logits, row + label);
-                if (smoothing != 0) {
-                    loss -= smoothing / cols * sum(logits, row, cols);
-                }
-                losses[(int) r] = loss;
-                if (dlogits != null) {
-                    gradient(logits, row, cols, max, 1 / sum, rest, scale, dlogits);
-                    double p = Math.exp(get(logits, row + label) - logSum);
-                    set(dlogits, row + label, (float) ((p - rest - (1 - smoothing)) / rows));
+            try (Scratch scratch = Scratch.borrow()) {
+                MemorySegment exps = scratch.floats(cols);
+                for (long r = from; r < to; r++) {
+                    long row = r * cols;
+                    int label = Elements.getInt(labels, r);
+                    float max = max(logits, row, cols);
+                    float sum = VectorMath.exps(logits, row, cols, 1, -max, exps, 0);
+                    double logSum = max + Math.log(sum);
+                    double loss = logSum - (1 - smoothing) * get(logits, row + label);
+                    if (smoothing != 0) {
+                        loss -= smoothing / cols * sum(logits, row, cols);
+                    }
+                    losses[(int) r] = loss;
+                    if (dlogits != null) {
+                        affine(exps, 0, cols, scale / sum, -rest * scale, dlogits, row);
+                        double p = Math.exp(get(logits, row + label) - logSum);
+                        set(dlogits, row + label, (float) ((p - rest - (1 - smoothing)) / rows));
+                    }
                 }
             }
         });
         return Blocks.total(losses) / Math.max(1, rows);
-    }
-
-    private static void gradient(
-            MemorySegment x, long start, int n, float max, float inverse, float rest, float scale, MemorySegment dx) {
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            store(VectorMath.exp(load(x, start + i).sub(max)).mul(inverse).sub(rest).mul(scale), dx, start + i);
-        }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector p = VectorMath.exp(load(x, start + end, mask).sub(max)).mul(inverse);
-            store(p.sub(rest).mul(scale), dx, start + end, mask);
-        }
     }
 }
