@@ -86,7 +86,9 @@ class DemoTest {
 
     @Test
     void everyModelAndWayOfMaskingIsJudgedForEverySeed() {
-        assertEquals(List.of(7L, 8L), result.seeds().stream().map(DemoResult.SeedResult::seed).toList());
+        assertEquals(
+                List.of(7L, 8L),
+                result.seeds().stream().map(DemoResult.SeedResult::seed).toList());
         for (DemoResult.SeedResult seed : result.seeds()) {
             for (int shots : List.of(1, 2)) {
                 List<String> test = seed.scores().stream()
@@ -104,7 +106,11 @@ class DemoTest {
                                 "teacher POSE 0.5 2"),
                         test);
             }
-            assertEquals(4, seed.scores().stream().filter(s -> s.split() == Split.VALIDATION).count());
+            assertEquals(
+                    4,
+                    seed.scores().stream()
+                            .filter(s -> s.split() == Split.VALIDATION)
+                            .count());
             assertTrue(seed.scores().stream().allMatch(s -> s.accuracy().episodes() == 6));
         }
     }
@@ -123,8 +129,7 @@ class DemoTest {
         }
     }
 
-    private static double mean(
-            DemoResult.SeedResult seed, String model, double maskRatio, int ensemble, int shots) {
+    private static double mean(DemoResult.SeedResult seed, String model, double maskRatio, int ensemble, int shots) {
         return seed.scores().stream()
                 .filter(s -> s.model().equals(model)
                         && s.maskRatio() == maskRatio
@@ -158,7 +163,10 @@ class DemoTest {
         int scores = 0;
         try (JsonParser json = new JsonFactory().createParser(ObjectReadContext.empty(), text)) {
             while (json.nextToken() != null) {
-                scores += "interval95".equals(json.currentName()) && json.currentToken().isNumeric() ? 1 : 0;
+                scores += "interval95".equals(json.currentName())
+                                && json.currentToken().isNumeric()
+                        ? 1
+                        : 0;
             }
         }
         assertEquals(2 * (2 * 9 + 4), scores);
@@ -177,7 +185,8 @@ class DemoTest {
         assertEquals(8, root.getElementsByTagName("svg").getLength());
         assertEquals(6, root.getElementsByTagName("table").getLength());
         assertFalse(html.replace("http://www.w3.org/2000/svg", "").contains("http"), "a reference to elsewhere");
-        for (String text : List.of("seed 7", "seed 8", "chance", "P = 2", "WORKSHOP".toLowerCase(java.util.Locale.ROOT))) {
+        for (String text :
+                List.of("seed 7", "seed 8", "chance", "P = 2", "WORKSHOP".toLowerCase(java.util.Locale.ROOT))) {
             assertTrue(html.contains(text), text);
         }
     }
@@ -188,7 +197,9 @@ class DemoTest {
         List<String> rows = lines.stream().filter(line -> line.startsWith("|")).toList();
         assertEquals(2 * 9 + (2 + 4) + (2 + 4) + 2 * 4, rows.size());
         assertTrue(rows.get(1).matches("\\|:-+(\\|-+:)+\\|"), rows.get(1));
-        assertEquals(2, lines.stream().filter(line -> line.contains("1-shot accuracy")).count());
+        assertEquals(
+                2,
+                lines.stream().filter(line -> line.contains("1-shot accuracy")).count());
     }
 
     @Test
@@ -198,8 +209,8 @@ class DemoTest {
             before.put(model, Files.getLastModifiedTime(model));
         }
         ByteArrayOutputStream shown = new ByteArrayOutputStream();
-        DemoResult again =
-                Demo.run(plan(7, 8), whole, context(new PrintStream(shown, true, StandardCharsets.UTF_8), new StopSignal()));
+        DemoResult again = Demo.run(
+                plan(7, 8), whole, context(new PrintStream(shown, true, StandardCharsets.UTF_8), new StopSignal()));
         assertEquals(result.seeds(), again.seeds());
         String progress = shown.toString(StandardCharsets.UTF_8);
         assertFalse(progress.contains("pretrain") || progress.contains("distill"), progress);
@@ -219,8 +230,7 @@ class DemoTest {
 
     @Test
     void otherSettingsAreRefused() {
-        Exception refused = assertThrows(
-                IllegalArgumentException.class, () -> Demo.run(plan(8, 9), whole, silent()));
+        Exception refused = assertThrows(IllegalArgumentException.class, () -> Demo.run(plan(8, 9), whole, silent()));
         assertTrue(refused.getMessage().startsWith("demo: " + whole + " holds a demo with other settings"));
     }
 
@@ -246,7 +256,9 @@ class DemoTest {
         assertEquals(result.seeds().getFirst(), resumed.seeds().getFirst());
         for (Path model : models(other)) {
             assertArrayEquals(
-                    Files.readAllBytes(whole.resolve(other.relativize(model))), Files.readAllBytes(model), model.toString());
+                    Files.readAllBytes(whole.resolve(other.relativize(model))),
+                    Files.readAllBytes(model),
+                    model.toString());
         }
         assertEquals(4, models(other).size());
     }

@@ -39,7 +39,8 @@ final class DemoCommand implements Callable<Integer> {
             names = "--out",
             paramLabel = "DIR",
             defaultValue = "runs/demo",
-            description = "Folder for models, logs and the report; the same command resumes there. Default: ${DEFAULT-VALUE}")
+            description =
+                    "Folder for models, logs and the report; the same command resumes there. Default: ${DEFAULT-VALUE}")
     private Path out;
 
     @Option(

@@ -18,16 +18,26 @@ final class TrainingOptions {
             description = "Folder of the run: weights, checkpoint, metrics.jsonl. The same command resumes there.")
     private Path out = Path.of("");
 
-    @Option(names = "--batch", paramLabel = "N", defaultValue = "16", description = "Clips per step. Default: ${DEFAULT-VALUE}")
+    @Option(
+            names = "--batch",
+            paramLabel = "N",
+            defaultValue = "16",
+            description = "Clips per step. Default: ${DEFAULT-VALUE}")
     private int batch;
 
-    @Option(names = "--steps", paramLabel = "N", defaultValue = "600", description = "Steps in all. Default: ${DEFAULT-VALUE}")
+    @Option(
+            names = "--steps",
+            paramLabel = "N",
+            defaultValue = "600",
+            description = "Steps in all. Default: ${DEFAULT-VALUE}")
     private long steps;
 
     @Option(
             names = "--lr",
             paramLabel = "X",
-            description = "Highest learning rate, after a tenth of the steps as warm-up. Default: 1e-3 in pretrain, 5e-4 in distill")
+            description =
+                    "Highest learning rate, after a tenth of the steps as warm-up. Default: 1e-3 in pretrain, 5e-4 in"
+                            + " distill")
     private @Nullable Double lr;
 
     @Option(

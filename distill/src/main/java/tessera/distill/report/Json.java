@@ -65,7 +65,8 @@ public final class Json {
             return member.getAccessor().invoke(owner);
         } catch (ReflectiveOperationException e) {
             throw new IllegalArgumentException(
-                    "json: " + owner.getClass() + " cannot be read; make the record public and its package exported", e);
+                    "json: " + owner.getClass() + " cannot be read; make the record public and its package exported",
+                    e);
         }
     }
 

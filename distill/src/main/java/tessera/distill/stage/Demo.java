@@ -133,17 +133,27 @@ public final class Demo {
     private Map<Modality, Path> train(EgoSim sim, long seed) {
         Map<Modality, Path> teachers = new EnumMap<>(Modality.class);
         for (Modality modality : plan.pretraining().keySet()) {
-            teachers.put(modality, stageFolder(out, seed, pretrainStage(modality)).resolve(Pretraining.MODEL));
+            teachers.put(
+                    modality, stageFolder(out, seed, pretrainStage(modality)).resolve(Pretraining.MODEL));
         }
         boolean trained = Files.exists(student(seed, DISTILLED));
         if (!trained) {
-            try (ClipSet source = render(sim, Split.SOURCE_TRAIN, Domain.SOURCE, plan.clips().source(), Modality.ALL);
+            try (ClipSet source = render(
+                            sim, Split.SOURCE_TRAIN, Domain.SOURCE, plan.clips().source(), Modality.ALL);
                     ClipSet target = render(
-                            sim, Split.TARGET_UNLABELLED, plan.target(), plan.clips().target(), Modality.ALL)) {
+                            sim,
+                            Split.TARGET_UNLABELLED,
+                            plan.target(),
+                            plan.clips().target(),
+                            Modality.ALL)) {
                 ModalityInput input = new ModalityInput(
                         plan.geometry(),
                         plan.grid(),
-                        FlowStats.of(sim, Split.SOURCE_TRAIN, Domain.SOURCE, plan.clips().flowStatistics()));
+                        FlowStats.of(
+                                sim,
+                                Split.SOURCE_TRAIN,
+                                Domain.SOURCE,
+                                plan.clips().flowStatistics()));
                 plan.pretraining()
                         .forEach((modality, settings) -> Pretraining.run(
                                 settings.withSeed(seed),
@@ -202,9 +212,10 @@ public final class Demo {
         List<Subject> subjects = new ArrayList<>();
         List<Score> scores = new ArrayList<>();
         List<Difference> differences = new ArrayList<>();
-        try (ClipSet validation =
-                        render(sim, Split.VALIDATION, plan.target(), plan.clips().validation(), Set.of(Modality.RGB));
-                ClipSet test = render(sim, Split.TEST, plan.target(), plan.clips().test(), teachers.keySet())) {
+        try (ClipSet validation = render(
+                        sim, Split.VALIDATION, plan.target(), plan.clips().validation(), Set.of(Modality.RGB));
+                ClipSet test =
+                        render(sim, Split.TEST, plan.target(), plan.clips().test(), teachers.keySet())) {
             List<Double> ratio = List.of(how.maskRatio());
             List<Integer> ensemble = List.of(how.ensemble());
             subjects.addAll(subjects(seed, UNDISTILLED, Modality.RGB, test, Split.TEST, ratio, ensemble));
@@ -267,8 +278,8 @@ public final class Demo {
             List<Double> maskRatios,
             List<Integer> ensembles) {
         List<Subject> subjects = new ArrayList<>();
-        try (Student student = Student.load(
-                student(seed, model.equals(TEACHER) ? teacherName(modality) : model), Device.cpu())) {
+        try (Student student =
+                Student.load(student(seed, model.equals(TEACHER) ? teacherName(modality) : model), Device.cpu())) {
             for (double maskRatio : maskRatios) {
                 double[][][] features = FeatureExtraction.extract(
                         student, clips, modality, maskRatio, ensembles.getLast(), seed, context);

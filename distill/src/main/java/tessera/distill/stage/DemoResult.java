@@ -14,8 +14,7 @@ import tessera.distill.fewshot.Accuracy;
  * @param costs of a clip for every mask ratio and ensemble of the plan's grid
  * @param seconds that this call took; less where earlier calls had done some of the training
  */
-public record DemoResult(
-        Machine machine, DemoPlan plan, List<SeedResult> seeds, List<Cost> costs, double seconds) {
+public record DemoResult(Machine machine, DemoPlan plan, List<SeedResult> seeds, List<Cost> costs, double seconds) {
 
     /** The scores of one seed's models. */
     public record SeedResult(long seed, List<Score> scores, List<Difference> differences) {}

@@ -155,7 +155,8 @@ public record DemoTable(String title, List<String> header, List<List<String>> ro
     }
 
     private static List<String> cells(List<Accuracy> seeds) {
-        List<String> cells = new ArrayList<>(seeds.stream().map(Accuracy::toString).toList());
+        List<String> cells =
+                new ArrayList<>(seeds.stream().map(Accuracy::toString).toList());
         if (seeds.size() > 1) {
             cells.add(mean(seeds).toString());
         }
@@ -194,7 +195,9 @@ public record DemoTable(String title, List<String> header, List<List<String>> ro
         StringBuilder line = new StringBuilder();
         for (int c = 0; c < widths.length; c++) {
             String space = " ".repeat(widths[c] - cells.get(c).length());
-            line.append("| ").append(c == 0 ? cells.get(c) + space : space + cells.get(c)).append(' ');
+            line.append("| ")
+                    .append(c == 0 ? cells.get(c) + space : space + cells.get(c))
+                    .append(' ');
         }
         return line.append("|\n").toString();
     }
