@@ -39,12 +39,12 @@ final class Clips {
         };
     }
 
-    /** The clips that a model takes; pictures are four times as fine as heat maps where the model sees only one of them. */
+    /** The clips that a model takes; the sizes of what it does not see mean nothing. */
     static Geometry geometry(VideoMaeConfig config, Modality modality) {
         int side = config.height();
         return modality == Modality.POSE
                 ? new Geometry(config.frames(), 4 * side, side)
-                : new Geometry(config.frames(), side, Math.max(4, side / 4));
+                : new Geometry(config.frames(), side, side);
     }
 
     /** Refuses a model that videos cannot feed. */

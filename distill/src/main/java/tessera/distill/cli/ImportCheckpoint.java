@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -35,7 +36,8 @@ import tessera.tensor.Tensor;
             "The encoder is taken, decoder and heads are left. Every missing, misshapen or unexpected weight is named."
         })
 final class ImportCheckpoint implements Callable<Integer> {
-    private static final int PATCH = 16;
+    private static final String PATCH_WEIGHT = "encoder.patch_embed.proj.weight";
+    private static final int GRID = 14;
     private static final FlowStats PUBLISHED_FLOW =
             new FlowStats(List.of(.0507f, .4671f), List.of(10.9280f, 8.6857f));
 
@@ -64,10 +66,8 @@ final class ImportCheckpoint implements Callable<Integer> {
     @Option(
             names = "--pixels",
             paramLabel = "N",
-            defaultValue = "224",
-            description = "Height and width of rgb and flow; heat maps have a quarter. Patches are of 16, of 4 in pose."
-                    + " Default: ${DEFAULT-VALUE}")
-    private int pixels = 224;
+            description = "Height and width of the input. Default: 14 patches, which are 224 pixels, or 56 cells of a heat map")
+    private @Nullable Integer pixels;
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "The student to write.")
     private Path out = Path.of("");
@@ -105,14 +105,21 @@ final class ImportCheckpoint implements Callable<Integer> {
         return ExitCode.OK;
     }
 
-    /** The architecture, of which the weights' names tell two details. */
+    /** The architecture, of which the weights tell the patch size and two details. */
     private VideoMaeConfig config(Map<String, Tensor> weights) {
-        if (pixels < PATCH || pixels % PATCH != 0) {
-            throw new IllegalArgumentException("--pixels is " + pixels + "; pass a multiple of " + PATCH);
+        Tensor embedding = weights.get(PATCH_WEIGHT);
+        if (embedding == null || embedding.rank() != 5) {
+            throw new CheckpointException("there is no patch embedding " + PATCH_WEIGHT
+                    + " [width, channels, tubelet, patch, patch] under any known name; pass a VideoMAE checkpoint");
         }
-        Geometry geometry = new Geometry(frames, pixels, pixels / 4);
-        VideoMaeConfig plain =
-                new ModalityInput(geometry, pixels / PATCH, PUBLISHED_FLOW).config(modality, size.size());
+        int patch = Math.toIntExact(embedding.size(3));
+        int side = pixels == null ? GRID * patch : pixels;
+        if (side < patch || side % patch != 0) {
+            throw new IllegalArgumentException("--pixels is " + side + "; pass a multiple of the patch, " + patch);
+        }
+        Geometry geometry =
+                modality == Modality.POSE ? new Geometry(frames, 4 * side, side) : new Geometry(frames, side, side);
+        VideoMaeConfig plain = new ModalityInput(geometry, side / patch, PUBLISHED_FLOW).config(modality, size.size());
         return new VideoMaeConfig(
                 plain.patches(),
                 plain.frames(),

@@ -9,6 +9,7 @@ import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
+import tessera.distill.stage.StopSignal;
 
 /**
  * The root command. A new command is a class of its own in this package, a {@code Callable<Integer>}, named in the
@@ -82,6 +83,10 @@ public final class Main {
     }
 
     private static int failure(Exception e, boolean stacktrace, PrintWriter err) {
+        if (e instanceof StopSignal.Stopped) {
+            err.println("tessera: " + e.getMessage());
+            return ExitCode.FAILURE;
+        }
         boolean badInput = e instanceof IllegalArgumentException;
         String hint = badInput || stacktrace ? "" : " (add --stacktrace to see where)";
         err.println("tessera: error: " + oneLine(e) + hint);

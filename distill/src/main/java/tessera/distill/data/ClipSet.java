@@ -68,7 +68,11 @@ public final class ClipSet implements AutoCloseable {
                 progress.accept(done.incrementAndGet());
             });
             return set;
-        } catch (RuntimeException | Error e) {
+        } catch (RuntimeException e) {
+            set.close();
+            // A parallel stream wraps what another thread threw in an exception of the same class.
+            throw e.getCause() instanceof RuntimeException original && original.getClass() == e.getClass() ? original : e;
+        } catch (Error e) {
             set.close();
             throw e;
         }

@@ -204,9 +204,9 @@ public final class ModalityFolders {
         if (frames == 0) {
             return OF_VIDEOS;
         }
-        // Heat maps are a quarter as fine as pictures unless the files say otherwise.
+        // The sizes of what is not loaded mean nothing, but have to be possible.
         return new Geometry(
-                frames, size == 0 ? 4 * poseSize : size, poseSize == 0 ? Math.max(4, size / 4) : poseSize);
+                frames, size == 0 ? 4 * poseSize : size, poseSize == 0 ? size : poseSize);
     }
 
     private static ArrayInfo info(Path file) {

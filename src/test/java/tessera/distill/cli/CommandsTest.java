@@ -1,0 +1,153 @@
+package tessera.distill.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static tessera.distill.cli.Shell.succeed;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Student;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
+import tessera.tensor.io.ArrayData;
+import tessera.tensor.io.Npy;
+import tessera.tensor.io.Safetensors;
+import tessera.tensor.io.SafetensorsFile;
+
+/** Every command from end to end on tiny clips. */
+class CommandsTest {
+
+    @TempDir
+    private static Path folder;
+
+    private static Path data;
+    private static Path student;
+
+    /** Pretrains a model of each modality and distils them, as a user does. */
+    @BeforeAll
+    static void train() throws IOException {
+        data = OwnClips.write(folder.resolve("data"), 6, "dark", "grey", "bright");
+        for (String modality : List.of("rgb", "flow", "pose")) {
+            pretrain(modality, folder.resolve(modality), 3);
+        }
+        String line = succeed(
+                "distill",
+                "--teachers",
+                "rgb=" + folder.resolve("rgb") + ",flow=" + folder.resolve("flow") + ",pose="
+                        + folder.resolve("pose").resolve("model.safetensors"),
+                "--weights=flow=0.5",
+                "--target=" + data,
+                "--batch=4",
+                "--steps=3",
+                "--mask-ratio=0.5",
+                "--threads=2",
+                "--quiet",
+                "--out=" + folder.resolve("distilled"));
+        student = folder.resolve("distilled").resolve("student.safetensors");
+        assertEquals(student.toString(), line.strip());
+    }
+
+    private static String pretrain(String modality, Path out, int steps, Object... more) {
+        Object[] words = {
+            "pretrain", "--modality", modality, "--source", data, "--target", data, "--dim=16", "--depth=1", "--heads=2",
+            "--grid=2", "--batch=2", "--mask-ratio=0.5", "--threads=1", "--quiet", "--steps", steps, "--out", out
+        };
+        Object[] all = Arrays.copyOf(words, words.length + more.length);
+        System.arraycopy(more, 0, all, words.length, more.length);
+        return succeed(all);
+    }
+
+    @Test
+    void aFinishedStageIsNotTrainedAgain() throws IOException {
+        Path model = folder.resolve("rgb").resolve("model.safetensors");
+        byte[] before = Files.readAllBytes(model);
+        long steps = Files.lines(folder.resolve("rgb").resolve("metrics.jsonl")).count();
+        String json = pretrain("rgb", folder.resolve("rgb"), 3, "--json");
+        assertTrue(json.contains("\"steps\":3"), json);
+        assertArrayEquals(before, Files.readAllBytes(model));
+        assertEquals(3, steps);
+        assertFalse(Files.exists(folder.resolve("rgb").resolve("checkpoint.safetensors")));
+    }
+
+    @Test
+    void pretrainingStartsFromAnotherModel() {
+        Path start = folder.resolve("rgb").resolve("model.safetensors");
+        pretrain("flow", folder.resolve("from-rgb"), 1, "--start", start, "--no-target-reconstruction", "--lambda=0");
+        assertTrue(Files.exists(folder.resolve("from-rgb").resolve("model.safetensors")));
+    }
+
+    @Test
+    void fewShotAccuracyHasAnInterval() {
+        Object[] words = {
+            "fewshot", "--student", student, "--clips", data, "--ways=3", "--shots=2", "--queries=4", "--episodes=20",
+            "--mask-ratio=0.5", "--quiet", "--threads=1"
+        };
+        String text = succeed(words);
+        assertTrue(text.matches("3-way 2-shot accuracy \\d+\\.\\d\\d ± \\d+\\.\\d\\d % over 20 episodes .*\\R"), text);
+        Object[] json = Arrays.copyOf(words, words.length + 1);
+        json[words.length] = "--json";
+        String object = succeed(json);
+        assertTrue(object.startsWith("{\"accuracy\":") && object.contains("\"interval95\":"), object);
+    }
+
+    @Test
+    void featuresAreThoseOfTheLibraryInEveryFormat() {
+        byte[] pixels = new byte[3 * 4 * 16 * 16 * 3];
+        new Random(5).nextBytes(pixels);
+        Path clips = folder.resolve("clips.npy");
+        Npy.write(clips, ArrayData.of("clips", pixels, 3, 4, 16, 16, 3));
+        float[] expected;
+        try (Student loaded = Student.load(student, Device.cpu(1));
+                Scope scope = Scope.open()) {
+            Tensor input = Tensor.empty(loaded.device(), DType.U8, Shape.of(3, 4, 16, 16, 3));
+            MemorySegment.copy(
+                    MemorySegment.ofArray(pixels), 0, input.segment(), 0, pixels.length);
+            expected = loaded.features(input, .5, 2, 7).toFloats();
+        }
+        for (String name : List.of("f.npy", "f.npz", "f.safetensors")) {
+            Path out = folder.resolve(name);
+            String line = succeed(
+                    "features", "--student", student, "--clips", clips, "--mask-ratio=0.5", "--ensemble=2", "--seed=7",
+                    "--threads=1", "--quiet", "--out", out);
+            assertTrue(line.contains("f32[2, 3, 16]"), line);
+        }
+        try (Arena arena = Arena.ofConfined();
+                SafetensorsFile file = Safetensors.open(folder.resolve("f.safetensors"))) {
+            assertArrayEquals(expected, Npy.read(folder.resolve("f.npy"), arena).floats());
+            assertArrayEquals(expected, file.floats("features"));
+        }
+    }
+
+    @Test
+    void aPublicCheckpointBecomesAStudent() {
+        Path model = folder.resolve("rgb").resolve("model.safetensors");
+        Path out = folder.resolve("imported.safetensors");
+        succeed(
+                "import", "--checkpoint", model, "--dim=16", "--depth=1", "--heads=2", "--frames=4", "--pixels=16", "--out",
+                out);
+        try (SafetensorsFile from = Safetensors.open(model);
+                SafetensorsFile to = Safetensors.open(out)) {
+            assertEquals("16", to.metadata().get("tessera.height"));
+            for (String name : to.names()) {
+                assertArrayEquals(from.floats(name), to.floats(name), name);
+            }
+        }
+        assertTrue(succeed("fewshot", "--student", out, "--clips", data, "--ways=2", "--shots=1", "--queries=2",
+                        "--episodes=3", "--quiet")
+                .startsWith("2-way 1-shot accuracy "));
+    }
+}

@@ -1,0 +1,96 @@
+package tessera.distill.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Training in a process of its own that is stopped and killed gives the weights of an uninterrupted run, bit for bit. */
+class ResumeTest {
+
+    @TempDir
+    private Path folder;
+
+    @Test
+    void stoppedAndKilledRunsResumeBitForBit() throws Exception {
+        Path data = OwnClips.write(folder.resolve("data"), 4, "dark", "bright");
+
+        Process whole = pretrain(data, "whole");
+        List<String> shown = whole.errorReader().lines().toList();
+        assertEquals(0, whole.waitFor(), () -> String.join("\n", shown));
+
+        // What Ctrl-C does too: the process is asked to end, writes a checkpoint and says so.
+        Process stopped = pretrain(data, "cut");
+        awaitStep(stopped);
+        stopped.toHandle().destroy();
+        List<String> last = stopped.errorReader().lines().toList();
+        assertNotEquals(0, stopped.waitFor());
+        Path checkpoint = folder.resolve("cut").resolve("checkpoint.safetensors");
+        assertTrue(Files.exists(checkpoint), () -> String.join("\n", last));
+        assertFalse(Files.exists(folder.resolve("cut").resolve("model.safetensors")));
+
+        // This one gets no chance to say goodbye: what it did since the checkpoint is done again.
+        Process killed = pretrain(data, "cut");
+        awaitStep(killed);
+        killed.destroyForcibly();
+        assertNotEquals(0, killed.waitFor());
+
+        Process resumed = pretrain(data, "cut");
+        List<String> end = resumed.errorReader().lines().toList();
+        assertEquals(0, resumed.waitFor(), () -> String.join("\n", end));
+        assertArrayEquals(result("whole", "model.safetensors"), result("cut", "model.safetensors"));
+        assertArrayEquals(result("whole", "metrics.jsonl"), result("cut", "metrics.jsonl"));
+        assertFalse(Files.exists(checkpoint));
+        assertEquals(List.of("metrics.jsonl", "model.safetensors"), names("cut"), "no temporary file is left");
+    }
+
+    private Process pretrain(Path data, String out) throws IOException {
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "--add-modules=jdk.incubator.vector",
+                "--enable-native-access=ALL-UNNAMED",
+                "-XX:TieredStopAtLevel=1",
+                "-cp",
+                System.getProperty("java.class.path"),
+                "tessera.distill.cli.Main"));
+        String line = "pretrain --modality rgb --dim 16 --depth 1 --heads 2 --grid 2 --batch 2 --mask-ratio 0.5 --threads 1"
+                + " --steps 200 --source " + data + " --target " + data + " --out " + folder.resolve(out);
+        command.addAll(List.of(line.split(" ")));
+        return new ProcessBuilder(command)
+                .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                .start();
+    }
+
+    /** Waits until the process has shown some progress of its training. */
+    private static void awaitStep(Process process) throws IOException {
+        BufferedReader shown = process.errorReader();
+        List<String> lines = new ArrayList<>();
+        int steps = 0;
+        while (steps < 3) {
+            String line = shown.readLine();
+            assertTrue(line != null, () -> "ended early:\n" + String.join("\n", lines));
+            lines.add(line);
+            steps += line.startsWith("pretrain rgb") ? 1 : 0;
+        }
+    }
+
+    private byte[] result(String run, String name) throws IOException {
+        return Files.readAllBytes(folder.resolve(run).resolve(name));
+    }
+
+    private List<String> names(String run) throws IOException {
+        try (var files = Files.list(folder.resolve(run))) {
+            return files.map(file -> file.getFileName().toString()).sorted().toList();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+package tessera.distill.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Runs command lines within the test's process. */
+final class Shell {
+    private Shell() {}
+
+    /** What a command line gave. */
+    record Outcome(int code, String out, String err) {}
+
+    static Outcome run(Object... words) {
+        StringWriter out = new StringWriter();
+        StringWriter err = new StringWriter();
+        List<String> line = new ArrayList<>();
+        for (Object word : words) {
+            line.add(word.toString());
+        }
+        int code = Main.run(line, new PrintWriter(out), new PrintWriter(err));
+        return new Outcome(code, out.toString(), err.toString());
+    }
+
+    /** Runs a command that must succeed, and returns what it printed. */
+    static String succeed(Object... words) {
+        Outcome outcome = run(words);
+        assertEquals(0, outcome.code, outcome.err);
+        assertEquals("", outcome.err);
+        return outcome.out;
+    }
+
+    /** Runs a command that must refuse its input in one line with these words in it. */
+    static void refuse(List<String> expected, Object... words) {
+        Outcome outcome = run(words);
+        assertEquals(2, outcome.code, outcome.err);
+        assertEquals("", outcome.out);
+        assertTrue(outcome.err.startsWith("tessera: error: "), outcome.err);
+        assertEquals(1, outcome.err.lines().count(), outcome.err);
+        for (String part : expected) {
+            assertTrue(outcome.err.contains(part), () -> "no '" + part + "' in: " + outcome.err);
+        }
+    }
+}
