@@ -22,8 +22,8 @@ import tessera.tensor.TokenMask;
 class GoldenModelsTest {
     private static final double OUTPUT = 1e-5;
     private static final double GRADIENT = 1e-4;
-    private static final Patches IMAGENET = new Patches(
-            3, 2, 8, 1, new double[] {.485, .456, .406}, new double[] {.229, .224, .225});
+    private static final Patches IMAGENET =
+            new Patches(3, 2, 8, 1, new double[] {.485, .456, .406}, new double[] {.229, .224, .225});
     private static final VideoMaeConfig HUGGING_FACE =
             new VideoMaeConfig(IMAGENET, 8, 32, 32, 64, 2, 4, 32, 1, 2, 1e-6, 1e-5, false, true);
 
@@ -199,11 +199,12 @@ class GoldenModelsTest {
     }
 
     private static VideoMaeClassifier teacher(Golden golden, String modality) {
-        VideoMaeConfig config = switch (modality) {
-            case "rgb" -> small(3, 32, 8, 1e-5);
-            case "flow" -> small(2, 32, 8, 1e-5);
-            default -> small(21, 8, 2, 1e-5);
-        };
+        VideoMaeConfig config =
+                switch (modality) {
+                    case "rgb" -> small(3, 32, 8, 1e-5);
+                    case "flow" -> small(2, 32, 8, 1e-5);
+                    default -> small(21, 8, 2, 1e-5);
+                };
         Map<String, Tensor> weights = GoldenTensors.below(golden, "param.teacher_" + modality + ".", DType.F32);
         Params params = Params.from(Device.cpu(), DType.F32, weights);
         VideoMaeClassifier teacher = new VideoMaeClassifier(params, config, 0);

@@ -85,7 +85,9 @@ class OptimiserTest {
             parameters.put("norm.weight", Tensor.ones(3));
             parameters.put("mask_token", Tensor.ones(1, 1, 3));
             var decays = AdamW.matrices(parameters);
-            assertEquals("fc.weight", String.join(" ", parameters.keySet().stream().filter(decays).toList()));
+            assertEquals(
+                    "fc.weight",
+                    String.join(" ", parameters.keySet().stream().filter(decays).toList()));
         }
     }
 
@@ -103,10 +105,12 @@ class OptimiserTest {
             for (int i = 0; i < 3; i++) {
                 train(straight, first);
                 train(resumed, second);
-                assertArrayEquals(straight.get("x").toDoubles(), resumed.get("x").toDoubles());
+                assertArrayEquals(
+                        straight.get("x").toDoubles(), resumed.get("x").toDoubles());
             }
             CheckpointException e = assertThrows(CheckpointException.class, () -> second.restore(Map.of(), 3));
-            assertTrue(e.getMessage().contains("optimiser state m.x is missing but the model needs [3]"), e.getMessage());
+            assertTrue(
+                    e.getMessage().contains("optimiser state m.x is missing but the model needs [3]"), e.getMessage());
         }
     }
 

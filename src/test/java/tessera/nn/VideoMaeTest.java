@@ -32,8 +32,8 @@ import tessera.tensor.TokenMask;
 
 /** Sizes, costs and identities of VideoMAE that are known in advance. */
 class VideoMaeTest {
-    private static final Patches RGB = new Patches(
-            3, 2, 16, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225});
+    private static final Patches RGB =
+            new Patches(3, 2, 16, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225});
     private static final Patches FLOW = Patches.plain(2, 2, 16);
     private static final Patches POSE = Patches.plain(21, 2, 4);
 
@@ -59,7 +59,11 @@ class VideoMaeTest {
 
     private static Tensor clips(long batch, VideoMaeConfig config) {
         Shape shape = Shape.of(
-                batch, config.frames(), config.height(), config.width(), config.patches().channels());
+                batch,
+                config.frames(),
+                config.height(),
+                config.width(),
+                config.patches().channels());
         return Tensor.normal(Device.cpu(), DType.F32, shape, 11, 0, 0, 1);
     }
 
@@ -79,7 +83,9 @@ class VideoMaeTest {
     @Test
     void smallModelsHaveThePublishedSizes() {
         long[][] expected = {
-            {21_879_936, 2_075_520, 24_108_684}, {21_683_328, 1_976_704, 23_813_260}, {21_548_160, 1_908_768, 23_610_156}
+            {21_879_936, 2_075_520, 24_108_684},
+            {21_683_328, 1_976_704, 23_813_260},
+            {21_548_160, 1_908_768, 23_610_156}
         };
         List<Patches> modalities = List.of(RGB, FLOW, POSE);
         for (int m = 0; m < modalities.size(); m++) {
@@ -170,8 +176,7 @@ class VideoMaeTest {
     void costsAreTheKnownOnes(double ratio, double linear, double attention, double total) {
         // The cost is that of the shapes: two blocks of the twelve tell the rest.
         VideoMaeConfig small = VideoMaeConfig.of("small", RGB);
-        VideoMaeConfig two = new VideoMaeConfig(
-                RGB, 16, 224, 224, 384, 2, 6, 192, 1, 3, 1e-6, 1e-6, true, false);
+        VideoMaeConfig two = new VideoMaeConfig(RGB, 16, 224, 224, 384, 2, 6, 192, 1, 3, 1e-6, 1e-6, true, false);
         VideoMaeEncoder encoder = new VideoMaeEncoder(fresh().at("encoder"), two);
         Tensor visible = ratio == 0 ? null : tubes(1, small, ratio, 0).visible();
         try (CostMeter meter = CostMeter.open()) {
@@ -202,7 +207,9 @@ class VideoMaeTest {
         VideoMaeClassifier model = new VideoMaeClassifier(fresh(), TOY, 0);
         Tensor video = clips(2, TOY);
         Tensor all = tubes(2, TOY, 0, 0).visible();
-        assertArrayEquals(model.features(video, null).toFloats(), model.features(video, all).toFloats());
+        assertArrayEquals(
+                model.features(video, null).toFloats(),
+                model.features(video, all).toFloats());
     }
 
     @Test
@@ -214,8 +221,10 @@ class VideoMaeTest {
         for (int i = 0; i < visible.length; i++) {
             reversed[i] = visible[visible.length - 1 - i];
         }
-        float[] expected = model.features(video, Tensor.of(visible, 1, visible.length)).toFloats();
-        float[] actual = model.features(video, Tensor.of(reversed, 1, visible.length)).toFloats();
+        float[] expected =
+                model.features(video, Tensor.of(visible, 1, visible.length)).toFloats();
+        float[] actual =
+                model.features(video, Tensor.of(reversed, 1, visible.length)).toFloats();
         Close.relative(actual, expected, 1e-5, "feature");
     }
 
@@ -239,11 +248,14 @@ class VideoMaeTest {
         Tensor indices = Tensor.of(new int[] {0, 1, 3}, 1, 3);
         Tensor zero = Tensor.full(Device.cpu(), DType.F64, Shape.of(1, 3, 1536), 0);
         Patches patches = Patches.plain(3, 2, 16);
-        Close.within(patches.reconstructionLoss(zero, video, indices, 1e-6, true).item(), 511 / 512.0, 1e-5, "zero");
+        Close.within(
+                patches.reconstructionLoss(zero, video, indices, 1e-6, true).item(), 511 / 512.0, 1e-5, "zero");
         Tensor target = patches.reconstructionTarget(video, indices, 1e-6, true);
-        Close.within(patches.reconstructionLoss(target, video, indices, 1e-6, true).item(), 0, 1e-20, "target");
+        Close.within(
+                patches.reconstructionLoss(target, video, indices, 1e-6, true).item(), 0, 1e-20, "target");
         Tensor constant = Tensor.full(Device.cpu(), DType.F64, Shape.of(1, 2, 32, 32, 3), .7);
-        Close.within(patches.reconstructionLoss(zero, constant, indices, 1e-6, true).item(), 0, 1e-12, "constant patches");
+        Close.within(
+                patches.reconstructionLoss(zero, constant, indices, 1e-6, true).item(), 0, 1e-12, "constant patches");
         Tensor logits = Tensor.zeros(4, 204);
         Close.within(Losses.crossEntropy(logits, Tensor.of(new int[4])).item(), Math.log(204), 1e-6, "zero logits");
     }
@@ -302,9 +314,9 @@ class VideoMaeTest {
         new VideoMaeClassifier(params, TOY, 3);
         String message = assertThrows(CheckpointException.class, params::finish).getMessage();
         assertEquals(
-                "the checkpoint does not fit the model: 1 missing (fc_norm.bias [24]); 1 misshapen (encoder.norm.weight is"
-                        + " [25], needs [24]); 1 unexpected (head_verb.weight); use a checkpoint of this architecture or"
-                        + " change the model's configuration",
+                "the checkpoint does not fit the model: 1 missing (fc_norm.bias [24]); 1 misshapen"
+                    + " (encoder.norm.weight is [25], needs [24]); 1 unexpected (head_verb.weight); use a checkpoint"
+                    + " of this architecture or change the model's configuration",
                 message);
         assertTrue(params.all().values().stream().allMatch(Tensor::isClosed));
         assertThrows(IllegalStateException.class, () -> {
@@ -326,8 +338,9 @@ class VideoMaeTest {
             Params loaded = Params.from(Device.cpu(), DType.F32, read.tensors());
             new VideoMaeClassifier(loaded, config, 3);
             loaded.finish();
-            params.all().forEach((name, tensor) ->
-                    assertArrayEquals(tensor.toFloats(), loaded.all().get(name).toFloats(), name));
+            params.all()
+                    .forEach((name, tensor) -> assertArrayEquals(
+                            tensor.toFloats(), loaded.all().get(name).toFloats(), name));
         }
         Map<String, String> broken = new HashMap<>(TOY.toMetadata());
         broken.put("tessera.depth", "many");
@@ -340,12 +353,15 @@ class VideoMaeTest {
     void publicNamesAreUnderstood() {
         Tensor x = Tensor.ones(1);
         Map<String, Tensor> wrapped = Map.of("_forward_module.model.encoder.patch_embed.proj.weight", x);
-        assertEquals(List.of("encoder.patch_embed.proj.weight"), names(VideoMaeNames.translate(wrapped).keySet()));
+        assertEquals(
+                List.of("encoder.patch_embed.proj.weight"),
+                names(VideoMaeNames.translate(wrapped).keySet()));
         Map<String, Tensor> tuned = new LinkedHashMap<>();
         tuned.put("patch_embed.proj.weight", x);
         tuned.put("fc_norm.bias", x);
         assertEquals(
-                List.of("encoder.patch_embed.proj.weight", "fc_norm.bias"), names(VideoMaeNames.translate(tuned).keySet()));
+                List.of("encoder.patch_embed.proj.weight", "fc_norm.bias"),
+                names(VideoMaeNames.translate(tuned).keySet()));
         Map<String, Tensor> partial = Map.of("videomae.encoder.layer.0.attention.attention.query.weight", x);
         assertThrows(CheckpointException.class, () -> VideoMaeNames.translate(partial));
     }

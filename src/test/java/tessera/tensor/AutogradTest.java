@@ -127,7 +127,10 @@ class AutogradTest {
         refused(IllegalArgumentException.class, () -> x.exp().backward(), "backward: f64[2] is no scalar; reduce it");
         refused(IllegalStateException.class, () -> x.detach().sum().backward(), "call requiresGrad(true) on a leaf");
         refused(IllegalStateException.class, () -> x.exp().requiresGrad(false), "call detach() first");
-        refused(IllegalArgumentException.class, () -> Tensor.of(new int[1]).requiresGrad(true), "which have no gradient");
+        refused(
+                IllegalArgumentException.class,
+                () -> Tensor.of(new int[1]).requiresGrad(true),
+                "which have no gradient");
         refused(
                 IllegalArgumentException.class,
                 () -> x.exp().backward(Tensor.ones(2)),

@@ -23,21 +23,22 @@ class GoldenOpsTest {
     private static Tensor run(String name, Arguments in) {
         String op = name.replaceFirst("_[b]?\\d+.*", "");
         return switch (op) {
-            case "layer_norm" -> in.get("x")
-                    .layerNorm(in.get("w"), in.get("b"), Double.parseDouble(name.replaceFirst(".*_eps", "")));
+            case "layer_norm" ->
+                in.get("x").layerNorm(in.get("w"), in.get("b"), Double.parseDouble(name.replaceFirst(".*_eps", "")));
             case "gelu_erf" -> in.get("x").gelu();
             case "softmax" -> in.get("x").softmax();
             case "attention" -> Tensor.attention(in.get("q"), in.get("k"), in.get("v"), null, scale(in.get("q")));
-            case "attention_bias" -> Tensor.attention(
-                    in.get("q"), in.get("k"), in.get("v"), in.get("bias"), scale(in.get("q")));
+            case "attention_bias" ->
+                Tensor.attention(in.get("q"), in.get("k"), in.get("v"), in.get("bias"), scale(in.get("q")));
             case "cross_entropy" -> Losses.crossEntropy(in.get("x"), in.get("y"));
             case "cross_entropy_smooth" -> Losses.crossEntropy(in.get("x"), in.get("y"), .1);
             case "linear" -> in.get("x").linear(in.get("w"), in.get("b"));
             case "gather_tokens" -> in.get("x").gatherRows(in.get("idx"));
             case "mean_tokens" -> in.get("x").mean(1);
-            case "patch_embed_conv3d" -> Patches.plain(3, 2, 4)
-                    .gather(in.get("x").permute(0, 2, 3, 4, 1), null)
-                    .linear(in.get("w").reshape(6, -1), in.get("b"));
+            case "patch_embed_conv3d" ->
+                Patches.plain(3, 2, 4)
+                        .gather(in.get("x").permute(0, 2, 3, 4, 1), null)
+                        .linear(in.get("w").reshape(6, -1), in.get("b"));
             default -> throw new IllegalArgumentException("no operation for " + name);
         };
     }
@@ -79,23 +80,28 @@ class GoldenOpsTest {
         Set<String> names = OPS.keys().stream()
                 .map(key -> key.substring(0, key.indexOf('/')))
                 .collect(Collectors.toCollection(TreeSet::new));
-        return names.stream().map(name -> DynamicTest.dynamicTest(name, () -> {
-            try (Scope scope = Scope.open()) {
-                Arguments in = new Arguments(name, dtype);
-                Tensor out = run(name, in);
-                GoldenTensors.close(out, OPS.doubles(name + "/out"), outputTol, name);
-                long[] shape = out.shape().toArray();
-                out.backward(GoldenTensors.tensor(OPS, name + "/cotangent", dtype).reshape(shape));
-                String prefix = name + "/grad.";
-                List<String> gradients = OPS.keys().stream().filter(key -> key.startsWith(prefix)).toList();
-                assertEquals(false, gradients.isEmpty());
-                for (String key : gradients) {
-                    Tensor input = in.get(key.substring(prefix.length()));
-                    assertArrayEquals(OPS.shape(key), input.grad().shape().toArray(), key);
-                    GoldenTensors.close(input.grad(), OPS.doubles(key), gradientTol, key);
-                }
-            }
-        }));
+        return names.stream()
+                .map(name -> DynamicTest.dynamicTest(name, () -> {
+                    try (Scope scope = Scope.open()) {
+                        Arguments in = new Arguments(name, dtype);
+                        Tensor out = run(name, in);
+                        GoldenTensors.close(out, OPS.doubles(name + "/out"), outputTol, name);
+                        long[] shape = out.shape().toArray();
+                        out.backward(GoldenTensors.tensor(OPS, name + "/cotangent", dtype)
+                                .reshape(shape));
+                        String prefix = name + "/grad.";
+                        List<String> gradients = OPS.keys().stream()
+                                .filter(key -> key.startsWith(prefix))
+                                .toList();
+                        assertEquals(false, gradients.isEmpty());
+                        for (String key : gradients) {
+                            Tensor input = in.get(key.substring(prefix.length()));
+                            assertArrayEquals(
+                                    OPS.shape(key), input.grad().shape().toArray(), key);
+                            GoldenTensors.close(input.grad(), OPS.doubles(key), gradientTol, key);
+                        }
+                    }
+                }));
     }
 
     @Test
@@ -103,12 +109,14 @@ class GoldenOpsTest {
         Golden golden = Golden.open("losses-schedules");
         for (String setting : List.of("kd0_uniform", "kd1_uniform", "kd2_per_sample", "kd3_dataset")) {
             try (Scope scope = Scope.open()) {
-                Tensor student = GoldenTensors.tensor(golden, setting + ".student_logits", DType.F64).requiresGrad(true);
+                Tensor student = GoldenTensors.tensor(golden, setting + ".student_logits", DType.F64)
+                        .requiresGrad(true);
                 Tensor all = GoldenTensors.tensor(golden, "kd.teacher_logits_TBC", DType.F64);
                 List<Tensor> teachers = Stream.of(0, 1, 2)
                         .map(t -> all.slice(0, t, t + 1).reshape(16, 97))
                         .toList();
-                Tensor weights = GoldenTensors.tensor(golden, setting + ".weights", DType.F64).transpose(0, 1);
+                Tensor weights = GoldenTensors.tensor(golden, setting + ".weights", DType.F64)
+                        .transpose(0, 1);
                 Tensor labels = GoldenTensors.tensor(golden, "kd.labels", DType.F64);
                 double[] p = golden.doubles(setting + ".params_T_alpha_beta_tauw");
                 Tensor loss = Losses.distillation(student, teachers, weights, labels, p[0], p[1], p[2]);

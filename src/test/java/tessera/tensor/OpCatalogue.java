@@ -52,7 +52,13 @@ final class OpCatalogue {
      * @param changes the input that the operation overwrites, or -1
      */
     record Sample(
-            Class<? extends Op> type, String what, @Nullable Op op, Call call, Call reference, int changes, List<Input> inputs) {
+            Class<? extends Op> type,
+            String what,
+            @Nullable Op op,
+            Call call,
+            Call reference,
+            int changes,
+            List<Input> inputs) {
         boolean differentiable() {
             return op instanceof Op.Differentiable && inputs.stream().anyMatch(Input::differentiable);
         }
@@ -137,17 +143,23 @@ final class OpCatalogue {
     }
 
     static Input pixels(long... sizes) {
-        return input(Shape.of(sizes), random -> (double) random.nextInt(256)).in(DType.U8).constant();
+        return input(Shape.of(sizes), random -> (double) random.nextInt(256))
+                .in(DType.U8)
+                .constant();
     }
 
     static Input ints(int bound, long... sizes) {
-        return input(Shape.of(sizes), random -> (double) random.nextInt(bound)).in(DType.I32).constant();
+        return input(Shape.of(sizes), random -> (double) random.nextInt(bound))
+                .in(DType.I32)
+                .constant();
     }
 
     /** Rows of indices. */
     static Input indices(int[]... rows) {
-        double[] values =
-                IntStream.range(0, rows.length).flatMap(b -> IntStream.of(rows[b])).asDoubleStream().toArray();
+        double[] values = IntStream.range(0, rows.length)
+                .flatMap(b -> IntStream.of(rows[b]))
+                .asDoubleStream()
+                .toArray();
         return new Input(Shape.of(rows.length, rows[0].length), values, DType.I32, false, t -> t);
     }
 
@@ -213,7 +225,10 @@ final class OpCatalogue {
         bad("reshape with two open sizes", () -> ones(2, 3).reshape(-1, -1), "more than one size of [-1, -1] is -1");
         bad("permute too few axes", () -> ones(2, 3).permute(0), "permute: 1 axes given for f32[2, 3]");
         bad("permute an axis twice", () -> ones(2, 3).permute(0, 0), "axis 0 is named twice in [0, 0]");
-        bad("permute a missing axis", () -> ones(2, 3).permute(0, 2), "axis 2 of shape [2, 3] does not exist; pass -2 to 1");
+        bad(
+                "permute a missing axis",
+                () -> ones(2, 3).permute(0, 2),
+                "axis 2 of shape [2, 3] does not exist; pass -2 to 1");
         bad("slice beyond the end", () -> ones(2, 3).slice(1, 1, 4), "slice: [1, 4) is no part of axis 1 of f32[2, 3]");
         bad("slice backwards", () -> ones(2, 3).slice(1, 2, 1), "slice: [2, 1)", "0 <= from <= to <= 3");
         bad("expand another size", () -> ones(2, 3).expand(2, 4), "expand: f32[2, 3] cannot be repeated to [2, 4]");
@@ -222,7 +237,10 @@ final class OpCatalogue {
                 "concat other sizes",
                 () -> Tensor.concat(0, ones(2, 3), ones(2, 4)),
                 "concat: f32[2, 4] does not fit beside f32[2, 3] along axis 0");
-        bad("concat of ranks", () -> Tensor.concat(1, ones(2, 3), ones(2)), "concat: f32[2] does not fit beside f32[2, 3]");
+        bad(
+                "concat of ranks",
+                () -> Tensor.concat(1, ones(2, 3), ones(2)),
+                "concat: f32[2] does not fit beside f32[2, 3]");
         bad("shape with a negative size", () -> Tensor.zeros(2, -3), "shape [2, -3] has a negative size");
         bad("too few values", () -> Tensor.of(new float[5], 2, 3), "5 values do not fill shape [2, 3]");
         bad("item of two", () -> Tensor.of(new double[] {ones(2).item()}), "item: f32[2] has 2 elements, not 1");
@@ -232,11 +250,12 @@ final class OpCatalogue {
 
     private void elementwise() {
         for (UnaryOp op : UnaryOp.values()) {
-            Function<long[], Input> draw = switch (op) {
-                case SQRT, LOG -> OpCatalogue::positive;
-                case ABS, RELU -> OpCatalogue::offZero;
-                default -> OpCatalogue::normal;
-            };
+            Function<long[], Input> draw =
+                    switch (op) {
+                        case SQRT, LOG -> OpCatalogue::positive;
+                        case ABS, RELU -> OpCatalogue::offZero;
+                        default -> OpCatalogue::normal;
+                    };
             ElementwiseOps.Unary unary = new ElementwiseOps.Unary(op);
             add(unary, draw.apply(new long[] {3, 5}));
             add(unary, draw.apply(new long[] {}));
@@ -293,15 +312,23 @@ final class OpCatalogue {
         add(new ReductionOps.LayerNorm(1e-5), normal(8), positive(8), normal(8));
         add(new ReductionOps.LayerNorm(1e-6), normal(0, 8), normal(8), normal(8));
         add(new ReductionOps.LayerNorm(1e-6), "of a view", swapped(normal(6, 5)), normal(6), normal(6));
-        add(new ReductionOps.LayerNorm(1e-6), "with fixed weights", normal(3, 5), normal(5).constant(), normal(5).constant());
+        add(
+                new ReductionOps.LayerNorm(1e-6),
+                "with fixed weights",
+                normal(3, 5),
+                normal(5).constant(),
+                normal(5).constant());
 
         bad(
                 "layer norm weight",
                 () -> ones(8, 384).layerNorm(ones(768), ones(384), 1e-6),
-                "layer_norm: weight has shape [768] but the last dimension of x is 384 (x: f32[8, 384]); pass a weight of"
-                        + " shape [384]");
+                "layer_norm: weight has shape [768] but the last dimension of x is 384 (x: f32[8, 384]); pass a weight"
+                        + " of shape [384]");
         bad("layer norm bias", () -> ones(8, 4).layerNorm(ones(4), ones(5), 1e-6), "layer_norm: bias has shape [5]");
-        bad("layer norm of a scalar", () -> ones().layerNorm(ones(1), ones(1), 1e-6), "layer_norm: a scalar has no last axis");
+        bad(
+                "layer norm of a scalar",
+                () -> ones().layerNorm(ones(1), ones(1), 1e-6),
+                "layer_norm: a scalar has no last axis");
         bad("softmax of a scalar", () -> ones().softmax(), "softmax: a scalar has no last axis");
         bad("sum of integers", () -> zeroInts(3).sum(0), "sum: cannot compute on i32[3]");
         bad("sum over a missing axis", () -> ones(3).sum(1), "axis 1 of shape [3] does not exist");
@@ -321,13 +348,21 @@ final class OpCatalogue {
         add(new MatmulOps.Linear(), "of a vector", normal(6), normal(2, 6), normal(2));
         add(new MatmulOps.Linear(), "of nothing", normal(0, 4), normal(3, 4), normal(3));
         add(new MatmulOps.Linear(), "of views", swapped(normal(5, 6)), swapped(normal(5, 3)), normal(3));
-        add(new MatmulOps.Linear(), "with a frozen weight", normal(9, 33), normal(17, 33).constant(), normal(17));
+        add(
+                new MatmulOps.Linear(),
+                "with a frozen weight",
+                normal(9, 33),
+                normal(17, 33).constant(),
+                normal(17));
 
         bad(
                 "matmul inner sizes",
                 () -> ones(2, 3).matmul(ones(4, 5)),
                 "matmul: f32[2, 3] times f32[4, 5] is not defined; pass [.., m, k] and [.., k, n]");
-        bad("matmul leading sizes", () -> ones(2, 3, 4).matmul(ones(3, 4, 5)), "matmul: f32[2, 3, 4] times f32[3, 4, 5]");
+        bad(
+                "matmul leading sizes",
+                () -> ones(2, 3, 4).matmul(ones(3, 4, 5)),
+                "matmul: f32[2, 3, 4] times f32[3, 4, 5]");
         bad("matmul of vectors", () -> ones(3).matmul(ones(3)), "matmul: f32[3] times f32[3] is not defined");
         bad("linear weight", () -> ones(2, 3).linear(ones(4, 5), null), "linear: weight has shape [4, 5]", "is 3");
         bad("linear bias", () -> ones(2, 3).linear(ones(4, 3), ones(3)), "linear: bias has shape [3]", "shape [4]");
@@ -345,13 +380,7 @@ final class OpCatalogue {
         add(plain, normal(2, 2, 5, 4), normal(2, 2, 7, 4), normal(2, 2, 7, 4));
         add(plain, normal(1, 1, 1, 1), normal(1, 1, 1, 1), normal(1, 1, 1, 1));
         add(plain, normal(1, 2, 33, 8), normal(1, 2, 19, 8), normal(1, 2, 19, 8));
-        add(
-                plain,
-                "with one bias",
-                normal(2, 2, 5, 4),
-                normal(2, 2, 3, 4),
-                normal(2, 2, 3, 4),
-                normal(1, 2, 5, 3));
+        add(plain, "with one bias", normal(2, 2, 5, 4), normal(2, 2, 3, 4), normal(2, 2, 3, 4), normal(1, 2, 5, 3));
         add(
                 plain,
                 "with a bias per sample",
@@ -376,7 +405,8 @@ final class OpCatalogue {
         bad(
                 "self-attention width",
                 () -> ones(2, 5, 25).selfAttention(2),
-                "attention: the packed projection is f32[2, 5, 25] with 2 heads; pass [batch, tokens, 3 * heads * headDim]");
+                "attention: the packed projection is f32[2, 5, 25] with 2 heads; pass [batch, tokens, 3 * heads *"
+                        + " headDim]");
         bad("self-attention without heads", () -> ones(2, 5, 24).selfAttention(0), "with 0 heads");
         bad(
                 "attention widths",
@@ -423,17 +453,31 @@ final class OpCatalogue {
                 indices(new int[] {0, 1}),
                 ints(1, 1, 0));
 
-        bad("gather rank", () -> ones(2, 3).gatherRows(zeroInts(2, 1)), "gather_rows: x is f32[2, 3]; pass [batch, tokens, width]");
-        bad("gather batch", () -> ones(2, 3, 4).gatherRows(zeroInts(3, 1)), "gather_rows: indices are i32[3, 1]; pass i32[2, count]");
+        bad(
+                "gather rank",
+                () -> ones(2, 3).gatherRows(zeroInts(2, 1)),
+                "gather_rows: x is f32[2, 3]; pass [batch, tokens, width]");
+        bad(
+                "gather batch",
+                () -> ones(2, 3, 4).gatherRows(zeroInts(3, 1)),
+                "gather_rows: indices are i32[3, 1]; pass i32[2, count]");
         bad("gather by floats", () -> ones(2, 3, 4).gatherRows(ones(2, 1)), "gather_rows: indices are f32[2, 1]");
-        bad("index beyond the rows", () -> ones(1, 3, 4).gatherRows(Tensor.of(new int[] {3}, 1, 1)), "index 3", "[0, 3)");
+        bad(
+                "index beyond the rows",
+                () -> ones(1, 3, 4).gatherRows(Tensor.of(new int[] {3}, 1, 1)),
+                "index 3",
+                "[0, 3)");
         bad(
                 "index beyond the positions",
                 () -> Tokens.addPositions(ones(1, 1, 4), ones(3, 4), Tensor.of(new int[] {-1}, 1, 1)),
                 "index -1",
                 "[0, 3)");
         bad("positions width", () -> Tokens.addPositions(ones(2, 3, 4), ones(3, 5), null), "the table f32[3, 5]");
-        bad("too few positions", () -> Tokens.addPositions(ones(2, 3, 4), ones(2, 4), null), "x has 3 tokens", "2 positions");
+        bad(
+                "too few positions",
+                () -> Tokens.addPositions(ones(2, 3, 4), ones(2, 4), null),
+                "x has 3 tokens",
+                "2 positions");
         bad(
                 "learned positions",
                 () -> Tokens.addPositions(ones(2, 3, 4), ones(3, 4).requiresGrad(true), null),
@@ -454,8 +498,8 @@ final class OpCatalogue {
     private void patches() {
         Patches plain = Patches.plain(3, 2, 2);
         Patches scaled = new Patches(2, 1, 4, .5, new double[] {.1, -.2}, new double[] {.5, 2});
-        Patches coloured = new Patches(
-                3, 2, 4, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225});
+        Patches coloured =
+                new Patches(3, 2, 4, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225});
         Input two = indices(new int[] {0, 3, 5}, new int[] {1, 2, 7});
         add(new PatchOps.GatherPatches(plain), normal(2, 4, 4, 4, 3), two);
         add(new PatchOps.GatherPatches(plain), "of all", normal(1, 2, 4, 2, 3));
@@ -470,7 +514,12 @@ final class OpCatalogue {
             add(target, what + ", channel first", channelFirst(2, 3, 4, 4).constant(), two);
             PatchOps.ReconstructionLoss loss = new PatchOps.ReconstructionLoss(plain, 1e-6, normalise);
             add(loss, what, normal(2, 3, 24), normal(2, 4, 4, 4, 3).constant(), two);
-            add(loss, what + ", channel first", normal(2, 3, 24), channelFirst(2, 3, 4, 4).constant(), two);
+            add(
+                    loss,
+                    what + ", channel first",
+                    normal(2, 3, 24),
+                    channelFirst(2, 3, 4, 4).constant(),
+                    two);
         }
         add(
                 new PatchOps.ReconstructionTarget(coloured, 1e-6, true),
@@ -484,11 +533,20 @@ final class OpCatalogue {
                 pixels(1, 4, 8, 8, 3),
                 indices(new int[] {0, 5, 7}));
 
-        bad("video rank", () -> plain.gather(ones(2, 4, 4, 3), null), "the video is f32[2, 4, 4, 3]; pass u8 or f32 [batch, frames");
+        bad(
+                "video rank",
+                () -> plain.gather(ones(2, 4, 4, 3), null),
+                "the video is f32[2, 4, 4, 3]; pass u8 or f32 [batch, frames");
         bad("video of integers", () -> plain.gather(zeroInts(1, 2, 2, 2, 3), null), "the video is i32[1, 2, 2, 2, 3]");
-        bad("odd height", () -> plain.gather(ones(1, 2, 3, 4, 3), null), "is no whole number of patches of 2 frames x 2 x 2 pixels");
+        bad(
+                "odd height",
+                () -> plain.gather(ones(1, 2, 3, 4, 3), null),
+                "is no whole number of patches of 2 frames x 2 x 2 pixels");
         bad("video channels", () -> plain.gather(ones(1, 2, 2, 2, 4), null), "has 4 channels but the model takes 3");
-        bad("patch indices", () -> plain.gather(ones(1, 2, 2, 2, 3), zeroInts(2, 1)), "indices are i32[2, 1]; pass i32[1, count]");
+        bad(
+                "patch indices",
+                () -> plain.gather(ones(1, 2, 2, 2, 3), zeroInts(2, 1)),
+                "indices are i32[2, 1]; pass i32[1, count]");
         bad(
                 "patch beyond the video",
                 () -> plain.gather(ones(1, 2, 2, 2, 3), Tensor.of(new int[] {1}, 1, 1)),
@@ -514,12 +572,20 @@ final class OpCatalogue {
         add(new LossOps.CrossEntropy(0), normal(8, 10), ints(10, 8));
         add(new LossOps.CrossEntropy(.1), "smoothed", normal(8, 10), ints(10, 8));
         add(new LossOps.CrossEntropy(0), "of one row", normal(1, 204), ints(204, 1));
-        add(new LossOps.CrossEntropy(0), "of large logits", input(Shape.of(3, 5), r -> 500 * r.nextGaussian()), ints(5, 3));
+        add(
+                new LossOps.CrossEntropy(0),
+                "of large logits",
+                input(Shape.of(3, 5), r -> 500 * r.nextGaussian()),
+                ints(5, 3));
         add(new LossOps.CrossEntropy(0), "of a view", swapped(normal(4, 3)), ints(4, 3));
         add(new LossOps.MeanSquaredError(), normal(3, 5), positive(3, 5));
         add(new LossOps.MeanSquaredError(), "of one", normal(), positive());
         add(new LossOps.MeanSquaredError(), "of views", swapped(normal(3, 5)), positive(5, 3));
-        add(new LossOps.MeanSquaredError(), "with a fixed target", normal(700), positive(700).constant());
+        add(
+                new LossOps.MeanSquaredError(),
+                "with a fixed target",
+                normal(700),
+                positive(700).constant());
         add(
                 new LossOps.FeatureLoss(new double[] {1, .5, 2}),
                 normal(4, 6),
@@ -528,7 +594,11 @@ final class OpCatalogue {
                 offZero(4, 6).constant(),
                 normal(4, 6).constant(),
                 positive(4, 6).constant());
-        add(new LossOps.FeatureLoss(new double[] {1}), "of one modality", normal(1, 3), positive(1, 3).constant());
+        add(
+                new LossOps.FeatureLoss(new double[] {1}),
+                "of one modality",
+                normal(1, 3),
+                positive(1, 3).constant());
         Input labels = ints(7, 5);
         add(
                 new LossOps.DistillationLoss(2, .7, .3, true),
@@ -552,12 +622,27 @@ final class OpCatalogue {
                 positive(1).constant(),
                 offZero(5, 7).constant());
 
-        bad("labels' type", () -> Losses.crossEntropy(ones(2, 3), ones(2)), "cross_entropy: logits are f32[2, 3] and labels f32[2]");
-        bad("labels' count", () -> Losses.crossEntropy(ones(2, 3), zeroInts(3)), "labels i32[3]; pass [rows, classes] and i32[rows]");
-        bad("label beyond the classes", () -> Losses.crossEntropy(ones(1, 3), Tensor.of(new int[] {3})), "label 3 of row 0");
+        bad(
+                "labels' type",
+                () -> Losses.crossEntropy(ones(2, 3), ones(2)),
+                "cross_entropy: logits are f32[2, 3] and labels f32[2]");
+        bad(
+                "labels' count",
+                () -> Losses.crossEntropy(ones(2, 3), zeroInts(3)),
+                "labels i32[3]; pass [rows, classes] and i32[rows]");
+        bad(
+                "label beyond the classes",
+                () -> Losses.crossEntropy(ones(1, 3), Tensor.of(new int[] {3})),
+                "label 3 of row 0");
         bad("negative label", () -> Losses.crossEntropy(ones(1, 3), Tensor.of(new int[] {-1})), "label -1 of row 0");
-        bad("error of shapes", () -> Losses.meanSquaredError(ones(2), ones(3)), "mean_squared_error: f32[2] and f32[3] differ in shape");
-        bad("features without targets", () -> Losses.features(List.of(ones(2)), List.of(), 1), "1 tensors given for 1 weights");
+        bad(
+                "error of shapes",
+                () -> Losses.meanSquaredError(ones(2), ones(3)),
+                "mean_squared_error: f32[2] and f32[3] differ in shape");
+        bad(
+                "features without targets",
+                () -> Losses.features(List.of(ones(2)), List.of(), 1),
+                "1 tensors given for 1 weights");
         bad(
                 "features of shapes",
                 () -> Losses.features(List.of(ones(2, 3)), List.of(ones(2, 4)), 1),
@@ -617,7 +702,14 @@ final class OpCatalogue {
         List<Input> inputs = List.of(normal(2, 9, 33), normal(17, 33), normal(17), normal(2, 9, 17));
         samples.add(new Sample(MatmulOps.PackedAccumulate.class, "", null, packed, exact, 3, inputs));
 
-        bad("packed width", () -> packed.apply(new Tensor[] {ones(2, 4), ones(3, 5), ones(3), ones(2, 3)}), "f32[.., 5] but x is f32[2, 4]");
-        bad("packed sum", () -> packed.apply(new Tensor[] {ones(2, 5), ones(3, 5), ones(3), ones(2, 4)}), "f32[2, 4]", "[2, 3]");
+        bad(
+                "packed width",
+                () -> packed.apply(new Tensor[] {ones(2, 4), ones(3, 5), ones(3), ones(2, 3)}),
+                "f32[.., 5] but x is f32[2, 4]");
+        bad(
+                "packed sum",
+                () -> packed.apply(new Tensor[] {ones(2, 5), ones(3, 5), ones(3), ones(2, 4)}),
+                "f32[2, 4]",
+                "[2, 3]");
     }
 }

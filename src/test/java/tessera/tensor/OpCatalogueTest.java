@@ -53,14 +53,15 @@ class OpCatalogueTest {
     @TestFactory
     Stream<DynamicTest> devicesAgreeWithTheReference(TestReporter reporter) {
         reporter.publishEntry("absent devices", TestDevices.absent().size() + " " + TestDevices.absent());
-        return TestDevices.all().stream().flatMap(device -> each(sample -> true, sample -> {
-            Run exact = run(sample, sample.reference(), Device.cpu(), DType.F64);
-            Run rounded = run(sample, sample.call(), device, DType.F32);
-            for (int i = 0; i < exact.results.size(); i++) {
-                String what = i == 0 ? "output" : "gradient of input " + (i - 1);
-                closeTo(rounded.results.get(i), exact.results.get(i), what);
-            }
-        }));
+        return TestDevices.all().stream()
+                .flatMap(device -> each(sample -> true, sample -> {
+                    Run exact = run(sample, sample.reference(), Device.cpu(), DType.F64);
+                    Run rounded = run(sample, sample.call(), device, DType.F32);
+                    for (int i = 0; i < exact.results.size(); i++) {
+                        String what = i == 0 ? "output" : "gradient of input " + (i - 1);
+                        closeTo(rounded.results.get(i), exact.results.get(i), what);
+                    }
+                }));
     }
 
     @TestFactory
@@ -95,7 +96,8 @@ class OpCatalogueTest {
 
     private static void refuses(BadCall bad) {
         try (Scope scope = Scope.open()) {
-            IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> bad.call().get());
+            IllegalArgumentException e = assertThrows(
+                    IllegalArgumentException.class, () -> bad.call().get());
             for (String part : bad.parts()) {
                 assertTrue(String.valueOf(e.getMessage()).contains(part), e.getMessage() + " lacks: " + part);
             }
@@ -143,11 +145,13 @@ class OpCatalogueTest {
     }
 
     private static Stream<DynamicTest> each(Predicate<Sample> which, ThrowingConsumer<Sample> check) {
-        return OpCatalogue.samples().stream().filter(which).map(sample -> DynamicTest.dynamicTest(sample.toString(), () -> {
-            try (Scope scope = Scope.open()) {
-                check.accept(sample);
-            }
-        }));
+        return OpCatalogue.samples().stream()
+                .filter(which)
+                .map(sample -> DynamicTest.dynamicTest(sample.toString(), () -> {
+                    try (Scope scope = Scope.open()) {
+                        check.accept(sample);
+                    }
+                }));
     }
 
     /** Output and gradients of one forward and backward pass, and the inputs before and after it. */

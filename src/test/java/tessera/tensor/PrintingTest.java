@@ -15,9 +15,14 @@ class PrintingTest {
 
     @Test
     void typeShapeAndDeviceComeFirst() {
-        prints(Tensor.of(new float[] {1.5f, -2.25f, 3, 4}, 2, 2), "f32[2, 2] cpu", "[[ 1.5000 -2.2500]", " [ 3.0000  4.0000]]");
+        prints(
+                Tensor.of(new float[] {1.5f, -2.25f, 3, 4}, 2, 2),
+                "f32[2, 2] cpu",
+                "[[ 1.5000 -2.2500]",
+                " [ 3.0000  4.0000]]");
         prints(Tensor.of(new double[] {.5}).requiresGrad(true), "f64[1] cpu grad", "[0.5000]");
-        assertEquals("f32[8, 1568, 384]", Tensor.ones(1, 1, 1).expand(8, 1568, 384).describe());
+        assertEquals(
+                "f32[8, 1568, 384]", Tensor.ones(1, 1, 1).expand(8, 1568, 384).describe());
     }
 
     @Test

@@ -140,10 +140,11 @@ class ScopeTest {
     @Test
     void scopesBelongToTheirThread() {
         try (Scope scope = Scope.open()) {
-            CompletionException e = assertThrows(
-                    CompletionException.class,
-                    () -> CompletableFuture.runAsync(scope::close).join());
-            assertTrue(e.getCause().getMessage().contains("scopes belong to the thread that opened them"), e.toString());
+            CompletionException e =
+                    assertThrows(CompletionException.class, () -> CompletableFuture.runAsync(scope::close)
+                            .join());
+            assertTrue(
+                    e.getCause().getMessage().contains("scopes belong to the thread that opened them"), e.toString());
             Tensor x = made(2);
             float[] read = CompletableFuture.supplyAsync(x::toFloats).join();
             assertArrayEquals(new float[] {1, 1}, read);
@@ -171,7 +172,8 @@ class ScopeTest {
             assertEquals("Tensor.wrap: a segment of 24 bytes is not f32[2, 4], which has 32 bytes", e.getMessage());
         }
         MemorySegment heap = MemorySegment.ofArray(new float[2]);
-        IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> Tensor.wrap(heap, DType.F32, 2));
+        IllegalArgumentException e =
+                assertThrows(IllegalArgumentException.class, () -> Tensor.wrap(heap, DType.F32, 2));
         assertTrue(e.getMessage().contains("only off-heap memory can be used without a copy"), e.getMessage());
     }
 }

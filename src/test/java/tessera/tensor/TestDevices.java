@@ -18,7 +18,8 @@ final class TestDevices {
     /** Kinds of device that are not present, so that a report can say what was not tested. */
     static List<String> absent() {
         return KINDS.stream()
-                .filter(kind -> all().stream().noneMatch(device -> device.toString().startsWith(kind)))
+                .filter(kind ->
+                        all().stream().noneMatch(device -> device.toString().startsWith(kind)))
                 .toList();
     }
 }

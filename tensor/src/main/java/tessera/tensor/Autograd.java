@@ -34,7 +34,8 @@ public final class Autograd {
 
     /** One recorded operation. */
     static final class Node implements Comparable<Node> {
-        private static final java.util.concurrent.atomic.AtomicLong SEQUENCE = new java.util.concurrent.atomic.AtomicLong();
+        private static final java.util.concurrent.atomic.AtomicLong SEQUENCE =
+                new java.util.concurrent.atomic.AtomicLong();
 
         private final Op.Differentiable op;
         private final Op.Context context;
@@ -85,7 +86,8 @@ public final class Autograd {
             Node node = queue.poll();
             if (node.walked) {
                 throw new IllegalStateException(node.op.name()
-                        + ": backward was already run through this result, which frees what it saved; run the forward pass again");
+                        + ": backward was already run through this result, which frees what it saved; run the"
+                        + " forward pass again");
             }
             node.walked = true;
             Tensor cotangent = java.util.Objects.requireNonNull(cotangents.remove(node));
@@ -108,7 +110,8 @@ public final class Autograd {
     }
 
     /** Adds a gradient to where it belongs; returns the tensor that must outlive this step, if any. */
-    private static @Nullable Tensor deliver(Tensor input, Tensor gradient, Map<Node, Tensor> cotangents, PriorityQueue<Node> queue) {
+    private static @Nullable Tensor deliver(
+            Tensor input, Tensor gradient, Map<Node, Tensor> cotangents, PriorityQueue<Node> queue) {
         Node producer = input.node();
         if (producer == null) {
             input.accumulateGrad(gradient);
@@ -139,8 +142,7 @@ public final class Autograd {
                 throw new IllegalStateException(node.op.name() + ": backward returned no gradient for input " + i + ", "
                         + node.inputs[i].describe() + "; return one, or zeros if it does not depend on it");
             }
-            if (!gradient.shape().equals(node.inputs[i].shape())
-                    || gradient.dtype() != node.inputs[i].dtype()) {
+            if (!gradient.shape().equals(node.inputs[i].shape()) || gradient.dtype() != node.inputs[i].dtype()) {
                 throw new IllegalStateException(node.op.name() + ": backward returned " + gradient.describe()
                         + " for input " + i + ", which is " + node.inputs[i].describe()
                         + "; return a gradient of the input's shape and type");

@@ -27,7 +27,8 @@ public final class GradientCheck {
      */
     public static void check(Op op, Tensor... inputs) {
         if (op instanceof Op.Constant constant) {
-            throw new IllegalArgumentException(op.name() + ": there is no gradient to check: " + constant.whyNoGradient());
+            throw new IllegalArgumentException(
+                    op.name() + ": there is no gradient to check: " + constant.whyNoGradient());
         }
         boolean named = Arrays.stream(inputs).anyMatch(Tensor::requiresGrad);
         boolean[] checked = new boolean[inputs.length];
@@ -36,7 +37,8 @@ public final class GradientCheck {
             checked[i] = inputs[i].dtype() == DType.F64 && (!named || inputs[i].requiresGrad());
             any |= checked[i];
         }
-        Op.check(any, op.name(), () -> "no input is f64, which finite differences need; convert one with to(DType.F64)");
+        Op.check(
+                any, op.name(), () -> "no input is f64, which finite differences need; convert one with to(DType.F64)");
         try (Scope scope = Scope.open()) {
             Tensor[] leaves = new Tensor[inputs.length];
             for (int i = 0; i < inputs.length; i++) {
@@ -73,7 +75,8 @@ public final class GradientCheck {
                     / (2 * step);
             if (!(Math.abs(analytic[at] - numeric) <= TOLERANCE * scale)) {
                 throw new IllegalStateException(op.name() + ": the gradient of input " + input + ", "
-                        + leaves[input].describe() + ", at " + Arrays.toString(index(leaves[input].shape(), at)) + " is "
+                        + leaves[input].describe() + ", at " + Arrays.toString(index(leaves[input].shape(), at))
+                        + " is "
                         + analytic[at] + " but finite differences give " + numeric + "; correct the backward pass");
             }
         }

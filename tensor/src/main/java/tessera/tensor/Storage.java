@@ -48,7 +48,8 @@ final class Storage {
         return closed;
     }
 
-    @Nullable Scope owner() {
+    @Nullable
+    Scope owner() {
         return owner;
     }
 
@@ -93,7 +94,8 @@ final class Storage {
 
     IllegalStateException usedAfterClose(String op, String what) {
         IllegalStateException e = new IllegalStateException(op + ": " + what
-                + " was used after its memory was freed; return it from its scope with scope.keep(tensor), or close it later"
+                + " was used after its memory was freed; return it from its scope with scope.keep(tensor), or close it"
+                + " later"
                 + (DEBUG ? "" : " (run with -Dtessera.memory.debug=true to see where it was made and freed)"));
         if (madeAt != null) {
             e.addSuppressed(madeAt);
