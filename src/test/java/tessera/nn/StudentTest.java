@@ -2,6 +2,7 @@ package tessera.nn;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -171,18 +172,23 @@ class StudentTest {
     }
 
     @Test
-    void callsReturnTheirMemory() {
-        Student classifier = student.withHead(head());
+    void callsReturnTheirMemoryAndStayOnTheirDevice() {
+        Device own = Device.cpu(1);
         Tensor clips = clips(1);
-        classifier.predict(clips, .75, 2, 9).close();
-        long before = Device.cpu().memory().liveBuffers();
-        for (double ratio : new double[] {0, .5, .75}) {
-            for (int p = 1; p <= 2; p++) {
-                classifier.predict(clips, ratio, p, 9).close();
-                student.features(clips, ratio, p, 9).close();
+        try (Student alone = Student.of(params.all(), CONFIG, own)) {
+            Student classifier = alone.withHead(head());
+            long before = own.memory().liveBuffers();
+            for (double ratio : new double[] {0, .5, .75}) {
+                for (int p = 1; p <= 2; p++) {
+                    try (Tensor probabilities = classifier.predict(clips, ratio, p, 9)) {
+                        assertSame(own, probabilities.device());
+                    }
+                    alone.features(clips, ratio, p, 9).close();
+                }
             }
+            assertEquals(before, own.memory().liveBuffers());
         }
-        assertEquals(before, Device.cpu().memory().liveBuffers());
+        assertEquals(0, own.memory().live());
     }
 
     @Test

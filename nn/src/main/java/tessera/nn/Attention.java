@@ -50,7 +50,7 @@ final class Attention implements AutoCloseable {
     }
 
     void pack() {
-        close();
+        unpack();
         Tensor bias = tessera.tensor.Autograd.noGrad(this::bias);
         packedBias = bias;
         packedQkv = Linear.of(weight, bias);
@@ -58,8 +58,7 @@ final class Attention implements AutoCloseable {
         proj.pack();
     }
 
-    @Override
-    public void close() {
+    private void unpack() {
         if (packedQkv != null) {
             packedQkv.close();
             packedQkv = null;
@@ -69,5 +68,11 @@ final class Attention implements AutoCloseable {
             packedBias = null;
         }
         proj.close();
+    }
+
+    @Override
+    public void close() {
+        unpack();
+        zeros.close();
     }
 }

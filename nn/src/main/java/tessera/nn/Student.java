@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Autograd;
@@ -31,7 +32,11 @@ public final class Student implements AutoCloseable {
     private final boolean owner;
 
     private Student(
-            VideoMaeClassifier model, Map<String, Tensor> parameters, Device device, @Nullable Head head, boolean owner) {
+            VideoMaeClassifier model,
+            Map<String, Tensor> parameters,
+            Device device,
+            @Nullable Head head,
+            boolean owner) {
         this.model = model;
         this.parameters = parameters;
         this.device = device;
@@ -100,9 +105,10 @@ public final class Student implements AutoCloseable {
      */
     public Student withHead(Head newHead) {
         if (newHead.weight().size(1) != config().embedDim()) {
-            throw new IllegalArgumentException("head: the weight is " + newHead.weight().describe()
-                    + " but the student's features have " + config().embedDim()
-                    + " values; use a head that was learned with this student");
+            throw new IllegalArgumentException(
+                    "head: the weight is " + newHead.weight().describe()
+                            + " but the student's features have " + config().embedDim()
+                            + " values; use a head that was learned with this student");
         }
         return new Student(model, parameters, device, newHead, false);
     }
@@ -162,8 +168,9 @@ public final class Student implements AutoCloseable {
         });
     }
 
-    private Tensor compute(Tensor clips, double maskRatio, int ensemble, long seed) {
-        check(clips, ensemble);
+    private Tensor compute(Tensor given, double maskRatio, int ensemble, long seed) {
+        check(given, ensemble);
+        Tensor clips = onThisDevice(given);
         int masked = TokenMask.maskedCells(config().plane(), maskRatio);
         if (masked == 0) {
             Tensor once = model.features(clips, null); // [B, D]
@@ -179,6 +186,13 @@ public final class Student implements AutoCloseable {
         }
         Tensor tokens = ensemble == 1 ? embedded[0] : Tensor.concat(0, embedded); // [P * B, Nvis, D]
         return model.pool(model.encoder().encode(tokens)); // [P * B, D]
+    }
+
+    /** The clips as this student's CPU device sees them, so that its threads do the work and its pool holds the results. */
+    private Tensor onThisDevice(Tensor clips) {
+        return device instanceof CpuDevice cpu && clips.device() != cpu
+                ? Tensor.wrap(cpu, clips.contiguous().segment(), clips.dtype(), clips.shape())
+                : clips;
     }
 
     private void check(Tensor clips, int ensemble) {

@@ -44,6 +44,7 @@ final class VideoMaeDecoder {
     }
 
     void close() {
+        blocks.forEach(Block::close);
         positions.close();
     }
 }

@@ -134,13 +134,39 @@ final class MatmulOps {
             if (context.needsGradient(0)) {
                 Tensor dx = Tensor.empty(dy.device(), dy.dtype(), x.shape());
                 kernels.matmul(
-                        false, false, rows, k, n, dy.buffer(), n, weight.buffer(), k, null, Activation.NONE, false, dx.buffer(), k);
+                        false,
+                        false,
+                        rows,
+                        k,
+                        n,
+                        dy.buffer(),
+                        n,
+                        weight.buffer(),
+                        k,
+                        null,
+                        Activation.NONE,
+                        false,
+                        dx.buffer(),
+                        k);
                 d[0] = dx;
             }
             if (context.needsGradient(1)) {
                 Tensor dw = Tensor.empty(dy.device(), dy.dtype(), weight.shape());
                 kernels.matmul(
-                        true, false, n, k, rows, dy.buffer(), n, x.buffer(), k, null, Activation.NONE, false, dw.buffer(), k);
+                        true,
+                        false,
+                        n,
+                        k,
+                        rows,
+                        dy.buffer(),
+                        n,
+                        x.buffer(),
+                        k,
+                        null,
+                        Activation.NONE,
+                        false,
+                        dw.buffer(),
+                        k);
                 d[1] = dw;
             }
             if (bias && context.needsGradient(2)) {
@@ -176,15 +202,15 @@ final class MatmulOps {
         @Override
         public Tensor forward(Context context, Tensor... in) {
             Tensor x = in[0].contiguous();
-            Tensor y = Tensor.empty(x.device(), DType.F32, x.shape().with(-1, layer.weight().n()));
+            Tensor y = Tensor.empty(
+                    x.device(), DType.F32, x.shape().with(-1, layer.weight().n()));
             layer.run(x, activation, false, y);
             return y;
         }
 
         @Override
         public Cost cost(Tensor output, Tensor... in) {
-            return linearCost(
-                    output, layer.weight().k(), output.byteSize() + in[0].byteSize() + layer.byteSize());
+            return linearCost(output, layer.weight().k(), output.byteSize() + in[0].byteSize() + layer.byteSize());
         }
     }
 
@@ -213,8 +239,7 @@ final class MatmulOps {
 
         @Override
         public Cost cost(Tensor output, Tensor... in) {
-            return linearCost(
-                    output, layer.weight().k(), 2 * output.byteSize() + in[0].byteSize() + layer.byteSize());
+            return linearCost(output, layer.weight().k(), 2 * output.byteSize() + in[0].byteSize() + layer.byteSize());
         }
     }
 }

@@ -3,6 +3,7 @@ package tessera.tensor;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
+import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 
 /**
@@ -40,7 +41,8 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
          * @param cotangent gradient of the output, contiguous, of its shape and type
          * @return one entry per input, shaped like it; null where {@link Context#needsGradient} is false
          */
-        @Nullable Tensor[] backward(Context context, Tensor cotangent);
+        @Nullable
+        Tensor[] backward(Context context, Tensor cotangent);
     }
 
     /** An operation whose result is constant for the gradient. */
@@ -144,7 +146,12 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
         }
     }
 
-    /** Refuses inputs that are not all f32 or all f64. */
+    /** CPU devices differ in their threads but share memory. */
+    private static boolean onHost(Tensor tensor) {
+        return tensor.device() instanceof CpuDevice;
+    }
+
+    /** Refuses inputs that are not all f32 or all f64, or lie in the memory of different devices. */
     static DType floating(String name, Tensor first, Tensor... others) {
         DType dtype = first.dtype();
         check(
@@ -158,7 +165,7 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
                     () -> other.describe() + " does not have the type of " + first.describe()
                             + "; convert one of them with to(dtype)");
             check(
-                    other.device() == first.device(),
+                    other.device() == first.device() || onHost(other) && onHost(first),
                     name,
                     () -> other.describe() + " is on " + other.device() + " but " + first.describe() + " is on "
                             + first.device() + "; move one of them");
