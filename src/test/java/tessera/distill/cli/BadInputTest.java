@@ -1,0 +1,217 @@
+package tessera.distill.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static tessera.distill.cli.Shell.refuse;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Checkpoint;
+import tessera.nn.Head;
+import tessera.nn.Params;
+import tessera.nn.Student;
+import tessera.nn.VideoMaeClassifier;
+import tessera.nn.VideoMaeConfig;
+import tessera.tensor.Patches;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+import tessera.tensor.io.ArrayData;
+import tessera.tensor.io.Npy;
+
+/** Bad input gives exit code 2, one line that names the thing, and nothing written. */
+class BadInputTest {
+
+    private static final VideoMaeConfig CONFIG = new VideoMaeConfig(
+            new Patches(3, 2, 8, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2}),
+            4, 16, 16, 16, 1, 2, 8, 1, 1, 1e-5, 1e-5, true, false);
+
+    @TempDir
+    private Path folder;
+
+    private Path student;
+    private Path data;
+    private Path out;
+
+    @BeforeEach
+    void makeInputs() throws IOException {
+        student = folder.resolve("student.safetensors");
+        try (Scope scope = Scope.open()) {
+            Student.save(student, weights(), CONFIG, Map.of());
+        }
+        data = OwnClips.write(folder.resolve("data"), 2, "dark", "bright");
+        out = Files.createDirectory(folder.resolve("out"));
+    }
+
+    private static Map<String, Tensor> weights() {
+        Params params = Params.random(Device.cpu(), DType.F32, 1);
+        new VideoMaeClassifier(params, CONFIG, 0).close();
+        return new LinkedHashMap<>(params.all());
+    }
+
+    @AfterEach
+    void nothingIsWritten() throws IOException {
+        try (Stream<Path> files = Files.list(out)) {
+            assertEquals(List.of(), files.toList());
+        }
+    }
+
+    private void refusePredict(List<String> expected, Object... more) {
+        List<Object> words = new ArrayList<>(List.of(
+                "features", "--student", student, "--clips", folder.resolve("clips.npy"), "--quiet", "--out",
+                out.resolve("f.npy")));
+        words.addAll(Arrays.asList(more));
+        refuse(expected, words.toArray());
+    }
+
+    @Test
+    void impossibleNumbersAndDevices() {
+        refusePredict(List.of("mask ratio 1.0", "[0, 1)"), "--mask-ratio=1");
+        refusePredict(List.of("mask ratio NaN"), "--mask-ratio=NaN");
+        refusePredict(List.of("--ensemble is 0"), "--ensemble=0");
+        refusePredict(List.of("--threads is 0", "1 or more"), "--threads=0");
+        refusePredict(List.of("unknown device 'tpu'", "auto, cpu"), "--device=tpu");
+        refusePredict(List.of("cuda:7"), "--device=cuda:7");
+        refusePredict(List.of("clips.npy"));
+        refusePretraining(List.of("--mask-ratio is 1.0"), "--mask-ratio=1");
+        refusePretraining(List.of("--batch is 0"), "--batch=0");
+        refusePretraining(List.of("--lr is -1.0"), "--lr=-1");
+        refusePretraining(List.of("--threads is -2"), "--threads=-2");
+        refusePretraining(List.of("no VideoMAE size 'medium'", "tiny, small"), "--size=medium");
+        refusePretraining(List.of("--dim 15"), "--dim=15");
+        refusePretraining(List.of("--start", "none.safetensors"), "--start=" + folder.resolve("none.safetensors"));
+    }
+
+    private void refusePretraining(List<String> expected, Object... more) {
+        List<Object> words = new ArrayList<>(List.of(
+                "pretrain", "--modality=rgb", "--source", data, "--target", data, "--quiet", "--out",
+                out.resolve("run")));
+        words.addAll(Arrays.asList(more));
+        refuse(expected, words.toArray());
+    }
+
+    @Test
+    void badUsageAddsWhereToLook() {
+        Shell.Outcome outcome = Shell.run("pretrain", "--modality=sound", "--out", out.resolve("run"));
+        assertEquals(2, outcome.code());
+        assertTrue(outcome.err().startsWith("tessera: error: "), outcome.err());
+        assertTrue(outcome.err().lines().toList().getLast().startsWith("See 'tessera pretrain --help'"), outcome.err());
+        assertEquals(2, outcome.err().lines().count(), outcome.err());
+    }
+
+    @Test
+    void placesThatDoNotExist() {
+        Path nowhere = folder.resolve("no").resolve("such");
+        refuse(List.of(nowhere.toString(), "no folder"), "features", "--student", student, "--clips", student, "--out", nowhere.resolve("f.npy"));
+        refuse(List.of("names no format"), "features", "--student", student, "--clips", student, "--out", out.resolve("f.txt"));
+        refuse(List.of(nowhere.toString()), "pretrain", "--modality=rgb", "--egosim", "--out", nowhere.resolve("run"));
+        refuse(List.of("is a file"), "pretrain", "--modality=rgb", "--egosim", "--out", student);
+        refuse(List.of(nowhere.toString()), "import", "--checkpoint", student, "--out", nowhere.resolve("s"));
+        refuse(List.of(nowhere.toString()), "learn", "--student", student, "--clips", data, "--out", nowhere.resolve("h"));
+        refuse(List.of(nowhere.toString()), "fewshot", "--student", nowhere, "--egosim");
+        refuse(List.of(nowhere.toString()), "fewshot", "--student", student, "--clips", nowhere);
+        refuse(List.of("rgb teacher", nowhere.toString()), "distill", "--teachers", "rgb=" + nowhere, "--egosim", "--out", out.resolve("d"));
+        refuse(List.of("no rgb teacher"), "distill", "--teachers", "flow=" + student, "--egosim", "--out", out.resolve("d"));
+        refuse(List.of("either --clips DIR, or --egosim"), "fewshot", "--student", student);
+    }
+
+    @Test
+    void damagedStudents() throws IOException {
+        byte[] whole = Files.readAllBytes(student);
+        Path cut = Files.write(folder.resolve("cut.safetensors"), Arrays.copyOf(whole, whole.length - 5));
+        byte[] huge = whole.clone();
+        Arrays.fill(huge, 0, 8, (byte) 0x7f);
+        Path hostile = Files.write(folder.resolve("hostile.safetensors"), huge);
+        Path text = Files.writeString(folder.resolve("text.safetensors"), "no tensors at all");
+        for (Path file : List.of(cut, hostile, text)) {
+            refuse(List.of(file.toString()), "fewshot", "--student", file, "--egosim");
+            refuse(List.of(file.toString()), "import", "--checkpoint", file, "--out", out.resolve("s.safetensors"));
+            refuse(List.of(file.toString()), "distill", "--teachers", "rgb=" + file, "--egosim", "--out", out.resolve("d"));
+        }
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> weights = weights();
+            weights.remove("encoder.blocks.0.attn.proj.bias");
+            weights.put("encoder.norm.weight", Tensor.zeros(7));
+            weights.put("encoder.surprise", Tensor.zeros(1));
+            Path odd = folder.resolve("odd.safetensors");
+            Checkpoint.write(odd, weights, CONFIG.toMetadata());
+            refuse(
+                    List.of(
+                            odd.toString(),
+                            "1 missing (encoder.blocks.0.attn.proj.bias",
+                            "1 misshapen (encoder.norm.weight is [7], needs [16])",
+                            "1 unexpected (encoder.surprise)"),
+                    "fewshot", "--student", odd, "--egosim");
+            Path plain = folder.resolve("plain.safetensors");
+            Checkpoint.write(plain, weights, Map.of());
+            refuse(List.of(plain.toString(), "import"), "fewshot", "--student", plain, "--egosim");
+        }
+    }
+
+    @Test
+    void clipsThatDoNotFit() throws IOException {
+        Path clips = folder.resolve("clips.npy");
+        Npy.write(clips, ArrayData.of("clips", new byte[4 * 8 * 8 * 3], 1, 4, 8, 8, 3));
+        refusePredict(List.of(clips.toString(), "u8[1, 4, 8, 8, 3]", "[clips, 4, 16, 16, 3]"));
+    }
+
+    @Test
+    void foldersThatDoNotFit() throws IOException {
+        Path clip = data.resolve("rgb").resolve("dark").resolve("clip1.npy");
+        Npy.write(clip, ArrayData.of("rgb", new byte[4 * 8 * 8 * 3], 4, 8, 8, 3));
+        refusePretraining(List.of(clip.toString(), "u8[4, 8, 8, 3]", "must be u8[4, 16, 16, 3]"));
+        Npy.write(clip, ArrayData.of("rgb", new float[4 * 16 * 16 * 3], 4, 16, 16, 3));
+        refusePretraining(List.of(clip.toString(), "f32[4, 16, 16, 3]"));
+        Files.delete(clip);
+        Path file = data.resolve("flow").resolve("dark").resolve("clip1.npy");
+        Path teacher = folder.resolve("teacher.safetensors");
+        try (Scope scope = Scope.open()) {
+            Checkpoint.write(teacher, weights(), CONFIG.toMetadata());
+        }
+        refuse(
+                List.of("is a model of rgb, not of flow"),
+                "distill", "--teachers", "rgb=" + teacher + ",flow=" + teacher, "--target", data, "--out", out.resolve("d"));
+        assertTrue(Files.exists(file));
+        Files.delete(data.resolve("rgb").resolve("dark").resolve("clip0.npy"));
+        refusePretraining(List.of(data.resolve("rgb").resolve("dark") + " holds no clip"));
+        refuse(
+                List.of("pose does not exist"),
+                "pretrain", "--modality=pose", "--source", folder.resolve("student"), "--target", data, "--out",
+                out.resolve("run"));
+    }
+
+    @Test
+    void videosThatAreNone() throws IOException {
+        Path videos = folder.resolve("videos");
+        Files.createDirectories(videos.resolve("cup"));
+        Files.createDirectories(videos.resolve("box"));
+        Object[] learn = {"learn", "--student", student, "--clips", videos, "--quiet", "--out", out.resolve("head")};
+        refuse(List.of(videos.resolve("box").toString(), "no videos"), learn);
+        byte[] noise = "this is no video".getBytes(StandardCharsets.US_ASCII);
+        Path first = Files.write(videos.resolve("box").resolve("a.mp4"), noise);
+        Files.write(videos.resolve("cup").resolve("a.mp4"), noise);
+        refuse(List.of(first.toString(), "cannot be decoded"), learn);
+        Path head = folder.resolve("head.safetensors");
+        try (Scope scope = Scope.open()) {
+            Head.of(new double[2][16], new double[2], List.of("box", "cup")).save(head);
+        }
+        refuse(List.of(first.toString()), "predict", "--student", student, "--head", head, "--video", first);
+        refuse(List.of(student.toString(), "no head"), "predict", "--student", student, "--head", student, "--video", first);
+        refuse(
+                List.of("from 0.8 to 0.2"),
+                "predict", "--student", student, "--head", head, "--video", first, "--from=0.8", "--to=0.2");
+    }
+}
