@@ -37,7 +37,19 @@ class BadInputTest {
 
     private static final VideoMaeConfig CONFIG = new VideoMaeConfig(
             new Patches(3, 2, 8, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2}),
-            4, 16, 16, 16, 1, 2, 8, 1, 1, 1e-5, 1e-5, true, false);
+            4,
+            16,
+            16,
+            16,
+            1,
+            2,
+            8,
+            1,
+            1,
+            1e-5,
+            1e-5,
+            true,
+            false);
 
     @TempDir
     private Path folder;
@@ -71,7 +83,13 @@ class BadInputTest {
 
     private void refusePredict(List<String> expected, Object... more) {
         List<Object> words = new ArrayList<>(List.of(
-                "features", "--student", student, "--clips", folder.resolve("clips.npy"), "--quiet", "--out",
+                "features",
+                "--student",
+                student,
+                "--clips",
+                folder.resolve("clips.npy"),
+                "--quiet",
+                "--out",
                 out.resolve("f.npy")));
         words.addAll(Arrays.asList(more));
         refuse(expected, words.toArray());
@@ -97,7 +115,14 @@ class BadInputTest {
 
     private void refusePretraining(List<String> expected, Object... more) {
         List<Object> words = new ArrayList<>(List.of(
-                "pretrain", "--modality=rgb", "--source", data, "--target", data, "--quiet", "--out",
+                "pretrain",
+                "--modality=rgb",
+                "--source",
+                data,
+                "--target",
+                data,
+                "--quiet",
+                "--out",
                 out.resolve("run")));
         words.addAll(Arrays.asList(more));
         refuse(expected, words.toArray());
@@ -115,16 +140,54 @@ class BadInputTest {
     @Test
     void placesThatDoNotExist() {
         Path nowhere = folder.resolve("no").resolve("such");
-        refuse(List.of(nowhere.toString(), "no folder"), "features", "--student", student, "--clips", student, "--out", nowhere.resolve("f.npy"));
-        refuse(List.of("names no format"), "features", "--student", student, "--clips", student, "--out", out.resolve("f.txt"));
+        refuse(
+                List.of(nowhere.toString(), "no folder"),
+                "features",
+                "--student",
+                student,
+                "--clips",
+                student,
+                "--out",
+                nowhere.resolve("f.npy"));
+        refuse(
+                List.of("names no format"),
+                "features",
+                "--student",
+                student,
+                "--clips",
+                student,
+                "--out",
+                out.resolve("f.txt"));
         refuse(List.of(nowhere.toString()), "pretrain", "--modality=rgb", "--egosim", "--out", nowhere.resolve("run"));
         refuse(List.of("is a file"), "pretrain", "--modality=rgb", "--egosim", "--out", student);
         refuse(List.of(nowhere.toString()), "import", "--checkpoint", student, "--out", nowhere.resolve("s"));
-        refuse(List.of(nowhere.toString()), "learn", "--student", student, "--clips", data, "--out", nowhere.resolve("h"));
+        refuse(
+                List.of(nowhere.toString()),
+                "learn",
+                "--student",
+                student,
+                "--clips",
+                data,
+                "--out",
+                nowhere.resolve("h"));
         refuse(List.of(nowhere.toString()), "fewshot", "--student", nowhere, "--egosim");
         refuse(List.of(nowhere.toString()), "fewshot", "--student", student, "--clips", nowhere);
-        refuse(List.of("rgb teacher", nowhere.toString()), "distill", "--teachers", "rgb=" + nowhere, "--egosim", "--out", out.resolve("d"));
-        refuse(List.of("no rgb teacher"), "distill", "--teachers", "flow=" + student, "--egosim", "--out", out.resolve("d"));
+        refuse(
+                List.of("rgb teacher", nowhere.toString()),
+                "distill",
+                "--teachers",
+                "rgb=" + nowhere,
+                "--egosim",
+                "--out",
+                out.resolve("d"));
+        refuse(
+                List.of("no rgb teacher"),
+                "distill",
+                "--teachers",
+                "flow=" + student,
+                "--egosim",
+                "--out",
+                out.resolve("d"));
         refuse(List.of("either --clips DIR, or --egosim"), "fewshot", "--student", student);
     }
 
@@ -139,7 +202,14 @@ class BadInputTest {
         for (Path file : List.of(cut, hostile, text)) {
             refuse(List.of(file.toString()), "fewshot", "--student", file, "--egosim");
             refuse(List.of(file.toString()), "import", "--checkpoint", file, "--out", out.resolve("s.safetensors"));
-            refuse(List.of(file.toString()), "distill", "--teachers", "rgb=" + file, "--egosim", "--out", out.resolve("d"));
+            refuse(
+                    List.of(file.toString()),
+                    "distill",
+                    "--teachers",
+                    "rgb=" + file,
+                    "--egosim",
+                    "--out",
+                    out.resolve("d"));
         }
         try (Scope scope = Scope.open()) {
             Map<String, Tensor> weights = weights();
@@ -154,7 +224,10 @@ class BadInputTest {
                             "1 missing (encoder.blocks.0.attn.proj.bias",
                             "1 misshapen (encoder.norm.weight is [7], needs [16])",
                             "1 unexpected (encoder.surprise)"),
-                    "fewshot", "--student", odd, "--egosim");
+                    "fewshot",
+                    "--student",
+                    odd,
+                    "--egosim");
             Path plain = folder.resolve("plain.safetensors");
             Checkpoint.write(plain, weights, Map.of());
             refuse(List.of(plain.toString(), "import"), "fewshot", "--student", plain, "--egosim");
@@ -183,13 +256,25 @@ class BadInputTest {
         }
         refuse(
                 List.of("is a model of rgb, not of flow"),
-                "distill", "--teachers", "rgb=" + teacher + ",flow=" + teacher, "--target", data, "--out", out.resolve("d"));
+                "distill",
+                "--teachers",
+                "rgb=" + teacher + ",flow=" + teacher,
+                "--target",
+                data,
+                "--out",
+                out.resolve("d"));
         assertTrue(Files.exists(file));
         Files.delete(data.resolve("rgb").resolve("dark").resolve("clip0.npy"));
         refusePretraining(List.of(data.resolve("rgb").resolve("dark") + " holds no clip"));
         refuse(
                 List.of("pose does not exist"),
-                "pretrain", "--modality=pose", "--source", folder.resolve("student"), "--target", data, "--out",
+                "pretrain",
+                "--modality=pose",
+                "--source",
+                folder.resolve("student"),
+                "--target",
+                data,
+                "--out",
                 out.resolve("run"));
     }
 
@@ -209,9 +294,25 @@ class BadInputTest {
             Head.of(new double[2][16], new double[2], List.of("box", "cup")).save(head);
         }
         refuse(List.of(first.toString()), "predict", "--student", student, "--head", head, "--video", first);
-        refuse(List.of(student.toString(), "no head"), "predict", "--student", student, "--head", student, "--video", first);
+        refuse(
+                List.of(student.toString(), "no head"),
+                "predict",
+                "--student",
+                student,
+                "--head",
+                student,
+                "--video",
+                first);
         refuse(
                 List.of("from 0.8 to 0.2"),
-                "predict", "--student", student, "--head", head, "--video", first, "--from=0.8", "--to=0.2");
+                "predict",
+                "--student",
+                student,
+                "--head",
+                head,
+                "--video",
+                first,
+                "--from=0.8",
+                "--to=0.2");
     }
 }

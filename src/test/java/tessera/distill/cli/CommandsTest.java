@@ -63,8 +63,25 @@ class CommandsTest {
 
     private static String pretrain(String modality, Path out, int steps, Object... more) {
         Object[] words = {
-            "pretrain", "--modality", modality, "--source", data, "--target", data, "--dim=16", "--depth=1", "--heads=2",
-            "--grid=2", "--batch=2", "--mask-ratio=0.5", "--threads=1", "--quiet", "--steps", steps, "--out", out
+            "pretrain",
+            "--modality",
+            modality,
+            "--source",
+            data,
+            "--target",
+            data,
+            "--dim=16",
+            "--depth=1",
+            "--heads=2",
+            "--grid=2",
+            "--batch=2",
+            "--mask-ratio=0.5",
+            "--threads=1",
+            "--quiet",
+            "--steps",
+            steps,
+            "--out",
+            out
         };
         Object[] all = Arrays.copyOf(words, words.length + more.length);
         System.arraycopy(more, 0, all, words.length, more.length);
@@ -93,8 +110,18 @@ class CommandsTest {
     @Test
     void fewShotAccuracyHasAnInterval() {
         Object[] words = {
-            "fewshot", "--student", student, "--clips", data, "--ways=3", "--shots=2", "--queries=4", "--episodes=20",
-            "--mask-ratio=0.5", "--quiet", "--threads=1"
+            "fewshot",
+            "--student",
+            student,
+            "--clips",
+            data,
+            "--ways=3",
+            "--shots=2",
+            "--queries=4",
+            "--episodes=20",
+            "--mask-ratio=0.5",
+            "--quiet",
+            "--threads=1"
         };
         String text = succeed(words);
         assertTrue(text.matches("3-way 2-shot accuracy \\d+\\.\\d\\d ± \\d+\\.\\d\\d % over 20 episodes .*\\R"), text);
@@ -114,15 +141,24 @@ class CommandsTest {
         try (Student loaded = Student.load(student, Device.cpu(1));
                 Scope scope = Scope.open()) {
             Tensor input = Tensor.empty(loaded.device(), DType.U8, Shape.of(3, 4, 16, 16, 3));
-            MemorySegment.copy(
-                    MemorySegment.ofArray(pixels), 0, input.segment(), 0, pixels.length);
+            MemorySegment.copy(MemorySegment.ofArray(pixels), 0, input.segment(), 0, pixels.length);
             expected = loaded.features(input, .5, 2, 7).toFloats();
         }
         for (String name : List.of("f.npy", "f.npz", "f.safetensors")) {
             Path out = folder.resolve(name);
             String line = succeed(
-                    "features", "--student", student, "--clips", clips, "--mask-ratio=0.5", "--ensemble=2", "--seed=7",
-                    "--threads=1", "--quiet", "--out", out);
+                    "features",
+                    "--student",
+                    student,
+                    "--clips",
+                    clips,
+                    "--mask-ratio=0.5",
+                    "--ensemble=2",
+                    "--seed=7",
+                    "--threads=1",
+                    "--quiet",
+                    "--out",
+                    out);
             assertTrue(line.contains("f32[2, 3, 16]"), line);
         }
         try (Arena arena = Arena.ofConfined();
@@ -137,7 +173,15 @@ class CommandsTest {
         Path model = folder.resolve("rgb").resolve("model.safetensors");
         Path out = folder.resolve("imported.safetensors");
         succeed(
-                "import", "--checkpoint", model, "--dim=16", "--depth=1", "--heads=2", "--frames=4", "--pixels=16", "--out",
+                "import",
+                "--checkpoint",
+                model,
+                "--dim=16",
+                "--depth=1",
+                "--heads=2",
+                "--frames=4",
+                "--pixels=16",
+                "--out",
                 out);
         try (SafetensorsFile from = Safetensors.open(model);
                 SafetensorsFile to = Safetensors.open(out)) {
@@ -146,8 +190,17 @@ class CommandsTest {
                 assertArrayEquals(from.floats(name), to.floats(name), name);
             }
         }
-        assertTrue(succeed("fewshot", "--student", out, "--clips", data, "--ways=2", "--shots=1", "--queries=2",
-                        "--episodes=3", "--quiet")
+        assertTrue(succeed(
+                        "fewshot",
+                        "--student",
+                        out,
+                        "--clips",
+                        data,
+                        "--ways=2",
+                        "--shots=1",
+                        "--queries=2",
+                        "--episodes=3",
+                        "--quiet")
                 .startsWith("2-way 1-shot accuracy "));
     }
 }

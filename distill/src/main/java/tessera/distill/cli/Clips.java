@@ -17,8 +17,7 @@ final class Clips {
 
     /** Reads clips with progress. */
     static ClipSet load(ModalityFolders folders, String title, RunContext context) {
-        try (Progress progress =
-                new Progress(context.out(), context.style(), title, "clips", 0, folders.size())) {
+        try (Progress progress = new Progress(context.out(), context.style(), title, "clips", 0, folders.size())) {
             return folders.load(progress::update);
         }
     }
@@ -34,8 +33,8 @@ final class Clips {
             case 2 -> Modality.FLOW;
             case 21 -> Modality.POSE;
             default ->
-                throw new IllegalArgumentException(file + " is a model of " + config.patches().channels()
-                        + " channels; pass one for rgb (3), flow (2) or pose (21)");
+                throw new IllegalArgumentException(file + " is a model of "
+                        + config.patches().channels() + " channels; pass one for rgb (3), flow (2) or pose (21)");
         };
     }
 
@@ -51,8 +50,8 @@ final class Clips {
     static void requireRgb(VideoMaeConfig config, Path file) {
         Modality seen = modality(config, file);
         if (seen != Modality.RGB) {
-            throw new IllegalArgumentException(file + " is a model of " + seen.name().toLowerCase(Locale.ROOT)
-                    + " but videos hold pictures; pass an rgb student");
+            throw new IllegalArgumentException(file + " is a model of "
+                    + seen.name().toLowerCase(Locale.ROOT) + " but videos hold pictures; pass an rgb student");
         }
     }
 

@@ -29,8 +29,8 @@ final class ComputeOptions {
     Device device() {
         Integer count = threads;
         if (count != null && count < 1) {
-            throw new IllegalArgumentException(
-                    "--threads is " + count + " but at least one thread must compute; pass 1 or more, or leave it away");
+            throw new IllegalArgumentException("--threads is " + count
+                    + " but at least one thread must compute; pass 1 or more, or leave it away");
         }
         Device named = Device.parse(device);
         return count != null && named instanceof CpuDevice ? Device.cpu(count) : named;

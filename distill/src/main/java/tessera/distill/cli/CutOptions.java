@@ -18,7 +18,8 @@ final class CutOptions {
     @Option(
             names = "--stride-seconds",
             paramLabel = "S",
-            description = "From the beginning of a clip to the next; below --clip-seconds they overlap. Default: no overlap")
+            description =
+                    "From the beginning of a clip to the next; below --clip-seconds they overlap. Default: no overlap")
     private @Nullable Double strideSeconds;
 
     @Option(

@@ -56,7 +56,8 @@ final class Distill implements Callable<Integer> {
             required = true,
             split = ",",
             paramLabel = "MODALITY=FILE",
-            description = "For example rgb=runs/rgb,flow=runs/flow,pose=runs/pose: folders of pretrain, or model files.")
+            description =
+                    "For example rgb=runs/rgb,flow=runs/flow,pose=runs/pose: folders of pretrain, or model files.")
     private Map<Modality, Path> teachers = Map.of();
 
     @Option(names = "--target", paramLabel = "DIR", description = "Unlabelled target clips.")
@@ -112,7 +113,8 @@ final class Distill implements Callable<Integer> {
             files.put(modality, file);
         });
         if (!files.containsKey(Modality.RGB)) {
-            throw new IllegalArgumentException("--teachers names no rgb teacher, from which the student starts; add rgb=FILE");
+            throw new IllegalArgumentException(
+                    "--teachers names no rgb teacher, from which the student starts; add rgb=FILE");
         }
         return files;
     }
@@ -123,8 +125,8 @@ final class Distill implements Callable<Integer> {
             config = VideoMaeConfig.fromMetadata(checkpoint.metadata());
         }
         if (Clips.modality(config, file) != modality) {
-            throw new IllegalArgumentException(file + " is a model of " + name(Clips.modality(config, file)) + ", not of "
-                    + name(modality) + "; name each teacher's own modality");
+            throw new IllegalArgumentException(file + " is a model of " + name(Clips.modality(config, file))
+                    + ", not of " + name(modality) + "; name each teacher's own modality");
         }
         return config;
     }
@@ -188,8 +190,7 @@ final class Distill implements Callable<Integer> {
                     "distill needs clips: pass either --target DIR, or --egosim for the built-in benchmark");
         }
         return folder == null
-                ? egosim.render(
-                        egosim.sim(geometry), Split.TARGET_UNLABELLED, egosim.domain(), files.keySet(), context)
+                ? egosim.render(egosim.sim(geometry), Split.TARGET_UNLABELLED, egosim.domain(), files.keySet(), context)
                 : Clips.load(ModalityFolders.open(folder, files.keySet(), geometry), "load target", context);
     }
 

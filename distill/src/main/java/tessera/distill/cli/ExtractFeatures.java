@@ -61,8 +61,9 @@ final class ExtractFeatures implements Callable<Integer> {
             names = "--clips",
             required = true,
             paramLabel = "FILE",
-            description = "npy, or safetensors with one array or one called clips: u8 or f32 [B,T,H,W,C], f32 in the units of"
-                    + " u8 pictures (0 to 255).")
+            description =
+                    "npy, or safetensors with one array or one called clips: u8 or f32 [B,T,H,W,C], f32 in the units of"
+                            + " u8 pictures (0 to 255).")
     private Path clips = Path.of("");
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "Where the features go.")
@@ -119,12 +120,14 @@ final class ExtractFeatures implements Callable<Integer> {
             case SAFETENSORS -> {
                 try (SafetensorsFile file = Safetensors.open(clips)) {
                     if (file.names().size() != 1 && !file.names().contains(CLIPS)) {
-                        throw new IllegalArgumentException(clips + " holds " + file.names().size()
-                                + " arrays, none of them called clips; save the clips alone or under that name");
+                        throw new IllegalArgumentException(
+                                clips + " holds " + file.names().size()
+                                        + " arrays, none of them called clips; save the clips alone or under that name");
                     }
-                    ArrayData entry =
-                            file.entry(file.names().contains(CLIPS) ? CLIPS : file.names().getFirst());
-                    MemorySegment own = arena.allocate(entry.data().byteSize(), 64).copyFrom(entry.data());
+                    ArrayData entry = file.entry(
+                            file.names().contains(CLIPS) ? CLIPS : file.names().getFirst());
+                    MemorySegment own =
+                            arena.allocate(entry.data().byteSize(), 64).copyFrom(entry.data());
                     yield new ArrayData(entry.name(), entry.type(), entry.shape(), own);
                 }
             }
@@ -138,9 +141,11 @@ final class ExtractFeatures implements Callable<Integer> {
         };
         boolean typed = array.type() == StoredType.U8 || array.type() == StoredType.F32;
         if (!typed || shape.length != 5 || shape[0] < 1 || !Arrays.equals(Arrays.copyOfRange(shape, 1, 5), needed)) {
-            throw new IllegalArgumentException(clips + " is " + array.type().name().toLowerCase(Locale.ROOT)
-                    + Arrays.toString(shape) + " but the student takes u8 or f32 [clips, " + needed[0] + ", " + needed[1]
-                    + ", " + needed[2] + ", " + needed[3] + "]; sample and resize the clips to that size");
+            throw new IllegalArgumentException(
+                    clips + " is " + array.type().name().toLowerCase(Locale.ROOT)
+                            + Arrays.toString(shape) + " but the student takes u8 or f32 [clips, " + needed[0] + ", "
+                            + needed[1]
+                            + ", " + needed[2] + ", " + needed[3] + "]; sample and resize the clips to that size");
         }
     }
 
@@ -156,15 +161,14 @@ final class ExtractFeatures implements Callable<Integer> {
                 int batch = Math.min(BATCH, count - from);
                 try (Scope scope = Scope.open()) {
                     long[] shape = array.shape();
-                    Tensor input = Tensor.empty(
-                            model.device(), type, Shape.of(batch, shape[1], shape[2], shape[3], shape[4]));
+                    Tensor input =
+                            Tensor.empty(model.device(), type, Shape.of(batch, shape[1], shape[2], shape[3], shape[4]));
                     MemorySegment.copy(array.data(), from * clipBytes, input.segment(), 0, batch * clipBytes);
                     // The masks depend on the seed and the place in the batch, so every batch has a seed of its own.
                     float[] values = model.features(input, masks.maskRatio(), masks.ensemble(), masks.seed() + from)
                             .toFloats();
                     for (int p = 0; p < masks.ensemble(); p++) {
-                        System.arraycopy(
-                                values, p * batch * width, result, (p * count + from) * width, batch * width);
+                        System.arraycopy(values, p * batch * width, result, (p * count + from) * width, batch * width);
                     }
                 }
                 progress.update(from + batch);

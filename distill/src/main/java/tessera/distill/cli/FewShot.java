@@ -79,16 +79,32 @@ final class FewShot implements Callable<Integer> {
             description = "EgoSim's classes: validation (to choose settings by) or test. Default: ${DEFAULT-VALUE}")
     private Judged judged = Judged.TEST;
 
-    @Option(names = "--ways", paramLabel = "N", defaultValue = "5", description = "Classes of an episode. Default: ${DEFAULT-VALUE}")
+    @Option(
+            names = "--ways",
+            paramLabel = "N",
+            defaultValue = "5",
+            description = "Classes of an episode. Default: ${DEFAULT-VALUE}")
     private int ways;
 
-    @Option(names = "--shots", paramLabel = "K", defaultValue = "5", description = "Examples of each class. Default: ${DEFAULT-VALUE}")
+    @Option(
+            names = "--shots",
+            paramLabel = "K",
+            defaultValue = "5",
+            description = "Examples of each class. Default: ${DEFAULT-VALUE}")
     private int shots;
 
-    @Option(names = "--queries", paramLabel = "Q", defaultValue = "15", description = "Queries of each class. Default: ${DEFAULT-VALUE}")
+    @Option(
+            names = "--queries",
+            paramLabel = "Q",
+            defaultValue = "15",
+            description = "Queries of each class. Default: ${DEFAULT-VALUE}")
     private int queries;
 
-    @Option(names = "--episodes", paramLabel = "N", defaultValue = "600", description = "Number of episodes. Default: ${DEFAULT-VALUE}")
+    @Option(
+            names = "--episodes",
+            paramLabel = "N",
+            defaultValue = "600",
+            description = "Number of episodes. Default: ${DEFAULT-VALUE}")
     private int episodes;
 
     @Option(names = "--quiet", description = "Show no progress.")
@@ -113,8 +129,7 @@ final class FewShot implements Callable<Integer> {
             Modality modality = Clips.modality(model.config(), student);
             Geometry geometry = Clips.geometry(model.config(), modality);
             try (ClipSet set = folder == null
-                    ? egosim.render(
-                            egosim.sim(geometry), judged.split, egosim.domain(), Set.of(modality), context)
+                    ? egosim.render(egosim.sim(geometry), judged.split, egosim.domain(), Set.of(modality), context)
                     : Clips.load(ModalityFolders.open(folder, Set.of(modality), geometry), "load", context)) {
                 print(evaluate(model, set, modality, context));
             }
@@ -127,8 +142,7 @@ final class FewShot implements Callable<Integer> {
         double[][][] features = FeatureExtraction.extract(
                 model, set, modality, masks.maskRatio(), masks.ensemble(), masks.seed(), context);
         FewShotEvaluation evaluation = new FewShotEvaluation(features, new LogisticRegression());
-        try (Progress progress =
-                new Progress(context.out(), context.style(), "episodes", "episodes", 0, episodes)) {
+        try (Progress progress = new Progress(context.out(), context.style(), "episodes", "episodes", 0, episodes)) {
             return evaluation.evaluate(drawn, progress::update);
         }
     }

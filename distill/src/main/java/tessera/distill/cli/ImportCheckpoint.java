@@ -38,8 +38,7 @@ import tessera.tensor.Tensor;
 final class ImportCheckpoint implements Callable<Integer> {
     private static final String PATCH_WEIGHT = "encoder.patch_embed.proj.weight";
     private static final int GRID = 14;
-    private static final FlowStats PUBLISHED_FLOW =
-            new FlowStats(List.of(.0507f, .4671f), List.of(10.9280f, 8.6857f));
+    private static final FlowStats PUBLISHED_FLOW = new FlowStats(List.of(.0507f, .4671f), List.of(10.9280f, 8.6857f));
 
     @Spec
     private CommandSpec spec;
@@ -50,7 +49,11 @@ final class ImportCheckpoint implements Callable<Integer> {
     @Mixin
     private SizeOptions size;
 
-    @Option(names = "--checkpoint", required = true, paramLabel = "FILE", description = "The safetensors file to import.")
+    @Option(
+            names = "--checkpoint",
+            required = true,
+            paramLabel = "FILE",
+            description = "The safetensors file to import.")
     private Path file = Path.of("");
 
     @Option(
@@ -60,13 +63,18 @@ final class ImportCheckpoint implements Callable<Integer> {
             description = "What the model sees. Default: rgb")
     private Modality modality = Modality.RGB;
 
-    @Option(names = "--frames", paramLabel = "T", defaultValue = "16", description = "Frames of a clip. Default: ${DEFAULT-VALUE}")
+    @Option(
+            names = "--frames",
+            paramLabel = "T",
+            defaultValue = "16",
+            description = "Frames of a clip. Default: ${DEFAULT-VALUE}")
     private int frames = 16;
 
     @Option(
             names = "--pixels",
             paramLabel = "N",
-            description = "Height and width of the input. Default: 14 patches, which are 224 pixels, or 56 cells of a heat map")
+            description =
+                    "Height and width of the input. Default: 14 patches, which are 224 pixels, or 56 cells of a heat map")
     private @Nullable Integer pixels;
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "The student to write.")

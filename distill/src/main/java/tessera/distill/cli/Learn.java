@@ -73,7 +73,11 @@ final class Learn implements Callable<Integer> {
     @Option(names = "--evaluate", description = "Recognise the rest of each video and print the accuracy.")
     private boolean evaluate;
 
-    @Option(names = "--out", required = true, paramLabel = "HEAD", description = "The head to write, a safetensors file.")
+    @Option(
+            names = "--out",
+            required = true,
+            paramLabel = "HEAD",
+            description = "The head to write, a safetensors file.")
     private Path out = Path.of("");
 
     @Option(names = "--quiet", description = "Show no progress.")
@@ -85,12 +89,13 @@ final class Learn implements Callable<Integer> {
         cutting.check();
         Outputs.requireFile(out);
         if (shots != null && shots < 1) {
-            throw new IllegalArgumentException("--shots is " + shots + "; pass 1 or more, or leave it away for all clips");
+            throw new IllegalArgumentException(
+                    "--shots is " + shots + "; pass 1 or more, or leave it away for all clips");
         }
         ClipFolder videos = ClipFolder.open(clips);
         if (videos.labels().size() < 2) {
-            throw new IllegalArgumentException(clips + " holds videos of one label, " + videos.labels().getFirst()
-                    + "; there must be two or more to tell apart");
+            throw new IllegalArgumentException(clips + " holds videos of one label, "
+                    + videos.labels().getFirst() + "; there must be two or more to tell apart");
         }
         try (Student model = Student.load(student, compute.device())) {
             Clips.requireRgb(model.config(), student);
@@ -99,7 +104,10 @@ final class Learn implements Callable<Integer> {
             List<ClipCut> rest = evaluate ? rest(cut) : List.of();
             Examples support = support(model, videos, cut);
             LinearClassifier classifier = new LogisticRegression()
-                    .fit(support.firstViews(), support.labelArray(), videos.labels().size())
+                    .fit(
+                            support.firstViews(),
+                            support.labelArray(),
+                            videos.labels().size())
                     .classifier();
             Judgement judgement = evaluate ? judge(model, videos, rest, classifier) : null;
             try (Scope scope = Scope.open()) {
@@ -146,8 +154,7 @@ final class Learn implements Callable<Integer> {
     private Examples support(Student model, ClipFolder videos, ClipCut cut) {
         Examples support = new Examples();
         int labels = videos.labels().size();
-        try (Progress progress =
-                new Progress(System.err, Progress.Style.detect(quiet), "learn", "labels", 0, labels)) {
+        try (Progress progress = new Progress(System.err, Progress.Style.detect(quiet), "learn", "labels", 0, labels)) {
             for (int label = 0; label < labels; label++) {
                 List<VideoClip> chosen = choose(videos.labels().get(label), cut(videos, label, cut));
                 for (double[][] view : VideoFeatures.of(model, chosen, masks, support.labels.size())) {
@@ -173,8 +180,9 @@ final class Learn implements Callable<Integer> {
             return found;
         }
         if (found.size() < wanted) {
-            throw new IllegalArgumentException("label " + label + " has " + found.size() + " clip(s) but --shots is " + wanted
-                    + "; cut shorter clips (--clip-seconds), let them overlap (--stride-seconds), or add videos");
+            throw new IllegalArgumentException(
+                    "label " + label + " has " + found.size() + " clip(s) but --shots is " + wanted
+                            + "; cut shorter clips (--clip-seconds), let them overlap (--stride-seconds), or add videos");
         }
         List<VideoClip> chosen = new ArrayList<>();
         for (int i = 0; i < wanted; i++) {
@@ -240,7 +248,9 @@ final class Learn implements Callable<Integer> {
                 printer.printf(
                         Locale.ROOT,
                         "  %-20s %d of %d recognised%n",
-                        labels.get(label), judgement.right[label], judgement.total[label]);
+                        labels.get(label),
+                        judgement.right[label],
+                        judgement.total[label]);
             }
             printer.printf(
                     Locale.ROOT,

@@ -44,8 +44,8 @@ final class MaskOptions {
     void check() {
         TokenMask.maskedCells(Integer.MAX_VALUE, maskRatio);
         if (ensemble < 1) {
-            throw new IllegalArgumentException("--ensemble is " + ensemble + " but a clip is seen through 1 mask or more;"
-                    + " pass 1 for a single mask");
+            throw new IllegalArgumentException("--ensemble is " + ensemble
+                    + " but a clip is seen through 1 mask or more;" + " pass 1 for a single mask");
         }
     }
 

@@ -34,8 +34,8 @@ final class Outputs {
     private static void requireParent(Path path) {
         Path parent = path.toAbsolutePath().getParent();
         if (parent == null || !Files.isDirectory(parent)) {
-            throw new IllegalArgumentException("--out " + path + " lies in " + parent + ", which is no folder; make it first"
-                    + " or name another place");
+            throw new IllegalArgumentException("--out " + path + " lies in " + parent
+                    + ", which is no folder; make it first" + " or name another place");
         }
         if (!Files.isWritable(parent)) {
             throw new IllegalArgumentException(

@@ -50,7 +50,11 @@ final class Predict implements Callable<Integer> {
     @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
     private Path student = Path.of("");
 
-    @Option(names = "--head", required = true, paramLabel = "HEAD", description = "The head that learn wrote with this student.")
+    @Option(
+            names = "--head",
+            required = true,
+            paramLabel = "HEAD",
+            description = "The head that learn wrote with this student.")
     private Path head = Path.of("");
 
     @Option(names = "--video", required = true, paramLabel = "FILE", description = "Any video FFmpeg can decode.")
@@ -78,8 +82,9 @@ final class Predict implements Callable<Integer> {
     private LinearClassifier classifier(Head learned, int width) {
         int classes = learned.labels().size();
         if (learned.weight().size(1) != width) {
-            throw new IllegalArgumentException(head + " was learned on features of " + learned.weight().size(1)
-                    + " values but " + student + " gives " + width + "; pass the student it was learned with");
+            throw new IllegalArgumentException(
+                    head + " was learned on features of " + learned.weight().size(1) + " values but " + student
+                            + " gives " + width + "; pass the student it was learned with");
         }
         double[] weight = learned.weight().toDoubles();
         double[][] coefficients = new double[classes][width];

@@ -73,8 +73,9 @@ final class Pretrain implements Callable<Integer> {
     @Option(
             names = "--grid",
             paramLabel = "N",
-            description = "Tokens per side of a picture. Default: as patches of 16 pixels give (8 below 112 pixels; for heat"
-                    + " maps 4, and 2 below 28)")
+            description =
+                    "Tokens per side of a picture. Default: as patches of 16 pixels give (8 below 112 pixels; for heat"
+                            + " maps 4, and 2 below 28)")
     private @Nullable Integer grid;
 
     @Option(
@@ -98,8 +99,9 @@ final class Pretrain implements Callable<Integer> {
     @Option(
             names = "--start",
             paramLabel = "FILE",
-            description = "Weights to start from: safetensors of any public VideoMAE. Flow and pose take all but the input"
-                    + " and output layers.")
+            description =
+                    "Weights to start from: safetensors of any public VideoMAE. Flow and pose take all but the input"
+                            + " and output layers.")
     private @Nullable Path start;
 
     @Override
@@ -150,7 +152,8 @@ final class Pretrain implements Callable<Integer> {
 
     private Path onEgoSim(Pretraining.Settings settings, RunContext context) {
         if (source != null || target != null) {
-            throw new IllegalArgumentException("--egosim and --source or --target exclude each other; pass one of them");
+            throw new IllegalArgumentException(
+                    "--egosim and --source or --target exclude each other; pass one of them");
         }
         EgoSim sim = egosim.sim(Geometry.SMALL);
         Set<Modality> modalities = Set.of(modality);

@@ -16,7 +16,10 @@ final class SizeOptions {
             description = "tiny, small, base or large; small is ViT-S, which the papers use. Default: ${DEFAULT-VALUE}")
     private String size = "small";
 
-    @Option(names = "--dim", paramLabel = "D", description = "Width of the encoder instead of the size's; the decoder has half.")
+    @Option(
+            names = "--dim",
+            paramLabel = "D",
+            description = "Width of the encoder instead of the size's; the decoder has half.")
     private @Nullable Integer dim;
 
     @Option(names = "--depth", paramLabel = "L", description = "Blocks of the encoder instead of the size's.")

@@ -35,7 +35,8 @@ final class VideoFeatures {
                         DType.U8,
                         Shape.of(batch, config.frames(), config.height(), config.width(), 3));
                 for (int i = 0; i < batch; i++) {
-                    MemorySegment pixels = MemorySegment.ofArray(clips.get(from + i).pixels());
+                    MemorySegment pixels =
+                            MemorySegment.ofArray(clips.get(from + i).pixels());
                     MemorySegment.copy(pixels, 0, input.segment(), i * pixels.byteSize(), pixels.byteSize());
                 }
                 double[] values = student.features(input, masks.maskRatio(), ensemble, masks.seed() + first + from)

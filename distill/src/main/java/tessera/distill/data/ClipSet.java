@@ -71,7 +71,9 @@ public final class ClipSet implements AutoCloseable {
         } catch (RuntimeException e) {
             set.close();
             // A parallel stream wraps what another thread threw in an exception of the same class.
-            throw e.getCause() instanceof RuntimeException original && original.getClass() == e.getClass() ? original : e;
+            throw e.getCause() instanceof RuntimeException original && original.getClass() == e.getClass()
+                    ? original
+                    : e;
         } catch (Error e) {
             set.close();
             throw e;
@@ -82,7 +84,9 @@ public final class ClipSet implements AutoCloseable {
         data.forEach((modality, segment) -> {
             long length = clipLength(geometry, modality);
             switch (modality) {
-                case RGB -> MemorySegment.copy(clip.rgb(), 0, segment, ValueLayout.JAVA_BYTE, index * length, clip.rgb().length);
+                case RGB ->
+                    MemorySegment.copy(
+                            clip.rgb(), 0, segment, ValueLayout.JAVA_BYTE, index * length, clip.rgb().length);
                 case FLOW -> storeFlow(segment, index * length, clip.flow());
                 case POSE -> storePose(segment, index * length, clip.pose());
             }
@@ -163,14 +167,14 @@ public final class ClipSet implements AutoCloseable {
     public Tensor batch(Device device, Modality modality, int[] indices) {
         MemorySegment segment = data.get(modality);
         if (segment == null) {
-            throw new IllegalArgumentException(
-                    "the clips were loaded without " + modality + "; load them with every modality that training needs");
+            throw new IllegalArgumentException("the clips were loaded without " + modality
+                    + "; load them with every modality that training needs");
         }
         int size = modality == Modality.POSE ? geometry.poseSize() : geometry.size();
         DType type = storedType(modality);
         long bytes = clipLength(geometry, modality) * type.bytes();
-        tessera.tensor.Shape shape = tessera.tensor.Shape.of(
-                indices.length, geometry.frames(), size, size, channels(modality));
+        tessera.tensor.Shape shape =
+                tessera.tensor.Shape.of(indices.length, geometry.frames(), size, size, channels(modality));
         if (type == DType.U8) {
             Tensor batch = Tensor.empty(device, type, shape);
             copy(segment, indices, bytes, batch);

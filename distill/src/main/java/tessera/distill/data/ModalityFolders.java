@@ -205,14 +205,14 @@ public final class ModalityFolders {
             return OF_VIDEOS;
         }
         // The sizes of what is not loaded mean nothing, but have to be possible.
-        return new Geometry(
-                frames, size == 0 ? 4 * poseSize : size, poseSize == 0 ? size : poseSize);
+        return new Geometry(frames, size == 0 ? 4 * poseSize : size, poseSize == 0 ? size : poseSize);
     }
 
     private static ArrayInfo info(Path file) {
         FileSummary summary = FileSummary.of(file);
         if (summary.format() != FileSummary.Format.NPY) {
-            throw new IllegalArgumentException(file + " is " + name(summary.format()) + ", not npy; save one array in it");
+            throw new IllegalArgumentException(
+                    file + " is " + name(summary.format()) + ", not npy; save one array in it");
         }
         return summary.arrays().getFirst();
     }
@@ -298,7 +298,9 @@ public final class ModalityFolders {
         for (float value : values) {
             if (!(pose ? value >= 0 && value <= 1 : Math.abs(value) <= Float.MAX_VALUE)) {
                 throw new IllegalArgumentException(file + " holds " + value + " but "
-                        + (pose ? "heat maps lie in [0, 1]; scale them" : "flow is finite; write 0 where it is unknown"));
+                        + (pose
+                                ? "heat maps lie in [0, 1]; scale them"
+                                : "flow is finite; write 0 where it is unknown"));
             }
         }
         return values;

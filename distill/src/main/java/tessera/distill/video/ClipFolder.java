@@ -20,8 +20,8 @@ import java.util.stream.Stream;
  * <p>Immutable. Videos are decoded when clips are asked for; nothing is kept.
  */
 public final class ClipFolder {
-    private static final Set<String> EXTENSIONS =
-            Set.of("mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "wmv", "flv", "ogv", "3gp", "gif");
+    private static final Set<String> EXTENSIONS = Set.of(
+            "mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "wmv", "flv", "ogv", "3gp", "gif");
 
     private final List<String> labels;
     private final List<List<Path>> videos;
