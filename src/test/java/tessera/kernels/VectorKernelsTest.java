@@ -199,7 +199,17 @@ class VectorKernelsTest {
         Close.within(worst, 0, 2, "ulps of exp");
 
         double[] ends = {
-            Double.NEGATIVE_INFINITY, -1e30, -200, -104, -100, 0, 88.72, 88.73, 1e30, Double.POSITIVE_INFINITY, Double.NaN
+            Double.NEGATIVE_INFINITY,
+            -1e30,
+            -200,
+            -104,
+            -100,
+            0,
+            88.72,
+            88.73,
+            1e30,
+            Double.POSITIVE_INFINITY,
+            Double.NaN
         };
         double[] atEnds = exp(ends);
         for (int i = 0; i < ends.length - 1; i++) {

@@ -397,7 +397,8 @@ final class VectorElementwise {
         for (long i = from; i < end; i += LANES) {
             FloatVector gradient = load(g, i);
             FloatVector mean = load(m, i).mul(beta1).add(gradient.mul(fresh1));
-            FloatVector square = load(v, i).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
+            FloatVector square =
+                    load(v, i).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
             store(mean, m, i);
             store(square, v, i);
             store(load(p, i).mul(keep).sub(step(mean, square, rate, correction, eps)), p, i);
@@ -406,7 +407,8 @@ final class VectorElementwise {
             VectorMask<Float> mask = first((int) (to - end));
             FloatVector gradient = load(g, end, mask);
             FloatVector mean = load(m, end, mask).mul(beta1).add(gradient.mul(fresh1));
-            FloatVector square = load(v, end, mask).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
+            FloatVector square =
+                    load(v, end, mask).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
             store(mean, m, end, mask);
             store(square, v, end, mask);
             store(load(p, end, mask).mul(keep).sub(step(mean, square, rate, correction, eps)), p, end, mask);

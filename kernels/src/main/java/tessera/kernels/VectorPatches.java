@@ -100,8 +100,7 @@ final class VectorPatches {
         }
     }
 
-    private static void affine(
-            MemorySegment x, long from, int n, float factor, float shift, MemorySegment y, long to) {
+    private static void affine(MemorySegment x, long from, int n, float factor, float shift, MemorySegment y, long to) {
         FloatVector f = all(factor);
         FloatVector s = all(shift);
         int end = whole(n);
@@ -175,7 +174,12 @@ final class VectorPatches {
         for (int dt = 0; dt < g.tubelet(); dt++) {
             for (int dy = 0; dy < g.patch(); dy++) {
                 long at = corner + dt * g.strideT() + dy * g.strideY();
-                if (bytes) {
+                if (bytes && together) {
+                    for (int i = 0; i < line; i++) {
+                        int pixel = video.get(ValueLayout.JAVA_BYTE, at + i) & 0xFF;
+                        VectorMath.set(patch, to + i, pixel * scale);
+                    }
+                } else if (bytes) {
                     for (int dx = 0; dx < g.patch(); dx++) {
                         for (int c = 0; c < channels; c++) {
                             long from = at + dx * g.strideX() + c * g.strideC();
