@@ -12,6 +12,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -79,9 +80,10 @@ public final class ModalityFolders {
             found.put(modality, clips(root.resolve(name(modality))));
         }
         Modality first = found.keySet().iterator().next();
-        found.forEach((modality, clips) -> requireSame(root, first, found.get(first), modality, clips));
+        SortedMap<String, SortedMap<String, Path>> byClass = Objects.requireNonNull(found.get(first));
+        found.forEach((modality, clips) -> requireSame(root, first, byClass, modality, clips));
 
-        List<String> classes = List.copyOf(found.get(first).keySet());
+        List<String> classes = List.copyOf(byClass.keySet());
         List<Integer> labels = new ArrayList<>();
         Map<Modality, List<Path>> files = new EnumMap<>(Modality.class);
         found.forEach((modality, clips) -> {
@@ -90,7 +92,8 @@ public final class ModalityFolders {
             files.put(modality, list);
         });
         for (int label = 0; label < classes.size(); label++) {
-            for (int i = 0; i < found.get(first).get(classes.get(label)).size(); i++) {
+            int clips = Objects.requireNonNull(byClass.get(classes.get(label))).size();
+            for (int i = 0; i < clips; i++) {
                 labels.add(label);
             }
         }
