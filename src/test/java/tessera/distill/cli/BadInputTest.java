@@ -1,6 +1,7 @@
 package tessera.distill.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static tessera.distill.cli.Shell.refuse;
 
@@ -13,11 +14,14 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.distill.data.ModalityFolders;
+import tessera.distill.egosim.Modality;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
@@ -263,7 +267,8 @@ class BadInputTest {
                 data,
                 "--out",
                 out.resolve("d"));
-        assertTrue(Files.exists(file));
+        assertThrowsNaming(
+                data.resolve("rgb").resolve("dark").resolve("clip1.npy"), file, Set.of(Modality.RGB, Modality.FLOW));
         Files.delete(data.resolve("rgb").resolve("dark").resolve("clip0.npy"));
         refusePretraining(List.of(data.resolve("rgb").resolve("dark") + " holds no clip"));
         refuse(
@@ -314,5 +319,13 @@ class BadInputTest {
                 first,
                 "--from=0.8",
                 "--to=0.2");
+    }
+
+    private void assertThrowsNaming(Path missing, Path present, Set<Modality> modalities) {
+        IllegalArgumentException refusal = assertThrows(
+                IllegalArgumentException.class, () -> ModalityFolders.open(data, modalities, null));
+        assertTrue(
+                String.valueOf(refusal.getMessage()).startsWith(present + " has no counterpart " + missing),
+                refusal.getMessage());
     }
 }

@@ -84,7 +84,7 @@ public final class Main {
 
     private static int failure(Exception e, boolean stacktrace, PrintWriter err) {
         if (e instanceof StopSignal.Stopped) {
-            err.println("tessera: " + e.getMessage());
+            // The command's shutdown hook, which asked for it, says so.
             return ExitCode.FAILURE;
         }
         boolean badInput = e instanceof IllegalArgumentException;

@@ -12,7 +12,6 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -75,56 +74,48 @@ public final class ModalityFolders {
      * @throws IllegalArgumentException if something is missing or does not fit
      */
     public static ModalityFolders open(Path root, Set<Modality> modalities, @Nullable Geometry wanted) {
-        Map<Modality, SortedMap<String, SortedMap<String, Path>>> found = new EnumMap<>(Modality.class);
+        EnumMap<Modality, SortedMap<String, Path>> found = new EnumMap<>(Modality.class);
         for (Modality modality : EnumSet.copyOf(modalities)) {
             found.put(modality, clips(root.resolve(name(modality))));
         }
-        Modality first = found.keySet().iterator().next();
-        SortedMap<String, SortedMap<String, Path>> byClass = Objects.requireNonNull(found.get(first));
-        found.forEach((modality, clips) -> requireSame(root, first, byClass, modality, clips));
+        found.forEach((modality, clips) ->
+                found.forEach((other, others) -> requireCounterparts(root, clips, other, others)));
 
-        List<String> classes = List.copyOf(byClass.keySet());
-        List<Integer> labels = new ArrayList<>();
+        SortedMap<String, Path> any = found.values().iterator().next();
+        List<String> classes = any.values().stream().map(ModalityFolders::label).distinct().toList();
+        int[] labels = any.values().stream().mapToInt(file -> classes.indexOf(label(file))).toArray();
         Map<Modality, List<Path>> files = new EnumMap<>(Modality.class);
-        found.forEach((modality, clips) -> {
-            List<Path> list = new ArrayList<>();
-            clips.values().forEach(byName -> list.addAll(byName.values()));
-            files.put(modality, list);
-        });
-        for (int label = 0; label < classes.size(); label++) {
-            int clips = Objects.requireNonNull(byClass.get(classes.get(label))).size();
-            for (int i = 0; i < clips; i++) {
-                labels.add(label);
-            }
-        }
+        found.forEach((modality, clips) -> files.put(modality, List.copyOf(clips.values())));
         Geometry geometry = wanted == null ? geometry(files) : wanted;
         files.forEach((modality, list) -> list.forEach(file -> requireArray(file, modality, geometry)));
-        return new ModalityFolders(
-                root, geometry, classes, labels.stream().mapToInt(i -> i).toArray(), files);
+        return new ModalityFolders(root, geometry, classes, labels, files);
+    }
+
+    private static String label(Path file) {
+        return String.valueOf(file.getName(file.getNameCount() - 2));
     }
 
     private static String name(Modality modality) {
         return modality.name().toLowerCase(Locale.ROOT);
     }
 
-    /** Files by label and by name without extension. */
-    private static SortedMap<String, SortedMap<String, Path>> clips(Path folder) {
-        SortedMap<String, SortedMap<String, Path>> clips = new TreeMap<>();
+    /** Files by {@code label/name}, without their extensions. */
+    private static SortedMap<String, Path> clips(Path folder) {
+        SortedMap<String, Path> clips = new TreeMap<>();
         for (Path label : list(folder, "it holds one folder for each label")) {
             if (Files.isDirectory(label)) {
-                SortedMap<String, Path> byName = new TreeMap<>();
-                for (Path file : list(label, "it holds the label's clips")) {
+                List<Path> files = list(label, "it holds the label's clips");
+                if (files.isEmpty()) {
+                    throw new IllegalArgumentException(label + " holds no clip; put clips there or remove the folder");
+                }
+                for (Path file : files) {
                     String name = String.valueOf(file.getFileName());
                     String stem = name.contains(".") ? name.substring(0, name.lastIndexOf('.')) : name;
-                    Path other = byName.put(stem, file);
+                    Path other = clips.put(label(file) + "/" + stem, file);
                     if (other != null) {
                         throw new IllegalArgumentException(
                                 other + " and " + file + " are the same clip twice; keep one of them");
                     }
-                }
-                clips.put(String.valueOf(label.getFileName()), byName);
-                if (byName.isEmpty()) {
-                    throw new IllegalArgumentException(label + " holds no clip; put clips there or remove the folder");
                 }
             }
         }
@@ -151,33 +142,15 @@ public final class ModalityFolders {
         }
     }
 
-    private static void requireSame(
-            Path root,
-            Modality first,
-            @Nullable SortedMap<String, SortedMap<String, Path>> expected,
-            Modality modality,
-            SortedMap<String, SortedMap<String, Path>> found) {
-        if (expected == null) {
-            return;
-        }
-        requireCounterparts(root, first, expected, modality, found);
-        requireCounterparts(root, modality, found, first, expected);
-    }
-
     private static void requireCounterparts(
-            Path root,
-            Modality first,
-            SortedMap<String, SortedMap<String, Path>> expected,
-            Modality modality,
-            SortedMap<String, SortedMap<String, Path>> found) {
-        expected.forEach((label, byName) -> byName.forEach((name, file) -> {
-            SortedMap<String, Path> others = found.get(label);
-            if (others == null || !others.containsKey(name)) {
+            Path root, SortedMap<String, Path> clips, Modality modality, SortedMap<String, Path> others) {
+        clips.forEach((name, file) -> {
+            if (!others.containsKey(name)) {
                 throw new IllegalArgumentException(file + " has no counterpart "
-                        + root.resolve(name(modality)).resolve(label).resolve(name + NPY)
+                        + root.resolve(name(modality)).resolve(name + NPY)
                         + "; every clip needs all of its modalities under the same label and name");
             }
-        }));
+        });
     }
 
     /** The sizes that the first array of each modality gives. */
