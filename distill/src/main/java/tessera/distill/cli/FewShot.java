@@ -34,7 +34,7 @@ import tessera.nn.Student;
         name = "fewshot",
         mixinStandardHelpOptions = true,
         description = {
-            "Measure a student's accuracy over few-shot episodes, with its 95 % confidence interval.",
+            "Measure a student's accuracy over few-shot episodes, with its 95 %% confidence interval.",
             "Clips of your own lie as for pretrain: DIR/<modality>/<label>/<name>.npy, in the student's modality."
         })
 final class FewShot implements Callable<Integer> {
