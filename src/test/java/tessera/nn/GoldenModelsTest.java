@@ -142,7 +142,7 @@ class GoldenModelsTest {
             Tensor features = model.encode(source, mask);
             Tensor prediction = model.reconstruct(features, mask);
             close(golden, "out.reconstruction_source", prediction);
-            Tensor logits = model.classify(features, false, 0, 0);
+            Tensor logits = model.classify(features, 0, 0, 0);
             close(golden, "out.logits", logits);
             Tensor recSource = model.reconstructionLoss(prediction, source, mask);
             Tensor recTarget =

@@ -267,9 +267,9 @@ class VideoMaeTest {
         Tensor features = model.encode(clips(2, TOY), mask);
         assertEquals(Shape.of(2, 8, 24), features.shape());
         assertEquals(Shape.of(2, 24, 96), model.reconstruct(features, mask).shape());
-        assertEquals(Shape.of(2, 7), model.classify(features, true, 1, 2).shape());
+        assertEquals(Shape.of(2, 7), model.classify(features, .5, 1, 2).shape());
         VideoMaePretraining plain = new VideoMaePretraining(fresh(), TOY, 0);
-        assertThrows(IllegalStateException.class, () -> plain.classify(features, false, 0, 0));
+        assertThrows(IllegalStateException.class, () -> plain.classify(features, 0, 0, 0));
     }
 
     @Test

@@ -10,8 +10,6 @@ import tessera.tensor.TokenMask;
  * {@code fc_norm}, {@code head_action}.
  */
 public final class VideoMaePretraining implements AutoCloseable {
-    private static final double DROPOUT = .5;
-
     private final VideoMaeConfig config;
     private final VideoMaeEncoder encoder;
     private final VideoMaeDecoder decoder;
@@ -58,15 +56,15 @@ public final class VideoMaePretraining implements AutoCloseable {
     /**
      * Class scores from the mean of the visible features.
      *
-     * @param training whether half of the features drop out, which (seed, stream) choose
+     * @param dropout share of the feature's elements that (seed, stream) drop, .5 in MM-CDFSL's training; 0 outside training
      * @throws IllegalStateException if the model has no classes
      */
-    public Tensor classify(Tensor features, boolean training, long seed, long stream) {
+    public Tensor classify(Tensor features, double dropout, long seed, long stream) {
         if (fcNorm == null || headAction == null) {
             throw new IllegalStateException("classify: the model was built without classes");
         }
         Tensor feature = fcNorm.forward(features.mean(1)); // [B, D]
-        return headAction.forward(training ? feature.dropout(DROPOUT, seed, stream) : feature); // [B, classes]
+        return headAction.forward(dropout > 0 ? feature.dropout(dropout, seed, stream) : feature); // [B, classes]
     }
 
     @Override

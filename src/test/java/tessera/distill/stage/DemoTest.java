@@ -53,7 +53,7 @@ class DemoTest {
             pretraining.put(
                     modality,
                     new Pretraining.Settings(
-                            modality, true, 1, .75, 2, STEPS, 1e-3, 1e-5, 1e-6, 1, STEPS, .05, true, 0));
+                            modality, true, 1, .5, .75, 2, STEPS, 1e-3, 1e-5, 1e-6, 1, STEPS, .05, true, 0));
             weights.put(modality, 1.0);
         }
         return new DemoPlan(

@@ -137,6 +137,7 @@ final class Pretrain implements Callable<Integer> {
                 modality,
                 !noTarget,
                 weight,
+                .5,
                 maskRatio,
                 training.batch(),
                 steps,

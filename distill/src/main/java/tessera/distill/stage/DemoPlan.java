@@ -104,7 +104,7 @@ public record DemoPlan(
             settings.put(
                     modality,
                     new Pretraining.Settings(
-                            modality, true, 1, .9, batch, steps, lr, lr / 100, 1e-6, steps / 10, steps, .05, true, 0));
+                            modality, true, 1, .5, .9, batch, steps, lr, lr / 100, 1e-6, steps / 10, steps, .05, true, 0));
         }
         return settings;
     }

@@ -43,6 +43,7 @@ public final class Pretraining {
      *
      * @param targetReconstruction whether target clips are reconstructed too; without, this is the ablation S + CE
      * @param lambda weight of the cross-entropy
+     * @param dropout of the classifier's feature, .5 in the paper
      * @param maskRatio share of masked tokens, .9 in the paper
      * @param batch pairs of clips per step
      * @param lr highest learning rate
@@ -54,6 +55,7 @@ public final class Pretraining {
             Modality modality,
             boolean targetReconstruction,
             double lambda,
+            double dropout,
             double maskRatio,
             int batch,
             long steps,
@@ -72,6 +74,7 @@ public final class Pretraining {
                     modality,
                     targetReconstruction,
                     lambda,
+                    dropout,
                     maskRatio,
                     batch,
                     steps,
@@ -195,7 +198,7 @@ public final class Pretraining {
         Map<String, Double> metrics = new LinkedHashMap<>();
         Tensor features = model.encode(source, mask);
         Tensor sourceLoss = model.reconstructionLoss(model.reconstruct(features, mask), source, mask);
-        Tensor logits = model.classify(features, true, settings.seed(), DROPOUT_STREAM + step);
+        Tensor logits = model.classify(features, settings.dropout(), settings.seed(), DROPOUT_STREAM + step);
         Tensor crossEntropy = Losses.crossEntropy(logits, labels);
         Tensor loss = sourceLoss.add(crossEntropy.mul(settings.lambda()));
         loss.backward();
