@@ -4,6 +4,14 @@ import tessera.distill.egosim.Texture.Pattern;
 
 /** How one clip looks: everything that is appearance and not motion, drawn from its domain. */
 final class Look {
+    /** Objects of one kind in all source homes together. */
+    private static final int SOURCE_OBJECTS = 8;
+
+    /** Objects of one kind in a target domain, which is a single place. */
+    private static final int TARGET_OBJECTS = 2;
+
+    private static final long OBJECTS = 0x6F626A;
+
     /** A flat surface of two colours mixed by a texture that is scaled, turned and shifted. */
     record Surface(Texture texture, float[] dark, float[] bright, double scale, double cos, double sin, double shift) {}
 
@@ -69,7 +77,7 @@ final class Look {
                 vignette = (float) draws.uniform(0, .15);
                 shine = draws.uniform(0, .15);
                 fieldOfView = draws.uniform(52, 62);
-                distance = draws.uniform(4.3, 5.4);
+                distance = draws.uniform(3.7, 4.6);
                 pitch = draws.uniform(.72, 1.0);
                 headShift = .3;
                 headTurn = .055;
@@ -91,7 +99,7 @@ final class Look {
                 vignette = (float) draws.uniform(.1, .3);
                 shine = draws.uniform(.2, .5);
                 fieldOfView = draws.uniform(64, 76);
-                distance = draws.uniform(3.8, 4.8);
+                distance = draws.uniform(3.3, 4.1);
                 pitch = draws.uniform(.8, 1.1);
                 headShift = .45;
                 headTurn = .1;
@@ -114,7 +122,7 @@ final class Look {
                 vignette = (float) draws.uniform(.35, .6);
                 shine = draws.uniform(.1, .4);
                 fieldOfView = draws.uniform(44, 52);
-                distance = draws.uniform(5.0, 6.2);
+                distance = draws.uniform(4.3, 5.3);
                 pitch = draws.uniform(.7, .92);
                 headShift = .2;
                 headTurn = .04;
@@ -139,8 +147,16 @@ final class Look {
         flicker = new Wave(draws, .04, 2);
     }
 
-    /** Draws the colours of one more object. */
-    Paint paint() {
+    /**
+     * Paint of one of the domain's own objects of a kind, chosen at random: as in a real home, a few cups and knives recur
+     * from clip to clip, and another place has others.
+     */
+    Paint paint(Noun noun) {
+        int kept = domain == Domain.SOURCE ? SOURCE_OBJECTS : TARGET_OBJECTS;
+        return paint(new Draws(OBJECTS, domain.ordinal(), noun.ordinal(), draws.below(kept)));
+    }
+
+    private Paint paint(Draws draws) {
         var colours = new float[3][];
         switch (domain) {
             case SOURCE -> {
@@ -163,8 +179,8 @@ final class Look {
                 colours[2] = hsv(.58, draws.uniform(0, .2), draws.uniform(.2, .5));
             }
         }
-        Texture texture =
-                Texture.of(pick(Pattern.SAWDUST, Pattern.CLOTH, Pattern.STEEL, Pattern.SPECKLE, Pattern.CHECK));
+        Pattern[] patterns = {Pattern.SAWDUST, Pattern.CLOTH, Pattern.STEEL, Pattern.SPECKLE, Pattern.CHECK};
+        Texture texture = Texture.of(patterns[draws.below(patterns.length)]);
         return new Paint(colours, texture, draws.uniform(.05, .45));
     }
 

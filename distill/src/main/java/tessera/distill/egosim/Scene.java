@@ -28,7 +28,7 @@ final class Scene {
         look = new Look(domain, appearance);
         action = new Action(what, motion);
         mesh = Mesh.of(what.noun());
-        paint = look.paint();
+        paint = look.paint(what.noun());
         Texture fine = Texture.of(Texture.Pattern.SAWDUST);
         skin = new Look.Paint(new float[][] {look.skin}, fine, .25);
         sleeve = new Look.Paint(new float[][] {look.sleeve}, look.sleeveTexture, appearance.uniform(.3, 1.2));
@@ -40,7 +40,7 @@ final class Scene {
             double x = action.baseX() + far * Math.cos(angle);
             double y = action.baseY() + .9 * far * Math.sin(angle);
             double yaw = appearance.uniform(0, 2 * Math.PI);
-            Look.Paint itsPaint = look.paint();
+            Look.Paint itsPaint = look.paint(noun);
             boolean hides = y < action.baseY() - .5 && Math.abs(x - action.baseX()) < 1.1;
             if (y < wallY - .8 && !hides) {
                 clutter.add(still(Mesh.of(noun), Pose.at(x, y, 0).after(Pose.turn(2, yaw)), itsPaint));

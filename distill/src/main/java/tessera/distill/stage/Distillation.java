@@ -209,7 +209,7 @@ public final class Distillation {
                 settings.seed(),
                 MASK_STREAM + step);
         if (settings.augment()) {
-            Stages.AUGMENTATION.apply(rgb, settings.seed(), step);
+            Stages.augment(rgb, settings.seed(), step);
         }
         Tensor feature = student.features(rgb, mask.visible()); // [B, D]
         List<Tensor> projected = new ArrayList<>();

@@ -174,7 +174,7 @@ public final class Pretraining {
             Device device, Settings settings, ClipSet clips, EpochOrder order, long step, int which) {
         Tensor batch = clips.batch(device, settings.modality(), order.batch(step, settings.batch()));
         if (settings.augment() && settings.modality() == Modality.RGB) {
-            Stages.AUGMENTATION.apply(batch, settings.seed() + which, step);
+            Stages.augment(batch, settings.seed() + which, step);
         }
         return batch;
     }

@@ -3,10 +3,16 @@ package tessera.distill.stage;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
+import tessera.distill.video.ImageOps;
+import tessera.distill.video.VideoClip;
+import tessera.kernels.Philox;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
@@ -16,9 +22,27 @@ import tessera.tensor.Tensor;
 
 /** What the stages do alike. */
 final class Stages {
-    static final Augmentation AUGMENTATION = (clips, seed, step) -> {};
-
     private Stages() {}
+
+    /**
+     * One random resized crop and flip for each clip of u8 pictures {@code [B, T, S, S, 3]}, in place, as a function of the
+     * seed and the step.
+     */
+    static void augment(Tensor clips, long seed, long step) {
+        int batch = (int) clips.size(0);
+        int frames = (int) clips.size(1);
+        int side = (int) clips.size(2);
+        int length = frames * side * side * 3;
+        MemorySegment pixels = clips.segment();
+        IntStream.range(0, batch).parallel().forEach(i -> {
+            byte[] clip = new byte[length];
+            MemorySegment.copy(pixels, ValueLayout.JAVA_BYTE, (long) i * length, clip, 0, length);
+            long draw = Philox.word(seed, step, i);
+            byte[] changed = ImageOps.trainTransform(new VideoClip(frames, side, side, clip), side, draw)
+                    .pixels();
+            MemorySegment.copy(changed, 0, pixels, ValueLayout.JAVA_BYTE, (long) i * length, length);
+        });
+    }
 
     /**
      * Whether a file is the finished result of a stage with these settings.
