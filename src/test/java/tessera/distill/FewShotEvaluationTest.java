@@ -46,7 +46,7 @@ class FewShotEvaluationTest {
         List<Episode> episodes = new EpisodeSampler(LABELS, 5, 5, 15, 2).draw(20);
         var one = new FewShotEvaluation(new double[][][] {x}, new LogisticRegression()).evaluate(episodes, n -> {});
         var two = new FewShotEvaluation(new double[][][] {x, x}, new LogisticRegression()).evaluate(episodes, n -> {});
-        assertEquals(one.accuracy(), two.accuracy());
+        Close.within(two.accuracy().mean(), one.accuracy().mean(), 2e-3, "accuracy of two equal passes");
         assertTrue(
                 one.accuracy().mean() > 0.3 && one.accuracy().mean() < 0.95,
                 one.accuracy().toString());
@@ -65,7 +65,7 @@ class FewShotEvaluationTest {
     }
 
     @Test
-    void supportComesFromTheFirstPassOnly() {
+    void supportComesFromEveryPass() {
         double[][] a = features(0.3, 16, 1);
         double[][] other = features(0.3, 16, 2);
         Episode episode = new EpisodeSampler(LABELS, 5, 1, 15, 4).next();
@@ -73,9 +73,9 @@ class FewShotEvaluationTest {
         for (int clip : episode.support()) {
             changed[clip] = new double[16];
         }
-        var expected = new FewShotEvaluation(new double[][][] {a, other}, new LogisticRegression()).evaluate(episode);
-        var actual = new FewShotEvaluation(new double[][][] {a, changed}, new LogisticRegression()).evaluate(episode);
-        assertArrayEquals(expected.probabilities(), actual.probabilities());
+        var whole = new FewShotEvaluation(new double[][][] {a, other}, new LogisticRegression()).evaluate(episode);
+        var blank = new FewShotEvaluation(new double[][][] {a, changed}, new LogisticRegression()).evaluate(episode);
+        assertTrue(!java.util.Arrays.deepEquals(whole.probabilities(), blank.probabilities()));
     }
 
     @Test

@@ -104,8 +104,8 @@ final class Learn implements Callable<Integer> {
             List<ClipCut> rest = evaluate ? rest(cut) : List.of();
             Examples support = support(model, videos, cut);
             LinearClassifier classifier = new LogisticRegression()
-                    .fit(
-                            support.firstViews(),
+                    .fitViews(
+                            support.passes(),
                             support.labelArray(),
                             videos.labels().size())
                     .classifier();
@@ -125,9 +125,15 @@ final class Learn implements Callable<Integer> {
             this(new ArrayList<>(), new ArrayList<>());
         }
 
-        /** The features of each clip under its first mask. */
-        double[][] firstViews() {
-            return views.stream().map(view -> view[0]).toArray(double[][]::new);
+        /** The features of every clip under each mask, {@code [P][clips][D]}. */
+        double[][][] passes() {
+            double[][][] passes = new double[views.getFirst().length][views.size()][];
+            for (int clip = 0; clip < views.size(); clip++) {
+                for (int p = 0; p < passes.length; p++) {
+                    passes[p][clip] = views.get(clip)[p];
+                }
+            }
+            return passes;
         }
 
         int[] labelArray() {

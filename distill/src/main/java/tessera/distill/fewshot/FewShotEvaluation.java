@@ -8,9 +8,11 @@ import tessera.distill.metrics.Classification;
 /**
  * Few-shot accuracy of pre-extracted features.
  *
- * <p>For each episode a logistic regression is fitted on the support clips' features of pass 0. Each query is then
- * classified by the mean over the P passes of its class probabilities. A pass holds the features of every clip under
- * one mask, so P passes are an ensemble of P masks; one pass is plain inference.
+ * <p>For each episode a logistic regression is fitted on the support clips' features of all passes ({@link
+ * LogisticRegression#fitViews}). Each query is then classified by the mean over the P passes of its class probabilities. A
+ * pass holds the features of every clip under one mask, so P passes are an ensemble of P masks; one pass is plain
+ * inference. MM-CDFSL (ECCV 2024) fits on one mask per support clip; seeing support and query clips through equally many
+ * costs nothing at inference and makes masked accuracy come closer to unmasked.
  *
  * <p>Immutable and safe to share between threads.
  */
@@ -75,12 +77,14 @@ public final class FewShotEvaluation {
 
     /** Evaluates one episode on the calling thread. */
     public EpisodeResult evaluate(Episode episode) {
-        double[][] support = new double[episode.support().length][];
-        for (int i = 0; i < support.length; i++) {
-            support[i] = features(0, episode.support()[i]);
+        double[][][] support = new double[passes.length][episode.support().length][];
+        for (int p = 0; p < support.length; p++) {
+            for (int i = 0; i < support[p].length; i++) {
+                support[p][i] = features(p, episode.support()[i]);
+            }
         }
-        LinearClassifier classifier =
-                head.fit(support, episode.supportLabels(), episode.ways()).classifier();
+        LinearClassifier classifier = head.fitViews(support, episode.supportLabels(), episode.ways())
+                .classifier();
         double[][] probabilities = new double[episode.queries().length][];
         double[][] views = new double[passes.length][];
         for (int q = 0; q < probabilities.length; q++) {

@@ -48,6 +48,26 @@ public record LogisticRegression(double c, double tolerance, int maxIterations) 
     }
 
     /**
+     * Fits on several views of each clip, each view an example of weight 1 / P: P equal views give what one gives.
+     *
+     * @param views {@code [P][clips][D]}
+     * @param labels class of each clip
+     */
+    public Fit fitViews(double[][][] views, int[] labels, int classes) {
+        int count = views.length;
+        if (count == 1) {
+            return fit(views[0], labels, classes);
+        }
+        double[][] examples = new double[count * labels.length][];
+        int[] repeated = new int[examples.length];
+        for (int p = 0; p < count; p++) {
+            System.arraycopy(views[p], 0, examples, p * labels.length, labels.length);
+            System.arraycopy(labels, 0, repeated, p * labels.length, labels.length);
+        }
+        return new LogisticRegression(c / count, tolerance, maxIterations).fit(examples, repeated, classes);
+    }
+
+    /**
      * Fits a classifier.
      *
      * @param features one row of D finite numbers for each of the n examples; not kept
