@@ -199,12 +199,11 @@ class GoldenModelsTest {
     }
 
     private static VideoMaeClassifier teacher(Golden golden, String modality) {
-        VideoMaeConfig config =
-                switch (modality) {
-                    case "rgb" -> small(3, 32, 8, 1e-5);
-                    case "flow" -> small(2, 32, 8, 1e-5);
-                    default -> small(21, 8, 2, 1e-5);
-                };
+        VideoMaeConfig config = switch (modality) {
+            case "rgb" -> small(3, 32, 8, 1e-5);
+            case "flow" -> small(2, 32, 8, 1e-5);
+            default -> small(21, 8, 2, 1e-5);
+        };
         Map<String, Tensor> weights = GoldenTensors.below(golden, "param.teacher_" + modality + ".", DType.F32);
         Params params = Params.from(Device.cpu(), DType.F32, weights);
         VideoMaeClassifier teacher = new VideoMaeClassifier(params, config, 0);

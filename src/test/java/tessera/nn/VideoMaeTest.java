@@ -315,8 +315,8 @@ class VideoMaeTest {
         String message = assertThrows(CheckpointException.class, params::finish).getMessage();
         assertEquals(
                 "the checkpoint does not fit the model: 1 missing (fc_norm.bias [24]); 1 misshapen"
-                    + " (encoder.norm.weight is [25], needs [24]); 1 unexpected (head_verb.weight); use a checkpoint"
-                    + " of this architecture or change the model's configuration",
+                        + " (encoder.norm.weight is [25], needs [24]); 1 unexpected (head_verb.weight); use a checkpoint"
+                        + " of this architecture or change the model's configuration",
                 message);
         assertTrue(params.all().values().stream().allMatch(Tensor::isClosed));
         assertThrows(IllegalStateException.class, () -> {

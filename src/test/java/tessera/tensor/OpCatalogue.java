@@ -250,12 +250,11 @@ final class OpCatalogue {
 
     private void elementwise() {
         for (UnaryOp op : UnaryOp.values()) {
-            Function<long[], Input> draw =
-                    switch (op) {
-                        case SQRT, LOG -> OpCatalogue::positive;
-                        case ABS, RELU -> OpCatalogue::offZero;
-                        default -> OpCatalogue::normal;
-                    };
+            Function<long[], Input> draw = switch (op) {
+                case SQRT, LOG -> OpCatalogue::positive;
+                case ABS, RELU -> OpCatalogue::offZero;
+                default -> OpCatalogue::normal;
+            };
             ElementwiseOps.Unary unary = new ElementwiseOps.Unary(op);
             add(unary, draw.apply(new long[] {3, 5}));
             add(unary, draw.apply(new long[] {}));

@@ -140,9 +140,9 @@ class ScopeTest {
     @Test
     void scopesBelongToTheirThread() {
         try (Scope scope = Scope.open()) {
-            CompletionException e =
-                    assertThrows(CompletionException.class, () -> CompletableFuture.runAsync(scope::close)
-                            .join());
+            CompletionException e = assertThrows(
+                    CompletionException.class,
+                    () -> CompletableFuture.runAsync(scope::close).join());
             assertTrue(
                     e.getCause().getMessage().contains("scopes belong to the thread that opened them"), e.toString());
             Tensor x = made(2);

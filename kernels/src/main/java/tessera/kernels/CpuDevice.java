@@ -65,8 +65,8 @@ public final class CpuDevice extends Device {
     }
 
     static final class Default {
-        static final CpuDevice INSTANCE =
-                new CpuDevice(Integer.getInteger("tessera.threads", Runtime.getRuntime().availableProcessors()));
+        static final CpuDevice INSTANCE = new CpuDevice(
+                Integer.getInteger("tessera.threads", Runtime.getRuntime().availableProcessors()));
 
         private Default() {}
     }

@@ -44,8 +44,8 @@ public abstract sealed class Device permits CpuDevice {
             return cpu();
         }
         if (name.matches("cuda(:\\d+)?")) {
-            throw new IllegalArgumentException(
-                    "device " + name + " is not available: this version of Tessera computes on the CPU only; pass cpu or auto");
+            throw new IllegalArgumentException("device " + name
+                    + " is not available: this version of Tessera computes on the CPU only; pass cpu or auto");
         }
         throw new IllegalArgumentException("unknown device '" + name + "'; pass auto, cpu or cuda:N");
     }

@@ -108,7 +108,13 @@ public interface Kernels {
 
     /** {@code y = act(x W^T + bias)} with x {@code [m, k]}, y {@code [m, n]}, and {@code y += x W^T + bias} if {@code accumulate}. */
     void linear(
-            long m, Buffer x, PackedWeight weight, @Nullable Buffer bias, Activation activation, boolean accumulate, Buffer y);
+            long m,
+            Buffer x,
+            PackedWeight weight,
+            @Nullable Buffer bias,
+            Activation activation,
+            boolean accumulate,
+            Buffer y);
 
     /** A linear weight in a device's own layout. */
     interface PackedWeight extends AutoCloseable {
@@ -269,7 +275,13 @@ public interface Kernels {
      * @param target {@code [batch, count, patchLength]}
      */
     void reconstructionTarget(
-            PatchGeometry geometry, Buffer video, Buffer indices, long count, double eps, boolean normalise, Buffer target);
+            PatchGeometry geometry,
+            Buffer video,
+            Buffer indices,
+            long count,
+            double eps,
+            boolean normalise,
+            Buffer target);
 
     /**
      * Mean squared error against {@link #reconstructionTarget}, without materialising the target.
@@ -394,7 +406,13 @@ public interface Kernels {
      * @param dlogits gradient of the loss, or null
      */
     void crossEntropy(
-            Buffer logits, Buffer labels, double smoothing, long rows, long cols, Buffer loss, @Nullable Buffer dlogits);
+            Buffer logits,
+            Buffer labels,
+            double smoothing,
+            long rows,
+            long cols,
+            Buffer loss,
+            @Nullable Buffer dlogits);
 
     /** {@code loss = mean((a - b)^2)}; {@code da = 2 (a - b) / count} where not null. */
     void meanSquaredError(Buffer a, Buffer b, Buffer loss, @Nullable Buffer da);

@@ -41,7 +41,8 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
                     tensors.put(name, Tensor.of(data.floats()).reshape(data.shape()));
                 } else {
                     Tensor tensor = Tensor.empty(Device.cpu(), stored, shape);
-                    MemorySegment.copy(data.data(), 0, tensor.segment(), 0, data.data().byteSize());
+                    MemorySegment.copy(
+                            data.data(), 0, tensor.segment(), 0, data.data().byteSize());
                     tensors.put(name, tensor);
                 }
             }

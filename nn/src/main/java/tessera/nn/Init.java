@@ -22,7 +22,8 @@ public interface Init {
 
     /** Uniform in [-bound, bound). */
     static Init uniform(double bound) {
-        return (device, dtype, shape, seed, stream) -> Tensor.uniform(device, dtype, shape, seed, stream, -bound, bound);
+        return (device, dtype, shape, seed, stream) ->
+                Tensor.uniform(device, dtype, shape, seed, stream, -bound, bound);
     }
 
     /** Uniform with bound {@code sqrt(6 / (fanIn + fanOut))} (Glorot and Bengio, AISTATS 2010). */

@@ -45,9 +45,7 @@ public final class Linear implements AutoCloseable {
     /** {@code [.., in]} to {@code [.., out]}. */
     public Tensor forward(Tensor x) {
         PackedLinear fast = packed;
-        return fast != null && !Autograd.isRecording()
-                ? fast.apply(x, Activation.NONE)
-                : x.linear(matrix(), bias);
+        return fast != null && !Autograd.isRecording() ? fast.apply(x, Activation.NONE) : x.linear(matrix(), bias);
     }
 
     /** GELU of {@link #forward}, in one pass where the weight is packed. */

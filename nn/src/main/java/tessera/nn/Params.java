@@ -179,9 +179,8 @@ public final class Params {
         private static void describe(String what, List<String> names, List<String> problems) {
             if (!names.isEmpty()) {
                 String more = names.size() > LISTED ? " and " + (names.size() - LISTED) + " more" : "";
-                problems.add(
-                        names.size() + " " + what + " ("
-                                + String.join(", ", names.subList(0, Math.min(LISTED, names.size()))) + more + ")");
+                problems.add(names.size() + " " + what + " ("
+                        + String.join(", ", names.subList(0, Math.min(LISTED, names.size()))) + more + ")");
             }
         }
     }

@@ -224,8 +224,8 @@ public record VideoMaeConfig(
         try {
             return Double.parseDouble(text);
         } catch (NumberFormatException e) {
-            throw new CheckpointException(
-                    "the checkpoint's metadata entry tessera." + name + " is '" + entry(entries, name) + "', no number");
+            throw new CheckpointException("the checkpoint's metadata entry tessera." + name + " is '"
+                    + entry(entries, name) + "', no number");
         }
     }
 

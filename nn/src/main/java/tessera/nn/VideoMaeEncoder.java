@@ -21,12 +21,19 @@ public final class VideoMaeEncoder implements AutoCloseable {
         Params proj = params.at("patch_embed").at("proj");
         Init init = Init.fanIn(config.patches().patchLength());
         patchEmbed = Linear.of(
-                proj.get("weight", init, d, config.patches().channels(), config.patches().tubelet(), p, p),
+                proj.get(
+                        "weight",
+                        init,
+                        d,
+                        config.patches().channels(),
+                        config.patches().tubelet(),
+                        p,
+                        p),
                 proj.get("bias", init, d));
         positions = SinePositions.table(params.device(), params.dtype(), config.tokens(), d);
         for (int i = 0; i < config.depth(); i++) {
-            blocks.add(new Block(
-                    params.at("blocks").at(i), d, config.heads(), config.layerNormEps(), config.keyBias()));
+            blocks.add(
+                    new Block(params.at("blocks").at(i), d, config.heads(), config.layerNormEps(), config.keyBias()));
         }
         norm = config.encoderNorm() ? new LayerNorm(params.at("norm"), d, config.layerNormEps()) : null;
     }

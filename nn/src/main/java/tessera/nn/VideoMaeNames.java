@@ -42,8 +42,8 @@ public final class VideoMaeNames {
             return checkpoint;
         }
         Map<String, Tensor> result = new LinkedHashMap<>();
-        checkpoint.forEach((name, tensor) ->
-                result.put(name.startsWith(prefix) ? name.substring(prefix.length()) : name, tensor));
+        checkpoint.forEach(
+                (name, tensor) -> result.put(name.startsWith(prefix) ? name.substring(prefix.length()) : name, tensor));
         return result;
     }
 

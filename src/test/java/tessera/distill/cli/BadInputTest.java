@@ -322,8 +322,8 @@ class BadInputTest {
     }
 
     private void assertThrowsNaming(Path missing, Path present, Set<Modality> modalities) {
-        IllegalArgumentException refusal = assertThrows(
-                IllegalArgumentException.class, () -> ModalityFolders.open(data, modalities, null));
+        IllegalArgumentException refusal =
+                assertThrows(IllegalArgumentException.class, () -> ModalityFolders.open(data, modalities, null));
         assertTrue(
                 String.valueOf(refusal.getMessage()).startsWith(present + " has no counterpart " + missing),
                 refusal.getMessage());

@@ -92,8 +92,7 @@ final class AttentionOps {
         public Cost cost(Tensor output, Tensor... in) {
             long n = in[0].size(1);
             long headDim = in[0].size(2) / 3 / heads;
-            return AttentionOps.cost(
-                    in[0].size(0), heads, n, n, headDim, in[0].byteSize() + output.byteSize());
+            return AttentionOps.cost(in[0].size(0), heads, n, n, headDim, in[0].byteSize() + output.byteSize());
         }
     }
 

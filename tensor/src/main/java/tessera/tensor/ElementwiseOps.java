@@ -105,24 +105,22 @@ final class ElementwiseOps {
             Tensor b = context.saved(1);
             @Nullable Tensor[] d = new Tensor[2];
             if (context.needsGradient(0)) {
-                Tensor da =
-                        switch (op) {
-                            case ADD, SUB -> dy;
-                            case MUL -> dy.mul(b);
-                            case DIV -> dy.div(b);
-                            default -> throw new IllegalStateException(op + " has no gradient");
-                        };
+                Tensor da = switch (op) {
+                    case ADD, SUB -> dy;
+                    case MUL -> dy.mul(b);
+                    case DIV -> dy.div(b);
+                    default -> throw new IllegalStateException(op + " has no gradient");
+                };
                 d[0] = sumTo(da, a.shape());
             }
             if (context.needsGradient(1)) {
-                Tensor db =
-                        switch (op) {
-                            case ADD -> dy;
-                            case SUB -> dy.neg();
-                            case MUL -> dy.mul(a);
-                            case DIV -> dy.mul(a).div(b.square()).neg();
-                            default -> throw new IllegalStateException(op + " has no gradient");
-                        };
+                Tensor db = switch (op) {
+                    case ADD -> dy;
+                    case SUB -> dy.neg();
+                    case MUL -> dy.mul(a);
+                    case DIV -> dy.mul(a).div(b.square()).neg();
+                    default -> throw new IllegalStateException(op + " has no gradient");
+                };
                 d[1] = sumTo(db, b.shape());
             }
             return d;

@@ -27,7 +27,9 @@ final class LossOps {
 
     private static void checkLabels(String name, Tensor logits, Tensor labels) {
         Op.check(
-                logits.rank() == 2 && labels.dtype() == DType.I32 && labels.shape().equals(Shape.of(logits.size(0))),
+                logits.rank() == 2
+                        && labels.dtype() == DType.I32
+                        && labels.shape().equals(Shape.of(logits.size(0))),
                 name,
                 () -> "logits are " + logits.describe() + " and labels " + labels.describe()
                         + "; pass [rows, classes] and i32[rows]");
@@ -77,11 +79,9 @@ final class LossOps {
                     () -> in[0].describe() + " and " + in[1].describe() + " differ in shape; pass two of one shape");
             Tensor a = in[0].contiguous();
             Tensor loss = Tensor.empty(a.device(), a.dtype(), Shape.of());
-            Tensor gradient =
-                    context.isRecording() ? Tensor.empty(a.device(), a.dtype(), a.shape()) : null;
+            Tensor gradient = context.isRecording() ? Tensor.empty(a.device(), a.dtype(), a.shape()) : null;
             a.kernels()
-                    .meanSquaredError(
-                            a.buffer(), Op.buffer(in[1]), loss.buffer(), ReductionOps.bufferOrNull(gradient));
+                    .meanSquaredError(a.buffer(), Op.buffer(in[1]), loss.buffer(), ReductionOps.bufferOrNull(gradient));
             saveIfPresent(context, gradient);
             return loss;
         }
@@ -167,7 +167,8 @@ final class LossOps {
     }
 
     /** Inputs student, weights, then (if beta is not 0) labels, then the teachers. */
-    record DistillationLoss(double temperature, double alpha, double beta, boolean labelled) implements Op.Differentiable {
+    record DistillationLoss(double temperature, double alpha, double beta, boolean labelled)
+            implements Op.Differentiable {
         @Override
         public Tensor forward(Context context, Tensor... in) {
             Tensor student = in[0].contiguous();
@@ -195,7 +196,8 @@ final class LossOps {
             Op.check(
                     in[1].shape().equals(perSample ? Shape.of(rows, count) : Shape.of(count)),
                     name(),
-                    () -> "weights are " + in[1].describe() + "; pass [" + count + "] or [" + rows + ", " + count + "]");
+                    () -> "weights are " + in[1].describe() + "; pass [" + count + "] or [" + rows + ", " + count
+                            + "]");
             Buffer[] teachers = new Buffer[count];
             for (int t = 0; t < count; t++) {
                 Tensor teacher = in[first + t];
@@ -203,7 +205,8 @@ final class LossOps {
                 Op.check(
                         teacher.shape().equals(student.shape()),
                         name(),
-                        () -> "a teacher's logits are " + teacher.describe() + " but the student's are " + in[0].describe());
+                        () -> "a teacher's logits are " + teacher.describe() + " but the student's are "
+                                + in[0].describe());
                 teachers[t] = Op.buffer(teacher);
             }
             Tensor loss = Tensor.empty(student.device(), student.dtype(), Shape.of());

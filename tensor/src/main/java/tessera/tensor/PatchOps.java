@@ -54,10 +54,8 @@ final class PatchOps {
             check(name(), patches, video, indices);
             PatchGeometry g = patches.geometry(video.shape(), video.strides());
             long count = indices == null ? g.patches() : indices.size(1);
-            Tensor y = Tensor.empty(
-                    video.device(), outputType(video), Shape.of(video.size(0), count, g.patchLength()));
-            video.kernels()
-                    .gatherPatches(g, pixels(video), ReductionOps.bufferOrNull(indices), count, y.buffer());
+            Tensor y = Tensor.empty(video.device(), outputType(video), Shape.of(video.size(0), count, g.patchLength()));
+            video.kernels().gatherPatches(g, pixels(video), ReductionOps.bufferOrNull(indices), count, y.buffer());
             if (indices == null) {
                 context.save(video.detach());
             } else {

@@ -33,9 +33,7 @@ final class ReductionOps {
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             Shape shape = context.saved(0).shape();
             Tensor scaled = scale == 1 ? dy : dy.mul(scale);
-            return new Tensor[] {
-                scaled.reshape(shape.with(axis, 1).toArray()).expand(shape.toArray())
-            };
+            return new Tensor[] {scaled.reshape(shape.with(axis, 1).toArray()).expand(shape.toArray())};
         }
 
         @Override
@@ -101,7 +99,15 @@ final class ReductionOps {
             if (!context.isRecording()) {
                 x.kernels()
                         .layerNorm(
-                                x.buffer(), Op.buffer(in[1]), Op.buffer(in[2]), eps, rows, cols, y.buffer(), null, null);
+                                x.buffer(),
+                                Op.buffer(in[1]),
+                                Op.buffer(in[2]),
+                                eps,
+                                rows,
+                                cols,
+                                y.buffer(),
+                                null,
+                                null);
                 return y;
             }
             Tensor mean = Tensor.empty(x.device(), x.dtype(), Shape.of(rows));

@@ -92,8 +92,9 @@ public final class Scope implements AutoCloseable {
 
     private void check(String action) {
         if (Thread.currentThread() != thread) {
-            throw new IllegalStateException("cannot " + action + " a scope of thread " + thread.getName() + " on thread "
-                    + Thread.currentThread().getName() + "; scopes belong to the thread that opened them");
+            throw new IllegalStateException(
+                    "cannot " + action + " a scope of thread " + thread.getName() + " on thread "
+                            + Thread.currentThread().getName() + "; scopes belong to the thread that opened them");
         }
         if (closed) {
             throw new IllegalStateException("cannot " + action + " a closed scope; call keep before the scope closes");

@@ -98,8 +98,8 @@ public final class Tensor implements AutoCloseable {
     private static Tensor copyOf(DType dtype, MemorySegment values, long count, long[] sizes) {
         Shape shape = sizes.length == 0 ? Shape.of(count) : Shape.of(sizes);
         if (shape.count() != count) {
-            throw new IllegalArgumentException("Tensor.of: " + count + " values do not fill shape " + shape + ", which has "
-                    + shape.count() + " elements");
+            throw new IllegalArgumentException("Tensor.of: " + count + " values do not fill shape " + shape
+                    + ", which has " + shape.count() + " elements");
         }
         Tensor tensor = empty(Device.cpu(), dtype, shape);
         MemorySegment.copy(values, 0, tensor.buffer().segment(), 0, values.byteSize());
@@ -119,8 +119,8 @@ public final class Tensor implements AutoCloseable {
     /** As {@link #wrap(MemorySegment, DType, long...)}, on a CPU device of one's own. */
     public static Tensor wrap(CpuDevice device, MemorySegment segment, DType dtype, Shape shape) {
         if (segment.byteSize() != shape.count() * dtype.bytes()) {
-            throw new IllegalArgumentException("Tensor.wrap: a segment of " + segment.byteSize() + " bytes is not " + dtype
-                    + shape + ", which has " + shape.count() * dtype.bytes() + " bytes");
+            throw new IllegalArgumentException("Tensor.wrap: a segment of " + segment.byteSize() + " bytes is not "
+                    + dtype + shape + ", which has " + shape.count() * dtype.bytes() + " bytes");
         }
         return new Tensor(Storage.wrapped(device.wrap(dtype, segment)), shape, shape.strides(), 0);
     }
@@ -310,7 +310,8 @@ public final class Tensor implements AutoCloseable {
                     "requiresGrad: " + describe() + " is the result of an operation; call detach() first");
         }
         if (value && !dtype().isFloating()) {
-            throw new IllegalArgumentException("requiresGrad: " + describe() + " holds integers, which have no gradient");
+            throw new IllegalArgumentException(
+                    "requiresGrad: " + describe() + " holds integers, which have no gradient");
         }
         requiresGrad = value;
         return this;
@@ -334,8 +335,8 @@ public final class Tensor implements AutoCloseable {
     /** Adds the gradients of this scalar to the leaves that it was computed from. */
     public void backward() {
         if (shape.count() != 1) {
-            throw new IllegalArgumentException(
-                    "backward: " + describe() + " is no scalar; reduce it, or pass its gradient to backward(cotangent)");
+            throw new IllegalArgumentException("backward: " + describe()
+                    + " is no scalar; reduce it, or pass its gradient to backward(cotangent)");
         }
         try (Scope scope = Scope.open()) {
             backward(full(device(), dtype(), shape, 1));
@@ -346,8 +347,9 @@ public final class Tensor implements AutoCloseable {
     public void backward(Tensor cotangent) {
         requireOpen("backward");
         if (!requiresGrad()) {
-            throw new IllegalStateException("backward: " + describe()
-                    + " does not depend on a tensor that requires a gradient; call requiresGrad(true) on a leaf before the forward pass");
+            throw new IllegalStateException(
+                    "backward: " + describe()
+                            + " does not depend on a tensor that requires a gradient; call requiresGrad(true) on a leaf before the forward pass");
         }
         if (!cotangent.shape.equals(shape) || cotangent.dtype() != dtype()) {
             throw new IllegalArgumentException(

@@ -6,9 +6,13 @@ import org.jspecify.annotations.Nullable;
 final class ThreadState {
     private static final ThreadLocal<ThreadState> CURRENT = ThreadLocal.withInitial(ThreadState::new);
 
-    @Nullable Scope scope;
+    @Nullable
+    Scope scope;
+
     boolean recording = true;
-    @Nullable CostMeter meter;
+
+    @Nullable
+    CostMeter meter;
 
     private ThreadState() {}
 

@@ -23,7 +23,8 @@ public record TokenMask(Tensor visible, Tensor masked) {
      * @param maskRatio share of hidden cells, in [0, 1), leaving at least one cell
      * @param seed with {@code stream} determines the masks, on every device alike
      */
-    public static TokenMask tubes(Device device, long batch, int slots, int plane, double maskRatio, long seed, long stream) {
+    public static TokenMask tubes(
+            Device device, long batch, int slots, int plane, double maskRatio, long seed, long stream) {
         return random(device, batch, slots, plane, maskRatio, true, seed, stream);
     }
 
@@ -36,11 +37,9 @@ public record TokenMask(Tensor visible, Tensor masked) {
     private static TokenMask random(
             Device device, long batch, int slots, int plane, double maskRatio, boolean tube, long seed, long stream) {
         int masked = maskedCells(plane, maskRatio);
-        Tensor visible =
-                Tensor.empty(device, DType.I32, Shape.of(batch, (long) slots * (plane - masked)));
+        Tensor visible = Tensor.empty(device, DType.I32, Shape.of(batch, (long) slots * (plane - masked)));
         Tensor hidden = Tensor.empty(device, DType.I32, Shape.of(batch, (long) slots * masked));
-        device.kernels()
-                .randomMask(seed, stream, batch, slots, plane, masked, tube, visible.buffer(), hidden.buffer());
+        device.kernels().randomMask(seed, stream, batch, slots, plane, masked, tube, visible.buffer(), hidden.buffer());
         return new TokenMask(visible, hidden);
     }
 

@@ -109,7 +109,10 @@ final class TokenOps {
         public Tensor forward(Context context, Tensor... in) {
             Tensor visible = in[0].contiguous();
             Op.floating(name(), in[0], in[1], in[2]);
-            Op.check(visible.rank() == 3, name(), () -> "visible is " + in[0].describe() + "; pass [batch, tokens, width]");
+            Op.check(
+                    visible.rank() == 3,
+                    name(),
+                    () -> "visible is " + in[0].describe() + "; pass [batch, tokens, width]");
             long batch = visible.size(0);
             long d = visible.size(2);
             checkIndices(name(), in[3], batch);
@@ -146,7 +149,8 @@ final class TokenOps {
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             Tensor visible = context.saved(0);
             Tensor dvisible = Tensor.empty(dy.device(), dy.dtype(), visible.shape());
-            Tensor dtoken = Tensor.empty(dy.device(), dy.dtype(), context.saved(1).shape());
+            Tensor dtoken =
+                    Tensor.empty(dy.device(), dy.dtype(), context.saved(1).shape());
             dy.kernels()
                     .assembleDecoderBackward(
                             dy.buffer(),

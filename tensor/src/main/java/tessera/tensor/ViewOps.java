@@ -13,7 +13,10 @@ final class ViewOps {
         long known = 1;
         for (int i = 0; i < sizes.length; i++) {
             if (sizes[i] == -1) {
-                Op.check(open < 0, "reshape", () -> "more than one size of " + Arrays.toString(sizes) + " is -1; give all but one");
+                Op.check(
+                        open < 0,
+                        "reshape",
+                        () -> "more than one size of " + Arrays.toString(sizes) + " is -1; give all but one");
                 open = i;
             } else {
                 known *= sizes[i];
@@ -63,7 +66,8 @@ final class ViewOps {
             Op.check(
                     axes.length == x.rank(),
                     "permute",
-                    () -> axes.length + " axes given for " + x.describe() + "; name each of its " + x.rank() + " axes once");
+                    () -> axes.length + " axes given for " + x.describe() + "; name each of its " + x.rank()
+                            + " axes once");
             for (int i = 0; i < axes.length; i++) {
                 resolved[i] = x.shape().axis(axes[i]);
                 int axis = resolved[i];
@@ -120,7 +124,13 @@ final class ViewOps {
             long[] strides = dx.strides();
             dy.kernels()
                     .copyStrided(
-                            dy.buffer(), 0, dy.strides(), dx.buffer(), from * strides[axis], strides, dy.shape().toArray());
+                            dy.buffer(),
+                            0,
+                            dy.strides(),
+                            dx.buffer(),
+                            from * strides[axis],
+                            strides,
+                            dy.shape().toArray());
             return new Tensor[] {dx};
         }
 
@@ -160,7 +170,13 @@ final class ViewOps {
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             x.kernels()
                     .copyStrided(
-                            x.wholeBuffer(), x.offset(), x.strides(), y.buffer(), 0, y.strides(), x.shape().toArray());
+                            x.wholeBuffer(),
+                            x.offset(),
+                            x.strides(),
+                            y.buffer(),
+                            0,
+                            y.strides(),
+                            x.shape().toArray());
             return y;
         }
 

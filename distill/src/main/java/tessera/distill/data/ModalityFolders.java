@@ -78,12 +78,15 @@ public final class ModalityFolders {
         for (Modality modality : EnumSet.copyOf(modalities)) {
             found.put(modality, clips(root.resolve(name(modality))));
         }
-        found.forEach((modality, clips) ->
-                found.forEach((other, others) -> requireCounterparts(root, clips, other, others)));
+        found.forEach(
+                (modality, clips) -> found.forEach((other, others) -> requireCounterparts(root, clips, other, others)));
 
         SortedMap<String, Path> any = found.values().iterator().next();
-        List<String> classes = any.values().stream().map(ModalityFolders::label).distinct().toList();
-        int[] labels = any.values().stream().mapToInt(file -> classes.indexOf(label(file))).toArray();
+        List<String> classes =
+                any.values().stream().map(ModalityFolders::label).distinct().toList();
+        int[] labels = any.values().stream()
+                .mapToInt(file -> classes.indexOf(label(file)))
+                .toArray();
         Map<Modality, List<Path>> files = new EnumMap<>(Modality.class);
         found.forEach((modality, clips) -> files.put(modality, List.copyOf(clips.values())));
         Geometry geometry = wanted == null ? geometry(files) : wanted;

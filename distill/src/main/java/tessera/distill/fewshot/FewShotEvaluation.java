@@ -83,8 +83,8 @@ public final class FewShotEvaluation {
                 support[p][i] = features(p, episode.support()[i]);
             }
         }
-        LinearClassifier classifier = head.fitViews(support, episode.supportLabels(), episode.ways())
-                .classifier();
+        LinearClassifier classifier =
+                head.fitViews(support, episode.supportLabels(), episode.ways()).classifier();
         double[][] probabilities = new double[episode.queries().length][];
         double[][] views = new double[passes.length][];
         for (int q = 0; q < probabilities.length; q++) {

@@ -112,7 +112,21 @@ public record DemoPlan(
             settings.put(
                     modality,
                     new Pretraining.Settings(
-                            modality, true, 1, 0, .75, 8, steps, lr, lr / 20, lr / 100, steps / 10, steps, .05, false, 0));
+                            modality,
+                            true,
+                            1,
+                            0,
+                            .75,
+                            8,
+                            steps,
+                            lr,
+                            lr / 20,
+                            lr / 100,
+                            steps / 10,
+                            steps,
+                            .05,
+                            false,
+                            0));
         }
         return settings;
     }

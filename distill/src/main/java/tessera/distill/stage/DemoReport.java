@@ -103,16 +103,16 @@ public final class DemoReport {
         DemoPlan.Evaluation how = plan.evaluation();
         page.paragraph(
                 "A small RGB student learns from RGB, flow and hand-pose teachers, then recognises classes that it"
-                    + " never saw from a few labelled examples while most tokens are masked (MM-CDFSL, ECCV 2024). All"
-                    + " clips come from EgoSim, a procedural benchmark: labelled source clips of one domain,"
-                    + " unlabelled clips of another, and validation and test classes that share no class with"
-                    + " either.");
+                        + " never saw from a few labelled examples while most tokens are masked (MM-CDFSL, ECCV 2024). All"
+                        + " clips come from EgoSim, a procedural benchmark: labelled source clips of one domain,"
+                        + " unlabelled clips of another, and validation and test classes that share no class with"
+                        + " either.");
         page.paragraph(
                 ("Seeds run: %s. Each rendered its own clips and trained its own models: one masked autoencoder per"
-                    + " modality, then the distilled student. Accuracy is the mean over %d episodes with %d classes"
-                    + " and %d queries each; ± is the 95 %% interval over episodes. All models of a seed meet the same"
-                    + " episodes. The last weights of each stage are used: nothing was selected, on test classes or"
-                    + " elsewhere.")
+                                + " modality, then the distilled student. Accuracy is the mean over %d episodes with %d classes"
+                                + " and %d queries each; ± is the 95 %% interval over episodes. All models of a seed meet the same"
+                                + " episodes. The last weights of each stage are used: nothing was selected, on test classes or"
+                                + " elsewhere.")
                         .formatted(
                                 plan.seeds().stream().map(String::valueOf).collect(Collectors.joining(", ")),
                                 how.episodes(),

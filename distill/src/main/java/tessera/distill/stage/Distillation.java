@@ -119,7 +119,12 @@ public final class Distillation {
             settings.weights().forEach((modality, weight) -> {
                 String name = "mlp_to_" + modality.name().toLowerCase(Locale.ROOT);
                 Projector projector = new Projector(projectorParams.at("cmt").at(name), config.embedDim());
-                taught.put(modality, new Teacher(frozen(require(teachers, modality), settings.seed(), context.device()), projector, weight));
+                taught.put(
+                        modality,
+                        new Teacher(
+                                frozen(require(teachers, modality), settings.seed(), context.device()),
+                                projector,
+                                weight));
             });
             trained.putAll(projectorParams.all());
             EpochOrder order = new EpochOrder(target.size(), settings.seed() + 2);
@@ -128,7 +133,14 @@ public final class Distillation {
             try (AdamW optimiser = new AdamW(trained, .9, .999, 1e-8, settings.weightDecay(), name -> true)) {
                 new Trainer(folder, trained, optimiser, schedule, settings.steps(), text, context.stop())
                         .run(
-                                step -> step(context.device(), settings, student, taught, target, order.batch(step, settings.batch()), step),
+                                step -> step(
+                                        context.device(),
+                                        settings,
+                                        student,
+                                        taught,
+                                        target,
+                                        order.batch(step, settings.batch()),
+                                        step),
                                 (first, total) -> context.progress("distill", "step", first, total));
             }
             Student.save(finished, studentParams.all(), config, text);
@@ -143,8 +155,8 @@ public final class Distillation {
     private static Path require(Map<Modality, Path> teachers, Modality modality) {
         Path file = teachers.get(modality);
         if (file == null) {
-            throw new IllegalArgumentException("distill: there is no " + modality + " teacher; pretrain one and pass its "
-                    + Pretraining.MODEL);
+            throw new IllegalArgumentException(
+                    "distill: there is no " + modality + " teacher; pretrain one and pass its " + Pretraining.MODEL);
         }
         return file;
     }

@@ -41,12 +41,11 @@ public final class FeatureExtraction {
                 try (Scope scope = Scope.open()) {
                     Tensor batch = clips.batch(student.device(), modality, indices);
                     // The masks depend on the seed and the place in the batch, so every batch needs a seed of its own.
-                    double[] values =
-                            student.features(batch, maskRatio, ensemble, seed + from).toDoubles();
+                    double[] values = student.features(batch, maskRatio, ensemble, seed + from)
+                            .toDoubles();
                     for (int p = 0; p < ensemble; p++) {
                         for (int i = 0; i < indices.length; i++) {
-                            System.arraycopy(
-                                    values, (p * indices.length + i) * width, features[p][from + i], 0, width);
+                            System.arraycopy(values, (p * indices.length + i) * width, features[p][from + i], 0, width);
                         }
                     }
                 }

@@ -20,8 +20,9 @@ public record ModalityInput(Geometry geometry, int grid, FlowStats flowStats) {
 
     public ModalityInput {
         if (grid < 1 || geometry.size() % grid != 0 || geometry.poseSize() % grid != 0) {
-            throw new IllegalArgumentException("a token grid of " + grid + " x " + grid + " does not divide pictures of "
-                    + geometry.size() + " and heat maps of " + geometry.poseSize() + " pixels");
+            throw new IllegalArgumentException(
+                    "a token grid of " + grid + " x " + grid + " does not divide pictures of " + geometry.size()
+                            + " and heat maps of " + geometry.poseSize() + " pixels");
         }
     }
 

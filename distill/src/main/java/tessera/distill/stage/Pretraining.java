@@ -117,13 +117,17 @@ public final class Pretraining {
         }
         try (Scope scope = Scope.open()) {
             Params params = parameters(settings, start, context.device());
-            try (VideoMaePretraining model =
-                            new VideoMaePretraining(params, config, source.classes().size());
+            try (VideoMaePretraining model = new VideoMaePretraining(
+                            params, config, source.classes().size());
                     AdamW optimiser = new AdamW(
                             params.all(), .9, .95, 1e-8, settings.weightDecay(), AdamW.matrices(params.all()))) {
                 params.finish(name -> start != null);
                 Schedule schedule = Schedule.cosine(
-                        settings.lr(), settings.minLr(), settings.warmupLr(), settings.warmupSteps(), settings.period());
+                        settings.lr(),
+                        settings.minLr(),
+                        settings.warmupLr(),
+                        settings.warmupSteps(),
+                        settings.period());
                 EpochOrder sourceOrder = new EpochOrder(source.size(), settings.seed());
                 EpochOrder targetOrder = new EpochOrder(target.size(), settings.seed() + 1);
                 String title = "pretrain " + settings.modality().name().toLowerCase(Locale.ROOT);
@@ -133,7 +137,8 @@ public final class Pretraining {
                                         settings,
                                         model,
                                         batch(context.device(), settings, source, sourceOrder, step, 0),
-                                        Stages.labels(context.device(), source, sourceOrder.batch(step, settings.batch())),
+                                        Stages.labels(
+                                                context.device(), source, sourceOrder.batch(step, settings.batch())),
                                         settings.targetReconstruction()
                                                 ? batch(context.device(), settings, target, targetOrder, step, 1)
                                                 : null,
@@ -165,8 +170,7 @@ public final class Pretraining {
                     settings.seed(),
                     name -> name.startsWith("fc_norm")
                             || name.startsWith("head_action")
-                            || (!rgb
-                                    && (name.startsWith("encoder.patch_embed") || name.startsWith("decoder.head"))));
+                            || (!rgb && (name.startsWith("encoder.patch_embed") || name.startsWith("decoder.head"))));
         }
     }
 
@@ -207,8 +211,8 @@ public final class Pretraining {
         metrics.put("cross_entropy", crossEntropy.item());
         if (target != null) {
             // Gradients accumulate, so the two halves of the sum need not be in memory together.
-            Tensor targetLoss = model.reconstructionLoss(
-                    model.reconstruct(model.encode(target, mask), mask), target, mask);
+            Tensor targetLoss =
+                    model.reconstructionLoss(model.reconstruct(model.encode(target, mask), mask), target, mask);
             targetLoss.backward();
             metrics.put("reconstruction_target", targetLoss.item());
             total += targetLoss.item();

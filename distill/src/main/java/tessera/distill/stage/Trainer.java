@@ -100,8 +100,8 @@ final class Trainer {
 
     private void requireFinite(long step, double loss) {
         if (!Double.isFinite(loss)) {
-            throw new IllegalStateException("the loss of step " + step + " is " + loss
-                    + "; the last checkpoint in " + folder + " is kept; lower the learning rate and start again");
+            throw new IllegalStateException("the loss of step " + step + " is " + loss + "; the last checkpoint in "
+                    + folder + " is kept; lower the learning rate and start again");
         }
     }
 
