@@ -1,0 +1,26 @@
+package tessera;
+
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The README shows the examples exactly as they are tested. */
+class ReadmeTest {
+    @ParameterizedTest
+    @ValueSource(strings = {"EmbedderExampleTest", "UserOpExampleTest"})
+    void showsTheTestedText(String test) throws IOException {
+        Path here = Path.of("").toAbsolutePath();
+        Path root = here.endsWith(Path.of("src", "test")) ? here.getParent().getParent() : here;
+        String source = Files.readString(root.resolve("src/test/java/tessera/" + test + ".java"));
+        String example = source.substring(source.indexOf("// example\n") + "// example\n".length(), source.indexOf("// end"))
+                .stripIndent()
+                .strip();
+        assertTrue(
+                Files.readString(root.resolve("README.md")).contains("```java\n" + example + "\n```"),
+                () -> "README.md does not show the example of " + test + ":\n" + example);
+    }
+}
