@@ -16,7 +16,8 @@ class ReadmeTest {
         Path here = Path.of("").toAbsolutePath();
         Path root = here.endsWith(Path.of("src", "test")) ? here.getParent().getParent() : here;
         String source = Files.readString(root.resolve("src/test/java/tessera/" + test + ".java"));
-        String example = source.substring(source.indexOf("// example\n") + "// example\n".length(), source.indexOf("// end"))
+        String example = source.substring(
+                        source.indexOf("// example\n") + "// example\n".length(), source.indexOf("// end"))
                 .stripIndent()
                 .strip();
         assertTrue(
