@@ -446,8 +446,6 @@ class ScalarKernelsTest {
         Buffer y = f64(6);
         KERNELS.binary(BinaryOp.SUB, column, new long[] {1, 0}, row, new long[] {0, 1}, y, new long[] {2, 3});
         assertArrayEquals(new double[] {9, 8, 5, 19, 18, 15}, doubles(y));
-        KERNELS.binary(BinaryOp.MAX, column, new long[] {1, 0}, row, new long[] {0, 1}, y, new long[] {2, 3});
-        assertArrayEquals(new double[] {10, 10, 10, 20, 20, 20}, doubles(y));
         Buffer one = f64(1);
         KERNELS.binary(BinaryOp.DIV, column, new long[0], row, new long[0], one, new long[0]);
         assertArrayEquals(new double[] {10}, doubles(one));
@@ -470,17 +468,6 @@ class ScalarKernelsTest {
     }
 
     @Test
-    void maximumPropagatesNaN() {
-        Buffer x = f64(new double[] {1, Double.NaN, 3, -4, -2, -3});
-        Buffer rows = f64(2);
-        KERNELS.max(x, 2, 3, 1, rows);
-        assertArrayEquals(new double[] {Double.NaN, -2}, doubles(rows));
-        Buffer columns = f64(3);
-        KERNELS.max(x, 1, 2, 3, columns);
-        assertArrayEquals(new double[] {1, Double.NaN, 3}, doubles(columns));
-    }
-
-    @Test
     void sumsOfAllShapesAgree() {
         int n = 10_000;
         Buffer x = noise(n, 11);
@@ -498,8 +485,6 @@ class ScalarKernelsTest {
         KERNELS.sum(x, 1, 100, 100, 1, columns);
         KERNELS.sum(columns, 1, 100, 1, 0.5, y);
         Close.within(doubles(y)[0], expected / 2, 1e-10, "columns");
-        KERNELS.globalNorm(new Buffer[] {f64(new double[] {3, 0}), f64(new double[] {4})}, y);
-        Close.within(doubles(y)[0], 5, 1e-15, "norm");
     }
 
     // ---------------------------------------------------------------------------------------------------- matmul

@@ -376,10 +376,6 @@ class VectorKernelsTest {
                     "sum of rows " + n,
                     (kernels, memory) -> kernels.sum(memory.normal(3L * n), 3, n, 1, 0.5, memory.output(3)));
             check("sum " + n, (kernels, memory) -> kernels.sum(memory.normal(n), 1, n, 1, 2, memory.output(1)));
-            check(
-                    "norm " + n,
-                    (kernels, memory) ->
-                            kernels.globalNorm(new Buffer[] {memory.normal(n), memory.normal(5)}, memory.output(1)));
         }
         for (int inner : SIZES) {
             for (int reduced : new int[] {0, 1, 65, 300}) {

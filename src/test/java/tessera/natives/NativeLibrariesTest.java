@@ -15,7 +15,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.TimeUnit;
 import java.util.jar.JarOutputStream;
 import java.util.stream.Stream;
 import java.util.zip.ZipEntry;
@@ -23,7 +22,9 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.ChildJava;
 import tessera.Close;
+import tessera.kernels.GemmProcess;
 
 class NativeLibrariesTest {
     private static final String FOLDER = "carrier/linux-test";
@@ -165,21 +166,7 @@ class NativeLibrariesTest {
     }
 
     private String child(String option) throws Exception {
-        Process process = new ProcessBuilder(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                        "--enable-native-access=ALL-UNNAMED",
-                        option,
-                        "-cp",
-                        System.getProperty("java.class.path"),
-                        "tessera.kernels.GemmProcess")
-                .redirectErrorStream(true)
-                .redirectOutput(temp.resolve("child.log").toFile())
-                .start();
-        boolean ended = process.waitFor(60, TimeUnit.SECONDS);
-        process.destroyForcibly();
-        String output = Files.readString(temp.resolve("child.log"));
-        assertTrue(ended && process.exitValue() == 0, output);
-        return output;
+        return ChildJava.run(temp, option, GemmProcess.class);
     }
 
     private static int count(String text, String part) {

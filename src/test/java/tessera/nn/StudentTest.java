@@ -12,15 +12,22 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import tessera.Close;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Autograd;
+import tessera.tensor.Cost;
+import tessera.tensor.CostMeter;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
@@ -116,6 +123,24 @@ class StudentTest {
         Close.relative(student.features(clips, 0, 1, 1).toFloats(), unmasked, 1e-5, "feature without a mask");
     }
 
+    /** With VideoMaeTest's costs of one pass, these are the costs of every ensemble. */
+    @ParameterizedTest
+    @CsvSource({".5, 2", ".5, 4", ".75, 2", ".75, 4", ".9, 2", ".9, 4"})
+    void ensemblesCostExactMultiples(double maskRatio, int ensemble) {
+        Tensor clips = clips(1);
+        Cost one = cost(clips, maskRatio, 1);
+        Cost many = cost(clips, maskRatio, ensemble);
+        assertTrue(one.flops() > 0);
+        assertEquals(ensemble * one.flops(), many.flops());
+    }
+
+    private Cost cost(Tensor clips, double maskRatio, int ensemble) {
+        try (CostMeter meter = CostMeter.open()) {
+            student.features(clips, maskRatio, ensemble, 9);
+            return meter.total();
+        }
+    }
+
     @Test
     void aClipsResultDoesNotDependOnItsBatch() {
         Tensor two = clips(2);
@@ -156,19 +181,25 @@ class StudentTest {
         }
     }
 
-    @Test
-    void threadsShareAStudent() {
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void threadsShareAStudent(boolean virtual) {
         Student classifier = student.withHead(head());
         Tensor clips = clips(1);
         float[] expected = classifier.predict(clips, .75, 2, 9).toFloats();
-        List<CompletableFuture<float[]>> results = IntStream.range(0, 16)
-                .mapToObj(i -> CompletableFuture.supplyAsync(() -> {
-                    try (Tensor probabilities = classifier.predict(clips, .75, 2, 9)) {
-                        return probabilities.toFloats();
-                    }
-                }))
-                .toList();
-        results.forEach(result -> assertArrayEquals(expected, result.join()));
+        try (ExecutorService threads =
+                virtual ? Executors.newVirtualThreadPerTaskExecutor() : Executors.newFixedThreadPool(4)) {
+            List<CompletableFuture<float[]>> results = IntStream.range(0, 16)
+                    .mapToObj(i -> CompletableFuture.supplyAsync(
+                            () -> {
+                                try (Tensor probabilities = classifier.predict(clips, .75, 2, 9)) {
+                                    return probabilities.toFloats();
+                                }
+                            },
+                            threads))
+                    .toList();
+            results.forEach(result -> assertArrayEquals(expected, result.join()));
+        }
     }
 
     @Test

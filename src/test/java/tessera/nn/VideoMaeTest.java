@@ -114,6 +114,15 @@ class VideoMaeTest {
         assertEquals(887_040, count(params.all(), ""));
     }
 
+    @Test
+    void theClassifierOfThreeTasksHasThePublishedSize() {
+        Params params = fresh();
+        new VideoMaeClassifier(params, VideoMaeConfig.of("small", RGB), 0);
+        Map<String, Integer> heads = Map.of("head_action", 204, "head_verb", 33, "head_noun", 66);
+        heads.forEach((name, classes) -> Linear.fanIn(params.at(name), 384, classes));
+        assertEquals(21_997_359, count(params.all(), ""));
+    }
+
     @ParameterizedTest
     @CsvSource({"0, 1568, 0", ".5, 784, 784", ".75, 392, 1176", ".9, 160, 1408"})
     void masksHaveExactCounts(double ratio, int visible, int masked) {
@@ -200,6 +209,20 @@ class VideoMaeTest {
         Tensor visible = tubes(2, TOY, .75, 0).visible();
         Tensor expected = encoder.embed(video, null).gatherRows(visible);
         Close.relative(encoder.embed(video, visible).toFloats(), expected.toFloats(), 1e-6, "embedding");
+    }
+
+    @Test
+    void identicalMasksEqualOne() {
+        VideoMaeClassifier model = new VideoMaeClassifier(fresh(), TOY, 0);
+        Tensor once = model.encoder().embed(clips(2, TOY), tubes(2, TOY, .75, 0).visible());
+        float[] expected = model.pool(model.encoder().encode(once)).toFloats();
+        for (int p : new int[] {2, 4}) {
+            Tensor[] passes = new Tensor[p];
+            Arrays.fill(passes, once);
+            Tensor features = model.pool(model.encoder().encode(Tensor.concat(0, passes))); // [P * 2, 24]
+            float[] mean = features.reshape(p, 2, 24).mean(0).toFloats();
+            Close.relative(mean, expected, 1e-6, "mean of " + p + " passes");
+        }
     }
 
     @Test

@@ -52,12 +52,6 @@ public interface Kernels {
     /** Sum over the middle axis: {@code y[o, i] = scale * sum_r x[o, r, i]} for x {@code [outer, reduced, inner]}. */
     void sum(Buffer x, long outer, long reduced, long inner, double scale, Buffer y);
 
-    /** Maximum over the middle axis of x {@code [outer, reduced, inner]}, {@code reduced > 0}. NaN wins. */
-    void max(Buffer x, long outer, long reduced, long inner, Buffer y);
-
-    /** Square root of the sum of squares over all buffers, written to the one element of {@code norm}. */
-    void globalNorm(Buffer[] xs, Buffer norm);
-
     // ------------------------------------------------------------------------------------------------------ matmul
 
     /**
@@ -506,8 +500,6 @@ public interface Kernels {
         ADD,
         SUB,
         MUL,
-        DIV,
-        MAX,
-        MIN
+        DIV
     }
 }

@@ -135,8 +135,6 @@ final class ScalarElementwise {
                 case SUB -> u[i] - v[i];
                 case MUL -> u[i] * v[i];
                 case DIV -> u[i] / v[i];
-                case MAX -> Math.max(u[i], v[i]);
-                case MIN -> Math.min(u[i], v[i]);
             };
         }
     }
@@ -174,28 +172,45 @@ final class ScalarElementwise {
             return;
         }
         if (inner == 1) {
-            forEachRow(outer, reduced, (row, v) -> {
+            sumRows(x, outer, reduced, scale, y);
+        } else {
+            sumColumns(x, outer, reduced, inner, scale, y);
+        }
+    }
+
+    private void sumRows(Buffer x, long rows, long cols, double scale, Buffer y) {
+        workers.parallelFor(rows, Math.max(1, 4L * Blocks.SIZE / Math.max(1, cols)), (worker, from, to) -> {
+            double[] v = new double[(int) Math.min(Blocks.SIZE, cols)];
+            for (long row = from; row < to; row++) {
                 double total = 0;
-                for (long r = 0; r < reduced; r += v.length) {
-                    total += sum(x, row * reduced + r, (int) Math.min(v.length, reduced - r), v);
+                for (long c = 0; c < cols; c += v.length) {
+                    total += sum(x, row * cols + c, (int) Math.min(v.length, cols - c), v);
                 }
                 Elements.set(y, row, scale * total);
-            });
-            return;
-        }
-        forEachColumn(outer, inner, (o, col, n) -> {
-            double[] row = new double[n];
-            double[] sum = new double[n];
-            for (long r = 0; r < reduced; r++) {
-                Elements.load(x, (o * reduced + r) * inner + col, n, row, 0);
-                for (int i = 0; i < n; i++) {
-                    sum[i] += row[i];
+            }
+        });
+    }
+
+    private void sumColumns(Buffer x, long outer, long reduced, long inner, double scale, Buffer y) {
+        long tiles = Blocks.ceilDiv(inner, COLUMNS);
+        workers.parallelFor(outer * tiles, 1, (worker, from, to) -> {
+            for (long tile = from; tile < to; tile++) {
+                long o = tile / tiles;
+                long col = tile % tiles * COLUMNS;
+                int n = (int) Math.min(COLUMNS, inner - col);
+                double[] row = new double[n];
+                double[] sum = new double[n];
+                for (long r = 0; r < reduced; r++) {
+                    Elements.load(x, (o * reduced + r) * inner + col, n, row, 0);
+                    for (int i = 0; i < n; i++) {
+                        sum[i] += row[i];
+                    }
                 }
+                for (int i = 0; i < n; i++) {
+                    sum[i] *= scale;
+                }
+                Elements.store(sum, 0, n, y, o * inner + col);
             }
-            for (int i = 0; i < n; i++) {
-                sum[i] *= scale;
-            }
-            Elements.store(sum, 0, n, y, o * inner + col);
         });
     }
 
@@ -206,77 +221,6 @@ final class ScalarElementwise {
             sum += v[i];
         }
         return sum;
-    }
-
-    void max(Buffer x, long outer, long reduced, long inner, Buffer y) {
-        if (inner == 1) {
-            forEachRow(outer, reduced, (row, v) -> {
-                double max = Double.NEGATIVE_INFINITY;
-                for (long r = 0; r < reduced; r += v.length) {
-                    int n = (int) Math.min(v.length, reduced - r);
-                    Elements.load(x, row * reduced + r, n, v, 0);
-                    for (int i = 0; i < n; i++) {
-                        max = Math.max(max, v[i]);
-                    }
-                }
-                Elements.set(y, row, max);
-            });
-            return;
-        }
-        forEachColumn(outer, inner, (o, col, n) -> {
-            double[] row = new double[n];
-            double[] max = new double[n];
-            Arrays.fill(max, Double.NEGATIVE_INFINITY);
-            for (long r = 0; r < reduced; r++) {
-                Elements.load(x, (o * reduced + r) * inner + col, n, row, 0);
-                for (int i = 0; i < n; i++) {
-                    max[i] = Math.max(max[i], row[i]);
-                }
-            }
-            Elements.store(max, 0, n, y, o * inner + col);
-        });
-    }
-
-    private void forEachColumn(long outer, long inner, ColumnBody body) {
-        long tiles = Blocks.ceilDiv(inner, COLUMNS);
-        workers.parallelFor(outer * tiles, 1, (worker, from, to) -> {
-            for (long tile = from; tile < to; tile++) {
-                long col = tile % tiles * COLUMNS;
-                body.run(tile / tiles, col, (int) Math.min(COLUMNS, inner - col));
-            }
-        });
-    }
-
-    private interface ColumnBody {
-        void run(long outer, long col, int count);
-    }
-
-    private void forEachRow(long rows, long cols, RowBody body) {
-        workers.parallelFor(rows, Math.max(1, 4L * Blocks.SIZE / Math.max(1, cols)), (worker, from, to) -> {
-            double[] scratch = new double[(int) Math.min(Blocks.SIZE, cols)];
-            for (long row = from; row < to; row++) {
-                body.run(row, scratch);
-            }
-        });
-    }
-
-    private interface RowBody {
-        void run(long row, double[] scratch);
-    }
-
-    void globalNorm(Buffer[] xs, Buffer norm) {
-        double squares = 0;
-        for (Buffer x : xs) {
-            squares += blocks.sum(x.length(), (from, n, a, b) -> {
-                Elements.load(x, from, n, a, 0);
-                double sum = 0;
-                for (int i = 0; i < n; i++) {
-                    sum += a[i] * a[i];
-                }
-                return sum;
-            });
-        }
-        Elements.set(norm, 0, Math.sqrt(squares));
     }
 
     void randomUniform(long seed, long stream, double low, double high, Buffer y) {

@@ -80,16 +80,6 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
-    public void max(Buffer x, long outer, long reduced, long inner, Buffer y) {
-        elementwise.max(x, outer, reduced, inner, y);
-    }
-
-    @Override
-    public void globalNorm(Buffer[] xs, Buffer norm) {
-        elementwise.globalNorm(xs, norm);
-    }
-
-    @Override
     public void matmul(
             boolean transposeA,
             boolean transposeB,

@@ -328,8 +328,6 @@ final class VectorElementwise {
             case SUB -> a.sub(b);
             case MUL -> a.mul(b);
             case DIV -> a.div(b);
-            case MAX -> a.max(b);
-            case MIN -> a.min(b);
         };
     }
 

@@ -116,19 +116,6 @@ final class VectorKernels extends GemmKernels {
         }
     }
 
-    @Override
-    public void globalNorm(Buffer[] xs, Buffer norm) {
-        if (!isF32(norm)) {
-            super.globalNorm(xs, norm);
-            return;
-        }
-        double total = 0;
-        for (Buffer x : xs) {
-            total += sums.squares(x.segment(), x.length());
-        }
-        VectorMath.set(norm.segment(), 0, (float) Math.sqrt(total));
-    }
-
     // ------------------------------------------------------------------------------------------- norm and softmax
 
     @Override

@@ -161,16 +161,6 @@ final class VectorSums {
         return first(Math.clamp(columns - vector * LANES, 0, LANES));
     }
 
-    double squares(MemorySegment x, long length) {
-        double[] chunks = new double[Math.toIntExact((length + CHUNK - 1) / CHUNK)];
-        workers.parallelFor(chunks.length, CHUNKS_PER_RANGE, (worker, from, to) -> {
-            for (long c = from; c < to; c++) {
-                chunks[(int) c] = chunkSquares(x, null, null, 0, c * CHUNK, Math.min(length, (c + 1) * CHUNK));
-            }
-        });
-        return Blocks.total(chunks);
-    }
-
     /**
      * Sum of {@code (a - b)^2}.
      *
@@ -180,21 +170,18 @@ final class VectorSums {
         double[] chunks = new double[Math.toIntExact((length + CHUNK - 1) / CHUNK)];
         workers.parallelFor(chunks.length, CHUNKS_PER_RANGE, (worker, from, to) -> {
             for (long c = from; c < to; c++) {
-                chunks[(int) c] = chunkSquares(a, b, d, factor, c * CHUNK, Math.min(length, (c + 1) * CHUNK));
+                chunks[(int) c] = chunkSquaredDistance(a, b, d, factor, c * CHUNK, Math.min(length, (c + 1) * CHUNK));
             }
         });
         return Blocks.total(chunks);
     }
 
-    private static double chunkSquares(
-            MemorySegment a, @Nullable MemorySegment b, @Nullable MemorySegment d, float factor, long from, long to) {
+    private static double chunkSquaredDistance(
+            MemorySegment a, MemorySegment b, @Nullable MemorySegment d, float factor, long from, long to) {
         FloatVector s = all(0);
         long end = from + whole(to - from);
         for (long i = from; i < end; i += LANES) {
-            FloatVector e = load(a, i);
-            if (b != null) {
-                e = e.sub(load(b, i));
-            }
+            FloatVector e = load(a, i).sub(load(b, i));
             if (d != null) {
                 store(e.mul(factor), d, i);
             }
@@ -202,10 +189,7 @@ final class VectorSums {
         }
         if (end < to) {
             VectorMask<Float> mask = first((int) (to - end));
-            FloatVector e = load(a, end, mask);
-            if (b != null) {
-                e = e.sub(load(b, end, mask));
-            }
+            FloatVector e = load(a, end, mask).sub(load(b, end, mask));
             if (d != null) {
                 store(e.mul(factor), d, end, mask);
             }
