@@ -5,7 +5,7 @@ import java.lang.System.Logger.Level;
 /**
  * A place where tensors live and kernels run. Devices are shared, thread-safe and live as long as the process.
  */
-public abstract sealed class Device permits CpuDevice {
+public abstract sealed class Device permits CpuDevice, CudaDevice {
     private static final System.Logger LOG = System.getLogger("tessera");
 
     Device() {}

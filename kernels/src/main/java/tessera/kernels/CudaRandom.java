@@ -1,0 +1,18 @@
+package tessera.kernels;
+
+/** Random numbers and masks on a GPU. */
+final class CudaRandom {
+    private final CudaDevice device;
+
+    CudaRandom(CudaDevice device) {
+        this.device = device;
+    }
+
+    void randomNormal(long seed, long stream, double mean, double std, Buffer y) {
+        throw new UnsupportedOperationException("randomNormal has no CUDA kernel yet");
+    }
+
+    void dropout(Buffer x, double p, long seed, long stream, Buffer y) {
+        throw new UnsupportedOperationException("dropout has no CUDA kernel yet");
+    }
+}
