@@ -11,11 +11,30 @@ final class CudaAttention {
         this.device = device;
     }
 
-    void attention( AttentionShape shape, Buffer q, Buffer k, Buffer v, @Nullable Buffer bias, Buffer out, @Nullable Buffer logSumExp) {
+    void attention(
+            AttentionShape shape,
+            Buffer q,
+            Buffer k,
+            Buffer v,
+            @Nullable Buffer bias,
+            Buffer out,
+            @Nullable Buffer logSumExp) {
         throw new UnsupportedOperationException("attention has no CUDA kernel yet");
     }
 
-    void attentionBackward( AttentionShape shape, Buffer q, Buffer k, Buffer v, @Nullable Buffer bias, Buffer out, Buffer logSumExp, Buffer dout, Buffer dq, Buffer dk, Buffer dv, @Nullable Buffer dbias) {
+    void attentionBackward(
+            AttentionShape shape,
+            Buffer q,
+            Buffer k,
+            Buffer v,
+            @Nullable Buffer bias,
+            Buffer out,
+            Buffer logSumExp,
+            Buffer dout,
+            Buffer dq,
+            Buffer dk,
+            Buffer dv,
+            @Nullable Buffer dbias) {
         throw new UnsupportedOperationException("attentionBackward has no CUDA kernel yet");
     }
 }

@@ -37,7 +37,8 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
-    public void copyStrided(Buffer x, long xOffset, long[] xStrides, Buffer y, long yOffset, long[] yStrides, long[] shape) {
+    public void copyStrided(
+            Buffer x, long xOffset, long[] xStrides, Buffer y, long yOffset, long[] yStrides, long[] shape) {
         elementwise.copyStrided(x, xOffset, xStrides, y, yOffset, yStrides, shape);
     }
 
@@ -77,12 +78,41 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
-    public void matmul( boolean transposeA, boolean transposeB, long m, long n, long k, Buffer a, long lda, Buffer b, long ldb, @Nullable Buffer bias, Activation activation, boolean accumulate, Buffer c, long ldc) {
+    public void matmul(
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            Buffer a,
+            long lda,
+            Buffer b,
+            long ldb,
+            @Nullable Buffer bias,
+            Activation activation,
+            boolean accumulate,
+            Buffer c,
+            long ldc) {
         matmul.matmul(transposeA, transposeB, m, n, k, a, lda, b, ldb, bias, activation, accumulate, c, ldc);
     }
 
     @Override
-    public void matmulBatched( boolean transposeA, boolean transposeB, long batch, long m, long n, long k, Buffer a, long lda, long strideA, Buffer b, long ldb, long strideB, Buffer c, long ldc, long strideC) {
+    public void matmulBatched(
+            boolean transposeA,
+            boolean transposeB,
+            long batch,
+            long m,
+            long n,
+            long k,
+            Buffer a,
+            long lda,
+            long strideA,
+            Buffer b,
+            long ldb,
+            long strideB,
+            Buffer c,
+            long ldc,
+            long strideC) {
         matmul.matmulBatched(transposeA, transposeB, batch, m, n, k, a, lda, strideA, b, ldb, strideB, c, ldc, strideC);
     }
 
@@ -92,12 +122,29 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
-    public void linear( long m, Buffer x, PackedWeight weight, @Nullable Buffer bias, Activation activation, boolean accumulate, Buffer y) {
+    public void linear(
+            long m,
+            Buffer x,
+            PackedWeight weight,
+            @Nullable Buffer bias,
+            Activation activation,
+            boolean accumulate,
+            Buffer y) {
         matmul.linear(m, x, weight, bias, activation, accumulate, y);
     }
 
     @Override
-    public void layerNormBackward( Buffer x, Buffer gamma, Buffer mean, Buffer rstd, Buffer dy, long rows, long cols, @Nullable Buffer dx, @Nullable Buffer dgamma, @Nullable Buffer dbeta) {
+    public void layerNormBackward(
+            Buffer x,
+            Buffer gamma,
+            Buffer mean,
+            Buffer rstd,
+            Buffer dy,
+            long rows,
+            long cols,
+            @Nullable Buffer dx,
+            @Nullable Buffer dgamma,
+            @Nullable Buffer dbeta) {
         norms.layerNormBackward(x, gamma, mean, rstd, dy, rows, cols, dx, dgamma, dbeta);
     }
 
@@ -112,12 +159,31 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
-    public void attention( AttentionShape shape, Buffer q, Buffer k, Buffer v, @Nullable Buffer bias, Buffer out, @Nullable Buffer logSumExp) {
+    public void attention(
+            AttentionShape shape,
+            Buffer q,
+            Buffer k,
+            Buffer v,
+            @Nullable Buffer bias,
+            Buffer out,
+            @Nullable Buffer logSumExp) {
         attention.attention(shape, q, k, v, bias, out, logSumExp);
     }
 
     @Override
-    public void attentionBackward( AttentionShape shape, Buffer q, Buffer k, Buffer v, @Nullable Buffer bias, Buffer out, Buffer logSumExp, Buffer dout, Buffer dq, Buffer dk, Buffer dv, @Nullable Buffer dbias) {
+    public void attentionBackward(
+            AttentionShape shape,
+            Buffer q,
+            Buffer k,
+            Buffer v,
+            @Nullable Buffer bias,
+            Buffer out,
+            Buffer logSumExp,
+            Buffer dout,
+            Buffer dq,
+            Buffer dk,
+            Buffer dv,
+            @Nullable Buffer dbias) {
         attention.attentionBackward(shape, q, k, v, bias, out, logSumExp, dout, dq, dk, dv, dbias);
     }
 
@@ -127,17 +193,34 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
-    public void scatterPatches(PatchGeometry geometry, Buffer dout, @Nullable Buffer indices, long count, Buffer dvideo) {
+    public void scatterPatches(
+            PatchGeometry geometry, Buffer dout, @Nullable Buffer indices, long count, Buffer dvideo) {
         patches.scatterPatches(geometry, dout, indices, count, dvideo);
     }
 
     @Override
-    public void reconstructionTarget( PatchGeometry geometry, Buffer video, Buffer indices, long count, double eps, boolean normalise, Buffer target) {
+    public void reconstructionTarget(
+            PatchGeometry geometry,
+            Buffer video,
+            Buffer indices,
+            long count,
+            double eps,
+            boolean normalise,
+            Buffer target) {
         patches.reconstructionTarget(geometry, video, indices, count, eps, normalise, target);
     }
 
     @Override
-    public void reconstructionLoss( PatchGeometry geometry, Buffer video, Buffer indices, long count, double eps, boolean normalise, Buffer prediction, Buffer loss, @Nullable Buffer dprediction) {
+    public void reconstructionLoss(
+            PatchGeometry geometry,
+            Buffer video,
+            Buffer indices,
+            long count,
+            double eps,
+            boolean normalise,
+            Buffer prediction,
+            Buffer loss,
+            @Nullable Buffer dprediction) {
         losses.reconstructionLoss(geometry, video, indices, count, eps, normalise, prediction, loss, dprediction);
     }
 
@@ -157,13 +240,30 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
-    public void assembleDecoder( Buffer visible, Buffer visibleIndices, Buffer maskedIndices, Buffer maskToken, Buffer table, long batch, long visibleCount, long maskedCount, long d, Buffer y) {
-        tokens.assembleDecoder(visible, visibleIndices, maskedIndices, maskToken, table, batch, visibleCount, maskedCount, d, y);
+    public void assembleDecoder(
+            Buffer visible,
+            Buffer visibleIndices,
+            Buffer maskedIndices,
+            Buffer maskToken,
+            Buffer table,
+            long batch,
+            long visibleCount,
+            long maskedCount,
+            long d,
+            Buffer y) {
+        tokens.assembleDecoder(
+                visible, visibleIndices, maskedIndices, maskToken, table, batch, visibleCount, maskedCount, d, y);
     }
 
     @Override
-    public void assembleDecoderBackward( Buffer dy, long batch, long visibleCount, long maskedCount, long d, Buffer dvisible, Buffer dmaskToken) {
+    public void assembleDecoderBackward(
+            Buffer dy, long batch, long visibleCount, long maskedCount, long d, Buffer dvisible, Buffer dmaskToken) {
         tokens.assembleDecoderBackward(dy, batch, visibleCount, maskedCount, d, dvisible, dmaskToken);
+    }
+
+    @Override
+    public void randomUniform(long seed, long stream, double low, double high, Buffer y) {
+        random.randomUniform(seed, stream, low, high, y);
     }
 
     @Override
@@ -177,7 +277,14 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
-    public void crossEntropy( Buffer logits, Buffer labels, double smoothing, long rows, long cols, Buffer loss, @Nullable Buffer dlogits) {
+    public void crossEntropy(
+            Buffer logits,
+            Buffer labels,
+            double smoothing,
+            long rows,
+            long cols,
+            Buffer loss,
+            @Nullable Buffer dlogits) {
         losses.crossEntropy(logits, labels, smoothing, rows, cols, loss, dlogits);
     }
 
@@ -187,17 +294,46 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
-    public void featureLoss( Buffer[] projected, Buffer[] targets, double[] weights, Buffer losses, Buffer loss, Buffer @Nullable [] dprojected) {
-        losses.featureLoss(projected, targets, weights, losses, loss, dprojected);
+    public void featureLoss(
+            Buffer[] projected,
+            Buffer[] targets,
+            double[] weights,
+            Buffer losses,
+            Buffer loss,
+            Buffer @Nullable [] dprojected) {
+        this.losses.featureLoss(projected, targets, weights, losses, loss, dprojected);
     }
 
     @Override
-    public void distillationLoss( Buffer student, Buffer[] teachers, Buffer weights, boolean perSample, @Nullable Buffer labels, double temperature, double alpha, double beta, long rows, long cols, Buffer loss, @Nullable Buffer dstudent) {
-        losses.distillationLoss(student, teachers, weights, perSample, labels, temperature, alpha, beta, rows, cols, loss, dstudent);
+    public void distillationLoss(
+            Buffer student,
+            Buffer[] teachers,
+            Buffer weights,
+            boolean perSample,
+            @Nullable Buffer labels,
+            double temperature,
+            double alpha,
+            double beta,
+            long rows,
+            long cols,
+            Buffer loss,
+            @Nullable Buffer dstudent) {
+        losses.distillationLoss(
+                student, teachers, weights, perSample, labels, temperature, alpha, beta, rows, cols, loss, dstudent);
     }
 
     @Override
-    public void adamW( Buffer[] parameters, Buffer[] gradients, Buffer[] firstMoments, Buffer[] secondMoments, double[] decay, double lr, double beta1, double beta2, double eps, long step) {
+    public void adamW(
+            Buffer[] parameters,
+            Buffer[] gradients,
+            Buffer[] firstMoments,
+            Buffer[] secondMoments,
+            double[] decay,
+            double lr,
+            double beta1,
+            double beta2,
+            double eps,
+            long step) {
         optimiser.adamW(parameters, gradients, firstMoments, secondMoments, decay, lr, beta1, beta2, eps, step);
     }
 }

@@ -11,11 +11,27 @@ final class CudaLosses {
         this.device = device;
     }
 
-    void reconstructionLoss( PatchGeometry geometry, Buffer video, Buffer indices, long count, double eps, boolean normalise, Buffer prediction, Buffer loss, @Nullable Buffer dprediction) {
+    void reconstructionLoss(
+            PatchGeometry geometry,
+            Buffer video,
+            Buffer indices,
+            long count,
+            double eps,
+            boolean normalise,
+            Buffer prediction,
+            Buffer loss,
+            @Nullable Buffer dprediction) {
         throw new UnsupportedOperationException("reconstructionLoss has no CUDA kernel yet");
     }
 
-    void crossEntropy( Buffer logits, Buffer labels, double smoothing, long rows, long cols, Buffer loss, @Nullable Buffer dlogits) {
+    void crossEntropy(
+            Buffer logits,
+            Buffer labels,
+            double smoothing,
+            long rows,
+            long cols,
+            Buffer loss,
+            @Nullable Buffer dlogits) {
         throw new UnsupportedOperationException("crossEntropy has no CUDA kernel yet");
     }
 
@@ -23,11 +39,29 @@ final class CudaLosses {
         throw new UnsupportedOperationException("meanSquaredError has no CUDA kernel yet");
     }
 
-    void featureLoss( Buffer[] projected, Buffer[] targets, double[] weights, Buffer losses, Buffer loss, Buffer @Nullable [] dprojected) {
+    void featureLoss(
+            Buffer[] projected,
+            Buffer[] targets,
+            double[] weights,
+            Buffer losses,
+            Buffer loss,
+            Buffer @Nullable [] dprojected) {
         throw new UnsupportedOperationException("featureLoss has no CUDA kernel yet");
     }
 
-    void distillationLoss( Buffer student, Buffer[] teachers, Buffer weights, boolean perSample, @Nullable Buffer labels, double temperature, double alpha, double beta, long rows, long cols, Buffer loss, @Nullable Buffer dstudent) {
+    void distillationLoss(
+            Buffer student,
+            Buffer[] teachers,
+            Buffer weights,
+            boolean perSample,
+            @Nullable Buffer labels,
+            double temperature,
+            double alpha,
+            double beta,
+            long rows,
+            long cols,
+            Buffer loss,
+            @Nullable Buffer dstudent) {
         throw new UnsupportedOperationException("distillationLoss has no CUDA kernel yet");
     }
 }

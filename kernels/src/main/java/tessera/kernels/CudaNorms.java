@@ -10,7 +10,17 @@ final class CudaNorms {
         this.device = device;
     }
 
-    void layerNormBackward( Buffer x, Buffer gamma, Buffer mean, Buffer rstd, Buffer dy, long rows, long cols, @Nullable Buffer dx, @Nullable Buffer dgamma, @Nullable Buffer dbeta) {
+    void layerNormBackward(
+            Buffer x,
+            Buffer gamma,
+            Buffer mean,
+            Buffer rstd,
+            Buffer dy,
+            long rows,
+            long cols,
+            @Nullable Buffer dx,
+            @Nullable Buffer dgamma,
+            @Nullable Buffer dbeta) {
         throw new UnsupportedOperationException("layerNormBackward has no CUDA kernel yet");
     }
 

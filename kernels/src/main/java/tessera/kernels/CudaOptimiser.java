@@ -8,7 +8,17 @@ final class CudaOptimiser {
         this.device = device;
     }
 
-    void adamW( Buffer[] parameters, Buffer[] gradients, Buffer[] firstMoments, Buffer[] secondMoments, double[] decay, double lr, double beta1, double beta2, double eps, long step) {
+    void adamW(
+            Buffer[] parameters,
+            Buffer[] gradients,
+            Buffer[] firstMoments,
+            Buffer[] secondMoments,
+            double[] decay,
+            double lr,
+            double beta1,
+            double beta2,
+            double eps,
+            long step) {
         throw new UnsupportedOperationException("adamW has no CUDA kernel yet");
     }
 }

@@ -19,7 +19,14 @@ final class CudaPatches {
         throw new UnsupportedOperationException("scatterPatches has no CUDA kernel yet");
     }
 
-    void reconstructionTarget( PatchGeometry geometry, Buffer video, Buffer indices, long count, double eps, boolean normalise, Buffer target) {
+    void reconstructionTarget(
+            PatchGeometry geometry,
+            Buffer video,
+            Buffer indices,
+            long count,
+            double eps,
+            boolean normalise,
+            Buffer target) {
         throw new UnsupportedOperationException("reconstructionTarget has no CUDA kernel yet");
     }
 }

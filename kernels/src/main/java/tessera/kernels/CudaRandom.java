@@ -8,6 +8,10 @@ final class CudaRandom {
         this.device = device;
     }
 
+    void randomUniform(long seed, long stream, double low, double high, Buffer y) {
+        throw new UnsupportedOperationException("randomUniform has no CUDA kernel yet");
+    }
+
     void randomNormal(long seed, long stream, double mean, double std, Buffer y) {
         throw new UnsupportedOperationException("randomNormal has no CUDA kernel yet");
     }

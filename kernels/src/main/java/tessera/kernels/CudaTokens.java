@@ -22,11 +22,22 @@ final class CudaTokens {
         throw new UnsupportedOperationException("addRows has no CUDA kernel yet");
     }
 
-    void assembleDecoder( Buffer visible, Buffer visibleIndices, Buffer maskedIndices, Buffer maskToken, Buffer table, long batch, long visibleCount, long maskedCount, long d, Buffer y) {
+    void assembleDecoder(
+            Buffer visible,
+            Buffer visibleIndices,
+            Buffer maskedIndices,
+            Buffer maskToken,
+            Buffer table,
+            long batch,
+            long visibleCount,
+            long maskedCount,
+            long d,
+            Buffer y) {
         throw new UnsupportedOperationException("assembleDecoder has no CUDA kernel yet");
     }
 
-    void assembleDecoderBackward( Buffer dy, long batch, long visibleCount, long maskedCount, long d, Buffer dvisible, Buffer dmaskToken) {
+    void assembleDecoderBackward(
+            Buffer dy, long batch, long visibleCount, long maskedCount, long d, Buffer dvisible, Buffer dmaskToken) {
         throw new UnsupportedOperationException("assembleDecoderBackward has no CUDA kernel yet");
     }
 }
