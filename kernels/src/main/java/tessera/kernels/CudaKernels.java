@@ -262,6 +262,20 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
+    public void randomMask(
+            long seed,
+            long stream,
+            long batch,
+            int slots,
+            int plane,
+            int masked,
+            boolean tube,
+            Buffer visibleIndices,
+            @Nullable Buffer maskedIndices) {
+        random.randomMask(seed, stream, batch, slots, plane, masked, tube, visibleIndices, maskedIndices);
+    }
+
+    @Override
     public void randomUniform(long seed, long stream, double low, double high, Buffer y) {
         random.randomUniform(seed, stream, low, high, y);
     }
@@ -335,5 +349,19 @@ final class CudaKernels implements Kernels {
             double eps,
             long step) {
         optimiser.adamW(parameters, gradients, firstMoments, secondMoments, decay, lr, beta1, beta2, eps, step);
+    }
+
+    @Override
+    public void layerNorm(
+            Buffer x,
+            Buffer gamma,
+            Buffer beta,
+            double eps,
+            long rows,
+            long cols,
+            Buffer y,
+            @Nullable Buffer mean,
+            @Nullable Buffer rstd) {
+        norms.layerNorm(x, gamma, beta, eps, rows, cols, y, mean, rstd);
     }
 }

@@ -31,4 +31,17 @@ final class CudaNorms {
     void softmaxBackward(Buffer y, Buffer dy, long rows, long cols, boolean log, Buffer dx) {
         throw new UnsupportedOperationException("softmaxBackward has no CUDA kernel yet");
     }
+
+    void layerNorm(
+            Buffer x,
+            Buffer gamma,
+            Buffer beta,
+            double eps,
+            long rows,
+            long cols,
+            Buffer y,
+            @Nullable Buffer mean,
+            @Nullable Buffer rstd) {
+        throw new UnsupportedOperationException("layerNorm has no CUDA kernel yet");
+    }
 }

@@ -1,11 +1,26 @@
 package tessera.kernels;
 
+import org.jspecify.annotations.Nullable;
+
 /** Random numbers and masks on a GPU. */
 final class CudaRandom {
     private final CudaDevice device;
 
     CudaRandom(CudaDevice device) {
         this.device = device;
+    }
+
+    void randomMask(
+            long seed,
+            long stream,
+            long batch,
+            int slots,
+            int plane,
+            int masked,
+            boolean tube,
+            Buffer visibleIndices,
+            @Nullable Buffer maskedIndices) {
+        throw new UnsupportedOperationException("randomMask has no CUDA kernel yet");
     }
 
     void randomUniform(long seed, long stream, double low, double high, Buffer y) {
