@@ -1,0 +1,366 @@
+// What every kernel is written with: launch macros, bf16, 16-byte packs, reductions, random numbers, GELU, tensor-core wrappers.
+//
+// The same kernel sources are compiled three ways: by nvcc to cubins, by NVRTC on the machine that runs them (no header but
+// this one is needed), and by the host C++ compiler for the tests, where "emulation.h" stands in for the GPU. A kernel that
+// uses nothing beyond this file runs in all three.
+#pragma once
+
+using i64 = long long;
+using u32 = unsigned int;
+using u64 = unsigned long long;
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+
+/** A function that a kernel calls. */
+#define DEVICE __device__ __forceinline__
+
+/** Defines the kernel `name`, at most `threads` threads per block, with one struct `args` of type Args as its parameters. */
+#define KERNEL(threads, name, Args) \
+    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args args)
+
+/** The same, with registers limited so that `blocks` blocks fit on a multiprocessor. */
+#define KERNEL_BLOCKS(threads, blocks, name, Args) \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args args)
+
+/** A static array in shared memory, 16-byte aligned, not initialised. */
+#define SHARED(type, name, count) __shared__ __align__(16) type name[count]
+
+/** The dynamic shared memory of the launch, 16-byte aligned, as a pointer. */
+#define DYNAMIC_SHARED(type, name)                                  \
+    extern __shared__ __align__(16) unsigned char dynamic_shared[]; \
+    type* const name = reinterpret_cast<type*>(dynamic_shared)
+
+#else
+#include "emulation.h"
+#endif
+
+constexpr int WARP = 32;
+constexpr u32 ALL_LANES = 0xFFFFFFFFu;
+
+/** Position of the thread in its warp, for blocks of one dimension. */
+DEVICE int lane_index() {
+    return static_cast<int>(threadIdx.x % WARP);
+}
+
+/** Position of the warp in its block, for blocks of one dimension. */
+DEVICE int warp_index() {
+    return static_cast<int>(threadIdx.x / WARP);
+}
+
+/** Position of the thread in the whole grid of one dimension. */
+DEVICE i64 global_index() {
+    return static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
+/** Number of threads in the whole grid of one dimension: the stride of a grid-stride loop. */
+DEVICE i64 global_count() {
+    return static_cast<i64>(gridDim.x) * blockDim.x;
+}
+
+DEVICE float infinity() {
+    return __uint_as_float(0x7F800000u);
+}
+
+// ------------------------------------------------------------------------------------------------------------- bf16
+
+/** The upper half of a float. Plain data, so that it can stand in shared memory and in unions. */
+struct bf16 {
+    unsigned short bits;
+};
+
+DEVICE float to_float(float value) {
+    return value;
+}
+
+DEVICE float to_float(bf16 value) {
+    return __uint_as_float(static_cast<u32>(value.bits) << 16);
+}
+
+/** Rounds to nearest even; NaN stays NaN. */
+template <class T>
+DEVICE T from_float(float value);
+
+template <>
+DEVICE float from_float<float>(float value) {
+    return value;
+}
+
+template <>
+DEVICE bf16 from_float<bf16>(float value) {
+    bf16 result;
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
+#else
+    result.bits = emulation::to_bf16(value);
+#endif
+    return result;
+}
+
+/** Two bf16 in one word, `low` in the lower half: the form in which mma operands come. */
+DEVICE u32 pack_bf16(float low, float high) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    u32 result;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+    return result;
+#else
+    return static_cast<u32>(emulation::to_bf16(high)) << 16 | emulation::to_bf16(low);
+#endif
+}
+
+DEVICE u32 pack_bf16(bf16 low, bf16 high) {
+    return static_cast<u32>(high.bits) << 16 | low.bits;
+}
+
+// -------------------------------------------------------------------------------------------------- 16-byte accesses
+
+/** As many values as one 16-byte access moves: 4 floats, 8 bf16. */
+template <class T>
+struct alignas(16) Pack {
+    static constexpr int COUNT = 16 / static_cast<int>(sizeof(T));
+    T values[COUNT];
+};
+
+/** Whether an address allows load_pack and store_pack. */
+DEVICE bool aligned16(const void* address) {
+    return reinterpret_cast<u64>(address) % 16 == 0;
+}
+
+/** Reads 16 bytes at a 16-byte aligned address (global or shared memory). */
+template <class T>
+DEVICE Pack<T> load_pack(const T* address) {
+    Pack<T> pack;
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    *reinterpret_cast<uint4*>(&pack) = *reinterpret_cast<const uint4*>(address);
+#else
+    emulation::copy16(&pack, address);
+#endif
+    return pack;
+}
+
+/** Writes 16 bytes at a 16-byte aligned address (global or shared memory). */
+template <class T>
+DEVICE void store_pack(T* address, const Pack<T>& pack) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    *reinterpret_cast<uint4*>(address) = *reinterpret_cast<const uint4*>(&pack);
+#else
+    emulation::copy16(address, &pack);
+#endif
+}
+
+// -------------------------------------------------------------------------------------------------------- reductions
+
+/** Sum over the warp, in every lane; the order of additions is fixed. All 32 lanes must call. */
+DEVICE float warp_sum(float value) {
+    for (int offset = WARP / 2; offset > 0; offset /= 2) {
+        value += __shfl_xor_sync(ALL_LANES, value, offset);
+    }
+    return value;
+}
+
+/** Maximum over the warp, in every lane. */
+DEVICE float warp_max(float value) {
+    for (int offset = WARP / 2; offset > 0; offset /= 2) {
+        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, offset));
+    }
+    return value;
+}
+
+/** Sum over a block of THREADS threads (one dimension, a multiple of 32), in every thread; the order is fixed. */
+template <int THREADS>
+DEVICE float block_sum(float value) {
+    static_assert(THREADS % WARP == 0, "whole warps");
+    value = warp_sum(value);
+    if (THREADS == WARP) {
+        return value;
+    }
+    SHARED(float, partials, THREADS / WARP);
+    if (lane_index() == 0) {
+        partials[warp_index()] = value;
+    }
+    __syncthreads();
+    value = partials[0];
+    for (int w = 1; w < THREADS / WARP; w++) {
+        value += partials[w];
+    }
+    __syncthreads();  // so that the next call may write its partials
+    return value;
+}
+
+/** Maximum over a block of THREADS threads, in every thread. */
+template <int THREADS>
+DEVICE float block_max(float value) {
+    static_assert(THREADS % WARP == 0, "whole warps");
+    value = warp_max(value);
+    if (THREADS == WARP) {
+        return value;
+    }
+    SHARED(float, partials, THREADS / WARP);
+    if (lane_index() == 0) {
+        partials[warp_index()] = value;
+    }
+    __syncthreads();
+    value = partials[0];
+    for (int w = 1; w < THREADS / WARP; w++) {
+        value = fmaxf(value, partials[w]);
+    }
+    __syncthreads();
+    return value;
+}
+
+// ---------------------------------------------------------------------------------------------------- random numbers
+
+/** Four random words. */
+struct RandomWords {
+    u32 word[4];
+};
+
+/** Philox 4x32-10 of (seed, stream, counter), the same bits as tessera.kernels.Philox. */
+DEVICE RandomWords philox(u64 seed, u64 stream, u64 counter) {
+    u32 k0 = static_cast<u32>(seed);
+    u32 k1 = static_cast<u32>(seed >> 32);
+    u32 c0 = static_cast<u32>(counter);
+    u32 c1 = static_cast<u32>(counter >> 32);
+    u32 c2 = static_cast<u32>(stream);
+    u32 c3 = static_cast<u32>(stream >> 32);
+    for (int round = 0; round < 10; round++) {
+        u64 p0 = static_cast<u64>(0xD2511F53u) * c0;
+        u64 p1 = static_cast<u64>(0xCD9E8D57u) * c2;
+        c0 = static_cast<u32>(p1 >> 32) ^ c1 ^ k0;
+        c2 = static_cast<u32>(p0 >> 32) ^ c3 ^ k1;
+        c1 = static_cast<u32>(p1);
+        c3 = static_cast<u32>(p0);
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    RandomWords words;
+    words.word[0] = c0;
+    words.word[1] = c1;
+    words.word[2] = c2;
+    words.word[3] = c3;
+    return words;
+}
+
+/** A uniform number in [0, 1) with 24 random bits, exact in f32. */
+DEVICE float uniform(u32 word) {
+    return static_cast<float>(word >> 8) * 0x1p-24f;
+}
+
+// --------------------------------------------------------------------------------------------------------------- GELU
+
+/** x Phi(x) with the normal distribution function Phi by erf (not the tanh approximation). */
+DEVICE float gelu(float x) {
+    return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+}
+
+/** Derivative of gelu: Phi(x) + x phi(x). */
+DEVICE float gelu_derivative(float x) {
+    float cdf = 0.5f * (1.0f + erff(x * 0.70710678118654752f));
+    return cdf + x * 0.39894228040143268f * expf(-0.5f * x * x);
+}
+
+// ------------------------------------------------------------------------------------------------------- tensor cores
+
+/**
+ * d += a b on a warp: a is 16 x 16 by rows, b is 16 x 8 by columns, d is 16 x 8, a and b bf16, d f32. With group = lane / 4 and
+ * pair = 2 (lane % 4), a lane holds a[0] = A[group][pair, pair + 1], a[1] = A[group + 8][same], a[2] = A[group][pair + 8, + 9],
+ * a[3] = A[group + 8][same]; b[0] = B[pair, pair + 1][group], b[1] = B[pair + 8, + 9][group]; d[0, 1] = D[group][pair, pair + 1],
+ * d[2, 3] = D[group + 8][same]; the first of two values in the lower half of its word.
+ */
+DEVICE void mma_bf16_16x8x16(float d[4], const u32 a[4], const u32 b[2]) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                 "{%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    emulation::mma_bf16_16x8x16(d, a, b);
+#endif
+}
+
+/**
+ * Four 8 x 8 matrices of bf16 from shared memory: lanes 8i to 8i + 7 pass the 16-byte aligned addresses of the rows of matrix
+ * i; r[i] receives the two values at row lane / 4, columns 2 (lane % 4) and the next.
+ */
+DEVICE void ldmatrix_x4(u32 r[4], const void* row) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    u32 address = static_cast<u32>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+#else
+    emulation::ldmatrix(r, row, 4, false);
+#endif
+}
+
+/** The same with each matrix transposed: r[i] receives the values at rows 2 (lane % 4) and the next, column lane / 4. */
+DEVICE void ldmatrix_x4_trans(u32 r[4], const void* row) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    u32 address = static_cast<u32>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+#else
+    emulation::ldmatrix(r, row, 4, true);
+#endif
+}
+
+/** Two matrices; the addresses of lanes 16 to 31 are not used. */
+DEVICE void ldmatrix_x2(u32 r[2], const void* row) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    u32 address = static_cast<u32>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(address)
+                 : "memory");
+#else
+    emulation::ldmatrix(r, row, 2, false);
+#endif
+}
+
+DEVICE void ldmatrix_x2_trans(u32 r[2], const void* row) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    u32 address = static_cast<u32>(__cvta_generic_to_shared(row));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(address)
+                 : "memory");
+#else
+    emulation::ldmatrix(r, row, 2, true);
+#endif
+}
+
+// -------------------------------------------------------------------------------------------------- asynchronous copies
+
+/**
+ * Starts to copy 16 bytes from global to shared memory, both 16-byte aligned; writes zeros where !valid (nothing is read then,
+ * but the address must be one that could be read). Done after cp_async_wait, for other threads after a barrier besides.
+ */
+DEVICE void cp_async16(void* shared, const void* global, bool valid) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    u32 address = static_cast<u32>(__cvta_generic_to_shared(shared));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(valid ? 16 : 0) : "memory");
+#else
+    emulation::cp_async16(shared, global, valid);
+#endif
+}
+
+/** Closes a group of this thread's copies. */
+DEVICE void cp_async_commit() {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#else
+    emulation::cp_async_commit();
+#endif
+}
+
+/** Waits until at most the N latest groups of this thread are unfinished. */
+template <int N>
+DEVICE void cp_async_wait() {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#else
+    emulation::cp_async_wait(N);
+#endif
+}
