@@ -4,4 +4,6 @@ module tessera.natives {
 
     exports tessera.natives to
             tessera.kernels;
+    exports tessera.natives.cuda to
+            tessera.kernels;
 }

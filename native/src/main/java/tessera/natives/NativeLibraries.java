@@ -152,7 +152,8 @@ public final class NativeLibraries {
                 + DIRECTORY_PROPERTY + " at a folder that holds " + main);
     }
 
-    private static Path defaultCache(Map<String, String> environment) {
+    /** Where libraries are unpacked to, by the rules of XDG. */
+    public static Path defaultCache(Map<String, String> environment) {
         String xdg = environment.get("XDG_CACHE_HOME");
         // The XDG base directory rules say that a relative path is to be ignored.
         Path base = xdg != null && Path.of(xdg).isAbsolute()

@@ -4,11 +4,11 @@ package tessera.natives;
 public final class NativeLibraryException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
-    NativeLibraryException(String message) {
+    public NativeLibraryException(String message) {
         super(message);
     }
 
-    NativeLibraryException(String message, Throwable cause) {
+    public NativeLibraryException(String message, Throwable cause) {
         super(message, cause);
     }
 }

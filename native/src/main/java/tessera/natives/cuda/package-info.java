@@ -1,0 +1,4 @@
+@NullMarked
+package tessera.natives.cuda;
+
+import org.jspecify.annotations.NullMarked;
