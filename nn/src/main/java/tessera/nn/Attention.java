@@ -1,6 +1,7 @@
 package tessera.nn;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
@@ -49,13 +50,13 @@ final class Attention implements AutoCloseable {
         return Tensor.concat(0, qBias, kBias == null ? zeros : kBias, vBias);
     }
 
-    void pack() {
+    void pack(DType dtype) {
         unpack();
         Tensor bias = tessera.tensor.Autograd.noGrad(this::bias);
         packedBias = bias;
         packedQkv = Linear.of(weight, bias);
-        packedQkv.pack();
-        proj.pack();
+        packedQkv.pack(dtype);
+        proj.pack(dtype);
     }
 
     private void unpack() {

@@ -1,5 +1,6 @@
 package tessera.nn;
 
+import tessera.kernels.DType;
 import tessera.tensor.Autograd;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
@@ -41,10 +42,10 @@ final class Block implements AutoCloseable {
         return fc2.addTo(mixed, fc1.forwardGelu(norm2.forward(mixed))); // [B, N, D]
     }
 
-    void pack() {
-        attn.pack();
-        fc1.pack();
-        fc2.pack();
+    void pack(DType dtype) {
+        attn.pack(dtype);
+        fc1.pack(dtype);
+        fc2.pack(dtype);
     }
 
     @Override

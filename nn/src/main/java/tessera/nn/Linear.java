@@ -1,6 +1,7 @@
 package tessera.nn;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
 import tessera.kernels.Kernels.Activation;
 import tessera.tensor.Autograd;
 import tessera.tensor.PackedLinear;
@@ -9,7 +10,7 @@ import tessera.tensor.Tensor;
 /**
  * {@code y = x W^T + b} over the last axis, with parameters {@code weight} and {@code bias}.
  *
- * <p>{@link #pack()} lays the weight out for inference; it is then used wherever no gradient is recorded.
+ * <p>{@link #pack} lays the weight out for inference; it is then used wherever no gradient is recorded.
  */
 public final class Linear implements AutoCloseable {
     private final Tensor weight;
@@ -66,10 +67,10 @@ public final class Linear implements AutoCloseable {
         return weight.rank() == 2 ? weight : weight.reshape(weight.size(0), -1);
     }
 
-    /** Lays the weight out for inference; later changes of the weight do not show. */
-    void pack() {
+    /** Lays the weight out for inference in a type, f32 or on a GPU bf16; later changes of the weight do not show. */
+    void pack(DType dtype) {
         close();
-        packed = Autograd.noGrad(() -> new PackedLinear(matrix(), bias));
+        packed = Autograd.noGrad(() -> new PackedLinear(matrix(), bias, dtype));
     }
 
     @Override

@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Shape;
@@ -70,6 +71,38 @@ public final class Params {
         return store.dtype;
     }
 
+    /**
+     * Lets the model compute in another type than its parameters have (mixed precision); call before making a layer.
+     *
+     * @param compute type of activations: that of the parameters, or bf16 for f32 parameters on a GPU
+     * @throws IllegalArgumentException if the device does not compute in that type
+     */
+    public Params computeIn(DType compute) {
+        if (compute != store.dtype
+                && (compute != DType.BF16 || store.dtype != DType.F32 || store.device instanceof CpuDevice)) {
+            throw new IllegalArgumentException("a model of " + store.dtype + " parameters cannot compute in " + compute
+                    + " on " + store.device + "; pass f32, or bf16 on a GPU");
+        }
+        store.compute = compute;
+        return this;
+    }
+
+    /** The type of activations. */
+    public DType compute() {
+        return store.compute;
+    }
+
+    /** Gives every matrix and bias made so far a bf16 shadow where the model computes in bf16; for models that are trained. */
+    public void addShadows() {
+        if (store.compute == DType.BF16) {
+            store.made.forEach((name, parameter) -> {
+                if (parameter.rank() > 1 || name.endsWith(".bias")) {
+                    parameter.withShadow();
+                }
+            });
+        }
+    }
+
     /** The parameter of this name, which requires a gradient and belongs to the model. */
     public Tensor get(String name, Init init, long... sizes) {
         return store.get(path.isEmpty() ? name : path + "." + name, init, Shape.of(sizes));
@@ -100,6 +133,7 @@ public final class Params {
 
         private final Device device;
         private final DType dtype;
+        private DType compute;
         private final long seed;
         private final @Nullable Map<String, Tensor> checkpoint;
         private final Predicate<String> fresh;
@@ -115,6 +149,7 @@ public final class Params {
                 Predicate<String> fresh) {
             this.device = device;
             this.dtype = dtype;
+            this.compute = dtype;
             this.seed = seed;
             this.checkpoint = checkpoint;
             this.fresh = fresh;

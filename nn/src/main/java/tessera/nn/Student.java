@@ -56,9 +56,18 @@ public final class Student implements AutoCloseable {
      * @throws IllegalArgumentException if the file is malformed or does not fit its own configuration
      */
     public static Student load(Path file, Device device) {
+        return load(file, device, DType.F32);
+    }
+
+    /**
+     * As {@link #load(Path, Device)}, computing in a type of the caller's.
+     *
+     * @param compute f32, or on a GPU bf16 (norms' statistics, softmax and features stay f32)
+     */
+    public static Student load(Path file, Device device, DType compute) {
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
             VideoMaeConfig config = VideoMaeConfig.fromMetadata(checkpoint.metadata());
-            return of(checkpoint.tensors(), config, device);
+            return of(checkpoint.tensors(), config, device, compute);
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());
         }
@@ -70,8 +79,13 @@ public final class Student implements AutoCloseable {
      * @param weights {@code encoder.*}, {@code fc_norm.*}
      */
     public static Student of(Map<String, Tensor> weights, VideoMaeConfig config, Device device) {
+        return of(weights, config, device, DType.F32);
+    }
+
+    /** As {@link #of(Map, VideoMaeConfig, Device)}, computing in f32 or, on a GPU, in bf16. */
+    public static Student of(Map<String, Tensor> weights, VideoMaeConfig config, Device device, DType compute) {
         return Scope.outside(() -> {
-            Params params = Params.from(device, DType.F32, weights);
+            Params params = Params.from(device, DType.F32, weights).computeIn(compute);
             VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0);
             params.finish();
             params.all().values().forEach(parameter -> parameter.requiresGrad(false));

@@ -22,7 +22,7 @@ final class VideoMaeDecoder {
         int d = config.decoderDim();
         encoderToDecoder = Linear.withoutBias(params.at("encoder_to_decoder"), config.embedDim(), d);
         maskToken = params.get("mask_token", Init.truncatedNormal(.02, .02), 1, 1, d);
-        positions = SinePositions.table(params.device(), params.dtype(), config.tokens(), d);
+        positions = SinePositions.table(params.device(), params.compute(), config.tokens(), d);
         Params decoder = params.at("decoder");
         for (int i = 0; i < config.decoderDepth(); i++) {
             blocks.add(new Block(

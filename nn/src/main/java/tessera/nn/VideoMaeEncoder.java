@@ -3,12 +3,14 @@ package tessera.nn;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
 import tessera.tensor.Tensor;
 import tessera.tensor.Tokens;
 
 /** VideoMAE's encoder: embeds the visible patches, adds sine positions, runs the blocks. Parameter names {@code encoder.*}. */
 public final class VideoMaeEncoder implements AutoCloseable {
     private final VideoMaeConfig config;
+    private final DType compute;
     private final Linear patchEmbed;
     private final Tensor positions;
     private final List<Block> blocks = new ArrayList<>();
@@ -30,7 +32,8 @@ public final class VideoMaeEncoder implements AutoCloseable {
                         p,
                         p),
                 proj.get("bias", init, d));
-        positions = SinePositions.table(params.device(), params.dtype(), config.tokens(), d);
+        compute = params.compute();
+        positions = SinePositions.table(params.device(), compute, config.tokens(), d);
         for (int i = 0; i < config.depth(); i++) {
             blocks.add(
                     new Block(params.at("blocks").at(i), d, config.heads(), config.layerNormEps(), config.keyBias()));
@@ -51,7 +54,7 @@ public final class VideoMaeEncoder implements AutoCloseable {
 
     /** Embedded visible patches with their positions, {@code [B, Nvis, D]}. */
     Tensor embed(Tensor video, @Nullable Tensor visible) {
-        Tensor patches = config.patches().gather(video, visible); // [B, Nvis, C * dt * p * p]
+        Tensor patches = config.patches().gather(video, visible, compute); // [B, Nvis, C * dt * p * p]
         return Tokens.addPositions(patchEmbed.forward(patches), positions, visible); // [B, Nvis, D]
     }
 
@@ -64,8 +67,8 @@ public final class VideoMaeEncoder implements AutoCloseable {
     }
 
     void pack() {
-        patchEmbed.pack();
-        blocks.forEach(Block::pack);
+        patchEmbed.pack(compute);
+        blocks.forEach(block -> block.pack(compute));
     }
 
     @Override

@@ -50,7 +50,7 @@ final class AttentionOps {
             long n = qkv.size(1);
             Tensor out = Tensor.empty(qkv.device(), qkv.dtype(), qkv.shape().with(2, qkv.size(2) / 3));
             Tensor lse = context.isRecording()
-                    ? Tensor.empty(qkv.device(), qkv.dtype(), Shape.of(qkv.size(0), heads, n))
+                    ? Tensor.empty(qkv.device(), Op.wide(qkv.dtype()), Shape.of(qkv.size(0), heads, n))
                     : null;
             qkv.kernels()
                     .attention(
@@ -142,7 +142,7 @@ final class AttentionOps {
                                 + "; pass that shape or 1 in front");
             }
             Tensor out = Tensor.empty(q.device(), q.dtype(), q.shape());
-            Tensor lse = Tensor.empty(q.device(), q.dtype(), Shape.of(q.size(0), q.size(1), q.size(2)));
+            Tensor lse = Tensor.empty(q.device(), Op.wide(q.dtype()), Shape.of(q.size(0), q.size(1), q.size(2)));
             q.kernels()
                     .attention(
                             shape(q, k, bias),

@@ -42,7 +42,7 @@ final class LossOps {
             Op.floating(name(), in[0]);
             checkLabels(name(), in[0], in[1]);
             Tensor logits = in[0].contiguous();
-            Tensor loss = Tensor.empty(logits.device(), logits.dtype(), Shape.of());
+            Tensor loss = Tensor.empty(logits.device(), Op.wide(logits.dtype()), Shape.of());
             Tensor gradient = gradientOf(context, 0, logits);
             logits.kernels()
                     .crossEntropy(
@@ -78,7 +78,7 @@ final class LossOps {
                     name(),
                     () -> in[0].describe() + " and " + in[1].describe() + " differ in shape; pass two of one shape");
             Tensor a = in[0].contiguous();
-            Tensor loss = Tensor.empty(a.device(), a.dtype(), Shape.of());
+            Tensor loss = Tensor.empty(a.device(), Op.wide(a.dtype()), Shape.of());
             Tensor gradient = context.isRecording() ? Tensor.empty(a.device(), a.dtype(), a.shape()) : null;
             a.kernels()
                     .meanSquaredError(a.buffer(), Op.buffer(in[1]), loss.buffer(), ReductionOps.bufferOrNull(gradient));
@@ -129,8 +129,8 @@ final class LossOps {
                 projected[m] = Op.buffer(p);
                 targets[m] = Op.buffer(t);
             }
-            Tensor losses = Tensor.empty(in[0].device(), in[0].dtype(), Shape.of(count));
-            Tensor loss = Tensor.empty(in[0].device(), in[0].dtype(), Shape.of());
+            Tensor losses = Tensor.empty(in[0].device(), Op.wide(in[0].dtype()), Shape.of(count));
+            Tensor loss = Tensor.empty(in[0].device(), Op.wide(in[0].dtype()), Shape.of());
             Buffer[] dprojected = null;
             if (context.isRecording()) {
                 dprojected = new Buffer[count];
@@ -192,7 +192,7 @@ final class LossOps {
             }
             long rows = student.size(0);
             boolean perSample = in[1].rank() == 2;
-            Op.floating(name(), in[0], in[1]);
+            Op.wideFloating(name(), in[0], in[1]);
             Op.check(
                     in[1].shape().equals(perSample ? Shape.of(rows, count) : Shape.of(count)),
                     name(),
@@ -209,7 +209,7 @@ final class LossOps {
                                 + in[0].describe());
                 teachers[t] = Op.buffer(teacher);
             }
-            Tensor loss = Tensor.empty(student.device(), student.dtype(), Shape.of());
+            Tensor loss = Tensor.empty(student.device(), Op.wide(student.dtype()), Shape.of());
             Tensor gradient = gradientOf(context, 0, student);
             student.kernels()
                     .distillationLoss(

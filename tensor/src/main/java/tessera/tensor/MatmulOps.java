@@ -73,17 +73,20 @@ final class MatmulOps {
         }
     }
 
-    /** Inputs x, weight and, if given, bias. */
+    /**
+     * Inputs x, weight and, if given, bias. Where x is bf16 the parameters may be f32: their bf16 shadows are multiplied, and
+     * their gradients are f32.
+     */
     record Linear() implements Op.Differentiable {
         @Override
         public Tensor forward(Context context, Tensor... in) {
-            Op.floating(name(), in[0], in[1]);
+            checkType(in[0], in[1]);
             Tensor x = in[0].contiguous();
-            Tensor weight = in[1].contiguous();
+            Tensor weight = in[1].inType(x.dtype());
             check(in[0], weight);
             long n = weight.size(0);
             if (in.length == 3) {
-                Op.floating(name(), in[0], in[2]);
+                checkType(in[0], in[2]);
                 Op.check(
                         in[2].shape().equals(Shape.of(n)),
                         name(),
@@ -103,13 +106,21 @@ final class MatmulOps {
                             k,
                             weight.buffer(),
                             k,
-                            in.length == 3 ? Op.buffer(in[2]) : null,
+                            in.length == 3 ? in[2].inType(x.dtype()).buffer() : null,
                             Activation.NONE,
                             false,
                             y.buffer(),
                             n);
-            context.save(x, weight);
+            context.save(x, weight, in[1].detach());
             return y;
+        }
+
+        private void checkType(Tensor x, Tensor parameter) {
+            if (parameter.dtype() == x.dtype()) {
+                Op.floating(name(), x, parameter);
+            } else {
+                Op.wideFloating(name(), x, parameter);
+            }
         }
 
         private void check(Tensor x, Tensor weight) {
@@ -125,6 +136,7 @@ final class MatmulOps {
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             Tensor x = context.saved(0);
             Tensor weight = context.saved(1);
+            DType parameterType = context.saved(2).dtype();
             Kernels kernels = dy.kernels();
             long rows = ReductionOps.rows(x);
             long n = weight.size(0);
@@ -151,7 +163,7 @@ final class MatmulOps {
                 d[0] = dx;
             }
             if (context.needsGradient(1)) {
-                Tensor dw = Tensor.empty(dy.device(), dy.dtype(), weight.shape());
+                Tensor dw = Tensor.empty(dy.device(), parameterType, weight.shape());
                 kernels.matmul(
                         true,
                         false,
@@ -170,9 +182,9 @@ final class MatmulOps {
                 d[1] = dw;
             }
             if (bias && context.needsGradient(2)) {
-                Tensor db = Tensor.empty(dy.device(), dy.dtype(), Shape.of(n));
+                Tensor db = Tensor.empty(dy.device(), Op.wide(dy.dtype()), Shape.of(n));
                 kernels.sum(dy.buffer(), 1, rows, n, 1, db.buffer());
-                d[2] = db;
+                d[2] = db.to(parameterType);
             }
             return d;
         }
@@ -203,7 +215,7 @@ final class MatmulOps {
         public Tensor forward(Context context, Tensor... in) {
             Tensor x = in[0].contiguous();
             Tensor y = Tensor.empty(
-                    x.device(), DType.F32, x.shape().with(-1, layer.weight().n()));
+                    x.device(), layer.dtype(), x.shape().with(-1, layer.weight().n()));
             layer.run(x, activation, false, y);
             return y;
         }
@@ -230,9 +242,9 @@ final class MatmulOps {
         public Tensor forward(Context context, Tensor... in) {
             Shape shape = in[0].shape().with(-1, layer.weight().n());
             Op.check(
-                    in[1].dtype() == DType.F32 && in[1].shape().equals(shape) && in[1].isContiguous(),
+                    in[1].dtype() == layer.dtype() && in[1].shape().equals(shape) && in[1].isContiguous(),
                     name(),
-                    () -> "the sum is " + in[1].describe() + "; pass a contiguous f32" + shape);
+                    () -> "the sum is " + in[1].describe() + "; pass a contiguous " + layer.dtype() + shape);
             layer.run(in[0].contiguous(), Activation.NONE, true, in[1]);
             return in[1].detach();
         }

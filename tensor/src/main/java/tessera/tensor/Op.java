@@ -151,25 +151,46 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
         return tensor.device() instanceof CpuDevice;
     }
 
-    /** Refuses inputs that are not all f32 or all f64, or lie in the memory of different devices. */
+    /**
+     * Refuses inputs that are not of one floating type that their device computes in (f32; f64 on the CPU, bf16 on a GPU),
+     * or lie in the memory of different devices.
+     */
     static DType floating(String name, Tensor first, Tensor... others) {
         DType dtype = first.dtype();
         check(
-                dtype == DType.F32 || dtype == DType.F64,
+                dtype == DType.F32 || dtype == (onHost(first) ? DType.F64 : DType.BF16),
                 name,
                 () -> "cannot compute on " + first.describe() + "; convert it with to(DType.F32)");
         for (Tensor other : others) {
-            check(
-                    other.dtype() == dtype,
-                    name,
-                    () -> other.describe() + " does not have the type of " + first.describe()
-                            + "; convert one of them with to(dtype)");
-            check(
-                    other.device() == first.device() || onHost(other) && onHost(first),
-                    name,
-                    () -> other.describe() + " is on " + other.device() + " but " + first.describe() + " is on "
-                            + first.device() + "; move one of them");
+            sameType(name, first, other, dtype);
         }
         return dtype;
+    }
+
+    /** As {@link #floating}, for parameters and statistics that stay f32 beside data in bf16. */
+    static void wideFloating(String name, Tensor data, Tensor... parameters) {
+        DType wide = wide(floating(name, data));
+        for (Tensor parameter : parameters) {
+            sameType(name, data, parameter, wide);
+        }
+    }
+
+    /** The type of statistics, sums and losses over data of a type: f32 for bf16, else the type itself. */
+    static DType wide(DType dtype) {
+        return dtype == DType.BF16 ? DType.F32 : dtype;
+    }
+
+    private static void sameType(String name, Tensor first, Tensor other, DType dtype) {
+        check(
+                other.dtype() == dtype,
+                name,
+                () -> other.describe() + " does not have the type "
+                        + (dtype == first.dtype() ? "of " : dtype + " that goes with ") + first.describe()
+                        + "; convert one of them with to(dtype)");
+        check(
+                other.device() == first.device() || onHost(other) && onHost(first),
+                name,
+                () -> other.describe() + " is on " + other.device() + " but " + first.describe() + " is on "
+                        + first.device() + "; move one of them");
     }
 }

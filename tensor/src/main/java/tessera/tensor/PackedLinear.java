@@ -8,21 +8,35 @@ import tessera.kernels.Kernels.Activation;
 /**
  * A linear layer whose weight is laid out for the device's fastest matmul; for inference only.
  *
- * <p>Immutable and safe to use from many threads. It copies the weight but refers to the bias, which must outlive it.
+ * <p>Immutable and safe to use from many threads. It copies the weight but may refer to the bias, which must outlive it.
  */
 public final class PackedLinear implements AutoCloseable {
     private final Kernels.PackedWeight weight;
     private final @Nullable Tensor bias;
+    private final DType dtype;
+    private final boolean ownBias;
+
+    /** Packs a layer that computes in its weight's type. */
+    public PackedLinear(Tensor weight, @Nullable Tensor bias) {
+        this(weight, bias, weight.dtype());
+    }
 
     /**
      * Packs a layer.
      *
-     * @param weight f32 {@code [out, in]}
-     * @param bias {@code [out]}, or null
+     * @param weight {@code [out, in]}
+     * @param bias {@code [out]} of the weight's type, or null
+     * @param dtype what the layer computes in, that of its inputs and outputs: f32, or on a GPU bf16
      */
-    public PackedLinear(Tensor weight, @Nullable Tensor bias) {
-        this.weight = weight.kernels().pack(Op.buffer(weight), weight.size(0), weight.size(1));
-        this.bias = bias;
+    public PackedLinear(Tensor weight, @Nullable Tensor bias, DType dtype) {
+        this.dtype = dtype;
+        try (Scope scope = Scope.open()) {
+            this.weight = weight.kernels().pack(Op.buffer(weight.to(dtype)), weight.size(0), weight.size(1));
+            this.ownBias = bias != null && bias.dtype() != dtype;
+            this.bias = bias == null
+                    ? null
+                    : ownBias ? Scope.outside(() -> bias.detach().to(dtype)) : bias;
+        }
     }
 
     /** {@code act(x W^T + bias)} over the last axis of x. */
@@ -39,15 +53,19 @@ public final class PackedLinear implements AutoCloseable {
         return weight;
     }
 
+    DType dtype() {
+        return dtype;
+    }
+
     long byteSize() {
-        return weight.n() * weight.k() * DType.F32.bytes();
+        return weight.n() * weight.k() * dtype.bytes();
     }
 
     void run(Tensor x, Activation activation, boolean accumulate, Tensor y) {
         Op.check(
-                x.dtype() == DType.F32 && x.size(-1) == weight.k(),
+                x.dtype() == dtype && x.size(-1) == weight.k(),
                 "linear",
-                () -> "the packed weight takes f32[.., " + weight.k() + "] but x is " + x.describe());
+                () -> "the packed weight takes " + dtype + "[.., " + weight.k() + "] but x is " + x.describe());
         x.kernels()
                 .linear(
                         ReductionOps.rows(x),
@@ -62,5 +80,8 @@ public final class PackedLinear implements AutoCloseable {
     @Override
     public void close() {
         weight.close();
+        if (ownBias && bias != null) {
+            bias.close();
+        }
     }
 }

@@ -2,6 +2,7 @@ package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
+import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Kernels.PatchGeometry;
 
@@ -41,20 +42,39 @@ final class PatchOps {
         }
     }
 
+    /** What a video's patches are computed in where nothing else is asked for. */
     private static DType outputType(Tensor video) {
         return video.dtype() == DType.F64 ? DType.F64 : DType.F32;
     }
 
-    /** Inputs the video and, unless all patches are taken, the indices. */
-    record GatherPatches(Patches patches) implements Op.Differentiable {
+    private static void checkOutput(String name, Tensor video, DType out) {
+        Op.check(
+                out == outputType(video) || out == DType.BF16 && !(video.device() instanceof CpuDevice),
+                name,
+                () -> "patches of " + video.describe() + " cannot be computed in " + out + "; ask for "
+                        + outputType(video) + " (bf16 is computed on a GPU only)");
+    }
+
+    /**
+     * Inputs the video and, unless all patches are taken, the indices.
+     *
+     * @param as type of the result, or null for the one that goes with the video
+     */
+    record GatherPatches(Patches patches, @Nullable DType as) implements Op.Differentiable {
+        GatherPatches(Patches patches) {
+            this(patches, null);
+        }
+
         @Override
         public Tensor forward(Context context, Tensor... in) {
             Tensor video = in[0];
             Tensor indices = in.length == 2 ? in[1].contiguous() : null;
             check(name(), patches, video, indices);
+            DType out = as == null ? outputType(video) : as;
+            checkOutput(name(), video, out);
             PatchGeometry g = patches.geometry(video.shape(), video.strides());
             long count = indices == null ? g.patches() : indices.size(1);
-            Tensor y = Tensor.empty(video.device(), outputType(video), Shape.of(video.size(0), count, g.patchLength()));
+            Tensor y = Tensor.empty(video.device(), out, Shape.of(video.size(0), count, g.patchLength()));
             video.kernels().gatherPatches(g, pixels(video), ReductionOps.bufferOrNull(indices), count, y.buffer());
             if (indices == null) {
                 context.save(video.detach());
@@ -68,12 +88,13 @@ final class PatchOps {
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             @Nullable Tensor[] d = new Tensor[context.inputCount()];
             Shape shape = context.saved(0).shape();
-            Tensor dx = Tensor.full(dy.device(), dy.dtype(), shape, 0);
+            Tensor gradient = dy.to(Op.wide(dy.dtype())).contiguous();
+            Tensor dx = Tensor.full(dy.device(), gradient.dtype(), shape, 0);
             Tensor indices = context.savedCount() == 2 ? context.saved(1) : null;
             dy.kernels()
                     .scatterPatches(
                             patches.geometry(shape, dx.strides()),
-                            dy.buffer(),
+                            gradient.buffer(),
                             ReductionOps.bufferOrNull(indices),
                             dy.size(1),
                             dx.buffer());
@@ -128,11 +149,12 @@ final class PatchOps {
             PatchGeometry g = patches.geometry(video.shape(), video.strides());
             Shape target = Shape.of(video.size(0), indices.size(1), g.patchLength());
             Op.check(
-                    prediction.shape().equals(target) && prediction.dtype() == outputType(video),
+                    prediction.shape().equals(target) && Op.wide(prediction.dtype()) == outputType(video),
                     name(),
                     () -> "the prediction is " + in[0].describe() + " but the target is " + outputType(video) + target
                             + "; predict one patch vector per masked token");
-            Tensor loss = Tensor.empty(prediction.device(), prediction.dtype(), Shape.of());
+            checkOutput(name(), video, prediction.dtype());
+            Tensor loss = Tensor.empty(prediction.device(), Op.wide(prediction.dtype()), Shape.of());
             Tensor gradient = context.needsGradient(0)
                     ? Tensor.empty(prediction.device(), prediction.dtype(), prediction.shape())
                     : null;

@@ -1,6 +1,7 @@
 package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
 import tessera.kernels.Kernels.PatchGeometry;
 
 /**
@@ -74,7 +75,19 @@ public record Patches(int channels, int tubelet, int patch, double scale, double
      * @return {@code [B, M, patchLength]}
      */
     public Tensor gather(Tensor video, @Nullable Tensor indices) {
-        PatchOps.GatherPatches op = new PatchOps.GatherPatches(this);
+        return apply(new PatchOps.GatherPatches(this), video, indices);
+    }
+
+    /**
+     * As {@link #gather(Tensor, Tensor)}, in a type of the caller's.
+     *
+     * @param dtype f32, for an f64 video f64, or on a GPU bf16
+     */
+    public Tensor gather(Tensor video, @Nullable Tensor indices, DType dtype) {
+        return apply(new PatchOps.GatherPatches(this, dtype), video, indices);
+    }
+
+    private static Tensor apply(PatchOps.GatherPatches op, Tensor video, @Nullable Tensor indices) {
         return indices == null ? Op.apply(op, video) : Op.apply(op, video, indices);
     }
 

@@ -16,7 +16,7 @@ final class ReductionOps {
             for (int i = 0; i < sizes.length; i++) {
                 sizes[i] = shape.size(i < axis ? i : i + 1);
             }
-            Tensor y = Tensor.empty(x.device(), x.dtype(), Shape.of(sizes));
+            Tensor y = Tensor.empty(x.device(), Op.wide(x.dtype()), Shape.of(sizes));
             x.kernels()
                     .sum(
                             x.buffer(),
@@ -31,8 +31,9 @@ final class ReductionOps {
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            Shape shape = context.saved(0).shape();
-            Tensor scaled = scale == 1 ? dy : dy.mul(scale);
+            Tensor x = context.saved(0);
+            Shape shape = x.shape();
+            Tensor scaled = (scale == 1 ? dy : dy.mul(scale)).to(x.dtype());
             return new Tensor[] {scaled.reshape(shape.with(axis, 1).toArray()).expand(shape.toArray())};
         }
 
@@ -81,7 +82,7 @@ final class ReductionOps {
     record LayerNorm(double eps) implements Op.Differentiable {
         @Override
         public Tensor forward(Context context, Tensor... in) {
-            Op.floating(name(), in[0], in[1], in[2]);
+            Op.wideFloating(name(), in[0], in[1], in[2]);
             Op.check(in[0].rank() > 0, name(), () -> "a scalar has no last axis; reshape it to [1]");
             Tensor x = in[0].contiguous();
             long cols = x.size(-1);
@@ -110,8 +111,8 @@ final class ReductionOps {
                                 null);
                 return y;
             }
-            Tensor mean = Tensor.empty(x.device(), x.dtype(), Shape.of(rows));
-            Tensor rstd = Tensor.empty(x.device(), x.dtype(), Shape.of(rows));
+            Tensor mean = Tensor.empty(x.device(), Op.wide(x.dtype()), Shape.of(rows));
+            Tensor rstd = Tensor.empty(x.device(), Op.wide(x.dtype()), Shape.of(rows));
             x.kernels()
                     .layerNorm(
                             x.buffer(),
@@ -134,7 +135,8 @@ final class ReductionOps {
             @Nullable Tensor[] d = new Tensor[3];
             for (int i = 0; i < 3; i++) {
                 if (context.needsGradient(i)) {
-                    d[i] = Tensor.empty(dy.device(), dy.dtype(), i == 0 ? x.shape() : weight.shape());
+                    Tensor like = i == 0 ? x : weight;
+                    d[i] = Tensor.empty(like.device(), like.dtype(), like.shape());
                 }
             }
             dy.kernels()

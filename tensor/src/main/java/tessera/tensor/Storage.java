@@ -22,6 +22,7 @@ final class Storage {
     private volatile boolean closed;
     private @Nullable Throwable closedBy;
     private final List<Storage> dependents = new ArrayList<>(0);
+    private @Nullable Storage shadow;
 
     private Storage(Buffer buffer, boolean wrapped) {
         this.buffer = buffer;
@@ -65,6 +66,18 @@ final class Storage {
             reaper = new Reaper(buffer, madeAt);
             cleanable = CLEANER.register(this, reaper);
         }
+    }
+
+    /** A bf16 copy of the whole memory that is kept in step with it, or null. */
+    @Nullable
+    Storage shadow() {
+        return shadow;
+    }
+
+    /** Gives this storage a shadow, which dies with it. */
+    void shadow(Storage copy) {
+        shadow = copy;
+        closeWithThis(copy);
     }
 
     /** Ties the life of another storage, a gradient's, to this one's. */

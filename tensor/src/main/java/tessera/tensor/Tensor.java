@@ -282,6 +282,39 @@ public final class Tensor implements AutoCloseable {
         return toDoubles()[0];
     }
 
+    /**
+     * Keeps a bf16 copy of this f32 parameter for products with bf16 data (mixed precision, Micikevicius et al., 2018). The
+     * optimiser and {@link #copyFrom} write both; without a shadow such a product converts the parameter each time. The copy
+     * is freed with the parameter.
+     *
+     * @throws IllegalArgumentException if this is not contiguous f32, or on the CPU, which does not compute in bf16
+     */
+    public Tensor withShadow() {
+        if (dtype() != DType.F32 || !contiguous || device() instanceof CpuDevice) {
+            throw new IllegalArgumentException(
+                    "withShadow: " + describe() + " is no contiguous f32 tensor on a GPU; shadows serve bf16 there");
+        }
+        if (storage.shadow() == null) {
+            Buffer whole = wholeBuffer();
+            Tensor copy = Scope.outside(() -> empty(device(), DType.BF16, Shape.of(whole.length())));
+            kernels().cast(whole, copy.buffer());
+            storage.shadow(copy.storage);
+        }
+        return this;
+    }
+
+    /** The bf16 copy that {@link #withShadow} made, as a tensor of this shape, or null. */
+    public @Nullable Tensor shadow() {
+        Storage copy = storage.shadow();
+        return copy == null ? null : new Tensor(copy, shape, strides, offset);
+    }
+
+    /** The contiguous values in a type, by the shadow where there is one. */
+    Tensor inType(DType type) {
+        Tensor copy = type == DType.BF16 && dtype() == DType.F32 ? shadow() : null;
+        return (copy == null ? detach().to(type) : copy).contiguous();
+    }
+
     /** Overwrites this tensor, in place and outside the gradient's record, with values of the same shape. */
     public void copyFrom(Tensor source) {
         if (!source.shape.equals(shape)) {
@@ -291,6 +324,10 @@ public final class Tensor implements AutoCloseable {
         Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
                 kernels().cast(source.detach().contiguous().buffer(), buffer());
+                Tensor copy = shadow();
+                if (copy != null) {
+                    kernels().cast(buffer(), copy.buffer());
+                }
             }
             return true;
         });

@@ -28,6 +28,12 @@ public final class Tokens {
      * @return {@code [B, Nvis + Nmask, D]}
      */
     public static Tensor assembleDecoder(Tensor visible, Tensor maskToken, Tensor table, TokenMask mask) {
-        return Op.apply(new TokenOps.AssembleDecoder(), visible, maskToken, table, mask.visible(), mask.masked());
+        return Op.apply(
+                new TokenOps.AssembleDecoder(),
+                visible,
+                maskToken.to(visible.dtype()),
+                table,
+                mask.visible(),
+                mask.masked());
     }
 }
