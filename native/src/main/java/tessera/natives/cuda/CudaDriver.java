@@ -1,0 +1,1008 @@
+package tessera.natives.cuda;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * Bindings of the CUDA driver by its C functions: devices, memory, modules, launches, streams, events and graphs.
+ *
+ * <p>Handles and device addresses are {@code long}s; who creates one destroys it. Most calls need a context that is current
+ * for the calling thread. A call that fails throws {@link CudaException}; a driver that is missing or lacks a function,
+ * {@link tessera.natives.NativeLibraryException} with the reason. Symbols are named with the versions that drivers of CUDA
+ * 12 and 13 both export, and looked up at the first call. Thread-safe; a call that returns a value allocates nothing.
+ */
+public final class CudaDriver {
+    public static final int ATTRIBUTE_MAX_SHARED_BYTES_OPT_IN = 97;
+    public static final int ATTRIBUTE_MULTIPROCESSORS = 16;
+    public static final int ATTRIBUTE_CAPABILITY_MAJOR = 75;
+    public static final int ATTRIBUTE_CAPABILITY_MINOR = 76;
+    public static final int ATTRIBUTE_MEMORY_POOLS = 115;
+    public static final int FUNCTION_LOCAL_BYTES = 3;
+    public static final int FUNCTION_REGISTERS = 4;
+    public static final int FUNCTION_MAX_DYNAMIC_SHARED_BYTES = 8;
+    public static final int POOL_RELEASE_THRESHOLD = 4;
+    public static final int POOL_RESERVED_NOW = 5;
+    public static final int POOL_USED_NOW = 7;
+    public static final int STREAM_NON_BLOCKING = 1;
+    public static final int EVENT_BLOCKING_SYNC = 1;
+    public static final int EVENT_NO_TIMING = 2;
+    public static final int CAPTURE_RELAXED = 2;
+
+    /** Entries of the list that {@link #launchKernel} takes: a name, then a value, and {@link #LAUNCH_PARAM_END} last. */
+    public static final long LAUNCH_PARAM_END = 0;
+
+    public static final long LAUNCH_PARAM_BUFFER = 1;
+    public static final long LAUNCH_PARAM_BUFFER_SIZE = 2;
+
+    private static final int ALLOCATION_PINNED = 1;
+    private static final int LOCATION_DEVICE = 1;
+    private static final long POOL_PROPERTIES_BYTES = 88;
+    private static final long GRAPH_UPDATE_BYTES = 24;
+    private static final int NOT_READY = 600;
+    private static final int GRAPH_EXEC_UPDATE_FAILURE = 910;
+
+    /** Where a call of this thread writes its result. */
+    private static final ThreadLocal<MemorySegment> OUT =
+            ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(16, 8));
+
+    private CudaDriver() {}
+
+    // ----------------------------------------------------------------------------------------------- device and
+    // context
+
+    /** Starts the driver in this process; further calls do nothing. */
+    public static void init(int flags) {
+        try {
+            check("cuInit", (int) Init.HANDLE.invokeExact(flags));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class Init {
+        static final MethodHandle HANDLE = status("cuInit", JAVA_INT);
+    }
+
+    /** Version of CUDA the driver supports, 1000 * major + 10 * minor. */
+    public static int driverVersion() {
+        try {
+            check("cuDriverGetVersion", (int) DriverGetVersion.HANDLE.invokeExact(out()));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_INT, 0);
+    }
+
+    private static final class DriverGetVersion {
+        static final MethodHandle HANDLE = status("cuDriverGetVersion", JAVA_LONG);
+    }
+
+    /** Number of devices that this process may use. */
+    public static int deviceCount() {
+        try {
+            check("cuDeviceGetCount", (int) DeviceGetCount.HANDLE.invokeExact(out()));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_INT, 0);
+    }
+
+    private static final class DeviceGetCount {
+        static final MethodHandle HANDLE = status("cuDeviceGetCount", JAVA_LONG);
+    }
+
+    /** Handle of the device with a number below {@link #deviceCount}. */
+    public static int device(int ordinal) {
+        try {
+            check("cuDeviceGet", (int) DeviceGet.HANDLE.invokeExact(out(), ordinal));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_INT, 0);
+    }
+
+    private static final class DeviceGet {
+        static final MethodHandle HANDLE = status("cuDeviceGet", JAVA_LONG, JAVA_INT);
+    }
+
+    /** One of the {@code ATTRIBUTE_} values of a device. */
+    public static int deviceAttribute(int attribute, int device) {
+        try {
+            check("cuDeviceGetAttribute", (int) DeviceGetAttribute.HANDLE.invokeExact(out(), attribute, device));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_INT, 0);
+    }
+
+    private static final class DeviceGetAttribute {
+        static final MethodHandle HANDLE = status("cuDeviceGetAttribute", JAVA_LONG, JAVA_INT, JAVA_INT);
+    }
+
+    /** Bytes of memory of a device. */
+    public static long deviceTotalMemory(int device) {
+        try {
+            check("cuDeviceTotalMem", (int) DeviceTotalMem.HANDLE.invokeExact(out(), device));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_LONG, 0);
+    }
+
+    private static final class DeviceTotalMem {
+        static final MethodHandle HANDLE = status("cuDeviceTotalMem_v2", JAVA_LONG, JAVA_INT);
+    }
+
+    /** The device's primary context, which is made if need be and kept until it is released as often as retained. */
+    public static long primaryContextRetain(int device) {
+        try {
+            check("cuDevicePrimaryCtxRetain", (int) DevicePrimaryCtxRetain.HANDLE.invokeExact(out(), device));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_LONG, 0);
+    }
+
+    private static final class DevicePrimaryCtxRetain {
+        static final MethodHandle HANDLE = status("cuDevicePrimaryCtxRetain", JAVA_LONG, JAVA_INT);
+    }
+
+    public static void primaryContextRelease(int device) {
+        try {
+            check("cuDevicePrimaryCtxRelease", (int) DevicePrimaryCtxRelease.HANDLE.invokeExact(device));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class DevicePrimaryCtxRelease {
+        static final MethodHandle HANDLE = status("cuDevicePrimaryCtxRelease_v2", JAVA_INT);
+    }
+
+    /** Makes a context current for the calling thread; 0 for none. */
+    public static void contextSetCurrent(long context) {
+        try {
+            check("cuCtxSetCurrent", (int) CtxSetCurrent.HANDLE.invokeExact(context));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class CtxSetCurrent {
+        static final MethodHandle HANDLE = status("cuCtxSetCurrent", JAVA_LONG);
+    }
+
+    /** The calling thread's context, or 0. */
+    public static long contextGetCurrent() {
+        try {
+            check("cuCtxGetCurrent", (int) CtxGetCurrent.HANDLE.invokeExact(out()));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_LONG, 0);
+    }
+
+    private static final class CtxGetCurrent {
+        static final MethodHandle HANDLE = status("cuCtxGetCurrent", JAVA_LONG);
+    }
+
+    /** Waits until everything enqueued in the current context is done. */
+    public static void contextSynchronize() {
+        try {
+            check("cuCtxSynchronize", (int) CtxSynchronize.HANDLE.invokeExact());
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class CtxSynchronize {
+        static final MethodHandle HANDLE = status("cuCtxSynchronize");
+    }
+
+    /** Name of a device as its maker gives it. */
+    public static String deviceName(int device) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment name = arena.allocate(256);
+            check("cuDeviceGetName", (int) DeviceGetName.HANDLE.invokeExact(name.address(), 256, device));
+            return name.getString(0);
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class DeviceGetName {
+        static final MethodHandle HANDLE = status("cuDeviceGetName", JAVA_LONG, JAVA_INT, JAVA_INT);
+    }
+
+    /** Bytes of the current context's device that nobody uses. */
+    public static long freeMemory() {
+        long out = out();
+        try {
+            check("cuMemGetInfo", (int) MemGetInfo.HANDLE.invokeExact(out, out + 8));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_LONG, 0);
+    }
+
+    private static final class MemGetInfo {
+        static final MethodHandle HANDLE = status("cuMemGetInfo_v2", JAVA_LONG, JAVA_LONG);
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // memory
+
+    /** Memory of the current context's device; usable by all streams at once. */
+    public static long memAlloc(long bytes) {
+        try {
+            check("cuMemAlloc", (int) MemAlloc.HANDLE.invokeExact(out(), bytes));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_LONG, 0);
+    }
+
+    private static final class MemAlloc {
+        static final MethodHandle HANDLE = status("cuMemAlloc_v2", JAVA_LONG, JAVA_LONG);
+    }
+
+    public static void memFree(long pointer) {
+        try {
+            check("cuMemFree", (int) MemFree.HANDLE.invokeExact(pointer));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemFree {
+        static final MethodHandle HANDLE = status("cuMemFree_v2", JAVA_LONG);
+    }
+
+    /** Memory from a pool, usable by work enqueued on the stream after this call. */
+    public static long memAllocFromPoolAsync(long bytes, long pool, long stream) {
+        try {
+            check("cuMemAllocFromPoolAsync", (int)
+                    MemAllocFromPoolAsync.HANDLE.invokeExact(out(), bytes, pool, stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_LONG, 0);
+    }
+
+    private static final class MemAllocFromPoolAsync {
+        static final MethodHandle HANDLE =
+                status("cuMemAllocFromPoolAsync", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Gives memory back to its pool once the stream gets there. */
+    public static void memFreeAsync(long pointer, long stream) {
+        try {
+            check("cuMemFreeAsync", (int) MemFreeAsync.HANDLE.invokeExact(pointer, stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemFreeAsync {
+        static final MethodHandle HANDLE = status("cuMemFreeAsync", JAVA_LONG, JAVA_LONG);
+    }
+
+    public static void memPoolDestroy(long pool) {
+        try {
+            check("cuMemPoolDestroy", (int) MemPoolDestroy.HANDLE.invokeExact(pool));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemPoolDestroy {
+        static final MethodHandle HANDLE = status("cuMemPoolDestroy", JAVA_LONG);
+    }
+
+    /** Gives unused memory of a pool beyond {@code keep} bytes back to the system. */
+    public static void memPoolTrimTo(long pool, long keep) {
+        try {
+            check("cuMemPoolTrimTo", (int) MemPoolTrimTo.HANDLE.invokeExact(pool, keep));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemPoolTrimTo {
+        static final MethodHandle HANDLE = status("cuMemPoolTrimTo", JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Copies host memory to the device; the source must stay as it is until the stream gets there if it is pinned. */
+    public static void memcpyHtoDAsync(long device, long host, long bytes, long stream) {
+        try {
+            check("cuMemcpyHtoDAsync", (int) MemcpyHtoDAsync.HANDLE.invokeExact(device, host, bytes, stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemcpyHtoDAsync {
+        static final MethodHandle HANDLE = status("cuMemcpyHtoDAsync_v2", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Copies device memory to the host; complete when the stream has got there. */
+    public static void memcpyDtoHAsync(long host, long device, long bytes, long stream) {
+        try {
+            check("cuMemcpyDtoHAsync", (int) MemcpyDtoHAsync.HANDLE.invokeExact(host, device, bytes, stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemcpyDtoHAsync {
+        static final MethodHandle HANDLE = status("cuMemcpyDtoHAsync_v2", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Copies memory of one device. */
+    public static void memcpyDtoDAsync(long to, long from, long bytes, long stream) {
+        try {
+            check("cuMemcpyDtoDAsync", (int) MemcpyDtoDAsync.HANDLE.invokeExact(to, from, bytes, stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemcpyDtoDAsync {
+        static final MethodHandle HANDLE = status("cuMemcpyDtoDAsync_v2", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Copies between devices, each address with its context. */
+    public static void memcpyPeerAsync(long to, long toContext, long from, long fromContext, long bytes, long stream) {
+        try {
+            check("cuMemcpyPeerAsync", (int)
+                    MemcpyPeerAsync.HANDLE.invokeExact(to, toContext, from, fromContext, bytes, stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemcpyPeerAsync {
+        static final MethodHandle HANDLE =
+                status("cuMemcpyPeerAsync", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Fills {@code count} bytes. */
+    public static void memsetD8Async(long pointer, byte value, long count, long stream) {
+        try {
+            check("cuMemsetD8Async", (int) MemsetD8Async.HANDLE.invokeExact(pointer, value, count, stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemsetD8Async {
+        static final MethodHandle HANDLE = status("cuMemsetD8Async", JAVA_LONG, JAVA_BYTE, JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Fills {@code count} 32-bit words. */
+    public static void memsetD32Async(long pointer, int value, long count, long stream) {
+        try {
+            check("cuMemsetD32Async", (int) MemsetD32Async.HANDLE.invokeExact(pointer, value, count, stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemsetD32Async {
+        static final MethodHandle HANDLE = status("cuMemsetD32Async", JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG);
+    }
+
+    public static void memFreeHost(long host) {
+        try {
+            check("cuMemFreeHost", (int) MemFreeHost.HANDLE.invokeExact(host));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemFreeHost {
+        static final MethodHandle HANDLE = status("cuMemFreeHost", JAVA_LONG);
+    }
+
+    /** Pins memory of the caller, which must stay until {@link #memHostUnregister}. */
+    public static void memHostRegister(long host, long bytes, int flags) {
+        try {
+            check("cuMemHostRegister", (int) MemHostRegister.HANDLE.invokeExact(host, bytes, flags));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemHostRegister {
+        static final MethodHandle HANDLE = status("cuMemHostRegister_v2", JAVA_LONG, JAVA_LONG, JAVA_INT);
+    }
+
+    public static void memHostUnregister(long host) {
+        try {
+            check("cuMemHostUnregister", (int) MemHostUnregister.HANDLE.invokeExact(host));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemHostUnregister {
+        static final MethodHandle HANDLE = status("cuMemHostUnregister", JAVA_LONG);
+    }
+
+    /** A pool of device memory of one device. */
+    public static long memPoolCreate(int device) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment properties = arena.allocate(POOL_PROPERTIES_BYTES, 8);
+            properties.set(JAVA_INT, 0, ALLOCATION_PINNED);
+            properties.set(JAVA_INT, 8, LOCATION_DEVICE);
+            properties.set(JAVA_INT, 12, device);
+            long out = out();
+            check("cuMemPoolCreate", (int) MemPoolCreate.HANDLE.invokeExact(out, properties.address()));
+            return OUT.get().get(JAVA_LONG, 0);
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemPoolCreate {
+        static final MethodHandle HANDLE = status("cuMemPoolCreate", JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Sets a 64-bit attribute of a pool, see {@link #POOL_RELEASE_THRESHOLD}. */
+    public static void memPoolSetAttribute(long pool, int attribute, long value) {
+        MemorySegment out = OUT.get();
+        out.set(JAVA_LONG, 0, value);
+        try {
+            check("cuMemPoolSetAttribute", (int)
+                    MemPoolSetAttribute.HANDLE.invokeExact(pool, attribute, out.address()));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class MemPoolSetAttribute {
+        static final MethodHandle HANDLE = status("cuMemPoolSetAttribute", JAVA_LONG, JAVA_INT, JAVA_LONG);
+    }
+
+    /** A 64-bit attribute of a pool. */
+    public static long memPoolAttribute(long pool, int attribute) {
+        try {
+            check("cuMemPoolGetAttribute", (int) MemPoolGetAttribute.HANDLE.invokeExact(pool, attribute, out()));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_LONG, 0);
+    }
+
+    private static final class MemPoolGetAttribute {
+        static final MethodHandle HANDLE = status("cuMemPoolGetAttribute", JAVA_LONG, JAVA_INT, JAVA_LONG);
+    }
+
+    /** Pinned host memory, freed by {@link #memFreeHost} and not usable after that, though nothing checks it. */
+    public static MemorySegment memHostAlloc(long bytes, int flags) {
+        try {
+            check("cuMemHostAlloc", (int) MemHostAlloc.HANDLE.invokeExact(out(), bytes, flags));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return MemorySegment.ofAddress(OUT.get().get(JAVA_LONG, 0)).reinterpret(bytes);
+    }
+
+    private static final class MemHostAlloc {
+        static final MethodHandle HANDLE = status("cuMemHostAlloc", JAVA_LONG, JAVA_LONG, JAVA_INT);
+    }
+
+    // --------------------------------------------------------------------------------------------- modules and
+    // launches
+
+    public static void moduleUnload(long module) {
+        try {
+            check("cuModuleUnload", (int) ModuleUnload.HANDLE.invokeExact(module));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class ModuleUnload {
+        static final MethodHandle HANDLE = status("cuModuleUnload", JAVA_LONG);
+    }
+
+    /** Changes a kernel's attribute, see {@link #FUNCTION_MAX_DYNAMIC_SHARED_BYTES}. */
+    public static void functionSetAttribute(long function, int attribute, int value) {
+        try {
+            check("cuFuncSetAttribute", (int) FuncSetAttribute.HANDLE.invokeExact(function, attribute, value));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class FuncSetAttribute {
+        static final MethodHandle HANDLE = status("cuFuncSetAttribute", JAVA_LONG, JAVA_INT, JAVA_INT);
+    }
+
+    /** A kernel's attribute. */
+    public static int functionAttribute(int attribute, long function) {
+        try {
+            check("cuFuncGetAttribute", (int) FuncGetAttribute.HANDLE.invokeExact(out(), attribute, function));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_INT, 0);
+    }
+
+    private static final class FuncGetAttribute {
+        static final MethodHandle HANDLE = status("cuFuncGetAttribute", JAVA_LONG, JAVA_INT, JAVA_LONG);
+    }
+
+    /** How many blocks of this size fit on one multiprocessor together. */
+    public static int maxActiveBlocks(long function, int threads, long sharedBytes) {
+        try {
+            check("cuOccupancyMaxActiveBlocksPerMultiprocessor", (int)
+                    OccupancyMaxActiveBlocksPerMultiprocessor.HANDLE.invokeExact(
+                            out(), function, threads, sharedBytes));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_INT, 0);
+    }
+
+    private static final class OccupancyMaxActiveBlocksPerMultiprocessor {
+        static final MethodHandle HANDLE =
+                status("cuOccupancyMaxActiveBlocksPerMultiprocessor", JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG);
+    }
+
+    /**
+     * Enqueues a kernel.
+     *
+     * @param extra address of the list of parameter block and size, see {@link #LAUNCH_PARAM_BUFFER}
+     * @return the status, for {@link #failure} if not 0; no exception, so that the caller can name the kernel
+     */
+    public static int launchKernel(
+            long function,
+            int gridX,
+            int gridY,
+            int gridZ,
+            int blockX,
+            int blockY,
+            int blockZ,
+            int sharedBytes,
+            long stream,
+            long params,
+            long extra) {
+        try {
+            return (int) LaunchKernel.HANDLE.invokeExact(
+                    function, gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes, stream, params, extra);
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class LaunchKernel {
+        static final MethodHandle HANDLE = status(
+                "cuLaunchKernel",
+                JAVA_LONG,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG);
+    }
+
+    /** Loads a cubin, or PTX text with a zero at its end, into the current context. */
+    public static long moduleLoadData(byte[] image) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment data = arena.allocate(image.length + 1L, 64);
+            MemorySegment.copy(image, 0, data, JAVA_BYTE, 0, image.length);
+            check("cuModuleLoadData", (int) ModuleLoadData.HANDLE.invokeExact(out(), data.address()));
+            return OUT.get().get(JAVA_LONG, 0);
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class ModuleLoadData {
+        static final MethodHandle HANDLE = status("cuModuleLoadData", JAVA_LONG, JAVA_LONG);
+    }
+
+    /** A kernel of a module by its C name. */
+    public static long moduleFunction(long module, String name) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment text = arena.allocateFrom(name);
+            check("cuModuleGetFunction of " + name, (int)
+                    ModuleGetFunction.HANDLE.invokeExact(out(), module, text.address()));
+            return OUT.get().get(JAVA_LONG, 0);
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class ModuleGetFunction {
+        static final MethodHandle HANDLE = status("cuModuleGetFunction", JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
+    // ----------------------------------------------------------------------------------------------- streams and
+    // events
+
+    /** A stream of the current context. */
+    public static long streamCreate(int flags, int priority) {
+        try {
+            check("cuStreamCreateWithPriority", (int)
+                    StreamCreateWithPriority.HANDLE.invokeExact(out(), flags, priority));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_LONG, 0);
+    }
+
+    private static final class StreamCreateWithPriority {
+        static final MethodHandle HANDLE = status("cuStreamCreateWithPriority", JAVA_LONG, JAVA_INT, JAVA_INT);
+    }
+
+    public static void streamDestroy(long stream) {
+        try {
+            check("cuStreamDestroy", (int) StreamDestroy.HANDLE.invokeExact(stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class StreamDestroy {
+        static final MethodHandle HANDLE = status("cuStreamDestroy_v2", JAVA_LONG);
+    }
+
+    /** Waits until all work of a stream is done. */
+    public static void streamSynchronize(long stream) {
+        try {
+            check("cuStreamSynchronize", (int) StreamSynchronize.HANDLE.invokeExact(stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class StreamSynchronize {
+        static final MethodHandle HANDLE = status("cuStreamSynchronize", JAVA_LONG);
+    }
+
+    /** Lets later work of a stream wait for an event. */
+    public static void streamWaitEvent(long stream, long event, int flags) {
+        try {
+            check("cuStreamWaitEvent", (int) StreamWaitEvent.HANDLE.invokeExact(stream, event, flags));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class StreamWaitEvent {
+        static final MethodHandle HANDLE = status("cuStreamWaitEvent", JAVA_LONG, JAVA_LONG, JAVA_INT);
+    }
+
+    /** An event of the current context. */
+    public static long eventCreate(int flags) {
+        try {
+            check("cuEventCreate", (int) EventCreate.HANDLE.invokeExact(out(), flags));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_LONG, 0);
+    }
+
+    private static final class EventCreate {
+        static final MethodHandle HANDLE = status("cuEventCreate", JAVA_LONG, JAVA_INT);
+    }
+
+    /** Puts an event behind the work that a stream has now. */
+    public static void eventRecord(long event, long stream) {
+        try {
+            check("cuEventRecord", (int) EventRecord.HANDLE.invokeExact(event, stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class EventRecord {
+        static final MethodHandle HANDLE = status("cuEventRecord", JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Waits for an event. */
+    public static void eventSynchronize(long event) {
+        try {
+            check("cuEventSynchronize", (int) EventSynchronize.HANDLE.invokeExact(event));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class EventSynchronize {
+        static final MethodHandle HANDLE = status("cuEventSynchronize", JAVA_LONG);
+    }
+
+    /** Milliseconds between two events that were made with timing. */
+    public static float eventElapsedTime(long start, long end) {
+        try {
+            check("cuEventElapsedTime", (int) EventElapsedTime.HANDLE.invokeExact(out(), start, end));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_FLOAT, 0);
+    }
+
+    private static final class EventElapsedTime {
+        static final MethodHandle HANDLE = status("cuEventElapsedTime", JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
+    public static void eventDestroy(long event) {
+        try {
+            check("cuEventDestroy", (int) EventDestroy.HANDLE.invokeExact(event));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class EventDestroy {
+        static final MethodHandle HANDLE = status("cuEventDestroy_v2", JAVA_LONG);
+    }
+
+    /** Whether all work of a stream is done. */
+    public static boolean streamQuery(long stream) {
+        try {
+            return done("cuStreamQuery", (int) StreamQuery.HANDLE.invokeExact(stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class StreamQuery {
+        static final MethodHandle HANDLE = status("cuStreamQuery", JAVA_LONG);
+    }
+
+    /** Whether an event has been reached. */
+    public static boolean eventQuery(long event) {
+        try {
+            return done("cuEventQuery", (int) EventQuery.HANDLE.invokeExact(event));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class EventQuery {
+        static final MethodHandle HANDLE = status("cuEventQuery", JAVA_LONG);
+    }
+
+    // -----------------------------------------------------------------------------------------------------------
+    // graphs
+
+    /** Records what is enqueued on a stream instead of running it. */
+    public static void streamBeginCapture(long stream, int mode) {
+        try {
+            check("cuStreamBeginCapture", (int) StreamBeginCapture.HANDLE.invokeExact(stream, mode));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class StreamBeginCapture {
+        static final MethodHandle HANDLE = status("cuStreamBeginCapture_v2", JAVA_LONG, JAVA_INT);
+    }
+
+    /** Ends the recording. */
+    public static long streamEndCapture(long stream) {
+        try {
+            check("cuStreamEndCapture", (int) StreamEndCapture.HANDLE.invokeExact(stream, out()));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_LONG, 0);
+    }
+
+    private static final class StreamEndCapture {
+        static final MethodHandle HANDLE = status("cuStreamEndCapture", JAVA_LONG, JAVA_LONG);
+    }
+
+    /** 0 not capturing, 1 capturing, 2 capturing but invalid. */
+    public static int streamIsCapturing(long stream) {
+        try {
+            check("cuStreamIsCapturing", (int) StreamIsCapturing.HANDLE.invokeExact(stream, out()));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_INT, 0);
+    }
+
+    private static final class StreamIsCapturing {
+        static final MethodHandle HANDLE = status("cuStreamIsCapturing", JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Makes a graph ready to launch. */
+    public static long graphInstantiate(long graph, long flags) {
+        try {
+            check("cuGraphInstantiateWithFlags", (int)
+                    GraphInstantiateWithFlags.HANDLE.invokeExact(out(), graph, flags));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return OUT.get().get(JAVA_LONG, 0);
+    }
+
+    private static final class GraphInstantiateWithFlags {
+        static final MethodHandle HANDLE = status("cuGraphInstantiateWithFlags", JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Enqueues a whole graph. */
+    public static void graphLaunch(long exec, long stream) {
+        try {
+            check("cuGraphLaunch", (int) GraphLaunch.HANDLE.invokeExact(exec, stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class GraphLaunch {
+        static final MethodHandle HANDLE = status("cuGraphLaunch", JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Sends a graph to the device ahead of its first launch. */
+    public static void graphUpload(long exec, long stream) {
+        try {
+            check("cuGraphUpload", (int) GraphUpload.HANDLE.invokeExact(exec, stream));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class GraphUpload {
+        static final MethodHandle HANDLE = status("cuGraphUpload", JAVA_LONG, JAVA_LONG);
+    }
+
+    public static void graphExecDestroy(long exec) {
+        try {
+            check("cuGraphExecDestroy", (int) GraphExecDestroy.HANDLE.invokeExact(exec));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class GraphExecDestroy {
+        static final MethodHandle HANDLE = status("cuGraphExecDestroy", JAVA_LONG);
+    }
+
+    public static void graphDestroy(long graph) {
+        try {
+            check("cuGraphDestroy", (int) GraphDestroy.HANDLE.invokeExact(graph));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class GraphDestroy {
+        static final MethodHandle HANDLE = status("cuGraphDestroy", JAVA_LONG);
+    }
+
+    /** Gives memory that graphs of a device hold unused back to the system. */
+    public static void deviceGraphMemTrim(int device) {
+        try {
+            check("cuDeviceGraphMemTrim", (int) DeviceGraphMemTrim.HANDLE.invokeExact(device));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class DeviceGraphMemTrim {
+        static final MethodHandle HANDLE = status("cuDeviceGraphMemTrim", JAVA_INT);
+    }
+
+    /** Sets how strictly the calling thread's captures forbid other calls; returns what was set before. */
+    public static int threadExchangeStreamCaptureMode(int mode) {
+        MemorySegment out = OUT.get();
+        out.set(JAVA_INT, 0, mode);
+        try {
+            check("cuThreadExchangeStreamCaptureMode", (int)
+                    ThreadExchangeStreamCaptureMode.HANDLE.invokeExact(out.address()));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return out.get(JAVA_INT, 0);
+    }
+
+    private static final class ThreadExchangeStreamCaptureMode {
+        static final MethodHandle HANDLE = status("cuThreadExchangeStreamCaptureMode", JAVA_LONG);
+    }
+
+    /** How many nodes a graph has. */
+    public static long graphNodes(long graph) {
+        MemorySegment out = OUT.get();
+        out.set(JAVA_LONG, 0, 0);
+        try {
+            check("cuGraphGetNodes", (int) GraphGetNodes.HANDLE.invokeExact(graph, 0L, out.address()));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return out.get(JAVA_LONG, 0);
+    }
+
+    private static final class GraphGetNodes {
+        static final MethodHandle HANDLE = status("cuGraphGetNodes", JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
+    /** Replaces an instance's parameters by those of a graph of the same form; false if the form differs. */
+    public static boolean graphExecUpdate(long exec, long graph) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment info = arena.allocate(GRAPH_UPDATE_BYTES, 8);
+            int status = (int) GraphExecUpdate.HANDLE.invokeExact(exec, graph, info.address());
+            if (status == GRAPH_EXEC_UPDATE_FAILURE) {
+                return false;
+            }
+            check("cuGraphExecUpdate", status);
+            return true;
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class GraphExecUpdate {
+        static final MethodHandle HANDLE = status("cuGraphExecUpdate_v2", JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
+    // ----------------------------------------------------------------------------------------------------- plumbing
+
+    /** The exception for a status other than 0. */
+    public static CudaException failure(String call, int status) {
+        return CudaException.driver(call, status, text(true, status), text(false, status));
+    }
+
+    private static String text(boolean name, int status) {
+        try {
+            int found = name
+                    ? (int) GetErrorName.HANDLE.invokeExact(status, out())
+                    : (int) GetErrorString.HANDLE.invokeExact(status, out());
+            long address = OUT.get().get(JAVA_LONG, 0);
+            if (found == 0 && address != 0) {
+                return MemorySegment.ofAddress(address).reinterpret(256).getString(0);
+            }
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return name ? "CUresult" : "";
+    }
+
+    private static final class GetErrorName {
+        static final MethodHandle HANDLE = status("cuGetErrorName", JAVA_INT, JAVA_LONG);
+    }
+
+    private static final class GetErrorString {
+        static final MethodHandle HANDLE = status("cuGetErrorString", JAVA_INT, JAVA_LONG);
+    }
+
+    private static long out() {
+        return OUT.get().address();
+    }
+
+    private static boolean done(String call, int status) {
+        if (status == NOT_READY) {
+            return false;
+        }
+        check(call, status);
+        return true;
+    }
+
+    private static void check(String call, int status) {
+        if (status != 0) {
+            throw failure(call, status);
+        }
+    }
+
+    private static MethodHandle status(String name, MemoryLayout... arguments) {
+        return CudaLibraries.driver().status(name, arguments);
+    }
+}
