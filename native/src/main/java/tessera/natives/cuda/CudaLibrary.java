@@ -22,6 +22,9 @@ import tessera.natives.NativeLibraryException;
  * missing, becomes a handle that throws {@link NativeLibraryException} with the reason. Immutable and thread-safe.
  */
 public final class CudaLibrary {
+    /** Bytes that a text of a library is expected to end within. */
+    static final long LONGEST_TEXT = 4096;
+
     private static final MethodHandle REFUSE;
 
     static {
@@ -102,6 +105,18 @@ public final class CudaLibrary {
 
     private static NativeLibraryException refusal(String reason) {
         return new NativeLibraryException(reason);
+    }
+
+    /** The text that a library has for a status. */
+    static String text(MethodHandle function, int status) {
+        try {
+            MemorySegment text = (MemorySegment) function.invokeExact(status);
+            return text.equals(MemorySegment.NULL)
+                    ? ""
+                    : text.reinterpret(LONGEST_TEXT).getString(0);
+        } catch (Throwable e) {
+            throw rethrow(e);
+        }
     }
 
     /** What a binding throws for what an invocation threw; downcalls themselves throw nothing checked. */
