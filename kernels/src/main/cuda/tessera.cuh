@@ -151,18 +151,26 @@ DEVICE void store_pack(T* address, const Pack<T>& pack) {
 
 /** Sum over the warp, in every lane; the order of additions is fixed. All 32 lanes must call. */
 DEVICE float warp_sum(float value) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
     for (int offset = WARP / 2; offset > 0; offset /= 2) {
         value += __shfl_xor_sync(ALL_LANES, value, offset);
     }
     return value;
+#else
+    return emulation::warp_sum(value);
+#endif
 }
 
 /** Maximum over the warp, in every lane. */
 DEVICE float warp_max(float value) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
     for (int offset = WARP / 2; offset > 0; offset /= 2) {
         value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, offset));
     }
     return value;
+#else
+    return emulation::warp_max(value);
+#endif
 }
 
 /** Sum over a block of THREADS threads (one dimension, a multiple of 32), in every thread; the order is fixed. */
