@@ -18,7 +18,8 @@ public final class Buffer implements AutoCloseable {
     private final long length;
     private final long address;
     private final @Nullable MemorySegment segment;
-    private final HostMemory.@Nullable Block block;
+    private final @Nullable Memory memory;
+    private final boolean pinned;
     private boolean closed;
 
     private Buffer(
@@ -27,22 +28,36 @@ public final class Buffer implements AutoCloseable {
             long length,
             long address,
             @Nullable MemorySegment segment,
-            HostMemory.@Nullable Block block) {
+            @Nullable Memory memory,
+            boolean pinned) {
         this.device = device;
         this.dtype = dtype;
         this.length = length;
         this.address = address;
         this.segment = segment;
-        this.block = block;
+        this.memory = memory;
+        this.pinned = pinned;
     }
 
     static Buffer owned(CpuDevice device, DType dtype, long length, HostMemory.Block block) {
         MemorySegment segment = block.segment().asSlice(0, length * dtype.bytes());
-        return new Buffer(device, dtype, length, segment.address(), segment, block);
+        return new Buffer(device, dtype, length, segment.address(), segment, block, false);
     }
 
     static Buffer wrapped(CpuDevice device, DType dtype, long length, MemorySegment segment) {
-        return new Buffer(device, dtype, length, segment.address(), segment, null);
+        return new Buffer(device, dtype, length, segment.address(), segment, null, false);
+    }
+
+    static Buffer pinned(DType dtype, long length, MemorySegment segment, Memory memory) {
+        return new Buffer(Device.cpu(), dtype, length, segment.address(), segment, memory, true);
+    }
+
+    static Buffer owned(CudaDevice device, DType dtype, long length, CudaMemory.Block block) {
+        return new Buffer(device, dtype, length, block.address(), null, block, false);
+    }
+
+    static Buffer wrapped(CudaDevice device, DType dtype, long address, long length) {
+        return new Buffer(device, dtype, length, address, null, null, false);
     }
 
     /** The device whose memory this is. */
@@ -81,26 +96,46 @@ public final class Buffer implements AutoCloseable {
         return segment;
     }
 
+    /** Whether this is pinned host memory, which a GPU reads and writes by itself; see {@link CudaDevice#allocatePinned}. */
+    public boolean pinned() {
+        return pinned;
+    }
+
+    /**
+     * Copies the elements into another buffer, on any device. On return memory of the host is complete and may be changed;
+     * on a GPU the copy is in the order of the thread's stream.
+     *
+     * @throws IllegalArgumentException if types or lengths differ
+     */
+    public void copyTo(Buffer target) {
+        CudaTransfers.copy(this, target);
+    }
+
     /** Elements {@code [offset, offset + count)} of this buffer, sharing its memory. */
     public Buffer slice(long offset, long count) {
         if (offset < 0 || count < 0 || offset + count > length) {
             throw new IndexOutOfBoundsException(
                     "slice [" + offset + ", " + (offset + count) + ") of a buffer of " + length + " elements");
         }
-        if (offset == 0 && count == length && block == null) {
+        if (offset == 0 && count == length && memory == null) {
             return this;
         }
         MemorySegment part = segment == null ? null : segment.asSlice(offset * dtype.bytes(), count * dtype.bytes());
-        return new Buffer(device, dtype, count, address + offset * dtype.bytes(), part, null);
+        return new Buffer(device, dtype, count, address + offset * dtype.bytes(), part, null, pinned);
     }
 
     /** Gives owned memory back to its pool; a second call and a call on a slice do nothing. */
     @Override
     public void close() {
-        if (block != null && !closed) {
+        if (memory != null && !closed) {
             closed = true;
-            block.free();
+            memory.free();
         }
+    }
+
+    /** What {@link #close()} gives back. */
+    interface Memory {
+        void free();
     }
 
     @Override

@@ -1,46 +1,355 @@
 package tessera.kernels;
 
-/** An NVIDIA GPU. */
-public final class CudaDevice extends Device {
-    private final int ordinal;
+import java.lang.foreign.MemorySegment;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
+import tessera.natives.NativeLibraryException;
+import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaException;
+import tessera.natives.cuda.CudaLibraries;
+import tessera.natives.cuda.CudaLibrary;
 
-    CudaDevice(int ordinal) {
+/**
+ * An NVIDIA GPU, through its primary context, which other CUDA libraries of the process share.
+ *
+ * <p>Kernels, copies and allocations are enqueued on the calling thread's current stream and return at once; reading a result
+ * back waits for it. The current stream is the device's default stream, shared by all threads, except inside {@link #on}. The
+ * context is made current for a thread when the thread first uses the device: a thread that makes another context current
+ * calls {@link #makeCurrent} before it comes back.
+ */
+public final class CudaDevice extends Device {
+    /** Whether every launch is waited for, so that a failing kernel is named. */
+    static final boolean DEBUG = Boolean.getBoolean(CudaException.DEBUG_PROPERTY);
+
+    private static final int OLDEST_DRIVER = 12000;
+    private static final int OLDEST_CAPABILITY = 80;
+    private static final Map<Integer, CudaDevice> DEVICES = new HashMap<>();
+
+    private final int ordinal;
+    private final long context;
+    private final String name;
+    private final long totalMemory;
+    private final int multiprocessors;
+    private final int capability;
+    private final int sharedBytesPerBlock;
+    private final CudaMemory memory;
+    private final CudaStream defaultStream;
+    private final CudaTransfers transfers = new CudaTransfers(this);
+    private final Map<String, CudaModule> modules = new ConcurrentHashMap<>();
+    private final Kernels kernels = new CudaKernels(this);
+    private volatile @Nullable CudaException lost;
+
+    private CudaDevice(int ordinal, int handle) {
         this.ordinal = ordinal;
+        this.name = CudaDriver.deviceName(handle);
+        this.totalMemory = CudaDriver.deviceTotalMemory(handle);
+        this.multiprocessors = CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_MULTIPROCESSORS, handle);
+        this.capability = capability(handle);
+        this.sharedBytesPerBlock = CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_MAX_SHARED_BYTES_OPT_IN, handle);
+        this.context = CudaDriver.primaryContextRetain(handle);
+        try {
+            CudaDriver.contextSetCurrent(context);
+            this.memory = new CudaMemory(this, handle);
+            this.defaultStream = new CudaStream(this, memory);
+        } catch (RuntimeException e) {
+            CudaDriver.primaryContextRelease(handle);
+            throw e;
+        }
     }
 
-    /** The module compiled from {@code name.cu}, loaded on first use. */
-    CudaModule module(String name) {
-        return new CudaModule(this, name);
+    private static int capability(int handle) {
+        return 10 * CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_CAPABILITY_MAJOR, handle)
+                + CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_CAPABILITY_MINOR, handle);
+    }
+
+    /**
+     * The device of a number.
+     *
+     * @throws IllegalArgumentException if it cannot be used, with the reason and what to do
+     */
+    static CudaDevice of(int ordinal) {
+        synchronized (DEVICES) {
+            CudaDevice device = DEVICES.get(ordinal);
+            if (device == null) {
+                device = open(ordinal);
+                DEVICES.put(ordinal, device);
+            }
+            return device;
+        }
+    }
+
+    private static CudaDevice open(int ordinal) {
+        try {
+            CudaLibrary driver = CudaLibraries.driver();
+            if (!driver.usable()) {
+                throw unavailable(ordinal, driver.finding().detail(), null);
+            }
+            int version = CudaDriver.driverVersion();
+            if (version < OLDEST_DRIVER) {
+                throw unavailable(
+                        ordinal,
+                        "the driver knows CUDA " + release(version) + " but " + release(OLDEST_DRIVER)
+                                + " is needed; update the NVIDIA driver to 525 or newer",
+                        null);
+            }
+            CudaDriver.init(0);
+            int count = CudaDriver.deviceCount();
+            if (ordinal >= count) {
+                throw unavailable(
+                        ordinal,
+                        count == 0
+                                ? "the driver sees no device; check nvidia-smi and CUDA_VISIBLE_DEVICES"
+                                : "the driver sees " + count + " device" + (count == 1 ? "" : "s")
+                                        + ", the last of which is cuda:" + (count - 1)
+                                        + "; pass a smaller number or check CUDA_VISIBLE_DEVICES",
+                        null);
+            }
+            int handle = CudaDriver.device(ordinal);
+            int capability = capability(handle);
+            if (capability < OLDEST_CAPABILITY) {
+                throw unavailable(
+                        ordinal,
+                        CudaDriver.deviceName(handle) + " has compute capability " + capability / 10 + "."
+                                + capability % 10 + " but 8.0 (Ampere) or newer is needed; use another device",
+                        null);
+            }
+            if (CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_MEMORY_POOLS, handle) == 0) {
+                throw unavailable(
+                        ordinal,
+                        CudaDriver.deviceName(handle) + " has no memory pools here, as some virtual GPUs; use a whole"
+                                + " device",
+                        null);
+            }
+            return new CudaDevice(ordinal, handle);
+        } catch (CudaException | NativeLibraryException e) {
+            throw unavailable(ordinal, String.valueOf(e.getMessage()), e);
+        }
+    }
+
+    private static String release(int version) {
+        return version / 1000 + "." + version % 1000 / 10;
+    }
+
+    private static IllegalArgumentException unavailable(int ordinal, String reason, @Nullable Throwable cause) {
+        return new IllegalArgumentException("device cuda:" + ordinal + " is not available: " + reason, cause);
+    }
+
+    // -------------------------------------------------------------------------------------------------- properties
+
+    /** Which of the devices that the driver shows, from 0. */
+    public int ordinal() {
+        return ordinal;
+    }
+
+    /** The maker's name, for example {@code NVIDIA H200}. */
+    public String name() {
+        return name;
+    }
+
+    /** Bytes of device memory, used or not. */
+    public long totalMemory() {
+        return totalMemory;
     }
 
     /** Streaming multiprocessors. */
-    int multiprocessors() {
-        throw new UnsupportedOperationException("no CUDA driver yet");
+    public int multiprocessors() {
+        return multiprocessors;
     }
 
     /** Compute capability as major * 10 + minor. */
-    int capability() {
-        throw new UnsupportedOperationException("no CUDA driver yet");
+    public int capability() {
+        return capability;
     }
 
-    @Override
-    public Kernels kernels() {
-        return new CudaKernels(this);
+    /** The most shared memory that one block may have. */
+    int sharedBytesPerBlock() {
+        return sharedBytesPerBlock;
     }
+
+    /** Name, architecture and size in words. */
+    public String describe() {
+        return this + " (" + name + ", compute capability " + capability / 10 + "." + capability % 10 + ", "
+                + (totalMemory >> 20) + " MiB)";
+    }
+
+    /** The driver's {@code CUcontext}, for other libraries; it lives as long as the process. */
+    public long context() {
+        return context;
+    }
+
+    // ----------------------------------------------------------------------------------------------------- streams
+
+    /** Makes this device's context current for the calling thread. */
+    public void makeCurrent() {
+        CudaDriver.contextSetCurrent(context);
+    }
+
+    /** The stream of all threads that name no other. */
+    public CudaStream defaultStream() {
+        return defaultStream;
+    }
+
+    /** A stream of its own, which the caller closes. */
+    public CudaStream newStream() {
+        CudaThread.get().use(this);
+        return new CudaStream(this, memory);
+    }
+
+    /** The stream that the calling thread's work goes to. */
+    public CudaStream currentStream() {
+        return CudaThread.currentStream(this);
+    }
+
+    /** Runs with another current stream; orders nothing between it and the stream before, see {@link CudaStream#await}. */
+    public void on(CudaStream stream, Runnable body) {
+        if (stream.device() != this) {
+            throw new IllegalArgumentException(stream + " is no stream of " + this + "; make one with newStream()");
+        }
+        CudaThread thread = CudaThread.get();
+        CudaStream before = thread.exchangeStream(stream);
+        try {
+            body.run();
+        } finally {
+            thread.exchangeStream(before);
+        }
+    }
+
+    /** Waits until everything enqueued on this device is done, and reports what failed. */
+    public void synchronize() {
+        CudaThread.get().use(this);
+        try {
+            CudaDriver.contextSynchronize();
+        } catch (CudaException e) {
+            throw failed(e);
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------ memory
 
     @Override
     public Buffer allocate(DType dtype, long length) {
-        throw new UnsupportedOperationException("no CUDA driver yet");
+        if (length < 0) {
+            throw new IllegalArgumentException("cannot allocate " + length + " elements");
+        }
+        long bytes = Math.multiplyExact(length, (long) dtype.bytes());
+        return Buffer.owned(this, dtype, length, memory.allocate(currentStream(), bytes));
+    }
+
+    /**
+     * Pinned host memory: a buffer of the CPU that this device copies from and to by itself, see {@link CudaStream#copy}. It is
+     * dear to make, so keep it. The caller closes it, when no copy uses it any more.
+     *
+     * @throws OutOfMemoryError if the system cannot pin so much
+     */
+    public Buffer allocatePinned(DType dtype, long length) {
+        if (length < 0) {
+            throw new IllegalArgumentException("cannot allocate " + length + " elements");
+        }
+        long bytes = Math.multiplyExact(length, (long) dtype.bytes());
+        CudaThread.get().use(this);
+        try {
+            MemorySegment segment = CudaDriver.memHostAlloc(Math.max(bytes, 1), 0);
+            return Buffer.pinned(dtype, length, segment.asSlice(0, bytes), () -> {
+                CudaThread.get().use(this);
+                quietly(() -> CudaDriver.memFreeHost(segment.address()));
+            });
+        } catch (CudaException e) {
+            if (!e.outOfMemory()) {
+                throw failed(e);
+            }
+            OutOfMemoryError error = new OutOfMemoryError(this + ": cannot pin " + bytes
+                    + " bytes of host memory; pin less, or raise the limit that ulimit -l shows");
+            error.initCause(e);
+            throw error;
+        }
+    }
+
+    /**
+     * Wraps memory of the caller without a copy. The caller keeps ownership and must keep the memory alive while the buffer
+     * is used; the caller's work on it must be ordered before, on this device's streams or by waiting.
+     *
+     * @param address a {@code CUdeviceptr} of this device
+     * @param length number of elements
+     * @throws IllegalArgumentException if the address is not aligned for the type
+     */
+    public Buffer wrap(DType dtype, long address, long length) {
+        if (address % dtype.bytes() != 0 || length < 0 || address == 0 && length > 0) {
+            throw new IllegalArgumentException(
+                    length + " elements at address " + Long.toHexString(address) + " are no aligned array of " + dtype);
+        }
+        return Buffer.wrapped(this, dtype, address, length);
     }
 
     @Override
     public MemoryUse memory() {
-        throw new UnsupportedOperationException("no CUDA driver yet");
+        return memory.use();
     }
 
     @Override
     public void trim() {
-        throw new UnsupportedOperationException("no CUDA driver yet");
+        memory.trim();
+    }
+
+    CudaMemory pool() {
+        return memory;
+    }
+
+    CudaTransfers transfers() {
+        return transfers;
+    }
+
+    // ----------------------------------------------------------------------------------------------------- kernels
+
+    @Override
+    public Kernels kernels() {
+        return kernels;
+    }
+
+    /** The module compiled from {@code name.cu}, loaded on first use. */
+    CudaModule module(String name) {
+        CudaModule module = modules.get(name);
+        return module != null ? module : modules.computeIfAbsent(name, key -> new CudaModule(this, key));
+    }
+
+    // ---------------------------------------------------------------------------------------------------- failures
+
+    /** Remembers a failure after which the device cannot be used any more; returns it to be thrown. */
+    CudaException failed(CudaException e) {
+        if (e.deviceLost() && lost == null) {
+            lost = e;
+        }
+        return e;
+    }
+
+    /** Refuses further work on a device that was lost. */
+    void requireAlive() {
+        CudaException first = lost;
+        if (first != null) {
+            throw CudaDriver.failure(this + " was lost earlier: " + first.call(), first.code());
+        }
+    }
+
+    /** Does what frees something: on a lost device there is nothing left to free, and no other failure may hide the first. */
+    void quietly(Runnable free) {
+        try {
+            free.run();
+        } catch (CudaException e) {
+            failed(e);
+        }
+    }
+
+    /** Waits for a launch, to name the kernel that failed. */
+    void checkLaunch(CudaFunction kernel, CudaStream stream) {
+        if (stream.capturing()) {
+            return;
+        }
+        try {
+            CudaDriver.streamSynchronize(stream.handle());
+        } catch (CudaException e) {
+            throw failed(CudaException.driver(kernel + " on " + this, e.code(), e.codeName(), e.text()));
+        }
     }
 
     @Override

@@ -1,17 +1,63 @@
 package tessera.kernels;
 
-/** A kernel, ready to launch. */
+import tessera.natives.cuda.CudaDriver;
+
+/** A kernel, ready to launch; thread-safe. */
 final class CudaFunction {
+    /** Dynamic shared memory that every kernel may use without asking. */
+    private static final int SHARED_BYTES = 48 * 1024;
+
     private final CudaDevice device;
     private final String name;
+    private final long handle;
+    private volatile int sharedBytes = SHARED_BYTES;
 
-    CudaFunction(CudaDevice device, String name) {
+    CudaFunction(CudaDevice device, String name, long handle) {
         this.device = device;
         this.name = name;
+        this.handle = handle;
+    }
+
+    CudaDevice device() {
+        return device;
+    }
+
+    long handle() {
+        return handle;
     }
 
     /** Begins a launch with the thread's parameter block; see {@link CudaLaunch}. */
     CudaLaunch begin() {
-        throw new UnsupportedOperationException(name + " cannot be launched on " + device + " yet");
+        return CudaThread.get().launch.begin(this);
+    }
+
+    /** How many blocks of this size fit on one multiprocessor together. */
+    int blocksPerMultiprocessor(int threads, int dynamicSharedBytes) {
+        CudaThread.get().use(device);
+        allowShared(dynamicSharedBytes);
+        return CudaDriver.maxActiveBlocks(handle, threads, dynamicSharedBytes);
+    }
+
+    /** Raises the limit of dynamic shared memory, once for each larger amount. */
+    void allowShared(int bytes) {
+        if (bytes > sharedBytes) {
+            raiseShared(bytes);
+        }
+    }
+
+    private synchronized void raiseShared(int bytes) {
+        if (bytes > device.sharedBytesPerBlock()) {
+            throw new IllegalArgumentException(name + " needs " + bytes + " bytes of shared memory per block but "
+                    + device.describe() + " has " + device.sharedBytesPerBlock() + "; use a smaller size");
+        }
+        if (bytes > sharedBytes) {
+            CudaDriver.functionSetAttribute(handle, CudaDriver.FUNCTION_MAX_DYNAMIC_SHARED_BYTES, bytes);
+            sharedBytes = bytes;
+        }
+    }
+
+    @Override
+    public String toString() {
+        return name;
     }
 }

@@ -24,10 +24,22 @@ public abstract sealed class Device permits CpuDevice, CudaDevice {
         return new CpuDevice(threads);
     }
 
-    /** The fastest device here. Falling back to the CPU is logged once with the reason. */
+    /**
+     * A GPU.
+     *
+     * @param ordinal which of the devices that the driver shows, from 0
+     * @throws IllegalArgumentException if it cannot be used, with the reason and what to do
+     */
+    public static CudaDevice cuda(int ordinal) {
+        if (ordinal < 0) {
+            throw new IllegalArgumentException("device cuda:" + ordinal + " does not exist; count from 0");
+        }
+        return CudaDevice.of(ordinal);
+    }
+
+    /** The first GPU, or the CPU where there is none. Falling back is logged once with the reason. */
     public static Device best() {
-        BestHolder.announce();
-        return cpu();
+        return Best.DEVICE;
     }
 
     /**
@@ -43,9 +55,8 @@ public abstract sealed class Device permits CpuDevice, CudaDevice {
         if (name.equals("cpu")) {
             return cpu();
         }
-        if (name.matches("cuda(:\\d+)?")) {
-            throw new IllegalArgumentException("device " + name
-                    + " is not available: this version of Tessera computes on the CPU only; pass cpu or auto");
+        if (name.matches("cuda(:\\d{1,4})?")) {
+            return cuda(name.equals("cuda") ? 0 : Integer.parseInt(name.substring("cuda:".length())));
         }
         throw new IllegalArgumentException("unknown device '" + name + "'; pass auto, cpu or cuda:N");
     }
@@ -76,11 +87,16 @@ public abstract sealed class Device permits CpuDevice, CudaDevice {
      */
     public record MemoryUse(long live, long pooled, long peak, long liveBuffers) {}
 
-    private static final class BestHolder {
-        static {
-            LOG.log(Level.INFO, "device auto: using the CPU, because this version has no CUDA backend");
-        }
+    private static final class Best {
+        static final Device DEVICE = find();
 
-        static void announce() {}
+        private static Device find() {
+            try {
+                return cuda(0);
+            } catch (IllegalArgumentException e) {
+                LOG.log(Level.INFO, "device auto: using the CPU; " + e.getMessage());
+                return cpu();
+            }
+        }
     }
 }

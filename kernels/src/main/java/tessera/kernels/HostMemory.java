@@ -121,7 +121,7 @@ final class HostMemory {
     }
 
     /** One block of the pool. */
-    final class Block {
+    final class Block implements Buffer.Memory {
         private final MemorySegment segment;
         private final int sizeClass;
         private final @Nullable Arena arena;
@@ -147,7 +147,8 @@ final class HostMemory {
             }
         }
 
-        void free() {
+        @Override
+        public void free() {
             synchronized (HostMemory.this) {
                 if (!open) {
                     return;

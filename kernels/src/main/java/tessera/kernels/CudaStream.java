@@ -1,0 +1,141 @@
+package tessera.kernels;
+
+import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaException;
+
+/**
+ * A queue of work on a GPU. Work of one stream runs in the order it was enqueued; different streams run side by side unless
+ * {@link #await} orders them.
+ *
+ * <p>A thread's kernels and allocations go to its current stream: the device's default stream, or the one that {@link
+ * CudaDevice#on} names. A buffer used on several streams must be closed where its last use is ordered before.
+ *
+ * <p>Thread-safe. {@link #close()} waits for the work and then frees the stream.
+ */
+public final class CudaStream implements AutoCloseable {
+    private final CudaDevice device;
+    private final long handle;
+    private final CudaMemory.Pool pool;
+    private volatile CudaMemory.Pool allocating;
+    private boolean closed;
+
+    CudaStream(CudaDevice device, CudaMemory memory) {
+        this.device = device;
+        this.handle = CudaDriver.streamCreate(CudaDriver.STREAM_NON_BLOCKING, 0);
+        this.pool = memory.newPool(this);
+        this.allocating = pool;
+    }
+
+    public CudaDevice device() {
+        return device;
+    }
+
+    /** The driver's {@code CUstream}, for other libraries. */
+    public long handle() {
+        return handle;
+    }
+
+    /** Where buffers of this stream come from: its own pool, or a graph's while the stream is captured. */
+    CudaMemory.Pool pool() {
+        return allocating;
+    }
+
+    boolean capturing() {
+        return allocating != pool;
+    }
+
+    void capture(CudaMemory.Pool graphPool) {
+        allocating = graphPool;
+    }
+
+    void endCapture() {
+        allocating = pool;
+    }
+
+    /** Waits until everything enqueued so far is done, and reports what failed. */
+    public void synchronize() {
+        CudaThread.get().use(device);
+        try {
+            CudaDriver.streamSynchronize(handle);
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
+    }
+
+    /** Whether everything enqueued so far is done. */
+    public boolean isDone() {
+        CudaThread.get().use(device);
+        try {
+            return CudaDriver.streamQuery(handle);
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
+    }
+
+    /** Work enqueued from now on waits for the event. */
+    public void await(CudaEvent event) {
+        CudaThread.get().use(device);
+        CudaDriver.streamWaitEvent(handle, event.handle(), 0);
+    }
+
+    /** An event behind everything enqueued so far, without timing; the caller closes it. */
+    public CudaEvent record() {
+        CudaEvent event = new CudaEvent(device, false);
+        event.record(this);
+        return event;
+    }
+
+    /**
+     * Enqueues a copy and returns at once. Neither buffer may be changed or closed, nor host memory read, before the
+     * stream got there.
+     *
+     * @param from in this device's memory or pinned on the host, see {@link CudaDevice#allocatePinned}
+     * @param to as {@code from}; of the same type and length
+     * @throws IllegalArgumentException if types, lengths or places do not fit
+     */
+    public void copy(Buffer from, Buffer to) {
+        CudaTransfers.check(from, to);
+        boolean up = from.device() instanceof CpuDevice;
+        boolean down = to.device() instanceof CpuDevice;
+        if (up && !from.pinned() || down && !to.pinned() || up && down) {
+            throw new IllegalArgumentException("copy: " + from + " to " + to
+                    + " cannot run by itself; use memory of allocatePinned on the host's side, or Buffer.copyTo");
+        }
+        if (!up && from.device() != device || !down && to.device() != device) {
+            throw new IllegalArgumentException(
+                    "copy: " + from + " to " + to + " on a stream of " + device + "; use a stream of their device");
+        }
+        CudaThread.get().use(device);
+        try {
+            if (up) {
+                CudaDriver.memcpyHtoDAsync(to.address(), from.address(), from.byteSize(), handle);
+            } else if (down) {
+                CudaDriver.memcpyDtoHAsync(to.address(), from.address(), from.byteSize(), handle);
+            } else {
+                CudaDriver.memcpyDtoDAsync(to.address(), from.address(), from.byteSize(), handle);
+            }
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
+    }
+
+    /** Waits for the work and frees the stream; a second call does nothing. */
+    @Override
+    public synchronized void close() {
+        if (closed) {
+            return;
+        }
+        if (this == device.defaultStream()) {
+            throw new IllegalStateException("the default stream of " + device + " lives as long as the process");
+        }
+        closed = true;
+        CudaThread.get().use(device);
+        pool.close();
+        device.quietly(() -> CudaDriver.streamDestroy(handle));
+    }
+
+    @Override
+    public String toString() {
+        return "stream " + Long.toHexString(handle) + " of " + device;
+    }
+}
