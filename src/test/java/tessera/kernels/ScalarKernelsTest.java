@@ -786,6 +786,7 @@ class ScalarKernelsTest {
                     new Buffer[] {f64(new double[] {gradients[step - 1]})},
                     new Buffer[] {m},
                     new Buffer[] {v},
+                    null,
                     new double[] {0.1},
                     0.01,
                     0.9,

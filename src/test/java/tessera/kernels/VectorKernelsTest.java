@@ -709,9 +709,51 @@ class VectorKernelsTest {
                 decay[i] = i % 2 == 0 ? 0.05 : 0;
             }
             for (int step = 3; step < 6; step++) {
-                kernels.adamW(p, g, m, v, decay, 1e-3, 0.9, 0.95, 1e-8, step);
+                kernels.adamW(p, g, m, v, null, decay, 1e-3, 0.9, 0.95, 1e-8, step);
             }
         });
+    }
+
+    @Test
+    void adamWWritesShadowsAndReadsBf16Gradients() {
+        for (Kernels kernels : List.of(FAST, REFERENCE)) {
+            Memory memory = new Memory(DType.F32, 0);
+            int n = 100;
+            Buffer rounded = memory.make(DType.BF16, n);
+            kernels.cast(memory.normal(n), rounded);
+            Buffer exact = memory.normal(n);
+            kernels.cast(rounded, exact);
+            Buffer start = memory.normal(n);
+            List<float[]> parameters = new ArrayList<>();
+            for (Buffer gradient : List.of(exact, rounded)) {
+                Buffer p = memory.normal(n);
+                kernels.cast(start, p);
+                Buffer[] moments = {memory.normal(n), memory.normal(n)};
+                kernels.fill(moments[0], 0);
+                kernels.fill(moments[1], 0);
+                Buffer shadow = memory.make(DType.BF16, n);
+                Buffer plain = memory.normal(5);
+                kernels.adamW(
+                        new Buffer[] {plain, p},
+                        new Buffer[] {memory.normal(5), gradient},
+                        new Buffer[] {memory.normal(5), moments[0]},
+                        new Buffer[] {memory.normal(5), moments[1]},
+                        new Buffer[] {null, shadow},
+                        new double[] {0, 0.1},
+                        1e-2,
+                        0.9,
+                        0.95,
+                        1e-8,
+                        1);
+                parameters.add(p.segment().toArray(ValueLayout.JAVA_FLOAT));
+                Buffer expected = memory.make(DType.BF16, n);
+                kernels.cast(p, expected);
+                assertArrayEquals(
+                        expected.segment().toArray(ValueLayout.JAVA_SHORT),
+                        shadow.segment().toArray(ValueLayout.JAVA_SHORT));
+            }
+            Close.relative(parameters.get(1), parameters.get(0), 1e-6, "bf16 gradients of the same values");
+        }
     }
 
     private static int[] sizesAnd(int large) {

@@ -342,13 +342,15 @@ final class CudaKernels implements Kernels {
             Buffer[] gradients,
             Buffer[] firstMoments,
             Buffer[] secondMoments,
+            @Nullable Buffer @Nullable [] shadows,
             double[] decay,
             double lr,
             double beta1,
             double beta2,
             double eps,
             long step) {
-        optimiser.adamW(parameters, gradients, firstMoments, secondMoments, decay, lr, beta1, beta2, eps, step);
+        optimiser.adamW(
+                parameters, gradients, firstMoments, secondMoments, shadows, decay, lr, beta1, beta2, eps, step);
     }
 
     @Override

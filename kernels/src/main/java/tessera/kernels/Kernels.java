@@ -454,8 +454,9 @@ public interface Kernels {
 
     /**
      * One AdamW step (Loshchilov and Hutter, 2019) on many tensors at once: {@code p *= 1 - lr * decay; m, v} updated;
-     * {@code p -= lr * mhat / (sqrt(vhat) + eps)}. All buffers f32 or all f64.
+     * {@code p -= lr * mhat / (sqrt(vhat) + eps)}. Parameters and moments f32 or all f64; each gradient of their type or bf16.
      *
+     * @param shadows bf16 copies of the parameters that are written in the same pass, null where there is none
      * @param decay weight decay of each tensor
      * @param step 1 for the first step
      */
@@ -464,6 +465,7 @@ public interface Kernels {
             Buffer[] gradients,
             Buffer[] firstMoments,
             Buffer[] secondMoments,
+            @Nullable Buffer @Nullable [] shadows,
             double[] decay,
             double lr,
             double beta1,

@@ -2,6 +2,7 @@ package tessera.kernels;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Kernels.BinaryOp;
 import tessera.kernels.Kernels.UnaryOp;
 
@@ -277,6 +278,7 @@ final class ScalarElementwise {
             Buffer gradient,
             Buffer first,
             Buffer second,
+            @Nullable Buffer shadow,
             double decay,
             double lr,
             double beta1,
@@ -299,6 +301,9 @@ final class ScalarElementwise {
                 p[i] -= lr * (m[i] / correction1) / (Math.sqrt(v[i] / correction2) + eps);
             }
             Elements.store(p, 0, n, parameter, from);
+            if (shadow != null) {
+                Elements.store(p, 0, n, shadow, from);
+            }
             Elements.store(m, 0, n, first, from);
             Elements.store(v, 0, n, second, from);
         });

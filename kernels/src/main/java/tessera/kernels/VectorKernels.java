@@ -1,6 +1,7 @@
 package tessera.kernels;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -399,16 +400,26 @@ final class VectorKernels extends GemmKernels {
             Buffer[] gradients,
             Buffer[] firstMoments,
             Buffer[] secondMoments,
+            @Nullable Buffer @Nullable [] shadows,
             double[] decay,
             double lr,
             double beta1,
             double beta2,
             double eps,
             long step) {
-        if (parameters.length == 0 || !isF32(parameters[0])) {
-            super.adamW(parameters, gradients, firstMoments, secondMoments, decay, lr, beta1, beta2, eps, step);
+        if (parameters.length == 0
+                || !isF32(parameters[0])
+                || !Arrays.stream(gradients).allMatch(VectorKernels::isF32)) {
+            super.adamW(
+                    parameters, gradients, firstMoments, secondMoments, shadows, decay, lr, beta1, beta2, eps, step);
         } else {
             elementwise.adamW(parameters, gradients, firstMoments, secondMoments, decay, lr, beta1, beta2, eps, step);
+            for (int i = 0; shadows != null && i < shadows.length; i++) {
+                Buffer shadow = shadows[i];
+                if (shadow != null) {
+                    cast(parameters[i], shadow);
+                }
+            }
         }
     }
 }

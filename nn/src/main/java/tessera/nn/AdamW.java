@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.tensor.Tensor;
 
@@ -76,6 +77,7 @@ public final class AdamW implements AutoCloseable {
         List<Buffer> g = new ArrayList<>();
         List<Buffer> m = new ArrayList<>();
         List<Buffer> v = new ArrayList<>();
+        List<@Nullable Buffer> shadows = new ArrayList<>();
         List<Double> decays = new ArrayList<>();
         parameters.forEach((name, parameter) -> {
             Tensor gradient = parameter.grad();
@@ -84,6 +86,8 @@ public final class AdamW implements AutoCloseable {
                 g.add(gradient.buffer());
                 m.add(moment(firstMoments, name).buffer());
                 v.add(moment(secondMoments, name).buffer());
+                Tensor shadow = parameter.shadow();
+                shadows.add(shadow == null ? null : shadow.buffer());
                 decays.add(decay.getOrDefault(name, 0.0));
                 parameter.zeroGrad();
             }
@@ -101,6 +105,7 @@ public final class AdamW implements AutoCloseable {
                         g.toArray(Buffer[]::new),
                         m.toArray(Buffer[]::new),
                         v.toArray(Buffer[]::new),
+                        shadows.toArray(Buffer[]::new),
                         decays.stream().mapToDouble(Double::doubleValue).toArray(),
                         lr,
                         beta1,
