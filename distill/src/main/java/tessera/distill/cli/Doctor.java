@@ -15,6 +15,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
+import tessera.kernels.Device;
 import tessera.kernels.NativeReport;
 
 /** {@code tessera doctor}: what this machine offers, what was found and what was refused, with reasons. */
@@ -28,14 +29,6 @@ final class Doctor implements Callable<Integer> {
     private static final Set<String> FEATURES =
             Set.of("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_tile", "asimd", "sve");
 
-    private static final List<Path> CUDA_PLACES = List.of(
-            Path.of("/usr/lib/x86_64-linux-gnu"),
-            Path.of("/usr/lib/aarch64-linux-gnu"),
-            Path.of("/usr/lib64"),
-            Path.of("/usr/lib"),
-            Path.of("/usr/lib/wsl/lib"),
-            Path.of("/usr/local/cuda/compat"));
-
     @Spec
     private CommandSpec spec;
 
@@ -46,10 +39,19 @@ final class Doctor implements Callable<Integer> {
     public Integer call() {
         PrintWriter out = spec.commandLine().getOut();
         Map<String, String> report = report();
+        Map<String, List<String>> places = NativeReport.placesTried();
         if (json.wanted()) {
-            JsonOption.print(out, report);
+            Map<String, Object> result = new LinkedHashMap<>(report);
+            result.put("places tried", places);
+            JsonOption.print(out, result);
         } else {
             report.forEach((name, value) -> out.printf("%-12s %s%n", name, value));
+            places.forEach((library, tried) -> {
+                if (!tried.isEmpty()) {
+                    out.printf("%nWhere %s was looked for:%n", library);
+                    tried.forEach(place -> out.printf("  %s%n", place));
+                }
+            });
         }
         return ExitCode.OK;
     }
@@ -92,12 +94,12 @@ final class Doctor implements Callable<Integer> {
                 : "not readable: kernels run as plain loops; start Java with --add-modules jdk.incubator.vector";
     }
 
+    /** What {@code --device cuda:0} would get, or the reason why it is refused. */
     private static String cuda() {
-        return CUDA_PLACES.stream()
-                .map(place -> place.resolve("libcuda.so.1"))
-                .filter(Files::exists)
-                .findFirst()
-                .map(driver -> "driver at " + driver + ", not used: this version computes on the CPU")
-                .orElse("no driver (libcuda.so.1) found; this version computes on the CPU");
+        try {
+            return "used: " + Device.parse("cuda:0");
+        } catch (RuntimeException e) {
+            return e.getMessage() + "; the CPU is used";
+        }
     }
 }

@@ -155,8 +155,17 @@ public final class CudaLibraries {
         return library;
     }
 
-    /** One place: a folder, or the dynamic linker where there is none. */
-    private record Place(String label, @Nullable Path folder) {}
+    /** One place: a folder, or the dynamic linker where there is none, or the reason why the place does not exist. */
+    private record Place(
+            String label, @Nullable Path folder, @Nullable String absent) {
+        Place(String label, @Nullable Path folder) {
+            this(label, folder, null);
+        }
+
+        static Place absent(String label, String reason) {
+            return new Place(label, null, reason);
+        }
+    }
 
     /** The search for one library. */
     private final class Search {
@@ -196,6 +205,10 @@ public final class CudaLibraries {
             }
             List<Place> places = explicit == null ? places() : named("-D" + DIRECTORY_PROPERTY, explicit);
             for (Place place : places) {
+                if (place.absent != null) {
+                    tried.add(place.label + ": " + place.absent);
+                    continue;
+                }
                 CudaLibrary library = place.folder == null ? byLinker() : inFolder(place.label, place.folder);
                 if (library != null) {
                     return library;
@@ -247,13 +260,13 @@ public final class CudaLibraries {
             if (directories != null) {
                 places.addAll(named(DIRECTORY_VARIABLE, directories));
             } else {
-                tried.add(DIRECTORY_VARIABLE + ": not set");
+                places.add(Place.absent(DIRECTORY_VARIABLE, "not set"));
             }
             if (kind != Kind.DRIVER) {
                 for (String variable : List.of("CUDA_HOME", "CUDA_PATH")) {
                     String home = environment.get(variable);
                     if (home == null) {
-                        tried.add(variable + ": not set");
+                        places.add(Place.absent(variable, "not set"));
                     } else {
                         for (String folder : List.of("lib64", "lib", "targets/*/lib")) {
                             glob(variable, Path.of(home), folder, places);
@@ -283,7 +296,7 @@ public final class CudaLibraries {
             for (String variable : List.of("VIRTUAL_ENV", "CONDA_PREFIX")) {
                 String folder = environment.get(variable);
                 if (folder == null) {
-                    tried.add(variable + ": not set");
+                    places.add(Place.absent(variable, "not set"));
                 } else {
                     wheels(variable, Path.of(folder), places);
                 }
@@ -313,7 +326,7 @@ public final class CudaLibraries {
                 places.add(new Place(label, prefix.resolve("lib")));
             }
             if (places.size() == before) {
-                tried.add(label + ": no nvidia packages under " + prefix);
+                places.add(Place.absent(label, "no nvidia packages under " + prefix));
             }
         }
 
@@ -334,7 +347,7 @@ public final class CudaLibraries {
         private void glob(String label, Path base, String pattern, List<Place> places) {
             List<Path> matches = matches(base, pattern);
             if (matches.isEmpty()) {
-                tried.add(label + ": no folder " + base.resolve(pattern));
+                places.add(Place.absent(label, "no folder " + base.resolve(pattern)));
             }
             for (Path match : matches) {
                 places.add(new Place(label, match));
