@@ -1,0 +1,239 @@
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.security.MessageDigest;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.TreeSet;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/**
+ * Compiles every CUDA source to machine code for each architecture, where nvcc is on the build machine, and checks what the
+ * assembler says about registers: a kernel that spills fails the build.
+ *
+ * <p>Arguments: folder of the sources, folder that keeps compiled code from build to build, folder to put the cubins into,
+ * and {@code off} to do nothing. A source is compiled again only when it, a header, the flags or nvcc have changed.
+ */
+public final class CompileKernels {
+    private static final List<String> ARCHITECTURES = List.of("80", "86", "89", "90a", "100", "120");
+    private static final List<String> FLAGS = List.of(
+            "-cubin", "-std=c++17", "-O3", "-lineinfo", "-Werror", "all-warnings", "-Xptxas", "-v", "-Xptxas",
+            "-warn-spills");
+    private static final Pattern FUNCTION = Pattern.compile("Function properties for (\\S+)");
+    private static final Pattern STACK =
+            Pattern.compile("(\\d+) bytes stack frame, (\\d+) bytes spill stores, (\\d+) bytes spill loads");
+    private static final Pattern USED = Pattern.compile("Used (\\d+) registers(.*)");
+
+    private record Job(Path source, String architecture, Path cubin, Path report) {}
+
+    public static void main(String[] args) throws Exception {
+        Path sources = Path.of(args[0]);
+        Path kept = Path.of(args[1]);
+        Path target = Path.of(args[2]);
+        if (args.length > 3 && args[3].equals("off")) {
+            System.out.println("CUDA kernels: not compiled (-Dcuda.compile=off); the sources are packaged");
+            return;
+        }
+        Path nvcc = nvcc();
+        if (nvcc == null) {
+            System.out.println("CUDA kernels: no nvcc in PATH, CUDA_HOME or /usr/local/cuda; only the sources are packaged");
+            return;
+        }
+        Files.createDirectories(kept);
+        Files.createDirectories(target);
+        List<Job> jobs = jobs(sources, kept, run(List.of(nvcc.toString(), "--version")).text());
+        List<Job> missing = jobs.stream()
+                .filter(job -> !Files.exists(job.cubin) || !Files.exists(job.report))
+                .toList();
+        long start = System.nanoTime();
+        List<String> failures = compile(nvcc, missing);
+        if (!failures.isEmpty()) {
+            failures.forEach(System.err::println);
+            System.exit(1);
+        }
+        List<String> table = new ArrayList<>();
+        List<String> spills = new ArrayList<>();
+        for (Job job : jobs) {
+            read(job, table, spills);
+        }
+        Files.write(kept.resolve("resources.txt"), table);
+        if (!spills.isEmpty()) {
+            System.err.println("CUDA kernels: registers spill, use fewer live values or a larger launch bound:");
+            spills.forEach(System.err::println);
+            System.exit(1);
+        }
+        publish(jobs, target);
+        forget(jobs, kept);
+        if (!missing.isEmpty()) {
+            System.out.printf(
+                    "CUDA kernels: %d cubins compiled in %.1f s, %d in all, no spills; registers in %s%n",
+                    missing.size(),
+                    (System.nanoTime() - start) / 1e9,
+                    jobs.size(),
+                    kept.resolve("resources.txt"));
+        }
+    }
+
+    private static Path nvcc() {
+        List<String> folders = new ArrayList<>(List.of(System.getenv("PATH").split(java.io.File.pathSeparator)));
+        for (String variable : List.of("CUDA_HOME", "CUDA_PATH")) {
+            if (System.getenv(variable) != null) {
+                folders.add(System.getenv(variable) + "/bin");
+            }
+        }
+        folders.add("/usr/local/cuda/bin");
+        return folders.stream()
+                .map(folder -> Path.of(folder, "nvcc"))
+                .filter(Files::isExecutable)
+                .findFirst()
+                .orElse(null);
+    }
+
+    private static List<Job> jobs(Path sources, Path kept, String compiler) throws Exception {
+        List<Path> units = files(sources, ".cu");
+        MessageDigest common = MessageDigest.getInstance("SHA-256");
+        common.update((compiler + FLAGS).getBytes(StandardCharsets.UTF_8));
+        for (Path header : files(sources, ".cuh")) {
+            common.update(Files.readAllBytes(header));
+        }
+        List<Job> jobs = new ArrayList<>();
+        for (Path unit : units) {
+            String name = unit.getFileName().toString().replaceFirst("\\.cu$", "");
+            for (String architecture : ARCHITECTURES) {
+                MessageDigest digest = (MessageDigest) common.clone();
+                digest.update(architecture.getBytes(StandardCharsets.UTF_8));
+                digest.update(Files.readAllBytes(unit));
+                String key = HexFormat.of().formatHex(digest.digest(), 0, 8);
+                String stem = name + ".sm_" + architecture + "." + key;
+                jobs.add(new Job(unit, architecture, kept.resolve(stem + ".cubin"), kept.resolve(stem + ".txt")));
+            }
+        }
+        return jobs;
+    }
+
+    private static List<Path> files(Path folder, String suffix) throws IOException {
+        if (!Files.isDirectory(folder)) {
+            return List.of();
+        }
+        try (Stream<Path> entries = Files.list(folder)) {
+            return entries.filter(path -> path.toString().endsWith(suffix)).sorted().toList();
+        }
+    }
+
+    private static List<String> compile(Path nvcc, List<Job> jobs) throws InterruptedException, ExecutionException {
+        List<String> failures = new ArrayList<>();
+        int threads = Math.max(1, Math.min(8, Runtime.getRuntime().availableProcessors()));
+        try (ExecutorService pool = Executors.newFixedThreadPool(threads)) {
+            List<Future<String>> results = new ArrayList<>();
+            for (Job job : jobs) {
+                results.add(pool.submit(() -> compile(nvcc, job)));
+            }
+            for (Future<String> result : results) {
+                if (!result.get().isEmpty()) {
+                    failures.add(result.get());
+                }
+            }
+        }
+        return failures;
+    }
+
+    private static String compile(Path nvcc, Job job) throws Exception {
+        Path made = Path.of(job.cubin + ".made");
+        List<String> command = new ArrayList<>(List.of(nvcc.toString(), "-arch=sm_" + job.architecture));
+        command.addAll(FLAGS);
+        command.addAll(List.of("-o", made.toString(), job.source.toString()));
+        Result result = run(command);
+        if (result.status != 0) {
+            Files.deleteIfExists(made);
+            return "CUDA kernels: " + job.source.getFileName() + " does not compile for sm_" + job.architecture + ":\n"
+                    + result.text;
+        }
+        Files.move(made, job.cubin, StandardCopyOption.ATOMIC_MOVE);
+        Files.writeString(job.report, result.text);
+        return "";
+    }
+
+    private record Result(int status, String text) {}
+
+    private static Result run(List<String> command) throws IOException, InterruptedException {
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        process.getOutputStream().close();
+        String text = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        return new Result(process.waitFor(), text);
+    }
+
+    private static void read(Job job, List<String> table, List<String> spills) throws IOException {
+        String function = "";
+        String stack = "0";
+        boolean spilled = false;
+        for (String line : Files.readAllLines(job.report)) {
+            Matcher matcher = FUNCTION.matcher(line);
+            if (matcher.find()) {
+                function = matcher.group(1);
+            }
+            matcher = STACK.matcher(line);
+            if (matcher.find()) {
+                stack = matcher.group(1);
+                spilled = !matcher.group(2).equals("0") || !matcher.group(3).equals("0");
+                if (spilled) {
+                    spills.add("  " + function + " for sm_" + job.architecture + ": " + line.strip());
+                }
+            }
+            matcher = USED.matcher(line);
+            if (matcher.find()) {
+                table.add(String.format(
+                        "%-40s sm_%-5s %3s registers, %s bytes stack%s%s",
+                        function,
+                        job.architecture,
+                        matcher.group(1),
+                        stack,
+                        spilled ? " SPILLS" : "",
+                        matcher.group(2)));
+            }
+        }
+    }
+
+    /** Puts the cubins where they are packaged from, and takes away those of sources that are gone. */
+    private static void publish(List<Job> jobs, Path target) throws IOException {
+        TreeSet<String> names = new TreeSet<>();
+        for (Job job : jobs) {
+            String name = job.cubin.getFileName().toString().replaceFirst("\\.[0-9a-f]{16}\\.cubin$", ".cubin");
+            names.add(name);
+            Path file = target.resolve(name);
+            if (!Files.exists(file) || Files.mismatch(file, job.cubin) >= 0) {
+                Files.copy(job.cubin, file, StandardCopyOption.REPLACE_EXISTING);
+            }
+        }
+        for (Path file : files(target, ".cubin")) {
+            if (!names.contains(file.getFileName().toString())) {
+                Files.delete(file);
+            }
+        }
+    }
+
+    /** Deletes kept files that this build did not use. */
+    private static void forget(List<Job> jobs, Path kept) throws IOException {
+        TreeSet<Path> used = new TreeSet<>();
+        for (Job job : jobs) {
+            used.add(job.cubin);
+            used.add(job.report);
+        }
+        used.add(kept.resolve("resources.txt"));
+        try (Stream<Path> entries = Files.list(kept)) {
+            for (Path file : entries.toList()) {
+                if (!used.contains(file)) {
+                    Files.delete(file);
+                }
+            }
+        }
+    }
+}
