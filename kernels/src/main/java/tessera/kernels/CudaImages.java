@@ -3,61 +3,207 @@ package tessera.kernels;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.lang.System.Logger.Level;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import tessera.natives.NativeLibraries;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
+import tessera.natives.cuda.CudaLibraries;
+import tessera.natives.cuda.CudaLibrary;
+import tessera.natives.cuda.Nvrtc;
 
 /**
- * Finds machine code for a device: a cubin of its architecture from the jar, or else the packaged source compiled here by
- * NVRTC.
+ * Finds machine code for a device: a cubin of its architecture from the jar, or else the packaged source, compiled here by
+ * NVRTC and kept on disk for the next time.
+ *
+ * <p>What was compiled is kept in the user's cache folder, or in the folder that the system property {@value
+ * #CACHE_PROPERTY} names, under a name made from the sources, the architecture and NVRTC's version.
  */
 final class CudaImages {
-    private static final List<Integer> ARCHITECTURES = List.of(80, 86, 89, 90, 100, 120);
+    /** System property naming the folder for compiled kernels; empty for none. */
+    static final String CACHE_PROPERTY = "tessera.cuda.cache";
+
+    private static final System.Logger LOG = System.getLogger("tessera");
+    private static final String HEADER = "tessera.cuh";
+    private static final List<Integer> ARCHITECTURES = List.of(120, 100, 90, 89, 86, 80);
     private static final int INVALID_IMAGE = 200;
+    private static final int INVALID_PTX = 218;
     private static final int NO_BINARY_FOR_GPU = 209;
+    private static final int UNSUPPORTED_PTX_VERSION = 222;
 
     private CudaImages() {}
 
-    /** Loads the kernels of {@code name.cu} into the current context and returns the driver's module. */
+    /**
+     * Loads the kernels of {@code name.cu} into the current context and returns the driver's module.
+     *
+     * @throws IllegalStateException if there is neither a cubin nor a compiler for this device
+     */
     static long load(CudaDevice device, String name) {
-        byte[] cubin = cubin(name, device.capability());
-        if (cubin != null) {
+        int capability = device.capability();
+        String refusal = "the jar has no cubin of " + name + ".cu for compute capability " + capability / 10 + "."
+                + capability % 10;
+        for (int architecture : ARCHITECTURES) {
+            // A cubin runs on its own architecture and on later ones of the same major version.
+            byte[] cubin = architecture > capability || architecture / 10 != capability / 10
+                    ? null
+                    : resource(name + "." + code(architecture) + ".cubin");
+            if (cubin != null) {
+                try {
+                    return CudaDriver.moduleLoadData(cubin);
+                } catch (CudaException e) {
+                    refusal = refused(device, e);
+                    break;
+                }
+            }
+        }
+        CudaLibrary nvrtc = CudaLibraries.nvrtc();
+        if (!nvrtc.usable()) {
+            throw new IllegalStateException(device.describe() + ": " + refusal
+                    + ", and there is no NVRTC to compile the source: "
+                    + nvrtc.finding().detail());
+        }
+        return compiled(device, name, refusal);
+    }
+
+    private static String refused(CudaDevice device, CudaException e) {
+        return switch (e.code()) {
+            case INVALID_IMAGE, INVALID_PTX, NO_BINARY_FOR_GPU, UNSUPPORTED_PTX_VERSION ->
+                "the driver refuses the cubin in the jar (" + e.codeName() + ")";
+            default -> throw device.failed(e);
+        };
+    }
+
+    private static long compiled(CudaDevice device, String name, String whyNoCubin) {
+        byte[] source = resource(name + ".cu");
+        byte[] header = resource(HEADER);
+        if (source == null || header == null) {
+            throw new IllegalStateException(
+                    "the jar of tessera.kernels lacks " + name + ".cu or " + HEADER + "; build it again");
+        }
+        int version = Nvrtc.version();
+        String target = target(device.capability());
+        List<String> options = List.of("--gpu-architecture=" + target, "--std=c++17", "-lineinfo");
+        Path kept = cacheFile(name + "." + target, hash(source, header, options.toString(), Integer.toString(version)));
+        byte[] image = kept == null ? null : read(kept);
+        if (image != null) {
             try {
-                return CudaDriver.moduleLoadData(cubin);
+                return CudaDriver.moduleLoadData(image);
             } catch (CudaException e) {
-                if (e.code() != INVALID_IMAGE && e.code() != NO_BINARY_FOR_GPU) {
-                    throw device.failed(e);
-                }
+                LOG.log(Level.DEBUG, "compiling again: " + kept + " is damaged, " + refused(device, e));
             }
         }
-        throw new IllegalStateException("no code for " + name + " on " + device);
-    }
-
-    /** A cubin runs on its own architecture and on later ones of the same major version. */
-    private static byte @Nullable [] cubin(String name, int capability) {
-        for (int i = ARCHITECTURES.size() - 1; i >= 0; i--) {
-            int architecture = ARCHITECTURES.get(i);
-            if (architecture <= capability && architecture / 10 == capability / 10) {
-                byte[] cubin = resource(name + ".sm_" + suffix(architecture) + ".cubin");
-                if (cubin != null) {
-                    return cubin;
-                }
-            }
+        LOG.log(
+                Level.DEBUG,
+                () -> "compiling " + name + ".cu for " + target + " by NVRTC " + version / 1000 + "."
+                        + version % 1000 / 10 + ": " + whyNoCubin);
+        image = compile(name, source, header, options, target.startsWith("compute_"));
+        long module;
+        try {
+            module = CudaDriver.moduleLoadData(image);
+        } catch (CudaException e) {
+            throw device.failed(e);
         }
-        return null;
+        if (kept != null) {
+            write(kept, image);
+        }
+        return module;
     }
 
-    /** The instructions that only Hopper has need the architecture's own variant. */
-    private static String suffix(int architecture) {
-        return architecture == 90 ? "90a" : Integer.toString(architecture);
+    private static byte[] compile(String name, byte[] source, byte[] header, List<String> options, boolean ptx) {
+        long program = Nvrtc.createProgram(
+                new String(source, StandardCharsets.UTF_8),
+                name + ".cu",
+                Map.of(HEADER, new String(header, StandardCharsets.UTF_8)));
+        try {
+            Nvrtc.compileProgram(program, options);
+            return ptx ? Nvrtc.ptx(program) : Nvrtc.cubin(program);
+        } finally {
+            Nvrtc.destroyProgram(program);
+        }
     }
+
+    /** The device's own architecture, or PTX of the newest that an NVRTC older than the device knows. */
+    private static String target(int capability) {
+        int[] known = Nvrtc.supportedArchitectures();
+        if (Arrays.stream(known).anyMatch(architecture -> architecture == capability)) {
+            return code(capability);
+        }
+        int newest = Arrays.stream(known)
+                .filter(architecture -> architecture < capability)
+                .max()
+                .orElse(capability);
+        return "compute_" + newest;
+    }
+
+    /** Hopper's own instructions need its own variant. */
+    private static String code(int architecture) {
+        return architecture == 90 ? "sm_90a" : "sm_" + architecture;
+    }
+
+    // ------------------------------------------------------------------------------------------------------- files
 
     private static byte @Nullable [] resource(String file) {
         try (InputStream in = CudaImages.class.getResourceAsStream("cuda/" + file)) {
             return in == null ? null : in.readAllBytes();
         } catch (IOException e) {
-            throw new UncheckedIOException(e);
+            throw new UncheckedIOException("cannot read " + file + " in the jar of tessera.kernels", e);
+        }
+    }
+
+    private static String hash(byte[] source, byte[] header, String options, String version) {
+        try {
+            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            digest.update(source);
+            digest.update(header);
+            digest.update((options + " " + version).getBytes(StandardCharsets.UTF_8));
+            return HexFormat.of().formatHex(digest.digest(), 0, 16);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private static @Nullable Path cacheFile(String stem, String hash) {
+        String folder = System.getProperty(CACHE_PROPERTY);
+        if (folder != null && folder.isEmpty()) {
+            return null;
+        }
+        Path cache = folder != null
+                ? Path.of(folder)
+                : NativeLibraries.defaultCache(System.getenv()).resolveSibling("kernels");
+        return cache.resolve(stem + "." + hash + ".bin");
+    }
+
+    private static byte @Nullable [] read(Path file) {
+        try {
+            return Files.exists(file) ? Files.readAllBytes(file) : null;
+        } catch (IOException e) {
+            return null;
+        }
+    }
+
+    /** Moves a finished file into place, so that other processes see all of it or nothing. A full disk is no failure. */
+    private static void write(Path file, byte[] image) {
+        Path made = null;
+        try {
+            Path folder = Files.createDirectories(file.toAbsolutePath().getParent());
+            made = Files.createTempFile(folder, "kernels", ".tmp");
+            Files.write(made, image);
+            Files.move(made, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        } catch (IOException e) {
+            LOG.log(Level.DEBUG, "compiled kernels are not kept: " + e);
+            if (made != null) {
+                made.toFile().delete();
+            }
         }
     }
 }
