@@ -39,6 +39,7 @@ public final class CudaDevice extends Device {
     private final CudaTransfers transfers = new CudaTransfers(this);
     private final Map<String, CudaModule> modules = new ConcurrentHashMap<>();
     private final Kernels kernels = new CudaKernels(this);
+    private volatile boolean tf32;
     private volatile @Nullable CudaException lost;
 
     private CudaDevice(int ordinal, int handle) {
@@ -121,6 +122,10 @@ public final class CudaDevice extends Device {
                         CudaDriver.deviceName(handle) + " has no memory pools here, as some virtual GPUs; use a whole"
                                 + " device",
                         null);
+            }
+            CudaLibrary products = CudaLibraries.cublasLt();
+            if (!products.usable()) {
+                throw unavailable(ordinal, products.finding().toString(), null);
             }
             return new CudaDevice(ordinal, handle);
         } catch (CudaException | NativeLibraryException e) {
@@ -311,6 +316,18 @@ public final class CudaDevice extends Device {
     CudaModule module(String name) {
         CudaModule module = modules.get(name);
         return module != null ? module : modules.computeIfAbsent(name, key -> new CudaModule(this, key));
+    }
+
+    /**
+     * Lets f32 products round their factors to TF32, 10 bits of mantissa, for speed; off at first. Concerns products that are
+     * started after the call, of all threads.
+     */
+    public void allowTf32(boolean allowed) {
+        tf32 = allowed;
+    }
+
+    boolean tf32() {
+        return tf32;
     }
 
     // ---------------------------------------------------------------------------------------------------- failures

@@ -89,6 +89,24 @@ public final class CublasLt {
     @CName("CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES")
     public static final int PREF_MAX_WORKSPACE_BYTES = 1;
 
+    @CName("CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK")
+    public static final int PREF_REDUCTION_SCHEME_MASK = 3;
+
+    @CName("CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES")
+    public static final int PREF_MIN_ALIGNMENT_A = 5;
+
+    @CName("CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES")
+    public static final int PREF_MIN_ALIGNMENT_B = 6;
+
+    @CName("CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES")
+    public static final int PREF_MIN_ALIGNMENT_C = 7;
+
+    @CName("CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES")
+    public static final int PREF_MIN_ALIGNMENT_D = 8;
+
+    @CName("CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE")
+    public static final int REDUCTION_COMPUTE_TYPE = 2;
+
     /** Bytes of an algorithm, at the start of a result. */
     @CName("sizeof(cublasLtMatmulAlgo_t)")
     public static final int ALGO_BYTES = 64;
@@ -238,6 +256,11 @@ public final class CublasLt {
 
     public static void preferenceDestroy(long preference) {
         end("cublasLtMatmulPreferenceDestroy", PREF_DESTROY, preference);
+    }
+
+    /** Sets an attribute of four bytes, such as {@link #PREF_MIN_ALIGNMENT_A}. */
+    public static void preferenceSet(long preference, int attribute, int value) {
+        set("cublasLtMatmulPreferenceSetAttribute", PREF_SET, preference, attribute, value);
     }
 
     /** Sets an attribute of eight bytes, such as {@link #PREF_MAX_WORKSPACE_BYTES}. */
