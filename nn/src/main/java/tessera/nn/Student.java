@@ -202,11 +202,11 @@ public final class Student implements AutoCloseable {
         return model.pool(model.encoder().encode(tokens)); // [P * B, D]
     }
 
-    /** The clips as this student's CPU device sees them, so that its threads do the work and its pool holds the results. */
+    /** The clips on this student's device; another CPU device's memory is used as it is. */
     private Tensor onThisDevice(Tensor clips) {
-        return device instanceof CpuDevice cpu && clips.device() != cpu
+        return device instanceof CpuDevice cpu && clips.device() instanceof CpuDevice other && other != cpu
                 ? Tensor.wrap(cpu, clips.contiguous().segment(), clips.dtype(), clips.shape())
-                : clips;
+                : clips.to(device);
     }
 
     private void check(Tensor clips, int ensemble) {

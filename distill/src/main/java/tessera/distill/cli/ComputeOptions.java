@@ -3,9 +3,10 @@ package tessera.distill.cli;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import tessera.kernels.CpuDevice;
+import tessera.kernels.DType;
 import tessera.kernels.Device;
 
-/** Where a command computes: the options {@code --device} and {@code --threads}. */
+/** Where a command computes: the options {@code --device}, {@code --precision} and {@code --threads}. */
 final class ComputeOptions {
 
     @Option(
@@ -20,6 +21,32 @@ final class ComputeOptions {
             paramLabel = "N",
             description = "Threads of the CPU, 1 or more. Default: one for each processor")
     private @Nullable Integer threads;
+
+    @Option(
+            names = "--precision",
+            paramLabel = "f32|bf16",
+            defaultValue = "f32",
+            description = "What to compute in; bf16 needs a GPU. Default: ${DEFAULT-VALUE}")
+    private String precision = "f32";
+
+    /**
+     * What to compute in.
+     *
+     * @throws IllegalArgumentException if it is unknown, or the device does not compute in it
+     */
+    DType precision() {
+        DType type = switch (precision) {
+            case "f32" -> DType.F32;
+            case "bf16" -> DType.BF16;
+            default ->
+                throw new IllegalArgumentException("unknown --precision '" + precision + "'; pass f32 or bf16");
+        };
+        if (type == DType.BF16 && device() instanceof CpuDevice) {
+            throw new IllegalArgumentException(
+                    "--precision bf16 needs a GPU but the device is the CPU; pass --device cuda:0, or f32");
+        }
+        return type;
+    }
 
     /**
      * The device.

@@ -86,7 +86,7 @@ final class Distill implements Callable<Integer> {
         files.forEach((modality, file) -> configs.put(modality, config(modality, file)));
         Distillation.Settings settings = settings(files);
         Device device = compute.device();
-        RunContext context = training.context(device);
+        RunContext context = training.context(device, compute.precision());
         Path student;
         try (ClipSet clips = clips(geometry(configs), files, context)) {
             student = Distillation.run(settings, files, clips, training.out(), context);

@@ -16,6 +16,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import tessera.distill.report.Progress;
 import tessera.kernels.DType;
+import tessera.kernels.Device;
 import tessera.nn.Student;
 import tessera.nn.VideoMaeConfig;
 import tessera.tensor.Scope;
@@ -78,7 +79,7 @@ final class ExtractFeatures implements Callable<Integer> {
         Outputs.requireFile(out);
         String extension = extension();
         try (Arena arena = Arena.ofConfined();
-                Student model = Student.load(student, compute.device())) {
+                Student model = Student.load(student, compute.device(), compute.precision())) {
             masks.check(model);
             ArrayData array = read(arena);
             requireFit(array, model.config());
@@ -162,7 +163,7 @@ final class ExtractFeatures implements Callable<Integer> {
                 try (Scope scope = Scope.open()) {
                     long[] shape = array.shape();
                     Tensor input =
-                            Tensor.empty(model.device(), type, Shape.of(batch, shape[1], shape[2], shape[3], shape[4]));
+                            Tensor.empty(Device.cpu(), type, Shape.of(batch, shape[1], shape[2], shape[3], shape[4]));
                     MemorySegment.copy(array.data(), from * clipBytes, input.segment(), 0, batch * clipBytes);
                     // The masks depend on the seed and the place in the batch, so every batch has a seed of its own.
                     float[] values = model.features(input, masks.maskRatio(), masks.ensemble(), masks.seed() + from)

@@ -123,8 +123,8 @@ final class FewShot implements Callable<Integer> {
             throw new IllegalArgumentException("--episodes is " + episodes + "; pass 1 or more");
         }
         RunContext context =
-                new RunContext(System.err, Progress.Style.detect(quiet), new StopSignal(), compute.device());
-        try (Student model = Student.load(student, context.device())) {
+                new RunContext(System.err, Progress.Style.detect(quiet), new StopSignal(), compute.device(), compute.precision());
+        try (Student model = Student.load(student, context.device(), context.compute())) {
             masks.check(model);
             Modality modality = Clips.modality(model.config(), student);
             Geometry geometry = Clips.geometry(model.config(), modality);

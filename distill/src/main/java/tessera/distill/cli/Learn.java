@@ -97,7 +97,7 @@ final class Learn implements Callable<Integer> {
             throw new IllegalArgumentException(clips + " holds videos of one label, "
                     + videos.labels().getFirst() + "; there must be two or more to tell apart");
         }
-        try (Student model = Student.load(student, compute.device())) {
+        try (Student model = Student.load(student, compute.device(), compute.precision())) {
             Clips.requireRgb(model.config(), student);
             masks.check(model);
             ClipCut cut = cutting.cut(model.config());

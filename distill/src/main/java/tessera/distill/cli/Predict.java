@@ -64,7 +64,7 @@ final class Predict implements Callable<Integer> {
     public Integer call() {
         masks.check();
         cutting.check();
-        try (Student model = Student.load(student, compute.device());
+        try (Student model = Student.load(student, compute.device(), compute.precision());
                 Head learned = Head.load(head)) {
             Clips.requireRgb(model.config(), student);
             masks.check(model);

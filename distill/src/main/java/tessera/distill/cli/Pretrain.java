@@ -113,7 +113,7 @@ final class Pretrain implements Callable<Integer> {
             throw new IllegalArgumentException("--start " + start + " is no file; name a safetensors file");
         }
         Device device = compute.device();
-        RunContext context = training.context(device);
+        RunContext context = training.context(device, compute.precision());
         Path model = egosim.wanted() ? onEgoSim(settings, context) : onFolders(settings, context);
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("model", model);

@@ -6,6 +6,7 @@ import picocli.CommandLine.Option;
 import tessera.distill.report.Progress;
 import tessera.distill.stage.RunContext;
 import tessera.distill.stage.StopSignal;
+import tessera.kernels.DType;
 import tessera.kernels.Device;
 
 /** What both training stages are told. */
@@ -78,10 +79,10 @@ final class TrainingOptions {
     }
 
     /** A run that stops with a checkpoint when the process is asked to end. */
-    RunContext context(Device device) {
+    RunContext context(Device device, DType compute) {
         StopSignal stop = new StopSignal();
         stop.onShutdown(() -> System.err.println("tessera: stopped and saved; run the same command to resume"));
-        return new RunContext(System.err, Progress.Style.detect(quiet), stop, device);
+        return new RunContext(System.err, Progress.Style.detect(quiet), stop, device, compute);
     }
 
     /** Refuses impossible numbers and places. */

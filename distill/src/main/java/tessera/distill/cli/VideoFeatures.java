@@ -4,6 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.List;
 import tessera.distill.video.VideoClip;
 import tessera.kernels.DType;
+import tessera.kernels.Device;
 import tessera.nn.Student;
 import tessera.nn.VideoMaeConfig;
 import tessera.tensor.Scope;
@@ -31,7 +32,7 @@ final class VideoFeatures {
             int batch = Math.min(BATCH, clips.size() - from);
             try (Scope scope = Scope.open()) {
                 Tensor input = Tensor.empty(
-                        student.device(),
+                        Device.cpu(),
                         DType.U8,
                         Shape.of(batch, config.frames(), config.height(), config.width(), 3));
                 for (int i = 0; i < batch; i++) {

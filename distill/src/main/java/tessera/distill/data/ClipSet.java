@@ -13,6 +13,7 @@ import java.util.stream.IntStream;
 import tessera.distill.egosim.Clip;
 import tessera.distill.egosim.Geometry;
 import tessera.distill.egosim.Modality;
+import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Scope;
@@ -165,6 +166,11 @@ public final class ClipSet implements AutoCloseable {
      * @throws IllegalArgumentException if the set was loaded without the modality
      */
     public Tensor batch(Device device, Modality modality, int[] indices) {
+        if (!(device instanceof CpuDevice)) {
+            try (Scope scope = Scope.open()) {
+                return scope.keep(batch(Device.cpu(), modality, indices).to(device));
+            }
+        }
         MemorySegment segment = data.get(modality);
         if (segment == null) {
             throw new IllegalArgumentException("the clips were loaded without " + modality

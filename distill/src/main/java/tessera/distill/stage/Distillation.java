@@ -104,14 +104,15 @@ public final class Distillation {
             Settings settings, Map<Modality, Path> teachers, ClipSet target, Path folder, RunContext context) {
         Path finished = folder.resolve(STUDENT);
         VideoMaeConfig config = encoderConfig(require(teachers, Modality.RGB));
-        Map<String, String> text = settings.asText(config);
+        Map<String, String> text = Stages.settings(settings.asText(config), context);
         if (Stages.isFinished(finished, text)) {
             return finished;
         }
         try (Scope scope = Scope.open()) {
-            Params studentParams = encoder(require(teachers, Modality.RGB), settings.seed(), context.device());
+            Params studentParams = encoder(require(teachers, Modality.RGB), settings.seed(), context.device(), context.compute());
             VideoMaeClassifier student = new VideoMaeClassifier(studentParams, config, 0);
             studentParams.finish();
+            studentParams.addShadows();
             Map<String, Tensor> trained = new LinkedHashMap<>();
             studentParams.all().forEach((name, parameter) -> trained.put("student." + name, parameter));
             Params projectorParams = Params.random(context.device(), DType.F32, settings.seed());
@@ -122,7 +123,7 @@ public final class Distillation {
                 taught.put(
                         modality,
                         new Teacher(
-                                frozen(require(teachers, modality), settings.seed(), context.device()),
+                                frozen(require(teachers, modality), settings.seed(), context),
                                 projector,
                                 weight));
             });
@@ -168,19 +169,20 @@ public final class Distillation {
     }
 
     /** The encoder of a pretrained model with a fresh feature norm, as MM-CDFSL loads it. */
-    private static Params encoder(Path file, long seed, Device device) {
+    private static Params encoder(Path file, long seed, Device device, DType compute) {
         Checkpoint checkpoint = Checkpoint.read(file);
         return Params.from(
                 device,
                 DType.F32,
                 checkpoint.select(name -> name.startsWith("encoder.")),
                 seed,
-                name -> name.startsWith("fc_norm."));
+                name -> name.startsWith("fc_norm."))
+                .computeIn(compute);
     }
 
-    private static VideoMaeClassifier frozen(Path file, long seed, Device device) {
+    private static VideoMaeClassifier frozen(Path file, long seed, RunContext context) {
         VideoMaeConfig config = encoderConfig(file);
-        Params params = encoder(file, seed, device);
+        Params params = encoder(file, seed, context.device(), context.compute());
         VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0);
         params.finish();
         params.all().values().forEach(parameter -> parameter.requiresGrad(false));
@@ -195,7 +197,7 @@ public final class Distillation {
     public static void saveUndistilled(Path pretrained, Path student) {
         try (Scope scope = Scope.open()) {
             VideoMaeConfig config = encoderConfig(pretrained);
-            Params params = encoder(pretrained, 0, Device.cpu());
+            Params params = encoder(pretrained, 0, Device.cpu(), DType.F32);
             new VideoMaeClassifier(params, config, 0).close();
             params.finish();
             Student.save(student, params.all(), config, config.toMetadata());
@@ -211,7 +213,11 @@ public final class Distillation {
             int[] indices,
             long step) {
         VideoMaeConfig config = student.config();
-        Tensor rgb = clips.batch(device, Modality.RGB, indices);
+        Tensor pictures = clips.batch(Stages.host(device), Modality.RGB, indices);
+        if (settings.augment()) {
+            Stages.augment(pictures, settings.seed(), step);
+        }
+        Tensor rgb = pictures.to(device);
         TokenMask mask = TokenMask.tubes(
                 device,
                 indices.length,
@@ -220,9 +226,6 @@ public final class Distillation {
                 settings.maskRatio(),
                 settings.seed(),
                 MASK_STREAM + step);
-        if (settings.augment()) {
-            Stages.augment(rgb, settings.seed(), step);
-        }
         Tensor feature = student.features(rgb, mask.visible()); // [B, D]
         List<Tensor> projected = new ArrayList<>();
         List<Tensor> targets = new ArrayList<>();

@@ -111,17 +111,18 @@ public final class Pretraining {
             Path folder,
             RunContext context) {
         Path finished = folder.resolve(MODEL);
-        Map<String, String> text = settings.asText(config);
+        Map<String, String> text = Stages.settings(settings.asText(config), context);
         if (Stages.isFinished(finished, text)) {
             return finished;
         }
         try (Scope scope = Scope.open()) {
-            Params params = parameters(settings, start, context.device());
+            Params params = parameters(settings, start, context.device()).computeIn(context.compute());
             try (VideoMaePretraining model = new VideoMaePretraining(
                             params, config, source.classes().size());
                     AdamW optimiser = new AdamW(
                             params.all(), .9, .95, 1e-8, settings.weightDecay(), AdamW.matrices(params.all()))) {
                 params.finish(name -> start != null);
+                params.addShadows();
                 Schedule schedule = Schedule.cosine(
                         settings.lr(),
                         settings.minLr(),
@@ -176,11 +177,11 @@ public final class Pretraining {
 
     private static Tensor batch(
             Device device, Settings settings, ClipSet clips, EpochOrder order, long step, int which) {
-        Tensor batch = clips.batch(device, settings.modality(), order.batch(step, settings.batch()));
+        Tensor batch = clips.batch(Stages.host(device), settings.modality(), order.batch(step, settings.batch()));
         if (settings.augment() && settings.modality() == Modality.RGB) {
             Stages.augment(batch, settings.seed() + which, step);
         }
-        return batch;
+        return batch.to(device);
     }
 
     private static Map<String, Double> step(

@@ -6,17 +6,18 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.video.ImageOps;
 import tessera.distill.video.VideoClip;
+import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Philox;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
-import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
 /** What the stages do alike. */
@@ -61,14 +62,27 @@ final class Stages {
         return true;
     }
 
+    /** What must be equal for a run to be resumed: a run in f32 goes on in f32. */
+    static Map<String, String> settings(Map<String, String> settings, RunContext context) {
+        if (context.compute() == DType.F32) {
+            return settings;
+        }
+        Map<String, String> all = new LinkedHashMap<>(settings);
+        all.put("tessera.compute", context.compute().toString());
+        return all;
+    }
+
     static Tensor labels(Device device, ClipSet clips, int[] indices) {
         int[] labels = new int[indices.length];
         for (int i = 0; i < labels.length; i++) {
             labels[i] = clips.label(indices[i]);
         }
-        Tensor tensor = Tensor.empty(device, DType.I32, Shape.of(labels.length));
-        MemorySegment.copy(MemorySegment.ofArray(labels), 0, tensor.segment(), 0, tensor.byteSize());
-        return tensor;
+        return Tensor.of(labels).to(device);
+    }
+
+    /** Where clips that a stage changes on the CPU, by {@link #augment}, are made before they go to a device. */
+    static Device host(Device device) {
+        return device instanceof CpuDevice ? device : Device.cpu();
     }
 
     /** Removes the checkpoint of a stage that is finished. */

@@ -1,0 +1,78 @@
+#!/bin/sh
+# "tessera bundle --out DIR": everything that a machine with an NVIDIA driver, but without Java and network, needs to run the
+# parity suite and the benchmarks, in one archive DIR/tessera-bundle.tar.xz. Called by the launcher with the home of the
+# project and of the JDK.
+set -eu
+
+fail() {
+    echo "tessera: error: $1" >&2
+    exit 2
+}
+
+home=$1
+jdk=$2
+shift 2
+out=
+while [ $# -gt 0 ]; do
+    case $1 in
+        --out)
+            [ $# -ge 2 ] || fail "--out needs a folder; pass for example --out bundle"
+            out=$2
+            shift 2
+            ;;
+        --help | -h)
+            echo "Usage: tessera bundle --out DIR"
+            echo "Writes DIR/tessera-bundle.tar.xz: unpack it on a machine with a GPU and start run.sh in it."
+            exit 0
+            ;;
+        *) fail "unknown argument '$1' of bundle; pass --out DIR" ;;
+    esac
+done
+[ -n "$out" ] || fail "bundle needs a folder for its archive; pass --out DIR"
+[ ! -e "$out" ] || [ -d "$out" ] || fail "$out is a file; pass a folder as --out"
+command -v mvn >/dev/null 2>&1 || fail "the bundle is built with Maven (mvn), which is not on the PATH; install Maven 3.8 or newer"
+command -v xz >/dev/null 2>&1 || fail "the bundle is packed with xz, which is not on the PATH; install xz-utils"
+[ -x "$jdk/bin/jlink" ] || fail "$jdk has no jlink; point TESSERA_JAVA_HOME at a whole JDK"
+
+log=$home/jmh/target/bundle.log
+mkdir -p "$home/jmh/target" "$out"
+echo "building the jars, tests and benchmarks ..." >&2
+if ! JAVA_HOME=$jdk mvn -B -f "$home/pom.xml" -Pbundle -DskipTests package >"$log" 2>&1; then
+    grep '^\[ERROR\]' "$log" | head -n 20 >&2
+    echo "tessera: error: the build failed; the whole log is in $log" >&2
+    exit 1
+fi
+
+work=$(mktemp -d "$out/.bundle.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+root=$work/tessera-bundle
+mkdir -p "$root"
+echo "linking a Java runtime ..." >&2
+"$jdk/bin/jlink" --add-modules java.base,java.logging,java.management,java.xml,jdk.incubator.vector,jdk.management,jdk.unsupported \
+    --compress zip-9 --strip-debug --no-header-files --no-man-pages --output "$root/runtime" 2>"$log" || {
+    cat "$log" >&2
+    exit 1
+}
+# Class path of the suite and the benchmarks. Carriers of CPU libraries stay behind: the reference there is plain Java.
+mkdir "$root/lib"
+cp "$home"/src/test/target/bundle/*.jar "$home"/src/test/target/*-tests.jar "$root/lib/"
+for jar in "$home"/jmh/target/lib/*.jar; do
+    case ${jar##*/} in
+        dnnl-* | ffmpeg-*) ;;
+        *) cp "$jar" "$root/lib/" ;;
+    esac
+done
+cp "$home/jmh/src/main/bundle/run.sh" "$home/jmh/src/main/bundle/peer.py" "$root/"
+git -C "$home" rev-parse HEAD >"$root/revision" 2>/dev/null || echo unknown >"$root/revision"
+chmod +x "$root/run.sh"
+
+echo "packing ..." >&2
+tar -C "$work" -cf - tessera-bundle | xz -T2 -6 >"$work/archive"
+size=$(wc -c <"$work/archive")
+limit=$((64 * 1024 * 1024))
+if [ "$size" -gt "$limit" ]; then
+    echo "tessera: error: the bundle has $size bytes, more than the $limit that it may have" >&2
+    exit 1
+fi
+mv "$work/archive" "$out/tessera-bundle.tar.xz"
+echo "$out/tessera-bundle.tar.xz ($((size / 1024 / 1024)) MiB)"
