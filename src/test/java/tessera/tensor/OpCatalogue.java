@@ -220,6 +220,9 @@ final class OpCatalogue {
         add(new ViewOps.Cast(DType.F32), normal(3, 5));
         add(new ViewOps.Cast(DType.BF16), normal(3, 5));
         add(new ViewOps.Cast(DType.F64), "of a view", swapped(normal(3, 5)));
+        add(new ViewOps.Transfer(Device.cpu(2)), normal(3, 5));
+        add(new ViewOps.Transfer(Device.cpu(2)), "of a view", swapped(normal(3, 5)));
+        add(new ViewOps.Transfer(Device.cpu(2)), "of nothing", normal(0, 5));
 
         bad("reshape to another count", () -> ones(2, 3).reshape(4), "reshape: f32[2, 3] has 6 elements", "[4]");
         bad("reshape with two open sizes", () -> ones(2, 3).reshape(-1, -1), "more than one size of [-1, -1] is -1");

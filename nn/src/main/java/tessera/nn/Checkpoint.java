@@ -58,7 +58,7 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
         try (Scope scope = Scope.open()) {
             List<ArrayData> arrays = new ArrayList<>();
             tensors.forEach((name, tensor) -> {
-                Tensor contiguous = tensor.detach().contiguous();
+                Tensor contiguous = tensor.detach().contiguous().to(Device.cpu());
                 arrays.add(new ArrayData(
                         name, StoredType.of(tensor.dtype()), tensor.shape().toArray(), contiguous.segment()));
             });

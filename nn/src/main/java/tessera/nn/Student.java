@@ -29,6 +29,8 @@ public final class Student implements AutoCloseable {
     private final Map<String, Tensor> parameters;
     private final Device device;
     private final @Nullable Head head;
+    private final @Nullable Tensor headWeight;
+    private final @Nullable Tensor headBias;
     private final boolean owner;
 
     private Student(
@@ -41,6 +43,8 @@ public final class Student implements AutoCloseable {
         this.parameters = parameters;
         this.device = device;
         this.head = head;
+        this.headWeight = head == null ? null : Scope.outside(() -> onDevice(head.weight()));
+        this.headBias = head == null ? null : Scope.outside(() -> onDevice(head.bias()));
         this.owner = owner;
     }
 
@@ -114,8 +118,8 @@ public final class Student implements AutoCloseable {
     }
 
     /**
-     * The same student with a classifier on its features. The weights are shared: close the student it came from, not the
-     * result.
+     * The same student with a classifier on its features. The weights are shared: close the student it came from when both
+     * are done; closing the result frees no more than its copy of the head on a GPU.
      */
     public Student withHead(Head newHead) {
         if (newHead.weight().size(1) != config().embedDim()) {
@@ -125,6 +129,10 @@ public final class Student implements AutoCloseable {
                             + " values; use a head that was learned with this student");
         }
         return new Student(model, parameters, device, newHead, false);
+    }
+
+    private Tensor onDevice(Tensor host) {
+        return device instanceof CpuDevice ? host : host.to(device);
     }
 
     public VideoMaeConfig config() {
@@ -151,18 +159,17 @@ public final class Student implements AutoCloseable {
      * @throws IllegalStateException if the student has no head
      */
     public Tensor predict(Tensor clips, double maskRatio, int ensemble, long seed) {
-        Head classifier = head;
-        if (classifier == null) {
+        Tensor weight = headWeight;
+        if (weight == null) {
             throw new IllegalStateException(
                     "predict: this student has no head; learn one and pass it to withHead, or call features");
         }
         return Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
                 Tensor features = compute(clips, maskRatio, ensemble, seed); // [P * B, D]
-                Tensor probabilities =
-                        features.linear(classifier.weight(), classifier.bias()).softmax(); // [P * B, classes]
+                Tensor probabilities = features.linear(weight, headBias).softmax(); // [P * B, classes]
                 return scope.keep(probabilities
-                        .reshape(ensemble, clips.size(0), classifier.labels().size())
+                        .reshape(ensemble, clips.size(0), weight.size(0))
                         .mean(0)); // [B, classes]
             }
         });
@@ -283,6 +290,10 @@ public final class Student implements AutoCloseable {
     /** Frees the weights, unless they are shared with the student that this one was made from. */
     @Override
     public void close() {
+        if (!(device instanceof CpuDevice) && headWeight != null && headBias != null) {
+            headWeight.close();
+            headBias.close();
+        }
         if (owner) {
             model.close();
             parameters.values().forEach(Tensor::close);

@@ -235,7 +235,11 @@ public final class Tensor implements AutoCloseable {
 
     // -------------------------------------------------------------------------------------------------- copies out
 
-    /** The memory of a contiguous CPU tensor, without a copy; valid until the tensor is freed. */
+    /**
+     * The memory of a contiguous CPU tensor, without a copy; valid until the tensor is freed.
+     *
+     * @throws IllegalStateException if the tensor lies on a GPU or is not contiguous
+     */
     public MemorySegment segment() {
         return buffer().segment();
     }
@@ -264,11 +268,16 @@ public final class Tensor implements AutoCloseable {
         return values;
     }
 
+    /** The same values in the host's memory. */
+    Tensor onHost() {
+        return device() instanceof CpuDevice ? detach() : detach().to(Device.cpu());
+    }
+
     private void readAs(DType as, MemorySegment target) {
         requireOpen("read");
         Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
-                MemorySegment.copy(detach().to(as).contiguous().segment(), 0, target, 0, target.byteSize());
+                MemorySegment.copy(onHost().to(as).contiguous().segment(), 0, target, 0, target.byteSize());
             }
             return true;
         });
@@ -323,7 +332,14 @@ public final class Tensor implements AutoCloseable {
         }
         Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
-                kernels().cast(source.detach().contiguous().buffer(), buffer());
+                Tensor values = source.detach();
+                if (values.device() != device()) {
+                    // Converted on the host: a GPU has no f64.
+                    values = device() instanceof CpuDevice
+                            ? values.onHost()
+                            : values.onHost().to(dtype()).to(device());
+                }
+                kernels().cast(values.contiguous().buffer(), buffer());
                 Tensor copy = shadow();
                 if (copy != null) {
                     kernels().cast(buffer(), copy.buffer());
@@ -470,6 +486,13 @@ public final class Tensor implements AutoCloseable {
     /** The elements as another type; f32, f64 and bf16 pass gradients on, integers are constant for the gradient. */
     public Tensor to(DType dtype) {
         return dtype == dtype() ? this : Op.apply(new ViewOps.Cast(dtype), dtype.isFloating() ? this : detach());
+    }
+
+    /** This tensor if it lies on the device, else a copy there. */
+    public Tensor to(Device device) {
+        return device == device()
+                ? this
+                : Op.apply(new ViewOps.Transfer(device), dtype().isFloating() ? this : detach());
     }
 
     // ------------------------------------------------------------------------------------------------- arithmetic
@@ -655,7 +678,14 @@ public final class Tensor implements AutoCloseable {
     @Override
     public String toString() {
         String head = dtype() + shape.toString() + " " + device() + (requiresGrad() ? " grad" : "");
-        return storage.isClosed() ? head + " (freed)" : head + "\n" + TensorPrinter.print(this);
+        if (storage.isClosed()) {
+            return head + " (freed)";
+        }
+        return Autograd.noGrad(() -> {
+            try (Scope scope = Scope.open()) {
+                return head + "\n" + TensorPrinter.print(onHost());
+            }
+        });
     }
 
     /** The element at a position of the storage as a double, for printing. */

@@ -3,6 +3,7 @@ package tessera.tensor;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
+import tessera.kernels.Device;
 
 /** Operations that move no data, and the copies that make their results contiguous. */
 final class ViewOps {
@@ -258,6 +259,28 @@ final class ViewOps {
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             return new Tensor[] {dy.to(context.saved(0).dtype())};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return Cost.elementwise(0, output, in);
+        }
+    }
+
+    /** A copy in the memory of another device. */
+    record Transfer(Device target) implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Tensor x = in[0].contiguous();
+            context.save(in[0].detach());
+            Tensor y = Tensor.empty(target, x.dtype(), x.shape());
+            x.buffer().copyTo(y.buffer());
+            return y;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            return new Tensor[] {dy.to(context.saved(0).device())};
         }
 
         @Override

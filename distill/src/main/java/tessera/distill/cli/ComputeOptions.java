@@ -38,8 +38,7 @@ final class ComputeOptions {
         DType type = switch (precision) {
             case "f32" -> DType.F32;
             case "bf16" -> DType.BF16;
-            default ->
-                throw new IllegalArgumentException("unknown --precision '" + precision + "'; pass f32 or bf16");
+            default -> throw new IllegalArgumentException("unknown --precision '" + precision + "'; pass f32 or bf16");
         };
         if (type == DType.BF16 && device() instanceof CpuDevice) {
             throw new IllegalArgumentException(

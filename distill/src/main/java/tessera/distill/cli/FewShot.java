@@ -122,8 +122,8 @@ final class FewShot implements Callable<Integer> {
         if (episodes < 1) {
             throw new IllegalArgumentException("--episodes is " + episodes + "; pass 1 or more");
         }
-        RunContext context =
-                new RunContext(System.err, Progress.Style.detect(quiet), new StopSignal(), compute.device(), compute.precision());
+        RunContext context = new RunContext(
+                System.err, Progress.Style.detect(quiet), new StopSignal(), compute.device(), compute.precision());
         try (Student model = Student.load(student, context.device(), context.compute())) {
             masks.check(model);
             Modality modality = Clips.modality(model.config(), student);

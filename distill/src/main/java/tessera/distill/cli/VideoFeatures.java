@@ -32,9 +32,7 @@ final class VideoFeatures {
             int batch = Math.min(BATCH, clips.size() - from);
             try (Scope scope = Scope.open()) {
                 Tensor input = Tensor.empty(
-                        Device.cpu(),
-                        DType.U8,
-                        Shape.of(batch, config.frames(), config.height(), config.width(), 3));
+                        Device.cpu(), DType.U8, Shape.of(batch, config.frames(), config.height(), config.width(), 3));
                 for (int i = 0; i < batch; i++) {
                     MemorySegment pixels =
                             MemorySegment.ofArray(clips.get(from + i).pixels());

@@ -109,7 +109,8 @@ public final class Distillation {
             return finished;
         }
         try (Scope scope = Scope.open()) {
-            Params studentParams = encoder(require(teachers, Modality.RGB), settings.seed(), context.device(), context.compute());
+            Params studentParams =
+                    encoder(require(teachers, Modality.RGB), settings.seed(), context.device(), context.compute());
             VideoMaeClassifier student = new VideoMaeClassifier(studentParams, config, 0);
             studentParams.finish();
             studentParams.addShadows();
@@ -122,10 +123,7 @@ public final class Distillation {
                 Projector projector = new Projector(projectorParams.at("cmt").at(name), config.embedDim());
                 taught.put(
                         modality,
-                        new Teacher(
-                                frozen(require(teachers, modality), settings.seed(), context),
-                                projector,
-                                weight));
+                        new Teacher(frozen(require(teachers, modality), settings.seed(), context), projector, weight));
             });
             trained.putAll(projectorParams.all());
             EpochOrder order = new EpochOrder(target.size(), settings.seed() + 2);
@@ -172,11 +170,11 @@ public final class Distillation {
     private static Params encoder(Path file, long seed, Device device, DType compute) {
         Checkpoint checkpoint = Checkpoint.read(file);
         return Params.from(
-                device,
-                DType.F32,
-                checkpoint.select(name -> name.startsWith("encoder.")),
-                seed,
-                name -> name.startsWith("fc_norm."))
+                        device,
+                        DType.F32,
+                        checkpoint.select(name -> name.startsWith("encoder.")),
+                        seed,
+                        name -> name.startsWith("fc_norm."))
                 .computeIn(compute);
     }
 
