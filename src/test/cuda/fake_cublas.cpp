@@ -1,0 +1,778 @@
+// Test-only cuBLAS and cuBLASLt in one: plain matrix products in f32 on the memory of the fake driver.
+//
+// Stricter than the real ones where a program could be right by luck: an algorithm fits only the problem and the alignments
+// it was asked for, the workspace it wants is overwritten, every matrix must lie in a live allocation, and TF32, where it is
+// allowed, rounds its inputs.
+#include "fake_cuda.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace {
+
+constexpr int OK = 0;
+constexpr int NOT_INITIALIZED = 1;
+constexpr int INVALID_VALUE = 7;
+constexpr int EXECUTION_FAILED = 13;
+constexpr int NOT_SUPPORTED = 15;
+
+constexpr int R_32F = 0;
+constexpr int R_16BF = 14;
+constexpr int COMPUTE_32F = 68;
+constexpr int COMPUTE_32F_PEDANTIC = 69;
+constexpr int COMPUTE_32F_FAST_TF32 = 77;
+
+constexpr int EPILOGUE_BIAS = 4;
+constexpr int EPILOGUE_GELU = 32;
+constexpr int EPILOGUE_BGRADA = 256;
+constexpr int EPILOGUE_BGRADB = 512;
+
+constexpr size_t WORKSPACE = 4096;
+
+const char* status_text(int status) {
+    switch (status) {
+        case OK:
+            return "success";
+        case NOT_INITIALIZED:
+            return "the library was not initialized";
+        case 3:
+            return "the resource allocation failed";
+        case INVALID_VALUE:
+            return "an unsupported value or parameter was passed to the function";
+        case 8:
+            return "an absent device architectural feature is required";
+        case EXECUTION_FAILED:
+            return "the function failed to launch on the GPU";
+        case 14:
+            return "an internal operation failed";
+        case NOT_SUPPORTED:
+            return "the functionality requested is not supported";
+        default:
+            return "unknown";
+    }
+}
+
+int refuse(int status, const std::string& text) {
+    fprintf(stderr, "fake cuBLAS: %s\n", text.c_str());
+    return status;
+}
+
+int64_t size_of(int type) {
+    return type == R_32F ? 4 : 2;
+}
+
+/** A matrix in memory; element (i, j) lies i * row + j * column elements behind the address. */
+struct Matrix {
+    uint64_t address;
+    int type;
+    int64_t rows;
+    int64_t columns;
+    int64_t row;
+    int64_t column;
+    int64_t batch_stride;
+
+    Matrix transposed() const {
+        return {address, type, columns, rows, column, row, batch_stride};
+    }
+
+    uint64_t bytes() const {
+        return rows == 0 || columns == 0 ? 0 : static_cast<uint64_t>((rows - 1) * row + (columns - 1) * column + 1) * size_of(type);
+    }
+
+    Matrix of_batch(int64_t batch) const {
+        Matrix result = *this;
+        result.address += batch * batch_stride * size_of(type);
+        return result;
+    }
+
+    float get(int64_t i, int64_t j) const {
+        return read(address, type, i * row + j * column);
+    }
+
+    void set(int64_t i, int64_t j, float value) const {
+        write(address, type, i * row + j * column, value);
+    }
+
+    static float read(uint64_t address, int type, int64_t index) {
+        if (type == R_32F) {
+            return reinterpret_cast<const float*>(address)[index];
+        }
+        uint32_t bits = static_cast<uint32_t>(reinterpret_cast<const uint16_t*>(address)[index]) << 16;
+        float value;
+        memcpy(&value, &bits, 4);
+        return value;
+    }
+
+    static void write(uint64_t address, int type, int64_t index, float value) {
+        if (type == R_32F) {
+            reinterpret_cast<float*>(address)[index] = value;
+            return;
+        }
+        uint32_t bits;
+        memcpy(&bits, &value, 4);
+        bits = value != value ? 0x7FFFu : (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+        reinterpret_cast<uint16_t*>(address)[index] = static_cast<uint16_t>(bits);
+    }
+};
+
+/** Everything about a product that does not change between calls of one shape. */
+struct Product {
+    Matrix a;  // as it enters the product, m x k
+    Matrix b;  // k x n
+    Matrix c;
+    Matrix d;
+    int batch = 1;
+    bool tf32 = false;
+    int epilogue = 1;
+    uint64_t bias = 0;
+    int bias_type = R_32F;
+    float alpha = 1;
+    float beta = 0;
+};
+
+std::vector<float> packed(const Matrix& matrix, bool tf32) {
+    std::vector<float> values(static_cast<size_t>(matrix.rows * matrix.columns));
+    for (int64_t i = 0; i < matrix.rows; i++) {
+        for (int64_t j = 0; j < matrix.columns; j++) {
+            float value = matrix.get(i, j);
+            if (tf32) {
+                uint32_t bits;
+                memcpy(&bits, &value, 4);
+                bits = (bits + 0xFFF + (bits >> 13 & 1)) & ~0x1FFFu;
+                memcpy(&value, &bits, 4);
+            }
+            values[static_cast<size_t>(i * matrix.columns + j)] = value;
+        }
+    }
+    return values;
+}
+
+/** out[m, n] += a[m, k] b[k, n], in blocks that stay in the cache. */
+void multiply(int64_t m, int64_t n, int64_t k, const float* a, const float* b, float* out) {
+    constexpr int64_t DEPTH = 128;
+    constexpr int64_t WIDTH = 256;
+    for (int64_t k0 = 0; k0 < k; k0 += DEPTH) {
+        for (int64_t n0 = 0; n0 < n; n0 += WIDTH) {
+            int64_t width = std::min(WIDTH, n - n0);
+            for (int64_t i = 0; i < m; i++) {
+                float* __restrict__ row = out + i * n + n0;
+                for (int64_t p = k0; p < std::min(k, k0 + DEPTH); p++) {
+                    float factor = a[i * k + p];
+                    const float* __restrict__ from = b + p * n + n0;
+                    for (int64_t j = 0; j < width; j++) {
+                        row[j] += factor * from[j];
+                    }
+                }
+            }
+        }
+    }
+}
+
+float tanh_gelu(float x) {
+    return 0.5f * x * (1.0f + tanhf(0.7978845608f * (x + 0.044715f * x * x * x)));
+}
+
+int check(const Matrix& matrix, const char* name) {
+    return fake_check_range(matrix.address, matrix.bytes(), name) == 0 ? OK : EXECUTION_FAILED;
+}
+
+int run(const Product& product) {
+    for (int64_t batch = 0; batch < product.batch; batch++) {
+        Matrix a = product.a.of_batch(batch);
+        Matrix b = product.b.of_batch(batch);
+        Matrix c = product.c.of_batch(batch);
+        Matrix d = product.d.of_batch(batch);
+        int64_t m = a.rows;
+        int64_t n = b.columns;
+        int64_t k = a.columns;
+        if (check(a, "matmul, a") != OK || check(b, "matmul, b") != OK || check(d, "matmul, d") != OK
+            || (product.beta != 0 && check(c, "matmul, c") != OK)) {
+            return 700;
+        }
+        std::vector<float> left = packed(a, product.tf32);
+        std::vector<float> right = packed(b, product.tf32);
+        std::vector<float> out(static_cast<size_t>(m * n));
+        multiply(m, n, k, left.data(), right.data(), out.data());
+        if ((product.epilogue & EPILOGUE_BIAS) != 0 && batch == 0
+            && fake_check_range(product.bias, static_cast<uint64_t>(m * size_of(product.bias_type)), "matmul, bias") != 0) {
+            return 700;
+        }
+        for (int64_t i = 0; i < m; i++) {
+            float bias = (product.epilogue & EPILOGUE_BIAS) != 0 ? Matrix::read(product.bias, product.bias_type, i) : 0;
+            for (int64_t j = 0; j < n; j++) {
+                float value = product.alpha * out[static_cast<size_t>(i * n + j)];
+                if (product.beta != 0) {
+                    value += product.beta * c.get(i, j);
+                }
+                value += bias;
+                if ((product.epilogue & EPILOGUE_GELU) != 0) {
+                    value = tanh_gelu(value);
+                }
+                d.set(i, j, value);
+            }
+        }
+        bool of_a = product.epilogue == EPILOGUE_BGRADA;
+        if (of_a || product.epilogue == EPILOGUE_BGRADB) {
+            int64_t length = of_a ? m : n;
+            if (fake_check_range(product.bias, static_cast<uint64_t>(length * size_of(product.bias_type)), "matmul, bias gradient") != 0) {
+                return 700;
+            }
+            for (int64_t i = 0; i < length; i++) {
+                float sum = 0;
+                for (int64_t p = 0; p < k; p++) {
+                    sum += of_a ? left[static_cast<size_t>(i * k + p)] : right[static_cast<size_t>(p * n + i)];
+                }
+                Matrix::write(product.bias, product.bias_type, i, sum);
+            }
+        }
+    }
+    return 0;
+}
+
+int enqueue(void* stream, const char* what, const Product& product) {
+    return fake_enqueue(stream, what, [product]() -> int { return run(product); }) == 0 ? OK : EXECUTION_FAILED;
+}
+
+bool known_types(int a, int b, int c) {
+    return (a == R_32F && b == R_32F && c == R_32F) || (a == R_16BF && b == R_16BF && (c == R_16BF || c == R_32F));
+}
+
+// ---------------------------------------------------------------------------------------------------------------- handles
+
+struct Handle {
+    static constexpr uint64_t MAGIC = 0x7465737365726131;
+    uint64_t magic = MAGIC;
+    void* stream = nullptr;
+    uint64_t workspace = 0;
+    size_t workspace_bytes = 0;
+    int pointer_mode = 0;
+    int math_mode = 0;
+};
+
+struct Desc {
+    int compute;
+    int scale_type;
+    int trans_a = 0;
+    int trans_b = 0;
+    int epilogue = 1;
+    int bias_type = -1;
+    uint64_t bias = 0;
+};
+
+struct Layout {
+    int type;
+    uint64_t rows;
+    uint64_t columns;
+    int64_t ld;
+    int order = 0;
+    int batch = 1;
+    int64_t stride = 0;
+
+    Matrix matrix(uint64_t address) const {
+        auto r = static_cast<int64_t>(rows);
+        auto c = static_cast<int64_t>(columns);
+        return order == 0 ? Matrix{address, type, r, c, 1, ld, stride} : Matrix{address, type, r, c, ld, 1, stride};
+    }
+
+    bool sound() const {
+        return rows > 0 && columns > 0 && ld >= static_cast<int64_t>(order == 0 ? rows : columns) && (order == 0 || order == 1);
+    }
+};
+
+struct Preference {
+    uint64_t workspace = 0;
+    unsigned alignment[4] = {256, 256, 256, 256};
+};
+
+/** What the 64 bytes of an algorithm hold here. */
+struct Algo {
+    uint64_t magic;
+    uint64_t problem;
+    uint64_t workspace;
+    unsigned alignment[4];
+};
+
+constexpr uint64_t ALGO_MAGIC = 0x6B6E6F776E616C67;
+
+uint64_t mix(uint64_t hash, uint64_t value) {
+    return (hash ^ value) * 0x100000001B3ULL ^ hash >> 29;
+}
+
+uint64_t problem_of(const Desc& desc, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
+    uint64_t hash = 0xCBF29CE484222325ULL;
+    for (int value : {desc.compute, desc.trans_a, desc.trans_b, desc.epilogue}) {
+        hash = mix(hash, static_cast<uint64_t>(value));
+    }
+    for (const Layout* layout : {&a, &b, &c, &d}) {
+        for (uint64_t value :
+             {static_cast<uint64_t>(layout->type), layout->rows, layout->columns, static_cast<uint64_t>(layout->ld),
+              static_cast<uint64_t>(layout->order), static_cast<uint64_t>(layout->batch), static_cast<uint64_t>(layout->stride)}) {
+            hash = mix(hash, value);
+        }
+    }
+    return hash;
+}
+
+/** Whether a product is one that cuBLASLt would do; fills it in but for addresses and factors. */
+int prepare(const Desc& desc, const Layout& a, const Layout& b, const Layout& c, const Layout& d, Product& product) {
+    if (!a.sound() || !b.sound() || !c.sound() || !d.sound()) {
+        return refuse(INVALID_VALUE, "a matrix is empty or its leading dimension is less than its side");
+    }
+    product.a = desc.trans_a != 0 ? a.matrix(0).transposed() : a.matrix(0);
+    product.b = desc.trans_b != 0 ? b.matrix(0).transposed() : b.matrix(0);
+    product.c = c.matrix(0);
+    product.d = d.matrix(0);
+    if (product.a.columns != product.b.rows || product.a.rows != product.d.rows || product.b.columns != product.d.columns
+        || c.rows != d.rows || c.columns != d.columns || c.type != d.type) {
+        return refuse(INVALID_VALUE, "the matrices of a product do not fit each other");
+    }
+    if (a.batch != d.batch || b.batch != d.batch || c.batch != d.batch) {
+        return refuse(INVALID_VALUE, "the batch counts of a product differ");
+    }
+    if (!known_types(a.type, b.type, d.type) || desc.scale_type != R_32F
+        || (desc.compute != COMPUTE_32F && desc.compute != COMPUTE_32F_PEDANTIC && desc.compute != COMPUTE_32F_FAST_TF32)) {
+        return NOT_SUPPORTED;
+    }
+    bool known = desc.epilogue == 1 || desc.epilogue == EPILOGUE_BIAS || desc.epilogue == EPILOGUE_BGRADA
+        || desc.epilogue == EPILOGUE_BGRADB
+        || ((desc.epilogue == EPILOGUE_GELU || desc.epilogue == (EPILOGUE_GELU | EPILOGUE_BIAS)) && fakeGet("gelu") != 0);
+    if (!known || (desc.epilogue != 1 && d.batch > 1)) {
+        return NOT_SUPPORTED;
+    }
+    product.batch = d.batch;
+    product.tf32 = desc.compute == COMPUTE_32F_FAST_TF32 && a.type == R_32F;
+    product.epilogue = desc.epilogue;
+    product.bias_type = desc.bias_type >= 0 ? desc.bias_type : d.type;
+    return OK;
+}
+
+template <class T>
+int assign(T& field, const void* value, size_t bytes) {
+    if (bytes < sizeof(T)) {
+        return refuse(INVALID_VALUE, "an attribute with too few bytes");
+    }
+    memcpy(&field, value, sizeof(T));
+    return OK;
+}
+
+}  // namespace
+
+// --------------------------------------------------------------------------------------------------------------- cuBLASLt
+
+#define BEGIN(name)                        \
+    if (int asked = fake_before(name)) {   \
+        return asked;                      \
+    }
+
+EXPORT size_t cublasLtGetVersion() {
+    return 130001;
+}
+
+EXPORT const char* cublasLtGetStatusString(int status) {
+    return status_text(status);
+}
+
+EXPORT int cublasLtCreate(void** handle) {
+    BEGIN("cublasLtCreate")
+    *handle = new Handle();
+    return OK;
+}
+
+EXPORT int cublasLtDestroy(void* handle) {
+    BEGIN("cublasLtDestroy")
+    delete static_cast<Handle*>(handle);
+    return OK;
+}
+
+EXPORT int cublasLtMatmulDescCreate(void** desc, int compute, int scale_type) {
+    BEGIN("cublasLtMatmulDescCreate")
+    *desc = new Desc{compute, scale_type};
+    return OK;
+}
+
+EXPORT int cublasLtMatmulDescDestroy(void* desc) {
+    BEGIN("cublasLtMatmulDescDestroy")
+    delete static_cast<Desc*>(desc);
+    return OK;
+}
+
+EXPORT int cublasLtMatmulDescSetAttribute(void* handle, int attribute, const void* value, size_t bytes) {
+    BEGIN("cublasLtMatmulDescSetAttribute")
+    auto* desc = static_cast<Desc*>(handle);
+    switch (attribute) {
+        case 3:
+            return assign(desc->trans_a, value, bytes);
+        case 4:
+            return assign(desc->trans_b, value, bytes);
+        case 7:
+            return assign(desc->epilogue, value, bytes);
+        case 8:
+            return assign(desc->bias, value, bytes);
+        case 26:
+            return assign(desc->bias_type, value, bytes);
+        default:
+            return refuse(NOT_SUPPORTED, "no attribute " + std::to_string(attribute) + " of a product");
+    }
+}
+
+EXPORT int cublasLtMatrixLayoutCreate(void** layout, int type, uint64_t rows, uint64_t columns, int64_t ld) {
+    BEGIN("cublasLtMatrixLayoutCreate")
+    *layout = new Layout{type, rows, columns, ld};
+    return OK;
+}
+
+EXPORT int cublasLtMatrixLayoutDestroy(void* layout) {
+    BEGIN("cublasLtMatrixLayoutDestroy")
+    delete static_cast<Layout*>(layout);
+    return OK;
+}
+
+EXPORT int cublasLtMatrixLayoutSetAttribute(void* handle, int attribute, const void* value, size_t bytes) {
+    BEGIN("cublasLtMatrixLayoutSetAttribute")
+    auto* layout = static_cast<Layout*>(handle);
+    switch (attribute) {
+        case 1:
+            return assign(layout->order, value, bytes);
+        case 2:
+            return assign(layout->rows, value, bytes);
+        case 3:
+            return assign(layout->columns, value, bytes);
+        case 4:
+            return assign(layout->ld, value, bytes);
+        case 5:
+            return assign(layout->batch, value, bytes);
+        case 6:
+            return assign(layout->stride, value, bytes);
+        default:
+            return refuse(NOT_SUPPORTED, "no attribute " + std::to_string(attribute) + " of a layout");
+    }
+}
+
+EXPORT int cublasLtMatmulPreferenceCreate(void** preference) {
+    BEGIN("cublasLtMatmulPreferenceCreate")
+    *preference = new Preference();
+    return OK;
+}
+
+EXPORT int cublasLtMatmulPreferenceDestroy(void* preference) {
+    BEGIN("cublasLtMatmulPreferenceDestroy")
+    delete static_cast<Preference*>(preference);
+    return OK;
+}
+
+EXPORT int cublasLtMatmulPreferenceSetAttribute(void* handle, int attribute, const void* value, size_t bytes) {
+    BEGIN("cublasLtMatmulPreferenceSetAttribute")
+    auto* preference = static_cast<Preference*>(handle);
+    if (attribute == 1) {
+        return assign(preference->workspace, value, bytes);
+    }
+    if (attribute >= 5 && attribute <= 8) {
+        return assign(preference->alignment[attribute - 5], value, bytes);
+    }
+    return refuse(NOT_SUPPORTED, "no attribute " + std::to_string(attribute) + " of a preference");
+}
+
+EXPORT int cublasLtMatmulAlgoGetHeuristic(
+    void*, void* desc, void* a, void* b, void* c, void* d, void* preference_handle, int wanted, unsigned char* results, int* count) {
+    BEGIN("cublasLtMatmulAlgoGetHeuristic")
+    Product product{};
+    *count = 0;
+    auto& layout_a = *static_cast<Layout*>(a);
+    auto& layout_b = *static_cast<Layout*>(b);
+    auto& layout_c = *static_cast<Layout*>(c);
+    auto& layout_d = *static_cast<Layout*>(d);
+    int status = prepare(*static_cast<Desc*>(desc), layout_a, layout_b, layout_c, layout_d, product);
+    if (status != OK || wanted < 1) {
+        return status == OK ? INVALID_VALUE : status;
+    }
+    auto* preference = static_cast<Preference*>(preference_handle);
+    Algo algo = {ALGO_MAGIC, problem_of(*static_cast<Desc*>(desc), layout_a, layout_b, layout_c, layout_d), 0, {}};
+    algo.workspace = preference->workspace >= WORKSPACE ? WORKSPACE : 0;
+    memcpy(algo.alignment, preference->alignment, sizeof(algo.alignment));
+    memset(results, 0, 96);
+    memcpy(results, &algo, sizeof(algo));
+    memcpy(results + 64, &algo.workspace, 8);
+    *count = 1;
+    return OK;
+}
+
+EXPORT int cublasLtMatmul(
+    void* handle,
+    void* desc_handle,
+    const float* alpha,
+    uint64_t a,
+    void* layout_a,
+    uint64_t b,
+    void* layout_b,
+    const float* beta,
+    uint64_t c,
+    void* layout_c,
+    uint64_t d,
+    void* layout_d,
+    const void* algorithm,
+    uint64_t workspace,
+    size_t workspace_bytes,
+    void* stream) {
+    BEGIN("cublasLtMatmul")
+    if (handle == nullptr) {
+        return NOT_INITIALIZED;
+    }
+    auto& desc = *static_cast<Desc*>(desc_handle);
+    auto& la = *static_cast<Layout*>(layout_a);
+    auto& lb = *static_cast<Layout*>(layout_b);
+    auto& lc = *static_cast<Layout*>(layout_c);
+    auto& ld = *static_cast<Layout*>(layout_d);
+    Product product{};
+    int status = prepare(desc, la, lb, lc, ld, product);
+    if (status != OK) {
+        return status;
+    }
+    if (algorithm != nullptr) {
+        Algo algo;
+        memcpy(&algo, algorithm, sizeof(algo));
+        if (algo.magic != ALGO_MAGIC || algo.problem != problem_of(desc, la, lb, lc, ld)) {
+            return refuse(INVALID_VALUE, "cublasLtMatmul with an algorithm for another problem");
+        }
+        uint64_t addresses[4] = {a, b, c, d};
+        for (int i = 0; i < 4; i++) {
+            if (addresses[i] % algo.alignment[i] != 0) {
+                return refuse(
+                    INVALID_VALUE, "cublasLtMatmul with matrix " + std::string(1, "abcd"[i]) + " not aligned to the "
+                        + std::to_string(algo.alignment[i]) + " bytes that the heuristics were promised");
+            }
+        }
+        if (algo.workspace > 0) {
+            if (workspace_bytes < algo.workspace || workspace % 16 != 0) {
+                return refuse(INVALID_VALUE, "cublasLtMatmul with too small a workspace or one not aligned to 16 bytes");
+            }
+            uint64_t bytes = algo.workspace;
+            fake_enqueue(stream, "workspace of cublasLtMatmul", [=]() -> int {
+                if (fake_check_range(workspace, bytes, "workspace of cublasLtMatmul") != 0) {
+                    return 700;
+                }
+                memset(reinterpret_cast<void*>(workspace), 0xEE, bytes);
+                return 0;
+            });
+        }
+    }
+    if (desc.epilogue != 1 && desc.bias == 0 && desc.epilogue != EPILOGUE_GELU) {
+        return refuse(INVALID_VALUE, "an epilogue without its bias pointer");
+    }
+    product.a.address = a;
+    product.b.address = b;
+    product.c.address = c;
+    product.d.address = d;
+    product.bias = desc.bias;
+    product.alpha = *alpha;
+    product.beta = *beta;
+    return enqueue(stream, "cublasLtMatmul", product);
+}
+
+// ----------------------------------------------------------------------------------------------------------------- cuBLAS
+
+EXPORT const char* cublasGetStatusString(int status) {
+    return status_text(status);
+}
+
+EXPORT int cublasCreate_v2(void** handle) {
+    BEGIN("cublasCreate")
+    *handle = new Handle();
+    return OK;
+}
+
+static Handle* handle_of(void* handle) {
+    auto* mine = static_cast<Handle*>(handle);
+    return mine != nullptr && mine->magic == Handle::MAGIC ? mine : nullptr;
+}
+
+EXPORT int cublasDestroy_v2(void* handle) {
+    BEGIN("cublasDestroy")
+    Handle* mine = handle_of(handle);
+    if (mine == nullptr) {
+        return NOT_INITIALIZED;
+    }
+    mine->magic = 0;
+    delete mine;
+    return OK;
+}
+
+EXPORT int cublasSetStream_v2(void* handle, void* stream) {
+    BEGIN("cublasSetStream")
+    Handle* mine = handle_of(handle);
+    if (mine == nullptr) {
+        return NOT_INITIALIZED;
+    }
+    mine->stream = stream;
+    mine->workspace = 0;
+    mine->workspace_bytes = 0;
+    return OK;
+}
+
+EXPORT int cublasSetWorkspace_v2(void* handle, uint64_t workspace, size_t bytes) {
+    BEGIN("cublasSetWorkspace")
+    Handle* mine = handle_of(handle);
+    if (mine == nullptr) {
+        return NOT_INITIALIZED;
+    }
+    if (workspace % 256 != 0) {
+        return refuse(INVALID_VALUE, "cublasSetWorkspace with an address that is not aligned to 256 bytes");
+    }
+    mine->workspace = workspace;
+    mine->workspace_bytes = bytes;
+    return OK;
+}
+
+EXPORT int cublasSetMathMode(void* handle, int mode) {
+    BEGIN("cublasSetMathMode")
+    Handle* mine = handle_of(handle);
+    if (mine == nullptr) {
+        return NOT_INITIALIZED;
+    }
+    mine->math_mode = mode;
+    return OK;
+}
+
+EXPORT int cublasSetPointerMode_v2(void* handle, int mode) {
+    BEGIN("cublasSetPointerMode")
+    Handle* mine = handle_of(handle);
+    if (mine == nullptr) {
+        return NOT_INITIALIZED;
+    }
+    mine->pointer_mode = mode;
+    return OK;
+}
+
+EXPORT int cublasGetVersion_v2(void*, int* version) {
+    BEGIN("cublasGetVersion")
+    *version = 130001;
+    return OK;
+}
+
+EXPORT int cublasGetProperty(int type, int* value) {
+    *value = type == 0 ? 13 : type == 1 ? 0 : 1;
+    return OK;
+}
+
+static int strided(
+    const char* what,
+    void* handle,
+    int op_a,
+    int op_b,
+    int m,
+    int n,
+    int k,
+    const float* alpha,
+    uint64_t a,
+    int type_a,
+    int lda,
+    int64_t stride_a,
+    uint64_t b,
+    int type_b,
+    int ldb,
+    int64_t stride_b,
+    const float* beta,
+    uint64_t c,
+    int type_c,
+    int ldc,
+    int64_t stride_c,
+    int batch,
+    int compute) {
+    Handle* mine = handle_of(handle);
+    if (mine == nullptr) {
+        return NOT_INITIALIZED;
+    }
+    if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < std::max(1, op_a == 0 ? m : k) || ldb < std::max(1, op_b == 0 ? k : n)
+        || ldc < std::max(1, m)) {
+        return refuse(INVALID_VALUE, std::string(what) + ": a size is negative or a leading dimension too small");
+    }
+    if (!known_types(type_a, type_b, type_c)
+        || (compute != COMPUTE_32F && compute != COMPUTE_32F_PEDANTIC && compute != COMPUTE_32F_FAST_TF32)) {
+        return NOT_SUPPORTED;
+    }
+    if (m == 0 || n == 0 || batch == 0) {
+        return OK;
+    }
+    Matrix stored_a = {a, type_a, op_a == 0 ? m : k, op_a == 0 ? k : m, 1, lda, stride_a};
+    Matrix stored_b = {b, type_b, op_b == 0 ? k : n, op_b == 0 ? n : k, 1, ldb, stride_b};
+    Product product{};
+    product.a = op_a == 0 ? stored_a : stored_a.transposed();
+    product.b = op_b == 0 ? stored_b : stored_b.transposed();
+    product.c = {c, type_c, m, n, 1, ldc, stride_c};
+    product.d = product.c;
+    product.batch = batch;
+    product.tf32 = type_a == R_32F && (compute == COMPUTE_32F_FAST_TF32 || (mine->math_mode & 15) == 3);
+    if (mine->pointer_mode == 0) {
+        product.alpha = *alpha;
+        product.beta = *beta;
+        return enqueue(mine->stream, what, product);
+    }
+    int status = fake_enqueue(mine->stream, what, [=]() -> int {
+        Product late = product;
+        late.alpha = *alpha;
+        late.beta = *beta;
+        return run(late);
+    });
+    return status == 0 ? OK : EXECUTION_FAILED;
+}
+
+EXPORT int cublasGemmEx(
+    void* handle, int op_a, int op_b, int m, int n, int k, const float* alpha, uint64_t a, int type_a, int lda, uint64_t b,
+    int type_b, int ldb, const float* beta, uint64_t c, int type_c, int ldc, int compute, int) {
+    BEGIN("cublasGemmEx")
+    return strided(
+        "cublasGemmEx", handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, 0, b, type_b, ldb, 0, beta, c, type_c, ldc, 0, 1,
+        compute);
+}
+
+EXPORT int cublasGemmStridedBatchedEx(
+    void* handle, int op_a, int op_b, int m, int n, int k, const float* alpha, uint64_t a, int type_a, int lda,
+    long long stride_a, uint64_t b, int type_b, int ldb, long long stride_b, const float* beta, uint64_t c, int type_c, int ldc,
+    long long stride_c, int batch, int compute, int) {
+    BEGIN("cublasGemmStridedBatchedEx")
+    return strided(
+        "cublasGemmStridedBatchedEx", handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, stride_a, b, type_b, ldb, stride_b,
+        beta, c, type_c, ldc, stride_c, batch, compute);
+}
+
+EXPORT int cublasGemmBatchedEx(
+    void* handle, int op_a, int op_b, int m, int n, int k, const float* alpha, uint64_t as, int type_a, int lda, uint64_t bs,
+    int type_b, int ldb, const float* beta, uint64_t cs, int type_c, int ldc, int batch, int compute, int) {
+    BEGIN("cublasGemmBatchedEx")
+    Handle* mine = handle_of(handle);
+    if (mine == nullptr) {
+        return NOT_INITIALIZED;
+    }
+    Handle copy = *mine;
+    float factor = *alpha;
+    float keep = *beta;
+    // The addresses are read when the stream gets there.
+    int status = fake_enqueue(copy.stream, "cublasGemmBatchedEx", [=]() -> int {
+        uint64_t bytes = static_cast<uint64_t>(batch) * 8;
+        for (uint64_t list : {as, bs, cs}) {
+            if (fake_check_range(list, bytes, "cublasGemmBatchedEx, addresses") != 0) {
+                return 700;
+            }
+        }
+        for (int i = 0; i < batch; i++) {
+            Matrix stored_a = {reinterpret_cast<uint64_t*>(as)[i], type_a, op_a == 0 ? m : k, op_a == 0 ? k : m, 1, lda, 0};
+            Matrix stored_b = {reinterpret_cast<uint64_t*>(bs)[i], type_b, op_b == 0 ? k : n, op_b == 0 ? n : k, 1, ldb, 0};
+            Product product{};
+            product.a = op_a == 0 ? stored_a : stored_a.transposed();
+            product.b = op_b == 0 ? stored_b : stored_b.transposed();
+            product.c = {reinterpret_cast<uint64_t*>(cs)[i], type_c, m, n, 1, ldc, 0};
+            product.d = product.c;
+            product.tf32 = type_a == R_32F && (compute == COMPUTE_32F_FAST_TF32 || (copy.math_mode & 15) == 3);
+            product.alpha = factor;
+            product.beta = keep;
+            if (int failed = run(product)) {
+                return failed;
+            }
+        }
+        return 0;
+    });
+    return status == 0 ? OK : EXECUTION_FAILED;
+}

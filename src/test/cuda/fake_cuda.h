@@ -1,0 +1,56 @@
+// What the fake libraries share: the driver's side for the fake cuBLAS and NVRTC, and the controls for tests.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stdio.h>
+
+#include <functional>
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+// ------------------------------------------------------------------------------------------ for the other fake libraries
+
+/**
+ * Counts a call of a library function and tells the status that a test asked for instead of running it, or 0. A name with and
+ * without _v2 is the same function.
+ */
+EXPORT int fake_before(const char* function);
+
+/** Enqueues work on a stream, as a kernel launch would; a status of the driver. The work returns a status. */
+__attribute__((visibility("default"))) int fake_enqueue(void* stream, const char* what, std::function<int()> work);
+
+/** 0, or CUDA_ERROR_ILLEGAL_ADDRESS with a message if the bytes are not within one live allocation. */
+EXPORT int fake_check_range(uint64_t address, uint64_t bytes, const char* what);
+
+// ------------------------------------------------------------------------------------------------------ for the tests
+
+/** Lets the nth call (1 is the next) of a function return this status; 0 lets all calls return it from now on. */
+EXPORT void fakeFail(const char* function, int nth, int status);
+
+/** How often a function has been called since the last reset, failures included. */
+EXPORT long long fakeCalls(const char* function);
+
+/** Bytes of device memory that are allocated and not freed, of all devices, after all enqueued work. */
+EXPORT long long fakeLiveBytes();
+
+/** Number of live pinned host blocks, streams, events, modules, graphs and graph instances together. */
+EXPORT long long fakeLiveHandles();
+
+/**
+ * Changes a setting; what a device has is read when it is asked. The same may be set from the start by an environment variable
+ * TESSERA_FAKE_NAME in capitals.
+ *
+ * devices (1), capability (80), multiprocessors (3), memory (bytes per device, 4 GiB), driver_version (13000), lazy (1: work
+ * runs as late as streams, events and copies allow; 0: at once), sticky (0; 1: an error of enqueued work breaks the context
+ * for good, as on a GPU), gelu (0; 1: the fake cuBLASLt offers GELU epilogues).
+ */
+EXPORT void fakeSet(const char* name, long long value);
+EXPORT long long fakeGet(const char* name);
+
+/** Forgets asked-for failures, counts, errors and changed settings; allocations and handles stay. */
+EXPORT void fakeReset();
+
+/** What went wrong last in enqueued work, or an empty text. */
+EXPORT const char* fakeLastError();
