@@ -11,6 +11,8 @@ import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 import tessera.natives.NativeFinding;
 import tessera.natives.NativeLibraryException;
@@ -38,6 +40,8 @@ public final class CudaLibrary {
             throw new ExceptionInInitializerError(e);
         }
     }
+
+    private static final Map<String, MethodType> SIGNATURES = new ConcurrentHashMap<>();
 
     private final NativeFinding finding;
     private final List<String> tried;
@@ -81,7 +85,13 @@ public final class CudaLibrary {
         return function(name, FunctionDescriptor.of(JAVA_INT, arguments));
     }
 
+    /** The C functions bound so far and the Java types they are called with, for comparison with the vendor's headers. */
+    public static Map<String, MethodType> signatures() {
+        return Map.copyOf(SIGNATURES);
+    }
+
     MethodHandle function(String name, FunctionDescriptor descriptor, Linker.Option... options) {
+        SIGNATURES.put(name, descriptor.toMethodType());
         if (lookup == null) {
             return refusing(descriptor, finding.toString());
         }
