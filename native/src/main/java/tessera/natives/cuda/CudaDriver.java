@@ -18,34 +18,88 @@ import java.lang.invoke.MethodHandle;
  * {@link tessera.natives.NativeLibraryException} with the reason. Symbols are named with the versions that drivers of CUDA
  * 12 and 13 both export, and looked up at the first call. Thread-safe; a call that returns a value allocates nothing.
  */
+@CName("cuda.h")
 public final class CudaDriver {
+    @CName("CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN")
     public static final int ATTRIBUTE_MAX_SHARED_BYTES_OPT_IN = 97;
+
+    @CName("CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT")
     public static final int ATTRIBUTE_MULTIPROCESSORS = 16;
+
+    @CName("CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR")
     public static final int ATTRIBUTE_CAPABILITY_MAJOR = 75;
+
+    @CName("CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR")
     public static final int ATTRIBUTE_CAPABILITY_MINOR = 76;
+
+    @CName("CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED")
     public static final int ATTRIBUTE_MEMORY_POOLS = 115;
+
+    @CName("CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES")
     public static final int FUNCTION_LOCAL_BYTES = 3;
+
+    @CName("CU_FUNC_ATTRIBUTE_NUM_REGS")
     public static final int FUNCTION_REGISTERS = 4;
+
+    @CName("CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES")
     public static final int FUNCTION_MAX_DYNAMIC_SHARED_BYTES = 8;
+
+    @CName("CU_MEMPOOL_ATTR_RELEASE_THRESHOLD")
     public static final int POOL_RELEASE_THRESHOLD = 4;
+
+    @CName("CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT")
     public static final int POOL_RESERVED_NOW = 5;
+
+    @CName("CU_MEMPOOL_ATTR_USED_MEM_CURRENT")
     public static final int POOL_USED_NOW = 7;
+
+    @CName("CU_STREAM_NON_BLOCKING")
     public static final int STREAM_NON_BLOCKING = 1;
+
+    @CName("CU_EVENT_BLOCKING_SYNC")
     public static final int EVENT_BLOCKING_SYNC = 1;
+
+    @CName("CU_EVENT_DISABLE_TIMING")
     public static final int EVENT_NO_TIMING = 2;
+
+    @CName("CU_STREAM_CAPTURE_MODE_RELAXED")
     public static final int CAPTURE_RELAXED = 2;
 
     /** Entries of the list that {@link #launchKernel} takes: a name, then a value, and {@link #LAUNCH_PARAM_END} last. */
+    @CName("CU_LAUNCH_PARAM_END_AS_INT")
     public static final long LAUNCH_PARAM_END = 0;
 
+    @CName("CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT")
     public static final long LAUNCH_PARAM_BUFFER = 1;
+
+    @CName("CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT")
     public static final long LAUNCH_PARAM_BUFFER_SIZE = 2;
 
+    @CName("CU_MEM_ALLOCATION_TYPE_PINNED")
     private static final int ALLOCATION_PINNED = 1;
+
+    @CName("CU_MEM_LOCATION_TYPE_DEVICE")
     private static final int LOCATION_DEVICE = 1;
+
+    @CName("offsetof(CUmemPoolProps, allocType)")
+    private static final long POOL_TYPE = 0;
+
+    @CName("offsetof(CUmemPoolProps, location.type)")
+    private static final long POOL_LOCATION_TYPE = 8;
+
+    @CName("offsetof(CUmemPoolProps, location.id)")
+    private static final long POOL_LOCATION_ID = 12;
+
+    @CName("sizeof(CUmemPoolProps)")
     private static final long POOL_PROPERTIES_BYTES = 88;
+
+    @CName("sizeof(CUgraphExecUpdateResultInfo)")
     private static final long GRAPH_UPDATE_BYTES = 24;
+
+    @CName("CUDA_ERROR_NOT_READY")
     private static final int NOT_READY = 600;
+
+    @CName("CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE")
     private static final int GRAPH_EXEC_UPDATE_FAILURE = 910;
 
     /** Where a call of this thread writes its result. */
@@ -440,9 +494,9 @@ public final class CudaDriver {
     public static long memPoolCreate(int device) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment properties = arena.allocate(POOL_PROPERTIES_BYTES, 8);
-            properties.set(JAVA_INT, 0, ALLOCATION_PINNED);
-            properties.set(JAVA_INT, 8, LOCATION_DEVICE);
-            properties.set(JAVA_INT, 12, device);
+            properties.set(JAVA_INT, POOL_TYPE, ALLOCATION_PINNED);
+            properties.set(JAVA_INT, POOL_LOCATION_TYPE, LOCATION_DEVICE);
+            properties.set(JAVA_INT, POOL_LOCATION_ID, device);
             long out = out();
             check("cuMemPoolCreate", (int) MemPoolCreate.HANDLE.invokeExact(out, properties.address()));
             return OUT.get().get(JAVA_LONG, 0);
