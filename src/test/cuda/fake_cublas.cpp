@@ -470,6 +470,10 @@ EXPORT int cublasLtMatmulPreferenceSetAttribute(void* handle, int attribute, con
     if (attribute == 1) {
         return assign(preference->workspace, value, bytes);
     }
+    if (attribute == 3) {
+        uint32_t reductions;  // which ways of splitting a sum are allowed; here no sum is split
+        return assign(reductions, value, bytes);
+    }
     if (attribute >= 5 && attribute <= 8) {
         return assign(preference->alignment[attribute - 5], value, bytes);
     }
