@@ -61,6 +61,14 @@ DEVICE float infinity() {
     return __uint_as_float(0x7F800000u);
 }
 
+/** Quotient of two numbers that are not negative, by 32-bit arithmetic where both fit: several times cheaper. */
+DEVICE i64 divide(i64 a, i64 b) {
+    if (static_cast<u64>(a | b) >> 32 == 0) {
+        return static_cast<u32>(a) / static_cast<u32>(b);
+    }
+    return a / b;
+}
+
 // ------------------------------------------------------------------------------------------------------------- bf16
 
 /** The upper half of a float. Plain data, so that it can stand in shared memory and in unions. */
@@ -94,6 +102,27 @@ DEVICE bf16 from_float<bf16>(float value) {
     result.bits = emulation::to_bf16(value);
 #endif
     return result;
+}
+
+/** The nearest T to a double, ties to even. */
+template <class T>
+DEVICE T from_double(double value);
+
+template <>
+DEVICE float from_double<float>(double value) {
+    return static_cast<float>(value);
+}
+
+template <>
+DEVICE bf16 from_double<bf16>(double value) {
+    // Rounding twice could go wrong at a tie, so the first rounding is to odd: toward zero, then the last bit set.
+    float nearest = static_cast<float>(value);
+    if (nearest == value || value != value) {
+        return from_float<bf16>(nearest);
+    }
+    u32 bits = __float_as_uint(nearest);
+    bool beyond = fabs(static_cast<double>(nearest)) > fabs(value);
+    return from_float<bf16>(__uint_as_float((beyond ? bits - 1 : bits) | 1));
 }
 
 /** Two bf16 in one word, `low` in the lower half: the form in which mma operands come. */
@@ -251,6 +280,25 @@ DEVICE RandomWords philox(u64 seed, u64 stream, u64 counter) {
 /** A uniform number in [0, 1) with 24 random bits, exact in f32. */
 DEVICE float uniform(u32 word) {
     return static_cast<float>(word >> 8) * 0x1p-24f;
+}
+
+/** Product rounded by itself, never fused with a sum. */
+DEVICE double product(double a, double b) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    return __dmul_rn(a, b);
+#else
+    return a * b;
+#endif
+}
+
+/** Sine and cosine of a number of full turns. */
+DEVICE void sine_cosine(double turns, double* sine, double* cosine) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    sincospi(2 * turns, sine, cosine);
+#else
+    *sine = sin(6.283185307179586 * turns);
+    *cosine = cos(6.283185307179586 * turns);
+#endif
 }
 
 // --------------------------------------------------------------------------------------------------------------- GELU

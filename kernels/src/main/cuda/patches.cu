@@ -1,0 +1,362 @@
+// Patches of videos as vectors, their adjoint, and the target of masked reconstruction.
+//
+// Formula       gather: out[b, j, (c, dt, dy, dx)] = pixel scale / std[c] - mean[c] / std[c] of patch indices[b, j]; only listed
+//               patches are read. scatter: dvideo += dout scale / std[c]. target: [b, j, (dt, dy, dx, c)] = (x - mean) / (sd + eps)
+//               with x = pixel scale, mean and unbiased standard deviation sd over the pixels of the patch and channel.
+// Layouts       video u8 or f32 with any strides (channel-last frames and channel-first tensors alike), patches f32 or bf16.
+// Accumulation  f32; variance in two passes over values that stay in registers (up to 512 pixels per patch and channel).
+// Determinism   every value is computed by one thread, every statistic by one warp in a fixed order; a patch that is listed
+//               several times receives its gradients in ascending j.
+// Bad indices   an index outside the video is not followed: its patch becomes NaN, its gradient is left out.
+// Geometry      256 threads, a warp per patch (target: per patch and channel). Gather from channel-last u8 reads 16 bytes at a time
+//               into shared memory and splits the channels there; from rows of contiguous pixels it reads as many as fill 16
+//               bytes of output, 4 packs in flight; anything else goes pixel by pixel.
+// Bytes         the listed patches read once, outputs written once. FLOPs: 2 per value, target about 8.
+#include "tessera.cuh"
+
+constexpr int THREADS = 256;
+constexpr int WARPS = THREADS / WARP;
+constexpr int VECTORS = 4;
+constexpr int MAX_CHANNELS = 16;
+
+// How a gather reads; as in CudaPatches.
+constexpr int PIXELS = 0;
+constexpr int CHANNEL_LAST = 2;
+
+struct PatchArgs {
+    const void* video;
+    const int* indices;  // [batch, count], or null for all patches in order
+    const int* source;  // scatter only: which j goes to a patch
+    void* values;  // [batch, count, length]
+    i64 rows;  // batch * count
+    i64 count;
+    i64 stride_b;
+    i64 stride_t;
+    i64 stride_y;
+    i64 stride_x;
+    i64 stride_c;
+    int patches;  // of one sample
+    int plane;
+    int across;
+    int channels;
+    int tubelet;
+    int patch;
+    int mode;
+    float eps;
+    float scale;
+    int normalise;
+    float factor[MAX_CHANNELS];
+    float shift[MAX_CHANNELS];
+};
+
+DEVICE float pixel_value(float pixel) {
+    return pixel;
+}
+
+DEVICE float pixel_value(unsigned char pixel) {
+    return static_cast<float>(pixel);
+}
+
+DEVICE float not_a_number() {
+    return __uint_as_float(0x7FC00000u);
+}
+
+/** Where patch `token` of a sample begins in the video. */
+DEVICE i64 origin_of(const PatchArgs& args, i64 sample, int token) {
+    int slot = token / args.plane;
+    int cell = token % args.plane;
+    return sample * args.stride_b + static_cast<i64>(slot) * args.tubelet * args.stride_t
+        + static_cast<i64>(cell / args.across) * args.patch * args.stride_y
+        + static_cast<i64>(cell % args.across) * args.patch * args.stride_x;
+}
+
+/** A pixel's place in its patch. */
+struct Place {
+    int c;
+    int dt;
+    int dy;
+    int dx;
+
+    DEVICE i64 offset(const PatchArgs& args) const {
+        return c * args.stride_c + dt * args.stride_t + dy * args.stride_y + dx * args.stride_x;
+    }
+};
+
+/** Place of value e in the order (c, dt, dy, dx). */
+DEVICE Place channel_first(const PatchArgs& args, int e) {
+    int line = e / args.patch;
+    int slice = line / args.patch;
+    int c = slice / args.tubelet;
+    return {c, slice - c * args.tubelet, line - slice * args.patch, e - line * args.patch};
+}
+
+// ------------------------------------------------------------------------------------------------------------- gather
+
+template <class S, int N>
+struct alignas(sizeof(S) * N > 16 ? 16 : sizeof(S) * N) Pixels {
+    S values[N];
+};
+
+template <class T>
+DEVICE void fill_nan(T* out, int length) {
+    for (int e = lane_index(); e < length; e += WARP) {
+        out[e] = from_float<T>(not_a_number());
+    }
+}
+
+template <class S, class T>
+DEVICE void gather_pixels(const PatchArgs& args, const S* from, T* out, int length) {
+    for (int e = lane_index(); e < length; e += WARP) {
+        Place place = channel_first(args, e);
+        float pixel = pixel_value(from[place.offset(args)]);
+        out[e] = from_float<T>(fmaf(pixel, args.factor[place.c], args.shift[place.c]));
+    }
+}
+
+/** Lines of contiguous pixels, N of them at a time; the addresses allow it. */
+template <class S, class T>
+DEVICE void gather_lines(const PatchArgs& args, const S* from, T* out, int length) {
+    constexpr int N = Pack<T>::COUNT;
+    for (int first = lane_index() * N; first < length; first += WARP * VECTORS * N) {
+        Pixels<S, N> pixels[VECTORS];
+        int channels[VECTORS];
+#pragma unroll
+        for (int k = 0; k < VECTORS; k++) {
+            int e = first + k * WARP * N;
+            if (e < length) {
+                Place place = channel_first(args, e);
+                channels[k] = place.c;
+                pixels[k] = *reinterpret_cast<const Pixels<S, N>*>(from + place.offset(args));
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < VECTORS; k++) {
+            int e = first + k * WARP * N;
+            if (e < length) {
+                float factor = args.factor[channels[k]];
+                float shift = args.shift[channels[k]];
+                Pack<T> pack;
+#pragma unroll
+                for (int j = 0; j < N; j++) {
+                    pack.values[j] = from_float<T>(fmaf(pixel_value(pixels[k].values[j]), factor, shift));
+                }
+                store_pack(out + e, pack);
+            }
+        }
+    }
+}
+
+/** Lines of patch x channels bytes, each a multiple of 16, by way of this warp's part of shared memory. */
+template <class T>
+DEVICE void gather_interleaved(const PatchArgs& args, const unsigned char* from, T* out, int length, unsigned char* staged) {
+    constexpr int N = Pack<T>::COUNT;
+    int line_packs = args.patch * args.channels / 16;
+    int packs = length / 16;
+    for (int first = lane_index(); first < packs; first += WARP * VECTORS) {
+        Pack<unsigned char> loaded[VECTORS];
+#pragma unroll
+        for (int k = 0; k < VECTORS; k++) {
+            int p = first + k * WARP;
+            if (p < packs) {
+                int line = p / line_packs;
+                int dt = line / args.patch;
+                int dy = line - dt * args.patch;
+                loaded[k] = load_pack(from + dt * args.stride_t + dy * args.stride_y + (p - line * line_packs) * 16);
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < VECTORS; k++) {
+            int p = first + k * WARP;
+            if (p < packs) {
+                store_pack(staged + p * 16, loaded[k]);
+            }
+        }
+    }
+    __syncwarp();
+    int channel_values = length / args.channels;
+    for (int e = lane_index() * N; e < length; e += WARP * N) {
+        int c = e / channel_values;
+        const unsigned char* bytes = staged + (e - c * channel_values) * args.channels + c;
+        float factor = args.factor[c];
+        float shift = args.shift[c];
+        Pack<T> pack;
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            pack.values[j] = from_float<T>(fmaf(pixel_value(bytes[j * args.channels]), factor, shift));
+        }
+        store_pack(out + e, pack);
+    }
+    __syncwarp();
+}
+
+template <class S, class T>
+DEVICE void gather_patches(const PatchArgs& args) {
+    i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
+    if (row >= args.rows) {
+        return;
+    }
+    int length = args.channels * args.tubelet * args.patch * args.patch;
+    T* out = static_cast<T*>(args.values) + row * length;
+    i64 sample = divide(row, args.count);
+    int token = args.indices == nullptr ? static_cast<int>(row - sample * args.count) : args.indices[row];
+    if (token < 0 || token >= args.patches) {
+        fill_nan(out, length);
+        return;
+    }
+    const S* from = static_cast<const S*>(args.video) + origin_of(args, sample, token);
+    if (args.mode == PIXELS) {
+        gather_pixels(args, from, out, length);
+    } else if (args.mode != CHANNEL_LAST) {
+        gather_lines(args, from, out, length);
+    } else if constexpr (sizeof(S) == 1) {
+        DYNAMIC_SHARED(unsigned char, staged);
+        gather_interleaved(args, from, out, length, staged + warp_index() * length);
+    }
+}
+
+KERNEL(256, gather_patches_u8_f32, PatchArgs) {
+    gather_patches<unsigned char, float>(args);
+}
+
+KERNEL(256, gather_patches_u8_bf16, PatchArgs) {
+    gather_patches<unsigned char, bf16>(args);
+}
+
+KERNEL(256, gather_patches_f32_f32, PatchArgs) {
+    gather_patches<float, float>(args);
+}
+
+KERNEL(256, gather_patches_f32_bf16, PatchArgs) {
+    gather_patches<float, bf16>(args);
+}
+
+// ------------------------------------------------------------------------------------------------------------ scatter
+
+constexpr int NONE = -1;
+
+/** A warp per patch of the video; `rows` counts those. */
+template <class T>
+DEVICE void scatter_patches(const PatchArgs& args) {
+    i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
+    if (row >= args.rows) {
+        return;
+    }
+    int length = args.channels * args.tubelet * args.patch * args.patch;
+    i64 sample = divide(row, args.patches);
+    int token = static_cast<int>(row - sample * args.patches);
+    int source = args.source == nullptr ? (token < args.count ? token : NONE) : args.source[row];
+    if (source == NONE) {
+        return;
+    }
+    i64 begin = source >= 0 ? source : 0;
+    i64 end = source >= 0 ? source + 1 : args.count;
+    float* to = static_cast<float*>(const_cast<void*>(args.video)) + origin_of(args, sample, token);
+    const T* gradients = static_cast<const T*>(args.values) + sample * args.count * length;
+    for (int e = lane_index(); e < length; e += WARP) {
+        Place place = channel_first(args, e);
+        float* target = to + place.offset(args);
+        float sum = *target;
+        for (i64 j = begin; j < end; j++) {
+            if (source >= 0 || args.indices[sample * args.count + j] == token) {
+                sum = fmaf(to_float(gradients[j * length + e]), args.factor[place.c], sum);
+            }
+        }
+        *target = sum;
+    }
+}
+
+KERNEL(256, scatter_patches_f32, PatchArgs) {
+    scatter_patches<float>(args);
+}
+
+KERNEL(256, scatter_patches_bf16, PatchArgs) {
+    scatter_patches<bf16>(args);
+}
+
+// ------------------------------------------------------------------------------------------------------------- target
+
+constexpr int CACHED = 16;
+
+/** Pixel i of a channel in the order (dt, dy, dx), times the scale. */
+template <class S>
+DEVICE float target_pixel(const PatchArgs& args, const S* from, int i) {
+    int line = i / args.patch;
+    int dt = line / args.patch;
+    Place place = {0, dt, line - dt * args.patch, i - line * args.patch};
+    return pixel_value(from[place.offset(args)]) * args.scale;
+}
+
+template <class S, class T>
+DEVICE void reconstruction_target(const PatchArgs& args) {
+    i64 pair = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
+    i64 row = divide(pair, args.channels);
+    if (row >= args.rows) {
+        return;
+    }
+    int c = static_cast<int>(pair - row * args.channels);
+    int pixels = args.tubelet * args.patch * args.patch;
+    T* out = static_cast<T*>(args.values) + row * pixels * args.channels + c;
+    i64 sample = divide(row, args.count);
+    int token = args.indices[row];
+    if (token < 0 || token >= args.patches) {
+        for (int i = lane_index(); i < pixels; i += WARP) {
+            out[i * args.channels] = from_float<T>(not_a_number());
+        }
+        return;
+    }
+    const S* from = static_cast<const S*>(args.video) + origin_of(args, sample, token) + c * args.stride_c;
+    float values[CACHED];
+    float sum = 0.0f;
+#pragma unroll
+    for (int k = 0; k < CACHED; k++) {
+        int i = lane_index() + k * WARP;
+        values[k] = i < pixels ? target_pixel(args, from, i) : 0.0f;
+        sum += values[k];
+    }
+    for (int i = lane_index() + CACHED * WARP; i < pixels; i += WARP) {
+        sum += target_pixel(args, from, i);
+    }
+    float mean = 0.0f;
+    float divisor = 1.0f;
+    if (args.normalise) {
+        mean = warp_sum(sum) / static_cast<float>(pixels);
+        float squares = 0.0f;
+#pragma unroll
+        for (int k = 0; k < CACHED; k++) {
+            float centred = lane_index() + k * WARP < pixels ? values[k] - mean : 0.0f;
+            squares = fmaf(centred, centred, squares);
+        }
+        for (int i = lane_index() + CACHED * WARP; i < pixels; i += WARP) {
+            float centred = target_pixel(args, from, i) - mean;
+            squares = fmaf(centred, centred, squares);
+        }
+        // The variance of a single pixel is 0, not 0 / 0.
+        divisor = sqrtf(warp_sum(squares) / static_cast<float>(max(1, pixels - 1))) + args.eps;
+    }
+#pragma unroll
+    for (int k = 0; k < CACHED; k++) {
+        int i = lane_index() + k * WARP;
+        if (i < pixels) {
+            out[i * args.channels] = from_float<T>((values[k] - mean) / divisor);
+        }
+    }
+    for (int i = lane_index() + CACHED * WARP; i < pixels; i += WARP) {
+        out[i * args.channels] = from_float<T>((target_pixel(args, from, i) - mean) / divisor);
+    }
+}
+
+KERNEL(256, reconstruction_target_u8_f32, PatchArgs) {
+    reconstruction_target<unsigned char, float>(args);
+}
+
+KERNEL(256, reconstruction_target_u8_bf16, PatchArgs) {
+    reconstruction_target<unsigned char, bf16>(args);
+}
+
+KERNEL(256, reconstruction_target_f32_f32, PatchArgs) {
+    reconstruction_target<float, float>(args);
+}
+
+KERNEL(256, reconstruction_target_f32_bf16, PatchArgs) {
+    reconstruction_target<float, bf16>(args);
+}
