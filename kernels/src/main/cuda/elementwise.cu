@@ -11,6 +11,8 @@
 //               flight before the first store. Rows: a warp (short) or block (long) per row or chunk of a row. Columns: 16 lanes
 //               of 16 bytes x 16 rows per block. Misaligned addresses: the same tiles, element by element.
 // Bytes         what is read and written once, nothing else; sums read x once. FLOPs: 1 per element, GELU about 25.
+// Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
+//               there to fit more threads.
 #include "tessera.cuh"
 
 constexpr int THREADS = 256;
@@ -187,15 +189,15 @@ DEVICE void fill(const FillArgs& args) {
         args.n, static_cast<T*>(args.y), Single<T>{static_cast<T>(args.bits)}, Single<T>{0}, First{});
 }
 
-KERNEL(256, fill_1, FillArgs) {
+KERNEL_BLOCKS(256, 2, fill_1, FillArgs) {
     fill<unsigned char>(args);
 }
 
-KERNEL(256, fill_2, FillArgs) {
+KERNEL_BLOCKS(256, 2, fill_2, FillArgs) {
     fill<unsigned short>(args);
 }
 
-KERNEL(256, fill_4, FillArgs) {
+KERNEL_BLOCKS(256, 2, fill_4, FillArgs) {
     fill<u32>(args);
 }
 
@@ -283,9 +285,9 @@ DEVICE void cast(const CastArgs& args) {
         args.n, static_cast<Y*>(args.y), Direct<X>{static_cast<const X*>(args.x)}, Nothing{}, Convert<Y>{});
 }
 
-#define CAST(name, X, Y)           \
-    KERNEL(256, name, CastArgs) {  \
-        cast<X, Y>(args);          \
+#define CAST(name, X, Y) \
+    KERNEL_BLOCKS(256, 2, name, CastArgs) { \
+        cast<X, Y>(args); \
     }
 
 CAST(cast_f32_bf16, float, bf16)
@@ -435,18 +437,18 @@ DEVICE void unary_backward(const UnaryArgs& args) {
         Derivative<F>{});
 }
 
-#define UNARY(name, F)                                \
-    KERNEL(256, unary_##name##_f32, UnaryArgs) {      \
-        unary<float, F>(args);                        \
-    }                                                 \
-    KERNEL(256, unary_##name##_bf16, UnaryArgs) {     \
-        unary<bf16, F>(args);                         \
-    }                                                 \
-    KERNEL(256, backward_##name##_f32, UnaryArgs) {   \
-        unary_backward<float, F>(args);               \
-    }                                                 \
-    KERNEL(256, backward_##name##_bf16, UnaryArgs) {  \
-        unary_backward<bf16, F>(args);                \
+#define UNARY(name, F) \
+    KERNEL_BLOCKS(256, 2, unary_##name##_f32, UnaryArgs) { \
+        unary<float, F>(args); \
+    } \
+    KERNEL_BLOCKS(256, 2, unary_##name##_bf16, UnaryArgs) { \
+        unary<bf16, F>(args); \
+    } \
+    KERNEL_BLOCKS(256, 2, backward_##name##_f32, UnaryArgs) { \
+        unary_backward<float, F>(args); \
+    } \
+    KERNEL_BLOCKS(256, 2, backward_##name##_bf16, UnaryArgs) { \
+        unary_backward<bf16, F>(args); \
     }
 
 UNARY(neg, Neg)
@@ -518,12 +520,12 @@ DEVICE void binary(const BinaryArgs& args) {
     }
 }
 
-#define BINARY(name, F)                             \
-    KERNEL(256, binary_##name##_f32, BinaryArgs) {  \
-        binary<float, F>(args);                     \
-    }                                               \
-    KERNEL(256, binary_##name##_bf16, BinaryArgs) { \
-        binary<bf16, F>(args);                      \
+#define BINARY(name, F) \
+    KERNEL_BLOCKS(256, 2, binary_##name##_f32, BinaryArgs) { \
+        binary<float, F>(args); \
+    } \
+    KERNEL_BLOCKS(256, 2, binary_##name##_bf16, BinaryArgs) { \
+        binary<bf16, F>(args); \
     }
 
 BINARY(add, Add)
@@ -571,23 +573,23 @@ DEVICE void axpy(const AffineArgs& args) {
     map_float(args.n, y, Direct<X>{static_cast<const X*>(args.x)}, Direct<Y>{y}, Axpy{args.alpha});
 }
 
-KERNEL(256, affine_f32, AffineArgs) {
+KERNEL_BLOCKS(256, 2, affine_f32, AffineArgs) {
     affine<float>(args);
 }
 
-KERNEL(256, affine_bf16, AffineArgs) {
+KERNEL_BLOCKS(256, 2, affine_bf16, AffineArgs) {
     affine<bf16>(args);
 }
 
-KERNEL(256, axpy_f32, AffineArgs) {
+KERNEL_BLOCKS(256, 2, axpy_f32, AffineArgs) {
     axpy<float, float>(args);
 }
 
-KERNEL(256, axpy_bf16, AffineArgs) {
+KERNEL_BLOCKS(256, 2, axpy_bf16, AffineArgs) {
     axpy<bf16, bf16>(args);
 }
 
-KERNEL(256, axpy_bf16_to_f32, AffineArgs) {
+KERNEL_BLOCKS(256, 2, axpy_bf16_to_f32, AffineArgs) {
     axpy<bf16, float>(args);
 }
 
@@ -607,11 +609,11 @@ DEVICE void scale_by(const ScaleArgs& args) {
         args.n, static_cast<T*>(args.y), Direct<T>{static_cast<const T*>(args.x)}, Single<float>{scale}, Mul{});
 }
 
-KERNEL(256, scale_by_f32, ScaleArgs) {
+KERNEL_BLOCKS(256, 2, scale_by_f32, ScaleArgs) {
     scale_by<float>(args);
 }
 
-KERNEL(256, scale_by_bf16, ScaleArgs) {
+KERNEL_BLOCKS(256, 2, scale_by_bf16, ScaleArgs) {
     scale_by<bf16>(args);
 }
 
@@ -641,11 +643,11 @@ DEVICE void bias_gelu(const BiasGeluArgs& args) {
         BiasGelu{});
 }
 
-KERNEL(256, bias_gelu_f32, BiasGeluArgs) {
+KERNEL_BLOCKS(256, 2, bias_gelu_f32, BiasGeluArgs) {
     bias_gelu<float>(args);
 }
 
-KERNEL(256, bias_gelu_bf16, BiasGeluArgs) {
+KERNEL_BLOCKS(256, 2, bias_gelu_bf16, BiasGeluArgs) {
     bias_gelu<bf16>(args);
 }
 
@@ -694,23 +696,23 @@ DEVICE void copy(const CopyArgs& args) {
     }
 }
 
-KERNEL(256, copy_1, CopyArgs) {
+KERNEL_BLOCKS(256, 2, copy_1, CopyArgs) {
     copy<unsigned char>(args);
 }
 
-KERNEL(256, copy_2, CopyArgs) {
+KERNEL_BLOCKS(256, 2, copy_2, CopyArgs) {
     copy<unsigned short>(args);
 }
 
-KERNEL(256, copy_4, CopyArgs) {
+KERNEL_BLOCKS(256, 2, copy_4, CopyArgs) {
     copy<u32>(args);
 }
 
-KERNEL(256, copy_8, CopyArgs) {
+KERNEL_BLOCKS(256, 2, copy_8, CopyArgs) {
     copy<u64>(args);
 }
 
-KERNEL(256, copy_16, CopyArgs) {
+KERNEL_BLOCKS(256, 2, copy_16, CopyArgs) {
     copy<Values<u32, 4>>(args);
 }
 
@@ -773,15 +775,15 @@ DEVICE void transpose(const TransposeArgs& args) {
     }
 }
 
-KERNEL(256, transpose_1, TransposeArgs) {
+KERNEL_BLOCKS(256, 2, transpose_1, TransposeArgs) {
     transpose<unsigned char, 64>(args);
 }
 
-KERNEL(256, transpose_2, TransposeArgs) {
+KERNEL_BLOCKS(256, 2, transpose_2, TransposeArgs) {
     transpose<unsigned short, 64>(args);
 }
 
-KERNEL(256, transpose_4, TransposeArgs) {
+KERNEL_BLOCKS(256, 2, transpose_4, TransposeArgs) {
     transpose<u32, 32>(args);
 }
 
@@ -948,15 +950,15 @@ DEVICE void sum_columns(const SumArgs& args) {
     }
 }
 
-#define SUM(T, type)                                  \
-    KERNEL(256, sum_rows_##type, SumArgs) {           \
-        sum_rows<T>(args);                            \
-    }                                                 \
-    KERNEL(256, sum_short_rows_##type, SumArgs) {     \
-        sum_short_rows<T>(args);                      \
-    }                                                 \
-    KERNEL(256, sum_columns_##type, SumArgs) {        \
-        sum_columns<T>(args);                         \
+#define SUM(T, type) \
+    KERNEL_BLOCKS(256, 2, sum_rows_##type, SumArgs) { \
+        sum_rows<T>(args); \
+    } \
+    KERNEL_BLOCKS(256, 2, sum_short_rows_##type, SumArgs) { \
+        sum_short_rows<T>(args); \
+    } \
+    KERNEL_BLOCKS(256, 2, sum_columns_##type, SumArgs) { \
+        sum_columns<T>(args); \
     }
 
 SUM(float, f32)

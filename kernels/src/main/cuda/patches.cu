@@ -12,6 +12,8 @@
 //               into shared memory and splits the channels there; from rows of contiguous pixels it reads as many as fill 16
 //               bytes of output, 4 packs in flight; anything else goes pixel by pixel.
 // Bytes         the listed patches read once, outputs written once. FLOPs: 2 per value, target about 8.
+// Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
+//               there to fit more threads.
 #include "tessera.cuh"
 
 constexpr int THREADS = 256;
@@ -214,19 +216,19 @@ DEVICE void gather_patches(const PatchArgs& args) {
     }
 }
 
-KERNEL(256, gather_patches_u8_f32, PatchArgs) {
+KERNEL_BLOCKS(256, 2, gather_patches_u8_f32, PatchArgs) {
     gather_patches<unsigned char, float>(args);
 }
 
-KERNEL(256, gather_patches_u8_bf16, PatchArgs) {
+KERNEL_BLOCKS(256, 2, gather_patches_u8_bf16, PatchArgs) {
     gather_patches<unsigned char, bf16>(args);
 }
 
-KERNEL(256, gather_patches_f32_f32, PatchArgs) {
+KERNEL_BLOCKS(256, 2, gather_patches_f32_f32, PatchArgs) {
     gather_patches<float, float>(args);
 }
 
-KERNEL(256, gather_patches_f32_bf16, PatchArgs) {
+KERNEL_BLOCKS(256, 2, gather_patches_f32_bf16, PatchArgs) {
     gather_patches<float, bf16>(args);
 }
 
@@ -265,11 +267,11 @@ DEVICE void scatter_patches(const PatchArgs& args) {
     }
 }
 
-KERNEL(256, scatter_patches_f32, PatchArgs) {
+KERNEL_BLOCKS(256, 2, scatter_patches_f32, PatchArgs) {
     scatter_patches<float>(args);
 }
 
-KERNEL(256, scatter_patches_bf16, PatchArgs) {
+KERNEL_BLOCKS(256, 2, scatter_patches_bf16, PatchArgs) {
     scatter_patches<bf16>(args);
 }
 
@@ -345,18 +347,18 @@ DEVICE void reconstruction_target(const PatchArgs& args) {
     }
 }
 
-KERNEL(256, reconstruction_target_u8_f32, PatchArgs) {
+KERNEL_BLOCKS(256, 2, reconstruction_target_u8_f32, PatchArgs) {
     reconstruction_target<unsigned char, float>(args);
 }
 
-KERNEL(256, reconstruction_target_u8_bf16, PatchArgs) {
+KERNEL_BLOCKS(256, 2, reconstruction_target_u8_bf16, PatchArgs) {
     reconstruction_target<unsigned char, bf16>(args);
 }
 
-KERNEL(256, reconstruction_target_f32_f32, PatchArgs) {
+KERNEL_BLOCKS(256, 2, reconstruction_target_f32_f32, PatchArgs) {
     reconstruction_target<float, float>(args);
 }
 
-KERNEL(256, reconstruction_target_f32_bf16, PatchArgs) {
+KERNEL_BLOCKS(256, 2, reconstruction_target_f32_bf16, PatchArgs) {
     reconstruction_target<float, bf16>(args);
 }

@@ -13,6 +13,8 @@
 //               (sample, slot): keys in shared memory (computed again beyond 4096 cells), the masked-th smallest by four
 //               rounds of 256-bin counting, ranks by warp votes. Any plane size.
 // Bytes         outputs once, dropout reads x once. About 70 integer operations per four numbers.
+// Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
+//               there to fit more threads.
 #include "tessera.cuh"
 
 constexpr int THREADS = 256;
@@ -88,19 +90,19 @@ DEVICE void random(const RandomArgs& args) {
     }
 }
 
-KERNEL(256, random_uniform_f32, RandomArgs) {
+KERNEL_BLOCKS(256, 2, random_uniform_f32, RandomArgs) {
     random<float, Uniform>(args);
 }
 
-KERNEL(256, random_uniform_bf16, RandomArgs) {
+KERNEL_BLOCKS(256, 2, random_uniform_bf16, RandomArgs) {
     random<bf16, Uniform>(args);
 }
 
-KERNEL(256, random_normal_f32, RandomArgs) {
+KERNEL_BLOCKS(256, 2, random_normal_f32, RandomArgs) {
     random<float, Normal>(args);
 }
 
-KERNEL(256, random_normal_bf16, RandomArgs) {
+KERNEL_BLOCKS(256, 2, random_normal_bf16, RandomArgs) {
     random<bf16, Normal>(args);
 }
 
@@ -162,11 +164,11 @@ DEVICE void dropout(const DropoutArgs& args) {
     }
 }
 
-KERNEL(256, dropout_f32, DropoutArgs) {
+KERNEL_BLOCKS(256, 2, dropout_f32, DropoutArgs) {
     dropout<float>(args);
 }
 
-KERNEL(256, dropout_bf16, DropoutArgs) {
+KERNEL_BLOCKS(256, 2, dropout_bf16, DropoutArgs) {
     dropout<bf16>(args);
 }
 
@@ -240,7 +242,7 @@ DEVICE void find_bin(const int* bins, int rank, int* found) {
     __syncthreads();
 }
 
-KERNEL(256, random_mask, MaskArgs) {
+KERNEL_BLOCKS(256, 2, random_mask, MaskArgs) {
     SHARED(u32, cached, CACHED);
     SHARED(int, bins, BINS);
     SHARED(int, found, 2);

@@ -10,6 +10,8 @@
 //               rows are left out.
 // Geometry      256 threads, 4 x 16 bytes per thread; misaligned rows go element by element. invert_indices: a block per sample.
 // Bytes         every row read and written once, plus 4 per index. FLOPs: 1 per value that is added.
+// Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
+//               there to fit more threads.
 #include "tessera.cuh"
 
 constexpr int THREADS = 256;
@@ -90,19 +92,19 @@ DEVICE void gather_rows(const GatherArgs& args) {
     }
 }
 
-KERNEL(256, gather_rows_1, GatherArgs) {
+KERNEL_BLOCKS(256, 2, gather_rows_1, GatherArgs) {
     gather_rows<unsigned char>(args);
 }
 
-KERNEL(256, gather_rows_2, GatherArgs) {
+KERNEL_BLOCKS(256, 2, gather_rows_2, GatherArgs) {
     gather_rows<unsigned short>(args);
 }
 
-KERNEL(256, gather_rows_4, GatherArgs) {
+KERNEL_BLOCKS(256, 2, gather_rows_4, GatherArgs) {
     gather_rows<u32>(args);
 }
 
-KERNEL(256, gather_rows_16, GatherArgs) {
+KERNEL_BLOCKS(256, 2, gather_rows_16, GatherArgs) {
     gather_rows<Pack<u32>>(args);
 }
 
@@ -115,7 +117,7 @@ struct InvertArgs {
     i64 m;
 };
 
-KERNEL(256, invert_indices, InvertArgs) {
+KERNEL_BLOCKS(256, 2, invert_indices, InvertArgs) {
     const int* indices = args.indices + blockIdx.x * args.m;
     int* source = args.source + blockIdx.x * args.n;
     for (i64 t = threadIdx.x; t < args.n; t += THREADS) {
@@ -348,18 +350,18 @@ DEVICE void assemble_decoder(const AssembleArgs& args) {
 }
 
 // One kernel for rows that allow 16-byte accesses and one for all others.
-#define ROWS(name, Args)                               \
-    KERNEL(256, name##_f32, Args) {                    \
-        name<float, Pack<float>::COUNT>(args);         \
-    }                                                  \
-    KERNEL(256, name##_bf16, Args) {                   \
-        name<bf16, Pack<bf16>::COUNT>(args);           \
-    }                                                  \
-    KERNEL(256, name##_single_f32, Args) {             \
-        name<float, 1>(args);                          \
-    }                                                  \
-    KERNEL(256, name##_single_bf16, Args) {            \
-        name<bf16, 1>(args);                           \
+#define ROWS(name, Args) \
+    KERNEL_BLOCKS(256, 2, name##_f32, Args) { \
+        name<float, Pack<float>::COUNT>(args); \
+    } \
+    KERNEL_BLOCKS(256, 2, name##_bf16, Args) { \
+        name<bf16, Pack<bf16>::COUNT>(args); \
+    } \
+    KERNEL_BLOCKS(256, 2, name##_single_f32, Args) { \
+        name<float, 1>(args); \
+    } \
+    KERNEL_BLOCKS(256, 2, name##_single_bf16, Args) { \
+        name<bf16, 1>(args); \
     }
 
 ROWS(scatter_rows, ScatterArgs)
