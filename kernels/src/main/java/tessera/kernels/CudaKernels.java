@@ -20,8 +20,8 @@ final class CudaKernels implements Kernels {
         this.norms = new CudaNorms(device);
         this.attention = new CudaAttention(device);
         this.random = new CudaRandom(device);
-        this.patches = new CudaPatches(device);
-        this.tokens = new CudaTokens(device);
+        this.tokens = new CudaTokens(device, elementwise);
+        this.patches = new CudaPatches(device, tokens);
         this.losses = new CudaLosses(device);
         this.optimiser = new CudaOptimiser(device);
     }

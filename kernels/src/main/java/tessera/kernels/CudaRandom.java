@@ -4,10 +4,22 @@ import org.jspecify.annotations.Nullable;
 
 /** Random numbers and masks on a GPU. */
 final class CudaRandom {
+    private static final String MODULE = "random";
+    private static final int THREADS = 256;
+    private static final int VECTOR_BYTES = 16;
+    /** Vectors per thread in dropout, as in random.cu. */
+    private static final int VECTORS = 4;
+
     private final CudaDevice device;
+    private final CudaVariants uniform;
+    private final CudaVariants normal;
+    private final CudaVariants dropout;
 
     CudaRandom(CudaDevice device) {
         this.device = device;
+        this.uniform = new CudaVariants(device, MODULE, "random_uniform");
+        this.normal = new CudaVariants(device, MODULE, "random_normal");
+        this.dropout = new CudaVariants(device, MODULE, "dropout");
     }
 
     void randomMask(
@@ -20,18 +32,62 @@ final class CudaRandom {
             boolean tube,
             Buffer visibleIndices,
             @Nullable Buffer maskedIndices) {
-        throw new UnsupportedOperationException("randomMask has no CUDA kernel yet");
+        if (masked < 0 || masked > plane) {
+            throw new IllegalArgumentException("random_mask: cannot mask " + masked + " of " + plane
+                    + " cells; pass a number between 0 and " + plane);
+        }
+        device.module(MODULE)
+                .function("random_mask")
+                .begin()
+                .buffer(visibleIndices)
+                .buffer(maskedIndices)
+                .i64(seed)
+                .i64(stream)
+                .i32(slots)
+                .i32(plane)
+                .i32(masked)
+                .i32(tube ? 1 : 0)
+                .launch(batch * slots, THREADS, 0);
     }
 
     void randomUniform(long seed, long stream, double low, double high, Buffer y) {
-        throw new UnsupportedOperationException("randomUniform has no CUDA kernel yet");
+        // Rounding must not reach the excluded upper end.
+        numbers(uniform, seed, stream, low, high - low, Math.nextDown((float) high), y);
     }
 
     void randomNormal(long seed, long stream, double mean, double std, Buffer y) {
-        throw new UnsupportedOperationException("randomNormal has no CUDA kernel yet");
+        numbers(normal, seed, stream, mean, std, 0, y);
+    }
+
+    private static void numbers(
+            CudaVariants kernel, long seed, long stream, double a, double b, double last, Buffer y) {
+        kernel.of(y.dtype())
+                .begin()
+                .buffer(y)
+                .i64(y.length())
+                .i64(seed)
+                .i64(stream)
+                .f64(a)
+                .f64(b)
+                .f64(last)
+                .launch(Blocks.ceilDiv(y.length(), values(y) * THREADS), THREADS, 0);
+    }
+
+    private static long values(Buffer y) {
+        return VECTOR_BYTES / y.dtype().bytes();
     }
 
     void dropout(Buffer x, double p, long seed, long stream, Buffer y) {
-        throw new UnsupportedOperationException("dropout has no CUDA kernel yet");
+        CudaElementwise.like(y, "dropout", x);
+        dropout.of(y.dtype())
+                .begin()
+                .buffer(x)
+                .buffer(y)
+                .i64(y.length())
+                .i64(seed)
+                .i64(stream)
+                .i32((int) Math.ceil(p * 0x1p24)) // uniform numbers are multiples of 2^-24
+                .f32((float) (1 / (1 - p)))
+                .launch(Blocks.ceilDiv(y.length(), values(y) * THREADS * VECTORS), THREADS, 0);
     }
 }

@@ -2,24 +2,133 @@ package tessera.kernels;
 
 import org.jspecify.annotations.Nullable;
 
-/** Rows gathered, scattered and assembled on a GPU. */
+/**
+ * Rows gathered, scattered and assembled on a GPU.
+ *
+ * <p>Indices lie in device memory, so they are not checked before the launch: one that is out of range yields NaN (or -1 for
+ * integers) where it is read, and is left out where rows are scattered.
+ */
 final class CudaTokens {
-    private final CudaDevice device;
+    private static final String MODULE = "tokens";
+    private static final int THREADS = 256;
+    /** Units per thread, as in tokens.cu. */
+    private static final int VECTORS = 4;
 
-    CudaTokens(CudaDevice device) {
+    private static final int VECTOR_BYTES = 16;
+
+    private final CudaDevice device;
+    private final CudaElementwise elementwise;
+    private final Rows scatter;
+    private final Rows add;
+    private final Rows assemble;
+
+    CudaTokens(CudaDevice device, CudaElementwise elementwise) {
         this.device = device;
+        this.elementwise = elementwise;
+        this.scatter = new Rows(device, "scatter_rows");
+        this.add = new Rows(device, "add_rows");
+        this.assemble = new Rows(device, "assemble_decoder");
+    }
+
+    /** A kernel for rows that allow 16-byte accesses, and one for all others. */
+    private record Rows(CudaVariants wide, CudaVariants single) {
+        Rows(CudaDevice device, String name) {
+            this(new CudaVariants(device, MODULE, name), new CudaVariants(device, MODULE, name + "_single"));
+        }
+
+        /** Whether rows of d elements that begin at addresses whose bits are joined in {@code addresses} allow wide accesses. */
+        static boolean wide(long addresses, long d, DType dtype) {
+            return (addresses | d * dtype.bytes()) % VECTOR_BYTES == 0;
+        }
+
+        CudaLaunch begin(boolean aligned, DType dtype) {
+            return (aligned ? wide : single).of(dtype).begin();
+        }
+
+        static long blocks(boolean aligned, long values, DType dtype) {
+            return CudaTokens.blocks(aligned ? values / (VECTOR_BYTES / dtype.bytes()) : values);
+        }
+    }
+
+    private static long blocks(long units) {
+        return Blocks.ceilDiv(units, (long) THREADS * VECTORS);
     }
 
     void gatherRows(Buffer x, Buffer indices, long batch, long n, long m, long d, Buffer y) {
-        throw new UnsupportedOperationException("gatherRows has no CUDA kernel yet");
+        int element = CudaElementwise.sameType("gather_rows", x, y).dtype().bytes();
+        int unit = Rows.wide(x.address() | y.address(), d, x.dtype()) ? VECTOR_BYTES : element;
+        String name = switch (unit) {
+            case 1 -> "gather_rows_1";
+            case 2 -> "gather_rows_2";
+            case 4 -> "gather_rows_4";
+            case VECTOR_BYTES -> "gather_rows_16";
+            default ->
+                throw new IllegalArgumentException("gather_rows on " + device + " does not know " + x.dtype()
+                        + "; f64 exists on the cpu only, use f32 here");
+        };
+        long width = d * element / unit;
+        device.module(MODULE)
+                .function(name)
+                .begin()
+                .buffer(x)
+                .buffer(indices)
+                .buffer(y)
+                .i64(batch * m)
+                .i64(n)
+                .i64(m)
+                .i64(width)
+                .launch(blocks(batch * m * width), THREADS, 0);
+    }
+
+    /** For each of {@code n} tokens of each sample the one j that names it, or a mark for none or several; see tokens.cu. */
+    Buffer invert(Buffer indices, long batch, long n, long m) {
+        Buffer source = device.allocate(DType.I32, batch * n);
+        device.module(MODULE)
+                .function("invert_indices")
+                .begin()
+                .buffer(indices)
+                .buffer(source)
+                .i64(n)
+                .i64(m)
+                .launch(batch, THREADS, 0);
+        return source;
     }
 
     void scatterRows(Buffer dy, Buffer indices, long batch, long n, long m, long d, Buffer dx) {
-        throw new UnsupportedOperationException("scatterRows has no CUDA kernel yet");
+        CudaElementwise.sameType("scatter_rows", dy, dx);
+        boolean wide = Rows.wide(dy.address() | dx.address(), d, dx.dtype());
+        try (Buffer source = invert(indices, batch, n, m)) {
+            scatter.begin(wide, dx.dtype())
+                    .buffer(dy)
+                    .buffer(indices)
+                    .buffer(source)
+                    .buffer(dx)
+                    .i64(batch * n)
+                    .i64(n)
+                    .i64(m)
+                    .i64(d)
+                    .launch(Rows.blocks(wide, batch * n * d, dx.dtype()), THREADS, 0);
+        }
+    }
+
+    private static long rows(Buffer table, long d) {
+        return d == 0 ? Integer.MAX_VALUE : table.length() / d;
     }
 
     void addRows(Buffer x, Buffer table, @Nullable Buffer indices, long batch, long m, long d, Buffer y) {
-        throw new UnsupportedOperationException("addRows has no CUDA kernel yet");
+        CudaElementwise.sameType("add_rows", x, y);
+        CudaElementwise.sameType("add_rows", x, table);
+        boolean wide = Rows.wide(x.address() | table.address() | y.address(), d, y.dtype());
+        add.begin(wide, y.dtype())
+                .buffer(x)
+                .buffer(table)
+                .buffer(indices)
+                .buffer(y)
+                .i64(batch * m)
+                .i64(m)
+                .i64(d)
+                .i64(rows(table, d))
+                .launch(Rows.blocks(wide, batch * m * d, y.dtype()), THREADS, 0);
     }
 
     void assembleDecoder(
@@ -33,11 +142,39 @@ final class CudaTokens {
             long maskedCount,
             long d,
             Buffer y) {
-        throw new UnsupportedOperationException("assembleDecoder has no CUDA kernel yet");
+        CudaElementwise.sameType("assemble_decoder", y, visible);
+        CudaElementwise.sameType("assemble_decoder", y, maskToken);
+        CudaElementwise.sameType("assemble_decoder", y, table);
+        long addresses = visible.address() | maskToken.address() | table.address() | y.address();
+        boolean wide = Rows.wide(addresses, d, y.dtype());
+        assemble.begin(wide, y.dtype())
+                .buffer(visible)
+                .buffer(visibleIndices)
+                .buffer(maskedIndices)
+                .buffer(maskToken)
+                .buffer(table)
+                .buffer(y)
+                .i64(batch)
+                .i64(visibleCount)
+                .i64(maskedCount)
+                .i64(d)
+                .i64(rows(table, d))
+                .launch(Rows.blocks(wide, batch * (visibleCount + maskedCount) * d, y.dtype()), THREADS, 0);
     }
 
+    /** The mask token's gradient may be f32 for bf16 data. */
     void assembleDecoderBackward(
             Buffer dy, long batch, long visibleCount, long maskedCount, long d, Buffer dvisible, Buffer dmaskToken) {
-        throw new UnsupportedOperationException("assembleDecoderBackward has no CUDA kernel yet");
+        long tokens = visibleCount + maskedCount;
+        elementwise.copyStrided(
+                dy, 0, new long[] {tokens * d, 1}, dvisible, 0, new long[] {visibleCount * d, 1}, new long[] {
+                    batch, visibleCount * d
+                });
+        long start = batch == 0 ? 0 : visibleCount * d;
+        Buffer masked = dy.slice(start, dy.length() - start);
+        try (Buffer parts = device.allocate(DType.F32, batch * d)) {
+            elementwise.sum(masked, batch, tokens * d, maskedCount, d, 1, parts);
+            elementwise.sum(parts, 1, batch, d, 1, dmaskToken);
+        }
     }
 }
