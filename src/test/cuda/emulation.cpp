@@ -161,13 +161,6 @@ struct Warp {
     unsigned exited;  // and lanes that the block does not have
 };
 
-struct SharedEntry {
-    const char* name;
-    unsigned char* before;
-    size_t size;
-    unsigned char* after;
-};
-
 /** What a launch is, for all OS threads that work on it. */
 struct Job {
     const Kernel* kernel;
@@ -206,8 +199,8 @@ struct BlockRunner : Runner {
     std::vector<Fiber*> idle;
     ThreadState* starting = nullptr;
     Fiber* starting_on = nullptr;
-    std::vector<SharedEntry> shared;
-    std::vector<unsigned char> dynamic;
+    std::vector<SharedMemory> arrays{1};  // the first is the dynamic one
+    size_t dynamic_capacity = 0;
 
     void run(Job& launch, uint64_t block_number);
     ThreadState* pick(int after);
@@ -216,7 +209,7 @@ struct BlockRunner : Runner {
     void exit(ThreadState* self);
     void release_barrier();
     bool complete_collective(ThreadState* one);
-    void check_guards();
+    void check_shared(bool report);
     void report_deadlock();
 };
 
@@ -346,16 +339,58 @@ void BlockRunner::exit(ThreadState* self) {
     }
 }
 
-void BlockRunner::check_guards() {
-    for (const SharedEntry& entry : shared) {
-        for (int i = 0; i < GUARD_BYTES; i++) {
-            if (entry.before[i] != POISON || entry.after[i] != POISON) {
+std::string position(const Dim3& block) {
+    return "block (" + std::to_string(block.x) + ", " + std::to_string(block.y) + ", " + std::to_string(block.z) + ")";
+}
+
+/** Memory that is 16-byte aligned and no more, as the hardware promises, with room for the guards. */
+unsigned char* allocate_shared(size_t size) {
+    void* memory = nullptr;
+    if (posix_memalign(&memory, 128, size + 2 * GUARD_BYTES + 16) != 0) {
+        perror("fake CUDA: no memory for a shared array");
+        abort();
+    }
+    return static_cast<unsigned char*>(memory) + 16 + GUARD_BYTES;
+}
+
+void free_shared(unsigned char* values) {
+    if (values != nullptr) {
+        free(values - GUARD_BYTES - 16);
+    }
+}
+
+void poison(SharedMemory& memory, uint64_t serial) {
+    memory.serial = serial;
+    memset(memory.values - GUARD_BYTES, POISON, memory.size + 2 * GUARD_BYTES);
+    ASAN_POISON_MEMORY_REGION(memory.values - GUARD_BYTES, GUARD_BYTES);
+    ASAN_POISON_MEMORY_REGION(memory.values + memory.size, GUARD_BYTES);
+}
+
+/** Looks for writes around the shared arrays of the block that has ended, and for too much of them. */
+void BlockRunner::check_shared(bool report) {
+    size_t total = 0;
+    for (SharedMemory& memory : arrays) {
+        if (memory.serial != serial) {
+            continue;
+        }
+        total += memory.size;
+        unsigned char* before = memory.values - GUARD_BYTES;
+        unsigned char* after = memory.values + memory.size;
+        ASAN_UNPOISON_MEMORY_REGION(before, GUARD_BYTES);
+        ASAN_UNPOISON_MEMORY_REGION(after, GUARD_BYTES);
+        for (int i = 0; report && i < GUARD_BYTES; i++) {
+            if (before[i] != POISON || after[i] != POISON) {
                 job->report(
-                    std::string("a write outside the shared array ") + entry.name + " of " + std::to_string(entry.size)
-                    + " bytes");
-                return;
+                    std::string("a write outside the shared array ") + memory.name + " of " + std::to_string(memory.size)
+                    + " bytes, " + position(block));
+                report = false;
             }
         }
+    }
+    if (report && total > job->shared_limit) {
+        job->report(
+            "a block uses " + std::to_string(total) + " bytes of shared memory, the limit is "
+            + std::to_string(job->shared_limit));
     }
 }
 
@@ -376,11 +411,7 @@ void BlockRunner::report_deadlock() {
         "threads diverge: %d wait at __syncthreads (line %d) and %d in a collective operation of their warp for lanes that "
         "never come",
         barriers, line, collectives);
-    job->report(text);
-}
-
-std::string position(const Dim3& block) {
-    return "block (" + std::to_string(block.x) + ", " + std::to_string(block.y) + ", " + std::to_string(block.z) + ")";
+    job->report(text + (", " + position(block)));
 }
 
 void BlockRunner::run(Job& launch, uint64_t block_number) {
@@ -391,15 +422,18 @@ void BlockRunner::run(Job& launch, uint64_t block_number) {
     block.x = static_cast<unsigned>(block_number % grid_size.x);
     block.y = static_cast<unsigned>(block_number / grid_size.x % grid_size.y);
     block.z = static_cast<unsigned>(block_number / grid_size.x / grid_size.y);
-    shared.clear();
-    size_t needed = launch.dynamic_bytes + 2 * GUARD_BYTES + 144;
-    if (dynamic.size() < needed) {
-        dynamic.resize(needed);
+    SharedMemory& dynamic = arrays[0];
+    if (dynamic_capacity < launch.dynamic_bytes || dynamic.values == nullptr) {
+        free_shared(dynamic.values);
+        dynamic_capacity = launch.dynamic_bytes;
+        dynamic.values = allocate_shared(dynamic_capacity);
     }
-    // 16-byte aligned and no more, as the hardware promises.
-    auto base = (reinterpret_cast<uintptr_t>(dynamic.data()) + GUARD_BYTES + 127) & ~uintptr_t(127);
-    dynamic_shared = reinterpret_cast<unsigned char*>(base + 16);
-    enter_shared("(dynamic)", dynamic_shared - GUARD_BYTES, dynamic_shared, launch.dynamic_bytes, dynamic_shared + launch.dynamic_bytes);
+    dynamic.size = launch.dynamic_bytes;
+    dynamic.name = "(dynamic)";
+    poison(dynamic, serial);
+    dynamic_shared = dynamic.values;
+    shared = arrays.data();
+    shared_count = static_cast<unsigned>(arrays.size());
 
     threads = static_cast<int>(block_size.x * block_size.y * block_size.z);
     warps = (threads + 31) / 32;
@@ -427,29 +461,10 @@ void BlockRunner::run(Job& launch, uint64_t block_number) {
     starting_on = take_fiber();
     switch_context(main, starting_on->context);
     current = nullptr;
-    for (const SharedEntry& entry : shared) {
-        ASAN_UNPOISON_MEMORY_REGION(entry.before, GUARD_BYTES);
-        ASAN_UNPOISON_MEMORY_REGION(entry.after, GUARD_BYTES);
-    }
     if (live > 0 && !launch.failed) {
         report_deadlock();
     }
-    if (!launch.failed) {
-        size_t total = 0;
-        for (const SharedEntry& entry : shared) {
-            total += entry.size;
-        }
-        if (total > launch.shared_limit) {
-            launch.report(
-                "the block uses " + std::to_string(total) + " bytes of shared memory, the limit is "
-                + std::to_string(launch.shared_limit));
-        }
-        check_guards();
-    }
-    if (launch.failed && launch.error.find("block (") == std::string::npos) {
-        std::lock_guard<std::mutex> lock(launch.mutex);
-        launch.error += ", " + position(block);
-    }
+    check_shared(!launch.failed);
 }
 
 /** The OS threads that work on launches beside the one that calls. */
@@ -578,13 +593,32 @@ void fail(const char* format, ...) {
     abort();  // nobody comes back here
 }
 
-void enter_shared(const char* name, unsigned char* before, unsigned char* values, size_t size, unsigned char* after) {
-    memset(before, POISON, GUARD_BYTES);
-    memset(values, POISON, size);
-    memset(after, POISON, GUARD_BYTES);
-    ASAN_POISON_MEMORY_REGION(before, GUARD_BYTES);
-    ASAN_POISON_MEMORY_REGION(after, GUARD_BYTES);
-    mine().shared.push_back({name, before, size, after});
+unsigned char* enter_shared(SharedArray& array) {
+    static std::mutex numbering;
+    static unsigned count = 0;
+    BlockRunner& block = mine();
+    unsigned number = __atomic_load_n(&array.number, __ATOMIC_RELAXED);
+    if (number == 0) {
+        std::lock_guard<std::mutex> lock(numbering);
+        number = array.number;
+        if (number == 0) {
+            number = ++count;
+            __atomic_store_n(&array.number, number, __ATOMIC_RELAXED);
+        }
+    }
+    if (block.arrays.size() <= number) {
+        block.arrays.resize(number + 1);
+        block.shared = block.arrays.data();
+        block.shared_count = static_cast<unsigned>(block.arrays.size());
+    }
+    SharedMemory& memory = block.arrays[number];
+    if (memory.values == nullptr) {
+        memory.values = allocate_shared(array.size);
+        memory.size = array.size;
+        memory.name = array.name;
+    }
+    poison(memory, block.serial);
+    return memory.values;
 }
 
 // ------------------------------------------------------------------------------------------------ block and warp

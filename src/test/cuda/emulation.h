@@ -1,8 +1,8 @@
 // Stands in for the GPU where tessera.cuh is compiled by the host C++ compiler: the words that CUDA has built in, on fibers.
 //
 // A block's threads are fibers of one OS thread: each runs until it waits for others, at a barrier or at a warp's collective
-// operation, and the last to arrive lets the rest go on. Shared memory is thread-local to the OS thread, filled with 0xCB at
-// the start of each block and surrounded by guard zones. What would be undefined on a GPU (divergence at a barrier, different
+// operation, and the last to arrive lets the rest go on. Shared memory belongs to the OS thread, is filled with 0xCB at the
+// start of each block and surrounded by guard zones. What would be undefined on a GPU (divergence at a barrier, different
 // masks, misaligned wide accesses) ends the launch with an error. Not seen: data races that the order of the fibers hides,
 // and everything about speed.
 //
@@ -26,9 +26,9 @@
 
 #define KERNEL_BLOCKS(threads, blocks, name, Args) KERNEL(threads, name, Args)
 
-#define SHARED(type, name, count)                                               \
-    static thread_local emulation::SharedArray<type, (count)> name##_shared;    \
-    type(&name)[count] = name##_shared.touch(#name)
+#define SHARED(type, name, count)                                                                 \
+    static emulation::SharedArray name##_shared = {#name, sizeof(type) * (count), 0};             \
+    type(&name)[count] = *reinterpret_cast<type(*)[count]>(emulation::shared_memory(name##_shared))
 
 #define DYNAMIC_SHARED(type, name) type* const name = reinterpret_cast<type*>(emulation::runner->dynamic_shared)
 
@@ -43,6 +43,14 @@ struct Thread {
     Dim3 index;
 };
 
+/** Shared memory of one OS thread for one array, between guard zones. */
+struct SharedMemory {
+    uint64_t serial;  // of the block that used it last
+    unsigned char* values;
+    size_t size;
+    const char* name;
+};
+
 /** What the threads of one block share. */
 struct Runner {
     Dim3 block;
@@ -50,6 +58,8 @@ struct Runner {
     Dim3 grid_size;
     uint64_t serial;  // of the block, never 0
     unsigned char* dynamic_shared;
+    SharedMemory* shared;
+    unsigned shared_count;
 };
 
 // One OS thread's runner and the fiber thread that it runs now.
@@ -80,25 +90,24 @@ const char* launch(const Kernel& kernel, Dim3 grid, Dim3 block, size_t dynamic_b
 constexpr int GUARD_BYTES = 64;
 constexpr unsigned char POISON = 0xCB;
 
-void enter_shared(const char* name, unsigned char* before, unsigned char* values, size_t size, unsigned char* after);
-
-template <class T, size_t N>
+/** An array that a kernel declares; `number` counts such arrays from 1, 0 before the first use. */
 struct SharedArray {
-    uint64_t serial;
-    alignas(16) unsigned char before[GUARD_BYTES];
-    alignas(16) unsigned char bytes[sizeof(T) * N];
-    unsigned char after[GUARD_BYTES];
-
-    using Array = T[N];
-
-    Array& touch(const char* name) {
-        if (serial != runner->serial) {
-            serial = runner->serial;
-            enter_shared(name, before, bytes, sizeof(bytes), after);
-        }
-        return *reinterpret_cast<Array*>(bytes);
-    }
+    const char* name;
+    size_t size;
+    unsigned number;
 };
+
+/** Makes the array anew for this block. */
+unsigned char* enter_shared(SharedArray& array);
+
+/** The memory of an array in this block. */
+inline unsigned char* shared_memory(SharedArray& array) {
+    unsigned number = __atomic_load_n(&array.number, __ATOMIC_RELAXED);
+    if (number != 0 && number < runner->shared_count && runner->shared[number].serial == runner->serial) {
+        return runner->shared[number].values;
+    }
+    return enter_shared(array);
+}
 
 // -------------------------------------------------------------------------------------------------- block and warp
 

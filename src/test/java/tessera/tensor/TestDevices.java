@@ -1,25 +1,39 @@
 package tessera.tensor;
 
+import java.util.ArrayList;
 import java.util.List;
+import tessera.FakeCuda;
 import tessera.kernels.Device;
 
 /** The devices on which operations are compared with the f64 reference. */
-final class TestDevices {
-    /** Kinds of device that Tessera computes on. */
-    private static final List<String> KINDS = List.of("cpu");
-
+public final class TestDevices {
     private TestDevices() {}
 
     /** Every device that is present. */
-    static List<Device> all() {
-        return List.of(Device.cpu(), Device.cpu(3));
+    public static List<Device> all() {
+        List<Device> devices = new ArrayList<>(List.of(Device.cpu(), Device.cpu(3)));
+        devices.addAll(cuda());
+        return devices;
     }
 
-    /** Kinds of device that are not present, so that a report can say what was not tested. */
-    static List<String> absent() {
-        return KINDS.stream()
-                .filter(kind ->
-                        all().stream().noneMatch(device -> device.toString().startsWith(kind)))
-                .toList();
+    /** The first CUDA device, real or fake, if there is one. */
+    public static List<Device> cuda() {
+        try {
+            return List.of(Device.cuda(0));
+        } catch (IllegalArgumentException e) {
+            return List.of();
+        }
+    }
+
+    /** Kinds of device that are not present, with the reason, so that a report can say what was not tested. */
+    public static List<String> absent() {
+        List<String> absent = new ArrayList<>();
+        if (!FakeCuda.present()) {
+            absent.add("cuda (fake): " + FakeCuda.absence());
+        }
+        if (FakeCuda.present() || cuda().isEmpty()) {
+            absent.add("cuda");
+        }
+        return absent;
     }
 }
