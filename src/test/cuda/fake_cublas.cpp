@@ -477,9 +477,6 @@ EXPORT int cublasLtMatmulPreferenceSetAttribute(void* handle, int attribute, con
     if (attribute >= 5 && attribute <= 8) {
         return assign(preference->alignment[attribute - 5], value, bytes);
     }
-    if (attribute <= 12) {  // search mode, reductions, waves: nothing that this library could choose
-        return OK;
-    }
     return refuse(NOT_SUPPORTED, "no attribute " + std::to_string(attribute) + " of a preference");
 }
 

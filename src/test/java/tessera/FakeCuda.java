@@ -54,7 +54,9 @@ public final class FakeCuda {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
-        return Files.exists(driver()) && Library.LOOKUP.find("fakeFail").isPresent() ? "" : driver() + " is not the fake";
+        return Files.exists(driver()) && Library.LOOKUP.find("fakeFail").isPresent()
+                ? ""
+                : driver() + " is not the fake";
     }
 
     /** Lets the nth call (1 is the next, 0 all) of a function return a status instead of doing its work. */
@@ -119,7 +121,8 @@ public final class FakeCuda {
     private static long number(String function, String... argument) {
         try (Arena arena = Arena.ofConfined()) {
             if (argument.length == 0) {
-                return (long) Library.call(FunctionDescriptor.of(JAVA_LONG), function).invokeExact();
+                return (long)
+                        Library.call(FunctionDescriptor.of(JAVA_LONG), function).invokeExact();
             }
             MethodHandle handle = Library.call(FunctionDescriptor.of(JAVA_LONG, ADDRESS), function);
             return (long) handle.invokeExact(arena.allocateFrom(argument[0]));

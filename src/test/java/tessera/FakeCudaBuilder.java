@@ -76,17 +76,23 @@ public final class FakeCudaBuilder {
         if (compiler.isEmpty()) {
             return "there is no C++ compiler (g++, clang++ or the one that CXX names) in PATH";
         }
-        List<String> flags = new ArrayList<>(List.of("-std=c++17", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-w"));
+        List<String> flags =
+                new ArrayList<>(List.of("-std=c++17", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-w"));
         if (hasAvx2()) {
             flags.add("-march=x86-64-v3");
         }
         if (sanitized) {
             flags.addAll(List.of(
-                    "-O1", "-g1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"));
+                    "-O1",
+                    "-g1",
+                    "-fno-omit-frame-pointer",
+                    "-fsanitize=address,undefined",
+                    "-fno-sanitize-recover=undefined"));
         } else {
             flags.add("-O2");
         }
-        if (run(List.of(compiler, "-ftrivial-auto-var-init=pattern", "-fsyntax-only", "-xc++", "/dev/null")).status == 0) {
+        if (run(List.of(compiler, "-ftrivial-auto-var-init=pattern", "-fsyntax-only", "-xc++", "/dev/null")).status
+                == 0) {
             flags.add("-ftrivial-auto-var-init=pattern");
         }
         Path kept = folder.resolveSibling(folder.getFileName() + "-objects");
@@ -99,7 +105,8 @@ public final class FakeCudaBuilder {
         MessageDigest common = MessageDigest.getInstance("SHA-256");
         common.update(run(List.of(compiler.getFirst(), "--version")).text.getBytes(StandardCharsets.UTF_8));
         common.update(flags.toString().getBytes(StandardCharsets.UTF_8));
-        for (Path header : Stream.concat(files(kernels, ".cuh").stream(), files(sources, ".h").stream()).toList()) {
+        for (Path header : Stream.concat(files(kernels, ".cuh").stream(), files(sources, ".h").stream())
+                .toList()) {
             common.update(Files.readAllBytes(header));
         }
         long start = System.nanoTime();
@@ -147,11 +154,11 @@ public final class FakeCudaBuilder {
         if (unit.toString().endsWith(".cu")) {
             source = kept.resolve(stem(unit) + ".host.cpp");
             Files.writeString(
-                    source,
-                    "#include \"tessera.cuh\"\nnamespace {\n#include \"" + unit.toAbsolutePath() + "\"\n}\n");
+                    source, "#include \"tessera.cuh\"\nnamespace {\n#include \"" + unit.toAbsolutePath() + "\"\n}\n");
             used.add(source);
         }
-        Path made = kept.resolve(object.getFileName() + "." + ProcessHandle.current().pid());
+        Path made = kept.resolve(
+                object.getFileName() + "." + ProcessHandle.current().pid());
         List<String> command = new ArrayList<>(compiler);
         command.addAll(flags);
         command.addAll(List.of("-I" + sources, "-I" + kernels, "-c", source.toString(), "-o", made.toString()));
@@ -220,7 +227,9 @@ public final class FakeCudaBuilder {
 
     private static List<Path> files(Path folder, String suffix) throws IOException {
         try (Stream<Path> entries = Files.list(folder)) {
-            return entries.filter(path -> path.toString().endsWith(suffix)).sorted().toList();
+            return entries.filter(path -> path.toString().endsWith(suffix))
+                    .sorted()
+                    .toList();
         }
     }
 
