@@ -40,7 +40,9 @@ public final class CudaGraph implements AutoCloseable {
                 long graph = record(device, stream, pool, body);
                 try {
                     long nodes = CudaDriver.graphNodes(graph);
-                    return new CudaGraph(device, pool, CudaDriver.graphInstantiate(graph, 0), nodes);
+                    long exec = CudaDriver.graphInstantiate(graph, 0);
+                    CudaDriver.graphUpload(exec, stream.handle());
+                    return new CudaGraph(device, pool, exec, nodes);
                 } finally {
                     device.quietly(() -> CudaDriver.graphDestroy(graph));
                 }

@@ -84,16 +84,9 @@ final class CudaImages {
     }
 
     private static long compiled(CudaDevice device, String name, String whyNoCubin) {
-        byte[] source = resource(name + ".cu");
-        byte[] header = resource(HEADER);
-        if (source == null || header == null) {
-            throw new IllegalStateException(
-                    "the jar of tessera.kernels lacks " + name + ".cu or " + HEADER + "; build it again");
-        }
-        int version = Nvrtc.version();
         String target = target(device.capability());
-        List<String> options = List.of("--gpu-architecture=" + target, "--std=c++17", "-lineinfo");
-        Path kept = cacheFile(name + "." + target, hash(source, header, options.toString(), Integer.toString(version)));
+        int version = Nvrtc.version();
+        Path kept = cacheFile(name + "." + target, hash(target, version, required(name + ".cu"), required(HEADER)));
         byte[] image = kept == null ? null : read(kept);
         if (image != null) {
             try {
@@ -106,7 +99,7 @@ final class CudaImages {
                 Level.DEBUG,
                 () -> "compiling " + name + ".cu for " + target + " by NVRTC " + version / 1000 + "."
                         + version % 1000 / 10 + ": " + whyNoCubin);
-        image = compile(name, source, header, options, target.startsWith("compute_"));
+        image = compile(name, target);
         long module;
         try {
             module = CudaDriver.moduleLoadData(image);
@@ -119,17 +112,26 @@ final class CudaImages {
         return module;
     }
 
-    private static byte[] compile(String name, byte[] source, byte[] header, List<String> options, boolean ptx) {
+    /**
+     * Compiles {@code name.cu} by NVRTC.
+     *
+     * @param target {@code sm_} for machine code or {@code compute_} for PTX
+     */
+    static byte[] compile(String name, String target) {
         long program = Nvrtc.createProgram(
-                new String(source, StandardCharsets.UTF_8),
+                new String(required(name + ".cu"), StandardCharsets.UTF_8),
                 name + ".cu",
-                Map.of(HEADER, new String(header, StandardCharsets.UTF_8)));
+                Map.of(HEADER, new String(required(HEADER), StandardCharsets.UTF_8)));
         try {
-            Nvrtc.compileProgram(program, options);
-            return ptx ? Nvrtc.ptx(program) : Nvrtc.cubin(program);
+            Nvrtc.compileProgram(program, options(target));
+            return target.startsWith("compute_") ? Nvrtc.ptx(program) : Nvrtc.cubin(program);
         } finally {
             Nvrtc.destroyProgram(program);
         }
+    }
+
+    private static List<String> options(String target) {
+        return List.of("--gpu-architecture=" + target, "--std=c++17", "-default-device", "-lineinfo");
     }
 
     /** The device's own architecture, or PTX of the newest that an NVRTC older than the device knows. */
@@ -160,12 +162,21 @@ final class CudaImages {
         }
     }
 
-    private static String hash(byte[] source, byte[] header, String options, String version) {
+    private static byte[] required(String file) {
+        byte[] content = resource(file);
+        if (content == null) {
+            throw new IllegalStateException("the jar of tessera.kernels lacks " + file + "; build it again");
+        }
+        return content;
+    }
+
+    private static String hash(String target, int version, byte[]... sources) {
         try {
             MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            digest.update(source);
-            digest.update(header);
-            digest.update((options + " " + version).getBytes(StandardCharsets.UTF_8));
+            digest.update((options(target) + " " + version).getBytes(StandardCharsets.UTF_8));
+            for (byte[] source : sources) {
+                digest.update(source);
+            }
             return HexFormat.of().formatHex(digest.digest(), 0, 16);
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException(e);

@@ -1,6 +1,7 @@
 package tessera.kernels;
 
 import java.lang.foreign.MemorySegment;
+import java.util.concurrent.ConcurrentLinkedDeque;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
@@ -9,16 +10,14 @@ import tessera.natives.cuda.CudaException;
  *
  * <p>The driver would first wait for the whole stream to copy from memory that is not pinned. So the data go through two
  * pinned chunks: while one is on its way, the other is filled or emptied. On return the host's side is done with; the
- * device's side is in stream order. Thread-safe: one copy at a time.
+ * device's side is in stream order. Thread-safe: each copy that runs has chunks of its own, kept for the next.
  */
 final class CudaTransfers {
     private static final long CHUNK_BYTES = 4L << 20;
     private static final int CHUNKS = 2;
 
     private final CudaDevice device;
-    private final MemorySegment[] chunks = new MemorySegment[CHUNKS];
-    private final CudaEvent[] reached = new CudaEvent[CHUNKS];
-    private boolean ready;
+    private final ConcurrentLinkedDeque<Chunks> idle = new ConcurrentLinkedDeque<>();
 
     CudaTransfers(CudaDevice device) {
         this.device = device;
@@ -72,17 +71,21 @@ final class CudaTransfers {
         }
     }
 
-    private synchronized void uploadChunks(MemorySegment from, long to, CudaStream stream) {
-        prepare();
-        long bytes = from.byteSize();
-        int chunk = 0;
-        for (long at = 0; at < bytes; at += CHUNK_BYTES) {
-            long count = Math.min(CHUNK_BYTES, bytes - at);
-            reached[chunk].synchronize();
-            MemorySegment.copy(from, at, chunks[chunk], 0, count);
-            CudaDriver.memcpyHtoDAsync(to + at, chunks[chunk].address(), count, stream.handle());
-            reached[chunk].record(stream);
-            chunk = (chunk + 1) % CHUNKS;
+    private void uploadChunks(MemorySegment from, long to, CudaStream stream) {
+        Chunks chunks = borrow();
+        try {
+            long bytes = from.byteSize();
+            int next = 0;
+            for (long at = 0; at < bytes; at += CHUNK_BYTES) {
+                long count = Math.min(CHUNK_BYTES, bytes - at);
+                chunks.reached[next].synchronize();
+                MemorySegment.copy(from, at, chunks.memory[next], 0, count);
+                CudaDriver.memcpyHtoDAsync(to + at, chunks.memory[next].address(), count, stream.handle());
+                chunks.reached[next].record(stream);
+                next = (next + 1) % CHUNKS;
+            }
+        } finally {
+            idle.addFirst(chunks);
         }
     }
 
@@ -104,26 +107,30 @@ final class CudaTransfers {
         }
     }
 
-    private synchronized void downloadChunks(long from, MemorySegment to, CudaStream stream) {
-        prepare();
-        long bytes = to.byteSize();
-        long chunkCount = (bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
-        for (long i = 0; i <= chunkCount; i++) {
-            if (i < chunkCount) {
-                int chunk = (int) (i % CHUNKS);
-                long at = i * CHUNK_BYTES;
-                // A copy up may still be reading the chunk, on another stream.
-                reached[chunk].synchronize();
-                CudaDriver.memcpyDtoHAsync(
-                        chunks[chunk].address(), from + at, Math.min(CHUNK_BYTES, bytes - at), stream.handle());
-                reached[chunk].record(stream);
+    private void downloadChunks(long from, MemorySegment to, CudaStream stream) {
+        Chunks chunks = borrow();
+        try {
+            long bytes = to.byteSize();
+            long parts = (bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
+            for (long i = 0; i <= parts; i++) {
+                if (i < parts) {
+                    int next = (int) (i % CHUNKS);
+                    long at = i * CHUNK_BYTES;
+                    // An earlier copy up may still be reading the chunk, on another stream.
+                    chunks.reached[next].synchronize();
+                    long count = Math.min(CHUNK_BYTES, bytes - at);
+                    CudaDriver.memcpyDtoHAsync(chunks.memory[next].address(), from + at, count, stream.handle());
+                    chunks.reached[next].record(stream);
+                }
+                if (i > 0) {
+                    int before = (int) ((i - 1) % CHUNKS);
+                    long at = (i - 1) * CHUNK_BYTES;
+                    chunks.reached[before].synchronize();
+                    MemorySegment.copy(chunks.memory[before], 0, to, at, Math.min(CHUNK_BYTES, bytes - at));
+                }
             }
-            if (i > 0) {
-                int chunk = (int) ((i - 1) % CHUNKS);
-                long at = (i - 1) * CHUNK_BYTES;
-                reached[chunk].synchronize();
-                MemorySegment.copy(chunks[chunk], 0, to, at, Math.min(CHUNK_BYTES, bytes - at));
-            }
+        } finally {
+            idle.addFirst(chunks);
         }
     }
 
@@ -140,14 +147,22 @@ final class CudaTransfers {
         stream.synchronize();
     }
 
-    private void prepare() {
+    private Chunks borrow() {
         CudaThread.get().use(device);
-        if (!ready) {
+        Chunks chunks = idle.pollFirst();
+        return chunks != null ? chunks : new Chunks(device);
+    }
+
+    /** Pinned memory, and for each part of it an event behind its last copy. */
+    private static final class Chunks {
+        private final MemorySegment[] memory = new MemorySegment[CHUNKS];
+        private final CudaEvent[] reached = new CudaEvent[CHUNKS];
+
+        Chunks(CudaDevice device) {
             for (int i = 0; i < CHUNKS; i++) {
-                chunks[i] = CudaDriver.memHostAlloc(CHUNK_BYTES, 0);
+                memory[i] = CudaDriver.memHostAlloc(CHUNK_BYTES, 0);
                 reached[i] = new CudaEvent(device, false);
             }
-            ready = true;
         }
     }
 }
