@@ -26,7 +26,7 @@ import java.util.stream.Stream;
 public final class CompileKernels {
     private static final List<String> ARCHITECTURES = List.of("80", "86", "89", "90a", "100", "120");
     private static final List<String> FLAGS = List.of(
-            "-cubin", "-std=c++17", "-O3", "-lineinfo", "-Werror", "all-warnings", "-Xptxas", "-v", "-Xptxas",
+            "-cubin", "-std=c++17", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v", "-Xptxas",
             "-warn-spills");
     private static final Pattern FUNCTION = Pattern.compile("Function properties for (\\S+)");
     private static final Pattern STACK =

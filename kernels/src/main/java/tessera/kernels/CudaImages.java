@@ -96,9 +96,9 @@ final class CudaImages {
             }
         }
         LOG.log(
-                Level.DEBUG,
-                () -> "compiling " + name + ".cu for " + target + " by NVRTC " + version / 1000 + "."
-                        + version % 1000 / 10 + ": " + whyNoCubin);
+                Level.INFO,
+                "compiling " + name + ".cu for " + target + " by NVRTC " + version / 1000 + "." + version % 1000 / 10
+                        + ", once: " + whyNoCubin);
         image = compile(name, target);
         long module;
         try {
@@ -131,7 +131,7 @@ final class CudaImages {
     }
 
     private static List<String> options(String target) {
-        return List.of("--gpu-architecture=" + target, "--std=c++17", "-default-device", "-lineinfo");
+        return List.of("--gpu-architecture=" + target, "--std=c++17", "-default-device");
     }
 
     /** The device's own architecture, or PTX of the newest that an NVRTC older than the device knows. */
