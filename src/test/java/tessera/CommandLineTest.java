@@ -80,4 +80,38 @@ class CommandLineTest {
             assertTrue(out.toString().lines().anyMatch(line -> line.startsWith(row + " ")), row + " in:\n" + out);
         }
     }
+
+    @Test
+    void doctorTellsWhereCudaWasLookedForAndWhyTheCpuIsUsed() {
+        assertEquals(0, tessera("doctor"), err.toString());
+        String report = out.toString();
+        String driver = row(report, "CUDA driver");
+        String device = row(report, "cuda");
+        if (driver.startsWith("not used: ")) {
+            String reason = driver.substring("not used: ".length());
+            assertTrue(device.startsWith("device cuda:0 is not available: ") && device.contains(reason), device);
+            assertTrue(device.endsWith("; the CPU is used"), device);
+            assertTrue(report.contains("\nWhere CUDA driver was looked for:\n  TESSERA_CUDA_DIR: "), report);
+            assertTrue(report.contains("\n  the dynamic linker: libcuda.so.1: "), report);
+        } else {
+            assertTrue(driver.endsWith("libcuda.so.1") || driver.contains("libcuda.so."), driver);
+        }
+        for (String library : List.of("cuBLASLt", "cuBLAS", "NVRTC", "cuDNN")) {
+            assertTrue(row(report, library).matches("/.*|not used: .*"), report);
+        }
+
+        out.getBuffer().setLength(0);
+        assertEquals(0, tessera("doctor", "--json"), err.toString());
+        assertEquals(1, out.toString().lines().count(), out.toString());
+        assertTrue(out.toString().contains("\"places tried\":{"), out.toString());
+    }
+
+    private static String row(String report, String name) {
+        return report.lines()
+                .filter(line -> line.startsWith(name + " "))
+                .findFirst()
+                .orElseThrow(() -> new AssertionError(name + " in:\n" + report))
+                .substring(name.length())
+                .strip();
+    }
 }

@@ -11,7 +11,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** The README shows the examples exactly as they are tested. */
 class ReadmeTest {
     @ParameterizedTest
-    @ValueSource(strings = {"EmbedderExampleTest", "UserOpExampleTest"})
+    @ValueSource(strings = {"EmbedderExampleTest", "UserOpExampleTest", "JCudaExampleTest"})
     void showsTheTestedText(String test) throws IOException {
         Path here = Path.of("").toAbsolutePath();
         Path root = here.endsWith(Path.of("src", "test")) ? here.getParent().getParent() : here;

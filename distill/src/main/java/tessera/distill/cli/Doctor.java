@@ -97,7 +97,7 @@ final class Doctor implements Callable<Integer> {
     /** What {@code --device cuda:0} would get, or the reason why it is refused. */
     private static String cuda() {
         try {
-            return "used: " + Device.parse("cuda:0");
+            return "used: " + Device.cuda(0).describe();
         } catch (RuntimeException e) {
             return e.getMessage() + "; the CPU is used";
         }
