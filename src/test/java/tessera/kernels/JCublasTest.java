@@ -47,7 +47,8 @@ class JCublasTest {
         CUstream theirs = new CUstream();
         JCudaDriver.cuStreamCreate(theirs, 1);
         assertEquals(theirs, JCudaBridge.stream(JCudaBridge.handle(theirs)));
-        assertEquals(JCudaBridge.handle(theirs), JCudaBridge.handle(JCudaBridge.runtimeStream(JCudaBridge.handle(theirs))));
+        assertEquals(
+                JCudaBridge.handle(theirs), JCudaBridge.handle(JCudaBridge.runtimeStream(JCudaBridge.handle(theirs))));
         JCudaDriver.cuStreamDestroy(theirs);
 
         CUdeviceptr memory = new CUdeviceptr();
@@ -85,8 +86,7 @@ class JCublasTest {
             host.copyTo(in);
             Buffer a = in.slice(0, m * k);
             Buffer b = in.slice(m * k, k * n);
-            device.kernels()
-                    .matmul(false, false, m, n, k, a, k, b, n, null, Kernels.Activation.NONE, false, ours, n);
+            device.kernels().matmul(false, false, m, n, k, a, k, b, n, null, Kernels.Activation.NONE, false, ours, n);
             // A row-major product is the column-major one of the factors exchanged.
             JCublas2.cublasSetStream(
                     handle, JCudaBridge.runtimeStream(device.currentStream().handle()));
