@@ -101,7 +101,7 @@ final class CudaElementwise {
 
     private IllegalArgumentException unsupported(String op, DType dtype) {
         return new IllegalArgumentException(
-                op + " on " + device + " does not know " + dtype + "; f64 exists on the cpu only, use f32 here");
+                op + " on " + device + " was given " + dtype + "; convert to f32 or bf16, or compute on the cpu");
     }
 
     // ------------------------------------------------------------------------------------------- fill and convert
@@ -408,16 +408,15 @@ final class CudaElementwise {
 
     // -------------------------------------------------------------------------------------------------------- sums
 
-    /** The result may be f32 for bf16 data. */
+    /** Data and result may be f32 or bf16 each. */
     void sum(Buffer x, long outer, long reduced, long inner, double scale, Buffer y) {
         sum(x, outer, reduced * inner, reduced, inner, scale, y);
     }
 
     /** The same with any number of elements, a multiple of {@code inner} or more, from one outer slice of x to the next. */
     void sum(Buffer x, long outer, long outerStride, long reduced, long inner, double scale, Buffer y) {
-        if (y.dtype() != DType.F32 && y.dtype() != x.dtype()) {
-            throw new IllegalArgumentException(
-                    "sum: a sum of " + x.dtype() + " cannot be stored as " + y.dtype() + "; give an f32 result");
+        if (y.dtype() != DType.F32 && y.dtype() != DType.BF16) {
+            throw unsupported("sum", y.dtype());
         }
         boolean rows = inner == 1;
         boolean shortRows = rows && reduced <= SHORT_ROW;
