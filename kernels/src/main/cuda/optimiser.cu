@@ -3,6 +3,7 @@
 // Formula, for each element with gradient g at step t (c1 = 1 - beta1^t, c2 = 1 - beta2^t):
 //   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
 //   p = p (1 - lr decay) - (lr / c1) m / (sqrt(v) / sqrt(c2) + eps);  shadow = bf16(p) where there is a shadow
+//   In a graph, lr, c1 and c2 are read from device memory at each launch.
 //
 // Layouts: flat arrays. Up to 72 tensors stand in the parameter struct itself (4 KB, the limit of every driver), so that
 //   a step uploads nothing and allocates nothing. Tensors are cut into chunks of 4096 elements, one block each.
@@ -24,25 +25,50 @@ struct AdamWTensor {
     bf16* shadow;
     i64 count;
     int first_block;
-    float keep;
+    float decay;
 };
 
 struct AdamWArgs {
+    const Variables* variables;  // of a graph, whose rates replace those below; null otherwise
     int tensors;
     float beta1;
     float fresh1;
     float beta2;
     float fresh2;
-    float rate;
-    float correction;
+    float lr;
+    float correction1;  // 1 / c1
+    float correction2;  // 1 / sqrt(c2)
     float eps;
+    float padding;
     AdamWTensor table[TENSORS];
 };
 
-DEVICE float adamw_step(const AdamWArgs& args, float keep, float g, float p, float& m, float& v) {
+/** What one launch and one tensor have in common. */
+struct AdamWRates {
+    float keep;
+    float rate;
+    float correction;
+};
+
+DEVICE AdamWRates adamw_rates(const AdamWArgs& args, float decay) {
+    AdamWRates rates;
+    float lr = args.lr;
+    float correction1 = args.correction1;
+    rates.correction = args.correction2;
+    if (args.variables != nullptr) {
+        lr = args.variables->lr;
+        correction1 = args.variables->correction1;
+        rates.correction = args.variables->correction2;
+    }
+    rates.keep = 1 - lr * decay;
+    rates.rate = lr * correction1;
+    return rates;
+}
+
+DEVICE float adamw_step(const AdamWArgs& args, const AdamWRates& rates, float g, float p, float& m, float& v) {
     m = args.beta1 * m + args.fresh1 * g;
     v = args.beta2 * v + args.fresh2 * g * g;
-    return p * keep - args.rate * m / (sqrtf(v) * args.correction + args.eps);
+    return p * rates.keep - rates.rate * m / (sqrtf(v) * rates.correction + args.eps);
 }
 
 template <class T>
@@ -91,7 +117,7 @@ DEVICE void adamw(const AdamWArgs& args) {
     float* first = tensor.first;
     float* second = tensor.second;
     bf16* shadow = tensor.shadow;
-    const float keep = tensor.keep;
+    const AdamWRates rates = adamw_rates(args, tensor.decay);
     const i64 start = (i64)(block - tensor.first_block) * CHUNK;
     const i64 end = start + CHUNK < tensor.count ? start + CHUNK : tensor.count;
     const bool aligned = aligned16(parameter) && aligned16(gradient) && aligned16(first) && aligned16(second)
@@ -109,7 +135,7 @@ DEVICE void adamw(const AdamWArgs& args) {
         load8(second + i, v);
 #pragma unroll
         for (int k = 0; k < 8; k++) {
-            p[k] = adamw_step(args, keep, g[k], p[k], m[k], v[k]);
+            p[k] = adamw_step(args, rates, g[k], p[k], m[k], v[k]);
         }
         store8(parameter + i, p);
         store8(first + i, m);
@@ -121,7 +147,7 @@ DEVICE void adamw(const AdamWArgs& args) {
     for (i64 i = whole + threadIdx.x; i < end; i += 256) {
         float m = first[i];
         float v = second[i];
-        const float p = adamw_step(args, keep, to_float(gradient[i]), parameter[i], m, v);
+        const float p = adamw_step(args, rates, to_float(gradient[i]), parameter[i], m, v);
         parameter[i] = p;
         first[i] = m;
         second[i] = v;

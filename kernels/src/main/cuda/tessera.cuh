@@ -69,6 +69,19 @@ DEVICE i64 divide(i64 a, i64 b) {
     return a / b;
 }
 
+/**
+ * What differs between launches of one graph, in device memory: numbers added to the seed and stream of everything random, and
+ * the rates of an optimiser's step. Kernels get a null pointer where they are launched by themselves. See CudaGraph.java.
+ */
+struct Variables {
+    i64 seed;
+    i64 stream;
+    float lr;
+    float correction1;
+    float correction2;
+    float padding;
+};
+
 // ------------------------------------------------------------------------------------------------------------- bf16
 
 /** The upper half of a float. Plain data, so that it can stand in shared memory and in unions. */

@@ -1,5 +1,8 @@
 package tessera.kernels;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
@@ -13,14 +16,43 @@ import tessera.natives.cuda.CudaException;
  * <p>Launches of one graph run one after another. Thread-safe, except that nobody may launch while it is closed.
  */
 public final class CudaGraph implements AutoCloseable {
+    private static final int VARIABLE_BYTES = 32;
+
     private final CudaDevice device;
+    private final Buffer variables;
+    private final CudaOptimiser.Betas betas;
+    private final Arena arena = Arena.ofShared();
+    private final MemorySegment staged = arena.allocate(VARIABLE_BYTES, 16);
     private final CudaMemory.Pool pool;
     private final long exec;
     private final long nodes;
     private boolean closed;
 
-    private CudaGraph(CudaDevice device, CudaMemory.Pool pool, long exec, long nodes) {
+    /**
+     * What differs from launch to launch.
+     *
+     * @param seed added to the seed of every mask, dropout and random number that was recorded
+     * @param stream added to their stream
+     * @param lr learning rate of a recorded optimiser step, in place of the recorded one
+     * @param step number of that step, 1 for the first
+     */
+    public record Variables(long seed, long stream, double lr, long step) {
+        /** For a graph without an optimiser. */
+        public static Variables ofSeed(long seed) {
+            return new Variables(seed, 0, 0, 1);
+        }
+    }
+
+    private CudaGraph(
+            CudaDevice device,
+            Buffer variables,
+            CudaOptimiser.Betas betas,
+            CudaMemory.Pool pool,
+            long exec,
+            long nodes) {
         this.device = device;
+        this.betas = betas;
+        this.variables = variables;
         this.pool = pool;
         this.exec = exec;
         this.nodes = nodes;
@@ -34,32 +66,36 @@ public final class CudaGraph implements AutoCloseable {
      * @throws CudaException if something in the body cannot be recorded
      */
     public static CudaGraph capture(CudaDevice device, Runnable body) {
+        Buffer variables = device.allocate(DType.U8, VARIABLE_BYTES);
         try (CudaStream stream = device.newStream()) {
             CudaMemory.Pool pool = device.pool().newGraphPool(stream);
             try {
-                long graph = record(device, stream, pool, body);
+                long graph = record(device, stream, variables, pool, body);
                 try {
                     long nodes = CudaDriver.graphNodes(graph);
                     long exec = CudaDriver.graphInstantiate(graph, 0);
                     CudaDriver.graphUpload(exec, stream.handle());
-                    return new CudaGraph(device, pool, exec, nodes);
+                    return new CudaGraph(device, variables, stream.recordedBetas(), pool, exec, nodes);
                 } finally {
                     device.quietly(() -> CudaDriver.graphDestroy(graph));
                 }
             } catch (CudaException e) {
                 pool.close();
+                variables.close();
                 throw device.failed(e);
             } catch (RuntimeException | Error e) {
                 pool.close();
+                variables.close();
                 throw e;
             }
         }
     }
 
-    private static long record(CudaDevice device, CudaStream stream, CudaMemory.Pool pool, Runnable body) {
+    private static long record(
+            CudaDevice device, CudaStream stream, Buffer variables, CudaMemory.Pool pool, Runnable body) {
         // Others may go on allocating and synchronising meanwhile: only this stream records.
         CudaDriver.streamBeginCapture(stream.handle(), CudaDriver.CAPTURE_RELAXED);
-        stream.capture(pool);
+        stream.capture(pool, variables.address());
         boolean done = false;
         try {
             device.on(stream, body);
@@ -78,12 +114,29 @@ public final class CudaGraph implements AutoCloseable {
         return CudaDriver.streamEndCapture(stream.handle());
     }
 
-    /** Enqueues the whole graph on the thread's current stream. */
+    /** Enqueues the whole graph on the thread's current stream, with the seeds that were recorded. */
     public void launch() {
+        launch(Variables.ofSeed(0));
+    }
+
+    /** Enqueues the whole graph on the thread's current stream. */
+    public synchronized void launch(Variables values) {
         device.requireAlive();
         CudaThread thread = CudaThread.get();
         thread.use(device);
+        // In the order of struct Variables in tessera.cuh.
+        staged.set(ValueLayout.JAVA_LONG, 0, values.seed);
+        staged.set(ValueLayout.JAVA_LONG, 8, values.stream);
+        staged.set(ValueLayout.JAVA_FLOAT, 16, (float) values.lr);
+        staged.set(ValueLayout.JAVA_FLOAT, 20, CudaOptimiser.correction1(betas.beta1(), values.step));
+        staged.set(ValueLayout.JAVA_FLOAT, 24, CudaOptimiser.correction2(betas.beta2(), values.step));
         try {
+            // The driver has read pageable memory when this returns.
+            CudaDriver.memcpyHtoDAsync(
+                    variables.address(),
+                    staged.address(),
+                    VARIABLE_BYTES,
+                    thread.stream(device).handle());
             CudaDriver.graphLaunch(exec, thread.stream(device).handle());
         } catch (CudaException e) {
             throw device.failed(e);
@@ -110,5 +163,7 @@ public final class CudaGraph implements AutoCloseable {
         device.quietly(CudaDriver::contextSynchronize);
         device.quietly(() -> CudaDriver.graphExecDestroy(exec));
         pool.close();
+        variables.close();
+        arena.close();
     }
 }

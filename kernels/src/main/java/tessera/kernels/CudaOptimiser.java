@@ -40,6 +40,9 @@ final class CudaOptimiser {
             tensors.check(device, i);
         }
         Step settings = new Step(lr, beta1, beta2, eps, step);
+        if (device.currentStream().capturing()) {
+            device.currentStream().recordBetas(new Betas(beta1, beta2));
+        }
         launchAll(tensors, DType.F32, settings);
         launchAll(tensors, DType.BF16, settings);
     }
@@ -67,12 +70,15 @@ final class CudaOptimiser {
     }
 
     private void launch(Tensors tensors, DType gradient, Step settings, int[] chosen, int count) {
-        CudaLaunch launch = adamW.of(gradient).begin().i32(count);
+        CudaLaunch launch = adamW.of(gradient)
+                .begin()
+                .pointer(device.currentStream().variables())
+                .i32(count);
         settings.write(launch);
         long blocks = 0;
         for (int entry = 0; entry < TENSORS; entry++) {
             if (entry < count) {
-                tensors.write(launch, chosen[entry], Math.toIntExact(blocks), settings.lr);
+                tensors.write(launch, chosen[entry], Math.toIntExact(blocks));
                 blocks += Blocks.ceilDiv(tensors.parameters[chosen[entry]].length(), CHUNK);
             } else {
                 launch.pointer(0)
@@ -114,7 +120,7 @@ final class CudaOptimiser {
             }
         }
 
-        void write(CudaLaunch launch, int i, int firstBlock, double lr) {
+        void write(CudaLaunch launch, int i, int firstBlock) {
             launch.buffer(parameters[i])
                     .buffer(gradients[i])
                     .buffer(firstMoments[i])
@@ -122,8 +128,22 @@ final class CudaOptimiser {
                     .buffer(shadow(i))
                     .i64(parameters[i].length())
                     .i32(firstBlock)
-                    .f32((float) (1 - lr * decay[i]));
+                    .f32((float) decay[i]);
         }
+    }
+
+    /** What the corrections of a step follow from, beside its number. */
+    record Betas(double beta1, double beta2) {
+        /** Of a graph without an optimiser. */
+        static final Betas NONE = new Betas(0, 0);
+    }
+
+    static float correction1(double beta1, long step) {
+        return (float) (1 / (1 - Math.pow(beta1, step)));
+    }
+
+    static float correction2(double beta2, long step) {
+        return (float) (1 / Math.sqrt(1 - Math.pow(beta2, step)));
     }
 
     private record Step(double lr, double beta1, double beta2, double eps, long step) {
@@ -132,9 +152,11 @@ final class CudaOptimiser {
                     .f32((float) (1 - beta1))
                     .f32((float) beta2)
                     .f32((float) (1 - beta2))
-                    .f32((float) (lr / (1 - Math.pow(beta1, step))))
-                    .f32((float) (1 / Math.sqrt(1 - Math.pow(beta2, step))))
-                    .f32((float) eps);
+                    .f32((float) lr)
+                    .f32(correction1(beta1, step))
+                    .f32(correction2(beta2, step))
+                    .f32((float) eps)
+                    .f32(0);
         }
     }
 }

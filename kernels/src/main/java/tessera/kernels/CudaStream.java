@@ -17,6 +17,8 @@ public final class CudaStream implements AutoCloseable {
     private final long handle;
     private final CudaMemory.Pool pool;
     private volatile CudaMemory.Pool allocating;
+    private volatile long variables;
+    private volatile CudaOptimiser.Betas recordedBetas = CudaOptimiser.Betas.NONE;
     private boolean closed;
 
     CudaStream(CudaDevice device, CudaMemory memory) {
@@ -40,16 +42,36 @@ public final class CudaStream implements AutoCloseable {
         return allocating;
     }
 
+    /** Where the kernels of the graph that is being captured find what differs between launches; 0 outside a capture. */
+    long variables() {
+        return variables;
+    }
+
+    /** Notes what the graph's optimiser step computes its corrections from. */
+    void recordBetas(CudaOptimiser.Betas betas) {
+        if (recordedBetas != CudaOptimiser.Betas.NONE && !recordedBetas.equals(betas)) {
+            throw new IllegalArgumentException("adamw: one graph cannot hold steps with " + recordedBetas + " and with "
+                    + betas + "; record a graph for each");
+        }
+        recordedBetas = betas;
+    }
+
+    CudaOptimiser.Betas recordedBetas() {
+        return recordedBetas;
+    }
+
     boolean capturing() {
         return allocating != pool;
     }
 
-    void capture(CudaMemory.Pool graphPool) {
+    void capture(CudaMemory.Pool graphPool, long graphVariables) {
         allocating = graphPool;
+        variables = graphVariables;
     }
 
     void endCapture() {
         allocating = pool;
+        variables = 0;
     }
 
     /** Waits until everything enqueued so far is done, and reports what failed. */

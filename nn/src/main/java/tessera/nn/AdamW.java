@@ -70,6 +70,11 @@ public final class AdamW implements AutoCloseable {
         return step;
     }
 
+    /** Counts a step that a recorded graph takes; see {@link tessera.kernels.CudaGraph}. */
+    public void advance() {
+        step++;
+    }
+
     /** Updates every parameter that has a gradient, then forgets the gradients. */
     public void step(double lr) {
         step++;

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.CpuDevice;
+import tessera.kernels.CudaDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Autograd;
@@ -234,7 +235,8 @@ public final class Student implements AutoCloseable {
     }
 
     /**
-     * A session for repeated calls of one shape from one thread; it owns its input buffer.
+     * A session for repeated calls of one shape from one thread; it owns its input buffer. On a GPU the first call of each kind
+     * records the whole pass, from the copy of the clips to the copy of the result, in one graph, and later calls launch that.
      *
      * @param batch clips per call
      */
@@ -248,6 +250,7 @@ public final class Student implements AutoCloseable {
         private final Tensor input;
         private final double maskRatio;
         private final int ensemble;
+        private final @Nullable GraphSession graphs;
 
         private Session(int batch, double maskRatio, int ensemble) {
             VideoMaeConfig config = config();
@@ -257,9 +260,10 @@ public final class Student implements AutoCloseable {
                     config.height(),
                     config.width(),
                     config.patches().channels());
-            this.input = Scope.outside(() -> Tensor.empty(device, DType.U8, shape));
             this.maskRatio = maskRatio;
             this.ensemble = ensemble;
+            this.graphs = device instanceof CudaDevice gpu ? new GraphSession(gpu, shape) : null;
+            this.input = graphs != null ? graphs.input() : Scope.outside(() -> Tensor.empty(device, DType.U8, shape));
         }
 
         /** The input clips, u8 {@code [batch, T, H, W, C]}, to be filled before each call; valid until the session closes. */
@@ -269,22 +273,36 @@ public final class Student implements AutoCloseable {
 
         /** Class probabilities of the clips now in {@link #input}, {@code batch * classes} values in row-major order. */
         public float[] predict(long seed) {
-            try (Tensor probabilities = Student.this.predict(input, maskRatio, ensemble, seed)) {
-                return probabilities.toFloats();
-            }
+            return run("predict", seed, Student.this::predict);
         }
 
         /** Features of the clips now in {@link #input}, {@code ensemble * batch * D} values in row-major order. */
         public float[] features(long seed) {
-            try (Tensor features = Student.this.features(input, maskRatio, ensemble, seed)) {
-                return features.toFloats();
+            return run("features", seed, Student.this::features);
+        }
+
+        private float[] run(String what, long seed, Pass pass) {
+            if (graphs != null) {
+                return graphs.run(what, seed, (clips, base) -> pass.of(clips, maskRatio, ensemble, base));
+            }
+            try (Tensor result = pass.of(input, maskRatio, ensemble, seed)) {
+                return result.toFloats();
             }
         }
 
         @Override
         public void close() {
-            input.close();
+            if (graphs != null) {
+                graphs.close();
+            } else {
+                input.close();
+            }
         }
+    }
+
+    /** One kind of call: clips, mask ratio, ensemble, seed. */
+    private interface Pass {
+        Tensor of(Tensor clips, double maskRatio, int ensemble, long seed);
     }
 
     /** Frees the weights, unless they are shared with the student that this one was made from. */

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.EnumMap;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -130,16 +131,23 @@ public final class Distillation {
             Schedule schedule = Schedule.cosine(
                     settings.lr(), settings.minLr(), settings.warmupLr(), settings.warmupSteps(), settings.period());
             try (AdamW optimiser = new AdamW(trained, .9, .999, 1e-8, settings.weightDecay(), name -> true)) {
-                new Trainer(folder, trained, optimiser, schedule, settings.steps(), text, context.stop())
+                new Trainer(
+                                context.device(),
+                                folder,
+                                trained,
+                                optimiser,
+                                schedule,
+                                settings.steps(),
+                                text,
+                                context.stop())
                         .run(
-                                step -> step(
+                                step -> data(
                                         context.device(),
                                         settings,
-                                        student,
-                                        taught,
                                         target,
                                         order.batch(step, settings.batch()),
                                         step),
+                                (data, step) -> losses(settings, student, taught, data, step),
                                 (first, total) -> context.progress("distill", "step", first, total));
             }
             Student.save(finished, studentParams.all(), config, text);
@@ -202,23 +210,33 @@ public final class Distillation {
         }
     }
 
-    private static Map<String, Double> step(
-            Device device,
+    /** The student's pictures, then what each other teacher looks at. */
+    private static List<Tensor> data(Device device, Settings settings, ClipSet clips, int[] indices, long step) {
+        Device host = Stages.host(device);
+        List<Tensor> data = new ArrayList<>();
+        data.add(clips.batch(host, Modality.RGB, indices));
+        if (settings.augment()) {
+            Stages.augment(data.getFirst(), settings.seed(), step);
+        }
+        settings.weights().keySet().forEach(modality -> {
+            if (modality != Modality.RGB) {
+                data.add(clips.batch(host, modality, indices));
+            }
+        });
+        return data;
+    }
+
+    private static Map<String, Tensor> losses(
             Settings settings,
             VideoMaeClassifier student,
             Map<Modality, Teacher> teachers,
-            ClipSet clips,
-            int[] indices,
+            List<Tensor> data,
             long step) {
         VideoMaeConfig config = student.config();
-        Tensor pictures = clips.batch(Stages.host(device), Modality.RGB, indices);
-        if (settings.augment()) {
-            Stages.augment(pictures, settings.seed(), step);
-        }
-        Tensor rgb = pictures.to(device);
+        Tensor rgb = data.getFirst();
         TokenMask mask = TokenMask.tubes(
-                device,
-                indices.length,
+                rgb.device(),
+                rgb.size(0),
                 config.slots(),
                 config.plane(),
                 settings.maskRatio(),
@@ -228,18 +246,16 @@ public final class Distillation {
         List<Tensor> projected = new ArrayList<>();
         List<Tensor> targets = new ArrayList<>();
         List<Double> weights = new ArrayList<>();
+        Iterator<Tensor> others = data.subList(1, data.size()).iterator();
         teachers.forEach((modality, teacher) -> {
+            Tensor seen = modality == Modality.RGB ? rgb : others.next();
             projected.add(teacher.projector().forward(feature));
-            targets.add(Autograd.noGrad(() -> teacher.model()
-                    .features(
-                            modality == Modality.RGB ? rgb : clips.batch(device, modality, indices), mask.visible())));
+            targets.add(Autograd.noGrad(() -> teacher.model().features(seen, mask.visible())));
             weights.add(teacher.weight());
         });
         Tensor loss = Losses.features(
                 projected, targets, weights.stream().mapToDouble(w -> w).toArray());
         loss.backward();
-        Map<String, Double> metrics = new LinkedHashMap<>();
-        metrics.put("loss", loss.item());
-        return metrics;
+        return Map.of("loss", loss);
     }
 }

@@ -1,7 +1,9 @@
 package tessera.distill.stage;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -132,18 +134,11 @@ public final class Pretraining {
                 EpochOrder sourceOrder = new EpochOrder(source.size(), settings.seed());
                 EpochOrder targetOrder = new EpochOrder(target.size(), settings.seed() + 1);
                 String title = "pretrain " + settings.modality().name().toLowerCase(Locale.ROOT);
-                new Trainer(folder, params.all(), optimiser, schedule, settings.steps(), text, context.stop())
+                new Trainer(
+                                context.device(), folder, params.all(), optimiser, schedule, settings.steps(), text, context.stop())
                         .run(
-                                step -> step(
-                                        settings,
-                                        model,
-                                        batch(context.device(), settings, source, sourceOrder, step, 0),
-                                        Stages.labels(
-                                                context.device(), source, sourceOrder.batch(step, settings.batch())),
-                                        settings.targetReconstruction()
-                                                ? batch(context.device(), settings, target, targetOrder, step, 1)
-                                                : null,
-                                        step),
+                                step -> data(context.device(), settings, source, sourceOrder, target, targetOrder, step),
+                                (data, step) -> losses(settings, model, data, step),
                                 (first, total) -> context.progress(title, "step", first, total));
             }
             Checkpoint.write(finished, params.all(), text);
@@ -175,22 +170,36 @@ public final class Pretraining {
         }
     }
 
+    /** Source clips, their labels and, unless the target is left out, target clips. */
+    private static List<Tensor> data(
+            Device device,
+            Settings settings,
+            ClipSet source,
+            EpochOrder sourceOrder,
+            ClipSet target,
+            EpochOrder targetOrder,
+            long step) {
+        List<Tensor> data = new ArrayList<>();
+        data.add(batch(device, settings, source, sourceOrder, step, 0));
+        data.add(Stages.labels(source, sourceOrder.batch(step, settings.batch())));
+        if (settings.targetReconstruction()) {
+            data.add(batch(device, settings, target, targetOrder, step, 1));
+        }
+        return data;
+    }
+
     private static Tensor batch(
             Device device, Settings settings, ClipSet clips, EpochOrder order, long step, int which) {
         Tensor batch = clips.batch(Stages.host(device), settings.modality(), order.batch(step, settings.batch()));
         if (settings.augment() && settings.modality() == Modality.RGB) {
             Stages.augment(batch, settings.seed() + which, step);
         }
-        return batch.to(device);
+        return batch;
     }
 
-    private static Map<String, Double> step(
-            Settings settings,
-            VideoMaePretraining model,
-            Tensor source,
-            Tensor labels,
-            @Nullable Tensor target,
-            long step) {
+    private static Map<String, Tensor> losses(
+            Settings settings, VideoMaePretraining model, List<Tensor> data, long step) {
+        Tensor source = data.get(0);
         VideoMaeConfig config = model.config();
         TokenMask mask = TokenMask.tubes(
                 source.device(),
@@ -200,25 +209,26 @@ public final class Pretraining {
                 settings.maskRatio(),
                 settings.seed(),
                 MASK_STREAM + step);
-        Map<String, Double> metrics = new LinkedHashMap<>();
+        Map<String, Tensor> losses = new LinkedHashMap<>();
         Tensor features = model.encode(source, mask);
         Tensor sourceLoss = model.reconstructionLoss(model.reconstruct(features, mask), source, mask);
         Tensor logits = model.classify(features, settings.dropout(), settings.seed(), DROPOUT_STREAM + step);
-        Tensor crossEntropy = Losses.crossEntropy(logits, labels);
+        Tensor crossEntropy = Losses.crossEntropy(logits, data.get(1));
         Tensor loss = sourceLoss.add(crossEntropy.mul(settings.lambda()));
         loss.backward();
-        double total = loss.item();
-        metrics.put("reconstruction_source", sourceLoss.item());
-        metrics.put("cross_entropy", crossEntropy.item());
-        if (target != null) {
+        losses.put("reconstruction_source", sourceLoss);
+        losses.put("cross_entropy", crossEntropy);
+        Tensor total = loss.detach();
+        if (data.size() > 2) {
             // Gradients accumulate, so the two halves of the sum need not be in memory together.
+            Tensor target = data.get(2);
             Tensor targetLoss =
                     model.reconstructionLoss(model.reconstruct(model.encode(target, mask), mask), target, mask);
             targetLoss.backward();
-            metrics.put("reconstruction_target", targetLoss.item());
-            total += targetLoss.item();
+            losses.put("reconstruction_target", targetLoss);
+            total = total.add(targetLoss.detach());
         }
-        metrics.put("loss", total);
-        return metrics;
+        losses.put("loss", total);
+        return losses;
     }
 }

@@ -72,12 +72,12 @@ final class Stages {
         return all;
     }
 
-    static Tensor labels(Device device, ClipSet clips, int[] indices) {
+    static Tensor labels(ClipSet clips, int[] indices) {
         int[] labels = new int[indices.length];
         for (int i = 0; i < labels.length; i++) {
             labels[i] = clips.label(indices[i]);
         }
-        return Tensor.of(labels).to(device);
+        return Tensor.of(labels);
     }
 
     /** Where clips that a stage changes on the CPU, by {@link #augment}, are made before they go to a device. */

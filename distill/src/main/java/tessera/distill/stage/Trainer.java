@@ -5,11 +5,13 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import tessera.distill.report.MetricsLog;
 import tessera.distill.report.Progress;
+import tessera.kernels.Device;
 import tessera.nn.AdamW;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
@@ -28,6 +30,7 @@ final class Trainer {
     private static final long CHECKPOINT_NANOS = TimeUnit.SECONDS.toNanos(30);
     private static final String STEP = "tessera.step";
 
+    private final Device device;
     private final Path folder;
     private final Map<String, Tensor> parameters;
     private final AdamW optimiser;
@@ -36,9 +39,18 @@ final class Trainer {
     private final Map<String, String> settings;
     private final StopSignal stop;
 
-    /** Computes the gradients of one step and returns its metrics, the one named {@code loss} among them. */
-    interface Step {
-        Map<String, Double> run(long step);
+    /** The clips and labels of a step, in host memory; of the same shapes in every step. */
+    interface Data {
+        List<Tensor> at(long step);
+    }
+
+    /**
+     * Computes the gradients of one step and returns its losses, scalars, the one named {@code loss} among them. It draws
+     * random numbers only by streams that grow with the step's number, and never looks at values on the host: on a GPU it is
+     * recorded once and then replayed.
+     */
+    interface Body {
+        Map<String, Tensor> losses(List<Tensor> data, long step);
     }
 
     /**
@@ -47,6 +59,7 @@ final class Trainer {
      * @param settings what must be equal for a checkpoint to be resumed
      */
     Trainer(
+            Device device,
             Path folder,
             Map<String, Tensor> parameters,
             AdamW optimiser,
@@ -54,6 +67,7 @@ final class Trainer {
             long steps,
             Map<String, String> settings,
             StopSignal stop) {
+        this.device = device;
         this.folder = folder;
         this.parameters = parameters;
         this.optimiser = optimiser;
@@ -64,18 +78,18 @@ final class Trainer {
     }
 
     /** Trains from the checkpoint, or from the start, to the last step. */
-    void run(Step body, ProgressFactory progressFactory) {
+    void run(Data data, Body body, ProgressFactory progressFactory) {
         createFolder();
         long first = restore();
-        try (MetricsLog log = MetricsLog.resumeAt(folder.resolve("metrics.jsonl"), first);
+        try (TrainingStep trainingStep = TrainingStep.on(device, body, optimiser);
+                MetricsLog log = MetricsLog.resumeAt(folder.resolve("metrics.jsonl"), first);
                 Progress progress = progressFactory.start(first, steps)) {
             stop.running(true);
             long written = System.nanoTime();
             for (long step = first; step < steps; step++) {
                 Map<String, Double> metrics;
                 try (Scope scope = Scope.open()) {
-                    metrics = body.run(step);
-                    optimiser.step(schedule.at(step));
+                    metrics = trainingStep.run(data.at(step), step, schedule.at(step));
                 }
                 double loss = metrics.getOrDefault("loss", Double.NaN);
                 requireFinite(step, loss);

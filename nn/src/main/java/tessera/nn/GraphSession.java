@@ -1,0 +1,100 @@
+package tessera.nn;
+
+import java.lang.foreign.MemorySegment;
+import java.util.HashMap;
+import java.util.Map;
+import tessera.kernels.Buffer;
+import tessera.kernels.CudaDevice;
+import tessera.kernels.CudaGraph;
+import tessera.kernels.CudaStream;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
+
+/**
+ * Passes of one shape on a GPU, each recorded once as a graph on a stream of the session's own. Clips and results go through
+ * pinned memory. Not thread-safe.
+ */
+final class GraphSession implements AutoCloseable {
+    private final CudaDevice device;
+    private final CudaStream stream;
+    private final Buffer pinnedInput;
+    private final Tensor input;
+    private final Tensor clips;
+    private final Map<String, Recorded> recorded = new HashMap<>();
+
+    /** Computes a result, f32, from clips on the device and a seed. */
+    interface Pass {
+        Tensor of(Tensor clips, long seed);
+    }
+
+    private record Recorded(CudaGraph graph, Buffer pinnedResult) {}
+
+    GraphSession(CudaDevice device, Shape shape) {
+        this.device = device;
+        this.stream = device.newStream();
+        this.pinnedInput = device.allocatePinned(DType.U8, shape.count());
+        this.input = Scope.outside(() -> Tensor.wrap(Device.cpu(), pinnedInput.segment(), DType.U8, shape));
+        // The weights may still be on their way, on another stream.
+        device.synchronize();
+        this.clips = Scope.outside(() -> onStream(() -> Tensor.empty(device, DType.U8, shape)));
+    }
+
+    /** The clips of the next call, in host memory. */
+    Tensor input() {
+        return input;
+    }
+
+    /** The result for the clips now in {@link #input}. */
+    float[] run(String what, long seed, Pass pass) {
+        return onStream(() -> {
+            Recorded record = recorded.get(what);
+            if (record == null) {
+                record = record(pass);
+                recorded.put(what, record);
+            }
+            record.graph.launch(CudaGraph.Variables.ofSeed(seed));
+            stream.synchronize();
+            float[] values = new float[Math.toIntExact(record.pinnedResult.length())];
+            MemorySegment.ofArray(values).copyFrom(record.pinnedResult.segment());
+            return values;
+        });
+    }
+
+    private Recorded record(Pass pass) {
+        long length;
+        // Once for real: this loads kernels and chooses algorithms, which a recording cannot.
+        try (Tensor first = pass.of(clips, 0)) {
+            length = first.shape().count();
+        }
+        Buffer pinnedResult = device.allocatePinned(DType.F32, length);
+        CudaGraph graph = CudaGraph.capture(device, () -> {
+            CudaStream capturing = device.currentStream();
+            capturing.copy(pinnedInput, clips.buffer());
+            try (Tensor result = pass.of(clips, 0)) {
+                capturing.copy(result.buffer(), pinnedResult);
+            }
+        });
+        return new Recorded(graph, pinnedResult);
+    }
+
+    private <T> T onStream(java.util.function.Supplier<T> body) {
+        java.util.concurrent.atomic.AtomicReference<T> result = new java.util.concurrent.atomic.AtomicReference<>();
+        device.on(stream, () -> result.set(body.get()));
+        return result.get();
+    }
+
+    @Override
+    public void close() {
+        recorded.values().forEach(record -> {
+            record.graph.close();
+            record.pinnedResult.close();
+        });
+        recorded.clear();
+        device.on(stream, clips::close);
+        pinnedInput.close();
+        stream.close();
+    }
+}
