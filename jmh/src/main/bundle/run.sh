@@ -62,7 +62,7 @@ tests() {
     reports=$out/$name-reports
     rm -rf "$reports"
     # shellcheck disable=SC2086
-    timeout "$limit" $front "$java" $flags -Dtessera.test.gpu=real -cp "$here/lib/*" \
+    timeout "$limit" $front "$java" $flags -cp "$here/lib/*" \
         org.junit.platform.console.ConsoleLauncher execute --disable-banner --details=summary --scan-classpath "$here"/lib/*-tests.jar --reports-dir "$reports" "$@" \
         >"$out/$name.txt" 2>&1
     code=$?

@@ -20,13 +20,26 @@
 constexpr int THREADS = 256;
 constexpr int VECTORS = 4;
 
+struct RandomKey {
+    i64 seed;
+    i64 stream;
+};
+
+DEVICE RandomKey current_key(RandomKey key, const Variables* variables) {
+    if (variables != nullptr) {
+        key.seed = static_cast<i64>(static_cast<u64>(key.seed) + static_cast<u64>(variables->seed));
+        key.stream = static_cast<i64>(static_cast<u64>(key.stream) + static_cast<u64>(variables->stream));
+    }
+    return key;
+}
+
 // ------------------------------------------------------------------------------------------------------------ numbers
 
 struct RandomArgs {
     void* y;
     i64 n;
-    i64 seed;
-    i64 stream;
+    RandomKey key;
+    const Variables* variables;  // of a graph, added to the key; null otherwise
     double a;  // low, or mean
     double b;  // high - low, or std
     double last;  // the largest value below high
@@ -68,11 +81,12 @@ DEVICE void random(const RandomArgs& args) {
     if (first >= args.n) {
         return;
     }
+    const RandomKey key = current_key(args.key, args.variables);
     Pack<T> pack;
 #pragma unroll
     for (int j = 0; j < N; j += 4) {
         double numbers[4];
-        F::numbers(args, philox(args.seed, args.stream, (first + j) / 4), numbers);
+        F::numbers(args, philox(key.seed, key.stream, (first + j) / 4), numbers);
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             pack.values[j + k] = from_double<T>(numbers[k]);
@@ -112,8 +126,8 @@ struct DropoutArgs {
     const void* x;
     void* y;
     i64 n;
-    i64 seed;
-    i64 stream;
+    RandomKey key;
+    const Variables* variables;  // of a graph, added to the key; null otherwise
     u32 threshold;  // p 2^24, rounded up
     float scale;
 };
@@ -125,6 +139,7 @@ DEVICE void dropout(const DropoutArgs& args) {
     T* y = static_cast<T*>(args.y);
     i64 own = (static_cast<i64>(blockIdx.x) * THREADS * VECTORS + threadIdx.x) * N;
     bool wide = aligned16(x) && aligned16(y);
+    const RandomKey key = current_key(args.key, args.variables);
     Pack<T> packs[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
@@ -143,7 +158,7 @@ DEVICE void dropout(const DropoutArgs& args) {
         i64 i = own + k * THREADS * N;
 #pragma unroll
         for (int j = 0; j < N; j += 4) {
-            RandomWords words = philox(args.seed, args.stream, (i + j) / 4);
+            RandomWords words = philox(key.seed, key.stream, (i + j) / 4);
 #pragma unroll
             for (int w = 0; w < 4; w++) {
                 bool kept = words.word[w] >> 8 >= args.threshold;
@@ -180,8 +195,8 @@ constexpr int BINS = 256;
 struct MaskArgs {
     int* visible;
     int* hidden;  // or null
-    i64 seed;
-    i64 stream;
+    RandomKey key;
+    const Variables* variables;  // of a graph, added to the key; null otherwise
     int slots;
     int plane;
     int masked;
@@ -246,15 +261,16 @@ KERNEL_BLOCKS(256, 2, random_mask, MaskArgs) {
     SHARED(u32, cached, CACHED);
     SHARED(int, bins, BINS);
     SHARED(int, found, 2);
+    const RandomKey base = current_key(args.key, args.variables);
     int plane = args.plane;
     i64 sample = blockIdx.x / args.slots;
     int slot = static_cast<int>(blockIdx.x % args.slots);
     u64 counter = (sample * args.slots + (args.tube ? 0 : slot)) * plane;
     for (int c = threadIdx.x; c < min(plane, CACHED); c += THREADS) {
-        cached[c] = philox(args.seed, args.stream, counter + c).word[0];
+        cached[c] = philox(base.seed, base.stream, counter + c).word[0];
     }
     __syncthreads();
-    auto key_of = [&](int c) { return c < CACHED ? cached[c] : philox(args.seed, args.stream, counter + c).word[0]; };
+    auto key_of = [&](int c) { return c < CACHED ? cached[c] : philox(base.seed, base.stream, counter + c).word[0]; };
 
     // Digit by digit from the top: the masked-th smallest key, and how many of the cells that have it are masked.
     u32 key = 0;

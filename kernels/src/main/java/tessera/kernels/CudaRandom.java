@@ -43,6 +43,7 @@ final class CudaRandom {
                 .buffer(maskedIndices)
                 .i64(seed)
                 .i64(stream)
+                .pointer(device.currentStream().variables())
                 .i32(slots)
                 .i32(plane)
                 .i32(masked)
@@ -59,14 +60,14 @@ final class CudaRandom {
         numbers(normal, seed, stream, mean, std, 0, y);
     }
 
-    private static void numbers(
-            CudaVariants kernel, long seed, long stream, double a, double b, double last, Buffer y) {
+    private void numbers(CudaVariants kernel, long seed, long stream, double a, double b, double last, Buffer y) {
         kernel.of(y.dtype())
                 .begin()
                 .buffer(y)
                 .i64(y.length())
                 .i64(seed)
                 .i64(stream)
+                .pointer(device.currentStream().variables())
                 .f64(a)
                 .f64(b)
                 .f64(last)
@@ -86,6 +87,7 @@ final class CudaRandom {
                 .i64(y.length())
                 .i64(seed)
                 .i64(stream)
+                .pointer(device.currentStream().variables())
                 .i32((int) Math.ceil(p * 0x1p24)) // uniform numbers are multiples of 2^-24
                 .f32((float) (1 / (1 - p)))
                 .launch(Blocks.ceilDiv(y.length(), values(y) * THREADS * VECTORS), THREADS, 0);
