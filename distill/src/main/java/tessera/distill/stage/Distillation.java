@@ -142,11 +142,7 @@ public final class Distillation {
                                 context.stop())
                         .run(
                                 step -> data(
-                                        context.device(),
-                                        settings,
-                                        target,
-                                        order.batch(step, settings.batch()),
-                                        step),
+                                        context.device(), settings, target, order.batch(step, settings.batch()), step),
                                 (data, step) -> losses(settings, student, taught, data, step),
                                 (first, total) -> context.progress("distill", "step", first, total));
             }

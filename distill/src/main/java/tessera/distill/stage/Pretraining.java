@@ -135,9 +135,17 @@ public final class Pretraining {
                 EpochOrder targetOrder = new EpochOrder(target.size(), settings.seed() + 1);
                 String title = "pretrain " + settings.modality().name().toLowerCase(Locale.ROOT);
                 new Trainer(
-                                context.device(), folder, params.all(), optimiser, schedule, settings.steps(), text, context.stop())
+                                context.device(),
+                                folder,
+                                params.all(),
+                                optimiser,
+                                schedule,
+                                settings.steps(),
+                                text,
+                                context.stop())
                         .run(
-                                step -> data(context.device(), settings, source, sourceOrder, target, targetOrder, step),
+                                step -> data(
+                                        context.device(), settings, source, sourceOrder, target, targetOrder, step),
                                 (data, step) -> losses(settings, model, data, step),
                                 (first, total) -> context.progress(title, "step", first, total));
             }

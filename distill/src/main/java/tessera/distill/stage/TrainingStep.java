@@ -27,7 +27,9 @@ abstract sealed class TrainingStep implements AutoCloseable {
     }
 
     static TrainingStep on(Device device, Trainer.Body body, AdamW optimiser) {
-        return device instanceof CudaDevice gpu ? new Recorded(gpu, body, optimiser) : new Direct(device, body, optimiser);
+        return device instanceof CudaDevice gpu
+                ? new Recorded(gpu, body, optimiser)
+                : new Direct(device, body, optimiser);
     }
 
     /**
@@ -82,8 +84,7 @@ abstract sealed class TrainingStep implements AutoCloseable {
         @Override
         Map<String, Double> run(List<Tensor> data, long step, double lr) {
             if (inputs.isEmpty()) {
-                data.forEach(host ->
-                        inputs.add(Scope.outside(() -> Tensor.empty(device, host.dtype(), host.shape()))));
+                data.forEach(host -> inputs.add(Scope.outside(() -> Tensor.empty(device, host.dtype(), host.shape()))));
             }
             for (int i = 0; i < data.size(); i++) {
                 inputs.get(i).copyFrom(data.get(i));
@@ -125,8 +126,7 @@ abstract sealed class TrainingStep implements AutoCloseable {
             Buffer from = java.util.Objects.requireNonNull(results);
             for (int i = 0; i < names.size(); i++) {
                 values.put(
-                        names.get(i),
-                        (double) from.segment().getAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, i));
+                        names.get(i), (double) from.segment().getAtIndex(java.lang.foreign.ValueLayout.JAVA_FLOAT, i));
             }
             return values;
         }
