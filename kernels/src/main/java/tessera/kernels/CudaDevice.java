@@ -340,11 +340,20 @@ public final class CudaDevice extends Device {
         return e;
     }
 
-    /** Refuses further work on a device that was lost. */
+    /** Refuses further work on a device that was lost, naming the first failure; the driver has the last word on it. */
     void requireAlive() {
         CudaException first = lost;
-        if (first != null) {
-            throw CudaDriver.failure(this + " was lost earlier: " + first.call(), first.code());
+        if (first == null) {
+            return;
+        }
+        CudaThread.get().use(this);
+        try {
+            CudaDriver.streamQuery(defaultStream.handle());
+            lost = null;
+        } catch (CudaException e) {
+            CudaException failure = CudaDriver.failure(this + ", lost in " + first.call() + ",", first.code());
+            failure.addSuppressed(e);
+            throw failure;
         }
     }
 

@@ -1,0 +1,275 @@
+package tessera.kernels;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import tessera.Close;
+import tessera.FakeCuda;
+import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.PackedWeight;
+
+/** Products on a GPU against the plain kernels in f64, on the same inputs. */
+@Tag(FakeCuda.TAG)
+class CudaMatmulTest {
+    /** Relative errors allowed: the root of 1e-9 in f32, twice the rounding of the result in bf16. */
+    private static final double F32_TOLERANCE = 3.16e-5;
+
+    private static final double BF16_TOLERANCE = 1.0 / 256;
+    private static final CpuDevice CPU = Device.cpu();
+    private static final Kernels REFERENCE = new ScalarKernels(new Workers(1));
+
+    private final Random random = new Random(5);
+    private final List<Buffer> open = new ArrayList<>();
+
+    @BeforeAll
+    static void needsDevice() {
+        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+    }
+
+    @AfterEach
+    void close() {
+        open.forEach(Buffer::close);
+    }
+
+    private static CudaDevice device() {
+        return Device.cuda(0);
+    }
+
+    /** The same values in f64 on the CPU and in another type on the GPU. */
+    private record Pair(Buffer wide, Buffer there) {
+        Pair slice(long offset, long count) {
+            return new Pair(wide.slice(offset, count), there.slice(offset, count));
+        }
+    }
+
+    private Pair normal(long n, DType dtype) {
+        Buffer wide = kept(CPU.allocate(DType.F64, n));
+        Buffer narrow = kept(CPU.allocate(dtype, n));
+        for (long i = 0; i < n; i++) {
+            Elements.set(wide, i, random.nextGaussian());
+        }
+        CPU.kernels().cast(wide, narrow);
+        CPU.kernels().cast(narrow, wide);
+        Buffer there = kept(device().allocate(dtype, n));
+        narrow.copyTo(there);
+        return new Pair(wide, there);
+    }
+
+    private Buffer kept(Buffer buffer) {
+        open.add(buffer);
+        return buffer;
+    }
+
+    private void compare(Pair pair, String what) {
+        Buffer back = kept(CPU.allocate(pair.there.dtype(), pair.there.length()));
+        pair.there.copyTo(back);
+        Buffer wide = kept(CPU.allocate(DType.F64, back.length()));
+        CPU.kernels().cast(back, wide);
+        double tolerance = back.dtype() == DType.BF16 ? BF16_TOLERANCE : F32_TOLERANCE;
+        Close.relative(values(wide), values(pair.wide), tolerance, what);
+    }
+
+    private static double[] values(Buffer buffer) {
+        double[] values = new double[Math.toIntExact(buffer.length())];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = Elements.get(buffer, i);
+        }
+        return values;
+    }
+
+    /** Shapes of all kinds, with gaps between rows, odd starts, bias, activation and accumulation. */
+    @ParameterizedTest
+    @CsvSource({"F32, F32", "BF16, BF16", "BF16, F32"})
+    void productsMatch(DType in, DType out) {
+        for (int trial = 0; trial < 120; trial++) {
+            boolean transposeA = random.nextBoolean();
+            boolean transposeB = random.nextBoolean();
+            int m = random.nextInt(12);
+            int n = random.nextInt(12);
+            int k = random.nextInt(12);
+            int start = random.nextInt(3);
+            boolean biased = random.nextBoolean();
+            boolean accumulate = !biased && random.nextBoolean();
+            Activation activation = !accumulate && random.nextBoolean() ? Activation.GELU : Activation.NONE;
+            long lda = Math.max(1, (transposeA ? m : k) + random.nextInt(3));
+            long ldb = Math.max(1, (transposeB ? k : n) + random.nextInt(3));
+            long ldc = Math.max(1, n + random.nextInt(3));
+            long sizeA = (transposeA ? k : m) * lda;
+            long sizeB = (transposeB ? n : k) * ldb;
+            Pair a = normal(sizeA + start, in).slice(start, sizeA);
+            Pair b = normal(sizeB + start, in).slice(start, sizeB);
+            Pair c = normal(m * ldc + start, out);
+            Pair result = c.slice(start, m * ldc);
+            Pair bias = normal(n, out);
+            REFERENCE.matmul(
+                    transposeA,
+                    transposeB,
+                    m,
+                    n,
+                    k,
+                    a.wide,
+                    lda,
+                    b.wide,
+                    ldb,
+                    biased ? bias.wide : null,
+                    activation,
+                    accumulate,
+                    result.wide,
+                    ldc);
+            device().kernels()
+                    .matmul(
+                            transposeA,
+                            transposeB,
+                            m,
+                            n,
+                            k,
+                            a.there,
+                            lda,
+                            b.there,
+                            ldb,
+                            biased ? bias.there : null,
+                            activation,
+                            accumulate,
+                            result.there,
+                            ldc);
+            compare(
+                    c,
+                    "m " + m + ", n " + n + ", k " + k + ", " + transposeA + " " + transposeB + ", bias " + biased
+                            + ", "
+                            + activation + ", accumulate " + accumulate + ", strides " + lda + " " + ldb + " " + ldc
+                            + ", start " + start);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "3, 5, 7, 2, false, true",
+        "2, 4, 8, 8, true, false",
+        "4, 1, 3, 5, true, true",
+        "2, 3, 4, 0, false, false",
+        "0, 3, 4, 2, false, false"
+    })
+    void batchedProductsMatch(int batch, int m, int n, int k, boolean transposeA, boolean transposeB) {
+        long strideA = (long) m * k + 1;
+        long strideB = (long) n * k;
+        long strideC = (long) m * n + 3;
+        for (DType dtype : List.of(DType.F32, DType.BF16)) {
+            Pair a = normal(batch * strideA, dtype);
+            Pair b = normal(batch * strideB, dtype);
+            Pair c = normal(batch * strideC, dtype);
+            long lda = Math.max(1, transposeA ? m : k);
+            long ldb = Math.max(1, transposeB ? k : n);
+            REFERENCE.matmulBatched(
+                    transposeA,
+                    transposeB,
+                    batch,
+                    m,
+                    n,
+                    k,
+                    a.wide,
+                    lda,
+                    strideA,
+                    b.wide,
+                    ldb,
+                    strideB,
+                    c.wide,
+                    n,
+                    strideC);
+            device().kernels()
+                    .matmulBatched(
+                            transposeA,
+                            transposeB,
+                            batch,
+                            m,
+                            n,
+                            k,
+                            a.there,
+                            lda,
+                            strideA,
+                            b.there,
+                            ldb,
+                            strideB,
+                            c.there,
+                            n,
+                            strideC);
+            compare(c, batch + " products in " + dtype);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"F32, false", "F32, true", "BF16, false", "BF16, true"})
+    void packedWeightsMatch(DType dtype, boolean accumulate) {
+        Pair x = normal(5 * 6, dtype);
+        Pair weight = normal(7 * 6, dtype);
+        Pair bias = normal(7, dtype);
+        Pair y = normal(5 * 7, dtype);
+        Activation activation = accumulate ? Activation.NONE : Activation.GELU;
+        try (PackedWeight wide = REFERENCE.pack(weight.wide, 7, 6);
+                PackedWeight packed = device().kernels().pack(weight.there, 7, 6)) {
+            device().kernels().fill(weight.there, 0);
+            REFERENCE.linear(5, x.wide, wide, bias.wide, activation, accumulate, y.wide);
+            device().kernels().linear(5, x.there, packed, bias.there, activation, accumulate, y.there);
+        }
+        compare(y, "linear");
+    }
+
+    @Test
+    void threeRunsGiveTheSameBits() {
+        Pair a = normal(33 * 65, DType.F32);
+        Pair b = normal(65 * 17, DType.F32);
+        double[] first = null;
+        for (int run = 0; run < 3; run++) {
+            Buffer c = kept(device().allocate(DType.F32, 33 * 17));
+            device().kernels()
+                    .matmul(false, false, 33, 17, 65, a.there, 65, b.there, 17, null, Activation.NONE, false, c, 17);
+            Buffer back = kept(CPU.allocate(DType.F32, c.length()));
+            c.copyTo(back);
+            double[] values = values(back);
+            first = first == null ? values : first;
+            assertArrayEquals(first, values);
+        }
+    }
+
+    @Test
+    void tf32IsUsedOnlyOnRequest() {
+        Pair a = normal(64, DType.F32);
+        Pair c = normal(64, DType.F32);
+        product(a, c);
+        compare(c, "without TF32");
+        device().allowTf32(true);
+        try {
+            product(a, c);
+        } finally {
+            device().allowTf32(false);
+        }
+        assertThrows(AssertionError.class, () -> compare(c, "with TF32"));
+        product(a, c);
+        compare(c, "without TF32 again");
+    }
+
+    private static void product(Pair a, Pair c) {
+        REFERENCE.matmul(false, false, 8, 8, 8, a.wide, 8, a.wide, 8, null, Activation.NONE, false, c.wide, 8);
+        device().kernels()
+                .matmul(false, false, 8, 8, 8, a.there, 8, a.there, 8, null, Activation.NONE, false, c.there, 8);
+    }
+
+    @Test
+    void f64IsRefused() {
+        Buffer a = kept(device().allocate(DType.F64, 4));
+        IllegalArgumentException e = assertThrows(
+                IllegalArgumentException.class,
+                () -> device().kernels().matmul(false, false, 2, 2, 2, a, 2, a, 2, null, Activation.NONE, false, a, 2));
+        assertTrue(String.valueOf(e.getMessage()).contains("use f32"), e.getMessage());
+    }
+}
