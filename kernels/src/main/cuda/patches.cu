@@ -19,7 +19,7 @@
 constexpr int THREADS = 256;
 constexpr int WARPS = THREADS / WARP;
 constexpr int VECTORS = 4;
-constexpr int MAX_CHANNELS = 16;
+constexpr int MAX_CHANNELS = 32;
 
 // How a gather reads; as in CudaPatches.
 constexpr int PIXELS = 0;

@@ -15,7 +15,7 @@ final class CudaPatches {
     private static final int WARPS = THREADS / 32;
     private static final int VECTOR_BYTES = 16;
     /** Capacity of the kernels' parameter struct. */
-    private static final int MAX_CHANNELS = 16;
+    private static final int MAX_CHANNELS = 32;
     /** The longest patch that is staged in shared memory, one per warp. */
     private static final int MAX_STAGED = 48 * 1024 / WARPS;
 

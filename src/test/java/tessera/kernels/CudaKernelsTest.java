@@ -1,0 +1,139 @@
+package tessera.kernels;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import tessera.Close;
+import tessera.FakeCuda;
+import tessera.kernels.Kernels.Activation;
+
+/** The CUDA kernels against the plain ones in f64: f32 and bf16, aligned and not, three times the same bits. */
+@Tag(FakeCuda.TAG)
+class CudaKernelsTest extends KernelParity {
+    /** Bound on the squared error of f32 over the squared norm of the f64 reference. */
+    private static final double SQUARED_ERROR = 1e-9;
+
+    /** Usual relative error of a value that is rounded to bf16, so that a few lucky values ask for no more. */
+    private static final double BF16_ROUNDING = 0x1p-9 / Math.sqrt(3);
+
+    private static CudaDevice device;
+
+    @BeforeAll
+    static void find() {
+        try {
+            device = Device.cuda(0);
+        } catch (IllegalArgumentException e) {
+            assumeTrue(false, FakeCuda.absence() + "; " + e.getMessage());
+        }
+    }
+
+    @Override
+    void check(String what, double tolerance, int roundings, Call call) {
+        for (DType type : List.of(DType.F32, DType.BF16)) {
+            List<double[]> expected = reference(type == DType.BF16, call);
+            for (int offset = 0; offset < 2; offset++) {
+                String where = what + " in " + type + " offset " + offset;
+                List<double[]> actual;
+                try (Memory memory = new Memory(device, type, type == DType.BF16, offset)) {
+                    call.run(device.kernels(), memory);
+                    actual = memory.results();
+                    for (int i = 0; i < expected.size(); i++) {
+                        double bound = memory.outputs().get(i).dtype() == DType.BF16
+                                ? 2 * roundings * Math.max(BF16_ROUNDING, roundingError(expected.get(i)))
+                                : Math.sqrt(SQUARED_ERROR);
+                        Close.relative(actual.get(i), expected.get(i), bound, where + " output " + i);
+                    }
+                }
+                for (int repeat = 0; repeat < 2; repeat++) {
+                    List<double[]> again = run(device.kernels(), device, type, type == DType.BF16, offset, call);
+                    for (int i = 0; i < expected.size(); i++) {
+                        assertArrayEquals(actual.get(i), again.get(i), where + " again, output " + i);
+                    }
+                }
+            }
+        }
+    }
+
+    /** Relative error of exact values that are stored as bf16. */
+    private static double roundingError(double[] exact) {
+        double error = 0;
+        double norm = 0;
+        for (double value : exact) {
+            double difference = Elements.fromBf16(Elements.toBf16(value)) - value;
+            error += difference * difference;
+            norm += value * value;
+        }
+        return norm == 0 ? 0 : Math.sqrt(error / norm);
+    }
+
+    // ------------------------------------------------------------------------------------------------------ products
+
+    @Test
+    void products() {
+        int[][] shapes = {
+            {1, 1, 1}, {3, 5, 7}, {16, 16, 16}, {33, 31, 65}, {130, 67, 200}, {0, 4, 3}, {4, 0, 3}, {4, 3, 0}
+        };
+        for (int[] shape : shapes) {
+            int m = shape[0];
+            int n = shape[1];
+            int k = shape[2];
+            for (int transposes = 0; transposes < 4; transposes++) {
+                boolean ta = (transposes & 1) != 0;
+                boolean tb = (transposes & 2) != 0;
+                check("product " + m + " x " + n + " x " + k + " " + transposes, 1e-5, 3, (kernels, memory) -> {
+                    int lda = (ta ? m : k) + 3;
+                    int ldb = (tb ? k : n) + 1;
+                    int ldc = n + 2;
+                    Buffer a = memory.normal((long) (ta ? k : m) * lda);
+                    Buffer b = memory.normal((long) (tb ? n : k) * ldb);
+                    Buffer bias = memory.normal(n);
+                    for (Activation activation : Activation.values()) {
+                        for (Buffer added : new Buffer[] {null, bias}) {
+                            Buffer c = memory.written(memory.normal((long) m * ldc));
+                            kernels.matmul(ta, tb, m, n, k, a, lda, b, ldb, added, activation, false, c, ldc);
+                        }
+                    }
+                    Buffer sum = memory.written(memory.normal((long) m * ldc));
+                    kernels.matmul(ta, tb, m, n, k, a, lda, b, ldb, null, Activation.NONE, true, sum, ldc);
+                });
+            }
+        }
+    }
+
+    @Test
+    void batchedProducts() {
+        for (int n : new int[] {1, 7, 16, 33}) {
+            check("batched product " + n, 1e-5, (kernels, memory) -> {
+                Buffer a = memory.normal(4L * 5 * n);
+                Buffer b = memory.normal(4L * n * n);
+                long square = (long) n * n;
+                kernels.matmulBatched(
+                        false, false, 4, 5, n, n, a, n, 5L * n, b, n, square, memory.output(20L * n), n, 5L * n);
+                kernels.matmulBatched(
+                        false, true, 4, 5, n, n, a, n, 5L * n, b, n, square, memory.output(20L * n), n, 5L * n);
+                kernels.matmulBatched(
+                        true, false, 4, n, n, 5, a, n, 5L * n, a, n, 5L * n, memory.output(4 * square), n, square);
+            });
+        }
+    }
+
+    @Test
+    void linearLayers() {
+        for (int n : new int[] {1, 7, 16, 65}) {
+            check("linear " + n, 1e-5, 3, (kernels, memory) -> {
+                Buffer x = memory.normal(9L * 24);
+                Buffer bias = memory.normal(n);
+                try (Kernels.PackedWeight weight = kernels.pack(memory.normal(24L * n), n, 24)) {
+                    for (Activation activation : Activation.values()) {
+                        kernels.linear(9, x, weight, bias, activation, false, memory.output(9L * n));
+                    }
+                    kernels.linear(9, x, weight, null, Activation.NONE, true, memory.written(memory.normal(9L * n)));
+                }
+            });
+        }
+    }
+}
