@@ -14,6 +14,7 @@ final class CudaAttention {
     private final CudaDevice device;
     private final HeadDim[] headDims = new HeadDim[LARGEST_HEAD_DIM / 16];
     private final CudaVariants stats;
+    private final CudnnAttention cudnn;
 
     CudaAttention(CudaDevice device) {
         this.device = device;
@@ -21,6 +22,7 @@ final class CudaAttention {
             headDims[i] = new HeadDim(device, (i + 1) * 16);
         }
         this.stats = variants(device, "attention_stats");
+        this.cudnn = new CudnnAttention(device);
     }
 
     private static CudaVariants variants(CudaDevice device, String name) {
@@ -41,6 +43,9 @@ final class CudaAttention {
         HeadDim kernels = kernels(shape, dtype);
         boolean aligned = aligned(shape, q, k, v, out);
         Call call = new Call(shape, q, k, v, bias, out, logSumExp, null, null, null, null, aligned);
+        if (call.suitsCudnn() && cudnn.forward(shape, q, k, v, out, logSumExp)) {
+            return;
+        }
         call.launch(
                 (call.biased() ? kernels.biasedForward : kernels.forward).of(dtype), call.queryBlocks(), null, null, 1);
     }
@@ -187,6 +192,10 @@ final class CudaAttention {
         /** The kernels without a bias take the largest product for the largest score. */
         boolean biased() {
             return bias != null || !(shape.scale() > 0);
+        }
+
+        boolean suitsCudnn() {
+            return q.dtype() == DType.BF16 && !biased() && aligned && heads() * shape.queries() * shape.keys() > 0;
         }
 
         /** Rows that a block works on. */
