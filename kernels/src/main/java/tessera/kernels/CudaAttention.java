@@ -69,6 +69,9 @@ final class CudaAttention {
         HeadDim kernels = kernels(shape, dtype);
         boolean aligned = aligned(shape, q, k, v, out) && aligned(shape, dq, dk, dv, dout);
         Call call = new Call(shape, q, k, v, bias, out, logSumExp, dout, dq, dk, dv, aligned);
+        if (call.suitsCudnn() && dbias == null && cudnn.backward(shape, q, k, v, out, logSumExp, dout, dq, dk, dv)) {
+            return;
+        }
         long padded = call.heads() * call.padded();
         try (Buffer scratch = device.allocate(DType.F32, Math.max(1, 2 * padded))) {
             call.arguments(stats.of(dtype), null, scratch, 1)

@@ -10,9 +10,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
 import java.util.HashSet;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -21,17 +19,20 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.Kernels.AttentionShape;
 import tessera.kernels.Kernels.Strides;
 import tessera.natives.NativeLibraryException;
+import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 import tessera.natives.cuda.CudaLibraries;
 import tessera.natives.cuda.Cudnn;
 
 /**
- * cuDNN as a second provider of the forward pass of attention: bf16, no bias, rows that allow 16-byte accesses.
+ * cuDNN as a second provider of attention: bf16, no bias, rows that allow 16-byte accesses.
  *
  * <p>It computes where it is installed and {@code attention.providers}, a table that the kernel benchmark writes, names it for
  * the shape; the property {@value #PROPERTY} ({@code own}, {@code cudnn}, or {@code auto} for the table) overrides the table.
- * Where it refuses a shape, that is logged once and our own kernels compute. There is no backward pass: on Hopper cuDNN adds
- * dQ across blocks in any order, so its results would not repeat.
+ * Where it refuses a shape, that is logged once and our own kernels compute.
+ *
+ * <p>The backward pass is the graph of products and element-wise operations that cuDNN fuses on Hopper. It may add dQ across
+ * blocks in any order: the table may name it only where the benchmark has seen results repeat.
  *
  * <p>Plans are kept per shape. Thread-safe; calls from several threads take turns while they are enqueued.
  */
@@ -40,7 +41,7 @@ final class CudnnAttention {
 
     private static final System.Logger LOG = System.getLogger("tessera");
     private static final String TABLE = "cuda/attention.providers";
-    private static final int MOST_CONFIGURATIONS = 8;
+    private static final int FIRST_THAT_CLEARS_DQ = 90600;
 
     private static final long Q = 1;
     private static final long K = 2;
@@ -48,6 +49,26 @@ final class CudnnAttention {
     private static final long OUT = 4;
     private static final long STATS = 5;
     private static final long SCALE = 6;
+    private static final long ONE = 7;
+    private static final long DOUT = 8;
+    private static final long DQ = 9;
+    private static final long DK = 10;
+    private static final long DV = 11;
+    private static final long MEANS = 12;
+    private static final long DQ_SUM = 13;
+
+    private static final long[] INFERENCE_IDS = {Q, K, V, OUT, SCALE};
+    private static final long[] FORWARD_IDS = {Q, K, V, OUT, SCALE, STATS};
+    private static final long[] BACKWARD_IDS = {Q, K, V, OUT, SCALE, STATS, ONE, DOUT, DQ, DK, DV, MEANS, DQ_SUM};
+
+    /** What a plan computes. */
+    enum Pass {
+        /** Out alone. */
+        INFERENCE,
+        /** Out and the logarithms of the sums. */
+        FORWARD,
+        BACKWARD
+    }
 
     private final CudaDevice device;
     private final Map<Key, Optional<Plan>> plans = new ConcurrentHashMap<>();
@@ -57,39 +78,94 @@ final class CudnnAttention {
         this.device = device;
     }
 
-    private record Key(AttentionShape shape, boolean stats) {}
+    private record Key(AttentionShape shape, Pass pass) {}
 
-    /** A finalised plan, for as long as the process lives. */
-    private record Plan(long descriptor, long workspace, MemorySegment scale) {}
+    /** A finalised plan, for as long as the process lives, and its numbers in host memory: the scale and 1. */
+    private record Plan(long descriptor, long workspace, MemorySegment numbers) {
+        long scale() {
+            return numbers.address();
+        }
+
+        long one() {
+            return numbers.address() + Float.BYTES;
+        }
+    }
 
     /** Enqueues the forward pass, or returns false where our own kernels must or had better do it. */
     boolean forward(AttentionShape shape, Buffer q, Buffer k, Buffer v, Buffer out, @Nullable Buffer logSumExp) {
-        if (!Providers.prefersCudnn(device.capability(), shape)
-                || device.currentStream().capturing() && !known(shape, logSumExp)) {
-            return false;
-        }
-        Plan plan = plans.computeIfAbsent(new Key(shape, logSumExp != null), this::plan)
-                .orElse(null);
+        Plan plan = find(shape, logSumExp == null ? Pass.INFERENCE : Pass.FORWARD);
         if (plan == null) {
             return false;
         }
+        if (logSumExp == null) {
+            execute(plan, INFERENCE_IDS, q.address(), k.address(), v.address(), out.address(), plan.scale());
+        } else {
+            execute(
+                    plan,
+                    FORWARD_IDS,
+                    q.address(),
+                    k.address(),
+                    v.address(),
+                    out.address(),
+                    plan.scale(),
+                    logSumExp.address());
+        }
+        return true;
+    }
+
+    /** Enqueues the backward pass, or returns false where our own kernels must or had better do it. */
+    boolean backward(
+            AttentionShape shape,
+            Buffer q,
+            Buffer k,
+            Buffer v,
+            Buffer out,
+            Buffer logSumExp,
+            Buffer dout,
+            Buffer dq,
+            Buffer dk,
+            Buffer dv) {
+        Plan plan = find(shape, Pass.BACKWARD);
+        if (plan == null) {
+            return false;
+        }
+        long rows = shape.batch() * shape.heads() * shape.queries();
+        try (Buffer means = device.allocate(DType.F32, rows);
+                Buffer sums = device.allocate(DType.F32, rows * shape.headDim())) {
+            if (Cudnn.version() < FIRST_THAT_CLEARS_DQ) {
+                CudaDriver.memsetD8Async(
+                        sums.address(),
+                        (byte) 0,
+                        sums.byteSize(),
+                        device.currentStream().handle());
+            }
+            execute(
+                    plan,
+                    BACKWARD_IDS,
+                    q.address(),
+                    k.address(),
+                    v.address(),
+                    out.address(),
+                    plan.scale(),
+                    logSumExp.address(),
+                    plan.one(),
+                    dout.address(),
+                    dq.address(),
+                    dk.address(),
+                    dv.address(),
+                    means.address(),
+                    sums.address());
+        }
+        return true;
+    }
+
+    private void execute(Plan plan, long[] ids, long... pointers) {
         CudaThread.get().use(device);
         try (Buffer workspace = device.allocate(DType.U8, Math.max(1, plan.workspace))) {
             synchronized (this) {
                 Cudnn.setStream(handle, device.currentStream().handle());
                 long pack = Cudnn.createDescriptor(Cudnn.VARIANT_PACK_DESCRIPTOR);
                 try {
-                    boolean stats = logSumExp != null;
-                    long[] ids = stats ? new long[] {Q, K, V, OUT, SCALE, STATS} : new long[] {Q, K, V, OUT, SCALE};
-                    long[] pointers = new long[ids.length];
-                    pointers[0] = q.address();
-                    pointers[1] = k.address();
-                    pointers[2] = v.address();
-                    pointers[3] = out.address();
-                    pointers[4] = plan.scale.address();
-                    if (logSumExp != null) {
-                        pointers[5] = logSumExp.address();
-                    }
                     Cudnn.setLongs(pack, Cudnn.VARIANT_PACK_UNIQUE_IDS, Cudnn.TYPE_INT64, ids);
                     Cudnn.setLongs(pack, Cudnn.VARIANT_PACK_DATA_POINTERS, Cudnn.TYPE_VOID_PTR, pointers);
                     Cudnn.setLongs(pack, Cudnn.VARIANT_PACK_WORKSPACE, Cudnn.TYPE_VOID_PTR, workspace.address());
@@ -102,12 +178,18 @@ final class CudnnAttention {
         } catch (CudaException e) {
             throw device.failed(e);
         }
-        return true;
     }
 
-    /** A plan is not made while a graph is recorded: making it loads code. */
-    private boolean known(AttentionShape shape, @Nullable Buffer logSumExp) {
-        return plans.containsKey(new Key(shape, logSumExp != null));
+    /** A plan, or null; none is made while a graph is recorded, because that loads code. */
+    private @Nullable Plan find(AttentionShape shape, Pass pass) {
+        if (!Providers.prefersCudnn(device.capability(), pass, shape)) {
+            return null;
+        }
+        Key key = new Key(shape, pass);
+        if (device.currentStream().capturing() && !plans.containsKey(key)) {
+            return null;
+        }
+        return plans.computeIfAbsent(key, this::plan).orElse(null);
     }
 
     private Optional<Plan> plan(Key key) {
@@ -117,10 +199,11 @@ final class CudnnAttention {
                 if (handle == 0) {
                     handle = Cudnn.create();
                 }
-                MemorySegment scale = Arena.ofAuto().allocate(ValueLayout.JAVA_FLOAT);
-                scale.set(ValueLayout.JAVA_FLOAT, 0, (float) key.shape.scale());
-                long plan = plan(key.shape, key.stats, handle, 0);
-                return Optional.of(new Plan(plan, Cudnn.getLong(plan, Cudnn.EXECUTION_PLAN_WORKSPACE_SIZE), scale));
+                MemorySegment numbers = Arena.ofAuto().allocate(2 * Float.BYTES, Float.BYTES);
+                numbers.set(ValueLayout.JAVA_FLOAT, 0, (float) key.shape.scale());
+                numbers.set(ValueLayout.JAVA_FLOAT, Float.BYTES, 1);
+                long plan = plan(key.shape, key.pass, handle, 0);
+                return Optional.of(new Plan(plan, Cudnn.getLong(plan, Cudnn.EXECUTION_PLAN_WORKSPACE_SIZE), numbers));
             }
         } catch (CudaException | NativeLibraryException e) {
             LOG.log(Level.INFO, "attention on {0} is computed by our own kernels: {1}", device, e.getMessage());
@@ -128,110 +211,81 @@ final class CudnnAttention {
         }
     }
 
-    /**
-     * Builds a plan for a device, given by a handle or, where there is none, by a descriptor of its properties.
-     *
-     * @throws CudaException if no engine supports the shape
-     */
-    static long plan(AttentionShape shape, boolean stats, long handle, long properties) {
-        List<Long> made = new ArrayList<>();
-        try {
-            long operation = create(made, Cudnn.OPERATION_SDPA_FWD_DESCRIPTOR);
-            long[] queries = {shape.batch(), shape.heads(), shape.queries(), shape.headDim()};
-            long[] keys = {shape.batch(), shape.heads(), shape.keys(), shape.headDim()};
-            set(operation, Cudnn.OPERATION_SDPA_FWD_QDESC, tensor(made, Q, queries, strides(shape.q())));
-            set(operation, Cudnn.OPERATION_SDPA_FWD_KDESC, tensor(made, K, keys, strides(shape.k())));
-            set(operation, Cudnn.OPERATION_SDPA_FWD_VDESC, tensor(made, V, keys, strides(shape.v())));
-            set(operation, Cudnn.OPERATION_SDPA_FWD_ODESC, tensor(made, OUT, queries, strides(shape.out())));
-            long[] one = {1, 1, 1, 1};
-            set(operation, Cudnn.OPERATION_SDPA_FWD_SCALEDESC, tensor(made, SCALE, Cudnn.FLOAT, true, one, one));
-            if (stats) {
-                long[] rows = {shape.batch(), shape.heads(), shape.queries(), 1};
-                long[] packed = {(long) shape.heads() * shape.queries(), shape.queries(), 1, 1};
-                set(
-                        operation,
-                        Cudnn.OPERATION_SDPA_FWD_STATSDESC,
-                        tensor(made, STATS, Cudnn.FLOAT, false, rows, packed));
+    /** See {@link CudnnGraph#plan}. */
+    static long plan(AttentionShape shape, Pass pass, long handle, long properties) {
+        try (CudnnGraph graph = new CudnnGraph()) {
+            long b = shape.batch();
+            long h = shape.heads();
+            long n = shape.queries();
+            long m = shape.keys();
+            long d = shape.headDim();
+            long[] queries = {b, h, n, d};
+            long[] keys = {b, h, m, d};
+            long[] rows = {b, h, n, 1};
+            long q = graph.tensor(Q, queries, shape.q());
+            long out = graph.tensor(OUT, queries, shape.out());
+            long scale = graph.scalar(SCALE);
+            long stats = pass == Pass.INFERENCE ? 0 : graph.tensor(STATS, Cudnn.FLOAT, rows, h * n, n, 1, 1);
+            if (pass == Pass.BACKWARD) {
+                long[] scores = {b, h, n, m};
+                long[] transposed = {b, h, m, n};
+                long[] transposedStrides = {h * m * n, m * n, 1, m};
+                long kTransposed = transposed(graph, K, shape.k(), keys);
+                long vTransposed = transposed(graph, V, shape.v(), keys);
+                long dout = graph.tensor(DOUT, queries, shape.out());
+
+                // D = rowsum(dO O)
+                long products = graph.virtual(Cudnn.FLOAT, queries);
+                graph.pointwise(Cudnn.POINTWISE_MUL, dout, out, products);
+                long sums = graph.virtual(Cudnn.FLOAT, rows);
+                graph.sum(products, sums);
+                long means = graph.tensor(MEANS, Cudnn.FLOAT, rows, h * n, n, 1, 1);
+                graph.pointwise(Cudnn.POINTWISE_MUL, sums, graph.scalar(ONE), means);
+
+                // P = exp(scale Q K^T - L), dV = P^T dO
+                long s = graph.virtual(Cudnn.FLOAT, scores);
+                graph.matmul(q, kTransposed, s);
+                long scaled = graph.virtual(Cudnn.FLOAT, scores);
+                graph.pointwise(Cudnn.POINTWISE_MUL, s, scale, scaled);
+                long shifted = graph.virtual(Cudnn.FLOAT, scores);
+                graph.pointwise(Cudnn.POINTWISE_SUB, scaled, stats, shifted);
+                long p = graph.virtual(Cudnn.FLOAT, scores);
+                graph.pointwise(Cudnn.POINTWISE_EXP, shifted, p);
+                long pTransposed = graph.virtual(Cudnn.BFLOAT16, transposed, transposedStrides);
+                graph.reshape(p, pTransposed);
+                graph.matmul(pTransposed, dout, graph.tensor(DV, keys, shape.v()));
+
+                // dS = scale P (dO V^T - D), dK = dS^T Q, dQ = dS K
+                long dp = graph.virtual(Cudnn.FLOAT, scores);
+                graph.matmul(dout, vTransposed, dp);
+                long centred = graph.virtual(Cudnn.FLOAT, scores);
+                graph.pointwise(Cudnn.POINTWISE_SUB, dp, means, centred);
+                long weighted = graph.virtual(Cudnn.FLOAT, scores);
+                graph.pointwise(Cudnn.POINTWISE_MUL, centred, p, weighted);
+                long ds = graph.virtual(Cudnn.BFLOAT16, scores);
+                graph.pointwise(Cudnn.POINTWISE_MUL, weighted, scale, ds);
+                long dsTransposed = graph.virtual(Cudnn.BFLOAT16, transposed, transposedStrides);
+                graph.reshape(ds, dsTransposed);
+                graph.matmul(dsTransposed, q, graph.tensor(DK, keys, shape.k()));
+                Strides kStrides = shape.k();
+                long[] strides = {kStrides.batch(), kStrides.head(), kStrides.row(), 1};
+                long k = graph.virtual(Cudnn.BFLOAT16, keys, strides);
+                graph.reshape(kTransposed, k);
+                long dqSum = graph.tensor(DQ_SUM, Cudnn.FLOAT, queries, h * n * d, n * d, d, 1);
+                graph.matmul(ds, k, dqSum);
+                graph.pointwise(Cudnn.POINTWISE_IDENTITY, dqSum, graph.tensor(DQ, queries, shape.q()));
+            } else {
+                long k = graph.tensor(K, keys, shape.k());
+                long v = graph.tensor(V, keys, shape.v());
+                graph.attention(q, k, v, scale, out, stats);
             }
-            Cudnn.finalizeDescriptor(operation);
-            long graph = create(made, Cudnn.OPERATIONGRAPH_DESCRIPTOR);
-            set(graph, Cudnn.OPERATIONGRAPH_OPS, operation);
-            if (handle != 0) {
-                Cudnn.setLongs(graph, Cudnn.OPERATIONGRAPH_HANDLE, Cudnn.TYPE_HANDLE, handle);
-            }
-            Cudnn.finalizeDescriptor(graph);
-            long heuristic = create(made, Cudnn.ENGINEHEUR_DESCRIPTOR);
-            set(heuristic, Cudnn.ENGINEHEUR_OPERATION_GRAPH, graph);
-            Cudnn.setEnum(heuristic, Cudnn.ENGINEHEUR_MODE, Cudnn.TYPE_HEUR_MODE, Cudnn.HEUR_MODE_A);
-            if (properties != 0) {
-                set(heuristic, Cudnn.ENGINEHEUR_DEVICEPROP, properties);
-            }
-            Cudnn.finalizeDescriptor(heuristic);
-            long[] configurations = new long[MOST_CONFIGURATIONS];
-            for (int i = 0; i < configurations.length; i++) {
-                configurations[i] = create(made, Cudnn.ENGINECFG_DESCRIPTOR);
-            }
-            int found = Cudnn.getDescriptors(heuristic, Cudnn.ENGINEHEUR_RESULTS, configurations);
-            return firstPlan(configurations, found, handle, properties);
-        } finally {
-            made.reversed().forEach(Cudnn::destroyDescriptor);
+            return graph.plan(handle, properties);
         }
     }
 
-    /** The first configuration that can be compiled; the library lists the best first. */
-    private static long firstPlan(long[] configurations, int found, long handle, long properties) {
-        CudaException refused = null;
-        for (int i = 0; i < found; i++) {
-            long plan = Cudnn.createDescriptor(Cudnn.EXECUTION_PLAN_DESCRIPTOR);
-            try {
-                set(plan, Cudnn.EXECUTION_PLAN_ENGINE_CONFIG, configurations[i]);
-                if (handle != 0) {
-                    Cudnn.setLongs(plan, Cudnn.EXECUTION_PLAN_HANDLE, Cudnn.TYPE_HANDLE, handle);
-                }
-                if (properties != 0) {
-                    set(plan, Cudnn.EXECUTION_PLAN_DEVICEPROP, properties);
-                }
-                Cudnn.finalizeDescriptor(plan);
-                return plan;
-            } catch (CudaException e) {
-                Cudnn.destroyDescriptor(plan);
-                refused = e;
-            }
-        }
-        if (refused != null) {
-            throw refused;
-        }
-        throw new NativeLibraryException("cuDNN " + Cudnn.version() + " has no engine for this attention");
-    }
-
-    private static long create(List<Long> made, int type) {
-        long descriptor = Cudnn.createDescriptor(type);
-        made.add(descriptor);
-        return descriptor;
-    }
-
-    private static void set(long descriptor, int attribute, long value) {
-        Cudnn.setLongs(descriptor, attribute, Cudnn.TYPE_BACKEND_DESCRIPTOR, value);
-    }
-
-    private static long[] strides(Strides strides) {
-        return new long[] {strides.batch(), strides.head(), strides.row(), 1};
-    }
-
-    private static long tensor(List<Long> made, long id, long[] dims, long[] strides) {
-        return tensor(made, id, Cudnn.BFLOAT16, false, dims, strides);
-    }
-
-    private static long tensor(List<Long> made, long id, int type, boolean byValue, long[] dims, long[] strides) {
-        long tensor = create(made, Cudnn.TENSOR_DESCRIPTOR);
-        Cudnn.setEnum(tensor, Cudnn.TENSOR_DATA_TYPE, Cudnn.TYPE_DATA_TYPE, type);
-        Cudnn.setLongs(tensor, Cudnn.TENSOR_DIMENSIONS, Cudnn.TYPE_INT64, dims);
-        Cudnn.setLongs(tensor, Cudnn.TENSOR_STRIDES, Cudnn.TYPE_INT64, strides);
-        Cudnn.setLongs(tensor, Cudnn.TENSOR_UNIQUE_ID, Cudnn.TYPE_INT64, id);
-        Cudnn.setLongs(tensor, Cudnn.TENSOR_BYTE_ALIGNMENT, Cudnn.TYPE_INT64, 16);
-        Cudnn.setBoolean(tensor, Cudnn.TENSOR_IS_BY_VALUE, byValue);
-        Cudnn.finalizeDescriptor(tensor);
-        return tensor;
+    private static long transposed(CudnnGraph graph, long id, Strides strides, long[] dims) {
+        long[] swapped = {dims[0], dims[1], dims[3], dims[2]};
+        return graph.tensor(id, Cudnn.BFLOAT16, swapped, strides.batch(), strides.head(), 1, strides.row());
     }
 
     /** Who computes which shape. */
@@ -239,14 +293,15 @@ final class CudnnAttention {
         private static final String CHOICE = System.getProperty(PROPERTY, "auto");
         private static final Set<Line> CUDNN = read();
 
-        /** One line of the table: cuDNN is faster for these lengths and this head dim on this architecture. */
-        private record Line(int capability, int queries, int keys, int headDim) {}
+        /** One line of the table: cuDNN is faster in this direction for these lengths and this head dim. */
+        private record Line(int capability, boolean backward, int queries, int keys, int headDim) {}
 
-        static boolean prefersCudnn(int capability, AttentionShape shape) {
+        static boolean prefersCudnn(int capability, Pass pass, AttentionShape shape) {
             return switch (CHOICE) {
                 case "auto" ->
                     !CUDNN.isEmpty()
-                            && CUDNN.contains(new Line(capability, shape.queries(), shape.keys(), shape.headDim()))
+                            && CUDNN.contains(new Line(
+                                    capability, pass == Pass.BACKWARD, shape.queries(), shape.keys(), shape.headDim()))
                             && CudaLibraries.cudnn().usable();
                 case "cudnn" -> CudaLibraries.cudnn().usable();
                 case "own" -> false;
@@ -265,12 +320,13 @@ final class CudnnAttention {
                 BufferedReader reader = new BufferedReader(new InputStreamReader(stream, StandardCharsets.UTF_8));
                 for (String line : reader.lines().toList()) {
                     String[] words = line.strip().split("\\s+");
-                    if (words.length == 5 && !line.startsWith("#") && words[4].equals("cudnn")) {
+                    if (words.length == 6 && !line.startsWith("#") && words[5].equals("cudnn")) {
                         lines.add(new Line(
                                 Integer.parseInt(words[0]),
-                                Integer.parseInt(words[1]),
+                                words[1].equals("backward"),
                                 Integer.parseInt(words[2]),
-                                Integer.parseInt(words[3])));
+                                Integer.parseInt(words[3]),
+                                Integer.parseInt(words[4])));
                     }
                 }
             } catch (IOException e) {

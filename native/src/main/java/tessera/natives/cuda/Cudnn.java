@@ -46,6 +46,27 @@ public final class Cudnn {
     @CName("CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR")
     public static final int OPERATION_SDPA_FWD_DESCRIPTOR = 41;
 
+    @CName("CUDNN_BACKEND_POINTWISE_DESCRIPTOR")
+    public static final int POINTWISE_DESCRIPTOR = 0;
+
+    @CName("CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR")
+    public static final int OPERATION_POINTWISE_DESCRIPTOR = 13;
+
+    @CName("CUDNN_BACKEND_MATMUL_DESCRIPTOR")
+    public static final int MATMUL_DESCRIPTOR = 18;
+
+    @CName("CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR")
+    public static final int OPERATION_MATMUL_DESCRIPTOR = 19;
+
+    @CName("CUDNN_BACKEND_REDUCTION_DESCRIPTOR")
+    public static final int REDUCTION_DESCRIPTOR = 21;
+
+    @CName("CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR")
+    public static final int OPERATION_REDUCTION_DESCRIPTOR = 22;
+
+    @CName("CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR")
+    public static final int OPERATION_RESHAPE_DESCRIPTOR = 31;
+
     @CName("CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT")
     public static final int TENSOR_BYTE_ALIGNMENT = 900;
 
@@ -112,6 +133,60 @@ public final class Cudnn {
     @CName("CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION")
     public static final int DEVICEPROP_JSON_REPRESENTATION = 2702;
 
+    @CName("CUDNN_ATTR_POINTWISE_MODE")
+    public static final int POINTWISE_MODE = 0;
+
+    @CName("CUDNN_ATTR_POINTWISE_MATH_PREC")
+    public static final int POINTWISE_MATH_PREC = 1;
+
+    @CName("CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR")
+    public static final int OPERATION_POINTWISE_PW_DESCRIPTOR = 750;
+
+    @CName("CUDNN_ATTR_OPERATION_POINTWISE_XDESC")
+    public static final int OPERATION_POINTWISE_XDESC = 751;
+
+    @CName("CUDNN_ATTR_OPERATION_POINTWISE_BDESC")
+    public static final int OPERATION_POINTWISE_BDESC = 752;
+
+    @CName("CUDNN_ATTR_OPERATION_POINTWISE_YDESC")
+    public static final int OPERATION_POINTWISE_YDESC = 753;
+
+    @CName("CUDNN_ATTR_MATMUL_COMP_TYPE")
+    public static final int MATMUL_COMP_TYPE = 1500;
+
+    @CName("CUDNN_ATTR_OPERATION_MATMUL_ADESC")
+    public static final int OPERATION_MATMUL_ADESC = 1520;
+
+    @CName("CUDNN_ATTR_OPERATION_MATMUL_BDESC")
+    public static final int OPERATION_MATMUL_BDESC = 1521;
+
+    @CName("CUDNN_ATTR_OPERATION_MATMUL_CDESC")
+    public static final int OPERATION_MATMUL_CDESC = 1522;
+
+    @CName("CUDNN_ATTR_OPERATION_MATMUL_DESC")
+    public static final int OPERATION_MATMUL_DESC = 1523;
+
+    @CName("CUDNN_ATTR_REDUCTION_OPERATOR")
+    public static final int REDUCTION_OPERATOR = 1600;
+
+    @CName("CUDNN_ATTR_REDUCTION_COMP_TYPE")
+    public static final int REDUCTION_COMP_TYPE = 1601;
+
+    @CName("CUDNN_ATTR_OPERATION_REDUCTION_XDESC")
+    public static final int OPERATION_REDUCTION_XDESC = 1610;
+
+    @CName("CUDNN_ATTR_OPERATION_REDUCTION_YDESC")
+    public static final int OPERATION_REDUCTION_YDESC = 1611;
+
+    @CName("CUDNN_ATTR_OPERATION_REDUCTION_DESC")
+    public static final int OPERATION_REDUCTION_DESC = 1612;
+
+    @CName("CUDNN_ATTR_OPERATION_RESHAPE_XDESC")
+    public static final int OPERATION_RESHAPE_XDESC = 2200;
+
+    @CName("CUDNN_ATTR_OPERATION_RESHAPE_YDESC")
+    public static final int OPERATION_RESHAPE_YDESC = 2201;
+
     @CName("CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC")
     public static final int OPERATION_SDPA_FWD_QDESC = 2800;
 
@@ -154,6 +229,12 @@ public final class Cudnn {
     @CName("CUDNN_TYPE_BACKEND_DESCRIPTOR")
     public static final int TYPE_BACKEND_DESCRIPTOR = 15;
 
+    @CName("CUDNN_TYPE_POINTWISE_MODE")
+    public static final int TYPE_POINTWISE_MODE = 14;
+
+    @CName("CUDNN_TYPE_REDUCTION_OPERATOR_TYPE")
+    public static final int TYPE_REDUCTION_OPERATOR = 18;
+
     @CName("CUDNN_TYPE_CHAR")
     public static final int TYPE_CHAR = 24;
 
@@ -165,6 +246,21 @@ public final class Cudnn {
 
     @CName("CUDNN_DATA_BFLOAT16")
     public static final int BFLOAT16 = 9;
+
+    @CName("CUDNN_POINTWISE_MUL")
+    public static final int POINTWISE_MUL = 1;
+
+    @CName("CUDNN_POINTWISE_SUB")
+    public static final int POINTWISE_SUB = 9;
+
+    @CName("CUDNN_POINTWISE_EXP")
+    public static final int POINTWISE_EXP = 13;
+
+    @CName("CUDNN_POINTWISE_IDENTITY")
+    public static final int POINTWISE_IDENTITY = 21;
+
+    @CName("CUDNN_REDUCE_TENSOR_ADD")
+    public static final int REDUCE_TENSOR_ADD = 0;
 
     @CName("CUDNN_HEUR_MODE_A")
     public static final int HEUR_MODE_A = 3;
@@ -306,7 +402,8 @@ public final class Cudnn {
     /**
      * Sets an attribute that is one enum value.
      *
-     * @param type {@link #TYPE_DATA_TYPE} or {@link #TYPE_HEUR_MODE}
+     * @param type {@link #TYPE_DATA_TYPE}, {@link #TYPE_HEUR_MODE}, {@link #TYPE_POINTWISE_MODE} or {@link
+     *     #TYPE_REDUCTION_OPERATOR}
      */
     public static void setEnum(long descriptor, int attribute, int type, int value) {
         try (Arena arena = Arena.ofConfined()) {
