@@ -3,6 +3,7 @@ module tessera.distill {
     requires transitive tessera.nn;
     requires info.picocli;
     requires tools.jackson.core;
+    requires java.logging;
     requires static org.jspecify;
 
     exports tessera.distill.data;

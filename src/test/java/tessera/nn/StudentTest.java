@@ -93,7 +93,7 @@ class StudentTest {
         Tensor features = student.features(clips, .75, 3, 9);
         assertEquals("f32[3, 2, 24]", features.describe());
         for (int p = 0; p < 3; p++) {
-            TokenMask mask = TokenMask.tubes(Device.cpu(), 2, 2, 16, .75, 9, p);
+            TokenMask mask = TokenMask.ofEnsemble(Device.cpu(), 2, 2, 16, .75, 9, p);
             float[] expected =
                     Autograd.noGrad(() -> model.features(clips, mask.visible())).toFloats();
             Close.relative(features.slice(0, p, p + 1).toFloats(), expected, 1e-5, "mask " + p);

@@ -157,6 +157,39 @@ class VideoMaeTest {
     }
 
     @Test
+    void pairsOfAnEnsembleSeeDifferentCells() {
+        for (double ratio : new double[] {.5, .75, .4}) {
+            int[][] seen = new int[4][];
+            for (int member = 0; member < 4; member++) {
+                TokenMask mask = TokenMask.ofEnsemble(Device.cpu(), 3, 2, 20, ratio, 5, member);
+                seen[member] = mask.visible().toInts();
+                assertEquals(2 * (20 - TokenMask.maskedCells(20, ratio)), mask.visibleCount());
+                assertEquals(40, mask.visibleCount() + mask.maskedCount());
+            }
+            assertArrayEquals(
+                    TokenMask.tubes(Device.cpu(), 3, 2, 20, ratio, 5, 2)
+                            .visible()
+                            .toInts(),
+                    seen[2],
+                    "even members");
+            assertEquals(ratio >= .5, disjoint(seen[0], seen[1]) && disjoint(seen[2], seen[3]), "ratio " + ratio);
+        }
+    }
+
+    /** Whether two lists of visible tokens of three samples have none in common. */
+    private static boolean disjoint(int[] a, int[] b) {
+        int each = a.length / 3;
+        for (int i = 0; i < a.length; i++) {
+            for (int j = i / each * each; j < (i / each + 1) * each; j++) {
+                if (a[i] == b[j]) {
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    @Test
     void positionsAreSinesOfTheTokenIndex() {
         Tensor table = SinePositions.table(Device.cpu(), DType.F64, 1568, 384);
         double[] values = table.toDoubles();

@@ -203,7 +203,7 @@ public final class Student implements AutoCloseable {
         Tensor[] embedded = new Tensor[ensemble];
         for (int p = 0; p < ensemble; p++) {
             TokenMask mask =
-                    TokenMask.tubes(device, clips.size(0), config().slots(), config().plane(), maskRatio, seed, p);
+                    TokenMask.ofEnsemble(device, clips.size(0), config().slots(), config().plane(), maskRatio, seed, p);
             embedded[p] = model.encoder().embed(clips, mask.visible()); // [B, Nvis, D]
         }
         Tensor tokens = ensemble == 1 ? embedded[0] : Tensor.concat(0, embedded); // [P * B, Nvis, D]

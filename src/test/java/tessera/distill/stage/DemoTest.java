@@ -61,6 +61,7 @@ class DemoTest {
                 java.util.Arrays.stream(seeds).boxed().toList(),
                 new Geometry(4, 16, 4),
                 4,
+                2,
                 new ModelSize(16, 1, 2, 8, 1, 1),
                 Domain.WORKSHOP,
                 new DemoPlan.Clips(1, 1, 3, 3, 4),
@@ -99,7 +100,6 @@ class DemoTest {
                         List.of(
                                 "undistilled RGB 0.5 2",
                                 "distilled RGB 0.0 1",
-                                "distilled RGB 0.0 2",
                                 "distilled RGB 0.5 1",
                                 "distilled RGB 0.5 2",
                                 "teacher FLOW 0.5 2",
@@ -151,9 +151,9 @@ class DemoTest {
         DemoResult.Cost full = result.costs().getFirst();
         Close.within(full.gflops() * 1e9, linear + attention, 1e-3, "all products");
         Close.within(full.gflopsWithoutAttention() * 1e9, linear, 1e-3, "without attention");
-        DemoResult.Cost half = result.costs().get(2);
+        DemoResult.Cost half = result.costs().get(1);
         Close.within(half.gflops() * 1e9, linear / 2 + attention / 4, 1e-3, "half of the tokens");
-        Close.within(result.costs().get(3).gflops(), 2 * half.gflops(), 1e-15, "two masks");
+        Close.within(result.costs().get(2).gflops(), 2 * half.gflops(), 1e-15, "two masks");
         Close.within(full.speedup(), 1, 0, "the first is the reference");
     }
 
@@ -169,7 +169,7 @@ class DemoTest {
                         : 0;
             }
         }
-        assertEquals(2 * (2 * 9 + 4), scores);
+        assertEquals(2 * (2 * 8 + 4), scores);
         assertTrue(text.contains("\"processor\":") && text.contains("\"maskRatios\":[0.0,0.5]"), text);
     }
 
@@ -195,7 +195,7 @@ class DemoTest {
     void theTablesAreMarkdown() throws Exception {
         List<String> lines = Files.readAllLines(whole.resolve(DemoReport.TABLES));
         List<String> rows = lines.stream().filter(line -> line.startsWith("|")).toList();
-        assertEquals(2 * 9 + (2 + 4) + (2 + 4) + 2 * 4, rows.size());
+        assertEquals(2 * 8 + (2 + 4) + (2 + 3) + 2 * 4, rows.size());
         assertTrue(rows.get(1).matches("\\|:-+(\\|-+:)+\\|"), rows.get(1));
         assertEquals(
                 2,

@@ -25,18 +25,36 @@ public record TokenMask(Tensor visible, Tensor masked) {
      */
     public static TokenMask tubes(
             Device device, long batch, int slots, int plane, double maskRatio, long seed, long stream) {
-        return random(device, batch, slots, plane, maskRatio, true, seed, stream);
+        return random(device, batch, slots, plane, maskedCells(plane, maskRatio), true, seed, stream);
+    }
+
+    /**
+     * One of the tube masks under which an ensemble sees the same clips. Each is distributed as those of {@link #tubes}.
+     * Masks 2k and 2k + 1 of a sample see different cells where they can, that is where a mask hides at least half of
+     * them: together they miss less than two independent masks.
+     *
+     * @param member number of the mask in the ensemble, from 0
+     */
+    public static TokenMask ofEnsemble(
+            Device device, long batch, int slots, int plane, double maskRatio, long seed, int member) {
+        int masked = maskedCells(plane, maskRatio);
+        int seen = plane - masked;
+        if (member % 2 == 0 || seen > masked) {
+            return random(device, batch, slots, plane, masked, true, seed, member);
+        }
+        // The other mask of the pair sees the end of the shuffled plane, this one its beginning.
+        TokenMask inverse = random(device, batch, slots, plane, seen, true, seed, member - 1);
+        return new TokenMask(inverse.masked(), inverse.visible());
     }
 
     /** As {@link #tubes}, but every time slot draws its own cells. */
     public static TokenMask perSlot(
             Device device, long batch, int slots, int plane, double maskRatio, long seed, long stream) {
-        return random(device, batch, slots, plane, maskRatio, false, seed, stream);
+        return random(device, batch, slots, plane, maskedCells(plane, maskRatio), false, seed, stream);
     }
 
     private static TokenMask random(
-            Device device, long batch, int slots, int plane, double maskRatio, boolean tube, long seed, long stream) {
-        int masked = maskedCells(plane, maskRatio);
+            Device device, long batch, int slots, int plane, int masked, boolean tube, long seed, long stream) {
         Tensor visible = Tensor.empty(device, DType.I32, Shape.of(batch, (long) slots * (plane - masked)));
         Tensor hidden = Tensor.empty(device, DType.I32, Shape.of(batch, (long) slots * masked));
         device.kernels().randomMask(seed, stream, batch, slots, plane, masked, tube, visible.buffer(), hidden.buffer());

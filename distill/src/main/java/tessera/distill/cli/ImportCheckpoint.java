@@ -127,7 +127,8 @@ final class ImportCheckpoint implements Callable<Integer> {
         }
         Geometry geometry =
                 modality == Modality.POSE ? new Geometry(frames, 4 * side, side) : new Geometry(frames, side, side);
-        VideoMaeConfig plain = new ModalityInput(geometry, side / patch, PUBLISHED_FLOW).config(modality, size.size());
+        VideoMaeConfig plain = new ModalityInput(geometry, side / patch, ModalityInput.TUBELET, PUBLISHED_FLOW)
+                .config(modality, size.size());
         return new VideoMaeConfig(
                 plain.patches(),
                 plain.frames(),

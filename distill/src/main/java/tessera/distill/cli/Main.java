@@ -3,11 +3,14 @@ package tessera.distill.cli;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.RunLast;
 import picocli.CommandLine.ScopeType;
 import tessera.distill.stage.StopSignal;
 
@@ -35,12 +38,20 @@ import tessera.distill.stage.StopSignal;
             Doctor.class
         })
 public final class Main {
+    /** Kept, because a logger that nothing refers to forgets its level. */
+    private static final Logger LIBRARY = Logger.getLogger("tessera");
 
     @Option(
             names = "--stacktrace",
             scope = ScopeType.INHERIT,
             description = "Print the stack trace of an error after its line.")
     private boolean stacktrace;
+
+    @Option(
+            names = "--verbose",
+            scope = ScopeType.INHERIT,
+            description = "Print the library's notes too, not only its warnings.")
+    private boolean verbose;
 
     private Main() {}
 
@@ -66,6 +77,10 @@ public final class Main {
                 .setErr(err)
                 .setCaseInsensitiveEnumValuesAllowed(true)
                 .setAbbreviatedOptionsAllowed(false)
+                .setExecutionStrategy(parsed -> {
+                    LIBRARY.setLevel(main.verbose ? Level.INFO : Level.WARNING);
+                    return new RunLast().execute(parsed);
+                })
                 .setParameterExceptionHandler((e, words) -> badUsage(e))
                 .setExecutionExceptionHandler((e, command, parsed) -> failure(e, main.stacktrace, err));
         int code = commandLine.execute(args.toArray(String[]::new));

@@ -190,7 +190,8 @@ final class Pretrain implements Callable<Integer> {
     private VideoMaeConfig config(Geometry geometry, FlowStats stats) {
         int side = modality == Modality.POSE ? geometry.poseSize() : geometry.size();
         int patch = modality == Modality.POSE ? (side < 28 ? 2 : 4) : (side < 112 ? 8 : 16);
-        return new ModalityInput(geometry, grid == null ? side / patch : grid, stats).config(modality, size.size());
+        int cells = grid == null ? side / patch : grid;
+        return new ModalityInput(geometry, cells, ModalityInput.TUBELET, stats).config(modality, size.size());
     }
 
     /** Stands for statistics where no flow is seen. */

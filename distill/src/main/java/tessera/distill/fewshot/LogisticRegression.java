@@ -9,10 +9,14 @@ import java.util.Arrays;
  * intercepts {@code b} carry no penalty, and every class has its own row, also when there are two. The objective is
  * strictly convex in {@code W}; L-BFGS starts from zero, so the fit is deterministic.
  *
+ * <p>The best rows of {@code W} are combinations of the examples. With fewer examples than features the fit therefore runs
+ * in coordinates of the examples' span, which gives the same classifier for less work.
+ *
  * <p>Instances are immutable and safe to share between threads.
  *
  * @param c weight of the data against the penalty, over 0
- * @param tolerance the fit stops when no entry of the objective's gradient is larger, at least 0
+ * @param tolerance the fit stops when no entry of the objective's gradient, in the coordinates of the fit, is larger; at
+ *     least 0
  * @param maxIterations bound on L-BFGS steps, at least 1
  */
 public record LogisticRegression(double c, double tolerance, int maxIterations) {
@@ -79,13 +83,17 @@ public record LogisticRegression(double c, double tolerance, int maxIterations) 
     public Fit fit(double[][] features, int[] labels, int classes) {
         check(features, labels, classes);
         int dimensions = features[0].length;
+        Span span = features.length < dimensions ? Span.of(features) : null;
+        double[][] rows = span == null ? features : span.coordinates(features);
+        int width = rows[0].length;
         var minimum = new Lbfgs(HISTORY, tolerance, maxIterations)
-                .minimise(new Loss(features, labels, classes, c), new double[classes * (dimensions + 1)]);
+                .minimise(new Loss(rows, labels, classes, c), new double[classes * (width + 1)]);
         double[][] coefficients = new double[classes][];
         for (int k = 0; k < classes; k++) {
-            coefficients[k] = Arrays.copyOfRange(minimum.x(), k * dimensions, (k + 1) * dimensions);
+            double[] row = Arrays.copyOfRange(minimum.x(), k * width, (k + 1) * width);
+            coefficients[k] = span == null ? row : span.combine(row);
         }
-        double[] intercepts = Arrays.copyOfRange(minimum.x(), classes * dimensions, minimum.x().length);
+        double[] intercepts = Arrays.copyOfRange(minimum.x(), classes * width, minimum.x().length);
         return new Fit(
                 new LinearClassifier(coefficients, intercepts),
                 minimum.value(),

@@ -149,6 +149,7 @@ public final class Demo {
                 ModalityInput input = new ModalityInput(
                         plan.geometry(),
                         plan.grid(),
+                        plan.tubelet(),
                         FlowStats.of(
                                 sim,
                                 Split.SOURCE_TRAIN,
@@ -216,18 +217,15 @@ public final class Demo {
                         sim, Split.VALIDATION, plan.target(), plan.clips().validation(), Set.of(Modality.RGB));
                 ClipSet test =
                         render(sim, Split.TEST, plan.target(), plan.clips().test(), teachers.keySet())) {
-            List<Double> ratio = List.of(how.maskRatio());
-            List<Integer> ensemble = List.of(how.ensemble());
-            subjects.addAll(subjects(seed, UNDISTILLED, Modality.RGB, test, Split.TEST, ratio, ensemble));
-            subjects.addAll(
-                    subjects(seed, DISTILLED, Modality.RGB, test, Split.TEST, how.maskRatios(), how.ensembles()));
+            subjects.add(compared(seed, UNDISTILLED, Modality.RGB, test, Split.TEST));
+            subjects.addAll(grid(seed, test));
             for (Modality modality : teachers.keySet()) {
                 if (modality != Modality.RGB) {
-                    subjects.addAll(subjects(seed, TEACHER, modality, test, Split.TEST, ratio, ensemble));
+                    subjects.add(compared(seed, TEACHER, modality, test, Split.TEST));
                 }
             }
             for (String model : List.of(UNDISTILLED, DISTILLED)) {
-                subjects.addAll(subjects(seed, model, Modality.RGB, validation, Split.VALIDATION, ratio, ensemble));
+                subjects.add(compared(seed, model, Modality.RGB, validation, Split.VALIDATION));
             }
             long total = (long) how.shots().size() * how.episodes() * subjects.size();
             try (Progress progress = context.progress("few-shot episodes", "episodes", 0, total)) {
@@ -265,27 +263,38 @@ public final class Demo {
 
     private boolean isUnmasked(Subject subject) {
         return subject.maskRatio() == plan.evaluation().maskRatios().getFirst()
-                && subject.ensemble() == plan.evaluation().ensembles().getFirst();
+                && subject.ensemble()
+                        == plan.evaluation().ensemblesAt(subject.maskRatio()).getFirst();
     }
 
-    /** A student under every combination of mask ratio and ensemble. A small ensemble is the beginning of a large one. */
-    private List<Subject> subjects(
-            long seed,
-            String model,
-            Modality modality,
-            ClipSet clips,
-            Split split,
-            List<Double> maskRatios,
-            List<Integer> ensembles) {
-        List<Subject> subjects = new ArrayList<>();
+    /** A model under the masks with which models are compared. */
+    private Subject compared(long seed, String model, Modality modality, ClipSet clips, Split split) {
+        double maskRatio = plan.evaluation().maskRatio();
+        int ensemble = plan.evaluation().ensemble();
         try (Student student =
                 Student.load(student(seed, model.equals(TEACHER) ? teacherName(modality) : model), Device.cpu())) {
-            for (double maskRatio : maskRatios) {
+            double[][][] features =
+                    FeatureExtraction.extract(student, clips, modality, maskRatio, ensemble, seed, context);
+            return new Subject(model, modality, maskRatio, ensemble, split, features);
+        }
+    }
+
+    /** The distilled student under every way of masking. A small ensemble is the beginning of a large one. */
+    private List<Subject> grid(long seed, ClipSet test) {
+        List<Subject> subjects = new ArrayList<>();
+        try (Student student = Student.load(student(seed, DISTILLED), Device.cpu())) {
+            for (double maskRatio : plan.evaluation().maskRatios()) {
+                List<Integer> ensembles = plan.evaluation().ensemblesAt(maskRatio);
                 double[][][] features = FeatureExtraction.extract(
-                        student, clips, modality, maskRatio, ensembles.getLast(), seed, context);
+                        student, test, Modality.RGB, maskRatio, ensembles.getLast(), seed, context);
                 for (int ensemble : ensembles) {
                     subjects.add(new Subject(
-                            model, modality, maskRatio, ensemble, split, Arrays.copyOf(features, ensemble)));
+                            DISTILLED,
+                            Modality.RGB,
+                            maskRatio,
+                            ensemble,
+                            Split.TEST,
+                            Arrays.copyOf(features, ensemble)));
                 }
             }
         }
@@ -324,7 +333,7 @@ public final class Demo {
         List<Student.Session> cells = new ArrayList<>();
         try (Student student = Student.load(student(seed, DISTILLED), Device.cpu())) {
             for (double maskRatio : how.maskRatios()) {
-                for (int ensemble : how.ensembles()) {
+                for (int ensemble : how.ensemblesAt(maskRatio)) {
                     Student.Session session = student.session(1, maskRatio, ensemble);
                     session.input().copyFrom(MemorySegment.ofArray(clip));
                     cells.add(session);
@@ -333,7 +342,7 @@ public final class Demo {
             double[][] milliseconds = time(cells, how.latencyRounds());
             List<Cost> costs = new ArrayList<>();
             for (double maskRatio : how.maskRatios()) {
-                for (int ensemble : how.ensembles()) {
+                for (int ensemble : how.ensemblesAt(maskRatio)) {
                     int cell = costs.size();
                     costs.add(cost(maskRatio, ensemble, cells.get(cell), milliseconds[cell], milliseconds[0]));
                 }

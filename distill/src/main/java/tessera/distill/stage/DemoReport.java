@@ -182,8 +182,7 @@ public final class DemoReport {
         for (int ensemble : plan.evaluation().ensembles()) {
             List<PointChart.Point> points = new ArrayList<>();
             for (Cost cell : result.costs()) {
-                boolean once = cell.maskRatio() > 0 || ensemble == 1;
-                if (cell.ensemble() == ensemble && once) {
+                if (cell.ensemble() == ensemble) {
                     Accuracy mean = DemoTable.mean(DemoTable.ofAllSeeds(
                             result,
                             new Score(
@@ -283,6 +282,7 @@ public final class DemoReport {
         setting(page, "Clips per class, and clips in all for the statistics of flow", plan.clips());
         setting(page, "Target domain", Demo.lower(plan.target()));
         setting(page, "Tokens per side of the plane", plan.grid());
+        setting(page, "Frames of a patch", plan.tubelet());
         setting(page, "Models", plan.size());
         plan.pretraining().forEach((modality, s) -> setting(page, "Pretraining, " + Demo.lower(modality), s));
         setting(page, "Distillation", plan.distillation());

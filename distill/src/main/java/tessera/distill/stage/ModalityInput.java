@@ -11,11 +11,14 @@ import tessera.tensor.Patches;
  * What a model sees of a modality: patches on the token grid that all modalities share, and their normalisation.
  *
  * @param grid tokens per side of the plane
+ * @param tubelet frames of a patch
  */
-public record ModalityInput(Geometry geometry, int grid, FlowStats flowStats) {
+public record ModalityInput(Geometry geometry, int grid, int tubelet, FlowStats flowStats) {
+    /** Frames of a patch in the published models. */
+    public static final int TUBELET = 2;
+
     private static final double[] RGB_MEAN = {.485, .456, .406};
     private static final double[] RGB_STD = {.229, .224, .225};
-    private static final int TUBELET = 2;
     private static final int JOINTS = 21;
 
     public ModalityInput {
@@ -24,17 +27,21 @@ public record ModalityInput(Geometry geometry, int grid, FlowStats flowStats) {
                     "a token grid of " + grid + " x " + grid + " does not divide pictures of " + geometry.size()
                             + " and heat maps of " + geometry.poseSize() + " pixels");
         }
+        if (tubelet < 1 || geometry.frames() % tubelet != 0) {
+            throw new IllegalArgumentException(
+                    "patches of " + tubelet + " frames do not divide clips of " + geometry.frames() + " frames");
+        }
     }
 
     /** Patches of a modality. Pictures and heat maps are u8 with 255 as one. */
     public Patches patches(Modality modality) {
         int patch = (modality == Modality.POSE ? geometry.poseSize() : geometry.size()) / grid;
         return switch (modality) {
-            case RGB -> new Patches(3, TUBELET, patch, 1 / 255.0, RGB_MEAN, RGB_STD);
+            case RGB -> new Patches(3, tubelet, patch, 1 / 255.0, RGB_MEAN, RGB_STD);
             case FLOW ->
                 new Patches(
                         2,
-                        TUBELET,
+                        tubelet,
                         patch,
                         1,
                         flowStats.mean().stream().mapToDouble(v -> v).toArray(),
@@ -42,7 +49,7 @@ public record ModalityInput(Geometry geometry, int grid, FlowStats flowStats) {
             case POSE -> {
                 double[] third = new double[JOINTS];
                 Arrays.fill(third, .3);
-                yield new Patches(JOINTS, TUBELET, patch, 1 / 255.0, third, third);
+                yield new Patches(JOINTS, tubelet, patch, 1 / 255.0, third, third);
             }
         };
     }
