@@ -154,7 +154,7 @@ public final class Student implements AutoCloseable {
      *
      * @param clips u8 or f32 {@code [B, T, H, W, C]}, f32 in the units of the pixels (0 to 255)
      * @param maskRatio share of tokens that are not looked at, in [0, 1)
-     * @param ensemble masks per clip, at least 1
+     * @param ensemble masks per clip, at least 1, as {@link TokenMask#ofEnsemble} draws them
      * @param seed determines the masks; clip b's masks depend on the seed and b alone
      * @return f32 {@code [B, classes]}
      * @throws IllegalStateException if the student has no head
