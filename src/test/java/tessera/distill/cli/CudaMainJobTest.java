@@ -1,0 +1,158 @@
+package tessera.distill.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static tessera.distill.cli.Shell.succeed;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.Close;
+import tessera.FakeCuda;
+import tessera.tensor.TestDevices;
+import tessera.tensor.io.ArrayData;
+import tessera.tensor.io.Npy;
+
+/** The main job on a GPU by the command line, from the first stage to features, beside the same on the CPU. */
+@Tag(FakeCuda.TAG)
+class CudaMainJobTest {
+    private static final List<String> MODALITIES = List.of("rgb", "flow", "pose");
+
+    @TempDir
+    private static Path folder;
+
+    private static Path data;
+
+    @BeforeAll
+    static void prepare() throws IOException {
+        Assumptions.assumeFalse(
+                TestDevices.cuda().isEmpty(), TestDevices.absent().toString());
+        data = OwnClips.write(folder.resolve("data"), 6, "dark", "grey", "bright");
+    }
+
+    private static Path pretrain(String modality, String place, Object... more) {
+        Path out = folder.resolve(place + "-" + modality);
+        run(
+                more,
+                "pretrain",
+                "--modality",
+                modality,
+                "--source",
+                data,
+                "--target",
+                data,
+                "--dim=32",
+                "--depth=1",
+                "--heads=2",
+                "--grid=2",
+                "--batch=2",
+                "--mask-ratio=0.5",
+                "--steps=5",
+                "--quiet",
+                "--out",
+                out);
+        return out;
+    }
+
+    private static void run(Object[] more, Object... words) {
+        Object[] all = Arrays.copyOf(words, words.length + more.length);
+        System.arraycopy(more, 0, all, words.length, more.length);
+        succeed(all);
+    }
+
+    private static Path train(String place, Object... more) {
+        List<String> teachers = new ArrayList<>();
+        for (String modality : MODALITIES) {
+            teachers.add(modality + "=" + pretrain(modality, place, more));
+        }
+        Path out = folder.resolve(place + "-student");
+        run(
+                more,
+                "distill",
+                "--teachers",
+                String.join(",", teachers),
+                "--target=" + data,
+                "--batch=4",
+                "--steps=5",
+                "--mask-ratio=0.5",
+                "--quiet",
+                "--out",
+                out);
+        return out;
+    }
+
+    private static double[] losses(Path run) throws IOException {
+        Pattern loss = Pattern.compile("\"loss\":([-+.0-9eE]+)");
+        return Files.readAllLines(run.resolve("metrics.jsonl")).stream()
+                .map(loss::matcher)
+                .filter(Matcher::find)
+                .mapToDouble(m -> Double.parseDouble(m.group(1)))
+                .toArray();
+    }
+
+    private static float[] features(Path student, String name, Object... more) throws IOException {
+        byte[] pixels = new byte[3 * 4 * 16 * 16 * 3];
+        new Random(5).nextBytes(pixels);
+        Path clips = folder.resolve("clips.npy");
+        Npy.write(clips, ArrayData.of("clips", pixels, 3, 4, 16, 16, 3));
+        Path out = folder.resolve(name + ".npy");
+        run(
+                more,
+                "features",
+                "--student",
+                student.resolve("student.safetensors"),
+                "--clips",
+                clips,
+                "--mask-ratio=0.5",
+                "--ensemble=2",
+                "--seed=7",
+                "--quiet",
+                "--out",
+                out);
+        try (Arena arena = Arena.ofConfined()) {
+            return Npy.read(out, arena).floats();
+        }
+    }
+
+    @Test
+    void everyStageLearnsWhatItLearnsOnTheCpu() throws IOException {
+        Path cpu = train("cpu", "--device=cpu", "--threads=1");
+        Path gpu = train("gpu", "--device=cuda:0");
+        for (String modality : MODALITIES) {
+            double[] expected = losses(folder.resolve("cpu-" + modality));
+            assertEquals(5, expected.length);
+            Close.relative(losses(folder.resolve("gpu-" + modality)), expected, 1e-4, modality);
+        }
+        Close.relative(losses(gpu), losses(cpu), 1e-3, "distillation");
+        Close.relative(
+                features(gpu, "on-gpu", "--device=cuda:0"), features(gpu, "on-cpu", "--device=cpu"), 1e-4, "features");
+        Close.relative(features(gpu, "gpu", "--device=cpu"), features(cpu, "cpu", "--device=cpu"), 1e-2, "student");
+    }
+
+    @Test
+    void trainingInBf16StaysNearF32() throws IOException {
+        Path wide = pretrain("rgb", "wide", "--device=cuda:0");
+        Path narrow = pretrain("rgb", "narrow", "--device=cuda:0", "--precision=bf16");
+        Close.relative(losses(narrow), losses(wide), 3e-2, "losses");
+    }
+
+    @Test
+    void twoRunsGiveTheSameBits() throws IOException {
+        Path first = pretrain("pose", "first", "--device=cuda:0");
+        byte[] expected = Files.readAllBytes(first.resolve("model.safetensors"));
+        Path again = pretrain("pose", "again", "--device=cuda:0");
+        assertArrayEquals(expected, Files.readAllBytes(again.resolve("model.safetensors")));
+    }
+}
