@@ -55,14 +55,13 @@ echo "linking a Java runtime ..." >&2
 }
 # Class path of the suite and the benchmarks. Carriers of CPU libraries stay behind: the reference there is plain Java.
 mkdir "$root/lib"
-cp "$home"/src/test/target/bundle/*.jar "$home"/src/test/target/*-tests.jar "$root/lib/"
-for jar in "$home"/jmh/target/lib/*.jar; do
+for jar in "$home"/src/test/target/*-tests.jar "$home"/src/test/target/bundle/*.jar "$home"/jmh/target/lib/*.jar; do
     case ${jar##*/} in
-        dnnl-* | ffmpeg-*) ;;
+        dnnl-* | ffmpeg-* | jcu*-natives-*) ;;
         *) cp "$jar" "$root/lib/" ;;
     esac
 done
-cp "$home/jmh/src/main/bundle/run.sh" "$home/jmh/src/main/bundle/peer.py" "$root/"
+cp "$home/jmh/src/main/bundle/run.sh" "$root/"
 git -C "$home" rev-parse HEAD >"$root/revision" 2>/dev/null || echo unknown >"$root/revision"
 chmod +x "$root/run.sh"
 

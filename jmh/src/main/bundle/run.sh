@@ -82,12 +82,12 @@ timeout 60 "$java" $flags -cp "$here/lib/*" tessera.distill.cli.Main doctor --js
 combine
 
 say "parity suite"
-tests parity 170 "" --include-classname '.*(OpCatalogueTest|Golden.*Test|Cuda.*Test|StudentTest)'
+tests parity 170 "" --include-classname '.*[.](OpDevicesTest|Golden.*Test|Cuda.*Test)'
 
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
 if [ -n "$sanitizer" ]; then
     say "compute-sanitizer on a sample"
-    tests sanitizer 60 "$sanitizer --error-exitcode 3" --select-class tessera.kernels.CudaSampleTest
+    tests sanitizer 60 "$sanitizer --error-exitcode 3" --include-classname '.*[.]CudaDataTest'
 else
     echo '{"skipped":"compute-sanitizer is not installed"}' >"$out/parts/sanitizer.json"
     combine
@@ -97,7 +97,8 @@ left=$((460 - $(elapsed)))
 say "benchmarks, $left s at most"
 # shellcheck disable=SC2086
 timeout $((left + 10)) "$java" $flags -cp "$here/lib/*" tessera.jmh.gpu.GpuBenchmark --out "$out/parts/benchmark.json" \
-    --budget "$left" 2>&1 | tee "$out/benchmark.txt"
+    --budget "$left" >"$out/benchmark.txt" 2>&1 || failed=1
+cat "$out/benchmark.txt"
 combine
 say "done: $out/results.json"
 exit $failed
