@@ -1,0 +1,262 @@
+package tessera.jmh.gpu;
+
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.CudaDevice;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Kernels;
+import tessera.kernels.Kernels.Activation;
+
+/**
+ * Measures every kernel, beside the copy bandwidth and the matmul rate of the same run, and compares each result with the
+ * reference in f64.
+ *
+ * <p>Traps avoided: buffers rotate, so that data does not wait in the L2 cache; data is random, because zeros draw less power
+ * and run faster; and a kernel whose result is wrong is reported as wrong, however fast.
+ */
+final class KernelBenchmark {
+    /** Several times the L2 cache of the largest GPU. */
+    private static final double ROTATION_BYTES = 512e6;
+
+    private static final int MOST_SETS = 32;
+
+    /** Greatest squared error over the squared norm: f32 differs in the order of additions, bf16 in its rounding. */
+    private static final double F32_ERROR = 1e-9;
+
+    private static final double BF16_ERROR = 1e-4;
+
+    private final Device device;
+    private final Sizes sizes;
+    private final Stopwatch stopwatch;
+    private final Results results;
+    private final Deadline deadline;
+    private final PrintWriter out;
+    private final boolean tiny;
+    private double copyBandwidth;
+    private final Map<DType, Double> matmulRates = new LinkedHashMap<>();
+
+    KernelBenchmark(Device device, Sizes sizes, boolean tiny, Results results, Deadline deadline, PrintWriter out) {
+        this.device = device;
+        this.sizes = sizes;
+        this.tiny = tiny;
+        this.stopwatch = new Stopwatch(device, tiny);
+        this.results = results;
+        this.deadline = deadline;
+        this.out = out;
+    }
+
+    /** Returns how many kernels failed or gave wrong results. */
+    int run() {
+        ceilings();
+        row("kernel", "shape", "type", "us", "GB/s", "of copy", "TFLOP/s", "of matmul", "error");
+        int wrong = 0;
+        for (KernelCase one : KernelCases.of(sizes)) {
+            for (DType type : one.bf16() ? List.of(DType.BF16, DType.F32) : List.of(DType.F32)) {
+                if (type == DType.BF16 && !(device instanceof CudaDevice)) {
+                    continue;
+                }
+                if (deadline.passed()) {
+                    results.put("kernels_cut_short", true);
+                    out.println("out of time: the kernels from here on were not measured");
+                    return wrong;
+                }
+                wrong += measure(one, type) ? 0 : 1;
+            }
+        }
+        return wrong;
+    }
+
+    // ---------------------------------------------------------------------------------------------------- ceilings
+
+    private void ceilings() {
+        copyBandwidth = measureCopy();
+        results.put("copy_gb_per_s", copyBandwidth);
+        out.printf(Locale.ROOT, "copy: %.0f GB/s%n", copyBandwidth);
+        for (DType type : device instanceof CudaDevice ? List.of(DType.BF16, DType.F32) : List.of(DType.F32)) {
+            try {
+                double rate = measureMatmul(type);
+                matmulRates.put(type, rate);
+                results.put("matmul_tflop_per_s_" + type, rate);
+                out.printf(Locale.ROOT, "matmul, %s: %.1f TFLOP/s%n", type, rate);
+            } catch (RuntimeException e) {
+                results.put("matmul_error_" + type, String.valueOf(e.getMessage()));
+                out.println("matmul, " + type + ": " + e.getMessage());
+            }
+        }
+        out.flush();
+    }
+
+    private double measureCopy() {
+        long count = sizes.copyBytes() / Float.BYTES;
+        try (Inputs in = Inputs.of(device, DType.F32)) {
+            Buffer from = in.normal(count);
+            Buffer to = in.output(count);
+            List<Runnable> calls = List.of(() -> from.copyTo(to), () -> to.copyTo(from));
+            return 2.0 * from.byteSize() / stopwatch.time(calls).median() / 1e3;
+        }
+    }
+
+    private double measureMatmul(DType type) {
+        long n = type == DType.BF16 ? sizes.matmulSide() : sizes.matmulSide() / 2;
+        try (Inputs in = Inputs.of(device, type)) {
+            Buffer a = in.normal(n * n);
+            Buffer b = in.normal(n * n);
+            Buffer c = in.output(n * n);
+            Kernels kernels = device.kernels();
+            Runnable call = () -> kernels.matmul(false, true, n, n, n, a, n, b, n, null, Activation.NONE, false, c, n);
+            return 2.0 * n * n * n / stopwatch.time(List.of(call)).median() / 1e6;
+        }
+    }
+
+    // --------------------------------------------------------------------------------------------------- one kernel
+
+    /** Returns whether the result was right. */
+    private boolean measure(KernelCase one, DType type) {
+        Map<String, @Nullable Object> entry = new LinkedHashMap<>();
+        entry.put("kernel", one.name());
+        entry.put("shape", one.shape());
+        entry.put("type", type.toString());
+        boolean right = false;
+        try {
+            List<double[]> expected = reference(one, type);
+            double error = Math.max(smallError(one, type, expected), largeError(one, type, expected));
+            right = error <= (type == DType.BF16 || one.name().contains("bf16") ? BF16_ERROR : F32_ERROR);
+            time(one, type, error, right, entry);
+        } catch (RuntimeException | OutOfMemoryError e) {
+            entry.put("failed", String.valueOf(e.getMessage()));
+            row(one.name(), one.shape(), type.toString(), "failed: " + e.getMessage());
+        }
+        results.add("kernels", entry);
+        out.flush();
+        return right;
+    }
+
+    private void time(KernelCase one, DType type, double error, boolean right, Map<String, @Nullable Object> entry) {
+        double bytes = one.bytes().of(one.batch(), type.bytes());
+        double flops = one.flops().of(one.batch(), type.bytes());
+        Stopwatch.Time time = time(one, type, bytes);
+        double bandwidth = bytes / time.median() / 1e3;
+        double rate = flops / time.median() / 1e6;
+        double ofCopy = bandwidth / copyBandwidth;
+        double ofMatmul = rate / matmulRates.getOrDefault(type, Double.NaN);
+        entry.put("us", time.median());
+        entry.put("us_least", time.least());
+        entry.put("samples", time.samples());
+        entry.put("bytes", bytes);
+        entry.put("flops", flops);
+        entry.put("gb_per_s", bandwidth);
+        entry.put("of_copy", ofCopy);
+        entry.put("tflop_per_s", rate);
+        if (one.tensorCores()) {
+            entry.put("of_matmul", ofMatmul);
+        }
+        entry.put("squared_error", error);
+        entry.put("right", right);
+        row(
+                one.name(),
+                one.shape(),
+                type.toString(),
+                number("%.1f", time.median()),
+                number("%.0f", bandwidth),
+                number("%.0f %%", 100 * ofCopy),
+                number("%.2f", rate),
+                one.tensorCores() ? number("%.0f %%", 100 * ofMatmul) : "",
+                number("%.1e", error) + (right ? "" : " WRONG"));
+    }
+
+    private Stopwatch.Time time(KernelCase one, DType type, double bytes) {
+        int sets = tiny ? 2 : (int) Math.clamp(Math.ceil(ROTATION_BYTES / bytes), 2, MOST_SETS);
+        List<Inputs> all = new ArrayList<>();
+        try {
+            List<Runnable> calls = new ArrayList<>();
+            for (int i = 0; i < sets; i++) {
+                Inputs in = Inputs.of(device, type);
+                all.add(in);
+                calls.add(one.setup().prepare(device.kernels(), in, one.batch()));
+            }
+            return stopwatch.time(calls);
+        } finally {
+            all.forEach(Inputs::close);
+        }
+    }
+
+    /** What the kernel should write for a small batch, by the plain kernels in f64 on the CPU. */
+    private static List<double[]> reference(KernelCase one, DType type) {
+        try (Inputs in = Inputs.reference(type)) {
+            one.setup().prepare(Device.cpu().kernels(), in, one.checkBatch()).run();
+            return in.results();
+        }
+    }
+
+    /** The largest error among the outputs for the small batch. */
+    private double smallError(KernelCase one, DType type, List<double[]> expected) {
+        try (Inputs in = Inputs.of(device, type)) {
+            one.setup().prepare(device.kernels(), in, one.checkBatch()).run();
+            List<double[]> actual = in.results();
+            double worst = 0;
+            for (int i = 0; i < expected.size(); i++) {
+                worst = Math.max(worst, error(actual.get(i), expected.get(i), 1));
+            }
+            return worst;
+        }
+    }
+
+    /**
+     * The largest error of the first samples at the measured size; infinite where the end of an output is not finite. The inputs
+     * of the first samples are those of the small batch.
+     */
+    private double largeError(KernelCase one, DType type, List<double[]> expected) {
+        try (Inputs in = Inputs.of(device, type)) {
+            one.setup().prepare(device.kernels(), in, one.batch()).run();
+            double worst = 0;
+            for (int i = 0; i < expected.size(); i++) {
+                int small = expected.get(i).length;
+                long length = in.outputLength(i);
+                if (length * one.checkBatch() == small * one.batch()) {
+                    double shrunk = one.mean() ? (double) one.checkBatch() / one.batch() : 1;
+                    worst = Math.max(worst, error(in.output(i, 0, small), expected.get(i), shrunk));
+                }
+                long end = Math.min(length, 4096);
+                for (double value : in.output(i, length - end, end)) {
+                    worst = Double.isFinite(value) ? worst : Double.POSITIVE_INFINITY;
+                }
+            }
+            return worst;
+        }
+    }
+
+    /** The squared error over the squared norm; not a number is infinitely wrong. */
+    private static double error(double[] actual, double[] expected, double factor) {
+        double difference = 0;
+        double norm = 0;
+        for (int i = 0; i < expected.length; i++) {
+            double d = actual[i] - expected[i] * factor;
+            difference += d * d;
+            norm += expected[i] * factor * expected[i] * factor;
+        }
+        double error = difference == 0 ? 0 : difference / norm;
+        return Double.isNaN(error) ? Double.POSITIVE_INFINITY : error;
+    }
+
+    // ------------------------------------------------------------------------------------------------------- table
+
+    private static String number(String format, double value) {
+        return Double.isFinite(value) ? String.format(Locale.ROOT, format, value) : "-";
+    }
+
+    private void row(String... cells) {
+        StringBuilder line = new StringBuilder();
+        int[] widths = {46, 40, 5, 10, 8, 8, 9, 10, 14};
+        for (int i = 0; i < cells.length; i++) {
+            line.append(String.format(i < 3 ? "%-" + widths[i] + "s " : "%" + widths[i] + "s ", cells[i]));
+        }
+        out.println(line.toString().stripTrailing());
+    }
+}
