@@ -322,7 +322,7 @@ final class KernelCases {
                 true,
                 (b, s) -> b * targets * (1 + 2 * s),
                 (b, s) -> b * targets * 11,
-                false,
+                true,
                 false,
                 (kernels, in, b) -> {
                     Buffer video = in.bytes(b * sizes.pixels());
@@ -592,8 +592,8 @@ final class KernelCases {
         int depth = sizes.config().depth();
         double parameters = depth * (12.0 * d * d + 13.0 * d);
         cases.add(new KernelCase(
-                "AdamW, bf16 with gradients and shadows of bf16",
-                depth + " blocks, " + Math.round(parameters) + " parameters",
+                "AdamW",
+                depth + " blocks, " + Math.round(parameters) + " parameters; bf16: gradients and shadows",
                 depth,
                 1,
                 true,

@@ -1,0 +1,512 @@
+package tessera.kernels;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import tessera.Close;
+import tessera.FakeCuda;
+import tessera.kernels.Kernels.PatchGeometry;
+
+/** Losses and the optimiser on a GPU against the plain kernels in f64 on the CPU. */
+@Tag(FakeCuda.TAG)
+class CudaLossTest {
+    private static final double F32_ERROR = 3e-6;
+    private static final double BF16_ERROR = 4e-3;
+
+    private interface Call {
+        void run(Kernels kernels, Memory memory);
+    }
+
+    /** The same values on every device: rounded to the type that the GPU gets, exact for the reference. */
+    private static final class Memory {
+        private final Device device;
+        private final DType data;
+        private final DType master;
+        private final DType rounding;
+        private final int offset;
+        private final Random random = new Random(5);
+        private final List<Buffer> outputs = new ArrayList<>();
+
+        Memory(Device device, DType data, DType master, DType rounding, int offset) {
+            this.device = device;
+            this.data = data;
+            this.master = master;
+            this.rounding = rounding;
+            this.offset = offset;
+        }
+
+        private Buffer make(DType dtype, long n) {
+            return device.allocate(dtype, n + offset).slice(offset, n);
+        }
+
+        private Buffer upload(DType dtype, double... values) {
+            Buffer buffer = make(dtype, values.length);
+            try (Buffer host = Device.cpu().allocate(dtype, values.length)) {
+                for (int i = 0; i < values.length; i++) {
+                    Elements.set(host, i, values[i]);
+                }
+                host.copyTo(buffer);
+            }
+            return buffer;
+        }
+
+        private double[] draw(int n, double scale, double shift, DType type) {
+            double[] values = new double[n];
+            for (int i = 0; i < n; i++) {
+                float value = (float) (scale * random.nextGaussian() + shift);
+                values[i] = type == DType.BF16 ? Elements.fromBf16(Elements.toBf16(value)) : value;
+            }
+            return values;
+        }
+
+        Buffer normal(int n, double scale, double shift) {
+            return upload(data, draw(n, scale, shift, rounding));
+        }
+
+        Buffer normal(int n) {
+            return normal(n, 1, 0);
+        }
+
+        Buffer master(int n) {
+            return upload(master, draw(n, 1, 0, DType.F32));
+        }
+
+        Buffer positive(int n) {
+            double[] values = draw(n, 1, 0, DType.F32);
+            for (int i = 0; i < n; i++) {
+                values[i] = (float) Math.abs(values[i]);
+            }
+            return upload(master, values);
+        }
+
+        Buffer values(double... values) {
+            return upload(data, values);
+        }
+
+        Buffer bytes(int n) {
+            double[] values = new double[n];
+            for (int i = 0; i < n; i++) {
+                values[i] = random.nextInt(256);
+            }
+            return upload(DType.U8, values);
+        }
+
+        Buffer indices(int n, int bound) {
+            double[] values = new double[n];
+            for (int i = 0; i < n; i++) {
+                values[i] = random.nextInt(bound);
+            }
+            return upload(DType.I32, values);
+        }
+
+        Buffer output(int n) {
+            return written(make(data, n));
+        }
+
+        Buffer masterOutput(int n) {
+            return written(make(master, n));
+        }
+
+        Buffer written(Buffer buffer) {
+            outputs.add(buffer);
+            return buffer;
+        }
+
+        List<double[]> results() {
+            return outputs.stream().map(CudaLossTest::values).toList();
+        }
+    }
+
+    private static double[] values(Buffer buffer) {
+        try (Buffer host = Device.cpu().allocate(buffer.dtype(), buffer.length())) {
+            buffer.copyTo(host);
+            double[] values = new double[(int) host.length()];
+            Elements.load(host, 0, values.length, values, 0);
+            return values;
+        }
+    }
+
+    private static List<double[]> results(DType type, int offset, Call call) {
+        CudaDevice gpu = Device.cuda(0);
+        Memory memory = new Memory(gpu, type, DType.F32, type, offset);
+        call.run(gpu.kernels(), memory);
+        return memory.results();
+    }
+
+    /** In f32 and bf16, aligned and not, three times with the same bits. */
+    private static void check(Call call) {
+        for (DType type : List.of(DType.F32, DType.BF16)) {
+            Memory reference = new Memory(Device.cpu(), DType.F64, DType.F64, type, 0);
+            call.run(Device.cpu().kernels(), reference);
+            List<double[]> expected = reference.results();
+            for (int offset = 0; offset < 2; offset++) {
+                List<double[]> actual = results(type, offset, call);
+                for (int i = 0; i < expected.size(); i++) {
+                    String what = type + " output " + i + " offset " + offset;
+                    Close.relative(
+                            actual.get(i), expected.get(i), type == DType.F32 ? F32_ERROR : BF16_ERROR, what);
+                }
+                for (int again = 0; again < 2; again++) {
+                    List<double[]> repeated = results(type, offset, call);
+                    for (int i = 0; i < expected.size(); i++) {
+                        assertArrayEquals(actual.get(i), repeated.get(i));
+                    }
+                }
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------ cross-entropy
+
+    @ParameterizedTest
+    @CsvSource({"1,2", "3,5", "9,33", "17,204", "2,1024", "3,1500", "2,4099"})
+    void crossEntropy(int rows, int cols) {
+        for (double smoothing : new double[] {0, .1}) {
+            check((kernels, memory) -> {
+                Buffer logits = memory.normal(rows * cols, 3, 40);
+                Buffer labels = memory.indices(rows, cols);
+                kernels.crossEntropy(
+                        logits,
+                        labels,
+                        smoothing,
+                        rows,
+                        cols,
+                        memory.masterOutput(1),
+                        memory.output(rows * cols));
+                kernels.crossEntropy(logits, labels, smoothing, rows, cols, memory.masterOutput(1), null);
+            });
+        }
+    }
+
+    @Test
+    void anImpossibleClassHasNoGradient() {
+        double none = Double.NEGATIVE_INFINITY;
+        check((kernels, memory) -> {
+            Buffer logits = memory.values(none, 1, 2, none, .5, none);
+            kernels.crossEntropy(
+                    logits, memory.indices(1, 1), 0, 0, 6, memory.masterOutput(1), memory.output(0));
+            Buffer labels = memory.upload(DType.I32, 2);
+            kernels.crossEntropy(logits, labels, 0, 1, 6, memory.masterOutput(1), memory.output(6));
+            Buffer weights = memory.upload(memory.master, 1);
+            kernels.distillationLoss(
+                    memory.values(0, 1, 2, 3, 4, 5),
+                    new Buffer[] {logits},
+                    weights,
+                    false,
+                    null,
+                    2,
+                    1,
+                    0,
+                    1,
+                    6,
+                    memory.masterOutput(1),
+                    memory.output(6));
+        });
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {-1, 5, Integer.MAX_VALUE})
+    void aLabelOutOfRangeMakesTheLossNotANumber(int label) {
+        CudaDevice gpu = Device.cuda(0);
+        Memory memory = new Memory(gpu, DType.F32, DType.F32, DType.F32, 0);
+        Buffer logits = memory.normal(10);
+        Buffer labels = memory.upload(DType.I32, 1, label);
+        Buffer gradient = memory.output(10);
+        gpu.kernels().crossEntropy(logits, labels, .1, 2, 5, memory.masterOutput(1), gradient);
+        gpu.kernels()
+                .distillationLoss(
+                        logits,
+                        new Buffer[] {logits},
+                        memory.upload(DType.F32, 1),
+                        false,
+                        labels,
+                        1,
+                        1,
+                        1,
+                        2,
+                        5,
+                        memory.masterOutput(1),
+                        null);
+        List<double[]> results = memory.results();
+        assertTrue(Double.isNaN(results.get(1)[0]), "cross-entropy");
+        assertTrue(Double.isNaN(results.get(2)[0]), "distillation");
+        assertTrue(Double.isFinite(values(gradient)[4]) && Double.isNaN(values(gradient)[5]), "gradient by rows");
+    }
+
+    // -------------------------------------------------------------------------------------------------- distillation
+
+    @ParameterizedTest
+    @CsvSource({"1,1,2", "3,2,97", "9,3,174", "5,8,33", "2,3,1100", "2,8,1025"})
+    void distillation(int rows, int teachers, int cols) {
+        for (boolean perSample : new boolean[] {false, true}) {
+            check((kernels, memory) -> {
+                Buffer student = memory.normal(rows * cols, 2, 7);
+                Buffer[] logits = new Buffer[teachers];
+                for (int t = 0; t < teachers; t++) {
+                    logits[t] = memory.normal(rows * cols, 2, t);
+                }
+                Buffer weights = memory.positive(perSample ? rows * teachers : teachers);
+                Buffer labels = memory.indices(rows, cols);
+                for (double temperature : new double[] {1, 4}) {
+                    kernels.distillationLoss(
+                            student,
+                            logits,
+                            weights,
+                            perSample,
+                            labels,
+                            temperature,
+                            .7,
+                            .3,
+                            rows,
+                            cols,
+                            memory.masterOutput(1),
+                            memory.output(rows * cols));
+                }
+                kernels.distillationLoss(
+                        student,
+                        logits,
+                        weights,
+                        perSample,
+                        null,
+                        2,
+                        1,
+                        0,
+                        rows,
+                        cols,
+                        memory.masterOutput(1),
+                        null);
+            });
+        }
+    }
+
+    @Test
+    void tooManyTeachersAreRefused() {
+        CudaDevice gpu = Device.cuda(0);
+        Memory memory = new Memory(gpu, DType.F32, DType.F32, DType.F32, 0);
+        Buffer x = memory.normal(4);
+        Buffer[] nine = {x, x, x, x, x, x, x, x, x};
+        Buffer loss = memory.masterOutput(1);
+        IllegalArgumentException refusal = assertThrows(
+                IllegalArgumentException.class,
+                () -> gpu.kernels().distillationLoss(x, nine, x, false, null, 1, 1, 0, 2, 2, loss, null));
+        assertEquals(
+                "distillation_loss: 9 teachers were given but at most 8 fit into one launch; combine some of them first",
+                refusal.getMessage());
+        Memory wide = new Memory(gpu, DType.F64, DType.F64, DType.F64, 0);
+        Buffer y = gpu.allocate(DType.F64, 4);
+        IllegalArgumentException type = assertThrows(
+                IllegalArgumentException.class,
+                () -> gpu.kernels().crossEntropy(y, memory.indices(2, 2), 0, 2, 2, loss, null));
+        assertTrue(String.valueOf(type.getMessage()).contains("f32 or bf16 but was given f64"), type.getMessage());
+        assertTrue(wide.results().isEmpty());
+    }
+
+    // ----------------------------------------------------------------------------------- features and squared error
+
+    @Test
+    void features() {
+        int[] sizes = {1, 384, 5000, 0, 17, 70_000, 8, 9};
+        check((kernels, memory) -> {
+            Buffer[] projected = new Buffer[sizes.length];
+            Buffer[] targets = new Buffer[sizes.length];
+            Buffer[] gradients = new Buffer[sizes.length];
+            double[] weights = new double[sizes.length];
+            for (int m = 0; m < sizes.length; m++) {
+                projected[m] = memory.normal(sizes[m]);
+                targets[m] = memory.normal(sizes[m]);
+                gradients[m] = memory.output(sizes[m]);
+                weights[m] = m + .5;
+            }
+            kernels.featureLoss(
+                    projected,
+                    targets,
+                    weights,
+                    memory.masterOutput(sizes.length),
+                    memory.masterOutput(1),
+                    gradients);
+            kernels.featureLoss(
+                    projected, targets, weights, memory.masterOutput(sizes.length), memory.masterOutput(1), null);
+        });
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 31, 4096, 10_007})
+    void meanSquaredError(int n) {
+        check((kernels, memory) -> {
+            Buffer a = memory.normal(n);
+            Buffer b = memory.normal(n);
+            kernels.meanSquaredError(a, b, memory.masterOutput(1), memory.output(n));
+            kernels.meanSquaredError(a, b, memory.masterOutput(1), null);
+        });
+    }
+
+    @Test
+    void nothingHasTheLossZero() {
+        check((kernels, memory) -> {
+            Buffer none = memory.normal(0);
+            Buffer labels = memory.indices(0, 1);
+            kernels.crossEntropy(none, labels, .1, 0, 5, memory.masterOutput(1), none);
+            Buffer weights = memory.positive(0);
+            kernels.distillationLoss(
+                    none, new Buffer[] {none}, weights, true, labels, 2, 1, 1, 0, 5, memory.masterOutput(1), none);
+            kernels.featureLoss(
+                    new Buffer[0], new Buffer[0], new double[0], none, memory.masterOutput(1), new Buffer[0]);
+            kernels.reconstructionLoss(
+                    geometry(2, 3, 2, 4, false),
+                    memory.bytes(0),
+                    labels,
+                    0,
+                    1e-6,
+                    true,
+                    none,
+                    memory.masterOutput(1),
+                    none);
+        });
+    }
+
+    // ------------------------------------------------------------------------------------------------ reconstruction
+
+    private static PatchGeometry geometry(long batch, int channels, int tubelet, int patch, boolean channelFirst) {
+        int frames = 2 * tubelet;
+        int height = 3 * patch;
+        int width = 2 * patch;
+        long plane = (long) height * width;
+        double[] mean = new double[channels];
+        double[] std = new double[channels];
+        java.util.Arrays.fill(std, .5);
+        return channelFirst
+                ? new PatchGeometry(
+                        batch, frames, height, width, channels, tubelet, patch, channels * frames * plane, plane, width, 1,
+                        frames * plane, 1 / 255.0, mean, std)
+                : new PatchGeometry(
+                        batch,
+                        frames,
+                        height,
+                        width,
+                        channels,
+                        tubelet,
+                        patch,
+                        channels * frames * plane,
+                        channels * plane,
+                        (long) channels * width,
+                        channels,
+                        1,
+                        1 / 255.0,
+                        mean,
+                        std);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"3,2,16", "2,2,16", "21,2,4", "1,1,1", "3,1,5", "2,2,14", "1,1,40"})
+    void reconstruction(int channels, int tubelet, int patch) {
+        for (boolean channelFirst : new boolean[] {false, true}) {
+            PatchGeometry geometry = geometry(2, channels, tubelet, patch, channelFirst);
+            int pixels = 2 * geometry.patches() * geometry.patchLength();
+            int count = geometry.patches() / 2;
+            for (boolean normalise : new boolean[] {true, false}) {
+                check((kernels, memory) -> {
+                    Buffer indices = memory.indices(2 * count, geometry.patches());
+                    Buffer prediction = memory.normal(2 * count * geometry.patchLength());
+                    kernels.reconstructionLoss(
+                            geometry,
+                            memory.bytes(pixels),
+                            indices,
+                            count,
+                            1e-6,
+                            normalise,
+                            prediction,
+                            memory.masterOutput(1),
+                            memory.output((int) prediction.length()));
+                    kernels.reconstructionLoss(
+                            geometry,
+                            memory.positive(pixels),
+                            indices,
+                            count,
+                            1e-6,
+                            normalise,
+                            prediction,
+                            memory.masterOutput(1),
+                            null);
+                });
+            }
+        }
+    }
+
+    @Test
+    void aConstantPatchHasTheTargetZero() {
+        PatchGeometry geometry = geometry(1, 3, 2, 16, false);
+        int pixels = geometry.patches() * geometry.patchLength();
+        double[] grey = new double[pixels];
+        java.util.Arrays.fill(grey, 77);
+        check((kernels, memory) -> kernels.reconstructionLoss(
+                geometry,
+                memory.upload(DType.U8, grey),
+                memory.upload(DType.I32, 4),
+                1,
+                1e-6,
+                true,
+                memory.normal(geometry.patchLength()),
+                memory.masterOutput(1),
+                memory.output(geometry.patchLength())));
+    }
+
+    // ---------------------------------------------------------------------------------------------------- optimiser
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 5, 100})
+    void adamW(int tensors) {
+        int[] sizes = {1, 17, 9000, 384, 0, 4096};
+        check((kernels, memory) -> {
+            Buffer[] p = new Buffer[tensors];
+            Buffer[] g = new Buffer[tensors];
+            Buffer[] m = new Buffer[tensors];
+            Buffer[] v = new Buffer[tensors];
+            double[] decay = new double[tensors];
+            for (int i = 0; i < tensors; i++) {
+                int n = sizes[i % sizes.length];
+                p[i] = memory.written(memory.master(n));
+                g[i] = memory.normal(n);
+                m[i] = memory.written(memory.master(n));
+                v[i] = memory.written(memory.positive(n));
+                decay[i] = i % 2 == 0 ? .05 : 0;
+            }
+            for (int step = 3; step < 5; step++) {
+                kernels.adamW(p, g, m, v, null, decay, 1e-3, .9, .95, 1e-8, step);
+            }
+        });
+    }
+
+    @Test
+    void adamWWritesShadows() {
+        CudaDevice gpu = Device.cuda(0);
+        Memory memory = new Memory(gpu, DType.BF16, DType.F32, DType.BF16, 0);
+        int[] sizes = {5000, 7};
+        Buffer[] p = new Buffer[2];
+        Buffer[] g = new Buffer[2];
+        Buffer[] m = new Buffer[2];
+        Buffer[] v = new Buffer[2];
+        for (int i = 0; i < 2; i++) {
+            p[i] = memory.master(sizes[i]);
+            g[i] = i == 0 ? memory.normal(sizes[i]) : memory.master(sizes[i]);
+            m[i] = memory.master(sizes[i]);
+            v[i] = memory.positive(sizes[i]);
+        }
+        Buffer[] shadows = {memory.output(sizes[0]), null};
+        gpu.kernels().adamW(p, g, m, v, shadows, new double[2], 1e-3, .9, .95, 1e-8, 1);
+        double[] expected = values(p[0]);
+        for (int i = 0; i < expected.length; i++) {
+            expected[i] = Elements.fromBf16(Elements.toBf16(expected[i]));
+        }
+        assertArrayEquals(expected, memory.results().getFirst());
+    }
+}
