@@ -153,8 +153,7 @@ class CudaLossTest {
                 List<double[]> actual = results(type, offset, call);
                 for (int i = 0; i < expected.size(); i++) {
                     String what = type + " output " + i + " offset " + offset;
-                    Close.relative(
-                            actual.get(i), expected.get(i), type == DType.F32 ? F32_ERROR : BF16_ERROR, what);
+                    Close.relative(actual.get(i), expected.get(i), type == DType.F32 ? F32_ERROR : BF16_ERROR, what);
                 }
                 for (int again = 0; again < 2; again++) {
                     List<double[]> repeated = results(type, offset, call);
@@ -176,13 +175,7 @@ class CudaLossTest {
                 Buffer logits = memory.normal(rows * cols, 3, 40);
                 Buffer labels = memory.indices(rows, cols);
                 kernels.crossEntropy(
-                        logits,
-                        labels,
-                        smoothing,
-                        rows,
-                        cols,
-                        memory.masterOutput(1),
-                        memory.output(rows * cols));
+                        logits, labels, smoothing, rows, cols, memory.masterOutput(1), memory.output(rows * cols));
                 kernels.crossEntropy(logits, labels, smoothing, rows, cols, memory.masterOutput(1), null);
             });
         }
@@ -193,8 +186,7 @@ class CudaLossTest {
         double none = Double.NEGATIVE_INFINITY;
         check((kernels, memory) -> {
             Buffer logits = memory.values(none, 1, 2, none, .5, none);
-            kernels.crossEntropy(
-                    logits, memory.indices(1, 1), 0, 0, 6, memory.masterOutput(1), memory.output(0));
+            kernels.crossEntropy(logits, memory.indices(1, 1), 0, 0, 6, memory.masterOutput(1), memory.output(0));
             Buffer labels = memory.upload(DType.I32, 2);
             kernels.crossEntropy(logits, labels, 0, 1, 6, memory.masterOutput(1), memory.output(6));
             Buffer weights = memory.upload(memory.master, 1);
@@ -273,18 +265,7 @@ class CudaLossTest {
                             memory.output(rows * cols));
                 }
                 kernels.distillationLoss(
-                        student,
-                        logits,
-                        weights,
-                        perSample,
-                        null,
-                        2,
-                        1,
-                        0,
-                        rows,
-                        cols,
-                        memory.masterOutput(1),
-                        null);
+                        student, logits, weights, perSample, null, 2, 1, 0, rows, cols, memory.masterOutput(1), null);
             });
         }
     }
@@ -328,12 +309,7 @@ class CudaLossTest {
                 weights[m] = m + .5;
             }
             kernels.featureLoss(
-                    projected,
-                    targets,
-                    weights,
-                    memory.masterOutput(sizes.length),
-                    memory.masterOutput(1),
-                    gradients);
+                    projected, targets, weights, memory.masterOutput(sizes.length), memory.masterOutput(1), gradients);
             kernels.featureLoss(
                     projected, targets, weights, memory.masterOutput(sizes.length), memory.masterOutput(1), null);
         });
@@ -386,8 +362,21 @@ class CudaLossTest {
         java.util.Arrays.fill(std, .5);
         return channelFirst
                 ? new PatchGeometry(
-                        batch, frames, height, width, channels, tubelet, patch, channels * frames * plane, plane, width, 1,
-                        frames * plane, 1 / 255.0, mean, std)
+                        batch,
+                        frames,
+                        height,
+                        width,
+                        channels,
+                        tubelet,
+                        patch,
+                        channels * frames * plane,
+                        plane,
+                        width,
+                        1,
+                        frames * plane,
+                        1 / 255.0,
+                        mean,
+                        std)
                 : new PatchGeometry(
                         batch,
                         frames,
