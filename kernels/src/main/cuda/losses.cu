@@ -305,11 +305,12 @@ DEVICE void distillation(const DistillationArgs& args) {
                 const float log_q = (v[k] - top) * cold - log_soft;
                 const float log_p = (z[k] - teacher_top) * cold - log_teacher;
                 const float p = expf(log_p);
-                // A class that the teachers exclude adds nothing, even where 0 (-infinity) would be NaN; a NaN stays.
-                if (!(p <= 0)) {
-                    divergence += p * (log_p - log_q);
-                }
-                float gradient = soft_factor * (expf(log_q) - p);
+                // The differences q - p add up to 0; with them no term is negative, and where p is close to q rounding errors
+                // of the logarithms cancel. A class that the teachers exclude has no p log p, even where 0 (-infinity) would
+                // be NaN; a NaN stays.
+                const float excess = expf(log_q) - p;
+                divergence += p <= 0 ? excess : fmaf(p, log_p - log_q, excess);
+                float gradient = soft_factor * excess;
                 if (hard) {
                     gradient += hard_factor * (expf(v[k] - top) * inverse_plain - (i + k == label ? 1.0f : 0.0f));
                 }
