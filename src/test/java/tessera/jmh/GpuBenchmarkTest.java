@@ -38,7 +38,8 @@ class GpuBenchmarkTest {
 
     private void everythingRuns(String device, Path folder) throws Exception {
         Path file = folder.resolve("deep/results.json");
-        int code = run("--tiny", "--device", device, "--out", file.toString(), "--python", "none", "--budget", "100000");
+        int code =
+                run("--tiny", "--device", device, "--out", file.toString(), "--python", "none", "--budget", "100000");
         assertEquals(0, code, text::toString);
         String json = Files.readString(file);
         assertTrue(json.contains("\"complete\":true"), json);
@@ -81,8 +82,7 @@ class GpuBenchmarkTest {
     }
 
     @ParameterizedTest
-    @ValueSource(
-            strings = {"--fast 1", "--budget", "--budget soon", "--only some", "--device tpu", "--device cuda:99"})
+    @ValueSource(strings = {"--fast 1", "--budget", "--budget soon", "--only some", "--device tpu", "--device cuda:99"})
     void badOptionsAreRefusedInOneLine(String options) {
         assertEquals(2, run(options.split(" ")));
         assertTrue(text.toString().startsWith("error: "), text::toString);

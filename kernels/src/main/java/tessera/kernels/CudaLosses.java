@@ -19,7 +19,6 @@ final class CudaLosses {
     private static final long MAX_BLOCKS = 1 << 20;
     private static final long MAX_FEATURE_BLOCKS = 1024;
     private static final long MAX_PATCH_BLOCKS = 8192;
-    private static final int MAX_PATCH_LENGTH = 48 * 1024 / Float.BYTES - 64;
 
     private final CudaDevice device;
     private final CudaVariants crossEntropy;
@@ -53,11 +52,6 @@ final class CudaLosses {
             Buffer loss,
             @Nullable Buffer dprediction) {
         int length = geometry.patchLength();
-        if (length > MAX_PATCH_LENGTH) {
-            throw new IllegalArgumentException(
-                    "reconstruction_loss on " + device + ": a patch has " + length + " values but at most "
-                            + MAX_PATCH_LENGTH + " fit into shared memory; use smaller patches or the cpu");
-        }
         CudaVariants variants = switch (video.dtype()) {
             case U8 -> bytesReconstruction;
             case F32 -> floatsReconstruction;

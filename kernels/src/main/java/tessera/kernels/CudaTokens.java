@@ -162,7 +162,7 @@ final class CudaTokens {
                 .launch(Rows.blocks(wide, batch * (visibleCount + maskedCount) * d, y.dtype()), THREADS, 0);
     }
 
-    /** The mask token's gradient may be f32 for bf16 data. */
+    /** For bf16 data the mask token's gradient is f32 or bf16. */
     void assembleDecoderBackward(
             Buffer dy, long batch, long visibleCount, long maskedCount, long d, Buffer dvisible, Buffer dmaskToken) {
         long tokens = visibleCount + maskedCount;
@@ -174,7 +174,14 @@ final class CudaTokens {
         Buffer masked = dy.slice(start, dy.length() - start);
         try (Buffer parts = device.allocate(DType.F32, batch * d)) {
             elementwise.sum(masked, batch, tokens * d, maskedCount, d, 1, parts);
-            elementwise.sum(parts, 1, batch, d, 1, dmaskToken);
+            if (dmaskToken.dtype() == DType.F32) {
+                elementwise.sum(parts, 1, batch, d, 1, dmaskToken);
+                return;
+            }
+            try (Buffer whole = device.allocate(DType.F32, d)) {
+                elementwise.sum(parts, 1, batch, d, 1, whole);
+                elementwise.cast(whole, dmaskToken);
+            }
         }
     }
 }
