@@ -1,0 +1,24 @@
+package tessera.kernels;
+
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.util.Arrays;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import tessera.natives.cuda.CudaLibraries;
+import tessera.natives.cuda.Nvrtc;
+
+/** The packaged kernels' sources, compiled as on a machine for which the jar has no machine code. */
+class CudaSourcesTest {
+    @ParameterizedTest
+    @ValueSource(strings = {"attention", "elementwise", "losses", "norms", "optimiser", "patches", "random", "tokens"})
+    void nvrtcCompilesThePackagedSources(String name) {
+        assumeTrue(
+                CudaLibraries.nvrtc().usable(),
+                () -> CudaLibraries.nvrtc().finding().toString());
+        assumeTrue(Arrays.stream(Nvrtc.supportedArchitectures()).anyMatch(known -> known == 90));
+        byte[] cubin = CudaImages.compile(name, "sm_90a");
+        assertTrue(cubin.length > 1000 && cubin[1] == 'E' && cubin[2] == 'L' && cubin[3] == 'F', name);
+    }
+}
