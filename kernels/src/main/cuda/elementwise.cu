@@ -1,7 +1,7 @@
 // Functions of single elements, conversions, strided copies, sums over an axis.
 //
 // Formula       unary y = op(x), backward dx = dy op'(x); binary y = a op b with one operand possibly a scalar or one row;
-//               affine y = alpha x + beta; axpy y += alpha x; scale_by y = x s[0]; bias_gelu y = GELU(x + bias[column]);
+//               affine y = alpha x + beta; axpy y += alpha x; scale_by y = x s[0];
 //               cast between f32, bf16, i32, u8; copy and transpose of strided views; sum y[o, i] = scale sum_r x[o, r, i].
 // Layouts       contiguous, except copy (strides per axis, in units of 1 to 16 bytes) and sum (a stride between outer slices).
 // Accumulation  f32 throughout; bf16 is widened on load and rounded to nearest even on store.
@@ -615,40 +615,6 @@ KERNEL_BLOCKS(256, 2, scale_by_f32, ScaleArgs) {
 
 KERNEL_BLOCKS(256, 2, scale_by_bf16, ScaleArgs) {
     scale_by<bf16>(args);
-}
-
-// ---------------------------------------------------------------------------------------------------------- bias, GELU
-
-struct BiasGeluArgs {
-    const void* x;
-    const void* bias;
-    void* y;
-    i64 n;
-    i64 cols;
-};
-
-struct BiasGelu {
-    DEVICE float operator()(float x, float bias) const {
-        return gelu(x + bias);
-    }
-};
-
-template <class T>
-DEVICE void bias_gelu(const BiasGeluArgs& args) {
-    map_float(
-        args.n,
-        static_cast<T*>(args.y),
-        Direct<T>{static_cast<const T*>(args.x)},
-        Row<T>{static_cast<const T*>(args.bias), args.cols},
-        BiasGelu{});
-}
-
-KERNEL_BLOCKS(256, 2, bias_gelu_f32, BiasGeluArgs) {
-    bias_gelu<float>(args);
-}
-
-KERNEL_BLOCKS(256, 2, bias_gelu_bf16, BiasGeluArgs) {
-    bias_gelu<bf16>(args);
 }
 
 // ------------------------------------------------------------------------------------------------------ strided copies

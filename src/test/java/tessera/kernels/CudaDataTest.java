@@ -367,26 +367,6 @@ class CudaDataTest {
         });
     }
 
-    @ParameterizedTest
-    @CsvSource({"0,8", "1,1", "3,7", "5,24", "130,136"})
-    void biasAndGelu(int rows, int cols) {
-        CudaElementwise gpu = new CudaElementwise(Device.cuda(0));
-        check((kernels, memory) -> {
-            Buffer x = memory.normal(rows * cols);
-            Buffer bias = memory.normal(cols);
-            Buffer y = memory.output(memory.normal(rows * cols));
-            if (memory.device instanceof CpuDevice) {
-                long[] shape = {rows, cols};
-                kernels.binary(BinaryOp.ADD, x, new long[] {cols, 1}, bias, new long[] {0, 1}, x, shape);
-                kernels.unary(UnaryOp.GELU, x, memory.output(x));
-                kernels.unary(UnaryOp.GELU, y, y);
-            } else {
-                gpu.biasGelu(memory.output(x), bias, rows, cols);
-                gpu.biasGelu(y, null, rows, cols);
-            }
-        });
-    }
-
     // ------------------------------------------------------------------------------------------------------- copies
 
     @ParameterizedTest

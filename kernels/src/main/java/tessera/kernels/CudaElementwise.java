@@ -42,7 +42,6 @@ final class CudaElementwise {
     private final CudaVariants affine;
     private final CudaVariants axpy;
     private final CudaVariants scaleBy;
-    private final CudaVariants biasGelu;
     private final CudaVariants sumRows;
     private final CudaVariants sumShortRows;
     private final CudaVariants sumColumns;
@@ -55,7 +54,6 @@ final class CudaElementwise {
         this.affine = new CudaVariants(device, MODULE, "affine");
         this.axpy = new CudaVariants(device, MODULE, "axpy");
         this.scaleBy = new CudaVariants(device, MODULE, "scale_by");
-        this.biasGelu = new CudaVariants(device, MODULE, "bias_gelu");
         this.sumRows = new CudaVariants(device, MODULE, "sum_rows");
         this.sumShortRows = new CudaVariants(device, MODULE, "sum_short_rows");
         this.sumColumns = new CudaVariants(device, MODULE, "sum_columns");
@@ -386,24 +384,6 @@ final class CudaElementwise {
                 .i64(y.length())
                 .i32(scale.dtype() == DType.BF16 ? 1 : 0)
                 .launch(blocks(y), THREADS, 0);
-    }
-
-    /** {@code x = GELU(x + bias)} for x {@code [rows, cols]} and a bias {@code [cols]} of its type, or none. */
-    void biasGelu(Buffer x, @Nullable Buffer bias, long rows, long cols) {
-        long n = rows * cols;
-        if (bias == null) {
-            Buffer used = x.slice(0, n);
-            unary(UnaryOp.GELU, used, used);
-            return;
-        }
-        biasGelu.of(x.dtype())
-                .begin()
-                .buffer(x)
-                .buffer(sameType("bias_gelu", x, bias))
-                .buffer(x)
-                .i64(n)
-                .i64(cols)
-                .launch(blocks(n, x.dtype().bytes()), THREADS, 0);
     }
 
     // -------------------------------------------------------------------------------------------------------- sums
