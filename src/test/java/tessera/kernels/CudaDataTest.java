@@ -725,9 +725,9 @@ class CudaDataTest {
         Buffer narrow = memory.make(DType.BF16, 9);
         refused("must have one type", () -> kernels.gatherRows(x, memory.indices(0), 1, 1, 1, 8, narrow));
         refused("sum on cuda:0 was given i32", () -> kernels.sum(x, 1, 8, 1, 1, memory.make(DType.I32, 1)));
-        PatchGeometry g = geometry(1, 1, 1, 1, 17, 1, false);
+        PatchGeometry g = geometry(1, 1, 1, 1, 33, 1, false);
         Buffer video = video(memory, g, false);
-        refused("17 channels were given", () -> kernels.gatherPatches(g, video, null, 1, memory.make(DType.F32, 34)));
+        refused("33 channels were given", () -> kernels.gatherPatches(g, video, null, 1, memory.make(DType.F32, 66)));
     }
 
     private static void refused(String text, Runnable call) {

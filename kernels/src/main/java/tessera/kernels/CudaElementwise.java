@@ -2,7 +2,6 @@ package tessera.kernels;
 
 import java.util.Arrays;
 import java.util.Locale;
-import org.jspecify.annotations.Nullable;
 import tessera.kernels.Kernels.BinaryOp;
 import tessera.kernels.Kernels.UnaryOp;
 
