@@ -4,6 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /** A Java process of its own, for settings that a process reads once. */
@@ -12,18 +15,29 @@ public final class ChildJava {
 
     /** Runs the main method of a class of the tests and returns all that it printed. */
     public static String run(Path temp, String option, Class<?> main) throws Exception {
+        return run(temp, List.of(option), Map.of(), 60, main);
+    }
+
+    /**
+     * The same with several options and environment variables.
+     *
+     * @param seconds after which the process is ended and the test fails
+     */
+    public static String run(
+            Path temp, List<String> options, Map<String, String> environment, int seconds, Class<?> main, String... arguments)
+            throws Exception {
         Path log = temp.resolve("child.log");
-        Process process = new ProcessBuilder(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                        "--enable-native-access=ALL-UNNAMED",
-                        option,
-                        "-cp",
-                        System.getProperty("java.class.path"),
-                        main.getName())
-                .redirectErrorStream(true)
-                .redirectOutput(log.toFile())
-                .start();
-        boolean ended = process.waitFor(60, TimeUnit.SECONDS);
+        List<String> command = new ArrayList<>();
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.add("--enable-native-access=ALL-UNNAMED");
+        command.addAll(options);
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), main.getName()));
+        command.addAll(List.of(arguments));
+        ProcessBuilder builder =
+                new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
+        builder.environment().putAll(environment);
+        Process process = builder.start();
+        boolean ended = process.waitFor(seconds, TimeUnit.SECONDS);
         process.destroyForcibly();
         String output = Files.readString(log);
         assertTrue(ended && process.exitValue() == 0, output);

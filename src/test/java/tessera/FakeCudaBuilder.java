@@ -101,6 +101,16 @@ public final class FakeCudaBuilder {
         return "";
     }
 
+    /** Builds the libraries that sanitizers watch, from the folder of the tests; returns as {@link #build}. */
+    public static String buildSanitized(Path folder) throws Exception {
+        return build(Path.of("../../kernels/src/main/cuda"), Path.of("cuda"), folder, true);
+    }
+
+    /** The library that a process has to load first for AddressSanitizer to work. */
+    public static String sanitizerLibrary() throws Exception {
+        return run(List.of(compiler(), "-print-file-name=libasan.so")).text.strip();
+    }
+
     private void make(Path folder) throws Exception {
         MessageDigest common = MessageDigest.getInstance("SHA-256");
         common.update(run(List.of(compiler.getFirst(), "--version")).text.getBytes(StandardCharsets.UTF_8));
@@ -112,6 +122,7 @@ public final class FakeCudaBuilder {
         long start = System.nanoTime();
         List<Path> units = new ArrayList<>(files(sources, ".cpp"));
         units.addAll(files(kernels, ".cu"));
+        units.addAll(files(sources, ".cu"));
         List<Path> objects = new ArrayList<>();
         int compiled = 0;
         try (ExecutorService pool = Executors.newFixedThreadPool(2)) {
@@ -172,7 +183,7 @@ public final class FakeCudaBuilder {
         List<String> driver = new ArrayList<>();
         for (Path object : objects) {
             String name = stem(object);
-            boolean kernel = Files.exists(kernels.resolve(name + ".cu"));
+            boolean kernel = Files.exists(kernels.resolve(name + ".cu")) || Files.exists(sources.resolve(name + ".cu"));
             if (kernel || LINKED_INTO_DRIVER.contains(name)) {
                 driver.add(object.toString());
             }

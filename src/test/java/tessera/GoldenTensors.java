@@ -3,6 +3,7 @@ package tessera;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import tessera.kernels.DType;
+import tessera.kernels.Device;
 import tessera.tensor.Tensor;
 
 /** Reference values as tensors, and tensors compared with reference values. */
@@ -18,6 +19,11 @@ public final class GoldenTensors {
                 ? Tensor.of(golden.doubles(key)).to(floating)
                 : Tensor.of(golden.ints(key));
         return flat.reshape(golden.shape(key));
+    }
+
+    /** The same on a device. */
+    public static Tensor tensor(Golden golden, String key, DType floating, Device device) {
+        return tensor(golden, key, floating).to(device);
     }
 
     /** All arrays below a prefix, without it. */

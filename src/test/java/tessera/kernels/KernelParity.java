@@ -393,7 +393,7 @@ abstract class KernelParity {
         }
     }
 
-    private void checkAttention(int batch, int heads, int queries, int keys, int dim, int biasBatch) {
+    final void checkAttention(int batch, int heads, int queries, int keys, int dim, int biasBatch) {
         boolean packed = queries == keys;
         long width = (long) heads * dim;
         Strides q =
@@ -508,7 +508,7 @@ abstract class KernelParity {
         }
     }
 
-    private void checkPatches(PatchGeometry g, boolean bytes) {
+    final void checkPatches(PatchGeometry g, boolean bytes) {
         int length = (int) (g.batch() * g.strideB());
         int vector = g.patchLength();
         check("patches " + g, 1e-5, (kernels, memory) -> {

@@ -27,18 +27,24 @@ class GoldenModelsTest {
     private static final VideoMaeConfig HUGGING_FACE =
             new VideoMaeConfig(IMAGENET, 8, 32, 32, 64, 2, 4, 32, 1, 2, 1e-6, 1e-5, false, true);
 
-    private static Tensor read(Golden golden, String key) {
-        return GoldenTensors.tensor(golden, key, DType.F32);
+    /** Where the models run. */
+    Device device() {
+        return Device.cpu();
     }
 
-    private static TokenMask mask(Golden golden) {
+    private Tensor read(Golden golden, String key) {
+        return GoldenTensors.tensor(golden, key, DType.F32, device());
+    }
+
+    private TokenMask mask(Golden golden) {
         int[] flat = golden.ints("input.mask");
         long[] shape = golden.shape("input.mask");
         int[][] flags = new int[(int) shape[0]][(int) shape[1]];
         for (int i = 0; i < flat.length; i++) {
             flags[i / flags[0].length][i % flags[0].length] = flat[i];
         }
-        return TokenMask.of(flags);
+        TokenMask mask = TokenMask.of(flags);
+        return new TokenMask(mask.visible().to(device()), mask.masked().to(device()));
     }
 
     private static void close(Golden golden, String key, Tensor actual) {
@@ -59,8 +65,8 @@ class GoldenModelsTest {
         }
     }
 
-    private static Params params(Golden golden) {
-        return Params.from(Device.cpu(), DType.F32, named(golden, "param."));
+    private Params params(Golden golden) {
+        return Params.from(device(), DType.F32, named(golden, "param."));
     }
 
     /** Tensors under Tessera's names, which only Hugging Face's differ from. */
@@ -71,10 +77,10 @@ class GoldenModelsTest {
     }
 
     /** The video as the processor saw it before normalising, frames first and channels last. */
-    private static Tensor imagenetVideo(Golden golden) {
+    private Tensor imagenetVideo(Golden golden) {
         Tensor video = read(golden, "input.pixel_values_BTCHW");
-        Tensor mean = Tensor.of(new float[] {.485f, .456f, .406f}, 3, 1, 1);
-        Tensor std = Tensor.of(new float[] {.229f, .224f, .225f}, 3, 1, 1);
+        Tensor mean = Tensor.of(new float[] {.485f, .456f, .406f}, 3, 1, 1).to(device());
+        Tensor std = Tensor.of(new float[] {.229f, .224f, .225f}, 3, 1, 1).to(device());
         return video.mul(std).add(mean).permute(0, 1, 3, 4, 2);
     }
 
@@ -120,7 +126,7 @@ class GoldenModelsTest {
                 Patches.plain(channels, 2, patch), 16, size, size, 64, 2, 4, 32, 1, 2, eps, eps, true, false);
     }
 
-    private static Tensor channelsLast(Golden golden, String key) {
+    private Tensor channelsLast(Golden golden, String key) {
         return read(golden, key).permute(0, 2, 3, 4, 1);
     }
 
@@ -198,14 +204,14 @@ class GoldenModelsTest {
         }
     }
 
-    private static VideoMaeClassifier teacher(Golden golden, String modality) {
+    private VideoMaeClassifier teacher(Golden golden, String modality) {
         VideoMaeConfig config = switch (modality) {
             case "rgb" -> small(3, 32, 8, 1e-5);
             case "flow" -> small(2, 32, 8, 1e-5);
             default -> small(21, 8, 2, 1e-5);
         };
         Map<String, Tensor> weights = GoldenTensors.below(golden, "param.teacher_" + modality + ".", DType.F32);
-        Params params = Params.from(Device.cpu(), DType.F32, weights);
+        Params params = Params.from(device(), DType.F32, weights);
         VideoMaeClassifier teacher = new VideoMaeClassifier(params, config, 0);
         params.finish(name -> name.startsWith("head_"));
         return teacher;

@@ -10,11 +10,14 @@ import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
+import tessera.FakeCuda;
 import tessera.Golden;
 import tessera.GoldenTensors;
 import tessera.kernels.DType;
+import tessera.kernels.Device;
 
 /** Operations against values computed by PyTorch in f64. */
 class GoldenOpsTest {
@@ -51,16 +54,18 @@ class GoldenOpsTest {
     private static final class Arguments {
         private final String name;
         private final DType dtype;
+        private final Device device;
         private final java.util.Map<String, Tensor> made = new java.util.TreeMap<>();
 
-        Arguments(String name, DType dtype) {
+        Arguments(String name, DType dtype, Device device) {
             this.name = name;
             this.dtype = dtype;
+            this.device = device;
         }
 
         Tensor get(String input) {
             return made.computeIfAbsent(input, key -> {
-                Tensor tensor = GoldenTensors.tensor(OPS, name + "/in." + key, dtype);
+                Tensor tensor = GoldenTensors.tensor(OPS, name + "/in." + key, dtype, device);
                 return tensor.requiresGrad(OPS.keys().contains(name + "/grad." + key));
             });
         }
@@ -68,26 +73,32 @@ class GoldenOpsTest {
 
     @TestFactory
     Stream<DynamicTest> f64() {
-        return cases(DType.F64, 1e-12, 1e-12);
+        return cases(Device.cpu(), DType.F64, 1e-12, 1e-12);
     }
 
     @TestFactory
     Stream<DynamicTest> f32() {
-        return cases(DType.F32, 1e-5, 1e-4);
+        return cases(Device.cpu(), DType.F32, 1e-5, 1e-4);
     }
 
-    private static Stream<DynamicTest> cases(DType dtype, double outputTol, double gradientTol) {
+    @Tag(FakeCuda.TAG)
+    @TestFactory
+    Stream<DynamicTest> f32OnCuda() {
+        return TestDevices.cuda().stream().flatMap(device -> cases(device, DType.F32, 1e-5, 1e-4));
+    }
+
+    private static Stream<DynamicTest> cases(Device device, DType dtype, double outputTol, double gradientTol) {
         Set<String> names = OPS.keys().stream()
                 .map(key -> key.substring(0, key.indexOf('/')))
                 .collect(Collectors.toCollection(TreeSet::new));
         return names.stream()
                 .map(name -> DynamicTest.dynamicTest(name, () -> {
                     try (Scope scope = Scope.open()) {
-                        Arguments in = new Arguments(name, dtype);
+                        Arguments in = new Arguments(name, dtype, device);
                         Tensor out = run(name, in);
                         GoldenTensors.close(out, OPS.doubles(name + "/out"), outputTol, name);
                         long[] shape = out.shape().toArray();
-                        out.backward(GoldenTensors.tensor(OPS, name + "/cotangent", dtype)
+                        out.backward(GoldenTensors.tensor(OPS, name + "/cotangent", dtype, device)
                                 .reshape(shape));
                         String prefix = name + "/grad.";
                         List<String> gradients = OPS.keys().stream()
@@ -106,24 +117,34 @@ class GoldenOpsTest {
 
     @Test
     void distillation() {
+        distillation(Device.cpu(), DType.F64, 1e-12, 1e-12);
+    }
+
+    @Tag(FakeCuda.TAG)
+    @Test
+    void distillationOnCuda() {
+        TestDevices.cuda().forEach(device -> distillation(device, DType.F32, 1e-5, 1e-4));
+    }
+
+    private static void distillation(Device device, DType dtype, double lossTolerance, double gradientTolerance) {
         Golden golden = Golden.open("losses-schedules");
         for (String setting : List.of("kd0_uniform", "kd1_uniform", "kd2_per_sample", "kd3_dataset")) {
             try (Scope scope = Scope.open()) {
-                Tensor student = GoldenTensors.tensor(golden, setting + ".student_logits", DType.F64)
+                Tensor student = GoldenTensors.tensor(golden, setting + ".student_logits", dtype, device)
                         .requiresGrad(true);
-                Tensor all = GoldenTensors.tensor(golden, "kd.teacher_logits_TBC", DType.F64);
+                Tensor all = GoldenTensors.tensor(golden, "kd.teacher_logits_TBC", dtype, device);
                 List<Tensor> teachers = Stream.of(0, 1, 2)
                         .map(t -> all.slice(0, t, t + 1).reshape(16, 97))
                         .toList();
-                Tensor weights = GoldenTensors.tensor(golden, setting + ".weights", DType.F64)
+                Tensor weights = GoldenTensors.tensor(golden, setting + ".weights", dtype, device)
                         .transpose(0, 1);
-                Tensor labels = GoldenTensors.tensor(golden, "kd.labels", DType.F64);
+                Tensor labels = GoldenTensors.tensor(golden, "kd.labels", dtype, device);
                 double[] p = golden.doubles(setting + ".params_T_alpha_beta_tauw");
                 Tensor loss = Losses.distillation(student, teachers, weights, labels, p[0], p[1], p[2]);
                 loss.backward();
                 String what = setting + " " + Arrays.toString(p);
-                GoldenTensors.close(loss, golden.doubles(setting + ".loss"), 1e-12, what);
-                GoldenTensors.close(student.grad(), golden.doubles(setting + ".grad"), 1e-12, what);
+                GoldenTensors.close(loss, golden.doubles(setting + ".loss"), lossTolerance, what);
+                GoldenTensors.close(student.grad(), golden.doubles(setting + ".grad"), gradientTolerance, what);
             }
         }
     }

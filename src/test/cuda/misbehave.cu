@@ -1,0 +1,83 @@
+// Kernels that do what a kernel must not, one thing each, to see that the fake device notices.
+#include "tessera.cuh"
+
+struct MisbehaveArgs {
+    float* x;
+    long long count;
+    int what;
+};
+
+enum Misdeed {
+    NOTHING,
+    WRITE_BEHIND,
+    WRITE_BEFORE,
+    DIVERGE_AT_BARRIER,
+    DIFFERENT_BARRIERS,
+    DIFFERENT_MASKS,
+    MISALIGNED,
+    OUTSIDE_SHARED,
+    READ_UNWRITTEN_SHARED,
+    READ_BEFORE_COPY,
+    LEAVE_BEFORE_BARRIER,
+};
+
+DEVICE void act(const MisbehaveArgs& args) {
+    SHARED(float, tile, 96);
+    int t = static_cast<int>(threadIdx.x);
+    float value = static_cast<float>(t);
+    switch (args.what) {
+        case WRITE_BEHIND:
+            args.x[args.count] = 1;
+            break;
+        case WRITE_BEFORE:
+            args.x[-1] = 1;
+            break;
+        case DIVERGE_AT_BARRIER:
+            if (t < 10) {
+                __syncthreads();
+            } else {
+                __syncwarp();
+            }
+            break;
+        case DIFFERENT_BARRIERS:
+            if (t < 32) {
+                __syncthreads();
+            } else {
+                __syncthreads();
+            }
+            break;
+        case DIFFERENT_MASKS:
+            value = t % 32 < 16 ? __shfl_sync(0x0001FFFFu, value, 0) : __shfl_sync(ALL_LANES, value, 0);
+            break;
+        case MISALIGNED:
+            value = load_pack(args.x + 1).values[0];
+            break;
+        case OUTSIDE_SHARED:
+            tile[t + 1] = value;
+            break;
+        case READ_UNWRITTEN_SHARED:
+            value = tile[t];
+            break;
+        case READ_BEFORE_COPY:
+            cp_async16(tile + t % 8 * 4, args.x, true);
+            cp_async_commit();
+            value = tile[t % 8 * 4];
+            cp_async_wait<0>();
+            break;
+        case LEAVE_BEFORE_BARRIER:
+            if (t == 5) {
+                return;
+            }
+            __syncthreads();
+            break;
+        default:
+            break;
+    }
+    if (global_index() < args.count) {
+        args.x[global_index()] = value;
+    }
+}
+
+KERNEL(96, misbehave, MisbehaveArgs) {
+    act(args);
+}

@@ -1,0 +1,124 @@
+package tessera;
+
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What a user is told when a GPU fails, each in a process of its own; afterwards memory is free and the CPU works. */
+@Tag(FakeCuda.TAG)
+class CudaFaultsTest {
+    @TempDir
+    Path temp;
+
+    @BeforeAll
+    static void needsFake() {
+        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+    }
+
+    private String run(String fault, Map<String, String> environment) throws Exception {
+        String output = ChildJava.run(
+                temp,
+                List.of(
+                        "-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"),
+                        "-Dtessera.cuda.cache=" + temp),
+                environment,
+                120,
+                CudaFaults.class,
+                fault);
+        assertTrue(output.contains("\ncpu: ") || output.startsWith("cpu: "), output);
+        assertFalse(output.contains("unexpected") || output.contains("not refused"), output);
+        return output;
+    }
+
+    private static void tells(String output, String... parts) {
+        for (String part : parts) {
+            assertTrue(output.contains(part), () -> "no '" + part + "' in: " + output);
+        }
+    }
+
+    @Test
+    void driverTooOld() throws Exception {
+        tells(
+                run("no device", Map.of("TESSERA_FAKE_DRIVER_VERSION", "11080")),
+                "told: device cuda:0 is not available: ",
+                "the driver knows CUDA 11.8 but 12.0 is needed",
+                "update the NVIDIA driver");
+    }
+
+    @Test
+    void noDevice() throws Exception {
+        tells(
+                run("no device", Map.of("TESSERA_FAKE_DEVICES", "0")),
+                "told: device cuda:0 is not available: ",
+                "CUDA_VISIBLE_DEVICES");
+    }
+
+    @Test
+    void deviceTooOld() throws Exception {
+        tells(
+                run("no device", Map.of("TESSERA_FAKE_CAPABILITY", "75")),
+                "has compute capability 7.5 but 8.0 (Ampere) or newer is needed");
+    }
+
+    @Test
+    void outOfMemory() throws Exception {
+        tells(
+                run("out of memory", Map.of()),
+                "told: cuda:0: cannot allocate 4194304 bytes; ",
+                "bytes are live in ",
+                "use a smaller batch",
+                "live buffers: 0");
+    }
+
+    @Test
+    void failedLaunch() throws Exception {
+        tells(
+                run("failed launch", Map.of()),
+                "told: cuLaunchKernel of ",
+                "CUDA_ERROR_LAUNCH_FAILED (719)",
+                "-Dtessera.cuda.debug=true",
+                "told: cuda:0, lost in cuLaunchKernel of ",
+                "live buffers: 0");
+    }
+
+    @Test
+    void failedKernel() throws Exception {
+        tells(
+                run("failed kernel", Map.of()),
+                "CUDA_ERROR_ILLEGAL_ADDRESS (700)",
+                "-Dtessera.cuda.debug=true",
+                "told: cuda:0, lost in cu",
+                "live buffers: 0");
+    }
+
+    @Test
+    void lostDevice() throws Exception {
+        tells(
+                run("lost device", Map.of()),
+                "CUDA_ERROR_DEVICE_UNAVAILABLE (46)",
+                "fell off the bus; see nvidia-smi",
+                "told: cuda:0, lost in cu",
+                "live buffers: 0");
+    }
+
+    @Test
+    void failedProduct() throws Exception {
+        tells(
+                run("failed product", Map.of()),
+                "told: cublasLtMatmul failed: CUBLAS_STATUS_EXECUTION_FAILED (13)",
+                "live buffers: 0");
+    }
+
+    @Test
+    void missingCudnn() throws Exception {
+        tells(run("no cudnn", Map.of()), "libcudnn.so.9", "gpu: ", "live buffers: 0");
+    }
+}

@@ -1,0 +1,64 @@
+package tessera.kernels;
+
+import java.util.List;
+import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.BinaryOp;
+import tessera.kernels.Kernels.UnaryOp;
+
+/** Runs a sample of the parity suite on the fake device, for a process that sanitizers watch; compares nothing. */
+public final class SanitizedKernels extends KernelParity {
+    private final CudaDevice device = Device.cuda(0);
+    private int calls;
+
+    /** Runs all and says so. */
+    public static void main(String[] args) {
+        SanitizedKernels sample = new SanitizedKernels();
+        sample.sample();
+        System.out.println("sanitized: " + sample.calls + " calls");
+    }
+
+    private void sample() {
+        unary(UnaryOp.GELU);
+        binary(BinaryOp.DIV);
+        arithmetic();
+        stridedCopies();
+        sums();
+        for (int cols : new int[] {1, 7, 16, 131, 384}) {
+            layerNorm(cols);
+        }
+        softmax(false);
+        softmax(true);
+        for (int n : new int[] {1, 5, 17, 70}) {
+            checkAttention(2, 2, n, n, 16, 0);
+            checkAttention(1, 2, n, n + 3, 64, 1);
+            checkAttention(1, 2, n, n, 7, 0);
+            checkAttention(1, 1, n, n, 80, 0);
+        }
+        random();
+        masks();
+        checkPatches(geometry(16, 3, true, 1 / 255.0), true);
+        checkPatches(geometry(4, 21, true, 1), false);
+        checkPatches(geometry(1, 2, false, 1), false);
+        patchTargetsAndGradients();
+        tokens();
+        decoderGradients();
+        losses();
+        distillation();
+        adamW();
+        check("product", 0, (kernels, memory) -> {
+            Buffer a = memory.normal(17 * 9);
+            Buffer c = memory.output(17 * 17);
+            kernels.matmul(false, true, 17, 17, 9, a, 9, a, 9, memory.normal(17), Activation.GELU, false, c, 17);
+        });
+    }
+
+    @Override
+    void check(String what, double tolerance, int roundings, Call call) {
+        for (DType type : List.of(DType.F32, DType.BF16)) {
+            for (int offset = 0; offset < 2; offset++) {
+                run(device.kernels(), device, type, type == DType.BF16, offset, call);
+                calls++;
+            }
+        }
+    }
+}

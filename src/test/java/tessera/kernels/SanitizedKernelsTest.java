@@ -1,0 +1,52 @@
+package tessera.kernels;
+
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.ChildJava;
+import tessera.FakeCuda;
+import tessera.FakeCudaBuilder;
+
+/**
+ * The kernels under AddressSanitizer and UBSan, which see every access outside an allocation or a shared array to the byte, every
+ * misaligned one and every overflow.
+ */
+@Tag(FakeCuda.TAG)
+class SanitizedKernelsTest {
+    @Test
+    void noKernelAccessesWhatItMustNot(@TempDir Path temp) throws Exception {
+        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        Path folder = Path.of(System.getProperty("tessera.cuda.dir")).resolveSibling("fake-cuda-sanitized");
+        String reason = FakeCudaBuilder.buildSanitized(folder);
+        assumeTrue(reason.isEmpty(), reason);
+        String library = FakeCudaBuilder.sanitizerLibrary();
+        assumeTrue(Files.exists(Path.of(library)), "the compiler has no AddressSanitizer");
+        String output = ChildJava.run(
+                temp,
+                List.of(
+                        "-Xmx1g",
+                        "-Dtessera.cuda.dir=" + folder,
+                        "-Dtessera.cuda.cache=" + temp,
+                        "-Dtessera.memory.debug=true"),
+                Map.of(
+                        "LD_PRELOAD",
+                        library,
+                        // Java handles signals itself and never frees all it has.
+                        "ASAN_OPTIONS",
+                        "detect_leaks=0:detect_stack_use_after_return=0:handle_segv=0:handle_sigfpe=0:use_sigaltstack=0"
+                                + ":allow_user_segv_handler=1:alloc_dealloc_mismatch=0",
+                        "UBSAN_OPTIONS",
+                        "print_stacktrace=1:halt_on_error=1"),
+                900,
+                SanitizedKernels.class);
+        assertTrue(output.contains("sanitized: "), output);
+        assertTrue(!output.contains("runtime error") && !output.contains("AddressSanitizer:"), output);
+    }
+}
