@@ -24,7 +24,12 @@ public final class ChildJava {
      * @param seconds after which the process is ended and the test fails
      */
     public static String run(
-            Path temp, List<String> options, Map<String, String> environment, int seconds, Class<?> main, String... arguments)
+            Path temp,
+            List<String> options,
+            Map<String, String> environment,
+            int seconds,
+            Class<?> main,
+            String... arguments)
             throws Exception {
         Path log = temp.resolve("child.log");
         List<String> command = new ArrayList<>();

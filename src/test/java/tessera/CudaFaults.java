@@ -107,7 +107,8 @@ public final class CudaFaults {
     private static void attention(Device device) {
         try (Scope scope = Scope.open()) {
             Tensor q = Tensor.full(device, DType.F32, Shape.of(1, 2, 5, 16), .5);
-            System.out.println("gpu: " + Tensor.attention(q, q, q, null, .25).sum().toDoubles()[0]);
+            System.out.println(
+                    "gpu: " + Tensor.attention(q, q, q, null, .25).sum().toDoubles()[0]);
         }
     }
 }

@@ -26,9 +26,7 @@ class CudaFaultsTest {
     private String run(String fault, Map<String, String> environment) throws Exception {
         String output = ChildJava.run(
                 temp,
-                List.of(
-                        "-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"),
-                        "-Dtessera.cuda.cache=" + temp),
+                List.of("-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"), "-Dtessera.cuda.cache=" + temp),
                 environment,
                 120,
                 CudaFaults.class,

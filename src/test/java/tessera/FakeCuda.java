@@ -23,6 +23,9 @@ public final class FakeCuda {
     /** The tag of tests that run where the fake CUDA is seen. */
     public static final String TAG = "cuda";
 
+    /** The tag, beside the other, of tests of single kernels, which run with checked memory. */
+    public static final String EXACT = "exact";
+
     /** Statuses of the driver that tests ask for. */
     public static final int OUT_OF_MEMORY = 2;
 

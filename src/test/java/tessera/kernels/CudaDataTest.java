@@ -26,6 +26,7 @@ import tessera.kernels.Kernels.UnaryOp;
 
 /** Element-wise functions, sums, copies, random numbers, masks, patches and tokens on a GPU against the CPU. */
 @Tag(FakeCuda.TAG)
+@Tag(FakeCuda.EXACT)
 class CudaDataTest {
     private static final double F32_ERROR = 3e-6;
 

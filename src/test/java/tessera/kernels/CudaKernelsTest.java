@@ -13,6 +13,7 @@ import tessera.kernels.Kernels.Activation;
 
 /** The CUDA kernels against the plain ones in f64: f32 and bf16, aligned and not, three times the same bits. */
 @Tag(FakeCuda.TAG)
+@Tag(FakeCuda.EXACT)
 class CudaKernelsTest extends KernelParity {
     /** Bound on the squared error of f32 over the squared norm of the f64 reference. */
     private static final double SQUARED_ERROR = 1e-9;

@@ -19,6 +19,7 @@ import tessera.kernels.Kernels.PatchGeometry;
 
 /** Losses and the optimiser on a GPU against the plain kernels in f64 on the CPU. */
 @Tag(FakeCuda.TAG)
+@Tag(FakeCuda.EXACT)
 class CudaLossTest {
     private static final double F32_ERROR = 3e-6;
     private static final double BF16_ERROR = 4e-3;

@@ -23,6 +23,7 @@ import tessera.kernels.Kernels.Strides;
 
 /** Layer norm, softmax and attention on a GPU against the plain kernels in f64, on the same inputs. */
 @Tag(FakeCuda.TAG)
+@Tag(FakeCuda.EXACT)
 class CudaRowsTest {
     /** Relative error in f32, the root of 1e-9. */
     private static final double F32_TOLERANCE = 3.16e-5;

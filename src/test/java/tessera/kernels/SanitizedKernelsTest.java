@@ -1,5 +1,6 @@
 package tessera.kernels;
 
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -7,12 +8,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.ChildJava;
 import tessera.FakeCuda;
 import tessera.FakeCudaBuilder;
+import tessera.natives.Misbehave;
 
 /**
  * The kernels under AddressSanitizer and UBSan, which see every access outside an allocation or a shared array to the byte, every
@@ -20,15 +23,24 @@ import tessera.FakeCudaBuilder;
  */
 @Tag(FakeCuda.TAG)
 class SanitizedKernelsTest {
-    @Test
-    void noKernelAccessesWhatItMustNot(@TempDir Path temp) throws Exception {
+    private static Path folder;
+    private static String library;
+
+    @BeforeAll
+    static void build() throws Exception {
         assumeTrue(FakeCuda.present(), FakeCuda::absence);
-        Path folder = Path.of(System.getProperty("tessera.cuda.dir")).resolveSibling("fake-cuda-sanitized");
+        folder = Path.of(System.getProperty("tessera.cuda.dir")).resolveSibling("fake-cuda-sanitized");
+        library = FakeCudaBuilder.sanitizerLibrary();
+        assumeTrue(Files.exists(Path.of(library)), "the compiler has no AddressSanitizer");
         String reason = FakeCudaBuilder.buildSanitized(folder);
         assumeTrue(reason.isEmpty(), reason);
-        String library = FakeCudaBuilder.sanitizerLibrary();
-        assumeTrue(Files.exists(Path.of(library)), "the compiler has no AddressSanitizer");
-        String output = ChildJava.run(
+    }
+
+    @TempDir
+    Path temp;
+
+    private String run(Class<?> main) throws Exception {
+        return ChildJava.run(
                 temp,
                 List.of(
                         "-Xmx1g",
@@ -45,8 +57,20 @@ class SanitizedKernelsTest {
                         "UBSAN_OPTIONS",
                         "print_stacktrace=1:halt_on_error=1"),
                 900,
-                SanitizedKernels.class);
+                main);
+    }
+
+    @Test
+    void noKernelAccessesWhatItMustNot() throws Exception {
+        String output = run(SanitizedKernels.class);
         assertTrue(output.contains("sanitized: "), output);
         assertTrue(!output.contains("runtime error") && !output.contains("AddressSanitizer:"), output);
+    }
+
+    @Test
+    void aWriteBehindMemoryIsSeen() {
+        AssertionError e = assertThrows(AssertionError.class, () -> run(Misbehave.class));
+        String output = String.valueOf(e.getMessage());
+        assertTrue(output.contains("AddressSanitizer: use-after-poison") && output.contains("misbehave.cu"), output);
     }
 }

@@ -8,7 +8,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.nio.charset.StandardCharsets;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -51,26 +50,7 @@ class FakeCudaTest {
     }
 
     private void launch(int what, long bytesOfParameters) {
-        byte[] image = "any image will do".getBytes(StandardCharsets.UTF_8);
-        long function = CudaDriver.moduleFunction(CudaDriver.moduleLoadData(image), "misbehave");
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment block = arena.allocate(24, 8);
-            block.set(ValueLayout.JAVA_LONG, 0, memory);
-            block.set(ValueLayout.JAVA_LONG, 8, COUNT);
-            block.set(ValueLayout.JAVA_INT, 16, what);
-            MemorySegment size = arena.allocateFrom(ValueLayout.JAVA_LONG, bytesOfParameters);
-            MemorySegment extra = arena.allocateFrom(
-                    ValueLayout.JAVA_LONG,
-                    CudaDriver.LAUNCH_PARAM_BUFFER,
-                    block.address(),
-                    CudaDriver.LAUNCH_PARAM_BUFFER_SIZE,
-                    size.address(),
-                    CudaDriver.LAUNCH_PARAM_END);
-            int status = CudaDriver.launchKernel(function, 1, 1, 1, COUNT, 1, 1, 0, stream, 0, extra.address());
-            if (status != 0) {
-                throw CudaDriver.failure("cuLaunchKernel", status);
-            }
-        }
+        Misbehave.launch(memory, COUNT, what, bytesOfParameters, stream);
     }
 
     private int[] values() {
@@ -152,7 +132,8 @@ class FakeCudaTest {
         assertTrue(FakeCuda.lastError().contains("which is freed"), FakeCuda.lastError());
         assertEquals(
                 INVALID_VALUE,
-                assertThrows(CudaException.class, () -> CudaDriver.memFree(memory + 256)).code());
+                assertThrows(CudaException.class, () -> CudaDriver.memFree(memory + 256))
+                        .code());
     }
 
     @Test

@@ -22,6 +22,7 @@ import tessera.tensor.OpCatalogue.Sample;
 
 /** Every operation of the catalogue on every device against the f64 reference. */
 @Tag(FakeCuda.TAG)
+@Tag(FakeCuda.EXACT)
 class OpDevicesTest {
     /** Bound on the squared error of f32 over the squared norm of the f64 reference. */
     private static final double SQUARED_ERROR = 1e-9;
