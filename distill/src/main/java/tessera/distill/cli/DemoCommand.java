@@ -50,6 +50,9 @@ final class DemoCommand implements Callable<Integer> {
             description = "Seed of clips, weights and masks; --full takes N, N+1 and N+2. Default: ${DEFAULT-VALUE}")
     private long seed;
 
+    @Mixin
+    private ComputeOptions compute;
+
     @Option(names = "--quiet", description = "Show no progress.")
     private boolean quiet;
 
@@ -66,7 +69,9 @@ final class DemoCommand implements Callable<Integer> {
             messages.flush();
         });
         try {
-            DemoResult result = Demo.run(plan, out, new RunContext(System.err, Progress.Style.detect(quiet), stop));
+            RunContext context = new RunContext(
+                    System.err, Progress.Style.detect(quiet), stop, compute.device(), compute.precision());
+            DemoResult result = Demo.run(plan, out, context);
             Path page = DemoReport.write(result, out);
             print(spec.commandLine().getOut(), result, page);
             return ExitCode.OK;

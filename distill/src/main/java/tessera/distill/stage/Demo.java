@@ -32,7 +32,6 @@ import tessera.distill.stage.DemoResult.Cost;
 import tessera.distill.stage.DemoResult.Difference;
 import tessera.distill.stage.DemoResult.Score;
 import tessera.distill.stage.DemoResult.SeedResult;
-import tessera.kernels.Device;
 import tessera.nn.Student;
 import tessera.tensor.CostMeter;
 import tessera.tensor.io.AtomicFile;
@@ -271,8 +270,10 @@ public final class Demo {
     private Subject compared(long seed, String model, Modality modality, ClipSet clips, Split split) {
         double maskRatio = plan.evaluation().maskRatio();
         int ensemble = plan.evaluation().ensemble();
-        try (Student student =
-                Student.load(student(seed, model.equals(TEACHER) ? teacherName(modality) : model), Device.cpu())) {
+        try (Student student = Student.load(
+                student(seed, model.equals(TEACHER) ? teacherName(modality) : model),
+                context.device(),
+                context.compute())) {
             double[][][] features =
                     FeatureExtraction.extract(student, clips, modality, maskRatio, ensemble, seed, context);
             return new Subject(model, modality, maskRatio, ensemble, split, features);
@@ -282,7 +283,7 @@ public final class Demo {
     /** The distilled student under every way of masking. A small ensemble is the beginning of a large one. */
     private List<Subject> grid(long seed, ClipSet test) {
         List<Subject> subjects = new ArrayList<>();
-        try (Student student = Student.load(student(seed, DISTILLED), Device.cpu())) {
+        try (Student student = Student.load(student(seed, DISTILLED), context.device(), context.compute())) {
             for (double maskRatio : plan.evaluation().maskRatios()) {
                 List<Integer> ensembles = plan.evaluation().ensemblesAt(maskRatio);
                 double[][][] features = FeatureExtraction.extract(
@@ -331,7 +332,7 @@ public final class Demo {
                 .render(Split.TEST, plan.target(), 0, 0, Set.of(Modality.RGB))
                 .rgb();
         List<Student.Session> cells = new ArrayList<>();
-        try (Student student = Student.load(student(seed, DISTILLED), Device.cpu())) {
+        try (Student student = Student.load(student(seed, DISTILLED), context.device(), context.compute())) {
             for (double maskRatio : how.maskRatios()) {
                 for (int ensemble : how.ensemblesAt(maskRatio)) {
                     Student.Session session = student.session(1, maskRatio, ensemble);
