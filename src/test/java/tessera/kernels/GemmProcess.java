@@ -19,7 +19,7 @@ public final class GemmProcess {
                 MemorySegment a = arena.allocateFrom(ValueLayout.JAVA_FLOAT, 1, 2);
                 MemorySegment b = arena.allocateFrom(ValueLayout.JAVA_FLOAT, 3, 2);
                 MemorySegment c = arena.allocate(ValueLayout.JAVA_FLOAT);
-                Gemm.create(workers)
+                Gemm.create(workers, new HostMemory())
                         .gemm(DType.F32, false, false, 1, 1, 2, a, 2, b, 1, c, 1, null, Activation.NONE, false);
                 products[i] = c.get(ValueLayout.JAVA_FLOAT, 0);
             }
@@ -42,7 +42,8 @@ public final class GemmProcess {
             for (int i = 0; i < n * k; i++) {
                 b.setAtIndex(ValueLayout.JAVA_FLOAT, i, random.nextFloat() - 0.5f);
             }
-            Gemm.create(workers).gemm(DType.F32, false, true, m, n, k, a, k, b, k, c, n, null, Activation.NONE, false);
+            Gemm.create(workers, new HostMemory())
+                    .gemm(DType.F32, false, true, m, n, k, a, k, b, k, c, n, null, Activation.NONE, false);
             double difference = 0;
             double norm = 0;
             for (int i = 0; i < m; i++) {

@@ -57,11 +57,11 @@ class GemmTest {
 
     Stream<Kind> kinds() {
         List<Kind> kinds = new ArrayList<>();
-        kinds.add(new Kind("java", new JavaGemm(workers), DType.F32, 1e-6));
-        kinds.add(new Kind("java", new JavaGemm(workers), DType.F64, 1e-14));
+        kinds.add(new Kind("java", new JavaGemm(workers, new HostMemory()), DType.F32, 1e-6));
+        kinds.add(new Kind("java", new JavaGemm(workers, new HostMemory()), DType.F64, 1e-14));
         if (OneDnn.finding().usable()) {
-            kinds.add(new Kind("oneDNN", new OneDnnGemm(workers), DType.F32, 1e-6));
-            kinds.add(new Kind("oneDNN", new OneDnnGemm(workers), DType.F64, 1e-14));
+            kinds.add(new Kind("oneDNN", new OneDnnGemm(workers, new HostMemory()), DType.F32, 1e-6));
+            kinds.add(new Kind("oneDNN", new OneDnnGemm(workers, new HostMemory()), DType.F64, 1e-14));
         }
         return kinds.stream();
     }
@@ -69,7 +69,7 @@ class GemmTest {
     @Test
     void theCarrierOfThisPlatformIsUsed() {
         assertTrue(OneDnn.finding().usable(), OneDnn.finding().toString());
-        assertEquals(OneDnnGemm.class, Gemm.create(workers).getClass());
+        assertEquals(OneDnnGemm.class, Gemm.create(workers, new HostMemory()).getClass());
     }
 
     @ParameterizedTest
@@ -205,7 +205,7 @@ class GemmTest {
 
     @Test
     void misuseIsRefusedWithTheReason() {
-        Gemm gemm = Gemm.create(workers);
+        Gemm gemm = Gemm.create(workers, new HostMemory());
         MemorySegment x = filled(DType.F32, 12);
         String small = assertThrows(
                         IllegalArgumentException.class,

@@ -23,8 +23,8 @@ import tessera.kernels.Kernels.UnaryOp;
 class VectorKernelsTest extends KernelParity {
     private static final CpuDevice DEVICE = new CpuDevice(2);
     private static final Workers TWO = new Workers(2);
-    private static final Kernels FAST = new VectorKernels(TWO);
-    private static final Kernels FAST_ALONE = new VectorKernels(new Workers(1));
+    private static final Kernels FAST = new VectorKernels(TWO, new HostMemory());
+    private static final Kernels FAST_ALONE = new VectorKernels(new Workers(1), new HostMemory());
 
     @AfterAll
     static void endThreads() {

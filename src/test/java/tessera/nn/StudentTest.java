@@ -208,6 +208,9 @@ class StudentTest {
         Tensor clips = clips(1);
         try (Student alone = Student.of(params.all(), CONFIG, own)) {
             Student classifier = alone.withHead(head());
+            long weights =
+                    params.all().values().stream().mapToLong(Tensor::byteSize).sum();
+            assertTrue(own.memory().live() > 1.5 * weights, "weights and their packed copies count");
             long before = own.memory().liveBuffers();
             for (double ratio : new double[] {0, .5, .75}) {
                 for (int p = 1; p <= 2; p++) {

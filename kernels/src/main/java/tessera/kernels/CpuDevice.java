@@ -10,7 +10,7 @@ public final class CpuDevice extends Device {
 
     CpuDevice(int threads) {
         this.workers = new Workers(threads);
-        this.kernels = CpuKernels.create(workers);
+        this.kernels = CpuKernels.create(workers, memory);
     }
 
     /** How many threads a kernel may use. */

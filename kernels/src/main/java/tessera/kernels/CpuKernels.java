@@ -27,7 +27,7 @@ final class CpuKernels {
         private Vectors() {}
     }
 
-    static Kernels create(Workers workers) {
-        return Vectors.READABLE ? new VectorKernels(workers) : new GemmKernels(workers);
+    static Kernels create(Workers workers, HostMemory memory) {
+        return Vectors.READABLE ? new VectorKernels(workers, memory) : new GemmKernels(workers, memory);
     }
 }

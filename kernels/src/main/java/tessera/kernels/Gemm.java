@@ -20,20 +20,21 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     /** Multiply-adds below which a second thread costs more than it brings. */
     static final long WORTH_A_THREAD = 200_000;
 
-    private static final HostMemory WEIGHTS = new HostMemory();
-
     private final Workers workers;
+    private final HostMemory memory;
 
-    Gemm(Workers workers) {
+    /** @param memory where packed weights lie */
+    Gemm(Workers workers, HostMemory memory) {
         this.workers = workers;
+        this.memory = memory;
     }
 
     /** oneDNN where it can be loaded, plain Java otherwise; the first call that falls back logs the reason. */
-    static Gemm create(Workers workers) {
+    static Gemm create(Workers workers, HostMemory memory) {
         if (Fallback.ONE_DNN.usable()) {
-            return new OneDnnGemm(workers);
+            return new OneDnnGemm(workers, memory);
         }
-        return new JavaGemm(workers);
+        return new JavaGemm(workers, memory);
     }
 
     private static final class Fallback {
@@ -151,7 +152,7 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     final Weight pack(DType type, long n, long k, MemorySegment w, long ldw) {
         checkType(type);
         checkMatrix(type, "w", n, k, w, ldw);
-        return packed(type, n, k, w, ldw);
+        return packed(memory, type, n, k, w, ldw);
     }
 
     /**
@@ -230,7 +231,7 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             MemorySegment y,
             long ldy);
 
-    abstract Weight packed(DType type, long n, long k, MemorySegment w, long ldw);
+    abstract Weight packed(HostMemory target, DType type, long n, long k, MemorySegment w, long ldw);
 
     // ------------------------------------------------------------------------------------------------------ checks
 
@@ -311,11 +312,11 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         private final AtomicInteger uses = new AtomicInteger();
 
         /** Takes over the layout. */
-        Weight(DType type, long n, long k, long bytes, long layout) {
+        Weight(HostMemory memory, DType type, long n, long k, long bytes, long layout) {
             this.type = type;
             this.n = n;
             this.k = k;
-            this.block = WEIGHTS.allocate(bytes);
+            this.block = memory.allocate(bytes);
             this.data = block.segment();
             this.layout = layout;
         }

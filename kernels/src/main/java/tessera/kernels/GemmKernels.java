@@ -7,10 +7,11 @@ class GemmKernels extends ScalarKernels {
     final Workers workers;
     final Gemm gemm;
 
-    GemmKernels(Workers workers) {
+    /** @param memory where packed weights lie */
+    GemmKernels(Workers workers, HostMemory memory) {
         super(workers);
         this.workers = workers;
-        this.gemm = Gemm.create(workers);
+        this.gemm = Gemm.create(workers, memory);
     }
 
     @Override

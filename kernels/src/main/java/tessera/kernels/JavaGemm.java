@@ -17,8 +17,8 @@ final class JavaGemm extends Gemm {
     private static final Slots<Tiles> FLOATS = new Slots<>(JavaGemm::floatTiles, tiles -> {});
     private static final Slots<Tiles> DOUBLES = new Slots<>(DoubleTiles::new, tiles -> {});
 
-    JavaGemm(Workers workers) {
-        super(workers);
+    JavaGemm(Workers workers, HostMemory memory) {
+        super(workers, memory);
     }
 
     private static Tiles floatTiles() {
@@ -117,8 +117,8 @@ final class JavaGemm extends Gemm {
 
     /** The transposed copy, whose rows are as a panel wants them. */
     @Override
-    Weight packed(DType type, long n, long k, MemorySegment w, long ldw) {
-        Weight weight = new Weight(type, n, k, n * k * type.bytes(), 0);
+    Weight packed(HostMemory target, DType type, long n, long k, MemorySegment w, long ldw) {
+        Weight weight = new Weight(target, type, n, k, n * k * type.bytes(), 0);
         for (long j = 0; j < n; j++) {
             for (long p = 0; p < k; p++) {
                 if (type == DType.F32) {

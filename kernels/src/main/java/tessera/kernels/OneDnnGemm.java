@@ -22,9 +22,9 @@ final class OneDnnGemm extends Gemm {
 
     private final JavaGemm java;
 
-    OneDnnGemm(Workers workers) {
-        super(workers);
-        this.java = new JavaGemm(workers);
+    OneDnnGemm(Workers workers, HostMemory memory) {
+        super(workers, memory);
+        this.java = new JavaGemm(workers, memory);
     }
 
     @Override
@@ -113,16 +113,16 @@ final class OneDnnGemm extends Gemm {
     }
 
     @Override
-    Weight packed(DType type, long n, long k, MemorySegment w, long ldw) {
+    Weight packed(HostMemory target, DType type, long n, long k, MemorySegment w, long ldw) {
         if (type != DType.F32 || n == 0 || k == 0) {
-            return java.packed(type, n, k, w, ldw);
+            return java.packed(target, type, n, k, w, ldw);
         }
         int threads = OneDnn.threads();
         OneDnn.setThreads(1);
         Context context = CONTEXTS.borrow();
         try {
             long layout = favouriteLayout(n, k);
-            Weight weight = new Weight(type, n, k, OneDnn.memoryDescSize(layout), layout);
+            Weight weight = new Weight(target, type, n, k, OneDnn.memoryDescSize(layout), layout);
             long stored = OneDnn.matrixDesc(k, n, 1, ldw);
             long attr = OneDnn.attrCreate(false, false);
             long desc = OneDnn.reorderDescCreate(stored, layout, ENGINE, attr);
@@ -195,7 +195,9 @@ final class OneDnnGemm extends Gemm {
             for (int i = set * WAYS; i < set * WAYS + WAYS; i++) {
                 Product product = products[i];
                 if (product == null) {
-                    return products[i] = new Product(form, m, n, k, lda, ldb, layoutB, ldc);
+                    product = new Product(form, m, n, k, lda, ldb, layoutB, ldc);
+                    products[i] = product;
+                    return product;
                 }
                 if (product.is(form, m, n, k, lda, ldb, ldc)) {
                     return product;

@@ -18,8 +18,8 @@ final class VectorKernels extends GemmKernels {
     private final VectorPatches patches;
     private final VectorTokens tokens;
 
-    VectorKernels(Workers workers) {
-        super(workers);
+    VectorKernels(Workers workers, HostMemory memory) {
+        super(workers, memory);
         this.elementwise = new VectorElementwise(workers);
         this.sums = new VectorSums(workers);
         this.rows = new VectorRows(workers);

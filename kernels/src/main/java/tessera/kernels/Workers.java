@@ -70,7 +70,7 @@ final class Workers implements AutoCloseable {
         if (count <= 0) {
             return;
         }
-        int cuts = (int) Math.clamp(count / Math.max(grain, 1), 1, threads);
+        int cuts = Math.clamp(count / Math.max(grain, 1), 1, threads);
         if (cuts == 1) {
             body.run(0, 0, count);
         } else if (!busy.compareAndSet(false, true)) {

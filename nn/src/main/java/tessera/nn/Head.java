@@ -50,15 +50,21 @@ public record Head(Tensor weight, Tensor bias, List<String> labels) implements A
      */
     public static Head load(Path file) {
         Checkpoint checkpoint = Checkpoint.read(file);
-        Tensor weight = checkpoint.tensors().get("head.weight");
-        Tensor bias = checkpoint.tensors().get("head.bias");
-        String labels = checkpoint.metadata().get(LABELS);
-        if (weight == null || bias == null || labels == null) {
+        try {
+            Tensor weight = checkpoint.tensors().get("head.weight");
+            Tensor bias = checkpoint.tensors().get("head.bias");
+            String labels = checkpoint.metadata().get(LABELS);
+            if (weight == null
+                    || bias == null
+                    || labels == null
+                    || checkpoint.tensors().size() > 2) {
+                throw new CheckpointException("it does not hold head.weight, head.bias and the labels alone");
+            }
+            return new Head(weight, bias, List.of(labels.split("\n", -1)));
+        } catch (IllegalArgumentException e) {
             checkpoint.close();
-            throw new CheckpointException(
-                    file + " is no head: it lacks head.weight, head.bias or the labels; make one with `tessera learn`");
+            throw new CheckpointException(file + " is no head: " + e.getMessage() + "; make one with `tessera learn`");
         }
-        return new Head(weight, bias, List.of(labels.split("\n", -1)));
     }
 
     /** Writes a safetensors file: to a temporary name, then moved. */

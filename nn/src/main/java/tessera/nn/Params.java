@@ -43,7 +43,7 @@ public final class Params {
     /**
      * Parameters from a checkpoint, except those that start afresh.
      *
-     * @param checkpoint tensors by name, copied and converted
+     * @param checkpoint tensors by name, copied and converted as the model asks for them: open until {@link #finish}
      * @param fresh names that are drawn at random even if the checkpoint has them
      */
     public static Params from(
@@ -158,7 +158,10 @@ public final class Params {
         Tensor get(String name, Init init, Shape shape) {
             Tensor parameter = load(name, shape);
             if (parameter == null) {
-                parameter = init.create(device, dtype, shape, seed, stream(name));
+                // finish() refuses a checkpoint that lacks it: nothing is allocated by what only its metadata claim.
+                parameter = checkpoint == null || fresh.test(name)
+                        ? init.create(device, dtype, shape, seed, stream(name))
+                        : Tensor.empty(device, dtype, Shape.of(1));
             }
             parameter.requiresGrad(true);
             if (made.put(name, parameter) != null) {

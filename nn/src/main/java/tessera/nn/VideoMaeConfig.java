@@ -40,6 +40,10 @@ public record VideoMaeConfig(
         boolean encoderNorm,
         boolean keyBias) {
 
+    private static final int DEEPEST = 1024;
+    /** Tokens times width; 2.4 million in the largest published model. */
+    private static final long MOST_POSITIONS = 1L << 26;
+
     public VideoMaeConfig {
         require(
                 frames > 0 && frames % patches.tubelet() == 0,
@@ -54,6 +58,15 @@ public record VideoMaeConfig(
                 decoderHeads > 0 && decoderDim > 0 && decoderDim % decoderHeads == 0 && decoderDepth >= 0,
                 "a decoder of width " + decoderDim + ", depth " + decoderDepth + " and " + decoderHeads
                         + " heads is not possible");
+        // A damaged file must not make a reader allocate what its numbers claim.
+        long cells = (long) (height / patches.patch()) * (width / patches.patch());
+        double positions = (double) cells * (frames / patches.tubelet()) * Math.max(embedDim, decoderDim);
+        if (positions > MOST_POSITIONS || Math.max(depth, decoderDepth) > DEEPEST) {
+            throw new IllegalArgumentException("VideoMAE: " + frames + " frames of " + height + " x " + width
+                    + " pixels, widths of " + embedDim + " and " + decoderDim + " and depths of " + depth + " and "
+                    + decoderDepth + " are more than any model has; pass at most " + DEEPEST + " blocks and "
+                    + MOST_POSITIONS + " tokens times width");
+        }
     }
 
     private static void require(boolean ok, String problem) {
@@ -171,7 +184,7 @@ public record VideoMaeConfig(
     /**
      * Reads what {@link #toMetadata} wrote.
      *
-     * @throws CheckpointException if an entry is missing or no number
+     * @throws CheckpointException if an entry is missing or no number, or the numbers make no model
      */
     public static VideoMaeConfig fromMetadata(Map<String, String> entries) {
         String architecture = entry(entries, "architecture");
@@ -179,6 +192,16 @@ public record VideoMaeConfig(
             throw new CheckpointException("the checkpoint holds a model of architecture '" + architecture
                     + "', not videomae; pass a VideoMAE checkpoint");
         }
+        try {
+            return read(entries);
+        } catch (CheckpointException e) {
+            throw e;
+        } catch (IllegalArgumentException e) {
+            throw new CheckpointException("the checkpoint's metadata describe no model: " + e.getMessage());
+        }
+    }
+
+    private static VideoMaeConfig read(Map<String, String> entries) {
         Patches patches = new Patches(
                 integer(entries, "channels"),
                 integer(entries, "tubelet"),

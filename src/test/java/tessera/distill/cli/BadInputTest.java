@@ -104,6 +104,7 @@ class BadInputTest {
         refusePredict(List.of("mask ratio 1.0", "[0, 1)"), "--mask-ratio=1");
         refusePredict(List.of("mask ratio NaN"), "--mask-ratio=NaN");
         refusePredict(List.of("--ensemble is 0"), "--ensemble=0");
+        refusePredict(List.of("--ensemble is 1000000000", "1 to 1024"), "--ensemble=1000000000");
         refusePredict(List.of("--threads is 0", "1 or more"), "--threads=0");
         refusePredict(List.of("unknown device 'tpu'", "auto, cpu"), "--device=tpu");
         refusePredict(List.of("cuda:7"), "--device=cuda:7");
@@ -162,7 +163,8 @@ class BadInputTest {
                 student,
                 "--out",
                 out.resolve("f.txt"));
-        refuse(List.of(nowhere.toString()), "pretrain", "--modality=rgb", "--egosim", "--out", nowhere.resolve("run"));
+        Path below = student.resolve("run");
+        refuse(List.of(below + " cannot be"), "pretrain", "--modality=rgb", "--egosim", "--out", below);
         refuse(List.of("is a file"), "pretrain", "--modality=rgb", "--egosim", "--out", student);
         refuse(List.of(nowhere.toString()), "import", "--checkpoint", student, "--out", nowhere.resolve("s"));
         refuse(
@@ -235,6 +237,54 @@ class BadInputTest {
             Path plain = folder.resolve("plain.safetensors");
             Checkpoint.write(plain, weights, Map.of());
             refuse(List.of(plain.toString(), "import"), "fewshot", "--student", plain, "--egosim");
+            refuse(
+                    List.of(plain.toString(), "tessera.architecture"),
+                    "distill",
+                    "--teachers",
+                    "rgb=" + plain,
+                    "--egosim",
+                    "--out",
+                    out.resolve("d"));
+        }
+    }
+
+    /** Numbers that would make a reader allocate gigabytes, divide by zero or wrap around. */
+    @Test
+    void metadataThatNoModelHas() {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> weights = weights();
+            for (String entry : List.of(
+                    "embedDim=16777216",
+                    "depth=16777216",
+                    "frames=16777216",
+                    "height=0",
+                    "heads=0",
+                    "patch=0",
+                    "tubelet=3",
+                    "mean=1",
+                    "depth=NaN")) {
+                Map<String, String> metadata = CONFIG.toMetadata();
+                String[] parts = entry.split("=", 2);
+                metadata.put("tessera." + parts[0], parts[1]);
+                Path file = folder.resolve("metadata.safetensors");
+                Checkpoint.write(file, weights, metadata);
+                refuse(List.of(file.toString()), "fewshot", "--student", file, "--egosim");
+            }
+            Map<String, String> wide = CONFIG.toMetadata();
+            wide.put("tessera.embedDim", "1048576"); // whose weights would take terabytes
+            Path file = folder.resolve("wide.safetensors");
+            Checkpoint.write(file, weights, wide);
+            refuse(List.of(file.toString(), "misshapen"), "fewshot", "--student", file, "--egosim");
+            weights.put("encoder.patch_embed.proj.weight", Tensor.zeros(16, 3, 2, 0, 0));
+            Path flat = folder.resolve("flat.safetensors");
+            Checkpoint.write(flat, weights, Map.of());
+            refuse(
+                    List.of(flat.toString(), "patch embedding"),
+                    "import",
+                    "--checkpoint",
+                    flat,
+                    "--out",
+                    out.resolve("s"));
         }
     }
 
@@ -308,6 +358,22 @@ class BadInputTest {
                 student,
                 "--video",
                 first);
+        try (Scope scope = Scope.open()) {
+            Path torn = folder.resolve("torn.safetensors");
+            Checkpoint.write(
+                    torn,
+                    Map.of("head.weight", Tensor.zeros(2, 16), "head.bias", Tensor.zeros(3)),
+                    Map.of("tessera.labels", "box\ncup"));
+            refuse(
+                    List.of(torn.toString(), "f32[3]"),
+                    "predict",
+                    "--student",
+                    student,
+                    "--head",
+                    torn,
+                    "--video",
+                    first);
+        }
         refuse(
                 List.of("from 0.8 to 0.2"),
                 "predict",

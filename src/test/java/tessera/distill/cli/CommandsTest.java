@@ -14,9 +14,15 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.ModalityFolders;
+import tessera.distill.egosim.Geometry;
+import tessera.distill.egosim.Modality;
+import tessera.distill.stage.Distillation;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Student;
@@ -98,6 +104,88 @@ class CommandsTest {
         assertArrayEquals(before, Files.readAllBytes(model));
         assertEquals(3, steps);
         assertFalse(Files.exists(folder.resolve("rgb").resolve("checkpoint.safetensors")));
+    }
+
+    @Test
+    void aStageIsNotResumedOnOtherClips() throws IOException {
+        Path other = OwnClips.write(folder.resolve("other"), 5, "dark", "grey", "bright");
+        Path out = folder.resolve("deep").resolve("rgb");
+        pretrain("rgb", out, 1);
+        byte[] before = Files.readAllBytes(out.resolve("model.safetensors"));
+        Shell.refuse(
+                List.of(out.resolve("model.safetensors")
+                        + " was trained with other settings (tessera.source: 18 clips"),
+                "pretrain",
+                "--modality=rgb",
+                "--source",
+                other,
+                "--target",
+                data,
+                "--dim=16",
+                "--depth=1",
+                "--heads=2",
+                "--grid=2",
+                "--batch=2",
+                "--mask-ratio=0.5",
+                "--quiet",
+                "--steps=1",
+                "--out",
+                out);
+        assertArrayEquals(before, Files.readAllBytes(out.resolve("model.safetensors")));
+    }
+
+    /** MM-CDFSL hands on the encoder alone: the norm of the feature starts afresh, and the epsilon is another one. */
+    @Test
+    void theSecondStageTakesTheEncoderAlone() {
+        Path plain = folder.resolve("plain.safetensors");
+        Path model = folder.resolve("rgb").resolve("model.safetensors");
+        long before = Device.cpu().memory().live();
+        Distillation.saveUndistilled(model, plain);
+        assertTrue(Device.cpu().memory().live() <= before, "nothing stays in memory");
+        try (SafetensorsFile from = Safetensors.open(model);
+                SafetensorsFile to = Safetensors.open(plain);
+                SafetensorsFile distilled = Safetensors.open(student)) {
+            float[] ones = new float[16];
+            Arrays.fill(ones, 1);
+            assertFalse(Arrays.equals(ones, from.floats("fc_norm.weight")), "the first stage trains it");
+            assertArrayEquals(ones, to.floats("fc_norm.weight"));
+            assertArrayEquals(new float[16], to.floats("fc_norm.bias"));
+            assertArrayEquals(from.floats("encoder.norm.weight"), to.floats("encoder.norm.weight"));
+            assertEquals("1.0E-6", from.metadata().get("tessera.layerNormEps"));
+            for (SafetensorsFile second : List.of(to, distilled)) {
+                assertEquals("1.0E-5", second.metadata().get("tessera.layerNormEps"));
+                assertEquals("1.0E-5", second.metadata().get("tessera.outputNormEps"));
+                assertTrue(second.names().stream()
+                        .allMatch(name -> name.startsWith("encoder.") || name.startsWith("fc_norm.")));
+            }
+        }
+    }
+
+    @Test
+    void picturesMayBeVideos() throws Exception {
+        Path clips = folder.resolve("videos");
+        Path ramp = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
+        for (String label : List.of("one", "two")) {
+            Path rgb = Files.createDirectories(clips.resolve("rgb").resolve(label));
+            Path flow = Files.createDirectories(clips.resolve("flow").resolve(label));
+            Files.copy(ramp, rgb.resolve("a.mp4"));
+            Npy.write(flow.resolve("a.npy"), ArrayData.of("flow", new float[4 * 16 * 16 * 2], 4, 16, 16, 2));
+        }
+        ModalityFolders both = ModalityFolders.open(clips, Set.of(Modality.RGB, Modality.FLOW), null);
+        assertEquals(new Geometry(4, 16, 16), both.geometry(), "the array of flow says how large clips are");
+        try (ClipSet set = both.load(done -> {});
+                Scope scope = Scope.open()) {
+            int[] pixels = set.batch(Modality.RGB, new int[] {1}).toInts();
+            int frame = 16 * 16 * 3;
+            assertEquals(4 * frame, pixels.length);
+            for (int t = 1; t < 4; t++) {
+                assertTrue(pixels[t * frame] > pixels[(t - 1) * frame], "frames of the ramp grow brighter");
+            }
+        }
+        assertEquals(
+                Geometry.FULL,
+                ModalityFolders.open(clips, Set.of(Modality.RGB), null).geometry(),
+                "videos alone have no size");
     }
 
     @Test

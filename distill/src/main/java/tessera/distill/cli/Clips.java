@@ -1,8 +1,13 @@
 package tessera.distill.cli;
 
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Locale;
+import java.util.zip.CRC32;
+import java.util.zip.CheckedInputStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.ModalityFolders;
 import tessera.distill.egosim.Geometry;
@@ -52,6 +57,17 @@ final class Clips {
         if (seen != Modality.RGB) {
             throw new IllegalArgumentException(file + " is a model of "
                     + seen.name().toLowerCase(Locale.ROOT) + " but videos hold pictures; pass an rgb student");
+        }
+    }
+
+    /** A checksum of a file's bytes. */
+    static String checksum(Path file) {
+        try (CheckedInputStream in = new CheckedInputStream(Files.newInputStream(file), new CRC32())) {
+            in.transferTo(OutputStream.nullOutputStream());
+            return "%08x".formatted(in.getChecksum().getValue());
+        } catch (IOException e) {
+            throw new IllegalArgumentException(
+                    file + " cannot be read (" + e.getMessage() + "); check its permissions", e);
         }
     }
 

@@ -23,6 +23,7 @@ import tessera.distill.stage.Pretraining;
 import tessera.distill.stage.RunContext;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
+import tessera.nn.CheckpointException;
 import tessera.nn.VideoMaeConfig;
 
 /** {@code tessera distill}: the second stage, teachers into an RGB student. */
@@ -89,7 +90,10 @@ final class Distill implements Callable<Integer> {
         RunContext context = training.context(device, compute.precision());
         Path student;
         try (ClipSet clips = clips(geometry(configs), files, context)) {
-            student = Distillation.run(settings, files, clips, training.out(), context);
+            Map<String, String> origin = new LinkedHashMap<>();
+            origin.put("tessera.target", clips.checksum());
+            files.forEach((modality, file) -> origin.put("tessera.teacher." + name(modality), Clips.checksum(file)));
+            student = Distillation.run(settings, files, clips, training.out(), context.startingFrom(origin));
         }
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("student", student);
@@ -123,6 +127,8 @@ final class Distill implements Callable<Integer> {
         VideoMaeConfig config;
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
             config = VideoMaeConfig.fromMetadata(checkpoint.metadata());
+        } catch (CheckpointException e) {
+            throw new CheckpointException(file + ": " + e.getMessage());
         }
         if (Clips.modality(config, file) != modality) {
             throw new IllegalArgumentException(file + " is a model of " + name(Clips.modality(config, file))

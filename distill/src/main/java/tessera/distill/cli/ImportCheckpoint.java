@@ -116,7 +116,7 @@ final class ImportCheckpoint implements Callable<Integer> {
     /** The architecture, of which the weights tell the patch size and two details. */
     private VideoMaeConfig config(Map<String, Tensor> weights) {
         Tensor embedding = weights.get(PATCH_WEIGHT);
-        if (embedding == null || embedding.rank() != 5) {
+        if (embedding == null || embedding.rank() != 5 || embedding.shape().count() == 0) {
             throw new CheckpointException("there is no patch embedding " + PATCH_WEIGHT
                     + " [width, channels, tubelet, patch, patch] under any known name; pass a VideoMAE checkpoint");
         }

@@ -83,7 +83,14 @@ public final class Main {
                 })
                 .setParameterExceptionHandler((e, words) -> badUsage(e))
                 .setExecutionExceptionHandler((e, command, parsed) -> failure(e, main.stacktrace, err));
-        int code = commandLine.execute(args.toArray(String[]::new));
+        int code;
+        try {
+            code = commandLine.execute(args.toArray(String[]::new));
+        } catch (OutOfMemoryError e) {
+            err.println("tessera: error: out of memory (" + flat(String.valueOf(e.getMessage()))
+                    + "); use a smaller batch or fewer clips, or a larger heap by TESSERA_JAVA_OPTS=-Xmx8g");
+            code = ExitCode.FAILURE;
+        }
         out.flush();
         err.flush();
         return code;

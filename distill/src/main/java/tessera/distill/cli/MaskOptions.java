@@ -6,6 +6,7 @@ import tessera.tensor.TokenMask;
 
 /** How a student looks at clips: ensemble masked inference. */
 final class MaskOptions {
+    private static final int MOST_MASKS = 1024;
 
     @Option(
             names = "--mask-ratio",
@@ -43,9 +44,9 @@ final class MaskOptions {
     /** Refuses numbers that no student can work with; called before anything is loaded. */
     void check() {
         TokenMask.maskedCells(Integer.MAX_VALUE, maskRatio);
-        if (ensemble < 1) {
-            throw new IllegalArgumentException("--ensemble is " + ensemble
-                    + " but a clip is seen through 1 mask or more;" + " pass 1 for a single mask");
+        if (ensemble < 1 || ensemble > MOST_MASKS) {
+            throw new IllegalArgumentException("--ensemble is " + ensemble + " but a clip is seen through 1 to "
+                    + MOST_MASKS + " masks; pass 1 for a single mask");
         }
     }
 

@@ -20,14 +20,22 @@ final class Outputs {
     }
 
     /**
-     * A folder to make, or to go on in.
+     * A folder to make, with those around it, or to go on in.
      *
-     * @throws IllegalArgumentException if its parent does not exist or is not writable, or it is a file
+     * @throws IllegalArgumentException if it is a file or below one, or may not be written
      */
     static void requireFolder(Path folder) {
-        requireParent(folder);
-        if (Files.exists(folder) && !Files.isDirectory(folder)) {
-            throw new IllegalArgumentException("--out " + folder + " is a file; name a folder for the run");
+        Path existing = folder.toAbsolutePath();
+        while (existing.getParent() != null && !Files.exists(existing)) {
+            existing = existing.getParent();
+        }
+        if (!Files.isDirectory(existing)) {
+            throw new IllegalArgumentException("--out " + folder + " cannot be a folder, because " + existing
+                    + " is a file; name a folder for the run");
+        }
+        if (!Files.isWritable(existing)) {
+            throw new IllegalArgumentException(
+                    "--out " + folder + " lies in " + existing + ", where you may not write; name another place");
         }
     }
 

@@ -165,7 +165,7 @@ final class Pretrain implements Callable<Integer> {
         try (ClipSet labelled = egosim.render(sim, Split.SOURCE_TRAIN, Domain.SOURCE, modalities, context);
                 ClipSet unlabelled =
                         egosim.render(sim, Split.TARGET_UNLABELLED, egosim.domain(), modalities, context)) {
-            return Pretraining.run(settings, config, labelled, unlabelled, start, training.out(), context);
+            return train(settings, config, labelled, unlabelled, context);
         }
     }
 
@@ -183,8 +183,24 @@ final class Pretrain implements Callable<Integer> {
                 config(labelled.geometry(), modality == Modality.FLOW ? labelled.flowStats() : noFlow());
         try (ClipSet sourceClips = Clips.load(labelled, "load source", context);
                 ClipSet targetClips = Clips.load(unlabelled, "load target", context)) {
-            return Pretraining.run(settings, config, sourceClips, targetClips, start, training.out(), context);
+            return train(settings, config, sourceClips, targetClips, context);
         }
+    }
+
+    private Path train(
+            Pretraining.Settings settings,
+            VideoMaeConfig config,
+            ClipSet labelled,
+            ClipSet unlabelled,
+            RunContext context) {
+        Map<String, String> origin = new LinkedHashMap<>();
+        origin.put("tessera.source", labelled.checksum());
+        origin.put("tessera.target", unlabelled.checksum());
+        if (start != null) {
+            origin.put("tessera.start", Clips.checksum(start));
+        }
+        return Pretraining.run(
+                settings, config, labelled, unlabelled, start, training.out(), context.startingFrom(origin));
     }
 
     private VideoMaeConfig config(Geometry geometry, FlowStats stats) {

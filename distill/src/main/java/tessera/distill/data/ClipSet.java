@@ -10,6 +10,7 @@ import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
+import java.util.zip.CRC32;
 import tessera.distill.egosim.Clip;
 import tessera.distill.egosim.Geometry;
 import tessera.distill.egosim.Modality;
@@ -26,6 +27,8 @@ import tessera.tensor.Tensor;
  * read-only and safe to share between threads. The memory is off-heap and freed by {@link #close()}.
  */
 public final class ClipSet implements AutoCloseable {
+    private static final long CHECKED_AT_ONCE = 1L << 30;
+
     private final Geometry geometry;
     private final List<String> classes;
     private final int[] labels;
@@ -147,6 +150,21 @@ public final class ClipSet implements AutoCloseable {
 
     public Geometry geometry() {
         return geometry;
+    }
+
+    /** A checksum of the clips and their labels: equal for equal sets. */
+    public String checksum() {
+        CRC32 checksum = new CRC32();
+        for (int label : labels) {
+            checksum.update(label);
+        }
+        data.forEach((modality, segment) -> {
+            for (long from = 0; from < segment.byteSize(); from += CHECKED_AT_ONCE) {
+                long bytes = Math.min(CHECKED_AT_ONCE, segment.byteSize() - from);
+                checksum.update(segment.asSlice(from, bytes).asByteBuffer());
+            }
+        });
+        return "%s clips %08x".formatted(labels.length, checksum.getValue());
     }
 
     /** The modalities that were loaded. */

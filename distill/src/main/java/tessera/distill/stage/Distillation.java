@@ -16,6 +16,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.AdamW;
 import tessera.nn.Checkpoint;
+import tessera.nn.CheckpointException;
 import tessera.nn.Params;
 import tessera.nn.Projector;
 import tessera.nn.Schedule;
@@ -110,41 +111,56 @@ public final class Distillation {
             return finished;
         }
         try (Scope scope = Scope.open()) {
-            Params studentParams =
-                    encoder(require(teachers, Modality.RGB), settings.seed(), context.device(), context.compute());
-            VideoMaeClassifier student = new VideoMaeClassifier(studentParams, config, 0);
-            studentParams.finish();
+            Encoder start = encoder(
+                    require(teachers, Modality.RGB), config, settings.seed(), context.device(), context.compute());
+            VideoMaeClassifier student = start.model();
+            Params studentParams = start.params();
             studentParams.addShadows();
             Map<String, Tensor> trained = new LinkedHashMap<>();
             studentParams.all().forEach((name, parameter) -> trained.put("student." + name, parameter));
             Params projectorParams = Params.random(context.device(), DType.F32, settings.seed());
             Map<Modality, Teacher> taught = new EnumMap<>(Modality.class);
-            settings.weights().forEach((modality, weight) -> {
-                String name = "mlp_to_" + modality.name().toLowerCase(Locale.ROOT);
-                Projector projector = new Projector(projectorParams.at("cmt").at(name), config.embedDim());
-                taught.put(
-                        modality,
-                        new Teacher(frozen(require(teachers, modality), settings.seed(), context), projector, weight));
-            });
-            trained.putAll(projectorParams.all());
-            EpochOrder order = new EpochOrder(target.size(), settings.seed() + 2);
-            Schedule schedule = Schedule.cosine(
-                    settings.lr(), settings.minLr(), settings.warmupLr(), settings.warmupSteps(), settings.period());
-            try (AdamW optimiser = new AdamW(trained, .9, .999, 1e-8, settings.weightDecay(), name -> true)) {
-                new Trainer(
-                                context.device(),
-                                folder,
-                                trained,
-                                optimiser,
-                                schedule,
-                                settings.steps(),
-                                text,
-                                context.stop())
-                        .run(
-                                step -> data(
-                                        context.device(), settings, target, order.batch(step, settings.batch()), step),
-                                (data, step) -> losses(settings, student, taught, data, step),
-                                (first, total) -> context.progress("distill", "step", first, total));
+            try {
+                settings.weights().forEach((modality, weight) -> {
+                    String name = "mlp_to_" + modality.name().toLowerCase(Locale.ROOT);
+                    Projector projector =
+                            new Projector(projectorParams.at("cmt").at(name), config.embedDim());
+                    taught.put(
+                            modality,
+                            new Teacher(
+                                    frozen(require(teachers, modality), settings.seed(), context), projector, weight));
+                });
+                trained.putAll(projectorParams.all());
+                EpochOrder order = new EpochOrder(target.size(), settings.seed() + 2);
+                Schedule schedule = Schedule.cosine(
+                        settings.lr(),
+                        settings.minLr(),
+                        settings.warmupLr(),
+                        settings.warmupSteps(),
+                        settings.period());
+                try (AdamW optimiser = new AdamW(trained, .9, .999, 1e-8, settings.weightDecay(), name -> true)) {
+                    new Trainer(
+                                    context.device(),
+                                    folder,
+                                    trained,
+                                    optimiser,
+                                    schedule,
+                                    settings.steps(),
+                                    text,
+                                    context.stop())
+                            .run(
+                                    step -> data(
+                                            context.device(),
+                                            settings,
+                                            target,
+                                            order.batch(step, settings.batch()),
+                                            step),
+                                    (data, step) -> losses(settings, student, taught, data, step),
+                                    (first, total) -> context.progress("distill", "step", first, total));
+                }
+            } finally {
+                // Packed weights belong to no scope.
+                taught.values().forEach(teacher -> teacher.model().close());
             }
             Student.save(finished, studentParams.all(), config, text);
             Stages.deleteCheckpoint(folder);
@@ -170,26 +186,31 @@ public final class Distillation {
         }
     }
 
+    private record Encoder(VideoMaeClassifier model, Params params) {}
+
     /** The encoder of a pretrained model with a fresh feature norm, as MM-CDFSL loads it. */
-    private static Params encoder(Path file, long seed, Device device, DType compute) {
-        Checkpoint checkpoint = Checkpoint.read(file);
-        return Params.from(
-                        device,
-                        DType.F32,
-                        checkpoint.select(name -> name.startsWith("encoder.")),
-                        seed,
-                        name -> name.startsWith("fc_norm."))
-                .computeIn(compute);
+    private static Encoder encoder(Path file, VideoMaeConfig config, long seed, Device device, DType compute) {
+        try (Checkpoint checkpoint = Checkpoint.read(file)) {
+            Params params = Params.from(
+                            device,
+                            DType.F32,
+                            checkpoint.select(name -> name.startsWith("encoder.")),
+                            seed,
+                            name -> name.startsWith("fc_norm."))
+                    .computeIn(compute);
+            VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0);
+            params.finish();
+            return new Encoder(model, params);
+        } catch (CheckpointException e) {
+            throw new CheckpointException(file + ": " + e.getMessage());
+        }
     }
 
     private static VideoMaeClassifier frozen(Path file, long seed, RunContext context) {
-        VideoMaeConfig config = encoderConfig(file);
-        Params params = encoder(file, seed, context.device(), context.compute());
-        VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0);
-        params.finish();
-        params.all().values().forEach(parameter -> parameter.requiresGrad(false));
-        model.pack();
-        return model;
+        Encoder teacher = encoder(file, encoderConfig(file), seed, context.device(), context.compute());
+        teacher.params().all().values().forEach(parameter -> parameter.requiresGrad(false));
+        teacher.model().pack();
+        return teacher.model();
     }
 
     /**
@@ -199,10 +220,9 @@ public final class Distillation {
     public static void saveUndistilled(Path pretrained, Path student) {
         try (Scope scope = Scope.open()) {
             VideoMaeConfig config = encoderConfig(pretrained);
-            Params params = encoder(pretrained, 0, Device.cpu(), DType.F32);
-            new VideoMaeClassifier(params, config, 0).close();
-            params.finish();
-            Student.save(student, params.all(), config, config.toMetadata());
+            Encoder encoder = encoder(pretrained, config, 0, Device.cpu(), DType.F32);
+            encoder.model().close();
+            Student.save(student, encoder.params().all(), config, config.toMetadata());
         }
     }
 

@@ -14,6 +14,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.AdamW;
 import tessera.nn.Checkpoint;
+import tessera.nn.CheckpointException;
 import tessera.nn.Params;
 import tessera.nn.Schedule;
 import tessera.nn.VideoMaeConfig;
@@ -123,7 +124,7 @@ public final class Pretraining {
                             params, config, source.classes().size());
                     AdamW optimiser = new AdamW(
                             params.all(), .9, .95, 1e-8, settings.weightDecay(), AdamW.matrices(params.all()))) {
-                params.finish(name -> start != null);
+                finish(params, start);
                 params.addShadows();
                 Schedule schedule = Schedule.cosine(
                         settings.lr(),
@@ -175,6 +176,14 @@ public final class Pretraining {
                     name -> name.startsWith("fc_norm")
                             || name.startsWith("head_action")
                             || (!rgb && (name.startsWith("encoder.patch_embed") || name.startsWith("decoder.head"))));
+        }
+    }
+
+    private static void finish(Params params, @Nullable Path start) {
+        try {
+            params.finish(name -> start != null);
+        } catch (CheckpointException e) {
+            throw new CheckpointException(start + ": " + e.getMessage());
         }
     }
 

@@ -8,6 +8,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.video.ImageOps;
@@ -55,21 +59,33 @@ final class Stages {
         }
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
             if (!checkpoint.metadata().equals(settings)) {
-                throw new CheckpointException(file + " was trained with other settings (" + checkpoint.metadata()
-                        + " instead of " + settings + "); use another folder, or delete this one to start again");
+                throw new CheckpointException(file + " was trained with other settings ("
+                        + differences(checkpoint.metadata(), settings)
+                        + "); use another folder, or delete this one to start again");
             }
         }
         return true;
     }
 
-    /** What must be equal for a run to be resumed: a run in f32 goes on in f32. */
+    /** What must be equal for a run to be resumed: a run in f32 goes on in f32, on the same clips. */
     static Map<String, String> settings(Map<String, String> settings, RunContext context) {
-        if (context.compute() == DType.F32) {
-            return settings;
-        }
         Map<String, String> all = new LinkedHashMap<>(settings);
-        all.put("tessera.compute", context.compute().toString());
+        if (context.compute() != DType.F32) {
+            all.put("tessera.compute", context.compute().toString());
+        }
+        all.putAll(context.origin());
         return all;
+    }
+
+    /** The entries in which settings differ, as text. */
+    static String differences(Map<String, String> stored, Map<String, String> wanted) {
+        Set<String> names = new TreeSet<>(stored.keySet());
+        names.addAll(wanted.keySet());
+        names.removeIf(name -> Objects.equals(stored.get(name), wanted.get(name)));
+        return names.stream()
+                .map(name -> name + ": " + stored.getOrDefault(name, "none") + " instead of "
+                        + wanted.getOrDefault(name, "none"))
+                .collect(Collectors.joining("; "));
     }
 
     static Tensor labels(ClipSet clips, int[] indices) {

@@ -150,8 +150,9 @@ final class Trainer {
             Map<String, String> stored = new TreeMap<>(saved.metadata());
             String step = stored.remove(STEP);
             if (step == null || !stored.equals(new TreeMap<>(settings))) {
-                throw new CheckpointException(file + " was written with other settings (" + stored + " instead of "
-                        + new TreeMap<>(settings) + "); use another folder, or delete this one to start again");
+                throw new CheckpointException(file + " was written with other settings ("
+                        + Stages.differences(stored, settings)
+                        + "); use another folder, or delete this one to start again");
             }
             Map<String, Tensor> weights = saved.below("p.");
             parameters.forEach((name, parameter) -> {
