@@ -51,7 +51,7 @@ public final class CudaDevice extends Device {
         this.sharedBytesPerBlock = CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_MAX_SHARED_BYTES_OPT_IN, handle);
         this.context = CudaDriver.primaryContextRetain(handle);
         try {
-            CudaDriver.contextSetCurrent(context);
+            CudaThread.get().makeCurrent(this);
             this.memory = new CudaMemory(this, handle);
             this.defaultStream = new CudaStream(this, memory);
         } catch (RuntimeException e) {
@@ -188,7 +188,7 @@ public final class CudaDevice extends Device {
 
     /** Makes this device's context current for the calling thread. */
     public void makeCurrent() {
-        CudaDriver.contextSetCurrent(context);
+        CudaThread.get().makeCurrent(this);
     }
 
     /** The stream of all threads that name no other. */

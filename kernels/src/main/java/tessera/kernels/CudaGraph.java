@@ -20,6 +20,7 @@ public final class CudaGraph implements AutoCloseable {
 
     private final CudaDevice device;
     private final Buffer variables;
+    private final CudaEvent finished;
     private final CudaOptimiser.Betas betas;
     private final Arena arena = Arena.ofShared();
     private final MemorySegment staged = arena.allocate(VARIABLE_BYTES, 16);
@@ -46,6 +47,7 @@ public final class CudaGraph implements AutoCloseable {
     private CudaGraph(
             CudaDevice device,
             Buffer variables,
+            CudaEvent finished,
             CudaOptimiser.Betas betas,
             CudaMemory.Pool pool,
             long exec,
@@ -53,6 +55,7 @@ public final class CudaGraph implements AutoCloseable {
         this.device = device;
         this.betas = betas;
         this.variables = variables;
+        this.finished = finished;
         this.pool = pool;
         this.exec = exec;
         this.nodes = nodes;
@@ -66,26 +69,39 @@ public final class CudaGraph implements AutoCloseable {
      * @throws CudaException if something in the body cannot be recorded
      */
     public static CudaGraph capture(CudaDevice device, Runnable body) {
-        Buffer variables = device.allocate(DType.U8, VARIABLE_BYTES);
         try (CudaStream stream = device.newStream()) {
             CudaMemory.Pool pool = device.pool().newGraphPool(stream);
+            Buffer variables = null;
+            CudaEvent finished = null;
             try {
+                // Of the graph's memory, which does not come in the order of any stream: launches may go to all.
+                variables = Buffer.owned(device, DType.U8, VARIABLE_BYTES, pool.allocate(VARIABLE_BYTES));
+                finished = new CudaEvent(device, false);
                 long graph = record(device, stream, variables, pool, body);
                 try {
                     long nodes = CudaDriver.graphNodes(graph);
                     long exec = CudaDriver.graphInstantiate(graph, 0);
-                    CudaDriver.graphUpload(exec, stream.handle());
-                    return new CudaGraph(device, variables, stream.recordedBetas(), pool, exec, nodes);
+                    try {
+                        CudaDriver.graphUpload(exec, stream.handle());
+                    } catch (CudaException e) {
+                        device.quietly(() -> CudaDriver.graphExecDestroy(exec));
+                        throw e;
+                    }
+                    return new CudaGraph(device, variables, finished, stream.recordedBetas(), pool, exec, nodes);
                 } finally {
                     device.quietly(() -> CudaDriver.graphDestroy(graph));
                 }
-            } catch (CudaException e) {
-                pool.close();
-                variables.close();
-                throw device.failed(e);
             } catch (RuntimeException | Error e) {
                 pool.close();
-                variables.close();
+                if (variables != null) {
+                    variables.close();
+                }
+                if (finished != null) {
+                    finished.close();
+                }
+                if (e instanceof CudaException failure) {
+                    device.failed(failure);
+                }
                 throw e;
             }
         }
@@ -130,14 +146,14 @@ public final class CudaGraph implements AutoCloseable {
         staged.set(ValueLayout.JAVA_FLOAT, 16, (float) values.lr);
         staged.set(ValueLayout.JAVA_FLOAT, 20, CudaOptimiser.correction1(betas.beta1(), values.step));
         staged.set(ValueLayout.JAVA_FLOAT, 24, CudaOptimiser.correction2(betas.beta2(), values.step));
+        CudaStream stream = thread.stream(device);
         try {
+            // The launch before, which may be on another stream, still reads the variables.
+            stream.await(finished);
             // The driver has read pageable memory when this returns.
-            CudaDriver.memcpyHtoDAsync(
-                    variables.address(),
-                    staged.address(),
-                    VARIABLE_BYTES,
-                    thread.stream(device).handle());
-            CudaDriver.graphLaunch(exec, thread.stream(device).handle());
+            CudaDriver.memcpyHtoDAsync(variables.address(), staged.address(), VARIABLE_BYTES, stream.handle());
+            CudaDriver.graphLaunch(exec, stream.handle());
+            finished.record(stream);
         } catch (CudaException e) {
             throw device.failed(e);
         }
@@ -164,6 +180,7 @@ public final class CudaGraph implements AutoCloseable {
         device.quietly(() -> CudaDriver.graphExecDestroy(exec));
         pool.close();
         variables.close();
+        finished.close();
         arena.close();
     }
 }

@@ -94,7 +94,8 @@ final class CudaMatmul {
                 device.tf32(),
                 alignment(a),
                 alignment(b),
-                alignment(c));
+                alignment(c),
+                bias == null ? CudaProduct.LARGEST_ALIGNMENT : alignment(bias));
         run(key, a, b, bias, c);
         if (activation == Activation.GELU) {
             Buffer result = c.slice(0, m * n);
@@ -149,7 +150,8 @@ final class CudaMatmul {
                 device.tf32(),
                 Math.min(alignment(a), alignment(strideA * a.dtype().bytes())),
                 Math.min(alignment(b), alignment(strideB * b.dtype().bytes())),
-                Math.min(alignment(c), alignment(strideC * c.dtype().bytes())));
+                Math.min(alignment(c), alignment(strideC * c.dtype().bytes())),
+                CudaProduct.LARGEST_ALIGNMENT);
         run(key, a, b, null, c);
     }
 

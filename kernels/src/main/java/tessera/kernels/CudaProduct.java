@@ -49,7 +49,8 @@ final class CudaProduct {
             boolean tf32,
             int alignmentA,
             int alignmentB,
-            int alignmentC) {}
+            int alignmentC,
+            int alignmentBias) {}
 
     CudaProduct(long handle, Key key, long workspaceLimit) {
         int in = key.in == DType.BF16 ? Cublas.R_16BF : Cublas.R_32F;
@@ -78,7 +79,9 @@ final class CudaProduct {
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_A, key.alignmentB);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_B, key.alignmentA);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_C, key.alignmentC);
-            CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_D, key.alignmentC);
+            // There is no preference for the bias, which the epilogue reads as it writes D.
+            CublasLt.preferenceSet(
+                    preference, CublasLt.PREF_MIN_ALIGNMENT_D, Math.min(key.alignmentC, key.alignmentBias));
             // Partial sums of a split product stay f32, whatever the result's type.
             CublasLt.preferenceSet(preference, CublasLt.PREF_REDUCTION_SCHEME_MASK, CublasLt.REDUCTION_COMPUTE_TYPE);
             int found = CublasLt.heuristics(handle, desc, layoutB, layoutA, layoutC, layoutC, preference, result);

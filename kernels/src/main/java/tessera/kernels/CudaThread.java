@@ -1,6 +1,7 @@
 package tessera.kernels;
 
 import org.jspecify.annotations.Nullable;
+import tessera.natives.cuda.CudaDriver;
 
 /** What one thread has set up for CUDA: its context, its stream and its parameter block. */
 final class CudaThread {
@@ -23,9 +24,15 @@ final class CudaThread {
     /** Makes the device's context current, if it is not. A virtual thread may have changed its carrier at any time. */
     void use(CudaDevice wanted) {
         if (device != wanted || virtual) {
-            wanted.makeCurrent();
-            device = wanted;
+            makeCurrent(wanted);
         }
+    }
+
+    /** Makes the device's context current, whatever was before. */
+    void makeCurrent(CudaDevice wanted) {
+        device = null;
+        CudaDriver.contextSetCurrent(wanted.context());
+        device = wanted;
     }
 
     /** The stream that this thread's work on a device goes to. */

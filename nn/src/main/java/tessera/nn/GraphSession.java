@@ -70,14 +70,19 @@ final class GraphSession implements AutoCloseable {
             length = first.shape().count();
         }
         Buffer pinnedResult = device.allocatePinned(DType.F32, length);
-        CudaGraph graph = CudaGraph.capture(device, () -> {
-            CudaStream capturing = device.currentStream();
-            capturing.copy(pinnedInput, clips.buffer());
-            try (Tensor result = pass.of(clips, 0)) {
-                capturing.copy(result.buffer(), pinnedResult);
-            }
-        });
-        return new Recorded(graph, pinnedResult);
+        try {
+            CudaGraph graph = CudaGraph.capture(device, () -> {
+                CudaStream capturing = device.currentStream();
+                capturing.copy(pinnedInput, clips.buffer());
+                try (Tensor result = pass.of(clips, 0)) {
+                    capturing.copy(result.buffer(), pinnedResult);
+                }
+            });
+            return new Recorded(graph, pinnedResult);
+        } catch (RuntimeException | Error e) {
+            pinnedResult.close();
+            throw e;
+        }
     }
 
     private <T> T onStream(java.util.function.Supplier<T> body) {
