@@ -31,8 +31,10 @@ class ArchitectureTest {
     private static final String MAIN = "tessera.distill.cli.Main";
 
     /** The classes that ship. */
+    /** Without the benchmarks, which are programs of their own and not shipped. */
     private static final JavaClasses LIBRARY = new ClassFileImporter()
             .withImportOption(ImportOption.Predefined.DO_NOT_INCLUDE_TESTS)
+            .withImportOption(location -> !location.contains("/tessera/jmh/"))
             .importPackages("tessera");
 
     private static final JavaClasses TESTS = new ClassFileImporter()

@@ -1,9 +1,12 @@
 package tessera.kernels;
 
 import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
 
 /** The processor: host memory and a fixed set of worker threads. */
 public final class CpuDevice extends Device {
+    private static @Nullable CpuDevice shared;
+
     private final Workers workers;
     private final Kernels kernels;
     private final HostMemory memory = new HostMemory();
@@ -64,10 +67,19 @@ public final class CpuDevice extends Device {
         return "cpu";
     }
 
-    static final class Default {
-        static final CpuDevice INSTANCE = new CpuDevice(
-                Integer.getInteger("tessera.threads", Runtime.getRuntime().availableProcessors()));
-
-        private Default() {}
+    /** The device of the whole process, made on first use. */
+    static synchronized CpuDevice shared() {
+        CpuDevice device = shared;
+        if (device == null) {
+            int threads =
+                    Integer.getInteger("tessera.threads", Runtime.getRuntime().availableProcessors());
+            if (threads < 1) {
+                throw new IllegalArgumentException("-Dtessera.threads=" + threads
+                        + " leaves no thread to compute; pass 1 or more, or leave it away");
+            }
+            device = new CpuDevice(threads);
+            shared = device;
+        }
+        return device;
     }
 }

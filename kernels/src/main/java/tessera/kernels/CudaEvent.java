@@ -28,7 +28,11 @@ public final class CudaEvent implements AutoCloseable {
     /** Puts the event behind everything enqueued on the stream so far. */
     public void record(CudaStream stream) {
         CudaThread.get().use(device);
-        CudaDriver.eventRecord(handle, stream.handle());
+        try {
+            CudaDriver.eventRecord(handle, stream.handle());
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
     }
 
     /** Waits for the event, and reports what failed before it. */

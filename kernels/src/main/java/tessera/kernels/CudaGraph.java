@@ -110,10 +110,11 @@ public final class CudaGraph implements AutoCloseable {
     private static long record(
             CudaDevice device, CudaStream stream, Buffer variables, CudaMemory.Pool pool, Runnable body) {
         // Others may go on allocating and synchronising meanwhile: only this stream records.
-        CudaDriver.streamBeginCapture(stream.handle(), CudaDriver.CAPTURE_RELAXED);
+        // Marked first: a trim on another thread leaves streams alone that record.
         stream.capture(pool, variables.address());
         boolean done = false;
         try {
+            CudaDriver.streamBeginCapture(stream.handle(), CudaDriver.CAPTURE_RELAXED);
             device.on(stream, body);
             done = true;
         } finally {

@@ -97,7 +97,11 @@ public final class CudaStream implements AutoCloseable {
     /** Work enqueued from now on waits for the event. */
     public void await(CudaEvent event) {
         CudaThread.get().use(device);
-        CudaDriver.streamWaitEvent(handle, event.handle(), 0);
+        try {
+            CudaDriver.streamWaitEvent(handle, event.handle(), 0);
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
     }
 
     /** An event behind everything enqueued so far, without timing; the caller closes it. */

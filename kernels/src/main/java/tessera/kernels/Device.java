@@ -1,6 +1,7 @@
 package tessera.kernels;
 
 import java.lang.System.Logger.Level;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A place where tensors live and kernels run. Devices are shared, thread-safe and live as long as the process.
@@ -12,7 +13,7 @@ public abstract sealed class Device permits CpuDevice, CudaDevice {
 
     /** The CPU with one worker thread per available processor. */
     public static CpuDevice cpu() {
-        return CpuDevice.Default.INSTANCE;
+        return CpuDevice.shared();
     }
 
     /**
@@ -39,7 +40,8 @@ public abstract sealed class Device permits CpuDevice, CudaDevice {
 
     /** The first GPU, or the CPU where there is none. Falling back is logged once with the reason. */
     public static Device best() {
-        return Best.DEVICE;
+        CudaDevice gpu = Best.GPU;
+        return gpu == null ? cpu() : gpu;
     }
 
     /**
@@ -88,14 +90,14 @@ public abstract sealed class Device permits CpuDevice, CudaDevice {
     public record MemoryUse(long live, long pooled, long peak, long liveBuffers) {}
 
     private static final class Best {
-        static final Device DEVICE = find();
+        static final @Nullable CudaDevice GPU = find();
 
-        private static Device find() {
+        private static @Nullable CudaDevice find() {
             try {
                 return cuda(0);
             } catch (IllegalArgumentException e) {
                 LOG.log(Level.INFO, "device auto: using the CPU; " + e.getMessage());
-                return cpu();
+                return null;
             }
         }
     }
