@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
@@ -78,6 +79,7 @@ constexpr unsigned char FRESH = 0xCB;
 constexpr unsigned char FREED = 0xDD;
 constexpr unsigned char GUARD_BYTE = 0xAB;
 constexpr size_t QUARANTINE_BYTES = 64 << 20;
+constexpr size_t HUGE = size_t(1) << 30;  // from here on memory is zero, not poisoned, and not there until it is touched
 constexpr size_t LONGEST_QUEUE = 4096;
 
 struct Pool;
@@ -386,7 +388,11 @@ void forget(Address address) {
     if (entry != f.allocations.end()) {
         auto* first = reinterpret_cast<unsigned char*>(address);
         ASAN_UNPOISON_MEMORY_REGION(first - GUARD, entry->second.size + 2 * GUARD);
-        free(entry->second.block);
+        if (entry->second.size >= HUGE) {
+            munmap(entry->second.block, entry->second.size + 2 * GUARD + ALIGNMENT);
+        } else {
+            free(entry->second.block);
+        }
         f.allocations.erase(entry);
     }
 }
@@ -409,14 +415,20 @@ Address allocate(size_t size, int device, Pool* pool, bool of_graph) {
             return 0;
         }
     }
-    auto* block = static_cast<unsigned char*>(malloc(size + 2 * GUARD + ALIGNMENT));
-    if (block == nullptr) {
+    size_t whole = size + 2 * GUARD + ALIGNMENT;
+    void* memory = size < HUGE
+        ? malloc(whole)
+        : mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == nullptr || memory == MAP_FAILED) {
         return 0;
     }
+    auto* block = static_cast<unsigned char*>(memory);
     Address address = (reinterpret_cast<Address>(block) + GUARD + ALIGNMENT - 1) & ~static_cast<Address>(ALIGNMENT - 1);
     auto* first = reinterpret_cast<unsigned char*>(address);
     memset(first - GUARD, GUARD_BYTE, GUARD);
-    memset(first, FRESH, size);
+    if (size < HUGE) {
+        memset(first, FRESH, size);
+    }
     memset(first + size, GUARD_BYTE, GUARD);
     ASAN_POISON_MEMORY_REGION(first - GUARD, GUARD);
     ASAN_POISON_MEMORY_REGION(first + size, GUARD);
@@ -447,7 +459,9 @@ int release(Address address, const char* function) {
     if (allocation.pool != nullptr) {
         allocation.pool->used -= allocation.size;
     }
-    memset(reinterpret_cast<void*>(address), FREED, allocation.size);
+    if (allocation.size < HUGE) {
+        memset(reinterpret_cast<void*>(address), FREED, allocation.size);
+    }
     ASAN_POISON_MEMORY_REGION(reinterpret_cast<void*>(address), allocation.size);
     if (allocation.of_graph) {
         return SUCCESS;
@@ -460,7 +474,7 @@ int release(Address address, const char* function) {
         const Allocation& old = f.allocations[oldest];
         f.quarantined -= old.size;
         ASAN_UNPOISON_MEMORY_REGION(reinterpret_cast<void*>(oldest), old.size);
-        if (!all_bytes(reinterpret_cast<unsigned char*>(oldest), old.size, FREED)) {
+        if (old.size < HUGE && !all_bytes(reinterpret_cast<unsigned char*>(oldest), old.size, FREED)) {
             work_failed(ILLEGAL_ADDRESS, "a write into " + describe(old) + " after it was freed");
         }
         forget(oldest);
