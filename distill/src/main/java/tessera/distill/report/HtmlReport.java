@@ -22,7 +22,7 @@ public final class HtmlReport {
               :root { --ground: #14171c; --text: #e4e7eb; --soft: #9aa4b0; --line: #30363f; --band: #1b1f26; } }
             * { box-sizing: border-box; }
             body { margin: 0; background: var(--ground); color: var(--text); font: 16px/1.55 system-ui, sans-serif; }
-            main { max-width: 52rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+            main { max-width: 57rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
             h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1.5rem; }
             h2 { font-size: 1.3rem; margin: 3rem 0 .75rem; padding-top: 1.25rem; border-top: 1px solid var(--line); }
             p { margin: .75rem 0; max-width: 44rem; }
@@ -36,7 +36,7 @@ public final class HtmlReport {
             caption { caption-side: bottom; padding-top: .5rem; }
             .wide { overflow-x: auto; margin: 1.5rem 0; }
             table { border-collapse: collapse; font-size: .95rem; font-variant-numeric: tabular-nums; }
-            th, td { padding: .35rem .9rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
+            th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
             th { font-weight: 600; border-bottom-color: var(--soft); }
             tbody tr:nth-child(even) { background: var(--band); }
             .number { text-align: right; }

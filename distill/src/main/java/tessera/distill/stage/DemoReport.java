@@ -39,7 +39,7 @@ public final class DemoReport {
     public static final String TABLES = "results.md";
 
     private static final int FRAMES_SHOWN = 6;
-    private static final int PICTURE_PIXELS = 128;
+    private static final int PICTURE_PIXELS = 168;
 
     private final DemoResult result;
     private final DemoPlan plan;
