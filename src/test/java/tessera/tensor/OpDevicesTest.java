@@ -10,7 +10,6 @@ import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
-import org.junit.jupiter.api.TestReporter;
 import org.junit.jupiter.api.function.ThrowingConsumer;
 import tessera.Close;
 import tessera.FakeCuda;
@@ -27,11 +26,12 @@ class OpDevicesTest {
     /** Bound on the squared error of f32 over the squared norm of the f64 reference. */
     private static final double SQUARED_ERROR = 1e-9;
 
+    /** A reader of the build's log sees what it did not test. */
     @Test
-    void tellsWhatIsNotTested(TestReporter reporter) {
+    void tellsWhatIsNotTested() {
+        long samples = each(Device.cpu(), sample -> {}).count();
         for (String kind : TestDevices.absent()) {
-            long tests = each(Device.cpu(), sample -> {}).count() * 3;
-            reporter.publishEntry("tests skipped on " + kind, Long.toString(tests));
+            System.out.println("tests skipped: " + 3 * samples + " on " + kind);
         }
     }
 

@@ -29,10 +29,10 @@ public final class TestDevices {
     public static List<String> absent() {
         List<String> absent = new ArrayList<>();
         if (!FakeCuda.present()) {
-            absent.add("cuda (fake): " + FakeCuda.absence());
+            absent.add("the fake CUDA device, because " + FakeCuda.absence());
         }
         if (FakeCuda.present() || cuda().isEmpty()) {
-            absent.add("cuda");
+            absent.add("a real CUDA device, because none is here; real-GPU tests run with the bundle");
         }
         return absent;
     }
