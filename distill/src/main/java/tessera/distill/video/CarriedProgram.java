@@ -18,6 +18,8 @@ import java.util.Optional;
 import java.util.UUID;
 import java.util.jar.JarEntry;
 import java.util.jar.JarFile;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -29,6 +31,9 @@ import org.jspecify.annotations.Nullable;
  * meanwhile, cannot spoil it.
  */
 final class CarriedProgram {
+    private static final Pattern MISSING_DEVICE_LIBRARY = Pattern.compile(
+            "shared libraries: (lib(?:pulse|asound|xcb|X11|Xext|Xv|SDL|jack|sndio)[-\\w]*\\.so\\.\\d+): cannot open");
+
     private CarriedProgram() {}
 
     /** The unpacked program, or nothing when no jar on the class path carries one for this platform. */
@@ -127,6 +132,35 @@ final class CarriedProgram {
         } finally {
             remove(hidden);
         }
+    }
+
+    /** Where stand-ins for libraries lie that this machine lacks, beside the program's folder. */
+    static Path standIns(Path program) {
+        return Path.of(program.resolveSibling("").toAbsolutePath().normalize() + "-devices");
+    }
+
+    /**
+     * FFmpeg's library of capture devices needs sound and screen libraries that servers lack, and does not start without them;
+     * but nothing here opens a device, and their functions are looked up only when called. So another library, one that is there
+     * and does not number its versions, stands in for one that is missing.
+     *
+     * @param refusal what the system's loader said
+     * @return whether a stand-in was made, so that another start is worth while
+     */
+    static boolean standIn(Path program, String refusal) throws IOException {
+        Matcher missing = MISSING_DEVICE_LIBRARY.matcher(refusal);
+        Path spare = program.resolveSibling("libdrm.so.2");
+        if (!missing.find() || !Files.isRegularFile(spare)) {
+            return false;
+        }
+        Path link = Files.createDirectories(standIns(program)).resolve(missing.group(1));
+        if (Files.exists(link)) {
+            return false;
+        }
+        Path hidden = link.resolveSibling("." + UUID.randomUUID());
+        Files.copy(spare, hidden);
+        Files.move(hidden, link, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        return true;
     }
 
     private static void remove(Path folder) throws IOException {

@@ -17,7 +17,7 @@ import java.util.stream.Stream;
  * reader of them. Closing kills it and waits until nothing of it is left.
  */
 final class Child implements AutoCloseable {
-    private static final int LONGEST_COMPLAINT = 200;
+    private static final int LONGEST_COMPLAINT = 400;
 
     private final Process process;
     private final Thread listener;
@@ -47,7 +47,13 @@ final class Child implements AutoCloseable {
 
     /** Without the name and address of the reporting component, for example {@code [mov @ 0x55d0c8]}. */
     private static String firstLine(String text) {
-        String line = text.strip().lines().findFirst().orElse("").replaceAll("^(\\[[^\\]]* @ 0x[0-9a-f]+\\] *)+", "");
+        String line = text.strip()
+                .lines()
+                // The system's loader, of a stand-in; see CarriedProgram.
+                .filter(said -> !said.contains("no version information available"))
+                .findFirst()
+                .orElse("")
+                .replaceAll("^(\\[[^\\]]* @ 0x[0-9a-f]+\\] *)+", "");
         return line.length() <= LONGEST_COMPLAINT ? line : line.substring(0, LONGEST_COMPLAINT) + "…";
     }
 

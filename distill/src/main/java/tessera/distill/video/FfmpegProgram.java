@@ -20,6 +20,8 @@ import org.jspecify.annotations.Nullable;
 final class FfmpegProgram {
     static final String PROPERTY = "tessera.ffmpeg";
 
+    private static final int MOST_STAND_INS = 16;
+
     private static final System.Logger LOG = System.getLogger(FfmpegProgram.class.getName());
     private static final String REMEDY =
             "install FFmpeg 5.1 or newer, or name its program with -D" + PROPERTY + "=/path/to/ffmpeg";
@@ -73,6 +75,9 @@ final class FfmpegProgram {
             if (carried.isPresent()) {
                 FfmpegProgram candidate = new FfmpegProgram(carried.get(), true);
                 String refusal = candidate.refusal();
+                for (int tries = 0; tries < MOST_STAND_INS && CarriedProgram.standIn(carried.get(), refusal); tries++) {
+                    refusal = candidate.refusal();
+                }
                 if (refusal.isEmpty()) {
                     return candidate;
                 }
@@ -162,7 +167,8 @@ final class FfmpegProgram {
         if (carried) {
             // The libraries lie beside the program, but do not all know that they find each other there.
             String variable = isMac() ? "DYLD_LIBRARY_PATH" : "LD_LIBRARY_PATH";
-            builder.environment().put(variable, String.valueOf(ffmpeg.getParent()));
+            builder.environment()
+                    .put(variable, ffmpeg.getParent() + File.pathSeparator + CarriedProgram.standIns(ffmpeg));
         }
         return new Child(builder.start());
     }
