@@ -91,7 +91,7 @@ final class DemoCommand implements Callable<Integer> {
         messages.println(
                 full
                         ? "takes up to an hour on two cores; after Ctrl-C the same command resumes"
-                        : "takes about six minutes on two cores; after Ctrl-C the same command resumes");
+                        : "takes about five minutes on two cores; after Ctrl-C the same command resumes");
         messages.flush();
     }
 
