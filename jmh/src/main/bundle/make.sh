@@ -48,7 +48,7 @@ trap 'rm -rf "$work"' EXIT
 root=$work/tessera-bundle
 mkdir -p "$root"
 echo "linking a Java runtime ..." >&2
-"$jdk/bin/jlink" --add-modules java.base,java.logging,java.management,java.xml,jdk.incubator.vector,jdk.management,jdk.unsupported \
+"$jdk/bin/jlink" --add-modules java.base,java.logging,java.management,java.xml,jdk.incubator.vector,jdk.management,jdk.unsupported,jdk.zipfs \
     --compress zip-9 --strip-debug --no-header-files --no-man-pages --output "$root/runtime" 2>"$log" || {
     cat "$log" >&2
     exit 1

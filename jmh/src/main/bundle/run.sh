@@ -63,7 +63,7 @@ tests() {
     rm -rf "$reports"
     # shellcheck disable=SC2086
     timeout "$limit" $front "$java" $flags -cp "$here/lib/*" \
-        org.junit.platform.console.ConsoleLauncher execute --disable-banner --details=summary --scan-classpath "$here"/lib/*-tests.jar --reports-dir "$reports" "$@" \
+        org.junit.platform.console.ConsoleLauncher execute --disable-banner --details=summary --fail-if-no-tests --scan-classpath "$here"/lib/*-tests.jar --reports-dir "$reports" "$@" \
         >"$out/$name.txt" 2>&1
     code=$?
     printf '{"exit":%s,"tests":%s,"failures":%s,"errors":%s,"skipped":%s,"cut_short":%s}' "$code" \
