@@ -49,6 +49,17 @@ class ScopeTest {
     }
 
     @Test
+    void moreThanAProcessorAddressesIsRefusedWithTheRemedy() {
+        made(7);
+        for (long elements : new long[] {1L << 45, 1L << 46, 1L << 58}) {
+            OutOfMemoryError e =
+                    assertThrows(OutOfMemoryError.class, () -> Tensor.empty(device, DType.F32, Shape.of(elements)));
+            assertTrue(e.getMessage().startsWith("cpu: cannot allocate " + 4 * elements + " bytes; "), e.getMessage());
+            assertTrue(e.getMessage().endsWith("use a smaller batch or call Device.trim()"), e.getMessage());
+        }
+    }
+
+    @Test
     void keepHandsATensorOut() {
         long before = device.memory().liveBuffers();
         try (Scope outer = Scope.open()) {

@@ -26,7 +26,10 @@ final class HostMemory {
     private static final long GUARD_BYTES = 64;
     private static final byte GUARD = (byte) 0xA5;
     private static final int SMALLEST = 6;
-    private static final int CLASSES = 4 * (48 - SMALLEST);
+    /** No processor of today addresses more than 2^48 bytes. */
+    private static final int LARGEST = 47;
+
+    private static final int CLASSES = 4 * (LARGEST - SMALLEST) + 1;
     private static final long SLAB_BYTES = 1L << 20;
 
     private final List<ArrayDeque<Block>> free = new ArrayList<>(CLASSES);
@@ -45,6 +48,9 @@ final class HostMemory {
     }
 
     synchronized Block allocate(long bytes) {
+        if (bytes > (1L << LARGEST) - GUARD_BYTES) {
+            throw exhausted(bytes);
+        }
         int sizeClass = sizeClass(bytes + (DEBUG ? GUARD_BYTES : 0));
         long size = classBytes(sizeClass);
         Block block = free.get(sizeClass).pollLast();
@@ -75,10 +81,14 @@ final class HostMemory {
             return new Block(arena.allocate(size, ALIGNMENT), sizeClass, arena);
         } catch (OutOfMemoryError e) {
             arena.close();
-            throw new OutOfMemoryError("cpu: cannot allocate " + bytes + " bytes; " + live + " bytes are live in "
-                    + liveBlocks + " buffers and " + pooled
-                    + " bytes are pooled; close scopes earlier, use a smaller batch or call Device.trim()");
+            throw exhausted(bytes);
         }
+    }
+
+    private OutOfMemoryError exhausted(long bytes) {
+        return new OutOfMemoryError("cpu: cannot allocate " + bytes + " bytes; " + live + " bytes are live in "
+                + liveBlocks + " buffers and " + pooled
+                + " bytes are pooled; close scopes earlier, use a smaller batch or call Device.trim()");
     }
 
     private synchronized void release(Block block) {

@@ -187,6 +187,11 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
                 () -> other.describe() + " does not have the type "
                         + (dtype == first.dtype() ? "of " : dtype + " that goes with ") + first.describe()
                         + "; convert one of them with to(dtype)");
+        sameDevice(name, first, other);
+    }
+
+    /** Refuses tensors in the memory of different devices. */
+    static void sameDevice(String name, Tensor first, Tensor other) {
         check(
                 other.device() == first.device() || onHost(other) && onHost(first),
                 name,

@@ -204,6 +204,7 @@ final class ViewOps {
                         "concat",
                         () -> x.describe() + " does not fit beside " + in[0].describe() + " along axis " + axis
                                 + "; types and all other sizes must be equal");
+                Op.sameDevice("concat", in[0], x);
                 total += x.size(axis);
             }
             Tensor y = Tensor.empty(in[0].device(), in[0].dtype(), in[0].shape().with(axis, total));

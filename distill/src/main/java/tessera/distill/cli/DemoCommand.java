@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -38,10 +39,9 @@ final class DemoCommand implements Callable<Integer> {
     @Option(
             names = "--out",
             paramLabel = "DIR",
-            defaultValue = "runs/demo",
-            description =
-                    "Folder for models, logs and the report; the same command resumes there. Default: ${DEFAULT-VALUE}")
-    private Path out;
+            description = "Folder for models, logs and the report; the same command resumes there. Default: runs/demo,"
+                    + " with --full runs/full")
+    private @Nullable Path out;
 
     @Option(
             names = "--seed",
@@ -60,8 +60,9 @@ final class DemoCommand implements Callable<Integer> {
     public Integer call() {
         PrintWriter messages = spec.commandLine().getErr();
         DemoPlan plan = full ? DemoPlan.full(seed) : DemoPlan.quick(seed);
+        Path folder = out != null ? out : Path.of("runs", full ? "full" : "demo");
         if (!quiet) {
-            describe(messages, plan);
+            describe(messages, plan, folder);
         }
         StopSignal stop = new StopSignal();
         stop.onShutdown(() -> {
@@ -71,8 +72,8 @@ final class DemoCommand implements Callable<Integer> {
         try {
             RunContext context = new RunContext(
                     System.err, Progress.Style.detect(quiet), stop, compute.device(), compute.precision());
-            DemoResult result = Demo.run(plan, out, context);
-            Path page = DemoReport.write(result, out);
+            DemoResult result = Demo.run(plan, folder, context);
+            Path page = DemoReport.write(result, folder);
             print(spec.commandLine().getOut(), result, page);
             return ExitCode.OK;
         } catch (StopSignal.Stopped e) {
@@ -81,13 +82,13 @@ final class DemoCommand implements Callable<Integer> {
         }
     }
 
-    private void describe(PrintWriter messages, DemoPlan plan) {
+    private void describe(PrintWriter messages, DemoPlan plan, Path folder) {
         messages.printf(
                 "demo (%s): RGB, flow and pose teachers and the distilled student, seed%s %s, into %s%n",
                 plan.name(),
                 plan.seeds().size() == 1 ? "" : "s",
                 plan.seeds().stream().map(String::valueOf).collect(Collectors.joining(", ")),
-                out);
+                folder);
         messages.println(
                 full
                         ? "takes up to an hour on two cores; after Ctrl-C the same command resumes"

@@ -154,7 +154,7 @@ final class FewShot implements Callable<Integer> {
             Map<String, Object> object = new LinkedHashMap<>();
             object.put("accuracy", accuracy.mean());
             object.put("interval95", accuracy.interval95());
-            object.put("calibrationError", result.calibrationError());
+            object.put("calibrationError", result.calibrationError() / 100);
             object.put("ways", ways);
             object.put("shots", shots);
             object.put("queries", queries);

@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.Locale;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import picocli.CommandLine;
@@ -57,6 +58,8 @@ public final class Main {
 
     /** Runs the command line on the process's own streams and exits with its code. */
     public static void main(String[] args) {
+        // Figures are read by programs and compared with the README's: a decimal point everywhere.
+        Locale.setDefault(Locale.Category.FORMAT, Locale.ROOT);
         PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
         PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
         System.exit(run(List.of(args), out, err));
