@@ -20,7 +20,7 @@ import tessera.natives.interop.JCudaBridge;
 class JCudaExampleTest {
     @Test
     void computesOnMemoryOfJCudaAndHandsItsOwnBack() {
-        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        assumeTrue(Device.best() instanceof CudaDevice, "no GPU");
         CudaDevice device = Device.cuda(0);
         device.makeCurrent(); // JCuda works in the same context ...
         CUstream stream = JCudaBridge.stream(device.currentStream().handle()); // ... and on the same stream

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
@@ -27,6 +28,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.FakeCuda;
 import tessera.natives.cuda.CudaException;
+import tessera.tensor.TestDevices;
 
 /** Memory, copies, streams, graphs and modules of a GPU. */
 @Tag(FakeCuda.TAG)
@@ -35,12 +37,18 @@ class CudaDeviceTest {
 
     @BeforeAll
     static void needsDevice() {
+        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
+    }
+
+    private static void needsFake() {
         assumeTrue(FakeCuda.present(), FakeCuda::absence);
     }
 
     @AfterEach
     void forgetFailures() {
-        FakeCuda.reset();
+        if (FakeCuda.present()) {
+            FakeCuda.reset();
+        }
     }
 
     private static CudaDevice device() {
@@ -171,6 +179,7 @@ class CudaDeviceTest {
 
     @Test
     void freedMemoryIsUsedAgainWithoutTheDriver() {
+        needsFake();
         CudaDevice device = device();
         assumeTrue(!HostMemory.DEBUG);
         device.allocate(DType.F32, 1000).close();
@@ -188,6 +197,7 @@ class CudaDeviceTest {
 
     @Test
     void trimGivesEverythingBack() {
+        needsFake();
         CudaDevice device = device();
         device.trim();
         long bytes = FakeCuda.liveBytes();
@@ -267,6 +277,7 @@ class CudaDeviceTest {
 
     @Test
     void anotherTryFollowsWhenMemoryRunsOut() {
+        needsFake();
         CudaDevice device = device();
         device.trim();
         FakeCuda.fail("cuMemAllocFromPoolAsync", 1, FakeCuda.OUT_OF_MEMORY);
@@ -277,6 +288,7 @@ class CudaDeviceTest {
 
     @Test
     void runningOutOfMemoryTellsTheAmounts() {
+        needsFake();
         CudaDevice device = device();
         device.trim();
         Device.MemoryUse before = device.memory();
@@ -354,11 +366,16 @@ class CudaDeviceTest {
         }
     }
 
+    /** Known of the fake only. */
+    private static long liveHandles() {
+        return FakeCuda.present() ? FakeCuda.liveHandles() : 0;
+    }
+
     @Test
     void whatCannotBeRecordedIsRefusedAndLeavesNothingBehind() {
         CudaDevice device = device();
         device.trim();
-        long handles = FakeCuda.liveHandles();
+        long handles = liveHandles();
         try (Buffer host = onHost(counted(10));
                 Buffer there = onDevice(counted(10))) {
             IllegalStateException e = assertThrows(
@@ -378,13 +395,14 @@ class CudaDeviceTest {
             assertArrayEquals(plus(counted(10), 1), read(there));
         }
         device.trim();
-        assertEquals(handles, FakeCuda.liveHandles());
+        assertEquals(handles, liveHandles());
     }
 
     // ------------------------------------------------------------------------------------------- modules, launches
 
     @Test
     void sourcesAreCompiledOnceAndKept(@TempDir Path cache) throws IOException {
+        needsFake();
         CudaDevice device = device();
         device.makeCurrent();
         boolean cubin = CudaImages.class.getResource("cuda/norms.sm_80.cubin") != null;
@@ -423,6 +441,7 @@ class CudaDeviceTest {
 
     @Test
     void aGridOfNothingIsNoLaunch() {
+        needsFake();
         CudaFunction function = anyFunction();
         long calls = FakeCuda.calls("cuLaunchKernel");
         function.begin().i64(1).launch(0, 256, 0);
@@ -438,6 +457,7 @@ class CudaDeviceTest {
         IllegalArgumentException shared = assertThrows(
                 IllegalArgumentException.class, () -> function.begin().launch(1, 256, 1 << 20));
         assertTrue(String.valueOf(shared.getMessage()).contains("shared memory"), shared.getMessage());
+        needsFake(); // a real driver need not see it
         CudaException parameters =
                 assertThrows(CudaException.class, () -> function.begin().i32(1).launch(1, 32, 0));
         assertTrue(String.valueOf(parameters.getMessage()).contains("of " + function), parameters.getMessage());

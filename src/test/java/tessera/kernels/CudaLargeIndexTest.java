@@ -1,6 +1,8 @@
 package tessera.kernels;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assumptions.abort;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.lang.foreign.ValueLayout;
@@ -13,14 +15,16 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.Kernels.AttentionShape;
 import tessera.kernels.Kernels.PatchGeometry;
 import tessera.kernels.Kernels.Strides;
+import tessera.tensor.TestDevices;
 
 /**
  * Offsets beyond what 32 bits count: the same small data near and far apart give the same bits. Only what is touched takes
- * memory on the fake device.
+ * memory on the fake device; a real one may be too small.
  */
 @Tag(FakeCuda.TAG)
 class CudaLargeIndexTest {
@@ -31,25 +35,34 @@ class CudaLargeIndexTest {
 
     @BeforeEach
     void roomEnough() {
-        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
         assumeTrue(!HostMemory.DEBUG, "memory is filled in this process");
         device = Device.cuda(0);
         kernels = device.kernels();
-        FakeCuda.set("memory", 1L << 40);
+        if (FakeCuda.present()) {
+            FakeCuda.set("memory", 1L << 40);
+        }
     }
 
     @AfterEach
     void giveBack() {
         if (device != null) {
             device.trim();
-            FakeCuda.reset();
+            if (FakeCuda.present()) {
+                FakeCuda.reset();
+            }
         }
     }
 
     /** Parts of normal values, each {@code distance} elements after the one before. */
     private Buffer spread(DType dtype, long distance, int parts, int length) {
         Random random = new Random(3);
-        Buffer whole = device.allocate(dtype, (parts - 1) * distance + length);
+        Buffer whole;
+        try {
+            whole = device.allocate(dtype, (parts - 1) * distance + length);
+        } catch (OutOfMemoryError e) {
+            return abort(String.valueOf(e.getMessage()));
+        }
         for (int part = 0; part < parts; part++) {
             try (Buffer host = Device.cpu().allocate(dtype, length)) {
                 for (int i = 0; i < length; i++) {
@@ -164,14 +177,16 @@ class CudaLargeIndexTest {
         });
     }
 
+    /** The library may choose another algorithm for other strides. */
     @Test
     void products() {
-        same(16, distance -> {
+        Apart product = distance -> {
             try (Buffer a = spread(DType.F32, distance, 2, 16);
                     Buffer c = device.allocate(DType.F32, 32)) {
                 kernels.matmulBatched(false, false, 2, 4, 4, 4, a, 4, distance, a, 4, distance, c, 4, 16);
                 return values(c, 0, 32);
             }
-        });
+        };
+        Close.relative(product.run(FAR), product.run(16), 1e-6, "products far apart");
     }
 }

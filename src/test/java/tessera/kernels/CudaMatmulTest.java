@@ -3,7 +3,7 @@ package tessera.kernels;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -18,6 +18,7 @@ import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.Kernels.Activation;
 import tessera.kernels.Kernels.PackedWeight;
+import tessera.tensor.TestDevices;
 
 /** Products on a GPU against the plain kernels in f64, on the same inputs. */
 @Tag(FakeCuda.TAG)
@@ -29,12 +30,14 @@ class CudaMatmulTest {
     private static final CpuDevice CPU = Device.cpu();
     private static final Kernels REFERENCE = new ScalarKernels(new Workers(1));
 
+    private static final long SIDE = 256;
+
     private final Random random = new Random(5);
     private final List<Buffer> open = new ArrayList<>();
 
     @BeforeAll
     static void needsDevice() {
-        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
     }
 
     @AfterEach
@@ -243,8 +246,9 @@ class CudaMatmulTest {
 
     @Test
     void tf32IsUsedOnlyOnRequest() {
-        Pair a = normal(64, DType.F32);
-        Pair c = normal(64, DType.F32);
+        // Large enough for real libraries to take to the tensor cores.
+        Pair a = normal(SIDE * SIDE, DType.F32);
+        Pair c = normal(SIDE * SIDE, DType.F32);
         product(a, c);
         compare(c, "without TF32");
         device().allowTf32(true);
@@ -259,9 +263,24 @@ class CudaMatmulTest {
     }
 
     private static void product(Pair a, Pair c) {
-        REFERENCE.matmul(false, false, 8, 8, 8, a.wide, 8, a.wide, 8, null, Activation.NONE, false, c.wide, 8);
+        REFERENCE.matmul(
+                false, false, SIDE, SIDE, SIDE, a.wide, SIDE, a.wide, SIDE, null, Activation.NONE, false, c.wide, SIDE);
         device().kernels()
-                .matmul(false, false, 8, 8, 8, a.there, 8, a.there, 8, null, Activation.NONE, false, c.there, 8);
+                .matmul(
+                        false,
+                        false,
+                        SIDE,
+                        SIDE,
+                        SIDE,
+                        a.there,
+                        SIDE,
+                        a.there,
+                        SIDE,
+                        null,
+                        Activation.NONE,
+                        false,
+                        c.there,
+                        SIDE);
     }
 
     @Test

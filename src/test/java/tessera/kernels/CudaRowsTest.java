@@ -4,7 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import java.util.Arrays;
 import java.util.Random;
@@ -20,6 +20,7 @@ import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.Kernels.AttentionShape;
 import tessera.kernels.Kernels.Strides;
+import tessera.tensor.TestDevices;
 
 /** Layer norm, softmax and attention on a GPU against the plain kernels in f64, on the same inputs. */
 @Tag(FakeCuda.TAG)
@@ -39,7 +40,7 @@ class CudaRowsTest {
 
     @BeforeAll
     static void needsDevice() {
-        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
     }
 
     // ----------------------------------------------------------------------------------------------------- helpers
