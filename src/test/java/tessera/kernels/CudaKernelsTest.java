@@ -10,6 +10,7 @@ import org.junit.jupiter.api.Test;
 import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.MatmulShape;
 
 /** The CUDA kernels against the plain ones in f64: f32 and bf16, aligned and not, three times the same bits. */
 @Tag(FakeCuda.TAG)
@@ -89,17 +90,22 @@ class CudaKernelsTest extends KernelParity {
                     int lda = (ta ? m : k) + 3;
                     int ldb = (tb ? k : n) + 1;
                     int ldc = n + 2;
+                    MatmulShape spread = new MatmulShape(ta, tb, m, n, k, lda, ldb, ldc);
                     Buffer a = memory.normal((long) (ta ? k : m) * lda);
                     Buffer b = memory.normal((long) (tb ? n : k) * ldb);
                     Buffer bias = memory.normal(n);
+                    Buffer addend = memory.normal((long) m * ldc);
                     for (Activation activation : Activation.values()) {
-                        for (Buffer added : new Buffer[] {null, bias}) {
-                            Buffer c = memory.written(memory.normal((long) m * ldc));
-                            kernels.matmul(ta, tb, m, n, k, a, lda, b, ldb, added, activation, false, c, ldc);
+                        for (Buffer row : new Buffer[] {null, bias}) {
+                            for (Buffer added : new Buffer[] {null, addend}) {
+                                Buffer c = memory.written(memory.normal((long) m * ldc));
+                                kernels.matmul(spread, a, b, row, added, activation, c);
+                            }
+                            Buffer sum = memory.written(memory.normal((long) m * ldc));
+                            kernels.matmul(spread, a, b, row, sum, activation, sum);
                         }
                     }
-                    Buffer sum = memory.written(memory.normal((long) m * ldc));
-                    kernels.matmul(ta, tb, m, n, k, a, lda, b, ldb, null, Activation.NONE, true, sum, ldc);
+                    memory.written(addend);
                 });
             }
         }
@@ -112,12 +118,12 @@ class CudaKernelsTest extends KernelParity {
                 Buffer a = memory.normal(4L * 5 * n);
                 Buffer b = memory.normal(4L * n * n);
                 long square = (long) n * n;
-                kernels.matmulBatched(
-                        false, false, 4, 5, n, n, a, n, 5L * n, b, n, square, memory.output(20L * n), n, 5L * n);
-                kernels.matmulBatched(
-                        false, true, 4, 5, n, n, a, n, 5L * n, b, n, square, memory.output(20L * n), n, 5L * n);
-                kernels.matmulBatched(
-                        true, false, 4, n, n, 5, a, n, 5L * n, a, n, 5L * n, memory.output(4 * square), n, square);
+                for (boolean transpose : new boolean[] {false, true}) {
+                    MatmulShape shape = MatmulShape.of(false, transpose, 5, n, n);
+                    kernels.matmulBatched(shape, 4, a, 5L * n, b, square, memory.output(20L * n), 5L * n);
+                }
+                MatmulShape inner = MatmulShape.of(true, false, n, n, 5);
+                kernels.matmulBatched(inner, 4, a, 5L * n, a, 5L * n, memory.output(4 * square), square);
             });
         }
     }
@@ -130,9 +136,11 @@ class CudaKernelsTest extends KernelParity {
                 Buffer bias = memory.normal(n);
                 try (Kernels.PackedWeight weight = kernels.pack(memory.normal(24L * n), n, 24)) {
                     for (Activation activation : Activation.values()) {
-                        kernels.linear(9, x, weight, bias, activation, false, memory.output(9L * n));
+                        kernels.linear(9, x, weight, bias, null, activation, memory.output(9L * n));
                     }
-                    kernels.linear(9, x, weight, null, Activation.NONE, true, memory.written(memory.normal(9L * n)));
+                    Buffer sum = memory.written(memory.normal(9L * n));
+                    kernels.linear(9, x, weight, null, sum, Activation.NONE, sum);
+                    kernels.linear(9, x, weight, bias, sum, Activation.NONE, memory.output(9L * n));
                 }
             });
         }

@@ -18,6 +18,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.Kernels.AttentionShape;
+import tessera.kernels.Kernels.MatmulShape;
 import tessera.kernels.Kernels.PatchGeometry;
 import tessera.kernels.Kernels.Strides;
 import tessera.tensor.TestDevices;
@@ -183,7 +184,7 @@ class CudaLargeIndexTest {
         Apart product = distance -> {
             try (Buffer a = spread(DType.F32, distance, 2, 16);
                     Buffer c = device.allocate(DType.F32, 32)) {
-                kernels.matmulBatched(false, false, 2, 4, 4, 4, a, 4, distance, a, 4, distance, c, 4, 16);
+                kernels.matmulBatched(MatmulShape.of(false, false, 4, 4, 4), 2, a, distance, a, distance, c, 16);
                 return values(c, 0, 32);
             }
         };

@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.Random;
 import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.MatmulShape;
 
 /** Started by tests as a process of its own, to see how a process with other settings multiplies. */
 public final class GemmProcess {
@@ -20,7 +21,7 @@ public final class GemmProcess {
                 MemorySegment b = arena.allocateFrom(ValueLayout.JAVA_FLOAT, 3, 2);
                 MemorySegment c = arena.allocate(ValueLayout.JAVA_FLOAT);
                 Gemm.create(workers, new HostMemory())
-                        .gemm(DType.F32, false, false, 1, 1, 2, a, 2, b, 1, c, 1, null, Activation.NONE, false);
+                        .gemm(DType.F32, MatmulShape.of(false, false, 1, 1, 2), a, b, null, null, Activation.NONE, c);
                 products[i] = c.get(ValueLayout.JAVA_FLOAT, 0);
             }
         }
@@ -43,7 +44,7 @@ public final class GemmProcess {
                 b.setAtIndex(ValueLayout.JAVA_FLOAT, i, random.nextFloat() - 0.5f);
             }
             Gemm.create(workers, new HostMemory())
-                    .gemm(DType.F32, false, true, m, n, k, a, k, b, k, c, n, null, Activation.NONE, false);
+                    .gemm(DType.F32, MatmulShape.of(false, true, m, n, k), a, b, null, null, Activation.NONE, c);
             double difference = 0;
             double norm = 0;
             for (int i = 0; i < m; i++) {

@@ -24,6 +24,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import tessera.Close;
 import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.MatmulShape;
 import tessera.natives.OneDnn;
 
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
@@ -88,19 +89,20 @@ class GemmTest {
 
     @ParameterizedTest
     @MethodSource("kinds")
-    void biasActivationAccumulateAndWideRows(Kind kind) {
+    void biasAddendActivationAndWideRows(Kind kind) {
         for (int transposes = 0; transposes < 4; transposes++) {
             for (int extra : new int[] {0, 5}) {
                 for (boolean bias : new boolean[] {false, true}) {
                     Case plain = new Case(kind, (transposes & 1) != 0, (transposes & 2) != 0, 37, 70, 300);
                     plain.widen(extra);
                     plain.withBias = bias;
-                    plain.check();
-                    plain.activation = Activation.GELU;
-                    plain.check();
-                    plain.activation = Activation.NONE;
-                    plain.accumulate = true;
-                    plain.check();
+                    for (Activation activation : Activation.values()) {
+                        plain.activation = activation;
+                        for (Added added : Added.values()) {
+                            plain.added = added;
+                            plain.check();
+                        }
+                    }
                 }
             }
         }
@@ -119,9 +121,9 @@ class GemmTest {
     @MethodSource("kinds")
     void emptySizes(Kind kind) {
         for (int zero = 0; zero < 3; zero++) {
-            for (boolean accumulate : new boolean[] {false, true}) {
+            for (Added added : Added.values()) {
                 Case empty = new Case(kind, false, false, zero == 0 ? 0 : 4, zero == 1 ? 0 : 5, zero == 2 ? 0 : 6);
-                empty.accumulate = accumulate;
+                empty.added = added;
                 empty.withBias = true;
                 empty.check();
             }
@@ -139,8 +141,10 @@ class GemmTest {
                 linear.withBias = true;
                 linear.activation = Activation.GELU;
                 linear.checkPacked();
+                linear.added = Added.ANOTHER;
+                linear.checkPacked();
                 linear.activation = Activation.NONE;
-                linear.accumulate = true;
+                linear.added = Added.ITSELF;
                 linear.checkPacked();
             }
         }
@@ -151,6 +155,9 @@ class GemmTest {
     void unalignedMemory(Kind kind) {
         Case shifted = new Case(kind, false, false, 19, 33, 40);
         shifted.misalign = kind.type.bytes();
+        shifted.check();
+        shifted.checkPacked();
+        shifted.added = Added.ANOTHER;
         shifted.check();
         shifted.checkPacked();
     }
@@ -173,14 +180,14 @@ class GemmTest {
         MemorySegment y0 = filled(kind.type, 50 * 96);
         try (Gemm.Weight weight = kind.gemm.pack(kind.type, 96, 64, linear.b, 64);
                 ExecutorService users = Executors.newFixedThreadPool(6)) {
-            kind.gemm.linear(50, linear.a, 64, weight, null, Activation.NONE, false, y0, 96);
+            kind.gemm.linear(50, linear.a, 64, weight, null, null, Activation.NONE, y0, 96);
             double[] expected = values(kind.type, y0);
             List<Callable<double[]>> calls = new ArrayList<>();
             for (int i = 0; i < 24; i++) {
                 MemorySegment y = filled(kind.type, 50 * 96);
                 calls.add(() -> {
                     for (int j = 0; j < 20; j++) {
-                        kind.gemm.linear(50, linear.a, 64, weight, null, Activation.NONE, false, y, 96);
+                        kind.gemm.linear(50, linear.a, 64, weight, null, null, Activation.NONE, y, 96);
                     }
                     return values(kind.type, y);
                 });
@@ -210,7 +217,7 @@ class GemmTest {
         String small = assertThrows(
                         IllegalArgumentException.class,
                         () -> gemm.gemm(
-                                DType.F32, false, false, 3, 4, 4, x, 4, x, 4, x, 4, null, Activation.NONE, false))
+                                DType.F32, MatmulShape.of(false, false, 3, 4, 4), x, x, null, null, Activation.NONE, x))
                 .getMessage();
         assertTrue(small.contains("b is [4, 4]") && small.contains("64 bytes"), small);
         String rows = assertThrows(IllegalArgumentException.class, () -> gemm.pack(DType.F32, 3, 4, x, 3))
@@ -224,12 +231,19 @@ class GemmTest {
                         () -> gemm.pack(DType.F32, 3, 4, MemorySegment.ofArray(new float[12]), 4))
                 .getMessage();
         assertTrue(heap.contains("native memory"), heap);
-        String both = assertThrows(
+        String addend = assertThrows(
                         IllegalArgumentException.class,
                         () -> gemm.gemm(
-                                DType.F32, false, false, 1, 1, 1, x, 1, x, 1, x, 1, null, Activation.GELU, true))
+                                DType.F32,
+                                MatmulShape.of(false, false, 3, 4, 3),
+                                x,
+                                x,
+                                null,
+                                x.asSlice(4),
+                                Activation.NONE,
+                                x))
                 .getMessage();
-        assertTrue(both.contains("accumulat"), both);
+        assertTrue(addend.contains("addend is [3, 4]"), addend);
     }
 
     @ParameterizedTest
@@ -241,7 +255,7 @@ class GemmTest {
         weight.close();
         String message = assertThrows(
                         IllegalStateException.class,
-                        () -> kind.gemm.linear(1, x, 4, weight, null, Activation.NONE, false, x, 3))
+                        () -> kind.gemm.linear(1, x, 4, weight, null, null, Activation.NONE, x, 3))
                 .getMessage();
         assertTrue(message.contains("[3, 4] is closed"), message);
     }
@@ -276,6 +290,13 @@ class GemmTest {
         return values;
     }
 
+    /** What a product is added to. */
+    private enum Added {
+        NOTHING,
+        ITSELF,
+        ANOTHER
+    }
+
     /** One product with random arguments, and what a double loop makes of it. */
     private final class Case {
         final Kind kind;
@@ -293,7 +314,8 @@ class GemmTest {
         MemorySegment bias;
         boolean withBias;
         Activation activation = Activation.NONE;
-        boolean accumulate;
+        Added added = Added.NOTHING;
+        MemorySegment another;
         long misalign;
 
         Case(Kind kind, boolean transposeA, boolean transposeB, long m, long n, long k) {
@@ -314,6 +336,7 @@ class GemmTest {
             a = filled(kind.type, (transposeA ? k : m) * lda);
             b = filled(kind.type, (transposeB ? n : k) * ldb);
             c = filled(kind.type, m * ldc);
+            another = filled(kind.type, m * ldc);
             bias = filled(kind.type, n);
         }
 
@@ -322,24 +345,29 @@ class GemmTest {
             return copy.copyFrom(data);
         }
 
+        private MemorySegment addend(MemorySegment out) {
+            return switch (added) {
+                case NOTHING -> null;
+                case ITSELF -> out;
+                case ANOTHER -> moved(another);
+            };
+        }
+
+        private MatmulShape shape() {
+            return new MatmulShape(transposeA, transposeB, m, n, k, lda, ldb, ldc);
+        }
+
         double[] run() {
             MemorySegment out = moved(c);
             kind.gemm.gemm(
                     kind.type,
-                    transposeA,
-                    transposeB,
-                    m,
-                    n,
-                    k,
+                    shape(),
                     moved(a),
-                    lda,
                     moved(b),
-                    ldb,
-                    out,
-                    ldc,
                     withBias ? moved(bias) : null,
+                    addend(out),
                     activation,
-                    accumulate);
+                    out);
             return values(kind.type, out);
         }
 
@@ -347,22 +375,7 @@ class GemmTest {
             double[] expected = expected();
             Close.relative(run(), expected, kind.tol, this + " parallel");
             MemorySegment out = moved(c);
-            kind.gemm.gemmSerial(
-                    kind.type,
-                    transposeA,
-                    transposeB,
-                    m,
-                    n,
-                    k,
-                    a,
-                    lda,
-                    b,
-                    ldb,
-                    out,
-                    ldc,
-                    withBias ? bias : null,
-                    activation,
-                    accumulate);
+            kind.gemm.gemmSerial(kind.type, shape(), a, b, withBias ? bias : null, addend(out), activation, out);
             Close.relative(values(kind.type, out), expected, kind.tol, this + " serial");
         }
 
@@ -378,8 +391,8 @@ class GemmTest {
                         linear.lda,
                         weight,
                         linear.withBias ? linear.bias : null,
+                        linear.addend(out),
                         linear.activation,
-                        linear.accumulate,
                         out,
                         linear.ldc);
             }
@@ -388,16 +401,17 @@ class GemmTest {
 
         private double[] expected() {
             double[] expected = values(kind.type, c);
+            double[] addend = added == Added.ANOTHER ? values(kind.type, another) : expected.clone();
             for (long i = 0; i < m; i++) {
                 for (long j = 0; j < n; j++) {
-                    double sum = withBias ? get(kind.type, bias, j) : 0;
+                    int at = (int) (i * ldc + j);
+                    double sum = added == Added.NOTHING ? 0 : addend[at];
+                    sum += withBias ? get(kind.type, bias, j) : 0;
                     for (long p = 0; p < k; p++) {
                         sum += get(kind.type, a, transposeA ? p * lda + i : i * lda + p)
                                 * get(kind.type, b, transposeB ? j * ldb + p : p * ldb + j);
                     }
-                    int at = (int) (i * ldc + j);
-                    expected[at] =
-                            activation == Activation.GELU ? Erf.gelu(sum) : accumulate ? expected[at] + sum : sum;
+                    expected[at] = activation == Activation.GELU ? Erf.gelu(sum) : sum;
                 }
             }
             return expected;
@@ -405,7 +419,7 @@ class GemmTest {
 
         @Override
         public String toString() {
-            return "%s %s%s [%d, %d, %d] ld %d %d %d%s %s%s"
+            return "%s %s%s [%d, %d, %d] ld %d %d %d%s %s, added to %s"
                     .formatted(
                             kind,
                             transposeA ? "t" : "n",
@@ -418,7 +432,7 @@ class GemmTest {
                             ldc,
                             withBias ? " bias" : "",
                             activation,
-                            accumulate ? " accumulate" : "");
+                            added);
         }
     }
 }

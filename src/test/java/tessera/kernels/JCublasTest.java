@@ -86,7 +86,8 @@ class JCublasTest {
             host.copyTo(in);
             Buffer a = in.slice(0, m * k);
             Buffer b = in.slice(m * k, k * n);
-            device.kernels().matmul(false, false, m, n, k, a, k, b, n, null, Kernels.Activation.NONE, false, ours, n);
+            Kernels.MatmulShape shape = Kernels.MatmulShape.of(false, false, m, n, k);
+            device.kernels().matmul(shape, a, b, null, null, Kernels.Activation.NONE, ours);
             // A row-major product is the column-major one of the factors exchanged.
             JCublas2.cublasSetStream(
                     handle, JCudaBridge.runtimeStream(device.currentStream().handle()));

@@ -3,6 +3,7 @@ package tessera.kernels;
 import java.util.List;
 import tessera.kernels.Kernels.Activation;
 import tessera.kernels.Kernels.BinaryOp;
+import tessera.kernels.Kernels.MatmulShape;
 import tessera.kernels.Kernels.UnaryOp;
 
 /** Runs a sample of the parity suite on the fake device, for a process that sanitizers watch; compares nothing. */
@@ -48,7 +49,8 @@ public final class SanitizedKernels extends KernelParity {
         check("product", 0, (kernels, memory) -> {
             Buffer a = memory.normal(17 * 9);
             Buffer c = memory.output(17 * 17);
-            kernels.matmul(false, true, 17, 17, 9, a, 9, a, 9, memory.normal(17), Activation.GELU, false, c, 17);
+            MatmulShape shape = MatmulShape.of(false, true, 17, 17, 9);
+            kernels.matmul(shape, a, a, memory.normal(17), memory.normal(17 * 17), Activation.GELU, c);
         });
     }
 

@@ -19,6 +19,7 @@ import tessera.Golden;
 import tessera.kernels.Kernels.Activation;
 import tessera.kernels.Kernels.AttentionShape;
 import tessera.kernels.Kernels.BinaryOp;
+import tessera.kernels.Kernels.MatmulShape;
 import tessera.kernels.Kernels.PatchGeometry;
 import tessera.kernels.Kernels.Strides;
 import tessera.kernels.Kernels.UnaryOp;
@@ -265,9 +266,9 @@ class ScalarKernelsTest {
         Buffer w = in(name, "w");
         Buffer y = f64(21);
         try (Kernels.PackedWeight packed = KERNELS.pack(w, 3, 5)) {
-            KERNELS.linear(7, x, packed, in(name, "b"), Activation.NONE, false, y);
+            KERNELS.linear(7, x, packed, in(name, "b"), null, Activation.NONE, y);
             assertGolden(y, name + "/out");
-            KERNELS.linear(7, x, packed, in(name, "b"), Activation.NONE, true, y);
+            KERNELS.linear(7, x, packed, in(name, "b"), y, Activation.NONE, y);
             KERNELS.affine(y, 0.5, 0, y);
             assertGolden(y, name + "/out");
         }
@@ -275,8 +276,8 @@ class ScalarKernelsTest {
         Buffer dx = like(x);
         Buffer dw = like(w);
         Buffer db = f64(3);
-        KERNELS.matmul(false, false, 7, 5, 3, dy, 3, w, 5, null, Activation.NONE, false, dx, 5);
-        KERNELS.matmul(true, false, 3, 5, 7, dy, 3, x, 5, null, Activation.NONE, false, dw, 5);
+        KERNELS.matmul(MatmulShape.of(false, false, 7, 5, 3), dy, w, null, null, Activation.NONE, dx);
+        KERNELS.matmul(MatmulShape.of(true, false, 3, 5, 7), dy, x, null, null, Activation.NONE, dw);
         KERNELS.sum(dy, 1, 7, 3, 1, db);
         assertGradient(dx, name, "x");
         assertGradient(dw, name, "w");
@@ -311,10 +312,11 @@ class ScalarKernelsTest {
         Buffer patches = f64(16 * 96);
         KERNELS.gatherPatches(g, x, null, 8, patches);
         Buffer y = f64(16 * 6);
-        KERNELS.matmul(false, true, 16, 6, 96, patches, 96, w, 96, in(name, "b"), Activation.NONE, false, y, 6);
+        KERNELS.matmul(MatmulShape.of(false, true, 16, 6, 96), patches, w, in(name, "b"), null, Activation.NONE, y);
         assertGolden(y, name + "/out");
         Buffer dpatches = like(patches);
-        KERNELS.matmul(false, false, 16, 96, 6, cotangent(name), 6, w, 96, null, Activation.NONE, false, dpatches, 96);
+        KERNELS.matmul(
+                MatmulShape.of(false, false, 16, 96, 6), cotangent(name), w, null, null, Activation.NONE, dpatches);
         Buffer dx = like(x);
         KERNELS.fill(dx, 0);
         KERNELS.scatterPatches(g, dpatches, null, 8, dx);
@@ -501,17 +503,20 @@ class ScalarKernelsTest {
         Buffer a = noise((transposeA ? k : m) * lda, 1);
         Buffer b = noise((transposeB ? n : k) * ldb, 2);
         Buffer bias = noise(n, 3);
+        Buffer addend = noise(m * ldc, 4);
         Buffer c = f64(m * ldc);
         KERNELS.fill(c, 7);
-        KERNELS.matmul(transposeA, transposeB, m, n, k, a, lda, b, ldb, bias, Activation.GELU, false, c, ldc);
+        MatmulShape shape = new MatmulShape(transposeA, transposeB, m, n, k, lda, ldb, ldc);
+        KERNELS.matmul(shape, a, b, bias, addend, Activation.GELU, c);
         double[] av = doubles(a);
         double[] bv = doubles(b);
         double[] biases = doubles(bias);
+        double[] addends = doubles(addend);
         double[] expected = new double[m * ldc];
         Arrays.fill(expected, 7);
         for (int i = 0; i < m; i++) {
             for (int j = 0; j < n; j++) {
-                double sum = biases[j];
+                double sum = biases[j] + addends[i * ldc + j];
                 for (int p = 0; p < k; p++) {
                     sum += av[transposeA ? p * lda + i : i * lda + p] * bv[transposeB ? j * ldb + p : p * ldb + j];
                 }
@@ -526,9 +531,10 @@ class ScalarKernelsTest {
         Buffer a = f32(1, 2, 3, 4, 5, 6, 7, 8);
         Buffer b = f32(1, 0, 0, 1, 0, 2, 2, 0);
         Buffer c = f32(new float[8]);
-        KERNELS.matmulBatched(false, false, 2, 2, 2, 2, a, 2, 4, b, 2, 4, c, 2, 4);
+        MatmulShape shape = MatmulShape.of(false, false, 2, 2, 2);
+        KERNELS.matmulBatched(shape, 2, a, 4, b, 4, c, 4);
         assertArrayEquals(new float[] {1, 2, 3, 4, 12, 10, 16, 14}, floats(c));
-        KERNELS.matmul(false, false, 2, 2, 2, a, 2, b, 2, null, Activation.NONE, true, c, 2);
+        KERNELS.matmul(shape, a, b, null, c, Activation.NONE, c);
         assertArrayEquals(new float[] {2, 4, 6, 8, 12, 10, 16, 14}, floats(c));
     }
 
@@ -550,7 +556,7 @@ class ScalarKernelsTest {
         };
         assertThrows(
                 IllegalArgumentException.class,
-                () -> KERNELS.linear(1, f64(1), foreign, null, Activation.NONE, false, f64(1)));
+                () -> KERNELS.linear(1, f64(1), foreign, null, null, Activation.NONE, f64(1)));
     }
 
     // --------------------------------------------------------------------------------------------- masks and tokens
@@ -817,7 +823,7 @@ class ScalarKernelsTest {
         KERNELS.distillationLoss(none, new Buffer[] {none}, none, true, labels, 2, 1, 1, 0, 5, loss, none);
         assertEquals(0, doubles(loss)[0]);
         KERNELS.fill(loss, 9);
-        KERNELS.matmul(false, false, 1, 1, 0, none, 0, none, 1, null, Activation.NONE, false, loss, 1);
+        KERNELS.matmul(MatmulShape.of(false, false, 1, 1, 0), none, none, null, null, Activation.NONE, loss);
         assertEquals(0, doubles(loss)[0]);
         KERNELS.fill(loss, 9);
         KERNELS.sum(none, 1, 0, 1, 1, loss);
@@ -854,8 +860,9 @@ class ScalarKernelsTest {
         assertArrayEquals(doubles(one), doubles(three));
         Buffer c = f64(200 * 200);
         Buffer d = f64(200 * 200);
-        alone.matmul(false, true, 200, 200, 250, a, 250, b, 250, null, Activation.NONE, false, c, 200);
-        KERNELS.matmul(false, true, 200, 200, 250, a, 250, b, 250, null, Activation.NONE, false, d, 200);
+        MatmulShape shape = MatmulShape.of(false, true, 200, 200, 250);
+        alone.matmul(shape, a, b, null, null, Activation.NONE, c);
+        KERNELS.matmul(shape, a, b, null, null, Activation.NONE, d);
         assertArrayEquals(doubles(c), doubles(d));
     }
 

@@ -79,41 +79,20 @@ final class CudaKernels implements Kernels {
 
     @Override
     public void matmul(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             Buffer a,
-            long lda,
             Buffer b,
-            long ldb,
             @Nullable Buffer bias,
+            @Nullable Buffer addend,
             Activation activation,
-            boolean accumulate,
-            Buffer c,
-            long ldc) {
-        matmul.matmul(transposeA, transposeB, m, n, k, a, lda, b, ldb, bias, activation, accumulate, c, ldc);
+            Buffer c) {
+        matmul.matmul(shape, a, b, bias, addend, activation, c);
     }
 
     @Override
     public void matmulBatched(
-            boolean transposeA,
-            boolean transposeB,
-            long batch,
-            long m,
-            long n,
-            long k,
-            Buffer a,
-            long lda,
-            long strideA,
-            Buffer b,
-            long ldb,
-            long strideB,
-            Buffer c,
-            long ldc,
-            long strideC) {
-        matmul.matmulBatched(transposeA, transposeB, batch, m, n, k, a, lda, strideA, b, ldb, strideB, c, ldc, strideC);
+            MatmulShape shape, long batch, Buffer a, long strideA, Buffer b, long strideB, Buffer c, long strideC) {
+        matmul.matmulBatched(shape, batch, a, strideA, b, strideB, c, strideC);
     }
 
     @Override
@@ -127,10 +106,10 @@ final class CudaKernels implements Kernels {
             Buffer x,
             PackedWeight weight,
             @Nullable Buffer bias,
+            @Nullable Buffer addend,
             Activation activation,
-            boolean accumulate,
             Buffer y) {
-        matmul.linear(m, x, weight, bias, activation, accumulate, y);
+        matmul.linear(m, x, weight, bias, addend, activation, y);
     }
 
     @Override

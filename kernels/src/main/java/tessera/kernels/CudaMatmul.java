@@ -4,6 +4,7 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.MatmulShape;
 import tessera.kernels.Kernels.PackedWeight;
 import tessera.kernels.Kernels.UnaryOp;
 import tessera.natives.cuda.CublasLt;
@@ -31,25 +32,20 @@ final class CudaMatmul {
     }
 
     void matmul(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             Buffer a,
-            long lda,
             Buffer b,
-            long ldb,
             @Nullable Buffer bias,
+            @Nullable Buffer addend,
             Activation activation,
-            boolean accumulate,
-            Buffer c,
-            long ldc) {
-        check(a, b, bias, c);
+            Buffer c) {
+        check(a, b, c, bias, addend);
+        long m = shape.m();
+        long n = shape.n();
         if (m == 0 || n == 0) {
             return;
         }
-        if (k == 0) {
+        if (shape.k() == 0) {
             // A product of zeros is the same, and the library takes no empty factors.
             try (Buffer zeros = device.allocate(a.dtype(), Math.max(m, n))) {
                 CudaDriver.memsetD8Async(
@@ -57,102 +53,87 @@ final class CudaMatmul {
                         (byte) 0,
                         zeros.byteSize(),
                         device.currentStream().handle());
-                matmul(false, true, m, n, 1, zeros, 1, zeros, 1, bias, activation, accumulate, c, ldc);
+                MatmulShape one = new MatmulShape(false, true, m, n, 1, 1, 1, shape.ldc());
+                matmul(one, zeros, zeros, bias, addend, activation, c);
             }
             return;
         }
-        if (activation == Activation.GELU && ldc != n) {
+        if (activation == Activation.GELU && shape.ldc() != n) {
+            MatmulShape packed = new MatmulShape(
+                    shape.transposeA(), shape.transposeB(), m, n, shape.k(), shape.lda(), shape.ldb(), n);
             try (Buffer rows = device.allocate(c.dtype(), m * n)) {
-                long[] shape = {m, n};
-                long[] packed = {n, 1};
-                long[] spread = {ldc, 1};
-                if (accumulate) {
-                    device.kernels().copyStrided(c, 0, spread, rows, 0, packed, shape);
+                if (addend != null) {
+                    copyRows(addend, shape.ldc(), rows, n, shape);
                 }
-                matmul(transposeA, transposeB, m, n, k, a, lda, b, ldb, bias, activation, accumulate, rows, n);
-                device.kernels().copyStrided(rows, 0, packed, c, 0, spread, shape);
+                matmul(packed, a, b, bias, addend == null ? null : rows, activation, rows);
+                copyRows(rows, n, c, shape.ldc(), shape);
             }
             return;
         }
         CudaProduct.Key key = new CudaProduct.Key(
-                transposeA,
-                transposeB,
-                m,
-                n,
-                k,
-                lda,
-                ldb,
-                ldc,
+                shape,
                 1,
                 0,
                 0,
                 0,
                 a.dtype(),
                 c.dtype(),
-                bias != null,
-                accumulate,
+                bias == null ? CublasLt.EPILOGUE_DEFAULT : CublasLt.EPILOGUE_BIAS,
+                addend != null,
                 device.tf32(),
                 alignment(a),
                 alignment(b),
+                alignment(addend == null ? c : addend),
                 alignment(c),
                 bias == null ? CudaProduct.LARGEST_ALIGNMENT : alignment(bias));
-        run(key, a, b, bias, c);
+        run(key, a, b, bias, addend, c);
         if (activation == Activation.GELU) {
             Buffer result = c.slice(0, m * n);
             device.kernels().unary(UnaryOp.GELU, result, result);
         }
     }
 
+    private void copyRows(Buffer x, long ldx, Buffer y, long ldy, MatmulShape shape) {
+        device.kernels()
+                .copyStrided(x, 0, new long[] {ldx, 1}, y, 0, new long[] {ldy, 1}, new long[] {shape.m(), shape.n()});
+    }
+
     void matmulBatched(
-            boolean transposeA,
-            boolean transposeB,
-            long batch,
-            long m,
-            long n,
-            long k,
-            Buffer a,
-            long lda,
-            long strideA,
-            Buffer b,
-            long ldb,
-            long strideB,
-            Buffer c,
-            long ldc,
-            long strideC) {
-        check(a, b, null, c);
-        if (batch == 0 || m == 0 || n == 0) {
+            MatmulShape shape, long batch, Buffer a, long strideA, Buffer b, long strideB, Buffer c, long strideC) {
+        check(a, b, c, null, null);
+        if (batch == 0 || shape.m() == 0 || shape.n() == 0) {
             return;
         }
-        if (k == 0) {
+        if (shape.k() == 0) {
             for (long i = 0; i < batch; i++) {
-                Buffer one = c.slice(i * strideC, (m - 1) * ldc + n);
-                matmul(transposeA, transposeB, m, n, 0, a, lda, b, ldb, null, Activation.NONE, false, one, ldc);
+                Buffer one = c.slice(i * strideC, (shape.m() - 1) * shape.ldc() + shape.n());
+                matmul(shape, a, b, null, null, Activation.NONE, one);
             }
             return;
         }
-        CudaProduct.Key key = new CudaProduct.Key(
-                transposeA,
-                transposeB,
-                m,
-                n,
-                k,
-                lda,
-                ldb,
-                ldc,
-                Math.toIntExact(batch),
-                strideA,
-                strideB,
-                strideC,
-                a.dtype(),
-                c.dtype(),
-                false,
-                false,
-                device.tf32(),
-                Math.min(alignment(a), alignment(strideA * a.dtype().bytes())),
-                Math.min(alignment(b), alignment(strideB * b.dtype().bytes())),
-                Math.min(alignment(c), alignment(strideC * c.dtype().bytes())),
-                CudaProduct.LARGEST_ALIGNMENT);
-        run(key, a, b, null, c);
+        int alignmentC = Math.min(alignment(c), alignment(strideC * c.dtype().bytes()));
+        run(
+                new CudaProduct.Key(
+                        shape,
+                        Math.toIntExact(batch),
+                        strideA,
+                        strideB,
+                        strideC,
+                        a.dtype(),
+                        c.dtype(),
+                        CublasLt.EPILOGUE_DEFAULT,
+                        false,
+                        device.tf32(),
+                        Math.min(alignment(a), alignment(strideA * a.dtype().bytes())),
+                        Math.min(alignment(b), alignment(strideB * b.dtype().bytes())),
+                        alignmentC,
+                        alignmentC,
+                        CudaProduct.LARGEST_ALIGNMENT),
+                a,
+                b,
+                null,
+                null,
+                c);
     }
 
     PackedWeight pack(Buffer weight, long n, long k) {
@@ -166,16 +147,14 @@ final class CudaMatmul {
             Buffer x,
             PackedWeight weight,
             @Nullable Buffer bias,
+            @Nullable Buffer addend,
             Activation activation,
-            boolean accumulate,
             Buffer y) {
         if (!(weight instanceof Weight mine) || mine.copy.device() != device) {
             throw new IllegalArgumentException(
                     "linear: the weight was packed on another device; pack it with the kernels of " + device);
         }
-        long n = mine.n;
-        long k = mine.k;
-        matmul(false, true, m, n, k, x, k, mine.copy, k, bias, activation, accumulate, y, n);
+        matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, bias, addend, activation, y);
     }
 
     /** A copy as it is: the library reads every layout at full speed. */
@@ -186,7 +165,8 @@ final class CudaMatmul {
         }
     }
 
-    private void run(CudaProduct.Key key, Buffer a, Buffer b, @Nullable Buffer bias, Buffer c) {
+    private void run(
+            CudaProduct.Key key, Buffer a, Buffer b, @Nullable Buffer bias, @Nullable Buffer addend, Buffer c) {
         CudaThread.get().use(device);
         CudaProduct product = products.get(key);
         try {
@@ -199,6 +179,7 @@ final class CudaMatmul {
                         a,
                         b,
                         bias,
+                        addend,
                         c,
                         workspace,
                         device.currentStream().handle());
@@ -225,13 +206,18 @@ final class CudaMatmul {
                 : (int) Math.min(CudaProduct.LARGEST_ALIGNMENT, Long.lowestOneBit(bytes));
     }
 
-    private static void check(Buffer a, Buffer b, @Nullable Buffer bias, Buffer c) {
+    private static void check(Buffer a, Buffer b, Buffer c, @Nullable Buffer bias, @Nullable Buffer addend) {
         boolean single = a.dtype() == DType.F32 && c.dtype() == DType.F32;
         boolean half = a.dtype() == DType.BF16 && (c.dtype() == DType.F32 || c.dtype() == DType.BF16);
-        if (!(single || half) || b.dtype() != a.dtype() || bias != null && bias.dtype() != c.dtype()) {
+        if (!(single || half) || b.dtype() != a.dtype() || differs(bias, c) || differs(addend, c)) {
             throw new IllegalArgumentException("matmul: " + a.dtype() + " x " + b.dtype()
-                    + (bias == null ? "" : " + " + bias.dtype()) + " -> " + c.dtype()
-                    + " is not computed on a GPU; use f32, or bf16 factors with a bias of the result's type");
+                    + (bias == null ? "" : " + " + bias.dtype()) + (addend == null ? "" : " + " + addend.dtype())
+                    + " -> " + c.dtype()
+                    + " is not computed on a GPU; use f32, or bf16 factors, and add what has the result's type");
         }
+    }
+
+    private static boolean differs(@Nullable Buffer added, Buffer c) {
+        return added != null && added.dtype() != c.dtype();
     }
 }

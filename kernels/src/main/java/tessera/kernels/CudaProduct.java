@@ -3,6 +3,7 @@ package tessera.kernels;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Kernels.MatmulShape;
 import tessera.natives.cuda.Cublas;
 import tessera.natives.cuda.CublasLt;
 
@@ -25,30 +26,26 @@ final class CudaProduct {
     private final long workspaceBytes;
 
     /**
-     * The row-major product C = op(A) op(B), or C += op(A) op(B).
+     * The row-major product C = op(A) op(B), plus what the epilogue adds and an addend laid out as C.
      *
+     * @param epilogue of {@link CublasLt}
      * @param alignmentA of every A of the batch in bytes, at most {@link #LARGEST_ALIGNMENT}
+     * @param alignmentAddend that of C where there is no addend
      */
     record Key(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
-            long lda,
-            long ldb,
-            long ldc,
+            MatmulShape shape,
             int batch,
             long strideA,
             long strideB,
             long strideC,
             DType in,
             DType out,
-            boolean bias,
-            boolean accumulate,
+            int epilogue,
+            boolean addend,
             boolean tf32,
             int alignmentA,
             int alignmentB,
+            int alignmentAddend,
             int alignmentC,
             int alignmentBias) {}
 
@@ -58,28 +55,32 @@ final class CudaProduct {
         desc = CublasLt.matmulDescCreate(
                 key.tf32 && key.in == DType.F32 ? Cublas.COMPUTE_32F_FAST_TF32 : Cublas.COMPUTE_32F, Cublas.R_32F);
         // Row-major B is column-major B^T, which is the first factor of C^T = B^T A^T.
-        CublasLt.matmulDescSet(desc, CublasLt.DESC_TRANSA, key.transposeB ? Cublas.OP_T : Cublas.OP_N);
-        CublasLt.matmulDescSet(desc, CublasLt.DESC_TRANSB, key.transposeA ? Cublas.OP_T : Cublas.OP_N);
-        if (key.bias) {
-            CublasLt.matmulDescSet(desc, CublasLt.DESC_EPILOGUE, CublasLt.EPILOGUE_BIAS);
+        CublasLt.matmulDescSet(desc, CublasLt.DESC_TRANSA, key.shape.transposeB() ? Cublas.OP_T : Cublas.OP_N);
+        CublasLt.matmulDescSet(desc, CublasLt.DESC_TRANSB, key.shape.transposeA() ? Cublas.OP_T : Cublas.OP_N);
+        if (key.epilogue != CublasLt.EPILOGUE_DEFAULT) {
+            CublasLt.matmulDescSet(desc, CublasLt.DESC_EPILOGUE, key.epilogue);
             CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_DATA_TYPE, out);
         }
-        layoutB = key.transposeB
-                ? layout(in, key.k, key.n, key.ldb, key.batch, key.strideB)
-                : layout(in, key.n, key.k, key.ldb, key.batch, key.strideB);
-        layoutA = key.transposeA
-                ? layout(in, key.m, key.k, key.lda, key.batch, key.strideA)
-                : layout(in, key.k, key.m, key.lda, key.batch, key.strideA);
-        layoutC = layout(out, key.n, key.m, key.ldc, key.batch, key.strideC);
-        beta = key.accumulate ? Cublas.ONE : Cublas.ZERO;
+        MatmulShape shape = key.shape;
+        long m = shape.m();
+        long n = shape.n();
+        long k = shape.k();
+        layoutB = shape.transposeB()
+                ? layout(in, k, n, shape.ldb(), key.batch, key.strideB)
+                : layout(in, n, k, shape.ldb(), key.batch, key.strideB);
+        layoutA = shape.transposeA()
+                ? layout(in, m, k, shape.lda(), key.batch, key.strideA)
+                : layout(in, k, m, shape.lda(), key.batch, key.strideA);
+        layoutC = layout(out, n, m, shape.ldc(), key.batch, key.strideC);
+        beta = key.addend ? Cublas.ONE : Cublas.ZERO;
 
         long preference = CublasLt.preferenceCreate();
         try {
             CublasLt.preferenceSet(preference, CublasLt.PREF_MAX_WORKSPACE_BYTES, workspaceLimit);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_A, key.alignmentB);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_B, key.alignmentA);
-            CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_C, key.alignmentC);
-            // There is no preference for the bias, which the epilogue reads as it writes D.
+            CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_C, key.alignmentAddend);
+            // There is no preference for the bias, which goes with D.
             CublasLt.preferenceSet(
                     preference, CublasLt.PREF_MIN_ALIGNMENT_D, Math.min(key.alignmentC, key.alignmentBias));
             // Partial sums of a split product stay f32, whatever the result's type.
@@ -111,7 +112,14 @@ final class CudaProduct {
     }
 
     synchronized void run(
-            long handle, Buffer a, Buffer b, @Nullable Buffer bias, Buffer c, Buffer workspace, long stream) {
+            long handle,
+            Buffer a,
+            Buffer b,
+            @Nullable Buffer bias,
+            @Nullable Buffer addend,
+            Buffer c,
+            Buffer workspace,
+            long stream) {
         if (bias != null) {
             CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_POINTER, bias.address());
         }
@@ -124,7 +132,7 @@ final class CudaProduct {
                 a.address(),
                 layoutA,
                 beta,
-                c.address(),
+                addend == null ? c.address() : addend.address(),
                 layoutC,
                 c.address(),
                 layoutC,

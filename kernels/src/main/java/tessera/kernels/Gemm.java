@@ -3,16 +3,16 @@ package tessera.kernels;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.MatmulShape;
 import tessera.natives.NativeFinding;
 import tessera.natives.OneDnn;
 
 /**
  * Matrix products on the CPU, row-major, on any native memory.
  *
- * <p>{@code C = act(op(A) op(B) + bias)} or, with {@code accumulate}, {@code C = C + op(A) op(B) + bias}, where C is
- * {@code [m, n]}, op(A) is {@code [m, k]} and op(B) is {@code [k, n]}. Leading dimensions are the distances of stored rows
- * in elements, so a matrix may be a slice of columns of a wider one. C must not overlap A, B or the bias. Any of m, n and k
- * may be zero.
+ * <p>{@code C = act(op(A) op(B) + bias + addend)}. The addend is laid out as C and is C itself or another matrix; else C must
+ * not overlap what is read. Any of m, n and k may be zero.
  *
  * <p>The same arguments, memory alignment and number of threads give the same bits every time. Thread-safe.
  */
@@ -53,50 +53,39 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
      *
      * @param type {@link DType#F32} or {@link DType#F64}
      * @param bias {@code [n]} or null
-     * @throws IllegalArgumentException for another type, a leading dimension below the row length, memory that is too
-     *     small or on the heap, or an activation together with {@code accumulate}
+     * @throws IllegalArgumentException for another type, a leading dimension below the row length, or memory that is too
+     *     small or on the heap
      */
     final void gemm(
             DType type,
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             MemorySegment a,
-            long lda,
             MemorySegment b,
-            long ldb,
-            MemorySegment c,
-            long ldc,
             @Nullable MemorySegment bias,
-            Kernels.Activation activation,
-            boolean accumulate) {
-        check(type, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, bias, activation, accumulate);
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment c) {
+        check(type, shape, a, b, bias, addend, c);
+        long m = shape.m();
+        long n = shape.n();
+        long k = shape.k();
         if (m == 0 || n == 0) {
             return;
         }
         long size = type.bytes();
         if (m >= n || m >= 16L * workers.threads()) {
-            workers.parallelFor(
-                    m,
-                    grain(n, k),
-                    (worker, from, to) -> product(
-                            type,
-                            transposeA,
-                            transposeB,
-                            to - from,
-                            n,
-                            k,
-                            a.asSlice((transposeA ? from : from * lda) * size),
-                            lda,
-                            b,
-                            ldb,
-                            c.asSlice(from * ldc * size),
-                            ldc,
-                            bias,
-                            activation,
-                            accumulate));
+            workers.parallelFor(m, grain(n, k), (worker, from, to) -> {
+                long row = from * shape.ldc() * size;
+                product(
+                        type,
+                        shape.rows(to - from),
+                        a.asSlice((shape.transposeA() ? from : from * shape.lda()) * size),
+                        b,
+                        bias,
+                        from(addend, row),
+                        activation,
+                        c.asSlice(row));
+            });
         } else {
             // Cuts at multiples of 16 columns keep vector stores whole.
             workers.parallelFor((n + 15) / 16, grain(m, 16 * k), (worker, first, last) -> {
@@ -104,44 +93,34 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
                 long to = Math.min(16 * last, n);
                 product(
                         type,
-                        transposeA,
-                        transposeB,
-                        m,
-                        to - from,
-                        k,
+                        shape.columns(to - from),
                         a,
-                        lda,
-                        b.asSlice((transposeB ? from * ldb : from) * size),
-                        ldb,
-                        c.asSlice(from * size),
-                        ldc,
-                        bias == null ? null : bias.asSlice(from * size),
+                        b.asSlice((shape.transposeB() ? from * shape.ldb() : from) * size),
+                        from(bias, from * size),
+                        from(addend, from * size),
                         activation,
-                        accumulate);
+                        c.asSlice(from * size));
             });
         }
+    }
+
+    private static @Nullable MemorySegment from(@Nullable MemorySegment data, long bytes) {
+        return data == null ? null : data.asSlice(bytes);
     }
 
     /** The product on the calling thread alone, for use inside a loop of {@link Workers}. Arguments as for {@link #gemm}. */
     final void gemmSerial(
             DType type,
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             MemorySegment a,
-            long lda,
             MemorySegment b,
-            long ldb,
-            MemorySegment c,
-            long ldc,
             @Nullable MemorySegment bias,
-            Kernels.Activation activation,
-            boolean accumulate) {
-        check(type, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, bias, activation, accumulate);
-        if (m > 0 && n > 0) {
-            product(type, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, bias, activation, accumulate);
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment c) {
+        check(type, shape, a, b, bias, addend, c);
+        if (shape.m() > 0 && shape.n() > 0) {
+            product(type, shape, a, b, bias, addend, activation, c);
         }
     }
 
@@ -156,8 +135,8 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     }
 
     /**
-     * {@code y = act(x W^T + bias)} with x {@code [m, k]} and y {@code [m, n]}, or {@code y = y + x W^T + bias} if
-     * {@code accumulate}, on all workers.
+     * {@code y = act(x W^T + bias + addend)} with x {@code [m, k]}, rows {@code ldx} elements apart, and y {@code [m, n]}, on
+     * all workers.
      */
     final void linear(
             long m,
@@ -165,34 +144,33 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             long ldx,
             Weight weight,
             @Nullable MemorySegment bias,
-            Kernels.Activation activation,
-            boolean accumulate,
+            @Nullable MemorySegment addend,
+            Activation activation,
             MemorySegment y,
             long ldy) {
         DType type = weight.type;
         checkMatrix(type, "x", m, weight.k, x, ldx);
         checkMatrix(type, "y", m, weight.n, y, ldy);
-        checkBias(type, weight.n, bias);
-        checkActivation(activation, accumulate);
+        checkAdded(type, m, weight.n, ldy, bias, addend);
         if (m == 0 || weight.n == 0) {
             return;
         }
         weight.acquire();
         try {
             long size = type.bytes();
-            workers.parallelFor(
-                    m,
-                    grain(weight.n, weight.k),
-                    (worker, from, to) -> product(
-                            to - from,
-                            x.asSlice(from * ldx * size),
-                            ldx,
-                            weight,
-                            bias,
-                            activation,
-                            accumulate,
-                            y.asSlice(from * ldy * size),
-                            ldy));
+            workers.parallelFor(m, grain(weight.n, weight.k), (worker, from, to) -> {
+                long row = from * ldy * size;
+                product(
+                        to - from,
+                        x.asSlice(from * ldx * size),
+                        ldx,
+                        weight,
+                        bias,
+                        from(addend, row),
+                        activation,
+                        y.asSlice(row),
+                        ldy);
+            });
         } finally {
             weight.release();
         }
@@ -205,20 +183,13 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     /** The product on this thread of arguments that were checked; m and n are positive. */
     abstract void product(
             DType type,
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             MemorySegment a,
-            long lda,
             MemorySegment b,
-            long ldb,
-            MemorySegment c,
-            long ldc,
             @Nullable MemorySegment bias,
-            Kernels.Activation activation,
-            boolean accumulate);
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment c);
 
     abstract void product(
             long m,
@@ -226,8 +197,8 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             long ldx,
             Weight weight,
             @Nullable MemorySegment bias,
-            Kernels.Activation activation,
-            boolean accumulate,
+            @Nullable MemorySegment addend,
+            Activation activation,
             MemorySegment y,
             long ldy);
 
@@ -237,26 +208,17 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
 
     private static void check(
             DType type,
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape s,
             MemorySegment a,
-            long lda,
             MemorySegment b,
-            long ldb,
-            MemorySegment c,
-            long ldc,
             @Nullable MemorySegment bias,
-            Kernels.Activation activation,
-            boolean accumulate) {
+            @Nullable MemorySegment addend,
+            MemorySegment c) {
         checkType(type);
-        checkMatrix(type, "a", transposeA ? k : m, transposeA ? m : k, a, lda);
-        checkMatrix(type, "b", transposeB ? n : k, transposeB ? k : n, b, ldb);
-        checkMatrix(type, "c", m, n, c, ldc);
-        checkBias(type, n, bias);
-        checkActivation(activation, accumulate);
+        checkMatrix(type, "a", s.transposeA() ? s.k() : s.m(), s.transposeA() ? s.m() : s.k(), a, s.lda());
+        checkMatrix(type, "b", s.transposeB() ? s.n() : s.k(), s.transposeB() ? s.k() : s.n(), b, s.ldb());
+        checkMatrix(type, "c", s.m(), s.n(), c, s.ldc());
+        checkAdded(type, s.m(), s.n(), s.ldc(), bias, addend);
     }
 
     private static void checkType(DType type) {
@@ -281,16 +243,13 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         }
     }
 
-    private static void checkBias(DType type, long n, @Nullable MemorySegment bias) {
+    private static void checkAdded(
+            DType type, long m, long n, long ldc, @Nullable MemorySegment bias, @Nullable MemorySegment addend) {
         if (bias != null) {
             checkMatrix(type, "bias", 1, n, bias, n);
         }
-    }
-
-    private static void checkActivation(Kernels.Activation activation, boolean accumulate) {
-        if (accumulate && activation != Kernels.Activation.NONE) {
-            throw new IllegalArgumentException(
-                    "matmul: " + activation + " cannot be applied while accumulating; accumulate first, then apply it");
+        if (addend != null) {
+            checkMatrix(type, "addend", m, n, addend, ldc);
         }
     }
 

@@ -1,5 +1,6 @@
 package tessera.kernels;
 
+import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
 /** The plain Java kernels with matrix products by {@link Gemm}. */
@@ -16,78 +17,39 @@ class GemmKernels extends ScalarKernels {
 
     @Override
     public void matmul(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             Buffer a,
-            long lda,
             Buffer b,
-            long ldb,
             @Nullable Buffer bias,
+            @Nullable Buffer addend,
             Activation activation,
-            boolean accumulate,
-            Buffer c,
-            long ldc) {
-        gemm.gemm(
-                c.dtype(),
-                transposeA,
-                transposeB,
-                m,
-                n,
-                k,
-                a.segment(),
-                lda,
-                b.segment(),
-                ldb,
-                c.segment(),
-                ldc,
-                bias == null ? null : bias.segment(),
-                activation,
-                accumulate);
+            Buffer c) {
+        gemm.gemm(c.dtype(), shape, a.segment(), b.segment(), segment(bias), segment(addend), activation, c.segment());
+    }
+
+    static @Nullable MemorySegment segment(@Nullable Buffer buffer) {
+        return buffer == null ? null : buffer.segment();
     }
 
     @Override
     public void matmulBatched(
-            boolean transposeA,
-            boolean transposeB,
-            long batch,
-            long m,
-            long n,
-            long k,
-            Buffer a,
-            long lda,
-            long strideA,
-            Buffer b,
-            long ldb,
-            long strideB,
-            Buffer c,
-            long ldc,
-            long strideC) {
-        DType type = c.dtype();
-        if (m == 0 || n == 0) {
+            MatmulShape shape, long batch, Buffer a, long strideA, Buffer b, long strideB, Buffer c, long strideC) {
+        if (shape.m() == 0 || shape.n() == 0) {
             return;
         }
-        long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, m * n * k));
+        DType type = c.dtype();
+        long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, shape.m() * shape.n() * shape.k()));
         workers.parallelFor(batch, grain, (worker, from, to) -> {
             for (long i = from; i < to; i++) {
                 gemm.gemmSerial(
                         type,
-                        transposeA,
-                        transposeB,
-                        m,
-                        n,
-                        k,
+                        shape,
                         a.segment().asSlice(i * strideA * type.bytes()),
-                        lda,
                         b.segment().asSlice(i * strideB * type.bytes()),
-                        ldb,
-                        c.segment().asSlice(i * strideC * type.bytes()),
-                        ldc,
+                        null,
                         null,
                         Activation.NONE,
-                        false);
+                        c.segment().asSlice(i * strideC * type.bytes()));
             }
         });
     }
@@ -103,8 +65,8 @@ class GemmKernels extends ScalarKernels {
             Buffer x,
             PackedWeight weight,
             @Nullable Buffer bias,
+            @Nullable Buffer addend,
             Activation activation,
-            boolean accumulate,
             Buffer y) {
         if (!(weight instanceof Gemm.Weight packed)) {
             throw new IllegalArgumentException(
@@ -115,9 +77,9 @@ class GemmKernels extends ScalarKernels {
                 x.segment(),
                 packed.k(),
                 packed,
-                bias == null ? null : bias.segment(),
+                segment(bias),
+                segment(addend),
                 activation,
-                accumulate,
                 y.segment(),
                 packed.n());
     }

@@ -3,6 +3,8 @@ package tessera.kernels;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.MatmulShape;
 
 /**
  * Matrix products in Java: the only ones in f64, and those in f32 where no native library can be loaded.
@@ -29,28 +31,24 @@ final class JavaGemm extends Gemm {
     @Override
     void product(
             DType type,
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             MemorySegment a,
-            long lda,
             MemorySegment b,
-            long ldb,
-            MemorySegment c,
-            long ldc,
             @Nullable MemorySegment bias,
-            Kernels.Activation activation,
-            boolean accumulate) {
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment c) {
         Slots<Tiles> slots = type == DType.F32 ? FLOATS : DOUBLES;
         Tiles tiles = slots.borrow();
         try {
-            long rowA = transposeA ? 1 : lda;
-            long columnA = transposeA ? lda : 1;
-            long rowB = transposeB ? 1 : ldb;
-            long columnB = transposeB ? ldb : 1;
-            boolean gelu = activation == Kernels.Activation.GELU;
+            long m = shape.m();
+            long n = shape.n();
+            long k = shape.k();
+            long rowA = shape.transposeA() ? 1 : shape.lda();
+            long columnA = shape.transposeA() ? shape.lda() : 1;
+            long rowB = shape.transposeB() ? 1 : shape.ldb();
+            long columnB = shape.transposeB() ? shape.ldb() : 1;
+            boolean gelu = activation == Activation.GELU;
             long depthFrom = 0;
             do {
                 int depth = (int) Math.min(DEPTH, k - depthFrom);
@@ -67,11 +65,11 @@ final class JavaGemm extends Gemm {
                             tiles.multiply(depth, panel);
                             tiles.store(
                                     c,
-                                    i * ldc + j + from,
-                                    ldc,
+                                    i * shape.ldc() + j + from,
+                                    shape.ldc(),
                                     rows,
                                     Math.min(tiles.width, columns - from),
-                                    !first || accumulate,
+                                    first ? addend : c,
                                     first ? bias : null,
                                     j + from,
                                     last && gelu);
@@ -92,27 +90,13 @@ final class JavaGemm extends Gemm {
             long ldx,
             Weight weight,
             @Nullable MemorySegment bias,
-            Kernels.Activation activation,
-            boolean accumulate,
+            @Nullable MemorySegment addend,
+            Activation activation,
             MemorySegment y,
             long ldy) {
         long n = weight.n;
-        product(
-                weight.type,
-                false,
-                false,
-                m,
-                n,
-                weight.k,
-                x,
-                ldx,
-                weight.data,
-                n,
-                y,
-                ldy,
-                bias,
-                activation,
-                accumulate);
+        MatmulShape shape = new MatmulShape(false, false, m, n, weight.k, ldx, n, ldy);
+        product(weight.type, shape, x, weight.data, bias, addend, activation, y);
     }
 
     /** The transposed copy, whose rows are as a panel wants them. */
@@ -155,13 +139,14 @@ final class JavaGemm extends Gemm {
         /** The tile becomes the product of the packed rows of A and a panel of B. */
         abstract void multiply(int depth, int panel);
 
+        /** @param addend laid out as c, or null */
         abstract void store(
                 MemorySegment c,
                 long offset,
                 long ldc,
                 int rows,
                 int columns,
-                boolean add,
+                @Nullable MemorySegment addend,
                 @Nullable MemorySegment bias,
                 long biasOffset,
                 boolean gelu);
@@ -276,7 +261,7 @@ final class JavaGemm extends Gemm {
                 long ldc,
                 int rows,
                 int columns,
-                boolean add,
+                @Nullable MemorySegment addend,
                 @Nullable MemorySegment bias,
                 long biasOffset,
                 boolean gelu) {
@@ -284,8 +269,8 @@ final class JavaGemm extends Gemm {
                 long row = offset + r * ldc;
                 for (int j = 0; j < columns; j++) {
                     float value = tile[r * width + j];
-                    if (add) {
-                        value += c.getAtIndex(FLOAT, row + j);
+                    if (addend != null) {
+                        value += addend.getAtIndex(FLOAT, row + j);
                     }
                     if (bias != null) {
                         value += bias.getAtIndex(FLOAT, biasOffset + j);
@@ -401,7 +386,7 @@ final class JavaGemm extends Gemm {
                 long ldc,
                 int rows,
                 int columns,
-                boolean add,
+                @Nullable MemorySegment addend,
                 @Nullable MemorySegment bias,
                 long biasOffset,
                 boolean gelu) {
@@ -409,8 +394,8 @@ final class JavaGemm extends Gemm {
                 long row = offset + r * ldc;
                 for (int j = 0; j < columns; j++) {
                     double value = tile[r * WIDTH + j];
-                    if (add) {
-                        value += c.getAtIndex(DOUBLE, row + j);
+                    if (addend != null) {
+                        value += addend.getAtIndex(DOUBLE, row + j);
                     }
                     if (bias != null) {
                         value += bias.getAtIndex(DOUBLE, biasOffset + j);

@@ -55,44 +55,47 @@ public interface Kernels {
     // ------------------------------------------------------------------------------------------------------ matmul
 
     /**
-     * {@code C = act(op(A) op(B) + bias)} or, with {@code accumulate}, {@code C += op(A) op(B)}; C is {@code [m, n]}.
+     * {@code C = act(op(A) op(B) + bias + addend)}, in one pass where the device can.
      *
-     * @param lda row stride of A as stored, in elements ({@code A} is {@code [m, k]}, or {@code [k, m]} if transposed)
-     * @param bias {@code [n]} or null
+     * @param bias {@code [n]}, or null
+     * @param addend laid out as C: C itself, to add to what it holds, or another buffer, which stays as it is; or null
      */
     void matmul(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             Buffer a,
-            long lda,
             Buffer b,
-            long ldb,
             @Nullable Buffer bias,
+            @Nullable Buffer addend,
             Activation activation,
-            boolean accumulate,
-            Buffer c,
-            long ldc);
+            Buffer c);
 
-    /** {@code batch} independent products; each matrix of a batch lies {@code strideX} elements after the one before. */
+    /** {@code batch} independent products of one shape; each matrix lies {@code strideX} elements after the one before. */
     void matmulBatched(
-            boolean transposeA,
-            boolean transposeB,
-            long batch,
-            long m,
-            long n,
-            long k,
-            Buffer a,
-            long lda,
-            long strideA,
-            Buffer b,
-            long ldb,
-            long strideB,
-            Buffer c,
-            long ldc,
-            long strideC);
+            MatmulShape shape, long batch, Buffer a, long strideA, Buffer b, long strideB, Buffer c, long strideC);
+
+    /**
+     * Geometry of {@code C = op(A) op(B)} with op(A) {@code [m, k]}, op(B) {@code [k, n]} and C {@code [m, n]}.
+     *
+     * @param transposeA whether A is stored as {@code [k, m]}
+     * @param transposeB whether B is stored as {@code [n, k]}
+     * @param lda distance of the rows of A as stored, in elements; so a matrix may be a slice of columns of a wider one
+     */
+    record MatmulShape(boolean transposeA, boolean transposeB, long m, long n, long k, long lda, long ldb, long ldc) {
+        /** Matrices without gaps. */
+        public static MatmulShape of(boolean transposeA, boolean transposeB, long m, long n, long k) {
+            return new MatmulShape(transposeA, transposeB, m, n, k, transposeA ? m : k, transposeB ? k : n, n);
+        }
+
+        /** As many rows of C and op(A). */
+        MatmulShape rows(long count) {
+            return new MatmulShape(transposeA, transposeB, count, n, k, lda, ldb, ldc);
+        }
+
+        /** As many columns of C and op(B). */
+        MatmulShape columns(long count) {
+            return new MatmulShape(transposeA, transposeB, m, count, k, lda, ldb, ldc);
+        }
+    }
 
     /**
      * Copies a linear weight {@code [n, k]} into the layout the device's matmul likes best. The packed weight is
@@ -100,14 +103,14 @@ public interface Kernels {
      */
     PackedWeight pack(Buffer weight, long n, long k);
 
-    /** {@code y = act(x W^T + bias)} with x {@code [m, k]}, y {@code [m, n]}, and {@code y += x W^T + bias} if {@code accumulate}. */
+    /** {@code y = act(x W^T + bias + addend)} with x {@code [m, k]} and y {@code [m, n]}; the addend as in {@link #matmul}. */
     void linear(
             long m,
             Buffer x,
             PackedWeight weight,
             @Nullable Buffer bias,
+            @Nullable Buffer addend,
             Activation activation,
-            boolean accumulate,
             Buffer y);
 
     /** A linear weight in a device's own layout. */

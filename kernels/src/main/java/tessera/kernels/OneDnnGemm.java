@@ -5,6 +5,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.MatmulShape;
 import tessera.natives.OneDnn;
 
 /**
@@ -30,28 +32,21 @@ final class OneDnnGemm extends Gemm {
     @Override
     void product(
             DType type,
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             MemorySegment a,
-            long lda,
             MemorySegment b,
-            long ldb,
-            MemorySegment c,
-            long ldc,
             @Nullable MemorySegment bias,
-            Kernels.Activation activation,
-            boolean accumulate) {
-        if (type != DType.F32 || k == 0) {
-            java.product(type, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, bias, activation, accumulate);
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment c) {
+        if (type != DType.F32 || shape.k() == 0) {
+            java.product(type, shape, a, b, bias, addend, activation, c);
             return;
         }
-        int form = (transposeA ? Product.TRANSPOSE_A : 0)
-                | (transposeB ? Product.TRANSPOSE_B : 0)
-                | form(bias, activation, accumulate);
-        run(form, m, n, k, a, lda, b, ldb, 0, c, ldc, bias);
+        int form = (shape.transposeA() ? Product.TRANSPOSE_A : 0)
+                | (shape.transposeB() ? Product.TRANSPOSE_B : 0)
+                | form(bias, addend, activation, c);
+        run(form, shape.m(), shape.n(), shape.k(), a, shape.lda(), b, shape.ldb(), 0, bias, addend, c, shape.ldc());
     }
 
     @Override
@@ -61,22 +56,22 @@ final class OneDnnGemm extends Gemm {
             long ldx,
             Weight weight,
             @Nullable MemorySegment bias,
-            Kernels.Activation activation,
-            boolean accumulate,
+            @Nullable MemorySegment addend,
+            Activation activation,
             MemorySegment y,
             long ldy) {
         if (weight.layout == 0) {
-            java.product(m, x, ldx, weight, bias, activation, accumulate, y, ldy);
+            java.product(m, x, ldx, weight, bias, addend, activation, y, ldy);
             return;
         }
-        int form = Product.PACKED_B | form(bias, activation, accumulate);
-        run(form, m, weight.n, weight.k, x, ldx, weight.data, 0, weight.layout, y, ldy, bias);
+        int form = Product.PACKED_B | form(bias, addend, activation, y);
+        run(form, m, weight.n, weight.k, x, ldx, weight.data, 0, weight.layout, bias, addend, y, ldy);
     }
 
-    private static int form(@Nullable MemorySegment bias, Kernels.Activation activation, boolean accumulate) {
-        return (bias != null ? Product.BIAS : 0)
-                | (activation == Kernels.Activation.GELU ? Product.GELU : 0)
-                | (accumulate ? Product.ACCUMULATE : 0);
+    private static int form(
+            @Nullable MemorySegment bias, @Nullable MemorySegment addend, Activation activation, MemorySegment c) {
+        int added = addend == null ? 0 : addend.address() == c.address() ? Product.ACCUMULATE : Product.ADDEND;
+        return added | (bias != null ? Product.BIAS : 0) | (activation == Activation.GELU ? Product.GELU : 0);
     }
 
     private static void run(
@@ -89,9 +84,10 @@ final class OneDnnGemm extends Gemm {
             MemorySegment b,
             long ldb,
             long layoutB,
+            @Nullable MemorySegment bias,
+            @Nullable MemorySegment addend,
             MemorySegment c,
-            long ldc,
-            @Nullable MemorySegment bias) {
+            long ldc) {
         Context context = CONTEXTS.borrow();
         int threads = OneDnn.threads();
         if (threads != 1) {
@@ -99,7 +95,7 @@ final class OneDnnGemm extends Gemm {
         }
         try {
             Product product = context.product(form, m, n, k, lda, ldb, layoutB, ldc);
-            product.execute(context, a.address(), b.address(), c.address(), bias == null ? 0 : bias.address());
+            product.execute(context, a.address(), b.address(), address(bias), address(addend), c.address());
         } finally {
             if (threads != 1) {
                 OneDnn.setThreads(threads);
@@ -109,7 +105,12 @@ final class OneDnnGemm extends Gemm {
             Reference.reachabilityFence(b);
             Reference.reachabilityFence(c);
             Reference.reachabilityFence(bias);
+            Reference.reachabilityFence(addend);
         }
+    }
+
+    private static long address(@Nullable MemorySegment data) {
+        return data == null ? 0 : data.address();
     }
 
     @Override
@@ -124,7 +125,7 @@ final class OneDnnGemm extends Gemm {
             long layout = favouriteLayout(n, k);
             Weight weight = new Weight(target, type, n, k, OneDnn.memoryDescSize(layout), layout);
             long stored = OneDnn.matrixDesc(k, n, 1, ldw);
-            long attr = OneDnn.attrCreate(false, false);
+            long attr = OneDnn.attrCreate(false, 0, false);
             long desc = OneDnn.reorderDescCreate(stored, layout, ENGINE, attr);
             long reorder = OneDnn.primitiveCreate(desc);
             long from = OneDnn.memoryCreate(stored, ENGINE, w.address());
@@ -157,7 +158,7 @@ final class OneDnnGemm extends Gemm {
         long source = OneDnn.matrixDesc(TYPICAL_ROWS, k, k, 1);
         long weights = OneDnn.matrixDescAny(k, n);
         long destination = OneDnn.matrixDesc(TYPICAL_ROWS, n, n, 1);
-        long attr = OneDnn.attrCreate(false, false);
+        long attr = OneDnn.attrCreate(false, 0, false);
         long desc = OneDnn.matmulDescCreate(ENGINE, source, weights, 0, destination, attr);
         long layout = OneDnn.memoryDescClone(OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_WEIGHTS));
         OneDnn.primitiveDescDestroy(desc);
@@ -190,7 +191,7 @@ final class OneDnnGemm extends Gemm {
         /** The product of this shape, made when it is not there; makes room by dropping the oldest of its set. */
         Product product(int form, long m, long n, long k, long lda, long ldb, long layoutB, long ldc) {
             long hash = ((((m * 31 + n) * 31 + k) * 31 + lda) * 31 + ldb) * 31 + ldc;
-            hash = (hash * 64 + form) * 0x9E3779B97F4A7C15L;
+            hash = (hash * 128 + form) * 0x9E3779B97F4A7C15L;
             int set = (int) (hash >>> 58);
             for (int i = set * WAYS; i < set * WAYS + WAYS; i++) {
                 Product product = products[i];
@@ -239,6 +240,7 @@ final class OneDnnGemm extends Gemm {
         static final int BIAS = 8;
         static final int GELU = 16;
         static final int ACCUMULATE = 32;
+        static final int ADDEND = 64;
 
         private final int form;
         private final long m;
@@ -254,6 +256,7 @@ final class OneDnnGemm extends Gemm {
         private final long destination;
         private final long scratch;
         private final long bias;
+        private final long addend;
         private final long scratchBytes;
         private final Arena arena = Arena.ofShared();
         private final MemorySegment args;
@@ -273,7 +276,7 @@ final class OneDnnGemm extends Gemm {
                     : has(TRANSPOSE_B) ? OneDnn.matrixDesc(k, n, 1, ldb) : OneDnn.matrixDesc(k, n, ldb, 1);
             long c = OneDnn.matrixDesc(m, n, ldc, 1);
             long row = has(BIAS) ? OneDnn.matrixDesc(1, n, n, 1) : 0;
-            long attr = OneDnn.attrCreate(has(ACCUMULATE), has(GELU));
+            long attr = OneDnn.attrCreate(has(ACCUMULATE), has(ADDEND) ? c : 0, has(GELU));
             long desc = OneDnn.matmulDescCreate(ENGINE, a, b, row, c, attr);
             long pad = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
             primitive = OneDnn.primitiveCreate(desc);
@@ -281,6 +284,7 @@ final class OneDnnGemm extends Gemm {
             weights = OneDnn.memoryCreate(b, ENGINE, 0);
             destination = OneDnn.memoryCreate(c, ENGINE, 0);
             bias = row == 0 ? 0 : OneDnn.memoryCreate(row, ENGINE, 0);
+            addend = has(ADDEND) ? OneDnn.memoryCreate(c, ENGINE, 0) : 0;
             scratchBytes = OneDnn.memoryDescSize(pad);
             scratch = OneDnn.memoryCreate(pad, ENGINE, 0);
             OneDnn.primitiveDescDestroy(desc);
@@ -291,13 +295,19 @@ final class OneDnnGemm extends Gemm {
             if (row != 0) {
                 OneDnn.memoryDescDestroy(row);
             }
-            argCount = row == 0 ? 4 : 5;
-            args = arguments(
-                    arena,
-                    new int[] {
-                        OneDnn.ARG_SRC, OneDnn.ARG_WEIGHTS, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD, OneDnn.ARG_BIAS
-                    },
-                    new long[] {source, weights, destination, scratch, bias});
+            int[] numbers = {OneDnn.ARG_SRC, OneDnn.ARG_WEIGHTS, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD, 0, 0};
+            long[] memories = {source, weights, destination, scratch, 0, 0};
+            int count = 4;
+            if (bias != 0) {
+                numbers[count] = OneDnn.ARG_BIAS;
+                memories[count++] = bias;
+            }
+            if (addend != 0) {
+                numbers[count] = OneDnn.ARG_ADDEND;
+                memories[count++] = addend;
+            }
+            argCount = count;
+            args = arguments(arena, numbers, memories);
         }
 
         private boolean has(int bit) {
@@ -314,12 +324,16 @@ final class OneDnnGemm extends Gemm {
                     && this.ldc == ldc;
         }
 
-        void execute(Context context, long aAddress, long bAddress, long cAddress, long biasAddress) {
+        void execute(
+                Context context, long aAddress, long bAddress, long biasAddress, long addendAddress, long cAddress) {
             OneDnn.memorySetAddress(source, aAddress);
             OneDnn.memorySetAddress(weights, bAddress);
             OneDnn.memorySetAddress(destination, cAddress);
             if (bias != 0) {
                 OneDnn.memorySetAddress(bias, biasAddress);
+            }
+            if (addend != 0) {
+                OneDnn.memorySetAddress(addend, addendAddress);
             }
             if (scratchBytes != 0) {
                 OneDnn.memorySetAddress(scratch, context.scratch(scratchBytes));
@@ -335,6 +349,9 @@ final class OneDnnGemm extends Gemm {
             OneDnn.memoryDestroy(scratch);
             if (bias != 0) {
                 OneDnn.memoryDestroy(bias);
+            }
+            if (addend != 0) {
+                OneDnn.memoryDestroy(addend);
             }
             arena.close();
         }

@@ -1,7 +1,6 @@
 package tessera.kernels;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.ScalarMatmul.Matrix;
 
 /**
  * Every primitive in plain Java, f32 and f64 alike, accumulated in double.
@@ -81,61 +80,20 @@ class ScalarKernels implements Kernels {
 
     @Override
     public void matmul(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             Buffer a,
-            long lda,
             Buffer b,
-            long ldb,
             @Nullable Buffer bias,
+            @Nullable Buffer addend,
             Activation activation,
-            boolean accumulate,
-            Buffer c,
-            long ldc) {
-        matmul.multiply(
-                1,
-                m,
-                n,
-                k,
-                new Matrix(a, transposeA, lda, 0),
-                new Matrix(b, transposeB, ldb, 0),
-                bias,
-                activation,
-                accumulate,
-                new Matrix(c, false, ldc, 0));
+            Buffer c) {
+        matmul.multiply(shape, 1, a, 0, b, 0, bias, addend, activation, c, 0);
     }
 
     @Override
     public void matmulBatched(
-            boolean transposeA,
-            boolean transposeB,
-            long batch,
-            long m,
-            long n,
-            long k,
-            Buffer a,
-            long lda,
-            long strideA,
-            Buffer b,
-            long ldb,
-            long strideB,
-            Buffer c,
-            long ldc,
-            long strideC) {
-        matmul.multiply(
-                batch,
-                m,
-                n,
-                k,
-                new Matrix(a, transposeA, lda, strideA),
-                new Matrix(b, transposeB, ldb, strideB),
-                null,
-                Activation.NONE,
-                false,
-                new Matrix(c, false, ldc, strideC));
+            MatmulShape shape, long batch, Buffer a, long strideA, Buffer b, long strideB, Buffer c, long strideC) {
+        matmul.multiply(shape, batch, a, strideA, b, strideB, null, null, Activation.NONE, c, strideC);
     }
 
     @Override
@@ -149,20 +107,11 @@ class ScalarKernels implements Kernels {
             Buffer x,
             PackedWeight weight,
             @Nullable Buffer bias,
+            @Nullable Buffer addend,
             Activation activation,
-            boolean accumulate,
             Buffer y) {
-        matmul.multiply(
-                1,
-                m,
-                weight.n(),
-                weight.k(),
-                new Matrix(x, false, weight.k(), 0),
-                ScalarMatmul.transposed(weight),
-                bias,
-                activation,
-                accumulate,
-                new Matrix(y, false, weight.n(), 0));
+        MatmulShape shape = MatmulShape.of(false, true, m, weight.n(), weight.k());
+        matmul(shape, x, ScalarMatmul.unpacked(weight), bias, addend, activation, y);
     }
 
     @Override

@@ -3,6 +3,7 @@ package tessera.kernels;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.MatmulShape;
 import tessera.kernels.Kernels.PackedWeight;
 
 /**
@@ -20,27 +21,31 @@ final class ScalarMatmul {
         this.workers = workers;
     }
 
-    /** {@code batch} products {@code c = act(a b + bias)}, added to what c holds if {@code accumulate}. */
+    /** {@code batch} products {@code c = act(a b + bias + addend)}; the addend is laid out as c. */
     void multiply(
+            MatmulShape shape,
             long batch,
-            long m,
-            long n,
-            long k,
-            Matrix a,
-            Matrix b,
+            Buffer aBuffer,
+            long strideA,
+            Buffer bBuffer,
+            long strideB,
             @Nullable Buffer bias,
+            @Nullable Buffer addend,
             Activation activation,
-            boolean accumulate,
-            Matrix c) {
-        long rowTiles = Blocks.ceilDiv(m, TILE_ROWS);
-        long colTiles = Blocks.ceilDiv(n, TILE_COLS);
+            Buffer cBuffer,
+            long strideC) {
+        Matrix a = new Matrix(aBuffer, shape.transposeA(), shape.lda(), strideA);
+        Matrix b = new Matrix(bBuffer, shape.transposeB(), shape.ldb(), strideB);
+        Matrix c = new Matrix(cBuffer, false, shape.ldc(), strideC);
+        long rowTiles = Blocks.ceilDiv(shape.m(), TILE_ROWS);
+        long colTiles = Blocks.ceilDiv(shape.n(), TILE_COLS);
         workers.parallelFor(batch * rowTiles * colTiles, 1, (worker, from, to) -> {
-            Tile tile = new Tile(m, n, k);
+            Tile tile = new Tile(shape.m(), shape.n(), shape.k());
             for (long t = from; t < to; t++) {
                 long i = t % rowTiles * TILE_ROWS;
                 long j = t / rowTiles % colTiles * TILE_COLS;
                 tile.compute(t / rowTiles / colTiles, i, j, a, b);
-                tile.store(bias, activation, accumulate, c);
+                tile.store(bias, addend, activation, c);
             }
         });
     }
@@ -51,16 +56,17 @@ final class ScalarMatmul {
         return new Packed(copy, n, k);
     }
 
-    static Matrix transposed(PackedWeight weight) {
+    /** The weight {@code [n, k]} as it was packed. */
+    static Buffer unpacked(PackedWeight weight) {
         if (!(weight instanceof Packed packed)) {
             throw new IllegalArgumentException(
                     "linear: the weight was packed for other kernels; pack it by the kernels that use it");
         }
-        return new Matrix(packed.weight, true, packed.k, 0);
+        return packed.weight;
     }
 
     /** One row-major matrix of each batch, {@code batchStride} elements apart; read as its transpose if so marked. */
-    record Matrix(Buffer buffer, boolean transposed, long rowStride, long batchStride) {
+    private record Matrix(Buffer buffer, boolean transposed, long rowStride, long batchStride) {
         /** Copies {@code rows x cols} elements from (row, col) on into the first rows of {@code panel}. */
         void load(long batch, long row, long col, int rows, int cols, double[][] panel, double[] scratch) {
             long start = batch * batchStride;
@@ -159,7 +165,7 @@ final class ScalarMatmul {
             }
         }
 
-        void store(@Nullable Buffer bias, Activation activation, boolean accumulate, Matrix c) {
+        void store(@Nullable Buffer bias, @Nullable Buffer addend, Activation activation, Matrix c) {
             for (int i = 0; i < rows; i++) {
                 double[] sum = sums[i];
                 long to = batch * c.batchStride + (row + i) * c.rowStride + col;
@@ -167,14 +173,14 @@ final class ScalarMatmul {
                     Elements.load(bias, col, cols, scratch, 0);
                     add(sum);
                 }
+                if (addend != null) {
+                    Elements.load(addend, to, cols, scratch, 0);
+                    add(sum);
+                }
                 if (activation == Activation.GELU) {
                     for (int j = 0; j < cols; j++) {
                         sum[j] = Erf.gelu(sum[j]);
                     }
-                }
-                if (accumulate) {
-                    Elements.load(c.buffer, to, cols, scratch, 0);
-                    add(sum);
                 }
                 Elements.store(sum, 0, cols, c.buffer, to);
             }

@@ -16,6 +16,7 @@ import jdk.incubator.vector.VectorOperators;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Kernels.Activation;
 import tessera.kernels.Kernels.AttentionShape;
+import tessera.kernels.Kernels.MatmulShape;
 import tessera.kernels.Kernels.Strides;
 
 /**
@@ -61,21 +62,8 @@ final class VectorAttention {
     }
 
     /** {@code C = op(A) op(B)} or, to {@code accumulate}, {@code C += op(A) op(B)}, on this thread. */
-    private void multiply(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
-            MemorySegment a,
-            long lda,
-            MemorySegment b,
-            long ldb,
-            MemorySegment c,
-            long ldc,
-            boolean accumulate) {
-        gemm.gemmSerial(
-                DType.F32, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, null, Activation.NONE, accumulate);
+    private void multiply(MatmulShape shape, MemorySegment a, MemorySegment b, MemorySegment c, boolean accumulate) {
+        gemm.gemmSerial(DType.F32, shape, a, b, null, accumulate ? c : null, Activation.NONE, c);
     }
 
     // ----------------------------------------------------------------------------------------------------- forward
@@ -133,7 +121,12 @@ final class VectorAttention {
         for (int key = 0; key < s.keys(); key += KEY_TILE) {
             int count = Math.min(KEY_TILE, s.keys() - key);
             MemorySegment keys = from(k, offset(s.k(), b, h, key));
-            multiply(false, true, rows, count, dim, queries, s.q().row(), keys, s.k().row(), scores, ld, false);
+            multiply(
+                    new MatmulShape(false, true, rows, count, dim, s.q().row(), s.k().row(), ld),
+                    queries,
+                    keys,
+                    scores,
+                    false);
             for (int r = 0; r < rows; r++) {
                 long at = r * ld;
                 if (!plain) {
@@ -156,17 +149,18 @@ final class VectorAttention {
             }
             MemorySegment values = from(v, offset(s.v(), b, h, key));
             multiply(
-                    false,
-                    false,
-                    rows,
-                    dim,
-                    count,
+                    new MatmulShape(
+                            false,
+                            false,
+                            rows,
+                            dim,
+                            count,
+                            ld,
+                            s.v().row(),
+                            s.out().row()),
                     scores,
-                    ld,
                     values,
-                    s.v().row(),
                     result,
-                    s.out().row(),
                     key > 0);
         }
         for (int r = 0; r < rows; r++) {
@@ -299,8 +293,8 @@ final class VectorAttention {
             long outFrom = offset(s.out(), b, h, row);
             MemorySegment queries = from(q, offset(s.q(), b, h, row));
             MemorySegment gradient = from(dout, outFrom);
-            multiply(false, true, rows, keys, dim, queries, ldq, headK, ldk, p, ld, false);
-            multiply(false, true, rows, keys, dim, gradient, ldo, headV, ldv, ds, ld, false);
+            multiply(new MatmulShape(false, true, rows, keys, dim, ldq, ldk, ld), queries, headK, p, false);
+            multiply(new MatmulShape(false, true, rows, keys, dim, ldo, ldv, ld), gradient, headV, ds, false);
             for (int r = 0; r < rows; r++) {
                 float logSum = get(logSumExp, head * s.queries() + row + r);
                 float dot = VectorMath.dot(out, dout, outFrom + r * ldo, dim);
@@ -315,9 +309,14 @@ final class VectorAttention {
                 }
                 scaleRow(ds, at, keys, scale);
             }
-            multiply(true, false, keys, dim, rows, p, ld, gradient, ldo, headDv, ldv, row > 0);
-            multiply(false, false, rows, dim, keys, ds, ld, headK, ldk, from(dq, offset(s.q(), b, h, row)), ldq, false);
-            multiply(true, false, keys, dim, rows, ds, ld, queries, ldq, headDk, ldk, row > 0);
+            multiply(new MatmulShape(true, false, keys, dim, rows, ld, ldo, ldv), p, gradient, headDv, row > 0);
+            multiply(
+                    new MatmulShape(false, false, rows, dim, keys, ld, ldk, ldq),
+                    ds,
+                    headK,
+                    from(dq, offset(s.q(), b, h, row)),
+                    false);
+            multiply(new MatmulShape(true, false, keys, dim, rows, ld, ldq, ldk), ds, queries, headDk, row > 0);
         }
     }
 

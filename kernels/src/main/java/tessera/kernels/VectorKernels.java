@@ -32,10 +32,6 @@ final class VectorKernels extends GemmKernels {
         return x.dtype() == DType.F32;
     }
 
-    private static @Nullable MemorySegment segment(@Nullable Buffer x) {
-        return x == null ? null : x.segment();
-    }
-
     // ------------------------------------------------------------------------------------------------ element-wise
 
     @Override

@@ -32,10 +32,14 @@ public final class OneDnn {
     public static final int F32 = 3;
     public static final int FORMAT_ANY = 1;
     public static final int GELU_ERF = 0x31;
+    public static final int BINARY_ADD = 0x1fff0;
     public static final int ARG_SRC = 1;
     public static final int ARG_DST = 17;
     public static final int ARG_WEIGHTS = 33;
     public static final int ARG_BIAS = 41;
+    /** What the first post-operation adds. */
+    public static final int ARG_ADDEND = 32768 | 2;
+
     public static final int ARG_SCRATCHPAD = 80;
     public static final int QUERY_WEIGHTS = 131;
     public static final int QUERY_SCRATCHPAD = 136;
@@ -96,6 +100,8 @@ public final class OneDnn {
     private static final MethodHandle POST_OPS_DESTROY = status("dnnl_post_ops_destroy", JAVA_LONG);
     private static final MethodHandle POST_OPS_APPEND_ELTWISE =
             status("dnnl_post_ops_append_eltwise", JAVA_LONG, JAVA_INT, JAVA_FLOAT, JAVA_FLOAT);
+    private static final MethodHandle POST_OPS_APPEND_BINARY =
+            status("dnnl_post_ops_append_binary", JAVA_LONG, JAVA_INT, JAVA_LONG);
     private static final MethodHandle POST_OPS_APPEND_SUM =
             status("dnnl_post_ops_append_sum", JAVA_LONG, JAVA_FLOAT, JAVA_INT, JAVA_INT);
     private static final MethodHandle MATMUL_DESC_CREATE = status(
@@ -258,9 +264,10 @@ public final class OneDnn {
      * Attributes with the scratchpad brought by the caller and up to two post-operations, in this order.
      *
      * @param sum add to what the destination holds
+     * @param addend descriptor of a matrix to add, {@link #ARG_ADDEND}, instead; or 0
      * @param gelu apply the exact GELU
      */
-    public static long attrCreate(boolean sum, boolean gelu) {
+    public static long attrCreate(boolean sum, long addend, boolean gelu) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(JAVA_LONG);
             check("dnnl_primitive_attr_create", (int) ATTR_CREATE.invokeExact(out.address()));
@@ -271,6 +278,10 @@ public final class OneDnn {
             long postOps = out.get(JAVA_LONG, 0);
             if (sum) {
                 check("dnnl_post_ops_append_sum", (int) POST_OPS_APPEND_SUM.invokeExact(postOps, 1f, 0, 0));
+            }
+            if (addend != 0) {
+                check("dnnl_post_ops_append_binary", (int)
+                        POST_OPS_APPEND_BINARY.invokeExact(postOps, BINARY_ADD, addend));
             }
             if (gelu) {
                 check("dnnl_post_ops_append_eltwise", (int)

@@ -4,6 +4,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Kernels;
 import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.MatmulShape;
 
 /** Matrix products. */
 final class MatmulOps {
@@ -45,20 +46,13 @@ final class MatmulOps {
             Tensor c = Tensor.empty(a.device(), a.dtype(), shape);
             a.kernels()
                     .matmulBatched(
-                            transposeA,
-                            transposeB,
+                            MatmulShape.of(transposeA, transposeB, m, n, k),
                             a.shape().product(0, a.rank() - 2),
-                            m,
-                            n,
-                            k,
                             a.buffer(),
-                            a.size(-1),
-                            a.size(-1) * a.size(-2),
+                            m * k,
                             b.buffer(),
-                            b.size(-1),
-                            b.size(-1) * b.size(-2),
+                            k * n,
                             c.buffer(),
-                            n,
                             m * n);
             return c;
         }
@@ -94,23 +88,15 @@ final class MatmulOps {
                                 + " outputs; pass a bias of shape [" + n + "]");
             }
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape().with(-1, n));
-            long k = x.size(-1);
             x.kernels()
                     .matmul(
-                            false,
-                            true,
-                            ReductionOps.rows(x),
-                            n,
-                            k,
+                            MatmulShape.of(false, true, ReductionOps.rows(x), n, x.size(-1)),
                             x.buffer(),
-                            k,
                             weight.buffer(),
-                            k,
                             in.length == 3 ? in[2].inType(x.dtype()).buffer() : null,
+                            null,
                             Activation.NONE,
-                            false,
-                            y.buffer(),
-                            n);
+                            y.buffer());
             context.save(x, weight, in[1].detach());
             return y;
         }
@@ -145,40 +131,14 @@ final class MatmulOps {
             @Nullable Tensor[] d = new Tensor[bias ? 3 : 2];
             if (context.needsGradient(0)) {
                 Tensor dx = Tensor.empty(dy.device(), dy.dtype(), x.shape());
-                kernels.matmul(
-                        false,
-                        false,
-                        rows,
-                        k,
-                        n,
-                        dy.buffer(),
-                        n,
-                        weight.buffer(),
-                        k,
-                        null,
-                        Activation.NONE,
-                        false,
-                        dx.buffer(),
-                        k);
+                MatmulShape shape = MatmulShape.of(false, false, rows, k, n);
+                kernels.matmul(shape, dy.buffer(), weight.buffer(), null, null, Activation.NONE, dx.buffer());
                 d[0] = dx;
             }
             if (context.needsGradient(1)) {
                 Tensor dw = Tensor.empty(dy.device(), parameterType, weight.shape());
-                kernels.matmul(
-                        true,
-                        false,
-                        n,
-                        k,
-                        rows,
-                        dy.buffer(),
-                        n,
-                        x.buffer(),
-                        k,
-                        null,
-                        Activation.NONE,
-                        false,
-                        dw.buffer(),
-                        k);
+                MatmulShape shape = MatmulShape.of(true, false, n, k, rows);
+                kernels.matmul(shape, dy.buffer(), x.buffer(), null, null, Activation.NONE, dw.buffer());
                 d[1] = dw;
             }
             if (bias && context.needsGradient(2)) {
@@ -216,7 +176,7 @@ final class MatmulOps {
             Tensor x = in[0].contiguous();
             Tensor y = Tensor.empty(
                     x.device(), layer.dtype(), x.shape().with(-1, layer.weight().n()));
-            layer.run(x, activation, false, y);
+            layer.run(x, null, activation, y);
             return y;
         }
 
@@ -245,7 +205,7 @@ final class MatmulOps {
                     in[1].dtype() == layer.dtype() && in[1].shape().equals(shape) && in[1].isContiguous(),
                     name(),
                     () -> "the sum is " + in[1].describe() + "; pass a contiguous " + layer.dtype() + shape);
-            layer.run(in[0].contiguous(), Activation.NONE, true, in[1]);
+            layer.run(in[0].contiguous(), in[1], Activation.NONE, in[1]);
             return in[1].detach();
         }
 

@@ -61,7 +61,7 @@ public final class PackedLinear implements AutoCloseable {
         return weight.n() * weight.k() * dtype.bytes();
     }
 
-    void run(Tensor x, Activation activation, boolean accumulate, Tensor y) {
+    void run(Tensor x, @Nullable Tensor addend, Activation activation, Tensor y) {
         Op.check(
                 x.dtype() == dtype && x.size(-1) == weight.k(),
                 "linear",
@@ -71,9 +71,9 @@ public final class PackedLinear implements AutoCloseable {
                         ReductionOps.rows(x),
                         x.buffer(),
                         weight,
-                        bias == null ? null : bias.buffer(),
+                        ReductionOps.bufferOrNull(bias),
+                        ReductionOps.bufferOrNull(addend),
                         activation,
-                        accumulate,
                         y.buffer());
     }
 

@@ -13,6 +13,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Kernels;
 import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Kernels.MatmulShape;
 
 /**
  * Measures every kernel, beside the copy bandwidth and the matmul rate of the same run, and compares each result with the
@@ -110,7 +111,8 @@ final class KernelBenchmark {
             Buffer b = in.normal(n * n);
             Buffer c = in.output(n * n);
             Kernels kernels = device.kernels();
-            Runnable call = () -> kernels.matmul(false, true, n, n, n, a, n, b, n, null, Activation.NONE, false, c, n);
+            Runnable call =
+                    () -> kernels.matmul(MatmulShape.of(false, true, n, n, n), a, b, null, null, Activation.NONE, c);
             return 2.0 * n * n * n / stopwatch.time(List.of(call)).median() / 1e6;
         }
     }

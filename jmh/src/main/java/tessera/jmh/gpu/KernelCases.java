@@ -11,6 +11,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Kernels.Activation;
 import tessera.kernels.Kernels.AttentionShape;
 import tessera.kernels.Kernels.BinaryOp;
+import tessera.kernels.Kernels.MatmulShape;
 import tessera.kernels.Kernels.PackedWeight;
 import tessera.kernels.Kernels.PatchGeometry;
 import tessera.kernels.Kernels.Strides;
@@ -173,7 +174,7 @@ final class KernelCases {
                     PackedWeight weight = inputs.keep(kernels.pack(inputs.normal((long) in * out, .05), out, in));
                     Buffer bias = inputs.normal(out);
                     Buffer y = accumulate ? inputs.written(inputs.normal(m * out)) : inputs.output(m * out);
-                    return () -> kernels.linear(m, x, weight, bias, activation, accumulate, y);
+                    return () -> kernels.linear(m, x, weight, bias, accumulate ? y : null, activation, y);
                 }));
     }
 
@@ -194,13 +195,13 @@ final class KernelCases {
                     if (ofWeight) {
                         Buffer x = inputs.normal(m * in);
                         Buffer dw = inputs.output((long) in * out);
-                        return () -> kernels.matmul(
-                                true, false, out, in, m, dy, out, x, in, null, Activation.NONE, false, dw, in);
+                        MatmulShape shape = MatmulShape.of(true, false, out, in, m);
+                        return () -> kernels.matmul(shape, dy, x, null, null, Activation.NONE, dw);
                     }
                     Buffer weight = inputs.normal((long) in * out, .05);
                     Buffer dx = inputs.output(m * in);
-                    return () -> kernels.matmul(
-                            false, false, m, in, out, dy, out, weight, in, null, Activation.NONE, false, dx, in);
+                    MatmulShape shape = MatmulShape.of(false, false, m, in, out);
+                    return () -> kernels.matmul(shape, dy, weight, null, null, Activation.NONE, dx);
                 }));
     }
 
