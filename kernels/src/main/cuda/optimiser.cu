@@ -1,17 +1,24 @@
-// AdamW (Loshchilov and Hutter, 2019) on many tensors in one launch.
+// AdamW (Loshchilov and Hutter, 2019) and the global norm of gradients, both on many tensors in one launch.
 //
-// Formula, for each element with gradient g at step t (c1 = 1 - beta1^t, c2 = 1 - beta2^t):
+// Formula, AdamW, for each element with gradient g at step t (c1 = 1 - beta1^t, c2 = 1 - beta2^t):
+//   g *= min(1, largest / (norm + 1e-6)) where a norm is given;
 //   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
 //   p = p (1 - lr decay) - (lr / c1) m / (sqrt(v) / sqrt(c2) + eps);  shadow = bf16(p) where there is a shadow
 //   In a graph, lr, c1 and c2 are read from device memory at each launch.
+// Formula, global norm: sqrt(sum of g^2) over all elements of all tensors. The norm stays on the device, where AdamW reads it, so
+//   that clipping takes no pass over the gradients but the norm's own and nobody waits for the host. A norm of NaN makes a factor
+//   of NaN: it is not lost in the minimum.
 //
-// Layouts: flat arrays. Up to 72 tensors stand in the parameter struct itself (4 KB, the limit of every driver), so that
-//   a step uploads nothing and allocates nothing. Tensors are cut into chunks of 4096 elements, one block each.
-// Types: parameters, moments and arithmetic f32; gradients f32 or bf16; shadows bf16, rounded to nearest even.
-// Determinism: elements are independent of each other.
+// Layouts: flat arrays. Up to 72 tensors (160 for the norm) stand in the parameter struct itself (4 KB, the limit of every
+//   driver), so that a step uploads nothing. Tensors are cut into chunks of 4096 elements, one block each.
+// Types: parameters, moments and arithmetic f32; gradients f32 or bf16; shadows bf16, rounded to nearest even. Squares are summed
+//   in f32: in a thread, across the block, across the blocks, so that few roundings lie on the way of each.
+// Determinism: AdamW's elements are independent of each other; the norm adds up in a fixed order, without atomics.
 // Launch geometry: a block of 256 threads per chunk, which finds its tensor by bisection; a thread handles 2 x 8 elements,
-//   16 bytes per access where the tensor's addresses allow it, one element at a time where they do not.
-// Bytes per element: 12 read and 12 written (p, m, v), 4 or 2 of gradient, 2 of shadow. FLOPs per element: 14.
+//   16 bytes per access where the tensor's addresses allow it, one element at a time where they do not. The norm writes a partial
+//   sum per chunk, which one block of 1024 threads adds up.
+// Bytes per element: AdamW 12 read and 12 written (p, m, v), 4 or 2 of gradient, 2 of shadow; norm 4 or 2.
+// FLOPs per element: AdamW 15, norm 2.
 #include "tessera.cuh"
 
 constexpr int TENSORS = 72;
@@ -30,6 +37,7 @@ struct AdamWTensor {
 
 struct AdamWArgs {
     const Variables* variables;  // of a graph, whose rates replace those below; null otherwise
+    const float* norm;  // of all gradients, to be clipped; or null
     int tensors;
     float beta1;
     float fresh1;
@@ -39,7 +47,7 @@ struct AdamWArgs {
     float correction1;  // 1 / c1
     float correction2;  // 1 / sqrt(c2)
     float eps;
-    float padding;
+    float largest;  // norm
     AdamWTensor table[TENSORS];
 };
 
@@ -48,6 +56,7 @@ struct AdamWRates {
     float keep;
     float rate;
     float correction;
+    float clip;
 };
 
 DEVICE AdamWRates adamw_rates(const AdamWArgs& args, float decay) {
@@ -62,10 +71,16 @@ DEVICE AdamWRates adamw_rates(const AdamWArgs& args, float decay) {
     }
     rates.keep = 1 - lr * decay;
     rates.rate = lr * correction1;
+    rates.clip = 1;
+    if (args.norm != nullptr) {
+        const float factor = args.largest / (*args.norm + 1e-6f);
+        rates.clip = factor >= 1 ? 1 : factor;  // NaN, unlike in fminf
+    }
     return rates;
 }
 
 DEVICE float adamw_step(const AdamWArgs& args, const AdamWRates& rates, float g, float p, float& m, float& v) {
+    g *= rates.clip;
     m = args.beta1 * m + args.fresh1 * g;
     v = args.beta2 * v + args.fresh2 * g * g;
     return p * rates.keep - rates.rate * m / (sqrtf(v) * rates.correction + args.eps);
@@ -98,8 +113,9 @@ DEVICE void store8(T* to, const float (&from)[8]) {
     }
 }
 
-template <class G>
-DEVICE void adamw(const AdamWArgs& args) {
+/** The tensor of which this block has a chunk: the last one that begins at it or before. */
+template <class Args>
+DEVICE int tensor_of_block(const Args& args) {
     const int block = blockIdx.x;
     int low = 0;
     int high = args.tensors - 1;
@@ -111,14 +127,19 @@ DEVICE void adamw(const AdamWArgs& args) {
             high = middle - 1;
         }
     }
-    const AdamWTensor& tensor = args.table[low];
+    return low;
+}
+
+template <class G>
+DEVICE void adamw(const AdamWArgs& args) {
+    const AdamWTensor& tensor = args.table[tensor_of_block(args)];
     float* parameter = tensor.parameter;
     const G* gradient = (const G*)tensor.gradient;
     float* first = tensor.first;
     float* second = tensor.second;
     bf16* shadow = tensor.shadow;
     const AdamWRates rates = adamw_rates(args, tensor.decay);
-    const i64 start = (i64)(block - tensor.first_block) * CHUNK;
+    const i64 start = (i64)(blockIdx.x - tensor.first_block) * CHUNK;
     const i64 end = start + CHUNK < tensor.count ? start + CHUNK : tensor.count;
     const bool aligned = aligned16(parameter) && aligned16(gradient) && aligned16(first) && aligned16(second)
             && aligned16(shadow);
@@ -159,3 +180,77 @@ DEVICE void adamw(const AdamWArgs& args) {
 
 KERNEL(256, adamw_f32, AdamWArgs) { adamw<float>(args); }
 KERNEL(256, adamw_bf16, AdamWArgs) { adamw<bf16>(args); }
+
+// -------------------------------------------------------------------------------------------------------- global norm
+
+constexpr int NORM_TENSORS = 160;
+constexpr int TOTAL_THREADS = 1024;
+
+struct NormTensor {
+    const void* values;
+    i64 count;
+    int first_block;
+    int narrow;  // bf16
+};
+
+struct NormArgs {
+    float* partials;  // one per block
+    int tensors;
+    int padding;
+    NormTensor table[NORM_TENSORS];
+};
+
+/** This thread's share of the squares of a chunk. */
+template <class G>
+DEVICE float sum_of_squares(const NormTensor& tensor) {
+    constexpr int N = Pack<G>::COUNT;
+    const G* values = (const G*)tensor.values;
+    const i64 start = (i64)(blockIdx.x - tensor.first_block) * CHUNK;
+    const i64 end = start + CHUNK < tensor.count ? start + CHUNK : tensor.count;
+    const i64 whole = aligned16(values) ? start + (end - start) / N * N : start;
+    float sum = 0;
+#pragma unroll
+    for (int k = 0; k < CHUNK / (256 * N); k++) {
+        const i64 i = start + (k * 256 + threadIdx.x) * N;
+        if (i < whole) {
+            const Pack<G> pack = load_pack(values + i);
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                const float g = to_float(pack.values[j]);
+                sum += g * g;
+            }
+        }
+    }
+    for (i64 i = whole + threadIdx.x; i < end; i += 256) {
+        const float g = to_float(values[i]);
+        sum += g * g;
+    }
+    return sum;
+}
+
+KERNEL(256, global_norm_partials, NormArgs) {
+    const NormTensor& tensor = args.table[tensor_of_block(args)];
+    float sum = tensor.narrow ? sum_of_squares<bf16>(tensor) : sum_of_squares<float>(tensor);
+    sum = block_sum<256>(sum);
+    if (threadIdx.x == 0) {
+        args.partials[blockIdx.x] = sum;
+    }
+}
+
+struct TotalArgs {
+    const float* partials;
+    float* norm;
+    i64 count;
+};
+
+KERNEL(TOTAL_THREADS, global_norm, TotalArgs) {
+    float sum = 0;
+#pragma unroll 4
+    for (i64 i = threadIdx.x; i < args.count; i += TOTAL_THREADS) {
+        sum += args.partials[i];
+    }
+    sum = block_sum<TOTAL_THREADS>(sum);
+    if (threadIdx.x == 0) {
+        *args.norm = sqrtf(sum);
+    }
+}

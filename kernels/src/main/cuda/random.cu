@@ -1,19 +1,23 @@
-// Random numbers, dropout and random masks, all pure functions of (seed, stream, position) by Philox 4x32-10.
+// Random numbers, dropout, drop-path and random masks, all pure functions of (seed, stream, position) by Philox 4x32-10.
 //
 // Formula       uniform: element i is low + (high - low) u_i, u_i = word i % 4 of counter i / 4, upper 24 bits as a fraction;
 //               normal (Box-Muller): elements 2j, 2j + 1 are mean + r cos(a), mean + r sin(a) with r = std sqrt(-2 ln(1 - u_2j)),
-//               a = 2 pi u_2j+1; dropout: y_i = x_i / (1 - p) where u_i >= p, else 0; mask: in each plane the `masked` cells with
+//               a = 2 pi u_2j+1; dropout: y_i = x_i / (1 - p) where u_i >= p, else 0; drop-path: sample b of y is that of the
+//               residual (or zero) plus, where u_b >= p, that of x / (1 - p); mask: in each plane the `masked` cells with
 //               the smallest keys (first word of Philox at the cell's number), ties to the smaller cell.
-// Layouts       contiguous; masks are i32 [batch, slots * (plane - masked)] and [batch, slots * masked], ascending.
+// Layouts       contiguous; drop-path's samples one after another; masks are i32 [batch, slots * (plane - masked)] and [batch, slots * masked], ascending.
 // Accumulation  uniform and normal numbers in f64, rounded once: they make initial weights, which are to be the same on every
 //               device. (Uniform numbers are the same bits; sine, cosine and logarithm may differ from the CPU's in the last bit of
-//               an f64, which is rounded away but for about one value in 10^8.) Dropout and masks compare integers: the same bits.
+//               an f64, which is rounded away but for about one value in 10^8.) Dropout, drop-path and masks compare integers: they
+//               keep the same elements. Drop-path adds in f32 and rounds once.
 // Determinism   no state; atomics count integers only.
-// Geometry      numbers: 256 threads, 16 bytes of output per thread and step, 4 steps in dropout. Masks: a block of 256 threads per
+// Geometry      numbers: 256 threads, 16 bytes of output per thread and step, 4 steps in dropout and drop-path, whose blocks
+//               belong to one sample each. Masks: a block of 256 threads per
 //               (sample, slot): keys in shared memory (computed again beyond 4096 cells), the masked-th smallest by four
 //               rounds of 256-bin counting, ranks by warp votes. Any plane size.
-// Bytes         outputs once, dropout reads x once. About 70 integer operations per four numbers.
-// Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
+// Bytes         outputs once, dropout reads x once, drop-path the residual and what it keeps of x. About 70 integer operations
+//               per four numbers.
+// Registers     two blocks per multiprocessor are promised (four in drop-path), far from the limit: without a promise ptxas spills a word here and
 //               there to fit more threads.
 #include "tessera.cuh"
 
@@ -185,6 +189,79 @@ KERNEL_BLOCKS(256, 2, dropout_f32, DropoutArgs) {
 
 KERNEL_BLOCKS(256, 2, dropout_bf16, DropoutArgs) {
     dropout<bf16>(args);
+}
+
+// ---------------------------------------------------------------------------------------------------------- drop-path
+
+struct DropPathArgs {
+    const void* residual;  // or null
+    const void* x;
+    void* y;
+    i64 n;  // elements of a sample
+    i64 parts;  // blocks of a sample
+    RandomKey key;
+    const Variables* variables;  // of a graph, added to the key; null otherwise
+    u32 threshold;  // p 2^24, rounded up
+    float scale;
+};
+
+template <class T>
+DEVICE void drop_path(const DropPathArgs& args) {
+    constexpr int N = Pack<T>::COUNT;
+    const i64 sample = divide(blockIdx.x, args.parts);
+    const i64 part = blockIdx.x - sample * args.parts;
+    const RandomKey key = current_key(args.key, args.variables);
+    const RandomWords words = philox(key.seed, key.stream, sample / 4);
+    u32 word = words.word[0];
+#pragma unroll
+    for (int w = 1; w < 4; w++) {
+        word = sample % 4 == w ? words.word[w] : word;
+    }
+    const bool kept = word >> 8 >= args.threshold;
+    const T* x = static_cast<const T*>(args.x) + sample * args.n;
+    T* y = static_cast<T*>(args.y) + sample * args.n;
+    const T* residual = args.residual == nullptr ? nullptr : static_cast<const T*>(args.residual) + sample * args.n;
+    const bool wide = aligned16(x) && aligned16(y) && aligned16(residual);
+    const i64 start = part * THREADS * VECTORS * N;
+    const i64 end = min(args.n, start + THREADS * VECTORS * N);
+    const i64 whole = wide ? start + (end - start) / N * N : start;
+    const i64 own = start + threadIdx.x * N;
+    Pack<T> sums[VECTORS] = {};
+    Pack<T> added[VECTORS] = {};
+#pragma unroll
+    for (int k = 0; k < VECTORS; k++) {
+        const i64 i = own + k * THREADS * N;
+        if (i < whole && residual != nullptr) {
+            sums[k] = load_pack(residual + i);
+        }
+        if (i < whole && kept) {
+            added[k] = load_pack(x + i);
+        }
+    }
+#pragma unroll
+    for (int k = 0; k < VECTORS; k++) {
+        const i64 i = own + k * THREADS * N;
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            T& value = sums[k].values[j];
+            value = from_float<T>(to_float(value) + to_float(added[k].values[j]) * args.scale);
+        }
+        if (i < whole) {
+            store_pack(y + i, sums[k]);
+        }
+    }
+    for (i64 i = whole + threadIdx.x; i < end; i += THREADS) {
+        const float sum = residual != nullptr ? to_float(residual[i]) : 0.0f;
+        y[i] = from_float<T>(kept ? sum + to_float(x[i]) * args.scale : sum);
+    }
+}
+
+KERNEL_BLOCKS(256, 4, drop_path_f32, DropPathArgs) {
+    drop_path<float>(args);
+}
+
+KERNEL_BLOCKS(256, 4, drop_path_bf16, DropPathArgs) {
+    drop_path<bf16>(args);
 }
 
 // -------------------------------------------------------------------------------------------------------------- masks

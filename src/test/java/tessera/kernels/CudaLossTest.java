@@ -471,7 +471,7 @@ class CudaLossTest {
                 decay[i] = i % 2 == 0 ? .05 : 0;
             }
             for (int step = 3; step < 5; step++) {
-                kernels.adamW(p, g, m, v, null, decay, 1e-3, .9, .95, 1e-8, step);
+                kernels.adamW(p, g, m, v, null, decay, 1e-3, .9, .95, 1e-8, step, null);
             }
         });
     }
@@ -492,7 +492,7 @@ class CudaLossTest {
             v[i] = memory.positive(sizes[i]);
         }
         Buffer[] shadows = {memory.output(sizes[0]), null};
-        gpu.kernels().adamW(p, g, m, v, shadows, new double[2], 1e-3, .9, .95, 1e-8, 1);
+        gpu.kernels().adamW(p, g, m, v, shadows, new double[2], 1e-3, .9, .95, 1e-8, 1, null);
         double[] expected = values(p[0]);
         for (int i = 0; i < expected.length; i++) {
             expected[i] = Elements.fromBf16(Elements.toBf16(expected[i]));

@@ -596,24 +596,60 @@ abstract class KernelParity {
     @Test
     void adamW() {
         int[] sizes = {1, 17, 40_000, 384, 0, 16_384};
-        check("adamW", (kernels, memory) -> {
-            Buffer[] p = new Buffer[sizes.length];
-            Buffer[] g = new Buffer[sizes.length];
-            Buffer[] m = new Buffer[sizes.length];
-            Buffer[] v = new Buffer[sizes.length];
-            double[] decay = new double[sizes.length];
-            for (int i = 0; i < sizes.length; i++) {
-                p[i] = memory.written(memory.single(sizes[i]));
-                g[i] = memory.single(sizes[i]);
-                m[i] = memory.written(memory.single(sizes[i]));
-                v[i] = memory.single(sizes[i]);
-                kernels.unary(UnaryOp.SQUARE, v[i], memory.written(v[i]));
-                decay[i] = i % 2 == 0 ? 0.05 : 0;
-            }
-            for (int step = 3; step < 6; step++) {
-                kernels.adamW(p, g, m, v, null, decay, 1e-3, 0.9, 0.95, 1e-8, step);
-            }
-        });
+        // The norm of these gradients is about 238.
+        for (double largest : new double[] {0, 5, 1000}) {
+            check("adamW clipped to " + largest, (kernels, memory) -> {
+                Buffer[] p = new Buffer[sizes.length];
+                Buffer[] g = new Buffer[sizes.length];
+                Buffer[] m = new Buffer[sizes.length];
+                Buffer[] v = new Buffer[sizes.length];
+                double[] decay = new double[sizes.length];
+                for (int i = 0; i < sizes.length; i++) {
+                    p[i] = memory.written(memory.single(sizes[i]));
+                    g[i] = memory.single(sizes[i]);
+                    m[i] = memory.written(memory.single(sizes[i]));
+                    v[i] = memory.single(sizes[i]);
+                    kernels.unary(UnaryOp.SQUARE, v[i], memory.written(v[i]));
+                    decay[i] = i % 2 == 0 ? 0.05 : 0;
+                }
+                Buffer norm = memory.singleOutput(1);
+                kernels.globalNorm(g, norm);
+                Kernels.Clip clip = largest == 0 ? null : new Kernels.Clip(norm, largest);
+                for (int step = 3; step < 6; step++) {
+                    kernels.adamW(p, g, m, v, null, decay, 1e-3, 0.9, 0.95, 1e-8, step, clip);
+                }
+            });
+        }
+    }
+
+    /** Of nothing, of empty tensors, of gradients of two types, of more tensors than go into one launch. */
+    @Test
+    void globalNorm() {
+        int[] sizes = {0, 1, 7, 4096, 4097, 0, 384, 70_001, 12_288, 0};
+        for (int tensors : new int[] {0, 1, 4, sizes.length, 161, 345}) {
+            check("norm of " + tensors, (kernels, memory) -> {
+                Buffer[] gradients = new Buffer[tensors];
+                for (int i = 0; i < tensors; i++) {
+                    int n = tensors > sizes.length ? i % 9 : sizes[i];
+                    gradients[i] = i % 3 == 0 ? memory.single(n) : memory.normal(n);
+                }
+                kernels.globalNorm(gradients, memory.singleOutput(1));
+            });
+        }
+    }
+
+    @Test
+    void dropPath() {
+        for (int n : sizesAnd(9_000)) {
+            check("drop path " + n, (kernels, memory) -> {
+                Buffer x = memory.normal(7L * n);
+                Buffer residual = memory.normal(7L * n);
+                kernels.dropPath(residual, x, 0.4, 3, 5, 7, memory.output(7L * n));
+                kernels.dropPath(null, x, 0.4, 3, 6, 7, memory.output(7L * n));
+                kernels.dropPath(residual, x, 0, 3, 5, 1, memory.output(7L * n));
+                kernels.dropPath(residual, x, 0.7, -3, 5, 7L * n, memory.written(residual));
+            });
+        }
     }
 
     static int[] sizesAnd(int large) {

@@ -46,6 +46,8 @@ public final class SanitizedKernels extends KernelParity {
         losses();
         distillation();
         adamW();
+        globalNorm();
+        dropPath();
         check("product", 0, (kernels, memory) -> {
             Buffer a = memory.normal(17 * 9);
             Buffer c = memory.output(17 * 17);

@@ -743,6 +743,37 @@ class ScalarKernelsTest {
     }
 
     @Test
+    void dropPathFollowsTheSameWords() {
+        int batch = 11;
+        int each = 1000;
+        Buffer x = noise(batch * each, 5);
+        Buffer residual = noise(batch * each, 6);
+        double[] expected = doubles(residual);
+        double[] branch = new double[batch * each];
+        int kept = 0;
+        for (int b = 0; b < batch; b++) {
+            int[] words = new int[4];
+            Philox.words(3, 8, b / 4, words);
+            boolean keeps = Philox.uniform(words[b % 4]) >= 0.5f;
+            kept += keeps ? 1 : 0;
+            for (int i = b * each; i < (b + 1) * each; i++) {
+                if (keeps) {
+                    branch[i] = 2 * Elements.get(x, i);
+                    expected[i] += branch[i];
+                } else {
+                    Elements.set(x, i, Double.NaN); // not looked at
+                }
+            }
+        }
+        assertTrue(kept > 0 && kept < batch, kept + " kept");
+        Buffer y = like(x);
+        KERNELS.dropPath(null, x, 0.5, 3, 8, batch, y);
+        assertArrayEquals(branch, doubles(y));
+        KERNELS.dropPath(residual, x, 0.5, 3, 8, batch, y);
+        assertArrayEquals(expected, doubles(y));
+    }
+
+    @Test
     void normalsHaveTheirMoments() {
         int n = 100_001;
         Buffer y = f64(n);
@@ -781,6 +812,15 @@ class ScalarKernelsTest {
     }
 
     @Test
+    void globalNormIsThatOfAllTensors() {
+        Buffer narrow = DEVICE.allocate(DType.BF16, 1);
+        Elements.set(narrow, 0, 4);
+        Buffer norm = f64(1);
+        KERNELS.globalNorm(new Buffer[] {f64(new double[] {1, -2}), f64(0), narrow, f64(new double[] {2})}, norm);
+        assertEquals(5, doubles(norm)[0]);
+    }
+
+    @Test
     void adamWMatchesHandComputation() {
         Buffer p = f64(new double[] {1});
         Buffer m = f64(new double[] {0});
@@ -798,7 +838,8 @@ class ScalarKernelsTest {
                     0.9,
                     0.99,
                     1e-8,
-                    step);
+                    step,
+                    null);
         }
         // Step 1: p = 0.999 - 0.01. Step 2: m = 0.02, v = 0.0031; m / 0.19, v / 0.0199.
         double afterFirst = 1 * (1 - 0.001) - 0.01 * 0.5 / (0.5 + 1e-8);

@@ -248,7 +248,8 @@ class VectorKernelsTest extends KernelParity {
                         0.9,
                         0.95,
                         1e-8,
-                        1);
+                        1,
+                        null);
                 parameters.add(p.segment().toArray(ValueLayout.JAVA_FLOAT));
                 Buffer expected = memory.make(DType.BF16, n);
                 kernels.cast(p, expected);

@@ -94,7 +94,7 @@ class GoldenModelsTest {
             Tensor video = imagenetVideo(golden);
             TokenMask mask = mask(golden);
             close(golden, "out.encoder_full", model.encoder().forward(video, null));
-            Tensor features = model.encode(video, mask);
+            Tensor features = model.encode(video, mask, DropPath.NONE);
             close(golden, "out.encoder_masked", features);
             Tensor prediction = model.reconstruct(features, mask);
             close(golden, "out.decoder_logits", prediction);
@@ -145,14 +145,14 @@ class GoldenModelsTest {
                     golden,
                     "out.target_source",
                     model.config().patches().reconstructionTarget(source, mask.masked(), 1e-6, true));
-            Tensor features = model.encode(source, mask);
+            Tensor features = model.encode(source, mask, DropPath.NONE);
             Tensor prediction = model.reconstruct(features, mask);
             close(golden, "out.reconstruction_source", prediction);
             Tensor logits = model.classify(features, 0, 0, 0);
             close(golden, "out.logits", logits);
             Tensor recSource = model.reconstructionLoss(prediction, source, mask);
-            Tensor recTarget =
-                    model.reconstructionLoss(model.reconstruct(model.encode(target, mask), mask), target, mask);
+            Tensor recTarget = model.reconstructionLoss(
+                    model.reconstruct(model.encode(target, mask, DropPath.NONE), mask), target, mask);
             Tensor ce = Losses.crossEntropy(logits, read(golden, "input.labels"));
             close(
                     golden,

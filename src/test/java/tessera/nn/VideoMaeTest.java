@@ -320,7 +320,7 @@ class VideoMaeTest {
     void theDecoderPredictsEveryMaskedPatch() {
         VideoMaePretraining model = new VideoMaePretraining(fresh(), TOY, 7);
         TokenMask mask = tubes(2, TOY, .75, 0);
-        Tensor features = model.encode(clips(2, TOY), mask);
+        Tensor features = model.encode(clips(2, TOY), mask, DropPath.NONE);
         assertEquals(Shape.of(2, 8, 24), features.shape());
         assertEquals(Shape.of(2, 24, 96), model.reconstruct(features, mask).shape());
         assertEquals(Shape.of(2, 7), model.classify(features, .5, 1, 2).shape());

@@ -282,11 +282,30 @@ final class OpCatalogue {
         add(new ElementwiseOps.Dropout(.3, 7, 1), normal(9, 5));
         add(new ElementwiseOps.Dropout(0, 7, 1), "of none", normal(3));
         add(new ElementwiseOps.Dropout(.5, 7, 2), "of a view", swapped(normal(5, 6)));
+        add(new ElementwiseOps.DropPath(.5, 7, 1), normal(9, 5), normal(9, 5));
+        add(new ElementwiseOps.DropPath(.3, 7, 2), normal(6), normal(6));
+        add(new ElementwiseOps.DropPath(0, 7, 1), "of none", normal(3, 2, 2), normal(3, 2, 2));
+        add(new ElementwiseOps.DropPath(.5, 7, 1), "of nothing", normal(0, 2), normal(0, 2));
+        add(new ElementwiseOps.DropPath(.5, 7, 1), "of empty samples", normal(2, 0), normal(2, 0));
+        add(new ElementwiseOps.DropPath(.5, 7, 2), "of views", swapped(normal(5, 6)), swapped(normal(5, 6)));
 
         bad("add sizes", () -> ones(2, 3).add(ones(2)), "add: f32[2, 3] and f32[2] do not broadcast");
         bad("add types", () -> ones(2).add(ones(2).to(DType.F64)), "add: f64[2] does not have the type of f32[2]");
         bad("exp of integers", () -> zeroInts(2).exp(), "exp: cannot compute on i32[2]", "to(DType.F32)");
         bad("dropout of everything", () -> ones(2).dropout(1, 0, 0), "dropout: probability 1.0 is not in [0, 1)");
+        bad(
+                "drop path of everything",
+                () -> ones(2, 3).addDropPath(ones(2, 3), 1, 0, 0),
+                "drop_path: probability 1.0 is not in [0, 1)");
+        bad(
+                "drop path of another shape",
+                () -> ones(2, 3).addDropPath(ones(3), .5, 0, 0),
+                "drop_path: f32[3] is added to f32[2, 3]; both need one shape");
+        bad("drop path of a scalar", () -> ones().addDropPath(ones(), .5, 0, 0), "first axis counts the samples");
+        bad(
+                "drop path of two types",
+                () -> ones(2).addDropPath(ones(2).to(DType.F64), .5, 0, 0),
+                "drop_path: f64[2] does not have the type of f32[2]");
     }
 
     // -------------------------------------------------------------------------------------------------- reductions

@@ -270,6 +270,11 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
+    public void dropPath(@Nullable Buffer residual, Buffer x, double p, long seed, long stream, long batch, Buffer y) {
+        random.dropPath(residual, x, p, seed, stream, batch, y);
+    }
+
+    @Override
     public void crossEntropy(
             Buffer logits,
             Buffer labels,
@@ -316,6 +321,11 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
+    public void globalNorm(Buffer[] gradients, Buffer norm) {
+        optimiser.globalNorm(gradients, norm);
+    }
+
+    @Override
     public void adamW(
             Buffer[] parameters,
             Buffer[] gradients,
@@ -327,9 +337,10 @@ final class CudaKernels implements Kernels {
             double beta1,
             double beta2,
             double eps,
-            long step) {
+            long step,
+            @Nullable Clip clip) {
         optimiser.adamW(
-                parameters, gradients, firstMoments, secondMoments, shadows, decay, lr, beta1, beta2, eps, step);
+                parameters, gradients, firstMoments, secondMoments, shadows, decay, lr, beta1, beta2, eps, step, clip);
     }
 
     @Override

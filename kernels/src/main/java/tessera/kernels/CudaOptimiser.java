@@ -3,24 +3,88 @@ package tessera.kernels;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The optimiser on a GPU: the addresses of up to {@value #TENSORS} tensors ride in the parameters of one launch, so that a step
- * copies nothing to the device and allocates nothing there.
+ * The optimiser on a GPU: the addresses of up to {@value #TENSORS} tensors ({@value #NORM_TENSORS} for the norm) ride in the
+ * parameters of one launch, so that a step copies nothing to the device.
  */
 final class CudaOptimiser {
     /** Capacity of the kernel's parameter struct. */
     private static final int TENSORS = 72;
 
+    /** The same of the norm's kernel, which needs less of each tensor. */
+    private static final int NORM_TENSORS = 160;
+
     /** Elements of one block. */
     private static final int CHUNK = 4096;
 
     private static final int THREADS = 256;
+    private static final int TOTAL_THREADS = 1024;
+    private static final String MODULE = "optimiser";
 
     private final CudaDevice device;
     private final CudaVariants adamW;
 
     CudaOptimiser(CudaDevice device) {
         this.device = device;
-        this.adamW = new CudaVariants(device, "optimiser", "adamw");
+        this.adamW = new CudaVariants(device, MODULE, "adamw");
+    }
+
+    void globalNorm(Buffer[] gradients, Buffer norm) {
+        requireNorm("global_norm", norm);
+        long blocks = 0;
+        for (int i = 0; i < gradients.length; i++) {
+            DType dtype = gradients[i].dtype();
+            if (dtype != DType.F32 && dtype != DType.BF16) {
+                throw new IllegalArgumentException("global_norm on " + device + ": gradient " + i + " is " + dtype
+                        + "; keep gradients in f32 or bf16, or compute on the cpu");
+            }
+            blocks += Blocks.ceilDiv(gradients[i].length(), CHUNK);
+        }
+        try (Buffer partials = device.allocate(DType.F32, Math.max(1, blocks))) {
+            long done = 0;
+            for (int from = 0; from < gradients.length; from += NORM_TENSORS) {
+                done += launchPartials(gradients, from, partials.address() + done * Float.BYTES);
+            }
+            device.module(MODULE)
+                    .function("global_norm")
+                    .begin()
+                    .buffer(partials)
+                    .buffer(norm)
+                    .i64(blocks)
+                    .launch(1, TOTAL_THREADS, 0);
+        }
+    }
+
+    /** Writes one partial sum for each block of up to {@value #NORM_TENSORS} tensors; returns how many. */
+    private long launchPartials(Buffer[] gradients, int from, long partials) {
+        int count = Math.min(NORM_TENSORS, gradients.length - from);
+        CudaLaunch launch = device.module(MODULE)
+                .function("global_norm_partials")
+                .begin()
+                .pointer(partials)
+                .i32(count)
+                .i32(0);
+        long blocks = 0;
+        for (int entry = 0; entry < NORM_TENSORS; entry++) {
+            if (entry < count) {
+                Buffer gradient = gradients[from + entry];
+                launch.buffer(gradient)
+                        .i64(gradient.length())
+                        .i32(Math.toIntExact(blocks))
+                        .i32(gradient.dtype() == DType.BF16 ? 1 : 0);
+                blocks += Blocks.ceilDiv(gradient.length(), CHUNK);
+            } else {
+                launch.pointer(0).i64(0).i32(0).i32(0);
+            }
+        }
+        launch.launch(blocks, THREADS, 0);
+        return blocks;
+    }
+
+    private void requireNorm(String op, Buffer norm) {
+        if (norm.dtype() != DType.F32 || norm.length() != 1) {
+            throw new IllegalArgumentException(
+                    op + " on " + device + " was given " + norm + " for the norm; pass one element of f32");
+        }
     }
 
     void adamW(
@@ -34,12 +98,16 @@ final class CudaOptimiser {
             double beta1,
             double beta2,
             double eps,
-            long step) {
+            long step,
+            Kernels.@Nullable Clip clip) {
+        if (clip != null) {
+            requireNorm("adamw", clip.norm());
+        }
         Tensors tensors = new Tensors(parameters, gradients, firstMoments, secondMoments, shadows, decay);
         for (int i = 0; i < parameters.length; i++) {
             tensors.check(device, i);
         }
-        Step settings = new Step(lr, beta1, beta2, eps, step);
+        Step settings = new Step(lr, beta1, beta2, eps, step, clip);
         if (device.currentStream().capturing()) {
             device.currentStream().recordBetas(new Betas(beta1, beta2));
         }
@@ -73,6 +141,7 @@ final class CudaOptimiser {
         CudaLaunch launch = adamW.of(gradient)
                 .begin()
                 .pointer(device.currentStream().variables())
+                .buffer(settings.norm())
                 .i32(count);
         settings.write(launch);
         long blocks = 0;
@@ -146,7 +215,12 @@ final class CudaOptimiser {
         return (float) (1 / Math.sqrt(1 - Math.pow(beta2, step)));
     }
 
-    private record Step(double lr, double beta1, double beta2, double eps, long step) {
+    private record Step(double lr, double beta1, double beta2, double eps, long step, Kernels.@Nullable Clip clip) {
+        @Nullable
+        Buffer norm() {
+            return clip == null ? null : clip.norm();
+        }
+
         void write(CudaLaunch launch) {
             launch.f32((float) beta1)
                     .f32((float) (1 - beta1))
@@ -156,7 +230,7 @@ final class CudaOptimiser {
                     .f32(correction1(beta1, step))
                     .f32(correction2(beta2, step))
                     .f32((float) eps)
-                    .f32(0);
+                    .f32(clip == null ? 0 : (float) clip.largest());
         }
     }
 }

@@ -7,19 +7,21 @@ final class CudaRandom {
     private static final String MODULE = "random";
     private static final int THREADS = 256;
     private static final int VECTOR_BYTES = 16;
-    /** Vectors per thread in dropout, as in random.cu. */
+    /** Vectors per thread in dropout and drop-path, as in random.cu. */
     private static final int VECTORS = 4;
 
     private final CudaDevice device;
     private final CudaVariants uniform;
     private final CudaVariants normal;
     private final CudaVariants dropout;
+    private final CudaVariants dropPath;
 
     CudaRandom(CudaDevice device) {
         this.device = device;
         this.uniform = new CudaVariants(device, MODULE, "random_uniform");
         this.normal = new CudaVariants(device, MODULE, "random_normal");
         this.dropout = new CudaVariants(device, MODULE, "dropout");
+        this.dropPath = new CudaVariants(device, MODULE, "drop_path");
     }
 
     void randomMask(
@@ -88,8 +90,35 @@ final class CudaRandom {
                 .i64(seed)
                 .i64(stream)
                 .pointer(device.currentStream().variables())
-                .i32((int) Math.ceil(p * 0x1p24)) // uniform numbers are multiples of 2^-24
+                .i32(threshold(p))
                 .f32((float) (1 / (1 - p)))
                 .launch(Blocks.ceilDiv(y.length(), values(y) * THREADS * VECTORS), THREADS, 0);
+    }
+
+    /** Uniform numbers are multiples of 2^-24: those below p are the words below this. */
+    private static int threshold(double p) {
+        return (int) Math.ceil(p * 0x1p24);
+    }
+
+    void dropPath(@Nullable Buffer residual, Buffer x, double p, long seed, long stream, long batch, Buffer y) {
+        CudaElementwise.like(y, "drop_path", x);
+        if (residual != null) {
+            CudaElementwise.like(y, "drop_path", residual);
+        }
+        long each = y.length() / Math.max(1, batch);
+        long parts = Blocks.ceilDiv(each, values(y) * THREADS * VECTORS);
+        dropPath.of(y.dtype())
+                .begin()
+                .buffer(residual)
+                .buffer(x)
+                .buffer(y)
+                .i64(each)
+                .i64(parts)
+                .i64(seed)
+                .i64(stream)
+                .pointer(device.currentStream().variables())
+                .i32(threshold(p))
+                .f32((float) (1 / (1 - p)))
+                .launch(batch * parts, THREADS, 0);
     }
 }

@@ -391,6 +391,15 @@ public interface Kernels {
     /** {@code y[i] = x[i] / (1 - p)} where the i-th uniform number of (seed, stream) is at least p, else 0; may work in place. */
     void dropout(Buffer x, double p, long seed, long stream, Buffer y);
 
+    /**
+     * Stochastic depth (Huang et al., 2016) fused with the residual sum: for each sample b of {@code batch} equal parts,
+     * {@code y[b] = residual[b] + x[b] / (1 - p)} where the b-th uniform number of (seed, stream) is at least p, else
+     * {@code residual[b]}; x is not looked at then. May work in place.
+     *
+     * @param residual null for zeros, as in the gradient of x
+     */
+    void dropPath(@Nullable Buffer residual, Buffer x, double p, long seed, long stream, long batch, Buffer y);
+
     // ------------------------------------------------------------------------------------------------------ losses
 
     /**
@@ -456,12 +465,30 @@ public interface Kernels {
     // --------------------------------------------------------------------------------------------------- optimiser
 
     /**
+     * L2 norm of all elements of many gradients together, each f32, f64 or bf16. Squares are summed in f32 at least. NaN or
+     * infinite where an element is, or where that sum overflows.
+     *
+     * @param norm one element, f32 or f64
+     */
+    void globalNorm(Buffer[] gradients, Buffer norm);
+
+    /**
+     * How {@link #adamW} scales gradients: by {@code min(1, largest / (norm + 1e-6))}, as PyTorch's {@code clip_grad_norm_}.
+     * What is not finite stays visible there too: a norm of NaN makes every parameter NaN, an infinite one the parameters
+     * whose gradient is infinite (others get a gradient of 0). Who wants to stop before looks at the norm.
+     *
+     * @param norm one element that {@link #globalNorm} wrote
+     */
+    record Clip(Buffer norm, double largest) {}
+
+    /**
      * One AdamW step (Loshchilov and Hutter, 2019) on many tensors at once: {@code p *= 1 - lr * decay; m, v} updated;
      * {@code p -= lr * mhat / (sqrt(vhat) + eps)}. Parameters and moments f32 or all f64; each gradient of their type or bf16.
      *
      * @param shadows bf16 copies of the parameters that are written in the same pass, null where there is none
      * @param decay weight decay of each tensor
      * @param step 1 for the first step
+     * @param clip how the gradients are scaled first, null for as they are
      */
     void adamW(
             Buffer[] parameters,
@@ -474,7 +501,8 @@ public interface Kernels {
             double beta1,
             double beta2,
             double eps,
-            long step);
+            long step,
+            @Nullable Clip clip);
 
     // ------------------------------------------------------------------------------------------------------- names
 

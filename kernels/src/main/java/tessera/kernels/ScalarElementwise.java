@@ -9,6 +9,7 @@ import tessera.kernels.Kernels.UnaryOp;
 /** Element-wise functions, strided copies, reductions and random numbers, block by block in double. */
 final class ScalarElementwise {
     private static final int COLUMNS = 64;
+    private static final double CLIP_EPS = 1e-6;
     private static final double ONE_OVER_SQRT_2PI = 1 / Math.sqrt(2 * Math.PI);
 
     private final Workers workers;
@@ -262,6 +263,30 @@ final class ScalarElementwise {
         });
     }
 
+    void dropPath(@Nullable Buffer residual, Buffer x, double p, long seed, long stream, long batch, Buffer y) {
+        double[] uniforms = new double[Math.toIntExact(batch)];
+        uniforms(seed, stream, 0, uniforms.length, uniforms);
+        double scale = 1 / (1 - p);
+        long each = y.length() / Math.max(1, batch);
+        blocks.forEach(y.length(), (from, n, a, b) -> {
+            Elements.load(x, from, n, a, 0);
+            if (residual == null) {
+                Arrays.fill(b, 0, n, 0);
+            } else {
+                Elements.load(residual, from, n, b, 0);
+            }
+            for (int i = 0; i < n; ) {
+                long sample = (from + i) / each;
+                int end = (int) Math.min(n, (sample + 1) * each - from);
+                boolean kept = uniforms[(int) sample] >= p;
+                for (; i < end; i++) {
+                    b[i] += kept ? a[i] * scale : 0;
+                }
+            }
+            Elements.store(b, 0, n, y, from);
+        });
+    }
+
     /** Uniform numbers {@code from} and on; {@code from} is a multiple of 4. */
     private static void uniforms(long seed, long stream, long from, int n, double[] to) {
         int[] words = new int[4];
@@ -271,6 +296,22 @@ final class ScalarElementwise {
             }
             to[i] = Philox.uniform(words[i % 4]);
         }
+    }
+
+    double sumOfSquares(Buffer x) {
+        return blocks.sum(x.length(), (from, n, a, b) -> {
+            Elements.load(x, from, n, a, 0);
+            double sum = 0;
+            for (int i = 0; i < n; i++) {
+                sum += a[i] * a[i];
+            }
+            return sum;
+        });
+    }
+
+    /** What gradients are multiplied by; {@code Math.min} lets NaN through. */
+    static double clipFactor(Kernels.@Nullable Clip clip) {
+        return clip == null ? 1 : Math.min(1, clip.largest() / (Elements.get(clip.norm(), 0) + CLIP_EPS));
     }
 
     void adamW(
@@ -284,7 +325,9 @@ final class ScalarElementwise {
             double beta1,
             double beta2,
             double eps,
-            long step) {
+            long step,
+            Kernels.@Nullable Clip clip) {
+        double factor = clipFactor(clip);
         double correction1 = 1 - Math.pow(beta1, step);
         double correction2 = 1 - Math.pow(beta2, step);
         blocks.forEach(parameter.length(), (from, n, p, g) -> {
@@ -295,6 +338,7 @@ final class ScalarElementwise {
             Elements.load(first, from, n, m, 0);
             Elements.load(second, from, n, v, 0);
             for (int i = 0; i < n; i++) {
+                g[i] *= factor;
                 m[i] = beta1 * m[i] + (1 - beta1) * g[i];
                 v[i] = beta2 * v[i] + (1 - beta2) * g[i] * g[i];
                 p[i] *= 1 - lr * decay;

@@ -286,6 +286,11 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
+    public void dropPath(@Nullable Buffer residual, Buffer x, double p, long seed, long stream, long batch, Buffer y) {
+        elementwise.dropPath(residual, x, p, seed, stream, batch, y);
+    }
+
+    @Override
     public void crossEntropy(
             Buffer logits,
             Buffer labels,
@@ -332,6 +337,19 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
+    public void globalNorm(Buffer[] gradients, Buffer norm) {
+        double total = 0;
+        for (Buffer gradient : gradients) {
+            total += sumOfSquares(gradient);
+        }
+        Elements.set(norm, 0, Math.sqrt(total));
+    }
+
+    double sumOfSquares(Buffer x) {
+        return elementwise.sumOfSquares(x);
+    }
+
+    @Override
     public void adamW(
             Buffer[] parameters,
             Buffer[] gradients,
@@ -343,7 +361,8 @@ class ScalarKernels implements Kernels {
             double beta1,
             double beta2,
             double eps,
-            long step) {
+            long step,
+            @Nullable Clip clip) {
         for (int i = 0; i < parameters.length; i++) {
             elementwise.adamW(
                     parameters[i],
@@ -356,7 +375,8 @@ class ScalarKernels implements Kernels {
                     beta1,
                     beta2,
                     eps,
-                    step);
+                    step,
+                    clip);
         }
     }
 }

@@ -331,7 +331,7 @@ final class VectorElementwise {
         };
     }
 
-    /** One AdamW step; all tensors together are cut into chunks, so that many small ones cost no more than a large one. */
+    /** One AdamW step on the gradients times a factor; all tensors together are cut into chunks, so that many small ones cost no more than a large one. */
     void adamW(
             Buffer[] parameters,
             Buffer[] gradients,
@@ -342,7 +342,8 @@ final class VectorElementwise {
             double beta1,
             double beta2,
             double eps,
-            long step) {
+            long step,
+            float factor) {
         // firstChunk[i] is the number of chunks before tensor i.
         long[] firstChunk = new long[parameters.length + 1];
         for (int i = 0; i < parameters.length; i++) {
@@ -371,7 +372,8 @@ final class VectorElementwise {
                         (float) (1 - beta2),
                         rate,
                         correction,
-                        (float) eps);
+                        (float) eps,
+                        factor);
             }
         });
     }
@@ -390,10 +392,11 @@ final class VectorElementwise {
             float fresh2,
             float rate,
             float correction,
-            float eps) {
+            float eps,
+            float factor) {
         long end = from + whole(to - from);
         for (long i = from; i < end; i += LANES) {
-            FloatVector gradient = load(g, i);
+            FloatVector gradient = load(g, i).mul(factor);
             FloatVector mean = load(m, i).mul(beta1).add(gradient.mul(fresh1));
             FloatVector square =
                     load(v, i).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
@@ -403,7 +406,7 @@ final class VectorElementwise {
         }
         if (end < to) {
             VectorMask<Float> mask = first((int) (to - end));
-            FloatVector gradient = load(g, end, mask);
+            FloatVector gradient = load(g, end, mask).mul(factor);
             FloatVector mean = load(m, end, mask).mul(beta1).add(gradient.mul(fresh1));
             FloatVector square =
                     load(v, end, mask).mul(beta2).add(gradient.mul(gradient).mul(fresh2));

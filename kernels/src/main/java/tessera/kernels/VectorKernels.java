@@ -391,6 +391,11 @@ final class VectorKernels extends GemmKernels {
     // --------------------------------------------------------------------------------------------------- optimiser
 
     @Override
+    double sumOfSquares(Buffer x) {
+        return isF32(x) ? sums.squares(x.segment(), x.length()) : super.sumOfSquares(x);
+    }
+
+    @Override
     public void adamW(
             Buffer[] parameters,
             Buffer[] gradients,
@@ -402,14 +407,28 @@ final class VectorKernels extends GemmKernels {
             double beta1,
             double beta2,
             double eps,
-            long step) {
+            long step,
+            @Nullable Clip clip) {
         if (parameters.length == 0
                 || !isF32(parameters[0])
                 || !Arrays.stream(gradients).allMatch(VectorKernels::isF32)) {
             super.adamW(
-                    parameters, gradients, firstMoments, secondMoments, shadows, decay, lr, beta1, beta2, eps, step);
+                    parameters,
+                    gradients,
+                    firstMoments,
+                    secondMoments,
+                    shadows,
+                    decay,
+                    lr,
+                    beta1,
+                    beta2,
+                    eps,
+                    step,
+                    clip);
         } else {
-            elementwise.adamW(parameters, gradients, firstMoments, secondMoments, decay, lr, beta1, beta2, eps, step);
+            float factor = (float) ScalarElementwise.clipFactor(clip);
+            elementwise.adamW(
+                    parameters, gradients, firstMoments, secondMoments, decay, lr, beta1, beta2, eps, step, factor);
             for (int i = 0; shadows != null && i < shadows.length; i++) {
                 Buffer shadow = shadows[i];
                 if (shadow != null) {

@@ -77,6 +77,33 @@ final class VectorSums {
         return Blocks.total(chunks);
     }
 
+    double squares(MemorySegment x, long length) {
+        double[] chunks = new double[Math.toIntExact((length + CHUNK - 1) / CHUNK)];
+        workers.parallelFor(chunks.length, CHUNKS_PER_RANGE, (worker, from, to) -> {
+            for (long c = from; c < to; c++) {
+                chunks[(int) c] = chunkSquares(x, c * CHUNK, (int) Math.min(CHUNK, length - c * CHUNK));
+            }
+        });
+        return Blocks.total(chunks);
+    }
+
+    private static float chunkSquares(MemorySegment x, long start, int length) {
+        FloatVector s0 = all(0);
+        FloatVector s1 = s0;
+        int i = 0;
+        for (; i <= length - 2 * LANES; i += 2 * LANES) {
+            FloatVector a = load(x, start + i);
+            FloatVector b = load(x, start + i + LANES);
+            s0 = a.fma(a, s0);
+            s1 = b.fma(b, s1);
+        }
+        for (; i < length; i += LANES) {
+            FloatVector a = load(x, start + i, first(Math.min(LANES, length - i)));
+            s0 = a.fma(a, s0);
+        }
+        return VectorMath.sum(s0.add(s1));
+    }
+
     private static float chunkSum(MemorySegment x, long start, int length) {
         FloatVector s0 = all(0);
         FloatVector s1 = s0;

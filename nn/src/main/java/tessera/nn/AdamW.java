@@ -8,6 +8,8 @@ import java.util.Map;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
+import tessera.kernels.Kernels;
+import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
 /**
@@ -24,6 +26,8 @@ public final class AdamW implements AutoCloseable {
     private final double beta2;
     private final double eps;
     private long step;
+    private double clipNorm;
+    private @Nullable Tensor gradientNorm;
 
     /**
      * An optimiser of the parameters that require a gradient.
@@ -65,6 +69,34 @@ public final class AdamW implements AutoCloseable {
         return Tensor.full(x.device(), x.dtype(), x.shape(), 0);
     }
 
+    /**
+     * Scales the gradients of every further step by {@code min(1, largest / (norm + 1e-6))} where norm is the L2 norm of all of
+     * them together (PyTorch's {@code clip_grad_norm_}). Each step then leaves that norm in {@link #gradientNorm}; a step
+     * whose norm is not finite spoils the weights and should be the last.
+     *
+     * @param largest a positive number, 5 for example
+     */
+    public AdamW clipNorm(double largest) {
+        if (!(largest > 0)) {
+            throw new IllegalArgumentException("adamw: gradients cannot be clipped to a norm of " + largest
+                    + "; pass a positive number such as 5");
+        }
+        clipNorm = largest;
+        if (gradientNorm == null && !parameters.isEmpty()) {
+            Tensor like = parameters.values().iterator().next();
+            gradientNorm = Tensor.full(like.device(), like.dtype(), Shape.of(), 0);
+        }
+        return this;
+    }
+
+    /**
+     * The norm of the latest step's gradients before they were clipped, a scalar in the memory of the parameters that the next
+     * step overwrites; null if nothing is clipped.
+     */
+    public @Nullable Tensor gradientNorm() {
+        return gradientNorm;
+    }
+
     /** Steps taken so far. */
     public long steps() {
         return step;
@@ -100,23 +132,26 @@ public final class AdamW implements AutoCloseable {
         if (p.isEmpty()) {
             return;
         }
-        parameters
-                .values()
-                .iterator()
-                .next()
-                .kernels()
-                .adamW(
-                        p.toArray(Buffer[]::new),
-                        g.toArray(Buffer[]::new),
-                        m.toArray(Buffer[]::new),
-                        v.toArray(Buffer[]::new),
-                        shadows.toArray(Buffer[]::new),
-                        decays.stream().mapToDouble(Double::doubleValue).toArray(),
-                        lr,
-                        beta1,
-                        beta2,
-                        eps,
-                        step);
+        Kernels kernels = parameters.values().iterator().next().kernels();
+        Buffer[] gradients = g.toArray(Buffer[]::new);
+        Kernels.Clip clip = null;
+        if (gradientNorm != null) {
+            kernels.globalNorm(gradients, gradientNorm.buffer());
+            clip = new Kernels.Clip(gradientNorm.buffer(), clipNorm);
+        }
+        kernels.adamW(
+                p.toArray(Buffer[]::new),
+                gradients,
+                m.toArray(Buffer[]::new),
+                v.toArray(Buffer[]::new),
+                shadows.toArray(Buffer[]::new),
+                decays.stream().mapToDouble(Double::doubleValue).toArray(),
+                lr,
+                beta1,
+                beta2,
+                eps,
+                step,
+                clip);
     }
 
     private static Tensor moment(Map<String, Tensor> moments, String name) {
@@ -154,5 +189,8 @@ public final class AdamW implements AutoCloseable {
     public void close() {
         firstMoments.values().forEach(Tensor::close);
         secondMoments.values().forEach(Tensor::close);
+        if (gradientNorm != null) {
+            gradientNorm.close();
+        }
     }
 }

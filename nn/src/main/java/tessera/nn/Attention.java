@@ -37,13 +37,22 @@ final class Attention implements AutoCloseable {
         return Tensor.full(device, params.dtype(), Shape.of(width), 0);
     }
 
-    /** {@code residual + attention(x)} for x {@code [B, N, D]}. */
+    /** {@code attention(x)} for x {@code [B, N, D]}. */
+    Tensor forward(Tensor x) {
+        return proj.forward(mix(x)); // [B, N, D]
+    }
+
+    /** {@code residual + attention(x)}. */
     Tensor addTo(Tensor residual, Tensor x) {
+        return proj.addTo(residual, mix(x)); // [B, N, D]
+    }
+
+    private Tensor mix(Tensor x) {
         Linear fast = packedQkv;
         Tensor qkv = fast != null && !tessera.tensor.Autograd.isRecording()
                 ? fast.forward(x)
                 : x.linear(weight, bias()); // [B, N, 3 D]
-        return proj.addTo(residual, qkv.selfAttention(heads)); // [B, N, D]
+        return qkv.selfAttention(heads); // [B, N, D]
     }
 
     private Tensor bias() {

@@ -37,6 +37,15 @@ final class Block implements AutoCloseable {
         }
     }
 
+    /** The same in training, where {@code drop} leaves branches out while gradients are recorded. */
+    Tensor forward(Tensor x, DropPath drop) {
+        if (drop.rate() == 0 || !Autograd.isRecording()) {
+            return forward(x);
+        }
+        Tensor mixed = drop.add(x, attn.forward(norm1.forward(x)), 0); // [B, N, D]
+        return drop.add(mixed, fc2.forward(fc1.forwardGelu(norm2.forward(mixed))), 1); // [B, N, D]
+    }
+
     private Tensor compute(Tensor x) {
         Tensor mixed = attn.addTo(x, norm1.forward(x)); // [B, N, D]
         return fc2.addTo(mixed, fc1.forwardGelu(norm2.forward(mixed))); // [B, N, D]

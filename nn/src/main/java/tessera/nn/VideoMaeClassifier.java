@@ -43,15 +43,25 @@ public final class VideoMaeClassifier implements AutoCloseable {
      * @return {@code [B, D]}
      */
     public Tensor features(Tensor video, @Nullable Tensor visible) {
-        return pool(encoder.forward(video, visible));
+        return features(video, visible, DropPath.NONE);
+    }
+
+    /** As {@link #features(Tensor, Tensor)} in training, where {@code drop} leaves the encoder's branches out. */
+    public Tensor features(Tensor video, @Nullable Tensor visible, DropPath drop) {
+        return pool(encoder.forward(video, visible, drop));
     }
 
     /** Class scores of clips, {@code [B, classes]}. */
     public Tensor forward(Tensor video, @Nullable Tensor visible) {
+        return forward(video, visible, DropPath.NONE);
+    }
+
+    /** As {@link #forward(Tensor, Tensor)} in training, where {@code drop} leaves the encoder's branches out. */
+    public Tensor forward(Tensor video, @Nullable Tensor visible, DropPath drop) {
         if (head == null) {
             throw new IllegalStateException("forward: the model was built without classes; call features");
         }
-        return head.forward(features(video, visible));
+        return head.forward(features(video, visible, drop));
     }
 
     Tensor pool(Tensor tokens) {

@@ -49,7 +49,12 @@ public final class VideoMaeEncoder implements AutoCloseable {
      * @return {@code [B, Nvis, D]}
      */
     public Tensor forward(Tensor video, @Nullable Tensor visible) {
-        return encode(embed(video, visible));
+        return forward(video, visible, DropPath.NONE);
+    }
+
+    /** As {@link #forward(Tensor, Tensor)} in training, where {@code drop} leaves branches out while gradients are recorded. */
+    public Tensor forward(Tensor video, @Nullable Tensor visible, DropPath drop) {
+        return encode(embed(video, visible), drop);
     }
 
     /** Embedded visible patches with their positions, {@code [B, Nvis, D]}. */
@@ -60,8 +65,12 @@ public final class VideoMaeEncoder implements AutoCloseable {
 
     /** Runs the blocks and the norm; without recording, x is used up. */
     Tensor encode(Tensor x) {
-        for (Block block : blocks) {
-            x = block.forward(x); // [B, Nvis, D]
+        return encode(x, DropPath.NONE);
+    }
+
+    private Tensor encode(Tensor x, DropPath drop) {
+        for (int i = 0; i < blocks.size(); i++) {
+            x = blocks.get(i).forward(x, drop.ofBlock(i, blocks.size())); // [B, Nvis, D]
         }
         return norm == null ? x : norm.forward(x);
     }

@@ -38,9 +38,9 @@ public final class VideoMaePretraining implements AutoCloseable {
         return encoder;
     }
 
-    /** Features of the visible tokens, {@code [B, Nvis, D]}. */
-    public Tensor encode(Tensor video, TokenMask mask) {
-        return encoder.forward(video, mask.visible());
+    /** Features of the visible tokens, {@code [B, Nvis, D]}; in training, {@code drop} leaves the encoder's branches out. */
+    public Tensor encode(Tensor video, TokenMask mask, DropPath drop) {
+        return encoder.forward(video, mask.visible(), drop);
     }
 
     /** Predicted patches of the masked tokens, {@code [B, Nmask, patchLength]}. */

@@ -577,6 +577,14 @@ public final class Tensor implements AutoCloseable {
         return Op.apply(new ElementwiseOps.Dropout(p, seed, stream), this);
     }
 
+    /**
+     * This plus a residual branch that is left out of whole samples (first axis) with probability p and divided by {@code 1 -
+     * p} in the others; which ones is a function of (seed, stream).
+     */
+    public Tensor addDropPath(Tensor branch, double p, long seed, long stream) {
+        return Op.apply(new ElementwiseOps.DropPath(p, seed, stream), this, branch);
+    }
+
     // -------------------------------------------------------------------------------------------------- reductions
 
     /** Sum of all elements, a scalar. */

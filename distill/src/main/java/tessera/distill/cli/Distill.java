@@ -185,6 +185,8 @@ final class Distill implements Callable<Integer> {
                 steps / 10,
                 steps,
                 .05,
+                training.clipNorm(),
+                training.dropPath(),
                 training.augment(),
                 training.seed());
     }

@@ -147,6 +147,8 @@ final class Pretrain implements Callable<Integer> {
                 steps / 10,
                 steps,
                 .05,
+                training.clipNorm(),
+                training.dropPath(),
                 training.augment(),
                 training.seed());
     }

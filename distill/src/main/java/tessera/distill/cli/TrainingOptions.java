@@ -42,6 +42,22 @@ final class TrainingOptions {
     private @Nullable Double lr;
 
     @Option(
+            names = "--clip-norm",
+            paramLabel = "X",
+            description =
+                    "Scale the gradients of a step so that their global norm is at most X, for example 5. Default: off")
+    private @Nullable Double clipNorm;
+
+    @Option(
+            names = "--drop-path",
+            paramLabel = "P",
+            defaultValue = "0",
+            description =
+                    "Leave the last encoder block's branches out of a sample with this probability, those before with less"
+                            + " (stochastic depth). Default: ${DEFAULT-VALUE}")
+    private double dropPath;
+
+    @Option(
             names = "--seed",
             paramLabel = "N",
             defaultValue = "1",
@@ -70,6 +86,15 @@ final class TrainingOptions {
         return lr == null ? standard : lr;
     }
 
+    /** 0 for any norm. */
+    double clipNorm() {
+        return clipNorm == null ? 0 : clipNorm;
+    }
+
+    double dropPath() {
+        return dropPath;
+    }
+
     long seed() {
         return seed;
     }
@@ -94,6 +119,14 @@ final class TrainingOptions {
         double rate = lr(1);
         if (!(rate > 0) || Double.isInfinite(rate)) {
             throw new IllegalArgumentException("--lr is " + rate + "; pass a positive learning rate such as 0.001");
+        }
+        if (clipNorm != null && (!(clipNorm > 0) || clipNorm.isInfinite())) {
+            throw new IllegalArgumentException("--clip-norm is " + clipNorm
+                    + "; pass a positive norm such as 5, or leave it away for unclipped gradients");
+        }
+        if (!(dropPath >= 0 && dropPath < 1)) {
+            throw new IllegalArgumentException(
+                    "--drop-path is " + dropPath + "; pass a probability of 0 or more and less than 1 such as 0.1");
         }
         if (!(maskRatio > 0 && maskRatio < 1)) {
             throw new IllegalArgumentException("--mask-ratio is " + maskRatio

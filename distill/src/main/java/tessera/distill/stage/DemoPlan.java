@@ -141,6 +141,8 @@ public record DemoPlan(
                             steps / 10,
                             steps,
                             .05,
+                            0,
+                            0,
                             false,
                             0));
         }
@@ -154,7 +156,7 @@ public record DemoPlan(
             weights.put(modality, 1.0);
         }
         return new Distillation.Settings(
-                weights, .75, 16, steps, lr, lr / 100, lr / 100, steps / 20, steps, .05, false, 0);
+                weights, .75, 16, steps, lr, lr / 100, lr / 100, steps / 20, steps, .05, 0, 0, false, 0);
     }
 
     private static Evaluation evaluation(int episodes, int latencyRounds) {

@@ -17,6 +17,7 @@ import tessera.kernels.Device;
 import tessera.nn.AdamW;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.DropPath;
 import tessera.nn.Params;
 import tessera.nn.Projector;
 import tessera.nn.Schedule;
@@ -43,6 +44,7 @@ public final class Distillation {
     private static final double EPS = 1e-5;
 
     private static final long MASK_STREAM = 3L << 40;
+    private static final long PATH_STREAM = 6L << 40;
 
     private Distillation() {}
 
@@ -52,6 +54,8 @@ public final class Distillation {
      * @param weights weight of each teacher's loss, 1 in the paper
      * @param maskRatio share of masked tokens, .75 in the paper
      * @param batch clips per step
+     * @param clipNorm largest norm of all gradients together, 0 for any
+     * @param dropPath stochastic depth's rate in the student's last block, 0 in the paper
      */
     public record Settings(
             Map<Modality, Double> weights,
@@ -64,6 +68,8 @@ public final class Distillation {
             long warmupSteps,
             long period,
             double weightDecay,
+            double clipNorm,
+            double dropPath,
             boolean augment,
             long seed) {
 
@@ -85,6 +91,8 @@ public final class Distillation {
                     warmupSteps,
                     period,
                     weightDecay,
+                    clipNorm,
+                    dropPath,
                     augment,
                     other);
         }
@@ -139,6 +147,7 @@ public final class Distillation {
                         settings.warmupSteps(),
                         settings.period());
                 try (AdamW optimiser = new AdamW(trained, .9, .999, 1e-8, settings.weightDecay(), name -> true)) {
+                    Stages.clip(optimiser, settings.clipNorm());
                     new Trainer(
                                     context.device(),
                                     folder,
@@ -258,7 +267,8 @@ public final class Distillation {
                 settings.maskRatio(),
                 settings.seed(),
                 MASK_STREAM + step);
-        Tensor feature = student.features(rgb, mask.visible()); // [B, D]
+        Tensor feature = student.features(
+                rgb, mask.visible(), new DropPath(settings.dropPath(), settings.seed(), PATH_STREAM + step)); // [B, D]
         List<Tensor> projected = new ArrayList<>();
         List<Tensor> targets = new ArrayList<>();
         List<Double> weights = new ArrayList<>();

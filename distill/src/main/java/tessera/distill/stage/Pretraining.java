@@ -15,6 +15,7 @@ import tessera.kernels.Device;
 import tessera.nn.AdamW;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.DropPath;
 import tessera.nn.Params;
 import tessera.nn.Schedule;
 import tessera.nn.VideoMaeConfig;
@@ -38,6 +39,8 @@ public final class Pretraining {
 
     private static final long MASK_STREAM = 1L << 40;
     private static final long DROPOUT_STREAM = 2L << 40;
+    private static final long SOURCE_PATH_STREAM = 4L << 40;
+    private static final long TARGET_PATH_STREAM = 5L << 40;
 
     private Pretraining() {}
 
@@ -53,6 +56,8 @@ public final class Pretraining {
      * @param warmupSteps steps until then
      * @param period steps of the cosine from the highest to the lowest rate
      * @param weightDecay of matrices
+     * @param clipNorm largest norm of all gradients together, 0 for any
+     * @param dropPath stochastic depth's rate in the encoder's last block, 0 in the paper
      */
     public record Settings(
             Modality modality,
@@ -68,6 +73,8 @@ public final class Pretraining {
             long warmupSteps,
             long period,
             double weightDecay,
+            double clipNorm,
+            double dropPath,
             boolean augment,
             long seed) {
 
@@ -87,6 +94,8 @@ public final class Pretraining {
                     warmupSteps,
                     period,
                     weightDecay,
+                    clipNorm,
+                    dropPath,
                     augment,
                     other);
         }
@@ -124,6 +133,7 @@ public final class Pretraining {
                             params, config, source.classes().size());
                     AdamW optimiser = new AdamW(
                             params.all(), .9, .95, 1e-8, settings.weightDecay(), AdamW.matrices(params.all()))) {
+                Stages.clip(optimiser, settings.clipNorm());
                 finish(params, start);
                 params.addShadows();
                 Schedule schedule = Schedule.cosine(
@@ -227,7 +237,8 @@ public final class Pretraining {
                 settings.seed(),
                 MASK_STREAM + step);
         Map<String, Tensor> losses = new LinkedHashMap<>();
-        Tensor features = model.encode(source, mask);
+        Tensor features = model.encode(
+                source, mask, new DropPath(settings.dropPath(), settings.seed(), SOURCE_PATH_STREAM + step));
         Tensor sourceLoss = model.reconstructionLoss(model.reconstruct(features, mask), source, mask);
         Tensor logits = model.classify(features, settings.dropout(), settings.seed(), DROPOUT_STREAM + step);
         Tensor crossEntropy = Losses.crossEntropy(logits, data.get(1));
@@ -239,8 +250,9 @@ public final class Pretraining {
         if (data.size() > 2) {
             // Gradients accumulate, so the two halves of the sum need not be in memory together.
             Tensor target = data.get(2);
-            Tensor targetLoss =
-                    model.reconstructionLoss(model.reconstruct(model.encode(target, mask), mask), target, mask);
+            Tensor targetFeatures = model.encode(
+                    target, mask, new DropPath(settings.dropPath(), settings.seed(), TARGET_PATH_STREAM + step));
+            Tensor targetLoss = model.reconstructionLoss(model.reconstruct(targetFeatures, mask), target, mask);
             targetLoss.backward();
             losses.put("reconstruction_target", targetLoss);
             total = total.add(targetLoss.detach());

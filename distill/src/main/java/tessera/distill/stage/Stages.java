@@ -20,6 +20,7 @@ import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Philox;
+import tessera.nn.AdamW;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.tensor.Tensor;
@@ -99,6 +100,13 @@ final class Stages {
     /** Where clips that a stage changes on the CPU, by {@link #augment}, are made before they go to a device. */
     static Device host(Device device) {
         return device instanceof CpuDevice ? device : Device.cpu();
+    }
+
+    /** Lets an optimiser clip gradients, unless the norm is 0. */
+    static void clip(AdamW optimiser, double norm) {
+        if (norm > 0) {
+            optimiser.clipNorm(norm);
+        }
     }
 
     /** Removes the checkpoint of a stage that is finished. */

@@ -92,7 +92,8 @@ final class Trainer {
                     metrics = trainingStep.run(data.at(step), step, schedule.at(step));
                 }
                 double loss = metrics.getOrDefault("loss", Double.NaN);
-                requireFinite(step, loss);
+                requireFinite(step, "loss", loss);
+                requireFinite(step, "norm of the gradients", metrics.getOrDefault(TrainingStep.GRADIENT_NORM, 0.0));
                 Map<String, Double> line = new LinkedHashMap<>(metrics);
                 line.put("lr", schedule.at(step));
                 log.write(step + 1, line);
@@ -112,10 +113,10 @@ final class Trainer {
         }
     }
 
-    private void requireFinite(long step, double loss) {
-        if (!Double.isFinite(loss)) {
-            throw new IllegalStateException("the loss of step " + step + " is " + loss + "; the last checkpoint in "
-                    + folder + " is kept; lower the learning rate and start again");
+    private void requireFinite(long step, String what, double value) {
+        if (!Double.isFinite(value)) {
+            throw new IllegalStateException("the " + what + " of step " + step + " is " + value
+                    + "; the last checkpoint in " + folder + " is kept; lower the learning rate and start again");
         }
     }
 

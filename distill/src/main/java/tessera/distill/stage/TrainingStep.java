@@ -16,6 +16,8 @@ import tessera.tensor.Tensor;
 
 /** How a device takes a step of training: losses, gradients, the optimiser's update. Not thread-safe. */
 abstract sealed class TrainingStep implements AutoCloseable {
+    static final String GRADIENT_NORM = "gradient_norm";
+
     final Device device;
     final Trainer.Body body;
     final AdamW optimiser;
@@ -44,11 +46,21 @@ abstract sealed class TrainingStep implements AutoCloseable {
     public void close() {}
 
     final Map<String, Double> direct(List<Tensor> data, long step, double lr) {
-        Map<String, Tensor> losses = body.losses(data, step);
-        optimiser.step(lr);
+        Map<String, Tensor> losses = train(data, step, lr);
         Map<String, Double> values = new LinkedHashMap<>();
         losses.forEach((name, loss) -> values.put(name, loss.item()));
         return values;
+    }
+
+    /** The losses, and the norm of the gradients where they are clipped. */
+    final Map<String, Tensor> train(List<Tensor> data, long step, double lr) {
+        Map<String, Tensor> losses = new LinkedHashMap<>(body.losses(data, step));
+        optimiser.step(lr);
+        Tensor norm = optimiser.gradientNorm();
+        if (norm != null) {
+            losses.put(GRADIENT_NORM, norm);
+        }
+        return losses;
     }
 
     /** Operation by operation. */
@@ -109,8 +121,7 @@ abstract sealed class TrainingStep implements AutoCloseable {
             recordedStep = step;
             return CudaGraph.capture(gpu, () -> {
                 try (Scope scope = Scope.open()) {
-                    Map<String, Tensor> losses = body.losses(inputs, step);
-                    optimiser.step(lr);
+                    Map<String, Tensor> losses = train(inputs, step, lr);
                     Buffer target = gpu.allocatePinned(DType.F32, losses.size());
                     results = target;
                     losses.forEach((name, loss) -> {

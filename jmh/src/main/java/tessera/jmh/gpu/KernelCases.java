@@ -622,7 +622,8 @@ final class KernelCases {
                         shadows[i] = shadowed ? in.shadowOutput(length) : null;
                         decay[i] = length > 4L * d ? .05 : 0;
                     }
-                    return () -> kernels.adamW(p, g, m, v, shadowed ? shadows : null, decay, 1e-3, .9, .95, 1e-8, 3);
+                    return () ->
+                            kernels.adamW(p, g, m, v, shadowed ? shadows : null, decay, 1e-3, .9, .95, 1e-8, 3, null);
                 }));
     }
 }

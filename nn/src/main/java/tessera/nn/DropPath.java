@@ -1,0 +1,36 @@
+package tessera.nn;
+
+import tessera.tensor.Tensor;
+
+/**
+ * Stochastic depth (Huang et al., "Deep networks with stochastic depth", ECCV 2016): while a network trains, each of its
+ * residual branches is left out of a sample with a probability that grows linearly from 0 in the first block to {@code rate} in
+ * the last, and divided by one minus that probability where it stays (timm's {@code DropPath} with {@code scale_by_keep}).
+ *
+ * <p>Which branches stay is a function of (seed, stream); the two branches of block i draw from the streams {@code stream +
+ * (2 i << 48)} and {@code stream + (2 i + 1 << 48)}.
+ *
+ * @param rate in [0, 1)
+ */
+public record DropPath(double rate, long seed, long stream) {
+    /** Leaves nothing out. */
+    public static final DropPath NONE = new DropPath(0, 0, 0);
+
+    private static final int BRANCH_SHIFT = 48;
+
+    public DropPath {
+        if (!(rate >= 0 && rate < 1)) {
+            throw new IllegalArgumentException("drop path: rate " + rate + " is not in [0, 1)");
+        }
+    }
+
+    /** What one of several blocks is left out by. */
+    DropPath ofBlock(int block, int depth) {
+        return new DropPath(rate * block / Math.max(1, depth - 1), seed, stream + (2L * block << BRANCH_SHIFT));
+    }
+
+    /** {@code residual + branch} for the first (0) or second (1) branch of a block. */
+    Tensor add(Tensor residual, Tensor branch, int which) {
+        return residual.addDropPath(branch, rate, seed, stream + ((long) which << BRANCH_SHIFT));
+    }
+}
