@@ -57,12 +57,20 @@ echo "linking a Java runtime ..." >&2
 mkdir "$root/lib"
 for jar in "$home"/src/test/target/*-tests.jar "$home"/src/test/target/bundle/*.jar "$home"/jmh/target/lib/*.jar; do
     case ${jar##*/} in
-        dnnl-* | ffmpeg-* | jcu*-natives-*) ;;
+        dnnl-* | ffmpeg-*) ;;
         *) cp "$jar" "$root/lib/" ;;
     esac
 done
-cp "$home/jmh/src/main/bundle/run.sh" "$root/"
-git -C "$home" rev-parse HEAD >"$root/revision" 2>/dev/null || echo unknown >"$root/revision"
+# The classes of the parity suite, each with how it is run: "exact" with checked memory, "alone" where it needs most of a GPU's.
+(cd "$home/src/test/java" && grep -rlE '@Tag\((FakeCuda\.TAG|"cuda")\)' tessera && echo tessera/kernels/CudaSourcesTest.java) |
+    sort | while read -r file; do
+    mode=plain
+    case $file in */CudaLargeIndexTest.java) mode=alone ;; esac
+    ! grep -q 'Tag(FakeCuda.EXACT)' "$home/src/test/java/$file" || mode=exact
+    echo "$mode $(echo "${file%.java}" | tr / .)"
+done >"$root/tests"
+cp "$home"/jmh/src/main/bundle/run.sh "$home"/jmh/src/main/bundle/run-class.sh "$root/"
+git -C "$home" describe --always --dirty --abbrev=40 --match '' >"$root/revision" 2>/dev/null || echo unknown >"$root/revision"
 chmod +x "$root/run.sh"
 
 echo "packing ..." >&2

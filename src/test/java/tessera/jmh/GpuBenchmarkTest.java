@@ -1,21 +1,27 @@
 package tessera.jmh;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.FakeCuda;
+import tessera.JsonFiles;
 import tessera.jmh.gpu.GpuBenchmark;
+import tessera.tensor.TestDevices;
 
 /** The benchmark of a GPU at tiny shapes: that all it measures runs and is right, not how fast. */
 class GpuBenchmarkTest {
@@ -28,27 +34,153 @@ class GpuBenchmarkTest {
     @Test
     @Tag(FakeCuda.TAG)
     void everythingRunsOnADevice(@TempDir Path folder) throws Exception {
-        everythingRuns("cuda:0", folder);
+        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
+        Map<String, Object> results = everythingRuns("cuda:0", folder, 2);
+        assertTrue(
+                entries(results, "models").stream().allMatch(e -> number(e, "launches") > 5 || is(e, "what", "train")));
+        List<Map<String, Object>> attention = entries(results, "attention");
+        assertEquals(10, attention.size());
+        assertTrue(attention.stream().allMatch(e -> is(e, "own_right", true) && is(e, "own_repeats", true)));
+        assertEquals(8, ((List<?>) results.get("attention_providers")).size());
+        Pattern line = Pattern.compile("\\d+ (forward|backward) (\\d+) \\2 16 (own|cudnn)");
+        List<String> table = Files.readAllLines(folder.resolve("deep/attention.providers")).stream()
+                .filter(text -> !text.startsWith("#"))
+                .toList();
+        assertEquals(8, table.size());
+        assertTrue(table.stream().allMatch(line.asMatchPredicate()), table.toString());
     }
 
     @Test
     void everythingRunsOnTheCpu(@TempDir Path folder) throws Exception {
-        everythingRuns("cpu", folder);
+        everythingRuns("cpu", folder, 1);
     }
 
-    private void everythingRuns(String device, Path folder) throws Exception {
+    /** Returns the results; {@code types} is the number of types that are measured. */
+    private Map<String, Object> everythingRuns(String device, Path folder, int types) throws Exception {
         Path file = folder.resolve("deep/results.json");
-        int code =
-                run("--tiny", "--device", device, "--out", file.toString(), "--python", "none", "--budget", "100000");
+        int code = run(
+                "--tiny",
+                "--device",
+                device,
+                "--out",
+                file.toString(),
+                "--python",
+                "none",
+                "--budget",
+                "100000",
+                "--revision",
+                "abc");
         assertEquals(0, code, text::toString);
-        String json = Files.readString(file);
-        assertTrue(json.contains("\"complete\":true"), json);
-        assertTrue(json.contains("\"kernel\":\"distillation loss of 3 with gradient\""), json);
-        assertTrue(json.contains("\"what\":\"train\""), json);
-        assertFalse(json.contains("failed\":\""), json);
+        Map<String, Object> results = JsonFiles.object(file);
+        assertEquals(true, results.get("complete"));
+        assertEquals("abc", results.get("revision"));
+        List<Map<String, Object>> kernels = entries(results, "kernels");
+        assertTrue(kernels.size() > 40 * types, kernels::toString);
+        assertTrue(kernels.stream().allMatch(e -> is(e, "right", true) && number(e, "us") > 0), kernels::toString);
+        List<Map<String, Object>> models = entries(results, "models");
+        assertEquals(types * (2 * 4 * 2 + 3), models.size());
+        assertTrue(models.stream().allMatch(e -> number(e, "us") > 0 && !e.containsKey("failed")), models::toString);
+        assertEquals(
+                "not measured", goal(results, "masked inference at batch 1").get("verdict"));
+        assertTrue(text.toString().contains("\ngoal (on an H200)"), text::toString);
         try (var files = Files.list(file.getParent())) {
-            assertEquals(1, files.count(), "temporary files");
+            assertEquals(types, files.count(), "the results, and on a GPU who computes attention");
         }
+        return results;
+    }
+
+    @SuppressWarnings("unchecked")
+    private static List<Map<String, Object>> entries(Map<String, Object> results, String list) {
+        return (List<Map<String, Object>>) results.get(list);
+    }
+
+    private static Map<String, Object> goal(Map<String, Object> results, String start) {
+        return entries(results, "goals").stream()
+                .filter(goal -> String.valueOf(goal.get("goal")).startsWith(start))
+                .findFirst()
+                .orElseThrow();
+    }
+
+    private static boolean is(Map<String, Object> entry, String name, Object value) {
+        return value.equals(entry.get(name));
+    }
+
+    private static double number(Map<String, Object> entry, String name) {
+        return entry.get(name) instanceof Number number ? number.doubleValue() : Double.NaN;
+    }
+
+    /** A program in place of Python. */
+    private static Path peer(Path folder, String answers) throws IOException {
+        Path script = Files.writeString(folder.resolve("python"), "#!/bin/sh\n" + answers);
+        assertTrue(script.toFile().setExecutable(true));
+        return script;
+    }
+
+    private Map<String, Object> withPeer(Path folder, String device, String answers, String budget) throws Exception {
+        Path file = folder.resolve("results.json");
+        int code = run(
+                "--tiny",
+                "--device",
+                device,
+                "--only",
+                "models",
+                "--out",
+                file.toString(),
+                "--python",
+                peer(folder, answers).toString(),
+                "--budget",
+                budget);
+        assertEquals(0, code, text::toString);
+        return JsonFiles.object(file);
+    }
+
+    @Test
+    @Tag(FakeCuda.TAG)
+    void goalsAreSetBesideWhatThePeerSays(@TempDir Path folder) throws Exception {
+        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
+        String answers = """
+                echo "# torch of the test"
+                echo ready
+                while read -r what type mode batch rho p; do
+                    case $what-$mode in
+                        train-autocast) echo "us 1e12" ;;
+                        forward-cast) echo "us 0.001" ;;
+                        forward-cast-compiled) echo "failed to compile" ;;
+                        *) echo "us 1e6" ;;
+                    esac
+                done
+                """;
+        Map<String, Object> results = withPeer(folder, "cuda:0", answers, "100000");
+        Map<String, Object> step = goal(results, "training step");
+        assertEquals("met", step.get("verdict"));
+        assertTrue(number(step, "value") > 1000, step::toString);
+        // The faster of PyTorch's two forms counts.
+        assertEquals("missed", goal(results, "masked inference at batch 1").get("verdict"));
+        Map<String, Object> compiled = goal(results, "masked inference at the large batch: PyTorch compiled");
+        assertEquals("not measured", compiled.get("verdict"), "it failed there");
+        String notes = String.valueOf(results.get("peer_notes"));
+        assertTrue(notes.contains("torch of the test") && notes.contains("failed to compile"), notes);
+        Map<String, Object> first = entries(results, "models").getFirst();
+        assertEquals(
+                Set.of("autocast", "cast", "cast call", "cast graphs"), ((Map<?, ?>) first.get("pytorch_us")).keySet());
+        assertEquals(2, ((List<?>) first.get("us_before_and_after")).size());
+    }
+
+    @Test
+    void aPeerThatEndsIsStartedAgainButNotForever(@TempDir Path folder) throws Exception {
+        String answers =
+                "echo started >>" + folder + "/starts\necho ready\nread -r first\necho 'us 5'\nread -r second\n";
+        Map<String, Object> results = withPeer(folder, "cpu", answers, "100000");
+        assertEquals(4, Files.readAllLines(folder.resolve("starts")).size());
+        assertTrue(String.valueOf(results.get("peer")).startsWith("not measured: "), results::toString);
+        assertEquals(true, results.get("complete"));
+    }
+
+    @Test
+    void aPeerThatHangsIsEndedInTime(@TempDir Path folder) throws Exception {
+        Map<String, Object> results = withPeer(folder, "cpu", "echo ready\nexec sleep 1000\n", "2");
+        assertTrue(String.valueOf(results.get("peer_notes")).contains("no answer in "), results::toString);
+        assertEquals(true, results.get("complete"));
     }
 
     @Test

@@ -4,12 +4,22 @@ import java.util.concurrent.TimeUnit;
 
 /** When measuring has to end. */
 final class Deadline {
-    private final long start = System.nanoTime();
+    private final long start;
     private final long nanos;
 
     /** So many seconds from now. */
     Deadline(double seconds) {
-        this.nanos = (long) (seconds * TimeUnit.SECONDS.toNanos(1));
+        this(System.nanoTime(), (long) (seconds * TimeUnit.SECONDS.toNanos(1)));
+    }
+
+    private Deadline(long start, long nanos) {
+        this.start = start;
+        this.nanos = nanos;
+    }
+
+    /** A deadline after this share of the time, counted from the same start. */
+    Deadline share(double share) {
+        return new Deadline(start, (long) (nanos * share));
     }
 
     boolean passed() {

@@ -1,34 +1,45 @@
 package tessera.jmh.gpu;
 
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import tessera.distill.stage.Machine;
 import tessera.kernels.CudaDevice;
+import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.NativeReport;
+import tessera.natives.cuda.CublasLt;
+import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaLibraries;
+import tessera.natives.cuda.Cudnn;
+import tessera.natives.cuda.Nvrtc;
 
 /**
- * Measures a GPU: every kernel, then whole models with PyTorch beside them, and leaves a JSON file and a table on the standard
- * output.
+ * Measures a GPU: every kernel and whole models with PyTorch beside them, what the goals name first, and leaves a JSON file and
+ * tables on the standard output. Beside the file lie {@code attention.providers} and what PyTorch complained of.
  *
- * <p>Options: {@code --device cuda:0}, {@code --out results.json}, {@code --budget SECONDS} (of kernels and models together),
- * {@code --only kernels|models}, {@code --python PROGRAM} (of PyTorch, {@code none} for without), {@code --tiny} (small shapes,
- * once, to see that it runs). Exit code 0 where everything ran and was right, 1 where something failed or was wrong, 2 for a
- * bad option. The file is complete after every measurement, so a run that is cut short leaves what it has.
+ * <p>Options: {@code --device cuda:0}, {@code --out results.json}, {@code --budget SECONDS} (of all together), {@code --only
+ * kernels|models}, {@code --python PROGRAM} (of PyTorch, {@code none} for without), {@code --revision TEXT} (of the sources),
+ * {@code --tiny} (small shapes, once, to see that it runs). Exit code 0 where everything ran and was right, 1 where something
+ * failed or was wrong, 2 for a bad option. The file is complete after every measurement, so a run that is cut short leaves what
+ * it has.
  */
 public final class GpuBenchmark {
-    /** The kernels' share of the time. */
-    private static final double KERNELS = .55;
-
     private final PrintWriter out;
     private String device = "cuda:0";
     private Path file = Path.of("results.json");
     private double budget = 360;
     private String only = "";
     private String python = "python3";
+    private String revision = "";
     private boolean tiny;
 
     private GpuBenchmark(PrintWriter out) {
@@ -70,7 +81,7 @@ public final class GpuBenchmark {
             }
             if (i + 1 == args.size()) {
                 throw new IllegalArgumentException("option " + option + " is unknown or has no value; pass --device,"
-                        + " --out, --budget, --only or --python with a value, or --tiny");
+                        + " --out, --budget, --only, --python or --revision with a value, or --tiny");
             }
             String value = args.get(++i);
             switch (option) {
@@ -79,9 +90,10 @@ public final class GpuBenchmark {
                 case "--budget" -> budget = seconds(value);
                 case "--only" -> only = part(value);
                 case "--python" -> python = value;
+                case "--revision" -> revision = value;
                 default ->
                     throw new IllegalArgumentException("unknown option " + option
-                            + "; pass --device, --out, --budget, --only, --python or --tiny");
+                            + "; pass --device, --out, --budget, --only, --python, --revision or --tiny");
             }
         }
     }
@@ -95,7 +107,8 @@ public final class GpuBenchmark {
     }
 
     private static String part(String text) {
-        if (!text.equals("kernels") && !text.equals("models")) {
+        // The last is for the processes that AttentionBenchmark starts.
+        if (!List.of("kernels", "models", "attention").contains(text)) {
             throw new IllegalArgumentException("--only is '" + text + "'; pass kernels or models");
         }
         return text;
@@ -104,25 +117,110 @@ public final class GpuBenchmark {
     /** Returns how much failed or was wrong. */
     private int measure(Device target) {
         Results results = new Results(file);
-        results.put("date", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
-        results.put("device", target instanceof CudaDevice gpu ? gpu.describe() : target.toString());
-        results.put("machine", Machine.here());
-        out.println(target instanceof CudaDevice gpu ? gpu.describe() : target.toString());
         Sizes sizes = tiny ? Sizes.tiny() : Sizes.paper();
-        Deadline all = new Deadline(budget);
-        int wrong = 0;
-        if (!only.equals("models")) {
-            Deadline deadline = only.isEmpty() ? new Deadline(budget * KERNELS) : all;
-            wrong += new KernelBenchmark(target, sizes, tiny, results, deadline, out).run();
-            target.trim();
+        if (only.equals("attention")) {
+            AttentionBenchmark.measureHere(target, sizes, tiny, results, out);
+            return 0;
         }
-        if (!only.equals("kernels")) {
-            wrong += new ModelBenchmark(target, sizes, tiny, python, results, all, out).run();
+        describe(target, results);
+        boolean kernels = !only.equals("models");
+        boolean models = !only.equals("kernels");
+        Deadline all = new Deadline(budget);
+        KernelBenchmark single = new KernelBenchmark(target, sizes, tiny, results, out);
+        int wrong = 0;
+        try (Peer peer = python.equals("none") ? null : new Peer(python, sizes, tiny, target, results, out);
+                ModelBenchmark whole = new ModelBenchmark(target, sizes, tiny, results, peer, out)) {
+            // Each part has to end at its share of the time; what one leaves is the next one's.
+            if (kernels) {
+                single.ceilings();
+            }
+            if (models) {
+                wrong += whole.goals(all.share(.3));
+            }
+            if (kernels && target instanceof CudaDevice) {
+                wrong += new AttentionBenchmark(target, sizes, tiny, results, peer, out).run(all.share(.45));
+                wrong += single.run(DType.BF16, all.share(.6));
+                target.trim();
+            }
+            if (models) {
+                whole.compiled(all.share(.8));
+            }
+            if (kernels) {
+                wrong += single.run(DType.F32, all.share(.9));
+                target.trim();
+            }
+            if (models) {
+                wrong += whole.rest(all);
+            }
         }
         results.put("wrong_or_failed", wrong);
         results.put("complete", true);
-        out.println(wrong == 0 ? "everything ran" : wrong + " measurements failed or were wrong");
+        Goals.print(results.goals(), out);
+        out.println();
+        out.println(
+                wrong == 0 ? "everything that was measured was right" : wrong + " measurements failed or were wrong");
         out.println("results: " + file);
         return wrong;
+    }
+
+    private void describe(Device target, Results results) {
+        results.put("device", target instanceof CudaDevice gpu ? gpu.name() : target.toString());
+        results.put("date", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
+        if (!revision.isEmpty()) {
+            results.put("revision", revision);
+        }
+        results.put("tiny", tiny);
+        if (target instanceof CudaDevice gpu) {
+            results.put("described", gpu.describe());
+            results.put("driver", driver());
+            results.put("versions", versions());
+        }
+        results.put("libraries", NativeReport.findings());
+        results.put("machine", Machine.here());
+        out.println(target instanceof CudaDevice gpu ? gpu.describe() : target.toString());
+    }
+
+    /** What each library says of itself. */
+    private static Map<String, Object> versions() {
+        Map<String, Object> versions = new LinkedHashMap<>();
+        versions.put("CUDA of the driver", CudaDriver.driverVersion());
+        if (CudaLibraries.cublasLt().usable()) {
+            versions.put("cuBLASLt", CublasLt.version());
+        }
+        if (CudaLibraries.nvrtc().usable()) {
+            versions.put("NVRTC", Nvrtc.version());
+        }
+        if (CudaLibraries.cudnn().usable()) {
+            versions.put("cuDNN", Cudnn.version());
+        }
+        return versions;
+    }
+
+    /** The version of the kernel's driver, which the CUDA libraries do not tell. */
+    private static String driver() {
+        Path file = Path.of("/proc/driver/nvidia/version");
+        try {
+            if (Files.isReadable(file)) {
+                return Files.readString(file)
+                        .lines()
+                        .findFirst()
+                        .orElse("unknown")
+                        .strip();
+            }
+            Process query = new ProcessBuilder("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+                    .redirectError(ProcessBuilder.Redirect.DISCARD)
+                    .start();
+            if (!query.waitFor(20, TimeUnit.SECONDS)) {
+                query.destroyForcibly();
+                return "unknown";
+            }
+            String version = new String(query.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
+            return version.isEmpty() ? "unknown" : version;
+        } catch (IOException e) {
+            return "unknown";
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return "unknown";
+        }
     }
 }

@@ -5,6 +5,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -24,10 +25,13 @@ final class Inputs implements AutoCloseable {
     private final DType master;
     private final DType rounding;
     private final List<AutoCloseable> open = new ArrayList<>();
+    private final List<Buffer> filled = new ArrayList<>();
+    private final @Nullable Inputs original;
     private final List<Buffer> outputs = new ArrayList<>();
     private int requests;
 
-    private Inputs(Device device, DType data, DType master, DType rounding) {
+    private Inputs(Device device, DType data, DType master, DType rounding, @Nullable Inputs original) {
+        this.original = original;
         this.device = device;
         this.data = data;
         this.master = master;
@@ -36,12 +40,17 @@ final class Inputs implements AutoCloseable {
 
     /** Inputs of a kernel for data of a type; statistics, parameters and losses are f32. */
     static Inputs of(Device device, DType data) {
-        return new Inputs(device, data, DType.F32, data);
+        return new Inputs(device, data, DType.F32, data, null);
+    }
+
+    /** The same inputs in memory of their own, copied on the device; to be made before the call of the first has run. */
+    static Inputs copyOf(Inputs inputs) {
+        return new Inputs(inputs.device, inputs.data, inputs.master, inputs.rounding, inputs);
     }
 
     /** The same inputs for the reference in f64 on the CPU. */
     static Inputs reference(DType data) {
-        return new Inputs(Device.cpu(), DType.F64, DType.F64, data);
+        return new Inputs(Device.cpu(), DType.F64, DType.F64, data, null);
     }
 
     private static float[] normals() {
@@ -109,6 +118,9 @@ final class Inputs implements AutoCloseable {
     private Buffer filled(DType dtype, DType rounded, long count, Map map) {
         Buffer buffer = allocate(dtype, count);
         int start = Math.floorMod(++requests * 7919, PERIOD);
+        if (copied(buffer)) {
+            return buffer;
+        }
         int chunk = (int) Math.min(PERIOD, count);
         try (Buffer host = Device.cpu().allocate(dtype, chunk)) {
             MemorySegment segment = host.segment();
@@ -127,19 +139,33 @@ final class Inputs implements AutoCloseable {
         return buffer;
     }
 
+    /** Whether the buffer has got its values from the original. */
+    private boolean copied(Buffer buffer) {
+        filled.add(buffer);
+        if (original == null) {
+            return false;
+        }
+        original.filled.get(filled.size() - 1).copyTo(buffer);
+        return true;
+    }
+
     /** Fills a buffer with copies of a host buffer that is no longer than it. */
     private static void repeat(Buffer host, Buffer buffer) {
         for (long at = 0; at < buffer.length(); at += host.length()) {
             long count = Math.min(host.length(), buffer.length() - at);
-            host.slice(0, count).copyTo(buffer.slice(at, count));
+            (at == 0 ? host : buffer).slice(0, count).copyTo(buffer.slice(at, count));
         }
     }
 
     /** Pixels. */
     Buffer bytes(long count) {
         Buffer buffer = allocate(DType.U8, count);
+        ++requests;
+        if (copied(buffer)) {
+            return buffer;
+        }
         try (Buffer host = Device.cpu().allocate(DType.U8, Math.min(PERIOD, count))) {
-            SplittableRandom random = new SplittableRandom(++requests);
+            SplittableRandom random = new SplittableRandom(requests);
             for (long i = 0; i < host.length(); i++) {
                 host.segment().set(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));
             }
@@ -154,6 +180,9 @@ final class Inputs implements AutoCloseable {
 
     private Buffer indices(long rows, long columns, Index index) {
         Buffer buffer = allocate(DType.I32, rows * columns);
+        if (copied(buffer)) {
+            return buffer;
+        }
         try (Buffer host = Device.cpu().allocate(DType.I32, rows * columns)) {
             for (long row = 0; row < rows; row++) {
                 for (long column = 0; column < columns; column++) {
@@ -255,5 +284,6 @@ final class Inputs implements AutoCloseable {
             }
         }
         open.clear();
+        filled.clear();
     }
 }

@@ -33,50 +33,55 @@ final class KernelBenchmark {
 
     private static final double BF16_ERROR = 1e-4;
 
+    /** What is bound by memory: of a kernel's arithmetic and of its least time, at the copy bandwidth. */
+    private static final double MOST_FLOPS_PER_BYTE = 8;
+
+    private static final double FEWEST_US = 10;
+
     private final Device device;
     private final Sizes sizes;
     private final Stopwatch stopwatch;
     private final Results results;
-    private final Deadline deadline;
     private final PrintWriter out;
     private final boolean tiny;
+    private boolean headed;
     private double copyBandwidth;
     private final Map<DType, Double> matmulRates = new LinkedHashMap<>();
 
-    KernelBenchmark(Device device, Sizes sizes, boolean tiny, Results results, Deadline deadline, PrintWriter out) {
+    KernelBenchmark(Device device, Sizes sizes, boolean tiny, Results results, PrintWriter out) {
         this.device = device;
         this.sizes = sizes;
         this.tiny = tiny;
         this.stopwatch = new Stopwatch(device, tiny);
         this.results = results;
-        this.deadline = deadline;
         this.out = out;
     }
 
-    /** Returns how many kernels failed or gave wrong results. */
-    int run() {
-        ceilings();
-        row("kernel", "shape", "type", "us", "GB/s", "of copy", "TFLOP/s", "of matmul", "error");
+    /** Measures the kernels for data of one type, after the ceilings; returns how many failed or gave wrong results. */
+    int run(DType type, Deadline deadline) {
+        if (!headed) {
+            row("kernel", "shape", "type", "us", "GB/s", "of copy", "TFLOP/s", "of matmul", "error");
+            headed = true;
+        }
         int wrong = 0;
         for (KernelCase one : KernelCases.of(sizes)) {
-            for (DType type : one.bf16() ? List.of(DType.BF16, DType.F32) : List.of(DType.F32)) {
-                if (type == DType.BF16 && !(device instanceof CudaDevice)) {
-                    continue;
-                }
-                if (deadline.passed()) {
-                    results.put("kernels_cut_short", true);
-                    out.println("out of time: the kernels from here on were not measured");
-                    return wrong;
-                }
-                wrong += measure(one, type) ? 0 : 1;
+            if (type == DType.BF16 && !one.bf16()) {
+                continue;
             }
+            if (deadline.passed()) {
+                results.put("kernels_cut_short", true);
+                out.println("out of time: the kernels in " + type + " from here on were not measured");
+                return wrong;
+            }
+            wrong += measure(one, type) ? 0 : 1;
         }
         return wrong;
     }
 
     // ---------------------------------------------------------------------------------------------------- ceilings
 
-    private void ceilings() {
+    /** Measures what the kernels are compared with. */
+    void ceilings() {
         copyBandwidth = measureCopy();
         results.put("copy_gb_per_s", copyBandwidth);
         out.printf(Locale.ROOT, "copy: %.0f GB/s%n", copyBandwidth);
@@ -127,10 +132,9 @@ final class KernelBenchmark {
         entry.put("type", type.toString());
         boolean right = false;
         try {
-            List<double[]> expected = reference(one, type);
-            double error = Math.max(smallError(one, type, expected), largeError(one, type, expected));
-            right = error <= (type == DType.BF16 || one.name().contains("bf16") ? BF16_ERROR : F32_ERROR);
-            time(one, type, error, right, entry);
+            double error = error(one, type);
+            right = right(one, type, error);
+            report(one, type, error, time(one, type), entry);
         } catch (RuntimeException | OutOfMemoryError e) {
             entry.put("failed", String.valueOf(e.getMessage()));
             row(one.name(), one.shape(), type.toString(), "failed: " + e.getMessage());
@@ -140,10 +144,11 @@ final class KernelBenchmark {
         return right;
     }
 
-    private void time(KernelCase one, DType type, double error, boolean right, Map<String, @Nullable Object> entry) {
+    private void report(
+            KernelCase one, DType type, double error, Stopwatch.Time time, Map<String, @Nullable Object> entry) {
         double bytes = one.bytes().of(one.batch(), type.bytes());
         double flops = one.flops().of(one.batch(), type.bytes());
-        Stopwatch.Time time = time(one, type, bytes);
+        boolean right = right(one, type, error);
         double bandwidth = bytes / time.median() / 1e3;
         double rate = flops / time.median() / 1e6;
         double ofCopy = bandwidth / copyBandwidth;
@@ -159,6 +164,10 @@ final class KernelBenchmark {
         if (one.tensorCores()) {
             entry.put("of_matmul", ofMatmul);
         }
+        // Not what a launch costs more than its bytes, and not arithmetic.
+        entry.put(
+                "memory_bound",
+                !one.tensorCores() && flops <= MOST_FLOPS_PER_BYTE * bytes && bytes / copyBandwidth / 1e3 >= FEWEST_US);
         entry.put("squared_error", error);
         entry.put("right", right);
         row(
@@ -173,13 +182,26 @@ final class KernelBenchmark {
                 number("%.1e", error) + (right ? "" : " WRONG"));
     }
 
-    private Stopwatch.Time time(KernelCase one, DType type, double bytes) {
+    /** The squared error of a result over the squared norm, the largest of its outputs at a small and at the measured size. */
+    double error(KernelCase one, DType type) {
+        List<double[]> expected = reference(one, type);
+        return Math.max(smallError(one, type, expected), largeError(one, type, expected));
+    }
+
+    /** Whether the kernel with this error may be called right. */
+    static boolean right(KernelCase one, DType type, double error) {
+        return error <= (type == DType.BF16 || one.name().contains("bf16") ? BF16_ERROR : F32_ERROR);
+    }
+
+    /** Times a kernel on buffers that rotate. */
+    Stopwatch.Time time(KernelCase one, DType type) {
+        double bytes = one.bytes().of(one.batch(), type.bytes());
         int sets = tiny ? 2 : (int) Math.clamp(Math.ceil(ROTATION_BYTES / bytes), 2, MOST_SETS);
         List<Inputs> all = new ArrayList<>();
         try {
             List<Runnable> calls = new ArrayList<>();
             for (int i = 0; i < sets; i++) {
-                Inputs in = Inputs.of(device, type);
+                Inputs in = all.isEmpty() ? Inputs.of(device, type) : Inputs.copyOf(all.getFirst());
                 all.add(in);
                 calls.add(one.setup().prepare(device.kernels(), in, one.batch()));
             }

@@ -50,6 +50,16 @@ final class KernelCases {
         return all.cases;
     }
 
+    /** Attention alone, at the lengths that the mask ratios leave. */
+    static List<KernelCase> attention(Sizes sizes) {
+        KernelCases all = new KernelCases(sizes);
+        all.attention();
+        for (double ratio : new double[] {PRETRAIN_RHO, .5}) {
+            all.attention("attention", sizes.visible(ratio), all.heads, all.d);
+        }
+        return all.cases;
+    }
+
     /** A kernel bound by memory. */
     private void moves(String name, String shape, Cost bytes, Cost flops, Setup setup) {
         cases.add(new KernelCase(name, shape, sizes.batch(), 1, true, bytes, flops, false, false, setup));

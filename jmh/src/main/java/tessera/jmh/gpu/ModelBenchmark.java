@@ -1,18 +1,25 @@
 package tessera.jmh.gpu;
 
 import java.io.PrintWriter;
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.SplittableRandom;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.CudaDevice;
+import tessera.kernels.CudaGraph;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.AdamW;
+import tessera.nn.Head;
 import tessera.nn.Params;
 import tessera.nn.Student;
 import tessera.nn.VideoMaeClassifier;
@@ -26,163 +33,329 @@ import tessera.tensor.TokenMask;
 /**
  * Measures masked inference and training steps of a whole model, with PyTorch beside them where there is one.
  *
- * <p>Forward is from u8 clips on the device to features on the device; a session's latency is from the call to the features on
- * the host. A training step is mask, forward, cross-entropy, backward and AdamW. The features are compared with the CPU's.
+ * <p>{@code us} is from u8 clips on the device to probabilities on the device, the masks drawn anew each time: masks, gather,
+ * encoder, head, softmax, mean over the ensemble, on a GPU as one recorded graph; {@code us_ops} the same operation by
+ * operation. {@code us_call} is a session's call, from clips in pinned host memory to probabilities in host memory. A training
+ * step is mask, forward, cross-entropy, backward and AdamW. The features are compared with the CPU's.
  */
-final class ModelBenchmark {
+final class ModelBenchmark implements AutoCloseable {
     private static final double[] MASK_RATIOS = {.75, .9, .5, 0};
     private static final int[] ENSEMBLES = {1, 2};
+    private static final double GOAL_RATIO = .75;
     private static final double F32_ERROR = 1e-6;
     private static final double BF16_ERROR = 1e-2;
+    private static final double LEARNING_RATE = 1e-4;
 
-    /** The peer's share of the time that is left when it starts. */
-    private static final double PEER = .5;
+    /** Seconds in which PyTorch answers, and in which it compiles and answers. */
+    private static final double ANSWER = 25;
+
+    private static final double COMPILE = 100;
 
     private final Device device;
     private final Sizes sizes;
     private final boolean tiny;
-    private final String python;
     private final Results results;
-    private final Deadline deadline;
+    private final @Nullable Peer peer;
     private final PrintWriter out;
     private final Stopwatch stopwatch;
-    private final Map<String, Double> measured = new LinkedHashMap<>();
+    private final DType narrow;
     private final Map<String, Tensor> weights = new LinkedHashMap<>();
+    private final Head head;
+    private final List<Student> bare = new ArrayList<>();
+    private final Map<DType, Student> students = new EnumMap<>(DType.class);
+    private final Map<Case, Map<String, @Nullable Object>> entries = new LinkedHashMap<>();
 
-    ModelBenchmark(
-            Device device,
-            Sizes sizes,
-            boolean tiny,
-            String python,
-            Results results,
-            Deadline deadline,
-            PrintWriter out) {
+    /** What is measured. */
+    private record Case(String what, DType type, int batch, double maskRatio, int ensemble) {
+        boolean trains() {
+            return what.equals("train");
+        }
+
+        /** What PyTorch is asked. */
+        String request(String kind, String mode) {
+            return String.format(Locale.ROOT, "%s %s %s %d %.2f %d", kind, type, mode, batch, maskRatio, ensemble);
+        }
+    }
+
+    ModelBenchmark(Device device, Sizes sizes, boolean tiny, Results results, @Nullable Peer peer, PrintWriter out) {
         this.device = device;
         this.sizes = sizes;
         this.tiny = tiny;
-        this.python = python;
         this.results = results;
-        this.deadline = deadline;
+        this.peer = peer;
         this.out = out;
         this.stopwatch = new Stopwatch(device, tiny);
-    }
-
-    /** Returns how many measurements failed or were wrong. */
-    int run() {
-        List<DType> types = device instanceof CudaDevice ? List.of(DType.BF16, DType.F32) : List.of(DType.F32);
+        this.narrow = device instanceof CudaDevice ? DType.BF16 : DType.F32;
         Params random = Params.random(Device.cpu(), DType.F32, 1);
         new VideoMaeClassifier(random, sizes.config(), 0).close();
         weights.putAll(random.all());
-        Deadline own = python.equals("none") ? deadline : new Deadline(deadline.left() * (1 - PEER));
-        int wrong = 0;
-        try {
-            for (DType type : types) {
-                wrong += train(type, own);
-                wrong += infer(type, own);
-            }
-        } finally {
-            weights.values().forEach(Tensor::close);
+        SplittableRandom values = new SplittableRandom(3);
+        int width = sizes.config().embedDim();
+        double[][] rows = new double[sizes.classes()][];
+        for (int c = 0; c < rows.length; c++) {
+            rows[c] = values.doubles(width, -.05, .05).toArray();
         }
-        device.trim();
-        if (!python.equals("none")) {
-            new Peer(python, sizes, tiny, device, results, deadline, out).run(measured);
-        }
+        List<String> labels =
+                IntStream.range(0, rows.length).mapToObj(c -> "class " + c).toList();
+        this.head = Head.of(rows, new double[rows.length], labels);
+    }
+
+    @Override
+    public void close() {
+        students.values().forEach(Student::close);
+        bare.forEach(Student::close);
+        weights.values().forEach(Tensor::close);
+    }
+
+    // --------------------------------------------------------------------------------------------- what, in which
+    // order
+
+    /** What the goals name, ours and PyTorch's in turn; returns how many measurements failed or were wrong. */
+    int goals(Deadline deadline) {
+        int wrong = check(narrow);
+        wrong += measure(new Case("forward", narrow, sizes.batch(), GOAL_RATIO, 1), deadline, true);
+        wrong += measure(new Case("forward", narrow, 1, GOAL_RATIO, 1), deadline, true);
+        wrong += measure(new Case("train", narrow, sizes.batch(), GOAL_RATIO, 1), deadline, true);
         return wrong;
     }
 
-    private int[] batches() {
-        return tiny ? new int[] {1, sizes.batch()} : new int[] {sizes.batch(), 1, 8};
+    /** What the goals name, by compiled PyTorch. */
+    void compiled(Deadline deadline) {
+        if (peer == null) {
+            return;
+        }
+        String type = narrow == DType.BF16 ? "cast" : "plain";
+        for (String mode : List.of(type + "-compiled", type + "-graphs")) {
+            for (int batch : new int[] {sizes.batch(), 1}) {
+                ask(new Case("forward", narrow, batch, GOAL_RATIO, 1), "forward", mode, COMPILE, deadline);
+            }
+            if (mode.endsWith("compiled")) {
+                String step = narrow == DType.BF16 ? "autocast-compiled" : mode;
+                ask(new Case("train", narrow, sizes.batch(), GOAL_RATIO, 1), "train", step, COMPILE, deadline);
+            }
+        }
     }
 
-    /** What is measured, in a word that PyTorch's measurement of the same has too. */
-    static String key(String what, String type, int batch, double maskRatio, int ensemble) {
-        return String.format(Locale.ROOT, "%s %s batch %d rho %s P %d", what, type, batch, ratio(maskRatio), ensemble);
-    }
-
-    private static String ratio(double maskRatio) {
-        return String.format(Locale.ROOT, "%.2f", maskRatio);
-    }
-
-    // --------------------------------------------------------------------------------------------------- inference
-
-    private int infer(DType type, Deadline own) {
-        int wrong = 0;
-        try (Student student = Student.of(weights, sizes.config(), device, type)) {
-            wrong += check(student, type);
-            for (int batch : batches()) {
-                try (Tensor clips = clips(batch)) {
-                    for (double maskRatio : MASK_RATIOS) {
-                        for (int ensemble : ENSEMBLES) {
-                            if (own.passed()) {
-                                return cutShort(wrong);
-                            }
-                            wrong += infer(student, clips, type, maskRatio, ensemble);
-                        }
+    /** Everything else; returns how many measurements failed or were wrong. */
+    int rest(Deadline deadline) {
+        int wrong = narrow == DType.F32 ? 0 : check(DType.F32);
+        for (DType type : narrow == DType.F32 ? List.of(DType.F32) : List.of(narrow, DType.F32)) {
+            for (int batch : tiny ? new int[] {sizes.batch(), 1} : new int[] {sizes.batch(), 1, 8}) {
+                for (double maskRatio : MASK_RATIOS) {
+                    for (int ensemble : ENSEMBLES) {
+                        wrong += measure(new Case("forward", type, batch, maskRatio, ensemble), deadline, false);
                     }
                 }
             }
-        } catch (RuntimeException | OutOfMemoryError e) {
-            wrong += failed("forward", type, e);
+            for (double maskRatio : new double[] {.75, .9, .5}) {
+                wrong += measure(new Case("train", type, sizes.batch(), maskRatio, 1), deadline, false);
+            }
         }
         return wrong;
     }
 
-    private int infer(Student student, Tensor clips, DType type, double maskRatio, int ensemble) {
-        int batch = (int) clips.size(0);
-        Map<String, Object> entry = entry("forward", type, batch, maskRatio, ensemble);
+    /**
+     * Measures ours, then PyTorch's.
+     *
+     * @param twice whether ours once more after PyTorch's, and PyTorch's in every form
+     */
+    private int measure(Case one, Deadline deadline, boolean twice) {
+        if (entries.containsKey(one)) {
+            return 0;
+        }
+        if (deadline.passed()) {
+            results.put("models_cut_short", true);
+            return 0;
+        }
+        Map<String, @Nullable Object> entry = new LinkedHashMap<>();
+        entry.put("what", one.what);
+        entry.put("type", one.type.toString());
+        entry.put("batch", one.batch);
+        entry.put("rho", one.maskRatio);
+        entry.put("P", one.ensemble);
+        entries.put(one, entry);
+        results.add("models", entry);
         try {
-            long[] seed = {0};
-            double us = stopwatch
-                    .time(List.of(() -> student.features(clips, maskRatio, ensemble, seed[0]++)
-                            .close()))
-                    .median();
+            double us = ours(one, entry);
             entry.put("us", us);
-            entry.put("clips_per_s", batch * 1e6 / us);
-            try (Student.Session session = student.session(batch, maskRatio, ensemble)) {
-                double latency = latency(session);
-                entry.put("session_us", latency);
-                us = Math.min(us, latency);
+            for (String mode : modes(one, twice)) {
+                ask(one, one.what, mode, ANSWER, deadline);
             }
-            measured.put(key("forward", type.toString(), batch, maskRatio, ensemble), us);
-            return report(entry);
+            if (twice) {
+                if (!one.trains()) {
+                    ask(one, "call", narrow == DType.BF16 ? "cast" : "plain", ANSWER, deadline);
+                }
+                double again = ours(one, entry);
+                entry.put("us", (us + again) / 2);
+                entry.put("us_before_and_after", List.of(us, again));
+            }
+            entry.put("clips_per_s", one.batch * 1e6 / number(entry, "us"));
+            compare(entry);
+            results.save();
+            report(one, entry);
+            return 0;
         } catch (RuntimeException | OutOfMemoryError e) {
             entry.put("failed", String.valueOf(e.getMessage()));
-            report(entry);
+            results.save();
+            report(one, entry);
             return 1;
         }
     }
 
-    /** Median microseconds from a session's call to the features on the host. */
-    private double latency(Student.Session session) {
-        List<Double> times = new ArrayList<>();
-        long begin = System.nanoTime();
-        while (times.size() < (tiny ? 1 : 5) || !tiny && times.size() < 50 && System.nanoTime() - begin < 300e6) {
-            long start = System.nanoTime();
-            float[] features = session.features(times.size());
-            if (!Float.isFinite(features[0])) {
-                throw new IllegalStateException("the feature is " + features[0]);
+    private List<String> modes(Case one, boolean all) {
+        if (one.type == DType.F32) {
+            return List.of("plain");
+        }
+        return one.trains() ? List.of("autocast") : all ? List.of("autocast", "cast") : List.of("cast");
+    }
+
+    private double ours(Case one, Map<String, @Nullable Object> entry) {
+        return one.trains() ? train(one.type, one.batch, one.maskRatio) : infer(one, entry);
+    }
+
+    private void ask(Case one, String kind, String mode, double seconds, Deadline deadline) {
+        Map<String, @Nullable Object> entry = entries.get(one);
+        if (peer == null || entry == null) {
+            return;
+        }
+        OptionalDouble us = peer.ask(one.request(kind, mode), Math.min(seconds, deadline.left()));
+        if (us.isPresent()) {
+            String name = mode.replace('-', ' ') + (kind.equals("call") ? " call" : "");
+            @SuppressWarnings("unchecked")
+            Map<String, Object> theirs = (Map<String, Object>)
+                    entry.computeIfAbsent("pytorch_us", key -> new LinkedHashMap<String, Object>());
+            theirs.put(name, us.getAsDouble());
+            compare(entry);
+            results.save();
+            out.printf(
+                    Locale.ROOT,
+                    "  PyTorch %-16s %s: %10.1f us%n",
+                    name,
+                    one.request(one.what, "").replace("  ", " "),
+                    us.getAsDouble());
+            out.flush();
+        }
+    }
+
+    /** How many times faster ours is, a call beside a call. */
+    private static void compare(Map<String, @Nullable Object> entry) {
+        if (entry.get("pytorch_us") instanceof Map<?, ?> theirs) {
+            Map<String, Object> ratios = new LinkedHashMap<>();
+            theirs.forEach((mode, us) -> {
+                String ours = mode.toString().endsWith(" call") ? "us_call" : "us";
+                if (entry.get(ours) instanceof Double mine) {
+                    ratios.put(mode.toString(), (Double) us / mine);
+                }
+            });
+            entry.put("times_faster", ratios);
+        }
+    }
+
+    private static double number(Map<String, @Nullable Object> entry, String name) {
+        return entry.get(name) instanceof Double value ? value : Double.NaN;
+    }
+
+    private void report(Case one, Map<String, @Nullable Object> entry) {
+        StringBuilder line = new StringBuilder(String.format(
+                Locale.ROOT,
+                "%-8s %-5s batch %2d rho %.2f P %d",
+                one.what,
+                one.type,
+                one.batch,
+                one.maskRatio,
+                one.ensemble));
+        if (entry.containsKey("failed")) {
+            line.append(" failed: ").append(entry.get("failed"));
+        } else {
+            line.append(String.format(
+                    Locale.ROOT, " %10.1f us %9.1f clips/s", number(entry, "us"), number(entry, "clips_per_s")));
+            for (String more : List.of("us_ops", "us_call")) {
+                if (entry.get(more) instanceof Double us) {
+                    line.append(String.format(Locale.ROOT, ", %s %.1f us", more.substring(3), us));
+                }
             }
+            if (entry.get("times_faster") instanceof Map<?, ?> ratios) {
+                ratios.forEach((mode, ratio) -> line.append(String.format(Locale.ROOT, ", %.2f x %s", ratio, mode)));
+            }
+        }
+        out.println(line);
+        out.flush();
+    }
+
+    // --------------------------------------------------------------------------------------------------- inference
+
+    private Student student(DType type) {
+        return students.computeIfAbsent(type, key -> {
+            Student student = Student.of(weights, sizes.config(), device, key);
+            bare.add(student);
+            return student.withHead(head);
+        });
+    }
+
+    /** Microseconds of the whole pass; its other times go into the entry. */
+    private double infer(Case one, Map<String, @Nullable Object> entry) {
+        Student student = student(one.type);
+        long[] seed = {0};
+        double us;
+        try (Tensor clips = clips(one.batch)) {
+            Runnable pass = () -> student.predict(clips, one.maskRatio, one.ensemble, seed[0]++)
+                    .close();
+            us = stopwatch.time(List.of(pass)).median();
+            if (device instanceof CudaDevice gpu) {
+                entry.put("us_ops", us);
+                try (CudaGraph graph = CudaGraph.capture(
+                        gpu,
+                        () -> student.predict(clips, one.maskRatio, one.ensemble, 0)
+                                .close())) {
+                    entry.put("launches", graph.nodes());
+                    us = stopwatch
+                            .time(List.of(() -> graph.launch(CudaGraph.Variables.ofSeed(seed[0]++))))
+                            .median();
+                }
+            }
+        }
+        try (Student.Session session = student.session(one.batch, one.maskRatio, one.ensemble)) {
+            fill(session.input());
+            entry.put("us_call", call(session));
+        }
+        return us;
+    }
+
+    /** Median microseconds from a session's call to the probabilities on the host. */
+    private double call(Student.Session session) {
+        List<Double> times = new ArrayList<>();
+        session.predict(0);
+        long begin = System.nanoTime();
+        while (times.size() < (tiny ? 1 : 5) || !tiny && times.size() < 100 && System.nanoTime() - begin < 300e6) {
+            long start = System.nanoTime();
+            float[] probabilities = session.predict(times.size());
             times.add((System.nanoTime() - start) / 1e3);
+            if (!(probabilities[0] > 0)) {
+                throw new IllegalStateException("the first probability is " + probabilities[0]);
+            }
         }
         times.sort(null);
         return times.get(times.size() / 2);
     }
 
     /** Compares the features of one clip with the CPU's. */
-    private int check(Student student, DType type) {
-        double maskRatio = .75;
+    private int check(DType type) {
         float[] expected;
         float[] actual;
         try (Student cpu = Student.of(weights, sizes.config(), Device.cpu());
                 Tensor clip = clips(1);
                 Tensor same = Tensor.empty(Device.cpu(), DType.U8, clip.shape())) {
             clip.buffer().copyTo(same.buffer());
-            try (Tensor features = cpu.features(same, maskRatio, 1, 3)) {
+            try (Tensor features = cpu.features(same, GOAL_RATIO, 1, 3)) {
                 expected = values(features);
             }
-            try (Tensor features = student.features(clip, maskRatio, 1, 3)) {
+            try (Tensor features = student(type).features(clip, GOAL_RATIO, 1, 3)) {
                 actual = values(features);
             }
+        } catch (RuntimeException | OutOfMemoryError e) {
+            results.put("features_error_" + type, String.valueOf(e.getMessage()));
+            out.println("features in " + type + " failed: " + e.getMessage());
+            return 1;
         }
         double difference = 0;
         double norm = 0;
@@ -212,32 +385,6 @@ final class ModelBenchmark {
 
     // ---------------------------------------------------------------------------------------------------- training
 
-    private int train(DType type, Deadline own) {
-        int wrong = 0;
-        for (int batch : batches()) {
-            for (double maskRatio : MASK_RATIOS) {
-                if (own.passed()) {
-                    return cutShort(wrong);
-                }
-                if (batch == 1 || maskRatio == 0) {
-                    continue;
-                }
-                Map<String, Object> entry = entry("train", type, batch, maskRatio, 1);
-                try {
-                    double us = train(type, batch, maskRatio);
-                    entry.put("us", us);
-                    entry.put("clips_per_s", batch * 1e6 / us);
-                    measured.put(key("train", type.toString(), batch, maskRatio, 1), us);
-                } catch (RuntimeException | OutOfMemoryError e) {
-                    entry.put("failed", String.valueOf(e.getMessage()));
-                    wrong++;
-                }
-                report(entry);
-            }
-        }
-        return wrong;
-    }
-
     private double train(DType type, int batch, double maskRatio) {
         VideoMaeConfig config = sizes.config();
         try (Scope scope = Scope.open()) {
@@ -246,21 +393,35 @@ final class ModelBenchmark {
             params.addShadows();
             Tensor clips = clips(batch);
             Tensor labels = labels(batch);
+            Tensor last = Tensor.full(device, DType.F32, Shape.of(1), 0);
             try (AdamW optimiser = new AdamW(params.all(), .9, .999, 1e-8, .05, AdamW.matrices(params.all()))) {
-                Tensor[] last = {Tensor.full(device, DType.F32, Shape.of(1), 0)};
-                double us = stopwatch
-                        .time(List.of(() -> {
-                            try (Scope step = Scope.open()) {
-                                TokenMask mask = TokenMask.tubes(
-                                        device, batch, config.slots(), config.plane(), maskRatio, 1, optimiser.steps());
-                                Tensor loss = Losses.crossEntropy(model.forward(clips, mask.visible()), labels);
-                                loss.backward();
-                                optimiser.step(1e-4);
-                                last[0].buffer().device().kernels().cast(loss.buffer(), last[0].buffer());
-                            }
-                        }))
-                        .median();
-                float loss = values(last[0])[0];
+                Runnable step = () -> {
+                    try (Scope inner = Scope.open()) {
+                        TokenMask mask = TokenMask.tubes(
+                                device, batch, config.slots(), config.plane(), maskRatio, 1, optimiser.steps());
+                        Tensor loss = Losses.crossEntropy(model.forward(clips, mask.visible()), labels);
+                        loss.backward();
+                        optimiser.step(LEARNING_RATE);
+                        last.buffer().device().kernels().cast(loss.buffer(), last.buffer());
+                    }
+                };
+                double us;
+                if (device instanceof CudaDevice gpu) {
+                    step.run();
+                    long recorded = optimiser.steps();
+                    try (CudaGraph graph = CudaGraph.capture(gpu, step)) {
+                        us = stopwatch
+                                .time(List.of(() -> {
+                                    graph.launch(new CudaGraph.Variables(
+                                            0, optimiser.steps() - recorded, LEARNING_RATE, optimiser.steps()));
+                                    optimiser.advance();
+                                }))
+                                .median();
+                    }
+                } else {
+                    us = stopwatch.time(List.of(step)).median();
+                }
+                float loss = values(last)[0];
                 if (!Float.isFinite(loss)) {
                     throw new IllegalStateException("the loss is " + loss);
                 }
@@ -270,6 +431,13 @@ final class ModelBenchmark {
     }
 
     // ------------------------------------------------------------------------------------------------------- parts
+
+    private static void fill(MemorySegment pixels) {
+        SplittableRandom random = new SplittableRandom(7);
+        for (long i = 0; i + Long.BYTES <= pixels.byteSize(); i += Long.BYTES) {
+            pixels.set(ValueLayout.JAVA_LONG_UNALIGNED, i, random.nextLong());
+        }
+    }
 
     private Tensor clips(int batch) {
         VideoMaeConfig config = sizes.config();
@@ -282,12 +450,8 @@ final class ModelBenchmark {
                         config.height(),
                         config.width(),
                         config.patches().channels()));
-        long count = clips.shape().count();
-        try (Buffer host = Device.cpu().allocate(DType.U8, count)) {
-            SplittableRandom random = new SplittableRandom(7);
-            for (long i = 0; i + Long.BYTES <= count; i += Long.BYTES) {
-                host.segment().set(ValueLayout.JAVA_LONG_UNALIGNED, i, random.nextLong());
-            }
+        try (Buffer host = Device.cpu().allocate(DType.U8, clips.shape().count())) {
+            fill(host.segment());
             host.copyTo(clips.buffer());
         }
         return clips;
@@ -302,49 +466,5 @@ final class ModelBenchmark {
             host.copyTo(labels.buffer());
         }
         return labels;
-    }
-
-    private static Map<String, Object> entry(String what, DType type, int batch, double maskRatio, int ensemble) {
-        Map<String, Object> entry = new LinkedHashMap<>();
-        entry.put("what", what);
-        entry.put("type", type.toString());
-        entry.put("batch", batch);
-        entry.put("rho", maskRatio);
-        entry.put("P", ensemble);
-        return entry;
-    }
-
-    private int report(Map<String, Object> entry) {
-        results.add("models", entry);
-        String head = String.format(
-                Locale.ROOT,
-                "%-8s %-5s batch %2d rho %s P %d ",
-                entry.get("what"),
-                entry.get("type"),
-                entry.get("batch"),
-                ratio((Double) java.util.Objects.requireNonNull(entry.get("rho"))),
-                entry.get("P"));
-        if (entry.get("us") instanceof Double us && !entry.containsKey("failed")) {
-            out.printf(Locale.ROOT, "%s %10.1f us %10.1f clips/s", head, us, entry.get("clips_per_s"));
-            if (entry.get("session_us") instanceof Double latency) {
-                out.printf(Locale.ROOT, ", session %10.1f us", latency);
-            }
-            out.println();
-        } else {
-            out.println(head + " failed: " + entry.get("failed"));
-        }
-        return 0;
-    }
-
-    private int failed(String what, DType type, Throwable e) {
-        results.add("models", Map.of("what", what, "type", type.toString(), "failed", String.valueOf(e.getMessage())));
-        out.println(what + " in " + type + " failed: " + e.getMessage());
-        return 1;
-    }
-
-    private int cutShort(int wrong) {
-        results.put("models_cut_short", true);
-        out.println("out of time: the models from here on were not measured");
-        return wrong;
     }
 }

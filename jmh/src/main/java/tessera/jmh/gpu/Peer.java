@@ -1,155 +1,211 @@
 package tessera.jmh.gpu;
 
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
+import java.io.OutputStreamWriter;
 import java.io.PrintWriter;
+import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
-import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.CudaDevice;
 import tessera.kernels.Device;
 import tessera.nn.VideoMaeConfig;
 
-/** PyTorch's times for the same models, from a Python program that prints one measurement per line. */
-final class Peer {
+/**
+ * PyTorch beside us: a Python program that measures one thing when asked, so that its times are taken next to ours. A peer that
+ * is missing or fails is reported and no error. Not thread-safe.
+ */
+final class Peer implements AutoCloseable {
+    private static final double SECONDS_TO_START = 90;
+    private static final int MOST_STARTS = 4;
+    private static final String ENDED = "ended";
+
     private final String python;
     private final Sizes sizes;
     private final boolean tiny;
     private final Device device;
     private final Results results;
-    private final Deadline deadline;
     private final PrintWriter out;
+    private int starts;
+    private @Nullable String absent;
+    private @Nullable Process process;
+    private @Nullable Writer requests;
+    private @Nullable Path script;
+    private BlockingQueue<String> answers = new LinkedBlockingQueue<>();
 
-    Peer(String python, Sizes sizes, boolean tiny, Device device, Results results, Deadline deadline, PrintWriter out) {
+    Peer(String python, Sizes sizes, boolean tiny, Device device, Results results, PrintWriter out) {
         this.python = python;
         this.sizes = sizes;
         this.tiny = tiny;
         this.device = device;
         this.results = results;
-        this.deadline = deadline;
         this.out = out;
     }
 
     /**
-     * Measures, and sets our times beside PyTorch's. A peer that is missing or fails is reported and no error.
+     * Microseconds of what {@code peer.py} describes, empty where it could not be measured in time.
      *
-     * @param ours microseconds by {@link ModelBenchmark#key}
+     * @param seconds after which the process is ended; a later request starts another
      */
-    void run(Map<String, Double> ours) {
+    OptionalDouble ask(String request, double seconds) {
+        if (absent != null || seconds <= 0) {
+            return OptionalDouble.empty();
+        }
         try {
-            Path script = Files.createTempFile("peer", ".py");
-            try {
-                try (InputStream source = Peer.class.getResourceAsStream("peer.py")) {
-                    if (source == null) {
-                        throw new IllegalStateException("peer.py is not in the jar");
-                    }
-                    Files.write(script, source.readAllBytes());
-                }
-                run(script, ours);
-            } finally {
-                Files.deleteIfExists(script);
+            if (process == null && !start(seconds)) {
+                return OptionalDouble.empty();
+            }
+            Writer to = java.util.Objects.requireNonNull(requests);
+            to.write(request + "\n");
+            to.flush();
+            String answer = answer(seconds);
+            if (answer.startsWith("us ")) {
+                return OptionalDouble.of(Double.parseDouble(answer.substring(3)));
+            }
+            note(request + ": " + answer);
+            if (answer.startsWith("no answer")) {
+                stop();
             }
         } catch (IOException e) {
+            note(request + ": " + e.getMessage());
+            stop();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        return OptionalDouble.empty();
+    }
+
+    private boolean start(double seconds) throws IOException, InterruptedException {
+        if (++starts > MOST_STARTS) {
+            absent("it was started " + MOST_STARTS + " times");
+            return false;
+        }
+        VideoMaeConfig config = sizes.config();
+        Process started;
+        try {
+            started = new ProcessBuilder(
+                            python,
+                            "-u",
+                            script().toString(),
+                            "--device=" + (device instanceof CudaDevice gpu ? "cuda:" + gpu.ordinal() : "cpu"),
+                            "--frames=" + config.frames(),
+                            "--side=" + config.height(),
+                            "--patch=" + config.patches().patch(),
+                            "--width=" + config.embedDim(),
+                            "--depth=" + config.depth(),
+                            "--heads=" + config.heads(),
+                            "--classes=" + sizes.classes(),
+                            "--batch=" + sizes.batch(),
+                            tiny ? "--once" : "--full")
+                    .redirectError(ProcessBuilder.Redirect.appendTo(
+                            results.beside("peer.txt").toFile()))
+                    .start();
+        } catch (IOException e) {
             absent(String.valueOf(e.getMessage()));
+            return false;
+        }
+        process = started;
+        requests = new OutputStreamWriter(started.getOutputStream(), StandardCharsets.UTF_8);
+        BlockingQueue<String> lines = new LinkedBlockingQueue<>();
+        answers = lines;
+        Thread.ofPlatform().daemon().start(() -> {
+            try (var reader = started.inputReader(StandardCharsets.UTF_8)) {
+                reader.lines().forEach(lines::add);
+            } catch (IOException | RuntimeException e) {
+                // The process was ended.
+            }
+            lines.add(ENDED);
+        });
+        String answer = answer(Math.min(seconds + 10, SECONDS_TO_START));
+        if (answer.equals("ready")) {
+            return true;
+        }
+        stop();
+        absent(python + ": " + answer + (started.exitValue() == 3 ? ": it has no torch that sees " + device : ""));
+        return false;
+    }
+
+    private Path script() throws IOException {
+        Path file = script;
+        if (file == null) {
+            file = Files.createTempFile("peer", ".py");
+            script = file;
+            try (InputStream source = Peer.class.getResourceAsStream("peer.py")) {
+                if (source == null) {
+                    throw new IllegalStateException("peer.py is not in the jar");
+                }
+                Files.write(file, source.readAllBytes());
+            }
+        }
+        return file;
+    }
+
+    /** The next line that is no note. */
+    private String answer(double seconds) throws InterruptedException {
+        Deadline deadline = new Deadline(seconds);
+        while (true) {
+            String line = answers.poll((long) (deadline.left() * 1e3), TimeUnit.MILLISECONDS);
+            if (line == null) {
+                return "no answer in " + Math.round(seconds) + " s";
+            }
+            if (line.equals(ENDED)) {
+                stop();
+                return "the process ended";
+            }
+            if (line.startsWith("# ")) {
+                note(line.substring(2));
+            } else {
+                return line;
+            }
+        }
+    }
+
+    private void note(String text) {
+        results.add("peer_notes", new LinkedHashMap<>(Map.of("text", text)));
+        out.println("PyTorch: " + text);
+        out.flush();
+    }
+
+    private void absent(String reason) {
+        absent = reason;
+        results.put("peer", "not measured: " + reason);
+        out.println("PyTorch was not measured: " + reason);
+        out.flush();
+    }
+
+    /** Ends the process and what it has started, for compilers. */
+    private void stop() {
+        Process running = process;
+        process = null;
+        if (running == null) {
+            return;
+        }
+        running.descendants().forEach(ProcessHandle::destroyForcibly);
+        running.destroyForcibly();
+        try {
+            running.waitFor(10, TimeUnit.SECONDS);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
     }
 
-    private void absent(String reason) {
-        results.put("peer", "not measured: " + reason);
-        out.println("PyTorch was not measured: " + reason);
-    }
-
-    private void run(Path script, Map<String, Double> ours) throws IOException, InterruptedException {
-        VideoMaeConfig config = sizes.config();
-        Process process = new ProcessBuilder(
-                        python,
-                        script.toString(),
-                        "--device=" + (device instanceof CudaDevice gpu ? "cuda:" + gpu.ordinal() : "cpu"),
-                        "--frames=" + config.frames(),
-                        "--side=" + config.height(),
-                        "--patch=" + config.patches().patch(),
-                        "--width=" + config.embedDim(),
-                        "--depth=" + config.depth(),
-                        "--heads=" + config.heads(),
-                        "--classes=" + sizes.classes(),
-                        "--batch=" + sizes.batch(),
-                        "--seconds=" + String.format(Locale.ROOT, "%.0f", deadline.left()),
-                        tiny ? "--once" : "--full")
-                .redirectError(ProcessBuilder.Redirect.DISCARD)
-                .start();
-        process.getOutputStream().close();
-        Thread killer = Thread.ofVirtual().start(() -> {
-            try {
-                if (!process.waitFor((long) (deadline.left() * 1e3) + 5000, TimeUnit.MILLISECONDS)) {
-                    process.destroyForcibly();
-                }
-            } catch (InterruptedException e) {
-                process.destroyForcibly();
+    @Override
+    public void close() {
+        stop();
+        try {
+            if (script != null) {
+                Files.deleteIfExists(script);
             }
-        });
-        int lines = 0;
-        try (BufferedReader reader =
-                new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
-            for (String line = reader.readLine(); line != null; line = reader.readLine()) {
-                lines += read(line, ours);
-            }
-        } finally {
-            killer.interrupt();
+        } catch (IOException e) {
+            out.println("left behind: " + script);
         }
-        int code = process.waitFor();
-        if (lines == 0) {
-            absent(python + " ended with code " + code + (code == 3 ? ": it has no torch" : ""));
-        } else if (code != 0) {
-            results.put("peer_ended_with", code);
-        }
-    }
-
-    /** One line {@code WHAT TYPE MODE BATCH RHO P MICROSECONDS}, or {@code # text}; returns how many measurements it was. */
-    private int read(String line, Map<String, Double> ours) {
-        if (line.startsWith("#")) {
-            String text = line.substring(1).strip();
-            results.add("peer_notes", Map.of("text", text));
-            out.println("PyTorch: " + text);
-            return 0;
-        }
-        String[] fields = line.split(" ");
-        if (fields.length != 7) {
-            return 0;
-        }
-        int batch = Integer.parseInt(fields[3]);
-        double maskRatio = Double.parseDouble(fields[4]);
-        int ensemble = Integer.parseInt(fields[5]);
-        double us = Double.parseDouble(fields[6]);
-        Map<String, Object> entry = new LinkedHashMap<>();
-        entry.put("what", fields[0]);
-        entry.put("type", fields[1]);
-        entry.put("mode", fields[2]);
-        entry.put("batch", batch);
-        entry.put("rho", maskRatio);
-        entry.put("P", ensemble);
-        entry.put("us", us);
-        String key = ModelBenchmark.key(fields[0], fields[1], batch, maskRatio, ensemble);
-        Double mine = ours.get(key);
-        if (mine != null) {
-            entry.put("ours_us", mine);
-            entry.put("times_faster", us / mine);
-        }
-        results.add("peer", entry);
-        out.printf(
-                Locale.ROOT,
-                "PyTorch %-8s %s: %10.1f us%s%n",
-                fields[2],
-                key,
-                us,
-                mine == null ? "" : String.format(Locale.ROOT, ", ours is %.2f times as fast", us / mine));
-        return 1;
     }
 }

@@ -9,38 +9,58 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Json;
 
 /**
- * What was measured so far, in a JSON file that is complete after every entry: it is written beside and moved into place. Not
- * thread-safe.
+ * What was measured so far, and which goals that meets, in a JSON file that is complete after every entry: it is written beside
+ * and moved into place. Not thread-safe.
  */
 final class Results {
     private final Path file;
-    private final Map<String, Object> root = new LinkedHashMap<>();
+    private final Map<String, @Nullable Object> root = new LinkedHashMap<>();
 
     /** Results in a file, which is overwritten by the first entry. */
     Results(Path file) {
         this.file = file;
     }
 
+    /** A file beside the results. */
+    Path beside(String name) {
+        return file.resolveSibling(name);
+    }
+
     /** Sets a member. */
     void put(String name, Object value) {
         root.put(name, value);
-        write();
+        save();
     }
 
-    /** Adds an entry to a list. */
-    void add(String list, Map<String, ?> entry) {
+    /** Adds an entry to a list; after a later change to the entry, {@link #save} writes that too. */
+    void add(String list, Map<String, @Nullable Object> entry) {
         @SuppressWarnings("unchecked")
         List<Object> entries = (List<Object>) root.computeIfAbsent(list, name -> new ArrayList<>());
-        entries.add(new LinkedHashMap<>(entry));
-        write();
+        entries.add(entry);
+        save();
     }
 
-    private void write() {
+    /** The goals, as far as they are measured. */
+    List<Goals.Goal> goals() {
+        return Goals.of(this);
+    }
+
+    /** The entries of a list. */
+    List<Map<String, @Nullable Object>> list(String name) {
+        @SuppressWarnings("unchecked")
+        List<Map<String, @Nullable Object>> entries = (List<Map<String, @Nullable Object>>) root.get(name);
+        return entries == null ? List.of() : entries;
+    }
+
+    /** Writes the file. */
+    void save() {
+        root.put("goals", goals());
         Path folder = file.toAbsolutePath().getParent();
-        Path fresh = file.resolveSibling(file.getFileName() + ".part");
+        Path fresh = beside(file.getFileName() + ".part");
         try {
             if (folder != null) {
                 Files.createDirectories(folder);

@@ -12,7 +12,7 @@ import tessera.kernels.Device;
  * CPU.
  */
 final class Stopwatch {
-    private static final long ENOUGH_NANOS = TimeUnit.MILLISECONDS.toNanos(400);
+    private static final long ENOUGH_NANOS = TimeUnit.MILLISECONDS.toNanos(300);
     private static final long SAMPLE_NANOS = TimeUnit.MICROSECONDS.toNanos(500);
     private static final int MOST_SAMPLES = 50;
     private static final int FEWEST_SAMPLES = 5;

@@ -1,0 +1,319 @@
+package tessera.jmh.gpu;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.concurrent.TimeUnit;
+import java.util.logging.Handler;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.CudaDevice;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.NativeReport;
+
+/**
+ * Attention by our own kernels, by cuDNN through ours, and by PyTorch, and from that the table of who computes what, in the form
+ * of the resource {@code attention.providers}.
+ *
+ * <p>A process settles once who computes, so each of the first two is measured by a process of its own.
+ */
+final class AttentionBenchmark {
+    private static final String PROPERTY = "tessera.cuda.attention";
+    private static final String REFUSED = "computed by our own kernels";
+
+    /** Samples for which runs are compared bit by bit. */
+    private static final long REPEATED_BATCH = 8;
+
+    /** cuDNN gets a shape where it is faster by more than measuring twice differs. */
+    private static final double CLEARLY = .98;
+
+    private static final List<String> BACKENDS = List.of("auto", "flash", "cudnn");
+
+    private final Device device;
+    private final Sizes sizes;
+    private final boolean tiny;
+    private final Results results;
+    private final @Nullable Peer peer;
+    private final PrintWriter out;
+
+    AttentionBenchmark(
+            Device device, Sizes sizes, boolean tiny, Results results, @Nullable Peer peer, PrintWriter out) {
+        this.device = device;
+        this.sizes = sizes;
+        this.tiny = tiny;
+        this.results = results;
+        this.peer = peer;
+        this.out = out;
+    }
+
+    // ------------------------------------------------------------------------------------------- in the child process
+
+    /** Prints a line {@code NAME|SHAPE|MICROSECONDS|SQUARED ERROR|RIGHT|REPEATS} for each case, and lines {@code # NOTE}. */
+    static void measureHere(Device device, Sizes sizes, boolean tiny, Results results, PrintWriter out) {
+        Logger.getLogger("tessera").addHandler(new Refusals(out));
+        KernelBenchmark kernels = new KernelBenchmark(device, sizes, tiny, results, out);
+        for (KernelCase one : KernelCases.attention(sizes)) {
+            try {
+                double error = kernels.error(one, DType.BF16);
+                boolean repeats = !one.name().endsWith("backward") || repeats(one, device);
+                double us = kernels.time(one, DType.BF16).median();
+                boolean right = KernelBenchmark.right(one, DType.BF16, error);
+                out.println(String.join(
+                        "|", one.name(), one.shape(), "" + us, "" + error, "" + right, String.valueOf(repeats)));
+            } catch (RuntimeException | OutOfMemoryError e) {
+                out.println("# " + one.name() + " " + one.shape() + " failed: " + e.getMessage());
+            }
+            out.flush();
+        }
+    }
+
+    /** Passes on who refused to compute. */
+    private static final class Refusals extends Handler {
+        private final PrintWriter out;
+
+        Refusals(PrintWriter out) {
+            this.out = out;
+        }
+
+        @Override
+        public void publish(LogRecord record) {
+            String text = String.valueOf(record.getMessage());
+            Object[] values = record.getParameters();
+            if (text.contains(REFUSED)) {
+                out.println("# " + REFUSED + ": " + (values == null ? text : values[values.length - 1]));
+            }
+        }
+
+        @Override
+        public void flush() {
+            out.flush();
+        }
+
+        @Override
+        public void close() {}
+    }
+
+    private static boolean repeats(KernelCase one, Device device) {
+        List<double[]> first = null;
+        for (int run = 0; run < 3; run++) {
+            try (Inputs in = Inputs.of(device, DType.BF16)) {
+                one.setup()
+                        .prepare(device.kernels(), in, Math.min(REPEATED_BATCH, one.batch()))
+                        .run();
+                List<double[]> now = in.results();
+                if (first == null) {
+                    first = now;
+                } else if (!Arrays.deepEquals(first.toArray(), now.toArray())) {
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    // ------------------------------------------------------------------------------------------ in the parent process
+
+    /** What a child process found for one case. */
+    private record Found(double us, double error, boolean right, boolean repeats) {}
+
+    /** Returns how much failed or was wrong. */
+    int run(Deadline deadline) {
+        if (!(device instanceof CudaDevice gpu)) {
+            return 0;
+        }
+        int wrong = 0;
+        Map<String, Found> own = child("own", deadline);
+        Map<String, Found> cudnn = child("cudnn", deadline);
+        // Heads do not count there: cuDNN gets a line where it is faster for all that share it.
+        Map<String, Boolean> faster = new LinkedHashMap<>();
+        for (KernelCase one : KernelCases.attention(sizes)) {
+            Found ours = own.get(name(one));
+            Found theirs = cudnn.get(name(one));
+            if (ours == null) {
+                continue;
+            }
+            int[] shape = Arrays.stream(one.shape().split(" x "))
+                    .mapToInt(Integer::parseInt)
+                    .toArray();
+            String direction = one.name().endsWith("backward") ? "backward" : "forward";
+            Map<String, @Nullable Object> entry = new LinkedHashMap<>();
+            entry.put("direction", direction);
+            entry.put("batch", shape[0]);
+            entry.put("tokens", shape[1]);
+            entry.put("heads", shape[2]);
+            entry.put("head_dim", shape[3]);
+            boolean encoder = shape[2] == sizes.config().heads();
+            entry.put("goal", encoder && (shape[1] == sizes.visible(.75) || shape[1] == sizes.tokens()));
+            entry.put("own_us", ours.us);
+            entry.put("own_squared_error", ours.error);
+            entry.put("own_right", ours.right);
+            entry.put("own_repeats", ours.repeats);
+            wrong += ours.right && ours.repeats ? 0 : 1;
+            boolean better = false;
+            if (theirs != null) {
+                entry.put("cudnn_us", theirs.us);
+                entry.put("cudnn_squared_error", theirs.error);
+                entry.put("cudnn_right", theirs.right);
+                entry.put("cudnn_repeats", theirs.repeats);
+                better = theirs.right && theirs.repeats && theirs.us < CLEARLY * ours.us;
+            }
+            askPeer(entry, direction, shape, deadline);
+            results.add("attention", entry);
+            String line = gpu.capability() + " " + direction + " " + shape[1] + " " + shape[1] + " " + shape[3];
+            faster.merge(line, better, Boolean::logicalAnd);
+            report(entry);
+        }
+        write(faster.entrySet().stream()
+                .map(line -> line.getKey() + (line.getValue() ? " cudnn" : " own"))
+                .toList());
+        return wrong;
+    }
+
+    private static String name(KernelCase one) {
+        return one.name() + "|" + one.shape();
+    }
+
+    private void askPeer(Map<String, @Nullable Object> entry, String direction, int[] shape, Deadline deadline) {
+        if (peer == null) {
+            return;
+        }
+        for (String backend : BACKENDS) {
+            OptionalDouble us = peer.ask(
+                    String.format(
+                            Locale.ROOT,
+                            "sdpa %s bf16 %d %d %d %d %s",
+                            direction,
+                            shape[0],
+                            shape[1],
+                            shape[2],
+                            shape[3],
+                            backend),
+                    Math.min(20, deadline.left()));
+            us.ifPresent(value -> entry.put("sdpa_" + backend + "_us", value));
+        }
+    }
+
+    private void report(Map<String, @Nullable Object> entry) {
+        StringBuilder line = new StringBuilder(String.format(
+                Locale.ROOT,
+                "attention %-8s %s x %s x %s x %s:",
+                entry.get("direction"),
+                entry.get("batch"),
+                entry.get("tokens"),
+                entry.get("heads"),
+                entry.get("head_dim")));
+        entry.forEach((name, value) -> {
+            if (name.endsWith("_us") && value instanceof Double us) {
+                line.append(String.format(Locale.ROOT, " %s %.1f", name.replace("_us", ""), us));
+            }
+        });
+        out.println(line + " us" + (entry.get("own_right") == Boolean.TRUE ? "" : " WRONG")
+                + (entry.get("own_repeats") == Boolean.TRUE ? "" : " RUNS DIFFER"));
+        out.flush();
+    }
+
+    private void write(List<String> table) {
+        results.put("attention_providers", table);
+        try {
+            Path folder = results.beside("").toAbsolutePath();
+            Files.createDirectories(folder);
+            Files.writeString(results.beside("attention.providers"), """
+                    # Who computes bf16 attention without a bias fastest, as the kernel benchmark measured it. What is not listed is computed by our
+                    # own kernels. A backward pass may be given to cudnn only where three runs gave the same bits. One line per shape:
+                    # compute capability (major * 10 + minor), forward or backward, queries, keys, head dim, own or cudnn
+                    """ + String.join("\n", table) + "\n");
+        } catch (IOException e) {
+            out.println("attention.providers could not be written: " + e.getMessage());
+        }
+    }
+
+    /** Runs {@link #measureHere} in a process where this provider computes; without what it refuses to. */
+    private Map<String, Found> child(String provider, Deadline deadline) {
+        Map<String, Found> found = new LinkedHashMap<>();
+        String library = NativeReport.findings().getOrDefault("cuDNN", "not used");
+        if (provider.equals("cudnn") && library.startsWith("not used")) {
+            note(provider, library);
+            return found;
+        }
+        List<String> command = new ArrayList<>();
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.addAll(List.of("--enable-native-access=ALL-UNNAMED", "--add-modules=jdk.incubator.vector"));
+        for (String property : System.getProperties().stringPropertyNames()) {
+            if (property.startsWith("tessera.") && !property.equals(PROPERTY)) {
+                command.add("-D" + property + "=" + System.getProperty(property));
+            }
+        }
+        command.addAll(List.of("-D" + PROPERTY + "=" + provider, "-cp", System.getProperty("java.class.path")));
+        command.addAll(List.of(GpuBenchmark.class.getName(), "--only", "attention", "--device", device.toString()));
+        if (tiny) {
+            command.add("--tiny");
+        }
+        try {
+            Process process = new ProcessBuilder(command)
+                    .redirectError(ProcessBuilder.Redirect.DISCARD)
+                    .start();
+            process.getOutputStream().close();
+            Thread killer = Thread.ofVirtual().start(() -> end(process, deadline));
+            boolean refused = false;
+            try (var lines = process.inputReader(StandardCharsets.UTF_8)) {
+                for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+                    String[] fields = line.split("\\|");
+                    if (line.startsWith("#")) {
+                        note(provider, line.substring(1).strip());
+                        refused |= line.contains(REFUSED);
+                    } else if (fields.length == 6) {
+                        if (!refused) {
+                            found.put(
+                                    fields[0] + "|" + fields[1],
+                                    new Found(
+                                            Double.parseDouble(fields[2]),
+                                            Double.parseDouble(fields[3]),
+                                            Boolean.parseBoolean(fields[4]),
+                                            Boolean.parseBoolean(fields[5])));
+                        }
+                        refused = false;
+                    } else {
+                        note(provider, line);
+                    }
+                }
+            } finally {
+                killer.interrupt();
+            }
+            int code = process.waitFor();
+            if (code != 0) {
+                note(provider, "the process ended with code " + code);
+            }
+        } catch (IOException e) {
+            note(provider, String.valueOf(e.getMessage()));
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        return found;
+    }
+
+    private static void end(Process process, Deadline deadline) {
+        try {
+            if (!process.waitFor((long) (deadline.left() * 1e3) + 1, TimeUnit.MILLISECONDS)) {
+                process.destroyForcibly();
+            }
+        } catch (InterruptedException e) {
+            process.destroyForcibly();
+        }
+    }
+
+    private void note(String provider, String text) {
+        results.add("attention_notes", new LinkedHashMap<>(Map.of("provider", provider, "text", text)));
+        out.println("attention by " + provider + ": " + text);
+    }
+}
