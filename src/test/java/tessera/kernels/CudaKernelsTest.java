@@ -16,11 +16,7 @@ import tessera.kernels.Kernels.MatmulShape;
 @Tag(FakeCuda.TAG)
 @Tag(FakeCuda.EXACT)
 class CudaKernelsTest extends KernelParity {
-    /** Bound on the squared error of f32 over the squared norm of the f64 reference. */
-    private static final double SQUARED_ERROR = 1e-9;
-
-    /** Usual relative error of a value that is rounded to bf16, so that a few lucky values ask for no more. */
-    private static final double BF16_ROUNDING = 0x1p-9 / Math.sqrt(3);
+    private static final PlainDevice PLAIN = new PlainDevice();
 
     private static CudaDevice device;
 
@@ -34,9 +30,10 @@ class CudaKernelsTest extends KernelParity {
     }
 
     @Override
-    void check(String what, double tolerance, int roundings, Call call) {
+    void check(String what, double tolerance, Call call) {
         for (DType type : List.of(DType.F32, DType.BF16)) {
             List<double[]> expected = reference(type == DType.BF16, call);
+            List<double[]> plain = type == DType.BF16 ? run(PLAIN.kernels(), PLAIN, type, true, 0, call) : expected;
             for (int offset = 0; offset < 2; offset++) {
                 String where = what + " in " + type + " offset " + offset;
                 List<double[]> actual;
@@ -44,9 +41,8 @@ class CudaKernelsTest extends KernelParity {
                     call.run(device.kernels(), memory);
                     actual = memory.results();
                     for (int i = 0; i < expected.size(); i++) {
-                        double bound = memory.outputs().get(i).dtype() == DType.BF16
-                                ? 2 * roundings * Math.max(BF16_ROUNDING, roundingError(expected.get(i)))
-                                : Math.sqrt(SQUARED_ERROR);
+                        double bound =
+                                PlainDevice.bound(memory.outputs().get(i).dtype(), plain.get(i), expected.get(i));
                         Close.relative(actual.get(i), expected.get(i), bound, where + " output " + i);
                     }
                 }
@@ -58,18 +54,6 @@ class CudaKernelsTest extends KernelParity {
                 }
             }
         }
-    }
-
-    /** Relative error of exact values that are stored as bf16. */
-    private static double roundingError(double[] exact) {
-        double error = 0;
-        double norm = 0;
-        for (double value : exact) {
-            double difference = Elements.fromBf16(Elements.toBf16(value)) - value;
-            error += difference * difference;
-            norm += value * value;
-        }
-        return norm == 0 ? 0 : Math.sqrt(error / norm);
     }
 
     // ------------------------------------------------------------------------------------------------------ products
@@ -86,7 +70,7 @@ class CudaKernelsTest extends KernelParity {
             for (int transposes = 0; transposes < 4; transposes++) {
                 boolean ta = (transposes & 1) != 0;
                 boolean tb = (transposes & 2) != 0;
-                check("product " + m + " x " + n + " x " + k + " " + transposes, 1e-5, 3, (kernels, memory) -> {
+                check("product " + m + " x " + n + " x " + k + " " + transposes, 1e-5, (kernels, memory) -> {
                     int lda = (ta ? m : k) + 3;
                     int ldb = (tb ? k : n) + 1;
                     int ldc = n + 2;
@@ -131,7 +115,7 @@ class CudaKernelsTest extends KernelParity {
     @Test
     void linearLayers() {
         for (int n : new int[] {1, 7, 16, 65}) {
-            check("linear " + n, 1e-5, 3, (kernels, memory) -> {
+            check("linear " + n, 1e-5, (kernels, memory) -> {
                 Buffer x = memory.normal(9L * 24);
                 Buffer bias = memory.normal(n);
                 try (Kernels.PackedWeight weight = kernels.pack(memory.normal(24L * n), n, 24)) {

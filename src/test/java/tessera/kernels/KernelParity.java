@@ -37,13 +37,8 @@ abstract class KernelParity {
      * Compares a call with the f64 reference.
      *
      * @param tolerance relative error that f32 on a CPU keeps
-     * @param roundings how often the plain computation rounds to bf16 on the way to a result
      */
-    abstract void check(String what, double tolerance, int roundings, Call call);
-
-    final void check(String what, double tolerance, Call call) {
-        check(what, tolerance, 1, call);
-    }
+    abstract void check(String what, double tolerance, Call call);
 
     private void check(String what, Call call) {
         check(what, TOLERANCE, call);
@@ -403,7 +398,7 @@ abstract class KernelParity {
         AttentionShape shape =
                 new AttentionShape(batch, heads, queries, keys, dim, 1 / Math.sqrt(dim), q, k, k, out, biasBatch);
         String what = "attention " + shape;
-        check(what, 1e-5, 3, (kernels, memory) -> {
+        check(what, 1e-5, (kernels, memory) -> {
             long rows = (long) batch * queries;
             Buffer qkv = memory.normal(packed ? 3 * width * rows : width * batch * (queries + 2L * keys));
             long kFrom = packed ? Math.min(qkv.length(), width) : width * rows;

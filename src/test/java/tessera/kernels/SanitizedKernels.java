@@ -57,7 +57,7 @@ public final class SanitizedKernels extends KernelParity {
     }
 
     @Override
-    void check(String what, double tolerance, int roundings, Call call) {
+    void check(String what, double tolerance, Call call) {
         for (DType type : List.of(DType.F32, DType.BF16)) {
             for (int offset = 0; offset < 2; offset++) {
                 run(device.kernels(), device, type, type == DType.BF16, offset, call);

@@ -33,7 +33,7 @@ class VectorKernelsTest extends KernelParity {
 
     /** Against f64, aligned and not; then that repetition and the number of threads do not matter. */
     @Override
-    void check(String what, double tolerance, int roundings, Call call) {
+    void check(String what, double tolerance, Call call) {
         List<double[]> expected = reference(false, call);
         for (int offset = 0; offset < 2; offset++) {
             List<double[]> actual = results(FAST, offset, call);

@@ -30,6 +30,7 @@ final class OpCatalogue {
         patches();
         losses();
         packed();
+        sizes();
     }
 
     static List<Sample> samples() {
@@ -72,7 +73,13 @@ final class OpCatalogue {
         }
 
         Tensor[] make(Device device, DType floating) {
-            return inputs.stream().map(i -> i.make(device, floating)).toArray(Tensor[]::new);
+            return make(device, floating, floating, 0);
+        }
+
+        Tensor[] make(Device device, DType floating, DType values, int offset) {
+            return inputs.stream()
+                    .map(i -> i.make(device, floating, values, offset))
+                    .toArray(Tensor[]::new);
         }
 
         @Override
@@ -85,26 +92,47 @@ final class OpCatalogue {
      * One input of a sample.
      *
      * @param dtype null for the floating type that a check asks for
+     * @param wide whether it stays f32 where that type is bf16
      * @param view applied to the contiguous tensor, for inputs that are not contiguous
      */
     record Input(
-            Shape shape, double[] values, @Nullable DType dtype, boolean differentiable, UnaryOperator<Tensor> view) {
-        Tensor make(Device device, DType floating) {
-            Tensor tensor = Tensor.empty(device, dtype == null ? floating : dtype, shape);
-            tensor.copyFrom(Tensor.of(values).reshape(shape.toArray()));
+            Shape shape,
+            double[] values,
+            @Nullable DType dtype,
+            boolean wide,
+            boolean differentiable,
+            UnaryOperator<Tensor> view) {
+        /**
+         * The tensor.
+         *
+         * @param floating its type, where the input has none of its own
+         * @param rounded type to which its values are rounded, so that other types start from the same
+         * @param offset elements by which it misses the alignment of fresh memory
+         */
+        Tensor make(Device device, DType floating, DType rounded, int offset) {
+            DType type = dtype != null ? dtype : wide ? Op.wide(floating) : floating;
+            Tensor whole = Tensor.empty(device, type, Shape.of(shape.count() + offset));
+            Tensor tensor = whole.slice(0, offset, offset + shape.count()).reshape(shape.toArray());
+            Tensor source = Tensor.of(values).reshape(shape.toArray());
+            tensor.copyFrom(dtype == null && !wide ? source.to(rounded) : source);
             return view.apply(tensor);
         }
 
         Input constant() {
-            return new Input(shape, values, dtype, false, view);
+            return new Input(shape, values, dtype, wide, false, view);
         }
 
         Input in(DType fixed) {
-            return new Input(shape, values, fixed, differentiable, view);
+            return new Input(shape, values, fixed, wide, differentiable, view);
+        }
+
+        /** A parameter, weight or picture, which stays f32 beside bf16 data. */
+        Input unrounded() {
+            return new Input(shape, values, dtype, true, differentiable, view);
         }
 
         Input seen(UnaryOperator<Tensor> through) {
-            return new Input(shape, values, dtype, differentiable, through);
+            return new Input(shape, values, dtype, wide, differentiable, through);
         }
 
         @Override
@@ -125,7 +153,7 @@ final class OpCatalogue {
         for (int i = 0; i < values.length; i++) {
             values[i] = draw.apply(random).floatValue();
         }
-        return new Input(shape, values, null, true, t -> t);
+        return new Input(shape, values, null, false, true, t -> t);
     }
 
     static Input normal(long... sizes) {
@@ -160,7 +188,7 @@ final class OpCatalogue {
                 .flatMap(b -> IntStream.of(rows[b]))
                 .asDoubleStream()
                 .toArray();
-        return new Input(Shape.of(rows.length, rows[0].length), values, DType.I32, false, t -> t);
+        return new Input(Shape.of(rows.length, rows[0].length), values, DType.I32, false, false, t -> t);
     }
 
     private static Input swapped(Input input) {
@@ -327,14 +355,14 @@ final class OpCatalogue {
             add(softmax, "of large values", input(Shape.of(3, 6), r -> 1000 + r.nextGaussian()));
             add(softmax, "of a view", swapped(normal(5, 4)));
         }
-        add(new ReductionOps.LayerNorm(1e-6), normal(3, 7), normal(7), normal(7));
-        add(new ReductionOps.LayerNorm(.1), normal(2, 3, 33), normal(33), normal(33));
-        add(new ReductionOps.LayerNorm(.1), normal(1, 1), normal(1), normal(1));
-        add(new ReductionOps.LayerNorm(1e-5), normal(8), positive(8), normal(8));
-        add(new ReductionOps.LayerNorm(1e-6), normal(0, 8), normal(8), normal(8));
-        add(new ReductionOps.LayerNorm(1e-6), "of a view", swapped(normal(6, 5)), normal(6), normal(6));
-        add(
-                new ReductionOps.LayerNorm(1e-6),
+        layerNorm(1e-6, "", normal(3, 7), normal(7), normal(7));
+        layerNorm(.1, "", normal(2, 3, 33), normal(33), normal(33));
+        layerNorm(.1, "", normal(1, 1), normal(1), normal(1));
+        layerNorm(1e-5, "", normal(8), positive(8), normal(8));
+        layerNorm(1e-6, "", normal(0, 8), normal(8), normal(8));
+        layerNorm(1e-6, "of a view", swapped(normal(6, 5)), normal(6), normal(6));
+        layerNorm(
+                1e-6,
                 "with fixed weights",
                 normal(3, 5),
                 normal(5).constant(),
@@ -353,6 +381,10 @@ final class OpCatalogue {
         bad("softmax of a scalar", () -> ones().softmax(), "softmax: a scalar has no last axis");
         bad("sum of integers", () -> zeroInts(3).sum(0), "sum: cannot compute on i32[3]");
         bad("sum over a missing axis", () -> ones(3).sum(1), "axis 1 of shape [3] does not exist");
+    }
+
+    private void layerNorm(double eps, String what, Input x, Input weight, Input bias) {
+        add(new ReductionOps.LayerNorm(eps), what, x, weight.unrounded(), bias.unrounded());
     }
 
     // ---------------------------------------------------------------------------------------------------- products
@@ -513,7 +545,7 @@ final class OpCatalogue {
     // ----------------------------------------------------------------------------------------------------- patches
 
     private static Input channelFirst(long batch, long channels, long frames, long side) {
-        return normal(batch, channels, frames, side, side).seen(t -> t.permute(0, 2, 3, 4, 1));
+        return normal(batch, channels, frames, side, side).unrounded().seen(t -> t.permute(0, 2, 3, 4, 1));
     }
 
     private void patches() {
@@ -522,19 +554,33 @@ final class OpCatalogue {
         Patches coloured =
                 new Patches(3, 2, 4, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225});
         Input two = indices(new int[] {0, 3, 5}, new int[] {1, 2, 7});
-        add(new PatchOps.GatherPatches(plain), normal(2, 4, 4, 4, 3), two);
-        add(new PatchOps.GatherPatches(plain), "of all", normal(1, 2, 4, 2, 3));
-        add(new PatchOps.GatherPatches(scaled), "normalised", normal(1, 2, 4, 8, 2), indices(new int[] {1, 3}));
+        add(new PatchOps.GatherPatches(plain), normal(2, 4, 4, 4, 3).unrounded(), two);
+        add(new PatchOps.GatherPatches(plain), "of all", normal(1, 2, 4, 2, 3).unrounded());
+        add(
+                new PatchOps.GatherPatches(scaled),
+                "normalised",
+                normal(1, 2, 4, 8, 2).unrounded(),
+                indices(new int[] {1, 3}));
         add(new PatchOps.GatherPatches(plain), "channel first", channelFirst(2, 3, 4, 4), two);
-        add(new PatchOps.GatherPatches(plain), "of none", normal(1, 2, 2, 2, 3), ints(1, 1, 0));
+        add(new PatchOps.GatherPatches(plain), "of none", normal(1, 2, 2, 2, 3).unrounded(), ints(1, 1, 0));
         add(new PatchOps.GatherPatches(coloured), "of pixels", pixels(1, 4, 8, 8, 3), indices(new int[] {0, 5, 7}));
+        Call half = in -> Op.apply(
+                new PatchOps.GatherPatches(coloured, in[0].device().computes(DType.BF16) ? DType.BF16 : null), in);
+        samples.add(new Sample(
+                PatchOps.GatherPatches.class,
+                "of pixels in bf16",
+                null,
+                half,
+                half,
+                -1,
+                List.of(pixels(1, 4, 8, 8, 3), indices(new int[] {0, 5, 7}))));
         for (boolean normalise : new boolean[] {true, false}) {
             String what = normalise ? "normalised" : "raw";
             PatchOps.ReconstructionTarget target = new PatchOps.ReconstructionTarget(plain, 1e-6, normalise);
-            add(target, what, normal(2, 4, 4, 4, 3).constant(), two);
+            add(target, what, normal(2, 4, 4, 4, 3).unrounded().constant(), two);
             add(target, what + ", channel first", channelFirst(2, 3, 4, 4).constant(), two);
             PatchOps.ReconstructionLoss loss = new PatchOps.ReconstructionLoss(plain, 1e-6, normalise);
-            add(loss, what, normal(2, 3, 24), normal(2, 4, 4, 4, 3).constant(), two);
+            add(loss, what, normal(2, 3, 24), normal(2, 4, 4, 4, 3).unrounded().constant(), two);
             add(
                     loss,
                     what + ", channel first",
@@ -624,7 +670,7 @@ final class OpCatalogue {
         add(
                 new LossOps.DistillationLoss(2, .7, .3, true),
                 normal(5, 7),
-                positive(2).constant(),
+                positive(2).constant().unrounded(),
                 labels,
                 offZero(5, 7).constant(),
                 positive(5, 7).constant());
@@ -632,7 +678,7 @@ final class OpCatalogue {
                 new LossOps.DistillationLoss(3, 1, .5, true),
                 "weighted per sample",
                 normal(5, 7),
-                positive(5, 2).constant(),
+                positive(5, 2).constant().unrounded(),
                 labels,
                 offZero(5, 7).constant(),
                 positive(5, 7).constant());
@@ -640,7 +686,7 @@ final class OpCatalogue {
                 new LossOps.DistillationLoss(1, 1, 0, false),
                 "without labels",
                 normal(5, 7),
-                positive(1).constant(),
+                positive(1).constant().unrounded(),
                 offZero(5, 7).constant());
 
         bad(
@@ -732,5 +778,112 @@ final class OpCatalogue {
                 () -> packed.apply(new Tensor[] {ones(2, 5), ones(3, 5), ones(3), ones(2, 4)}),
                 "f32[2, 4]",
                 "[2, 3]");
+    }
+
+    // ------------------------------------------------------------------------------------------------------- sizes
+
+    /** Nothing, next to nothing and rows with a tail, of every operation that has not been sampled so above. */
+    private void sizes() {
+        add(new ViewOps.Reshape(Shape.of(37, 3)), normal(3, 37));
+        add(new ViewOps.Permute(new int[] {1, 0}), normal(0, 5));
+        add(new ViewOps.Permute(new int[] {1, 0}), normal(3, 37));
+        add(new ViewOps.Slice(1, 0, 2), normal(0, 3));
+        add(new ViewOps.Slice(0, 0, 1), normal(1));
+        add(new ViewOps.Slice(1, 1, 20), normal(3, 37));
+        add(new ViewOps.Expand(Shape.of(2, 0)), normal(1, 0));
+        add(new ViewOps.Expand(Shape.of(4, 3, 37)), normal(3, 37));
+        add(new ViewOps.Contiguous(), swapped(normal(0, 5)));
+        add(new ViewOps.Contiguous(), swapped(normal(1, 1)));
+        add(new ViewOps.Contiguous(), swapped(normal(19, 37)));
+        add(new ViewOps.Concat(0), normal(0, 3), normal(2, 3));
+        add(new ViewOps.Concat(0), normal(1), normal(1));
+        add(new ViewOps.Concat(1), normal(3, 37), normal(3, 5));
+        for (DType target : List.of(DType.F32, DType.BF16)) {
+            add(new ViewOps.Cast(target), normal(0));
+            add(new ViewOps.Cast(target), normal(1));
+            add(new ViewOps.Cast(target), normal(3, 37));
+        }
+        add(new ViewOps.Transfer(Device.cpu(2)), normal(1));
+        add(new ViewOps.Transfer(Device.cpu(2)), normal(3, 37));
+
+        add(new ElementwiseOps.Affine(2.5, -1), normal(1));
+        add(new ElementwiseOps.Affine(2.5, -1), normal(3, 37));
+        add(new ElementwiseOps.Dropout(.3, 7, 1), normal(0));
+        add(new ElementwiseOps.Dropout(.3, 7, 1), normal(1));
+        add(new ElementwiseOps.Dropout(.3, 7, 1), normal(3, 37));
+        add(new ElementwiseOps.DropPath(.3, 7, 1), normal(1, 1), offZero(1, 1));
+        add(new ElementwiseOps.DropPath(.3, 7, 1), normal(9, 37), offZero(9, 37));
+        add(new ReductionOps.Sum(0, 1), normal(1));
+
+        add(new MatmulOps.Matmul(), normal(3, 37), normal(37, 19));
+        add(new MatmulOps.Linear(), normal(1, 1), normal(1, 1), normal(1));
+        AttentionOps.Attention attention = new AttentionOps.Attention(.35);
+        add(attention, normal(0, 2, 5, 4), normal(0, 2, 7, 4), normal(0, 2, 7, 4));
+        add(attention, normal(1, 2, 19, 27), normal(1, 2, 19, 27), normal(1, 2, 19, 27));
+        add(new AttentionOps.SelfAttention(1), normal(1, 1, 3));
+        add(new AttentionOps.SelfAttention(1), normal(2, 3, 57));
+
+        add(new TokenOps.GatherRows(), normal(0, 4, 3), ints(4, 0, 2));
+        add(new TokenOps.GatherRows(), normal(1, 1, 1), ints(1, 1, 1));
+        add(new TokenOps.GatherRows(), normal(2, 5, 37), indices(new int[] {0, 2, 4}, new int[] {1, 2, 3}));
+        add(new TokenOps.AddPositions(), normal(0, 4, 3), normal(5, 3).constant());
+        add(new TokenOps.AddPositions(), normal(1, 1, 1), normal(1, 1).constant());
+        add(new TokenOps.AddPositions(), normal(2, 3, 37), normal(5, 37).constant());
+        TokenOps.AssembleDecoder assemble = new TokenOps.AssembleDecoder();
+        add(assemble, normal(0, 2, 3), normal(3), normal(5, 3).constant(), ints(5, 0, 2), ints(5, 0, 3));
+        add(assemble, normal(1, 1, 1), normal(1), normal(2, 1).constant(), ints(2, 1, 1), ints(2, 1, 1));
+        add(assemble, normal(2, 2, 37), normal(37), normal(5, 37).constant(), ints(5, 2, 2), ints(5, 2, 3));
+
+        Patches pixel = Patches.plain(1, 1, 1);
+        Patches square = Patches.plain(3, 2, 2);
+        Patches many = Patches.plain(21, 1, 2);
+        Input noVideo = normal(0, 2, 4, 4, 3).unrounded();
+        Input onePixel = normal(1, 1, 1, 1, 1).unrounded();
+        Input manyChannels = normal(1, 2, 2, 4, 21).unrounded();
+        add(new PatchOps.GatherPatches(square), noVideo, ints(1, 0, 2));
+        add(new PatchOps.GatherPatches(pixel), onePixel, ints(1, 1, 1));
+        add(new PatchOps.GatherPatches(many), manyChannels, indices(new int[] {0, 3}));
+        add(new PatchOps.ReconstructionTarget(square, 1e-6, true), noVideo.constant(), ints(1, 0, 2));
+        add(new PatchOps.ReconstructionTarget(pixel, 1e-6, false), onePixel.constant(), ints(1, 1, 1));
+        add(new PatchOps.ReconstructionTarget(many, 1e-6, true), manyChannels.constant(), indices(new int[] {0, 3}));
+        add(new PatchOps.ReconstructionLoss(square, 1e-6, true), normal(0, 2, 24), noVideo.constant(), ints(1, 0, 2));
+        add(new PatchOps.ReconstructionLoss(pixel, 1e-6, false), normal(1, 1, 1), onePixel.constant(), ints(1, 1, 1));
+        add(
+                new PatchOps.ReconstructionLoss(many, 1e-6, true),
+                normal(1, 2, 84),
+                manyChannels.constant(),
+                indices(new int[] {0, 3}));
+
+        add(new LossOps.CrossEntropy(.1), normal(0, 10), ints(10, 0));
+        add(new LossOps.CrossEntropy(.1), normal(1, 1), ints(1, 1));
+        add(new LossOps.CrossEntropy(.1), normal(3, 37), ints(37, 3));
+        add(new LossOps.MeanSquaredError(), normal(0), positive(0));
+        add(new LossOps.MeanSquaredError(), normal(3, 37), positive(3, 37));
+        for (long[] shape : new long[][] {{0, 6}, {1, 1}, {3, 37}}) {
+            Input target = positive(shape).constant();
+            add(new LossOps.FeatureLoss(new double[] {.5}), normal(shape), target);
+            LossOps.DistillationLoss distillation = new LossOps.DistillationLoss(2, .7, .3, true);
+            Input weight = positive(1).constant().unrounded();
+            add(distillation, normal(shape), weight, ints((int) shape[1], shape[0]), target);
+        }
+
+        Call linear = in -> {
+            try (PackedLinear layer = new PackedLinear(in[1], in[2])) {
+                return layer.apply(in[0], Activation.NONE);
+            }
+        };
+        Call exactly = in -> in[0].linear(in[1], in[2]);
+        List<Input> single = List.of(normal(1, 1), normal(1, 1), normal(1));
+        samples.add(new Sample(MatmulOps.PackedProduct.class, "", null, linear, exactly, -1, single));
+        Call accumulated = in -> {
+            try (PackedLinear layer = new PackedLinear(in[1], in[2])) {
+                return layer.accumulate(in[0], in[3]);
+            }
+        };
+        Call added = in -> in[0].linear(in[1], in[2]).add(in[3]);
+        for (int n = 0; n < 2; n++) {
+            List<Input> inputs = List.of(normal(n, 1), normal(1, 1), normal(1), normal(n, 1));
+            samples.add(new Sample(MatmulOps.PackedAccumulate.class, "", null, accumulated, added, 3, inputs));
+        }
     }
 }

@@ -68,6 +68,28 @@ class OpCatalogueTest {
         assertEquals(operations(), known);
     }
 
+    /** Nothing; one element (or three, a query, key and value); rows longer than a vector and no whole number of them. */
+    @Test
+    void everyOperationIsSampledInTheSizesThatGoWrong() {
+        Map<String, Predicate<Shape>> sizes = Map.of(
+                "nothing", shape -> shape.count() == 0,
+                "one element", shape -> shape.count() == 1 || shape.count() == 3,
+                "a tail", shape -> shape.rank() > 0 && shape.size(-1) > 16 && shape.size(-1) % 8 != 0);
+        Set<String> wanted = new TreeSet<>();
+        Set<String> sampled = new TreeSet<>();
+        for (Sample sample : OpCatalogue.samples()) {
+            sizes.forEach((size, matches) -> {
+                String what = sample.type().getSimpleName() + " of " + size;
+                wanted.add(what);
+                if (matches.test(sample.inputs().getFirst().shape())) {
+                    sampled.add(what);
+                }
+            });
+        }
+        wanted.removeAll(sampled);
+        assertEquals(Set.of(), wanted, "samples that are missing");
+    }
+
     /** Names of all compiled classes of the package that are operations. */
     private static Set<String> operations() throws IOException, URISyntaxException, ClassNotFoundException {
         URI home = Op.class.getProtectionDomain().getCodeSource().getLocation().toURI();

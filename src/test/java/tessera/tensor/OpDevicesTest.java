@@ -10,106 +10,148 @@ import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
-import org.junit.jupiter.api.function.ThrowingConsumer;
 import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.CudaDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.PlainDevice;
 import tessera.tensor.OpCatalogue.Input;
 import tessera.tensor.OpCatalogue.Sample;
 
-/** Every operation of the catalogue on every device against the f64 reference. */
+/**
+ * Every operation of the catalogue on every device, in every type that the device trains in, aligned and not, against the
+ * f64 reference.
+ */
 @Tag(FakeCuda.TAG)
 @Tag(FakeCuda.EXACT)
 class OpDevicesTest {
-    /** Bound on the squared error of f32 over the squared norm of the f64 reference. */
-    private static final double SQUARED_ERROR = 1e-9;
+    private static final Device PLAIN = new PlainDevice();
 
     /** A reader of the build's log sees what it did not test. */
     @Test
     void tellsWhatIsNotTested() {
-        long samples = each(Device.cpu(), sample -> {}).count();
+        int checks = 3; // per sample, type and alignment
         for (String kind : TestDevices.absent()) {
-            System.out.println("tests skipped: " + 3 * samples + " on " + kind);
+            System.out.println(
+                    "tests skipped: " + checks * OpCatalogue.samples().size() + " on " + kind);
+        }
+    }
+
+    private interface Check {
+        void accept(Sample sample, Place place) throws Throwable;
+    }
+
+    /**
+     * Where and how a sample runs.
+     *
+     * @param offset elements by which every input misses its natural alignment
+     */
+    private record Place(Device device, DType type, int offset) {
+        @Override
+        public String toString() {
+            return device + " " + type + (offset == 0 ? "" : " misaligned");
         }
     }
 
     @TestFactory
     Stream<DynamicTest> devicesAgreeWithTheReference() {
-        return TestDevices.all().stream()
-                .flatMap(device -> each(device, sample -> {
-                    Run exact = run(sample, sample.reference(), Device.cpu(), DType.F64);
-                    Run rounded = run(sample, sample.call(), device, DType.F32);
-                    for (int i = 0; i < exact.results.size(); i++) {
-                        String what = i == 0 ? "output" : "gradient of input " + (i - 1);
-                        closeTo(rounded.results.get(i), exact.results.get(i), what);
-                    }
-                }));
+        return each((sample, place) -> {
+            Run exact = run(sample, sample.reference(), new Place(Device.cpu(), DType.F64, 0), place.type);
+            Run plain = place.type == DType.BF16
+                    ? run(sample, sample.call(), new Place(PLAIN, place.type, 0), place.type)
+                    : exact;
+            Run actual = run(sample, sample.call(), place, place.type);
+            for (int i = 0; i < exact.results.size(); i++) {
+                String what = i == 0 ? "output" : "gradient of input " + (i - 1);
+                double[] expected = exact.results.get(i);
+                double bound = PlainDevice.bound(actual.types.get(i), plain.results.get(i), expected);
+                closeTo(actual.results.get(i), expected, bound, what);
+            }
+        });
     }
 
     @TestFactory
     Stream<DynamicTest> runsAreBitEqual() {
-        return TestDevices.all().stream()
-                .flatMap(device -> each(device, sample -> {
-                    Run first = run(sample, sample.call(), device, DType.F32);
-                    for (int repeat = 0; repeat < 2; repeat++) {
-                        Run again = run(sample, sample.call(), device, DType.F32);
-                        for (int i = 0; i < first.results.size(); i++) {
-                            assertArrayEquals(first.results.get(i), again.results.get(i));
-                        }
-                    }
-                }));
+        return each((sample, place) -> {
+            Run first = run(sample, sample.call(), place, place.type);
+            for (int repeat = 0; repeat < 2; repeat++) {
+                Run again = run(sample, sample.call(), place, place.type);
+                for (int i = 0; i < first.results.size(); i++) {
+                    assertArrayEquals(first.results.get(i), again.results.get(i));
+                }
+            }
+        });
     }
 
     @TestFactory
     Stream<DynamicTest> inputsStayAsTheyAre() {
-        return TestDevices.all().stream()
-                .flatMap(device -> each(device, sample -> {
-                    Run run = run(sample, sample.call(), device, DType.F32);
-                    for (int i = 0; i < run.before.size(); i++) {
-                        if (i != sample.changes()) {
-                            assertArrayEquals(run.before.get(i), run.after.get(i), "input " + i);
-                        }
-                    }
-                }));
+        return each((sample, place) -> {
+            Run run = run(sample, sample.call(), place, place.type);
+            for (int i = 0; i < run.before.size(); i++) {
+                if (i != sample.changes()) {
+                    assertArrayEquals(run.before.get(i), run.after.get(i), "input " + i);
+                }
+            }
+        });
     }
 
-    /** The samples that a device can run: f64 exists on the CPU alone. */
-    private static Stream<DynamicTest> each(Device device, ThrowingConsumer<Sample> check) {
-        return OpCatalogue.samples().stream()
-                .filter(sample -> !(device instanceof CudaDevice
-                        && sample.op() instanceof ViewOps.Cast cast
-                        && cast.target() == DType.F64))
-                .map(sample -> DynamicTest.dynamicTest(device + " " + sample, () -> {
-                    try (Scope scope = Scope.open()) {
-                        check.accept(sample);
+    /** The samples in every place that can run them: f64 exists on the CPU alone. */
+    private static Stream<DynamicTest> each(Check check) {
+        List<Place> places = new ArrayList<>();
+        for (Device device : TestDevices.all()) {
+            for (DType type : List.of(DType.F32, DType.BF16)) {
+                for (int offset = 0; offset < 2; offset++) {
+                    if (device.computes(type)) {
+                        places.add(new Place(device, type, offset));
                     }
-                }));
+                }
+            }
+        }
+        return places.stream()
+                .flatMap(place -> OpCatalogue.samples().stream()
+                        .filter(sample -> !(place.device instanceof CudaDevice
+                                && sample.op() instanceof ViewOps.Cast cast
+                                && cast.target() == DType.F64))
+                        .map(sample -> DynamicTest.dynamicTest(place + " " + sample, () -> {
+                            try (Scope scope = Scope.open()) {
+                                check.accept(sample, place);
+                            }
+                        })));
     }
 
-    /** Output and gradients of one forward and backward pass, and the inputs before and after it. */
-    private record Run(List<double[]> results, List<double[]> before, List<double[]> after) {}
+    /**
+     * One forward and backward pass: output and gradients, their types, and the inputs before and after it.
+     *
+     * @param results the output, then the gradient of each input, empty where it has none
+     */
+    private record Run(List<double[]> results, List<DType> types, List<double[]> before, List<double[]> after) {
+        void add(Tensor result) {
+            results.add(result.toDoubles());
+            types.add(result.dtype());
+        }
+    }
 
-    private static Run run(Sample sample, OpCatalogue.Call call, Device device, DType floating) {
+    private static Run run(Sample sample, OpCatalogue.Call call, Place place, DType values) {
         try (Scope scope = Scope.open()) {
-            Tensor[] inputs = sample.make(device, floating);
-            List<double[]> before = values(inputs);
-            List<double[]> results = new ArrayList<>();
+            Tensor[] inputs = sample.make(place.device, place.type, values, place.offset);
+            Run run = new Run(new ArrayList<>(), new ArrayList<>(), values(inputs), new ArrayList<>());
             for (int i = 0; i < inputs.length; i++) {
                 Input input = sample.inputs().get(i);
                 inputs[i] = inputs[i].detach().requiresGrad(sample.differentiable() && input.differentiable());
             }
             Tensor output = call.apply(inputs);
-            results.add(output.toDoubles());
+            run.add(output);
             if (sample.differentiable()) {
-                output.backward(OpCatalogue.normal(output.shape().toArray()).make(device, output.dtype()));
+                output.backward(OpCatalogue.normal(output.shape().toArray())
+                        .make(place.device, output.dtype(), values, place.offset));
                 for (Tensor input : inputs) {
                     Tensor gradient = input.grad();
-                    results.add(gradient == null ? new double[0] : gradient.toDoubles());
+                    run.add(gradient == null ? Tensor.zeros(0) : gradient);
                 }
             }
-            return new Run(results, before, values(inputs));
+            run.after.addAll(values(inputs));
+            return run;
         }
     }
 
@@ -117,14 +159,14 @@ class OpDevicesTest {
         return Stream.of(tensors).map(Tensor::toDoubles).toList();
     }
 
-    private static void closeTo(double[] actual, double[] expected, String what) {
+    private static void closeTo(double[] actual, double[] expected, double bound, String what) {
         double[] zeros = new double[expected.length];
         if (Arrays.equals(expected, zeros)) {
             for (double value : actual) {
                 Close.within(value, 0, 1e-6, what);
             }
         } else {
-            Close.relative(actual, expected, Math.sqrt(SQUARED_ERROR), what);
+            Close.relative(actual, expected, bound, what);
         }
     }
 }

@@ -3,8 +3,8 @@ package tessera.kernels;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
-/** The processor: host memory and a fixed set of worker threads. */
-public final class CpuDevice extends Device {
+/** The processor: host memory and a fixed set of worker threads. Nobody outside this package can extend it. */
+public non-sealed class CpuDevice extends Device {
     private static @Nullable CpuDevice shared;
 
     private final Workers workers;
@@ -19,6 +19,11 @@ public final class CpuDevice extends Device {
     /** How many threads a kernel may use. */
     public int threads() {
         return workers.threads();
+    }
+
+    @Override
+    public boolean computes(DType dtype) {
+        return dtype == DType.F32 || dtype == DType.F64;
     }
 
     @Override

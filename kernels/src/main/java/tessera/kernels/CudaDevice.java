@@ -308,6 +308,11 @@ public final class CudaDevice extends Device {
     // ----------------------------------------------------------------------------------------------------- kernels
 
     @Override
+    public boolean computes(DType dtype) {
+        return dtype == DType.F32 || dtype == DType.BF16;
+    }
+
+    @Override
     public Kernels kernels() {
         return kernels;
     }

@@ -63,6 +63,9 @@ public abstract sealed class Device permits CpuDevice, CudaDevice {
         throw new IllegalArgumentException("unknown device '" + name + "'; pass auto, cpu or cuda:N");
     }
 
+    /** Whether kernels take data of this floating type: f32 everywhere, f64 on a CPU, bf16 on a GPU. */
+    public abstract boolean computes(DType dtype);
+
     /** The numerical primitives on this device's buffers. */
     public abstract Kernels kernels();
 

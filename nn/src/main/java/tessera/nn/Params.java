@@ -9,7 +9,6 @@ import java.util.Map;
 import java.util.Set;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Shape;
@@ -79,7 +78,7 @@ public final class Params {
      */
     public Params computeIn(DType compute) {
         if (compute != store.dtype
-                && (compute != DType.BF16 || store.dtype != DType.F32 || store.device instanceof CpuDevice)) {
+                && (compute != DType.BF16 || store.dtype != DType.F32 || !store.device.computes(compute))) {
             throw new IllegalArgumentException("a model of " + store.dtype + " parameters cannot compute in " + compute
                     + " on " + store.device + "; pass f32, or bf16 on a GPU");
         }

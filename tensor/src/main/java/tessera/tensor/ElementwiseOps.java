@@ -19,7 +19,7 @@ final class ElementwiseOps {
         return strides;
     }
 
-    /** Sums a gradient over the axes along which its tensor was repeated. */
+    /** Sums a gradient over the axes along which its tensor was repeated; sums of bf16 are rounded once, at the end. */
     static Tensor sumTo(Tensor gradient, Shape shape) {
         Tensor g = gradient;
         while (g.rank() > shape.rank()) {
@@ -31,7 +31,7 @@ final class ElementwiseOps {
                 g = g.sum(i).reshape(kept);
             }
         }
-        return g;
+        return g.to(gradient.dtype());
     }
 
     record Unary(UnaryOp op) implements Op.Differentiable {

@@ -158,7 +158,7 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
     static DType floating(String name, Tensor first, Tensor... others) {
         DType dtype = first.dtype();
         check(
-                dtype == DType.F32 || dtype == (onHost(first) ? DType.F64 : DType.BF16),
+                first.device().computes(dtype),
                 name,
                 () -> "cannot compute on " + first.describe() + "; convert it with to(DType.F32)");
         for (Tensor other : others) {

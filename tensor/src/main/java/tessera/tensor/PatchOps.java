@@ -2,7 +2,6 @@ package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
-import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Kernels.PatchGeometry;
 
@@ -49,7 +48,7 @@ final class PatchOps {
 
     private static void checkOutput(String name, Tensor video, DType out) {
         Op.check(
-                out == outputType(video) || out == DType.BF16 && !(video.device() instanceof CpuDevice),
+                out == outputType(video) || out == DType.BF16 && video.device().computes(out),
                 name,
                 () -> "patches of " + video.describe() + " cannot be computed in " + out + "; ask for "
                         + outputType(video) + " (bf16 is computed on a GPU only)");

@@ -299,7 +299,7 @@ public final class Tensor implements AutoCloseable {
      * @throws IllegalArgumentException if this is not contiguous f32, or on the CPU, which does not compute in bf16
      */
     public Tensor withShadow() {
-        if (dtype() != DType.F32 || !contiguous || device() instanceof CpuDevice) {
+        if (dtype() != DType.F32 || !contiguous || !device().computes(DType.BF16)) {
             throw new IllegalArgumentException(
                     "withShadow: " + describe() + " is no contiguous f32 tensor on a GPU; shadows serve bf16 there");
         }

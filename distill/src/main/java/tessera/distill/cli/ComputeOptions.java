@@ -40,7 +40,7 @@ final class ComputeOptions {
             case "bf16" -> DType.BF16;
             default -> throw new IllegalArgumentException("unknown --precision '" + precision + "'; pass f32 or bf16");
         };
-        if (type == DType.BF16 && device() instanceof CpuDevice) {
+        if (type == DType.BF16 && !device().computes(type)) {
             throw new IllegalArgumentException(
                     "--precision bf16 needs a GPU but the device is the CPU; pass --device cuda:0, or f32");
         }
