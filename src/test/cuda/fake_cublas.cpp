@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include <algorithm>
+#include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,7 @@ namespace {
 
 constexpr int OK = 0;
 constexpr int NOT_INITIALIZED = 1;
+constexpr int ALLOC_FAILED = 3;
 constexpr int INVALID_VALUE = 7;
 constexpr int EXECUTION_FAILED = 13;
 constexpr int NOT_SUPPORTED = 15;
@@ -32,6 +35,8 @@ constexpr int EPILOGUE_BGRADA = 256;
 constexpr int EPILOGUE_BGRADB = 512;
 
 constexpr size_t WORKSPACE = 4096;
+constexpr size_t RESULT = 96;  // bytes of one result of the heuristics
+constexpr size_t LEAST_WORKSPACE = 16384;  // that cublasSetWorkspace may be given
 
 const char* status_text(int status) {
     switch (status) {
@@ -39,7 +44,7 @@ const char* status_text(int status) {
             return "success";
         case NOT_INITIALIZED:
             return "the library was not initialized";
-        case 3:
+        case ALLOC_FAILED:
             return "the resource allocation failed";
         case INVALID_VALUE:
             return "an unsupported value or parameter was passed to the function";
@@ -125,7 +130,7 @@ struct Product {
     Matrix b;  // k x n
     Matrix c;
     Matrix d;
-    int batch = 1;
+    int64_t batch = 1;
     bool tf32 = false;
     int epilogue = 1;
     uint64_t bias = 0;
@@ -237,19 +242,60 @@ int enqueue(void* stream, const char* what, const Product& product) {
     return fake_enqueue(stream, what, [product]() -> int { return run(product); }) == 0 ? OK : EXECUTION_FAILED;
 }
 
+/** What a library does to a workspace. */
+void overwrite(void* stream, uint64_t workspace, uint64_t bytes) {
+    fake_enqueue(stream, "workspace of a product", [=]() -> int {
+        if (fake_check_range(workspace, bytes, "workspace of a product") != 0) {
+            return 700;
+        }
+        memset(reinterpret_cast<void*>(workspace), 0xEE, bytes);
+        return 0;
+    });
+}
+
 bool known_types(int a, int b, int c) {
     return (a == R_32F && b == R_32F && c == R_32F) || (a == R_16BF && b == R_16BF && (c == R_16BF || c == R_32F));
 }
 
 // ---------------------------------------------------------------------------------------------------------------- handles
 
+/** Handles and descriptors that live. */
+std::set<void*>& live() {
+    static auto* const objects = new std::set<void*>();
+    return *objects;
+}
+
+std::mutex live_mutex;
+
+template <class T>
+int made(void** out, T* object) {
+    std::lock_guard<std::mutex> lock(live_mutex);
+    live().insert(object);
+    fake_made(1);
+    *out = object;
+    return OK;
+}
+
+template <class T>
+int destroyed(void* object, const char* what) {
+    std::lock_guard<std::mutex> lock(live_mutex);
+    if (live().erase(object) == 0) {
+        return refuse(INVALID_VALUE, std::string(what) + " is destroyed that does not live");
+    }
+    fake_made(-1);
+    delete static_cast<T*>(object);
+    return OK;
+}
+
+bool lives(void* object) {
+    std::lock_guard<std::mutex> lock(live_mutex);
+    return live().count(object) != 0;
+}
+
 struct Handle {
-    static constexpr uint64_t MAGIC = 0x7465737365726131;
-    uint64_t magic = MAGIC;
     void* stream = nullptr;
     uint64_t workspace = 0;
     size_t workspace_bytes = 0;
-    int pointer_mode = 0;
     int math_mode = 0;
 };
 
@@ -268,18 +314,13 @@ struct Layout {
     uint64_t rows;
     uint64_t columns;
     int64_t ld;
-    int order = 0;
-    int batch = 1;
-    int64_t stride = 0;
 
     Matrix matrix(uint64_t address) const {
-        auto r = static_cast<int64_t>(rows);
-        auto c = static_cast<int64_t>(columns);
-        return order == 0 ? Matrix{address, type, r, c, 1, ld, stride} : Matrix{address, type, r, c, ld, 1, stride};
+        return {address, type, static_cast<int64_t>(rows), static_cast<int64_t>(columns), 1, ld, 0};
     }
 
     bool sound() const {
-        return rows > 0 && columns > 0 && ld >= static_cast<int64_t>(order == 0 ? rows : columns) && (order == 0 || order == 1);
+        return rows > 0 && columns > 0 && ld >= static_cast<int64_t>(rows);
     }
 };
 
@@ -309,8 +350,7 @@ uint64_t problem_of(const Desc& desc, const Layout& a, const Layout& b, const La
     }
     for (const Layout* layout : {&a, &b, &c, &d}) {
         for (uint64_t value :
-             {static_cast<uint64_t>(layout->type), layout->rows, layout->columns, static_cast<uint64_t>(layout->ld),
-              static_cast<uint64_t>(layout->order), static_cast<uint64_t>(layout->batch), static_cast<uint64_t>(layout->stride)}) {
+             {static_cast<uint64_t>(layout->type), layout->rows, layout->columns, static_cast<uint64_t>(layout->ld)}) {
             hash = mix(hash, value);
         }
     }
@@ -330,9 +370,6 @@ int prepare(const Desc& desc, const Layout& a, const Layout& b, const Layout& c,
         || c.rows != d.rows || c.columns != d.columns || c.type != d.type) {
         return refuse(INVALID_VALUE, "the matrices of a product do not fit each other");
     }
-    if (a.batch != d.batch || b.batch != d.batch || c.batch != d.batch) {
-        return refuse(INVALID_VALUE, "the batch counts of a product differ");
-    }
     if (!known_types(a.type, b.type, d.type) || desc.scale_type != R_32F
         || (desc.compute != COMPUTE_32F && desc.compute != COMPUTE_32F_PEDANTIC && desc.compute != COMPUTE_32F_FAST_TF32)) {
         return NOT_SUPPORTED;
@@ -340,10 +377,9 @@ int prepare(const Desc& desc, const Layout& a, const Layout& b, const Layout& c,
     bool known = desc.epilogue == 1 || desc.epilogue == EPILOGUE_BIAS || desc.epilogue == EPILOGUE_BGRADA
         || desc.epilogue == EPILOGUE_BGRADB
         || ((desc.epilogue == EPILOGUE_GELU || desc.epilogue == (EPILOGUE_GELU | EPILOGUE_BIAS)) && fakeGet("gelu") != 0);
-    if (!known || (desc.epilogue != 1 && d.batch > 1)) {
+    if (!known) {
         return NOT_SUPPORTED;
     }
-    product.batch = d.batch;
     product.tf32 = desc.compute == COMPUTE_32F_FAST_TF32 && a.type == R_32F;
     product.epilogue = desc.epilogue;
     product.bias_type = desc.bias_type >= 0 ? desc.bias_type : d.type;
@@ -378,26 +414,22 @@ EXPORT const char* cublasLtGetStatusString(int status) {
 
 EXPORT int cublasLtCreate(void** handle) {
     BEGIN("cublasLtCreate")
-    *handle = new Handle();
-    return OK;
+    return made(handle, new Handle());
 }
 
 EXPORT int cublasLtDestroy(void* handle) {
     BEGIN("cublasLtDestroy")
-    delete static_cast<Handle*>(handle);
-    return OK;
+    return destroyed<Handle>(handle, "a handle");
 }
 
 EXPORT int cublasLtMatmulDescCreate(void** desc, int compute, int scale_type) {
     BEGIN("cublasLtMatmulDescCreate")
-    *desc = new Desc{compute, scale_type};
-    return OK;
+    return made(desc, new Desc{compute, scale_type});
 }
 
 EXPORT int cublasLtMatmulDescDestroy(void* desc) {
     BEGIN("cublasLtMatmulDescDestroy")
-    delete static_cast<Desc*>(desc);
-    return OK;
+    return destroyed<Desc>(desc, "a description of a product");
 }
 
 EXPORT int cublasLtMatmulDescSetAttribute(void* handle, int attribute, const void* value, size_t bytes) {
@@ -421,47 +453,22 @@ EXPORT int cublasLtMatmulDescSetAttribute(void* handle, int attribute, const voi
 
 EXPORT int cublasLtMatrixLayoutCreate(void** layout, int type, uint64_t rows, uint64_t columns, int64_t ld) {
     BEGIN("cublasLtMatrixLayoutCreate")
-    *layout = new Layout{type, rows, columns, ld};
-    return OK;
+    return made(layout, new Layout{type, rows, columns, ld});
 }
 
 EXPORT int cublasLtMatrixLayoutDestroy(void* layout) {
     BEGIN("cublasLtMatrixLayoutDestroy")
-    delete static_cast<Layout*>(layout);
-    return OK;
-}
-
-EXPORT int cublasLtMatrixLayoutSetAttribute(void* handle, int attribute, const void* value, size_t bytes) {
-    BEGIN("cublasLtMatrixLayoutSetAttribute")
-    auto* layout = static_cast<Layout*>(handle);
-    switch (attribute) {
-        case 1:
-            return assign(layout->order, value, bytes);
-        case 2:
-            return assign(layout->rows, value, bytes);
-        case 3:
-            return assign(layout->columns, value, bytes);
-        case 4:
-            return assign(layout->ld, value, bytes);
-        case 5:
-            return assign(layout->batch, value, bytes);
-        case 6:
-            return assign(layout->stride, value, bytes);
-        default:
-            return refuse(NOT_SUPPORTED, "no attribute " + std::to_string(attribute) + " of a layout");
-    }
+    return destroyed<Layout>(layout, "a layout");
 }
 
 EXPORT int cublasLtMatmulPreferenceCreate(void** preference) {
     BEGIN("cublasLtMatmulPreferenceCreate")
-    *preference = new Preference();
-    return OK;
+    return made(preference, new Preference());
 }
 
 EXPORT int cublasLtMatmulPreferenceDestroy(void* preference) {
     BEGIN("cublasLtMatmulPreferenceDestroy")
-    delete static_cast<Preference*>(preference);
-    return OK;
+    return destroyed<Preference>(preference, "a preference");
 }
 
 EXPORT int cublasLtMatmulPreferenceSetAttribute(void* handle, int attribute, const void* value, size_t bytes) {
@@ -481,8 +488,17 @@ EXPORT int cublasLtMatmulPreferenceSetAttribute(void* handle, int attribute, con
 }
 
 EXPORT int cublasLtMatmulAlgoGetHeuristic(
-    void*, void* desc, void* a, void* b, void* c, void* d, void* preference_handle, int wanted, unsigned char* results, int* count) {
+    void* handle, void* desc, void* a, void* b, void* c, void* d, void* preference_handle, int wanted, unsigned char* results,
+    int* count) {
     BEGIN("cublasLtMatmulAlgoGetHeuristic")
+    if (!lives(handle)) {
+        return NOT_INITIALIZED;
+    }
+    for (void* object : {desc, a, b, c, d, preference_handle}) {
+        if (!lives(object)) {
+            return refuse(INVALID_VALUE, "a descriptor that does not live");
+        }
+    }
     Product product{};
     *count = 0;
     auto& layout_a = *static_cast<Layout*>(a);
@@ -497,10 +513,18 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(
     Algo algo = {ALGO_MAGIC, problem_of(*static_cast<Desc*>(desc), layout_a, layout_b, layout_c, layout_d), 0, {}};
     algo.workspace = preference->workspace >= WORKSPACE ? WORKSPACE : 0;
     memcpy(algo.alignment, preference->alignment, sizeof(algo.alignment));
-    memset(results, 0, 96);
+    memset(results, 0, static_cast<size_t>(wanted) * RESULT);
+    *count = 1;
+    if (wanted > 2) {
+        // Two that cannot be used come first: one of another state than success, one with more workspace than allowed.
+        memcpy(results + 72, &NOT_SUPPORTED, 4);
+        uint64_t too_much = preference->workspace + 1;
+        memcpy(results + RESULT + 64, &too_much, 8);
+        results += 2 * RESULT;
+        *count = 3;
+    }
     memcpy(results, &algo, sizeof(algo));
     memcpy(results + 64, &algo.workspace, 8);
-    *count = 1;
     return OK;
 }
 
@@ -522,8 +546,13 @@ EXPORT int cublasLtMatmul(
     size_t workspace_bytes,
     void* stream) {
     BEGIN("cublasLtMatmul")
-    if (handle == nullptr) {
+    if (!lives(handle)) {
         return NOT_INITIALIZED;
+    }
+    for (void* object : {desc_handle, layout_a, layout_b, layout_c, layout_d}) {
+        if (!lives(object)) {
+            return refuse(INVALID_VALUE, "a descriptor that does not live");
+        }
     }
     auto& desc = *static_cast<Desc*>(desc_handle);
     auto& la = *static_cast<Layout*>(layout_a);
@@ -549,18 +578,14 @@ EXPORT int cublasLtMatmul(
                         + std::to_string(algo.alignment[i]) + " bytes that the heuristics were promised");
             }
         }
+        if (desc.epilogue == EPILOGUE_BIAS && desc.bias % algo.alignment[3] != 0) {
+            return refuse(INVALID_VALUE, "cublasLtMatmul with a bias less aligned than the heuristics were promised of d");
+        }
         if (algo.workspace > 0) {
             if (workspace_bytes < algo.workspace || workspace % 16 != 0) {
                 return refuse(INVALID_VALUE, "cublasLtMatmul with too small a workspace or one not aligned to 16 bytes");
             }
-            uint64_t bytes = algo.workspace;
-            fake_enqueue(stream, "workspace of cublasLtMatmul", [=]() -> int {
-                if (fake_check_range(workspace, bytes, "workspace of cublasLtMatmul") != 0) {
-                    return 700;
-                }
-                memset(reinterpret_cast<void*>(workspace), 0xEE, bytes);
-                return 0;
-            });
+            overwrite(stream, workspace, algo.workspace);
         }
     }
     if (desc.epilogue != 1 && desc.bias == 0 && desc.epilogue != EPILOGUE_GELU) {
@@ -584,24 +609,16 @@ EXPORT const char* cublasGetStatusString(int status) {
 
 EXPORT int cublasCreate_v2(void** handle) {
     BEGIN("cublasCreate")
-    *handle = new Handle();
-    return OK;
+    return made(handle, new Handle());
 }
 
 static Handle* handle_of(void* handle) {
-    auto* mine = static_cast<Handle*>(handle);
-    return mine != nullptr && mine->magic == Handle::MAGIC ? mine : nullptr;
+    return lives(handle) ? static_cast<Handle*>(handle) : nullptr;
 }
 
 EXPORT int cublasDestroy_v2(void* handle) {
     BEGIN("cublasDestroy")
-    Handle* mine = handle_of(handle);
-    if (mine == nullptr) {
-        return NOT_INITIALIZED;
-    }
-    mine->magic = 0;
-    delete mine;
-    return OK;
+    return handle_of(handle) == nullptr ? NOT_INITIALIZED : destroyed<Handle>(handle, "a handle");
 }
 
 EXPORT int cublasSetStream_v2(void* handle, void* stream) {
@@ -625,6 +642,9 @@ EXPORT int cublasSetWorkspace_v2(void* handle, uint64_t workspace, size_t bytes)
     if (workspace % 256 != 0) {
         return refuse(INVALID_VALUE, "cublasSetWorkspace with an address that is not aligned to 256 bytes");
     }
+    if (bytes < LEAST_WORKSPACE) {
+        return refuse(INVALID_VALUE, "cublasSetWorkspace with fewer bytes than every product can do with");
+    }
     mine->workspace = workspace;
     mine->workspace_bytes = bytes;
     return OK;
@@ -640,58 +660,38 @@ EXPORT int cublasSetMathMode(void* handle, int mode) {
     return OK;
 }
 
-EXPORT int cublasSetPointerMode_v2(void* handle, int mode) {
-    BEGIN("cublasSetPointerMode")
-    Handle* mine = handle_of(handle);
-    if (mine == nullptr) {
-        return NOT_INITIALIZED;
-    }
-    mine->pointer_mode = mode;
-    return OK;
-}
-
-EXPORT int cublasGetVersion_v2(void*, int* version) {
-    BEGIN("cublasGetVersion")
-    *version = 130001;
-    return OK;
-}
-
-EXPORT int cublasGetProperty(int type, int* value) {
-    *value = type == 0 ? 13 : type == 1 ? 0 : 1;
-    return OK;
-}
-
-static int strided(
-    const char* what,
+EXPORT int cublasGemmStridedBatchedEx_64(
     void* handle,
     int op_a,
     int op_b,
-    int m,
-    int n,
-    int k,
+    int64_t m,
+    int64_t n,
+    int64_t k,
     const float* alpha,
     uint64_t a,
     int type_a,
-    int lda,
-    int64_t stride_a,
+    int64_t lda,
+    long long stride_a,
     uint64_t b,
     int type_b,
-    int ldb,
-    int64_t stride_b,
+    int64_t ldb,
+    long long stride_b,
     const float* beta,
     uint64_t c,
     int type_c,
-    int ldc,
-    int64_t stride_c,
-    int batch,
-    int compute) {
+    int64_t ldc,
+    long long stride_c,
+    int64_t batch,
+    int compute,
+    int) {
+    BEGIN("cublasGemmStridedBatchedEx")
     Handle* mine = handle_of(handle);
     if (mine == nullptr) {
         return NOT_INITIALIZED;
     }
-    if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < std::max(1, op_a == 0 ? m : k) || ldb < std::max(1, op_b == 0 ? k : n)
-        || ldc < std::max(1, m)) {
-        return refuse(INVALID_VALUE, std::string(what) + ": a size is negative or a leading dimension too small");
+    if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < std::max<int64_t>(1, op_a == 0 ? m : k)
+        || ldb < std::max<int64_t>(1, op_b == 0 ? k : n) || ldc < std::max<int64_t>(1, m)) {
+        return refuse(INVALID_VALUE, "cublasGemmStridedBatchedEx: a size is negative or a leading dimension too small");
     }
     if (!known_types(type_a, type_b, type_c)
         || (compute != COMPUTE_32F && compute != COMPUTE_32F_PEDANTIC && compute != COMPUTE_32F_FAST_TF32)) {
@@ -700,6 +700,11 @@ static int strided(
     if (m == 0 || n == 0 || batch == 0) {
         return OK;
     }
+    if (mine->workspace_bytes == 0) {
+        // The real one takes memory of its own: results need not repeat, and a graph would hold an allocation.
+        return refuse(ALLOC_FAILED, "cublasGemmStridedBatchedEx without a workspace of the caller's for this stream");
+    }
+    overwrite(mine->stream, mine->workspace, mine->workspace_bytes);
     Matrix stored_a = {a, type_a, op_a == 0 ? m : k, op_a == 0 ? k : m, 1, lda, stride_a};
     Matrix stored_b = {b, type_b, op_b == 0 ? k : n, op_b == 0 ? n : k, 1, ldb, stride_b};
     Product product{};
@@ -709,74 +714,7 @@ static int strided(
     product.d = product.c;
     product.batch = batch;
     product.tf32 = type_a == R_32F && (compute == COMPUTE_32F_FAST_TF32 || (mine->math_mode & 15) == 3);
-    if (mine->pointer_mode == 0) {
-        product.alpha = *alpha;
-        product.beta = *beta;
-        return enqueue(mine->stream, what, product);
-    }
-    int status = fake_enqueue(mine->stream, what, [=]() -> int {
-        Product late = product;
-        late.alpha = *alpha;
-        late.beta = *beta;
-        return run(late);
-    });
-    return status == 0 ? OK : EXECUTION_FAILED;
-}
-
-EXPORT int cublasGemmEx(
-    void* handle, int op_a, int op_b, int m, int n, int k, const float* alpha, uint64_t a, int type_a, int lda, uint64_t b,
-    int type_b, int ldb, const float* beta, uint64_t c, int type_c, int ldc, int compute, int) {
-    BEGIN("cublasGemmEx")
-    return strided(
-        "cublasGemmEx", handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, 0, b, type_b, ldb, 0, beta, c, type_c, ldc, 0, 1,
-        compute);
-}
-
-EXPORT int cublasGemmStridedBatchedEx(
-    void* handle, int op_a, int op_b, int m, int n, int k, const float* alpha, uint64_t a, int type_a, int lda,
-    long long stride_a, uint64_t b, int type_b, int ldb, long long stride_b, const float* beta, uint64_t c, int type_c, int ldc,
-    long long stride_c, int batch, int compute, int) {
-    BEGIN("cublasGemmStridedBatchedEx")
-    return strided(
-        "cublasGemmStridedBatchedEx", handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, stride_a, b, type_b, ldb, stride_b,
-        beta, c, type_c, ldc, stride_c, batch, compute);
-}
-
-EXPORT int cublasGemmBatchedEx(
-    void* handle, int op_a, int op_b, int m, int n, int k, const float* alpha, uint64_t as, int type_a, int lda, uint64_t bs,
-    int type_b, int ldb, const float* beta, uint64_t cs, int type_c, int ldc, int batch, int compute, int) {
-    BEGIN("cublasGemmBatchedEx")
-    Handle* mine = handle_of(handle);
-    if (mine == nullptr) {
-        return NOT_INITIALIZED;
-    }
-    Handle copy = *mine;
-    float factor = *alpha;
-    float keep = *beta;
-    // The addresses are read when the stream gets there.
-    int status = fake_enqueue(copy.stream, "cublasGemmBatchedEx", [=]() -> int {
-        uint64_t bytes = static_cast<uint64_t>(batch) * 8;
-        for (uint64_t list : {as, bs, cs}) {
-            if (fake_check_range(list, bytes, "cublasGemmBatchedEx, addresses") != 0) {
-                return 700;
-            }
-        }
-        for (int i = 0; i < batch; i++) {
-            Matrix stored_a = {reinterpret_cast<uint64_t*>(as)[i], type_a, op_a == 0 ? m : k, op_a == 0 ? k : m, 1, lda, 0};
-            Matrix stored_b = {reinterpret_cast<uint64_t*>(bs)[i], type_b, op_b == 0 ? k : n, op_b == 0 ? n : k, 1, ldb, 0};
-            Product product{};
-            product.a = op_a == 0 ? stored_a : stored_a.transposed();
-            product.b = op_b == 0 ? stored_b : stored_b.transposed();
-            product.c = {reinterpret_cast<uint64_t*>(cs)[i], type_c, m, n, 1, ldc, 0};
-            product.d = product.c;
-            product.tf32 = type_a == R_32F && (compute == COMPUTE_32F_FAST_TF32 || (copy.math_mode & 15) == 3);
-            product.alpha = factor;
-            product.beta = keep;
-            if (int failed = run(product)) {
-                return failed;
-            }
-        }
-        return 0;
-    });
-    return status == 0 ? OK : EXECUTION_FAILED;
+    product.alpha = *alpha;
+    product.beta = *beta;
+    return enqueue(mine->stream, "cublasGemmStridedBatchedEx", product);
 }

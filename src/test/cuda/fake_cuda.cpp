@@ -192,6 +192,9 @@ struct Fake {
     std::set<Function*> live_functions;
     std::set<Graph*> graphs;
     std::set<GraphExec*> execs;
+    long long of_others = 0;  // live objects of the other libraries
+    int fail_any = 0;         // calls until one fails, whichever it is
+    std::string trace;
     int pending_error = SUCCESS;  // of enqueued work, told by the next call that may tell it
     bool broken = false;          // an error that stays
     std::string last_error;
@@ -796,11 +799,28 @@ size_t image_size(const unsigned char* image) {
 
 // -------------------------------------------------------------------------------------------------------------- controls
 
+/** Whether a function only ends something. */
+static bool ends(const std::string& name) {
+    for (const char* word : {"Destroy", "Free", "Unload", "Release", "EndCapture", "Unregister"}) {
+        if (name.find(word) != std::string::npos) {
+            return true;
+        }
+    }
+    return false;
+}
+
 EXPORT int fake_before(const char* function) {
     Fake& f = fake();
     std::lock_guard<std::recursive_mutex> lock(f.mutex);
     std::string name = plain_name(function);
     f.calls[name]++;
+    if (f.fail_any > 0 && !ends(name)) {
+        f.trace += (f.trace.empty() ? "" : " ") + name;
+        if (--f.fail_any == 0) {
+            f.trace += " failed";
+            return name.compare(0, 6, "cublas") == 0 ? 15 : name.compare(0, 5, "nvrtc") == 0 ? 1 : NOT_SUPPORTED;
+        }
+    }
     auto failure = f.failures.find(name);
     if (failure == f.failures.end()) {
         return SUCCESS;
@@ -833,6 +853,24 @@ EXPORT int fake_check_range(uint64_t address, uint64_t bytes, const char* what) 
     return check_range(address, bytes, what);
 }
 
+EXPORT void fake_made(int count) {
+    std::lock_guard<std::recursive_mutex> lock(fake().mutex);
+    fake().of_others += count;
+}
+
+EXPORT void fakeFailAny(int nth) {
+    std::lock_guard<std::recursive_mutex> lock(fake().mutex);
+    fake().fail_any = nth;
+    fake().trace.clear();
+}
+
+EXPORT const char* fakeTrace() {
+    std::lock_guard<std::recursive_mutex> lock(fake().mutex);
+    static thread_local std::string text;
+    text = fake().trace;
+    return text.c_str();
+}
+
 EXPORT void fakeFail(const char* function, int nth, int status) {
     std::lock_guard<std::recursive_mutex> lock(fake().mutex);
     fake().failures[plain_name(function)] = {nth, status};
@@ -860,7 +898,9 @@ EXPORT long long fakeLiveHandles() {
     Fake& f = fake();
     std::lock_guard<std::recursive_mutex> lock(f.mutex);
     return static_cast<long long>(
-        f.pinned.size() + f.streams.size() + f.events.size() + f.modules.size() + f.graphs.size() + f.execs.size());
+               f.pinned.size() + f.streams.size() + f.events.size() + f.pools.size() + f.modules.size() + f.graphs.size()
+               + f.execs.size())
+        + f.of_others;
 }
 
 EXPORT void fakeSet(const char* name, long long value) {
@@ -887,6 +927,8 @@ EXPORT void fakeReset() {
     f.broken = false;
     f.last_error.clear();
     f.last_status = SUCCESS;
+    f.fail_any = 0;
+    f.trace.clear();
 }
 
 EXPORT const char* fakeLastError() {
@@ -1114,8 +1156,11 @@ EXPORT int cuCtxSynchronize() {
     if (call) {
         return call.status;
     }
-    if (int status = forbidden_by_capture("cuCtxSynchronize")) {
-        return status;
+    if (any_capture(2)) {  // in any mode: the context includes the stream
+        for (Stream* stream : fake().streams) {
+            stream->capture_invalid |= stream->capture != nullptr;
+        }
+        return refuse(STREAM_CAPTURE_UNSUPPORTED, "cuCtxSynchronize while a stream is capturing");
     }
     drain_device(current_context->device);
     check_all_guards();
@@ -1809,6 +1854,9 @@ EXPORT int cuStreamDestroy_v2(void* handle) {
     }
     drain(stream);
     fake().streams.erase(stream);
+    if (stream->capture_origin && fake().graphs.erase(stream->capture) != 0) {
+        delete stream->capture;
+    }
     for (Event* event : fake().events) {
         if (event->stream == stream) {
             event->stream = nullptr;  // all its work is done

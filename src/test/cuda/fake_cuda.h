@@ -24,10 +24,22 @@ __attribute__((visibility("default"))) int fake_enqueue(void* stream, const char
 /** 0, or CUDA_ERROR_ILLEGAL_ADDRESS with a message if the bytes are not within one live allocation. */
 EXPORT int fake_check_range(uint64_t address, uint64_t bytes, const char* what);
 
+/** Counts objects of another library that were made, or with -1 destroyed, among the live handles. */
+EXPORT void fake_made(int count);
+
 // ------------------------------------------------------------------------------------------------------ for the tests
 
 /** Lets the nth call (1 is the next) of a function return this status; 0 lets all calls return it from now on. */
 EXPORT void fakeFail(const char* function, int nth, int status);
+
+/**
+ * Lets the nth call from now (1 is the next) of any function fail, by a status of its library's that breaks nothing else. Not
+ * counted are functions that only end something (destroy, free, unload, release), which do so on a GPU even as they report.
+ */
+EXPORT void fakeFailAny(int nth);
+
+/** The calls counted since then, separated by spaces, up to the failed one; with "failed" behind them once it was reached. */
+EXPORT const char* fakeTrace();
 
 /** How often a function has been called since the last reset, failures included. */
 EXPORT long long fakeCalls(const char* function);
@@ -35,7 +47,10 @@ EXPORT long long fakeCalls(const char* function);
 /** Bytes of device memory that are allocated and not freed, of all devices, after all enqueued work. */
 EXPORT long long fakeLiveBytes();
 
-/** Number of live pinned host blocks, streams, events, modules, graphs and graph instances together. */
+/**
+ * Number of live pinned host blocks, streams, events, memory pools, modules, graphs and graph instances, and of the handles,
+ * descriptors and programs of the other libraries, together.
+ */
 EXPORT long long fakeLiveHandles();
 
 /**

@@ -88,12 +88,14 @@ EXPORT int nvrtcCreateProgram(
         }
     }
     *program = made;
+    fake_made(1);
     return OK;
 }
 
 EXPORT int nvrtcDestroyProgram(void** program) {
     BEGIN("nvrtcDestroyProgram")
     delete static_cast<Program*>(*program);
+    fake_made(-1);
     *program = nullptr;
     return OK;
 }

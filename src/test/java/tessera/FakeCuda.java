@@ -34,6 +34,7 @@ public final class FakeCuda {
     public static final int LAUNCH_FAILED = 719;
     public static final int UNKNOWN = 999;
 
+    private static final long LONGEST_TEXT = 1 << 20;
     private static final String FOLDER = "tessera.cuda.dir";
 
     private FakeCuda() {}
@@ -72,6 +73,23 @@ public final class FakeCuda {
         }
     }
 
+    /**
+     * Lets the nth call (1 is the next) of any function fail that does more than end something, by a status after which its
+     * library works on.
+     */
+    public static void failAny(int nth) {
+        try {
+            Library.call(FunctionDescriptor.ofVoid(JAVA_INT), "fakeFailAny").invokeExact(nth);
+        } catch (Throwable e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /** The functions called since {@link #failAny}, separated by spaces, with "failed" behind the one that did. */
+    public static String trace() {
+        return text("fakeTrace");
+    }
+
     /** How often a function has been called since the last reset. */
     public static long calls(String function) {
         return number("fakeCalls", function);
@@ -82,7 +100,7 @@ public final class FakeCuda {
         return number("fakeLiveBytes");
     }
 
-    /** Pinned blocks, streams, events, modules, graphs and their instances that are not destroyed. */
+    /** Pinned blocks, streams, events, pools, modules, graphs, and handles of the libraries, that are not destroyed. */
     public static long liveHandles() {
         return number("fakeLiveHandles");
     }
@@ -108,10 +126,14 @@ public final class FakeCuda {
 
     /** What went wrong last on the fake device. */
     public static String lastError() {
+        return text("fakeLastError");
+    }
+
+    private static String text(String function) {
         try {
-            MethodHandle handle = Library.call(FunctionDescriptor.of(ADDRESS), "fakeLastError");
+            MethodHandle handle = Library.call(FunctionDescriptor.of(ADDRESS), function);
             MemorySegment text = (MemorySegment) handle.invokeExact();
-            return text.reinterpret(4096).getString(0);
+            return text.reinterpret(LONGEST_TEXT).getString(0);
         } catch (Throwable e) {
             throw new AssertionError(e);
         }

@@ -90,6 +90,12 @@ class CudaMatmulTest {
     }
 
     private static double[] values(Buffer buffer) {
+        if (buffer.device() != CPU) {
+            try (Buffer back = CPU.allocate(buffer.dtype(), buffer.length())) {
+                buffer.copyTo(back);
+                return values(back);
+            }
+        }
         double[] values = new double[Math.toIntExact(buffer.length())];
         for (int i = 0; i < values.length; i++) {
             values[i] = Elements.get(buffer, i);
@@ -171,6 +177,114 @@ class CudaMatmulTest {
             REFERENCE.matmulBatched(shape, batch, a.wide, strideA, b.wide, strideB, c.wide, strideC);
             device().kernels().matmulBatched(shape, batch, a.there, strideA, b.there, strideB, c.there, strideC);
             compare(c, batch + " products in " + dtype);
+        }
+    }
+
+    /** Factors shared by all products, gaps between rows and matrices, odd starts. */
+    @ParameterizedTest
+    @CsvSource({"F32, F32", "BF16, BF16", "BF16, F32"})
+    void batchesOfAllLayoutsMatch(DType in, DType out) {
+        for (int trial = 0; trial < 40; trial++) {
+            int m = 1 + random.nextInt(9);
+            int n = 1 + random.nextInt(9);
+            int k = 1 + random.nextInt(9);
+            int batch = 1 + random.nextInt(4);
+            boolean transposeA = random.nextBoolean();
+            boolean transposeB = random.nextBoolean();
+            long lda = (transposeA ? m : k) + random.nextInt(3);
+            long ldb = (transposeB ? k : n) + random.nextInt(3);
+            long ldc = n + random.nextInt(3);
+            long sizeA = (transposeA ? k : m) * lda;
+            long sizeB = (transposeB ? n : k) * ldb;
+            long strideA = random.nextBoolean() ? 0 : sizeA + random.nextInt(3);
+            long strideB = random.nextBoolean() ? 0 : sizeB + random.nextInt(3);
+            long strideC = m * ldc + random.nextInt(3);
+            int start = random.nextInt(3);
+            MatmulShape shape = new MatmulShape(transposeA, transposeB, m, n, k, lda, ldb, ldc);
+            Pair a = normal(start + (batch - 1) * strideA + sizeA, in);
+            Pair b = normal(start + (batch - 1) * strideB + sizeB, in);
+            Pair c = normal(start + batch * strideC, out);
+            Pair partA = a.slice(start, a.wide.length() - start);
+            Pair partB = b.slice(start, b.wide.length() - start);
+            Pair partC = c.slice(start, c.wide.length() - start);
+            REFERENCE.matmulBatched(shape, batch, partA.wide, strideA, partB.wide, strideB, partC.wide, strideC);
+            device().kernels()
+                    .matmulBatched(shape, batch, partA.there, strideA, partB.there, strideB, partC.there, strideC);
+            compare(c, batch + " of " + shape + " at distances " + strideA + " " + strideB + " " + strideC);
+        }
+    }
+
+    /** On several streams at once and from a recorded graph: one handle serves them all. */
+    @Test
+    void batchesRepeatBitForBitOnAllStreams() {
+        Pair a = normal(6 * 33 * 17, DType.BF16);
+        Pair b = normal(6 * 17 * 9, DType.BF16);
+        MatmulShape shape = MatmulShape.of(false, false, 33, 9, 17);
+        List<Buffer> results = new ArrayList<>();
+        Runnable product = () -> {
+            Buffer c = kept(device().allocate(DType.F32, 6 * 33 * 9));
+            device().kernels().matmulBatched(shape, 6, a.there, 33 * 17, b.there, 17 * 9, c, 33 * 9);
+            results.add(c);
+        };
+        product.run();
+        try (CudaStream one = device().newStream();
+                CudaStream two = device().newStream();
+                CudaEvent ready = device().currentStream().record();
+                CudaGraph graph = CudaGraph.capture(device(), product)) {
+            for (int run = 0; run < 3; run++) {
+                for (CudaStream stream : List.of(one, two)) {
+                    stream.await(ready);
+                    device().on(stream, product);
+                }
+            }
+            graph.launch();
+            one.synchronize();
+            two.synchronize();
+            double[] first = values(results.getFirst());
+            for (Buffer result : results) {
+                assertArrayEquals(first, values(result));
+            }
+        }
+    }
+
+    @Test
+    void batchesUseTf32OnlyOnRequest() {
+        Pair a = normal(2 * SIDE * SIDE, DType.F32);
+        Pair c = normal(2 * SIDE * SIDE, DType.F32);
+        batch(a, c);
+        compare(c, "without TF32");
+        device().allowTf32(true);
+        try {
+            batch(a, c);
+        } finally {
+            device().allowTf32(false);
+        }
+        assertThrows(AssertionError.class, () -> compare(c, "with TF32"));
+        batch(a, c);
+        compare(c, "without TF32 again");
+    }
+
+    private static void batch(Pair a, Pair c) {
+        MatmulShape shape = MatmulShape.of(false, false, SIDE, SIDE, SIDE);
+        long stride = SIDE * SIDE;
+        REFERENCE.matmulBatched(shape, 2, a.wide, stride, a.wide, stride, c.wide, stride);
+        device().kernels().matmulBatched(shape, 2, a.there, stride, a.there, stride, c.there, stride);
+    }
+
+    /** The heuristics are promised how the bias is aligned; a fake of the library holds them to it. */
+    @ParameterizedTest
+    @CsvSource({"F32", "BF16"})
+    void biasesMayStartAnywhere(DType dtype) {
+        Pair a = normal(64 * 32, dtype);
+        Pair b = normal(32 * 48, dtype);
+        Pair bias = normal(48 + 8, dtype);
+        MatmulShape shape = MatmulShape.of(false, false, 64, 48, 32);
+        for (int start : new int[] {0, 1, 2, 4, 8, 1}) {
+            Pair c = normal(64 * 48, dtype);
+            Pair part = bias.slice(start, 48);
+            REFERENCE.matmul(shape, a.wide, b.wide, part.wide, null, Activation.NONE, c.wide);
+            device().kernels().matmul(shape, a.there, b.there, part.there, null, Activation.NONE, c.there);
+            compare(c, "bias from " + start);
         }
     }
 

@@ -44,7 +44,8 @@ import tessera.natives.cuda.CudaDriver;
 @Measurement(iterations = 5, time = 1)
 @Fork(1)
 public class LaunchBenchmark {
-    private static final List<String> LIBRARIES = List.of("libcuda.so.1", "libcublasLt.so.13", "libnvrtc.so.13");
+    private static final List<String> LIBRARIES =
+            List.of("libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13", "libnvrtc.so.13");
 
     private @Nullable Path folder;
     private CudaDevice device;

@@ -2,6 +2,7 @@ package tessera.kernels;
 
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
@@ -123,9 +124,10 @@ public final class CudaDevice extends Device {
                                 + " device",
                         null);
             }
-            CudaLibrary products = CudaLibraries.cublasLt();
-            if (!products.usable()) {
-                throw unavailable(ordinal, products.finding().toString(), null);
+            for (CudaLibrary products : List.of(CudaLibraries.cublasLt(), CudaLibraries.cublas())) {
+                if (!products.usable()) {
+                    throw unavailable(ordinal, products.finding().toString(), null);
+                }
             }
             return new CudaDevice(ordinal, handle);
         } catch (CudaException | NativeLibraryException e) {

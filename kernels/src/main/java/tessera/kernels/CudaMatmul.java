@@ -12,7 +12,7 @@ import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
 /**
- * Matrix products on a GPU, by cuBLASLt.
+ * Matrix products on a GPU, by cuBLASLt, and batches of them by cuBLAS.
  *
  * <p>f32 with f32 accumulation (TF32 only where {@link CudaDevice#allowTf32} asks for it), or bf16 factors with f32
  * accumulation and a bf16 or f32 result; the bias has the result's type. The library counts columns first, so it is given
@@ -25,10 +25,12 @@ final class CudaMatmul {
 
     private final CudaDevice device;
     private final Map<CudaProduct.Key, CudaProduct> products = new ConcurrentHashMap<>();
+    private final CudaBatchedProducts batches;
     private long handle;
 
     CudaMatmul(CudaDevice device) {
         this.device = device;
+        this.batches = new CudaBatchedProducts(device);
     }
 
     void matmul(
@@ -72,10 +74,6 @@ final class CudaMatmul {
         }
         CudaProduct.Key key = new CudaProduct.Key(
                 shape,
-                1,
-                0,
-                0,
-                0,
                 a.dtype(),
                 c.dtype(),
                 bias == null ? CublasLt.EPILOGUE_DEFAULT : CublasLt.EPILOGUE_BIAS,
@@ -111,29 +109,12 @@ final class CudaMatmul {
             }
             return;
         }
-        int alignmentC = Math.min(alignment(c), alignment(strideC * c.dtype().bytes()));
-        run(
-                new CudaProduct.Key(
-                        shape,
-                        Math.toIntExact(batch),
-                        strideA,
-                        strideB,
-                        strideC,
-                        a.dtype(),
-                        c.dtype(),
-                        CublasLt.EPILOGUE_DEFAULT,
-                        false,
-                        device.tf32(),
-                        Math.min(alignment(a), alignment(strideA * a.dtype().bytes())),
-                        Math.min(alignment(b), alignment(strideB * b.dtype().bytes())),
-                        alignmentC,
-                        alignmentC,
-                        CudaProduct.LARGEST_ALIGNMENT),
-                a,
-                b,
-                null,
-                null,
-                c);
+        CudaThread.get().use(device);
+        try {
+            batches.run(shape, batch, a, strideA, b, strideB, c, strideC);
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
     }
 
     PackedWeight pack(Buffer weight, long n, long k) {

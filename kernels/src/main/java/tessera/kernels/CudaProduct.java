@@ -2,6 +2,7 @@ package tessera.kernels;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Kernels.MatmulShape;
 import tessera.natives.cuda.Cublas;
@@ -16,28 +17,26 @@ final class CudaProduct {
     /** Alignments beyond this make no difference to the library. */
     static final int LARGEST_ALIGNMENT = 256;
 
-    private final MemorySegment result = Arena.ofAuto().allocate(CublasLt.RESULT_BYTES, 8);
-    private final long desc;
-    private final long layoutA;
-    private final long layoutB;
-    private final long layoutC;
+    private static final int MOST_ALGORITHMS = 8;
+
+    private final MemorySegment results = Arena.ofAuto().allocate(MOST_ALGORITHMS * CublasLt.RESULT_BYTES, 8);
     private final long beta;
     private final long algorithm;
     private final long workspaceBytes;
+    private long desc;
+    private long layoutA;
+    private long layoutB;
+    private long layoutC;
 
     /**
      * The row-major product C = op(A) op(B), plus what the epilogue adds and an addend laid out as C.
      *
      * @param epilogue of {@link CublasLt}
-     * @param alignmentA of every A of the batch in bytes, at most {@link #LARGEST_ALIGNMENT}
+     * @param alignmentA of A's address in bytes, at most {@link #LARGEST_ALIGNMENT}
      * @param alignmentAddend that of C where there is no addend
      */
     record Key(
             MatmulShape shape,
-            int batch,
-            long strideA,
-            long strideB,
-            long strideC,
             DType in,
             DType out,
             int epilogue,
@@ -49,9 +48,27 @@ final class CudaProduct {
             int alignmentC,
             int alignmentBias) {}
 
+    /**
+     * Describes a product and chooses its algorithm.
+     *
+     * @throws IllegalStateException if the library knows no algorithm for it
+     */
     CudaProduct(long handle, Key key, long workspaceLimit) {
-        int in = key.in == DType.BF16 ? Cublas.R_16BF : Cublas.R_32F;
-        int out = key.out == DType.BF16 ? Cublas.R_16BF : Cublas.R_32F;
+        beta = key.addend ? Cublas.ONE : Cublas.ZERO;
+        try {
+            describe(key);
+            int chosen = choose(handle, key, workspaceLimit);
+            algorithm = CublasLt.algorithm(results, chosen);
+            workspaceBytes = CublasLt.workspaceBytes(results, chosen);
+        } catch (RuntimeException | Error e) {
+            release(e);
+            throw e;
+        }
+    }
+
+    private void describe(Key key) {
+        int in = type(key.in);
+        int out = type(key.out);
         desc = CublasLt.matmulDescCreate(
                 key.tf32 && key.in == DType.F32 ? Cublas.COMPUTE_32F_FAST_TF32 : Cublas.COMPUTE_32F, Cublas.R_32F);
         // Row-major B is column-major B^T, which is the first factor of C^T = B^T A^T.
@@ -66,14 +83,16 @@ final class CudaProduct {
         long n = shape.n();
         long k = shape.k();
         layoutB = shape.transposeB()
-                ? layout(in, k, n, shape.ldb(), key.batch, key.strideB)
-                : layout(in, n, k, shape.ldb(), key.batch, key.strideB);
+                ? CublasLt.matrixLayoutCreate(in, k, n, shape.ldb())
+                : CublasLt.matrixLayoutCreate(in, n, k, shape.ldb());
         layoutA = shape.transposeA()
-                ? layout(in, m, k, shape.lda(), key.batch, key.strideA)
-                : layout(in, k, m, shape.lda(), key.batch, key.strideA);
-        layoutC = layout(out, n, m, shape.ldc(), key.batch, key.strideC);
-        beta = key.addend ? Cublas.ONE : Cublas.ZERO;
+                ? CublasLt.matrixLayoutCreate(in, m, k, shape.lda())
+                : CublasLt.matrixLayoutCreate(in, k, m, shape.lda());
+        layoutC = CublasLt.matrixLayoutCreate(out, n, m, shape.ldc());
+    }
 
+    /** The best algorithm that works and needs no more memory than there is. */
+    private int choose(long handle, Key key, long workspaceLimit) {
         long preference = CublasLt.preferenceCreate();
         try {
             CublasLt.preferenceSet(preference, CublasLt.PREF_MAX_WORKSPACE_BYTES, workspaceLimit);
@@ -85,25 +104,40 @@ final class CudaProduct {
                     preference, CublasLt.PREF_MIN_ALIGNMENT_D, Math.min(key.alignmentC, key.alignmentBias));
             // Partial sums of a split product stay f32, whatever the result's type.
             CublasLt.preferenceSet(preference, CublasLt.PREF_REDUCTION_SCHEME_MASK, CublasLt.REDUCTION_COMPUTE_TYPE);
-            int found = CublasLt.heuristics(handle, desc, layoutB, layoutA, layoutC, layoutC, preference, result);
-            if (found == 0 || !CublasLt.works(result, 0)) {
-                throw new IllegalStateException("matmul: cuBLASLt knows no algorithm for " + key
-                        + "; use contiguous tensors, or compute in f32");
+            int found = CublasLt.heuristics(handle, desc, layoutB, layoutA, layoutC, layoutC, preference, results);
+            for (int i = 0; i < found; i++) {
+                if (CublasLt.works(results, i) && CublasLt.workspaceBytes(results, i) <= workspaceLimit) {
+                    return i;
+                }
             }
+            throw new IllegalStateException(
+                    "matmul: cuBLASLt knows no algorithm for " + key + "; use contiguous tensors, or compute in f32");
         } finally {
             CublasLt.preferenceDestroy(preference);
         }
-        algorithm = CublasLt.algorithm(result, 0);
-        workspaceBytes = CublasLt.workspaceBytes(result, 0);
     }
 
-    private static long layout(int type, long rows, long columns, long ld, int batch, long stride) {
-        long layout = CublasLt.matrixLayoutCreate(type, rows, columns, ld);
-        if (batch != 1) {
-            CublasLt.matrixLayoutSet(layout, CublasLt.LAYOUT_BATCH_COUNT, batch);
-            CublasLt.matrixLayoutSet(layout, CublasLt.LAYOUT_STRIDED_BATCH_OFFSET, stride);
+    /** Destroys what was made before a failure. */
+    private void release(Throwable failure) {
+        destroy(desc, CublasLt::matmulDescDestroy, failure);
+        for (long layout : new long[] {layoutA, layoutB, layoutC}) {
+            destroy(layout, CublasLt::matrixLayoutDestroy, failure);
         }
-        return layout;
+    }
+
+    private static void destroy(long made, LongConsumer end, Throwable failure) {
+        try {
+            if (made != 0) {
+                end.accept(made);
+            }
+        } catch (RuntimeException e) {
+            failure.addSuppressed(e);
+        }
+    }
+
+    /** The number that cuBLAS has for a type. */
+    static int type(DType dtype) {
+        return dtype == DType.BF16 ? Cublas.R_16BF : Cublas.R_32F;
     }
 
     /** Device memory that a run needs. */

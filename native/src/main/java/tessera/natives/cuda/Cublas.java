@@ -7,8 +7,8 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
+import java.util.List;
 
 /**
  * Bindings of the parts of cuBLAS that batched products need, in C terms: column-major matrices, handles and device
@@ -28,9 +28,6 @@ public final class Cublas {
     @CName("CUDA_R_32F")
     public static final int R_32F = 0;
 
-    @CName("CUDA_R_16F")
-    public static final int R_16F = 2;
-
     @CName("CUDA_R_16BF")
     public static final int R_16BF = 14;
 
@@ -43,20 +40,8 @@ public final class Cublas {
     @CName("CUBLAS_GEMM_DEFAULT")
     public static final int GEMM_DEFAULT = -1;
 
-    @CName("CUBLAS_POINTER_MODE_HOST")
-    public static final int POINTER_MODE_HOST = 0;
-
-    @CName("CUBLAS_POINTER_MODE_DEVICE")
-    public static final int POINTER_MODE_DEVICE = 1;
-
     @CName("CUBLAS_DEFAULT_MATH")
     public static final int DEFAULT_MATH = 0;
-
-    @CName("CUBLAS_PEDANTIC_MATH")
-    public static final int PEDANTIC_MATH = 2;
-
-    @CName("CUBLAS_TF32_TENSOR_OP_MATH")
-    public static final int TF32_TENSOR_OP_MATH = 3;
 
     @CName("CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION")
     public static final int MATH_DISALLOW_REDUCED_PRECISION_REDUCTION = 16;
@@ -74,95 +59,46 @@ public final class Cublas {
     private static final MethodHandle SET_WORKSPACE =
             LIBRARY.status("cublasSetWorkspace_v2", JAVA_LONG, JAVA_LONG, JAVA_LONG);
     private static final MethodHandle SET_MATH_MODE = LIBRARY.status("cublasSetMathMode", JAVA_LONG, JAVA_INT);
-    private static final MethodHandle SET_POINTER_MODE = LIBRARY.status("cublasSetPointerMode_v2", JAVA_LONG, JAVA_INT);
-    private static final MethodHandle GET_VERSION = LIBRARY.status("cublasGetVersion_v2", JAVA_LONG, ADDRESS);
-    private static final MethodHandle GET_STATUS_STRING =
-            LIBRARY.function("cublasGetStatusString", FunctionDescriptor.of(ADDRESS, JAVA_INT));
-    private static final MethodHandle GEMM_EX = LIBRARY.status(
-            "cublasGemmEx",
-            JAVA_LONG,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_LONG,
-            JAVA_LONG,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_LONG,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_LONG,
-            JAVA_LONG,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT);
     private static final MethodHandle GEMM_STRIDED_BATCHED_EX = LIBRARY.status(
-            "cublasGemmStridedBatchedEx",
-            JAVA_LONG,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_LONG,
-            JAVA_LONG,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_LONG,
+            "cublasGemmStridedBatchedEx_64",
             JAVA_LONG,
             JAVA_INT,
             JAVA_INT,
             JAVA_LONG,
             JAVA_LONG,
             JAVA_LONG,
-            JAVA_INT,
-            JAVA_INT,
+            JAVA_LONG,
             JAVA_LONG,
             JAVA_INT,
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_INT,
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_INT,
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_LONG,
             JAVA_INT,
             JAVA_INT);
-    private static final MethodHandle GEMM_BATCHED_EX = LIBRARY.status(
-            "cublasGemmBatchedEx",
-            JAVA_LONG,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_LONG,
-            JAVA_LONG,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_LONG,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_LONG,
-            JAVA_LONG,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT,
-            JAVA_INT);
+    private static final CudaCalls CALLS = calls(LIBRARY, "cublasGetStatusString");
 
     /** The status codes shared by cuBLAS and cuBLASLt, by their C names. */
     @CName("cublas_v2.h")
-    public enum Status {
+    public enum Status implements CudaCalls.Status {
         CUBLAS_STATUS_SUCCESS(0, ""),
-        CUBLAS_STATUS_NOT_INITIALIZED(1, "check with nvidia-smi that the device works and is not out of memory"),
+        CUBLAS_STATUS_NOT_INITIALIZED(1, "check with nvidia-smi that the device works and has memory left"),
         CUBLAS_STATUS_ALLOC_FAILED(3, "use a smaller batch or close tensors and sessions no longer needed"),
-        CUBLAS_STATUS_INVALID_VALUE(7, ""),
+        CUBLAS_STATUS_INVALID_VALUE(7, CudaCalls.FAULT),
         CUBLAS_STATUS_ARCH_MISMATCH(8, "this device lacks the type or feature; compute in f32"),
-        CUBLAS_STATUS_MAPPING_ERROR(11, ""),
-        CUBLAS_STATUS_EXECUTION_FAILED(
-                13,
-                "it may come from an earlier launch: to find the kernel, run again with -D"
-                        + CudaException.DEBUG_PROPERTY + "=true or under compute-sanitizer"),
-        CUBLAS_STATUS_INTERNAL_ERROR(14, ""),
+        CUBLAS_STATUS_MAPPING_ERROR(11, CudaCalls.CULPRIT),
+        CUBLAS_STATUS_EXECUTION_FAILED(13, CudaCalls.CULPRIT),
+        CUBLAS_STATUS_INTERNAL_ERROR(14, CudaCalls.CULPRIT),
         CUBLAS_STATUS_NOT_SUPPORTED(15, "this shape, alignment or type is not supported; compute in f32"),
-        CUBLAS_STATUS_LICENSE_ERROR(16, "");
+        CUBLAS_STATUS_LICENSE_ERROR(16, "install the cuBLAS of CUDA 12 or 13 anew");
 
         private final int code;
         private final String advice;
@@ -173,8 +109,19 @@ public final class Cublas {
         }
 
         /** The number in C. */
+        @Override
         public int code() {
             return code;
+        }
+
+        @Override
+        public String advice() {
+            return advice;
+        }
+
+        @Override
+        public boolean outOfMemory() {
+            return this == CUBLAS_STATUS_ALLOC_FAILED;
         }
     }
 
@@ -182,248 +129,95 @@ public final class Cublas {
 
     /** A handle for the current context; it holds device memory until destroyed. */
     public static long create() {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("cublasCreate", (int) CREATE.invokeExact(out));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        return CALLS.create("cublasCreate", out -> (int) CREATE.invokeExact(out));
     }
 
     public static void destroy(long handle) {
-        try {
-            check("cublasDestroy", (int) DESTROY.invokeExact(handle));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cublasDestroy", () -> (int) DESTROY.invokeExact(handle));
     }
 
     /** Sets the stream of later calls; this takes a workspace set before away. */
     public static void setStream(long handle, long stream) {
-        try {
-            check("cublasSetStream", (int) SET_STREAM.invokeExact(handle, stream));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cublasSetStream", () -> (int) SET_STREAM.invokeExact(handle, stream));
     }
 
     /** Gives device memory of the caller's to later calls, which capture in a graph and equal results need. */
     public static void setWorkspace(long handle, long address, long bytes) {
-        try {
-            check("cublasSetWorkspace", (int) SET_WORKSPACE.invokeExact(handle, address, bytes));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cublasSetWorkspace", () -> (int) SET_WORKSPACE.invokeExact(handle, address, bytes));
     }
 
     public static void setMathMode(long handle, int mode) {
-        try {
-            check("cublasSetMathMode", (int) SET_MATH_MODE.invokeExact(handle, mode));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-    }
-
-    public static void setPointerMode(long handle, int mode) {
-        try {
-            check("cublasSetPointerMode", (int) SET_POINTER_MODE.invokeExact(handle, mode));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-    }
-
-    /** The library's version, for example 130101 for 13.1.1. */
-    public static int version(long handle) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_INT);
-            check("cublasGetVersion", (int) GET_VERSION.invokeExact(handle, out));
-            return out.get(JAVA_INT, 0);
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cublasSetMathMode", () -> (int) SET_MATH_MODE.invokeExact(handle, mode));
     }
 
     /**
-     * {@code c = alpha op(a) op(b) + beta c}.
+     * {@code c = alpha op(a) op(b) + beta c} for each of {@code batch} triples at equal distances.
      *
      * @param alpha address of a host float
-     * @param beta address of a host float
-     */
-    public static void gemmEx(
-            long handle,
-            int opA,
-            int opB,
-            int m,
-            int n,
-            int k,
-            long alpha,
-            long a,
-            int typeA,
-            int lda,
-            long b,
-            int typeB,
-            int ldb,
-            long beta,
-            long c,
-            int typeC,
-            int ldc,
-            int computeType) {
-        try {
-            check("cublasGemmEx", (int) GEMM_EX.invokeExact(
-                    handle,
-                    opA,
-                    opB,
-                    m,
-                    n,
-                    k,
-                    alpha,
-                    a,
-                    typeA,
-                    lda,
-                    b,
-                    typeB,
-                    ldb,
-                    beta,
-                    c,
-                    typeC,
-                    ldc,
-                    computeType,
-                    GEMM_DEFAULT));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-    }
-
-    /**
-     * The product of {@link #gemmEx} for each of {@code batch} triples at equal distances.
-     *
      * @param strideA distance of two a in elements; 0 uses one for all
      * @param strideB distance of two b in elements; 0 uses one for all
+     * @param beta address of a host float
      * @param strideC distance of two c in elements
      */
     public static void gemmStridedBatchedEx(
             long handle,
             int opA,
             int opB,
-            int m,
-            int n,
-            int k,
+            long m,
+            long n,
+            long k,
             long alpha,
             long a,
             int typeA,
-            int lda,
+            long lda,
             long strideA,
             long b,
             int typeB,
-            int ldb,
+            long ldb,
             long strideB,
             long beta,
             long c,
             int typeC,
-            int ldc,
+            long ldc,
             long strideC,
-            int batch,
+            long batch,
             int computeType) {
-        try {
-            check("cublasGemmStridedBatchedEx", (int) GEMM_STRIDED_BATCHED_EX.invokeExact(
-                    handle,
-                    opA,
-                    opB,
-                    m,
-                    n,
-                    k,
-                    alpha,
-                    a,
-                    typeA,
-                    lda,
-                    strideA,
-                    b,
-                    typeB,
-                    ldb,
-                    strideB,
-                    beta,
-                    c,
-                    typeC,
-                    ldc,
-                    strideC,
-                    batch,
-                    computeType,
-                    GEMM_DEFAULT));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cublasGemmStridedBatchedEx", () -> (int) GEMM_STRIDED_BATCHED_EX.invokeExact(
+                handle,
+                opA,
+                opB,
+                m,
+                n,
+                k,
+                alpha,
+                a,
+                typeA,
+                lda,
+                strideA,
+                b,
+                typeB,
+                ldb,
+                strideB,
+                beta,
+                c,
+                typeC,
+                ldc,
+                strideC,
+                batch,
+                computeType,
+                GEMM_DEFAULT));
     }
 
     /**
-     * The product of {@link #gemmEx} for each of {@code batch} triples.
+     * The calls of cuBLAS or cuBLASLt, which share their statuses.
      *
-     * @param as device address of {@code batch} device addresses
-     * @param bs device address of {@code batch} device addresses
-     * @param cs device address of {@code batch} device addresses
+     * @param text name of the function that explains one
      */
-    public static void gemmBatchedEx(
-            long handle,
-            int opA,
-            int opB,
-            int m,
-            int n,
-            int k,
-            long alpha,
-            long as,
-            int typeA,
-            int lda,
-            long bs,
-            int typeB,
-            int ldb,
-            long beta,
-            long cs,
-            int typeC,
-            int ldc,
-            int batch,
-            int computeType) {
-        try {
-            check("cublasGemmBatchedEx", (int) GEMM_BATCHED_EX.invokeExact(
-                    handle,
-                    opA,
-                    opB,
-                    m,
-                    n,
-                    k,
-                    alpha,
-                    as,
-                    typeA,
-                    lda,
-                    bs,
-                    typeB,
-                    ldb,
-                    beta,
-                    cs,
-                    typeC,
-                    ldc,
-                    batch,
-                    computeType,
-                    GEMM_DEFAULT));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-    }
-
-    private static void check(String call, int status) {
-        if (status != 0) {
-            String text = LIBRARY.has("cublasGetStatusString") ? CudaLibrary.text(GET_STATUS_STRING, status) : "";
-            throw failure(call, status, text);
-        }
-    }
-
-    /** The exception for a status of cuBLAS or cuBLASLt. */
-    static CudaException failure(String call, int status, String text) {
-        for (Status known : Status.values()) {
-            if (known.code == status) {
-                boolean outOfMemory = known == Status.CUBLAS_STATUS_ALLOC_FAILED;
-                return CudaException.library(call, status, known.name(), text, known.advice, outOfMemory);
-            }
-        }
-        return CudaException.library(call, status, "unknown status", text, "", false);
+    static CudaCalls calls(CudaLibrary library, String text) {
+        MethodHandle explain = library.function(text, FunctionDescriptor.of(ADDRESS, JAVA_INT));
+        return new CudaCalls(
+                List.of(Status.values()),
+                status -> "unknown status",
+                status -> library.has(text) ? CudaLibrary.text(explain, status) : "");
     }
 }

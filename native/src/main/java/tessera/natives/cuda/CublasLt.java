@@ -71,21 +71,6 @@ public final class CublasLt {
     @CName("CUBLASLT_EPILOGUE_BGRADB")
     public static final int EPILOGUE_BGRADB = 512;
 
-    @CName("CUBLASLT_MATRIX_LAYOUT_ORDER")
-    public static final int LAYOUT_ORDER = 1;
-
-    @CName("CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT")
-    public static final int LAYOUT_BATCH_COUNT = 5;
-
-    @CName("CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET")
-    public static final int LAYOUT_STRIDED_BATCH_OFFSET = 6;
-
-    @CName("CUBLASLT_ORDER_COL")
-    public static final int ORDER_COL = 0;
-
-    @CName("CUBLASLT_ORDER_ROW")
-    public static final int ORDER_ROW = 1;
-
     @CName("CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES")
     public static final int PREF_MAX_WORKSPACE_BYTES = 1;
 
@@ -129,8 +114,6 @@ public final class CublasLt {
     private static final MethodHandle DESTROY = LIBRARY.status("cublasLtDestroy", JAVA_LONG);
     private static final MethodHandle GET_VERSION =
             LIBRARY.function("cublasLtGetVersion", FunctionDescriptor.of(JAVA_LONG));
-    private static final MethodHandle GET_STATUS_STRING =
-            LIBRARY.function("cublasLtGetStatusString", FunctionDescriptor.of(ADDRESS, JAVA_INT));
     private static final MethodHandle MATMUL = LIBRARY.status(
             "cublasLtMatmul",
             JAVA_LONG,
@@ -157,8 +140,6 @@ public final class CublasLt {
     private static final MethodHandle LAYOUT_CREATE =
             LIBRARY.status("cublasLtMatrixLayoutCreate", ADDRESS, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG);
     private static final MethodHandle LAYOUT_DESTROY = LIBRARY.status("cublasLtMatrixLayoutDestroy", JAVA_LONG);
-    private static final MethodHandle LAYOUT_SET =
-            LIBRARY.status("cublasLtMatrixLayoutSetAttribute", JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG);
     private static final MethodHandle PREF_CREATE = LIBRARY.status("cublasLtMatmulPreferenceCreate", ADDRESS);
     private static final MethodHandle PREF_DESTROY = LIBRARY.status("cublasLtMatmulPreferenceDestroy", JAVA_LONG);
     private static final MethodHandle PREF_SET =
@@ -176,6 +157,8 @@ public final class CublasLt {
             ADDRESS,
             ADDRESS);
 
+    private static final CudaCalls CALLS = Cublas.calls(LIBRARY, "cublasLtGetStatusString");
+
     /** Eight bytes for an attribute's value, so that a pointer can be set for every product without an allocation. */
     private static final ThreadLocal<MemorySegment> VALUE =
             ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(JAVA_LONG));
@@ -184,11 +167,11 @@ public final class CublasLt {
 
     /** A handle for the current context. */
     public static long create() {
-        return make("cublasLtCreate", CREATE);
+        return CALLS.create("cublasLtCreate", out -> (int) CREATE.invokeExact(out));
     }
 
     public static void destroy(long handle) {
-        end("cublasLtDestroy", DESTROY, handle);
+        CALLS.run("cublasLtDestroy", () -> (int) DESTROY.invokeExact(handle));
     }
 
     /** The library's version, for example 130101 for 13.1.1. */
@@ -202,17 +185,12 @@ public final class CublasLt {
 
     /** A description of a product; what is not set has the C default (no transpose, no epilogue). */
     public static long matmulDescCreate(int computeType, int scaleType) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("cublasLtMatmulDescCreate", (int) DESC_CREATE.invokeExact(out, computeType, scaleType));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        return CALLS.create(
+                "cublasLtMatmulDescCreate", out -> (int) DESC_CREATE.invokeExact(out, computeType, scaleType));
     }
 
     public static void matmulDescDestroy(long desc) {
-        end("cublasLtMatmulDescDestroy", DESC_DESTROY, desc);
+        CALLS.run("cublasLtMatmulDescDestroy", () -> (int) DESC_DESTROY.invokeExact(desc));
     }
 
     /** Sets an attribute of four bytes, such as {@link #DESC_TRANSA} or {@link #DESC_EPILOGUE}. */
@@ -227,35 +205,20 @@ public final class CublasLt {
 
     /** The layout of a matrix with a leading dimension in elements. */
     public static long matrixLayoutCreate(int type, long rows, long columns, long ld) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("cublasLtMatrixLayoutCreate", (int) LAYOUT_CREATE.invokeExact(out, type, rows, columns, ld));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        return CALLS.create(
+                "cublasLtMatrixLayoutCreate", out -> (int) LAYOUT_CREATE.invokeExact(out, type, rows, columns, ld));
     }
 
     public static void matrixLayoutDestroy(long layout) {
-        end("cublasLtMatrixLayoutDestroy", LAYOUT_DESTROY, layout);
-    }
-
-    /** Sets an attribute of four bytes, such as {@link #LAYOUT_BATCH_COUNT}. */
-    public static void matrixLayoutSet(long layout, int attribute, int value) {
-        set("cublasLtMatrixLayoutSetAttribute", LAYOUT_SET, layout, attribute, value);
-    }
-
-    /** Sets an attribute of eight bytes, such as {@link #LAYOUT_STRIDED_BATCH_OFFSET}. */
-    public static void matrixLayoutSet(long layout, int attribute, long value) {
-        set("cublasLtMatrixLayoutSetAttribute", LAYOUT_SET, layout, attribute, value);
+        CALLS.run("cublasLtMatrixLayoutDestroy", () -> (int) LAYOUT_DESTROY.invokeExact(layout));
     }
 
     public static long preferenceCreate() {
-        return make("cublasLtMatmulPreferenceCreate", PREF_CREATE);
+        return CALLS.create("cublasLtMatmulPreferenceCreate", out -> (int) PREF_CREATE.invokeExact(out));
     }
 
     public static void preferenceDestroy(long preference) {
-        end("cublasLtMatmulPreferenceDestroy", PREF_DESTROY, preference);
+        CALLS.run("cublasLtMatmulPreferenceDestroy", () -> (int) PREF_DESTROY.invokeExact(preference));
     }
 
     /** Sets an attribute of four bytes, such as {@link #PREF_MIN_ALIGNMENT_A}. */
@@ -283,7 +246,7 @@ public final class CublasLt {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment count = arena.allocate(JAVA_INT);
             int wanted = Math.toIntExact(results.byteSize() / RESULT_BYTES);
-            check("cublasLtMatmulAlgoGetHeuristic", (int)
+            CALLS.check("cublasLtMatmulAlgoGetHeuristic", (int)
                     HEURISTIC.invokeExact(handle, desc, a, b, c, d, preference, wanted, results, count));
             return count.get(JAVA_INT, 0);
         } catch (Throwable e) {
@@ -330,52 +293,30 @@ public final class CublasLt {
             long workspace,
             long workspaceBytes,
             long stream) {
-        try {
-            check("cublasLtMatmul", (int) MATMUL.invokeExact(
-                    handle,
-                    desc,
-                    alpha,
-                    a,
-                    layoutA,
-                    b,
-                    layoutB,
-                    beta,
-                    c,
-                    layoutC,
-                    d,
-                    layoutD,
-                    algorithm,
-                    workspace,
-                    workspaceBytes,
-                    stream));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-    }
-
-    private static long make(String call, MethodHandle handle) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check(call, (int) handle.invokeExact(out));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-    }
-
-    private static void end(String call, MethodHandle handle, long object) {
-        try {
-            check(call, (int) handle.invokeExact(object));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cublasLtMatmul", () -> (int) MATMUL.invokeExact(
+                handle,
+                desc,
+                alpha,
+                a,
+                layoutA,
+                b,
+                layoutB,
+                beta,
+                c,
+                layoutC,
+                d,
+                layoutD,
+                algorithm,
+                workspace,
+                workspaceBytes,
+                stream));
     }
 
     private static void set(String call, MethodHandle handle, long object, int attribute, int value) {
         try {
             MemorySegment memory = VALUE.get();
             memory.set(JAVA_INT, 0, value);
-            check(call, (int) handle.invokeExact(object, attribute, memory, (long) Integer.BYTES));
+            CALLS.check(call, (int) handle.invokeExact(object, attribute, memory, (long) Integer.BYTES));
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
         }
@@ -385,16 +326,9 @@ public final class CublasLt {
         try {
             MemorySegment memory = VALUE.get();
             memory.set(JAVA_LONG, 0, value);
-            check(call, (int) handle.invokeExact(object, attribute, memory, (long) Long.BYTES));
+            CALLS.check(call, (int) handle.invokeExact(object, attribute, memory, (long) Long.BYTES));
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
-        }
-    }
-
-    private static void check(String call, int status) {
-        if (status != 0) {
-            String text = LIBRARY.has("cublasLtGetStatusString") ? CudaLibrary.text(GET_STATUS_STRING, status) : "";
-            throw Cublas.failure(call, status, text);
         }
     }
 }

@@ -10,6 +10,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
+import java.util.List;
 
 /**
  * Bindings of cuDNN 9's backend, which builds a graph of operations out of descriptors and executes it by a plan, in C
@@ -290,23 +291,25 @@ public final class Cudnn {
     private static final MethodHandle GET_ATTRIBUTE =
             LIBRARY.status("cudnnBackendGetAttribute", JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG, ADDRESS, ADDRESS);
     private static final MethodHandle EXECUTE = LIBRARY.status("cudnnBackendExecute", JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    private static final CudaCalls CALLS = new CudaCalls(
+            List.of(Status.values()),
+            status ->
+                    LIBRARY.has("cudnnGetErrorString") ? CudaLibrary.text(GET_ERROR_STRING, status) : "unknown status",
+            status -> lastError());
 
     /** The status codes with advice, by their C names; an unlisted one is advised like the thousand it belongs to. */
     @CName("cudnn.h")
-    public enum Status {
+    public enum Status implements CudaCalls.Status {
         CUDNN_STATUS_SUCCESS(0, ""),
         CUDNN_STATUS_NOT_INITIALIZED(1001, "check with nvidia-smi that the device and its driver work"),
         CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH(1002, "install all libraries of cuDNN from one version"),
         CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED(1008, "install all libraries of cuDNN beside libcudnn.so.9"),
-        CUDNN_STATUS_BAD_PARAM(2000, ""),
+        CUDNN_STATUS_BAD_PARAM(2000, CudaCalls.FAULT),
         CUDNN_STATUS_NOT_SUPPORTED(3000, "this shape, type or device is not supported; use the library's own kernels"),
         CUDNN_STATUS_INTERNAL_ERROR(4000, "run again with CUDNN_LOGLEVEL_DBG=2 and CUDNN_LOGDEST_DBG=stderr"),
         CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED(
                 4004, "use a smaller batch or close tensors and sessions no longer needed"),
-        CUDNN_STATUS_EXECUTION_FAILED(
-                5000,
-                "it may come from an earlier launch: to find the kernel, run again with -D"
-                        + CudaException.DEBUG_PROPERTY + "=true or under compute-sanitizer");
+        CUDNN_STATUS_EXECUTION_FAILED(5000, CudaCalls.CULPRIT);
 
         private final int code;
         private final String advice;
@@ -317,8 +320,19 @@ public final class Cudnn {
         }
 
         /** The number in C. */
+        @Override
         public int code() {
             return code;
+        }
+
+        @Override
+        public String advice() {
+            return advice;
+        }
+
+        @Override
+        public boolean outOfMemory() {
+            return this == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
         }
     }
 
@@ -326,29 +340,15 @@ public final class Cudnn {
 
     /** A handle for the current context. */
     public static long create() {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("cudnnCreate", (int) CREATE.invokeExact(out));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        return CALLS.create("cudnnCreate", out -> (int) CREATE.invokeExact(out));
     }
 
     public static void destroy(long handle) {
-        try {
-            check("cudnnDestroy", (int) DESTROY.invokeExact(handle));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cudnnDestroy", () -> (int) DESTROY.invokeExact(handle));
     }
 
     public static void setStream(long handle, long stream) {
-        try {
-            check("cudnnSetStream", (int) SET_STREAM.invokeExact(handle, stream));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cudnnSetStream", () -> (int) SET_STREAM.invokeExact(handle, stream));
     }
 
     /** The library's version, for example 92400 for 9.24.0. */
@@ -362,30 +362,16 @@ public final class Cudnn {
 
     /** An empty descriptor of one of the types named {@code _DESCRIPTOR}. */
     public static long createDescriptor(int type) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("cudnnBackendCreateDescriptor", (int) CREATE_DESCRIPTOR.invokeExact(type, out));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        return CALLS.create("cudnnBackendCreateDescriptor", out -> (int) CREATE_DESCRIPTOR.invokeExact(type, out));
     }
 
     public static void destroyDescriptor(long descriptor) {
-        try {
-            check("cudnnBackendDestroyDescriptor", (int) DESTROY_DESCRIPTOR.invokeExact(descriptor));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cudnnBackendDestroyDescriptor", () -> (int) DESTROY_DESCRIPTOR.invokeExact(descriptor));
     }
 
     /** Checks a descriptor's attributes and makes it usable; for a plan this compiles its kernels. */
     public static void finalizeDescriptor(long descriptor) {
-        try {
-            check("cudnnBackendFinalize", (int) FINALIZE.invokeExact(descriptor));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cudnnBackendFinalize", () -> (int) FINALIZE.invokeExact(descriptor));
     }
 
     /**
@@ -468,55 +454,24 @@ public final class Cudnn {
 
     /** Starts a plan on the handle's stream, with the addresses that a variant pack holds. */
     public static void execute(long handle, long plan, long variantPack) {
-        try {
-            check("cudnnBackendExecute", (int) EXECUTE.invokeExact(handle, plan, variantPack));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cudnnBackendExecute", () -> (int) EXECUTE.invokeExact(handle, plan, variantPack));
     }
 
     private static void set(long descriptor, int attribute, int type, long count, MemorySegment values) {
-        try {
-            check("cudnnBackendSetAttribute(" + attribute + ")", (int)
-                    SET_ATTRIBUTE.invokeExact(descriptor, attribute, type, count, values));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
+        CALLS.run("cudnnBackendSetAttribute(" + attribute + ")", () ->
+                (int) SET_ATTRIBUTE.invokeExact(descriptor, attribute, type, count, values));
     }
 
     /** Returns how many elements the attribute has, which may be more than were asked for. */
     private static long get(long descriptor, int attribute, int type, long count, MemorySegment values) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment actual = arena.allocate(JAVA_LONG);
-            check("cudnnBackendGetAttribute(" + attribute + ")", (int)
+            CALLS.check("cudnnBackendGetAttribute(" + attribute + ")", (int)
                     GET_ATTRIBUTE.invokeExact(descriptor, attribute, type, count, actual, values));
             return actual.get(JAVA_LONG, 0);
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
         }
-    }
-
-    private static void check(String call, int status) {
-        if (status == 0) {
-            return;
-        }
-        Status known = known(status);
-        String name = LIBRARY.has("cudnnGetErrorString") ? CudaLibrary.text(GET_ERROR_STRING, status) : known.name();
-        boolean outOfMemory = known == Status.CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
-        throw CudaException.library(call, status, name, lastError(), known.advice, outOfMemory);
-    }
-
-    private static Status known(int status) {
-        Status group = Status.CUDNN_STATUS_SUCCESS;
-        for (Status candidate : Status.values()) {
-            if (candidate.code == status) {
-                return candidate;
-            }
-            if (candidate.code == status / 1000 * 1000) {
-                group = candidate;
-            }
-        }
-        return group;
     }
 
     /** The library's explanation of the calling thread's last failure. */

@@ -37,20 +37,25 @@ public final class Nvrtc {
     private static final MethodHandle GET_ARCHS = LIBRARY.status("nvrtcGetSupportedArchs", ADDRESS);
     private static final MethodHandle GET_ERROR_STRING =
             LIBRARY.function("nvrtcGetErrorString", FunctionDescriptor.of(ADDRESS, JAVA_INT));
+    private static final CudaCalls CALLS = new CudaCalls(
+            List.of(Status.values()),
+            status ->
+                    LIBRARY.has("nvrtcGetErrorString") ? CudaLibrary.text(GET_ERROR_STRING, status) : "unknown status",
+            status -> "");
 
     /** The status codes, by their C names. */
     @CName("nvrtc.h")
-    public enum Status {
+    public enum Status implements CudaCalls.Status {
         NVRTC_SUCCESS(0, ""),
-        NVRTC_ERROR_OUT_OF_MEMORY(1, "the host's memory ran out"),
-        NVRTC_ERROR_PROGRAM_CREATION_FAILURE(2, ""),
-        NVRTC_ERROR_INVALID_INPUT(3, ""),
-        NVRTC_ERROR_INVALID_PROGRAM(4, ""),
+        NVRTC_ERROR_OUT_OF_MEMORY(1, "the host's memory ran out: end other programs"),
+        NVRTC_ERROR_PROGRAM_CREATION_FAILURE(2, CudaCalls.FAULT),
+        NVRTC_ERROR_INVALID_INPUT(3, CudaCalls.FAULT),
+        NVRTC_ERROR_INVALID_PROGRAM(4, CudaCalls.FAULT),
         NVRTC_ERROR_INVALID_OPTION(5, "this NVRTC may be too old for the device; install a newer CUDA"),
-        NVRTC_ERROR_COMPILATION(6, ""),
+        NVRTC_ERROR_COMPILATION(6, "this NVRTC may be too old for the sources; install a newer CUDA 12 or 13"),
         NVRTC_ERROR_BUILTIN_OPERATION_FAILURE(
                 7, "libnvrtc-builtins of the same version must lie beside libnvrtc; install CUDA's NVRTC as a whole"),
-        NVRTC_ERROR_INTERNAL_ERROR(11, "");
+        NVRTC_ERROR_INTERNAL_ERROR(11, "install CUDA's NVRTC anew, or another version of it");
 
         private final int code;
         private final String advice;
@@ -61,8 +66,20 @@ public final class Nvrtc {
         }
 
         /** The number in C. */
+        @Override
         public int code() {
             return code;
+        }
+
+        @Override
+        public String advice() {
+            return advice;
+        }
+
+        @Override
+        public boolean outOfMemory() {
+            // The host's memory, not the device's.
+            return false;
         }
     }
 
@@ -73,7 +90,7 @@ public final class Nvrtc {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment major = arena.allocate(JAVA_INT);
             MemorySegment minor = arena.allocate(JAVA_INT);
-            check("nvrtcVersion", (int) VERSION.invokeExact(major, minor));
+            CALLS.check("nvrtcVersion", (int) VERSION.invokeExact(major, minor));
             return 1000 * major.get(JAVA_INT, 0) + 10 * minor.get(JAVA_INT, 0);
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
@@ -84,9 +101,9 @@ public final class Nvrtc {
     public static int[] supportedArchitectures() {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment count = arena.allocate(JAVA_INT);
-            check("nvrtcGetNumSupportedArchs", (int) GET_NUM_ARCHS.invokeExact(count));
+            CALLS.check("nvrtcGetNumSupportedArchs", (int) GET_NUM_ARCHS.invokeExact(count));
             MemorySegment archs = arena.allocate(JAVA_INT, count.get(JAVA_INT, 0));
-            check("nvrtcGetSupportedArchs", (int) GET_ARCHS.invokeExact(archs));
+            CALLS.check("nvrtcGetSupportedArchs", (int) GET_ARCHS.invokeExact(archs));
             return archs.toArray(JAVA_INT);
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
@@ -105,7 +122,7 @@ public final class Nvrtc {
             List<String> names = List.copyOf(headers.keySet());
             MemorySegment texts = strings(
                     arena, names.stream().map(headers::get).map(String::valueOf).toList());
-            check("nvrtcCreateProgram", (int) CREATE_PROGRAM.invokeExact(
+            CALLS.check("nvrtcCreateProgram", (int) CREATE_PROGRAM.invokeExact(
                     out,
                     arena.allocateFrom(source),
                     arena.allocateFrom(name),
@@ -120,7 +137,8 @@ public final class Nvrtc {
 
     public static void destroyProgram(long program) {
         try (Arena arena = Arena.ofConfined()) {
-            check("nvrtcDestroyProgram", (int) DESTROY_PROGRAM.invokeExact(arena.allocateFrom(JAVA_LONG, program)));
+            CALLS.check(
+                    "nvrtcDestroyProgram", (int) DESTROY_PROGRAM.invokeExact(arena.allocateFrom(JAVA_LONG, program)));
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
         }
@@ -136,7 +154,7 @@ public final class Nvrtc {
         try (Arena arena = Arena.ofConfined()) {
             int status = (int) COMPILE_PROGRAM.invokeExact(program, options.size(), strings(arena, options));
             if (status != 0) {
-                throw failure("nvrtcCompileProgram", status, firstError(log(program)));
+                throw CALLS.failure("nvrtcCompileProgram", status, firstError(log(program)));
             }
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
@@ -182,29 +200,12 @@ public final class Nvrtc {
     private static byte[] bytes(String call, MethodHandle size, MethodHandle get, long program) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment count = arena.allocate(JAVA_LONG);
-            check(call + "Size", (int) size.invokeExact(program, count));
+            CALLS.check(call + "Size", (int) size.invokeExact(program, count));
             MemorySegment out = arena.allocate(count.get(JAVA_LONG, 0));
-            check(call, (int) get.invokeExact(program, out));
+            CALLS.check(call, (int) get.invokeExact(program, out));
             return out.toArray(JAVA_BYTE);
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
         }
-    }
-
-    private static void check(String call, int status) {
-        if (status != 0) {
-            throw failure(call, status, "");
-        }
-    }
-
-    private static CudaException failure(String call, int status, String text) {
-        String said =
-                LIBRARY.has("nvrtcGetErrorString") ? CudaLibrary.text(GET_ERROR_STRING, status) : "unknown status";
-        for (Status known : Status.values()) {
-            if (known.code == status) {
-                return CudaException.library(call, status, known.name(), text, known.advice, false);
-            }
-        }
-        return CudaException.library(call, status, said, text, "", false);
     }
 }
