@@ -3,10 +3,12 @@ package tessera.nn;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import tessera.Close;
@@ -58,6 +60,92 @@ class OptimiserTest {
         }
     }
 
+    /** The norm is of all parameters together; with these numbers some steps are clipped and some are not. */
+    @Test
+    void clippedStepsFollowTheFormula() {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> parameters = parameter(.6, -.5);
+            parameters.put("y", Tensor.of(new double[] {.2}).requiresGrad(true));
+            AdamW optimiser = new AdamW(parameters, .9, .99, 1e-8, .1, name -> name.equals("x")).clipNorm(1.5);
+            double[] w = {.6, -.5, .2};
+            double[] m = new double[3];
+            double[] v = new double[3];
+            int clipped = 0;
+            for (int step = 1; step <= 20; step++) {
+                try (Scope each = Scope.open()) {
+                    Tensor x = parameters.get("x");
+                    x.mul(x).mul(x).sum().add(parameters.get("y").square().mul(3).sum()).backward();
+                }
+                optimiser.step(.02);
+                double[] g = {3 * w[0] * w[0], 3 * w[1] * w[1], 6 * w[2]};
+                double norm = Math.sqrt(g[0] * g[0] + g[1] * g[1] + g[2] * g[2]);
+                clipped += norm > 1.5 ? 1 : 0;
+                for (int i = 0; i < 3; i++) {
+                    double scaled = g[i] * Math.min(1, 1.5 / (norm + 1e-6));
+                    m[i] = .9 * m[i] + .1 * scaled;
+                    v[i] = .99 * v[i] + .01 * scaled * scaled;
+                    double mHat = m[i] / (1 - Math.pow(.9, step));
+                    double vHat = v[i] / (1 - Math.pow(.99, step));
+                    w[i] = w[i] * (1 - (i < 2 ? .02 * .1 : 0)) - .02 * mHat / (Math.sqrt(vHat) + 1e-8);
+                }
+                Close.within(optimiser.gradientNorm().item(), norm, 1e-12, "norm of step " + step);
+                double[] actual = Tensor.concat(0, parameters.get("x"), parameters.get("y")).toDoubles();
+                Close.relative(actual, w, 1e-12, "step " + step);
+            }
+            assertTrue(clipped > 0 && clipped < 20, clipped + " steps clipped");
+        }
+    }
+
+    @Test
+    void aNormThatIsNeverReachedChangesNothing() {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> plain = parameter(1, -2);
+            Map<String, Tensor> clipped = parameter(1, -2);
+            AdamW first = new AdamW(plain, .9, .99, 1e-8, .1, name -> true);
+            AdamW second = new AdamW(clipped, .9, .99, 1e-8, .1, name -> true).clipNorm(1e6);
+            for (int i = 0; i < 3; i++) {
+                train(plain, first);
+                train(clipped, second);
+            }
+            assertArrayEquals(plain.get("x").toDoubles(), clipped.get("x").toDoubles());
+            assertNull(first.gradientNorm());
+        }
+    }
+
+    @Test
+    void normsThatAreNotPositiveAreRefused() {
+        try (Scope scope = Scope.open()) {
+            AdamW optimiser = new AdamW(parameter(1), .9, .99, 1e-8, .1, name -> true);
+            for (double norm : new double[] {0, -1, Double.NaN}) {
+                IllegalArgumentException e =
+                        assertThrows(IllegalArgumentException.class, () -> optimiser.clipNorm(norm));
+                assertTrue(e.getMessage().contains("norm of " + norm + "; pass a positive number"), e.getMessage());
+            }
+        }
+    }
+
+    @Test
+    void gradientsThatAreNotFiniteStayVisible() {
+        for (double odd : new double[] {Double.NaN, Double.POSITIVE_INFINITY}) {
+            for (DType type : List.of(DType.F32, DType.F64)) {
+                try (Scope scope = Scope.open()) {
+                    Tensor x = Tensor.ones(40).to(type).requiresGrad(true);
+                    AdamW optimiser = new AdamW(Map.of("x", x), .9, .99, 1e-8, .1, name -> true).clipNorm(1);
+                    double[] gradient = new double[40];
+                    gradient[7] = odd;
+                    x.mul(1).backward(Tensor.of(gradient).to(type));
+                    optimiser.step(.01);
+                    assertEquals(odd, optimiser.gradientNorm().item());
+                    double[] after = x.toDoubles();
+                    for (int i = 0; i < 40; i++) {
+                        boolean spoilt = Double.isNaN(odd) || i == 7;
+                        assertEquals(spoilt, Double.isNaN(after[i]), odd + " at 7, weight " + i + " is " + after[i]);
+                    }
+                }
+            }
+        }
+    }
+
     @Test
     void onlyParametersWithAGradientMove() {
         try (Scope scope = Scope.open()) {
@@ -95,12 +183,12 @@ class OptimiserTest {
     void restoredStatesContinueBitEqual() {
         try (Scope scope = Scope.open()) {
             Map<String, Tensor> straight = parameter(1, -2, .5);
-            AdamW first = new AdamW(straight, .9, .99, 1e-8, .1, name -> true);
+            AdamW first = new AdamW(straight, .9, .99, 1e-8, .1, name -> true).clipNorm(2);
             for (int i = 0; i < 3; i++) {
                 train(straight, first);
             }
             Map<String, Tensor> resumed = parameter(straight.get("x").toDoubles());
-            AdamW second = new AdamW(resumed, .9, .99, 1e-8, .1, name -> true);
+            AdamW second = new AdamW(resumed, .9, .99, 1e-8, .1, name -> true).clipNorm(2);
             second.restore(first.state(), first.steps());
             for (int i = 0; i < 3; i++) {
                 train(straight, first);
@@ -144,7 +232,7 @@ class OptimiserTest {
         Linear layer = Linear.xavier(params, 8, 4);
         Tensor x = Tensor.normal(device, DType.F32, Shape.of(16, 8), 2, 0, 0, 1);
         Tensor target = Tensor.normal(device, DType.F32, Shape.of(16, 4), 2, 1, 0, 1);
-        try (AdamW optimiser = new AdamW(params.all(), .9, .999, 1e-8, .01, name -> true)) {
+        try (AdamW optimiser = new AdamW(params.all(), .9, .999, 1e-8, .01, name -> true).clipNorm(1)) {
             double firstLoss = 0;
             double lastLoss = 0;
             long live = 0;

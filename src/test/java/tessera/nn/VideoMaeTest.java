@@ -2,6 +2,7 @@ package tessera.nn;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -21,6 +22,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import tessera.Close;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.Philox;
 import tessera.tensor.Autograd;
 import tessera.tensor.CostMeter;
 import tessera.tensor.Losses;
@@ -203,6 +205,43 @@ class VideoMaeTest {
         double angle = 1567 / Math.pow(10000, 382 / 384.0);
         Close.within(values[1567 * 384 + 382], Math.sin(angle), 1e-15, "last sine");
         Close.within(values[1567 * 384 + 383], Math.cos(angle), 1e-15, "last cosine");
+    }
+
+    /** In a model of two blocks the first stays whole; a sample that loses both branches of the second is that of one block. */
+    @Test
+    void dropPathLeavesOutBranchesByTheirWords() {
+        VideoMaeConfig shallow =
+                new VideoMaeConfig(Patches.plain(3, 2, 4), 4, 16, 16, 24, 1, 3, 16, 1, 2, 1e-6, 1e-6, true, false);
+        VideoMaeEncoder encoder = new VideoMaeEncoder(fresh().at("encoder"), TOY);
+        int batch = 12;
+        Tensor video = clips(batch, TOY);
+        DropPath drop = new DropPath(.6, 5, 9);
+        float[] whole = encoder.forward(video, null).toFloats();
+        float[] first = new VideoMaeEncoder(fresh().at("encoder"), shallow).forward(video, null).toFloats();
+        float[] actual = encoder.forward(video, null, drop).toFloats();
+        int length = actual.length / batch;
+        int[] kinds = new int[3];
+        for (int b = 0; b < batch; b++) {
+            int kept = 0;
+            for (long branch = 2; branch < 4; branch++) {
+                int[] words = new int[4];
+                Philox.words(5, 9 + (branch << 48), b / 4, words);
+                kept += Philox.uniform(words[b % 4]) >= .6f ? 1 : 0;
+            }
+            kinds[kept]++;
+            float[] mine = Arrays.copyOfRange(actual, b * length, (b + 1) * length);
+            if (kept == 0) {
+                Close.relative(mine, Arrays.copyOfRange(first, b * length, (b + 1) * length), 1e-6, "sample " + b);
+            } else {
+                float[] one = Arrays.copyOfRange(first, b * length, (b + 1) * length);
+                float[] two = Arrays.copyOfRange(whole, b * length, (b + 1) * length);
+                assertFalse(Arrays.equals(mine, one) || Arrays.equals(mine, two), "sample " + b);
+            }
+        }
+        assertTrue(kinds[0] > 0 && kinds[1] > 0, Arrays.toString(kinds));
+        float[] inferred = Autograd.noGrad(() -> encoder.forward(video, null, drop)).toFloats();
+        Close.relative(inferred, whole, 1e-6, "without recording");
+        assertThrows(IllegalArgumentException.class, () -> new DropPath(1, 0, 0));
     }
 
     // ------------------------------------------------------------------------------------------------------- costs

@@ -112,6 +112,9 @@ class BadInputTest {
         refusePretraining(List.of("--mask-ratio is 1.0"), "--mask-ratio=1");
         refusePretraining(List.of("--batch is 0"), "--batch=0");
         refusePretraining(List.of("--lr is -1.0"), "--lr=-1");
+        refusePretraining(List.of("--clip-norm is 0.0", "a positive norm such as 5"), "--clip-norm=0");
+        refusePretraining(List.of("--clip-norm is Infinity"), "--clip-norm=Infinity");
+        refusePretraining(List.of("--drop-path is 1.0", "less than 1"), "--drop-path=1");
         refusePretraining(List.of("--threads is -2"), "--threads=-2");
         refusePretraining(List.of("no VideoMAE size 'medium'", "tiny, small"), "--size=medium");
         refusePretraining(List.of("--dim 15"), "--dim=15");

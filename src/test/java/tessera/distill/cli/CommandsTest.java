@@ -68,6 +68,10 @@ class CommandsTest {
     }
 
     private static String pretrain(String modality, Path out, int steps, Object... more) {
+        return succeed(pretraining(modality, out, steps, more));
+    }
+
+    private static Object[] pretraining(String modality, Path out, int steps, Object... more) {
         Object[] words = {
             "pretrain",
             "--modality",
@@ -91,7 +95,7 @@ class CommandsTest {
         };
         Object[] all = Arrays.copyOf(words, words.length + more.length);
         System.arraycopy(more, 0, all, words.length, more.length);
-        return succeed(all);
+        return all;
     }
 
     @Test
@@ -104,6 +108,36 @@ class CommandsTest {
         assertArrayEquals(before, Files.readAllBytes(model));
         assertEquals(3, steps);
         assertFalse(Files.exists(folder.resolve("rgb").resolve("checkpoint.safetensors")));
+    }
+
+    @Test
+    void clippedTrainingLogsTheNormAndIsNotResumedUnclipped() throws IOException {
+        Path out = folder.resolve("clipped");
+        pretrain("pose", out, 2, "--clip-norm=0.01", "--drop-path=0.2");
+        for (String line : Files.readAllLines(out.resolve("metrics.jsonl"))) {
+            assertTrue(line.contains("\"gradient_norm\":"), line);
+        }
+        byte[] model = Files.readAllBytes(out.resolve("model.safetensors"));
+        assertFalse(Arrays.equals(
+                model, Files.readAllBytes(folder.resolve("pose").resolve("model.safetensors"))));
+        Shell.refuse(
+                List.of("was trained with other settings", "clipNorm=0.01", "instead of", "clipNorm=0.0,"),
+                pretraining("pose", out, 2, "--drop-path=0.2"));
+        assertArrayEquals(model, Files.readAllBytes(out.resolve("model.safetensors")));
+    }
+
+    /** So large a loss that its gradients' squares overflow, though it is finite itself: weights that it spoilt are not kept. */
+    @Test
+    void aNormThatIsNotFiniteEndsTheRun() throws IOException {
+        Path out = folder.resolve("overflow");
+        Shell.Outcome outcome = Shell.run(pretraining("rgb", out, 3, "--lambda=1e30", "--clip-norm=1"));
+        assertEquals(1, outcome.code(), outcome.err());
+        assertTrue(
+                outcome.err().contains("the norm of the gradients of step 0 is Infinity; the last checkpoint"),
+                outcome.err());
+        try (var files = Files.list(out)) {
+            assertEquals(List.of("metrics.jsonl"), files.map(f -> f.getFileName().toString()).toList());
+        }
     }
 
     @Test

@@ -2,6 +2,7 @@ package tessera.distill.cli;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static tessera.distill.cli.Shell.succeed;
 
 import java.io.IOException;
@@ -54,7 +55,7 @@ class CudaMainJobTest {
                 "--target",
                 data,
                 "--dim=32",
-                "--depth=1",
+                "--depth=2",
                 "--heads=2",
                 "--grid=2",
                 "--batch=2",
@@ -94,9 +95,13 @@ class CudaMainJobTest {
     }
 
     private static double[] losses(Path run) throws IOException {
-        Pattern loss = Pattern.compile("\"loss\":([-+.0-9eE]+)");
+        return metrics(run, "loss");
+    }
+
+    private static double[] metrics(Path run, String name) throws IOException {
+        Pattern value = Pattern.compile("\"" + name + "\":([-+.0-9eE]+)");
         return Files.readAllLines(run.resolve("metrics.jsonl")).stream()
-                .map(loss::matcher)
+                .map(value::matcher)
                 .filter(Matcher::find)
                 .mapToDouble(m -> Double.parseDouble(m.group(1)))
                 .toArray();
@@ -139,6 +144,20 @@ class CudaMainJobTest {
         Close.relative(
                 features(gpu, "on-gpu", "--device=cuda:0"), features(gpu, "on-cpu", "--device=cpu"), 1e-4, "features");
         Close.relative(features(gpu, "gpu", "--device=cpu"), features(cpu, "cpu", "--device=cpu"), 1e-2, "student");
+    }
+
+    /** The norm and the branches that are left out are those of the CPU, also in the steps that are replayed. */
+    @Test
+    void clippedTrainingWithStochasticDepthLearnsWhatItLearnsOnTheCpu() throws IOException {
+        Object[] options = {"--clip-norm=0.5", "--drop-path=0.4", "--threads=1", "--device=cpu"};
+        Path cpu = pretrain("flow", "clipped-cpu", options);
+        options[3] = "--device=cuda:0";
+        Path gpu = pretrain("flow", "clipped-gpu", options);
+        Close.relative(metrics(gpu, "loss"), metrics(cpu, "loss"), 1e-4, "losses");
+        double[] norms = metrics(cpu, "gradient_norm");
+        assertEquals(5, norms.length);
+        assertTrue(Arrays.stream(norms).max().orElseThrow() > .5, Arrays.toString(norms));
+        Close.relative(metrics(gpu, "gradient_norm"), norms, 1e-3, "norms");
     }
 
     @Test

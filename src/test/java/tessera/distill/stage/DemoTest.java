@@ -53,7 +53,7 @@ class DemoTest {
             pretraining.put(
                     modality,
                     new Pretraining.Settings(
-                            modality, true, 1, .5, .75, 2, STEPS, 1e-3, 1e-5, 1e-6, 1, STEPS, .05, 0, 0, true, 0));
+                            modality, true, 1, .5, .75, 2, STEPS, 1e-3, 1e-5, 1e-6, 1, STEPS, .05, .5, .3, true, 0));
             weights.put(modality, 1.0);
         }
         return new DemoPlan(
@@ -66,7 +66,7 @@ class DemoTest {
                 Domain.WORKSHOP,
                 new DemoPlan.Clips(1, 1, 3, 3, 4),
                 pretraining,
-                new Distillation.Settings(weights, .5, 4, STEPS, 1e-3, 1e-5, 1e-6, 1, STEPS, .05, 0, 0, true, 0),
+                new Distillation.Settings(weights, .5, 4, STEPS, 1e-3, 1e-5, 1e-6, 1, STEPS, .05, .5, .3, true, 0),
                 new DemoPlan.Evaluation(5, List.of(1, 2), 1, 6, List.of(0.0, .5), List.of(1, 2), .5, 2, 3));
     }
 
