@@ -513,8 +513,7 @@ class CudaLossTest {
                 Buffer[] p = {memory.master(5000), memory.master(3)};
                 Buffer[] m = {memory.master(5000), memory.master(3)};
                 Buffer[] v = {memory.positive(5000), memory.positive(3)};
-                gpu.kernels()
-                        .adamW(p, g, m, v, null, new double[2], 1e-3, .9, .95, 1e-8, 1, new Kernels.Clip(norm, 1));
+                gpu.kernels().adamW(p, g, m, v, null, new double[2], 1e-3, .9, .95, 1e-8, 1, new Kernels.Clip(norm, 1));
                 for (double value : values(p[0])) {
                     assertEquals(Double.isNaN(odd), Double.isNaN(value), odd + " makes " + value);
                 }
@@ -536,20 +535,22 @@ class CudaLossTest {
                 "for the norm; pass one element of f32",
                 () -> gpu.kernels().globalNorm(new Buffer[] {x}, memory.masterOutput(2)));
         Buffer[] one = {x};
-        refused("adamw on cuda:0 was given bf16[1] on cuda:0 for the norm; pass one element of f32", () -> gpu.kernels()
-                .adamW(
-                        one,
-                        one,
-                        one,
-                        one,
-                        null,
-                        new double[1],
-                        1e-3,
-                        .9,
-                        .95,
-                        1e-8,
-                        1,
-                        new Kernels.Clip(memory.make(DType.BF16, 1), 1)));
+        refused(
+                "adamw on cuda:0 was given bf16[1] on cuda:0 for the norm; pass one element of f32",
+                () -> gpu.kernels()
+                        .adamW(
+                                one,
+                                one,
+                                one,
+                                one,
+                                null,
+                                new double[1],
+                                1e-3,
+                                .9,
+                                .95,
+                                1e-8,
+                                1,
+                                new Kernels.Clip(memory.make(DType.BF16, 1), 1)));
     }
 
     private static void refused(String part, Runnable call) {
@@ -570,8 +571,7 @@ class CudaLossTest {
 
         void compute(double lr, long step) {
             gpu.kernels().globalNorm(g, norm);
-            gpu.kernels()
-                    .adamW(p, g, m, v, null, new double[2], lr, .9, .95, 1e-8, step, new Kernels.Clip(norm, 50));
+            gpu.kernels().adamW(p, g, m, v, null, new double[2], lr, .9, .95, 1e-8, step, new Kernels.Clip(norm, 50));
             gpu.kernels().dropPath(null, g[0], .5, 3, 40 + step, 50, dropped);
         }
 

@@ -74,7 +74,11 @@ class OptimiserTest {
             for (int step = 1; step <= 20; step++) {
                 try (Scope each = Scope.open()) {
                     Tensor x = parameters.get("x");
-                    x.mul(x).mul(x).sum().add(parameters.get("y").square().mul(3).sum()).backward();
+                    x.mul(x)
+                            .mul(x)
+                            .sum()
+                            .add(parameters.get("y").square().mul(3).sum())
+                            .backward();
                 }
                 optimiser.step(.02);
                 double[] g = {3 * w[0] * w[0], 3 * w[1] * w[1], 6 * w[2]};
@@ -89,7 +93,8 @@ class OptimiserTest {
                     w[i] = w[i] * (1 - (i < 2 ? .02 * .1 : 0)) - .02 * mHat / (Math.sqrt(vHat) + 1e-8);
                 }
                 Close.within(optimiser.gradientNorm().item(), norm, 1e-12, "norm of step " + step);
-                double[] actual = Tensor.concat(0, parameters.get("x"), parameters.get("y")).toDoubles();
+                double[] actual = Tensor.concat(0, parameters.get("x"), parameters.get("y"))
+                        .toDoubles();
                 Close.relative(actual, w, 1e-12, "step " + step);
             }
             assertTrue(clipped > 0 && clipped < 20, clipped + " steps clipped");

@@ -217,7 +217,9 @@ class VideoMaeTest {
         Tensor video = clips(batch, TOY);
         DropPath drop = new DropPath(.6, 5, 9);
         float[] whole = encoder.forward(video, null).toFloats();
-        float[] first = new VideoMaeEncoder(fresh().at("encoder"), shallow).forward(video, null).toFloats();
+        float[] first = new VideoMaeEncoder(fresh().at("encoder"), shallow)
+                .forward(video, null)
+                .toFloats();
         float[] actual = encoder.forward(video, null, drop).toFloats();
         int length = actual.length / batch;
         int[] kinds = new int[3];
@@ -239,7 +241,8 @@ class VideoMaeTest {
             }
         }
         assertTrue(kinds[0] > 0 && kinds[1] > 0, Arrays.toString(kinds));
-        float[] inferred = Autograd.noGrad(() -> encoder.forward(video, null, drop)).toFloats();
+        float[] inferred =
+                Autograd.noGrad(() -> encoder.forward(video, null, drop)).toFloats();
         Close.relative(inferred, whole, 1e-6, "without recording");
         assertThrows(IllegalArgumentException.class, () -> new DropPath(1, 0, 0));
     }

@@ -11,6 +11,7 @@ import tessera.tensor.Tensor;
  * (2 i << 48)} and {@code stream + (2 i + 1 << 48)}.
  *
  * @param rate in [0, 1)
+ * @param stream below 2^48, so that steps that count it up do not meet other branches' numbers
  */
 public record DropPath(double rate, long seed, long stream) {
     /** Leaves nothing out. */

@@ -118,8 +118,8 @@ class CommandsTest {
             assertTrue(line.contains("\"gradient_norm\":"), line);
         }
         byte[] model = Files.readAllBytes(out.resolve("model.safetensors"));
-        assertFalse(Arrays.equals(
-                model, Files.readAllBytes(folder.resolve("pose").resolve("model.safetensors"))));
+        assertFalse(
+                Arrays.equals(model, Files.readAllBytes(folder.resolve("pose").resolve("model.safetensors"))));
         Shell.refuse(
                 List.of("was trained with other settings", "clipNorm=0.01", "instead of", "clipNorm=0.0,"),
                 pretraining("pose", out, 2, "--drop-path=0.2"));
@@ -136,7 +136,9 @@ class CommandsTest {
                 outcome.err().contains("the norm of the gradients of step 0 is Infinity; the last checkpoint"),
                 outcome.err());
         try (var files = Files.list(out)) {
-            assertEquals(List.of("metrics.jsonl"), files.map(f -> f.getFileName().toString()).toList());
+            assertEquals(
+                    List.of("metrics.jsonl"),
+                    files.map(f -> f.getFileName().toString()).toList());
         }
     }
 

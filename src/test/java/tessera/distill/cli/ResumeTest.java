@@ -65,7 +65,8 @@ class ResumeTest {
                 "tessera.distill.cli.Main"));
         String line =
                 "pretrain --modality rgb --dim 16 --depth 2 --heads 2 --grid 2 --batch 2 --mask-ratio 0.5 --threads 1"
-                        + " --clip-norm 0.5 --drop-path 0.3 --steps 200 --source " + data + " --target " + data + " --out " + folder.resolve(out);
+                        + " --clip-norm 0.5 --drop-path 0.3 --steps 200 --source " + data + " --target " + data
+                        + " --out " + folder.resolve(out);
         command.addAll(List.of(line.split(" ")));
         return new ProcessBuilder(command)
                 .redirectOutput(ProcessBuilder.Redirect.DISCARD)

@@ -62,7 +62,11 @@ class CudaResumeTest {
         assertArrayEquals(result("whole", Pretraining.MODEL), result("cut", Pretraining.MODEL));
         assertArrayEquals(result("whole", "metrics.jsonl"), result("cut", "metrics.jsonl"));
         String metrics = new String(result("whole", "metrics.jsonl"), StandardCharsets.UTF_8);
-        assertEquals(STEPS, metrics.lines().filter(line -> line.contains("\"gradient_norm\":")).count());
+        assertEquals(
+                STEPS,
+                metrics.lines()
+                        .filter(line -> line.contains("\"gradient_norm\":"))
+                        .count());
     }
 
     private byte[] result(String run, String name) throws Exception {
@@ -86,8 +90,7 @@ class CudaResumeTest {
         EgoSim sim = new EgoSim(GEOMETRY, 3);
         Set<Modality> seen = Set.of(Modality.RGB);
         try (ClipSet source = EgoSimClips.render(sim, Split.SOURCE_TRAIN, Domain.SOURCE, 1, seen, i -> {});
-                ClipSet target =
-                        EgoSimClips.render(sim, Split.TARGET_UNLABELLED, Domain.WORKSHOP, 1, seen, i -> {})) {
+                ClipSet target = EgoSimClips.render(sim, Split.TARGET_UNLABELLED, Domain.WORKSHOP, 1, seen, i -> {})) {
             Pretraining.run(SETTINGS, config, source, target, null, folder.resolve(run), context);
         }
     }

@@ -470,6 +470,18 @@ final class KernelCases {
                     Buffer y = in.output(b * visible * wide);
                     return () -> kernels.dropout(x, .5, 1, 2, y);
                 });
+        double rate = .2;
+        moves(
+                "drop-path onto the residual",
+                batched(visible, d) + ", rate " + rate,
+                (b, s) -> b * (3 - rate) * rows * s,
+                (b, s) -> b * (1 - rate) * 2 * rows,
+                (kernels, in, b) -> {
+                    Buffer residual = in.normal(b * visible * d);
+                    Buffer x = in.normal(b * visible * d);
+                    Buffer y = in.output(b * visible * d);
+                    return () -> kernels.dropPath(residual, x, rate, 1, 2, b, y);
+                });
         moves("transpose of heads", batched(visible, d), (b, s) -> b * 2 * rows * s, (b, s) -> 0, (kernels, in, b) -> {
             Buffer x = in.normal(b * visible * d);
             Buffer y = in.output(b * visible * d);
@@ -601,10 +613,29 @@ final class KernelCases {
 
     private void optimiser() {
         int depth = sizes.config().depth();
-        double parameters = depth * (12.0 * d * d + 13.0 * d);
+        // Of one block: four matrices, then norms and biases.
+        long[] lengths = {3L * d * d, (long) d * d, 4L * d * d, 4L * d * d, d, d, d, d, d, 3L * d, d, 4L * d};
+        double parameters = (double) depth * Arrays.stream(lengths).sum();
+        String shape = depth + " blocks, " + Math.round(parameters) + " parameters";
+        cases.add(new KernelCase(
+                "global norm",
+                shape,
+                depth,
+                1,
+                true,
+                (blocks, s) -> blocks / depth * parameters * s,
+                (blocks, s) -> blocks / depth * parameters * 2,
+                false,
+                false,
+                (kernels, in, blocks) -> {
+                    Buffer[] gradients = new Buffer[Math.toIntExact(blocks * lengths.length)];
+                    Arrays.setAll(gradients, i -> in.normal(lengths[i % lengths.length]));
+                    Buffer norm = in.masterOutput(1);
+                    return () -> kernels.globalNorm(gradients, norm);
+                }));
         cases.add(new KernelCase(
                 "AdamW",
-                depth + " blocks, " + Math.round(parameters) + " parameters; bf16: gradients and shadows",
+                shape + "; bf16: gradients and shadows",
                 depth,
                 1,
                 true,
@@ -613,8 +644,6 @@ final class KernelCases {
                 false,
                 false,
                 (kernels, in, blocks) -> {
-                    long[] lengths = {3L * d * d, (long) d * d, 4L * d * d, 4L * d * d, d, d, d, d, d, 3L * d, d, 4L * d
-                    };
                     int count = Math.toIntExact(blocks * lengths.length);
                     boolean shadowed = in.type() == DType.BF16;
                     Buffer[] p = new Buffer[count];
