@@ -68,20 +68,24 @@ final class VectorSums {
     }
 
     private double sum(MemorySegment x, long start, long length) {
-        double[] chunks = new double[Math.toIntExact((length + CHUNK - 1) / CHUNK)];
-        workers.parallelFor(chunks.length, CHUNKS_PER_RANGE, (worker, from, to) -> {
-            for (long c = from; c < to; c++) {
-                chunks[(int) c] = chunkSum(x, start + c * CHUNK, (int) Math.min(CHUNK, length - c * CHUNK));
-            }
-        });
-        return Blocks.total(chunks);
+        return total(length, (from, n) -> chunkSum(x, start + from, n));
     }
 
+    /** Sum of {@code x^2}. */
     double squares(MemorySegment x, long length) {
+        return total(length, (from, n) -> chunkSquares(x, from, n));
+    }
+
+    /** One term of a sum, of the {@code count} elements after {@code from}. */
+    private interface Chunk {
+        double of(long from, int count);
+    }
+
+    private double total(long length, Chunk chunk) {
         double[] chunks = new double[Math.toIntExact((length + CHUNK - 1) / CHUNK)];
         workers.parallelFor(chunks.length, CHUNKS_PER_RANGE, (worker, from, to) -> {
             for (long c = from; c < to; c++) {
-                chunks[(int) c] = chunkSquares(x, c * CHUNK, (int) Math.min(CHUNK, length - c * CHUNK));
+                chunks[(int) c] = chunk.of(c * CHUNK, (int) Math.min(CHUNK, length - c * CHUNK));
             }
         });
         return Blocks.total(chunks);
@@ -194,13 +198,7 @@ final class VectorSums {
      * @param d where {@code factor * (a - b)} goes, or null
      */
     double squaredDistance(MemorySegment a, MemorySegment b, long length, float factor, @Nullable MemorySegment d) {
-        double[] chunks = new double[Math.toIntExact((length + CHUNK - 1) / CHUNK)];
-        workers.parallelFor(chunks.length, CHUNKS_PER_RANGE, (worker, from, to) -> {
-            for (long c = from; c < to; c++) {
-                chunks[(int) c] = chunkSquaredDistance(a, b, d, factor, c * CHUNK, Math.min(length, (c + 1) * CHUNK));
-            }
-        });
-        return Blocks.total(chunks);
+        return total(length, (from, n) -> chunkSquaredDistance(a, b, d, factor, from, from + n));
     }
 
     private static double chunkSquaredDistance(
