@@ -279,6 +279,7 @@ class CommandsTest {
                     "--mask-ratio=0.5",
                     "--ensemble=2",
                     "--seed=7",
+                    "--device=cpu",
                     "--threads=1",
                     "--quiet",
                     "--out",
