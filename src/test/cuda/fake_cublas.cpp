@@ -380,6 +380,10 @@ int prepare(const Desc& desc, const Layout& a, const Layout& b, const Layout& c,
     if (!known) {
         return NOT_SUPPORTED;
     }
+    // Bias and bias gradient have D's type where D is f32 or bf16.
+    if (desc.epilogue != 1 && desc.bias_type >= 0 && desc.bias_type != d.type) {
+        return NOT_SUPPORTED;
+    }
     product.tf32 = desc.compute == COMPUTE_32F_FAST_TF32 && a.type == R_32F;
     product.epilogue = desc.epilogue;
     product.bias_type = desc.bias_type >= 0 ? desc.bias_type : d.type;
@@ -509,6 +513,9 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(
     if (status != OK || wanted < 1) {
         return status == OK ? INVALID_VALUE : status;
     }
+    if ((product.epilogue == EPILOGUE_BGRADA || product.epilogue == EPILOGUE_BGRADB) && fakeGet("bias_gradient") == 0) {
+        return OK;
+    }
     auto* preference = static_cast<Preference*>(preference_handle);
     Algo algo = {ALGO_MAGIC, problem_of(*static_cast<Desc*>(desc), layout_a, layout_b, layout_c, layout_d), 0, {}};
     algo.workspace = preference->workspace >= WORKSPACE ? WORKSPACE : 0;
@@ -595,6 +602,10 @@ EXPORT int cublasLtMatmul(
     product.b.address = b;
     product.c.address = c;
     product.d.address = d;
+    bool apart = c + product.c.bytes() <= d || d + product.d.bytes() <= c;
+    if (*beta != 0 && !(c == d ? lc.ld == ld.ld : apart)) {
+        return refuse(INVALID_VALUE, "cublasLtMatmul with a C that overlaps D and is not D");
+    }
     product.bias = desc.bias;
     product.alpha = *alpha;
     product.beta = *beta;

@@ -213,7 +213,7 @@ thread_local int capture_mode_of_thread = 0;
 const std::map<std::string, long long>& defaults() {
     static const std::map<std::string, long long> values = {
         {"devices", 1},     {"capability", 80}, {"multiprocessors", 3}, {"memory", 4LL << 30}, {"driver_version", 13000},
-        {"lazy", 1},        {"sticky", 0},      {"gelu", 0},
+        {"lazy", 1},        {"sticky", 0},      {"gelu", 0},          {"bias_gradient", 1},
     };
     return values;
 }

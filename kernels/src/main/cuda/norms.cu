@@ -3,19 +3,22 @@
 // Formulas
 //   layer norm      y = (x - mean) rstd gamma + beta, mean = sum(x) / cols, rstd = 1 / sqrt(sum((x - mean)^2) / cols + eps)
 //   its gradients   with h = (x - mean) rstd and g = dy gamma: dx = rstd (g - sum(g) / cols - h sum(g h) / cols),
-//                   dgamma = sum over rows of dy h, dbeta = sum over rows of dy
+//                   dgamma = sum over rows of dy h, dbeta = sum over rows of dy; where an addend is given, the gradient of the
+//                   residual path around the norm, dx includes it
 //   softmax         y = exp(x - max) / sum(exp(x - max)); its logarithm y = x - max - log(sum(exp(x - max)))
 //   its gradients   dx = y (dy - sum(y dy)); dx = dy - exp(y) sum(dy)
-// Layouts: rows are contiguous; x, y, dx, dy are f32 or bf16, all of one type; gamma, beta, mean, rstd, dgamma, dbeta are f32.
+// Layouts: rows are contiguous; x, y, dx, dy and the addend are f32 or bf16, all of one type; gamma, beta, mean, rstd, dgamma,
+//   dbeta are f32.
 // Accumulation: f32. The variance is computed in a second pass, from registers where the row fits.
 // Determinism: every sum has an order fixed by the shape and the number of blocks, which depends on the device alone.
 // Geometry: layer_norm*_N_TYPE: a warp per row of at most N columns, which stay in registers; four warps per block. The backward
 //   kernel walks over rows with a stride, keeping the warp's sums for dgamma and dbeta in registers; blocks write partial sums,
 //   which layer_norm_total adds. *_long_TYPE: a block per row, read again for each pass (from the cache, mostly); the parameter
 //   sums then have a kernel of their own. Softmax: a warp or a block per row.
+// Registers: the backward kernels promise the blocks per multiprocessor that they are launched with, or what longer rows allow.
 // Accesses of 16 bytes where base addresses and row length allow, else single elements.
-// Bytes per element (b = 2 or 4): layer norm 2b, backward 3b, softmax 2b and its backward 3b (warp per row: from the cache
-//   after the first pass). FLOPs per element about 8, 14, 6 and 5.
+// Bytes per element (b = 2 or 4): layer norm 2b, backward 3b or with an addend 4b, softmax 2b and its backward 3b (warp per row:
+//   from the cache after the first pass). FLOPs per element about 8, 14, 6 and 5.
 #include "tessera.cuh"
 
 constexpr int NORM_THREADS = 128;
@@ -226,8 +229,9 @@ struct LayerNormBackwardArgs {
     const float* mean;
     const float* rstd;
     const void* dy;
-    void* dx;         // or null
-    float* partials;  // [blocks, 2, cols]: sums of dy h and of dy; or null
+    const void* addend;  // to dx, or null
+    void* dx;            // or null
+    float* partials;     // [blocks, 2, cols]: sums of dy h and of dy; or null
     i64 rows;
     i64 cols;
 };
@@ -239,7 +243,8 @@ DEVICE void layer_norm_backward(const LayerNormBackwardArgs& args) {
     SHARED(float, sums, 2 * CAPACITY);
     const int cols = static_cast<int>(args.cols);
     const int lane = lane_index();
-    const bool packed = packed_rows<T>(args.x, cols) && packed_rows<T>(args.dy, cols) && packed_rows<T>(args.dx, cols);
+    const bool packed = packed_rows<T>(args.x, cols) && packed_rows<T>(args.dy, cols) && packed_rows<T>(args.dx, cols)
+        && packed_rows<T>(args.addend, cols);
     const bool packed_weights = packed_rows<float>(args.gamma, cols);
     float dgamma[PACKS][N] = {};
     float dbeta[PACKS][N] = {};
@@ -281,6 +286,23 @@ DEVICE void layer_norm_backward(const LayerNormBackwardArgs& args) {
                 for (int i = 0; i < N; i++) {
                     g[p][i] = rstd * (g[p][i] - sum - h[p][i] * dot);
                 }
+            }
+            if (args.addend != nullptr) {  // read into the registers of h, all of it before the first store
+                const T* addend = static_cast<const T*>(args.addend) + row * cols;
+#pragma unroll
+                for (int p = 0; p < PACKS; p++) {
+                    load_values(addend, (p * WARP + lane) * N, cols, packed, h[p]);
+                }
+#pragma unroll
+                for (int p = 0; p < PACKS; p++) {
+#pragma unroll
+                    for (int i = 0; i < N; i++) {
+                        g[p][i] += h[p][i];
+                    }
+                }
+            }
+#pragma unroll
+            for (int p = 0; p < PACKS; p++) {
                 store_values(dx, (p * WARP + lane) * N, cols, packed, g[p]);
             }
         }
@@ -315,7 +337,8 @@ DEVICE void layer_norm_backward_long(const LayerNormBackwardArgs& args) {
     constexpr int N = Pack<T>::COUNT;
     const i64 row = blockIdx.x;
     const int cols = static_cast<int>(args.cols);
-    const bool packed = packed_rows<T>(args.x, cols) && packed_rows<T>(args.dy, cols) && packed_rows<T>(args.dx, cols);
+    const bool packed = packed_rows<T>(args.x, cols) && packed_rows<T>(args.dy, cols) && packed_rows<T>(args.dx, cols)
+        && packed_rows<T>(args.addend, cols);
     const bool packed_weights = packed_rows<float>(args.gamma, cols);
     const T* x = static_cast<const T*>(args.x) + row * cols;
     const T* dy = static_cast<const T*>(args.dy) + row * cols;
@@ -345,6 +368,12 @@ DEVICE void layer_norm_backward_long(const LayerNormBackwardArgs& args) {
         load_values(args.gamma, col, cols, packed_weights, gamma);
         for (int i = 0; i < N; i++) {
             g[i] = rstd * (g[i] * gamma[i] - sum - (h[i] - mean) * rstd * dot);
+        }
+        if (args.addend != nullptr) {
+            load_values(static_cast<const T*>(args.addend) + row * cols, col, cols, packed, h);
+            for (int i = 0; i < N; i++) {
+                g[i] += h[i];
+            }
         }
         store_values(dx, col, cols, packed, g);
     }
@@ -509,20 +538,20 @@ DEVICE void softmax_backward(const SoftmaxBackwardArgs& args) {
 
 // ----------------------------------------------------------------------------------------------------------- kernels
 
-#define LAYER_NORM(T, name, capacity)                                                                 \
+#define LAYER_NORM(T, name, capacity, blocks)                                                         \
     KERNEL(NORM_THREADS, layer_norm_##capacity##_##name, LayerNormArgs) {                             \
         layer_norm<T, capacity>(args);                                                                \
     }                                                                                                 \
-    KERNEL(NORM_THREADS, layer_norm_backward_##capacity##_##name, LayerNormBackwardArgs) {            \
+    KERNEL_BLOCKS(NORM_THREADS, blocks, layer_norm_backward_##capacity##_##name, LayerNormBackwardArgs) { \
         layer_norm_backward<T, capacity>(args);                                                       \
     }
 
 #define ROWS(T, name)                                                                                 \
-    LAYER_NORM(T, name, 256)                                                                          \
-    LAYER_NORM(T, name, 512)                                                                          \
-    LAYER_NORM(T, name, 768)                                                                          \
-    LAYER_NORM(T, name, 1024)                                                                         \
-    LAYER_NORM(T, name, 1280)                                                                         \
+    LAYER_NORM(T, name, 256, 4)                                                                       \
+    LAYER_NORM(T, name, 512, 4)                                                                       \
+    LAYER_NORM(T, name, 768, 4)                                                                       \
+    LAYER_NORM(T, name, 1024, 3)                                                                      \
+    LAYER_NORM(T, name, 1280, 2)                                                                      \
     KERNEL(LONG_THREADS, layer_norm_long_##name, LayerNormArgs) {                                   \
         layer_norm_long<T>(args);                                                                     \
     }                                                                                                 \

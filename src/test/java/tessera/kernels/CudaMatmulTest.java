@@ -1,9 +1,11 @@
 package tessera.kernels;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -19,6 +21,7 @@ import tessera.FakeCuda;
 import tessera.kernels.Kernels.Activation;
 import tessera.kernels.Kernels.MatmulShape;
 import tessera.kernels.Kernels.PackedWeight;
+import tessera.natives.cuda.CudaException;
 import tessera.tensor.TestDevices;
 
 /** Products on a GPU against the plain kernels in f64, on the same inputs. */
@@ -32,6 +35,8 @@ class CudaMatmulTest {
     private static final Kernels REFERENCE = new ScalarKernels(new Workers(1));
 
     private static final long SIDE = 256;
+    private static final int EXECUTION_FAILED = 13;
+    private static final int NOT_SUPPORTED = 15;
 
     private final Random random = new Random(5);
     private final List<Buffer> open = new ArrayList<>();
@@ -304,6 +309,67 @@ class CudaMatmulTest {
             device().kernels().linear(5, x.there, packed, bias.there, addend, activation, y.there);
         }
         compare(y, "linear");
+    }
+
+    /** Where the library lacks the epilogue, the sums come from another kernel, and it is not asked again. */
+    @ParameterizedTest
+    @CsvSource({
+        "no algorithm, F32, F32",
+        "no heuristics, BF16, F32",
+        "no algorithm, BF16, BF16",
+        "refused run, F32, F32",
+        "refused run, BF16, F32"
+    })
+    void columnSumsDoNotNeedTheLibrary(String lack, DType in, DType out) {
+        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        // A shape of its own each time: what was refused is remembered.
+        long n = 37 + 3 * lack.length() + in.ordinal() + 7L * out.ordinal();
+        FakeCuda.reset();
+        switch (lack) {
+            case "no algorithm" -> FakeCuda.set("bias_gradient", 0);
+            case "no heuristics" -> FakeCuda.fail("cublasLtMatmulAlgoGetHeuristic", 1, NOT_SUPPORTED);
+            default -> FakeCuda.fail("cublasLtMatmul", 1, NOT_SUPPORTED);
+        }
+        try {
+            linearBackward(n, in, out);
+            FakeCuda.reset();
+            linearBackward(n, in, out);
+            assertEquals(1, FakeCuda.calls("cublasLtMatmul"));
+            assertEquals(0, FakeCuda.calls("cublasLtMatmulAlgoGetHeuristic"));
+            assertTrue(FakeCuda.calls("cuLaunchKernel") > 0);
+        } finally {
+            FakeCuda.reset();
+        }
+    }
+
+    @Test
+    void columnSumsTakeNoKernelOfTheirOwn() {
+        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        FakeCuda.reset();
+        linearBackward(20, DType.BF16, DType.F32);
+        assertEquals(1, FakeCuda.calls("cublasLtMatmul"));
+        assertEquals(0, FakeCuda.calls("cuLaunchKernel"));
+    }
+
+    /** Other failures are told as they are. */
+    @Test
+    void aFailedProductWithColumnSumsIsNoReasonToFallBack() {
+        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        FakeCuda.fail("cublasLtMatmul", 1, EXECUTION_FAILED);
+        CudaException e = assertThrows(CudaException.class, () -> linearBackward(21, DType.F32, DType.F32));
+        assertTrue(String.valueOf(e.getMessage()).contains("CUBLAS_STATUS_EXECUTION_FAILED"), e.getMessage());
+        linearBackward(21, DType.F32, DType.F32);
+    }
+
+    private void linearBackward(long n, DType in, DType out) {
+        Pair dy = normal(19 * n, in);
+        Pair x = normal(19 * 5, in);
+        Pair dw = normal(n * 5, out);
+        Pair db = normal(n, out);
+        REFERENCE.linearBackward(19, n, 5, dy.wide, x.wide, dw.wide, db.wide);
+        device().kernels().linearBackward(19, n, 5, dy.there, x.there, dw.there, db.there);
+        compare(dw, "dW");
+        compare(db, "db");
     }
 
     @Test

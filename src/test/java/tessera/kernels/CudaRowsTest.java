@@ -139,6 +139,7 @@ class CudaRowsTest {
                 .map(value -> round(3 * value + 10, dtype))
                 .toArray();
         double[] dy = normal((long) rows * cols, dtype);
+        double[] addend = normal((long) rows * cols, dtype);
         double[] gamma = normal(cols, DType.F32);
         double[] beta = normal(cols, DType.F32);
         Buffer y64 = CPU.allocate(DType.F64, x.length);
@@ -165,6 +166,7 @@ class CudaRowsTest {
                 onCpu(DType.F64, dy),
                 rows,
                 cols,
+                onCpu(DType.F64, addend),
                 dx64,
                 dgamma64,
                 dbeta64);
@@ -172,6 +174,7 @@ class CudaRowsTest {
         Kernels kernels = device().kernels();
         Buffer xs = onGpu(dtype, offset, x);
         Buffer dys = onGpu(dtype, offset, dy);
+        Buffer addends = onGpu(dtype, offset, addend);
         Buffer gammas = onGpu(DType.F32, offset, gamma);
         Buffer y = output(dtype, offset, x.length);
         Buffer mean = output(DType.F32, 0, rows);
@@ -189,7 +192,7 @@ class CudaRowsTest {
             Buffer dx = output(dtype, offset, x.length);
             Buffer dgamma = output(DType.F32, 0, cols);
             Buffer dbeta = output(DType.F32, 0, cols);
-            kernels.layerNormBackward(xs, gammas, mean, rstd, dys, rows, cols, dx, dgamma, dbeta);
+            kernels.layerNormBackward(xs, gammas, mean, rstd, dys, rows, cols, addends, dx, dgamma, dbeta);
             if (cols > 1) {
                 check(what + "dx", dx, values(dx64));
                 check(what + "dgamma", dgamma, values(dgamma64));
@@ -200,7 +203,7 @@ class CudaRowsTest {
             assertTrue(Arrays.deepEquals(first, now), what + "repeats");
         }
         Buffer alone = output(DType.F32, 0, cols);
-        kernels.layerNormBackward(xs, gammas, mean, rstd, dys, rows, cols, null, null, alone);
+        kernels.layerNormBackward(xs, gammas, mean, rstd, dys, rows, cols, null, null, null, alone);
         check(what + "dbeta alone", alone, values(dbeta64));
     }
 
@@ -214,7 +217,7 @@ class CudaRowsTest {
         Buffer dgamma = output(DType.F32, 0, cols);
         Buffer dbeta = output(DType.F32, 0, cols);
         kernels.layerNorm(none, gamma, gamma, 1e-5, 0, cols, none, statistics, null);
-        kernels.layerNormBackward(none, gamma, statistics, statistics, none, 0, cols, none, dgamma, dbeta);
+        kernels.layerNormBackward(none, gamma, statistics, statistics, none, 0, cols, null, none, dgamma, dbeta);
         assertArrayEquals(new double[cols], values(dgamma));
         assertArrayEquals(new double[cols], values(dbeta));
     }

@@ -363,10 +363,30 @@ abstract class KernelParity {
                         dy,
                         rows,
                         cols,
+                        null,
                         cols == 1 ? null : dx,
                         cols == 1 ? null : memory.singleOutput(cols),
                         memory.singleOutput(cols));
+                Buffer addend = memory.written(memory.normal((long) rows * cols));
+                Buffer sum = memory.output((long) rows * cols);
+                kernels.layerNormBackward(x, gamma, mean, rstd, dy, rows, cols, addend, sum, null, null);
             });
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 7, 16, 33, 130})
+    void linearBackward(int rows) {
+        for (int n : new int[] {0, 1, 15, 16, 67}) {
+            for (int k : new int[] {0, 1, 7, 24}) {
+                check("linear backward " + rows + " x " + n + " x " + k, 1e-5, (kernels, memory) -> {
+                    Buffer x = memory.normal((long) rows * k);
+                    Buffer dy = memory.normal((long) rows * n);
+                    long weights = (long) n * k;
+                    kernels.linearBackward(rows, n, k, dy, x, memory.output(weights), memory.output(n));
+                    kernels.linearBackward(rows, n, k, dy, x, memory.singleOutput(weights), memory.singleOutput(n));
+                });
+            }
         }
     }
 

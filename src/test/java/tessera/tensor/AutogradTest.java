@@ -1,5 +1,6 @@
 package tessera.tensor;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
@@ -7,6 +8,9 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -192,6 +196,132 @@ class AutogradTest {
                 IllegalArgumentException.class,
                 () -> GradientCheck.check(new PatchOps.ReconstructionTarget(Patches.plain(1, 1, 1), 0, true)),
                 "there is no gradient to check: the target of a reconstruction is data");
+    }
+
+    /**
+     * A weighted sum of its inputs.
+     *
+     * @param takes the inputs whose gradients so far it asks for, in this order
+     * @param offered what it was handed, null where it got nothing
+     */
+    private record Mix(List<Double> weights, List<Integer> takes, List<double[]> offered) implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            assertNull(context.gradientSoFar(0));
+            Tensor y = in[0].mul(weights.get(0));
+            for (int i = 1; i < in.length; i++) {
+                y = y.add(in[i].mul(weights.get(i)));
+            }
+            return y;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            @Nullable Tensor[] d = new Tensor[weights.size()];
+            for (int i = 0; i < d.length; i++) {
+                d[i] = dy.mul(weights.get(i));
+            }
+            for (int i : takes) {
+                Tensor soFar = context.gradientSoFar(i);
+                offered.add(soFar == null ? null : soFar.toDoubles());
+                d[i] = soFar == null ? d[i] : soFar.add(d[i]);
+            }
+            return d;
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return Cost.NONE;
+        }
+    }
+
+    /** The gradient of x where x^2 goes into a mix of itself and itself again, and elsewhere is used before and after. */
+    private static double[] gradientBeside(Mix mix) {
+        Tensor x = leaf(3, 5);
+        Tensor y = x.square();
+        Tensor early = y.mul(10);
+        Tensor mixed = Op.apply(mix, y, y);
+        mixed.add(early).add(y.mul(100)).add(x).sum().backward();
+        return x.grad().toDoubles();
+    }
+
+    @Test
+    void gradientsSoFarMayBeTakenOrNot() {
+        double[] expected = {6 * 113 + 1, 10 * 113 + 1};
+        List<Double> weights = List.of(1.0, 2.0);
+        for (List<Integer> takes :
+                List.of(List.<Integer>of(), List.of(0), List.of(1), List.of(0, 1), List.of(1, 0), List.of(1, 1))) {
+            Mix mix = new Mix(weights, takes, new ArrayList<>());
+            Close.relative(gradientBeside(mix), expected, 1e-15, "taking " + takes);
+            for (int i = 0; i < takes.size(); i++) {
+                // What comes later in the forward pass has given its part, and only the first to ask gets it.
+                assertArrayEquals(i == 0 ? new double[] {100, 100} : null, mix.offered.get(i), "offer " + i);
+            }
+        }
+    }
+
+    @Test
+    void leavesAndConstantsOfferNoGradient() {
+        Tensor x = leaf(2);
+        x.sum().backward();
+        Mix mix = new Mix(List.of(3.0, 4.0), List.of(0, 1), new ArrayList<>());
+        Op.apply(mix, x, Tensor.of(new double[] {7})).add(x).sum().backward();
+        assertEquals(Arrays.asList(null, null), mix.offered);
+        gradient(x, 1 + 3 + 1);
+    }
+
+    /** Both inputs of a sum are given the same gradient; what is added to one does not reach the other. */
+    @Test
+    void gradientsThatAreSharedStayApart() {
+        Tensor x = leaf(1, 2, 3);
+        Tensor a = x.mul(1);
+        Tensor b = x.mul(1);
+        Tensor weight = leaf(1, 1, 1);
+        Tensor shift = leaf(0, 0, 0);
+        Tensor normed = a.layerNorm(weight, shift, 1e-6);
+        Tensor product = b.linear(Tensor.of(new double[] {1, 0, 0, 0, 2, 0, 0, 0, 3}, 3, 3), null);
+        Tensor cotangent = Tensor.of(new double[] {1, 10, 100});
+        a.add(b).add(normed).add(product).backward(cotangent);
+        double[] together = x.grad().toDoubles();
+
+        double[] alone = {2, 20, 200}; // of a + b
+        for (int i = 0; i < 3; i++) {
+            alone[i] += cotangent.toDoubles()[i] * (i + 1); // of the product
+        }
+        Tensor other = leaf(1, 2, 3);
+        other.layerNorm(weight, shift, 1e-6).backward(cotangent);
+        double[] norm = other.grad().toDoubles();
+        Arrays.setAll(alone, i -> alone[i] + norm[i]);
+        Close.relative(together, alone, 1e-14, "gradient");
+    }
+
+    /** Adds the input to its gradient so far, but forgets its own part, or the other way round. */
+    private record Forgetful(boolean own) implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            return in[0].mul(2);
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Tensor soFar = context.gradientSoFar(0);
+            return new Tensor[] {soFar == null || !own ? dy.mul(2) : soFar};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return Cost.NONE;
+        }
+    }
+
+    @Test
+    void theGradientCheckSeesGradientsLost() {
+        for (boolean own : new boolean[] {true, false}) {
+            refused(
+                    IllegalStateException.class,
+                    () -> GradientCheck.check(new Forgetful(own), leaf(2, 3)),
+                    "forgetful: the gradient of input 0, f64[2], where other uses have given it one already, at [0] is");
+        }
     }
 
     @Test

@@ -396,17 +396,35 @@ final class OpCatalogue {
         add(new MatmulOps.Matmul(), "over nothing", normal(3, 0), normal(0, 2));
         add(new MatmulOps.Matmul(), "of nothing", normal(0, 3, 4), normal(0, 4, 2));
         add(new MatmulOps.Matmul(), "of views", swapped(normal(4, 3)), swapped(normal(5, 4)));
-        add(new MatmulOps.Linear(), normal(7, 5), normal(3, 5), normal(3));
-        add(new MatmulOps.Linear(), "without bias", normal(2, 3, 4), normal(5, 4));
-        add(new MatmulOps.Linear(), "of a vector", normal(6), normal(2, 6), normal(2));
-        add(new MatmulOps.Linear(), "of nothing", normal(0, 4), normal(3, 4), normal(3));
-        add(new MatmulOps.Linear(), "of views", swapped(normal(5, 6)), swapped(normal(5, 3)), normal(3));
+        add(new MatmulOps.Linear(false), normal(7, 5), normal(3, 5), normal(3));
+        add(new MatmulOps.Linear(false), "without bias", normal(2, 3, 4), normal(5, 4));
+        add(new MatmulOps.Linear(false), "of a vector", normal(6), normal(2, 6), normal(2));
+        add(new MatmulOps.Linear(false), "of nothing", normal(0, 4), normal(3, 4), normal(3));
+        add(new MatmulOps.Linear(false), "of views", swapped(normal(5, 6)), swapped(normal(5, 3)), normal(3));
         add(
-                new MatmulOps.Linear(),
+                new MatmulOps.Linear(false),
                 "with a frozen weight",
                 normal(9, 33),
                 normal(17, 33).constant(),
                 normal(17));
+
+        add(new MatmulOps.Linear(true), "onto a residual", normal(7, 5), normal(3, 5), normal(7, 3), normal(3));
+        add(new MatmulOps.Linear(true), "onto a residual without bias", normal(2, 3, 4), normal(5, 4), normal(2, 3, 5));
+        add(new MatmulOps.Linear(true), "onto nothing", normal(0, 4), normal(3, 4), normal(0, 3), normal(3));
+        add(
+                new MatmulOps.Linear(true),
+                "of views onto a view",
+                swapped(normal(5, 6)),
+                swapped(normal(5, 3)),
+                swapped(normal(3, 6)),
+                normal(3));
+        add(
+                new MatmulOps.Linear(true),
+                "frozen, onto a residual",
+                normal(9, 33),
+                normal(17, 33).constant(),
+                normal(9, 17),
+                normal(17).constant());
 
         bad(
                 "matmul inner sizes",
@@ -418,6 +436,14 @@ final class OpCatalogue {
                 "matmul: f32[2, 3, 4] times f32[3, 4, 5]");
         bad("matmul of vectors", () -> ones(3).matmul(ones(3)), "matmul: f32[3] times f32[3] is not defined");
         bad("linear weight", () -> ones(2, 3).linear(ones(4, 5), null), "linear: weight has shape [4, 5]", "is 3");
+        bad(
+                "linear residual",
+                () -> ones(2, 3).linear(ones(4, 3), null, ones(4)),
+                "linear: the residual has shape [4] but the product has [2, 4]");
+        bad(
+                "linear residual's type",
+                () -> ones(2, 3).linear(ones(4, 3), null, ones(2, 4).to(DType.F64)),
+                "linear: f64[2, 4] does not have the type of f32[2, 3]");
         bad("linear bias", () -> ones(2, 3).linear(ones(4, 3), ones(3)), "linear: bias has shape [3]", "shape [4]");
     }
 
@@ -816,7 +842,7 @@ final class OpCatalogue {
         add(new ReductionOps.Sum(0, 1), normal(1));
 
         add(new MatmulOps.Matmul(), normal(3, 37), normal(37, 19));
-        add(new MatmulOps.Linear(), normal(1, 1), normal(1, 1), normal(1));
+        add(new MatmulOps.Linear(false), normal(1, 1), normal(1, 1), normal(1));
         AttentionOps.Attention attention = new AttentionOps.Attention(.35);
         add(attention, normal(0, 2, 5, 4), normal(0, 2, 7, 4), normal(0, 2, 7, 4));
         add(attention, normal(1, 2, 19, 27), normal(1, 2, 19, 27), normal(1, 2, 19, 27));

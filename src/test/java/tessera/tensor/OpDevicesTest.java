@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Tag;
@@ -63,7 +64,10 @@ class OpDevicesTest {
                     : exact;
             Run actual = run(sample, sample.call(), place, place.type);
             for (int i = 0; i < exact.results.size(); i++) {
-                String what = i == 0 ? "output" : "gradient of input " + (i - 1);
+                int inputs = sample.inputs().size();
+                String what = i == 0
+                        ? "output"
+                        : "gradient of input " + (i - 1) % inputs + (i > inputs ? " beside another use" : "");
                 double[] expected = exact.results.get(i);
                 double bound = PlainDevice.bound(actual.types.get(i), plain.results.get(i), expected);
                 closeTo(actual.results.get(i), expected, bound, what);
@@ -123,12 +127,20 @@ class OpDevicesTest {
     /**
      * One forward and backward pass: output and gradients, their types, and the inputs before and after it.
      *
-     * @param results the output, then the gradient of each input, empty where it has none
+     * @param results the output, then the gradient of each input, empty where it has none, then those beside other uses
      */
     private record Run(List<double[]> results, List<DType> types, List<double[]> before, List<double[]> after) {
         void add(Tensor result) {
             results.add(result.toDoubles());
             types.add(result.dtype());
+        }
+
+        void addGradients(Tensor[] inputs) {
+            for (Tensor input : inputs) {
+                Tensor gradient = input.grad();
+                add(gradient == null ? Tensor.zeros(0) : gradient);
+                input.zeroGrad();
+            }
         }
     }
 
@@ -145,14 +157,34 @@ class OpDevicesTest {
             if (sample.differentiable()) {
                 output.backward(OpCatalogue.normal(output.shape().toArray())
                         .make(place.device, output.dtype(), values, place.offset));
-                for (Tensor input : inputs) {
-                    Tensor gradient = input.grad();
-                    run.add(gradient == null ? Tensor.zeros(0) : gradient);
-                }
+                run.addGradients(inputs);
+                besideOtherUses(call, inputs, values);
+                run.addGradients(inputs);
             }
             run.after.addAll(values(inputs));
             return run;
         }
+    }
+
+    /** A backward pass in which the inputs, results themselves, have a gradient before the operation gives its own. */
+    private static void besideOtherUses(OpCatalogue.Call call, Tensor[] inputs, DType values) {
+        Tensor[] used = inputs.clone();
+        for (int i = 0; i < used.length; i++) {
+            used[i] = inputs[i].requiresGrad() ? inputs[i].mul(1) : inputs[i];
+        }
+        Tensor total = weighted(call.apply(used), OpCatalogue::normal, values);
+        for (Tensor input : used) {
+            if (input.requiresGrad()) {
+                total = total.add(weighted(input, OpCatalogue::positive, values));
+            }
+        }
+        total.backward();
+    }
+
+    private static Tensor weighted(Tensor x, Function<long[], Input> weights, DType values) {
+        Tensor single = x.to(DType.F32);
+        Tensor factors = weights.apply(x.shape().toArray()).make(x.device(), DType.F32, values, 0);
+        return single.mul(factors).sum().to(Device.cpu());
     }
 
     private static List<double[]> values(Tensor[] tensors) {

@@ -113,6 +113,11 @@ final class CudaKernels implements Kernels {
     }
 
     @Override
+    public void linearBackward(long m, long n, long k, Buffer dy, Buffer x, Buffer dw, Buffer db) {
+        matmul.linearBackward(m, n, k, dy, x, dw, db);
+    }
+
+    @Override
     public void layerNormBackward(
             Buffer x,
             Buffer gamma,
@@ -121,10 +126,11 @@ final class CudaKernels implements Kernels {
             Buffer dy,
             long rows,
             long cols,
+            @Nullable Buffer addend,
             @Nullable Buffer dx,
             @Nullable Buffer dgamma,
             @Nullable Buffer dbeta) {
-        norms.layerNormBackward(x, gamma, mean, rstd, dy, rows, cols, dx, dgamma, dbeta);
+        norms.layerNormBackward(x, gamma, mean, rstd, dy, rows, cols, addend, dx, dgamma, dbeta);
     }
 
     @Override

@@ -1,6 +1,7 @@
 package tessera.kernels;
 
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Kernels.Activation;
@@ -25,6 +26,9 @@ final class CudaMatmul {
 
     private final CudaDevice device;
     private final Map<CudaProduct.Key, CudaProduct> products = new ConcurrentHashMap<>();
+    /** Products that the library cannot do with the sums of columns. */
+    private final Set<CudaProduct.Key> unsupported = ConcurrentHashMap.newKeySet();
+
     private final CudaBatchedProducts batches;
     private long handle;
 
@@ -72,11 +76,27 @@ final class CudaMatmul {
             }
             return;
         }
-        CudaProduct.Key key = new CudaProduct.Key(
+        int epilogue = bias == null ? CublasLt.EPILOGUE_DEFAULT : CublasLt.EPILOGUE_BIAS;
+        run(key(shape, epilogue, a, b, bias, addend, c), a, b, bias, addend, c);
+        if (activation == Activation.GELU) {
+            Buffer result = c.slice(0, m * n);
+            device.kernels().unary(UnaryOp.GELU, result, result);
+        }
+    }
+
+    private CudaProduct.Key key(
+            MatmulShape shape,
+            int epilogue,
+            Buffer a,
+            Buffer b,
+            @Nullable Buffer bias,
+            @Nullable Buffer addend,
+            Buffer c) {
+        return new CudaProduct.Key(
                 shape,
                 a.dtype(),
                 c.dtype(),
-                bias == null ? CublasLt.EPILOGUE_DEFAULT : CublasLt.EPILOGUE_BIAS,
+                epilogue,
                 addend != null,
                 device.tf32(),
                 alignment(a),
@@ -84,11 +104,6 @@ final class CudaMatmul {
                 alignment(addend == null ? c : addend),
                 alignment(c),
                 bias == null ? CudaProduct.LARGEST_ALIGNMENT : alignment(bias));
-        run(key, a, b, bias, addend, c);
-        if (activation == Activation.GELU) {
-            Buffer result = c.slice(0, m * n);
-            device.kernels().unary(UnaryOp.GELU, result, result);
-        }
     }
 
     private void copyRows(Buffer x, long ldx, Buffer y, long ldy, MatmulShape shape) {
@@ -114,6 +129,31 @@ final class CudaMatmul {
             batches.run(shape, batch, a, strideA, b, strideB, c, strideC);
         } catch (CudaException e) {
             throw device.failed(e);
+        }
+    }
+
+    /** The sums of dY's columns come from the product's epilogue where the library knows how, else from a kernel of ours. */
+    void linearBackward(long m, long n, long k, Buffer dy, Buffer x, Buffer dw, Buffer db) {
+        check(dy, x, dw, db, null);
+        MatmulShape shape = MatmulShape.of(true, false, n, k, m);
+        if (m == 0 || n == 0 || k == 0 || !withColumnSums(shape, dy, x, dw, db)) {
+            matmul(shape, dy, x, null, null, Activation.NONE, dw);
+            device.kernels().sum(dy, 1, m, n, 1, db);
+        }
+    }
+
+    private boolean withColumnSums(MatmulShape shape, Buffer dy, Buffer x, Buffer dw, Buffer db) {
+        // In the library's transposed view dY is B, and the sums lie where a bias would.
+        CudaProduct.Key key = key(shape, CublasLt.EPILOGUE_BGRADB, dy, x, db, null, dw);
+        if (unsupported.contains(key)) {
+            return false;
+        }
+        try {
+            run(key, dy, x, db, null, dw);
+            return true;
+        } catch (CudaProduct.Unsupported e) {
+            unsupported.add(key);
+            return false;
         }
     }
 

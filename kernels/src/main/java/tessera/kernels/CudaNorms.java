@@ -79,24 +79,25 @@ final class CudaNorms {
             Buffer dy,
             long rows,
             long cols,
+            @Nullable Buffer addend,
             @Nullable Buffer dx,
             @Nullable Buffer dgamma,
             @Nullable Buffer dbeta) {
-        requireType("layer_norm_backward", x.dtype(), dy, dx);
+        requireType("layer_norm_backward", x.dtype(), dy, addend, dx);
         requireType("layer_norm_backward", DType.F32, gamma, mean, rstd, dgamma, dbeta);
         boolean parameters = dgamma != null || dbeta != null;
         if (cols <= LONGEST) {
             long blocks =
                     Math.min(Blocks.ceilDiv(rows, WARPS), (long) BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors());
             try (Buffer partials = parameters ? partials(blocks, cols) : null) {
-                backward(backward[capacity(cols)], x, gamma, mean, rstd, dy, rows, cols, dx, partials)
+                backward(backward[capacity(cols)], x, gamma, mean, rstd, dy, rows, cols, addend, dx, partials)
                         .launch(dx == null && !parameters ? 0 : blocks, WARPS * WARP, 0);
                 total(partials, blocks, cols, dgamma, dbeta);
             }
             return;
         }
         if (dx != null) {
-            backward(longBackward, x, gamma, mean, rstd, dy, rows, cols, dx, null)
+            backward(longBackward, x, gamma, mean, rstd, dy, rows, cols, addend, dx, null)
                     .launch(rows, LONG_THREADS, 0);
         }
         if (parameters) {
@@ -105,7 +106,7 @@ final class CudaNorms {
             long most = Math.max(1, (long) BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors() / tiles);
             long blocks = Math.min(groups, most);
             try (Buffer partials = partials(blocks, cols)) {
-                backward(columns, x, gamma, mean, rstd, dy, rows, cols, null, partials)
+                backward(columns, x, gamma, mean, rstd, dy, rows, cols, null, null, partials)
                         .launch(tiles, blocks, 1, LONG_THREADS, 0);
                 total(partials, blocks, cols, dgamma, dbeta);
             }
@@ -125,6 +126,7 @@ final class CudaNorms {
             Buffer dy,
             long rows,
             long cols,
+            @Nullable Buffer addend,
             @Nullable Buffer dx,
             @Nullable Buffer partials) {
         return variants.of(x.dtype())
@@ -134,6 +136,7 @@ final class CudaNorms {
                 .buffer(mean)
                 .buffer(rstd)
                 .buffer(dy)
+                .buffer(addend)
                 .buffer(dx)
                 .buffer(partials)
                 .i64(rows)

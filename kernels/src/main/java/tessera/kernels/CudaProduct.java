@@ -7,6 +7,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.Kernels.MatmulShape;
 import tessera.natives.cuda.Cublas;
 import tessera.natives.cuda.CublasLt;
+import tessera.natives.cuda.CudaException;
 
 /**
  * One shape of matrix product as cuBLASLt wants it described, with the algorithm that its heuristics chose.
@@ -20,6 +21,7 @@ final class CudaProduct {
     private static final int MOST_ALGORITHMS = 8;
 
     private final MemorySegment results = Arena.ofAuto().allocate(MOST_ALGORITHMS * CublasLt.RESULT_BYTES, 8);
+    private final Key key;
     private final long beta;
     private final long algorithm;
     private final long workspaceBytes;
@@ -51,13 +53,14 @@ final class CudaProduct {
     /**
      * Describes a product and chooses its algorithm.
      *
-     * @throws IllegalStateException if the library knows no algorithm for it
+     * @throws Unsupported if the library knows no algorithm for it
      */
     CudaProduct(long handle, Key key, long workspaceLimit) {
+        this.key = key;
         beta = key.addend ? Cublas.ONE : Cublas.ZERO;
         try {
-            describe(key);
-            int chosen = choose(handle, key, workspaceLimit);
+            describe();
+            int chosen = choose(handle, workspaceLimit);
             algorithm = CublasLt.algorithm(results, chosen);
             workspaceBytes = CublasLt.workspaceBytes(results, chosen);
         } catch (RuntimeException | Error e) {
@@ -66,7 +69,7 @@ final class CudaProduct {
         }
     }
 
-    private void describe(Key key) {
+    private void describe() {
         int in = type(key.in);
         int out = type(key.out);
         desc = CublasLt.matmulDescCreate(
@@ -92,7 +95,7 @@ final class CudaProduct {
     }
 
     /** The best algorithm that works and needs no more memory than there is. */
-    private int choose(long handle, Key key, long workspaceLimit) {
+    private int choose(long handle, long workspaceLimit) {
         long preference = CublasLt.preferenceCreate();
         try {
             CublasLt.preferenceSet(preference, CublasLt.PREF_MAX_WORKSPACE_BYTES, workspaceLimit);
@@ -110,8 +113,9 @@ final class CudaProduct {
                     return i;
                 }
             }
-            throw new IllegalStateException(
-                    "matmul: cuBLASLt knows no algorithm for " + key + "; use contiguous tensors, or compute in f32");
+            throw new Unsupported(key, null);
+        } catch (CudaException e) {
+            throw Unsupported.or(e, key);
         } finally {
             CublasLt.preferenceDestroy(preference);
         }
@@ -145,6 +149,7 @@ final class CudaProduct {
         return workspaceBytes;
     }
 
+    /** @throws Unsupported if the library refuses what its heuristics have found */
     synchronized void run(
             long handle,
             Buffer a,
@@ -157,22 +162,42 @@ final class CudaProduct {
         if (bias != null) {
             CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_POINTER, bias.address());
         }
-        CublasLt.matmul(
-                handle,
-                desc,
-                Cublas.ONE,
-                b.address(),
-                layoutB,
-                a.address(),
-                layoutA,
-                beta,
-                addend == null ? c.address() : addend.address(),
-                layoutC,
-                c.address(),
-                layoutC,
-                algorithm,
-                workspace.address(),
-                workspaceBytes,
-                stream);
+        try {
+            CublasLt.matmul(
+                    handle,
+                    desc,
+                    Cublas.ONE,
+                    b.address(),
+                    layoutB,
+                    a.address(),
+                    layoutA,
+                    beta,
+                    addend == null ? c.address() : addend.address(),
+                    layoutC,
+                    c.address(),
+                    layoutC,
+                    algorithm,
+                    workspace.address(),
+                    workspaceBytes,
+                    stream);
+        } catch (CudaException e) {
+            throw Unsupported.or(e, key);
+        }
+    }
+
+    /** The library has no algorithm for a product. */
+    static final class Unsupported extends IllegalStateException {
+        private static final long serialVersionUID = 1;
+
+        Unsupported(Key key, @Nullable Throwable cause) {
+            super(
+                    "matmul: cuBLASLt knows no algorithm for " + key + "; use contiguous tensors, or compute in f32",
+                    cause);
+        }
+
+        /** This, if that is what a call's failure says, else the failure. */
+        static RuntimeException or(CudaException e, Key key) {
+            return e.codeName().equals(Cublas.Status.CUBLAS_STATUS_NOT_SUPPORTED.name()) ? new Unsupported(key, e) : e;
+        }
     }
 }

@@ -113,6 +113,12 @@ public interface Kernels {
             Activation activation,
             Buffer y);
 
+    /**
+     * Gradients of a linear layer's parameters: {@code dW = dY^T X} and {@code db}, the sums of the columns of dY, for dY
+     * {@code [m, n]}, X {@code [m, k]}, dW {@code [n, k]} and db {@code [n]}, all without gaps; db has the type of dW.
+     */
+    void linearBackward(long m, long n, long k, Buffer dy, Buffer x, Buffer dw, Buffer db);
+
     /** A linear weight in a device's own layout. */
     interface PackedWeight extends AutoCloseable {
         /** Output features. */
@@ -142,7 +148,12 @@ public interface Kernels {
             @Nullable Buffer mean,
             @Nullable Buffer rstd);
 
-    /** Gradients of {@link #layerNorm}; {@code dgamma} and {@code dbeta} are overwritten, each output may be null. */
+    /**
+     * Gradients of {@link #layerNorm}; {@code dgamma} and {@code dbeta} are overwritten, each output may be null.
+     *
+     * @param addend added to {@code dx} as it is written, shaped as x and read only, or null; the gradient of a residual
+     *     path around the norm
+     */
     void layerNormBackward(
             Buffer x,
             Buffer gamma,
@@ -151,6 +162,7 @@ public interface Kernels {
             Buffer dy,
             long rows,
             long cols,
+            @Nullable Buffer addend,
             @Nullable Buffer dx,
             @Nullable Buffer dgamma,
             @Nullable Buffer dbeta);

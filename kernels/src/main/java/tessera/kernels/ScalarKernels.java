@@ -115,6 +115,12 @@ class ScalarKernels implements Kernels {
     }
 
     @Override
+    public void linearBackward(long m, long n, long k, Buffer dy, Buffer x, Buffer dw, Buffer db) {
+        matmul(MatmulShape.of(true, false, n, k, m), dy, x, null, null, Activation.NONE, dw);
+        sum(dy, 1, m, n, 1, db);
+    }
+
+    @Override
     public void layerNorm(
             Buffer x,
             Buffer gamma,
@@ -137,10 +143,11 @@ class ScalarKernels implements Kernels {
             Buffer dy,
             long rows,
             long cols,
+            @Nullable Buffer addend,
             @Nullable Buffer dx,
             @Nullable Buffer dgamma,
             @Nullable Buffer dbeta) {
-        norms.layerNormBackward(x, gamma, mean, rstd, dy, rows, cols, dx, dgamma, dbeta);
+        norms.layerNormBackward(x, gamma, mean, rstd, dy, rows, cols, addend, dx, dgamma, dbeta);
     }
 
     @Override

@@ -64,11 +64,12 @@ final class ScalarNorms {
             Buffer dy,
             long rows,
             long cols,
+            @Nullable Buffer addend,
             @Nullable Buffer dx,
             @Nullable Buffer dgamma,
             @Nullable Buffer dbeta) {
         if (dx != null) {
-            layerNormInput(x, gamma, mean, rstd, dy, rows, cols, dx);
+            layerNormInput(x, gamma, mean, rstd, dy, rows, cols, addend, dx);
         }
         if (dgamma != null || dbeta != null) {
             layerNormParameters(x, mean, rstd, dy, rows, cols, dgamma, dbeta);
@@ -76,13 +77,22 @@ final class ScalarNorms {
     }
 
     private void layerNormInput(
-            Buffer x, Buffer gamma, Buffer mean, Buffer rstd, Buffer dy, long rows, long cols, Buffer dx) {
+            Buffer x,
+            Buffer gamma,
+            Buffer mean,
+            Buffer rstd,
+            Buffer dy,
+            long rows,
+            long cols,
+            @Nullable Buffer addend,
+            Buffer dx) {
         int n = Math.toIntExact(cols);
         double[] weight = new double[n];
         Elements.load(gamma, 0, n, weight, 0);
         workers.parallelFor(rows, grain(cols), (worker, from, to) -> {
             double[] normalised = new double[n];
             double[] g = new double[n];
+            double[] added = new double[n];
             for (long row = from; row < to; row++) {
                 double mu = Elements.get(mean, row);
                 double r = Elements.get(rstd, row);
@@ -96,8 +106,11 @@ final class ScalarNorms {
                     sum += g[j];
                     dot += g[j] * normalised[j];
                 }
+                if (addend != null) {
+                    Elements.load(addend, row * cols, n, added, 0);
+                }
                 for (int j = 0; j < n; j++) {
-                    g[j] = r * (g[j] - sum / n - normalised[j] * (dot / n));
+                    g[j] = added[j] + r * (g[j] - sum / n - normalised[j] * (dot / n));
                 }
                 Elements.store(g, 0, n, dx, row * cols);
             }

@@ -151,11 +151,12 @@ final class VectorKernels extends GemmKernels {
             Buffer dy,
             long rows,
             long cols,
+            @Nullable Buffer addend,
             @Nullable Buffer dx,
             @Nullable Buffer dgamma,
             @Nullable Buffer dbeta) {
         if (!isF32(x)) {
-            super.layerNormBackward(x, gamma, mean, rstd, dy, rows, cols, dx, dgamma, dbeta);
+            super.layerNormBackward(x, gamma, mean, rstd, dy, rows, cols, addend, dx, dgamma, dbeta);
             return;
         }
         this.rows.layerNormBackward(
@@ -166,6 +167,7 @@ final class VectorKernels extends GemmKernels {
                 dy.segment(),
                 rows,
                 Math.toIntExact(cols),
+                segment(addend),
                 segment(dx),
                 segment(dgamma),
                 segment(dbeta));

@@ -123,6 +123,7 @@ final class VectorRows {
             MemorySegment dy,
             long rows,
             int cols,
+            @Nullable MemorySegment addend,
             @Nullable MemorySegment dx,
             @Nullable MemorySegment dgamma,
             @Nullable MemorySegment dbeta) {
@@ -135,7 +136,8 @@ final class VectorRows {
                         .fill((byte) 0);
                 for (long r = from * rowsEach; r < Math.min(rows, to * rowsEach); r++) {
                     long partial = r / rowsEach * 2 * cols;
-                    layerNormBackwardRow(x, gamma, get(mean, r), get(rstd, r), dy, r * cols, cols, dx, sums, partial);
+                    layerNormBackwardRow(
+                            x, gamma, get(mean, r), get(rstd, r), dy, r * cols, cols, addend, dx, sums, partial);
                 }
             });
             addPartitions(sums, 0, cols, partitions, dgamma);
@@ -162,6 +164,7 @@ final class VectorRows {
             MemorySegment dy,
             long row,
             int n,
+            @Nullable MemorySegment addend,
             @Nullable MemorySegment dx,
             MemorySegment sums,
             long partial) {
@@ -190,7 +193,7 @@ final class VectorRows {
         if (dx != null) {
             float meanG = VectorMath.sum(sumG) / n;
             float meanGHat = VectorMath.sum(sumGHat) / n;
-            inputGradient(x, gamma, mean, rstd, dy, row, n, meanG, meanGHat, dx);
+            inputGradient(x, gamma, mean, rstd, dy, row, n, meanG, meanGHat, addend, dx);
         }
     }
 
@@ -204,18 +207,21 @@ final class VectorRows {
             int n,
             float meanG,
             float meanGHat,
+            @Nullable MemorySegment addend,
             MemorySegment dx) {
         int end = whole(n);
         for (int i = 0; i < end; i += LANES) {
             FloatVector hat = load(x, row + i).sub(mean).mul(rstd);
             FloatVector g = load(dy, row + i).mul(load(gamma, i));
-            store(g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd), dx, row + i);
+            FloatVector d = g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd);
+            store(addend == null ? d : d.add(load(addend, row + i)), dx, row + i);
         }
         if (end < n) {
             VectorMask<Float> mask = first(n - end);
             FloatVector hat = load(x, row + end, mask).sub(mean).mul(rstd);
             FloatVector g = load(dy, row + end, mask).mul(load(gamma, end, mask));
-            store(g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd), dx, row + end, mask);
+            FloatVector d = g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd);
+            store(addend == null ? d : d.add(load(addend, row + end, mask)), dx, row + end, mask);
         }
     }
 

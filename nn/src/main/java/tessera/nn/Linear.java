@@ -60,7 +60,9 @@ public final class Linear implements AutoCloseable {
     /** {@code residual + forward(x)}; where the weight is packed the sum is written over {@code residual}. */
     Tensor addTo(Tensor residual, Tensor x) {
         PackedLinear fast = packed;
-        return fast != null && !Autograd.isRecording() ? fast.accumulate(x, residual) : residual.add(forward(x));
+        return fast != null && !Autograd.isRecording()
+                ? fast.accumulate(x, residual)
+                : x.linear(matrix(), bias, residual);
     }
 
     private Tensor matrix() {

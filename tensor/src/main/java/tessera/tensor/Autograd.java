@@ -2,6 +2,7 @@ package tessera.tensor;
 
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.PriorityQueue;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -78,54 +79,65 @@ public final class Autograd {
     }
 
     private static void walk(Node rootNode, Tensor rootCotangent) {
-        Map<Node, Tensor> cotangents = new HashMap<>();
-        PriorityQueue<Node> queue = new PriorityQueue<>();
-        cotangents.put(rootNode, rootCotangent);
-        queue.add(rootNode);
-        while (!queue.isEmpty()) {
-            Node node = queue.poll();
-            if (node.walked) {
-                throw new IllegalStateException(node.op.name()
-                        + ": backward was already run through this result, which frees what it saved; run the"
-                        + " forward pass again");
-            }
-            node.walked = true;
-            Tensor cotangent = java.util.Objects.requireNonNull(cotangents.remove(node));
-            @Nullable Tensor[] gradients;
-            try (Scope inner = Scope.open()) {
-                gradients = node.op.backward(node.context, cotangent.contiguous());
-                check(node, gradients);
-                for (int i = 0; i < gradients.length; i++) {
-                    Tensor gradient = gradients[i];
-                    if (gradient != null && node.context.needsGradient(i)) {
-                        Tensor kept = deliver(node.inputs[i], gradient, cotangents, queue);
-                        if (kept != null) {
-                            inner.keep(kept);
-                        }
-                    }
-                }
-            }
-            node.context.clear();
+        Pass pass = new Pass();
+        pass.deliver(rootNode, rootCotangent);
+        for (Node node = pass.queue.poll(); node != null; node = pass.queue.poll()) {
+            step(pass, node);
         }
     }
 
-    /** Adds a gradient to where it belongs; returns the tensor that must outlive this step, if any. */
-    private static @Nullable Tensor deliver(
-            Tensor input, Tensor gradient, Map<Node, Tensor> cotangents, PriorityQueue<Node> queue) {
-        Node producer = input.node();
-        if (producer == null) {
-            input.accumulateGrad(gradient);
-            return null;
+    private static void step(Pass pass, Node node) {
+        if (node.walked) {
+            throw new IllegalStateException(node.op.name()
+                    + ": backward was already run through this result, which frees what it saved; run the"
+                    + " forward pass again");
         }
-        Tensor before = cotangents.get(producer);
-        if (before == null) {
-            queue.add(producer);
-            cotangents.put(producer, gradient);
-            return gradient;
+        node.walked = true;
+        Tensor cotangent = Objects.requireNonNull(pass.collected.remove(node));
+        try (Scope scope = Scope.open()) {
+            node.context.offer(input -> pass.take(node.inputs[input]));
+            @Nullable Tensor[] gradients = node.op.backward(node.context, cotangent.contiguous());
+            check(node, gradients);
+            for (int i = 0; i < gradients.length; i++) {
+                Tensor gradient = gradients[i];
+                if (gradient == null || !node.context.needsGradient(i)) {
+                    continue;
+                }
+                Node producer = node.inputs[i].node();
+                if (producer == null) {
+                    node.inputs[i].accumulateGrad(gradient);
+                } else {
+                    scope.keep(pass.deliver(producer, gradient));
+                }
+            }
         }
-        Tensor sum = before.add(gradient);
-        cotangents.put(producer, sum);
-        return sum;
+        node.context.clear();
+    }
+
+    /** The gradients of results that one backward pass has collected so far. */
+    private static final class Pass {
+        /** Null for what an operation has taken and gives back with its own part. */
+        private final Map<Node, @Nullable Tensor> collected = new HashMap<>();
+
+        private final PriorityQueue<Node> queue = new PriorityQueue<>();
+
+        /** Adds to the gradient of a node's result; returns the sum, which must live until the node's turn. */
+        Tensor deliver(Node node, Tensor gradient) {
+            if (!collected.containsKey(node)) {
+                queue.add(node);
+            }
+            Tensor before = collected.get(node);
+            Tensor sum = before == null ? gradient : before.add(gradient);
+            collected.put(node, sum);
+            return sum;
+        }
+
+        /** Hands out the gradient of an input once; leaves keep theirs. */
+        @Nullable
+        Tensor take(Tensor input) {
+            Node producer = input.node();
+            return producer == null ? null : collected.replace(producer, null);
+        }
     }
 
     private static void check(Node node, @Nullable Tensor[] gradients) {

@@ -7,7 +7,8 @@ import tessera.kernels.DType;
  * Compares the gradient of an operation with central finite differences in f64.
  *
  * <p>The output is reduced by a random cotangent, because a plain sum hides wrong gradients (that of a softmax's sum is
- * 0 whatever its backward does). The function must be smooth at the inputs: keep them away from kinks.
+ * 0 whatever its backward does). Then the inputs are given a second use, whose gradients the operation's must add to: see
+ * {@link Op.Context#gradientSoFar}. The function must be smooth at the inputs: keep them away from kinks.
  */
 public final class GradientCheck {
     private static final double STEP = 1e-6;
@@ -48,14 +49,51 @@ public final class GradientCheck {
             Tensor cotangent = Tensor.normal(output.device(), output.dtype(), output.shape(), SEED, 0, 0, 1);
             output.backward(cotangent);
             double[] weights = cotangent.toDoubles();
+            double[][] gradients = new double[inputs.length][];
             for (int i = 0; i < inputs.length; i++) {
                 if (checked[i]) {
                     Tensor gradient = leaves[i].grad();
                     if (gradient == null) {
                         throw new IllegalStateException(op.name() + ": no gradient reached input " + i);
                     }
-                    compare(op, leaves, i, gradient.toDoubles(), weights);
-                    gradient.close();
+                    gradients[i] = gradient.toDoubles();
+                    compare(op, leaves, i, gradients[i], weights);
+                    leaves[i].zeroGrad();
+                }
+            }
+            checkBesideOthers(op, leaves, gradients, cotangent);
+        }
+    }
+
+    /** The inputs are results here, and used again after the operation: backward, those uses come first. */
+    private static void checkBesideOthers(Op op, Tensor[] leaves, double[][] gradients, Tensor cotangent) {
+        Tensor[] inputs = leaves.clone();
+        for (int i = 0; i < inputs.length; i++) {
+            inputs[i] = gradients[i] == null ? leaves[i] : leaves[i].mul(1);
+        }
+        Tensor total = Op.apply(op, inputs).mul(cotangent).sum().to(DType.F64);
+        Tensor[] others = new Tensor[inputs.length];
+        for (int i = 0; i < inputs.length; i++) {
+            if (gradients[i] != null) {
+                others[i] = Tensor.normal(inputs[i].device(), DType.F64, inputs[i].shape(), SEED, 1 + i, 0, 1);
+                total = total.add(inputs[i].mul(others[i]).sum());
+            }
+        }
+        total.backward();
+        for (int i = 0; i < inputs.length; i++) {
+            if (gradients[i] == null) {
+                continue;
+            }
+            double[] sum = leaves[i].grad().toDoubles();
+            double[] other = others[i].toDoubles();
+            double scale = scale(gradients[i]);
+            for (int at = 0; at < sum.length; at++) {
+                double expected = gradients[i][at] + other[at];
+                if (!(Math.abs(sum[at] - expected) <= TOLERANCE * scale)) {
+                    throw new IllegalStateException(
+                            at(op, leaves, i, at, ", where other uses have given it one already") + sum[at]
+                                    + " but the sum is " + expected
+                                    + "; return gradientSoFar plus the operation's own part where backward takes it");
                 }
             }
         }
@@ -63,10 +101,7 @@ public final class GradientCheck {
 
     private static void compare(Op op, Tensor[] leaves, int input, double[] analytic, double[] weights) {
         double[] values = leaves[input].toDoubles();
-        double scale = 1;
-        for (double a : analytic) {
-            scale = Math.max(scale, Math.abs(a));
-        }
+        double scale = scale(analytic);
         int stride = Math.max(1, (values.length + POSITIONS - 1) / POSITIONS);
         for (int at = 0; at < values.length; at += stride) {
             double step = STEP * Math.max(1, Math.abs(values[at]));
@@ -74,12 +109,24 @@ public final class GradientCheck {
                             - shifted(op, leaves, input, values, at, -step, weights))
                     / (2 * step);
             if (!(Math.abs(analytic[at] - numeric) <= TOLERANCE * scale)) {
-                throw new IllegalStateException(op.name() + ": the gradient of input " + input + ", "
-                        + leaves[input].describe() + ", at " + Arrays.toString(index(leaves[input].shape(), at))
-                        + " is "
-                        + analytic[at] + " but finite differences give " + numeric + "; correct the backward pass");
+                throw new IllegalStateException(at(op, leaves, input, at, "") + analytic[at]
+                        + " but finite differences give " + numeric + "; correct the backward pass");
             }
         }
+    }
+
+    private static double scale(double[] gradient) {
+        double scale = 1;
+        for (double value : gradient) {
+            scale = Math.max(scale, Math.abs(value));
+        }
+        return scale;
+    }
+
+    private static String at(Op op, Tensor[] leaves, int input, int at, String where) {
+        Tensor leaf = leaves[input];
+        return op.name() + ": the gradient of input " + input + ", " + leaf.describe() + where + ", at "
+                + Arrays.toString(index(leaf.shape(), at)) + " is ";
     }
 
     /** The weighted sum of the output where one element of one input is moved. */

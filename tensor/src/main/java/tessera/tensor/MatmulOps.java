@@ -68,10 +68,14 @@ final class MatmulOps {
     }
 
     /**
-     * Inputs x, weight and, if given, bias. Where x is bf16 the parameters may be f32: their bf16 shadows are multiplied, and
-     * their gradients are f32.
+     * Inputs x, weight, what the product is added to if {@code residual}, and, if given, bias. Where x is bf16 the parameters
+     * may be f32: their bf16 shadows are multiplied, and their gradients are f32.
      */
-    record Linear() implements Op.Differentiable {
+    record Linear(boolean residual) implements Op.Differentiable {
+        private int biasAt() {
+            return residual ? 3 : 2;
+        }
+
         @Override
         public Tensor forward(Context context, Tensor... in) {
             checkType(in[0], in[1]);
@@ -79,22 +83,30 @@ final class MatmulOps {
             Tensor weight = in[1].inType(x.dtype());
             check(in[0], weight);
             long n = weight.size(0);
-            if (in.length == 3) {
-                checkType(in[0], in[2]);
+            Tensor bias = in.length > biasAt() ? in[biasAt()] : null;
+            if (bias != null) {
+                checkType(in[0], bias);
                 Op.check(
-                        in[2].shape().equals(Shape.of(n)),
+                        bias.shape().equals(Shape.of(n)),
                         name(),
-                        () -> "bias has shape " + in[2].shape() + " but the weight " + weight.describe() + " has " + n
+                        () -> "bias has shape " + bias.shape() + " but the weight " + weight.describe() + " has " + n
                                 + " outputs; pass a bias of shape [" + n + "]");
             }
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape().with(-1, n));
+            if (residual) {
+                Op.floating(name(), x, in[2]);
+                Op.check(
+                        in[2].shape().equals(y.shape()),
+                        name(),
+                        () -> "the residual has shape " + in[2].shape() + " but the product has " + y.shape());
+            }
             x.kernels()
                     .matmul(
                             MatmulShape.of(false, true, ReductionOps.rows(x), n, x.size(-1)),
                             x.buffer(),
                             weight.buffer(),
-                            in.length == 3 ? in[2].inType(x.dtype()).buffer() : null,
-                            null,
+                            bias == null ? null : bias.inType(x.dtype()).buffer(),
+                            residual ? Op.buffer(in[2]) : null,
                             Activation.NONE,
                             y.buffer());
             context.save(x, weight, in[1].detach());
@@ -127,31 +139,45 @@ final class MatmulOps {
             long rows = ReductionOps.rows(x);
             long n = weight.size(0);
             long k = weight.size(1);
-            boolean bias = context.inputCount() == 3;
-            @Nullable Tensor[] d = new Tensor[bias ? 3 : 2];
+            @Nullable Tensor[] d = new Tensor[context.inputCount()];
             if (context.needsGradient(0)) {
                 Tensor dx = Tensor.empty(dy.device(), dy.dtype(), x.shape());
-                MatmulShape shape = MatmulShape.of(false, false, rows, k, n);
-                kernels.matmul(shape, dy.buffer(), weight.buffer(), null, null, Activation.NONE, dx.buffer());
+                Tensor soFar = context.gradientSoFar(0);
+                kernels.matmul(
+                        MatmulShape.of(false, false, rows, k, n),
+                        dy.buffer(),
+                        weight.buffer(),
+                        null,
+                        soFar == null ? null : Op.buffer(soFar),
+                        Activation.NONE,
+                        dx.buffer());
                 d[0] = dx;
             }
-            if (context.needsGradient(1)) {
-                Tensor dw = Tensor.empty(dy.device(), parameterType, weight.shape());
+            if (residual) {
+                d[2] = dy;
+            }
+            boolean bias = context.inputCount() > biasAt() && context.needsGradient(biasAt());
+            Tensor dw = context.needsGradient(1) ? Tensor.empty(dy.device(), parameterType, weight.shape()) : null;
+            Tensor db = bias ? Tensor.empty(dy.device(), parameterType, Shape.of(n)) : null;
+            if (dw != null && db != null) {
+                kernels.linearBackward(rows, n, k, dy.buffer(), x.buffer(), dw.buffer(), db.buffer());
+            } else if (dw != null) {
                 MatmulShape shape = MatmulShape.of(true, false, n, k, rows);
                 kernels.matmul(shape, dy.buffer(), x.buffer(), null, null, Activation.NONE, dw.buffer());
-                d[1] = dw;
-            }
-            if (bias && context.needsGradient(2)) {
-                Tensor db = Tensor.empty(dy.device(), Op.wide(dy.dtype()), Shape.of(n));
+            } else if (db != null) {
                 kernels.sum(dy.buffer(), 1, rows, n, 1, db.buffer());
-                d[2] = db.to(parameterType);
+            }
+            d[1] = dw;
+            if (bias) {
+                d[biasAt()] = db;
             }
             return d;
         }
 
         @Override
         public Cost cost(Tensor output, Tensor... in) {
-            return linearCost(output, in[0].size(-1), output.byteSize() + in[0].byteSize() + in[1].byteSize());
+            long passes = residual ? 2 : 1;
+            return linearCost(output, in[0].size(-1), passes * output.byteSize() + in[0].byteSize() + in[1].byteSize());
         }
     }
 

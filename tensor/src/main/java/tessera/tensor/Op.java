@@ -1,6 +1,7 @@
 package tessera.tensor;
 
 import java.util.Locale;
+import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.CpuDevice;
@@ -36,9 +37,11 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
     /** An operation with a gradient. */
     non-sealed interface Differentiable extends Op {
         /**
-         * Gradients of the inputs.
+         * Gradients of the inputs. Where an input has other uses their gradients are added up for the operation, unless it
+         * does so itself: see {@link Context#gradientSoFar}.
          *
-         * @param cotangent gradient of the output, contiguous, of its shape and type
+         * @param cotangent gradient of the output, contiguous, of its shape and type; another operation may see it too, so
+         *     it is not to be written
          * @return one entry per input, shaped like it; null where {@link Context#needsGradient} is false
          */
         @Nullable
@@ -90,6 +93,7 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
         private final boolean[] needs;
         private final boolean recording;
         private Tensor[] saved = new Tensor[0];
+        private @Nullable IntFunction<@Nullable Tensor> offered;
 
         Context(Tensor[] inputs, boolean recording) {
             this.recording = recording;
@@ -107,6 +111,20 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
         /** Whether the gradient of this input is wanted. */
         public boolean needsGradient(int input) {
             return needs[input];
+        }
+
+        /**
+         * Takes over the gradient that other uses of an input have already given it: what {@link Differentiable#backward},
+         * where alone this may be called, returns for the input must then include it. A kernel that adds it as it writes
+         * saves the pass over memory in which it would be added else; an operation that does not ask loses nothing but that.
+         *
+         * <p>It comes in the input's shape and type, not always contiguous, and is not to be written: other inputs may share
+         * it. Each is handed out once, so of two inputs that are the same tensor only the first one asked for gets it.
+         *
+         * @return null if there is none so far, none is needed, or the input is a leaf, which collects gradients itself
+         */
+        public @Nullable Tensor gradientSoFar(int input) {
+            return offered == null || !needs[input] ? null : offered.apply(input);
         }
 
         /** How many inputs the operation was given. */
@@ -129,8 +147,13 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
             return saved.length;
         }
 
+        void offer(IntFunction<@Nullable Tensor> gradientsSoFar) {
+            offered = gradientsSoFar;
+        }
+
         void clear() {
             saved = new Tensor[0];
+            offered = null;
         }
     }
 

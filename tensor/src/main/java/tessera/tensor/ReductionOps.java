@@ -139,6 +139,7 @@ final class ReductionOps {
                     d[i] = Tensor.empty(like.device(), like.dtype(), like.shape());
                 }
             }
+            Tensor soFar = context.gradientSoFar(0);
             dy.kernels()
                     .layerNormBackward(
                             x.buffer(),
@@ -148,6 +149,7 @@ final class ReductionOps {
                             dy.buffer(),
                             rows(x),
                             x.size(-1),
+                            soFar == null ? null : Op.buffer(soFar),
                             bufferOrNull(d[0]),
                             bufferOrNull(d[1]),
                             bufferOrNull(d[2]));

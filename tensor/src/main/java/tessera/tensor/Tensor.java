@@ -643,8 +643,20 @@ public final class Tensor implements AutoCloseable {
      * @param bias {@code [out]}, or null
      */
     public Tensor linear(Tensor weight, @Nullable Tensor bias) {
-        MatmulOps.Linear op = new MatmulOps.Linear();
+        MatmulOps.Linear op = new MatmulOps.Linear(false);
         return bias == null ? Op.apply(op, this, weight) : Op.apply(op, this, weight, bias);
+    }
+
+    /**
+     * {@code residual + this * weight^T + bias} in one pass.
+     *
+     * @param weight {@code [out, in]}
+     * @param bias {@code [out]}, or null
+     * @param residual of the result's shape; stays as it is
+     */
+    public Tensor linear(Tensor weight, @Nullable Tensor bias, Tensor residual) {
+        MatmulOps.Linear op = new MatmulOps.Linear(true);
+        return bias == null ? Op.apply(op, this, weight, residual) : Op.apply(op, this, weight, residual, bias);
     }
 
     /**

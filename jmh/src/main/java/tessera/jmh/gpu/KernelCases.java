@@ -267,7 +267,8 @@ final class KernelCases {
                     Buffer dgamma = in.masterOutput(width);
                     Buffer dbeta = in.masterOutput(width);
                     kernels.layerNorm(x, gamma, beta, 1e-6, b * n, width, y, mean, rstd);
-                    return () -> kernels.layerNormBackward(x, gamma, mean, rstd, dy, b * n, width, dx, dgamma, dbeta);
+                    return () ->
+                            kernels.layerNormBackward(x, gamma, mean, rstd, dy, b * n, width, null, dx, dgamma, dbeta);
                 });
     }
 
