@@ -1,7 +1,10 @@
 #!/bin/sh
 # "tessera bundle --out DIR": everything that a machine with an NVIDIA driver, but without Java and network, needs to run the
 # parity suite and the benchmarks, in one archive DIR/tessera-bundle.tar.xz. Called by the launcher with the home of the
-# project and of the JDK.
+# project and of the JDK. The one command on that machine, in the folder with the archive, where nothing but DIR is kept:
+#
+#   (tar -xJf tessera-bundle.tar.xz -C /tmp || python3 -m tarfile -e tessera-bundle.tar.xz /tmp) &&
+#       sh /tmp/tessera-bundle/run.sh --out DIR
 set -eu
 
 fail() {
@@ -49,21 +52,27 @@ root=$work/tessera-bundle
 mkdir -p "$root"
 echo "linking a Java runtime ..." >&2
 "$jdk/bin/jlink" --add-modules java.base,java.logging,java.management,java.xml,jdk.incubator.vector,jdk.management,jdk.unsupported,jdk.zipfs \
-    --compress zip-9 --strip-debug --no-header-files --no-man-pages --output "$root/runtime" 2>"$log" || {
+    --compress zip-0 --strip-debug --no-header-files --no-man-pages --output "$root/runtime" 2>"$log" || {
     cat "$log" >&2
     exit 1
 }
-# Class path of the suite and the benchmarks. Carriers of CPU libraries stay behind: the reference there is plain Java.
+# Class path of the suite and the benchmarks. Carriers of CPU libraries stay behind, the reference there is plain Java, and so
+# does what other tests and benchmarks use. The jars are stored, not compressed: the archive is.
 mkdir "$root/lib"
 for jar in "$home"/src/test/target/*-tests.jar "$home"/src/test/target/bundle/*.jar "$home"/jmh/target/lib/*.jar; do
     case ${jar##*/} in
-        dnnl-* | ffmpeg-*) ;;
-        *) cp "$jar" "$root/lib/" ;;
+        dnnl-* | ffmpeg-* | archunit* | slf4j-* | jmh-core* | commons-math3* | jopt-simple*) continue ;;
     esac
+    [ ! -e "$root/lib/${jar##*/}" ] || continue
+    mkdir "$work/jar"
+    (cd "$work/jar" && "$jdk/bin/jar" xf "$jar" && rm -f lib/libJNvPTXCompiler*)
+    "$jdk/bin/jar" cf0M "$root/lib/${jar##*/}" -C "$work/jar" .
+    rm -rf "$work/jar"
 done
 # The classes of the parity suite, each with how it is run: "exact" with checked memory, "alone" where it needs most of a GPU's.
+# One is of the fake CUDA's sources, which stay behind.
 (cd "$home/src/test/java" && grep -rlE '@Tag\((FakeCuda\.TAG|"cuda")\)' tessera && echo tessera/kernels/CudaSourcesTest.java) |
-    sort | while read -r file; do
+    grep -v '/SanitizedKernelsTest.java$' | sort | while read -r file; do
     mode=plain
     case $file in */CudaLargeIndexTest.java) mode=alone ;; esac
     ! grep -q 'Tag(FakeCuda.EXACT)' "$home/src/test/java/$file" || mode=exact
@@ -74,7 +83,7 @@ git -C "$home" describe --always --dirty --abbrev=40 --match '' >"$root/revision
 chmod +x "$root/run.sh"
 
 echo "packing ..." >&2
-tar -C "$work" -cf - tessera-bundle | xz -T2 -6 >"$work/archive"
+tar -C "$work" -cf - tessera-bundle | xz -9 >"$work/archive"
 size=$(wc -c <"$work/archive")
 limit=$((64 * 1024 * 1024))
 if [ "$size" -gt "$limit" ]; then
