@@ -154,6 +154,12 @@ step() {
     return $code
 }
 
+# PyTorch takes long to start from a cold disk.
+python=${TESSERA_PYTHON:-python3}
+# shellcheck disable=SC2046
+$(limit 120) "$python" -c 'import torch, torch._inductor.compile_fx' >/dev/null 2>&1 &
+echo $! >"$work/$!.pid"
+
 # ------------------------------------------------------------------------------------------------------------- doctor
 
 say "doctor"
@@ -202,7 +208,7 @@ say "benchmarks, $budget s at most"
 # shellcheck disable=SC2046,SC2086
 step $(limit $((budget + 8))) "$java" $flags -Xmx24g -cp "$here/lib/*" tessera.jmh.gpu.GpuBenchmark \
     --out "$work/benchmark/results.json" --budget "$((budget > 0 ? budget : 0))" --revision "$revision" \
-    --python "${TESSERA_PYTHON:-python3}" $tiny >"$out/benchmark.txt" 2>&1 || failed=1
+    --python "$python" $tiny >"$out/benchmark.txt" 2>&1 || failed=1
 cat "$out/benchmark.txt"
 
 # ---------------------------------------------------------------------------------------------------------- sanitizer

@@ -130,12 +130,16 @@ public final class GpuBenchmark {
         int wrong = 0;
         try (Peer peer = python.equals("none") ? null : new Peer(python, sizes, tiny, target, results, out);
                 ModelBenchmark whole = new ModelBenchmark(target, sizes, tiny, results, peer, out)) {
+            if (peer != null && models) {
+                peer.prepare();
+            }
             // Each part has to end at its share of the time; what one leaves is the next one's.
             if (kernels) {
                 single.ceilings();
             }
             if (models) {
                 wrong += whole.goals(all.share(.3));
+                target.trim();
             }
             if (kernels && target instanceof CudaDevice) {
                 wrong += new AttentionBenchmark(target, sizes, tiny, results, peer, out).run(all.share(.45));

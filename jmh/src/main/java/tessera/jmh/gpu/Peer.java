@@ -24,7 +24,9 @@ import tessera.nn.VideoMaeConfig;
  * is missing or fails is reported and no error. Not thread-safe.
  */
 final class Peer implements AutoCloseable {
+    /** It may have to be read from a slow disk. */
     private static final double SECONDS_TO_START = 90;
+
     private static final int MOST_STARTS = 4;
     private static final String ENDED = "ended";
 
@@ -35,6 +37,8 @@ final class Peer implements AutoCloseable {
     private final Results results;
     private final PrintWriter out;
     private int starts;
+    private boolean ready;
+    private Deadline start = new Deadline(0);
     private @Nullable String absent;
     private @Nullable Process process;
     private @Nullable Writer requests;
@@ -50,17 +54,32 @@ final class Peer implements AutoCloseable {
         this.out = out;
     }
 
+    /** Starts it, so that it is ready when it is asked. */
+    void prepare() {
+        if (absent == null && process == null) {
+            try {
+                start();
+            } catch (IOException e) {
+                absent(String.valueOf(e.getMessage()));
+            }
+        }
+    }
+
     /**
      * Microseconds of what {@code peer.py} describes, empty where it could not be measured in time.
      *
      * @param seconds after which the process is ended; a later request starts another
      */
     OptionalDouble ask(String request, double seconds) {
-        if (absent != null || seconds <= 0) {
+        if (seconds <= 0) {
+            return OptionalDouble.empty();
+        }
+        prepare();
+        if (absent != null) {
             return OptionalDouble.empty();
         }
         try {
-            if (process == null && !start(seconds)) {
+            if (!ready && !waitUntilReady()) {
                 return OptionalDouble.empty();
             }
             Writer to = java.util.Objects.requireNonNull(requests);
@@ -83,36 +102,32 @@ final class Peer implements AutoCloseable {
         return OptionalDouble.empty();
     }
 
-    private boolean start(double seconds) throws IOException, InterruptedException {
+    private void start() throws IOException {
         if (++starts > MOST_STARTS) {
             absent("it was started " + MOST_STARTS + " times");
-            return false;
+            return;
         }
         VideoMaeConfig config = sizes.config();
-        Process started;
-        try {
-            started = new ProcessBuilder(
-                            python,
-                            "-u",
-                            script().toString(),
-                            "--device=" + (device instanceof CudaDevice gpu ? "cuda:" + gpu.ordinal() : "cpu"),
-                            "--frames=" + config.frames(),
-                            "--side=" + config.height(),
-                            "--patch=" + config.patches().patch(),
-                            "--width=" + config.embedDim(),
-                            "--depth=" + config.depth(),
-                            "--heads=" + config.heads(),
-                            "--classes=" + sizes.classes(),
-                            "--batch=" + sizes.batch(),
-                            tiny ? "--once" : "--full")
-                    .redirectError(ProcessBuilder.Redirect.appendTo(
-                            results.beside("peer.txt").toFile()))
-                    .start();
-        } catch (IOException e) {
-            absent(String.valueOf(e.getMessage()));
-            return false;
-        }
+        Process started = new ProcessBuilder(
+                        python,
+                        "-u",
+                        script().toString(),
+                        "--device=" + (device instanceof CudaDevice gpu ? "cuda:" + gpu.ordinal() : "cpu"),
+                        "--frames=" + config.frames(),
+                        "--side=" + config.height(),
+                        "--patch=" + config.patches().patch(),
+                        "--width=" + config.embedDim(),
+                        "--depth=" + config.depth(),
+                        "--heads=" + config.heads(),
+                        "--classes=" + sizes.classes(),
+                        "--batch=" + sizes.batch(),
+                        tiny ? "--once" : "--full")
+                .redirectError(ProcessBuilder.Redirect.appendTo(
+                        results.beside("peer.txt").toFile()))
+                .start();
         process = started;
+        start = new Deadline(SECONDS_TO_START);
+        ready = false;
         requests = new OutputStreamWriter(started.getOutputStream(), StandardCharsets.UTF_8);
         BlockingQueue<String> lines = new LinkedBlockingQueue<>();
         answers = lines;
@@ -124,13 +139,18 @@ final class Peer implements AutoCloseable {
             }
             lines.add(ENDED);
         });
-        String answer = answer(Math.min(seconds + 10, SECONDS_TO_START));
-        if (answer.equals("ready")) {
-            return true;
+    }
+
+    private boolean waitUntilReady() throws InterruptedException {
+        Process started = java.util.Objects.requireNonNull(process);
+        String answer = answer(start.left());
+        ready = answer.equals("ready");
+        if (!ready) {
+            stop();
+            boolean without = !started.isAlive() && started.exitValue() == 3;
+            absent(python + ": " + answer + (without ? ": it has no torch that sees " + device : ""));
         }
-        stop();
-        absent(python + ": " + answer + (started.exitValue() == 3 ? ": it has no torch that sees " + device : ""));
-        return false;
+        return ready;
     }
 
     private Path script() throws IOException {

@@ -13,7 +13,7 @@ import tessera.kernels.Device;
  */
 final class Stopwatch {
     private static final long ENOUGH_NANOS = TimeUnit.MILLISECONDS.toNanos(300);
-    private static final long SAMPLE_NANOS = TimeUnit.MICROSECONDS.toNanos(500);
+    private static final long SAMPLE_NANOS = TimeUnit.MICROSECONDS.toNanos(2000);
     private static final int MOST_SAMPLES = 50;
     private static final int FEWEST_SAMPLES = 5;
 
