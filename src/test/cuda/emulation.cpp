@@ -33,7 +33,11 @@ __thread Thread* current = nullptr;
 
 namespace {
 
-constexpr size_t STACK_BYTES = 96 * 1024;  // 64 KB for the kernel, the rest so that stacks start at different cache sets
+#ifdef EMULATION_RACES
+constexpr bool RACES = true;
+#else
+constexpr bool RACES = false;
+#endif
 constexpr int MAX_THREADS = 1024;
 constexpr int MAX_WARPS = MAX_THREADS / 32;
 
@@ -141,7 +145,6 @@ struct PendingCopy {
 };
 
 struct ThreadState : Thread {
-    int number;
     Fiber* fiber;
     int place;  // of the barrier at which it waits
     int line;
@@ -170,11 +173,24 @@ struct Job {
     size_t shared_limit;
     const void* args;
     uint64_t blocks;
-    bool reversed;
+    long long order;
+    uint64_t first_serial;
     std::atomic<uint64_t> next{0};
     std::atomic<bool> failed{false};
     std::mutex mutex;
     std::string error;
+
+    /** A block's place in a random order: i times an odd number, plus any, modulo a power of 2, until it is a block. */
+    uint64_t shuffled(uint64_t i) const {
+        uint64_t mask = 1;
+        while (mask < blocks) {
+            mask *= 2;
+        }
+        do {
+            i = (i * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(order) * 2 + 1) & (mask - 1);
+        } while (i >= blocks);
+        return i;
+    }
 
     void report(const std::string& text) {
         std::lock_guard<std::mutex> lock(mutex);
@@ -201,8 +217,10 @@ struct BlockRunner : Runner {
     Fiber* starting_on = nullptr;
     std::vector<SharedMemory> arrays{1};  // the first is the dynamic one
     size_t dynamic_capacity = 0;
+    uint64_t random = 0;  // state, where the order is random
 
     void run(Job& launch, uint64_t block_number);
+    int pick_lane(unsigned lanes);
     ThreadState* pick(int after);
     Fiber* take_fiber();
     void wait(ThreadState* self);
@@ -221,28 +239,49 @@ ThreadState& self() {
     return *static_cast<ThreadState*>(current);
 }
 
-int first_lane(unsigned lanes, bool reversed) {
-    return reversed ? 31 - __builtin_clz(lanes) : __builtin_ctz(lanes);
+/** A number below `bound` (SplitMix64). */
+unsigned random_below(uint64_t& state, unsigned bound) {
+    uint64_t z = state += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return static_cast<unsigned>((z ^ z >> 31) % bound);
 }
 
-/** Who runs next, the warp of thread `after` before all others: its lanes soon meet again. Null if nobody can. */
+/** One of the lanes: the first, the last, or any. */
+int BlockRunner::pick_lane(unsigned lanes) {
+    if (job->order <= 0) {
+        return job->order < 0 ? 31 - __builtin_clz(lanes) : __builtin_ctz(lanes);
+    }
+    for (unsigned skip = random_below(random, __builtin_popcount(lanes)); skip > 0; skip--) {
+        lanes &= lanes - 1;
+    }
+    return __builtin_ctz(lanes);
+}
+
+/**
+ * Who runs next; null if nobody can. Where the order is not random, the warp of thread `after` goes before all others: its lanes
+ * soon meet again.
+ */
 ThreadState* BlockRunner::pick(int after) {
     int home = after / 32;
+    if (job->order > 0) {
+        home = static_cast<int>(random_below(random, warps));
+    }
     for (int i = 0; i < warps; i++) {
-        int w = job->reversed ? (home - i + warps) % warps : (home + i) % warps;
+        int w = job->order < 0 ? (home - i + warps) % warps : (home + i) % warps;
         Warp& chosen = warp[w];
-        if (chosen.unstarted != 0) {
-            int lane = first_lane(chosen.unstarted, job->reversed);
-            chosen.unstarted &= ~(1u << lane);
-            ThreadState* next = &thread[w * 32 + lane];
+        unsigned lanes = chosen.unstarted != 0 && job->order <= 0 ? chosen.unstarted : chosen.unstarted | chosen.ready;
+        if (lanes == 0) {
+            continue;
+        }
+        int lane = pick_lane(lanes);
+        ThreadState* next = &thread[w * 32 + lane];
+        if ((chosen.unstarted >> lane & 1) != 0) {
             next->fiber = nullptr;
-            return next;
         }
-        if (chosen.ready != 0) {
-            int lane = first_lane(chosen.ready, job->reversed);
-            chosen.ready &= ~(1u << lane);
-            return &thread[w * 32 + lane];
-        }
+        chosen.unstarted &= ~(1u << lane);
+        chosen.ready &= ~(1u << lane);
+        return next;
     }
     return nullptr;
 }
@@ -281,6 +320,7 @@ NOT_SANITIZED void carrier_main() {
     for (;;) {
         ThreadState* self = block.starting;
         self->fiber = fiber;
+        self->stack = fiber->stack;
         self->groups = 0;
         self->copies.clear();
         current = self;
@@ -307,6 +347,7 @@ void BlockRunner::release_barrier() {
         warp[w].in_barrier = 0;
     }
     in_barrier = 0;
+    barriers++;
 }
 
 /** Ends the collective in which `one` waits if all its live lanes have come; makes them ready and returns whether it did. */
@@ -320,6 +361,9 @@ bool BlockRunner::complete_collective(ThreadState* one) {
     current = one;
     one->perform(lanes);
     current = before;
+    if (one->kind == Collective::SYNC && (lanes | w.exited) == 0xFFFFFFFFu) {
+        warp_barriers[one->number / 32]++;
+    }
     w.waiting &= ~lanes;
     w.ready |= lanes;
     return true;
@@ -361,6 +405,7 @@ void free_shared(unsigned char* values) {
 
 void poison(SharedMemory& memory, uint64_t serial) {
     memory.serial = serial;
+    forget_touches(memory.values, memory.size);
     memset(memory.values - GUARD_BYTES, POISON, memory.size + 2 * GUARD_BYTES);
     ASAN_POISON_MEMORY_REGION(memory.values - GUARD_BYTES, GUARD_BYTES);
     ASAN_POISON_MEMORY_REGION(memory.values + memory.size, GUARD_BYTES);
@@ -439,6 +484,11 @@ void BlockRunner::run(Job& launch, uint64_t block_number) {
     warps = (threads + 31) / 32;
     live = threads;
     in_barrier = 0;
+    first_serial = launch.first_serial;
+    barriers = 0;
+    line = 0;
+    random = static_cast<uint64_t>(launch.order) * 0xD1342543DE82EF95u + block_number;
+    memset(warp_barriers, 0, sizeof(warp_barriers));
     for (int w = 0; w < warps; w++) {
         int lanes = threads - w * 32;
         unsigned exist = lanes >= 32 ? 0xFFFFFFFFu : (1u << lanes) - 1;
@@ -457,7 +507,7 @@ void BlockRunner::run(Job& launch, uint64_t block_number) {
     for (auto& fiber : fibers) {
         idle.push_back(fiber.get());
     }
-    starting = pick(launch.reversed ? threads - 1 : 0);
+    starting = pick(launch.order < 0 ? threads - 1 : 0);
     starting_on = take_fiber();
     switch_context(main, starting_on->context);
     current = nullptr;
@@ -471,7 +521,7 @@ void BlockRunner::run(Job& launch, uint64_t block_number) {
 class Helpers {
 public:
     void run(Job& job) {
-        unsigned count = std::thread::hardware_concurrency();
+        unsigned count = RACES ? 1 : std::thread::hardware_concurrency();
         if (count > 1 && job.blocks > 3) {
             std::unique_lock<std::mutex> lock(mutex);
             while (started + 1 < count) {
@@ -505,7 +555,7 @@ private:
         }
         runner = block.get();
         for (uint64_t i; !job.failed && (i = job.next.fetch_add(1)) < job.blocks;) {
-            block->run(job, job.reversed ? job.blocks - 1 - i : i);
+            block->run(job, job.order == 0 ? i : job.order < 0 ? job.blocks - 1 - i : job.shuffled(i));
         }
         runner = nullptr;
     }
@@ -555,11 +605,12 @@ const Kernel* find_kernel(const char* name) {
     return kernel;
 }
 
-const char* launch(const Kernel& kernel, Dim3 grid, Dim3 block, size_t dynamic_bytes, size_t shared_limit, const void* args) {
+const char* launch(
+    const Kernel& kernel, Dim3 grid, Dim3 block, size_t dynamic_bytes, size_t shared_limit, long long order, const void* args) {
     static std::mutex one_at_a_time;
     static thread_local std::string error;
     std::lock_guard<std::mutex> lock(one_at_a_time);
-    const char* order = getenv("TESSERA_FAKE_ORDER");
+    forget_touches();
     Job job;
     job.kernel = &kernel;
     job.grid = grid;
@@ -568,7 +619,8 @@ const char* launch(const Kernel& kernel, Dim3 grid, Dim3 block, size_t dynamic_b
     job.shared_limit = shared_limit;
     job.args = args;
     job.blocks = static_cast<uint64_t>(grid.x) * grid.y * grid.z;
-    job.reversed = order != nullptr && strcmp(order, "reverse") == 0;
+    job.order = order;
+    job.first_serial = next_serial;
     helpers().run(job);
     if (!job.failed) {
         return nullptr;
@@ -641,6 +693,7 @@ void barrier(int place, int line) {
             }
         }
     }
+    block.Runner::line = line;
     if (block.in_barrier + 1 == block.live) {
         block.release_barrier();
         return;
@@ -812,6 +865,7 @@ void perform_ldmatrix(unsigned lanes) {
         for (int row = 0; row < 8; row++) {
             const void* address = static_cast<const LoadMatrix*>(request_of(matrix * 8 + row))->row;
             check16(address);
+            touch(address, 16, Access::READ, mine().thread[self().number / 32 * 32 + matrix * 8 + row]);
             memcpy(values[row], address, 16);
         }
         for (int lane = 0; lane < 32; lane++) {
@@ -846,8 +900,9 @@ void cp_async16(void* shared, const void* global, bool valid) {
     if (valid) {
         check16(global);
     }
-    memset(shared, POISON, 16);
     ThreadState& me = self();
+    touch(shared, 16, Access::COPY_BEGINS, me);
+    memset(shared, POISON, 16);
     me.copies.push_back({shared, global, valid, me.groups});
 }
 
@@ -861,7 +916,11 @@ void cp_async_wait(int unfinished_groups) {
     for (const PendingCopy& copy : me.copies) {
         if (copy.group >= me.groups - unfinished_groups) {
             me.copies[kept++] = copy;
-        } else if (copy.valid) {
+            continue;
+        }
+        touch(copy.shared, 16, Access::COPY_ENDS, me);
+        if (copy.valid) {
+            touch(copy.global, 16, Access::READ, me);
             memcpy(copy.shared, copy.global, 16);
         } else {
             memset(copy.shared, 0, 16);

@@ -3,12 +3,14 @@
 // A block's threads are fibers of one OS thread: each runs until it waits for others, at a barrier or at a warp's collective
 // operation, and the last to arrive lets the rest go on. Shared memory belongs to the OS thread, is filled with 0xCB at the
 // start of each block and surrounded by guard zones. What would be undefined on a GPU (divergence at a barrier, different
-// masks, misaligned wide accesses) ends the launch with an error. Not seen: data races that the order of the fibers hides,
-// and everything about speed.
+// masks, misaligned wide accesses) ends the launch with an error. Not seen: everything about speed.
+//
+// Data races: launches may run threads and blocks in any order, so that one whose result depends on it gives another. In a
+// build with EMULATION_RACES, for which the compiler reports every access (see races.cpp), a race ends the launch.
 //
 // A .cu file is compiled inside an anonymous namespace (#include "tessera.cuh", then namespace { #include "norms.cu" }), so
 // that files cannot clash, with the folders of tessera.cuh and of this file as include paths, and linked with emulation.cpp.
-// emulation::launch(*emulation::find_kernel("name"), ...) runs a kernel. TESSERA_FAKE_ORDER=reverse runs threads and blocks in the opposite order.
+// emulation::launch(*emulation::find_kernel("name"), ...) runs a kernel.
 #pragma once
 
 #include <math.h>
@@ -41,6 +43,8 @@ struct Dim3 {
 /** One thread of a block as the kernel sees it; the rest of its state is the runner's. */
 struct Thread {
     Dim3 index;
+    int number;
+    const char* stack;  // of the fiber that it runs on
 };
 
 /** Shared memory of one OS thread for one array, between guard zones. */
@@ -60,6 +64,10 @@ struct Runner {
     unsigned char* dynamic_shared;
     SharedMemory* shared;
     unsigned shared_count;
+    uint64_t first_serial;        // of the launch
+    unsigned barriers;            // that the block has passed
+    unsigned warp_barriers[32];  // the same of each warp
+    int line;                     // of the last barrier
 };
 
 // One OS thread's runner and the fiber thread that it runs now.
@@ -79,8 +87,14 @@ struct Kernel {
 
 const Kernel* find_kernel(const char* name);
 
-/** Runs a kernel; null, or the text of what went wrong, valid until the next launch. Callers take turns. */
-const char* launch(const Kernel& kernel, Dim3 grid, Dim3 block, size_t dynamic_bytes, size_t shared_limit, const void* args);
+/**
+ * Runs a kernel; null, or the text of what went wrong, valid until the next launch. Callers take turns.
+ *
+ * @param shared_limit of static and dynamic shared memory together
+ * @param order of threads and blocks: 0 ascending, -1 descending, else the seed of a random one
+ */
+const char* launch(
+    const Kernel& kernel, Dim3 grid, Dim3 block, size_t dynamic_bytes, size_t shared_limit, long long order, const void* args);
 
 /** Ends the launch with an error that names kernel, block and thread. */
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
@@ -184,9 +198,32 @@ inline void check16(const void* address) {
     }
 }
 
+/** Bytes of a fiber's stack, where kernels keep what belongs to one thread. */
+constexpr size_t STACK_BYTES = 96 * 1024;  // 64 KB for the kernel, the rest so that stacks start at different cache sets
+
+/** How memory is used, for the search for races. */
+enum class Access { READ, WRITE, ATOMIC, COPY_BEGINS, COPY_ENDS };
+
+#ifdef EMULATION_RACES
+/** Ends the launch if another thread may use these bytes at the same time in a way that does not agree with this one. */
+void touch(const void* address, size_t bytes, Access access, const Thread& by);
+
+/** A new launch: what was before is ordered before. */
+void forget_touches();
+
+/** Memory of the block before is given to the next one. */
+void forget_touches(const void* address, size_t bytes);
+#else
+inline void touch(const void*, size_t, Access, const Thread&) {}
+inline void forget_touches() {}
+inline void forget_touches(const void*, size_t) {}
+#endif
+
 inline void copy16(void* to, const void* from) {
     check16(to);
     check16(from);
+    touch(from, 16, Access::READ, *current);
+    touch(to, 16, Access::WRITE, *current);
     memcpy(to, from, 16);
 }
 

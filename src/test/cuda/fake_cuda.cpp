@@ -158,6 +158,7 @@ struct Function {
     const emulation::Kernel* kernel;
     Module* module;
     int max_dynamic_shared = 48 * 1024;
+    bool raised_shared = false;
 };
 
 struct Context {
@@ -214,6 +215,7 @@ const std::map<std::string, long long>& defaults() {
     static const std::map<std::string, long long> values = {
         {"devices", 1},     {"capability", 80}, {"multiprocessors", 3}, {"memory", 4LL << 30}, {"driver_version", 13000},
         {"lazy", 1},        {"sticky", 0},      {"gelu", 0},          {"bias_gradient", 1},
+        {"order", 0},
     };
     return values;
 }
@@ -739,8 +741,9 @@ int run_kernel(const Function& function, emulation::Dim3 grid, emulation::Dim3 b
             named.push_back(allocation);
         }
     }
-    size_t limit = std::max(48 * 1024, function.max_dynamic_shared);
-    const char* error = emulation::launch(*function.kernel, grid, block, shared, limit, args.data());
+    // Who has not asked for more dynamic shared memory gets 48 KiB, of which static arrays take their part.
+    size_t limit = function.raised_shared ? optin_shared() : 48 * 1024;
+    const char* error = emulation::launch(*function.kernel, grid, block, shared, limit, setting("order"), args.data());
     if (error != nullptr) {
         int status = strstr(error, "misaligned") != nullptr ? MISALIGNED_ADDRESS : LAUNCH_FAILED;
         work_failed(status, error);
@@ -1717,6 +1720,7 @@ EXPORT int cuFuncSetAttribute(void* handle, int attribute, int value) {
                     + std::to_string(optin_shared()));
         }
         function->max_dynamic_shared = value;
+        function->raised_shared = true;
     }
     return SUCCESS;
 }

@@ -19,6 +19,12 @@ enum Misdeed {
     READ_UNWRITTEN_SHARED,
     READ_BEFORE_COPY,
     LEAVE_BEFORE_BARRIER,
+    RACE_OF_WARPS,
+    RACE_OF_LANES,
+    RACE_AFTER_READING,
+    RACE_OF_BLOCKS,
+    READ_BEFORE_BARRIER,
+    NO_RACE,
 };
 
 DEVICE void act(const MisbehaveArgs& args) {
@@ -69,6 +75,45 @@ DEVICE void act(const MisbehaveArgs& args) {
                 return;
             }
             __syncthreads();
+            break;
+        case RACE_OF_WARPS:
+            tile[t] = value;
+            __syncwarp();
+            value = tile[(t + 32) % 96];
+            break;
+        case RACE_OF_LANES:
+            tile[t] = value;
+            value = __shfl_sync(ALL_LANES, value, 0) + tile[t ^ 1];
+            break;
+        case RACE_AFTER_READING:
+            tile[t] = value;
+            __syncthreads();
+            value = tile[(t + 32) % 96];
+            tile[t] = 1;
+            break;
+        case RACE_OF_BLOCKS:
+            args.x[t] = value;
+            return;
+        case READ_BEFORE_BARRIER:
+            if (t < 24) {
+                cp_async16(tile + t * 4, args.x + blockIdx.x * 96 + t * 4, true);
+            }
+            cp_async_commit();
+            cp_async_wait<0>();
+            value = tile[(t + 32) % 96];
+            break;
+        case NO_RACE:
+            tile[t] = value;
+            __syncwarp();
+            value = tile[t ^ 1];
+            __syncthreads();
+            if (t < 24) {
+                cp_async16(tile + t * 4, args.x + blockIdx.x * 96 + t * 4, true);
+            }
+            cp_async_commit();
+            cp_async_wait<0>();
+            __syncthreads();
+            value += tile[(t + 32) % 96];
             break;
         default:
             break;

@@ -28,10 +28,37 @@ public final class FakeCudaBuilder {
     /** Name of the text that stands where the libraries could not be built. */
     static final String REASON = "reason.txt";
 
-    private static final List<String> LINKED_INTO_DRIVER = List.of("emulation", "fake_cuda");
+    private static final List<String> LINKED_INTO_DRIVER = List.of("emulation", "fake_cuda", "races");
     private static final Map<String, String> OTHER_LIBRARIES = Map.of(
             "libcublasLt.so.13", "fake_cublas", "libcublas.so.13", "fake_cublas", "libnvrtc.so.13", "fake_nvrtc");
 
+    /** What a build looks for beside wrong results. */
+    private enum Watch {
+        NOTHING(List.of("-O2"), List.of()),
+
+        /** AddressSanitizer and UBSan, whose library the process must load first, see {@link #sanitizerLibrary}. */
+        ADDRESSES(
+                List.of(
+                        "-O1",
+                        "-g1",
+                        "-fno-omit-frame-pointer",
+                        "-fsanitize=address,undefined",
+                        "-fno-sanitize-recover=undefined"),
+                List.of()),
+
+        /** Data races, by races.cpp, which is called at every access of a kernel. */
+        RACES(List.of("-O1", "-DEMULATION_RACES"), List.of("-fsanitize=thread"));
+
+        private final List<String> flags;
+        private final List<String> kernelFlags;
+
+        Watch(List<String> flags, List<String> kernelFlags) {
+            this.flags = flags;
+            this.kernelFlags = kernelFlags;
+        }
+    }
+
+    private final Watch watch;
     private final Path kernels;
     private final Path sources;
     private final Path kept;
@@ -39,7 +66,9 @@ public final class FakeCudaBuilder {
     private final List<String> flags;
     private final Set<Path> used = new TreeSet<>();
 
-    private FakeCudaBuilder(Path kernels, Path sources, Path kept, List<String> compiler, List<String> flags) {
+    private FakeCudaBuilder(
+            Watch watch, Path kernels, Path sources, Path kept, List<String> compiler, List<String> flags) {
+        this.watch = watch;
         this.kernels = kernels;
         this.sources = sources;
         this.kept = kept;
@@ -50,13 +79,11 @@ public final class FakeCudaBuilder {
     /**
      * Builds.
      *
-     * @param args folder of the kernels, folder of the fake's C++ sources, folder to put the libraries into, and {@code
-     *     sanitized} for a build that AddressSanitizer and UBSan watch
+     * @param args folder of the kernels, folder of the fake's C++ sources, folder to put the libraries into
      */
     public static void main(String[] args) throws Exception {
         Path folder = Path.of(args[2]);
-        boolean sanitized = args.length > 3 && args[3].equals("sanitized");
-        String reason = build(Path.of(args[0]), Path.of(args[1]), folder, sanitized);
+        String reason = build(Path.of(args[0]), Path.of(args[1]), folder, Watch.NOTHING);
         if (!reason.isEmpty()) {
             Files.createDirectories(folder);
             for (Path file : files(folder, "")) {
@@ -68,7 +95,7 @@ public final class FakeCudaBuilder {
     }
 
     /** Builds the libraries; returns why that is not possible on this machine, or an empty text. */
-    static String build(Path kernels, Path sources, Path folder, boolean sanitized) throws Exception {
+    private static String build(Path kernels, Path sources, Path folder, Watch watch) throws Exception {
         if (!System.getProperty("os.name").equals("Linux")) {
             return "it is made for Linux";
         }
@@ -81,29 +108,29 @@ public final class FakeCudaBuilder {
         if (hasAvx2()) {
             flags.add("-march=x86-64-v3");
         }
-        if (sanitized) {
-            flags.addAll(List.of(
-                    "-O1",
-                    "-g1",
-                    "-fno-omit-frame-pointer",
-                    "-fsanitize=address,undefined",
-                    "-fno-sanitize-recover=undefined"));
-        } else {
-            flags.add("-O2");
-        }
+        flags.addAll(watch.flags);
         if (run(List.of(compiler, "-ftrivial-auto-var-init=pattern", "-fsyntax-only", "-xc++", "/dev/null")).status
                 == 0) {
             flags.add("-ftrivial-auto-var-init=pattern");
         }
         Path kept = folder.resolveSibling(folder.getFileName() + "-objects");
         Files.createDirectories(kept);
-        new FakeCudaBuilder(kernels, sources, kept, List.of(compiler), flags).make(folder);
+        new FakeCudaBuilder(watch, kernels, sources, kept, List.of(compiler), flags).make(folder);
         return "";
     }
 
     /** Builds the libraries that sanitizers watch, from the folder of the tests; returns as {@link #build}. */
     public static String buildSanitized(Path folder) throws Exception {
-        return build(Path.of("../../kernels/src/main/cuda"), Path.of("cuda"), folder, true);
+        return build(folder, Watch.ADDRESSES);
+    }
+
+    /** Builds the libraries that look for data races, from the folder of the tests; returns as {@link #build}. */
+    public static String buildForRaces(Path folder) throws Exception {
+        return build(folder, Watch.RACES);
+    }
+
+    private static String build(Path folder, Watch watch) throws Exception {
+        return build(Path.of("../../kernels/src/main/cuda"), Path.of("cuda"), folder, watch);
     }
 
     /** The library that a process has to load first for AddressSanitizer to work. */
@@ -115,6 +142,7 @@ public final class FakeCudaBuilder {
         MessageDigest common = MessageDigest.getInstance("SHA-256");
         common.update(run(List.of(compiler.getFirst(), "--version")).text.getBytes(StandardCharsets.UTF_8));
         common.update(flags.toString().getBytes(StandardCharsets.UTF_8));
+        common.update(watch.toString().getBytes(StandardCharsets.UTF_8));
         for (Path header : Stream.concat(files(kernels, ".cuh").stream(), files(sources, ".h").stream())
                 .toList()) {
             common.update(Files.readAllBytes(header));
@@ -172,6 +200,9 @@ public final class FakeCudaBuilder {
                 object.getFileName() + "." + ProcessHandle.current().pid());
         List<String> command = new ArrayList<>(compiler);
         command.addAll(flags);
+        if (unit.toString().endsWith(".cu")) {
+            command.addAll(watch.kernelFlags);
+        }
         command.addAll(List.of("-I" + sources, "-I" + kernels, "-c", source.toString(), "-o", made.toString()));
         demand(command);
         Files.move(made, object, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.List;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -12,13 +13,19 @@ import tessera.FakeCuda;
 import tessera.kernels.Kernels.Activation;
 import tessera.kernels.Kernels.MatmulShape;
 
-/** The CUDA kernels against the plain ones in f64: f32 and bf16, aligned and not, three times the same bits. */
+/**
+ * The CUDA kernels against the plain ones in f64: f32 and bf16, aligned and not, three times the same bits, one
+ * of them with threads and blocks in another order.
+ */
 @Tag(FakeCuda.TAG)
 @Tag(FakeCuda.EXACT)
 class CudaKernelsTest extends KernelParity {
     private static final PlainDevice PLAIN = new PlainDevice();
 
     private static CudaDevice device;
+
+    /** The next order of threads; the first, -1, is backwards. */
+    private int orders = -1;
 
     @BeforeAll
     static void find() {
@@ -47,12 +54,32 @@ class CudaKernelsTest extends KernelParity {
                     }
                 }
                 for (int repeat = 0; repeat < 2; repeat++) {
+                    int order = repeat == 0 ? 0 : shuffle();
                     List<double[]> again = run(device.kernels(), device, type, type == DType.BF16, offset, call);
                     for (int i = 0; i < expected.size(); i++) {
-                        assertArrayEquals(actual.get(i), again.get(i), where + " again, output " + i);
+                        String repeated = where + " again, threads in order " + order + ", output " + i;
+                        assertArrayEquals(actual.get(i), again.get(i), repeated);
                     }
                 }
+                inOrder();
             }
+        }
+    }
+
+    /** Lets the fake run threads and blocks in another random order than ever before, or backwards; returns its number. */
+    private int shuffle() {
+        int order = orders;
+        orders = Math.max(1, order + 1);
+        if (FakeCuda.present()) {
+            FakeCuda.set("order", order);
+        }
+        return order;
+    }
+
+    @AfterEach
+    void inOrder() {
+        if (FakeCuda.present()) {
+            FakeCuda.set("order", 0);
         }
     }
 

@@ -24,7 +24,7 @@ public final class SanitizedKernels extends KernelParity {
         arithmetic();
         stridedCopies();
         sums();
-        for (int cols : new int[] {1, 7, 16, 131, 384}) {
+        for (int cols : new int[] {1, 7, 16, 131, 384, 769, 1285}) {
             layerNorm(cols);
         }
         softmax(false);
@@ -34,7 +34,12 @@ public final class SanitizedKernels extends KernelParity {
             checkAttention(1, 2, n, n + 3, 64, 1);
             checkAttention(1, 2, n, n, 7, 0);
             checkAttention(1, 1, n, n, 80, 0);
+            checkAttention(3, 1, n, n, 48, 1);
+            checkAttention(2, 1, n, n + 1, 64, 0);
+            checkAttention(1, 1, n, n + 1, 24, 0);
         }
+        longRows();
+        transpositions();
         random();
         masks();
         checkPatches(geometry(16, 3, true, 1 / 255.0), true);
@@ -53,6 +58,34 @@ public final class SanitizedKernels extends KernelParity {
             Buffer c = memory.output(17 * 17);
             MatmulShape shape = MatmulShape.of(false, true, 17, 17, 9);
             kernels.matmul(shape, a, a, memory.normal(17), memory.normal(17 * 17), Activation.GELU, c);
+        });
+    }
+
+    private void longRows() {
+        int cols = 2100;
+        check("long rows", 0, (kernels, memory) -> {
+            Buffer x = memory.normal(3L * cols);
+            Buffer y = memory.output(3L * cols);
+            kernels.softmax(x, 3, cols, false, y);
+            kernels.softmaxBackward(y, x, 3, cols, false, memory.output(3L * cols));
+            Buffer labels = memory.indices(3, cols);
+            kernels.crossEntropy(x, labels, 0.1, 3, cols, memory.singleOutput(1), memory.output(3L * cols));
+            Buffer[] teachers = {x};
+            kernels.distillationLoss(
+                    y, teachers, memory.single(1), false, labels, 2, 1, 1, 3, cols, memory.singleOutput(1), x);
+        });
+    }
+
+    private void transpositions() {
+        long[] strides = {1, 70};
+        long[] transposed = {66, 1};
+        long[] shape = {70, 66};
+        check("transposition", 0, (kernels, memory) -> {
+            kernels.copyStrided(memory.normal(4620), 0, strides, memory.output(4620), 0, transposed, shape);
+            try (Buffer x = device.allocate(DType.U8, 4620);
+                    Buffer y = device.allocate(DType.U8, 4620)) {
+                kernels.copyStrided(x, 0, strides, y, 0, transposed, shape);
+            }
         });
     }
 

@@ -39,7 +39,7 @@ class SanitizedKernelsTest {
     @TempDir
     Path temp;
 
-    private String run(Class<?> main) throws Exception {
+    private String run(Class<?> main, String... arguments) throws Exception {
         return ChildJava.run(
                 temp,
                 List.of(
@@ -57,7 +57,8 @@ class SanitizedKernelsTest {
                         "UBSAN_OPTIONS",
                         "print_stacktrace=1:halt_on_error=1"),
                 900,
-                main);
+                main,
+                arguments);
     }
 
     @Test
@@ -69,7 +70,8 @@ class SanitizedKernelsTest {
 
     @Test
     void aWriteBehindMemoryIsSeen() {
-        AssertionError e = assertThrows(AssertionError.class, () -> run(Misbehave.class));
+        AssertionError e =
+                assertThrows(AssertionError.class, () -> run(Misbehave.class, String.valueOf(Misbehave.WRITE_BEHIND)));
         String output = String.valueOf(e.getMessage());
         assertTrue(output.contains("AddressSanitizer: use-after-poison") && output.contains("misbehave.cu"), output);
     }

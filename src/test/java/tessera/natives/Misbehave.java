@@ -4,24 +4,38 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
+import tessera.FakeCuda;
 import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaException;
 
 /** Launches the kernel of {@code misbehave.cu}, which is in the fake CUDA alone. */
 public final class Misbehave {
     /** Number of the misdeed that writes behind its memory. */
-    private static final int WRITE_BEHIND = 1;
+    public static final int WRITE_BEHIND = 1;
 
     private Misbehave() {}
 
-    /** Writes behind an allocation. */
+    /** Does the misdeeds whose numbers are given, each in two blocks, and prints what the fake says. */
     public static void main(String[] args) {
         CudaDriver.init(0);
         CudaDriver.contextSetCurrent(CudaDriver.primaryContextRetain(0));
-        launch(CudaDriver.memAlloc(96 * 4), 96, WRITE_BEHIND, 24, 0);
-        CudaDriver.contextSynchronize();
+        for (String what : args) {
+            String said = "nothing";
+            try {
+                launch(CudaDriver.memAlloc(192 * 4), 192, Integer.parseInt(what), 2, 24, 0);
+                CudaDriver.contextSynchronize();
+            } catch (CudaException e) {
+                said = FakeCuda.lastError();
+            }
+            System.out.println("misdeed " + what + ": " + said);
+        }
     }
 
     static void launch(long memory, long count, int what, long bytesOfParameters, long stream) {
+        launch(memory, count, what, 1, bytesOfParameters, stream);
+    }
+
+    private static void launch(long memory, long count, int what, int blocks, long bytesOfParameters, long stream) {
         byte[] image = "any image will do".getBytes(StandardCharsets.UTF_8);
         long function = CudaDriver.moduleFunction(CudaDriver.moduleLoadData(image), "misbehave");
         try (Arena arena = Arena.ofConfined()) {
@@ -37,7 +51,7 @@ public final class Misbehave {
                     CudaDriver.LAUNCH_PARAM_BUFFER_SIZE,
                     size.address(),
                     CudaDriver.LAUNCH_PARAM_END);
-            int status = CudaDriver.launchKernel(function, 1, 1, 1, 96, 1, 1, 0, stream, 0, extra.address());
+            int status = CudaDriver.launchKernel(function, blocks, 1, 1, 96, 1, 1, 0, stream, 0, extra.address());
             if (status != 0) {
                 throw CudaDriver.failure("cuLaunchKernel", status);
             }

@@ -1,0 +1,262 @@
+// Finds data races of kernels: accesses of different threads to the same bytes, one of them a write, that nothing orders.
+//
+// The kernels are compiled with -fsanitize=thread, which makes the compiler call a function at every access; the functions are
+// these, and no sanitizer's library is linked. Ordered are accesses of one thread, of threads of a block with a __syncthreads
+// between, of lanes of a warp with a __syncwarp of all between; not those of different blocks of a launch, and not by a shuffle, a
+// vote or a product on tensor cores, which promise nothing about memory. Atomics agree with each other only. An asynchronous
+// copy may write from its start until it is waited for. Every access is seen, whatever the order in which the fibers run.
+//
+// A byte keeps its last write and its last reads, of one warp or of several: enough, because reads before a write that was
+// ordered behind them do not matter any more.
+#include "emulation.h"
+
+#ifdef EMULATION_RACES
+
+#include <stdio.h>
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace emulation {
+
+namespace {
+
+constexpr int NOBODY = -1;
+constexpr int SEVERAL = -2;
+constexpr uintptr_t PAGE = 4096;
+
+/** When a thread of a block did something. */
+struct Time {
+    uint64_t block;
+    unsigned barriers;
+    unsigned warp_barriers;
+};
+
+struct Cell {
+    Time written;
+    Time read;
+    unsigned readers = 0;  // lanes
+    short writer = NOBODY;
+    short reading_warp = NOBODY;
+    bool atomic = false;
+    bool copying = false;
+};
+
+struct Page {
+    Cell cells[PAGE];
+};
+
+std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
+uintptr_t last_number = 0;
+Page* last_page = nullptr;
+
+Cell& cell_of(uintptr_t address) {
+    uintptr_t number = address / PAGE;
+    if (last_page == nullptr || number != last_number) {
+        auto& page = pages[number];
+        if (!page) {
+            page = std::make_unique<Page>();
+        }
+        last_page = page.get();
+        last_number = number;
+    }
+    return last_page->cells[address % PAGE];
+}
+
+Time now(const Thread& by) {
+    return {runner->serial, runner->barriers, runner->warp_barriers[by.number / 32]};
+}
+
+/** Whether what `warp` did then is ordered before what a thread of warp `by_warp` does now. */
+bool ordered(const Time& then, int warp, const Time& time, int by_warp) {
+    if (then.block != time.block) {
+        return then.block < runner->first_serial;
+    }
+    if (then.barriers != time.barriers) {
+        return true;
+    }
+    return warp == by_warp && then.warp_barriers != time.warp_barriers;
+}
+
+std::string name_of(uintptr_t address) {
+    for (unsigned i = 0; i < runner->shared_count; i++) {
+        const SharedMemory& memory = runner->shared[i];
+        auto first = reinterpret_cast<uintptr_t>(memory.values);
+        if (memory.serial == runner->serial && address >= first && address < first + memory.size) {
+            return "byte " + std::to_string(address - first) + " of the shared array " + memory.name;
+        }
+    }
+    char text[40];
+    snprintf(text, sizeof(text), "address 0x%llx", static_cast<unsigned long long>(address));
+    return text;
+}
+
+const char* name_of(Access access) {
+    switch (access) {
+        case Access::READ:
+            return "reads";
+        case Access::ATOMIC:
+            return "changes atomically";
+        case Access::COPY_BEGINS:
+            return "starts to copy to";
+        default:
+            return "writes";
+    }
+}
+
+[[noreturn]] void report(uintptr_t address, Access access, const std::string& other) {
+    std::string place = name_of(address);
+    fail(
+        "a race: a thread %s %s, which %s, with nothing between that orders them (after the barrier of line %d)", name_of(access),
+        place.c_str(), other.c_str(), runner->line);
+}
+
+std::string thread_text(int number, const Time& time, const char* what) {
+    std::string text = "thread " + std::to_string(number);
+    if (time.block != runner->serial) {
+        text += " of another block";
+    }
+    return text + " " + what;
+}
+
+void touch(uintptr_t address, Access access, const Thread& by) {
+    Cell& cell = cell_of(address);
+    const Time time = now(by);
+    const int warp = by.number / 32;
+    const unsigned lane = 1u << by.number % 32;
+    if (cell.writer != NOBODY) {
+        bool same = cell.writer == by.number && cell.written.block == time.block;
+        if (cell.copying && !(same && access == Access::COPY_ENDS)) {
+            report(address, access, thread_text(cell.writer, cell.written, "still copies to"));
+        }
+        bool agree = cell.atomic && access == Access::ATOMIC;
+        if (!same && !agree && !ordered(cell.written, cell.writer / 32, time, warp)) {
+            report(address, access, thread_text(cell.writer, cell.written, cell.atomic ? "changed atomically" : "wrote"));
+        }
+    }
+    if (access == Access::READ) {
+        if (cell.reading_warp == NOBODY || ordered(cell.read, cell.reading_warp, time, warp)) {
+            cell.reading_warp = static_cast<short>(warp);
+            cell.readers = 0;
+        } else if (cell.reading_warp != warp || cell.read.block != time.block) {
+            cell.reading_warp = SEVERAL;
+        }
+        // Several warps of a block are ordered by a barrier; readers in other blocks are never ordered before.
+        bool elsewhere = cell.reading_warp == SEVERAL && cell.read.block != time.block;
+        cell.read = elsewhere ? Time{UINT64_MAX, 0, 0} : time;
+        cell.readers |= lane;
+        return;
+    }
+    if (cell.reading_warp != NOBODY && !ordered(cell.read, cell.reading_warp, time, warp)
+        && (cell.reading_warp != warp || cell.read.block != time.block || (cell.readers & ~lane) != 0)) {
+        report(address, access, cell.reading_warp == SEVERAL ? "threads of several warps read" : "another thread read");
+    }
+    cell.written = time;
+    cell.writer = static_cast<short>(by.number);
+    cell.atomic = access == Access::ATOMIC;
+    cell.copying = access == Access::COPY_BEGINS;
+}
+
+void accessed(const volatile void* address, size_t bytes, Access access) {
+    if (runner != nullptr && current != nullptr) {
+        touch(const_cast<const void*>(address), bytes, access, *current);
+    }
+}
+
+}  // namespace
+
+void touch(const void* address, size_t bytes, Access access, const Thread& by) {
+    auto* first = static_cast<const char*>(address);
+    if (first >= by.stack && first < by.stack + STACK_BYTES) {
+        return;
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        touch(reinterpret_cast<uintptr_t>(first + i), access, by);
+    }
+}
+
+void forget_touches() {
+    pages.clear();
+    last_page = nullptr;
+}
+
+void forget_touches(const void* address, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++) {
+        cell_of(reinterpret_cast<uintptr_t>(address) + i) = Cell();
+    }
+}
+
+}  // namespace emulation
+
+// ------------------------------------------------------------------------------------------------- what the compiler calls
+
+using emulation::Access;
+using emulation::accessed;
+
+#define TSAN_ACCESS(name, access)                                        \
+    extern "C" void __tsan_##name##1(void* address) {                    \
+        accessed(address, 1, access);                                    \
+    }                                                                    \
+    extern "C" void __tsan_##name##2(void* address) {                    \
+        accessed(address, 2, access);                                    \
+    }                                                                    \
+    extern "C" void __tsan_##name##4(void* address) {                    \
+        accessed(address, 4, access);                                    \
+    }                                                                    \
+    extern "C" void __tsan_##name##8(void* address) {                    \
+        accessed(address, 8, access);                                    \
+    }                                                                    \
+    extern "C" void __tsan_##name##16(void* address) {                   \
+        accessed(address, 16, access);                                   \
+    }                                                                    \
+    extern "C" void __tsan_##name##_range(void* address, size_t bytes) { \
+        accessed(address, bytes, access);                                \
+    }
+
+TSAN_ACCESS(read, Access::READ)
+TSAN_ACCESS(write, Access::WRITE)
+TSAN_ACCESS(unaligned_read, Access::READ)
+TSAN_ACCESS(unaligned_write, Access::WRITE)
+
+extern "C" void __tsan_init() {}
+extern "C" void __tsan_func_entry(void*) {}
+extern "C" void __tsan_func_exit() {}
+extern "C" void __tsan_atomic_thread_fence(int) {}
+
+#define TSAN_ATOMIC(bits, T)                                                                      \
+    extern "C" T __tsan_atomic##bits##_load(const volatile T* address, int) {                     \
+        return __atomic_load_n(address, __ATOMIC_SEQ_CST);                                        \
+    }                                                                                             \
+    extern "C" T __tsan_atomic##bits##_exchange(volatile T* address, T value, int) {              \
+        accessed(address, sizeof(T), Access::ATOMIC);                                             \
+        return __atomic_exchange_n(address, value, __ATOMIC_SEQ_CST);                             \
+    }                                                                                             \
+    extern "C" T __tsan_atomic##bits##_fetch_add(volatile T* address, T value, int) {             \
+        accessed(address, sizeof(T), Access::ATOMIC);                                             \
+        return __atomic_fetch_add(address, value, __ATOMIC_SEQ_CST);                              \
+    }                                                                                             \
+    extern "C" T __tsan_atomic##bits##_fetch_or(volatile T* address, T value, int) {              \
+        accessed(address, sizeof(T), Access::ATOMIC);                                             \
+        return __atomic_fetch_or(address, value, __ATOMIC_SEQ_CST);                               \
+    }                                                                                             \
+    extern "C" T __tsan_atomic##bits##_fetch_and(volatile T* address, T value, int) {             \
+        accessed(address, sizeof(T), Access::ATOMIC);                                             \
+        return __atomic_fetch_and(address, value, __ATOMIC_SEQ_CST);                              \
+    }                                                                                             \
+    extern "C" bool __tsan_atomic##bits##_compare_exchange_strong(                                \
+        volatile T* address, T* expected, T value, int, int) {                                    \
+        accessed(address, sizeof(T), Access::ATOMIC);                                             \
+        return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+    }                                                                                             \
+    extern "C" T __tsan_atomic##bits##_compare_exchange_val(volatile T* address, T expected, T value, int, int) { \
+        accessed(address, sizeof(T), Access::ATOMIC);                                             \
+        __atomic_compare_exchange_n(address, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+        return expected;                                                                          \
+    }
+
+TSAN_ATOMIC(32, unsigned)
+TSAN_ATOMIC(64, unsigned long long)
+
+#endif
