@@ -1,6 +1,7 @@
 package tessera.kernels;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertDoesNotThrow;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -14,6 +15,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -34,6 +36,7 @@ import tessera.tensor.TestDevices;
 @Tag(FakeCuda.TAG)
 class CudaDeviceTest {
     private static final int NO_BINARY_FOR_GPU = 209;
+    private static final int NOT_SUPPORTED = 801;
 
     @BeforeAll
     static void needsDevice() {
@@ -396,6 +399,255 @@ class CudaDeviceTest {
         }
         device.trim();
         assertEquals(handles, liveHandles());
+    }
+
+    @Test
+    void launchesOnSeveralStreamsEachSeeTheirOwnVariables() {
+        CudaDevice device = device();
+        try (Buffer made = device.allocate(DType.F32, 100);
+                Buffer expected = device.allocate(DType.F32, 100);
+                CudaStream one = device.newStream();
+                CudaStream two = device.newStream()) {
+            device.kernels().randomUniform(7, 0, 0, 1, expected);
+            device.kernels().randomUniform(7, 0, 0, 1, made);
+            device.synchronize();
+            try (CudaGraph graph =
+                    CudaGraph.capture(device, () -> device.kernels().randomUniform(0, 0, 0, 1, made))) {
+                device.on(one, () -> graph.launch(CudaGraph.Variables.ofSeed(3)));
+                device.on(two, () -> graph.launch(CudaGraph.Variables.ofSeed(7)));
+                // The later one ends later, whichever is waited for first.
+                two.synchronize();
+                one.synchronize();
+                assertArrayEquals(read(expected), read(made));
+            }
+        }
+    }
+
+    @Test
+    void aGraphDoesNotNestAndTheOtherOneGoesOn() {
+        CudaDevice device = device();
+        try (Buffer x = onDevice(counted(10));
+                Buffer y = onDevice(counted(10))) {
+            addOne(x, x);
+            try (CudaGraph inner = CudaGraph.capture(device, () -> addOne(y, y));
+                    CudaGraph outer = CudaGraph.capture(device, () -> {
+                        addOne(x, x);
+                        IllegalStateException e = assertThrows(IllegalStateException.class, inner::launch);
+                        assertTrue(String.valueOf(e.getMessage()).contains("while another is recorded"), e.getMessage());
+                        addOne(x, x);
+                    })) {
+                outer.launch();
+                inner.launch();
+                assertArrayEquals(plus(counted(10), 3), read(x));
+                assertArrayEquals(plus(counted(10), 1), read(y));
+            }
+        }
+    }
+
+    /** On a GPU a wait for the whole device would break the recording off, whichever thread asks. */
+    @Test
+    void theDeviceIsNotWaitedForWhileAGraphIsRecorded() throws Exception {
+        CudaDevice device = device();
+        try (Buffer x = onDevice(counted(10));
+                ExecutorService thread = Executors.newSingleThreadExecutor()) {
+            addOne(x, x);
+            try (CudaGraph graph = CudaGraph.capture(device, () -> {
+                IllegalStateException mine = assertThrows(IllegalStateException.class, device::synchronize);
+                assertTrue(String.valueOf(mine.getMessage()).contains("while a graph is recorded"), mine.getMessage());
+                ExecutionException others = assertThrows(
+                        ExecutionException.class,
+                        () -> thread.submit(device::synchronize).get());
+                assertTrue(others.getCause() instanceof IllegalStateException, others.toString());
+                addOne(x, x);
+            })) {
+                device.synchronize();
+                graph.launch();
+                device.synchronize();
+            }
+            assertArrayEquals(plus(counted(10), 2), read(x));
+        }
+    }
+
+    @Test
+    void otherThreadsWorkAndTrimWhileAGraphIsRecorded() {
+        CudaDevice device = device();
+        try (Buffer x = onDevice(counted(10));
+                Buffer y = onDevice(counted(10));
+                ExecutorService thread = Executors.newSingleThreadExecutor()) {
+            addOne(x, x);
+            CudaGraph alone = CudaGraph.capture(device, () -> addOne(x, x));
+            long nodes = alone.nodes();
+            alone.close();
+            try (CudaGraph graph = CudaGraph.capture(device, () -> {
+                Future<?> other = thread.submit(() -> {
+                    try (CudaStream stream = device.newStream()) {
+                        device.on(stream, () -> device.allocate(DType.F32, 99).close());
+                    }
+                    addOne(y, y);
+                    device.trim();
+                });
+                assertDoesNotThrow(() -> other.get());
+                addOne(x, x);
+            })) {
+                assertEquals(nodes, graph.nodes());
+                graph.launch();
+            }
+            assertArrayEquals(plus(counted(10), 2), read(x));
+            assertArrayEquals(plus(counted(10), 1), read(y));
+        }
+    }
+
+    /** Neither their poisoning nor their freeing becomes part of the graph. */
+    @Test
+    void buffersMadeBeforeMayBeClosedWhileAGraphIsRecorded() {
+        CudaDevice device = device();
+        try (Buffer x = onDevice(counted(10))) {
+            addOne(x, x);
+            CudaGraph alone = CudaGraph.capture(device, () -> addOne(x, x));
+            long nodes = alone.nodes();
+            alone.close();
+            device.trim();
+            long bytes = FakeCuda.present() ? FakeCuda.liveBytes() : 0;
+            Buffer[] made = new Buffer[3];
+            made[0] = device.allocate(DType.F32, 1000);
+            try (CudaStream open = device.newStream()) {
+                try (CudaStream gone = device.newStream()) {
+                    device.on(gone, () -> made[1] = device.allocate(DType.F32, 1000));
+                }
+                device.on(open, () -> made[2] = device.allocate(DType.F32, 1000));
+                try (CudaGraph graph = CudaGraph.capture(device, () -> {
+                    addOne(x, x);
+                    for (Buffer buffer : made) {
+                        buffer.close();
+                    }
+                })) {
+                    assertEquals(nodes, graph.nodes());
+                    graph.launch();
+                    graph.launch();
+                }
+            }
+            assertArrayEquals(plus(counted(10), 3), read(x));
+            device.trim();
+            assertEquals(bytes, FakeCuda.present() ? FakeCuda.liveBytes() : 0);
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------- closing
+
+    @Test
+    void whatIsClosedRefusesAndClosesAgain() throws Exception {
+        CudaDevice device = device();
+        try (Buffer x = onDevice(counted(3));
+                Buffer pinned = device.allocatePinned(DType.F32, 3);
+                CudaEvent other = new CudaEvent(device, true);
+                ExecutorService thread = Executors.newSingleThreadExecutor()) {
+            addOne(x, x);
+            CudaStream stream = device.newStream();
+            CudaEvent event = new CudaEvent(device, true);
+            CudaGraph graph = CudaGraph.capture(device, () -> addOne(x, x));
+            Buffer[] made = new Buffer[1];
+            device.on(stream, () -> made[0] = device.allocate(DType.F32, 3));
+            for (AutoCloseable closed : List.of(graph, event, stream)) {
+                // By another thread than the maker's, and twice.
+                thread.submit(() -> {
+                            closed.close();
+                            return null;
+                        })
+                        .get();
+                closed.close();
+            }
+            refused("make another with newStream()", stream::handle);
+            refused("make another with newStream()", stream::synchronize);
+            refused("make another with newStream()", stream::isDone);
+            refused("make another with newStream()", stream::record);
+            refused("make another with newStream()", () -> stream.await(other));
+            refused("make another with newStream()", () -> stream.copy(x, pinned));
+            refused("make another with newStream()", () -> other.record(stream));
+            refused("make another with newStream()", () -> device.on(stream, () -> addOne(x, x)));
+            refused("make another with newStream()", () -> device.on(stream, () -> device.allocate(DType.F32, 1 << 20)));
+            refused("event of cuda:0 is closed", event::synchronize);
+            refused("event of cuda:0 is closed", event::isDone);
+            refused("event of cuda:0 is closed", () -> event.record(device.defaultStream()));
+            refused("event of cuda:0 is closed", () -> event.millisecondsTo(other));
+            refused("event of cuda:0 is closed", () -> other.millisecondsTo(event));
+            refused("capture it again", graph::launch);
+            // Closing is not refused, wherever the thread's work goes.
+            long live = device.memory().liveBuffers();
+            device.on(stream, made[0]::close);
+            assertEquals(live - 1, device.memory().liveBuffers());
+            assertArrayEquals(plus(counted(3), 1), read(x));
+        }
+    }
+
+    private static void refused(String remedy, Runnable use) {
+        IllegalStateException e = assertThrows(IllegalStateException.class, use::run);
+        assertTrue(String.valueOf(e.getMessage()).contains(remedy), e.getMessage());
+    }
+
+    @Test
+    void streamsOfOthersAreNotClosed() {
+        CudaDevice device = device();
+        assertThrows(IllegalStateException.class, device.defaultStream()::close);
+        try (CudaGraph graph = CudaGraph.capture(
+                device, () -> refused("belongs to the graph", device.currentStream()::close))) {
+            assertEquals(0, graph.nodes());
+        }
+    }
+
+    /** Work of a lost device is refused with the call that told of the loss first, whichever that was. */
+    @ParameterizedTest
+    @ValueSource(
+            strings = {"cuEventRecord", "cuStreamWaitEvent", "cuEventSynchronize", "cuStreamSynchronize", "cuEventCreate"})
+    void everyCallMayTellOfALostDevice(String call) {
+        needsFake();
+        CudaDevice device = device();
+        try (CudaStream stream = device.newStream();
+                CudaEvent event = new CudaEvent(device, false)) {
+            FakeCuda.fail(call, 1, FakeCuda.LAUNCH_FAILED);
+            CudaException first = assertThrows(CudaException.class, () -> {
+                stream.record().close();
+                event.record(stream);
+                stream.await(event);
+                event.synchronize();
+                stream.synchronize();
+            });
+            assertTrue(first.deviceLost(), first.getMessage());
+            CudaException later = assertThrows(CudaException.class, () -> device.allocate(DType.F32, 10));
+            assertTrue(
+                    String.valueOf(later.getMessage()).startsWith("cuda:0, lost in " + call + ", failed: "),
+                    later.getMessage());
+            FakeCuda.reset();
+            device.allocate(DType.F32, 10).close();
+        }
+    }
+
+    /** Where no event can be had, the memory waits for its last use by itself. */
+    @ParameterizedTest
+    @ValueSource(strings = {"cuEventCreate", "cuEventRecord"})
+    void memoryIsNotUsedTooSoonWhenEventsFail(String call) {
+        needsFake();
+        CudaDevice device = device();
+        device.trim();
+        float[] values = counted(1000);
+        try (Buffer source = onDevice(values);
+                Buffer result = device.allocate(DType.F32, values.length);
+                CudaStream other = device.newStream()) {
+            Buffer[] made = new Buffer[1];
+            device.on(other, () -> made[0] = device.allocate(DType.F32, values.length));
+            other.synchronize();
+            addOne(source, made[0]);
+            addOne(made[0], result);
+            FakeCuda.fail(call, 0, NOT_SUPPORTED);
+            made[0].close();
+            FakeCuda.reset();
+            device.on(other, () -> {
+                try (Buffer next = device.allocate(DType.F32, values.length)) {
+                    device.kernels().fill(next, -1);
+                }
+                other.synchronize();
+            });
+            assertArrayEquals(plus(values, 2), read(result));
+        }
     }
 
     // ------------------------------------------------------------------------------------------- modules, launches

@@ -5,6 +5,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import tessera.natives.NativeLibraryException;
 import tessera.natives.cuda.CudaDriver;
@@ -19,6 +21,9 @@ import tessera.natives.cuda.CudaLibrary;
  * back waits for it. The current stream is the device's default stream, shared by all threads, except inside {@link #on}. The
  * context is made current for a thread when the thread first uses the device: a thread that makes another context current
  * calls {@link #makeCurrent} before it comes back.
+ *
+ * <p>Thread-safe, and never closed: a device lives as long as the process. What it hands out (streams, events, graphs, buffers)
+ * belongs to the caller, who closes each once nobody uses it any more; from any thread, and a second time without effect.
  */
 public final class CudaDevice extends Device {
     /** Whether every launch is waited for, so that a failing kernel is named. */
@@ -40,6 +45,7 @@ public final class CudaDevice extends Device {
     private final CudaTransfers transfers = new CudaTransfers(this);
     private final Map<String, CudaModule> modules = new ConcurrentHashMap<>();
     private final Kernels kernels = new CudaKernels(this);
+    private final AtomicInteger recordings = new AtomicInteger();
     private volatile boolean tf32;
     private volatile @Nullable CudaException lost;
 
@@ -51,12 +57,17 @@ public final class CudaDevice extends Device {
         this.capability = capability(handle);
         this.sharedBytesPerBlock = CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_MAX_SHARED_BYTES_OPT_IN, handle);
         this.context = CudaDriver.primaryContextRetain(handle);
+        CudaMemory made = null;
         try {
             CudaThread.get().makeCurrent(this);
-            this.memory = new CudaMemory(this, handle);
+            made = new CudaMemory(this, handle);
+            this.memory = made;
             this.defaultStream = new CudaStream(this, memory);
         } catch (RuntimeException e) {
-            CudaDriver.primaryContextRelease(handle);
+            if (made != null) {
+                made.destroy();
+            }
+            quietly(() -> CudaDriver.primaryContextRelease(handle));
             throw e;
         }
     }
@@ -201,7 +212,11 @@ public final class CudaDevice extends Device {
     /** A stream of its own, which the caller closes. */
     public CudaStream newStream() {
         CudaThread.get().use(this);
-        return new CudaStream(this, memory);
+        try {
+            return new CudaStream(this, memory);
+        } catch (CudaException e) {
+            throw failed(e);
+        }
     }
 
     /** The stream that the calling thread's work goes to. */
@@ -223,13 +238,30 @@ public final class CudaDevice extends Device {
         }
     }
 
-    /** Waits until everything enqueued on this device is done, and reports what failed. */
+    /**
+     * Waits until everything enqueued on this device is done, and reports what failed.
+     *
+     * @throws IllegalStateException while any thread records a graph on this device, which the driver would break off
+     */
     public void synchronize() {
         CudaThread.get().use(this);
-        try {
-            CudaDriver.contextSynchronize();
-        } catch (CudaException e) {
-            throw failed(e);
+        synchronized (recordings) {
+            if (recordings.get() > 0) {
+                throw new IllegalStateException(this + " cannot be waited for while a graph is recorded on it; wait for a"
+                        + " stream or an event, or until the graph is recorded");
+            }
+            try {
+                CudaDriver.contextSynchronize();
+            } catch (CudaException e) {
+                throw failed(e);
+            }
+        }
+    }
+
+    /** Counts a recording that begins, or with -1 ends; none begins while somebody waits for the device. */
+    void recording(int more) {
+        synchronized (recordings) {
+            recordings.addAndGet(more);
         }
     }
 
@@ -297,6 +329,18 @@ public final class CudaDevice extends Device {
     @Override
     public void trim() {
         memory.trim();
+    }
+
+    /** A new buffer that a body has enqueued the filling of; freed where the body fails. */
+    Buffer filled(DType dtype, long length, Consumer<Buffer> body) {
+        Buffer buffer = allocate(dtype, length);
+        try {
+            body.accept(buffer);
+            return buffer;
+        } catch (RuntimeException | Error e) {
+            buffer.close();
+            throw e;
+        }
     }
 
     CudaMemory pool() {
@@ -375,7 +419,7 @@ public final class CudaDevice extends Device {
 
     /** Waits for a launch, to name the kernel that failed. */
     void checkLaunch(CudaFunction kernel, CudaStream stream) {
-        if (stream.capturing()) {
+        if (stream.recording()) {
             return;
         }
         try {

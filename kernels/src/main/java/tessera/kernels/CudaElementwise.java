@@ -341,9 +341,8 @@ final class CudaElementwise {
     }
 
     private Buffer expand(Buffer x, long[] xStrides, Buffer y, long[] yStrides, long[] shape) {
-        Buffer whole = device.allocate(y.dtype(), y.length());
-        copyStrided(x, 0, xStrides, whole, 0, yStrides, shape);
-        return whole;
+        return device.filled(
+                y.dtype(), y.length(), whole -> copyStrided(x, 0, xStrides, whole, 0, yStrides, shape));
     }
 
     void affine(Buffer x, double alpha, double beta, Buffer y) {

@@ -3,11 +3,14 @@ package tessera.kernels;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
-/** A mark in a stream's work, to wait for or to measure time between. Thread-safe; the maker closes it. */
+/**
+ * A mark in a stream's work, to wait for or to measure time between. Thread-safe, except that nobody may use an event while its
+ * maker closes it; what is asked of it afterwards is refused.
+ */
 public final class CudaEvent implements AutoCloseable {
     private final CudaDevice device;
     private final long handle;
-    private boolean closed;
+    private volatile boolean closed;
 
     /**
      * An event that nothing has reached yet.
@@ -17,11 +20,22 @@ public final class CudaEvent implements AutoCloseable {
     public CudaEvent(CudaDevice device, boolean timing) {
         this.device = device;
         CudaThread.get().use(device);
-        this.handle = CudaDriver.eventCreate(timing ? 0 : CudaDriver.EVENT_NO_TIMING);
+        try {
+            this.handle = CudaDriver.eventCreate(timing ? 0 : CudaDriver.EVENT_NO_TIMING);
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
     }
 
-    /** The driver's {@code CUevent}, for other libraries. */
+    /**
+     * The driver's {@code CUevent}, for other libraries.
+     *
+     * @throws IllegalStateException if the event is closed
+     */
     public long handle() {
+        if (closed) {
+            throw new IllegalStateException("an event of " + device + " is closed; make another");
+        }
         return handle;
     }
 
@@ -29,7 +43,7 @@ public final class CudaEvent implements AutoCloseable {
     public void record(CudaStream stream) {
         CudaThread.get().use(device);
         try {
-            CudaDriver.eventRecord(handle, stream.handle());
+            CudaDriver.eventRecord(handle(), stream.handle());
         } catch (CudaException e) {
             throw device.failed(e);
         }
@@ -39,7 +53,7 @@ public final class CudaEvent implements AutoCloseable {
     public void synchronize() {
         CudaThread.get().use(device);
         try {
-            CudaDriver.eventSynchronize(handle);
+            CudaDriver.eventSynchronize(handle());
         } catch (CudaException e) {
             throw device.failed(e);
         }
@@ -49,7 +63,7 @@ public final class CudaEvent implements AutoCloseable {
     public boolean isDone() {
         CudaThread.get().use(device);
         try {
-            return CudaDriver.eventQuery(handle);
+            return CudaDriver.eventQuery(handle());
         } catch (CudaException e) {
             throw device.failed(e);
         }
@@ -58,15 +72,21 @@ public final class CudaEvent implements AutoCloseable {
     /** Milliseconds from this event to a later one; both were made with timing and have been reached. */
     public double millisecondsTo(CudaEvent later) {
         CudaThread.get().use(device);
-        return CudaDriver.eventElapsedTime(handle, later.handle);
+        try {
+            return CudaDriver.eventElapsedTime(handle(), later.handle());
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
     }
 
     @Override
     public synchronized void close() {
         if (!closed) {
             closed = true;
-            CudaThread.get().use(device);
-            device.quietly(() -> CudaDriver.eventDestroy(handle));
+            device.quietly(() -> {
+                CudaThread.get().use(device);
+                CudaDriver.eventDestroy(handle);
+            });
         }
     }
 }

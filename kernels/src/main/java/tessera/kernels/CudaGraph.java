@@ -11,9 +11,11 @@ import tessera.natives.cuda.CudaException;
  *
  * <p>The graph uses the addresses it saw: buffers made before the capture must outlive it, and change their contents, not
  * their place, between launches. Buffers made during the capture live in memory of the graph's own, which every launch uses
- * again and {@link #close()} frees; those that are still open then are freed when they are closed.
+ * again and {@link #close()} frees; those that are still open then are freed when they are closed. A buffer made before and
+ * closed during the capture is freed as outside of one.
  *
- * <p>Launches of one graph run one after another. Thread-safe, except that nobody may launch while it is closed.
+ * <p>Launches of one graph run one after another, on whichever streams. Thread-safe. The maker closes it; a launch after that is
+ * refused, and so is one while its thread records another graph: graphs do not nest.
  */
 public final class CudaGraph implements AutoCloseable {
     private static final int VARIABLE_BYTES = 32;
@@ -22,8 +24,7 @@ public final class CudaGraph implements AutoCloseable {
     private final Buffer variables;
     private final CudaEvent finished;
     private final CudaOptimiser.Betas betas;
-    private final Arena arena = Arena.ofShared();
-    private final MemorySegment staged = arena.allocate(VARIABLE_BYTES, 16);
+    private final MemorySegment staged = Arena.ofAuto().allocate(VARIABLE_BYTES, 16);
     private final CudaMemory.Pool pool;
     private final long exec;
     private final long nodes;
@@ -109,16 +110,17 @@ public final class CudaGraph implements AutoCloseable {
 
     private static long record(
             CudaDevice device, CudaStream stream, Buffer variables, CudaMemory.Pool pool, Runnable body) {
-        // Others may go on allocating and synchronising meanwhile: only this stream records.
+        // Others may go on allocating and waiting for streams meanwhile: only this stream records.
         // Marked first: a trim on another thread leaves streams alone that record.
-        stream.capture(pool, variables.address());
+        stream.beginRecording(pool, variables.address(), device.currentStream());
+        device.recording(1);
         boolean done = false;
         try {
             CudaDriver.streamBeginCapture(stream.handle(), CudaDriver.CAPTURE_RELAXED);
             device.on(stream, body);
             done = true;
+            return CudaDriver.streamEndCapture(stream.handle());
         } finally {
-            stream.endCapture();
             if (!done) {
                 device.quietly(() -> {
                     long graph = CudaDriver.streamEndCapture(stream.handle());
@@ -127,8 +129,9 @@ public final class CudaGraph implements AutoCloseable {
                     }
                 });
             }
+            device.recording(-1);
+            stream.endRecording();
         }
-        return CudaDriver.streamEndCapture(stream.handle());
     }
 
     /** Enqueues the whole graph on the thread's current stream, with the seeds that were recorded. */
@@ -136,10 +139,21 @@ public final class CudaGraph implements AutoCloseable {
         launch(Variables.ofSeed(0));
     }
 
-    /** Enqueues the whole graph on the thread's current stream. */
+    /**
+     * Enqueues the whole graph on the thread's current stream.
+     *
+     * @throws IllegalStateException if the graph is closed, or while the thread records another
+     */
     public synchronized void launch(Variables values) {
+        if (closed) {
+            throw new IllegalStateException("a graph of " + device + " is launched after it was closed; capture it again");
+        }
         device.requireAlive();
         CudaThread thread = CudaThread.get();
+        if (thread.stream(device).recording()) {
+            throw new IllegalStateException("a graph of " + device + " cannot be launched while another is recorded; launch"
+                    + " one after the other, or record the work of both in one");
+        }
         thread.use(device);
         // In the order of struct Variables in tessera.cuh.
         staged.set(ValueLayout.JAVA_LONG, 0, values.seed);
@@ -169,19 +183,20 @@ public final class CudaGraph implements AutoCloseable {
         return device;
     }
 
-    /** Waits for the device and frees the graph and its memory; a second call does nothing. */
+    /** Waits for the launches and frees the graph and its memory; a second call does nothing. */
     @Override
     public synchronized void close() {
         if (closed) {
             return;
         }
         closed = true;
-        CudaThread.get().use(device);
-        device.quietly(CudaDriver::contextSynchronize);
-        device.quietly(() -> CudaDriver.graphExecDestroy(exec));
+        device.quietly(finished::synchronize);
+        device.quietly(() -> {
+            CudaThread.get().use(device);
+            CudaDriver.graphExecDestroy(exec);
+        });
         pool.close();
         variables.close();
         finished.close();
-        arena.close();
     }
 }

@@ -158,9 +158,8 @@ final class CudaMatmul {
     }
 
     PackedWeight pack(Buffer weight, long n, long k) {
-        Buffer copy = device.allocate(weight.dtype(), n * k);
-        weight.slice(0, n * k).copyTo(copy);
-        return new Weight(n, k, copy);
+        Buffer part = weight.slice(0, n * k);
+        return new Weight(n, k, device.filled(weight.dtype(), n * k, part::copyTo));
     }
 
     void linear(

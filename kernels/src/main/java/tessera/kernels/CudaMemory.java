@@ -34,7 +34,17 @@ final class CudaMemory {
     CudaMemory(CudaDevice device, int handle) {
         this.device = device;
         this.driverPool = CudaDriver.memPoolCreate(handle);
-        CudaDriver.memPoolSetAttribute(driverPool, CudaDriver.POOL_RELEASE_THRESHOLD, -1);
+        try {
+            CudaDriver.memPoolSetAttribute(driverPool, CudaDriver.POOL_RELEASE_THRESHOLD, -1);
+        } catch (RuntimeException e) {
+            destroy();
+            throw e;
+        }
+    }
+
+    /** Gives the driver's pool back, for a device that could not be opened. */
+    void destroy() {
+        device.quietly(() -> CudaDriver.memPoolDestroy(driverPool));
     }
 
     /** The blocks of a stream. */
@@ -112,8 +122,13 @@ final class CudaMemory {
                     pooled -= size;
                 }
                 if (block.pending != null) {
-                    CudaThread.get().use(device);
-                    stream.await(block.pending);
+                    try {
+                        CudaThread.get().use(device);
+                        stream.await(block.pending);
+                    } catch (RuntimeException e) {
+                        keep(block);
+                        throw e;
+                    }
                     events.addLast(block.pending);
                     block.pending = null;
                 }
@@ -123,7 +138,12 @@ final class CudaMemory {
                 block.open = true;
             }
             if (HostMemory.DEBUG) {
-                fillNaN(block, stream);
+                try {
+                    fillNaN(block, stream);
+                } catch (CudaException e) {
+                    block.free();
+                    throw device.failed(e);
+                }
             }
             return block;
         }
@@ -156,8 +176,8 @@ final class CudaMemory {
         }
 
         private void giveBack(Block block) {
-            if (block.pending != null) {
-                CudaEvent event = block.pending;
+            CudaEvent event = block.pending;
+            if (event != null) {
                 block.pending = null;
                 if (!closed) {
                     device.quietly(() -> stream.await(event));
@@ -167,31 +187,32 @@ final class CudaMemory {
             if (graph) {
                 device.quietly(() -> CudaDriver.memFree(block.address));
             } else {
-                long on = closed ? CudaThread.get().stream(device).handle() : stream.handle();
-                device.quietly(() -> CudaDriver.memFreeAsync(block.address, on));
+                CudaStream on = closed ? CudaThread.currentStream(device).running() : stream;
+                device.quietly(() -> CudaDriver.memFreeAsync(block.address, on.handle()));
             }
         }
 
         private void release(Block block) {
             CudaThread thread = CudaThread.get();
-            CudaStream current = thread.stream(device);
-            thread.use(device);
+            // Work on a stream that records does not run now, and what a graph uses must outlive it anyway: the last use to
+            // wait for is on the stream before.
+            CudaStream current = thread.stream(device).running();
+            device.quietly(() -> thread.use(device));
             if (HostMemory.DEBUG && !graph) {
                 device.quietly(() -> fillNaN(block, current));
             }
-            // Work on a capturing stream does not run now; what a graph uses must outlive it anyway.
-            boolean elsewhere = !graph && current != stream && !current.capturing();
-            if (elsewhere && !closed) {
-                device.quietly(() -> {
-                    CudaEvent event = events.isEmpty() ? new CudaEvent(device, false) : events.removeLast();
-                    event.record(current);
-                    block.pending = event;
-                });
+            if (!graph && !closed && current != stream) {
+                device.quietly(() -> markLastUse(block, current));
             }
             if (closed || HostMemory.DEBUG && !graph) {
                 giveBack(block);
-                return;
+            } else {
+                keep(block);
             }
+        }
+
+        /** Puts a block where allocations look for one. */
+        private void keep(Block block) {
             while (free.size() <= block.sizeClass) {
                 free.add(new ArrayDeque<>(4));
             }
@@ -205,8 +226,23 @@ final class CudaMemory {
             pooled += block.size;
         }
 
+        /** Where no event can be had, waits for the use itself. */
+        private void markLastUse(Block block, CudaStream current) {
+            CudaEvent event = null;
+            try {
+                event = events.isEmpty() ? new CudaEvent(device, false) : events.removeLast();
+                event.record(current);
+                block.pending = event;
+            } catch (CudaException e) {
+                if (event != null) {
+                    event.close();
+                }
+                current.synchronize();
+            }
+        }
+
         private void trim() {
-            if (graph || stream.capturing()) {
+            if (graph || stream.recording()) {
                 return;
             }
             CudaThread.get().use(device);
@@ -228,7 +264,7 @@ final class CudaMemory {
 
         /** Frees the blocks that no buffer uses now, and later ones when they are closed. */
         void close() {
-            CudaThread.get().use(device);
+            device.quietly(() -> CudaThread.get().use(device));
             synchronized (CudaMemory.this) {
                 freeAll();
                 closed = true;

@@ -3,6 +3,7 @@ package tessera.kernels;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaException;
 
 /** Kernels compiled from one source file; loaded when a kernel is first asked for. Thread-safe. */
 final class CudaModule {
@@ -27,6 +28,10 @@ final class CudaModule {
         if (handle == 0) {
             handle = CudaImages.load(device, name);
         }
-        return new CudaFunction(device, kernel, CudaDriver.moduleFunction(handle, kernel));
+        try {
+            return new CudaFunction(device, kernel, CudaDriver.moduleFunction(handle, kernel));
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
     }
 }

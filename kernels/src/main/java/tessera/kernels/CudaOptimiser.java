@@ -108,7 +108,7 @@ final class CudaOptimiser {
             tensors.check(device, i);
         }
         Step settings = new Step(lr, beta1, beta2, eps, step, clip);
-        if (device.currentStream().capturing()) {
+        if (device.currentStream().recording()) {
             device.currentStream().recordBetas(new Betas(beta1, beta2));
         }
         launchAll(tensors, DType.F32, settings);

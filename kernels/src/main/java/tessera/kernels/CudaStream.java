@@ -1,5 +1,6 @@
 package tessera.kernels;
 
+import org.jspecify.annotations.Nullable;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
@@ -8,9 +9,11 @@ import tessera.natives.cuda.CudaException;
  * {@link #await} orders them.
  *
  * <p>A thread's kernels and allocations go to its current stream: the device's default stream, or the one that {@link
- * CudaDevice#on} names. A buffer used on several streams must be closed where its last use is ordered before.
+ * CudaDevice#on} names. A buffer used on several streams must be closed where its last use is ordered before. A buffer made on
+ * a stream may outlive it.
  *
- * <p>Thread-safe. {@link #close()} waits for the work and then frees the stream.
+ * <p>Thread-safe, except that nobody may use a stream while it is closed. {@link #close()} waits for the work and then frees the
+ * stream; what is asked of it afterwards is refused.
  */
 public final class CudaStream implements AutoCloseable {
     private final CudaDevice device;
@@ -19,7 +22,8 @@ public final class CudaStream implements AutoCloseable {
     private volatile CudaMemory.Pool allocating;
     private volatile long variables;
     private volatile CudaOptimiser.Betas recordedBetas = CudaOptimiser.Betas.NONE;
-    private boolean closed;
+    private volatile @Nullable CudaStream outer;
+    private volatile boolean closed;
 
     CudaStream(CudaDevice device, CudaMemory memory) {
         this.device = device;
@@ -32,8 +36,15 @@ public final class CudaStream implements AutoCloseable {
         return device;
     }
 
-    /** The driver's {@code CUstream}, for other libraries. */
+    /**
+     * The driver's {@code CUstream}, for other libraries.
+     *
+     * @throws IllegalStateException if the stream is closed
+     */
     public long handle() {
+        if (closed) {
+            throw new IllegalStateException(this + " is closed; make another with newStream()");
+        }
         return handle;
     }
 
@@ -60,25 +71,37 @@ public final class CudaStream implements AutoCloseable {
         return recordedBetas;
     }
 
-    boolean capturing() {
+    /** Whether a graph is being recorded: work enqueued here does not run now. */
+    public boolean recording() {
         return allocating != pool;
     }
 
-    void capture(CudaMemory.Pool graphPool, long graphVariables) {
-        allocating = graphPool;
-        variables = graphVariables;
+    /**
+     * A stream whose next work comes behind all that this one has enqueued to run: itself; while it is being recorded the one
+     * before it; once it is closed, and all done, any.
+     */
+    CudaStream running() {
+        CudaStream before = outer;
+        return closed ? device.defaultStream() : before == null ? this : before.running();
     }
 
-    void endCapture() {
+    void beginRecording(CudaMemory.Pool graphPool, long graphVariables, CudaStream before) {
+        outer = before;
+        variables = graphVariables;
+        allocating = graphPool;
+    }
+
+    void endRecording() {
         allocating = pool;
         variables = 0;
+        outer = null;
     }
 
     /** Waits until everything enqueued so far is done, and reports what failed. */
     public void synchronize() {
         CudaThread.get().use(device);
         try {
-            CudaDriver.streamSynchronize(handle);
+            CudaDriver.streamSynchronize(handle());
         } catch (CudaException e) {
             throw device.failed(e);
         }
@@ -88,7 +111,7 @@ public final class CudaStream implements AutoCloseable {
     public boolean isDone() {
         CudaThread.get().use(device);
         try {
-            return CudaDriver.streamQuery(handle);
+            return CudaDriver.streamQuery(handle());
         } catch (CudaException e) {
             throw device.failed(e);
         }
@@ -98,7 +121,7 @@ public final class CudaStream implements AutoCloseable {
     public void await(CudaEvent event) {
         CudaThread.get().use(device);
         try {
-            CudaDriver.streamWaitEvent(handle, event.handle(), 0);
+            CudaDriver.streamWaitEvent(handle(), event.handle(), 0);
         } catch (CudaException e) {
             throw device.failed(e);
         }
@@ -107,8 +130,13 @@ public final class CudaStream implements AutoCloseable {
     /** An event behind everything enqueued so far, without timing; the caller closes it. */
     public CudaEvent record() {
         CudaEvent event = new CudaEvent(device, false);
-        event.record(this);
-        return event;
+        try {
+            event.record(this);
+            return event;
+        } catch (RuntimeException e) {
+            event.close();
+            throw e;
+        }
     }
 
     /**
@@ -134,18 +162,22 @@ public final class CudaStream implements AutoCloseable {
         CudaThread.get().use(device);
         try {
             if (up) {
-                CudaDriver.memcpyHtoDAsync(to.address(), from.address(), from.byteSize(), handle);
+                CudaDriver.memcpyHtoDAsync(to.address(), from.address(), from.byteSize(), handle());
             } else if (down) {
-                CudaDriver.memcpyDtoHAsync(to.address(), from.address(), from.byteSize(), handle);
+                CudaDriver.memcpyDtoHAsync(to.address(), from.address(), from.byteSize(), handle());
             } else {
-                CudaDriver.memcpyDtoDAsync(to.address(), from.address(), from.byteSize(), handle);
+                CudaDriver.memcpyDtoDAsync(to.address(), from.address(), from.byteSize(), handle());
             }
         } catch (CudaException e) {
             throw device.failed(e);
         }
     }
 
-    /** Waits for the work and frees the stream; a second call does nothing. */
+    /**
+     * Waits for the work and frees the stream; a second call does nothing.
+     *
+     * @throws IllegalStateException for the default stream and for one that is being recorded
+     */
     @Override
     public synchronized void close() {
         if (closed) {
@@ -154,10 +186,15 @@ public final class CudaStream implements AutoCloseable {
         if (this == device.defaultStream()) {
             throw new IllegalStateException("the default stream of " + device + " lives as long as the process");
         }
-        closed = true;
-        CudaThread.get().use(device);
+        if (recording()) {
+            throw new IllegalStateException(this + " belongs to the graph that is being recorded, which closes it");
+        }
         pool.close();
-        device.quietly(() -> CudaDriver.streamDestroy(handle));
+        closed = true;
+        device.quietly(() -> {
+            CudaThread.get().use(device);
+            CudaDriver.streamDestroy(handle);
+        });
     }
 
     @Override

@@ -54,7 +54,7 @@ final class CudaTransfers {
 
     private void upload(Buffer from, Buffer to) {
         CudaStream stream = CudaThread.currentStream(device);
-        if (stream.capturing()) {
+        if (stream.recording()) {
             throw new IllegalStateException("copy: " + from + " to " + to
                     + " inside a graph would copy today's values at every launch; copy before the capture, or from"
                     + " pinned memory with CudaStream.copy");
@@ -79,11 +79,14 @@ final class CudaTransfers {
             for (long at = 0; at < bytes; at += CHUNK_BYTES) {
                 long count = Math.min(CHUNK_BYTES, bytes - at);
                 chunks.reached[next].synchronize();
-                MemorySegment.copy(from, at, chunks.memory[next], 0, count);
+                MemorySegment.copy(from, at, chunks.memory[next].segment(), 0, count);
                 CudaDriver.memcpyHtoDAsync(to + at, chunks.memory[next].address(), count, stream.handle());
                 chunks.reached[next].record(stream);
                 next = (next + 1) % CHUNKS;
             }
+        } catch (CudaException e) {
+            device.quietly(stream::synchronize);
+            throw e;
         } finally {
             idle.addFirst(chunks);
         }
@@ -91,7 +94,7 @@ final class CudaTransfers {
 
     private void download(Buffer from, Buffer to) {
         CudaStream stream = CudaThread.currentStream(device);
-        if (stream.capturing()) {
+        if (stream.recording()) {
             throw new IllegalStateException(
                     "copy: " + from + " to " + to + " inside a graph has no values yet; copy after the graph's launch");
         }
@@ -126,9 +129,12 @@ final class CudaTransfers {
                     int before = (int) ((i - 1) % CHUNKS);
                     long at = (i - 1) * CHUNK_BYTES;
                     chunks.reached[before].synchronize();
-                    MemorySegment.copy(chunks.memory[before], 0, to, at, Math.min(CHUNK_BYTES, bytes - at));
+                    MemorySegment.copy(chunks.memory[before].segment(), 0, to, at, Math.min(CHUNK_BYTES, bytes - at));
                 }
             }
+        } catch (CudaException e) {
+            device.quietly(stream::synchronize);
+            throw e;
         } finally {
             idle.addFirst(chunks);
         }
@@ -155,13 +161,26 @@ final class CudaTransfers {
 
     /** Pinned memory, and for each part of it an event behind its last copy. */
     private static final class Chunks {
-        private final MemorySegment[] memory = new MemorySegment[CHUNKS];
+        private final Buffer[] memory = new Buffer[CHUNKS];
         private final CudaEvent[] reached = new CudaEvent[CHUNKS];
 
         Chunks(CudaDevice device) {
-            for (int i = 0; i < CHUNKS; i++) {
-                memory[i] = CudaDriver.memHostAlloc(CHUNK_BYTES, 0);
-                reached[i] = new CudaEvent(device, false);
+            int made = 0;
+            try {
+                for (; made < CHUNKS; made++) {
+                    memory[made] = device.allocatePinned(DType.U8, CHUNK_BYTES);
+                    reached[made] = new CudaEvent(device, false);
+                }
+            } catch (RuntimeException | Error e) {
+                for (int i = 0; i <= made; i++) {
+                    if (memory[i] != null) {
+                        memory[i].close();
+                    }
+                    if (reached[i] != null) {
+                        reached[i].close();
+                    }
+                }
+                throw e;
             }
         }
     }

@@ -186,7 +186,7 @@ final class CudnnAttention {
             return null;
         }
         Key key = new Key(shape, pass);
-        if (device.currentStream().capturing() && !plans.containsKey(key)) {
+        if (device.currentStream().recording() && !plans.containsKey(key)) {
             return null;
         }
         return plans.computeIfAbsent(key, this::plan).orElse(null);
@@ -203,7 +203,13 @@ final class CudnnAttention {
                 numbers.set(ValueLayout.JAVA_FLOAT, 0, (float) key.shape.scale());
                 numbers.set(ValueLayout.JAVA_FLOAT, Float.BYTES, 1);
                 long plan = plan(key.shape, key.pass, handle, 0);
-                return Optional.of(new Plan(plan, Cudnn.getLong(plan, Cudnn.EXECUTION_PLAN_WORKSPACE_SIZE), numbers));
+                try {
+                    long workspace = Cudnn.getLong(plan, Cudnn.EXECUTION_PLAN_WORKSPACE_SIZE);
+                    return Optional.of(new Plan(plan, workspace, numbers));
+                } catch (CudaException e) {
+                    Cudnn.destroyDescriptor(plan);
+                    throw e;
+                }
             }
         } catch (CudaException | NativeLibraryException e) {
             LOG.log(Level.INFO, "attention on {0} is computed by our own kernels: {1}", device, e.getMessage());

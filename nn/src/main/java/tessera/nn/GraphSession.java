@@ -2,9 +2,11 @@ package tessera.nn;
 
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import tessera.kernels.Buffer;
 import tessera.kernels.CudaDevice;
+import tessera.kernels.CudaEvent;
 import tessera.kernels.CudaGraph;
 import tessera.kernels.CudaStream;
 import tessera.kernels.DType;
@@ -15,7 +17,7 @@ import tessera.tensor.Tensor;
 
 /**
  * Passes of one shape on a GPU, each recorded once as a graph on a stream of the session's own. Clips and results go through
- * pinned memory. Not thread-safe.
+ * pinned memory. Any thread may use it, one at a time; closing it twice does no harm, using it afterwards is refused.
  */
 final class GraphSession implements AutoCloseable {
     private final CudaDevice device;
@@ -24,6 +26,7 @@ final class GraphSession implements AutoCloseable {
     private final Tensor input;
     private final Tensor clips;
     private final Map<String, Recorded> recorded = new HashMap<>();
+    private boolean closed;
 
     /** Computes a result, f32, from clips on the device and a seed. */
     interface Pass {
@@ -32,14 +35,36 @@ final class GraphSession implements AutoCloseable {
 
     private record Recorded(CudaGraph graph, Buffer pinnedResult) {}
 
+    /**
+     * Opens a session for clips of a shape.
+     *
+     * @throws IllegalStateException if the thread is recording a graph
+     */
     GraphSession(CudaDevice device, Shape shape) {
+        if (device.currentStream().recording()) {
+            throw new IllegalStateException("a session cannot be opened while a graph is recorded; open it before");
+        }
         this.device = device;
         this.stream = device.newStream();
-        this.pinnedInput = device.allocatePinned(DType.U8, shape.count());
-        this.input = Scope.outside(() -> Tensor.wrap(Device.cpu(), pinnedInput.segment(), DType.U8, shape));
-        // The weights may still be on their way, on another stream.
-        device.synchronize();
-        this.clips = Scope.outside(() -> onStream(() -> Tensor.empty(device, DType.U8, shape)));
+        Buffer pinned = null;
+        try {
+            pinned = device.allocatePinned(DType.U8, shape.count());
+            this.pinnedInput = pinned;
+            this.input = Scope.outside(() -> Tensor.wrap(Device.cpu(), pinnedInput.segment(), DType.U8, shape));
+            // The weights may still be on their way, on another stream.
+            for (CudaStream before : List.of(device.defaultStream(), device.currentStream())) {
+                try (CudaEvent event = before.record()) {
+                    stream.await(event);
+                }
+            }
+            this.clips = Scope.outside(() -> onStream(() -> Tensor.empty(device, DType.U8, shape)));
+        } catch (RuntimeException | Error e) {
+            if (pinned != null) {
+                pinned.close();
+            }
+            stream.close();
+            throw e;
+        }
     }
 
     /** The clips of the next call, in host memory. */
@@ -49,6 +74,9 @@ final class GraphSession implements AutoCloseable {
 
     /** The result for the clips now in {@link #input}. */
     float[] run(String what, long seed, Pass pass) {
+        if (closed) {
+            throw new IllegalStateException("the session is closed; open another with Student.session");
+        }
         return onStream(() -> {
             Recorded record = recorded.get(what);
             if (record == null) {
@@ -93,12 +121,17 @@ final class GraphSession implements AutoCloseable {
 
     @Override
     public void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
         recorded.values().forEach(record -> {
             record.graph.close();
             record.pinnedResult.close();
         });
         recorded.clear();
         device.on(stream, clips::close);
+        input.close();
         pinnedInput.close();
         stream.close();
     }

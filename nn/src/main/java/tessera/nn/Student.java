@@ -235,8 +235,9 @@ public final class Student implements AutoCloseable {
     }
 
     /**
-     * A session for repeated calls of one shape from one thread; it owns its input buffer. On a GPU the first call of each kind
-     * records the whole pass, from the copy of the clips to the copy of the result, in one graph, and later calls launch that.
+     * A session for repeated calls of one shape; it owns its input buffer, and the caller closes it before the student. On a GPU
+     * the first call of each kind records the whole pass, from the copy of the clips to the copy of the result, in one graph,
+     * and later calls launch that; a call that failed may be tried again.
      *
      * @param batch clips per call
      */
@@ -245,7 +246,10 @@ public final class Student implements AutoCloseable {
         return new Session(batch, maskRatio, ensemble);
     }
 
-    /** Repeated inference of one shape. Not thread-safe: one session per thread. */
+    /**
+     * Repeated inference of one shape. Not thread-safe: one call at a time, from any thread, as is closing; so one session per
+     * thread that infers at the same time as others. A second {@link #close} does nothing; calls after it are refused.
+     */
     public final class Session implements AutoCloseable {
         private final Tensor input;
         private final double maskRatio;
