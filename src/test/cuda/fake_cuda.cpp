@@ -194,8 +194,9 @@ struct Fake {
     std::set<Graph*> graphs;
     std::set<GraphExec*> execs;
     long long of_others = 0;  // live objects of the other libraries
-    int fail_any = 0;         // calls until one fails, whichever it is
-    std::string trace;
+    size_t fail_any = 0;      // which call from now fails, whichever it is
+    std::vector<std::string> trace;
+    std::vector<std::string> expected;  // the trace before
     int pending_error = SUCCESS;  // of enqueued work, told by the next call that may tell it
     bool broken = false;          // an error that stays
     std::string last_error;
@@ -818,9 +819,11 @@ EXPORT int fake_before(const char* function) {
     std::string name = plain_name(function);
     f.calls[name]++;
     if (f.fail_any > 0 && !ends(name)) {
-        f.trace += (f.trace.empty() ? "" : " ") + name;
-        if (--f.fail_any == 0) {
-            f.trace += " failed";
+        size_t place = f.trace.size();
+        f.trace.push_back(name);
+        bool new_way = place < f.expected.size() && f.expected[place] != name;
+        if (new_way || f.trace.size() == f.fail_any) {
+            f.fail_any = 0;
             return name.compare(0, 6, "cublas") == 0 ? 15 : name.compare(0, 5, "nvrtc") == 0 ? 1 : NOT_SUPPORTED;
         }
     }
@@ -862,15 +865,22 @@ EXPORT void fake_made(int count) {
 }
 
 EXPORT void fakeFailAny(int nth) {
-    std::lock_guard<std::recursive_mutex> lock(fake().mutex);
-    fake().fail_any = nth;
-    fake().trace.clear();
+    Fake& f = fake();
+    std::lock_guard<std::recursive_mutex> lock(f.mutex);
+    f.fail_any = static_cast<size_t>(nth);
+    f.expected = std::move(f.trace);
+    f.trace.clear();
 }
 
 EXPORT const char* fakeTrace() {
-    std::lock_guard<std::recursive_mutex> lock(fake().mutex);
+    Fake& f = fake();
+    std::lock_guard<std::recursive_mutex> lock(f.mutex);
     static thread_local std::string text;
-    text = fake().trace;
+    text = f.fail_any > 0 ? "unreached" : "";
+    for (const std::string& name : f.trace) {
+        text += (text.empty() ? "" : " ") + name;
+    }
+    f.fail_any = 0;
     return text.c_str();
 }
 
@@ -932,6 +942,7 @@ EXPORT void fakeReset() {
     f.last_status = SUCCESS;
     f.fail_any = 0;
     f.trace.clear();
+    f.expected.clear();
 }
 
 EXPORT const char* fakeLastError() {

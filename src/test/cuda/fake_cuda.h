@@ -33,12 +33,13 @@ EXPORT void fake_made(int count);
 EXPORT void fakeFail(const char* function, int nth, int status);
 
 /**
- * Lets the nth call from now (1 is the next) of any function fail, by a status of its library's that breaks nothing else. Not
- * counted are functions that only end something (destroy, free, unload, release), which do so on a GPU even as they report.
+ * Lets the nth call from now (1 is the next) of any function fail, or an earlier one where the calls go another way than after
+ * the fakeFailAny before; by a status of its library's that breaks nothing else. Not counted are functions that only end
+ * something (destroy, free, unload, release), which do so on a GPU even as they report.
  */
 EXPORT void fakeFailAny(int nth);
 
-/** The calls counted since then, separated by spaces, up to the failed one; with "failed" behind them once it was reached. */
+/** The calls counted since then, separated by spaces, the last of which failed; "unreached" before them if none did. Ends it. */
 EXPORT const char* fakeTrace();
 
 /** How often a function has been called since the last reset, failures included. */

@@ -5,6 +5,7 @@ import java.util.List;
 import tessera.kernels.CudaDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaLibraries;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
@@ -45,6 +46,13 @@ public final class CudaFaults {
                 refused(RuntimeException.class, () -> train(Device.cuda(0)));
                 train(Device.cuda(0));
                 nothingIsLeft(Device.cuda(0));
+            }
+            case "second device" -> {
+                CudaDevice first = Device.cuda(0);
+                Device.cuda(1);
+                first.newStream().close();
+                System.out.println("context kept: " + (CudaDriver.contextGetCurrent() == first.context()));
+                System.out.println("gpu: " + train(Device.cuda(1)) + ", " + train(first));
             }
             case "no cudnn" -> {
                 System.out.println("told: " + CudaLibraries.cudnn().finding());

@@ -1,5 +1,6 @@
 package tessera;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -7,10 +8,15 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What a user is told when a GPU fails, each in a process of its own; afterwards memory is free and the CPU works. */
 @Tag(FakeCuda.TAG)
@@ -34,6 +40,38 @@ class CudaFaultsTest {
         assertTrue(output.contains("\ncpu: ") || output.startsWith("cpu: "), output);
         assertFalse(output.contains("unexpected") || output.contains("not refused"), output);
         return output;
+    }
+
+    /**
+     * Every call that opens a device, records a session, trains or multiplies fails once. Each failure is told with the call and
+     * what to do; memory, handles and descriptors are released; afterwards GPU and CPU agree.
+     */
+    @ParameterizedTest
+    @ValueSource(strings = {"session", "training", "products"})
+    void everyCallFailsOnce(String operation) throws Exception {
+        String output = ChildJava.run(
+                temp,
+                List.of("-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"), "-Dtessera.cuda.cache=" + temp),
+                Map.of(),
+                300,
+                CudaSweep.class,
+                operation);
+        assertFalse(output.contains("unexpected"), output);
+        tells(
+                output,
+                "told: [",
+                "cuInit",
+                "cuMemAllocFromPoolAsync",
+                "cuLaunchKernel",
+                "cublasLtMatmulAlgoGetHeuristic");
+        // Waiting before something is closed may fail, as closing never does.
+        String untold = output.replaceFirst("(?s).*\ndone without: \\[(.*?)].*", "$1");
+        assertEquals(
+                Set.of(),
+                Stream.of(untold.split(", "))
+                        .filter(call -> !Set.of("", "cuEventSynchronize", "cuStreamSynchronize")
+                                .contains(call))
+                        .collect(Collectors.toSet()));
     }
 
     private static void tells(String output, String... parts) {
@@ -118,5 +156,13 @@ class CudaFaultsTest {
     @Test
     void missingCudnn() throws Exception {
         tells(run("no cudnn", Map.of()), "libcudnn.so.9", "gpu: ", "live buffers: 0");
+    }
+
+    /** No fault: opening another device leaves a thread's work where it was. */
+    @Test
+    void secondDevice() throws Exception {
+        String output = run("second device", Map.of("TESSERA_FAKE_DEVICES", "2"));
+        String cpu = output.replaceFirst("(?s).*\ncpu: (\\S+).*", "$1");
+        tells(output, "context kept: true", "gpu: " + cpu + ", " + cpu);
     }
 }

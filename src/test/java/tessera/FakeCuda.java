@@ -75,7 +75,7 @@ public final class FakeCuda {
 
     /**
      * Lets the nth call (1 is the next) of any function fail that does more than end something, by a status after which its
-     * library works on.
+     * library works on; or an earlier one where the calls go another way than after the {@code failAny} before.
      */
     public static void failAny(int nth) {
         try {
@@ -85,7 +85,10 @@ public final class FakeCuda {
         }
     }
 
-    /** The functions called since {@link #failAny}, separated by spaces, with "failed" behind the one that did. */
+    /**
+     * The functions called since {@link #failAny}, separated by spaces, the last of which failed; {@code unreached} before them
+     * if none did. Ends the counting.
+     */
     public static String trace() {
         return text("fakeTrace");
     }

@@ -433,7 +433,8 @@ class CudaDeviceTest {
                     CudaGraph outer = CudaGraph.capture(device, () -> {
                         addOne(x, x);
                         IllegalStateException e = assertThrows(IllegalStateException.class, inner::launch);
-                        assertTrue(String.valueOf(e.getMessage()).contains("while another is recorded"), e.getMessage());
+                        assertTrue(
+                                String.valueOf(e.getMessage()).contains("while another is recorded"), e.getMessage());
                         addOne(x, x);
                     })) {
                 outer.launch();
@@ -564,7 +565,9 @@ class CudaDeviceTest {
             refused("make another with newStream()", () -> stream.copy(x, pinned));
             refused("make another with newStream()", () -> other.record(stream));
             refused("make another with newStream()", () -> device.on(stream, () -> addOne(x, x)));
-            refused("make another with newStream()", () -> device.on(stream, () -> device.allocate(DType.F32, 1 << 20)));
+            refused(
+                    "make another with newStream()",
+                    () -> device.on(stream, () -> device.allocate(DType.F32, 1 << 20)));
             refused("event of cuda:0 is closed", event::synchronize);
             refused("event of cuda:0 is closed", event::isDone);
             refused("event of cuda:0 is closed", () -> event.record(device.defaultStream()));
@@ -588,8 +591,8 @@ class CudaDeviceTest {
     void streamsOfOthersAreNotClosed() {
         CudaDevice device = device();
         assertThrows(IllegalStateException.class, device.defaultStream()::close);
-        try (CudaGraph graph = CudaGraph.capture(
-                device, () -> refused("belongs to the graph", device.currentStream()::close))) {
+        try (CudaGraph graph =
+                CudaGraph.capture(device, () -> refused("belongs to the graph", device.currentStream()::close))) {
             assertEquals(0, graph.nodes());
         }
     }
@@ -597,7 +600,13 @@ class CudaDeviceTest {
     /** Work of a lost device is refused with the call that told of the loss first, whichever that was. */
     @ParameterizedTest
     @ValueSource(
-            strings = {"cuEventRecord", "cuStreamWaitEvent", "cuEventSynchronize", "cuStreamSynchronize", "cuEventCreate"})
+            strings = {
+                "cuEventRecord",
+                "cuStreamWaitEvent",
+                "cuEventSynchronize",
+                "cuStreamSynchronize",
+                "cuEventCreate"
+            })
     void everyCallMayTellOfALostDevice(String call) {
         needsFake();
         CudaDevice device = device();

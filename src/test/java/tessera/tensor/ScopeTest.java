@@ -187,4 +187,27 @@ class ScopeTest {
                 assertThrows(IllegalArgumentException.class, () -> Tensor.wrap(heap, DType.F32, 2));
         assertTrue(e.getMessage().contains("only off-heap memory can be used without a copy"), e.getMessage());
     }
+
+    @Test
+    void whatAFailingBodyMadeOutsideIsFreed() {
+        long live = Device.cpu().memory().liveBuffers();
+        try (Scope scope = Scope.open()) {
+            Tensor kept = Scope.outside(() -> {
+                Tensor made = Tensor.full(Device.cpu(), DType.F32, Shape.of(3), 1);
+                Tensor.full(Device.cpu(), DType.F32, Shape.of(3), 2).close();
+                return made;
+            });
+            assertThrows(
+                    ArithmeticException.class,
+                    () -> Scope.outside(() -> {
+                        Tensor.full(Device.cpu(), DType.F32, Shape.of(3), 3);
+                        throw new ArithmeticException("of the body's own");
+                    }));
+            assertEquals(live + 1, Device.cpu().memory().liveBuffers());
+            scope.close();
+            assertEquals(1, kept.toDoubles()[2]);
+            kept.close();
+        }
+        assertEquals(live, Device.cpu().memory().liveBuffers());
+    }
 }

@@ -247,8 +247,9 @@ public final class CudaDevice extends Device {
         CudaThread.get().use(this);
         synchronized (recordings) {
             if (recordings.get() > 0) {
-                throw new IllegalStateException(this + " cannot be waited for while a graph is recorded on it; wait for a"
-                        + " stream or an event, or until the graph is recorded");
+                throw new IllegalStateException(
+                        this + " cannot be waited for while a graph is recorded on it; wait for a"
+                                + " stream or an event, or until the graph is recorded");
             }
             try {
                 CudaDriver.contextSynchronize();

@@ -341,8 +341,7 @@ final class CudaElementwise {
     }
 
     private Buffer expand(Buffer x, long[] xStrides, Buffer y, long[] yStrides, long[] shape) {
-        return device.filled(
-                y.dtype(), y.length(), whole -> copyStrided(x, 0, xStrides, whole, 0, yStrides, shape));
+        return device.filled(y.dtype(), y.length(), whole -> copyStrided(x, 0, xStrides, whole, 0, yStrides, shape));
     }
 
     void affine(Buffer x, double alpha, double beta, Buffer y) {

@@ -146,13 +146,15 @@ public final class CudaGraph implements AutoCloseable {
      */
     public synchronized void launch(Variables values) {
         if (closed) {
-            throw new IllegalStateException("a graph of " + device + " is launched after it was closed; capture it again");
+            throw new IllegalStateException(
+                    "a graph of " + device + " is launched after it was closed; capture it again");
         }
         device.requireAlive();
         CudaThread thread = CudaThread.get();
         if (thread.stream(device).recording()) {
-            throw new IllegalStateException("a graph of " + device + " cannot be launched while another is recorded; launch"
-                    + " one after the other, or record the work of both in one");
+            throw new IllegalStateException(
+                    "a graph of " + device + " cannot be launched while another is recorded; launch"
+                            + " one after the other, or record the work of both in one");
         }
         thread.use(device);
         // In the order of struct Variables in tessera.cuh.

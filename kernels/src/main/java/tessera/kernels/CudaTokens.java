@@ -82,14 +82,17 @@ final class CudaTokens {
 
     /** For each of {@code n} tokens of each sample the one j that names it, or a mark for none or several; see tokens.cu. */
     Buffer invert(Buffer indices, long batch, long n, long m) {
-        return device.filled(DType.I32, batch * n, source -> device.module(MODULE)
-                .function("invert_indices")
-                .begin()
-                .buffer(indices)
-                .buffer(source)
-                .i64(n)
-                .i64(m)
-                .launch(batch, THREADS, 0));
+        return device.filled(
+                DType.I32,
+                batch * n,
+                source -> device.module(MODULE)
+                        .function("invert_indices")
+                        .begin()
+                        .buffer(indices)
+                        .buffer(source)
+                        .i64(n)
+                        .i64(m)
+                        .launch(batch, THREADS, 0));
     }
 
     void scatterRows(Buffer dy, Buffer indices, long batch, long n, long m, long d, Buffer dx) {

@@ -44,8 +44,10 @@ public final class Student implements AutoCloseable {
         this.parameters = parameters;
         this.device = device;
         this.head = head;
-        this.headWeight = head == null ? null : Scope.outside(() -> onDevice(head.weight()));
-        this.headBias = head == null ? null : Scope.outside(() -> onDevice(head.bias()));
+        List<Tensor> here =
+                head == null ? List.of() : Scope.outside(() -> List.of(onDevice(head.weight()), onDevice(head.bias())));
+        this.headWeight = head == null ? null : here.get(0);
+        this.headBias = head == null ? null : here.get(1);
         this.owner = owner;
     }
 
@@ -92,10 +94,15 @@ public final class Student implements AutoCloseable {
         return Scope.outside(() -> {
             Params params = Params.from(device, DType.F32, weights).computeIn(compute);
             VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0);
-            params.finish();
-            params.all().values().forEach(parameter -> parameter.requiresGrad(false));
-            model.pack();
-            return new Student(model, new LinkedHashMap<>(params.all()), device, null, true);
+            try {
+                params.finish();
+                params.all().values().forEach(parameter -> parameter.requiresGrad(false));
+                model.pack();
+                return new Student(model, new LinkedHashMap<>(params.all()), device, null, true);
+            } catch (RuntimeException | Error e) {
+                model.close();
+                throw e;
+            }
         });
     }
 

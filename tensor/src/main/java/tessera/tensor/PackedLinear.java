@@ -31,11 +31,18 @@ public final class PackedLinear implements AutoCloseable {
     public PackedLinear(Tensor weight, @Nullable Tensor bias, DType dtype) {
         this.dtype = dtype;
         try (Scope scope = Scope.open()) {
-            this.weight = weight.kernels().pack(Op.buffer(weight.to(dtype)), weight.size(0), weight.size(1));
             this.ownBias = bias != null && bias.dtype() != dtype;
-            this.bias = bias == null
-                    ? null
-                    : ownBias ? Scope.outside(() -> bias.detach().to(dtype)) : bias;
+            Tensor kept =
+                    bias != null && ownBias ? Scope.outside(() -> bias.detach().to(dtype)) : bias;
+            this.bias = kept;
+            try {
+                this.weight = weight.kernels().pack(Op.buffer(weight.to(dtype)), weight.size(0), weight.size(1));
+            } catch (RuntimeException | Error e) {
+                if (kept != null && ownBias) {
+                    kept.close();
+                }
+                throw e;
+            }
         }
     }
 

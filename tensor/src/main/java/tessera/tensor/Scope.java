@@ -36,15 +36,28 @@ public final class Scope implements AutoCloseable {
         return scope;
     }
 
-    /** Runs as if no scope were open: tensors made belong to the user, who closes them. */
+    /** Runs as if no scope were open: tensors made belong to the user, who closes them. If the body fails they are freed. */
     public static <T> T outside(Supplier<T> body) {
         ThreadState state = ThreadState.get();
         Scope before = state.scope;
-        state.scope = null;
+        Scope made = new Scope(null);
+        state.scope = made;
         try {
-            return body.get();
+            T result = body.get();
+            made.handOver();
+            return result;
         } finally {
+            state.scope = made;
+            made.close();
             state.scope = before;
+        }
+    }
+
+    private void handOver() {
+        for (Storage storage : storages) {
+            if (storage.owner() == this && !storage.isClosed()) {
+                storage.moveTo(parent);
+            }
         }
     }
 
