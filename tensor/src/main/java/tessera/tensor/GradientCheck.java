@@ -1,6 +1,7 @@
 package tessera.tensor;
 
 import java.util.Arrays;
+import java.util.Objects;
 import tessera.kernels.DType;
 
 /**
@@ -84,7 +85,7 @@ public final class GradientCheck {
             if (gradients[i] == null) {
                 continue;
             }
-            double[] sum = leaves[i].grad().toDoubles();
+            double[] sum = Objects.requireNonNull(leaves[i].grad()).toDoubles();
             double[] other = others[i].toDoubles();
             double scale = scale(gradients[i]);
             for (int at = 0; at < sum.length; at++) {
