@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static tessera.distill.cli.Shell.succeed;
 
 import java.io.IOException;
@@ -11,13 +12,17 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.TreeSet;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.ModalityFolders;
 import tessera.distill.egosim.Geometry;
@@ -327,5 +332,55 @@ class CommandsTest {
                         "--episodes=3",
                         "--quiet")
                 .startsWith("2-way 1-shot accuracy "));
+    }
+
+    /** On a machine without one, a GPU that is asked for is refused with the reason, by every command that has the option. */
+    @Test
+    void withoutAGpuEveryCommandThatAsksForOneSaysWhy() throws Exception {
+        String reason = "";
+        try {
+            Device.cuda(0);
+        } catch (IllegalArgumentException e) {
+            reason = String.valueOf(e.getMessage());
+        }
+        assumeFalse(reason.isEmpty(), "this machine has a GPU");
+        assertTrue(reason.startsWith("device cuda:0 is not available: "), reason);
+        Path out = folder.resolve("none.npy");
+        Path videos = Files.createDirectories(folder.resolve("few"));
+        Path video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
+        Files.copy(video, videos.resolve("one.mp4"));
+        Files.copy(video, videos.resolve("two.mp4"));
+        Path head = folder.resolve("few.safetensors");
+        succeed("learn", "--student", student, "--clips", videos, "--quiet", "--out", head);
+        Path clips = folder.resolve("two.npy");
+        Npy.write(clips, ArrayData.of("clips", new byte[2 * 4 * 16 * 16 * 3], 2, 4, 16, 16, 3));
+        Path teacher = folder.resolve("rgb");
+        Map<String, List<Object>> lines = Map.of(
+                "demo", List.of(),
+                "pretrain", List.of("--modality=rgb", "--source", data, "--target", data),
+                "distill", List.of("--teachers", "rgb=" + teacher, "--target", data),
+                "fewshot", List.of("--student", student, "--clips", data),
+                "learn", List.of("--student", student, "--clips", videos),
+                "predict", List.of("--student", student, "--head", head, "--video", video),
+                "features", List.of("--student", student, "--clips", clips));
+        Set<String> asking = new TreeSet<>();
+        for (Class<?> command : Main.class.getAnnotation(CommandLine.Command.class).subcommands()) {
+            CommandLine.Model.CommandSpec spec = new CommandLine(command).getCommandSpec();
+            if (spec.findOption("--device") == null) {
+                continue;
+            }
+            asking.add(spec.name());
+            List<Object> words = new ArrayList<>(List.of(spec.name(), "--device=cuda:0"));
+            words.addAll(lines.getOrDefault(spec.name(), List.of()));
+            if (spec.findOption("--quiet") != null) {
+                words.add("--quiet");
+            }
+            if (spec.findOption("--out") != null) {
+                words.addAll(List.of("--out", out));
+            }
+            Shell.refuse(List.of(reason), words.toArray());
+            assertFalse(Files.exists(out), spec.name() + " wrote something");
+        }
+        assertEquals(new TreeSet<>(lines.keySet()), asking);
     }
 }

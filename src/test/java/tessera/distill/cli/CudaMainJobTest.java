@@ -26,21 +26,26 @@ import tessera.tensor.TestDevices;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
 
-/** The main job on a GPU by the command line, from the first stage to features, beside the same on the CPU. */
+/** The main job on a GPU by the command line, from the first stage to recognised videos, beside the same on the CPU. */
 @Tag(FakeCuda.TAG)
 class CudaMainJobTest {
     private static final List<String> MODALITIES = List.of("rgb", "flow", "pose");
+    private static final Pattern NUMBER = Pattern.compile(":(-?\\d[-+.0-9eE]*)");
 
     @TempDir
     private static Path folder;
 
     private static Path data;
+    private static Path cpu;
+    private static Path gpu;
 
     @BeforeAll
     static void prepare() throws IOException {
         Assumptions.assumeFalse(
                 TestDevices.cuda().isEmpty(), TestDevices.absent().toString());
         data = OwnClips.write(folder.resolve("data"), 6, "dark", "grey", "bright");
+        cpu = train("cpu", "--device=cpu", "--threads=1");
+        gpu = train("gpu", "--device=cuda:0");
     }
 
     private static Path pretrain(String modality, String place, Object... more) {
@@ -67,10 +72,10 @@ class CudaMainJobTest {
         return out;
     }
 
-    private static void run(Object[] more, Object... words) {
+    private static String run(Object[] more, Object... words) {
         Object[] all = Arrays.copyOf(words, words.length + more.length);
         System.arraycopy(more, 0, all, words.length, more.length);
-        succeed(all);
+        return succeed(all);
     }
 
     private static Path train(String place, Object... more) {
@@ -131,10 +136,71 @@ class CudaMainJobTest {
         }
     }
 
+    /** Labelled videos, of which there are two in the resources. */
+    private static Path videos() throws Exception {
+        Path videos = folder.resolve("videos");
+        for (String name : List.of("ramp", "turned")) {
+            Path video = Path.of(CudaMainJobTest.class
+                    .getResource("/video/" + name + ".mp4")
+                    .toURI());
+            Files.createDirectories(videos);
+            Path copy = videos.resolve(name + ".mp4");
+            if (!Files.exists(copy)) {
+                Files.copy(video, copy);
+            }
+        }
+        return videos;
+    }
+
+    private static double[] numbers(String json, String after) {
+        return NUMBER.matcher(json.substring(json.indexOf(after)))
+                .results()
+                .mapToDouble(m -> Double.parseDouble(m.group(1)))
+                .toArray();
+    }
+
+    private static double fewShotAccuracy(Object... more) {
+        String json = run(
+                more,
+                "fewshot",
+                "--student",
+                gpu.resolve("student.safetensors"),
+                "--clips",
+                data,
+                "--ways=3",
+                "--shots=2",
+                "--queries=3",
+                "--episodes=5",
+                "--mask-ratio=0.5",
+                "--json",
+                "--quiet");
+        return numbers(json, "\"accuracy\"")[0];
+    }
+
+    /** Learns a head from the videos and recognises one of them by it; returns the probabilities of all its clips. */
+    private static double[] learnAndPredict(String name, Object... more) throws Exception {
+        Path videos = videos();
+        Path head = folder.resolve(name + "-head.safetensors");
+        Path student = gpu.resolve("student.safetensors");
+        run(more, "learn", "--student", student, "--clips", videos, "--clip-seconds=1", "--quiet", "--out", head);
+        Path video = videos.resolve("ramp.mp4");
+        String json = run(
+                more,
+                "predict",
+                "--student",
+                student,
+                "--head",
+                head,
+                "--video",
+                video,
+                "--clip-seconds=1",
+                "--json");
+        assertTrue(json.contains("\"label\":\"ramp\""), json);
+        return numbers(json, "\"probabilities\"");
+    }
+
     @Test
     void everyStageLearnsWhatItLearnsOnTheCpu() throws IOException {
-        Path cpu = train("cpu", "--device=cpu", "--threads=1");
-        Path gpu = train("gpu", "--device=cuda:0");
         for (String modality : MODALITIES) {
             double[] expected = losses(folder.resolve("cpu-" + modality));
             assertEquals(5, expected.length);
@@ -161,10 +227,25 @@ class CudaMainJobTest {
     }
 
     @Test
-    void trainingInBf16StaysNearF32() throws IOException {
-        Path wide = pretrain("rgb", "wide", "--device=cuda:0");
-        Path narrow = pretrain("rgb", "narrow", "--device=cuda:0", "--precision=bf16");
-        Close.relative(losses(narrow), losses(wide), 3e-2, "losses");
+    void everyStageInBf16StaysNearF32() throws IOException {
+        Path narrow = train("narrow", "--device=cuda:0", "--precision=bf16");
+        for (String modality : MODALITIES) {
+            double[] expected = losses(folder.resolve("gpu-" + modality));
+            Close.relative(losses(folder.resolve("narrow-" + modality)), expected, 3e-2, modality);
+        }
+        Close.relative(losses(narrow), losses(gpu), 3e-2, "distillation");
+    }
+
+    @Test
+    void aStudentRecognisesWhatItRecognisesOnTheCpu() throws Exception {
+        double accuracy = fewShotAccuracy("--device=cpu", "--threads=1");
+        double[] probabilities = learnAndPredict("cpu", "--device=cpu", "--threads=1");
+        assertTrue(probabilities.length >= 4 * 2, "at least four clips: " + Arrays.toString(probabilities));
+        Close.within(fewShotAccuracy("--device=cuda:0"), accuracy, 1e-9, "accuracy");
+        Close.relative(learnAndPredict("gpu", "--device=cuda:0"), probabilities, 1e-3, "probabilities");
+        Object[] half = {"--device=cuda:0", "--precision=bf16"};
+        Close.within(fewShotAccuracy(half), accuracy, .1, "accuracy in bf16");
+        Close.relative(learnAndPredict("narrow", half), probabilities, 5e-2, "probabilities in bf16");
     }
 
     @Test
