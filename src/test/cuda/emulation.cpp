@@ -14,7 +14,11 @@
 #include <thread>
 #include <vector>
 
-#ifndef __x86_64__
+// EMULATION_UCONTEXT asks for the portable switch, which is the only one elsewhere and five times slower.
+#if !defined(__x86_64__) && !defined(EMULATION_UCONTEXT)
+#define EMULATION_UCONTEXT
+#endif
+#ifdef EMULATION_UCONTEXT
 #include <ucontext.h>
 #endif
 #ifdef __SANITIZE_ADDRESS__
@@ -45,7 +49,7 @@ constexpr int MAX_WARPS = MAX_THREADS / 32;
 
 void carrier_main();
 
-#ifdef __x86_64__
+#ifndef EMULATION_UCONTEXT
 
 // Saves the callee-saved registers and the stack pointer of the caller, and goes on where `to` was saved.
 extern "C" void emulation_switch(void** from, void* to);

@@ -34,7 +34,10 @@ public final class FakeCudaBuilder {
 
     /** What a build looks for beside wrong results. */
     private enum Watch {
-        NOTHING(List.of("-O2"), List.of()),
+        NOTHING(List.of("-O2"), List.of(), List.of()),
+
+        /** Nothing, with fibers that the C library switches, as where the block runner's assembler is not understood. */
+        NOTHING_PORTABLY(List.of("-O2"), List.of(), List.of("-DEMULATION_UCONTEXT")),
 
         /** AddressSanitizer and UBSan, whose library the process must load first, see {@link #sanitizerLibrary}. */
         ADDRESSES(
@@ -44,17 +47,20 @@ public final class FakeCudaBuilder {
                         "-fno-omit-frame-pointer",
                         "-fsanitize=address,undefined",
                         "-fno-sanitize-recover=undefined"),
+                List.of(),
                 List.of()),
 
         /** Data races, by races.cpp, which is called at every access of a kernel. */
-        RACES(List.of("-O1", "-DEMULATION_RACES"), List.of("-fsanitize=thread"));
+        RACES(List.of("-O1", "-DEMULATION_RACES"), List.of("-fsanitize=thread"), List.of());
 
         private final List<String> flags;
         private final List<String> kernelFlags;
+        private final List<String> runnerFlags;
 
-        Watch(List<String> flags, List<String> kernelFlags) {
+        Watch(List<String> flags, List<String> kernelFlags, List<String> runnerFlags) {
             this.flags = flags;
             this.kernelFlags = kernelFlags;
+            this.runnerFlags = runnerFlags;
         }
     }
 
@@ -83,7 +89,7 @@ public final class FakeCudaBuilder {
      */
     public static void main(String[] args) throws Exception {
         Path folder = Path.of(args[2]);
-        String reason = build(Path.of(args[0]), Path.of(args[1]), folder, Watch.NOTHING);
+        String reason = build(Path.of(args[0]), Path.of(args[1]), folder, objects(folder), Watch.NOTHING);
         if (!reason.isEmpty()) {
             Files.createDirectories(folder);
             for (Path file : files(folder, "")) {
@@ -95,7 +101,7 @@ public final class FakeCudaBuilder {
     }
 
     /** Builds the libraries; returns why that is not possible on this machine, or an empty text. */
-    private static String build(Path kernels, Path sources, Path folder, Watch watch) throws Exception {
+    private static String build(Path kernels, Path sources, Path folder, Path kept, Watch watch) throws Exception {
         if (!System.getProperty("os.name").equals("Linux")) {
             return "it is made for Linux";
         }
@@ -113,7 +119,6 @@ public final class FakeCudaBuilder {
                 == 0) {
             flags.add("-ftrivial-auto-var-init=pattern");
         }
-        Path kept = folder.resolveSibling(folder.getFileName() + "-objects");
         Files.createDirectories(kept);
         new FakeCudaBuilder(watch, kernels, sources, kept, List.of(compiler), flags).make(folder);
         return "";
@@ -121,16 +126,25 @@ public final class FakeCudaBuilder {
 
     /** Builds the libraries that sanitizers watch, from the folder of the tests; returns as {@link #build}. */
     public static String buildSanitized(Path folder) throws Exception {
-        return build(folder, Watch.ADDRESSES);
+        return build(folder, objects(folder), Watch.ADDRESSES);
     }
 
     /** Builds the libraries that look for data races, from the folder of the tests; returns as {@link #build}. */
     public static String buildForRaces(Path folder) throws Exception {
-        return build(folder, Watch.RACES);
+        return build(folder, objects(folder), Watch.RACES);
     }
 
-    private static String build(Path folder, Watch watch) throws Exception {
-        return build(Path.of("../../kernels/src/main/cuda"), Path.of("cuda"), folder, watch);
+    /** Builds the libraries with portable fibers from the objects of the usual ones; returns as {@link #build}. */
+    static String buildPortable(Path folder, Path usual) throws Exception {
+        return build(folder, objects(usual), Watch.NOTHING_PORTABLY);
+    }
+
+    private static String build(Path folder, Path kept, Watch watch) throws Exception {
+        return build(Path.of("../../kernels/src/main/cuda"), Path.of("cuda"), folder, kept, watch);
+    }
+
+    private static Path objects(Path folder) {
+        return folder.resolveSibling(folder.getFileName() + "-objects");
     }
 
     /** The library that a process has to load first for AddressSanitizer to work. */
@@ -141,8 +155,6 @@ public final class FakeCudaBuilder {
     private void make(Path folder) throws Exception {
         MessageDigest common = MessageDigest.getInstance("SHA-256");
         common.update(run(List.of(compiler.getFirst(), "--version")).text.getBytes(StandardCharsets.UTF_8));
-        common.update(flags.toString().getBytes(StandardCharsets.UTF_8));
-        common.update(watch.toString().getBytes(StandardCharsets.UTF_8));
         for (Path header : Stream.concat(files(kernels, ".cuh").stream(), files(sources, ".h").stream())
                 .toList()) {
             common.update(Files.readAllBytes(header));
@@ -158,6 +170,7 @@ public final class FakeCudaBuilder {
             for (Path unit : units) {
                 MessageDigest digest = (MessageDigest) common.clone();
                 digest.update(Files.readAllBytes(unit));
+                digest.update(flagsOf(unit).toString().getBytes(StandardCharsets.UTF_8));
                 Path object = kept.resolve(stem(unit) + "." + HexFormat.of().formatHex(digest.digest(), 0, 8) + ".o");
                 objects.add(object);
                 used.add(object);
@@ -177,11 +190,23 @@ public final class FakeCudaBuilder {
                     "fake CUDA: %d sources compiled in %.1f s, libraries in %s%n",
                     compiled, (System.nanoTime() - start) / 1e9, folder);
         }
-        for (Path file : files(kept, "")) {
-            if (!used.contains(file)) {
-                Files.delete(file);
+        if (watch != Watch.NOTHING_PORTABLY) { // whose objects are another build's
+            for (Path file : files(kept, "")) {
+                if (!used.contains(file)) {
+                    Files.delete(file);
+                }
             }
         }
+    }
+
+    private List<String> flagsOf(Path unit) {
+        List<String> all = new ArrayList<>(flags);
+        if (unit.toString().endsWith(".cu")) {
+            all.addAll(watch.kernelFlags);
+        } else if (stem(unit).equals("emulation")) {
+            all.addAll(watch.runnerFlags);
+        }
+        return all;
     }
 
     /** Compiles one source if its object is not there; a kernel's source in a namespace of its own. */
@@ -199,10 +224,7 @@ public final class FakeCudaBuilder {
         Path made = kept.resolve(
                 object.getFileName() + "." + ProcessHandle.current().pid());
         List<String> command = new ArrayList<>(compiler);
-        command.addAll(flags);
-        if (unit.toString().endsWith(".cu")) {
-            command.addAll(watch.kernelFlags);
-        }
+        command.addAll(flagsOf(unit));
         command.addAll(List.of("-I" + sources, "-I" + kernels, "-c", source.toString(), "-o", made.toString()));
         demand(command);
         Files.move(made, object, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);

@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -334,6 +335,82 @@ class CommandsTest {
                 .startsWith("2-way 1-shot accuracy "));
     }
 
+    @Test
+    void aLossThatIsNoNumberEndsTheRun() {
+        Path out = folder.resolve("diverged");
+        Shell.Outcome outcome = Shell.run(
+                "pretrain",
+                "--modality=rgb",
+                "--source",
+                data,
+                "--target",
+                data,
+                "--dim=16",
+                "--depth=1",
+                "--heads=2",
+                "--grid=2",
+                "--batch=2",
+                "--mask-ratio=0.5",
+                "--lr=1e30",
+                "--steps=5",
+                "--quiet",
+                "--out",
+                out);
+        assertEquals(1, outcome.code(), outcome.err());
+        assertTrue(
+                outcome.err()
+                        .matches("tessera: error: .*the loss of step \\d is (NaN|Infinity); the last checkpoint in "
+                                + Pattern.quote(out.toString()) + " is kept; lower the learning rate and start"
+                                + " again.*\\R"),
+                outcome.err());
+        assertFalse(Files.exists(out.resolve("model.safetensors")));
+    }
+
+    @Test
+    void whatIsFrozenStaysAsItIs() throws IOException {
+        List<String> teachers = new ArrayList<>();
+        List<Path> frozen = new ArrayList<>(List.of(student));
+        for (String modality : List.of("rgb", "flow", "pose")) {
+            Path model = folder.resolve(modality).resolve("model.safetensors");
+            teachers.add(modality + "=" + model);
+            frozen.add(model);
+        }
+        List<byte[]> before = new ArrayList<>();
+        for (Path file : frozen) {
+            before.add(Files.readAllBytes(file));
+        }
+        succeed(
+                "distill",
+                "--teachers",
+                String.join(",", teachers),
+                "--target",
+                data,
+                "--batch=4",
+                "--steps=3",
+                "--lr=0.1",
+                "--mask-ratio=0.5",
+                "--quiet",
+                "--out",
+                folder.resolve("again"));
+        succeed(
+                "fewshot",
+                "--student",
+                student,
+                "--clips",
+                data,
+                "--ways=2",
+                "--shots=1",
+                "--episodes=2",
+                "--queries=2",
+                "--quiet");
+        for (int i = 0; i < frozen.size(); i++) {
+            assertArrayEquals(
+                    before.get(i),
+                    Files.readAllBytes(frozen.get(i)),
+                    frozen.get(i).toString());
+        }
+    }
+
     /** On a machine without one, a GPU that is asked for is refused with the reason, by every command that has the option. */
     @Test
     void withoutAGpuEveryCommandThatAsksForOneSaysWhy() throws Exception {
@@ -364,7 +441,8 @@ class CommandsTest {
                 "predict", List.of("--student", student, "--head", head, "--video", video),
                 "features", List.of("--student", student, "--clips", clips));
         Set<String> asking = new TreeSet<>();
-        for (Class<?> command : Main.class.getAnnotation(CommandLine.Command.class).subcommands()) {
+        for (Class<?> command :
+                Main.class.getAnnotation(CommandLine.Command.class).subcommands()) {
             CommandLine.Model.CommandSpec spec = new CommandLine(command).getCommandSpec();
             if (spec.findOption("--device") == null) {
                 continue;

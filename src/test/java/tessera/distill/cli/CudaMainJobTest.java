@@ -140,9 +140,8 @@ class CudaMainJobTest {
     private static Path videos() throws Exception {
         Path videos = folder.resolve("videos");
         for (String name : List.of("ramp", "turned")) {
-            Path video = Path.of(CudaMainJobTest.class
-                    .getResource("/video/" + name + ".mp4")
-                    .toURI());
+            Path video = Path.of(
+                    CudaMainJobTest.class.getResource("/video/" + name + ".mp4").toURI());
             Files.createDirectories(videos);
             Path copy = videos.resolve(name + ".mp4");
             if (!Files.exists(copy)) {
@@ -185,16 +184,7 @@ class CudaMainJobTest {
         run(more, "learn", "--student", student, "--clips", videos, "--clip-seconds=1", "--quiet", "--out", head);
         Path video = videos.resolve("ramp.mp4");
         String json = run(
-                more,
-                "predict",
-                "--student",
-                student,
-                "--head",
-                head,
-                "--video",
-                video,
-                "--clip-seconds=1",
-                "--json");
+                more, "predict", "--student", student, "--head", head, "--video", video, "--clip-seconds=1", "--json");
         assertTrue(json.contains("\"label\":\"ramp\""), json);
         return numbers(json, "\"probabilities\"");
     }

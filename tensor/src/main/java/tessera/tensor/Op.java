@@ -218,7 +218,7 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
         check(
                 other.device() == first.device() || onHost(other) && onHost(first),
                 name,
-                () -> other.describe() + " is on " + other.device() + " but " + first.describe() + " is on "
-                        + first.device() + "; move one of them");
+                () -> first.dtype() + first.shape().toString() + " is on " + first.device() + " but " + other.dtype()
+                        + other.shape() + " on " + other.device() + "; move one of them with to(device)");
     }
 }
