@@ -6,7 +6,7 @@ set -u
 mode=$1
 class=$2
 # Where the run was cut short, xargs is to stop too.
-[ -d "$work/parity" ] || exit 255
+[ -d "$work/parity" ] && kill -0 "$owner" 2>/dev/null || exit 255
 text=$work/parity/$class.txt
 reports=$work/parity/$class
 now=$(date +%s)

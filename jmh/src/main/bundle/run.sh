@@ -184,7 +184,8 @@ classes() {
     grep "^$1 " "$here/tests"
     return 0
 }
-export java flags here work
+owner=$$
+export java flags here work owner
 suite() {
     deadline=$((begun + parity_limit))
     export deadline
