@@ -1788,6 +1788,7 @@ EXPORT int cuLaunchKernel(
         return INVALID_HANDLE;
     }
     std::string kernel = std::string("kernel ") + function->kernel->name;
+    fake().calls[function->kernel->name]++;
     auto threads = static_cast<uint64_t>(block_x) * block_y * block_z;
     if (grid_x == 0 || grid_y == 0 || grid_z == 0 || threads == 0 || grid_x > 0x7FFFFFFFu || grid_y > 65535
         || grid_z > 65535 || threads > 1024 || block_z > 64) {

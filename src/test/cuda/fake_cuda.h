@@ -42,7 +42,7 @@ EXPORT void fakeFailAny(int nth);
 /** The calls counted since then, separated by spaces, the last of which failed; "unreached" before them if none did. Ends it. */
 EXPORT const char* fakeTrace();
 
-/** How often a function has been called since the last reset, failures included. */
+/** How often a function has been called, or a kernel launched, since the last reset, failures included. */
 EXPORT long long fakeCalls(const char* function);
 
 /** Bytes of device memory that are allocated and not freed, of all devices, after all enqueued work. */

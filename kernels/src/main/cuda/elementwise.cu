@@ -11,6 +11,8 @@
 //               flight before the first store. Rows: a warp (short) or block (long) per row or chunk of a row. Columns: 16 lanes
 //               of 16 bytes x 16 rows per block. Misaligned addresses: the same tiles, element by element.
 // Bytes         what is read and written once, nothing else; sums read x once. FLOPs: 1 per element, GELU about 25.
+//               fc1's backward is at its minimum of passes while GELU is erf's (cuBLASLt's dGELU epilogue is tanh's): dX of fc2
+//               writes dy, backward_gelu reads x and dy and writes dx, and dW's product sums the bias's gradient as it reads dx.
 // Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
 //               there to fit more threads.
 #include "tessera.cuh"

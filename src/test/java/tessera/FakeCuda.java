@@ -93,7 +93,7 @@ public final class FakeCuda {
         return text("fakeTrace");
     }
 
-    /** How often a function has been called since the last reset. */
+    /** How often a function has been called, or a kernel launched, since the last reset. */
     public static long calls(String function) {
         return number("fakeCalls", function);
     }

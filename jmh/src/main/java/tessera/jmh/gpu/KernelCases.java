@@ -165,6 +165,8 @@ final class KernelCases {
         linear("linear, fc1 of all tokens", tokens, d, 4 * d, Activation.NONE, false);
         product("product of gradients, dW of fc1", visible, d, 4 * d, true);
         product("product of gradients, dX of fc1", visible, d, 4 * d, false);
+        residual("linear of another residual, fc2 in training", visible, 4 * d, d);
+        parameters("gradients of weight and bias, fc1", visible, d, 4 * d);
     }
 
     private void linear(String name, int rows, int in, int out, Activation activation, boolean accumulate) {
@@ -215,6 +217,52 @@ final class KernelCases {
                 }));
     }
 
+    /** The residual stays as it is, for the backward pass. */
+    private void residual(String name, int rows, int in, int out) {
+        cases.add(new KernelCase(
+                name,
+                batched(rows) + ", " + in + " to " + out,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> (b * rows * (in + 2.0 * out) + (double) in * out) * s,
+                (b, s) -> 2 * b * rows * in * out,
+                false,
+                true,
+                (kernels, inputs, b) -> {
+                    long m = b * rows;
+                    Buffer x = inputs.normal(m * in);
+                    Buffer weight = inputs.normal((long) in * out, .05);
+                    Buffer bias = inputs.normal(out);
+                    Buffer residual = inputs.normal(m * out);
+                    Buffer y = inputs.output(m * out);
+                    MatmulShape shape = MatmulShape.of(false, true, m, out, in);
+                    return () -> kernels.matmul(shape, x, weight, bias, residual, Activation.NONE, y);
+                }));
+    }
+
+    /** dW and db from one reading of dY where the library has the epilogue; f32 beside bf16 data, as in training. */
+    private void parameters(String name, int rows, int in, int out) {
+        cases.add(new KernelCase(
+                name,
+                batched(rows) + ", " + in + " and " + out,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> b * rows * (in + out) * s + 4.0 * in * out,
+                (b, s) -> 2 * b * rows * in * out,
+                false,
+                true,
+                (kernels, inputs, b) -> {
+                    long m = b * rows;
+                    Buffer dy = inputs.normal(m * out);
+                    Buffer x = inputs.normal(m * in);
+                    Buffer dw = inputs.masterOutput((long) in * out);
+                    Buffer db = inputs.masterOutput(out);
+                    return () -> kernels.linearBackward(m, out, in, dy, x, dw, db);
+                }));
+    }
+
     // ------------------------------------------------------------------------------------------- norms and softmax
 
     private void norms() {
@@ -250,16 +298,23 @@ final class KernelCases {
                     Buffer rstd = in.masterOutput(b * n);
                     return () -> kernels.layerNorm(x, gamma, beta, 1e-6, b * n, width, y, mean, rstd);
                 });
+        normBackward("layer norm backward", n, width, false);
+        normBackward("layer norm backward onto the residual's gradient", n, width, true);
+    }
+
+    private void normBackward(String name, int n, int width, boolean residual) {
+        double elements = (double) n * width;
         moves(
-                "layer norm backward",
+                name,
                 batched(n, width),
-                (b, s) -> b * 3 * elements * s,
+                (b, s) -> b * (residual ? 4 : 3) * elements * s,
                 (b, s) -> b * elements * 14,
                 (kernels, in, b) -> {
                     Buffer x = in.normal(b * n * width);
                     Buffer gamma = in.master(width);
                     Buffer beta = in.master(width);
                     Buffer dy = in.normal(b * n * width);
+                    Buffer addend = residual ? in.normal(b * n * width) : null;
                     Buffer y = in.output(b * n * width);
                     Buffer mean = in.masterOutput(b * n);
                     Buffer rstd = in.masterOutput(b * n);
@@ -267,8 +322,8 @@ final class KernelCases {
                     Buffer dgamma = in.masterOutput(width);
                     Buffer dbeta = in.masterOutput(width);
                     kernels.layerNorm(x, gamma, beta, 1e-6, b * n, width, y, mean, rstd);
-                    return () ->
-                            kernels.layerNormBackward(x, gamma, mean, rstd, dy, b * n, width, null, dx, dgamma, dbeta);
+                    return () -> kernels.layerNormBackward(
+                            x, gamma, mean, rstd, dy, b * n, width, addend, dx, dgamma, dbeta);
                 });
     }
 
