@@ -28,7 +28,7 @@ if [ "$left" -gt 3 ]; then
     timeout=
     command -v timeout >/dev/null 2>&1 && timeout="timeout -k 5 $left"
     # shellcheck disable=SC2086
-    $timeout "$java" $flags -Xmx3g $debug -cp "$here/lib/*" org.junit.platform.console.ConsoleLauncher execute \
+    $timeout "$java" $flags -Xmx3g -Dtessera.threads="$threads" $debug -cp "$here/lib/*" org.junit.platform.console.ConsoleLauncher execute \
         --disable-banner --disable-ansi-colors --details=summary --fail-if-no-tests --select-class "$class" \
         --reports-dir "$reports" >>"$text" 2>&1 &
     pid=$!

@@ -185,7 +185,8 @@ classes() {
     return 0
 }
 owner=$$
-export java flags here work owner
+threads=$((cores / jobs))
+export java flags here work owner threads
 suite() {
     deadline=$((begun + parity_limit))
     export deadline
