@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -521,6 +522,11 @@ abstract class KernelParity {
                 }
             }
         }
+        // Rows of pixels that are no whole number of vectors, and more pixels than a block has threads.
+        for (int patch : new int[] {5, 14, 40}) {
+            checkPatches(geometry(patch, patch == 40 ? 1 : 3, true, 1 / 255.0), true);
+            checkPatches(geometry(patch, 2, false, 1 / 255.0), true);
+        }
     }
 
     final void checkPatches(PatchGeometry g, boolean bytes) {
@@ -592,28 +598,61 @@ abstract class KernelParity {
                         new Buffer[] {memory.output(n), memory.output(12)});
             });
         }
-        for (int cols : new int[] {2, 15, 16, 33, 204}) {
+        for (int cols : new int[] {2, 15, 16, 33, 204, 1500, 4099}) {
+            int rows = cols > 204 ? 3 : 65;
             for (double smoothing : new double[] {0, 0.1}) {
-                check(
-                        "cross entropy " + cols,
-                        (kernels, memory) -> kernels.crossEntropy(
-                                memory.normal(65L * cols),
-                                memory.indices(65, cols),
-                                smoothing,
-                                65,
-                                cols,
-                                memory.singleOutput(1),
-                                memory.output(65L * cols)));
+                check("cross entropy " + cols, 1e-5, (kernels, memory) -> {
+                    Buffer logits = memory.normal((long) rows * cols);
+                    Buffer labels = memory.indices(rows, cols);
+                    // Far from 0, where only what is left after subtracting the largest counts.
+                    kernels.affine(logits, 3, 40, logits);
+                    Buffer gradient = memory.output(logits.length());
+                    kernels.crossEntropy(
+                            logits, labels, smoothing, rows, cols, memory.singleOutput(1), gradient);
+                    kernels.crossEntropy(logits, labels, smoothing, rows, cols, memory.singleOutput(1), null);
+                });
             }
         }
     }
 
     @Test
+    void featuresOfEightModalities() {
+        int[] sizes = {1, 384, 5000, 0, 17, 20_000, 8, 9};
+        check("features", (kernels, memory) -> {
+            Buffer[] projected = new Buffer[sizes.length];
+            Buffer[] targets = new Buffer[sizes.length];
+            Buffer[] gradients = new Buffer[sizes.length];
+            double[] weights = new double[sizes.length];
+            for (int m = 0; m < sizes.length; m++) {
+                projected[m] = memory.normal(sizes[m]);
+                targets[m] = memory.normal(sizes[m]);
+                gradients[m] = memory.output(sizes[m]);
+                weights[m] = m + .5;
+            }
+            for (Buffer[] wanted : new Buffer[][] {gradients, null}) {
+                kernels.featureLoss(
+                        projected,
+                        targets,
+                        weights,
+                        memory.singleOutput(sizes.length),
+                        memory.singleOutput(1),
+                        wanted);
+            }
+        });
+    }
+
+    @Test
     void adamW() {
-        int[] sizes = {1, 17, 40_000, 384, 0, 16_384};
         // The norm of these gradients is about 238.
         for (double largest : new double[] {0, 5, 1000}) {
-            check("adamW clipped to " + largest, (kernels, memory) -> {
+            checkAdamW(largest, 1, 17, 40_000, 384, 0, 16_384);
+        }
+        // More tensors than go into one launch.
+        checkAdamW(0, IntStream.range(0, 100).map(i -> i % 9).toArray());
+    }
+
+    private void checkAdamW(double largest, int... sizes) {
+            check("adamW of " + sizes.length + " clipped to " + largest, (kernels, memory) -> {
                 Buffer[] p = new Buffer[sizes.length];
                 Buffer[] g = new Buffer[sizes.length];
                 Buffer[] m = new Buffer[sizes.length];
@@ -634,7 +673,6 @@ abstract class KernelParity {
                     kernels.adamW(p, g, m, v, null, decay, 1e-3, 0.9, 0.95, 1e-8, step, clip);
                 }
             });
-        }
     }
 
     /** Of nothing, of empty tensors, of gradients of two types, of more tensors than go into one launch. */
@@ -766,10 +804,14 @@ abstract class KernelParity {
                     check("distillation " + cols + " from " + teachers, 1e-5, (kernels, memory) -> {
                         Buffer[] logits = new Buffer[teachers];
                         Arrays.setAll(logits, t -> memory.normal(7L * cols));
+                        Buffer student = memory.normal(7L * cols);
+                        Buffer weights = memory.single(perSample ? 7L * teachers : teachers);
                         kernels.distillationLoss(
-                                memory.normal(7L * cols),
+                                student, logits, weights, perSample, null, 4, 1, 0, 7, cols, memory.singleOutput(1), null);
+                        kernels.distillationLoss(
+                                student,
                                 logits,
-                                memory.single(perSample ? 7L * teachers : teachers),
+                                weights,
                                 perSample,
                                 memory.indices(7, cols),
                                 2,
