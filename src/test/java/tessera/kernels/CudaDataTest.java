@@ -265,22 +265,6 @@ class CudaDataTest {
 
     // ---------------------------------------------------------------------------------------------------- functions
 
-    @ParameterizedTest
-    @EnumSource(UnaryOp.class)
-    void functionsOfOneArgument(UnaryOp op) {
-        boolean positive = op == UnaryOp.SQRT || op == UnaryOp.LOG;
-        for (int n : new int[] {0, 1, 7, 64, 4099, 9000}) {
-            check((kernels, memory) -> {
-                Buffer x = positive ? memory.positive(n) : memory.normal(n);
-                Buffer dy = memory.normal(n);
-                kernels.unary(op, x, memory.output(n));
-                kernels.unaryBackward(op, x, dy, memory.output(n));
-                kernels.unaryBackward(op, x, dy, memory.output(dy));
-                kernels.unary(op, x, memory.output(x));
-            });
-        }
-    }
-
     @Test
     void functionsAtTheirLimits() {
         double[] x = {0, -0.0, 1e-30, 90, -90, 1e4, -1e4, 1e30, -1e30};
@@ -457,12 +441,6 @@ class CudaDataTest {
             kernels.randomUniform(-1L << 40 | 7, Long.MIN_VALUE + 9, -.3, Math.PI, memory.output(n));
             kernels.randomUniform(1, 2, 1, Math.nextUp(1f), memory.output(n));
         });
-    }
-
-    @ParameterizedTest
-    @ValueSource(ints = {0, 1, 2, 5, 1027, 5000})
-    void normalNumbersAreTheSameOnEveryDevice(int n) {
-        check((kernels, memory) -> kernels.randomNormal(5, 3, .5, 2, memory.output(n)));
     }
 
     @ParameterizedTest

@@ -157,7 +157,8 @@ class CudaLossTest {
                     String what = type + " output " + i + " offset " + offset;
                     double bound = type == DType.F32
                             ? F32_ERROR
-                            : PlainDevice.bound(plain.outputs.get(i).dtype(), values(plain.outputs.get(i)), expected.get(i));
+                            : PlainDevice.bound(
+                                    plain.outputs.get(i).dtype(), values(plain.outputs.get(i)), expected.get(i));
                     Close.relative(actual.get(i), expected.get(i), bound, what);
                 }
                 for (int again = 0; again < 2; again++) {

@@ -26,12 +26,7 @@ import tessera.tensor.TestDevices;
 @Tag(FakeCuda.TAG)
 @Tag(FakeCuda.EXACT)
 class CudaRowsTest {
-    /** Relative error in f32, the root of 1e-9. */
-    private static final double F32_TOLERANCE = 3.16e-5;
-
-    /** What f32 arithmetic adds where the plain bf16 computation happens to be exact. */
-    private static final double FLOOR = 1e-6;
-
+    private static final PlainDevice PLAIN = new PlainDevice();
     private static final CpuDevice CPU = Device.cpu();
     private static final Kernels REFERENCE = new ScalarKernels(new Workers(1));
     private static final double UNTOUCHED = 77;
@@ -95,24 +90,13 @@ class CudaRowsTest {
         return values;
     }
 
-    private static double relativeError(double[] actual, double[] expected) {
-        double difference = 0;
-        double norm = 0;
-        for (int i = 0; i < expected.length; i++) {
-            difference += (actual[i] - expected[i]) * (actual[i] - expected[i]);
-            norm += expected[i] * expected[i];
-        }
-        return norm == 0 ? 0 : Math.sqrt(difference / norm);
-    }
-
-    /** f32 within its tolerance; bf16 at most twice as far off as a plain computation that rounds where bf16 must. */
+    /** f32 within its tolerance; bf16 at most twice as far off as the plain computation. */
     private static void check(String what, Buffer actual, double[] expected, double[] plain) {
         check(what, actual.dtype(), values(actual), expected, plain);
     }
 
     private static void check(String what, DType dtype, double[] actual, double[] expected, double[] plain) {
-        double tolerance = dtype == DType.F32 ? F32_TOLERANCE : 2 * relativeError(plain, expected) + FLOOR;
-        Close.relative(actual, expected, tolerance, what);
+        Close.relative(actual, expected, PlainDevice.bound(dtype, plain, expected), what);
     }
 
     private static void check(String what, Buffer actual, double[] expected) {
@@ -368,17 +352,23 @@ class CudaRowsTest {
                     onGpu(dtype, offset, dout));
         }
 
-        Buffer[] reference() {
+        /** By the plain kernels, with data, statistics and bias of these types. */
+        Buffer[] onCpu(DType data, DType single, DType biases) {
             Buffer[] outputs = {
-                CPU.allocate(DType.F64, dout.length),
-                CPU.allocate(DType.F64, statistics()),
-                CPU.allocate(DType.F64, packed.length),
-                CPU.allocate(DType.F64, bias.length)
+                CPU.allocate(data, dout.length),
+                CPU.allocate(single, statistics()),
+                CPU.allocate(data, packed.length),
+                CPU.allocate(biases, bias.length)
             };
             double[] untouched = new double[packed.length];
             Arrays.fill(untouched, UNTOUCHED);
             Elements.store(untouched, 0, untouched.length, outputs[2], 0);
-            return run(REFERENCE, onCpu(DType.F64, packed), onCpu(DType.F64, bias), outputs, onCpu(DType.F64, dout));
+            return run(
+                    PLAIN.kernels(),
+                    CudaRowsTest.onCpu(data, packed),
+                    CudaRowsTest.onCpu(biases, bias),
+                    outputs,
+                    CudaRowsTest.onCpu(data, dout));
         }
 
         /** Indices into the packed buffer of q (0), k (1) or v (2). */
@@ -395,20 +385,21 @@ class CudaRowsTest {
         void check() {
             String what = shape + " " + dtype + " ";
             Buffer[] actual = onGpuOnce();
-            Buffer[] expected = reference();
-            double[][] plain = new PlainAttention(this).results;
-            CudaRowsTest.check(what + "out", actual[0], values(expected[0]), plain[0]);
+            Buffer[] expected = onCpu(DType.F64, DType.F64, DType.F64);
+            Buffer[] plain = onCpu(dtype, DType.F32, biasType);
+            CudaRowsTest.check(what + "out", actual[0], values(expected[0]), values(plain[0]));
             CudaRowsTest.check(what + "log of the sums", actual[1], values(expected[1]));
             double[] gradients = values(actual[2]);
             double[] wanted = values(expected[2]);
             double[] dqkv = new double[0];
             double[] dqkvWanted = new double[0];
             double[] dqkvPlain = new double[0];
+            double[] gradientsPlain = values(plain[2]);
             for (int which = 0; which < 3; which++) {
                 int[] at = elements(which);
                 dqkv = append(dqkv, gradients, at);
                 dqkvWanted = append(dqkvWanted, wanted, at);
-                dqkvPlain = append(dqkvPlain, plain[1], at);
+                dqkvPlain = append(dqkvPlain, gradientsPlain, at);
                 IntStream.of(at).forEach(i -> gradients[i] = UNTOUCHED);
             }
             CudaRowsTest.check(what + "gradients", dtype, dqkv, dqkvWanted, dqkvPlain);
@@ -416,13 +407,13 @@ class CudaRowsTest {
                 assertEquals(UNTOUCHED, value, what + "elements that no stride reaches");
             }
             if (shape.biasBatch() > 0) {
-                // dS is rounded for the products of bf16 and again where dbias is bf16.
+                // dS of bf16 data is rounded for the products, whatever dbias is kept in.
                 CudaRowsTest.check(
                         what + "dbias",
                         dtype == DType.BF16 ? DType.BF16 : biasType,
                         values(actual[3]),
                         values(expected[3]),
-                        rounded(plain[2], biasType));
+                        values(plain[3]));
             }
             for (int run = 0; run < 2; run++) {
                 Buffer[] again = onGpuOnce();
@@ -438,78 +429,6 @@ class CudaRowsTest {
                 longer[to.length + i] = from[at[i]];
             }
             return longer;
-        }
-    }
-
-    /** Attention in f64, with P, dS and all results rounded to the type. */
-    private static final class PlainAttention {
-        /** Out, packed gradients, gradient of the bias. */
-        final double[][] results;
-
-        private final Attention call;
-        private final AttentionShape shape;
-
-        PlainAttention(Attention call) {
-            this.call = call;
-            this.shape = call.shape;
-            this.results = new double[][] {
-                new double[call.dout.length], new double[call.packed.length], new double[call.bias.length]
-            };
-            for (int b = 0; b < shape.batch(); b++) {
-                for (int h = 0; h < shape.heads(); h++) {
-                    for (int i = 0; i < shape.queries(); i++) {
-                        query(b, h, i);
-                    }
-                }
-            }
-            results[1] = rounded(results[1], call.dtype);
-        }
-
-        private int at(int which, int b, int h, int n, int d) {
-            Strides strides = shape.q();
-            return (int) (call.starts[which] + b * strides.batch() + h * strides.head() + n * strides.row() + d);
-        }
-
-        private void query(int b, int h, int i) {
-            Strides strides = shape.out();
-            int out = (int) (b * strides.batch() + h * strides.head() + i * strides.row());
-            int dims = shape.headDim();
-            int biasAt = (((shape.biasBatch() == 1 ? 0 : b) * shape.heads() + h) * shape.queries() + i) * shape.keys();
-            double[] p = new double[shape.keys()];
-            for (int j = 0; j < p.length; j++) {
-                for (int d = 0; d < dims; d++) {
-                    p[j] += call.packed[at(0, b, h, i, d)] * call.packed[at(1, b, h, j, d)] * shape.scale();
-                }
-                p[j] += shape.biasBatch() > 0 ? call.bias[biasAt + j] : 0;
-            }
-            double max = Arrays.stream(p).max().orElse(0);
-            double sum = Arrays.stream(p).map(s -> Math.exp(s - max)).sum();
-            double mean = 0;
-            for (int d = 0; d < dims; d++) {
-                double o = 0;
-                for (int j = 0; j < p.length; j++) {
-                    o += round(Math.exp(p[j] - max), call.dtype) / sum * call.packed[at(2, b, h, j, d)];
-                }
-                results[0][out + d] = round(o, call.dtype);
-                mean += results[0][out + d] * call.dout[out + d];
-            }
-            for (int j = 0; j < p.length; j++) {
-                double probability = Math.exp(p[j] - max) / sum;
-                double ds = -mean;
-                for (int d = 0; d < dims; d++) {
-                    ds += call.dout[out + d] * call.packed[at(2, b, h, j, d)];
-                }
-                ds *= probability;
-                if (shape.biasBatch() > 0) {
-                    results[2][biasAt + j] += ds;
-                }
-                ds = round(ds, call.dtype) * shape.scale();
-                for (int d = 0; d < dims; d++) {
-                    results[1][at(2, b, h, j, d)] += round(probability, call.dtype) * call.dout[out + d];
-                    results[1][at(1, b, h, j, d)] += ds * call.packed[at(0, b, h, i, d)];
-                    results[1][at(0, b, h, i, d)] += ds * call.packed[at(1, b, h, j, d)];
-                }
-            }
         }
     }
 

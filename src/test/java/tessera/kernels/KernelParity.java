@@ -607,8 +607,7 @@ abstract class KernelParity {
                     // Far from 0, where only what is left after subtracting the largest counts.
                     kernels.affine(logits, 3, 40, logits);
                     Buffer gradient = memory.output(logits.length());
-                    kernels.crossEntropy(
-                            logits, labels, smoothing, rows, cols, memory.singleOutput(1), gradient);
+                    kernels.crossEntropy(logits, labels, smoothing, rows, cols, memory.singleOutput(1), gradient);
                     kernels.crossEntropy(logits, labels, smoothing, rows, cols, memory.singleOutput(1), null);
                 });
             }
@@ -631,12 +630,7 @@ abstract class KernelParity {
             }
             for (Buffer[] wanted : new Buffer[][] {gradients, null}) {
                 kernels.featureLoss(
-                        projected,
-                        targets,
-                        weights,
-                        memory.singleOutput(sizes.length),
-                        memory.singleOutput(1),
-                        wanted);
+                        projected, targets, weights, memory.singleOutput(sizes.length), memory.singleOutput(1), wanted);
             }
         });
     }
@@ -652,27 +646,27 @@ abstract class KernelParity {
     }
 
     private void checkAdamW(double largest, int... sizes) {
-            check("adamW of " + sizes.length + " clipped to " + largest, (kernels, memory) -> {
-                Buffer[] p = new Buffer[sizes.length];
-                Buffer[] g = new Buffer[sizes.length];
-                Buffer[] m = new Buffer[sizes.length];
-                Buffer[] v = new Buffer[sizes.length];
-                double[] decay = new double[sizes.length];
-                for (int i = 0; i < sizes.length; i++) {
-                    p[i] = memory.written(memory.single(sizes[i]));
-                    g[i] = memory.single(sizes[i]);
-                    m[i] = memory.written(memory.single(sizes[i]));
-                    v[i] = memory.single(sizes[i]);
-                    kernels.unary(UnaryOp.SQUARE, v[i], memory.written(v[i]));
-                    decay[i] = i % 2 == 0 ? 0.05 : 0;
-                }
-                Buffer norm = memory.singleOutput(1);
-                kernels.globalNorm(g, norm);
-                Kernels.Clip clip = largest == 0 ? null : new Kernels.Clip(norm, largest);
-                for (int step = 3; step < 6; step++) {
-                    kernels.adamW(p, g, m, v, null, decay, 1e-3, 0.9, 0.95, 1e-8, step, clip);
-                }
-            });
+        check("adamW of " + sizes.length + " clipped to " + largest, (kernels, memory) -> {
+            Buffer[] p = new Buffer[sizes.length];
+            Buffer[] g = new Buffer[sizes.length];
+            Buffer[] m = new Buffer[sizes.length];
+            Buffer[] v = new Buffer[sizes.length];
+            double[] decay = new double[sizes.length];
+            for (int i = 0; i < sizes.length; i++) {
+                p[i] = memory.written(memory.single(sizes[i]));
+                g[i] = memory.single(sizes[i]);
+                m[i] = memory.written(memory.single(sizes[i]));
+                v[i] = memory.single(sizes[i]);
+                kernels.unary(UnaryOp.SQUARE, v[i], memory.written(v[i]));
+                decay[i] = i % 2 == 0 ? 0.05 : 0;
+            }
+            Buffer norm = memory.singleOutput(1);
+            kernels.globalNorm(g, norm);
+            Kernels.Clip clip = largest == 0 ? null : new Kernels.Clip(norm, largest);
+            for (int step = 3; step < 6; step++) {
+                kernels.adamW(p, g, m, v, null, decay, 1e-3, 0.9, 0.95, 1e-8, step, clip);
+            }
+        });
     }
 
     /** Of nothing, of empty tensors, of gradients of two types, of more tensors than go into one launch. */
@@ -807,7 +801,18 @@ abstract class KernelParity {
                         Buffer student = memory.normal(7L * cols);
                         Buffer weights = memory.single(perSample ? 7L * teachers : teachers);
                         kernels.distillationLoss(
-                                student, logits, weights, perSample, null, 4, 1, 0, 7, cols, memory.singleOutput(1), null);
+                                student,
+                                logits,
+                                weights,
+                                perSample,
+                                null,
+                                4,
+                                1,
+                                0,
+                                7,
+                                cols,
+                                memory.singleOutput(1),
+                                null);
                         kernels.distillationLoss(
                                 student,
                                 logits,
