@@ -90,8 +90,12 @@ public final class Main {
         try {
             code = commandLine.execute(args.toArray(String[]::new));
         } catch (OutOfMemoryError e) {
-            err.println("tessera: error: out of memory (" + flat(String.valueOf(e.getMessage()))
-                    + "); use a smaller batch or fewer clips, or a larger heap by TESSERA_JAVA_OPTS=-Xmx8g");
+            String message = flat(String.valueOf(e.getMessage()));
+            // A device's own message says what to do; Java's names a kind of memory, such as its heap.
+            String advice = message.contains("; ")
+                    ? ""
+                    : "; use a smaller batch or fewer clips, or a larger heap by TESSERA_JAVA_OPTS=-Xmx8g";
+            err.println("tessera: error: out of memory: " + message + advice);
             code = ExitCode.FAILURE;
         }
         out.flush();
