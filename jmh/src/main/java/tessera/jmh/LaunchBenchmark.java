@@ -47,6 +47,8 @@ public class LaunchBenchmark {
     private static final List<String> LIBRARIES =
             List.of("libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13", "libnvrtc.so.13");
 
+    private static final Kernels.MatmulShape PRODUCT = Kernels.MatmulShape.of(false, false, 10, 10, 10);
+
     private @Nullable Path folder;
     private CudaDevice device;
     private Kernels kernels;
@@ -110,6 +112,18 @@ public class LaunchBenchmark {
     @Benchmark
     public void kernel() {
         kernels.axpy(2, x, y);
+    }
+
+    /** A product by cuBLASLt, with what is kept for its shape found again and a workspace. */
+    @Benchmark
+    public void product() {
+        kernels.matmul(PRODUCT, x, x, null, null, Kernels.Activation.NONE, y);
+    }
+
+    /** A batch of products by cuBLAS, with a workspace. */
+    @Benchmark
+    public void batch() {
+        kernels.matmulBatched(PRODUCT, 2, x, 100, x, 100, y, 100);
     }
 
     /** Memory from the pool and back. */
