@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -18,8 +19,10 @@ import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import tessera.ChildJava;
 
 class WorkersTest {
     @ParameterizedTest
@@ -201,6 +204,24 @@ class WorkersTest {
         String message = assertThrows(IllegalArgumentException.class, () -> new Workers(threads))
                 .getMessage();
         assertTrue(message.startsWith("thread count is " + threads + " but must be at least 1"), message);
+    }
+
+    /** The process's own device, made by the property: in a process of its own, which the property decides for. */
+    static final class NoThread {
+        private NoThread() {}
+
+        public static void main(String[] args) {
+            for (int i = 0; i < 2; i++) {
+                System.out.println(assertThrows(IllegalArgumentException.class, Device::cpu)
+                        .getMessage());
+            }
+        }
+    }
+
+    @Test
+    void aPropertyOfNoThreadIsRefusedInOneLineEachTime(@TempDir Path temp) throws Exception {
+        String refusal = "-Dtessera.threads=0 leaves no thread to compute; pass 1 or more, or leave it away\n";
+        assertEquals(refusal + refusal, ChildJava.run(temp, "-Dtessera.threads=0", NoThread.class));
     }
 
     private static void await(CountDownLatch latch) {

@@ -31,14 +31,16 @@ final class CudaBatchedProducts {
     void run(MatmulShape shape, long batch, Buffer a, long strideA, Buffer b, long strideB, Buffer c, long strideC) {
         int in = CudaProduct.type(a.dtype());
         boolean tf32 = device.tf32() && a.dtype() == DType.F32;
-        try (Buffer workspace = device.allocate(DType.U8, workspaceBytes())) {
+        long workspaceBytes = device.capability() >= HOPPER ? HOPPER_WORKSPACE_BYTES : WORKSPACE_BYTES;
+        CudaMemory.Block workspace = device.scratch(workspaceBytes);
+        try {
             synchronized (this) {
                 if (handle == 0) {
                     handle = create();
                 }
                 // The stream comes first: setting it takes the workspace away.
                 Cublas.setStream(handle, device.currentStream().handle());
-                Cublas.setWorkspace(handle, workspace.address(), workspace.byteSize());
+                Cublas.setWorkspace(handle, workspace.address(), workspaceBytes);
                 // The library counts columns first, so it is given C^T = B^T A^T.
                 Cublas.gemmStridedBatchedEx(
                         handle,
@@ -64,6 +66,8 @@ final class CudaBatchedProducts {
                         batch,
                         tf32 ? Cublas.COMPUTE_32F_FAST_TF32 : Cublas.COMPUTE_32F);
             }
+        } finally {
+            workspace.free();
         }
     }
 
@@ -77,9 +81,5 @@ final class CudaBatchedProducts {
             Cublas.destroy(made);
             throw e;
         }
-    }
-
-    private long workspaceBytes() {
-        return device.capability() >= HOPPER ? HOPPER_WORKSPACE_BYTES : WORKSPACE_BYTES;
     }
 }

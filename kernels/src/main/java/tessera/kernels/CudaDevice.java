@@ -332,6 +332,11 @@ public final class CudaDevice extends Device {
         memory.trim();
     }
 
+    /** Memory for work on the current stream that is enqueued before it is freed; a buffer without a new object. */
+    CudaMemory.Block scratch(long bytes) {
+        return memory.allocate(currentStream(), bytes);
+    }
+
     /** A new buffer that a body has enqueued the filling of; freed where the body fails. */
     Buffer filled(DType dtype, long length, Consumer<Buffer> body) {
         Buffer buffer = allocate(dtype, length);

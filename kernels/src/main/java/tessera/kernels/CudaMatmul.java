@@ -193,7 +193,8 @@ final class CudaMatmul {
             if (product == null) {
                 product = products.computeIfAbsent(key, wanted -> new CudaProduct(handle(), wanted, WORKSPACE_BYTES));
             }
-            try (Buffer workspace = device.allocate(DType.U8, product.workspaceBytes())) {
+            CudaMemory.Block workspace = device.scratch(product.workspaceBytes());
+            try {
                 product.run(
                         handle(),
                         a,
@@ -201,8 +202,10 @@ final class CudaMatmul {
                         bias,
                         addend,
                         c,
-                        workspace,
+                        workspace.address(),
                         device.currentStream().handle());
+            } finally {
+                workspace.free();
             }
         } catch (CudaException e) {
             throw device.failed(e);

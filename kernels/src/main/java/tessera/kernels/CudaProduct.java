@@ -157,7 +157,7 @@ final class CudaProduct {
             @Nullable Buffer bias,
             @Nullable Buffer addend,
             Buffer c,
-            Buffer workspace,
+            long workspace,
             long stream) {
         if (bias != null) {
             CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_POINTER, bias.address());
@@ -177,7 +177,7 @@ final class CudaProduct {
                     c.address(),
                     layoutC,
                     algorithm,
-                    workspace.address(),
+                    workspace,
                     workspaceBytes,
                     stream);
         } catch (CudaException e) {

@@ -43,7 +43,8 @@ class CudaFailuresTest {
 
     @Test
     void aDriverThatIsTooOldIsRefused() throws Exception {
-        Process process = start(List.of(), Map.of("TESSERA_FAKE_DRIVER_VERSION", "11080"), pretraining("old", "--quiet"));
+        Process process =
+                start(List.of(), Map.of("TESSERA_FAKE_DRIVER_VERSION", "11080"), pretraining("old", "--quiet"));
         refuses(process, 2, "device cuda:0 is not available: the driver knows CUDA 11.8", "update the NVIDIA driver");
     }
 
@@ -70,7 +71,12 @@ class CudaFailuresTest {
     @Test
     void tooLittleMemoryIsTold() throws Exception {
         Process process = start(List.of(), Map.of("TESSERA_FAKE_MEMORY", "65536"), pretraining("small", "--quiet"));
-        refuses(process, 1, "out of memory: cuda:0: cannot allocate ", " of 65536 bytes of the device are free", "use a smaller batch");
+        refuses(
+                process,
+                1,
+                "out of memory: cuda:0: cannot allocate ",
+                " of 65536 bytes of the device are free",
+                "use a smaller batch");
     }
 
     /** Whatever breaks a run off, its last checkpoint stays as it is, and the run goes on from there to the same bits. */
@@ -120,10 +126,11 @@ class CudaFailuresTest {
     }
 
     private static List<String> pretraining(String out, String... more) {
-        List<String> words = new ArrayList<>(List.of(("pretrain --modality rgb --dim 16 --depth 1 --heads 2 --grid 2 --batch 2"
-                        + " --mask-ratio 0.5 --device cuda:0 --steps 40 --source " + data + " --target " + data
-                        + " --out " + folder.resolve(out))
-                .split(" ")));
+        List<String> words =
+                new ArrayList<>(List.of(("pretrain --modality rgb --dim 16 --depth 1 --heads 2 --grid 2 --batch 2"
+                                + " --mask-ratio 0.5 --device cuda:0 --steps 40 --source " + data + " --target " + data
+                                + " --out " + folder.resolve(out))
+                        .split(" ")));
         words.addAll(Arrays.asList(more));
         return words;
     }
@@ -139,8 +146,8 @@ class CudaFailuresTest {
         return start("tessera.distill.cli.Main", options, environment, words);
     }
 
-    private static Process start(
-            String main, List<String> options, Map<String, String> environment, List<String> words) throws IOException {
+    private static Process start(String main, List<String> options, Map<String, String> environment, List<String> words)
+            throws IOException {
         List<String> command = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "--add-modules=jdk.incubator.vector",
