@@ -8,7 +8,8 @@
 //               row goes to a token; where there are several, it adds them in ascending j.
 // Bad indices   an index outside the table is not followed: gathered and added rows become NaN (-1 for integers), scattered
 //               rows are left out.
-// Geometry      256 threads, 4 x 16 bytes per thread; misaligned rows go element by element. invert_indices: a block per sample.
+// Geometry      256 threads, 4 x 16 bytes per thread, all indices of a thread before the first row that one names; misaligned rows
+//               go element by element. invert_indices: a block per sample.
 // Bytes         every row read and written once, plus 4 per index. FLOPs: 1 per value that is added.
 // Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
 //               there to fit more threads.
@@ -68,19 +69,22 @@ DEVICE void gather_rows(const GatherArgs& args) {
     const U* x = static_cast<const U*>(args.x);
     U* y = static_cast<U*>(args.y);
     i64 count = args.rows * args.width;
-    U units[VECTORS];
+    i64 rows[VECTORS];
+    int indices[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         i64 i = own_unit(k);
-        if (i < count) {
-            i64 row = divide(i, args.width);
-            i64 sample = divide(row, args.m);
-            int index = args.indices[row];
-            if (index >= 0 && index < args.n) {
-                units[k] = x[(sample * args.n + index) * args.width + (i - row * args.width)];
-            } else {
-                units[k] = all_ones<U>();
-            }
+        rows[k] = divide(i, args.width);
+        indices[k] = i < count ? args.indices[rows[k]] : NONE;
+    }
+    U units[VECTORS];
+#pragma unroll
+    for (int k = 0; k < VECTORS; k++) {
+        if (indices[k] >= 0 && indices[k] < args.n) {
+            i64 sample = divide(rows[k], args.m);
+            units[k] = x[(sample * args.n + indices[k]) * args.width + (own_unit(k) - rows[k] * args.width)];
+        } else {
+            units[k] = all_ones<U>();
         }
     }
 #pragma unroll
@@ -204,25 +208,28 @@ DEVICE void scatter_rows(const ScatterArgs& args) {
     T* dx = static_cast<T*>(args.dx);
     i64 width = args.d / N;
     i64 count = args.rows * width;
-    Lanes<T, N> lanes[VECTORS];
+    i64 rows[VECTORS];
+    int sources[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         i64 i = own_unit(k);
-        if (i < count) {
-            i64 row = divide(i, width);
-            i64 column = (i - row * width) * N;
-            i64 sample = divide(row, args.n);
-            int source = args.source[row];
-            if (source >= 0) {
-                lanes[k] = load_lanes<T, N>(dy + (sample * args.m + source) * args.d + column);
-            } else if (source == NONE) {
+        rows[k] = divide(i, width);
+        sources[k] = i < count ? args.source[rows[k]] : NONE;
+    }
+    Lanes<T, N> lanes[VECTORS];
 #pragma unroll
-                for (int l = 0; l < N; l++) {
-                    lanes[k].values[l] = from_float<T>(0.0f);
-                }
-            } else {
-                lanes[k] = sum_of_several<T, N>(args, sample, static_cast<int>(row - sample * args.n), column);
+    for (int k = 0; k < VECTORS; k++) {
+        i64 column = (own_unit(k) - rows[k] * width) * N;
+        i64 sample = divide(rows[k], args.n);
+        if (sources[k] >= 0) {
+            lanes[k] = load_lanes<T, N>(dy + (sample * args.m + sources[k]) * args.d + column);
+        } else if (sources[k] == NONE) {
+#pragma unroll
+            for (int l = 0; l < N; l++) {
+                lanes[k].values[l] = from_float<T>(0.0f);
             }
+        } else {
+            lanes[k] = sum_of_several<T, N>(args, sample, static_cast<int>(rows[k] - sample * args.n), column);
         }
     }
 #pragma unroll
@@ -277,18 +284,24 @@ DEVICE void add_rows(const AddRowsArgs& args) {
     const T* table = static_cast<const T*>(args.table);
     i64 width = args.d / N;
     i64 count = args.rows * width;
+    i64 rows[VECTORS];
+    i64 positions[VECTORS];
     Lanes<T, N> values[VECTORS];
-    Lanes<T, N> added[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         i64 i = own_unit(k);
+        rows[k] = divide(i, width);
+        positions[k] = NONE;
         if (i < count) {
-            i64 row = divide(i, width);
-            i64 column = (i - row * width) * N;
-            i64 position = args.indices == nullptr ? row - divide(row, args.m) * args.m : args.indices[row];
+            positions[k] = args.indices == nullptr ? rows[k] - divide(rows[k], args.m) * args.m : args.indices[rows[k]];
             values[k] = load_lanes<T, N>(x + i * N);
-            added[k] = load_position<T, N>(table, position, args.positions, args.d, column);
         }
+    }
+    Lanes<T, N> added[VECTORS];
+#pragma unroll
+    for (int k = 0; k < VECTORS; k++) {
+        i64 column = (own_unit(k) - rows[k] * width) * N;
+        added[k] = load_position<T, N>(table, positions[k], args.positions, args.d, column);
     }
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
@@ -323,22 +336,28 @@ DEVICE void assemble_decoder(const AssembleArgs& args) {
     i64 tokens = args.visible_count + args.masked_count;
     i64 width = args.d / N;
     i64 count = args.batch * tokens * width;
+    i64 columns[VECTORS];
+    int positions[VECTORS];
     Lanes<T, N> values[VECTORS];
-    Lanes<T, N> added[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         i64 i = own_unit(k);
+        i64 row = divide(i, width);
+        columns[k] = (i - row * width) * N;
+        positions[k] = NONE;
         if (i < count) {
-            i64 row = divide(i, width);
-            i64 column = (i - row * width) * N;
             i64 sample = divide(row, tokens);
             i64 j = row - sample * tokens;
             bool seen = j < args.visible_count;
             i64 source = seen ? sample * args.visible_count + j : sample * args.masked_count + j - args.visible_count;
-            int position = seen ? args.visible_indices[source] : args.masked_indices[source];
-            values[k] = load_lanes<T, N>(seen ? visible + source * args.d + column : mask_token + column);
-            added[k] = load_position<T, N>(table, position, args.positions, args.d, column);
+            positions[k] = seen ? args.visible_indices[source] : args.masked_indices[source];
+            values[k] = load_lanes<T, N>(seen ? visible + source * args.d + columns[k] : mask_token + columns[k]);
         }
+    }
+    Lanes<T, N> added[VECTORS];
+#pragma unroll
+    for (int k = 0; k < VECTORS; k++) {
+        added[k] = load_position<T, N>(table, positions[k], args.positions, args.d, columns[k]);
     }
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {

@@ -4,8 +4,11 @@ import tessera.natives.cuda.CudaDriver;
 
 /** A kernel, ready to launch; thread-safe. */
 final class CudaFunction {
-    /** Dynamic shared memory that every kernel may use without asking. */
-    private static final int SHARED_BYTES = 48 * 1024;
+    /** Static shared memory of a kernel that uses dynamic shared memory too is less than this. */
+    private static final int STATIC_SHARED_BYTES = 1024;
+
+    /** Dynamic shared memory that every kernel may use without asking: 48 KiB less what is static. */
+    private static final int SHARED_BYTES = 48 * 1024 - STATIC_SHARED_BYTES;
 
     private final CudaDevice device;
     private final String name;
@@ -46,9 +49,10 @@ final class CudaFunction {
     }
 
     private synchronized void raiseShared(int bytes) {
-        if (bytes > device.sharedBytesPerBlock()) {
+        int most = device.sharedBytesPerBlock() - STATIC_SHARED_BYTES;
+        if (bytes > most) {
             throw new IllegalArgumentException(name + " needs " + bytes + " bytes of shared memory per block but "
-                    + device.describe() + " has " + device.sharedBytesPerBlock() + "; use a smaller size");
+                    + device.describe() + " has " + most + "; use a smaller size");
         }
         if (bytes > sharedBytes) {
             CudaDriver.functionSetAttribute(handle, CudaDriver.FUNCTION_MAX_DYNAMIC_SHARED_BYTES, bytes);

@@ -36,10 +36,6 @@ final class CudaImages {
     private static final System.Logger LOG = System.getLogger("tessera");
     private static final String HEADER = "tessera.cuh";
     private static final List<Integer> ARCHITECTURES = List.of(120, 100, 90, 89, 86, 80);
-    private static final int INVALID_IMAGE = 200;
-    private static final int INVALID_PTX = 218;
-    private static final int NO_BINARY_FOR_GPU = 209;
-    private static final int UNSUPPORTED_PTX_VERSION = 222;
 
     private CudaImages() {}
 
@@ -75,12 +71,12 @@ final class CudaImages {
         return compiled(device, name, refusal);
     }
 
+    /** What a driver said of an image that is too new or too old for it: another image may do. */
     private static String refused(CudaDevice device, CudaException e) {
-        return switch (e.code()) {
-            case INVALID_IMAGE, INVALID_PTX, NO_BINARY_FOR_GPU, UNSUPPORTED_PTX_VERSION ->
-                "the driver refuses the cubin in the jar (" + e.codeName() + ")";
-            default -> throw device.failed(e);
-        };
+        if (e.outOfMemory() || e.deviceLost()) {
+            throw device.failed(e);
+        }
+        return "the driver refuses the cubin in the jar (" + e.codeName() + ")";
     }
 
     private static long compiled(CudaDevice device, String name, String whyNoCubin) {
