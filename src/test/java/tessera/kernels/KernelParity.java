@@ -527,6 +527,10 @@ abstract class KernelParity {
             checkPatches(geometry(patch, patch == 40 ? 1 : 3, true, 1 / 255.0), true);
             checkPatches(geometry(patch, 2, false, 1 / 255.0), true);
         }
+        // A target that takes all of the 48 KiB of shared memory that a GPU's kernel has without asking, and one that
+        // takes more.
+        checkPatches(geometry(32, 6, true, 1 / 255.0), true);
+        checkPatches(geometry(48, 3, true, 1 / 255.0), true);
     }
 
     final void checkPatches(PatchGeometry g, boolean bytes) {

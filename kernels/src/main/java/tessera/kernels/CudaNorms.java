@@ -13,6 +13,9 @@ final class CudaNorms {
     private static final int SOFTMAX_LONGEST = 2048;
     private static final int BLOCKS_PER_MULTIPROCESSOR = 4;
 
+    /** What norms.cu promises of the backward kernels: as many blocks run at once, and more would run after them. */
+    private static final int[] BACKWARD_BLOCKS = {4, 4, 4, 3, 2};
+
     private final CudaDevice device;
     private final CudaVariants[] forward = new CudaVariants[LONGEST / STEP];
     private final CudaVariants[] backward = new CudaVariants[LONGEST / STEP];
@@ -87,8 +90,8 @@ final class CudaNorms {
         requireType("layer_norm_backward", DType.F32, gamma, mean, rstd, dgamma, dbeta);
         boolean parameters = dgamma != null || dbeta != null;
         if (cols <= LONGEST) {
-            long blocks =
-                    Math.min(Blocks.ceilDiv(rows, WARPS), (long) BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors());
+            long blocks = Math.min(
+                    Blocks.ceilDiv(rows, WARPS), (long) BACKWARD_BLOCKS[capacity(cols)] * device.multiprocessors());
             try (Buffer partials = parameters ? partials(blocks, cols) : null) {
                 backward(backward[capacity(cols)], x, gamma, mean, rstd, dy, rows, cols, addend, dx, partials)
                         .launch(dx == null && !parameters ? 0 : blocks, WARPS * WARP, 0);
