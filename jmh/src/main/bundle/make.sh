@@ -70,9 +70,10 @@ for jar in "$home"/src/test/target/*-tests.jar "$home"/src/test/target/bundle/*.
     rm -rf "$work/jar"
 done
 # The classes of the parity suite, each with how it is run: "exact" with checked memory, "alone" where it needs most of a GPU's.
-# One is of the fake CUDA's sources, which stay behind.
+# Those that compile the sources for the fake CUDA stay behind, as the sources do.
 (cd "$home/src/test/java" && grep -rlE '@Tag\((FakeCuda\.TAG|"cuda")\)' tessera && echo tessera/kernels/CudaSourcesTest.java) |
-    grep -v '/SanitizedKernelsTest.java$' | sort | while read -r file; do
+    sort | while read -r file; do
+    ! grep -qE 'FakeCudaBuilder|kernels/src/main/cuda|SanitizedKernels' "$home/src/test/java/$file" || continue
     mode=plain
     case $file in */CudaLargeIndexTest.java) mode=alone ;; esac
     ! grep -q 'Tag(FakeCuda.EXACT)' "$home/src/test/java/$file" || mode=exact
