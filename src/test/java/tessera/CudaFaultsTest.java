@@ -64,12 +64,18 @@ class CudaFaultsTest {
                 "cuMemAllocFromPoolAsync",
                 "cuLaunchKernel",
                 "cublasLtMatmulAlgoGetHeuristic");
-        // Waiting before something is closed may fail, as closing never does.
+        // Waiting before something is closed may fail, as closing never does. A bias's gradient that the library does
+        // not
+        // support is summed by a kernel of ours.
         String untold = output.replaceFirst("(?s).*\ndone without: \\[(.*?)].*", "$1");
         assertEquals(
                 Set.of(),
                 Stream.of(untold.split(", "))
-                        .filter(call -> !Set.of("", "cuEventSynchronize", "cuStreamSynchronize")
+                        .filter(call -> !Set.of(
+                                        "",
+                                        "cuEventSynchronize",
+                                        "cuStreamSynchronize",
+                                        "cublasLtMatmulAlgoGetHeuristic")
                                 .contains(call))
                         .collect(Collectors.toSet()));
     }

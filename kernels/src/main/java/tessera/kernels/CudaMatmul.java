@@ -8,6 +8,7 @@ import tessera.kernels.Kernels.Activation;
 import tessera.kernels.Kernels.MatmulShape;
 import tessera.kernels.Kernels.PackedWeight;
 import tessera.kernels.Kernels.UnaryOp;
+import tessera.natives.cuda.Cublas;
 import tessera.natives.cuda.CublasLt;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
@@ -23,6 +24,9 @@ import tessera.natives.cuda.CudaException;
  */
 final class CudaMatmul {
     private static final long WORKSPACE_BYTES = 32L << 20;
+
+    /** The calls by which the library tells whether it supports a product. */
+    private static final Set<String> ANSWERS = Set.of("cublasLtMatmulAlgoGetHeuristic", "cublasLtMatmul");
 
     private final CudaDevice device;
     private final Map<CudaProduct.Key, CudaProduct> products = new ConcurrentHashMap<>();
@@ -153,8 +157,13 @@ final class CudaMatmul {
             return true;
         } catch (CudaProduct.Unsupported e) {
             unsupported.add(key);
-            return false;
+        } catch (CudaException e) {
+            if (!e.codeName().equals(Cublas.Status.CUBLAS_STATUS_NOT_SUPPORTED.name()) || !ANSWERS.contains(e.call())) {
+                throw e;
+            }
+            unsupported.add(key);
         }
+        return false;
     }
 
     PackedWeight pack(Buffer weight, long n, long k) {

@@ -7,7 +7,6 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.Kernels.MatmulShape;
 import tessera.natives.cuda.Cublas;
 import tessera.natives.cuda.CublasLt;
-import tessera.natives.cuda.CudaException;
 
 /**
  * One shape of matrix product as cuBLASLt wants it described, with the algorithm that its heuristics chose.
@@ -21,7 +20,6 @@ final class CudaProduct {
     private static final int MOST_ALGORITHMS = 8;
 
     private final MemorySegment results = Arena.ofAuto().allocate(MOST_ALGORITHMS * CublasLt.RESULT_BYTES, 8);
-    private final Key key;
     private final long beta;
     private final long algorithm;
     private final long workspaceBytes;
@@ -56,11 +54,10 @@ final class CudaProduct {
      * @throws Unsupported if the library knows no algorithm for it
      */
     CudaProduct(long handle, Key key, long workspaceLimit) {
-        this.key = key;
         beta = key.addend ? Cublas.ONE : Cublas.ZERO;
         try {
-            describe();
-            int chosen = choose(handle, workspaceLimit);
+            describe(key);
+            int chosen = choose(handle, key, workspaceLimit);
             algorithm = CublasLt.algorithm(results, chosen);
             workspaceBytes = CublasLt.workspaceBytes(results, chosen);
         } catch (RuntimeException | Error e) {
@@ -69,7 +66,7 @@ final class CudaProduct {
         }
     }
 
-    private void describe() {
+    private void describe(Key key) {
         int in = type(key.in);
         int out = type(key.out);
         desc = CublasLt.matmulDescCreate(
@@ -95,7 +92,7 @@ final class CudaProduct {
     }
 
     /** The best algorithm that works and needs no more memory than there is. */
-    private int choose(long handle, long workspaceLimit) {
+    private int choose(long handle, Key key, long workspaceLimit) {
         long preference = CublasLt.preferenceCreate();
         try {
             CublasLt.preferenceSet(preference, CublasLt.PREF_MAX_WORKSPACE_BYTES, workspaceLimit);
@@ -113,9 +110,7 @@ final class CudaProduct {
                     return i;
                 }
             }
-            throw new Unsupported(key, null);
-        } catch (CudaException e) {
-            throw Unsupported.or(e, key);
+            throw new Unsupported(key);
         } finally {
             CublasLt.preferenceDestroy(preference);
         }
@@ -149,7 +144,6 @@ final class CudaProduct {
         return workspaceBytes;
     }
 
-    /** @throws Unsupported if the library refuses what its heuristics have found */
     synchronized void run(
             long handle,
             Buffer a,
@@ -162,42 +156,31 @@ final class CudaProduct {
         if (bias != null) {
             CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_POINTER, bias.address());
         }
-        try {
-            CublasLt.matmul(
-                    handle,
-                    desc,
-                    Cublas.ONE,
-                    b.address(),
-                    layoutB,
-                    a.address(),
-                    layoutA,
-                    beta,
-                    addend == null ? c.address() : addend.address(),
-                    layoutC,
-                    c.address(),
-                    layoutC,
-                    algorithm,
-                    workspace,
-                    workspaceBytes,
-                    stream);
-        } catch (CudaException e) {
-            throw Unsupported.or(e, key);
-        }
+        CublasLt.matmul(
+                handle,
+                desc,
+                Cublas.ONE,
+                b.address(),
+                layoutB,
+                a.address(),
+                layoutA,
+                beta,
+                addend == null ? c.address() : addend.address(),
+                layoutC,
+                c.address(),
+                layoutC,
+                algorithm,
+                workspace,
+                workspaceBytes,
+                stream);
     }
 
     /** The library has no algorithm for a product. */
     static final class Unsupported extends IllegalStateException {
         private static final long serialVersionUID = 1;
 
-        Unsupported(Key key, @Nullable Throwable cause) {
-            super(
-                    "matmul: cuBLASLt knows no algorithm for " + key + "; use contiguous tensors, or compute in f32",
-                    cause);
-        }
-
-        /** This, if that is what a call's failure says, else the failure. */
-        static RuntimeException or(CudaException e, Key key) {
-            return e.codeName().equals(Cublas.Status.CUBLAS_STATUS_NOT_SUPPORTED.name()) ? new Unsupported(key, e) : e;
+        Unsupported(Key key) {
+            super("matmul: cuBLASLt knows no algorithm for " + key + "; use contiguous tensors, or compute in f32");
         }
     }
 }
