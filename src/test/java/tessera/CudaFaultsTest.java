@@ -65,9 +65,8 @@ class CudaFaultsTest {
                 "cuMemAllocFromPoolAsync",
                 "cuLaunchKernel",
                 "cublasLtMatmulAlgoGetHeuristic");
-        // Waiting before something is closed may fail, as closing never does. A bias's gradient that the library does
-        // not
-        // know is summed by a kernel of ours.
+        // Waiting before something is closed may fail, as closing never does. A bias's gradient that the library
+        // does not know is summed by a kernel of ours.
         String untold = output.replaceFirst("(?s).*\ndone without: \\[(.*?)].*", "$1");
         assertEquals(
                 Set.of(),

@@ -6,7 +6,7 @@ import tessera.kernels.Kernels.BinaryOp;
 import tessera.kernels.Kernels.MatmulShape;
 import tessera.kernels.Kernels.UnaryOp;
 
-/** Runs a sample of the parity suite on the fake device, for a process that sanitizers watch; compares nothing. */
+/** Runs a sample of the parity suite on the first CUDA device, in a process that sanitizers watch; compares nothing. */
 public final class SanitizedKernels extends KernelParity {
     private final CudaDevice device = Device.cuda(0);
     private int calls;

@@ -2,6 +2,7 @@ package tessera.tensor;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import java.util.Arrays;
 import java.util.List;
@@ -84,6 +85,7 @@ class GoldenOpsTest {
     @Tag(FakeCuda.TAG)
     @TestFactory
     Stream<DynamicTest> f32OnCuda() {
+        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
         return TestDevices.cuda().stream().flatMap(device -> cases(device, DType.F32, 1e-5, 1e-4));
     }
 
@@ -123,6 +125,7 @@ class GoldenOpsTest {
     @Tag(FakeCuda.TAG)
     @Test
     void distillationOnCuda() {
+        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
         TestDevices.cuda().forEach(device -> distillation(device, DType.F32, 1e-5, 1e-4));
     }
 

@@ -231,15 +231,15 @@ class CudaMainJobTest {
 
     @Test
     void aStudentRecognisesWhatItRecognisesOnTheCpu() throws Exception {
+        Object[] half = {"--device=cuda:0", "--precision=bf16"};
         double accuracy = fewShotAccuracy("--device=cpu", "--threads=1");
+        Close.within(fewShotAccuracy("--device=cuda:0"), accuracy, 1e-9, "accuracy");
+        Close.within(fewShotAccuracy(half), accuracy, .1, "accuracy in bf16");
         String carrier = "/org/bytedeco/ffmpeg/" + NativeLibraries.platform() + "/ffmpeg";
         assumeTrue(CudaMainJobTest.class.getResource(carrier) != null, "no FFmpeg is carried here to read videos");
         double[] probabilities = learnAndPredict("cpu", "--device=cpu", "--threads=1");
         assertTrue(probabilities.length >= 4 * 2, "at least four clips: " + Arrays.toString(probabilities));
-        Close.within(fewShotAccuracy("--device=cuda:0"), accuracy, 1e-9, "accuracy");
         Close.relative(learnAndPredict("gpu", "--device=cuda:0"), probabilities, 1e-3, "probabilities");
-        Object[] half = {"--device=cuda:0", "--precision=bf16"};
-        Close.within(fewShotAccuracy(half), accuracy, .1, "accuracy in bf16");
         Close.relative(learnAndPredict("narrow", half), probabilities, 5e-2, "probabilities in bf16");
     }
 
