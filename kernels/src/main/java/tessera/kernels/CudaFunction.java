@@ -34,13 +34,6 @@ final class CudaFunction {
         return CudaThread.get().launch.begin(this);
     }
 
-    /** How many blocks of this size fit on one multiprocessor together. */
-    int blocksPerMultiprocessor(int threads, int dynamicSharedBytes) {
-        CudaThread.get().use(device);
-        allowShared(dynamicSharedBytes);
-        return CudaDriver.maxActiveBlocks(handle, threads, dynamicSharedBytes);
-    }
-
     /** Raises the limit of dynamic shared memory, once for each larger amount. */
     void allowShared(int bytes) {
         if (bytes > sharedBytes) {

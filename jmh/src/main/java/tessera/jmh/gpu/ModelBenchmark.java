@@ -107,8 +107,7 @@ final class ModelBenchmark implements AutoCloseable {
         weights.values().forEach(Tensor::close);
     }
 
-    // --------------------------------------------------------------------------------------------- what, in which
-    // order
+    // ---------------------------------------------------------------------- what, in which order
 
     /** What the goals name, ours and PyTorch's in turn; returns how many measurements failed or were wrong. */
     int goals(Deadline deadline) {

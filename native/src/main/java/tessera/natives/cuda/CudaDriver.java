@@ -108,8 +108,7 @@ public final class CudaDriver {
 
     private CudaDriver() {}
 
-    // ----------------------------------------------------------------------------------------------- device and
-    // context
+    // ---------------------------------------------------------------------------------------------- device and context
 
     /** Starts the driver in this process; further calls do nothing. */
     public static void init(int flags) {
@@ -290,8 +289,7 @@ public final class CudaDriver {
         static final MethodHandle HANDLE = status("cuMemGetInfo_v2", JAVA_LONG, JAVA_LONG);
     }
 
-    // -----------------------------------------------------------------------------------------------------------
-    // memory
+    // ---------------------------------------------------------------------------------------------------------- memory
 
     /** Memory of the current context's device; usable by all streams at once. */
     public static long memAlloc(long bytes) {
@@ -553,8 +551,7 @@ public final class CudaDriver {
         static final MethodHandle HANDLE = status("cuMemHostAlloc", JAVA_LONG, JAVA_LONG, JAVA_INT);
     }
 
-    // --------------------------------------------------------------------------------------------- modules and
-    // launches
+    // -------------------------------------------------------------------------------------------- modules and launches
 
     public static void moduleUnload(long module) {
         try {
@@ -686,8 +683,7 @@ public final class CudaDriver {
         static final MethodHandle HANDLE = status("cuModuleGetFunction", JAVA_LONG, JAVA_LONG, JAVA_LONG);
     }
 
-    // ----------------------------------------------------------------------------------------------- streams and
-    // events
+    // ---------------------------------------------------------------------------------------------- streams and events
 
     /** A stream of the current context. */
     public static long streamCreate(int flags, int priority) {
@@ -834,8 +830,7 @@ public final class CudaDriver {
         static final MethodHandle HANDLE = status("cuEventQuery", JAVA_LONG);
     }
 
-    // -----------------------------------------------------------------------------------------------------------
-    // graphs
+    // ---------------------------------------------------------------------------------------------------------- graphs
 
     /** Records what is enqueued on a stream instead of running it. */
     public static void streamBeginCapture(long stream, int mode) {
