@@ -48,4 +48,13 @@ public final class ChildJava {
         assertTrue(ended && process.exitValue() == 0, output);
         return output;
     }
+
+    /** The same for kernels on the fake CUDA of a folder, with memory of exactly the size asked for. */
+    public static String runKernels(
+            Path temp, Path cuda, Map<String, String> environment, Class<?> main, String... arguments)
+            throws Exception {
+        List<String> options = List.of(
+                "-Xmx1g", "-Dtessera.cuda.dir=" + cuda, "-Dtessera.cuda.cache=" + temp, "-Dtessera.memory.debug=true");
+        return run(temp, options, environment, 900, main, arguments);
+    }
 }

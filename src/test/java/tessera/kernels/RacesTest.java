@@ -35,17 +35,7 @@ class RacesTest {
     Path temp;
 
     private String run(Class<?> main, String... arguments) throws Exception {
-        return ChildJava.run(
-                temp,
-                List.of(
-                        "-Xmx1g",
-                        "-Dtessera.cuda.dir=" + folder,
-                        "-Dtessera.cuda.cache=" + temp,
-                        "-Dtessera.memory.debug=true"),
-                Map.of(),
-                900,
-                main,
-                arguments);
+        return ChildJava.runKernels(temp, folder, Map.of(), main, arguments);
     }
 
     @Test

@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
@@ -40,13 +39,9 @@ class SanitizedKernelsTest {
     Path temp;
 
     private String run(Class<?> main, String... arguments) throws Exception {
-        return ChildJava.run(
+        return ChildJava.runKernels(
                 temp,
-                List.of(
-                        "-Xmx1g",
-                        "-Dtessera.cuda.dir=" + folder,
-                        "-Dtessera.cuda.cache=" + temp,
-                        "-Dtessera.memory.debug=true"),
+                folder,
                 Map.of(
                         "LD_PRELOAD",
                         library,
@@ -56,7 +51,6 @@ class SanitizedKernelsTest {
                                 + ":allow_user_segv_handler=1:alloc_dealloc_mismatch=0",
                         "UBSAN_OPTIONS",
                         "print_stacktrace=1:halt_on_error=1"),
-                900,
                 main,
                 arguments);
     }

@@ -338,24 +338,7 @@ class CommandsTest {
     @Test
     void aLossThatIsNoNumberEndsTheRun() {
         Path out = folder.resolve("diverged");
-        Shell.Outcome outcome = Shell.run(
-                "pretrain",
-                "--modality=rgb",
-                "--source",
-                data,
-                "--target",
-                data,
-                "--dim=16",
-                "--depth=1",
-                "--heads=2",
-                "--grid=2",
-                "--batch=2",
-                "--mask-ratio=0.5",
-                "--lr=1e30",
-                "--steps=5",
-                "--quiet",
-                "--out",
-                out);
+        Shell.Outcome outcome = Shell.run(pretraining("rgb", out, 5, "--lr=1e30"));
         assertEquals(1, outcome.code(), outcome.err());
         assertTrue(
                 outcome.err()

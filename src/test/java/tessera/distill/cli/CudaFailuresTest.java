@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -87,7 +86,7 @@ class CudaFailuresTest {
         assertEquals(0, whole.waitFor(), () -> String.join("\n", told));
 
         Process stopped = start(List.of(), Map.of(), pretraining("cut"));
-        awaitSteps(stopped);
+        Shell.awaitSteps(stopped);
         stopped.toHandle().destroy();
         lines(stopped);
         stopped.waitFor();
@@ -181,19 +180,6 @@ class CudaFailuresTest {
             assertTrue(all.contains(part), () -> "no '" + part + "' in: " + all);
         }
         assertEquals("", new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8));
-    }
-
-    /** Waits until the process has shown some progress of its training. */
-    private static void awaitSteps(Process process) throws IOException {
-        BufferedReader shown = process.errorReader();
-        List<String> lines = new ArrayList<>();
-        int steps = 0;
-        while (steps < 3) {
-            String line = shown.readLine();
-            assertTrue(line != null, () -> "ended early:\n" + String.join("\n", lines));
-            lines.add(line);
-            steps += line.startsWith("pretrain rgb") ? 1 : 0;
-        }
     }
 
     private static byte[] result(String run, String name) throws IOException {

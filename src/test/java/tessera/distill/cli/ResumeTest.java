@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -31,7 +30,7 @@ class ResumeTest {
 
         // What Ctrl-C does too: the process is asked to end, writes a checkpoint and says so.
         Process stopped = pretrain(data, "cut");
-        awaitStep(stopped);
+        Shell.awaitSteps(stopped);
         stopped.toHandle().destroy();
         List<String> last = stopped.errorReader().lines().toList();
         assertNotEquals(0, stopped.waitFor());
@@ -41,7 +40,7 @@ class ResumeTest {
 
         // This one gets no chance to say goodbye: what it did since the checkpoint is done again.
         Process killed = pretrain(data, "cut");
-        awaitStep(killed);
+        Shell.awaitSteps(killed);
         killed.destroyForcibly();
         assertNotEquals(0, killed.waitFor());
 
@@ -71,19 +70,6 @@ class ResumeTest {
         return new ProcessBuilder(command)
                 .redirectOutput(ProcessBuilder.Redirect.DISCARD)
                 .start();
-    }
-
-    /** Waits until the process has shown some progress of its training. */
-    private static void awaitStep(Process process) throws IOException {
-        BufferedReader shown = process.errorReader();
-        List<String> lines = new ArrayList<>();
-        int steps = 0;
-        while (steps < 3) {
-            String line = shown.readLine();
-            assertTrue(line != null, () -> "ended early:\n" + String.join("\n", lines));
-            lines.add(line);
-            steps += line.startsWith("pretrain rgb") ? 1 : 0;
-        }
     }
 
     private byte[] result(String run, String name) throws IOException {

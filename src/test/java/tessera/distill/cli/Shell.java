@@ -3,6 +3,8 @@ package tessera.distill.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.ArrayList;
@@ -43,6 +45,19 @@ final class Shell {
         assertEquals(1, outcome.err.lines().count(), outcome.err);
         for (String part : expected) {
             assertTrue(outcome.err.contains(part), () -> "no '" + part + "' in: " + outcome.err);
+        }
+    }
+
+    /** Waits until a pretraining of RGB in a process of its own has shown some progress. */
+    static void awaitSteps(Process process) throws IOException {
+        BufferedReader shown = process.errorReader();
+        List<String> lines = new ArrayList<>();
+        int steps = 0;
+        while (steps < 3) {
+            String line = shown.readLine();
+            assertTrue(line != null, () -> "ended early:\n" + String.join("\n", lines));
+            lines.add(line);
+            steps += line.startsWith("pretrain rgb") ? 1 : 0;
         }
     }
 }
