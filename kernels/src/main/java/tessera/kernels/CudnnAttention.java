@@ -202,7 +202,7 @@ final class CudnnAttention {
                 MemorySegment numbers = Arena.ofAuto().allocate(2 * Float.BYTES, Float.BYTES);
                 numbers.set(ValueLayout.JAVA_FLOAT, 0, (float) key.shape.scale());
                 numbers.set(ValueLayout.JAVA_FLOAT, Float.BYTES, 1);
-                long plan = plan(key.shape, key.pass, handle, 0);
+                long plan = plan(key.shape, key.pass, handle);
                 try {
                     long workspace = Cudnn.getLong(plan, Cudnn.EXECUTION_PLAN_WORKSPACE_SIZE);
                     return Optional.of(new Plan(plan, workspace, numbers));
@@ -218,7 +218,7 @@ final class CudnnAttention {
     }
 
     /** See {@link CudnnGraph#plan}. */
-    static long plan(AttentionShape shape, Pass pass, long handle, long properties) {
+    private static long plan(AttentionShape shape, Pass pass, long handle) {
         try (CudnnGraph graph = new CudnnGraph()) {
             long b = shape.batch();
             long h = shape.heads();
@@ -285,7 +285,7 @@ final class CudnnAttention {
                 long v = graph.tensor(V, keys, shape.v());
                 graph.attention(q, k, v, scale, out, stats);
             }
-            return graph.plan(handle, properties);
+            return graph.plan(handle);
         }
     }
 

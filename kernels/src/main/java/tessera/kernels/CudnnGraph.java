@@ -127,28 +127,22 @@ final class CudnnGraph implements AutoCloseable {
     }
 
     /**
-     * The best plan that can be made for a device, given by a handle or, where there is none, by a descriptor of its
-     * properties. The caller destroys it.
+     * The best plan that can be made for the device of a handle. The caller destroys it.
      *
      * @throws CudaException if no engine supports the graph
      */
-    long plan(long handle, long properties) {
+    long plan(long handle) {
         long graph = create(Cudnn.OPERATIONGRAPH_DESCRIPTOR);
         Cudnn.setLongs(
                 graph,
                 Cudnn.OPERATIONGRAPH_OPS,
                 Cudnn.TYPE_BACKEND_DESCRIPTOR,
                 operations.stream().mapToLong(Long::longValue).toArray());
-        if (handle != 0) {
-            Cudnn.setLongs(graph, Cudnn.OPERATIONGRAPH_HANDLE, Cudnn.TYPE_HANDLE, handle);
-        }
+        Cudnn.setLongs(graph, Cudnn.OPERATIONGRAPH_HANDLE, Cudnn.TYPE_HANDLE, handle);
         Cudnn.finalizeDescriptor(graph);
         long heuristic = create(Cudnn.ENGINEHEUR_DESCRIPTOR);
         set(heuristic, Cudnn.ENGINEHEUR_OPERATION_GRAPH, graph);
         Cudnn.setEnum(heuristic, Cudnn.ENGINEHEUR_MODE, Cudnn.TYPE_HEUR_MODE, Cudnn.HEUR_MODE_A);
-        if (properties != 0) {
-            set(heuristic, Cudnn.ENGINEHEUR_DEVICEPROP, properties);
-        }
         Cudnn.finalizeDescriptor(heuristic);
         long[] configurations = new long[MOST_CONFIGURATIONS];
         for (int i = 0; i < configurations.length; i++) {
@@ -160,12 +154,7 @@ final class CudnnGraph implements AutoCloseable {
             long plan = Cudnn.createDescriptor(Cudnn.EXECUTION_PLAN_DESCRIPTOR);
             try {
                 set(plan, Cudnn.EXECUTION_PLAN_ENGINE_CONFIG, configurations[i]);
-                if (handle != 0) {
-                    Cudnn.setLongs(plan, Cudnn.EXECUTION_PLAN_HANDLE, Cudnn.TYPE_HANDLE, handle);
-                }
-                if (properties != 0) {
-                    set(plan, Cudnn.EXECUTION_PLAN_DEVICEPROP, properties);
-                }
+                Cudnn.setLongs(plan, Cudnn.EXECUTION_PLAN_HANDLE, Cudnn.TYPE_HANDLE, handle);
                 Cudnn.finalizeDescriptor(plan);
                 return plan;
             } catch (CudaException e) {

@@ -41,9 +41,6 @@ public final class Cudnn {
     @CName("CUDNN_BACKEND_TENSOR_DESCRIPTOR")
     public static final int TENSOR_DESCRIPTOR = 17;
 
-    @CName("CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR")
-    public static final int DEVICEPROP_DESCRIPTOR = 38;
-
     @CName("CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR")
     public static final int OPERATION_SDPA_FWD_DESCRIPTOR = 41;
 
@@ -104,9 +101,6 @@ public final class Cudnn {
     @CName("CUDNN_ATTR_ENGINEHEUR_RESULTS")
     public static final int ENGINEHEUR_RESULTS = 202;
 
-    @CName("CUDNN_ATTR_ENGINEHEUR_DEVICEPROP")
-    public static final int ENGINEHEUR_DEVICEPROP = 204;
-
     @CName("CUDNN_ATTR_EXECUTION_PLAN_HANDLE")
     public static final int EXECUTION_PLAN_HANDLE = 400;
 
@@ -119,9 +113,6 @@ public final class Cudnn {
     @CName("CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION")
     public static final int EXECUTION_PLAN_JSON_REPRESENTATION = 405;
 
-    @CName("CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP")
-    public static final int EXECUTION_PLAN_DEVICEPROP = 407;
-
     @CName("CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS")
     public static final int VARIANT_PACK_UNIQUE_IDS = 1000;
 
@@ -130,9 +121,6 @@ public final class Cudnn {
 
     @CName("CUDNN_ATTR_VARIANT_PACK_WORKSPACE")
     public static final int VARIANT_PACK_WORKSPACE = 1003;
-
-    @CName("CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION")
-    public static final int DEVICEPROP_JSON_REPRESENTATION = 2702;
 
     @CName("CUDNN_ATTR_POINTWISE_MODE")
     public static final int POINTWISE_MODE = 0;
@@ -408,14 +396,6 @@ public final class Cudnn {
     public static void setFloat(long descriptor, int attribute, float value) {
         try (Arena arena = Arena.ofConfined()) {
             set(descriptor, attribute, TYPE_FLOAT, 1, arena.allocateFrom(JAVA_FLOAT, value));
-        }
-    }
-
-    /** Sets a text, such as {@link #DEVICEPROP_JSON_REPRESENTATION}. */
-    public static void setText(long descriptor, int attribute, String value) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment text = arena.allocateFrom(value);
-            set(descriptor, attribute, TYPE_CHAR, text.byteSize(), text);
         }
     }
 
