@@ -4,7 +4,7 @@ package tessera.natives.cuda;
 @CName("cuda.h")
 public enum CudaStatus {
     CUDA_SUCCESS(0, false, ""),
-    CUDA_ERROR_INVALID_VALUE(1, false, ""),
+    CUDA_ERROR_INVALID_VALUE(1, false, CudaCalls.FAULT),
     CUDA_ERROR_OUT_OF_MEMORY(
             2,
             false,
@@ -97,7 +97,7 @@ public enum CudaStatus {
         return advice;
     }
 
-    /** The status of a number; an unlisted number has no advice and leaves the device usable. */
+    /** The status of a number; an unlisted number is advised as a wrong argument and leaves the device usable. */
     static CudaStatus of(int code) {
         for (CudaStatus status : values()) {
             if (status.code == code) {
