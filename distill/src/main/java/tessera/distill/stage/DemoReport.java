@@ -111,8 +111,7 @@ public final class DemoReport {
                 ("Seeds run: %s. Each rendered its own clips and trained its own models: one masked autoencoder per"
                                 + " modality, then the distilled student. Accuracy is the mean over %d episodes with %d classes"
                                 + " and %d queries each; ± is the 95 %% interval over episodes. All models of a seed meet the same"
-                                + " episodes. The last weights of each stage are used: nothing was selected, on test classes or"
-                                + " elsewhere.")
+                                + " episodes. The last weights of each stage are used: nothing was selected on test classes.")
                         .formatted(
                                 plan.seeds().stream().map(String::valueOf).collect(Collectors.joining(", ")),
                                 how.episodes(),
