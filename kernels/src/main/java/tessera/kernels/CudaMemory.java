@@ -194,9 +194,8 @@ final class CudaMemory {
 
         private void release(Block block) {
             CudaThread thread = CudaThread.get();
-            // Work on a stream that records does not run now, and what a graph uses must outlive it anyway: the last
-            // use to
-            // wait for is on the stream before.
+            // Work on a stream that records does not run now, and what a graph uses must outlive it anyway.
+            // So the last use to wait for is on the stream before.
             CudaStream current = thread.stream(device).running();
             device.quietly(() -> thread.use(device));
             if (HostMemory.DEBUG && !graph) {

@@ -10,9 +10,8 @@ final class Svg {
     /** Height of ordinary text in pixels. */
     static final double FONT = 12;
 
-    // The colours of Okabe and Ito, which colour-blind readers can tell apart, a little lighter or darker where needed
-    // to
-    // stand out from white and from black.
+    // The colours of Okabe and Ito, which colour-blind readers can tell apart.
+    // Some are a little lighter or darker, to stand out from white and from black.
     private static final String[] COLOURS = {
         "#1f83c9", "#dd6b10", "#16a07a", "#c0679c", "#b78a00", "#4fb0dd", "#8a72d6", "#8a8f98"
     };
