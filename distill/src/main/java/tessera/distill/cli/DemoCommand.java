@@ -92,7 +92,7 @@ final class DemoCommand implements Callable<Integer> {
         messages.println(
                 full
                         ? "takes up to an hour on two cores; after Ctrl-C the same command resumes"
-                        : "takes about five minutes on two cores; after Ctrl-C the same command resumes");
+                        : "takes five to ten minutes on two cores; after Ctrl-C the same command resumes");
         messages.flush();
     }
 
