@@ -194,7 +194,7 @@ class AutogradTest {
                 "broken: no input is f64, which finite differences need");
         refused(
                 IllegalArgumentException.class,
-                () -> GradientCheck.check(new PatchOps.ReconstructionTarget(Patches.plain(1, 1, 1), 0, true)),
+                () -> GradientCheck.check(new PatchesOps.ReconstructionTarget(Patches.plain(1, 1, 1), 0, true)),
                 "there is no gradient to check: the target of a reconstruction is data");
     }
 
@@ -320,7 +320,8 @@ class AutogradTest {
             refused(
                     IllegalStateException.class,
                     () -> GradientCheck.check(new Forgetful(own), leaf(2, 3)),
-                    "forgetful: the gradient of input 0, f64[2], where other uses have given it one already, at [0] is");
+                    "forgetful: the gradient of input 0, f64[2], where other uses have given it one already, at [0]"
+                            + " is");
         }
     }
 

@@ -66,7 +66,7 @@ final class OpCatalogue {
 
         /** Whether finite differences apply: in f64 all the way. */
         boolean checkable() {
-            boolean rounds = op instanceof ViewOps.Cast cast && cast.target() != DType.F64;
+            boolean rounds = op instanceof ElementwiseOps.Cast cast && cast.target() != DType.F64;
             return differentiable()
                     && !rounds
                     && inputs.stream().noneMatch(i -> i.dtype == DType.U8 || i.dtype == DType.F32);
@@ -244,10 +244,10 @@ final class OpCatalogue {
         add(new ViewOps.Concat(1), normal(2, 3), normal(2, 0), normal(2, 4));
         add(new ViewOps.Concat(0), "of one", normal(3));
         add(new ViewOps.Concat(0), "of views", swapped(normal(2, 3)), normal(1, 2), swapped(normal(2, 2)));
-        add(new ViewOps.Cast(DType.F64), normal(3, 5));
-        add(new ViewOps.Cast(DType.F32), normal(3, 5));
-        add(new ViewOps.Cast(DType.BF16), normal(3, 5));
-        add(new ViewOps.Cast(DType.F64), "of a view", swapped(normal(3, 5)));
+        add(new ElementwiseOps.Cast(DType.F64), normal(3, 5));
+        add(new ElementwiseOps.Cast(DType.F32), normal(3, 5));
+        add(new ElementwiseOps.Cast(DType.BF16), normal(3, 5));
+        add(new ElementwiseOps.Cast(DType.F64), "of a view", swapped(normal(3, 5)));
         add(new ViewOps.Transfer(Device.cpu(2)), normal(3, 5));
         add(new ViewOps.Transfer(Device.cpu(2)), "of a view", swapped(normal(3, 5)));
         add(new ViewOps.Transfer(Device.cpu(2)), "of nothing", normal(0, 5));
@@ -307,15 +307,15 @@ final class OpCatalogue {
         add(new ElementwiseOps.Affine(2.5, -1), normal(3, 5));
         add(new ElementwiseOps.Affine(-1, 3), normal(0));
         add(new ElementwiseOps.Affine(.5, 0), "of a view", swapped(normal(3, 5)));
-        add(new ElementwiseOps.Dropout(.3, 7, 1), normal(9, 5));
-        add(new ElementwiseOps.Dropout(0, 7, 1), "of none", normal(3));
-        add(new ElementwiseOps.Dropout(.5, 7, 2), "of a view", swapped(normal(5, 6)));
-        add(new ElementwiseOps.DropPath(.5, 7, 1), normal(9, 5), normal(9, 5));
-        add(new ElementwiseOps.DropPath(.3, 7, 2), normal(6), normal(6));
-        add(new ElementwiseOps.DropPath(0, 7, 1), "of none", normal(3, 2, 2), normal(3, 2, 2));
-        add(new ElementwiseOps.DropPath(.5, 7, 1), "of nothing", normal(0, 2), normal(0, 2));
-        add(new ElementwiseOps.DropPath(.5, 7, 1), "of empty samples", normal(2, 0), normal(2, 0));
-        add(new ElementwiseOps.DropPath(.5, 7, 2), "of views", swapped(normal(5, 6)), swapped(normal(5, 6)));
+        add(new RandomOps.Dropout(.3, 7, 1), normal(9, 5));
+        add(new RandomOps.Dropout(0, 7, 1), "of none", normal(3));
+        add(new RandomOps.Dropout(.5, 7, 2), "of a view", swapped(normal(5, 6)));
+        add(new RandomOps.DropPath(.5, 7, 1), normal(9, 5), normal(9, 5));
+        add(new RandomOps.DropPath(.3, 7, 2), normal(6), normal(6));
+        add(new RandomOps.DropPath(0, 7, 1), "of none", normal(3, 2, 2), normal(3, 2, 2));
+        add(new RandomOps.DropPath(.5, 7, 1), "of nothing", normal(0, 2), normal(0, 2));
+        add(new RandomOps.DropPath(.5, 7, 1), "of empty samples", normal(2, 0), normal(2, 0));
+        add(new RandomOps.DropPath(.5, 7, 2), "of views", swapped(normal(5, 6)), swapped(normal(5, 6)));
 
         bad("add sizes", () -> ones(2, 3).add(ones(2)), "add: f32[2, 3] and f32[2] do not broadcast");
         bad("add types", () -> ones(2).add(ones(2).to(DType.F64)), "add: f64[2] does not have the type of f32[2]");
@@ -339,15 +339,15 @@ final class OpCatalogue {
     // -------------------------------------------------------------------------------------------------- reductions
 
     private void reductions() {
-        add(new ReductionOps.Sum(0, 1), normal(5, 3));
-        add(new ReductionOps.Sum(1, .25), normal(2, 4, 3));
-        add(new ReductionOps.Sum(2, -2), normal(2, 3, 1));
-        add(new ReductionOps.Sum(0, 1), "over nothing", normal(0, 3));
-        add(new ReductionOps.Sum(1, 1), "of nothing", normal(0, 3));
-        add(new ReductionOps.Sum(0, 1), normal(1501));
-        add(new ReductionOps.Sum(0, 1), "of a view", swapped(normal(4, 3)));
+        add(new ElementwiseOps.Sum(0, 1), normal(5, 3));
+        add(new ElementwiseOps.Sum(1, .25), normal(2, 4, 3));
+        add(new ElementwiseOps.Sum(2, -2), normal(2, 3, 1));
+        add(new ElementwiseOps.Sum(0, 1), "over nothing", normal(0, 3));
+        add(new ElementwiseOps.Sum(1, 1), "of nothing", normal(0, 3));
+        add(new ElementwiseOps.Sum(0, 1), normal(1501));
+        add(new ElementwiseOps.Sum(0, 1), "of a view", swapped(normal(4, 3)));
         for (boolean log : new boolean[] {false, true}) {
-            ReductionOps.Softmax softmax = new ReductionOps.Softmax(log);
+            NormsOps.Softmax softmax = new NormsOps.Softmax(log);
             add(softmax, normal(5, 97));
             add(softmax, normal(1, 1));
             add(softmax, normal(7));
@@ -384,7 +384,7 @@ final class OpCatalogue {
     }
 
     private void layerNorm(double eps, String what, Input x, Input weight, Input bias) {
-        add(new ReductionOps.LayerNorm(eps), what, x, weight.unrounded(), bias.unrounded());
+        add(new NormsOps.LayerNorm(eps), what, x, weight.unrounded(), bias.unrounded());
     }
 
     // ---------------------------------------------------------------------------------------------------- products
@@ -500,22 +500,22 @@ final class OpCatalogue {
     // ------------------------------------------------------------------------------------------------------ tokens
 
     private void tokens() {
-        add(new TokenOps.GatherRows(), normal(2, 5, 3), indices(new int[] {0, 2, 4}, new int[] {1, 2, 3}));
-        add(new TokenOps.GatherRows(), "twice the same", normal(1, 4, 3), indices(new int[] {3, 1, 3, 3}));
-        add(new TokenOps.GatherRows(), "of none", normal(2, 4, 3), ints(4, 2, 0));
+        add(new TokensOps.GatherRows(), normal(2, 5, 3), indices(new int[] {0, 2, 4}, new int[] {1, 2, 3}));
+        add(new TokensOps.GatherRows(), "twice the same", normal(1, 4, 3), indices(new int[] {3, 1, 3, 3}));
+        add(new TokensOps.GatherRows(), "of none", normal(2, 4, 3), ints(4, 2, 0));
         add(
-                new TokenOps.GatherRows(),
+                new TokensOps.GatherRows(),
                 "of a view",
                 normal(5, 2, 3).seen(t -> t.transpose(0, 1)),
                 indices(new int[] {0, 4}, new int[] {1, 2}));
-        add(new TokenOps.AddPositions(), normal(2, 4, 3), normal(5, 3).constant());
+        add(new TokensOps.AddPositions(), normal(2, 4, 3), normal(5, 3).constant());
         add(
-                new TokenOps.AddPositions(),
+                new TokensOps.AddPositions(),
                 "by index",
                 normal(2, 2, 3),
                 normal(5, 3).constant(),
                 indices(new int[] {0, 4}, new int[] {3, 4}));
-        TokenOps.AssembleDecoder assemble = new TokenOps.AssembleDecoder();
+        TokensOps.AssembleDecoder assemble = new TokensOps.AssembleDecoder();
         add(
                 assemble,
                 normal(2, 2, 3),
@@ -580,20 +580,24 @@ final class OpCatalogue {
         Patches coloured =
                 new Patches(3, 2, 4, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225});
         Input two = indices(new int[] {0, 3, 5}, new int[] {1, 2, 7});
-        add(new PatchOps.GatherPatches(plain), normal(2, 4, 4, 4, 3).unrounded(), two);
-        add(new PatchOps.GatherPatches(plain), "of all", normal(1, 2, 4, 2, 3).unrounded());
+        add(new PatchesOps.GatherPatches(plain), normal(2, 4, 4, 4, 3).unrounded(), two);
+        add(new PatchesOps.GatherPatches(plain), "of all", normal(1, 2, 4, 2, 3).unrounded());
         add(
-                new PatchOps.GatherPatches(scaled),
+                new PatchesOps.GatherPatches(scaled),
                 "normalised",
                 normal(1, 2, 4, 8, 2).unrounded(),
                 indices(new int[] {1, 3}));
-        add(new PatchOps.GatherPatches(plain), "channel first", channelFirst(2, 3, 4, 4), two);
-        add(new PatchOps.GatherPatches(plain), "of none", normal(1, 2, 2, 2, 3).unrounded(), ints(1, 1, 0));
-        add(new PatchOps.GatherPatches(coloured), "of pixels", pixels(1, 4, 8, 8, 3), indices(new int[] {0, 5, 7}));
+        add(new PatchesOps.GatherPatches(plain), "channel first", channelFirst(2, 3, 4, 4), two);
+        add(
+                new PatchesOps.GatherPatches(plain),
+                "of none",
+                normal(1, 2, 2, 2, 3).unrounded(),
+                ints(1, 1, 0));
+        add(new PatchesOps.GatherPatches(coloured), "of pixels", pixels(1, 4, 8, 8, 3), indices(new int[] {0, 5, 7}));
         Call half = in -> Op.apply(
-                new PatchOps.GatherPatches(coloured, in[0].device().computes(DType.BF16) ? DType.BF16 : null), in);
+                new PatchesOps.GatherPatches(coloured, in[0].device().computes(DType.BF16) ? DType.BF16 : null), in);
         samples.add(new Sample(
-                PatchOps.GatherPatches.class,
+                PatchesOps.GatherPatches.class,
                 "of pixels in bf16",
                 null,
                 half,
@@ -602,10 +606,10 @@ final class OpCatalogue {
                 List.of(pixels(1, 4, 8, 8, 3), indices(new int[] {0, 5, 7}))));
         for (boolean normalise : new boolean[] {true, false}) {
             String what = normalise ? "normalised" : "raw";
-            PatchOps.ReconstructionTarget target = new PatchOps.ReconstructionTarget(plain, 1e-6, normalise);
+            PatchesOps.ReconstructionTarget target = new PatchesOps.ReconstructionTarget(plain, 1e-6, normalise);
             add(target, what, normal(2, 4, 4, 4, 3).unrounded().constant(), two);
             add(target, what + ", channel first", channelFirst(2, 3, 4, 4).constant(), two);
-            PatchOps.ReconstructionLoss loss = new PatchOps.ReconstructionLoss(plain, 1e-6, normalise);
+            PatchesOps.ReconstructionLoss loss = new PatchesOps.ReconstructionLoss(plain, 1e-6, normalise);
             add(loss, what, normal(2, 3, 24), normal(2, 4, 4, 4, 3).unrounded().constant(), two);
             add(
                     loss,
@@ -615,12 +619,12 @@ final class OpCatalogue {
                     two);
         }
         add(
-                new PatchOps.ReconstructionTarget(coloured, 1e-6, true),
+                new PatchesOps.ReconstructionTarget(coloured, 1e-6, true),
                 "of pixels",
                 pixels(1, 4, 8, 8, 3),
                 indices(new int[] {0, 5, 7}));
         add(
-                new PatchOps.ReconstructionLoss(coloured, 1e-6, true),
+                new PatchesOps.ReconstructionLoss(coloured, 1e-6, true),
                 "of pixels",
                 normal(1, 3, 96).in(DType.F32),
                 pixels(1, 4, 8, 8, 3),
@@ -662,25 +666,25 @@ final class OpCatalogue {
     // ------------------------------------------------------------------------------------------------------ losses
 
     private void losses() {
-        add(new LossOps.CrossEntropy(0), normal(8, 10), ints(10, 8));
-        add(new LossOps.CrossEntropy(.1), "smoothed", normal(8, 10), ints(10, 8));
-        add(new LossOps.CrossEntropy(0), "of one row", normal(1, 204), ints(204, 1));
+        add(new LossesOps.CrossEntropy(0), normal(8, 10), ints(10, 8));
+        add(new LossesOps.CrossEntropy(.1), "smoothed", normal(8, 10), ints(10, 8));
+        add(new LossesOps.CrossEntropy(0), "of one row", normal(1, 204), ints(204, 1));
         add(
-                new LossOps.CrossEntropy(0),
+                new LossesOps.CrossEntropy(0),
                 "of large logits",
                 input(Shape.of(3, 5), r -> 500 * r.nextGaussian()),
                 ints(5, 3));
-        add(new LossOps.CrossEntropy(0), "of a view", swapped(normal(4, 3)), ints(4, 3));
-        add(new LossOps.MeanSquaredError(), normal(3, 5), positive(3, 5));
-        add(new LossOps.MeanSquaredError(), "of one", normal(), positive());
-        add(new LossOps.MeanSquaredError(), "of views", swapped(normal(3, 5)), positive(5, 3));
+        add(new LossesOps.CrossEntropy(0), "of a view", swapped(normal(4, 3)), ints(4, 3));
+        add(new LossesOps.MeanSquaredError(), normal(3, 5), positive(3, 5));
+        add(new LossesOps.MeanSquaredError(), "of one", normal(), positive());
+        add(new LossesOps.MeanSquaredError(), "of views", swapped(normal(3, 5)), positive(5, 3));
         add(
-                new LossOps.MeanSquaredError(),
+                new LossesOps.MeanSquaredError(),
                 "with a fixed target",
                 normal(700),
                 positive(700).constant());
         add(
-                new LossOps.FeatureLoss(new double[] {1, .5, 2}),
+                new LossesOps.FeatureLoss(new double[] {1, .5, 2}),
                 normal(4, 6),
                 positive(4, 6),
                 offZero(4, 6),
@@ -688,20 +692,20 @@ final class OpCatalogue {
                 normal(4, 6).constant(),
                 positive(4, 6).constant());
         add(
-                new LossOps.FeatureLoss(new double[] {1}),
+                new LossesOps.FeatureLoss(new double[] {1}),
                 "of one modality",
                 normal(1, 3),
                 positive(1, 3).constant());
         Input labels = ints(7, 5);
         add(
-                new LossOps.DistillationLoss(2, .7, .3, true),
+                new LossesOps.DistillationLoss(2, .7, .3, true),
                 normal(5, 7),
                 positive(2).constant().unrounded(),
                 labels,
                 offZero(5, 7).constant(),
                 positive(5, 7).constant());
         add(
-                new LossOps.DistillationLoss(3, 1, .5, true),
+                new LossesOps.DistillationLoss(3, 1, .5, true),
                 "weighted per sample",
                 normal(5, 7),
                 positive(5, 2).constant().unrounded(),
@@ -709,7 +713,7 @@ final class OpCatalogue {
                 offZero(5, 7).constant(),
                 positive(5, 7).constant());
         add(
-                new LossOps.DistillationLoss(1, 1, 0, false),
+                new LossesOps.DistillationLoss(1, 1, 0, false),
                 "without labels",
                 normal(5, 7),
                 positive(1).constant().unrounded(),
@@ -825,21 +829,21 @@ final class OpCatalogue {
         add(new ViewOps.Concat(0), normal(1), normal(1));
         add(new ViewOps.Concat(1), normal(3, 37), normal(3, 5));
         for (DType target : List.of(DType.F32, DType.BF16)) {
-            add(new ViewOps.Cast(target), normal(0));
-            add(new ViewOps.Cast(target), normal(1));
-            add(new ViewOps.Cast(target), normal(3, 37));
+            add(new ElementwiseOps.Cast(target), normal(0));
+            add(new ElementwiseOps.Cast(target), normal(1));
+            add(new ElementwiseOps.Cast(target), normal(3, 37));
         }
         add(new ViewOps.Transfer(Device.cpu(2)), normal(1));
         add(new ViewOps.Transfer(Device.cpu(2)), normal(3, 37));
 
         add(new ElementwiseOps.Affine(2.5, -1), normal(1));
         add(new ElementwiseOps.Affine(2.5, -1), normal(3, 37));
-        add(new ElementwiseOps.Dropout(.3, 7, 1), normal(0));
-        add(new ElementwiseOps.Dropout(.3, 7, 1), normal(1));
-        add(new ElementwiseOps.Dropout(.3, 7, 1), normal(3, 37));
-        add(new ElementwiseOps.DropPath(.3, 7, 1), normal(1, 1), offZero(1, 1));
-        add(new ElementwiseOps.DropPath(.3, 7, 1), normal(9, 37), offZero(9, 37));
-        add(new ReductionOps.Sum(0, 1), normal(1));
+        add(new RandomOps.Dropout(.3, 7, 1), normal(0));
+        add(new RandomOps.Dropout(.3, 7, 1), normal(1));
+        add(new RandomOps.Dropout(.3, 7, 1), normal(3, 37));
+        add(new RandomOps.DropPath(.3, 7, 1), normal(1, 1), offZero(1, 1));
+        add(new RandomOps.DropPath(.3, 7, 1), normal(9, 37), offZero(9, 37));
+        add(new ElementwiseOps.Sum(0, 1), normal(1));
 
         add(new MatmulOps.Matmul(), normal(3, 37), normal(37, 19));
         add(new MatmulOps.Linear(false), normal(1, 1), normal(1, 1), normal(1));
@@ -849,13 +853,13 @@ final class OpCatalogue {
         add(new AttentionOps.SelfAttention(1), normal(1, 1, 3));
         add(new AttentionOps.SelfAttention(1), normal(2, 3, 57));
 
-        add(new TokenOps.GatherRows(), normal(0, 4, 3), ints(4, 0, 2));
-        add(new TokenOps.GatherRows(), normal(1, 1, 1), ints(1, 1, 1));
-        add(new TokenOps.GatherRows(), normal(2, 5, 37), indices(new int[] {0, 2, 4}, new int[] {1, 2, 3}));
-        add(new TokenOps.AddPositions(), normal(0, 4, 3), normal(5, 3).constant());
-        add(new TokenOps.AddPositions(), normal(1, 1, 1), normal(1, 1).constant());
-        add(new TokenOps.AddPositions(), normal(2, 3, 37), normal(5, 37).constant());
-        TokenOps.AssembleDecoder assemble = new TokenOps.AssembleDecoder();
+        add(new TokensOps.GatherRows(), normal(0, 4, 3), ints(4, 0, 2));
+        add(new TokensOps.GatherRows(), normal(1, 1, 1), ints(1, 1, 1));
+        add(new TokensOps.GatherRows(), normal(2, 5, 37), indices(new int[] {0, 2, 4}, new int[] {1, 2, 3}));
+        add(new TokensOps.AddPositions(), normal(0, 4, 3), normal(5, 3).constant());
+        add(new TokensOps.AddPositions(), normal(1, 1, 1), normal(1, 1).constant());
+        add(new TokensOps.AddPositions(), normal(2, 3, 37), normal(5, 37).constant());
+        TokensOps.AssembleDecoder assemble = new TokensOps.AssembleDecoder();
         add(assemble, normal(0, 2, 3), normal(3), normal(5, 3).constant(), ints(5, 0, 2), ints(5, 0, 3));
         add(assemble, normal(1, 1, 1), normal(1), normal(2, 1).constant(), ints(2, 1, 1), ints(2, 1, 1));
         add(assemble, normal(2, 2, 37), normal(37), normal(5, 37).constant(), ints(5, 2, 2), ints(5, 2, 3));
@@ -866,29 +870,29 @@ final class OpCatalogue {
         Input noVideo = normal(0, 2, 4, 4, 3).unrounded();
         Input onePixel = normal(1, 1, 1, 1, 1).unrounded();
         Input manyChannels = normal(1, 2, 2, 4, 21).unrounded();
-        add(new PatchOps.GatherPatches(square), noVideo, ints(1, 0, 2));
-        add(new PatchOps.GatherPatches(pixel), onePixel, ints(1, 1, 1));
-        add(new PatchOps.GatherPatches(many), manyChannels, indices(new int[] {0, 3}));
-        add(new PatchOps.ReconstructionTarget(square, 1e-6, true), noVideo.constant(), ints(1, 0, 2));
-        add(new PatchOps.ReconstructionTarget(pixel, 1e-6, false), onePixel.constant(), ints(1, 1, 1));
-        add(new PatchOps.ReconstructionTarget(many, 1e-6, true), manyChannels.constant(), indices(new int[] {0, 3}));
-        add(new PatchOps.ReconstructionLoss(square, 1e-6, true), normal(0, 2, 24), noVideo.constant(), ints(1, 0, 2));
-        add(new PatchOps.ReconstructionLoss(pixel, 1e-6, false), normal(1, 1, 1), onePixel.constant(), ints(1, 1, 1));
+        add(new PatchesOps.GatherPatches(square), noVideo, ints(1, 0, 2));
+        add(new PatchesOps.GatherPatches(pixel), onePixel, ints(1, 1, 1));
+        add(new PatchesOps.GatherPatches(many), manyChannels, indices(new int[] {0, 3}));
+        add(new PatchesOps.ReconstructionTarget(square, 1e-6, true), noVideo.constant(), ints(1, 0, 2));
+        add(new PatchesOps.ReconstructionTarget(pixel, 1e-6, false), onePixel.constant(), ints(1, 1, 1));
+        add(new PatchesOps.ReconstructionTarget(many, 1e-6, true), manyChannels.constant(), indices(new int[] {0, 3}));
+        add(new PatchesOps.ReconstructionLoss(square, 1e-6, true), normal(0, 2, 24), noVideo.constant(), ints(1, 0, 2));
+        add(new PatchesOps.ReconstructionLoss(pixel, 1e-6, false), normal(1, 1, 1), onePixel.constant(), ints(1, 1, 1));
         add(
-                new PatchOps.ReconstructionLoss(many, 1e-6, true),
+                new PatchesOps.ReconstructionLoss(many, 1e-6, true),
                 normal(1, 2, 84),
                 manyChannels.constant(),
                 indices(new int[] {0, 3}));
 
-        add(new LossOps.CrossEntropy(.1), normal(0, 10), ints(10, 0));
-        add(new LossOps.CrossEntropy(.1), normal(1, 1), ints(1, 1));
-        add(new LossOps.CrossEntropy(.1), normal(3, 37), ints(37, 3));
-        add(new LossOps.MeanSquaredError(), normal(0), positive(0));
-        add(new LossOps.MeanSquaredError(), normal(3, 37), positive(3, 37));
+        add(new LossesOps.CrossEntropy(.1), normal(0, 10), ints(10, 0));
+        add(new LossesOps.CrossEntropy(.1), normal(1, 1), ints(1, 1));
+        add(new LossesOps.CrossEntropy(.1), normal(3, 37), ints(37, 3));
+        add(new LossesOps.MeanSquaredError(), normal(0), positive(0));
+        add(new LossesOps.MeanSquaredError(), normal(3, 37), positive(3, 37));
         for (long[] shape : new long[][] {{0, 6}, {1, 1}, {3, 37}}) {
             Input target = positive(shape).constant();
-            add(new LossOps.FeatureLoss(new double[] {.5}), normal(shape), target);
-            LossOps.DistillationLoss distillation = new LossOps.DistillationLoss(2, .7, .3, true);
+            add(new LossesOps.FeatureLoss(new double[] {.5}), normal(shape), target);
+            LossesOps.DistillationLoss distillation = new LossesOps.DistillationLoss(2, .7, .3, true);
             Input weight = positive(1).constant().unrounded();
             add(distillation, normal(shape), weight, ints((int) shape[1], shape[0]), target);
         }

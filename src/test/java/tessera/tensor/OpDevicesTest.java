@@ -106,7 +106,7 @@ class OpDevicesTest {
 
     /** F64 exists on the CPU alone. */
     private static boolean runsOnGpus(Sample sample) {
-        return !(sample.op() instanceof ViewOps.Cast cast && cast.target() == DType.F64);
+        return !(sample.op() instanceof ElementwiseOps.Cast cast && cast.target() == DType.F64);
     }
 
     /** The samples in every place that can run them. */

@@ -18,6 +18,8 @@ import tessera.tensor.Tensor;
  * <p>Its moments belong to it and are freed by {@link #close()}. Not thread-safe.
  */
 public final class AdamW implements AutoCloseable {
+    private static final String NAME = "adamw";
+
     private final Map<String, Tensor> parameters;
     private final Map<String, Tensor> firstMoments = new LinkedHashMap<>();
     private final Map<String, Tensor> secondMoments = new LinkedHashMap<>();
@@ -105,6 +107,14 @@ public final class AdamW implements AutoCloseable {
     /** Counts a step that a recorded graph takes; see {@link tessera.kernels.CudaGraph}. */
     public void advance() {
         step++;
+        parameters.forEach(this::changed);
+    }
+
+    /** Says that a parameter and its moments were written in place. */
+    private void changed(String name, Tensor parameter) {
+        parameter.changedBy(NAME);
+        moment(firstMoments, name).changedBy(NAME);
+        moment(secondMoments, name).changedBy(NAME);
     }
 
     /** Updates every parameter that has a gradient, then forgets the gradients. */
@@ -127,6 +137,7 @@ public final class AdamW implements AutoCloseable {
                 shadows.add(shadow == null ? null : shadow.buffer());
                 decays.add(decay.getOrDefault(name, 0.0));
                 parameter.zeroGrad();
+                changed(name, parameter);
             }
         });
         if (p.isEmpty()) {
@@ -137,6 +148,7 @@ public final class AdamW implements AutoCloseable {
         Kernels.Clip clip = null;
         if (gradientNorm != null) {
             kernels.globalNorm(gradients, gradientNorm.buffer());
+            gradientNorm.changedBy(NAME);
             clip = new Kernels.Clip(gradientNorm.buffer(), clipNorm);
         }
         kernels.adamW(

@@ -54,13 +54,7 @@ final class AttentionOps {
                     : null;
             qkv.kernels()
                     .attention(
-                            shape,
-                            part(qkv, 0),
-                            part(qkv, 1),
-                            part(qkv, 2),
-                            null,
-                            out.buffer(),
-                            ReductionOps.bufferOrNull(lse));
+                            shape, part(qkv, 0), part(qkv, 1), part(qkv, 2), null, out.buffer(), Op.bufferOrNull(lse));
             if (lse != null) {
                 context.save(qkv, out.detach(), lse);
             }
@@ -149,7 +143,7 @@ final class AttentionOps {
                             q.buffer(),
                             k.buffer(),
                             v.buffer(),
-                            ReductionOps.bufferOrNull(bias),
+                            Op.bufferOrNull(bias),
                             out.buffer(),
                             lse.buffer());
             if (bias == null) {
@@ -178,14 +172,14 @@ final class AttentionOps {
                             q.buffer(),
                             k.buffer(),
                             v.buffer(),
-                            ReductionOps.bufferOrNull(bias),
+                            Op.bufferOrNull(bias),
                             context.saved(3).buffer(),
                             context.saved(4).buffer(),
                             dy.buffer(),
                             dq.buffer(),
                             dk.buffer(),
                             dv.buffer(),
-                            ReductionOps.bufferOrNull(dbias));
+                            Op.bufferOrNull(dbias));
             return bias == null ? new Tensor[] {dq, dk, dv} : new @Nullable Tensor[] {dq, dk, dv, dbias};
         }
 

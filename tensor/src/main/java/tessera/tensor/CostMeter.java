@@ -1,5 +1,6 @@
 package tessera.tensor;
 
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -48,9 +49,9 @@ public final class CostMeter implements AutoCloseable {
         return byOp.values().stream().reduce(Cost.NONE, Cost::plus);
     }
 
-    /** Costs by operation name, in order of first use. */
+    /** A copy of the costs so far by operation name, in order of first use; not to be changed. */
     public Map<String, Cost> byOp() {
-        return Map.copyOf(byOp);
+        return Collections.unmodifiableMap(new LinkedHashMap<>(byOp));
     }
 
     @Override

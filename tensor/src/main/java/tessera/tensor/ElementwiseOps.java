@@ -1,10 +1,12 @@
 package tessera.tensor;
 
+import java.util.List;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
 import tessera.kernels.Kernels.BinaryOp;
 import tessera.kernels.Kernels.UnaryOp;
 
-/** Operations that treat each element alone. */
+/** Operations that treat each element alone, and the sum over an axis. */
 final class ElementwiseOps {
     private ElementwiseOps() {}
 
@@ -34,10 +36,19 @@ final class ElementwiseOps {
         return g.to(gradient.dtype());
     }
 
+    /** A stored gradient times the cotangent of its scalar loss. */
+    static Tensor scaled(Tensor gradient, Tensor cotangent) {
+        Tensor d = Tensor.empty(gradient.device(), gradient.dtype(), gradient.shape());
+        gradient.kernels().scaleBy(gradient.buffer(), cotangent.buffer(), d.buffer());
+        return d;
+    }
+
     record Unary(UnaryOp op) implements Op.Differentiable {
+        private static final List<String> NAMES = OpNames.of(UnaryOp.values());
+
         @Override
         public String name() {
-            return op.name().toLowerCase(java.util.Locale.ROOT);
+            return NAMES.get(op.ordinal());
         }
 
         @Override
@@ -46,13 +57,15 @@ final class ElementwiseOps {
             Tensor x = in[0].contiguous();
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             x.kernels().unary(op, x.buffer(), y.buffer());
-            context.save(x);
+            if (op != UnaryOp.NEG) {
+                context.save(x);
+            }
             return y;
         }
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            Tensor x = context.saved(0);
+            Tensor x = op == UnaryOp.NEG ? dy : context.saved(0); // a negation has the same slope everywhere
             Tensor dx = Tensor.empty(dy.device(), dy.dtype(), dy.shape());
             dy.kernels().unaryBackward(op, x.buffer(), dy.buffer(), dx.buffer());
             return new Tensor[] {dx};
@@ -65,9 +78,11 @@ final class ElementwiseOps {
     }
 
     record Binary(BinaryOp op) implements Op.Differentiable {
+        private static final List<String> NAMES = OpNames.of(BinaryOp.values());
+
         @Override
         public String name() {
-            return op.name().toLowerCase(java.util.Locale.ROOT);
+            return NAMES.get(op.ordinal());
         }
 
         @Override
@@ -90,7 +105,9 @@ final class ElementwiseOps {
                             broadcastStrides(b, shape),
                             y.buffer(),
                             shape.toArray());
-            context.save(a.detach(), b.detach());
+            if (op == BinaryOp.MUL || op == BinaryOp.DIV) {
+                context.save(a.detach(), b.detach());
+            }
             return y;
         }
 
@@ -101,27 +118,26 @@ final class ElementwiseOps {
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            Tensor a = context.saved(0);
-            Tensor b = context.saved(1);
             @Nullable Tensor[] d = new Tensor[2];
             if (context.needsGradient(0)) {
                 Tensor da = switch (op) {
                     case ADD, SUB -> dy;
-                    case MUL -> dy.mul(b);
-                    case DIV -> dy.div(b);
+                    case MUL -> dy.mul(context.saved(1));
+                    case DIV -> dy.div(context.saved(1));
                     default -> throw new IllegalStateException(op + " has no gradient");
                 };
-                d[0] = sumTo(da, a.shape());
+                d[0] = sumTo(da, context.inputShape(0));
             }
             if (context.needsGradient(1)) {
                 Tensor db = switch (op) {
                     case ADD -> dy;
                     case SUB -> dy.neg();
-                    case MUL -> dy.mul(a);
-                    case DIV -> dy.mul(a).div(b.square()).neg();
+                    case MUL -> dy.mul(context.saved(0));
+                    case DIV ->
+                        dy.mul(context.saved(0)).div(context.saved(1).square()).neg();
                     default -> throw new IllegalStateException(op + " has no gradient");
                 };
-                d[1] = sumTo(db, b.shape());
+                d[1] = sumTo(db, context.inputShape(1));
             }
             return d;
         }
@@ -153,69 +169,58 @@ final class ElementwiseOps {
         }
     }
 
-    record Dropout(double p, long seed, long stream) implements Op.Differentiable {
+    record Sum(int axis, double scale) implements Op.Differentiable {
         @Override
         public Tensor forward(Context context, Tensor... in) {
-            Op.check(p >= 0 && p < 1, name(), () -> "probability " + p + " is not in [0, 1)");
             Op.floating(name(), in[0]);
-            return masked(in[0].contiguous());
-        }
-
-        private Tensor masked(Tensor x) {
-            Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
-            x.kernels().dropout(x.buffer(), p, seed, stream, y.buffer());
-            return y;
-        }
-
-        @Override
-        public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            return new Tensor[] {masked(dy)};
-        }
-
-        @Override
-        public Cost cost(Tensor output, Tensor... in) {
-            return Cost.elementwise(1, output, in);
-        }
-    }
-
-    /** {@code residual + x}, with x left out of random samples (stochastic depth; Huang et al., ECCV 2016). */
-    record DropPath(double p, long seed, long stream) implements Op.Differentiable {
-        @Override
-        public Tensor forward(Context context, Tensor... in) {
-            Tensor residual = in[0];
-            Tensor x = in[1];
-            Op.check(p >= 0 && p < 1, name(), () -> "probability " + p + " is not in [0, 1)");
-            Op.floating(name(), residual, x);
-            Op.check(
-                    residual.rank() > 0 && residual.shape().equals(x.shape()),
-                    name(),
-                    () -> x.describe() + " is added to " + residual.describe()
-                            + "; both need one shape, whose first axis counts the samples");
-            return dropped(residual.contiguous(), x.contiguous());
-        }
-
-        private Tensor dropped(@Nullable Tensor residual, Tensor x) {
-            Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
+            Tensor x = in[0].contiguous();
+            Shape shape = x.shape();
+            long[] sizes = new long[shape.rank() - 1];
+            for (int i = 0; i < sizes.length; i++) {
+                sizes[i] = shape.size(i < axis ? i : i + 1);
+            }
+            Tensor y = Tensor.empty(x.device(), Op.wide(x.dtype()), Shape.of(sizes));
             x.kernels()
-                    .dropPath(
-                            residual == null ? null : residual.buffer(),
+                    .sum(
                             x.buffer(),
-                            p,
-                            seed,
-                            stream,
-                            x.size(0),
+                            shape.product(0, axis),
+                            shape.size(axis),
+                            shape.product(axis + 1, shape.rank()),
+                            scale,
                             y.buffer());
             return y;
         }
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            return new @Nullable Tensor[] {dy, context.needsGradient(1) ? dropped(null, dy) : null};
+            Shape shape = context.inputShape(0);
+            Tensor scaled = (scale == 1 ? dy : dy.mul(scale)).to(context.inputType(0));
+            return new Tensor[] {scaled.reshape(shape.with(axis, 1).toArray()).expand(shape.toArray())};
         }
 
         @Override
         public Cost cost(Tensor output, Tensor... in) {
-            return Cost.elementwise(2, output, in);
+            return new Cost(in[0].shape().count(), in[0].byteSize() + output.byteSize());
+        }
+    }
+
+    record Cast(DType target) implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Tensor x = in[0].contiguous();
+            Tensor y = Tensor.empty(x.device(), target, x.shape());
+            x.kernels().cast(x.buffer(), y.buffer());
+            return y;
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            return new Tensor[] {dy.to(context.inputType(0))};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return Cost.elementwise(0, output, in);
         }
     }
 }

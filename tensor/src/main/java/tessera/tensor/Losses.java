@@ -15,12 +15,12 @@ public final class Losses {
 
     /** As {@link #crossEntropy(Tensor, Tensor)} with targets {@code (1 - s) onehot + s / classes}. */
     public static Tensor crossEntropy(Tensor logits, Tensor labels, double smoothing) {
-        return Op.apply(new LossOps.CrossEntropy(smoothing), logits, labels);
+        return Op.apply(new LossesOps.CrossEntropy(smoothing), logits, labels);
     }
 
     /** Mean of the squared difference over all elements. */
     public static Tensor meanSquaredError(Tensor a, Tensor b) {
-        return Op.apply(new LossOps.MeanSquaredError(), a, b);
+        return Op.apply(new LossesOps.MeanSquaredError(), a, b);
     }
 
     /**
@@ -33,7 +33,7 @@ public final class Losses {
     public static Tensor features(List<Tensor> projected, List<Tensor> targets, double... weights) {
         List<Tensor> inputs = new ArrayList<>(projected);
         inputs.addAll(targets);
-        return Op.apply(new LossOps.FeatureLoss(weights.clone()), inputs.toArray(Tensor[]::new));
+        return Op.apply(new LossesOps.FeatureLoss(weights.clone()), inputs.toArray(Tensor[]::new));
     }
 
     /**
@@ -60,6 +60,7 @@ public final class Losses {
         }
         inputs.addAll(teachers);
         return Op.apply(
-                new LossOps.DistillationLoss(temperature, alpha, beta, labels != null), inputs.toArray(Tensor[]::new));
+                new LossesOps.DistillationLoss(temperature, alpha, beta, labels != null),
+                inputs.toArray(Tensor[]::new));
     }
 }

@@ -30,11 +30,9 @@ final class MatmulOps {
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            Tensor a = context.saved(0);
-            Tensor b = context.saved(1);
             return new @Nullable Tensor[] {
-                context.needsGradient(0) ? multiply(dy, false, b, true) : null,
-                context.needsGradient(1) ? multiply(a, true, dy, false) : null
+                context.needsGradient(0) ? multiply(dy, false, context.saved(1), true) : null,
+                context.needsGradient(1) ? multiply(context.saved(0), true, dy, false) : null
             };
         }
 
@@ -102,14 +100,14 @@ final class MatmulOps {
             }
             x.kernels()
                     .matmul(
-                            MatmulShape.of(false, true, ReductionOps.rows(x), n, x.size(-1)),
+                            MatmulShape.of(false, true, x.shape().rows(), n, x.size(-1)),
                             x.buffer(),
                             weight.buffer(),
                             bias == null ? null : bias.inType(x.dtype()).buffer(),
                             residual ? Op.buffer(in[2]) : null,
                             Activation.NONE,
                             y.buffer());
-            context.save(x, weight, in[1].detach());
+            context.save(x, weight);
             return y;
         }
 
@@ -132,21 +130,19 @@ final class MatmulOps {
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            Tensor x = context.saved(0);
-            Tensor weight = context.saved(1);
-            DType parameterType = context.saved(2).dtype();
+            Shape weight = context.inputShape(1);
             Kernels kernels = dy.kernels();
-            long rows = ReductionOps.rows(x);
+            long rows = dy.shape().rows();
             long n = weight.size(0);
             long k = weight.size(1);
             @Nullable Tensor[] d = new Tensor[context.inputCount()];
             if (context.needsGradient(0)) {
-                Tensor dx = Tensor.empty(dy.device(), dy.dtype(), x.shape());
+                Tensor dx = Tensor.empty(dy.device(), dy.dtype(), context.inputShape(0));
                 Tensor soFar = context.gradientSoFar(0);
                 kernels.matmul(
                         MatmulShape.of(false, false, rows, k, n),
                         dy.buffer(),
-                        weight.buffer(),
+                        context.saved(1).buffer(),
                         null,
                         soFar == null ? null : Op.buffer(soFar),
                         Activation.NONE,
@@ -157,13 +153,14 @@ final class MatmulOps {
                 d[2] = dy;
             }
             boolean bias = context.inputCount() > biasAt() && context.needsGradient(biasAt());
-            Tensor dw = context.needsGradient(1) ? Tensor.empty(dy.device(), parameterType, weight.shape()) : null;
+            DType parameterType = context.inputType(1);
+            Tensor dw = context.needsGradient(1) ? Tensor.empty(dy.device(), parameterType, weight) : null;
             Tensor db = bias ? Tensor.empty(dy.device(), parameterType, Shape.of(n)) : null;
             if (dw != null && db != null) {
-                kernels.linearBackward(rows, n, k, dy.buffer(), x.buffer(), dw.buffer(), db.buffer());
+                kernels.linearBackward(rows, n, k, dy.buffer(), context.saved(0).buffer(), dw.buffer(), db.buffer());
             } else if (dw != null) {
                 MatmulShape shape = MatmulShape.of(true, false, n, k, rows);
-                kernels.matmul(shape, dy.buffer(), x.buffer(), null, null, Activation.NONE, dw.buffer());
+                kernels.matmul(shape, dy.buffer(), context.saved(0).buffer(), null, null, Activation.NONE, dw.buffer());
             } else if (db != null) {
                 kernels.sum(dy.buffer(), 1, rows, n, 1, db.buffer());
             }
@@ -232,6 +229,7 @@ final class MatmulOps {
                     name(),
                     () -> "the sum is " + in[1].describe() + "; pass a contiguous " + layer.dtype() + shape);
             layer.run(in[0].contiguous(), in[1], Activation.NONE, in[1]);
+            in[1].changedBy(name());
             return in[1].detach();
         }
 

@@ -1,11 +1,11 @@
 package tessera.tensor;
 
-import java.util.Locale;
 import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
+import tessera.kernels.Device;
 
 /**
  * An operation on tensors: its shape rule, forward, gradient and cost in one record.
@@ -15,12 +15,9 @@ import tessera.kernels.DType;
  */
 public sealed interface Op permits Op.Differentiable, Op.Constant {
 
-    /** Name in messages and cost tables; by default the class name in snake case. */
+    /** Name in messages and cost tables; by default the class name in snake case. Asked for in each call, so it is to be cheap. */
     default String name() {
-        return getClass()
-                .getSimpleName()
-                .replaceAll("([a-z0-9])([A-Z])", "$1_$2")
-                .toLowerCase(Locale.ROOT);
+        return OpNames.of(getClass());
     }
 
     /**
@@ -59,11 +56,13 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
         ThreadState state = ThreadState.get();
         boolean record = false;
         for (Tensor input : inputs) {
-            input.requireOpen(op.name());
+            if (input.isClosed()) {
+                input.requireOpen(op.name());
+            }
             record |= input.requiresGrad();
         }
         record &= state.recording && op instanceof Differentiable;
-        Context context = new Context(inputs, record);
+        Context context = new Context(op, inputs, record);
         boolean recording = state.recording;
         CostMeter meter = state.meter;
         state.recording = false;
@@ -90,12 +89,20 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
 
     /** What a forward pass leaves for its backward pass. */
     final class Context {
+        private static final Tensor[] NOTHING = {};
+        private static final int[] NO_VERSIONS = {};
+
+        private final Op op;
+        private final Tensor[] inputs;
         private final boolean[] needs;
         private final boolean recording;
-        private Tensor[] saved = new Tensor[0];
+        private Tensor[] saved = NOTHING;
+        private int[] versions = NO_VERSIONS;
         private @Nullable IntFunction<@Nullable Tensor> offered;
 
-        Context(Tensor[] inputs, boolean recording) {
+        Context(Op op, Tensor[] inputs, boolean recording) {
+            this.op = op;
+            this.inputs = inputs;
             this.recording = recording;
             this.needs = new boolean[inputs.length];
             for (int i = 0; i < inputs.length; i++) {
@@ -132,14 +139,51 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
             return needs.length;
         }
 
-        /** Keeps tensors for the backward pass. */
-        public void save(Tensor... tensors) {
-            saved = tensors;
+        /** Shape of an input. It need not be saved for that, and so may be changed in place before the backward pass. */
+        public Shape inputShape(int input) {
+            return inputs[input].shape();
         }
 
-        /** A saved tensor, in the order of {@link #save}. */
+        /** Element type of an input; as {@link #inputShape}, nothing need be saved for it. */
+        public DType inputType(int input) {
+            return inputs[input].dtype();
+        }
+
+        /** Device of an input; as {@link #inputShape}, nothing need be saved for it. */
+        public Device inputDevice(int input) {
+            return inputs[input].device();
+        }
+
+        /**
+         * Keeps tensors for the backward pass, which needs their values as they are now: save no more than that, because
+         * {@link #saved} refuses what was changed in place since. Where nothing is recorded nothing is kept.
+         */
+        public void save(Tensor... tensors) {
+            if (!recording) {
+                return;
+            }
+            saved = tensors;
+            versions = new int[tensors.length];
+            for (int i = 0; i < tensors.length; i++) {
+                versions[i] = tensors[i].storage().version();
+            }
+        }
+
+        /**
+         * A saved tensor, in the order of {@link #save}.
+         *
+         * @throws IllegalStateException if its memory was changed in place since, naming the operation that saved it and the
+         *     one that changed it; see {@link Tensor#changedBy}
+         */
         public Tensor saved(int index) {
-            return saved[index];
+            Tensor tensor = saved[index];
+            Storage storage = tensor.storage();
+            if (storage.version() != versions[index]) {
+                throw new IllegalStateException(op.name() + ": " + tensor.describe()
+                        + ", saved for its backward pass, was changed in place by " + storage.changedBy()
+                        + " before that pass; run backward first, or change a copy");
+            }
+            return tensor;
         }
 
         /** How many tensors were saved. */
@@ -152,7 +196,8 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
         }
 
         void clear() {
-            saved = new Tensor[0];
+            saved = NOTHING;
+            versions = NO_VERSIONS;
             offered = null;
         }
     }
@@ -160,6 +205,11 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
     /** The contiguous memory of a tensor, for calling {@link tessera.kernels.Kernels} in an operation. */
     static Buffer buffer(Tensor tensor) {
         return tensor.contiguous().buffer();
+    }
+
+    /** As {@link #buffer}, for an operand that a kernel may be given or not. */
+    static @Nullable Buffer bufferOrNull(@Nullable Tensor tensor) {
+        return tensor == null ? null : buffer(tensor);
     }
 
     /** Refuses a call with a message in the form {@code name: what is wrong}. */

@@ -75,11 +75,11 @@ public final class PackedLinear implements AutoCloseable {
                 () -> "the packed weight takes " + dtype + "[.., " + weight.k() + "] but x is " + x.describe());
         x.kernels()
                 .linear(
-                        ReductionOps.rows(x),
+                        x.shape().rows(),
                         x.buffer(),
                         weight,
-                        ReductionOps.bufferOrNull(bias),
-                        ReductionOps.bufferOrNull(addend),
+                        Op.bufferOrNull(bias),
+                        Op.bufferOrNull(addend),
                         activation,
                         y.buffer());
     }

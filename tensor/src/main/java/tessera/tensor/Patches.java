@@ -75,7 +75,7 @@ public record Patches(int channels, int tubelet, int patch, double scale, double
      * @return {@code [B, M, patchLength]}
      */
     public Tensor gather(Tensor video, @Nullable Tensor indices) {
-        return apply(new PatchOps.GatherPatches(this), video, indices);
+        return apply(new PatchesOps.GatherPatches(this), video, indices);
     }
 
     /**
@@ -84,10 +84,10 @@ public record Patches(int channels, int tubelet, int patch, double scale, double
      * @param dtype f32, for an f64 video f64, or on a GPU bf16
      */
     public Tensor gather(Tensor video, @Nullable Tensor indices, DType dtype) {
-        return apply(new PatchOps.GatherPatches(this, dtype), video, indices);
+        return apply(new PatchesOps.GatherPatches(this, dtype), video, indices);
     }
 
-    private static Tensor apply(PatchOps.GatherPatches op, Tensor video, @Nullable Tensor indices) {
+    private static Tensor apply(PatchesOps.GatherPatches op, Tensor video, @Nullable Tensor indices) {
         return indices == null ? Op.apply(op, video) : Op.apply(op, video, indices);
     }
 
@@ -99,11 +99,11 @@ public record Patches(int channels, int tubelet, int patch, double scale, double
      * @param normalise false for raw values
      */
     public Tensor reconstructionTarget(Tensor video, Tensor indices, double eps, boolean normalise) {
-        return Op.apply(new PatchOps.ReconstructionTarget(this, eps, normalise), video, indices);
+        return Op.apply(new PatchesOps.ReconstructionTarget(this, eps, normalise), video, indices);
     }
 
     /** Mean squared error of a prediction {@code [B, M, patchLength]} against {@link #reconstructionTarget}, in one pass. */
     public Tensor reconstructionLoss(Tensor prediction, Tensor video, Tensor indices, double eps, boolean normalise) {
-        return Op.apply(new PatchOps.ReconstructionLoss(this, eps, normalise), prediction, video, indices);
+        return Op.apply(new PatchesOps.ReconstructionLoss(this, eps, normalise), prediction, video, indices);
     }
 }

@@ -71,6 +71,11 @@ public final class Shape {
         return new Shape(copy);
     }
 
+    /** Rows along the last axis: the product of all sizes but the last. */
+    long rows() {
+        return product(0, sizes.length - 1);
+    }
+
     /** Product of the sizes of axes {@code [from, to)}. */
     long product(int from, int to) {
         long product = 1;
@@ -89,6 +94,18 @@ public final class Shape {
             stride *= sizes[i];
         }
         return strides;
+    }
+
+    /** Whether elements with these strides lie one after the other in row-major order. */
+    boolean isContiguous(long[] strides) {
+        long expected = 1;
+        for (int i = sizes.length - 1; i >= 0; i--) {
+            if (sizes[i] != 1 && strides[i] != expected) {
+                return count() == 0;
+            }
+            expected *= sizes[i];
+        }
+        return true;
     }
 
     /** The shape both broadcast to by NumPy's rule, or null if they do not match. */

@@ -21,6 +21,8 @@ final class Storage {
     private Cleaner.@Nullable Cleanable cleanable;
     private volatile boolean closed;
     private @Nullable Throwable closedBy;
+    private int version;
+    private String changedBy = "";
     private final List<Storage> dependents = new ArrayList<>(0);
     private @Nullable Storage shadow;
 
@@ -52,6 +54,25 @@ final class Storage {
     @Nullable
     Scope owner() {
         return owner;
+    }
+
+    /** How often the memory was written in place, as far as the writers said so. */
+    int version() {
+        return version;
+    }
+
+    /** Name of the last operation that wrote in place. */
+    String changedBy() {
+        return changedBy;
+    }
+
+    /** Notes a write in place, of the shadow too: who writes the one writes the other. */
+    void changedBy(String op) {
+        version++;
+        changedBy = op;
+        if (shadow != null) {
+            shadow.changedBy(op);
+        }
     }
 
     /** Changes the owner; null makes the storage the user's, freed when closed or, failing that, when unreachable. */

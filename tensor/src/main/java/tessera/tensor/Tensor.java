@@ -1,8 +1,6 @@
 package tessera.tensor;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.CpuDevice;
@@ -18,6 +16,10 @@ import tessera.kernels.Kernels.UnaryOp;
  * <p>Operations return new tensors; those that only change the view ({@link #reshape} of a contiguous tensor, {@link
  * #permute}, {@link #slice}, {@link #expand}) share memory. Memory belongs to the innermost open {@link Scope} of the
  * thread, or to the user, who calls {@link #close()}. Using a tensor whose memory is freed throws.
+ *
+ * <p>{@link #copyFrom} and the optimiser write in place, and what writes so by other means says so with {@link #changedBy}.
+ * The record counts such writes: a backward pass that needs the former values is refused rather than wrong. What a program
+ * writes itself through {@link #segment()}, {@link #buffer()} or memory that it wrapped cannot be seen.
  *
  * <p>A tensor may be read by several threads. Writing into it, closing it and accumulating its gradient need one thread.
  */
@@ -37,18 +39,7 @@ public final class Tensor implements AutoCloseable {
         this.shape = shape;
         this.strides = strides;
         this.offset = offset;
-        this.contiguous = isContiguous(shape, strides);
-    }
-
-    private static boolean isContiguous(Shape shape, long[] strides) {
-        long expected = 1;
-        for (int i = shape.rank() - 1; i >= 0; i--) {
-            if (shape.size(i) != 1 && strides[i] != expected) {
-                return shape.count() == 0;
-            }
-            expected *= shape.size(i);
-        }
-        return true;
+        this.contiguous = shape.isContiguous(strides);
     }
 
     // ---------------------------------------------------------------------------------------------------- creation
@@ -77,33 +68,22 @@ public final class Tensor implements AutoCloseable {
 
     /** A copy of an array, on the CPU in f32. */
     public static Tensor of(float[] values, long... sizes) {
-        return copyOf(DType.F32, MemorySegment.ofArray(values), values.length, sizes);
+        return Copies.of(DType.F32, MemorySegment.ofArray(values), values.length, sizes);
     }
 
     /** A copy of an array, on the CPU in f64. */
     public static Tensor of(double[] values, long... sizes) {
-        return copyOf(DType.F64, MemorySegment.ofArray(values), values.length, sizes);
+        return Copies.of(DType.F64, MemorySegment.ofArray(values), values.length, sizes);
     }
 
     /** A copy of an array of indices or labels, on the CPU in i32. */
     public static Tensor of(int[] values, long... sizes) {
-        return copyOf(DType.I32, MemorySegment.ofArray(values), values.length, sizes);
+        return Copies.of(DType.I32, MemorySegment.ofArray(values), values.length, sizes);
     }
 
     /** A copy of an array of unsigned bytes, on the CPU in u8. */
     public static Tensor of(byte[] values, long... sizes) {
-        return copyOf(DType.U8, MemorySegment.ofArray(values), values.length, sizes);
-    }
-
-    private static Tensor copyOf(DType dtype, MemorySegment values, long count, long[] sizes) {
-        Shape shape = sizes.length == 0 ? Shape.of(count) : Shape.of(sizes);
-        if (shape.count() != count) {
-            throw new IllegalArgumentException("Tensor.of: " + count + " values do not fill shape " + shape
-                    + ", which has " + shape.count() + " elements");
-        }
-        Tensor tensor = empty(Device.cpu(), dtype, shape);
-        MemorySegment.copy(values, 0, tensor.buffer().segment(), 0, values.byteSize());
-        return tensor;
+        return Copies.of(DType.U8, MemorySegment.ofArray(values), values.length, sizes);
     }
 
     /**
@@ -209,7 +189,8 @@ public final class Tensor implements AutoCloseable {
     }
 
     /**
-     * The memory of a contiguous tensor, for calling kernels.
+     * The memory of a contiguous tensor, for calling kernels. What writes into it, other than an operation into its new
+     * result, says so with {@link #changedBy}.
      *
      * @throws IllegalStateException if the tensor is not contiguous or its memory is freed
      */
@@ -236,7 +217,8 @@ public final class Tensor implements AutoCloseable {
     // -------------------------------------------------------------------------------------------------- copies out
 
     /**
-     * The memory of a contiguous CPU tensor, without a copy; valid until the tensor is freed.
+     * The memory of a contiguous CPU tensor, without a copy; valid until the tensor is freed. Writes through it are not seen
+     * by the record: where a recorded operation may have saved the tensor, say so with {@link #changedBy}.
      *
      * @throws IllegalStateException if the tensor lies on a GPU or is not contiguous
      */
@@ -247,14 +229,14 @@ public final class Tensor implements AutoCloseable {
     /** The elements in row-major order as f32, converted if need be. */
     public float[] toFloats() {
         float[] values = new float[Math.toIntExact(shape.count())];
-        readAs(DType.F32, MemorySegment.ofArray(values));
+        Copies.read(this, DType.F32, MemorySegment.ofArray(values));
         return values;
     }
 
     /** The elements in row-major order as f64, converted if need be. */
     public double[] toDoubles() {
         double[] values = new double[Math.toIntExact(shape.count())];
-        readAs(DType.F64, MemorySegment.ofArray(values));
+        Copies.read(this, DType.F64, MemorySegment.ofArray(values));
         return values;
     }
 
@@ -264,23 +246,8 @@ public final class Tensor implements AutoCloseable {
             throw new IllegalArgumentException("toInts: " + describe() + " holds no integers; use toFloats()");
         }
         int[] values = new int[Math.toIntExact(shape.count())];
-        readAs(DType.I32, MemorySegment.ofArray(values));
+        Copies.read(this, DType.I32, MemorySegment.ofArray(values));
         return values;
-    }
-
-    /** The same values in the host's memory. */
-    Tensor onHost() {
-        return device() instanceof CpuDevice ? detach() : detach().to(Device.cpu());
-    }
-
-    private void readAs(DType as, MemorySegment target) {
-        requireOpen("read");
-        Autograd.noGrad(() -> {
-            try (Scope scope = Scope.open()) {
-                MemorySegment.copy(onHost().to(as).contiguous().segment(), 0, target, 0, target.byteSize());
-            }
-            return true;
-        });
     }
 
     /** The value of a tensor with one element. */
@@ -324,29 +291,28 @@ public final class Tensor implements AutoCloseable {
         return (copy == null ? detach().to(type) : copy).contiguous();
     }
 
-    /** Overwrites this tensor, in place and outside the gradient's record, with values of the same shape. */
+    /**
+     * Overwrites this tensor, in place and outside the gradient's record, with values of the same shape. A backward pass for
+     * which the former values were saved is refused from then on.
+     */
     public void copyFrom(Tensor source) {
         if (!source.shape.equals(shape)) {
             throw new IllegalArgumentException(
                     "copyFrom: " + source.describe() + " does not have the shape of " + describe());
         }
-        Autograd.noGrad(() -> {
-            try (Scope scope = Scope.open()) {
-                Tensor values = source.detach();
-                if (values.device() != device()) {
-                    // Converted on the host: a GPU has no f64.
-                    values = device() instanceof CpuDevice
-                            ? values.onHost()
-                            : values.onHost().to(dtype()).to(device());
-                }
-                kernels().cast(values.contiguous().buffer(), buffer());
-                Tensor copy = shadow();
-                if (copy != null) {
-                    kernels().cast(buffer(), copy.buffer());
-                }
-            }
-            return true;
-        });
+        Copies.write(source, this);
+        changedBy("copyFrom");
+    }
+
+    /**
+     * Notes that the memory of this tensor, which its views share, and of its shadow was written in place. Whoever writes
+     * into a tensor's existing memory calls this, so that {@link Op.Context#saved} can refuse values that are no longer those
+     * that were saved; an integer is counted up, nothing else.
+     *
+     * @param op name of what wrote, for the message
+     */
+    public void changedBy(String op) {
+        storage.changedBy(op);
     }
 
     // ---------------------------------------------------------------------------------------------------- gradient
@@ -400,9 +366,9 @@ public final class Tensor implements AutoCloseable {
     public void backward(Tensor cotangent) {
         requireOpen("backward");
         if (!requiresGrad()) {
-            throw new IllegalStateException(
-                    "backward: " + describe()
-                            + " does not depend on a tensor that requires a gradient; call requiresGrad(true) on a leaf before the forward pass");
+            throw new IllegalStateException("backward: " + describe()
+                    + " does not depend on a tensor that requires a gradient; call requiresGrad(true) on a"
+                    + " leaf before the forward pass");
         }
         if (!cotangent.shape.equals(shape) || cotangent.dtype() != dtype()) {
             throw new IllegalArgumentException(
@@ -427,6 +393,7 @@ public final class Tensor implements AutoCloseable {
             storage.closeWithThis(mine.storage);
         }
         Buffer source = gradient.contiguous().buffer();
+        mine.changedBy("backward");
         if (gradFresh) {
             kernels().axpy(1, source, mine.buffer());
         } else {
@@ -453,11 +420,7 @@ public final class Tensor implements AutoCloseable {
 
     /** Swaps two axes. A view. */
     public Tensor transpose(int a, int b) {
-        int[] axes = new int[rank()];
-        Arrays.setAll(axes, i -> i);
-        axes[shape.axis(a)] = shape.axis(b);
-        axes[shape.axis(b)] = shape.axis(a);
-        return permute(axes);
+        return Op.apply(ViewOps.Permute.swap(shape.axis(a), shape.axis(b), rank()), this);
     }
 
     /** Elements {@code [from, to)} of an axis. A view. */
@@ -485,7 +448,7 @@ public final class Tensor implements AutoCloseable {
 
     /** The elements as another type; f32, f64 and bf16 pass gradients on, integers are constant for the gradient. */
     public Tensor to(DType dtype) {
-        return dtype == dtype() ? this : Op.apply(new ViewOps.Cast(dtype), dtype.isFloating() ? this : detach());
+        return dtype == dtype() ? this : Op.apply(new ElementwiseOps.Cast(dtype), dtype.isFloating() ? this : detach());
     }
 
     /** This tensor if it lies on the device, else a copy there. */
@@ -574,7 +537,7 @@ public final class Tensor implements AutoCloseable {
 
     /** Each element zero with probability p, else divided by {@code 1 - p}; which ones is a function of (seed, stream). */
     public Tensor dropout(double p, long seed, long stream) {
-        return Op.apply(new ElementwiseOps.Dropout(p, seed, stream), this);
+        return Op.apply(new RandomOps.Dropout(p, seed, stream), this);
     }
 
     /**
@@ -582,7 +545,7 @@ public final class Tensor implements AutoCloseable {
      * p} in the others; which ones is a function of (seed, stream).
      */
     public Tensor addDropPath(Tensor branch, double p, long seed, long stream) {
-        return Op.apply(new ElementwiseOps.DropPath(p, seed, stream), this, branch);
+        return Op.apply(new RandomOps.DropPath(p, seed, stream), this, branch);
     }
 
     // -------------------------------------------------------------------------------------------------- reductions
@@ -594,7 +557,7 @@ public final class Tensor implements AutoCloseable {
 
     /** Sum over one axis, which disappears. */
     public Tensor sum(int axis) {
-        return Op.apply(new ReductionOps.Sum(shape.axis(axis), 1), this);
+        return Op.apply(new ElementwiseOps.Sum(shape.axis(axis), 1), this);
     }
 
     /** Mean of all elements, a scalar. */
@@ -605,17 +568,17 @@ public final class Tensor implements AutoCloseable {
     /** Mean over one axis, which disappears. The mean of nothing is 0. */
     public Tensor mean(int axis) {
         int resolved = shape.axis(axis);
-        return Op.apply(new ReductionOps.Sum(resolved, 1.0 / Math.max(1, shape.size(resolved))), this);
+        return Op.apply(new ElementwiseOps.Sum(resolved, 1.0 / Math.max(1, shape.size(resolved))), this);
     }
 
     /** Softmax over the last axis. */
     public Tensor softmax() {
-        return Op.apply(new ReductionOps.Softmax(false), this);
+        return Op.apply(new NormsOps.Softmax(false), this);
     }
 
     /** Logarithm of the softmax over the last axis. */
     public Tensor logSoftmax() {
-        return Op.apply(new ReductionOps.Softmax(true), this);
+        return Op.apply(new NormsOps.Softmax(true), this);
     }
 
     /**
@@ -626,7 +589,7 @@ public final class Tensor implements AutoCloseable {
      * @param bias shift, {@code [last size]}
      */
     public Tensor layerNorm(Tensor weight, Tensor bias, double eps) {
-        return Op.apply(new ReductionOps.LayerNorm(eps), this, weight, bias);
+        return Op.apply(new NormsOps.LayerNorm(eps), this, weight, bias);
     }
 
     // ------------------------------------------------------------------------------------------------------ matmul
@@ -684,7 +647,7 @@ public final class Tensor implements AutoCloseable {
 
     /** Rows {@code indices[b, j]} of sample b, for this {@code [B, N, D]} and i32 indices {@code [B, M]}: {@code [B, M, D]}. */
     public Tensor gatherRows(Tensor indices) {
-        return Op.apply(new TokenOps.GatherRows(), this, indices);
+        return Op.apply(new TokensOps.GatherRows(), this, indices);
     }
 
     // ---------------------------------------------------------------------------------------------------- printing
@@ -703,20 +666,8 @@ public final class Tensor implements AutoCloseable {
         }
         return Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
-                return head + "\n" + TensorPrinter.print(onHost());
+                return head + "\n" + TensorPrinter.print(Copies.onHost(this));
             }
         });
-    }
-
-    /** The element at a position of the storage as a double, for printing. */
-    static double element(Buffer buffer, long index) {
-        MemorySegment segment = buffer.segment();
-        return switch (buffer.dtype()) {
-            case F32 -> segment.getAtIndex(ValueLayout.JAVA_FLOAT, index);
-            case F64 -> segment.getAtIndex(ValueLayout.JAVA_DOUBLE, index);
-            case BF16 -> Float.intBitsToFloat(segment.getAtIndex(ValueLayout.JAVA_SHORT, index) << 16);
-            case I32 -> segment.getAtIndex(ValueLayout.JAVA_INT, index);
-            case U8 -> segment.getAtIndex(ValueLayout.JAVA_BYTE, index) & 0xFF;
-        };
     }
 }

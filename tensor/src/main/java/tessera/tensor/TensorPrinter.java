@@ -1,8 +1,11 @@
 package tessera.tensor;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import tessera.kernels.Buffer;
 
 /** Formats values in NumPy's layout: aligned columns, edges of long axes, scientific notation where needed. */
 final class TensorPrinter {
@@ -69,7 +72,7 @@ final class TensorPrinter {
 
     private void collect(int axis, long at, List<Double> values) {
         if (axis == tensor.rank()) {
-            values.add(Tensor.element(tensor.wholeBuffer(), at));
+            values.add(element(tensor.wholeBuffer(), at));
             return;
         }
         for (long i = 0; i < tensor.size(axis); i++) {
@@ -82,7 +85,7 @@ final class TensorPrinter {
 
     private void append(StringBuilder out, int axis, long at) {
         if (axis == tensor.rank()) {
-            String text = text(Tensor.element(tensor.wholeBuffer(), at));
+            String text = text(element(tensor.wholeBuffer(), at));
             out.append(" ".repeat(cell - text.length())).append(text);
             return;
         }
@@ -103,5 +106,17 @@ final class TensorPrinter {
             append(out, axis + 1, at + i * tensor.strides()[axis]);
         }
         out.append(']');
+    }
+
+    /** The element at a position of the storage as a double. */
+    private static double element(Buffer buffer, long index) {
+        MemorySegment segment = buffer.segment();
+        return switch (buffer.dtype()) {
+            case F32 -> segment.getAtIndex(ValueLayout.JAVA_FLOAT, index);
+            case F64 -> segment.getAtIndex(ValueLayout.JAVA_DOUBLE, index);
+            case BF16 -> Float.intBitsToFloat(segment.getAtIndex(ValueLayout.JAVA_SHORT, index) << 16);
+            case I32 -> segment.getAtIndex(ValueLayout.JAVA_INT, index);
+            case U8 -> segment.getAtIndex(ValueLayout.JAVA_BYTE, index) & 0xFF;
+        };
     }
 }

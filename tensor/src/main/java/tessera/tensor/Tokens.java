@@ -14,7 +14,7 @@ public final class Tokens {
      * @param indices i32 {@code [B, M]}, or null if token j has position j
      */
     public static Tensor addPositions(Tensor x, Tensor table, @Nullable Tensor indices) {
-        TokenOps.AddPositions op = new TokenOps.AddPositions();
+        TokensOps.AddPositions op = new TokensOps.AddPositions();
         return indices == null ? Op.apply(op, x, table) : Op.apply(op, x, table, indices);
     }
 
@@ -29,7 +29,7 @@ public final class Tokens {
      */
     public static Tensor assembleDecoder(Tensor visible, Tensor maskToken, Tensor table, TokenMask mask) {
         return Op.apply(
-                new TokenOps.AssembleDecoder(),
+                new TokensOps.AssembleDecoder(),
                 visible,
                 maskToken.to(visible.dtype()),
                 table,

@@ -2,7 +2,6 @@ package tessera.tensor;
 
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.DType;
 import tessera.kernels.Device;
 
 /** Operations that move no data, and the copies that make their results contiguous. */
@@ -45,13 +44,12 @@ final class ViewOps {
         @Override
         public Tensor forward(Context context, Tensor... in) {
             Tensor x = in[0].contiguous();
-            context.save(x);
             return x.view(target, target.strides(), x.offset());
         }
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            return new Tensor[] {dy.reshape(context.saved(0).shape().toArray())};
+            return new Tensor[] {dy.reshape(context.inputShape(0).toArray())};
         }
 
         @Override
@@ -61,6 +59,13 @@ final class ViewOps {
     }
 
     record Permute(int[] axes) implements Op.Differentiable {
+        /** The axes as they are, but for two of them. */
+        static Permute swap(int a, int b, int rank) {
+            int[] axes = new int[rank];
+            Arrays.setAll(axes, i -> i == a ? b : i == b ? a : i);
+            return new Permute(axes);
+        }
+
         static Permute of(Tensor x, int[] axes) {
             int[] resolved = new int[axes.length];
             boolean[] seen = new boolean[x.rank()];
@@ -114,14 +119,12 @@ final class ViewOps {
                     "slice",
                     () -> "[" + from + ", " + to + ") is no part of axis " + axis + " of " + x.describe()
                             + "; pass 0 <= from <= to <= " + x.size(axis));
-            context.save(x.detach());
             return x.view(x.shape().with(axis, to - from), x.strides(), x.offset() + from * x.strides()[axis]);
         }
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            Tensor x = context.saved(0);
-            Tensor dx = Tensor.full(dy.device(), dy.dtype(), x.shape(), 0);
+            Tensor dx = Tensor.full(dy.device(), dy.dtype(), context.inputShape(0), 0);
             long[] strides = dx.strides();
             dy.kernels()
                     .copyStrided(
@@ -149,13 +152,12 @@ final class ViewOps {
                     java.util.Objects.equals(target, Shape.broadcast(x.shape(), target)),
                     "expand",
                     () -> x.describe() + " cannot be repeated to " + target + "; only axes of size 1 repeat");
-            context.save(x.detach());
             return x.view(target, ElementwiseOps.broadcastStrides(x, target), x.offset());
         }
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            return new Tensor[] {ElementwiseOps.sumTo(dy, context.saved(0).shape())};
+            return new Tensor[] {ElementwiseOps.sumTo(dy, context.inputShape(0))};
         }
 
         @Override
@@ -210,9 +212,7 @@ final class ViewOps {
             Tensor y = Tensor.empty(in[0].device(), in[0].dtype(), in[0].shape().with(axis, total));
             long[] strides = y.strides();
             long at = 0;
-            Tensor[] shapes = new Tensor[in.length];
-            for (int i = 0; i < in.length; i++) {
-                Tensor x = in[i];
+            for (Tensor x : in) {
                 x.kernels()
                         .copyStrided(
                                 x.wholeBuffer(),
@@ -223,43 +223,20 @@ final class ViewOps {
                                 strides,
                                 x.shape().toArray());
                 at += x.size(axis);
-                shapes[i] = x.detach();
             }
-            context.save(shapes);
             return y;
         }
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            @Nullable Tensor[] gradients = new Tensor[context.savedCount()];
+            @Nullable Tensor[] gradients = new Tensor[context.inputCount()];
             long at = 0;
             for (int i = 0; i < gradients.length; i++) {
-                long size = context.saved(i).size(axis);
+                long size = context.inputShape(i).size(axis);
                 gradients[i] = dy.slice(axis, at, at + size);
                 at += size;
             }
             return gradients;
-        }
-
-        @Override
-        public Cost cost(Tensor output, Tensor... in) {
-            return Cost.elementwise(0, output, in);
-        }
-    }
-
-    record Cast(DType target) implements Op.Differentiable {
-        @Override
-        public Tensor forward(Context context, Tensor... in) {
-            Tensor x = in[0].contiguous();
-            context.save(in[0].detach());
-            Tensor y = Tensor.empty(x.device(), target, x.shape());
-            x.kernels().cast(x.buffer(), y.buffer());
-            return y;
-        }
-
-        @Override
-        public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            return new Tensor[] {dy.to(context.saved(0).dtype())};
         }
 
         @Override
@@ -273,7 +250,6 @@ final class ViewOps {
         @Override
         public Tensor forward(Context context, Tensor... in) {
             Tensor x = in[0].contiguous();
-            context.save(in[0].detach());
             Tensor y = Tensor.empty(target, x.dtype(), x.shape());
             x.buffer().copyTo(y.buffer());
             return y;
@@ -281,7 +257,7 @@ final class ViewOps {
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            return new Tensor[] {dy.to(context.saved(0).device())};
+            return new Tensor[] {dy.to(context.inputDevice(0))};
         }
 
         @Override

@@ -2,46 +2,9 @@ package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
 
-/** Operations that combine the elements of an axis. */
-final class ReductionOps {
-    private ReductionOps() {}
-
-    record Sum(int axis, double scale) implements Op.Differentiable {
-        @Override
-        public Tensor forward(Context context, Tensor... in) {
-            Op.floating(name(), in[0]);
-            Tensor x = in[0].contiguous();
-            Shape shape = x.shape();
-            long[] sizes = new long[shape.rank() - 1];
-            for (int i = 0; i < sizes.length; i++) {
-                sizes[i] = shape.size(i < axis ? i : i + 1);
-            }
-            Tensor y = Tensor.empty(x.device(), Op.wide(x.dtype()), Shape.of(sizes));
-            x.kernels()
-                    .sum(
-                            x.buffer(),
-                            shape.product(0, axis),
-                            shape.size(axis),
-                            shape.product(axis + 1, shape.rank()),
-                            scale,
-                            y.buffer());
-            context.save(in[0].detach());
-            return y;
-        }
-
-        @Override
-        public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            Tensor x = context.saved(0);
-            Shape shape = x.shape();
-            Tensor scaled = (scale == 1 ? dy : dy.mul(scale)).to(x.dtype());
-            return new Tensor[] {scaled.reshape(shape.with(axis, 1).toArray()).expand(shape.toArray())};
-        }
-
-        @Override
-        public Cost cost(Tensor output, Tensor... in) {
-            return new Cost(in[0].shape().count(), in[0].byteSize() + output.byteSize());
-        }
-    }
+/** Operations that normalise the rows of the last axis. */
+final class NormsOps {
+    private NormsOps() {}
 
     record Softmax(boolean log) implements Op.Differentiable {
         @Override
@@ -56,7 +19,7 @@ final class ReductionOps {
             Tensor x = in[0].contiguous();
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             long cols = x.size(-1);
-            x.kernels().softmax(x.buffer(), rows(x), cols, log, y.buffer());
+            x.kernels().softmax(x.buffer(), x.shape().rows(), cols, log, y.buffer());
             context.save(y.detach());
             return y;
         }
@@ -65,7 +28,7 @@ final class ReductionOps {
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             Tensor y = context.saved(0);
             Tensor dx = Tensor.empty(dy.device(), dy.dtype(), dy.shape());
-            dy.kernels().softmaxBackward(y.buffer(), dy.buffer(), rows(dy), dy.size(-1), log, dx.buffer());
+            dy.kernels().softmaxBackward(y.buffer(), dy.buffer(), dy.shape().rows(), dy.size(-1), log, dx.buffer());
             return new Tensor[] {dx};
         }
 
@@ -73,10 +36,6 @@ final class ReductionOps {
         public Cost cost(Tensor output, Tensor... in) {
             return Cost.elementwise(5, output, in);
         }
-    }
-
-    static long rows(Tensor x) {
-        return x.shape().product(0, x.rank() - 1);
     }
 
     record LayerNorm(double eps) implements Op.Differentiable {
@@ -95,7 +54,7 @@ final class ReductionOps {
                         () -> what + " has shape " + p.shape() + " but the last dimension of x is " + cols + " (x: "
                                 + in[0].describe() + "); pass a " + what + " of shape [" + cols + "]");
             }
-            long rows = rows(x);
+            long rows = x.shape().rows();
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             if (!context.isRecording()) {
                 x.kernels()
@@ -147,12 +106,12 @@ final class ReductionOps {
                             context.saved(2).buffer(),
                             context.saved(3).buffer(),
                             dy.buffer(),
-                            rows(x),
+                            x.shape().rows(),
                             x.size(-1),
                             soFar == null ? null : Op.buffer(soFar),
-                            bufferOrNull(d[0]),
-                            bufferOrNull(d[1]),
-                            bufferOrNull(d[2]));
+                            Op.bufferOrNull(d[0]),
+                            Op.bufferOrNull(d[1]),
+                            Op.bufferOrNull(d[2]));
             return d;
         }
 
@@ -160,9 +119,5 @@ final class ReductionOps {
         public Cost cost(Tensor output, Tensor... in) {
             return Cost.elementwise(8, output, in);
         }
-    }
-
-    static tessera.kernels.@Nullable Buffer bufferOrNull(@Nullable Tensor tensor) {
-        return tensor == null ? null : tensor.buffer();
     }
 }

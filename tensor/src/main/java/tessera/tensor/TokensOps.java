@@ -4,8 +4,8 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 
 /** Operations that pick, place and mark tokens by index lists. */
-final class TokenOps {
-    private TokenOps() {}
+final class TokensOps {
+    private TokensOps() {}
 
     private static void checkIndices(String name, Tensor indices, long batch) {
         Op.check(
@@ -27,15 +27,15 @@ final class TokenOps {
             x.kernels()
                     .gatherRows(
                             x.buffer(), indices.buffer(), x.size(0), x.size(1), indices.size(1), x.size(2), y.buffer());
-            context.save(x, indices);
+            context.save(indices);
             return y;
         }
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            Tensor x = context.saved(0);
-            Tensor indices = context.saved(1);
-            Tensor dx = Tensor.empty(dy.device(), dy.dtype(), x.shape());
+            Shape x = context.inputShape(0);
+            Tensor indices = context.saved(0);
+            Tensor dx = Tensor.empty(dy.device(), dy.dtype(), x);
             dy.kernels()
                     .scatterRows(
                             dy.buffer(),
@@ -141,22 +141,20 @@ final class TokenOps {
                             masked,
                             d,
                             y.buffer());
-            context.save(visible, in[1].detach(), in[4].detach());
             return y;
         }
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            Tensor visible = context.saved(0);
-            Tensor dvisible = Tensor.empty(dy.device(), dy.dtype(), visible.shape());
-            Tensor dtoken =
-                    Tensor.empty(dy.device(), dy.dtype(), context.saved(1).shape());
+            Shape visible = context.inputShape(0);
+            Tensor dvisible = Tensor.empty(dy.device(), dy.dtype(), visible);
+            Tensor dtoken = Tensor.empty(dy.device(), dy.dtype(), context.inputShape(1));
             dy.kernels()
                     .assembleDecoderBackward(
                             dy.buffer(),
                             visible.size(0),
                             visible.size(1),
-                            context.saved(2).size(1),
+                            context.inputShape(4).size(1),
                             visible.size(2),
                             dvisible.buffer(),
                             dtoken.buffer());

@@ -6,8 +6,8 @@ import tessera.kernels.DType;
 import tessera.kernels.Kernels.PatchGeometry;
 
 /** Operations that cut videos into patches. */
-final class PatchOps {
-    private PatchOps() {}
+final class PatchesOps {
+    private PatchesOps() {}
 
     private static Buffer pixels(Tensor video) {
         Buffer whole = video.wholeBuffer();
@@ -74,11 +74,9 @@ final class PatchOps {
             PatchGeometry g = patches.geometry(video.shape(), video.strides());
             long count = indices == null ? g.patches() : indices.size(1);
             Tensor y = Tensor.empty(video.device(), out, Shape.of(video.size(0), count, g.patchLength()));
-            video.kernels().gatherPatches(g, pixels(video), ReductionOps.bufferOrNull(indices), count, y.buffer());
-            if (indices == null) {
-                context.save(video.detach());
-            } else {
-                context.save(video.detach(), indices);
+            video.kernels().gatherPatches(g, pixels(video), Op.bufferOrNull(indices), count, y.buffer());
+            if (indices != null) {
+                context.save(indices);
             }
             return y;
         }
@@ -86,15 +84,15 @@ final class PatchOps {
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             @Nullable Tensor[] d = new Tensor[context.inputCount()];
-            Shape shape = context.saved(0).shape();
+            Shape shape = context.inputShape(0);
             Tensor gradient = dy.to(Op.wide(dy.dtype())).contiguous();
             Tensor dx = Tensor.full(dy.device(), gradient.dtype(), shape, 0);
-            Tensor indices = context.savedCount() == 2 ? context.saved(1) : null;
+            Tensor indices = context.savedCount() == 1 ? context.saved(0) : null;
             dy.kernels()
                     .scatterPatches(
                             patches.geometry(shape, dx.strides()),
                             gradient.buffer(),
-                            ReductionOps.bufferOrNull(indices),
+                            Op.bufferOrNull(indices),
                             dy.size(1),
                             dx.buffer());
             d[0] = dx;
@@ -167,7 +165,7 @@ final class PatchOps {
                             normalise,
                             prediction.buffer(),
                             loss.buffer(),
-                            ReductionOps.bufferOrNull(gradient));
+                            Op.bufferOrNull(gradient));
             if (gradient != null) {
                 context.save(gradient);
             }
@@ -176,7 +174,7 @@ final class PatchOps {
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            return new @Nullable Tensor[] {LossOps.scaled(context.saved(0), dy), null, null};
+            return new @Nullable Tensor[] {ElementwiseOps.scaled(context.saved(0), dy), null, null};
         }
 
         @Override

@@ -5,15 +5,8 @@ import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 
 /** Losses whose gradient is computed with their value, in one pass. */
-final class LossOps {
-    private LossOps() {}
-
-    /** A stored gradient times the cotangent of its scalar loss. */
-    static Tensor scaled(Tensor gradient, Tensor cotangent) {
-        Tensor d = Tensor.empty(gradient.device(), gradient.dtype(), gradient.shape());
-        gradient.kernels().scaleBy(gradient.buffer(), cotangent.buffer(), d.buffer());
-        return d;
-    }
+final class LossesOps {
+    private LossesOps() {}
 
     private static @Nullable Tensor gradientOf(Op.Context context, int input, Tensor x) {
         return context.needsGradient(input) ? Tensor.empty(x.device(), x.dtype(), x.shape()) : null;
@@ -52,14 +45,14 @@ final class LossOps {
                             logits.size(0),
                             logits.size(1),
                             loss.buffer(),
-                            ReductionOps.bufferOrNull(gradient));
+                            Op.bufferOrNull(gradient));
             saveIfPresent(context, gradient);
             return loss;
         }
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            return new @Nullable Tensor[] {scaled(context.saved(0), dy), null};
+            return new @Nullable Tensor[] {ElementwiseOps.scaled(context.saved(0), dy), null};
         }
 
         @Override
@@ -80,15 +73,14 @@ final class LossOps {
             Tensor a = in[0].contiguous();
             Tensor loss = Tensor.empty(a.device(), Op.wide(a.dtype()), Shape.of());
             Tensor gradient = context.isRecording() ? Tensor.empty(a.device(), a.dtype(), a.shape()) : null;
-            a.kernels()
-                    .meanSquaredError(a.buffer(), Op.buffer(in[1]), loss.buffer(), ReductionOps.bufferOrNull(gradient));
+            a.kernels().meanSquaredError(a.buffer(), Op.buffer(in[1]), loss.buffer(), Op.bufferOrNull(gradient));
             saveIfPresent(context, gradient);
             return loss;
         }
 
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
-            Tensor da = scaled(context.saved(0), dy);
+            Tensor da = ElementwiseOps.scaled(context.saved(0), dy);
             return new @Nullable Tensor[] {da, context.needsGradient(1) ? da.neg() : null};
         }
 
@@ -149,7 +141,7 @@ final class LossOps {
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             @Nullable Tensor[] d = new Tensor[context.inputCount()];
             for (int m = 0; m < weights.length; m++) {
-                d[m] = context.needsGradient(m) ? scaled(context.saved(m), dy) : null;
+                d[m] = context.needsGradient(m) ? ElementwiseOps.scaled(context.saved(m), dy) : null;
             }
             return d;
         }
@@ -224,7 +216,7 @@ final class LossOps {
                             rows,
                             student.size(1),
                             loss.buffer(),
-                            ReductionOps.bufferOrNull(gradient));
+                            Op.bufferOrNull(gradient));
             saveIfPresent(context, gradient);
             return loss;
         }
@@ -232,7 +224,7 @@ final class LossOps {
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             @Nullable Tensor[] d = new Tensor[context.inputCount()];
-            d[0] = scaled(context.saved(0), dy);
+            d[0] = ElementwiseOps.scaled(context.saved(0), dy);
             return d;
         }
 
