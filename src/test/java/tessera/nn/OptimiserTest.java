@@ -167,6 +167,29 @@ class OptimiserTest {
     }
 
     @Test
+    void aStepBeforeTheBackwardPassIsRefused() {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> parameters = parameter(1, -2);
+            Tensor x = parameters.get("x");
+            AdamW optimiser = new AdamW(parameters, .9, .99, 1e-8, .1, name -> true);
+            Tensor first = x.square().sum();
+            Tensor second = x.square().sum();
+            Tensor third = x.square().sum();
+            first.backward();
+            optimiser.step(.01);
+            String message =
+                    assertThrows(IllegalStateException.class, second::backward).getMessage();
+            assertTrue(
+                    message.startsWith("square: f64[2], saved for its backward pass, was changed in place by adamw"),
+                    message);
+            Tensor fourth = x.square().sum();
+            optimiser.advance(); // a recorded step has moved them
+            assertThrows(IllegalStateException.class, third::backward);
+            assertThrows(IllegalStateException.class, fourth::backward);
+        }
+    }
+
+    @Test
     void matricesDecayAlone() {
         try (Scope scope = Scope.open()) {
             Map<String, Tensor> parameters = new LinkedHashMap<>();

@@ -5,12 +5,16 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -18,6 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import tessera.Close;
 import tessera.kernels.DType;
+import tessera.kernels.Kernels.Activation;
 
 class AutogradTest {
     private Scope scope;
@@ -322,6 +327,139 @@ class AutogradTest {
                     () -> GradientCheck.check(new Forgetful(own), leaf(2, 3)),
                     "forgetful: the gradient of input 0, f64[2], where other uses have given it one already, at [0]"
                             + " is");
+        }
+    }
+
+    /** What the backward pass needs, and an operation that writes into it. */
+    @Test
+    void changesInPlaceBeforeTheBackwardPassAreRefused() {
+        Tensor x = Tensor.of(new float[] {1, 2, 3, 4, 5, 6}, 2, 3);
+        Tensor weight = Tensor.ones(3).requiresGrad(true);
+        Tensor normalised = x.layerNorm(weight, Tensor.zeros(3), 1e-6).sum();
+        x.copyFrom(Tensor.zeros(2, 3));
+        refused(
+                IllegalStateException.class,
+                normalised::backward,
+                "layer_norm: f32[2, 3], saved for its backward pass, was changed in place by copyFrom before that pass;"
+                        + " run backward first, or change a copy");
+        assertNull(weight.grad());
+
+        Tensor y = leaf(1, 2);
+        Tensor squares = y.square();
+        Tensor shares = squares.softmax();
+        Tensor result = shares.mul(3).sum();
+        shares.detach().copyFrom(Tensor.of(new double[] {1, 1}));
+        refused(IllegalStateException.class, result::backward, "softmax: f64[2], saved for its backward pass");
+
+        Tensor product = y.mul(y).sum();
+        product.backward(); // saved and walked before the change
+        y.zeroGrad();
+        y.copyFrom(Tensor.of(new double[] {3, 4}));
+        y.square().sum().backward(); // saved after it
+        gradient(y, 6, 8);
+    }
+
+    @Test
+    void viewsShareTheVersionOfTheirMemory() {
+        Tensor data = Tensor.of(new double[] {1, 2, 3, 4}, 2, 2);
+        Tensor x = leaf(5, 6);
+        Tensor byView = x.mul(data.slice(0, 0, 1).reshape(2)).sum();
+        data.copyFrom(Tensor.of(new double[4], 2, 2));
+        refused(IllegalStateException.class, byView::backward, "mul: f64[2], saved for its backward pass");
+        Tensor byWhole = x.mul(data).sum();
+        data.slice(0, 1, 2).copyFrom(Tensor.of(new double[2], 1, 2));
+        refused(IllegalStateException.class, byWhole::backward, "mul: f64[2, 2], saved for its backward pass");
+        Tensor byCopy = x.mul(data.transpose(0, 1).contiguous()).sum();
+        data.copyFrom(Tensor.of(new double[4], 2, 2));
+        byCopy.backward();
+        gradient(x, 0, 0);
+    }
+
+    @Test
+    void whoeverWritesInPlaceIsNamed() {
+        Tensor x = Tensor.ones(2, 3).requiresGrad(true);
+        Tensor sum = Tensor.zeros(2, 3);
+        Tensor first = x.mul(sum).sum();
+        try (PackedLinear layer = new PackedLinear(Tensor.ones(3, 3), null)) {
+            layer.accumulate(Tensor.ones(2, 3), sum);
+        }
+        refused(
+                IllegalStateException.class,
+                first::backward,
+                "mul: f32[2, 3], saved for its backward pass, was changed" + " in place by linear before that pass");
+
+        x.sum().backward();
+        Tensor second = x.mul(x.grad()).sum();
+        x.sum().backward();
+        refused(IllegalStateException.class, second::backward, "in place by backward before that pass");
+
+        Tensor third = x.mul(sum).sum();
+        sum.segment().fill((byte) 0);
+        sum.changedBy("decay");
+        refused(IllegalStateException.class, third::backward, "in place by decay before that pass");
+    }
+
+    /** Operations that need no values, or not these, let go of them. */
+    @Test
+    void changesInPlaceOfWhatIsNotNeededAreAllowed() {
+        Tensor x = leaf(1, 2, 3, 4);
+        Tensor other = Tensor.of(new double[] {5, 6, 7, 8});
+        Tensor shaped = x.mul(2).reshape(2, 2);
+        Tensor y = Tensor.concat(0, shaped.slice(0, 0, 1), shaped)
+                .to(DType.F32)
+                .to(DType.F64)
+                .neg();
+        Tensor loss = y.sum(0).expand(3, 2).sum().add(x.add(other).sub(other).sum());
+        for (Tensor changed : List.of(shaped, y, other)) {
+            changed.detach()
+                    .copyFrom(Tensor.of(new double[1]).expand(changed.shape().toArray()));
+        }
+        loss.backward();
+        gradient(x, 1 - 12, 1 - 12, 1 - 6, 1 - 6);
+        Tensor fixed = Tensor.of(new double[] {9, 9, 9, 9});
+        x.zeroGrad();
+        Tensor scaled = x.detach();
+        Tensor weighted = fixed.requiresGrad(true).mul(scaled).sum();
+        fixed.copyFrom(other); // the gradient of fixed needs the factor alone
+        weighted.backward();
+        gradient(fixed, 1, 2, 3, 4);
+    }
+
+    /** Users find these in messages and cost tables. */
+    @Test
+    void namesStayWhatTheyAre() {
+        Set<String> names = new TreeSet<>();
+        for (OpCatalogue.Sample sample : OpCatalogue.samples()) {
+            if (sample.op() != null) {
+                names.add(sample.op().name());
+            }
+        }
+        String expected = "abs add add_positions affine assemble_decoder attention cast concat contiguous cross_entropy"
+                + " distillation_loss div drop_path dropout exp expand feature_loss gather_patches gather_rows gelu"
+                + " layer_norm linear log log_softmax matmul mean_squared_error mul neg permute reconstruction_loss"
+                + " reconstruction_target relu reshape sigmoid slice softmax sqrt square sub sum tanh transfer";
+        assertEquals(expected, String.join(" ", names));
+        assertEquals("attention", new AttentionOps.SelfAttention(1).name());
+        assertEquals("broken", new Broken().name());
+        assertSame(new Broken().name(), new Broken().name(), "made once");
+        try (CostMeter meter = CostMeter.open();
+                PackedLinear layer = new PackedLinear(Tensor.ones(3, 3), null)) {
+            layer.accumulate(Tensor.ones(2, 3), layer.apply(Tensor.ones(2, 3), Activation.NONE));
+            assertEquals(Set.of("linear"), meter.byOp().keySet());
+        }
+    }
+
+    @Test
+    void costsKeepTheOrderOfFirstUse() {
+        try (CostMeter meter = CostMeter.open()) {
+            Tensor x = Tensor.ones(2, 3);
+            x.tanh().exp().add(x).softmax().tanh().sigmoid();
+            Map<String, Cost> costs = meter.byOp();
+            assertEquals(List.of("tanh", "exp", "add", "softmax", "sigmoid"), List.copyOf(costs.keySet()));
+            assertEquals(12, costs.get("tanh").flops());
+            x.relu();
+            assertEquals(5, costs.size(), "a copy");
+            assertThrows(UnsupportedOperationException.class, costs::clear);
         }
     }
 

@@ -1,6 +1,8 @@
 package tessera.tensor;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -40,6 +42,25 @@ class OpDevicesTest {
                 OpCatalogue.samples().stream().filter(OpDevicesTest::runsOnGpus).count();
         for (String kind : TestDevices.absent()) {
             System.out.println("tests skipped: " + checks * places * samples + " of operations on " + kind);
+        }
+    }
+
+    /** Products with bf16 data save a parameter's shadow, which is written with the parameter. */
+    @Test
+    void aChangedParameterHasAChangedShadow() {
+        for (Device device : TestDevices.cuda()) {
+            try (Scope scope = Scope.open()) {
+                Tensor weight = Tensor.ones(3, 8).to(device).withShadow();
+                Tensor x = Tensor.ones(2, 8).to(device).to(DType.BF16).requiresGrad(true);
+                Tensor loss = x.linear(weight, null).to(DType.F32).sum();
+                weight.copyFrom(Tensor.zeros(3, 8));
+                String message = assertThrows(IllegalStateException.class, loss::backward)
+                        .getMessage();
+                assertTrue(message.startsWith("linear: " + weight.shadow().describe()), message);
+                assertTrue(message.contains("was changed in place by copyFrom"), message);
+                x.linear(weight, null).to(DType.F32).sum().backward();
+                Close.relative(x.grad().toDoubles(), new double[16], 0, "gradient by the new weight");
+            }
         }
     }
 
