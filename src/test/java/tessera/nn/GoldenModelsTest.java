@@ -187,6 +187,7 @@ class GoldenModelsTest {
         private final Map<String, Projector> projectors = new LinkedHashMap<>();
         private final Map<String, Tensor> videos = new LinkedHashMap<>();
         private final Map<String, VideoMaeClassifier> teachers = new LinkedHashMap<>();
+        private final Map<String, Tensor> frozen = new LinkedHashMap<>();
 
         Distilled(Golden golden) {
             this.golden = golden;
@@ -219,9 +220,13 @@ class GoldenModelsTest {
 
         private VideoMaeClassifier teacher(String modality) {
             Map<String, Tensor> weights = GoldenTensors.below(golden, "param.teacher_" + modality + ".", DType.F32);
-            Params of = Params.from(device(), DType.F32, weights);
-            VideoMaeClassifier teacher = new VideoMaeClassifier(of, config(modality), 0);
-            of.finish(name -> name.startsWith("head_"));
+            Params loaded = Params.from(device(), DType.F32, weights);
+            VideoMaeClassifier teacher = new VideoMaeClassifier(loaded, config(modality), 0);
+            loaded.finish(name -> name.startsWith("head_"));
+            loaded.all().forEach((name, parameter) -> {
+                parameter.requiresGrad(false);
+                frozen.put("teacher_" + modality + "." + name, parameter);
+            });
             return teacher;
         }
 
@@ -303,6 +308,29 @@ class GoldenModelsTest {
                     Close.relative(moved, difference(end, start), GRADIENT, "update of " + name);
                 }
             });
+        }
+    }
+
+    /** To the bit, the norms' too, though the optimiser is told of them: frozen parameters are not its business. */
+    @Test
+    void teachersStayAsTheyWere() {
+        Golden golden = Golden.open("mmcdfsl-distill");
+        try (Scope scope = Scope.open()) {
+            Distilled distilled = new Distilled(golden);
+            Map<String, Tensor> all = new LinkedHashMap<>(distilled.params.all());
+            all.putAll(distilled.frozen);
+            try (AdamW optimiser = new AdamW(all, .9, .999, 1e-8, .05, name -> true)) {
+                for (int step = 0; step < 3; step++) {
+                    distilled.step();
+                    distilled.frozen.forEach((name, parameter) -> assertNull(parameter.grad(), name));
+                    optimiser.step(1e-3);
+                }
+            }
+            Map<String, Tensor> loaded = GoldenTensors.below(golden, "param.", DType.F32);
+            loaded.keySet().removeIf(name -> !name.startsWith("teacher_") || name.contains(".head_"));
+            assertEquals(loaded.keySet(), distilled.frozen.keySet());
+            loaded.forEach((name, parameter) -> assertArrayEquals(
+                    parameter.toDoubles(), distilled.frozen.get(name).toDoubles(), name));
         }
     }
 
