@@ -1,8 +1,10 @@
 package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.BinaryOp;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.Elementwise.BinaryOp;
+import tessera.kernels.Elementwise.Strided;
+import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.RandomOps.RandomStream;
 
 /** Operations that treat each element alone. */
 final class ElementwiseOps {
@@ -45,7 +47,7 @@ final class ElementwiseOps {
             Op.floating(name(), in[0]);
             Tensor x = in[0].contiguous();
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
-            x.kernels().unary(op, x.buffer(), y.buffer());
+            x.kernels().elementwise().unary(op, x.buffer(), y.buffer());
             context.save(x);
             return y;
         }
@@ -54,7 +56,7 @@ final class ElementwiseOps {
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             Tensor x = context.saved(0);
             Tensor dx = Tensor.empty(dy.device(), dy.dtype(), dy.shape());
-            dy.kernels().unaryBackward(op, x.buffer(), dy.buffer(), dx.buffer());
+            dy.kernels().elementwise().unaryBackward(op, x.buffer(), dy.buffer(), dx.buffer());
             return new Tensor[] {dx};
         }
 
@@ -82,12 +84,11 @@ final class ElementwiseOps {
             }
             Tensor y = Tensor.empty(a.device(), a.dtype(), shape);
             a.kernels()
+                    .elementwise()
                     .binary(
                             op,
-                            view(a),
-                            broadcastStrides(a, shape),
-                            view(b),
-                            broadcastStrides(b, shape),
+                            new Strided(view(a), 0, broadcastStrides(a, shape)),
+                            new Strided(view(b), 0, broadcastStrides(b, shape)),
                             y.buffer(),
                             shape.toArray());
             context.save(a.detach(), b.detach());
@@ -138,7 +139,7 @@ final class ElementwiseOps {
             Op.floating(name(), in[0]);
             Tensor x = in[0].contiguous();
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
-            x.kernels().affine(x.buffer(), scale, shift, y.buffer());
+            x.kernels().elementwise().affine(x.buffer(), scale, shift, y.buffer());
             return y;
         }
 
@@ -163,7 +164,7 @@ final class ElementwiseOps {
 
         private Tensor masked(Tensor x) {
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
-            x.kernels().dropout(x.buffer(), p, seed, stream, y.buffer());
+            x.kernels().random().dropout(new RandomStream(seed, stream), x.buffer(), p, y.buffer());
             return y;
         }
 
@@ -197,12 +198,12 @@ final class ElementwiseOps {
         private Tensor dropped(@Nullable Tensor residual, Tensor x) {
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             x.kernels()
+                    .random()
                     .dropPath(
+                            new RandomStream(seed, stream),
                             residual == null ? null : residual.buffer(),
                             x.buffer(),
                             p,
-                            seed,
-                            stream,
                             x.size(0),
                             y.buffer());
             return y;

@@ -3,6 +3,8 @@ package tessera.tensor;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.Losses.Ensemble;
+import tessera.kernels.Norms.RowShape;
 
 /** Losses whose gradient is computed with their value, in one pass. */
 final class LossOps {
@@ -11,7 +13,7 @@ final class LossOps {
     /** A stored gradient times the cotangent of its scalar loss. */
     static Tensor scaled(Tensor gradient, Tensor cotangent) {
         Tensor d = Tensor.empty(gradient.device(), gradient.dtype(), gradient.shape());
-        gradient.kernels().scaleBy(gradient.buffer(), cotangent.buffer(), d.buffer());
+        gradient.kernels().elementwise().scaleBy(gradient.buffer(), cotangent.buffer(), d.buffer());
         return d;
     }
 
@@ -45,12 +47,12 @@ final class LossOps {
             Tensor loss = Tensor.empty(logits.device(), Op.wide(logits.dtype()), Shape.of());
             Tensor gradient = gradientOf(context, 0, logits);
             logits.kernels()
+                    .losses()
                     .crossEntropy(
+                            new RowShape(logits.size(0), logits.size(1)),
                             logits.buffer(),
                             Op.buffer(in[1]),
                             smoothing,
-                            logits.size(0),
-                            logits.size(1),
                             loss.buffer(),
                             ReductionOps.bufferOrNull(gradient));
             saveIfPresent(context, gradient);
@@ -81,6 +83,7 @@ final class LossOps {
             Tensor loss = Tensor.empty(a.device(), Op.wide(a.dtype()), Shape.of());
             Tensor gradient = context.isRecording() ? Tensor.empty(a.device(), a.dtype(), a.shape()) : null;
             a.kernels()
+                    .losses()
                     .meanSquaredError(a.buffer(), Op.buffer(in[1]), loss.buffer(), ReductionOps.bufferOrNull(gradient));
             saveIfPresent(context, gradient);
             return loss;
@@ -141,7 +144,9 @@ final class LossOps {
                 }
                 context.save(saved);
             }
-            in[0].kernels().featureLoss(projected, targets, weights, losses.buffer(), loss.buffer(), dprojected);
+            in[0].kernels()
+                    .losses()
+                    .featureLoss(projected, targets, weights, losses.buffer(), loss.buffer(), dprojected);
             return loss;
         }
 
@@ -212,17 +217,12 @@ final class LossOps {
             Tensor loss = Tensor.empty(student.device(), Op.wide(student.dtype()), Shape.of());
             Tensor gradient = gradientOf(context, 0, student);
             student.kernels()
+                    .losses()
                     .distillationLoss(
+                            new RowShape(rows, student.size(1)),
                             student.buffer(),
-                            teachers,
-                            Op.buffer(in[1]),
-                            perSample,
+                            new Ensemble(teachers, Op.buffer(in[1]), perSample, temperature, alpha, beta),
                             labelled ? Op.buffer(in[2]) : null,
-                            temperature,
-                            alpha,
-                            beta,
-                            rows,
-                            student.size(1),
                             loss.buffer(),
                             ReductionOps.bufferOrNull(gradient));
             saveIfPresent(context, gradient);

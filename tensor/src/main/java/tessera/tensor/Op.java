@@ -4,7 +4,6 @@ import java.util.Locale;
 import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
-import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 
 /**
@@ -171,7 +170,7 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
 
     /** CPU devices differ in their threads but share memory. */
     private static boolean onHost(Tensor tensor) {
-        return tensor.device() instanceof CpuDevice;
+        return tensor.device().isHost();
     }
 
     /**

@@ -3,7 +3,8 @@ package tessera.tensor;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.Kernels.PatchGeometry;
+import tessera.kernels.Patches.PatchGeometry;
+import tessera.kernels.Patches.PatchTarget;
 
 /** Operations that cut videos into patches. */
 final class PatchOps {
@@ -74,7 +75,9 @@ final class PatchOps {
             PatchGeometry g = patches.geometry(video.shape(), video.strides());
             long count = indices == null ? g.patches() : indices.size(1);
             Tensor y = Tensor.empty(video.device(), out, Shape.of(video.size(0), count, g.patchLength()));
-            video.kernels().gatherPatches(g, pixels(video), ReductionOps.bufferOrNull(indices), count, y.buffer());
+            video.kernels()
+                    .patches()
+                    .gatherPatches(g, pixels(video), ReductionOps.bufferOrNull(indices), count, y.buffer());
             if (indices == null) {
                 context.save(video.detach());
             } else {
@@ -91,6 +94,7 @@ final class PatchOps {
             Tensor dx = Tensor.full(dy.device(), gradient.dtype(), shape, 0);
             Tensor indices = context.savedCount() == 2 ? context.saved(1) : null;
             dy.kernels()
+                    .patches()
                     .scatterPatches(
                             patches.geometry(shape, dx.strides()),
                             gradient.buffer(),
@@ -124,8 +128,12 @@ final class PatchOps {
             Tensor y = Tensor.empty(
                     video.device(), outputType(video), Shape.of(video.size(0), indices.size(1), g.patchLength()));
             video.kernels()
+                    .patches()
                     .reconstructionTarget(
-                            g, pixels(video), indices.buffer(), indices.size(1), eps, normalise, y.buffer());
+                            new PatchTarget(g, indices.size(1), eps, normalise),
+                            pixels(video),
+                            indices.buffer(),
+                            y.buffer());
             return y;
         }
 
@@ -158,13 +166,11 @@ final class PatchOps {
                     ? Tensor.empty(prediction.device(), prediction.dtype(), prediction.shape())
                     : null;
             video.kernels()
+                    .patches()
                     .reconstructionLoss(
-                            g,
+                            new PatchTarget(g, indices.size(1), eps, normalise),
                             pixels(video),
                             indices.buffer(),
-                            indices.size(1),
-                            eps,
-                            normalise,
                             prediction.buffer(),
                             loss.buffer(),
                             ReductionOps.bufferOrNull(gradient));

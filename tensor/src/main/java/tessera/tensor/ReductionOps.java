@@ -1,6 +1,10 @@
 package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Norms.NormGradients;
+import tessera.kernels.Norms.NormParameters;
+import tessera.kernels.Norms.NormStatistics;
+import tessera.kernels.Norms.RowShape;
 
 /** Operations that combine the elements of an axis. */
 final class ReductionOps {
@@ -18,6 +22,7 @@ final class ReductionOps {
             }
             Tensor y = Tensor.empty(x.device(), Op.wide(x.dtype()), Shape.of(sizes));
             x.kernels()
+                    .elementwise()
                     .sum(
                             x.buffer(),
                             shape.product(0, axis),
@@ -56,7 +61,7 @@ final class ReductionOps {
             Tensor x = in[0].contiguous();
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             long cols = x.size(-1);
-            x.kernels().softmax(x.buffer(), rows(x), cols, log, y.buffer());
+            x.kernels().norms().softmax(new RowShape(rows(x), cols), x.buffer(), log, y.buffer());
             context.save(y.detach());
             return y;
         }
@@ -65,7 +70,9 @@ final class ReductionOps {
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             Tensor y = context.saved(0);
             Tensor dx = Tensor.empty(dy.device(), dy.dtype(), dy.shape());
-            dy.kernels().softmaxBackward(y.buffer(), dy.buffer(), rows(dy), dy.size(-1), log, dx.buffer());
+            dy.kernels()
+                    .norms()
+                    .softmaxBackward(new RowShape(rows(dy), dy.size(-1)), y.buffer(), dy.buffer(), log, dx.buffer());
             return new Tensor[] {dx};
         }
 
@@ -99,31 +106,25 @@ final class ReductionOps {
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             if (!context.isRecording()) {
                 x.kernels()
+                        .norms()
                         .layerNorm(
+                                new RowShape(rows, cols),
                                 x.buffer(),
-                                Op.buffer(in[1]),
-                                Op.buffer(in[2]),
-                                eps,
-                                rows,
-                                cols,
+                                new NormParameters(Op.buffer(in[1]), Op.buffer(in[2]), eps),
                                 y.buffer(),
-                                null,
                                 null);
                 return y;
             }
             Tensor mean = Tensor.empty(x.device(), Op.wide(x.dtype()), Shape.of(rows));
             Tensor rstd = Tensor.empty(x.device(), Op.wide(x.dtype()), Shape.of(rows));
             x.kernels()
+                    .norms()
                     .layerNorm(
+                            new RowShape(rows, cols),
                             x.buffer(),
-                            Op.buffer(in[1]),
-                            Op.buffer(in[2]),
-                            eps,
-                            rows,
-                            cols,
+                            new NormParameters(Op.buffer(in[1]), Op.buffer(in[2]), eps),
                             y.buffer(),
-                            mean.buffer(),
-                            rstd.buffer());
+                            new NormStatistics(mean.buffer(), rstd.buffer()));
             context.save(x, in[1].contiguous(), mean, rstd);
             return y;
         }
@@ -141,18 +142,19 @@ final class ReductionOps {
             }
             Tensor soFar = context.gradientSoFar(0);
             dy.kernels()
+                    .norms()
                     .layerNormBackward(
+                            new RowShape(rows(x), x.size(-1)),
                             x.buffer(),
                             weight.buffer(),
-                            context.saved(2).buffer(),
-                            context.saved(3).buffer(),
+                            new NormStatistics(
+                                    context.saved(2).buffer(), context.saved(3).buffer()),
                             dy.buffer(),
-                            rows(x),
-                            x.size(-1),
-                            soFar == null ? null : Op.buffer(soFar),
-                            bufferOrNull(d[0]),
-                            bufferOrNull(d[1]),
-                            bufferOrNull(d[2]));
+                            new NormGradients(
+                                    soFar == null ? null : Op.buffer(soFar),
+                                    bufferOrNull(d[0]),
+                                    bufferOrNull(d[1]),
+                                    bufferOrNull(d[2])));
             return d;
         }
 

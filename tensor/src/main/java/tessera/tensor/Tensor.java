@@ -5,12 +5,12 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
-import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.Elementwise.BinaryOp;
+import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.Kernels;
-import tessera.kernels.Kernels.BinaryOp;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.RandomOps.RandomStream;
 
 /**
  * An n-dimensional array: a strided view of memory on one device, with an element type and, where asked for, a gradient.
@@ -61,7 +61,7 @@ public final class Tensor implements AutoCloseable {
     /** A tensor of one value. */
     public static Tensor full(Device device, DType dtype, Shape shape, double value) {
         Tensor tensor = empty(device, dtype, shape);
-        device.kernels().fill(tensor.buffer(), value);
+        device.kernels().elementwise().fill(tensor.buffer(), value);
         return tensor;
     }
 
@@ -117,7 +117,7 @@ public final class Tensor implements AutoCloseable {
     }
 
     /** As {@link #wrap(MemorySegment, DType, long...)}, on a CPU device of one's own. */
-    public static Tensor wrap(CpuDevice device, MemorySegment segment, DType dtype, Shape shape) {
+    public static Tensor wrap(Device device, MemorySegment segment, DType dtype, Shape shape) {
         if (segment.byteSize() != shape.count() * dtype.bytes()) {
             throw new IllegalArgumentException("Tensor.wrap: a segment of " + segment.byteSize() + " bytes is not "
                     + dtype + shape + ", which has " + shape.count() * dtype.bytes() + " bytes");
@@ -129,7 +129,7 @@ public final class Tensor implements AutoCloseable {
     public static Tensor uniform(
             Device device, DType dtype, Shape shape, long seed, long stream, double low, double high) {
         Tensor tensor = empty(device, dtype, shape);
-        device.kernels().randomUniform(seed, stream, low, high, tensor.buffer());
+        device.kernels().random().randomUniform(new RandomStream(seed, stream), low, high, tensor.buffer());
         return tensor;
     }
 
@@ -137,7 +137,7 @@ public final class Tensor implements AutoCloseable {
     public static Tensor normal(
             Device device, DType dtype, Shape shape, long seed, long stream, double mean, double std) {
         Tensor tensor = empty(device, dtype, shape);
-        device.kernels().randomNormal(seed, stream, mean, std, tensor.buffer());
+        device.kernels().random().randomNormal(new RandomStream(seed, stream), mean, std, tensor.buffer());
         return tensor;
     }
 
@@ -270,7 +270,7 @@ public final class Tensor implements AutoCloseable {
 
     /** The same values in the host's memory. */
     Tensor onHost() {
-        return device() instanceof CpuDevice ? detach() : detach().to(Device.cpu());
+        return device().isHost() ? detach() : detach().to(Device.cpu());
     }
 
     private void readAs(DType as, MemorySegment target) {
@@ -306,7 +306,7 @@ public final class Tensor implements AutoCloseable {
         if (storage.shadow() == null) {
             Buffer whole = wholeBuffer();
             Tensor copy = Scope.outside(() -> empty(device(), DType.BF16, Shape.of(whole.length())));
-            kernels().cast(whole, copy.buffer());
+            kernels().elementwise().cast(whole, copy.buffer());
             storage.shadow(copy.storage);
         }
         return this;
@@ -335,14 +335,14 @@ public final class Tensor implements AutoCloseable {
                 Tensor values = source.detach();
                 if (values.device() != device()) {
                     // Converted on the host: a GPU has no f64.
-                    values = device() instanceof CpuDevice
+                    values = device().isHost()
                             ? values.onHost()
                             : values.onHost().to(dtype()).to(device());
                 }
-                kernels().cast(values.contiguous().buffer(), buffer());
+                kernels().elementwise().cast(values.contiguous().buffer(), buffer());
                 Tensor copy = shadow();
                 if (copy != null) {
-                    kernels().cast(buffer(), copy.buffer());
+                    kernels().elementwise().cast(buffer(), copy.buffer());
                 }
             }
             return true;
@@ -400,9 +400,9 @@ public final class Tensor implements AutoCloseable {
     public void backward(Tensor cotangent) {
         requireOpen("backward");
         if (!requiresGrad()) {
-            throw new IllegalStateException(
-                    "backward: " + describe()
-                            + " does not depend on a tensor that requires a gradient; call requiresGrad(true) on a leaf before the forward pass");
+            throw new IllegalStateException("backward: " + describe()
+                    + " does not depend on a tensor that requires a gradient; call requiresGrad(true) on a"
+                    + " leaf before the forward pass");
         }
         if (!cotangent.shape.equals(shape) || cotangent.dtype() != dtype()) {
             throw new IllegalArgumentException(
@@ -428,9 +428,9 @@ public final class Tensor implements AutoCloseable {
         }
         Buffer source = gradient.contiguous().buffer();
         if (gradFresh) {
-            kernels().axpy(1, source, mine.buffer());
+            kernels().elementwise().axpy(1, source, mine.buffer());
         } else {
-            kernels().cast(source, mine.buffer());
+            kernels().elementwise().cast(source, mine.buffer());
             gradFresh = true;
         }
     }
@@ -691,7 +691,7 @@ public final class Tensor implements AutoCloseable {
 
     /** Type, shape and device, for messages: {@code f32[8, 1568, 384]}. */
     public String describe() {
-        return dtype() + shape.toString() + (device() instanceof CpuDevice ? "" : " on " + device());
+        return dtype() + shape.toString() + (device().isHost() ? "" : " on " + device());
     }
 
     /** Type, shape, device and whether a gradient is recorded, then the values as NumPy prints them, shortened. */
