@@ -4,6 +4,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Kernels;
 import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Batch;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
