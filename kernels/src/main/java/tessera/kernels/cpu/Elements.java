@@ -3,9 +3,10 @@ package tessera.kernels.cpu;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import tessera.kernels.Buffer;
 
 /** Reads and writes elements of any type as doubles, one at a time or a run at once. */
-final class Elements {
+public final class Elements {
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT;
     private static final ValueLayout.OfDouble F64 = ValueLayout.JAVA_DOUBLE;
     private static final ValueLayout.OfShort BF16 = ValueLayout.JAVA_SHORT;
@@ -14,7 +15,7 @@ final class Elements {
 
     private Elements() {}
 
-    static double get(Buffer x, long index) {
+    public static double get(Buffer x, long index) {
         MemorySegment s = x.segment();
         return switch (x.dtype()) {
             case F32 -> s.getAtIndex(F32, index);
@@ -25,7 +26,7 @@ final class Elements {
         };
     }
 
-    static void set(Buffer y, long index, double value) {
+    public static void set(Buffer y, long index, double value) {
         MemorySegment s = y.segment();
         switch (y.dtype()) {
             case F32 -> s.setAtIndex(F32, index, (float) value);
@@ -36,16 +37,30 @@ final class Elements {
         }
     }
 
-    static int getInt(Buffer x, long index) {
+    public static int getInt(Buffer x, long index) {
         return x.segment().getAtIndex(I32, index);
     }
 
-    static void setInt(Buffer y, long index, int value) {
+    public static void setInt(Buffer y, long index, int value) {
         y.segment().setAtIndex(I32, index, value);
     }
 
+    /**
+     * Entry {@code at} of an index list.
+     *
+     * @throws IllegalArgumentException if it lies outside {@code [0, n)}
+     */
+    public static int index(String op, Buffer indices, long at, long n) {
+        int index = getInt(indices, at);
+        if (index < 0 || index >= n) {
+            throw new IllegalArgumentException(op + ": index " + index + " at position " + at + " is outside [0, " + n
+                    + "); pass indices of existing tokens");
+        }
+        return index;
+    }
+
     /** {@code to[at + i] = x[from + i]} for {@code count} elements. */
-    static void load(Buffer x, long from, int count, double[] to, int at) {
+    public static void load(Buffer x, long from, int count, double[] to, int at) {
         MemorySegment s = x.segment();
         switch (x.dtype()) {
             case F32 -> {
@@ -63,7 +78,7 @@ final class Elements {
     }
 
     /** {@code to[at + i] = x[from + i * stride]} for {@code count} elements. */
-    static void load(Buffer x, long from, long stride, int count, double[] to, int at) {
+    public static void load(Buffer x, long from, long stride, int count, double[] to, int at) {
         if (stride == 1) {
             load(x, from, count, to, at);
         } else if (stride == 0) {
@@ -78,7 +93,7 @@ final class Elements {
     }
 
     /** {@code y[to + i] = from[at + i]} for {@code count} elements, rounded to y's type. */
-    static void store(double[] from, int at, int count, Buffer y, long to) {
+    public static void store(double[] from, int at, int count, Buffer y, long to) {
         MemorySegment s = y.segment();
         switch (y.dtype()) {
             case F32 -> {
@@ -95,12 +110,12 @@ final class Elements {
         }
     }
 
-    static float fromBf16(short bits) {
+    public static float fromBf16(short bits) {
         return Float.intBitsToFloat(bits << 16);
     }
 
     /** Rounds to the nearest bf16, ties to even; NaN stays a (quiet) NaN. */
-    static short toBf16(double value) {
+    public static short toBf16(double value) {
         if (Double.isNaN(value)) {
             return (short) 0x7FC0;
         }

@@ -4,7 +4,7 @@ package tessera.kernels.cpu;
  * The error function and what is made of it, to full double precision by the rational Chebyshev approximations of W. J. Cody
  * ("Rational Chebyshev approximations for the error function", Mathematics of Computation 23, 1969).
  */
-final class Erf {
+public final class Erf {
     private static final double SMALL = 0.46875;
     private static final double ONE_OVER_SQRT_PI = 0.5641895835477563;
 
@@ -36,7 +36,7 @@ final class Erf {
     private Erf() {}
 
     /** {@code 2 / sqrt(pi)} times the integral of {@code exp(-t^2)} from 0 to x. */
-    static double erf(double x) {
+    public static double erf(double x) {
         double y = Math.abs(x);
         if (y <= SMALL) {
             return small(x);
@@ -54,7 +54,7 @@ final class Erf {
     }
 
     /** {@code 1 - erf(x)}, accurate where it is small. */
-    static double erfc(double x) {
+    public static double erfc(double x) {
         if (Math.abs(x) <= SMALL) {
             return 1 - small(x);
         }
@@ -62,17 +62,17 @@ final class Erf {
     }
 
     /** The distribution function of the standard normal, accurate in both tails. */
-    static double normalCdf(double x) {
+    public static double normalCdf(double x) {
         return 0.5 * erfc(-x * Math.sqrt(0.5));
     }
 
     /** {@code x Phi(x)} with the normal distribution function Phi. */
-    static double gelu(double x) {
+    public static double gelu(double x) {
         return x * normalCdf(x);
     }
 
     /** {@link #gelu} to f32 accuracy. */
-    static float gelu(float x) {
+    public static float gelu(float x) {
         return (float) (0.5 * x * (1 + erfFast(x * Math.sqrt(0.5))));
     }
 

@@ -3,8 +3,10 @@ package tessera.kernels.cpu;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.MatmulShape;
+import tessera.kernels.DType;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Matmul.PackedWeight;
 import tessera.natives.NativeFinding;
 import tessera.natives.OneDnn;
 
@@ -16,9 +18,9 @@ import tessera.natives.OneDnn;
  *
  * <p>The same arguments, memory alignment and number of threads give the same bits every time. Thread-safe.
  */
-abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
+public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     /** Multiply-adds below which a second thread costs more than it brings. */
-    static final long WORTH_A_THREAD = 200_000;
+    public static final long WORTH_A_THREAD = 200_000;
 
     private final Workers workers;
     private final HostMemory memory;
@@ -30,7 +32,7 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     }
 
     /** oneDNN where it can be loaded, plain Java otherwise; the first call that falls back logs the reason. */
-    static Gemm create(Workers workers, HostMemory memory) {
+    public static Gemm create(Workers workers, HostMemory memory) {
         if (Fallback.ONE_DNN.usable()) {
             return new OneDnnGemm(workers, memory);
         }
@@ -109,7 +111,7 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     }
 
     /** The product on the calling thread alone, for use inside a loop of {@link Workers}. Arguments as for {@link #gemm}. */
-    final void gemmSerial(
+    public final void gemmSerial(
             DType type,
             MatmulShape shape,
             MemorySegment a,
@@ -256,7 +258,7 @@ abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     // ------------------------------------------------------------------------------------------------------ weight
 
     /** A linear weight in the layout of one implementation. */
-    static final class Weight implements Kernels.PackedWeight {
+    static final class Weight implements PackedWeight {
         private static final int CLOSED = 1 << 30;
 
         final DType type;

@@ -7,6 +7,9 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.Device;
+import tessera.kernels.DeviceException;
 
 /**
  * Pool of off-heap blocks in size classes, reused without zeroing.
@@ -20,8 +23,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Thread-safe.
  */
-final class HostMemory {
-    static final boolean DEBUG = Boolean.getBoolean("tessera.memory.debug");
+public final class HostMemory {
+    public static final boolean DEBUG = Boolean.getBoolean("tessera.memory.debug");
     private static final long ALIGNMENT = 64;
     private static final long GUARD_BYTES = 64;
     private static final byte GUARD = (byte) 0xA5;
@@ -41,15 +44,20 @@ final class HostMemory {
     private long peak;
     private long liveBlocks;
 
-    HostMemory() {
+    public HostMemory() {
         for (int i = 0; i < CLASSES; i++) {
             free.add(new ArrayDeque<>());
         }
     }
 
-    synchronized Block allocate(long bytes) {
+    /**
+     * A block of at least so many bytes.
+     *
+     * @throws DeviceException that is {@link DeviceException#outOfMemory}
+     */
+    public synchronized Block allocate(long bytes) {
         if (bytes > (1L << LARGEST) - GUARD_BYTES) {
-            throw exhausted(bytes);
+            throw exhausted(bytes, null);
         }
         int sizeClass = sizeClass(bytes + (DEBUG ? GUARD_BYTES : 0));
         long size = classBytes(sizeClass);
@@ -81,14 +89,18 @@ final class HostMemory {
             return new Block(arena.allocate(size, ALIGNMENT), sizeClass, arena);
         } catch (OutOfMemoryError e) {
             arena.close();
-            throw exhausted(bytes);
+            throw exhausted(bytes, e);
         }
     }
 
-    private OutOfMemoryError exhausted(long bytes) {
-        return new OutOfMemoryError("cpu: cannot allocate " + bytes + " bytes; " + live + " bytes are live in "
-                + liveBlocks + " buffers and " + pooled
-                + " bytes are pooled; close scopes earlier, use a smaller batch or call Device.trim()");
+    private DeviceException exhausted(long bytes, @Nullable Throwable cause) {
+        return new DeviceException(
+                DeviceException.Reason.OUT_OF_MEMORY,
+                "cpu: cannot allocate " + bytes + " bytes; " + live + " bytes are live in " + liveBlocks
+                        + " buffers and "
+                        + pooled
+                        + " bytes are pooled; close scopes earlier, use a smaller batch or call Device.trim()",
+                cause);
     }
 
     private synchronized void release(Block block) {
@@ -99,7 +111,8 @@ final class HostMemory {
         free.get(block.sizeClass).addLast(block);
     }
 
-    synchronized void trim() {
+    /** Gives free blocks back to the operating system. */
+    public synchronized void trim() {
         for (ArrayDeque<Block> blocks : free) {
             blocks.removeIf(block -> {
                 if (block.arena == null) {
@@ -112,11 +125,12 @@ final class HostMemory {
         }
     }
 
-    synchronized Device.MemoryUse use() {
+    public synchronized Device.MemoryUse use() {
         return new Device.MemoryUse(live, pooled, peak, liveBlocks);
     }
 
-    static int sizeClass(long bytes) {
+    /** The smallest class of blocks that have so many bytes. */
+    public static int sizeClass(long bytes) {
         long size = Math.max(bytes, 1L << SMALLEST);
         int log = 63 - Long.numberOfLeadingZeros(size);
         long quarter = 1L << (log - 2);
@@ -124,14 +138,15 @@ final class HostMemory {
         return (int) (4L * (log - SMALLEST) + steps);
     }
 
-    static long classBytes(int sizeClass) {
+    /** Bytes of a block of a class. */
+    public static long classBytes(int sizeClass) {
         int log = SMALLEST + sizeClass / 4;
         long bytes = (1L << log) + (sizeClass % 4) * (1L << (log - 2));
         return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     }
 
     /** One block of the pool. */
-    final class Block implements Buffer.Memory {
+    public final class Block implements Buffer.Memory {
         private final MemorySegment segment;
         private final int sizeClass;
         private final @Nullable Arena arena;
@@ -144,7 +159,7 @@ final class HostMemory {
             this.arena = arena;
         }
 
-        MemorySegment segment() {
+        public MemorySegment segment() {
             return segment;
         }
 

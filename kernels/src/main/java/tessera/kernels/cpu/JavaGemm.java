@@ -3,8 +3,9 @@ package tessera.kernels.cpu;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.MatmulShape;
+import tessera.kernels.DType;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.MatmulShape;
 
 /**
  * Matrix products in Java: the only ones in f64, and those in f32 where no native library can be loaded.

@@ -4,7 +4,7 @@ package tessera.kernels.cpu;
  * Two operands that are read or written by strides over one shape, cut into units: pieces of the last axis. Axes that both
  * operands step through evenly are merged first, so that contiguous operands have one long axis.
  */
-final class Layout {
+public final class Layout {
     private static final int CHUNK = 4096;
 
     private final int rank;
@@ -13,7 +13,7 @@ final class Layout {
     private final long rows;
     private final long unitsPerRow;
 
-    Layout(long[] shape, long[] first, long[] second) {
+    public Layout(long[] shape, long[] first, long[] second) {
         long[] merged = new long[Math.max(1, shape.length)];
         long[][] steps = new long[2][merged.length];
         int count = 0;
@@ -47,37 +47,37 @@ final class Layout {
     }
 
     /** Number of pieces. */
-    long units() {
+    public long units() {
         return rows * unitsPerRow;
     }
 
     /** Pieces that are worth a task of their own. */
-    long grain() {
+    public long grain() {
         return Math.max(1, 4L * CHUNK / Math.max(1, chunk()));
     }
 
     /** Length of the longest piece. */
-    int chunk() {
+    public int chunk() {
         return (int) Math.min(CHUNK, shape[rank - 1]);
     }
 
     /** Stride of an operand along a piece. */
-    long stride(int operand) {
+    public long stride(int operand) {
         return strides[operand][rank - 1];
     }
 
     /** Length of a piece. */
-    int length(long unit) {
+    public int length(long unit) {
         return (int) Math.min(CHUNK, shape[rank - 1] - unit % unitsPerRow * CHUNK);
     }
 
     /** Where a piece begins in row-major order of the whole shape. */
-    long position(long unit) {
+    public long position(long unit) {
         return unit / unitsPerRow * shape[rank - 1] + unit % unitsPerRow * CHUNK;
     }
 
     /** Writes to {@code offsets} where a piece begins in each operand. */
-    void locate(long unit, long[] offsets) {
+    public void locate(long unit, long[] offsets) {
         long start = unit % unitsPerRow * CHUNK;
         long row = unit / unitsPerRow;
         offsets[0] = start * stride(0);

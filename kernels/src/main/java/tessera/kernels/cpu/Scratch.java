@@ -4,7 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /** Off-heap working memory of one task at a time; it grows to what was needed most and is used again. */
-final class Scratch implements AutoCloseable {
+public final class Scratch implements AutoCloseable {
     private static final long ALIGNMENT = 64;
     private static final Slots<Scratch> POOL = new Slots<>(Scratch::new, scratch -> {});
 
@@ -12,12 +12,12 @@ final class Scratch implements AutoCloseable {
 
     private Scratch() {}
 
-    static Scratch borrow() {
+    public static Scratch borrow() {
         return POOL.borrow();
     }
 
     /** {@code count} f32 with any content; a second call gives the same memory. */
-    MemorySegment floats(long count) {
+    public MemorySegment floats(long count) {
         long bytes = count * Float.BYTES;
         if (memory.byteSize() < bytes) {
             memory = Arena.ofAuto().allocate(bytes, ALIGNMENT);

@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * a loop already) runs its own ranges one after the other. Waiting threads spin for some tens of microseconds and then
  * park. A loop allocates nothing. The threads are daemons, started by the first loop that needs them.
  */
-final class Workers implements AutoCloseable {
+public final class Workers implements AutoCloseable {
     private static final int SPINS = 2000;
     /** Elements of an int array between two counters, so that each has its own cache line. */
     private static final int STRIDE = 16;
@@ -44,7 +44,7 @@ final class Workers implements AutoCloseable {
      * @param threads how many threads work on a loop, the caller among them
      * @throws IllegalArgumentException if {@code threads < 1}
      */
-    Workers(int threads) {
+    public Workers(int threads) {
         if (threads < 1) {
             throw new IllegalArgumentException("thread count is " + threads
                     + " but must be at least 1; 1 means that the calling thread works alone");
@@ -54,7 +54,7 @@ final class Workers implements AutoCloseable {
     }
 
     /** How many threads work on a loop, the caller among them. */
-    int threads() {
+    public int threads() {
         return threads;
     }
 
@@ -66,7 +66,7 @@ final class Workers implements AutoCloseable {
      *     at the same time, though not for other calls; if it throws, the exception of the first such range is thrown here
      *     after all have ended
      */
-    void parallelFor(long count, long grain, RangeBody body) {
+    public void parallelFor(long count, long grain, RangeBody body) {
         if (count <= 0) {
             return;
         }
@@ -202,7 +202,7 @@ final class Workers implements AutoCloseable {
 
     /** What is done with the elements {@code [from, to)}. */
     @FunctionalInterface
-    interface RangeBody {
+    public interface RangeBody {
         void run(int worker, long from, long to);
     }
 

@@ -1,6 +1,8 @@
 package tessera.kernels.cpu.device;
 
 import java.lang.foreign.MemorySegment;
+import java.util.EnumSet;
+import java.util.Set;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -12,15 +14,32 @@ import tessera.kernels.cpu.HostMemory;
 import tessera.kernels.cpu.Workers;
 
 /** The processor: host memory and a fixed set of worker threads. */
-final class CpuDevice extends Device {
+public final class CpuDevice extends Device {
     private final Workers workers;
-    private final HostMemory memory = new HostMemory();
+    private final HostMemory memory;
     private final Kernels kernels;
+    private final Set<DType> types;
     private final HostStream stream = new HostStream(this);
 
-    CpuDevice(int threads) {
-        this.workers = new Workers(threads);
-        this.kernels = CpuKernels.create(workers, memory);
+    /**
+     * A CPU with given kernels.
+     *
+     * @param workers who run them
+     * @param memory where they keep packed weights and buffers lie
+     * @param types that they take
+     */
+    public CpuDevice(Workers workers, HostMemory memory, Kernels kernels, Set<DType> types) {
+        this.workers = workers;
+        this.memory = memory;
+        this.kernels = kernels;
+        this.types = Set.copyOf(types);
+    }
+
+    /** A CPU with the fastest kernels there are. */
+    static CpuDevice of(int threads) {
+        Workers workers = new Workers(threads);
+        HostMemory memory = new HostMemory();
+        return new CpuDevice(workers, memory, CpuKernels.create(workers, memory), EnumSet.of(DType.F32, DType.F64));
     }
 
     @Override
@@ -45,7 +64,7 @@ final class CpuDevice extends Device {
 
     @Override
     public boolean computes(DType dtype) {
-        return dtype == DType.F32 || dtype == DType.F64;
+        return types.contains(dtype);
     }
 
     @Override
@@ -69,7 +88,8 @@ final class CpuDevice extends Device {
     public Buffer wrap(DType dtype, MemorySegment segment) {
         if (!segment.isNative()) {
             throw new IllegalArgumentException(
-                    "only off-heap memory can be used without a copy; allocate the segment from an Arena or copy the array");
+                    "only off-heap memory can be used without a copy; allocate the segment from an Arena or copy the"
+                            + " array");
         }
         if (segment.byteSize() % dtype.bytes() != 0 || segment.address() % dtype.bytes() != 0) {
             throw new IllegalArgumentException("a segment of " + segment.byteSize() + " bytes at address "
@@ -81,7 +101,8 @@ final class CpuDevice extends Device {
     @Override
     public Buffer wrap(DType dtype, long address, long length) {
         throw new IllegalArgumentException(
-                "memory of the host is wrapped as a MemorySegment, whose bounds Java knows; pass one instead of an address");
+                "memory of the host is wrapped as a MemorySegment, whose bounds Java knows; pass one instead of an"
+                        + " address");
     }
 
     @Override

@@ -26,7 +26,7 @@ public final class CpuDevices implements DeviceProvider {
                 throw new IllegalArgumentException("-Dtessera.threads=" + threads
                         + " leaves no thread to compute; pass 1 or more, or leave it away");
             }
-            device = new CpuDevice(threads);
+            device = CpuDevice.of(threads);
             shared = device;
         }
         return device;
@@ -34,6 +34,6 @@ public final class CpuDevices implements DeviceProvider {
 
     @Override
     public Device withThreads(int threads) {
-        return new CpuDevice(threads);
+        return CpuDevice.of(threads);
     }
 }

@@ -2,33 +2,30 @@ package tessera.kernels.cpu.scalar;
 
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.AttentionShape;
-import tessera.kernels.Kernels.Strides;
+import tessera.kernels.Attention;
+import tessera.kernels.Buffer;
+import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Workers;
 
 /**
  * Attention one query row at a time; the backward pass recomputes the probabilities from the logarithm of the softmax's
- * denominator (Dao et al., "FlashAttention", NeurIPS 2022).
+ * denominator (Dao et al., "FlashAttention", NeurIPS 2022). Results do not depend on the number of threads.
  */
-final class ScalarAttention {
+public class ScalarAttention implements Attention {
     private static final int QUERIES = 64;
 
-    private final Workers workers;
+    protected final Workers workers;
 
-    ScalarAttention(Workers workers) {
+    public ScalarAttention(Workers workers) {
         this.workers = workers;
     }
 
-    void forward(
-            AttentionShape shape,
-            Buffer q,
-            Buffer k,
-            Buffer v,
-            @Nullable Buffer bias,
-            Buffer out,
-            @Nullable Buffer logSumExp) {
+    @Override
+    public void attention(AttentionShape shape, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp) {
         long blocks = Blocks.ceilDiv(shape.queries(), QUERIES);
         workers.parallelFor(shape.batch() * shape.heads() * blocks, 1, (worker, from, to) -> {
-            Head head = new Head(shape, q, k, v, bias);
+            Head head = new Head(shape, in);
             double[] sum = new double[shape.headDim()];
             for (long unit = from; unit < to; unit++) {
                 head.select(unit / blocks / shape.heads(), (int) (unit / blocks % shape.heads()));
@@ -48,19 +45,15 @@ final class ScalarAttention {
         });
     }
 
-    void backward(
+    @Override
+    public void attentionBackward(
             AttentionShape shape,
-            Buffer q,
-            Buffer k,
-            Buffer v,
-            @Nullable Buffer bias,
+            AttentionTensors in,
             Buffer out,
             Buffer logSumExp,
             Buffer dout,
-            Buffer dq,
-            Buffer dk,
-            Buffer dv,
-            @Nullable Buffer dbias) {
+            AttentionTensors gradients) {
+        Buffer dbias = gradients.bias();
         // Samples that share a bias add to the same gradient, so one thread takes a head of all of them in turn.
         boolean sequential = dbias != null && shape.biasBatch() == 1;
         if (dbias != null && shape.batch() == 0) {
@@ -69,8 +62,8 @@ final class ScalarAttention {
         long samples = sequential ? shape.batch() : 1;
         long units = sequential ? shape.heads() : shape.batch() * shape.heads();
         workers.parallelFor(units, 1, (worker, from, to) -> {
-            Head head = new Head(shape, q, k, v, bias);
-            Gradient gradient = new Gradient(shape, head, out, logSumExp, dout, dq, dk, dv, dbias);
+            Head head = new Head(shape, in);
+            Gradient gradient = new Gradient(shape, head, out, logSumExp, dout, gradients);
             for (long unit = from; unit < to; unit++) {
                 for (long sample = 0; sample < samples; sample++) {
                     head.select(unit / shape.heads() + sample, (int) (unit % shape.heads()));
@@ -125,10 +118,7 @@ final class ScalarAttention {
     /** Keys and values of one head of one sample, and the scores of one query; used by one thread. */
     private static final class Head {
         private final AttentionShape shape;
-        private final Buffer q;
-        private final Buffer k;
-        private final Buffer v;
-        private final @Nullable Buffer bias;
+        private final AttentionTensors in;
         private final double[][] keys;
         private final double[][] keyColumns;
         private final double[][] values;
@@ -138,12 +128,9 @@ final class ScalarAttention {
         private long sample = -1;
         private int head = -1;
 
-        Head(AttentionShape shape, Buffer q, Buffer k, Buffer v, @Nullable Buffer bias) {
+        Head(AttentionShape shape, AttentionTensors in) {
             this.shape = shape;
-            this.q = q;
-            this.k = k;
-            this.v = v;
-            this.bias = bias;
+            this.in = in;
             this.keys = new double[shape.keys()][shape.headDim()];
             this.keyColumns = new double[shape.headDim()][shape.keys()];
             this.values = new double[shape.keys()][shape.headDim()];
@@ -160,8 +147,8 @@ final class ScalarAttention {
             head = newHead;
             int width = shape.headDim();
             for (int j = 0; j < shape.keys(); j++) {
-                Elements.load(k, offset(shape.k(), j), width, keys[j], 0);
-                Elements.load(v, offset(shape.v(), j), width, values[j], 0);
+                Elements.load(in.k(), offset(shape.k(), j), width, keys[j], 0);
+                Elements.load(in.v(), offset(shape.v(), j), width, values[j], 0);
             }
             transpose(keys, keyColumns);
         }
@@ -181,10 +168,10 @@ final class ScalarAttention {
         }
 
         void scores(int i) {
-            Elements.load(q, offset(shape.q(), i), query.length, query, 0);
+            Elements.load(in.q(), offset(shape.q(), i), query.length, query, 0);
             dot(query, keyColumns, p);
-            if (bias != null) {
-                Elements.load(bias, biasRow(i), biasRow.length, biasRow, 0);
+            if (in.bias() != null) {
+                Elements.load(in.bias(), biasRow(i), biasRow.length, biasRow, 0);
             }
             for (int j = 0; j < p.length; j++) {
                 p[j] = p[j] * shape.scale() + biasRow[j];
@@ -217,10 +204,7 @@ final class ScalarAttention {
         private final Buffer out;
         private final Buffer logSumExp;
         private final Buffer dout;
-        private final Buffer dq;
-        private final Buffer dk;
-        private final Buffer dv;
-        private final @Nullable Buffer dbias;
+        private final AttentionTensors to;
         private final double[][] valueColumns;
         private final double[][] dkeys;
         private final double[][] dvalues;
@@ -229,25 +213,13 @@ final class ScalarAttention {
         private final double[] dquery;
         private final double[] ds;
 
-        Gradient(
-                AttentionShape shape,
-                Head head,
-                Buffer out,
-                Buffer logSumExp,
-                Buffer dout,
-                Buffer dq,
-                Buffer dk,
-                Buffer dv,
-                @Nullable Buffer dbias) {
+        Gradient(AttentionShape shape, Head head, Buffer out, Buffer logSumExp, Buffer dout, AttentionTensors to) {
             this.shape = shape;
             this.head = head;
             this.out = out;
             this.logSumExp = logSumExp;
             this.dout = dout;
-            this.dq = dq;
-            this.dk = dk;
-            this.dv = dv;
-            this.dbias = dbias;
+            this.to = to;
             this.valueColumns = new double[shape.headDim()][shape.keys()];
             this.dkeys = new double[shape.keys()][shape.headDim()];
             this.dvalues = new double[shape.keys()][shape.headDim()];
@@ -266,8 +238,8 @@ final class ScalarAttention {
                 query(i, addToBias);
             }
             for (int j = 0; j < shape.keys(); j++) {
-                Elements.store(dkeys[j], 0, width, dk, head.offset(shape.k(), j));
-                Elements.store(dvalues[j], 0, width, dv, head.offset(shape.v(), j));
+                Elements.store(dkeys[j], 0, width, to.k(), head.offset(shape.k(), j));
+                Elements.store(dvalues[j], 0, width, to.v(), head.offset(shape.v(), j));
             }
         }
 
@@ -285,8 +257,8 @@ final class ScalarAttention {
             for (int j = 0; j < ds.length; j++) {
                 ds[j] = head.p[j] * (ds[j] - mean);
             }
-            if (dbias != null) {
-                storeBias(dbias, i, addToBias);
+            if (to.bias() != null) {
+                storeBias(to.bias(), i, addToBias);
             }
             for (int j = 0; j < ds.length; j++) {
                 ds[j] *= shape.scale();
@@ -294,19 +266,19 @@ final class ScalarAttention {
             Arrays.fill(dquery, 0);
             addRows(head.keys, ds, dquery);
             addOuter(ds, head.query, dkeys);
-            Elements.store(dquery, 0, dquery.length, dq, head.offset(shape.q(), i));
+            Elements.store(dquery, 0, dquery.length, to.q(), head.offset(shape.q(), i));
         }
 
-        private void storeBias(Buffer to, int i, boolean add) {
+        private void storeBias(Buffer dbias, int i, boolean add) {
             long at = head.biasRow(i);
             if (add) {
-                Elements.load(to, at, head.biasRow.length, head.biasRow, 0);
+                Elements.load(dbias, at, head.biasRow.length, head.biasRow, 0);
                 for (int j = 0; j < ds.length; j++) {
                     head.biasRow[j] += ds[j];
                 }
-                Elements.store(head.biasRow, 0, head.biasRow.length, to, at);
+                Elements.store(head.biasRow, 0, head.biasRow.length, dbias, at);
             } else {
-                Elements.store(ds, 0, ds.length, to, at);
+                Elements.store(ds, 0, ds.length, dbias, at);
             }
         }
     }

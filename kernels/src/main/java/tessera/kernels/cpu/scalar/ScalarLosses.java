@@ -2,26 +2,29 @@ package tessera.kernels.cpu.scalar;
 
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.Losses;
+import tessera.kernels.Norms.RowShape;
+import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Workers;
 
 /** Losses with their gradients in the same pass. Sums run over rows or fixed blocks in ascending order. */
-final class ScalarLosses {
-    private final Workers workers;
+public class ScalarLosses implements Losses {
+    protected final Workers workers;
     private final Blocks blocks;
 
-    ScalarLosses(Workers workers) {
+    public ScalarLosses(Workers workers) {
         this.workers = workers;
         this.blocks = new Blocks(workers);
     }
 
-    void crossEntropy(
-            Buffer logits,
-            Buffer labels,
-            double smoothing,
-            long rows,
-            long cols,
-            Buffer loss,
-            @Nullable Buffer dlogits) {
-        checkLabels("cross_entropy", labels, rows, cols);
+    @Override
+    public void crossEntropy(
+            RowShape shape, Buffer logits, Buffer labels, double smoothing, Buffer loss, @Nullable Buffer dlogits) {
+        long rows = shape.rows();
+        long cols = shape.cols();
+        checkLabels("cross_entropy", labels, shape);
         int n = Math.toIntExact(cols);
         double[] terms = new double[Math.toIntExact(rows)];
         workers.parallelFor(rows, 8, (worker, from, to) -> {
@@ -47,8 +50,10 @@ final class ScalarLosses {
         Elements.set(loss, 0, Blocks.total(terms) / Math.max(1, rows));
     }
 
-    static void checkLabels(String op, Buffer labels, long rows, long cols) {
-        for (long row = 0; row < rows; row++) {
+    /** Refuses a label that is no class. */
+    protected static void checkLabels(String op, Buffer labels, RowShape shape) {
+        long cols = shape.cols();
+        for (long row = 0; row < shape.rows(); row++) {
             int label = Elements.getInt(labels, row);
             if (label < 0 || label >= cols) {
                 throw new IllegalArgumentException(op + ": label " + label + " of row " + row + " is outside [0, "
@@ -58,7 +63,7 @@ final class ScalarLosses {
     }
 
     /** Mean of the squared differences; {@code da = factor * 2 (a - b) / count} where not null. */
-    private double meanSquare(Buffer a, Buffer b, double factor, @Nullable Buffer da) {
+    protected double meanSquare(Buffer a, Buffer b, double factor, @Nullable Buffer da) {
         long count = a.length();
         double scale = 2 * factor / Math.max(1, count);
         double sum = blocks.sum(count, (from, n, difference, other) -> {
@@ -78,11 +83,13 @@ final class ScalarLosses {
         return sum / Math.max(1, count);
     }
 
-    void meanSquaredError(Buffer a, Buffer b, Buffer loss, @Nullable Buffer da) {
+    @Override
+    public void meanSquaredError(Buffer a, Buffer b, Buffer loss, @Nullable Buffer da) {
         Elements.set(loss, 0, meanSquare(a, b, 1, da));
     }
 
-    void featureLoss(
+    @Override
+    public void featureLoss(
             Buffer[] projected,
             Buffer[] targets,
             double[] weights,
@@ -98,21 +105,21 @@ final class ScalarLosses {
         Elements.set(loss, 0, total);
     }
 
-    void distillationLoss(
+    @Override
+    public void distillationLoss(
+            RowShape shape,
             Buffer student,
-            Buffer[] teachers,
-            Buffer weights,
-            boolean perSample,
+            Ensemble ensemble,
             @Nullable Buffer labels,
-            double temperature,
-            double alpha,
-            double beta,
-            long rows,
-            long cols,
             Buffer loss,
             @Nullable Buffer dstudent) {
+        long rows = shape.rows();
+        long cols = shape.cols();
+        double temperature = ensemble.temperature();
+        double alpha = ensemble.alpha();
+        double beta = ensemble.beta();
         if (labels != null) {
-            checkLabels("distillation_loss", labels, rows, cols);
+            checkLabels("distillation_loss", labels, shape);
         } else if (beta != 0) {
             throw new IllegalArgumentException(
                     "distillation_loss: beta is " + beta + " but there are no labels; pass labels or beta 0");
@@ -121,23 +128,23 @@ final class ScalarLosses {
         double[] terms = new double[Math.toIntExact(rows)];
         workers.parallelFor(rows, 8, (worker, from, to) -> {
             double[] logits = new double[n];
-            double[] ensemble = new double[n];
+            double[] teachers = new double[n];
             double[] soft = new double[n];
             double[] gradient = new double[n];
             for (long row = from; row < to; row++) {
-                ensembleLogits(teachers, weights, perSample ? row * teachers.length : 0, row, ensemble, logits);
+                ensembleLogits(ensemble, row, teachers, logits);
                 Elements.load(student, row * cols, n, logits, 0);
                 for (int j = 0; j < n; j++) {
-                    ensemble[j] /= temperature;
+                    teachers[j] /= temperature;
                     soft[j] = logits[j] / temperature;
                 }
-                ScalarNorms.logSoftmax(ensemble);
+                ScalarNorms.logSoftmax(teachers);
                 ScalarNorms.logSoftmax(soft);
                 double divergence = 0;
                 for (int j = 0; j < n; j++) {
-                    double p = Math.exp(ensemble[j]);
+                    double p = Math.exp(teachers[j]);
                     if (p > 0 || Double.isNaN(p)) {
-                        divergence += p * (ensemble[j] - soft[j]);
+                        divergence += p * (teachers[j] - soft[j]);
                     }
                     gradient[j] = alpha * temperature * (Math.exp(soft[j]) - p) / rows;
                 }
@@ -160,12 +167,13 @@ final class ScalarLosses {
         Elements.set(loss, 0, Blocks.total(terms) / Math.max(1, rows));
     }
 
-    private static void ensembleLogits(
-            Buffer[] teachers, Buffer weights, long firstWeight, long row, double[] sum, double[] scratch) {
+    private static void ensembleLogits(Ensemble ensemble, long row, double[] sum, double[] scratch) {
         int n = sum.length;
+        Buffer[] teachers = ensemble.teachers();
+        long firstWeight = ensemble.perSample() ? row * teachers.length : 0;
         Arrays.fill(sum, 0);
         for (int t = 0; t < teachers.length; t++) {
-            double w = Elements.get(weights, firstWeight + t);
+            double w = Elements.get(ensemble.weights(), firstWeight + t);
             Elements.load(teachers[t], row * n, n, scratch, 0);
             for (int j = 0; j < n; j++) {
                 sum[j] += w * scratch[j];

@@ -1,68 +1,81 @@
 package tessera.kernels.cpu.scalar;
 
 import java.util.Arrays;
-import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.MatmulShape;
-import tessera.kernels.Kernels.PackedWeight;
+import tessera.kernels.Buffer;
+import tessera.kernels.Elementwise;
+import tessera.kernels.Matmul;
+import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Erf;
+import tessera.kernels.cpu.Workers;
 
 /**
  * Matrix products in plain Java. The output is cut into tiles; each tile is accumulated in double over panels of both inputs
  * that were copied into the cache, so the result does not depend on the number of threads.
  */
-final class ScalarMatmul {
+public class ScalarMatmul implements Matmul {
     private static final int TILE_ROWS = 64;
     private static final int TILE_COLS = 256;
     private static final int DEPTH = 128;
+    private static final Batch ONE = new Batch(1, 0, 0, 0);
 
     private final Workers workers;
+    private final Elementwise elementwise;
 
-    ScalarMatmul(Workers workers) {
+    /** @param elementwise adds up the gradient of a bias */
+    public ScalarMatmul(Workers workers, Elementwise elementwise) {
         this.workers = workers;
+        this.elementwise = elementwise;
     }
 
-    /** {@code batch} products {@code c = act(a b + bias + addend)}; the addend is laid out as c. */
-    void multiply(
-            MatmulShape shape,
-            long batch,
-            Buffer aBuffer,
-            long strideA,
-            Buffer bBuffer,
-            long strideB,
-            @Nullable Buffer bias,
-            @Nullable Buffer addend,
-            Activation activation,
-            Buffer cBuffer,
-            long strideC) {
-        Matrix a = new Matrix(aBuffer, shape.transposeA(), shape.lda(), strideA);
-        Matrix b = new Matrix(bBuffer, shape.transposeB(), shape.ldb(), strideB);
-        Matrix c = new Matrix(cBuffer, false, shape.ldc(), strideC);
+    @Override
+    public void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        multiply(shape, ONE, a, b, epilogue, c);
+    }
+
+    @Override
+    public void matmulBatched(MatmulShape shape, Batch batch, Buffer a, Buffer b, Buffer c) {
+        multiply(shape, batch, a, b, Epilogue.NONE, c);
+    }
+
+    private void multiply(
+            MatmulShape shape, Batch batch, Buffer aBuffer, Buffer bBuffer, Epilogue epilogue, Buffer cBuffer) {
+        Matrix a = new Matrix(aBuffer, shape.transposeA(), shape.lda(), batch.strideA());
+        Matrix b = new Matrix(bBuffer, shape.transposeB(), shape.ldb(), batch.strideB());
+        Matrix c = new Matrix(cBuffer, false, shape.ldc(), batch.strideC());
         long rowTiles = Blocks.ceilDiv(shape.m(), TILE_ROWS);
         long colTiles = Blocks.ceilDiv(shape.n(), TILE_COLS);
-        workers.parallelFor(batch * rowTiles * colTiles, 1, (worker, from, to) -> {
+        workers.parallelFor(batch.count() * rowTiles * colTiles, 1, (worker, from, to) -> {
             Tile tile = new Tile(shape.m(), shape.n(), shape.k());
             for (long t = from; t < to; t++) {
                 long i = t % rowTiles * TILE_ROWS;
                 long j = t / rowTiles % colTiles * TILE_COLS;
                 tile.compute(t / rowTiles / colTiles, i, j, a, b);
-                tile.store(bias, addend, activation, c);
+                tile.store(epilogue, c);
             }
         });
     }
 
-    static PackedWeight pack(Buffer weight, long n, long k) {
+    @Override
+    public PackedWeight pack(Buffer weight, long n, long k) {
         Buffer copy = weight.device().allocate(weight.dtype(), n * k);
         copy.segment().copyFrom(weight.segment().asSlice(0, copy.byteSize()));
         return new Packed(copy, n, k);
     }
 
-    /** The weight {@code [n, k]} as it was packed. */
-    static Buffer unpacked(PackedWeight weight) {
+    @Override
+    public void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y) {
         if (!(weight instanceof Packed packed)) {
             throw new IllegalArgumentException(
                     "linear: the weight was packed for other kernels; pack it by the kernels that use it");
         }
-        return packed.weight;
+        matmul(MatmulShape.of(false, true, m, packed.n(), packed.k()), x, packed.weight, epilogue, y);
+    }
+
+    @Override
+    public void linearBackward(LinearShape shape, Buffer dy, Buffer x, Buffer dw, Buffer db) {
+        matmul(shape.weightGradient(), dy, x, Epilogue.NONE, dw);
+        elementwise.sum(dy, 1, shape.m(), shape.n(), 1, db);
     }
 
     /** One row-major matrix of each batch, {@code batchStride} elements apart; read as its transpose if so marked. */
@@ -165,19 +178,19 @@ final class ScalarMatmul {
             }
         }
 
-        void store(@Nullable Buffer bias, @Nullable Buffer addend, Activation activation, Matrix c) {
+        void store(Epilogue epilogue, Matrix c) {
             for (int i = 0; i < rows; i++) {
                 double[] sum = sums[i];
                 long to = batch * c.batchStride + (row + i) * c.rowStride + col;
-                if (bias != null) {
-                    Elements.load(bias, col, cols, scratch, 0);
+                if (epilogue.bias() != null) {
+                    Elements.load(epilogue.bias(), col, cols, scratch, 0);
                     add(sum);
                 }
-                if (addend != null) {
-                    Elements.load(addend, to, cols, scratch, 0);
+                if (epilogue.addend() != null) {
+                    Elements.load(epilogue.addend(), to, cols, scratch, 0);
                     add(sum);
                 }
-                if (activation == Activation.GELU) {
+                if (epilogue.activation() == Activation.GELU) {
                     for (int j = 0; j < cols; j++) {
                         sum[j] = Erf.gelu(sum[j]);
                     }

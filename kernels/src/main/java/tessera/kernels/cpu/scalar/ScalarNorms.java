@@ -1,14 +1,19 @@
 package tessera.kernels.cpu.scalar;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.Norms;
+import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Workers;
 
-/** Layer normalisation and softmax, row by row in double. */
-final class ScalarNorms {
+/** Layer normalisation and softmax, row by row in double. Results do not depend on the number of threads. */
+public class ScalarNorms implements Norms {
     private static final int COLUMNS = 64;
 
-    private final Workers workers;
+    protected final Workers workers;
 
-    ScalarNorms(Workers workers) {
+    public ScalarNorms(Workers workers) {
         this.workers = workers;
     }
 
@@ -16,22 +21,17 @@ final class ScalarNorms {
         return Math.max(1, 16384 / Math.max(1, cols));
     }
 
-    void layerNorm(
-            Buffer x,
-            Buffer gamma,
-            Buffer beta,
-            double eps,
-            long rows,
-            long cols,
-            Buffer y,
-            @Nullable Buffer mean,
-            @Nullable Buffer rstd) {
+    @Override
+    public void layerNorm(
+            RowShape shape, Buffer x, NormParameters parameters, Buffer y, @Nullable NormStatistics statistics) {
+        long cols = shape.cols();
+        double eps = parameters.eps();
         int n = Math.toIntExact(cols);
         double[] g = new double[n];
         double[] b = new double[n];
-        Elements.load(gamma, 0, n, g, 0);
-        Elements.load(beta, 0, n, b, 0);
-        workers.parallelFor(rows, grain(cols), (worker, from, to) -> {
+        Elements.load(parameters.gamma(), 0, n, g, 0);
+        Elements.load(parameters.beta(), 0, n, b, 0);
+        workers.parallelFor(shape.rows(), grain(cols), (worker, from, to) -> {
             double[] v = new double[n];
             for (long row = from; row < to; row++) {
                 Elements.load(x, row * cols, n, v, 0);
@@ -46,56 +46,44 @@ final class ScalarNorms {
                     v[j] = v[j] * r * g[j] + b[j];
                 }
                 Elements.store(v, 0, n, y, row * cols);
-                if (mean != null) {
-                    Elements.set(mean, row, mu);
-                }
-                if (rstd != null) {
-                    Elements.set(rstd, row, r);
+                if (statistics != null) {
+                    Elements.set(statistics.mean(), row, mu);
+                    Elements.set(statistics.rstd(), row, r);
                 }
             }
         });
     }
 
-    void layerNormBackward(
-            Buffer x,
-            Buffer gamma,
-            Buffer mean,
-            Buffer rstd,
-            Buffer dy,
-            long rows,
-            long cols,
-            @Nullable Buffer addend,
-            @Nullable Buffer dx,
-            @Nullable Buffer dgamma,
-            @Nullable Buffer dbeta) {
-        if (dx != null) {
-            layerNormInput(x, gamma, mean, rstd, dy, rows, cols, addend, dx);
+    @Override
+    public void layerNormBackward(
+            RowShape shape, Buffer x, Buffer gamma, NormStatistics statistics, Buffer dy, NormGradients gradients) {
+        if (gradients.dx() != null) {
+            inputGradient(shape, x, gamma, statistics, dy, gradients.addend(), gradients.dx());
         }
-        if (dgamma != null || dbeta != null) {
-            layerNormParameters(x, mean, rstd, dy, rows, cols, dgamma, dbeta);
+        if (gradients.dgamma() != null || gradients.dbeta() != null) {
+            parameterGradients(shape, x, statistics, dy, gradients.dgamma(), gradients.dbeta());
         }
     }
 
-    private void layerNormInput(
+    private void inputGradient(
+            RowShape shape,
             Buffer x,
             Buffer gamma,
-            Buffer mean,
-            Buffer rstd,
+            NormStatistics statistics,
             Buffer dy,
-            long rows,
-            long cols,
             @Nullable Buffer addend,
             Buffer dx) {
+        long cols = shape.cols();
         int n = Math.toIntExact(cols);
         double[] weight = new double[n];
         Elements.load(gamma, 0, n, weight, 0);
-        workers.parallelFor(rows, grain(cols), (worker, from, to) -> {
+        workers.parallelFor(shape.rows(), grain(cols), (worker, from, to) -> {
             double[] normalised = new double[n];
             double[] g = new double[n];
             double[] added = new double[n];
             for (long row = from; row < to; row++) {
-                double mu = Elements.get(mean, row);
-                double r = Elements.get(rstd, row);
+                double mu = Elements.get(statistics.mean(), row);
+                double r = Elements.get(statistics.rstd(), row);
                 Elements.load(x, row * cols, n, normalised, 0);
                 Elements.load(dy, row * cols, n, g, 0);
                 double sum = 0;
@@ -117,15 +105,14 @@ final class ScalarNorms {
         });
     }
 
-    private void layerNormParameters(
+    private void parameterGradients(
+            RowShape shape,
             Buffer x,
-            Buffer mean,
-            Buffer rstd,
+            NormStatistics statistics,
             Buffer dy,
-            long rows,
-            long cols,
             @Nullable Buffer dgamma,
             @Nullable Buffer dbeta) {
+        long cols = shape.cols();
         workers.parallelFor(Blocks.ceilDiv(cols, COLUMNS), 1, (worker, from, to) -> {
             double[] v = new double[COLUMNS];
             double[] g = new double[COLUMNS];
@@ -134,9 +121,9 @@ final class ScalarNorms {
                 int n = (int) Math.min(COLUMNS, cols - col);
                 double[] weight = new double[n];
                 double[] bias = new double[n];
-                for (long row = 0; row < rows; row++) {
-                    double mu = Elements.get(mean, row);
-                    double r = Elements.get(rstd, row);
+                for (long row = 0; row < shape.rows(); row++) {
+                    double mu = Elements.get(statistics.mean(), row);
+                    double r = Elements.get(statistics.rstd(), row);
                     Elements.load(x, row * cols + col, n, v, 0);
                     Elements.load(dy, row * cols + col, n, g, 0);
                     for (int j = 0; j < n; j++) {
@@ -154,9 +141,11 @@ final class ScalarNorms {
         });
     }
 
-    void softmax(Buffer x, long rows, long cols, boolean log, Buffer y) {
+    @Override
+    public void softmax(RowShape shape, Buffer x, boolean log, Buffer y) {
+        long cols = shape.cols();
         int n = Math.toIntExact(cols);
-        workers.parallelFor(rows, grain(cols), (worker, from, to) -> {
+        workers.parallelFor(shape.rows(), grain(cols), (worker, from, to) -> {
             double[] v = new double[n];
             for (long row = from; row < to; row++) {
                 Elements.load(x, row * cols, n, v, 0);
@@ -191,9 +180,11 @@ final class ScalarNorms {
         }
     }
 
-    void softmaxBackward(Buffer y, Buffer dy, long rows, long cols, boolean log, Buffer dx) {
+    @Override
+    public void softmaxBackward(RowShape shape, Buffer y, Buffer dy, boolean log, Buffer dx) {
+        long cols = shape.cols();
         int n = Math.toIntExact(cols);
-        workers.parallelFor(rows, grain(cols), (worker, from, to) -> {
+        workers.parallelFor(shape.rows(), grain(cols), (worker, from, to) -> {
             double[] p = new double[n];
             double[] g = new double[n];
             for (long row = from; row < to; row++) {

@@ -1,19 +1,23 @@
 package tessera.kernels.cpu.scalar;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.PatchGeometry;
+import tessera.kernels.Buffer;
+import tessera.kernels.Patches;
+import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Workers;
 
-/** Patches of videos as vectors, and the loss of their reconstruction. */
-final class ScalarPatches {
-    private final Workers workers;
+/** Patches of videos as vectors, and the loss of their reconstruction. Results do not depend on the number of threads. */
+public class ScalarPatches implements Patches {
+    protected final Workers workers;
 
-    ScalarPatches(Workers workers) {
+    public ScalarPatches(Workers workers) {
         this.workers = workers;
     }
 
     /** Where patch j of sample b begins in the video. */
     private static long origin(String op, PatchGeometry g, @Nullable Buffer indices, long b, long j, long count) {
-        long token = indices == null ? j : ScalarTokens.index(op, indices, b * count + j, g.patches());
+        long token = indices == null ? j : Elements.index(op, indices, b * count + j, g.patches());
         long slot = token / g.plane();
         int across = g.width() / g.patch();
         int cell = (int) (token % g.plane());
@@ -23,7 +27,8 @@ final class ScalarPatches {
                 + (long) (cell % across) * g.patch() * g.strideX();
     }
 
-    void gather(PatchGeometry g, Buffer video, @Nullable Buffer indices, long count, Buffer out) {
+    @Override
+    public void gatherPatches(PatchGeometry g, Buffer video, @Nullable Buffer indices, long count, Buffer out) {
         int p = g.patch();
         workers.parallelFor(g.batch() * count, 8, (worker, from, to) -> {
             double[] patch = new double[g.patchLength()];
@@ -51,7 +56,8 @@ final class ScalarPatches {
         return origin + c * g.strideC() + (line / g.patch()) * g.strideT() + (line % g.patch()) * g.strideY();
     }
 
-    void scatter(PatchGeometry g, Buffer dout, @Nullable Buffer indices, long count, Buffer dvideo) {
+    @Override
+    public void scatterPatches(PatchGeometry g, Buffer dout, @Nullable Buffer indices, long count, Buffer dvideo) {
         int p = g.patch();
         workers.parallelFor(g.batch(), 1, (worker, from, to) -> {
             double[] patch = new double[g.patchLength()];
@@ -73,10 +79,10 @@ final class ScalarPatches {
         });
     }
 
-    void target(
-            PatchGeometry g, Buffer video, Buffer indices, long count, double eps, boolean normalise, Buffer target) {
-        workers.parallelFor(g.batch() * count, 8, (worker, from, to) -> {
-            TargetRow row = new TargetRow(g, video, indices, count, eps, normalise);
+    @Override
+    public void reconstructionTarget(PatchTarget which, Buffer video, Buffer indices, Buffer target) {
+        workers.parallelFor(which.geometry().batch() * which.count(), 8, (worker, from, to) -> {
+            TargetRow row = new TargetRow(which, video, indices);
             for (long r = from; r < to; r++) {
                 row.compute(r);
                 Elements.store(row.values, 0, row.values.length, target, r * row.values.length);
@@ -84,21 +90,20 @@ final class ScalarPatches {
         });
     }
 
-    void loss(
-            PatchGeometry g,
+    @Override
+    public void reconstructionLoss(
+            PatchTarget which,
             Buffer video,
             Buffer indices,
-            long count,
-            double eps,
-            boolean normalise,
             Buffer prediction,
             Buffer loss,
             @Nullable Buffer dprediction) {
-        long rows = g.batch() * count;
+        PatchGeometry g = which.geometry();
+        long rows = g.batch() * which.count();
         double scale = 1.0 / Math.max(1, rows * g.patchLength());
         double[] terms = new double[Math.toIntExact(rows)];
         workers.parallelFor(rows, 8, (worker, from, to) -> {
-            TargetRow row = new TargetRow(g, video, indices, count, eps, normalise);
+            TargetRow row = new TargetRow(which, video, indices);
             int n = row.values.length;
             double[] difference = new double[n];
             for (long r = from; r < to; r++) {
@@ -121,28 +126,25 @@ final class ScalarPatches {
 
     /** Computes the targets of single patches; used by one thread. */
     private static final class TargetRow {
+        private final PatchTarget which;
         private final PatchGeometry g;
         private final Buffer video;
         private final Buffer indices;
-        private final long count;
-        private final double eps;
-        private final boolean normalise;
         private final double[] pixels;
         private final double[] values;
 
-        TargetRow(PatchGeometry g, Buffer video, Buffer indices, long count, double eps, boolean normalise) {
-            this.g = g;
+        TargetRow(PatchTarget which, Buffer video, Buffer indices) {
+            this.which = which;
+            this.g = which.geometry();
             this.video = video;
             this.indices = indices;
-            this.count = count;
-            this.eps = eps;
-            this.normalise = normalise;
             this.pixels = new double[g.tubelet() * g.patch() * g.patch()];
             this.values = new double[g.patchLength()];
         }
 
         void compute(long row) {
-            long origin = origin("reconstruction_target", g, indices, row / count, row % count, count);
+            long origin = origin(
+                    "reconstruction_target", g, indices, row / which.count(), row % which.count(), which.count());
             int p = g.patch();
             for (int c = 0; c < g.channels(); c++) {
                 for (int line = 0; line < g.tubelet() * p; line++) {
@@ -151,7 +153,7 @@ final class ScalarPatches {
                 for (int i = 0; i < pixels.length; i++) {
                     pixels[i] *= g.scale();
                 }
-                if (normalise) {
+                if (which.normalise()) {
                     normalise();
                 }
                 for (int i = 0; i < pixels.length; i++) {
@@ -168,7 +170,7 @@ final class ScalarPatches {
                 squares += pixels[i] * pixels[i];
             }
             // The variance of a single pixel is 0, not 0 / 0.
-            double divisor = Math.sqrt(squares / Math.max(1, pixels.length - 1)) + eps;
+            double divisor = Math.sqrt(squares / Math.max(1, pixels.length - 1)) + which.eps();
             for (int i = 0; i < pixels.length; i++) {
                 pixels[i] /= divisor;
             }

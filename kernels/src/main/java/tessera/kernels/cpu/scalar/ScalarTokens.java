@@ -1,17 +1,21 @@
 package tessera.kernels.cpu.scalar;
 
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.Tokens;
+import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Workers;
 
-/** Masks, and rows of tokens picked by index. */
-final class ScalarTokens {
+/** Rows of tokens picked by index. Results do not depend on the number of threads. */
+public class ScalarTokens implements Tokens {
     private static final int COLUMNS = 64;
     private static final int GRAIN_ELEMENTS = 16384;
 
-    private final Workers workers;
+    protected final Workers workers;
 
-    ScalarTokens(Workers workers) {
+    public ScalarTokens(Workers workers) {
         this.workers = workers;
     }
 
@@ -19,76 +23,33 @@ final class ScalarTokens {
         return Math.max(1, GRAIN_ELEMENTS / Math.max(1, width));
     }
 
-    void randomMask(
-            long seed,
-            long stream,
-            long batch,
-            int slots,
-            int plane,
-            int masked,
-            boolean tube,
-            Buffer visibleIndices,
-            @Nullable Buffer maskedIndices) {
-        if (masked < 0 || masked > plane) {
-            throw new IllegalArgumentException("random_mask: cannot mask " + masked + " of " + plane
-                    + " cells; pass a number between 0 and " + plane);
-        }
-        workers.parallelFor(batch, 1, (worker, from, to) -> {
-            boolean[] hidden = new boolean[plane];
-            long[] keys = new long[plane];
-            for (long b = from; b < to; b++) {
-                long visible = b * slots * (plane - masked);
-                long invisible = b * slots * masked;
-                for (int slot = 0; slot < slots; slot++) {
-                    if (slot == 0 || !tube) {
-                        hide(seed, stream, (b * slots + slot) * plane, masked, keys, hidden);
-                    }
-                    for (int cell = 0; cell < plane; cell++) {
-                        int token = slot * plane + cell;
-                        if (!hidden[cell]) {
-                            Elements.setInt(visibleIndices, visible++, token);
-                        } else if (maskedIndices != null) {
-                            Elements.setInt(maskedIndices, invisible++, token);
-                        }
-                    }
-                }
-            }
-        });
-    }
-
-    /** Marks the cells with the {@code masked} smallest keys; a key's low half is its cell, so ties go by cell. */
-    private static void hide(long seed, long stream, long counter, int masked, long[] keys, boolean[] hidden) {
-        int[] words = new int[4];
-        for (int cell = 0; cell < keys.length; cell++) {
-            Philox.words(seed, stream, counter + cell, words);
-            keys[cell] = (long) (words[0] ^ Integer.MIN_VALUE) << 32 | cell;
-        }
-        Arrays.sort(keys);
-        Arrays.fill(hidden, false);
-        for (int i = 0; i < masked; i++) {
-            hidden[(int) keys[i]] = true;
-        }
-    }
-
-    void gatherRows(Buffer x, Buffer indices, long batch, long n, long m, long d, Buffer y) {
+    @Override
+    public void gatherRows(TokenShape shape, Buffer x, Buffer indices, Buffer y) {
+        long n = shape.tokens();
+        long m = shape.selected();
+        long d = shape.width();
         long bytes = d * x.dtype().bytes();
-        workers.parallelFor(batch * m, grain(d), (worker, from, to) -> {
+        workers.parallelFor(shape.batch() * m, grain(d), (worker, from, to) -> {
             for (long row = from; row < to; row++) {
-                long source = row / m * n + index("gather_rows", indices, row, n);
+                long source = row / m * n + Elements.index("gather_rows", indices, row, n);
                 MemorySegment.copy(x.segment(), source * bytes, y.segment(), row * bytes, bytes);
             }
         });
     }
 
-    void scatterRows(Buffer dy, Buffer indices, long batch, long n, long m, long d, Buffer dx) {
+    @Override
+    public void scatterRows(TokenShape shape, Buffer dy, Buffer indices, Buffer dx) {
+        long n = shape.tokens();
+        long m = shape.selected();
+        long d = shape.width();
         int width = Math.toIntExact(d);
-        workers.parallelFor(batch, 1, (worker, from, to) -> {
+        workers.parallelFor(shape.batch(), 1, (worker, from, to) -> {
             double[] sum = new double[width];
             double[] row = new double[width];
             long bytes = n * d * dx.dtype().bytes();
             dx.segment().asSlice(from * bytes, (to - from) * bytes).fill((byte) 0);
             for (long j = from * m; j < to * m; j++) {
-                long target = (j / m * n + index("scatter_rows", indices, j, n)) * d;
+                long target = (j / m * n + Elements.index("scatter_rows", indices, j, n)) * d;
                 Elements.load(dx, target, width, sum, 0);
                 Elements.load(dy, j * d, width, row, 0);
                 add(row, sum);
@@ -97,13 +58,16 @@ final class ScalarTokens {
         });
     }
 
-    void addRows(Buffer x, Buffer table, @Nullable Buffer indices, long batch, long m, long d, Buffer y) {
+    @Override
+    public void addRows(TokenShape shape, Buffer x, Buffer table, @Nullable Buffer indices, Buffer y) {
+        long m = shape.selected();
+        long d = shape.width();
         int width = Math.toIntExact(d);
-        workers.parallelFor(batch * m, grain(d), (worker, from, to) -> {
+        workers.parallelFor(shape.batch() * m, grain(d), (worker, from, to) -> {
             double[] sum = new double[width];
             double[] row = new double[width];
             for (long j = from; j < to; j++) {
-                long position = indices == null ? j % m : index("add_rows", indices, j, rows(table, d));
+                long position = indices == null ? j % m : Elements.index("add_rows", indices, j, shape.tokens());
                 Elements.load(x, j * d, width, sum, 0);
                 Elements.load(table, position * d, width, row, 0);
                 add(row, sum);
@@ -112,20 +76,15 @@ final class ScalarTokens {
         });
     }
 
-    void assembleDecoder(
-            Buffer visible,
-            Buffer visibleIndices,
-            Buffer maskedIndices,
-            Buffer maskToken,
-            Buffer table,
-            long batch,
-            long visibleCount,
-            long maskedCount,
-            long d,
-            Buffer y) {
+    @Override
+    public void assembleDecoder(
+            DecoderShape shape, Buffer visible, TokenIndices indices, Buffer maskToken, Buffer table, Buffer y) {
+        long visibleCount = shape.visible();
+        long maskedCount = shape.masked();
+        long d = shape.width();
         int width = Math.toIntExact(d);
         long count = visibleCount + maskedCount;
-        workers.parallelFor(batch * count, grain(d), (worker, from, to) -> {
+        workers.parallelFor(shape.batch() * count, grain(d), (worker, from, to) -> {
             double[] sum = new double[width];
             double[] row = new double[width];
             for (long token = from; token < to; token++) {
@@ -135,11 +94,11 @@ final class ScalarTokens {
                 if (j < visibleCount) {
                     long source = b * visibleCount + j;
                     Elements.load(visible, source * d, width, sum, 0);
-                    position = index("assemble_decoder", visibleIndices, source, rows(table, d));
+                    position = Elements.index("assemble_decoder", indices.visible(), source, rows(table, d));
                 } else {
                     Elements.load(maskToken, 0, width, sum, 0);
-                    position = index(
-                            "assemble_decoder", maskedIndices, b * maskedCount + j - visibleCount, rows(table, d));
+                    position = Elements.index(
+                            "assemble_decoder", indices.masked(), b * maskedCount + j - visibleCount, rows(table, d));
                 }
                 Elements.load(table, position * d, width, row, 0);
                 add(row, sum);
@@ -148,9 +107,12 @@ final class ScalarTokens {
         });
     }
 
-    void assembleDecoderBackward(
-            Buffer dy, long batch, long visibleCount, long maskedCount, long d, Buffer dvisible, Buffer dmaskToken) {
-        long count = visibleCount + maskedCount;
+    @Override
+    public void assembleDecoderBackward(DecoderShape shape, Buffer dy, Buffer dvisible, Buffer dmaskToken) {
+        long batch = shape.batch();
+        long visibleCount = shape.visible();
+        long d = shape.width();
+        long count = visibleCount + shape.masked();
         long bytes = d * dy.dtype().bytes();
         for (long b = 0; b < batch; b++) {
             MemorySegment.copy(
@@ -183,17 +145,8 @@ final class ScalarTokens {
         }
     }
 
-    private static long rows(Buffer table, long d) {
+    /** How many rows a table has. */
+    protected static long rows(Buffer table, long d) {
         return d == 0 ? Integer.MAX_VALUE : table.length() / d;
-    }
-
-    /** Entry {@code at} of an index list, which must lie in {@code [0, n)}. */
-    static int index(String op, Buffer indices, long at, long n) {
-        int index = Elements.getInt(indices, at);
-        if (index < 0 || index >= n) {
-            throw new IllegalArgumentException(op + ": index " + index + " at position " + at + " is outside [0, " + n
-                    + "); pass indices of existing tokens");
-        }
-        return index;
     }
 }

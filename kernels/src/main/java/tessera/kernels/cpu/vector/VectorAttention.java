@@ -1,23 +1,29 @@
 package tessera.kernels.cpu.vector;
 
-import static tessera.kernels.VectorMath.LANES;
-import static tessera.kernels.VectorMath.all;
-import static tessera.kernels.VectorMath.first;
-import static tessera.kernels.VectorMath.get;
-import static tessera.kernels.VectorMath.load;
-import static tessera.kernels.VectorMath.set;
-import static tessera.kernels.VectorMath.store;
-import static tessera.kernels.VectorMath.whole;
+import static tessera.kernels.cpu.vector.VectorMath.LANES;
+import static tessera.kernels.cpu.vector.VectorMath.all;
+import static tessera.kernels.cpu.vector.VectorMath.first;
+import static tessera.kernels.cpu.vector.VectorMath.get;
+import static tessera.kernels.cpu.vector.VectorMath.isF32;
+import static tessera.kernels.cpu.vector.VectorMath.load;
+import static tessera.kernels.cpu.vector.VectorMath.segment;
+import static tessera.kernels.cpu.vector.VectorMath.set;
+import static tessera.kernels.cpu.vector.VectorMath.store;
+import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.AttentionShape;
-import tessera.kernels.Kernels.MatmulShape;
-import tessera.kernels.Kernels.Strides;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.cpu.Gemm;
+import tessera.kernels.cpu.Scratch;
+import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.ScalarAttention;
 
 /**
  * Scaled dot-product attention in f32.
@@ -26,27 +32,39 @@ import tessera.kernels.Kernels.Strides;
  * Several tiles of keys are joined by rescaling with the running maximum (Milakov and Gimelshein, "Online normalizer
  * calculation for softmax", 2018; Dao et al., "FlashAttention", NeurIPS 2022, algorithm 1). The backward pass recomputes
  * the probabilities from logSumExp (ibid., algorithm 4); a head belongs to one task, so its sums have one order.
+ * Other types are left to the plain Java kernels.
  */
-final class VectorAttention {
+public final class VectorAttention extends ScalarAttention {
     private static final int QUERY_TILE = 64;
     private static final int KEY_TILE = 2048;
 
-    private final Workers workers;
     private final Gemm gemm;
 
-    VectorAttention(Workers workers, Gemm gemm) {
-        this.workers = workers;
+    public VectorAttention(Workers workers, Gemm gemm) {
+        super(workers);
         this.gemm = gemm;
     }
 
-    /** Whether the rows of q, k, v and out can be read as matrices. */
-    static boolean has(AttentionShape s) {
-        return s.headDim() > 0
+    /** Whether this is f32 and the rows of q, k, v and out can be read as matrices. */
+    private static boolean has(AttentionShape s, AttentionTensors in) {
+        return isF32(in.q())
+                && s.headDim() > 0
                 && s.keys() > 0
                 && s.q().row() >= s.headDim()
                 && s.k().row() >= s.headDim()
                 && s.v().row() >= s.headDim()
                 && s.out().row() >= s.headDim();
+    }
+
+    /** The memory of q, k, v and the bias, or of their gradients. */
+    private record Tensors(
+            MemorySegment q,
+            MemorySegment k,
+            MemorySegment v,
+            @Nullable MemorySegment bias) {
+        static Tensors of(AttentionTensors in) {
+            return new Tensors(in.q().segment(), in.k().segment(), in.v().segment(), segment(in.bias()));
+        }
     }
 
     private static int padded(int n) {
@@ -68,14 +86,15 @@ final class VectorAttention {
 
     // ----------------------------------------------------------------------------------------------------- forward
 
-    void forward(
-            AttentionShape s,
-            MemorySegment q,
-            MemorySegment k,
-            MemorySegment v,
-            @Nullable MemorySegment bias,
-            MemorySegment out,
-            @Nullable MemorySegment logSumExp) {
+    @Override
+    public void attention(AttentionShape s, AttentionTensors in, Buffer target, @Nullable Buffer logSums) {
+        if (!has(s, in)) {
+            super.attention(s, in, target, logSums);
+            return;
+        }
+        Tensors tensors = Tensors.of(in);
+        MemorySegment out = target.segment();
+        MemorySegment logSumExp = segment(logSums);
         long tiles = (s.queries() + QUERY_TILE - 1) / QUERY_TILE;
         long work = 2L * Math.min(s.queries(), QUERY_TILE) * s.keys() * s.headDim();
         long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, work));
@@ -87,7 +106,7 @@ final class VectorAttention {
                 for (long task = from; task < to; task++) {
                     long head = task / tiles;
                     int row = (int) (task % tiles) * QUERY_TILE;
-                    forwardTile(s, q, k, v, bias, out, logSumExp, head, row, memory, scores, ld);
+                    forwardTile(s, tensors, out, logSumExp, head, row, memory, scores, ld);
                 }
             }
         });
@@ -96,10 +115,7 @@ final class VectorAttention {
     /** @param statistics the running maximum and sum of each row of the tile, interleaved */
     private void forwardTile(
             AttentionShape s,
-            MemorySegment q,
-            MemorySegment k,
-            MemorySegment v,
-            @Nullable MemorySegment bias,
+            Tensors in,
             MemorySegment out,
             @Nullable MemorySegment logSumExp,
             long head,
@@ -107,6 +123,7 @@ final class VectorAttention {
             MemorySegment statistics,
             MemorySegment scores,
             long ld) {
+        MemorySegment bias = in.bias();
         long b = head / s.heads();
         long h = head % s.heads();
         int rows = Math.min(QUERY_TILE, s.queries() - row);
@@ -116,11 +133,11 @@ final class VectorAttention {
         boolean plain = bias == null && scale > 0;
         float factor = plain ? scale : 1;
         long outFrom = offset(s.out(), b, h, row);
-        MemorySegment queries = from(q, offset(s.q(), b, h, row));
+        MemorySegment queries = from(in.q(), offset(s.q(), b, h, row));
         MemorySegment result = from(out, outFrom);
         for (int key = 0; key < s.keys(); key += KEY_TILE) {
             int count = Math.min(KEY_TILE, s.keys() - key);
-            MemorySegment keys = from(k, offset(s.k(), b, h, key));
+            MemorySegment keys = from(in.k(), offset(s.k(), b, h, key));
             multiply(
                     new MatmulShape(false, true, rows, count, dim, s.q().row(), s.k().row(), ld),
                     queries,
@@ -138,7 +155,7 @@ final class VectorAttention {
                 float max = Math.max(before, factor * max(scores, at, padded(count)));
                 // A row whose keys are all masked so far has no maximum to subtract.
                 float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
-                float sum = VectorMath.exps(scores, at, padded(count), factor, -shift, scores, at);
+                float sum = VectorRuns.exps(scores, at, padded(count), factor, -shift, scores, at);
                 if (key > 0) {
                     float shrink = (float) Math.exp(before - shift);
                     sum += shrink * get(statistics, 2 * r + 1);
@@ -147,7 +164,7 @@ final class VectorAttention {
                 set(statistics, 2 * r, max);
                 set(statistics, 2 * r + 1, sum);
             }
-            MemorySegment values = from(v, offset(s.v(), b, h, key));
+            MemorySegment values = from(in.v(), offset(s.v(), b, h, key));
             multiply(
                     new MatmulShape(
                             false,
@@ -182,7 +199,7 @@ final class VectorAttention {
             MemorySegment x, long start, int n, float scale, @Nullable MemorySegment bias, long biasFrom) {
         scaleRow(x, start, n, scale);
         if (bias != null) {
-            VectorElementwise.addScaled(1, bias, biasFrom, x, start, n);
+            VectorRuns.addScaled(1, bias, biasFrom, x, start, n);
         }
     }
 
@@ -214,19 +231,24 @@ final class VectorAttention {
 
     // ---------------------------------------------------------------------------------------------------- backward
 
-    void backward(
+    @Override
+    public void attentionBackward(
             AttentionShape s,
-            MemorySegment q,
-            MemorySegment k,
-            MemorySegment v,
-            @Nullable MemorySegment bias,
-            MemorySegment out,
-            MemorySegment logSumExp,
-            MemorySegment dout,
-            MemorySegment dq,
-            MemorySegment dk,
-            MemorySegment dv,
-            @Nullable MemorySegment dbias) {
+            AttentionTensors in,
+            Buffer result,
+            Buffer logSums,
+            Buffer gradient,
+            AttentionTensors gradients) {
+        if (!has(s, in)) {
+            super.attentionBackward(s, in, result, logSums, gradient, gradients);
+            return;
+        }
+        Tensors tensors = Tensors.of(in);
+        Tensors to = Tensors.of(gradients);
+        MemorySegment out = result.segment();
+        MemorySegment logSumExp = logSums.segment();
+        MemorySegment dout = gradient.segment();
+        MemorySegment dbias = to.bias();
         if (dbias != null) {
             dbias.fill((byte) 0);
         }
@@ -235,15 +257,15 @@ final class VectorAttention {
         long samples = sharedBias ? s.batch() : 1;
         long work = 5 * samples * s.queries() * s.keys() * s.headDim();
         long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, work));
-        workers.parallelFor(s.batch() * s.heads() / samples, grain, (worker, from, to) -> {
+        workers.parallelFor(s.batch() * s.heads() / samples, grain, (worker, first, last) -> {
             try (Scratch scratch = Scratch.borrow()) {
                 long ld = padded(s.keys());
                 MemorySegment p = scratch.floats(2 * QUERY_TILE * ld);
                 MemorySegment ds = from(p, QUERY_TILE * ld);
-                for (long task = from; task < to; task++) {
+                for (long task = first; task < last; task++) {
                     for (long b = 0; b < samples; b++) {
                         long head = sharedBias ? b * s.heads() + task : task;
-                        backwardHead(s, q, k, v, bias, out, logSumExp, dout, dq, dk, dv, dbias, head, p, ds, ld);
+                        backwardHead(s, tensors, out, logSumExp, dout, to, head, p, ds, ld);
                     }
                 }
             }
@@ -252,21 +274,17 @@ final class VectorAttention {
 
     private void backwardHead(
             AttentionShape s,
-            MemorySegment q,
-            MemorySegment k,
-            MemorySegment v,
-            @Nullable MemorySegment bias,
+            Tensors in,
             MemorySegment out,
             MemorySegment logSumExp,
             MemorySegment dout,
-            MemorySegment dq,
-            MemorySegment dk,
-            MemorySegment dv,
-            @Nullable MemorySegment dbias,
+            Tensors to,
             long head,
             MemorySegment p,
             MemorySegment ds,
             long ld) {
+        MemorySegment bias = in.bias();
+        MemorySegment dbias = to.bias();
         long b = head / s.heads();
         long h = head % s.heads();
         int dim = s.headDim();
@@ -276,10 +294,10 @@ final class VectorAttention {
         long ldk = s.k().row();
         long ldv = s.v().row();
         long ldo = s.out().row();
-        MemorySegment headK = from(k, offset(s.k(), b, h, 0));
-        MemorySegment headV = from(v, offset(s.v(), b, h, 0));
-        MemorySegment headDk = from(dk, offset(s.k(), b, h, 0));
-        MemorySegment headDv = from(dv, offset(s.v(), b, h, 0));
+        MemorySegment headK = from(in.k(), offset(s.k(), b, h, 0));
+        MemorySegment headV = from(in.v(), offset(s.v(), b, h, 0));
+        MemorySegment headDk = from(to.k(), offset(s.k(), b, h, 0));
+        MemorySegment headDv = from(to.v(), offset(s.v(), b, h, 0));
         if (s.queries() == 0) {
             for (int key = 0; key < keys; key++) {
                 headDk.asSlice(key * ldk * Float.BYTES, (long) dim * Float.BYTES)
@@ -291,21 +309,21 @@ final class VectorAttention {
         for (int row = 0; row < s.queries(); row += QUERY_TILE) {
             int rows = Math.min(QUERY_TILE, s.queries() - row);
             long outFrom = offset(s.out(), b, h, row);
-            MemorySegment queries = from(q, offset(s.q(), b, h, row));
+            MemorySegment queries = from(in.q(), offset(s.q(), b, h, row));
             MemorySegment gradient = from(dout, outFrom);
             multiply(new MatmulShape(false, true, rows, keys, dim, ldq, ldk, ld), queries, headK, p, false);
             multiply(new MatmulShape(false, true, rows, keys, dim, ldo, ldv, ld), gradient, headV, ds, false);
             for (int r = 0; r < rows; r++) {
                 float logSum = get(logSumExp, head * s.queries() + row + r);
-                float dot = VectorMath.dot(out, dout, outFrom + r * ldo, dim);
+                float dot = VectorRuns.dot(out, dout, outFrom + r * ldo, dim);
                 long at = r * ld;
                 if (bias != null) {
                     scaleAndBias(p, at, keys, scale, bias, biasRow(s, b, h, row + r));
                 }
-                VectorMath.exps(p, at, padded(keys), bias == null ? scale : 1, -logSum, p, at);
+                VectorRuns.exps(p, at, padded(keys), bias == null ? scale : 1, -logSum, p, at);
                 scoreGradient(p, ds, at, padded(keys), dot);
                 if (dbias != null) {
-                    VectorElementwise.addScaled(1, ds, at, dbias, biasRow(s, b, h, row + r), keys);
+                    VectorRuns.addScaled(1, ds, at, dbias, biasRow(s, b, h, row + r), keys);
                 }
                 scaleRow(ds, at, keys, scale);
             }
@@ -314,7 +332,7 @@ final class VectorAttention {
                     new MatmulShape(false, false, rows, dim, keys, ld, ldk, ldq),
                     ds,
                     headK,
-                    from(dq, offset(s.q(), b, h, row)),
+                    from(to.q(), offset(s.q(), b, h, row)),
                     false);
             multiply(new MatmulShape(true, false, keys, dim, rows, ld, ldq, ldk), ds, queries, headDk, row > 0);
         }

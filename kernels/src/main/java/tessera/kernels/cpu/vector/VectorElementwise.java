@@ -1,35 +1,49 @@
 package tessera.kernels.cpu.vector;
 
-import static tessera.kernels.VectorMath.LANES;
-import static tessera.kernels.VectorMath.all;
-import static tessera.kernels.VectorMath.first;
-import static tessera.kernels.VectorMath.load;
-import static tessera.kernels.VectorMath.store;
-import static tessera.kernels.VectorMath.whole;
+import static tessera.kernels.cpu.vector.VectorMath.LANES;
+import static tessera.kernels.cpu.vector.VectorMath.all;
+import static tessera.kernels.cpu.vector.VectorMath.first;
+import static tessera.kernels.cpu.vector.VectorMath.isF32;
+import static tessera.kernels.cpu.vector.VectorMath.load;
+import static tessera.kernels.cpu.vector.VectorMath.store;
+import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Scratch;
+import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.ScalarElementwise;
 
-/** Element-wise f32 functions and the optimiser. */
-final class VectorElementwise {
+/** Element-wise f32 functions, copies, casts and sums; f64 and what the Vector API lacks are left to the plain Java kernels. */
+public final class VectorElementwise extends ScalarElementwise {
     /** Elements below which a second thread costs more than it brings. */
     static final long GRAIN = 16_384;
 
     private static final int GELU_BLOCK = 2048;
     private static final float ONE_OVER_ROOT_2_PI = (float) (1 / Math.sqrt(2 * Math.PI));
 
-    private final Workers workers;
+    private final VectorSums sums;
 
-    VectorElementwise(Workers workers) {
-        this.workers = workers;
+    public VectorElementwise(Workers workers) {
+        super(workers);
+        this.sums = new VectorSums(workers);
     }
 
-    void fill(MemorySegment y, long length, float value) {
-        workers.parallelFor(length, 4 * GRAIN, (worker, from, to) -> {
-            FloatVector v = all(value);
+    @Override
+    public void fill(Buffer target, double value) {
+        if (!isF32(target)) {
+            super.fill(target, value);
+            return;
+        }
+        MemorySegment y = target.segment();
+        workers.parallelFor(target.length(), 4 * GRAIN, (worker, from, to) -> {
+            FloatVector v = all((float) value);
             long end = from + whole(to - from);
             for (long i = from; i < end; i += LANES) {
                 store(v, y, i);
@@ -40,17 +54,23 @@ final class VectorElementwise {
         });
     }
 
-    /** Whether {@link #unary} and {@link #unaryBackward} have the function. */
-    static boolean has(Kernels.UnaryOp op) {
+    private static boolean has(UnaryOp op) {
         return switch (op) {
             case NEG, ABS, SQUARE, SQRT, RELU, GELU -> true;
             case EXP, LOG, TANH, SIGMOID -> false;
         };
     }
 
-    void unary(Kernels.UnaryOp op, MemorySegment x, MemorySegment y, long length) {
-        workers.parallelFor(length, GRAIN, (worker, from, to) -> {
-            if (op == Kernels.UnaryOp.GELU) {
+    @Override
+    public void unary(UnaryOp op, Buffer source, Buffer target) {
+        if (!isF32(source) || !has(op)) {
+            super.unary(op, source, target);
+            return;
+        }
+        MemorySegment x = source.segment();
+        MemorySegment y = target.segment();
+        workers.parallelFor(target.length(), GRAIN, (worker, from, to) -> {
+            if (op == UnaryOp.GELU) {
                 gelu(x, y, from, to);
             } else {
                 unary(op, x, y, from, to);
@@ -58,7 +78,7 @@ final class VectorElementwise {
         });
     }
 
-    private static void unary(Kernels.UnaryOp op, MemorySegment x, MemorySegment y, long from, long to) {
+    private static void unary(UnaryOp op, MemorySegment x, MemorySegment y, long from, long to) {
         long end = from + whole(to - from);
         for (long i = from; i < end; i += LANES) {
             store(value(op, load(x, i)), y, i);
@@ -69,7 +89,7 @@ final class VectorElementwise {
         }
     }
 
-    private static FloatVector value(Kernels.UnaryOp op, FloatVector x) {
+    private static FloatVector value(UnaryOp op, FloatVector x) {
         return switch (op) {
             case NEG -> x.neg();
             case ABS -> x.abs();
@@ -91,9 +111,17 @@ final class VectorElementwise {
         }
     }
 
-    void unaryBackward(Kernels.UnaryOp op, MemorySegment x, MemorySegment dy, MemorySegment dx, long length) {
-        workers.parallelFor(length, GRAIN, (worker, from, to) -> {
-            if (op == Kernels.UnaryOp.GELU) {
+    @Override
+    public void unaryBackward(UnaryOp op, Buffer source, Buffer gradient, Buffer target) {
+        if (!isF32(source) || !has(op)) {
+            super.unaryBackward(op, source, gradient, target);
+            return;
+        }
+        MemorySegment x = source.segment();
+        MemorySegment dy = gradient.segment();
+        MemorySegment dx = target.segment();
+        workers.parallelFor(target.length(), GRAIN, (worker, from, to) -> {
+            if (op == UnaryOp.GELU) {
                 geluBackward(x, dy, dx, from, to);
             } else {
                 unaryBackward(op, x, dy, dx, from, to);
@@ -102,7 +130,7 @@ final class VectorElementwise {
     }
 
     private static void unaryBackward(
-            Kernels.UnaryOp op, MemorySegment x, MemorySegment dy, MemorySegment dx, long from, long to) {
+            UnaryOp op, MemorySegment x, MemorySegment dy, MemorySegment dx, long from, long to) {
         long end = from + whole(to - from);
         for (long i = from; i < end; i += LANES) {
             store(gradient(op, load(x, i), load(dy, i)), dx, i);
@@ -113,7 +141,7 @@ final class VectorElementwise {
         }
     }
 
-    private static FloatVector gradient(Kernels.UnaryOp op, FloatVector x, FloatVector dy) {
+    private static FloatVector gradient(UnaryOp op, FloatVector x, FloatVector dy) {
         return switch (op) {
             case NEG -> dy.neg();
             case ABS -> {
@@ -134,7 +162,7 @@ final class VectorElementwise {
             for (long start = from; start < to; start += GELU_BLOCK) {
                 int n = (int) Math.min(GELU_BLOCK, to - start);
                 exponents(x, start, n, density);
-                VectorMath.exps(density, 0, n, 1, 0, density, 0);
+                VectorRuns.exps(density, 0, n, 1, 0, density, 0);
                 distribution(x, start, n, density, GELU_BLOCK);
                 geluGradient(x, dy, dx, start, n, density);
             }
@@ -181,10 +209,17 @@ final class VectorElementwise {
         }
     }
 
-    void affine(MemorySegment x, float alpha, float beta, MemorySegment y, long length) {
-        workers.parallelFor(length, GRAIN, (worker, from, to) -> {
-            FloatVector a = all(alpha);
-            FloatVector b = all(beta);
+    @Override
+    public void affine(Buffer source, double alpha, double beta, Buffer target) {
+        if (!isF32(source)) {
+            super.affine(source, alpha, beta, target);
+            return;
+        }
+        MemorySegment x = source.segment();
+        MemorySegment y = target.segment();
+        workers.parallelFor(target.length(), GRAIN, (worker, from, to) -> {
+            FloatVector a = all((float) alpha);
+            FloatVector b = all((float) beta);
             long end = from + whole(to - from);
             for (long i = from; i < end; i += LANES) {
                 store(load(x, i).fma(a, b), y, i);
@@ -196,36 +231,41 @@ final class VectorElementwise {
         });
     }
 
-    void axpy(float alpha, MemorySegment x, MemorySegment y, long length) {
-        workers.parallelFor(length, GRAIN, (worker, from, to) -> addScaled(alpha, x, from, y, from, to - from));
+    @Override
+    public void axpy(double alpha, Buffer x, Buffer y) {
+        if (!isF32(y)) {
+            super.axpy(alpha, x, y);
+            return;
+        }
+        workers.parallelFor(
+                y.length(),
+                GRAIN,
+                (worker, from, to) ->
+                        VectorRuns.addScaled((float) alpha, x.segment(), from, y.segment(), from, to - from));
     }
 
-    /** {@code y[i] += alpha * x[i]} on the calling thread. */
-    static void addScaled(float alpha, MemorySegment x, long xFrom, MemorySegment y, long yFrom, long length) {
-        FloatVector a = all(alpha);
-        long end = whole(length);
-        for (long i = 0; i < end; i += LANES) {
-            store(load(x, xFrom + i).fma(a, load(y, yFrom + i)), y, yFrom + i);
-        }
-        if (end < length) {
-            VectorMask<Float> mask = first((int) (length - end));
-            store(load(x, xFrom + end, mask).fma(a, load(y, yFrom + end, mask)), y, yFrom + end, mask);
+    @Override
+    public void sum(Buffer x, long outer, long reduced, long inner, double scale, Buffer y) {
+        if (isF32(x)) {
+            sums.sum(x.segment(), outer, reduced, inner, scale, y.segment());
+        } else {
+            super.sum(x, outer, reduced, inner, scale, y);
         }
     }
 
-    /**
-     * An operation on strided views.
-     *
-     * @return false if the innermost strides, after joining what lies together, are neither 0 nor 1, and nothing was done
-     */
-    boolean binary(
-            Kernels.BinaryOp op,
-            MemorySegment a,
-            long[] aStrides,
-            MemorySegment b,
-            long[] bStrides,
-            MemorySegment y,
-            long[] shape) {
+    @Override
+    public void binary(BinaryOp op, Strided a, Strided b, Buffer y, long[] shape) {
+        if (!isF32(y) || !views(op, a, b, y.segment(), shape)) {
+            super.binary(op, a, b, y, shape);
+        }
+    }
+
+    /** Does nothing and returns false if the innermost strides, after joining what lies together, are neither 0 nor 1. */
+    private boolean views(BinaryOp op, Strided left, Strided right, MemorySegment y, long[] shape) {
+        MemorySegment a = left.buffer().segment();
+        MemorySegment b = right.buffer().segment();
+        long[] aStrides = left.strides();
+        long[] bStrides = right.strides();
         long[] sizes = new long[Math.max(1, shape.length)];
         long[] aSteps = new long[sizes.length];
         long[] bSteps = new long[sizes.length];
@@ -259,8 +299,17 @@ final class VectorElementwise {
             workers.parallelFor(
                     inner,
                     GRAIN,
-                    (worker, from, to) ->
-                            row(op, a, aStep * from, aStep == 0, b, bStep * from, bStep == 0, y, from, to - from));
+                    (worker, from, to) -> row(
+                            op,
+                            a,
+                            left.offset() + aStep * from,
+                            aStep == 0,
+                            b,
+                            right.offset() + bStep * from,
+                            bStep == 0,
+                            y,
+                            from,
+                            to - from));
             return true;
         }
         long outer = 1;
@@ -270,8 +319,8 @@ final class VectorElementwise {
         workers.parallelFor(outer, Math.max(1, GRAIN / inner), (worker, from, to) -> {
             for (long r = from; r < to; r++) {
                 long rest = r;
-                long aFrom = 0;
-                long bFrom = 0;
+                long aFrom = left.offset();
+                long bFrom = right.offset();
                 for (int d = last - 1; d >= 0; d--) {
                     long index = rest % sizes[d];
                     rest /= sizes[d];
@@ -285,7 +334,7 @@ final class VectorElementwise {
     }
 
     private static void row(
-            Kernels.BinaryOp op,
+            BinaryOp op,
             MemorySegment a,
             long aFrom,
             boolean oneA,
@@ -322,7 +371,7 @@ final class VectorElementwise {
         }
     }
 
-    private static FloatVector value(Kernels.BinaryOp op, FloatVector a, FloatVector b) {
+    private static FloatVector value(BinaryOp op, FloatVector a, FloatVector b) {
         return switch (op) {
             case ADD -> a.add(b);
             case SUB -> a.sub(b);
@@ -331,100 +380,13 @@ final class VectorElementwise {
         };
     }
 
-    /** One AdamW step on the gradients times a factor; all tensors together are cut into chunks, so that many small ones cost no more than a large one. */
-    void adamW(
-            Buffer[] parameters,
-            Buffer[] gradients,
-            Buffer[] firstMoments,
-            Buffer[] secondMoments,
-            double[] decay,
-            double lr,
-            double beta1,
-            double beta2,
-            double eps,
-            long step,
-            float factor) {
-        // firstChunk[i] is the number of chunks before tensor i.
-        long[] firstChunk = new long[parameters.length + 1];
-        for (int i = 0; i < parameters.length; i++) {
-            firstChunk[i + 1] = firstChunk[i] + Blocks.ceilDiv(parameters[i].length(), GRAIN);
-        }
-        float rate = (float) (lr / (1 - Math.pow(beta1, step)));
-        float correction = (float) (1 / Math.sqrt(1 - Math.pow(beta2, step)));
-        workers.parallelFor(firstChunk[parameters.length], 2, (worker, from, to) -> {
-            int i = 0;
-            for (long chunk = from; chunk < to; chunk++) {
-                while (chunk >= firstChunk[i + 1]) {
-                    i++;
-                }
-                long start = (chunk - firstChunk[i]) * GRAIN;
-                adamW(
-                        parameters[i].segment(),
-                        gradients[i].segment(),
-                        firstMoments[i].segment(),
-                        secondMoments[i].segment(),
-                        start,
-                        Math.min(parameters[i].length(), start + GRAIN),
-                        (float) (1 - lr * decay[i]),
-                        (float) beta1,
-                        (float) (1 - beta1),
-                        (float) beta2,
-                        (float) (1 - beta2),
-                        rate,
-                        correction,
-                        (float) eps,
-                        factor);
-            }
-        });
-    }
-
-    private static void adamW(
-            MemorySegment p,
-            MemorySegment g,
-            MemorySegment m,
-            MemorySegment v,
-            long from,
-            long to,
-            float keep,
-            float beta1,
-            float fresh1,
-            float beta2,
-            float fresh2,
-            float rate,
-            float correction,
-            float eps,
-            float factor) {
-        long end = from + whole(to - from);
-        for (long i = from; i < end; i += LANES) {
-            FloatVector gradient = load(g, i).mul(factor);
-            FloatVector mean = load(m, i).mul(beta1).add(gradient.mul(fresh1));
-            FloatVector square =
-                    load(v, i).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
-            store(mean, m, i);
-            store(square, v, i);
-            store(load(p, i).mul(keep).sub(step(mean, square, rate, correction, eps)), p, i);
-        }
-        if (end < to) {
-            VectorMask<Float> mask = first((int) (to - end));
-            FloatVector gradient = load(g, end, mask).mul(factor);
-            FloatVector mean = load(m, end, mask).mul(beta1).add(gradient.mul(fresh1));
-            FloatVector square =
-                    load(v, end, mask).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
-            store(mean, m, end, mask);
-            store(square, v, end, mask);
-            store(load(p, end, mask).mul(keep).sub(step(mean, square, rate, correction, eps)), p, end, mask);
-        }
-    }
-
-    private static FloatVector step(FloatVector mean, FloatVector square, float rate, float correction, float eps) {
-        return mean.mul(rate).div(square.sqrt().mul(correction).add(eps));
-    }
-
-    /** Converts between f32 and u8 or bf16; false if the pair is another one, and nothing was done. */
-    boolean cast(Buffer x, Buffer y) {
+    @Override
+    public void cast(Buffer x, Buffer y) {
         MemorySegment from = x.segment();
         MemorySegment to = y.segment();
-        if (x.dtype() == DType.U8 && y.dtype() == DType.F32) {
+        if (x.dtype() == y.dtype()) {
+            MemorySegment.copy(from, 0, to, 0, y.byteSize());
+        } else if (x.dtype() == DType.U8 && y.dtype() == DType.F32) {
             workers.parallelFor(y.length(), GRAIN, (worker, start, end) -> {
                 for (long i = start; i < end; i++) {
                     VectorMath.set(to, i, from.get(ValueLayout.JAVA_BYTE, i) & 0xFF);
@@ -443,9 +405,8 @@ final class VectorElementwise {
                 }
             });
         } else {
-            return false;
+            super.cast(x, y);
         }
-        return true;
     }
 
     /** Ties go to even, NaN to a quiet NaN. */

@@ -9,6 +9,9 @@ import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
 
 /**
  * Loads, stores and functions of one f32 vector.
@@ -48,6 +51,14 @@ final class VectorMath {
     private static final float PHI_END = 5.7f;
 
     private VectorMath() {}
+
+    static boolean isF32(Buffer x) {
+        return x.dtype() == DType.F32;
+    }
+
+    static @Nullable MemorySegment segment(@Nullable Buffer x) {
+        return x == null ? null : x.segment();
+    }
 
     private static VectorShuffle<Float> swap(int distance) {
         return VectorShuffle.fromOp(SPECIES, i -> (i ^ distance) % LANES);
@@ -110,20 +121,6 @@ final class VectorMath {
         return s.add(s.rearrange(SWAP_1)).lane(0);
     }
 
-    /** {@code sum of a[start + i] * b[start + i]} for i below n. */
-    static float dot(MemorySegment a, MemorySegment b, long start, int n) {
-        FloatVector s = all(0);
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            s = load(a, start + i).fma(load(b, start + i), s);
-        }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            s = load(a, start + end, mask).fma(load(b, start + end, mask), s);
-        }
-        return sum(s);
-    }
-
     /** Lane-wise maximum that ignores NaN in {@code x}; the one of the Vector API keeps it and costs several times more. */
     static FloatVector max(FloatVector best, FloatVector x) {
         return best.blend(x, x.compare(VectorOperators.GT, best));
@@ -154,29 +151,6 @@ final class VectorMath {
         return n.add(EXPONENT_BIAS)
                 .lanewise(VectorOperators.LSHL, MANTISSA_BITS)
                 .reinterpretAsFloats();
-    }
-
-    /**
-     * {@code y[i] = exp(factor * x[i] + shift)} and the sum of that, for n elements; may work in place. All loops over exp go
-     * through this one and do nothing else beside: a body with many more vector operations is not compiled well.
-     */
-    static float exps(MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
-        FloatVector f = all(factor);
-        FloatVector s = all(shift);
-        FloatVector sum = all(0);
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            FloatVector e = exp(load(x, xStart + i).fma(f, s));
-            store(e, y, yStart + i);
-            sum = sum.add(e);
-        }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector e = exp(load(x, xStart + end, mask).fma(f, s));
-            store(e, y, yStart + end, mask);
-            sum = sum.add(e, mask);
-        }
-        return sum(sum);
     }
 
     /** The normal distribution function within 2e-7: 1/2 + x P(x^2) / Q(x^2), a minimax fit on |x| <= 5.7. */

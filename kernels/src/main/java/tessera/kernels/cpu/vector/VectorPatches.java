@@ -1,28 +1,38 @@
 package tessera.kernels.cpu.vector;
 
-import static tessera.kernels.VectorMath.LANES;
-import static tessera.kernels.VectorMath.all;
-import static tessera.kernels.VectorMath.first;
-import static tessera.kernels.VectorMath.load;
-import static tessera.kernels.VectorMath.store;
-import static tessera.kernels.VectorMath.whole;
+import static tessera.kernels.cpu.vector.VectorMath.LANES;
+import static tessera.kernels.cpu.vector.VectorMath.all;
+import static tessera.kernels.cpu.vector.VectorMath.first;
+import static tessera.kernels.cpu.vector.VectorMath.isF32;
+import static tessera.kernels.cpu.vector.VectorMath.load;
+import static tessera.kernels.cpu.vector.VectorMath.segment;
+import static tessera.kernels.cpu.vector.VectorMath.store;
+import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.PatchGeometry;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Scratch;
+import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.ScalarPatches;
 
-/** Patches of f32 and u8 videos as f32. */
-final class VectorPatches {
+/** Patches of f32 and u8 videos as f32; the rest is left to the plain Java kernels. */
+public final class VectorPatches extends ScalarPatches {
     /** Values below which a second thread costs more than it brings. */
     private static final long GRAIN = 16_384;
 
-    private final Workers workers;
+    public VectorPatches(Workers workers) {
+        super(workers);
+    }
 
-    VectorPatches(Workers workers) {
-        this.workers = workers;
+    private static boolean has(Buffer video, Buffer out) {
+        return isF32(out) && (isF32(video) || video.dtype() == DType.U8);
     }
 
     private static long grain(PatchGeometry g) {
@@ -32,7 +42,7 @@ final class VectorPatches {
     /** Where the patch of output row {@code row} begins in the video. */
     private static long corner(String op, PatchGeometry g, @Nullable Buffer indices, long count, long row) {
         long b = row / count;
-        int index = indices == null ? (int) (row % count) : ScalarTokens.index(op, indices, row, g.patches());
+        int index = indices == null ? (int) (row % count) : Elements.index(op, indices, row, g.patches());
         int across = g.width() / g.patch();
         long t = (long) (index / g.plane()) * g.tubelet();
         long y = (long) (index % g.plane() / across) * g.patch();
@@ -40,13 +50,15 @@ final class VectorPatches {
         return b * g.strideB() + t * g.strideT() + y * g.strideY() + x * g.strideX();
     }
 
-    void gather(
-            PatchGeometry g,
-            MemorySegment video,
-            boolean bytes,
-            @Nullable Buffer indices,
-            long count,
-            MemorySegment out) {
+    @Override
+    public void gatherPatches(PatchGeometry g, Buffer source, @Nullable Buffer indices, long count, Buffer target) {
+        if (!has(source, target)) {
+            super.gatherPatches(g, source, indices, count, target);
+            return;
+        }
+        MemorySegment video = source.segment();
+        boolean bytes = !isF32(source);
+        MemorySegment out = target.segment();
         int channels = g.channels();
         float[] factor = new float[channels];
         float[] shift = new float[channels];
@@ -55,13 +67,13 @@ final class VectorPatches {
             shift[c] = (float) (-g.mean()[c] / g.std()[c]);
         }
         int length = g.patchLength();
-        workers.parallelFor(g.batch() * count, grain(g), (worker, from, to) -> {
-            for (long row = from; row < to; row++) {
+        workers.parallelFor(g.batch() * count, grain(g), (worker, first, last) -> {
+            for (long row = first; row < last; row++) {
                 long corner = corner("gather_patches", g, indices, count, row);
                 for (int c = 0; c < channels; c++) {
-                    long source = corner + c * g.strideC();
-                    long target = row * length + (long) c * (length / channels);
-                    gatherChannel(g, video, bytes, source, factor[c], shift[c], out, target);
+                    long from = corner + c * g.strideC();
+                    long to = row * length + (long) c * (length / channels);
+                    gatherChannel(g, video, bytes, from, factor[c], shift[c], out, to);
                 }
             }
         });
@@ -88,7 +100,7 @@ final class VectorPatches {
                         VectorMath.set(out, to + dx, Math.fma(pixel, factor, shift));
                     }
                 } else if (step == 1) {
-                    affine(video, at, p, factor, shift, out, to);
+                    VectorRuns.affine(video, at, p, factor, shift, out, to);
                 } else {
                     for (int dx = 0; dx < p; dx++) {
                         float pixel = VectorMath.get(video, at + dx * step);
@@ -100,33 +112,30 @@ final class VectorPatches {
         }
     }
 
-    private static void affine(MemorySegment x, long from, int n, float factor, float shift, MemorySegment y, long to) {
-        FloatVector f = all(factor);
-        FloatVector s = all(shift);
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            store(load(x, from + i).fma(f, s), y, to + i);
-        }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            store(load(x, from + end, mask).fma(f, s), y, to + end, mask);
-        }
-    }
-
     /**
-     * Mean squared error against the reconstruction target. A patch is read once into scratch, in rows of one pixel line
+     * {@inheritDoc}
+     *
+     * <p>A patch is read once into scratch, in rows of one pixel line
      * with its channels interleaved as in the target; what is per channel is laid out along such a line.
      */
-    double reconstructionLoss(
-            PatchGeometry g,
-            MemorySegment video,
-            boolean bytes,
+    @Override
+    public void reconstructionLoss(
+            PatchTarget which,
+            Buffer source,
             Buffer indices,
-            long count,
-            double eps,
-            boolean normalise,
-            MemorySegment prediction,
-            @Nullable MemorySegment dprediction) {
+            Buffer predicted,
+            Buffer loss,
+            @Nullable Buffer gradient) {
+        if (!has(source, predicted)) {
+            super.reconstructionLoss(which, source, indices, predicted, loss, gradient);
+            return;
+        }
+        PatchGeometry g = which.geometry();
+        long count = which.count();
+        MemorySegment video = source.segment();
+        boolean bytes = !isF32(source);
+        MemorySegment prediction = predicted.segment();
+        MemorySegment dprediction = segment(gradient);
         int length = g.patchLength();
         int line = g.patch() * g.channels();
         int lines = length / line;
@@ -142,8 +151,8 @@ final class VectorPatches {
                 MemorySegment inverses = squares.asSlice((long) ld * Float.BYTES);
                 for (long row = from; row < to; row++) {
                     readPatch(g, video, bytes, corner("reconstruction_loss", g, indices, count, row), patch, ld);
-                    if (normalise) {
-                        statistics(patch, line, ld, lines, g.channels(), (float) eps, means, squares, inverses);
+                    if (which.normalise()) {
+                        statistics(patch, line, ld, lines, g.channels(), (float) which.eps(), means, squares, inverses);
                     } else {
                         fill(means, line, 0);
                         fill(inverses, line, 1);
@@ -154,7 +163,7 @@ final class VectorPatches {
                 }
             }
         });
-        return Blocks.total(losses) / total;
+        VectorMath.set(loss.segment(), 0, (float) (Blocks.total(losses) / total));
     }
 
     private static void fill(MemorySegment x, int n, float value) {
@@ -188,7 +197,7 @@ final class VectorPatches {
                         }
                     }
                 } else if (together) {
-                    affine(video, at, line, scale, 0, patch, to);
+                    VectorRuns.affine(video, at, line, scale, 0, patch, to);
                 } else {
                     for (int dx = 0; dx < g.patch(); dx++) {
                         for (int c = 0; c < channels; c++) {

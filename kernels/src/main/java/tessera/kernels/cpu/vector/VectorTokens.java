@@ -1,101 +1,115 @@
 package tessera.kernels.cpu.vector;
 
-import static tessera.kernels.VectorMath.LANES;
-import static tessera.kernels.VectorMath.first;
-import static tessera.kernels.VectorMath.load;
-import static tessera.kernels.VectorMath.store;
-import static tessera.kernels.VectorMath.whole;
+import static tessera.kernels.cpu.vector.VectorMath.LANES;
+import static tessera.kernels.cpu.vector.VectorMath.first;
+import static tessera.kernels.cpu.vector.VectorMath.isF32;
+import static tessera.kernels.cpu.vector.VectorMath.load;
+import static tessera.kernels.cpu.vector.VectorMath.store;
+import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.VectorMask;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.ScalarTokens;
 
-/** Sums of f32 token rows chosen by index. */
-final class VectorTokens {
+/** Sums of f32 token rows chosen by index; other types and plain copies are left to the plain Java kernels. */
+public final class VectorTokens extends ScalarTokens {
     private static final long GRAIN = 16_384;
 
-    private final Workers workers;
-
-    VectorTokens(Workers workers) {
-        this.workers = workers;
+    public VectorTokens(Workers workers) {
+        super(workers);
     }
 
     private static long grain(long d) {
         return Math.max(1, GRAIN / Math.max(1, d));
     }
 
-    void scatter(MemorySegment dy, Buffer indices, long batch, long n, long m, long d, MemorySegment dx) {
-        workers.parallelFor(batch, grain(n * d), (worker, from, to) -> {
+    @Override
+    public void scatterRows(TokenShape shape, Buffer gradient, Buffer indices, Buffer target) {
+        if (!isF32(target)) {
+            super.scatterRows(shape, gradient, indices, target);
+            return;
+        }
+        long n = shape.tokens();
+        long m = shape.selected();
+        long d = shape.width();
+        MemorySegment dy = gradient.segment();
+        MemorySegment dx = target.segment();
+        workers.parallelFor(shape.batch(), grain(n * d), (worker, from, to) -> {
             dx.asSlice(from * n * d * Float.BYTES, (to - from) * n * d * Float.BYTES)
                     .fill((byte) 0);
             for (long r = from * m; r < to * m; r++) {
-                VectorElementwise.addScaled(
-                        1, dy, r * d, dx, (r / m * n + ScalarTokens.index("scatter_rows", indices, r, n)) * d, d);
+                VectorRuns.addScaled(
+                        1, dy, r * d, dx, (r / m * n + Elements.index("scatter_rows", indices, r, n)) * d, d);
             }
         });
     }
 
-    void add(
-            MemorySegment x,
-            MemorySegment table,
-            @Nullable Buffer indices,
-            long batch,
-            long m,
-            long d,
-            MemorySegment y) {
-        long rows = rows(table, d);
-        workers.parallelFor(batch * m, grain(d), (worker, from, to) -> {
+    @Override
+    public void addRows(TokenShape shape, Buffer source, Buffer addends, @Nullable Buffer indices, Buffer target) {
+        if (!isF32(source)) {
+            super.addRows(shape, source, addends, indices, target);
+            return;
+        }
+        long m = shape.selected();
+        long d = shape.width();
+        MemorySegment x = source.segment();
+        MemorySegment table = addends.segment();
+        MemorySegment y = target.segment();
+        workers.parallelFor(shape.batch() * m, grain(d), (worker, from, to) -> {
             for (long r = from; r < to; r++) {
-                long row = indices == null ? r % m : ScalarTokens.index("add_rows", indices, r, rows);
+                long row = indices == null ? r % m : Elements.index("add_rows", indices, r, shape.tokens());
                 addRow(x, r * d, table, row * d, y, r * d, d);
             }
         });
     }
 
-    void assemble(
-            MemorySegment visible,
-            Buffer visibleIndices,
-            Buffer maskedIndices,
-            MemorySegment maskToken,
-            MemorySegment table,
-            long batch,
-            long visibleCount,
-            long maskedCount,
-            long d,
-            MemorySegment y) {
+    @Override
+    public void assembleDecoder(
+            DecoderShape shape, Buffer shown, TokenIndices indices, Buffer token, Buffer addends, Buffer target) {
+        if (!isF32(target)) {
+            super.assembleDecoder(shape, shown, indices, token, addends, target);
+            return;
+        }
+        long visibleCount = shape.visible();
+        long maskedCount = shape.masked();
         long m = visibleCount + maskedCount;
-        long rows = rows(table, d);
-        workers.parallelFor(batch * m, grain(d), (worker, from, to) -> {
+        long d = shape.width();
+        long rows = rows(addends, d);
+        MemorySegment visible = shown.segment();
+        MemorySegment maskToken = token.segment();
+        MemorySegment table = addends.segment();
+        MemorySegment y = target.segment();
+        workers.parallelFor(shape.batch() * m, grain(d), (worker, from, to) -> {
             for (long r = from; r < to; r++) {
                 long b = r / m;
                 long j = r % m;
                 if (j < visibleCount) {
-                    long token = b * visibleCount + j;
+                    long at = b * visibleCount + j;
                     addRow(
                             visible,
-                            token * d,
+                            at * d,
                             table,
-                            ScalarTokens.index("assemble_decoder", visibleIndices, token, rows) * d,
+                            Elements.index("assemble_decoder", indices.visible(), at, rows) * d,
                             y,
                             r * d,
                             d);
                 } else {
-                    long token = b * maskedCount + j - visibleCount;
+                    long at = b * maskedCount + j - visibleCount;
                     addRow(
                             maskToken,
                             0,
                             table,
-                            ScalarTokens.index("assemble_decoder", maskedIndices, token, rows) * d,
+                            Elements.index("assemble_decoder", indices.masked(), at, rows) * d,
                             y,
                             r * d,
                             d);
                 }
             }
         });
-    }
-
-    private static long rows(MemorySegment table, long d) {
-        return d == 0 ? Integer.MAX_VALUE : table.byteSize() / Float.BYTES / d;
     }
 
     private static void addRow(

@@ -1,22 +1,27 @@
 package tessera.kernels.cpu.vector;
 
-import static tessera.kernels.VectorMath.LANES;
-import static tessera.kernels.VectorMath.all;
-import static tessera.kernels.VectorMath.first;
-import static tessera.kernels.VectorMath.get;
-import static tessera.kernels.VectorMath.load;
-import static tessera.kernels.VectorMath.set;
-import static tessera.kernels.VectorMath.store;
-import static tessera.kernels.VectorMath.whole;
+import static tessera.kernels.cpu.vector.VectorMath.LANES;
+import static tessera.kernels.cpu.vector.VectorMath.all;
+import static tessera.kernels.cpu.vector.VectorMath.first;
+import static tessera.kernels.cpu.vector.VectorMath.get;
+import static tessera.kernels.cpu.vector.VectorMath.isF32;
+import static tessera.kernels.cpu.vector.VectorMath.load;
+import static tessera.kernels.cpu.vector.VectorMath.segment;
+import static tessera.kernels.cpu.vector.VectorMath.set;
+import static tessera.kernels.cpu.vector.VectorMath.store;
+import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
-import jdk.incubator.vector.VectorOperators;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.cpu.Scratch;
+import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.ScalarNorms;
 
-/** f32 functions of the rows of a matrix: normalisations, softmax and the losses made of it. */
-final class VectorRows {
+/** Layer normalisation and softmax in f32; other types are left to the plain Java kernels. */
+public final class VectorNorms extends ScalarNorms {
     /** Elements below which a second thread costs more than it brings. */
     private static final long GRAIN = 8192;
     /** Rows whose gradients of gamma and beta are summed together; more where the partial sums would need much memory. */
@@ -24,56 +29,46 @@ final class VectorRows {
 
     private static final long MOST_PARTITIONS = 128;
 
-    private final Workers workers;
-
-    VectorRows(Workers workers) {
-        this.workers = workers;
+    public VectorNorms(Workers workers) {
+        super(workers);
     }
 
-    private static long grain(long cols) {
+    /** Rows that are worth a thread. */
+    static long grain(long cols) {
         return Math.max(1, GRAIN / Math.max(1, cols));
     }
 
-    // -------------------------------------------------------------------------------------------------- layer norm
-
-    void layerNorm(
-            MemorySegment x,
-            MemorySegment gamma,
-            MemorySegment beta,
-            double eps,
-            long rows,
-            int cols,
-            MemorySegment y,
-            @Nullable MemorySegment mean,
-            @Nullable MemorySegment rstd) {
-        workers.parallelFor(rows, grain(cols), (worker, from, to) -> {
+    @Override
+    public void layerNorm(
+            RowShape shape,
+            Buffer source,
+            NormParameters parameters,
+            Buffer target,
+            @Nullable NormStatistics statistics) {
+        if (!isF32(source)) {
+            super.layerNorm(shape, source, parameters, target, statistics);
+            return;
+        }
+        int cols = Math.toIntExact(shape.cols());
+        double eps = parameters.eps();
+        MemorySegment x = source.segment();
+        MemorySegment y = target.segment();
+        MemorySegment gamma = parameters.gamma().segment();
+        MemorySegment beta = parameters.beta().segment();
+        MemorySegment mean = statistics == null ? null : statistics.mean().segment();
+        MemorySegment rstd = statistics == null ? null : statistics.rstd().segment();
+        workers.parallelFor(shape.rows(), grain(cols), (worker, from, to) -> {
             for (long r = from; r < to; r++) {
                 long row = r * cols;
-                float mu = sum(x, row, cols) / cols;
+                float mu = VectorRuns.sum(x, row, cols) / cols;
                 float inverse = (float) (1 / Math.sqrt((double) squares(x, row, cols, mu) / cols + eps));
                 normalise(x, row, cols, mu, inverse, gamma, beta, y);
-                if (mean != null) {
+                if (mean != null && rstd != null) {
                     set(mean, r, mu);
-                }
-                if (rstd != null) {
                     set(rstd, r, inverse);
                 }
             }
         });
-    }
-
-    private static float sum(MemorySegment x, long start, int n) {
-        FloatVector s0 = all(0);
-        FloatVector s1 = s0;
-        int i = 0;
-        for (; i <= n - 2 * LANES; i += 2 * LANES) {
-            s0 = s0.add(load(x, start + i));
-            s1 = s1.add(load(x, start + i + LANES));
-        }
-        for (; i < n; i += LANES) {
-            s0 = s0.add(load(x, start + i, first(Math.min(LANES, n - i))));
-        }
-        return VectorMath.sum(s0.add(s1));
     }
 
     private static float squares(MemorySegment x, long start, int n, float mean) {
@@ -115,18 +110,27 @@ final class VectorRows {
         }
     }
 
-    void layerNormBackward(
-            MemorySegment x,
-            MemorySegment gamma,
-            MemorySegment mean,
-            MemorySegment rstd,
-            MemorySegment dy,
-            long rows,
-            int cols,
-            @Nullable MemorySegment addend,
-            @Nullable MemorySegment dx,
-            @Nullable MemorySegment dgamma,
-            @Nullable MemorySegment dbeta) {
+    @Override
+    public void layerNormBackward(
+            RowShape shape,
+            Buffer source,
+            Buffer scale,
+            NormStatistics statistics,
+            Buffer gradient,
+            NormGradients gradients) {
+        if (!isF32(source)) {
+            super.layerNormBackward(shape, source, scale, statistics, gradient, gradients);
+            return;
+        }
+        long rows = shape.rows();
+        int cols = Math.toIntExact(shape.cols());
+        MemorySegment x = source.segment();
+        MemorySegment gamma = scale.segment();
+        MemorySegment mean = statistics.mean().segment();
+        MemorySegment rstd = statistics.rstd().segment();
+        MemorySegment dy = gradient.segment();
+        MemorySegment addend = segment(gradients.addend());
+        MemorySegment dx = segment(gradients.dx());
         long rowsEach = Math.max(PARTITION_ROWS, (rows + MOST_PARTITIONS - 1) / MOST_PARTITIONS);
         long partitions = (rows + rowsEach - 1) / rowsEach;
         try (Scratch scratch = Scratch.borrow()) {
@@ -140,8 +144,8 @@ final class VectorRows {
                             x, gamma, get(mean, r), get(rstd, r), dy, r * cols, cols, addend, dx, sums, partial);
                 }
             });
-            addPartitions(sums, 0, cols, partitions, dgamma);
-            addPartitions(sums, cols, cols, partitions, dbeta);
+            addPartitions(sums, 0, cols, partitions, segment(gradients.dgamma()));
+            addPartitions(sums, cols, cols, partitions, segment(gradients.dbeta()));
         }
     }
 
@@ -152,7 +156,7 @@ final class VectorRows {
         }
         y.asSlice(0, (long) cols * Float.BYTES).fill((byte) 0);
         for (long p = 0; p < partitions; p++) {
-            VectorElementwise.addScaled(1, sums, 2 * p * cols + offset, y, 0, cols);
+            VectorRuns.addScaled(1, sums, 2 * p * cols + offset, y, 0, cols);
         }
     }
 
@@ -225,66 +229,52 @@ final class VectorRows {
         }
     }
 
-    // ----------------------------------------------------------------------------------------------------- softmax
-
-    void softmax(MemorySegment x, long rows, int cols, boolean log, MemorySegment y) {
-        workers.parallelFor(rows, grain(4L * cols), (worker, from, to) -> {
+    @Override
+    public void softmax(RowShape shape, Buffer source, boolean log, Buffer target) {
+        if (!isF32(source)) {
+            super.softmax(shape, source, log, target);
+            return;
+        }
+        int cols = Math.toIntExact(shape.cols());
+        MemorySegment x = source.segment();
+        MemorySegment y = target.segment();
+        workers.parallelFor(shape.rows(), grain(4L * cols), (worker, from, to) -> {
             try (Scratch scratch = Scratch.borrow()) {
                 MemorySegment exps = scratch.floats(cols);
                 for (long r = from; r < to; r++) {
                     long row = r * cols;
-                    float max = max(x, row, cols);
-                    float sum = VectorMath.exps(x, row, cols, 1, -max, exps, 0);
+                    float max = VectorRuns.max(x, row, cols);
+                    float sum = VectorRuns.exps(x, row, cols, 1, -max, exps, 0);
                     if (log) {
-                        affine(x, row, cols, 1, (float) (-max - Math.log(sum)), y, row);
+                        VectorRuns.affine(x, row, cols, 1, (float) (-max - Math.log(sum)), y, row);
                     } else {
-                        affine(exps, 0, cols, 1 / sum, 0, y, row);
+                        VectorRuns.affine(exps, 0, cols, 1 / sum, 0, y, row);
                     }
                 }
             }
         });
     }
 
-    static float max(MemorySegment x, long start, int n) {
-        FloatVector best = all(Float.NEGATIVE_INFINITY);
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            best = VectorMath.max(best, load(x, start + i));
+    @Override
+    public void softmaxBackward(RowShape shape, Buffer result, Buffer gradient, boolean log, Buffer target) {
+        if (!isF32(result)) {
+            super.softmaxBackward(shape, result, gradient, log, target);
+            return;
         }
-        float max = best.reduceLanes(VectorOperators.MAX);
-        for (int i = end; i < n; i++) {
-            float value = get(x, start + i);
-            max = value > max ? value : max;
-        }
-        return max;
-    }
-
-    /** {@code y = factor * x + shift} for the n elements of a row. */
-    private static void affine(
-            MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
-        FloatVector f = all(factor);
-        FloatVector s = all(shift);
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            store(load(x, xStart + i).fma(f, s), y, yStart + i);
-        }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            store(load(x, xStart + end, mask).fma(f, s), y, yStart + end, mask);
-        }
-    }
-
-    void softmaxBackward(MemorySegment y, MemorySegment dy, long rows, int cols, boolean log, MemorySegment dx) {
-        workers.parallelFor(rows, grain(2L * cols), (worker, from, to) -> {
+        int cols = Math.toIntExact(shape.cols());
+        MemorySegment y = result.segment();
+        MemorySegment dy = gradient.segment();
+        MemorySegment dx = target.segment();
+        workers.parallelFor(shape.rows(), grain(2L * cols), (worker, from, to) -> {
             try (Scratch scratch = Scratch.borrow()) {
                 MemorySegment exps = scratch.floats(cols);
                 for (long r = from; r < to; r++) {
                     long row = r * cols;
                     if (log) {
-                        VectorMath.exps(y, row, cols, 1, 0, exps, 0);
-                        logSoftmaxBackwardRow(exps, dy, row, cols, sum(dy, row, cols), dx);
+                        VectorRuns.exps(y, row, cols, 1, 0, exps, 0);
+                        logSoftmaxBackwardRow(exps, dy, row, cols, VectorRuns.sum(dy, row, cols), dx);
                     } else {
-                        softmaxBackwardRow(y, dy, row, cols, VectorMath.dot(y, dy, row, cols), dx);
+                        softmaxBackwardRow(y, dy, row, cols, VectorRuns.dot(y, dy, row, cols), dx);
                     }
                 }
             }
@@ -314,43 +304,5 @@ final class VectorRows {
             VectorMask<Float> mask = first(n - end);
             store(load(p, end, mask).fma(minus, load(dy, row + end, mask)), dx, row + end, mask);
         }
-    }
-
-    // ------------------------------------------------------------------------------------------------------ losses
-
-    double crossEntropy(
-            MemorySegment logits,
-            Buffer labels,
-            double smoothing,
-            long rows,
-            int cols,
-            @Nullable MemorySegment dlogits) {
-        ScalarLosses.checkLabels("cross_entropy", labels, rows, cols);
-        double[] losses = new double[Math.toIntExact(rows)];
-        float scale = (float) (1.0 / rows);
-        float rest = (float) (smoothing / cols);
-        workers.parallelFor(rows, grain(4L * cols), (worker, from, to) -> {
-            try (Scratch scratch = Scratch.borrow()) {
-                MemorySegment exps = scratch.floats(cols);
-                for (long r = from; r < to; r++) {
-                    long row = r * cols;
-                    int label = Elements.getInt(labels, r);
-                    float max = max(logits, row, cols);
-                    float sum = VectorMath.exps(logits, row, cols, 1, -max, exps, 0);
-                    double logSum = max + Math.log(sum);
-                    double loss = logSum - (1 - smoothing) * get(logits, row + label);
-                    if (smoothing != 0) {
-                        loss -= smoothing / cols * sum(logits, row, cols);
-                    }
-                    losses[(int) r] = loss;
-                    if (dlogits != null) {
-                        affine(exps, 0, cols, scale / sum, -rest * scale, dlogits, row);
-                        double p = Math.exp(get(logits, row + label) - logSum);
-                        set(dlogits, row + label, (float) ((p - rest - (1 - smoothing)) / rows));
-                    }
-                }
-            }
-        });
-        return Blocks.total(losses) / Math.max(1, rows);
     }
 }

@@ -1,4 +1,4 @@
-package tessera.kernels.cpu.vector;
+package tessera.kernels.cpu;
 
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
