@@ -8,7 +8,7 @@ import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.natives.NativeFinding;
-import tessera.natives.OneDnn;
+import tessera.natives.onednn.OneDnn;
 
 /**
  * Matrix products on the CPU, row-major, on any native memory.

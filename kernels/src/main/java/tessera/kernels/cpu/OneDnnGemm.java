@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.MatmulShape;
-import tessera.natives.OneDnn;
+import tessera.natives.onednn.OneDnn;
 
 /**
  * Matrix products by oneDNN in f32, each call on one thread; f64, which oneDNN does not have on CPUs, goes to Java.

@@ -1,11 +1,12 @@
 package tessera.kernels.cuda;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.AttentionShape;
-import tessera.kernels.Kernels.Strides;
+import tessera.kernels.Attention;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
 
 /** Scaled dot-product attention on a GPU; the kernels and their layouts are described in {@code attention.cu}. */
-final class CudaAttention {
+final class CudaAttention implements Attention {
     private static final int LARGEST_HEAD_DIM = 80;
     private static final int THREADS = 256;
     private static final int THREADS_PER_STAT = 8;
@@ -29,53 +30,42 @@ final class CudaAttention {
         return new CudaVariants(device, "attention", name);
     }
 
-    void attention(
-            AttentionShape shape,
-            Buffer q,
-            Buffer k,
-            Buffer v,
-            @Nullable Buffer bias,
-            Buffer out,
-            @Nullable Buffer logSumExp) {
-        DType dtype = q.dtype();
-        requireType(dtype, k, v, out);
+    @Override
+    public void attention(AttentionShape shape, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp) {
+        DType dtype = in.q().dtype();
+        requireType(dtype, in.k(), in.v(), out);
         requireType(DType.F32, logSumExp);
         HeadDim kernels = kernels(shape, dtype);
-        boolean aligned = aligned(shape, q, k, v, out);
-        Call call = new Call(shape, q, k, v, bias, out, logSumExp, null, null, null, null, aligned);
-        if (call.suitsCudnn() && cudnn.forward(shape, q, k, v, out, logSumExp)) {
+        Call call = new Call(shape, in, out, logSumExp, null, null, aligned(shape, in, out));
+        if (call.suitsCudnn() && cudnn.forward(shape, in, out, logSumExp)) {
             return;
         }
         call.launch(
                 (call.biased() ? kernels.biasedForward : kernels.forward).of(dtype), call.queryBlocks(), null, null, 1);
     }
 
-    void attentionBackward(
+    @Override
+    public void attentionBackward(
             AttentionShape shape,
-            Buffer q,
-            Buffer k,
-            Buffer v,
-            @Nullable Buffer bias,
+            AttentionTensors in,
             Buffer out,
             Buffer logSumExp,
             Buffer dout,
-            Buffer dq,
-            Buffer dk,
-            Buffer dv,
-            @Nullable Buffer dbias) {
-        DType dtype = q.dtype();
-        requireType(dtype, k, v, out, dout, dq, dk, dv);
+            AttentionTensors gradients) {
+        DType dtype = in.q().dtype();
+        requireType(dtype, in.k(), in.v(), out, dout, gradients.q(), gradients.k(), gradients.v());
         requireType(DType.F32, logSumExp);
         HeadDim kernels = kernels(shape, dtype);
-        boolean aligned = aligned(shape, q, k, v, out) && aligned(shape, dq, dk, dv, dout);
-        Call call = new Call(shape, q, k, v, bias, out, logSumExp, dout, dq, dk, dv, aligned);
-        if (call.suitsCudnn() && dbias == null && cudnn.backward(shape, q, k, v, out, logSumExp, dout, dq, dk, dv)) {
+        boolean aligned = aligned(shape, in, out) && aligned(shape, gradients, dout);
+        Call call = new Call(shape, in, out, logSumExp, dout, gradients, aligned);
+        Buffer dbias = gradients.bias();
+        if (call.suitsCudnn() && dbias == null && cudnn.backward(shape, in, out, logSumExp, dout, gradients)) {
             return;
         }
         long padded = call.heads() * call.padded();
         try (Buffer scratch = device.allocate(DType.F32, Math.max(1, 2 * padded))) {
             call.arguments(stats.of(dtype), null, scratch, 1)
-                    .launch(Blocks.ceilDiv(padded * THREADS_PER_STAT, THREADS), THREADS, 0);
+                    .launch(Math.ceilDiv(padded * THREADS_PER_STAT, THREADS), THREADS, 0);
             CudaVariants keys = call.biased() ? kernels.biasedKeys : kernels.keys;
             call.launch(keys.of(dtype), call.keyBlocks(), null, scratch, 1);
             CudaVariants queries = call.biased() ? kernels.biasedQueries : kernels.queries;
@@ -98,7 +88,7 @@ final class CudaAttention {
             return;
         }
         long most = (long) BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors();
-        int splits = (int) Math.min(shape.batch(), Blocks.ceilDiv(most, tiles));
+        int splits = (int) Math.min(shape.batch(), Math.ceilDiv(most, tiles));
         if (splits == 1) {
             call.launch(kernel, tiles, dbias, scratch, 1);
             return;
@@ -114,7 +104,7 @@ final class CudaAttention {
                     .i64(count)
                     .i32(splits)
                     .i32(isBf16(dbias))
-                    .launch(Math.min(Blocks.ceilDiv(count, THREADS), 4 * most), THREADS, 0);
+                    .launch(Math.min(Math.ceilDiv(count, THREADS), 4 * most), THREADS, 0);
         }
     }
 
@@ -134,11 +124,11 @@ final class CudaAttention {
     }
 
     /** Whether 16-byte accesses may be used on all rows. */
-    private static boolean aligned(AttentionShape shape, Buffer q, Buffer k, Buffer v, Buffer out) {
-        return shape.headDim() * q.dtype().bytes() % 16 == 0
-                && aligned(shape.q(), q)
-                && aligned(shape.k(), k)
-                && aligned(shape.v(), v)
+    private static boolean aligned(AttentionShape shape, AttentionTensors in, Buffer out) {
+        return shape.headDim() * in.q().dtype().bytes() % 16 == 0
+                && aligned(shape.q(), in.q())
+                && aligned(shape.k(), in.k())
+                && aligned(shape.v(), in.v())
                 && aligned(shape.out(), out);
     }
 
@@ -181,33 +171,32 @@ final class CudaAttention {
     /** What all kernels of one call share. */
     private record Call(
             AttentionShape shape,
-            Buffer q,
-            Buffer k,
-            Buffer v,
-            @Nullable Buffer bias,
+            AttentionTensors in,
             Buffer out,
             @Nullable Buffer logSumExp,
             @Nullable Buffer dout,
-            @Nullable Buffer dq,
-            @Nullable Buffer dk,
-            @Nullable Buffer dv,
+            @Nullable AttentionTensors gradients,
             boolean aligned) {
+        DType dtype() {
+            return in.q().dtype();
+        }
+
         /** The kernels without a bias take the largest product for the largest score. */
         boolean biased() {
-            return bias != null || !(shape.scale() > 0);
+            return in.bias() != null || !(shape.scale() > 0);
         }
 
         boolean suitsCudnn() {
-            return q.dtype() == DType.BF16 && !biased() && aligned && heads() * shape.queries() * shape.keys() > 0;
+            return dtype() == DType.BF16 && !biased() && aligned && heads() * shape.queries() * shape.keys() > 0;
         }
 
         /** Rows that a block works on. */
         private int tile() {
-            return q.dtype() == DType.BF16 ? 64 : 32;
+            return dtype() == DType.BF16 ? 64 : 32;
         }
 
         private long tiles(int rows) {
-            return Blocks.ceilDiv(rows, tile());
+            return Math.ceilDiv(rows, tile());
         }
 
         private int padded() {
@@ -227,21 +216,21 @@ final class CudaAttention {
         }
 
         void launch(CudaFunction kernel, long blocks, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
-            arguments(kernel, dbias, stats, splits).launch(blocks, q.dtype() == DType.BF16 ? 128 : 64, 0);
+            arguments(kernel, dbias, stats, splits).launch(blocks, dtype() == DType.BF16 ? 128 : 64, 0);
         }
 
         CudaLaunch arguments(CudaFunction kernel, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
             CudaLaunch launch = kernel.begin()
-                    .buffer(q)
-                    .buffer(k)
-                    .buffer(v)
-                    .buffer(bias)
+                    .buffer(in.q())
+                    .buffer(in.k())
+                    .buffer(in.v())
+                    .buffer(in.bias())
                     .buffer(out)
                     .buffer(logSumExp)
                     .buffer(dout)
-                    .buffer(dq)
-                    .buffer(dk)
-                    .buffer(dv)
+                    .buffer(gradients == null ? null : gradients.q())
+                    .buffer(gradients == null ? null : gradients.k())
+                    .buffer(gradients == null ? null : gradients.v())
                     .buffer(dbias)
                     .buffer(stats);
             return strides(strides(strides(strides(launch, shape.q()), shape.k()), shape.v()), shape.out())
@@ -252,7 +241,7 @@ final class CudaAttention {
                     .i32(shape.headDim())
                     .i32(padded())
                     .i32(shape.biasBatch() == 1 ? 1 : 0)
-                    .i32(isBf16(bias))
+                    .i32(isBf16(in.bias()))
                     .i32(isBf16(dbias))
                     .i32(splits)
                     .i32(aligned ? 1 : 0)

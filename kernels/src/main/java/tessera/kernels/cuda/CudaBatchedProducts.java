@@ -1,6 +1,9 @@
 package tessera.kernels.cuda;
 
-import tessera.kernels.Kernels.MatmulShape;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Matmul.Batch;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.cuda.Cublas;
 
 /**
@@ -27,8 +30,8 @@ final class CudaBatchedProducts {
         this.device = device;
     }
 
-    /** Enqueues {@code batch} products on the thread's current stream; no side of a matrix is 0. */
-    void run(MatmulShape shape, long batch, Buffer a, long strideA, Buffer b, long strideB, Buffer c, long strideC) {
+    /** Enqueues the products on the thread's current stream; no side of a matrix is 0. */
+    void run(MatmulShape shape, Batch batch, Buffer a, Buffer b, Buffer c) {
         int in = CudaProduct.type(a.dtype());
         boolean tf32 = device.tf32() && a.dtype() == DType.F32;
         long workspaceBytes = device.capability() >= HOPPER ? HOPPER_WORKSPACE_BYTES : WORKSPACE_BYTES;
@@ -53,17 +56,17 @@ final class CudaBatchedProducts {
                         b.address(),
                         in,
                         shape.ldb(),
-                        strideB,
+                        batch.strideB(),
                         a.address(),
                         in,
                         shape.lda(),
-                        strideA,
+                        batch.strideA(),
                         Cublas.ZERO,
                         c.address(),
                         CudaProduct.type(c.dtype()),
                         shape.ldc(),
-                        strideC,
-                        batch,
+                        batch.strideC(),
+                        batch.count(),
                         tf32 ? Cublas.COMPUTE_32F_FAST_TF32 : Cublas.COMPUTE_32F);
             }
         } finally {

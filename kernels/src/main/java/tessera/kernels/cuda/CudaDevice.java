@@ -1,13 +1,18 @@
 package tessera.kernels.cuda;
 
 import java.lang.foreign.MemorySegment;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.DeviceException;
+import tessera.kernels.Kernels;
+import tessera.kernels.Stream;
 import tessera.natives.NativeLibraryException;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
@@ -20,7 +25,8 @@ import tessera.natives.cuda.CudaLibrary;
  * <p>Kernels, copies and allocations are enqueued on the calling thread's current stream and return at once; reading a result
  * back waits for it. The current stream is the device's default stream, shared by all threads, except inside {@link #on}. The
  * context is made current for a thread when the thread first uses the device: a thread that makes another context current
- * calls {@link #makeCurrent} before it comes back.
+ * calls {@link #makeCurrent} before it comes back. What the driver or a library of CUDA says has failed leaves this package as a
+ * {@link DeviceException}, see {@link #failed}.
  *
  * <p>Thread-safe, and never closed: a device lives as long as the process. What it hands out (streams, events, graphs, buffers)
  * belongs to the caller, who closes each once nobody uses it any more; from any thread, and a second time without effect.
@@ -31,7 +37,6 @@ public final class CudaDevice extends Device {
 
     private static final int OLDEST_DRIVER = 12000;
     private static final int OLDEST_CAPABILITY = 80;
-    private static final Map<Integer, CudaDevice> DEVICES = new HashMap<>();
 
     private final int ordinal;
     private final long context;
@@ -44,7 +49,7 @@ public final class CudaDevice extends Device {
     private final CudaStream defaultStream;
     private final CudaTransfers transfers = new CudaTransfers(this);
     private final Map<String, CudaModule> modules = new ConcurrentHashMap<>();
-    private final Kernels kernels = new CudaKernels(this);
+    private final Kernels kernels = kernels(this);
     private final AtomicInteger recordings = new AtomicInteger();
     private volatile boolean tf32;
     private volatile @Nullable CudaException lost;
@@ -77,23 +82,28 @@ public final class CudaDevice extends Device {
                 + CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_CAPABILITY_MINOR, handle);
     }
 
+    private static Kernels kernels(CudaDevice device) {
+        CudaElementwise elementwise = new CudaElementwise(device);
+        CudaTokens tokens = new CudaTokens(device, elementwise);
+        CudaLosses losses = new CudaLosses(device);
+        return new Kernels(
+                elementwise,
+                new CudaMatmul(device, elementwise),
+                new CudaNorms(device),
+                new CudaAttention(device),
+                new CudaPatches(device, tokens, losses),
+                tokens,
+                new CudaRandom(device),
+                losses,
+                new CudaOptimiser(device));
+    }
+
     /**
-     * The device of a number.
+     * Opens the device of a number.
      *
      * @throws IllegalArgumentException if it cannot be used, with the reason and what to do
      */
-    static CudaDevice of(int ordinal) {
-        synchronized (DEVICES) {
-            CudaDevice device = DEVICES.get(ordinal);
-            if (device == null) {
-                device = open(ordinal);
-                DEVICES.put(ordinal, device);
-            }
-            return device;
-        }
-    }
-
-    private static CudaDevice open(int ordinal) {
+    static CudaDevice open(int ordinal) {
         try {
             CudaLibrary driver = CudaLibraries.driver();
             if (!driver.usable()) {
@@ -141,7 +151,7 @@ public final class CudaDevice extends Device {
                 }
             }
             return new CudaDevice(ordinal, handle);
-        } catch (CudaException | NativeLibraryException e) {
+        } catch (CudaException | NativeLibraryException | DeviceException e) {
             throw unavailable(ordinal, String.valueOf(e.getMessage()), e);
         }
     }
@@ -161,7 +171,12 @@ public final class CudaDevice extends Device {
         return ordinal;
     }
 
-    /** The maker's name, for example {@code NVIDIA H200}. */
+    @Override
+    public boolean isHost() {
+        return false;
+    }
+
+    @Override
     public String name() {
         return name;
     }
@@ -186,10 +201,15 @@ public final class CudaDevice extends Device {
         return sharedBytesPerBlock;
     }
 
-    /** Name, architecture and size in words. */
+    @Override
     public String describe() {
         return this + " (" + name + ", compute capability " + capability / 10 + "." + capability % 10 + ", "
                 + (totalMemory >> 20) + " MiB)";
+    }
+
+    @Override
+    public int threads() {
+        return 1;
     }
 
     /** The driver's {@code CUcontext}, for other libraries; it lives as long as the process. */
@@ -199,17 +219,17 @@ public final class CudaDevice extends Device {
 
     // ----------------------------------------------------------------------------------------------------- streams
 
-    /** Makes this device's context current for the calling thread. */
+    @Override
     public void makeCurrent() {
         CudaThread.get().makeCurrent(this);
     }
 
-    /** The stream of all threads that name no other. */
+    @Override
     public CudaStream defaultStream() {
         return defaultStream;
     }
 
-    /** A stream of its own, which the caller closes. */
+    @Override
     public CudaStream newStream() {
         CudaThread.get().use(this);
         try {
@@ -219,18 +239,15 @@ public final class CudaDevice extends Device {
         }
     }
 
-    /** The stream that the calling thread's work goes to. */
+    @Override
     public CudaStream currentStream() {
         return CudaThread.currentStream(this);
     }
 
-    /** Runs with another current stream; orders nothing between it and the stream before, see {@link CudaStream#await}. */
-    public void on(CudaStream stream, Runnable body) {
-        if (stream.device() != this) {
-            throw new IllegalArgumentException(stream + " is no stream of " + this + "; make one with newStream()");
-        }
+    @Override
+    public void on(Stream stream, Runnable body) {
         CudaThread thread = CudaThread.get();
-        CudaStream before = thread.exchangeStream(stream);
+        CudaStream before = thread.exchangeStream(own(stream));
         try {
             body.run();
         } finally {
@@ -238,11 +255,16 @@ public final class CudaDevice extends Device {
         }
     }
 
-    /**
-     * Waits until everything enqueued on this device is done, and reports what failed.
-     *
-     * @throws IllegalStateException while any thread records a graph on this device, which the driver would break off
-     */
+    /** A stream of this device's. */
+    private CudaStream own(Stream stream) {
+        if (stream instanceof CudaStream mine && mine.device() == this) {
+            return mine;
+        }
+        throw new IllegalArgumentException(
+                stream + " is no stream of " + this + "; make one with newStream() of this device");
+    }
+
+    @Override
     public void synchronize() {
         CudaThread.get().use(this);
         synchronized (recordings) {
@@ -259,6 +281,21 @@ public final class CudaDevice extends Device {
         }
     }
 
+    @Override
+    public boolean records() {
+        return true;
+    }
+
+    @Override
+    public CudaGraph record(Runnable body) {
+        return CudaGraph.record(this, body);
+    }
+
+    @Override
+    public CudaEvent newTimer() {
+        return new CudaEvent(this, true);
+    }
+
     /** Counts a recording that begins, or with -1 ends; none begins while somebody waits for the device. */
     void recording(int more) {
         synchronized (recordings) {
@@ -270,28 +307,17 @@ public final class CudaDevice extends Device {
 
     @Override
     public Buffer allocate(DType dtype, long length) {
-        if (length < 0) {
-            throw new IllegalArgumentException("cannot allocate " + length + " elements");
-        }
-        long bytes = Math.multiplyExact(length, (long) dtype.bytes());
-        return Buffer.owned(this, dtype, length, memory.allocate(currentStream(), bytes));
+        CudaMemory.Block block = memory.allocate(currentStream(), bytes(dtype, length));
+        return buffer(dtype, length, block.address(), null, block);
     }
 
-    /**
-     * Pinned host memory: a buffer of the CPU that this device copies from and to by itself, see {@link CudaStream#copy}. It is
-     * dear to make, so keep it. The caller closes it, when no copy uses it any more.
-     *
-     * @throws OutOfMemoryError if the system cannot pin so much
-     */
+    @Override
     public Buffer allocatePinned(DType dtype, long length) {
-        if (length < 0) {
-            throw new IllegalArgumentException("cannot allocate " + length + " elements");
-        }
-        long bytes = Math.multiplyExact(length, (long) dtype.bytes());
+        long bytes = bytes(dtype, length);
         CudaThread.get().use(this);
         try {
             MemorySegment segment = CudaDriver.memHostAlloc(Math.max(bytes, 1), 0);
-            return Buffer.pinned(dtype, length, segment.asSlice(0, bytes), () -> {
+            return pinnedBuffer(dtype, length, segment.asSlice(0, bytes), () -> {
                 CudaThread.get().use(this);
                 quietly(() -> CudaDriver.memFreeHost(segment.address()));
             });
@@ -299,27 +325,28 @@ public final class CudaDevice extends Device {
             if (!e.outOfMemory()) {
                 throw failed(e);
             }
-            OutOfMemoryError error = new OutOfMemoryError(this + ": cannot pin " + bytes
-                    + " bytes of host memory; pin less, or raise the limit that ulimit -l shows");
-            error.initCause(e);
-            throw error;
+            throw new DeviceException(
+                    DeviceException.Reason.OUT_OF_MEMORY,
+                    this + ": cannot pin " + bytes
+                            + " bytes of host memory; pin less, or raise the limit that ulimit -l shows",
+                    e);
         }
     }
 
-    /**
-     * Wraps memory of the caller without a copy. The caller keeps ownership and must keep the memory alive while the buffer
-     * is used; the caller's work on it must be ordered before, on this device's streams or by waiting.
-     *
-     * @param address a {@code CUdeviceptr} of this device
-     * @param length number of elements
-     * @throws IllegalArgumentException if the address is not aligned for the type
-     */
+    @Override
+    public Buffer wrap(DType dtype, MemorySegment segment) {
+        throw new IllegalArgumentException(
+                this + " does not compute in memory of the host (" + segment.byteSize() + " bytes of " + dtype
+                        + "); wrap it on Device.cpu() and copy it, or pass the address of memory of " + this);
+    }
+
+    @Override
     public Buffer wrap(DType dtype, long address, long length) {
         if (address % dtype.bytes() != 0 || length < 0 || address == 0 && length > 0) {
             throw new IllegalArgumentException(
                     length + " elements at address " + Long.toHexString(address) + " are no aligned array of " + dtype);
         }
-        return Buffer.wrapped(this, dtype, address, length);
+        return buffer(dtype, length, address, null, null);
     }
 
     @Override
@@ -349,12 +376,27 @@ public final class CudaDevice extends Device {
         }
     }
 
-    CudaMemory pool() {
-        return memory;
+    /** Sets every byte to 0, in the order of the current stream. */
+    void clear(Buffer buffer) {
+        CudaThread.get().use(this);
+        try {
+            CudaDriver.memsetD8Async(
+                    buffer.address(),
+                    (byte) 0,
+                    buffer.byteSize(),
+                    currentStream().handle());
+        } catch (CudaException e) {
+            throw failed(e);
+        }
     }
 
-    CudaTransfers transfers() {
-        return transfers;
+    @Override
+    protected void copy(Buffer from, Buffer to) {
+        transfers.copy(from, to);
+    }
+
+    CudaMemory pool() {
+        return memory;
     }
 
     // ----------------------------------------------------------------------------------------------------- kernels
@@ -375,10 +417,7 @@ public final class CudaDevice extends Device {
         return module != null ? module : modules.computeIfAbsent(name, key -> new CudaModule(this, key));
     }
 
-    /**
-     * Lets f32 products round their factors to TF32, 10 bits of mantissa, for speed; off at first. Concerns products that are
-     * started after the call, of all threads.
-     */
+    @Override
     public void allowTf32(boolean allowed) {
         tf32 = allowed;
     }
@@ -389,12 +428,20 @@ public final class CudaDevice extends Device {
 
     // ---------------------------------------------------------------------------------------------------- failures
 
-    /** Remembers a failure after which the device cannot be used any more; returns it to be thrown. */
-    CudaException failed(CudaException e) {
+    /** What callers get to see of a failure; remembers one after which the device cannot be used any more. */
+    DeviceException failed(CudaException e) {
         if (e.deviceLost() && lost == null) {
             lost = e;
         }
-        return e;
+        DeviceException.Reason reason = e.deviceLost()
+                ? DeviceException.Reason.DEVICE_LOST
+                : e.outOfMemory() ? DeviceException.Reason.OUT_OF_MEMORY : DeviceException.Reason.FAILED;
+        return new DeviceException(reason, String.valueOf(e.getMessage()), e);
+    }
+
+    /** The same where a library lacks what a call needs. */
+    static DeviceException failed(NativeLibraryException e) {
+        return new DeviceException(DeviceException.Reason.FAILED, String.valueOf(e.getMessage()), e);
     }
 
     /** Refuses further work on a device that was lost, naming the first failure; the driver has the last word on it. */
@@ -408,7 +455,8 @@ public final class CudaDevice extends Device {
             CudaDriver.streamQuery(defaultStream.handle());
             lost = null;
         } catch (CudaException e) {
-            CudaException failure = CudaDriver.failure(this + ", lost in " + first.call() + ",", first.code());
+            DeviceException failure =
+                    failed(CudaDriver.failure(this + ", lost in " + first.call() + ",", first.code()));
             failure.addSuppressed(e);
             throw failure;
         }
@@ -420,6 +468,8 @@ public final class CudaDevice extends Device {
             free.run();
         } catch (CudaException e) {
             failed(e);
+        } catch (DeviceException alreadyNoted) {
+            return;
         }
     }
 

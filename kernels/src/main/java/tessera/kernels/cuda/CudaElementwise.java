@@ -2,11 +2,13 @@ package tessera.kernels.cuda;
 
 import java.util.Arrays;
 import java.util.Locale;
-import tessera.kernels.Kernels.BinaryOp;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Elementwise;
+import tessera.kernels.cpu.Elements;
 
 /** Element-wise functions, conversions, strided copies and sums on a GPU. */
-final class CudaElementwise {
+final class CudaElementwise implements Elementwise {
     private static final String MODULE = "elementwise";
     private static final int THREADS = 256;
     /** Vectors per thread, as in elementwise.cu. */
@@ -70,7 +72,7 @@ final class CudaElementwise {
 
     /** Blocks for n elements, the widest of which takes {@code bytes}. */
     private static long blocks(long n, int bytes) {
-        return Blocks.ceilDiv(n, (long) THREADS * VECTORS * (VECTOR_BYTES / bytes));
+        return Math.ceilDiv(n, (long) THREADS * VECTORS * (VECTOR_BYTES / bytes));
     }
 
     private static long blocks(Buffer y) {
@@ -103,7 +105,8 @@ final class CudaElementwise {
 
     // ------------------------------------------------------------------------------------------- fill and convert
 
-    void fill(Buffer y, double value) {
+    @Override
+    public void fill(Buffer y, double value) {
         int bits = switch (y.dtype()) {
             case F32 -> Float.floatToRawIntBits((float) value);
             case BF16 -> Elements.toBf16(value);
@@ -120,7 +123,8 @@ final class CudaElementwise {
                 .launch(blocks(y), THREADS, 0);
     }
 
-    void cast(Buffer x, Buffer y) {
+    @Override
+    public void cast(Buffer x, Buffer y) {
         if (x.length() < y.length()) {
             throw new IllegalArgumentException(
                     "cast: " + x.length() + " elements were given for " + y.length() + "; pass buffers of one length");
@@ -163,20 +167,21 @@ final class CudaElementwise {
         copy(x, y, new long[] {units}, new long[] {1}, new long[] {1}, 0, 1, unit);
     }
 
-    void copyStrided(Buffer x, long xOffset, long[] xStrides, Buffer y, long yOffset, long[] yStrides, long[] shape) {
-        int element = sameType("copy", x, y).dtype().bytes();
-        CudaAxes axes = new CudaAxes(shape, xStrides, yStrides);
+    @Override
+    public void copyStrided(Strided from, Strided to, long[] shape) {
+        int element = sameType("copy", from.buffer(), to.buffer()).dtype().bytes();
+        CudaAxes axes = new CudaAxes(shape, from.strides(), to.strides());
         if (axes.isEmpty()) {
             return;
         }
-        long from = x.address() + xOffset * element;
-        long to = y.address() + yOffset * element;
+        long x = from.buffer().address() + from.offset() * element;
+        long y = to.buffer().address() + to.offset() * element;
         if (axes.rank == 1 && axes.xStrides[0] == 1 && axes.yStrides[0] == 1) {
-            copyBytes(from, to, axes.shape[0] * element, element);
+            copyBytes(x, y, axes.shape[0] * element, element);
             return;
         }
-        int merged = axes.widen(from, to, element);
-        copyFrom(axes, 0, from, to, merged * element);
+        int merged = axes.widen(x, y, element);
+        copyFrom(axes, 0, x, y, merged * element);
     }
 
     /** Copies the axes from {@code first} on; those that a kernel has no room for are walked through here. */
@@ -213,7 +218,7 @@ final class CudaElementwise {
         axes(launch, shape, first, rank, -1);
         axes(launch, xStrides, first, rank, -1);
         axes(launch, yStrides, first, rank, -1);
-        launch.i32(rank - first).launch(Blocks.ceilDiv(n, (long) THREADS * VECTORS), THREADS, 0);
+        launch.i32(rank - first).launch(Math.ceilDiv(n, (long) THREADS * VECTORS), THREADS, 0);
     }
 
     /** Writes values of the axes from {@code first} on but the one named {@code without}, and fills up to the kernel's rank. */
@@ -233,7 +238,7 @@ final class CudaElementwise {
     private void transpose(CudaAxes axes, int first, int row, long x, long y, int unit) {
         int last = axes.rank - 1;
         int edge = unit == 4 ? 32 : 64;
-        long tiles = Blocks.ceilDiv(axes.shape[row], edge) * Blocks.ceilDiv(axes.shape[last], edge);
+        long tiles = Math.ceilDiv(axes.shape[row], edge) * Math.ceilDiv(axes.shape[last], edge);
         for (int axis = first; axis < last; axis++) {
             tiles *= axis == row ? 1 : axes.shape[axis];
         }
@@ -253,7 +258,8 @@ final class CudaElementwise {
 
     // --------------------------------------------------------------------------------------------------- functions
 
-    void unary(UnaryOp op, Buffer x, Buffer y) {
+    @Override
+    public void unary(UnaryOp op, Buffer x, Buffer y) {
         unary[op.ordinal()]
                 .of(y.dtype())
                 .begin()
@@ -264,7 +270,8 @@ final class CudaElementwise {
                 .launch(blocks(y), THREADS, 0);
     }
 
-    void unaryBackward(UnaryOp op, Buffer x, Buffer dy, Buffer dx) {
+    @Override
+    public void unaryBackward(UnaryOp op, Buffer x, Buffer dy, Buffer dx) {
         backward[op.ordinal()]
                 .of(dx.dtype())
                 .begin()
@@ -275,26 +282,26 @@ final class CudaElementwise {
                 .launch(blocks(dx), THREADS, 0);
     }
 
-    void binary(BinaryOp op, Buffer a, long[] aStrides, Buffer b, long[] bStrides, Buffer y, long[] shape) {
-        sameType("binary", y, a);
-        sameType("binary", y, b);
+    @Override
+    public void binary(BinaryOp op, Strided a, Strided b, Buffer y, long[] shape) {
+        sameType("binary", y, a.buffer());
+        sameType("binary", y, b.buffer());
         if (y.length() == 0) {
             return;
         }
-        CudaAxes axes = new CudaAxes(shape, aStrides, bStrides, 0);
+        CudaAxes axes = new CudaAxes(shape, a.strides(), b.strides(), 0);
         int aKind = kind(axes, axes.xStrides);
         int bKind = kind(axes, axes.yStrides);
         // An operand that is laid out in another way is copied to the layout of the result first; one of two rows too.
         boolean copyA = aKind == OTHER || aKind != DIRECT && bKind != DIRECT;
         boolean copyB = bKind == OTHER;
         if (copyA || copyB) {
-            long[] strides = contiguous(shape);
-            try (Buffer wholeA = copyA ? expand(a, aStrides, y, strides, shape) : a.slice(0, a.length());
-                    Buffer wholeB = copyB ? expand(b, bStrides, y, strides, shape) : b.slice(0, b.length())) {
+            try (Buffer wholeA = copyA ? expand(a, y, shape) : rest(a);
+                    Buffer wholeB = copyB ? expand(b, y, shape) : rest(b)) {
                 launchBinary(op, wholeA, copyA ? DIRECT : aKind, wholeB, copyB ? DIRECT : bKind, y, axes);
             }
         } else {
-            launchBinary(op, a, aKind, b, bKind, y, axes);
+            launchBinary(op, rest(a), aKind, rest(b), bKind, y, axes);
         }
     }
 
@@ -340,11 +347,18 @@ final class CudaElementwise {
         return strides;
     }
 
-    private Buffer expand(Buffer x, long[] xStrides, Buffer y, long[] yStrides, long[] shape) {
-        return device.filled(y.dtype(), y.length(), whole -> copyStrided(x, 0, xStrides, whole, 0, yStrides, shape));
+    private Buffer expand(Strided x, Buffer y, long[] shape) {
+        return device.filled(
+                y.dtype(), y.length(), whole -> copyStrided(x, new Strided(whole, 0, contiguous(shape)), shape));
     }
 
-    void affine(Buffer x, double alpha, double beta, Buffer y) {
+    /** The operand's memory from its first element on; closing it frees nothing. */
+    private static Buffer rest(Strided x) {
+        return x.buffer().slice(x.offset(), x.buffer().length() - x.offset());
+    }
+
+    @Override
+    public void affine(Buffer x, double alpha, double beta, Buffer y) {
         affine.of(y.dtype())
                 .begin()
                 .buffer(like(y, "affine", x))
@@ -356,7 +370,8 @@ final class CudaElementwise {
     }
 
     /** A bf16 x may be added to an f32 y. */
-    void axpy(double alpha, Buffer x, Buffer y) {
+    @Override
+    public void axpy(double alpha, Buffer x, Buffer y) {
         boolean mixed = x.dtype() == DType.BF16 && y.dtype() == DType.F32 && x.length() >= y.length();
         CudaFunction kernel = mixed ? function("axpy_bf16_to_f32") : axpy.of(y.dtype());
         kernel.begin()
@@ -369,7 +384,8 @@ final class CudaElementwise {
     }
 
     /** The scale may be f32 beside bf16 data. */
-    void scaleBy(Buffer x, Buffer scale, Buffer y) {
+    @Override
+    public void scaleBy(Buffer x, Buffer scale, Buffer y) {
         if (scale.dtype() != DType.F32 && scale.dtype() != DType.BF16) {
             throw unsupported("scale_by", scale.dtype());
         }
@@ -386,7 +402,8 @@ final class CudaElementwise {
     // -------------------------------------------------------------------------------------------------------- sums
 
     /** Data and result may be f32 or bf16 each. */
-    void sum(Buffer x, long outer, long reduced, long inner, double scale, Buffer y) {
+    @Override
+    public void sum(Buffer x, long outer, long reduced, long inner, double scale, Buffer y) {
         sum(x, outer, reduced * inner, reduced, inner, scale, y);
     }
 
@@ -399,21 +416,21 @@ final class CudaElementwise {
         boolean shortRows = rows && reduced <= SHORT_ROW;
         int columns = COLUMN_LANES * VECTOR_BYTES / x.dtype().bytes();
         CudaVariants kernel = shortRows ? sumShortRows : rows ? sumRows : sumColumns;
-        long blocks = shortRows ? Blocks.ceilDiv(outer, WARPS) : outer * Blocks.ceilDiv(inner, rows ? 1 : columns);
+        long blocks = shortRows ? Math.ceilDiv(outer, WARPS) : outer * Math.ceilDiv(inner, rows ? 1 : columns);
         long chunk = reduced;
         if (!shortRows && blocks > 0 && blocks < ENOUGH_BLOCKS) {
             long least = rows ? ROW_CHUNK : COLUMN_CHUNK;
-            chunk = least * Blocks.ceilDiv(reduced, least * (BLOCKS / blocks));
+            chunk = least * Math.ceilDiv(reduced, least * (BLOCKS / blocks));
         }
         if (chunk >= reduced) {
             launchSum(kernel, x, outer, outerStride, reduced, inner, reduced, 1, scale, y, blocks);
             return;
         }
-        long chunks = Blocks.ceilDiv(reduced, chunk);
+        long chunks = Math.ceilDiv(reduced, chunk);
         try (Buffer parts = device.allocate(DType.F32, outer * chunks * inner)) {
             launchSum(kernel, x, outer, outerStride, reduced, inner, chunk, chunks, 1, parts, blocks * chunks);
             CudaVariants last = rows ? sumShortRows : sumColumns;
-            long lastBlocks = rows ? Blocks.ceilDiv(outer, WARPS) : outer * Blocks.ceilDiv(inner, F32_COLUMNS);
+            long lastBlocks = rows ? Math.ceilDiv(outer, WARPS) : outer * Math.ceilDiv(inner, F32_COLUMNS);
             launchSum(last, parts, outer, chunks * inner, chunks, inner, chunks, 1, scale, y, lastBlocks);
         }
     }

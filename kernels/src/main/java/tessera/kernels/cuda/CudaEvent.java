@@ -1,13 +1,12 @@
 package tessera.kernels.cuda;
 
+import tessera.kernels.Event;
+import tessera.kernels.Stream;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
-/**
- * A mark in a stream's work, to wait for or to measure time between. Thread-safe, except that nobody may use an event while its
- * maker closes it; what is asked of it afterwards is refused.
- */
-public final class CudaEvent implements AutoCloseable {
+/** An event of the driver's. */
+final class CudaEvent implements Event {
     private final CudaDevice device;
     private final long handle;
     private volatile boolean closed;
@@ -17,7 +16,7 @@ public final class CudaEvent implements AutoCloseable {
      *
      * @param timing whether {@link #millisecondsTo} is wanted, which makes the event a little dearer
      */
-    public CudaEvent(CudaDevice device, boolean timing) {
+    CudaEvent(CudaDevice device, boolean timing) {
         this.device = device;
         CudaThread.get().use(device);
         try {
@@ -27,11 +26,16 @@ public final class CudaEvent implements AutoCloseable {
         }
     }
 
-    /**
-     * The driver's {@code CUevent}, for other libraries.
-     *
-     * @throws IllegalStateException if the event is closed
-     */
+    /** An event of a GPU's. */
+    static CudaEvent of(Event event) {
+        if (event instanceof CudaEvent mine) {
+            return mine;
+        }
+        throw new IllegalArgumentException(event
+                + " is no event of a GPU; make one with newTimer() of a GPU or record() of" + " one of its streams");
+    }
+
+    @Override
     public long handle() {
         if (closed) {
             throw new IllegalStateException("an event of " + device + " is closed; make another");
@@ -39,17 +43,21 @@ public final class CudaEvent implements AutoCloseable {
         return handle;
     }
 
-    /** Puts the event behind everything enqueued on the stream so far. */
-    public void record(CudaStream stream) {
+    @Override
+    public void record(Stream stream) {
+        if (!(stream instanceof CudaStream mine)) {
+            throw new IllegalArgumentException(
+                    stream + " is no stream of a GPU; record this event on one of " + device);
+        }
         CudaThread.get().use(device);
         try {
-            CudaDriver.eventRecord(handle(), stream.handle());
+            CudaDriver.eventRecord(handle(), mine.handle());
         } catch (CudaException e) {
             throw device.failed(e);
         }
     }
 
-    /** Waits for the event, and reports what failed before it. */
+    @Override
     public void synchronize() {
         CudaThread.get().use(device);
         try {
@@ -59,7 +67,7 @@ public final class CudaEvent implements AutoCloseable {
         }
     }
 
-    /** Whether the event has been reached. */
+    @Override
     public boolean isDone() {
         CudaThread.get().use(device);
         try {
@@ -69,11 +77,12 @@ public final class CudaEvent implements AutoCloseable {
         }
     }
 
-    /** Milliseconds from this event to a later one; both were made with timing and have been reached. */
-    public double millisecondsTo(CudaEvent later) {
+    @Override
+    public double millisecondsTo(Event later) {
+        CudaEvent end = of(later);
         CudaThread.get().use(device);
         try {
-            return CudaDriver.eventElapsedTime(handle(), later.handle());
+            return CudaDriver.eventElapsedTime(handle(), end.handle());
         } catch (CudaException e) {
             throw device.failed(e);
         }

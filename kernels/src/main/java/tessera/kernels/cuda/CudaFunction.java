@@ -1,6 +1,7 @@
 package tessera.kernels.cuda;
 
 import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaException;
 
 /** A kernel, ready to launch; thread-safe. */
 final class CudaFunction {
@@ -48,7 +49,11 @@ final class CudaFunction {
                     + device.describe() + " has " + most + "; use a smaller size");
         }
         if (bytes > sharedBytes) {
-            CudaDriver.functionSetAttribute(handle, CudaDriver.FUNCTION_MAX_DYNAMIC_SHARED_BYTES, bytes);
+            try {
+                CudaDriver.functionSetAttribute(handle, CudaDriver.FUNCTION_MAX_DYNAMIC_SHARED_BYTES, bytes);
+            } catch (CudaException e) {
+                throw device.failed(e);
+            }
             sharedBytes = bytes;
         }
     }

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
 import tessera.natives.cuda.CudaDriver;
 
 /**
@@ -94,7 +95,7 @@ final class CudaLaunch {
      * @param threads per block
      * @param sharedBytes of dynamic shared memory per block
      * @throws IllegalArgumentException if the grid is larger than CUDA allows
-     * @throws tessera.natives.cuda.CudaException if the driver refuses the launch or reports an earlier one's failure
+     * @throws DeviceException if the driver refuses the launch or reports an earlier one's failure
      */
     void launch(long gridX, long gridY, long gridZ, int threads, int sharedBytes) {
         CudaFunction kernel = function;

@@ -1,16 +1,19 @@
 package tessera.kernels.cuda;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.PatchGeometry;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Losses;
+import tessera.kernels.Norms.RowShape;
 
 /**
  * Losses with their gradients on a GPU: each kernel writes one term per row or block, and a second one adds them up in a fixed
  * order.
  *
- * <p>Labels and patch indices lie in device memory, so they are not checked before the launch: one that is out of range makes
+ * <p>Labels lie in device memory, so they are not checked before the launch: one that is out of range makes
  * the loss NaN.
  */
-final class CudaLosses {
+final class CudaLosses implements Losses {
     /** Capacity of the kernels' parameter structs, for modalities and for teachers. */
     private static final int MAX_PARTS = 8;
 
@@ -18,7 +21,6 @@ final class CudaLosses {
     private static final int LONG_ROW = 1024;
     private static final long MAX_BLOCKS = 1 << 20;
     private static final long MAX_FEATURE_BLOCKS = 1024;
-    private static final long MAX_PATCH_BLOCKS = 8192;
 
     private final CudaDevice device;
     private final CudaVariants crossEntropy;
@@ -26,8 +28,6 @@ final class CudaLosses {
     private final CudaVariants distillation;
     private final CudaVariants longDistillation;
     private final CudaVariants features;
-    private final CudaVariants bytesReconstruction;
-    private final CudaVariants floatsReconstruction;
     private @Nullable CudaFunction lossSum;
 
     CudaLosses(CudaDevice device) {
@@ -37,72 +37,13 @@ final class CudaLosses {
         this.distillation = new CudaVariants(device, "losses", "distillation_loss");
         this.longDistillation = new CudaVariants(device, "losses", "distillation_loss_long");
         this.features = new CudaVariants(device, "losses", "feature_loss");
-        this.bytesReconstruction = new CudaVariants(device, "losses", "reconstruction_loss_u8");
-        this.floatsReconstruction = new CudaVariants(device, "losses", "reconstruction_loss_f32");
     }
 
-    void reconstructionLoss(
-            PatchGeometry geometry,
-            Buffer video,
-            Buffer indices,
-            long count,
-            double eps,
-            boolean normalise,
-            Buffer prediction,
-            Buffer loss,
-            @Nullable Buffer dprediction) {
-        int length = geometry.patchLength();
-        CudaVariants variants = switch (video.dtype()) {
-            case U8 -> bytesReconstruction;
-            case F32 -> floatsReconstruction;
-            default ->
-                throw new IllegalArgumentException("reconstruction_loss on " + device
-                        + " reads u8 or f32 videos but was given " + video.dtype() + "; convert the video");
-        };
-        long rows = geometry.batch() * count;
-        double scale = 1.0 / Math.max(1, rows * length);
-        long blocks = Math.min(rows, MAX_PATCH_BLOCKS);
-        try (Buffer terms = device.allocate(DType.F32, Math.max(1, blocks))) {
-            variants.of(prediction.dtype())
-                    .begin()
-                    .buffer(video)
-                    .buffer(indices)
-                    .buffer(prediction)
-                    .buffer(sameType("reconstruction_loss", prediction, dprediction))
-                    .buffer(terms)
-                    .i64(rows)
-                    .i64(count)
-                    .i64(geometry.strideB())
-                    .i64(geometry.strideT())
-                    .i64(geometry.strideY())
-                    .i64(geometry.strideX())
-                    .i64(geometry.strideC())
-                    .i32(geometry.patches())
-                    .i32(geometry.plane())
-                    .i32(geometry.width() / geometry.patch())
-                    .i32(geometry.channels())
-                    .i32(geometry.tubelet())
-                    .i32(geometry.patch())
-                    .f32((float) geometry.scale())
-                    .f32((float) eps)
-                    .f32((float) (2 * scale))
-                    .i32(normalise ? 1 : 0)
-                    .launch(
-                            blocks,
-                            32 * Math.clamp(geometry.channels(), 1, THREADS / 32),
-                            Math.multiplyExact(length, Float.BYTES));
-            sum(terms, blocks, scale, loss);
-        }
-    }
-
-    void crossEntropy(
-            Buffer logits,
-            Buffer labels,
-            double smoothing,
-            long rows,
-            long cols,
-            Buffer loss,
-            @Nullable Buffer dlogits) {
+    @Override
+    public void crossEntropy(
+            RowShape shape, Buffer logits, Buffer labels, double smoothing, Buffer loss, @Nullable Buffer dlogits) {
+        long rows = shape.rows();
+        long cols = shape.cols();
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, rows))) {
             (cols > LONG_ROW ? longCrossEntropy : crossEntropy)
                     .of(logits.dtype())
@@ -120,11 +61,12 @@ final class CudaLosses {
     }
 
     private static long rowBlocks(long rows, long cols) {
-        return Math.min(MAX_BLOCKS, cols > LONG_ROW ? rows : Blocks.ceilDiv(rows, THREADS / 32));
+        return Math.min(MAX_BLOCKS, cols > LONG_ROW ? rows : Math.ceilDiv(rows, THREADS / 32));
     }
 
-    void meanSquaredError(Buffer a, Buffer b, Buffer loss, @Nullable Buffer da) {
-        featureLoss(
+    @Override
+    public void meanSquaredError(Buffer a, Buffer b, Buffer loss, @Nullable Buffer da) {
+        features(
                 new Buffer[] {a},
                 new Buffer[] {b},
                 new double[] {1},
@@ -133,7 +75,18 @@ final class CudaLosses {
                 da == null ? null : new Buffer[] {da});
     }
 
-    void featureLoss(
+    @Override
+    public void featureLoss(
+            Buffer[] projected,
+            Buffer[] targets,
+            double[] weights,
+            Buffer losses,
+            Buffer loss,
+            Buffer @Nullable [] dprojected) {
+        features(projected, targets, weights, losses, loss, dprojected);
+    }
+
+    private void features(
             Buffer[] projected,
             Buffer[] targets,
             double[] weights,
@@ -149,7 +102,7 @@ final class CudaLosses {
             sameType("feature_loss", projected[0], targets[m]);
             sameType("feature_loss", projected[0], dprojected == null ? null : dprojected[m]);
         }
-        long blocks = Math.clamp(Blocks.ceilDiv(longest, THREADS * 16L), 0, MAX_FEATURE_BLOCKS);
+        long blocks = Math.clamp(Math.ceilDiv(longest, THREADS * 16L), 0, MAX_FEATURE_BLOCKS);
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, parts * blocks))) {
             if (parts > 0 && blocks > 0) {
                 CudaLaunch launch = features.of(projected[0].dtype()).begin();
@@ -181,24 +134,22 @@ final class CudaLosses {
         }
     }
 
-    void distillationLoss(
+    @Override
+    public void distillationLoss(
+            RowShape shape,
             Buffer student,
-            Buffer[] teachers,
-            Buffer weights,
-            boolean perSample,
+            Ensemble ensemble,
             @Nullable Buffer labels,
-            double temperature,
-            double alpha,
-            double beta,
-            long rows,
-            long cols,
             Buffer loss,
             @Nullable Buffer dstudent) {
-        if (labels == null && beta != 0) {
-            throw new IllegalArgumentException(
-                    "distillation_loss: beta is " + beta + " but there are no labels; pass labels or beta 0");
+        if (labels == null && ensemble.beta() != 0) {
+            throw new IllegalArgumentException("distillation_loss: beta is " + ensemble.beta()
+                    + " but there are no labels; pass labels or beta 0");
         }
+        Buffer[] teachers = ensemble.teachers();
         checkParts("distillation_loss", teachers.length, "teachers");
+        long rows = shape.rows();
+        long cols = shape.cols();
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, rows))) {
             CudaLaunch launch = (cols > LONG_ROW ? longDistillation : distillation)
                     .of(student.dtype())
@@ -207,17 +158,17 @@ final class CudaLosses {
             for (int t = 0; t < MAX_PARTS; t++) {
                 launch.buffer(t < teachers.length ? sameType("distillation_loss", student, teachers[t]) : null);
             }
-            launch.buffer(weights)
+            launch.buffer(ensemble.weights())
                     .buffer(labels)
                     .buffer(terms)
                     .buffer(sameType("distillation_loss", student, dstudent))
                     .i64(rows)
-                    .i64(perSample ? teachers.length : 0)
+                    .i64(ensemble.perSample() ? teachers.length : 0)
                     .i32(Math.toIntExact(cols))
                     .i32(teachers.length)
-                    .f32((float) temperature)
-                    .f32((float) alpha)
-                    .f32((float) beta)
+                    .f32((float) ensemble.temperature())
+                    .f32((float) ensemble.alpha())
+                    .f32((float) ensemble.beta())
                     .launch(rowBlocks(rows, cols), THREADS, 0);
             sum(terms, rows, 1.0 / Math.max(1, rows), loss);
         }
@@ -230,7 +181,7 @@ final class CudaLosses {
         }
     }
 
-    private static @Nullable Buffer sameType(String op, Buffer data, @Nullable Buffer other) {
+    static @Nullable Buffer sameType(String op, Buffer data, @Nullable Buffer other) {
         if (other != null && other.dtype() != data.dtype()) {
             throw new IllegalArgumentException(op + ": buffers of " + data.dtype() + " and " + other.dtype()
                     + " were given but must have one type; convert one of them");
@@ -248,7 +199,7 @@ final class CudaLosses {
     }
 
     /** {@code loss = scale * sum of count terms}. */
-    private void sum(Buffer terms, long count, double scale, Buffer loss) {
+    void sum(Buffer terms, long count, double scale, Buffer loss) {
         CudaLaunch launch = lossSum().begin().buffer(terms).buffer(null).buffer(loss);
         for (int m = 0; m < MAX_PARTS; m++) {
             launch.f64(m == 0 ? scale : 0);

@@ -4,13 +4,15 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.MatmulShape;
-import tessera.kernels.Kernels.PackedWeight;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.DeviceException;
+import tessera.kernels.Elementwise.Strided;
+import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.Matmul;
+import tessera.natives.NativeLibraryException;
 import tessera.natives.cuda.Cublas;
 import tessera.natives.cuda.CublasLt;
-import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
 /**
@@ -22,7 +24,7 @@ import tessera.natives.cuda.CudaException;
  *
  * <p>What the library's heuristics choose is kept per shape. Thread-safe.
  */
-final class CudaMatmul {
+final class CudaMatmul implements Matmul {
     private static final long WORKSPACE_BYTES = 32L << 20;
 
     /** The calls by which the library tells whether it supports a product. */
@@ -34,21 +36,19 @@ final class CudaMatmul {
     private final Set<CudaProduct.Key> unsupported = ConcurrentHashMap.newKeySet();
 
     private final CudaBatchedProducts batches;
+    private final CudaElementwise elementwise;
     private long handle;
 
-    CudaMatmul(CudaDevice device) {
+    CudaMatmul(CudaDevice device, CudaElementwise elementwise) {
         this.device = device;
+        this.elementwise = elementwise;
         this.batches = new CudaBatchedProducts(device);
     }
 
-    void matmul(
-            MatmulShape shape,
-            Buffer a,
-            Buffer b,
-            @Nullable Buffer bias,
-            @Nullable Buffer addend,
-            Activation activation,
-            Buffer c) {
+    @Override
+    public void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        Buffer bias = epilogue.bias();
+        Buffer addend = epilogue.addend();
         check(a, b, c, bias, addend);
         long m = shape.m();
         long n = shape.n();
@@ -58,33 +58,29 @@ final class CudaMatmul {
         if (shape.k() == 0) {
             // A product of zeros is the same, and the library takes no empty factors.
             try (Buffer zeros = device.allocate(a.dtype(), Math.max(m, n))) {
-                CudaDriver.memsetD8Async(
-                        zeros.address(),
-                        (byte) 0,
-                        zeros.byteSize(),
-                        device.currentStream().handle());
+                device.clear(zeros);
                 MatmulShape one = new MatmulShape(false, true, m, n, 1, 1, 1, shape.ldc());
-                matmul(one, zeros, zeros, bias, addend, activation, c);
+                matmul(one, zeros, zeros, epilogue, c);
             }
             return;
         }
-        if (activation == Activation.GELU && shape.ldc() != n) {
+        if (epilogue.activation() == Activation.GELU && shape.ldc() != n) {
             MatmulShape packed = new MatmulShape(
                     shape.transposeA(), shape.transposeB(), m, n, shape.k(), shape.lda(), shape.ldb(), n);
             try (Buffer rows = device.allocate(c.dtype(), m * n)) {
                 if (addend != null) {
                     copyRows(addend, shape.ldc(), rows, n, shape);
                 }
-                matmul(packed, a, b, bias, addend == null ? null : rows, activation, rows);
+                matmul(packed, a, b, new Epilogue(bias, addend == null ? null : rows, Activation.GELU), rows);
                 copyRows(rows, n, c, shape.ldc(), shape);
             }
             return;
         }
-        int epilogue = bias == null ? CublasLt.EPILOGUE_DEFAULT : CublasLt.EPILOGUE_BIAS;
-        run(key(shape, epilogue, a, b, bias, addend, c), a, b, bias, addend, c);
-        if (activation == Activation.GELU) {
+        int kind = bias == null ? CublasLt.EPILOGUE_DEFAULT : CublasLt.EPILOGUE_BIAS;
+        run(key(shape, kind, a, b, bias, addend, c), a, b, bias, addend, c);
+        if (epilogue.activation() == Activation.GELU) {
             Buffer result = c.slice(0, m * n);
-            device.kernels().unary(UnaryOp.GELU, result, result);
+            elementwise.unary(UnaryOp.GELU, result, result);
         }
     }
 
@@ -111,38 +107,42 @@ final class CudaMatmul {
     }
 
     private void copyRows(Buffer x, long ldx, Buffer y, long ldy, MatmulShape shape) {
-        device.kernels()
-                .copyStrided(x, 0, new long[] {ldx, 1}, y, 0, new long[] {ldy, 1}, new long[] {shape.m(), shape.n()});
+        elementwise.copyStrided(
+                new Strided(x, 0, ldx, 1), new Strided(y, 0, ldy, 1), new long[] {shape.m(), shape.n()});
     }
 
-    void matmulBatched(
-            MatmulShape shape, long batch, Buffer a, long strideA, Buffer b, long strideB, Buffer c, long strideC) {
+    @Override
+    public void matmulBatched(MatmulShape shape, Batch batch, Buffer a, Buffer b, Buffer c) {
         check(a, b, c, null, null);
-        if (batch == 0 || shape.m() == 0 || shape.n() == 0) {
+        if (batch.count() == 0 || shape.m() == 0 || shape.n() == 0) {
             return;
         }
         if (shape.k() == 0) {
-            for (long i = 0; i < batch; i++) {
-                Buffer one = c.slice(i * strideC, (shape.m() - 1) * shape.ldc() + shape.n());
-                matmul(shape, a, b, null, null, Activation.NONE, one);
+            for (long i = 0; i < batch.count(); i++) {
+                Buffer one = c.slice(i * batch.strideC(), (shape.m() - 1) * shape.ldc() + shape.n());
+                matmul(shape, a, b, Epilogue.NONE, one);
             }
             return;
         }
         CudaThread.get().use(device);
         try {
-            batches.run(shape, batch, a, strideA, b, strideB, c, strideC);
+            batches.run(shape, batch, a, b, c);
         } catch (CudaException e) {
             throw device.failed(e);
+        } catch (NativeLibraryException e) {
+            throw CudaDevice.failed(e);
         }
     }
 
     /** The sums of dY's columns come from the product's epilogue where the library knows how, else from a kernel of ours. */
-    void linearBackward(long m, long n, long k, Buffer dy, Buffer x, Buffer dw, Buffer db) {
+    @Override
+    public void linearBackward(LinearShape linear, Buffer dy, Buffer x, Buffer dw, Buffer db) {
         check(dy, x, dw, db, null);
-        MatmulShape shape = MatmulShape.of(true, false, n, k, m);
-        if (m == 0 || n == 0 || k == 0 || !withColumnSums(shape, dy, x, dw, db)) {
-            matmul(shape, dy, x, null, null, Activation.NONE, dw);
-            device.kernels().sum(dy, 1, m, n, 1, db);
+        MatmulShape shape = linear.weightGradient();
+        boolean empty = linear.m() == 0 || linear.n() == 0 || linear.k() == 0;
+        if (empty || !withColumnSums(shape, dy, x, dw, db)) {
+            matmul(shape, dy, x, Epilogue.NONE, dw);
+            elementwise.sum(dy, 1, linear.m(), linear.n(), 1, db);
         }
     }
 
@@ -157,8 +157,10 @@ final class CudaMatmul {
             return true;
         } catch (CudaProduct.Unsupported e) {
             unsupported.add(key);
-        } catch (CudaException e) {
-            if (!e.codeName().equals(Cublas.Status.CUBLAS_STATUS_NOT_SUPPORTED.name()) || !ANSWERS.contains(e.call())) {
+        } catch (DeviceException e) {
+            if (!(e.getCause() instanceof CudaException answer)
+                    || !answer.codeName().equals(Cublas.Status.CUBLAS_STATUS_NOT_SUPPORTED.name())
+                    || !ANSWERS.contains(answer.call())) {
                 throw e;
             }
             unsupported.add(key);
@@ -166,24 +168,19 @@ final class CudaMatmul {
         return false;
     }
 
-    PackedWeight pack(Buffer weight, long n, long k) {
+    @Override
+    public PackedWeight pack(Buffer weight, long n, long k) {
         Buffer part = weight.slice(0, n * k);
         return new Weight(n, k, device.filled(weight.dtype(), n * k, part::copyTo));
     }
 
-    void linear(
-            long m,
-            Buffer x,
-            PackedWeight weight,
-            @Nullable Buffer bias,
-            @Nullable Buffer addend,
-            Activation activation,
-            Buffer y) {
+    @Override
+    public void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y) {
         if (!(weight instanceof Weight mine) || mine.copy.device() != device) {
             throw new IllegalArgumentException(
                     "linear: the weight was packed on another device; pack it with the kernels of " + device);
         }
-        matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, bias, addend, activation, y);
+        matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, epilogue, y);
     }
 
     /** A copy as it is: the library reads every layout at full speed. */
@@ -218,6 +215,8 @@ final class CudaMatmul {
             }
         } catch (CudaException e) {
             throw device.failed(e);
+        } catch (NativeLibraryException e) {
+            throw CudaDevice.failed(e);
         }
     }
 

@@ -4,6 +4,10 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.Device;
+import tessera.kernels.DeviceException;
+import tessera.kernels.cpu.HostMemory;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
@@ -77,7 +81,7 @@ final class CudaMemory {
         return new Device.MemoryUse(live, pooled, peak, liveBlocks);
     }
 
-    private OutOfMemoryError outOfMemory(long bytes, CudaException e) {
+    private DeviceException outOfMemory(long bytes, CudaException e) {
         Device.MemoryUse use = use();
         String free;
         try {
@@ -85,11 +89,10 @@ final class CudaMemory {
         } catch (CudaException unknown) {
             free = "the device has " + device.totalMemory() + " bytes";
         }
-        OutOfMemoryError error = new OutOfMemoryError(device + ": cannot allocate " + bytes + " bytes; " + use.live()
+        String message = device + ": cannot allocate " + bytes + " bytes; " + use.live()
                 + " bytes are live in " + use.liveBuffers() + " buffers, " + use.pooled() + " bytes are pooled, " + free
-                + "; close scopes and sessions earlier, use a smaller batch, or see with nvidia-smi who else uses it");
-        error.initCause(e);
-        return error;
+                + "; close scopes and sessions earlier, use a smaller batch, or see with nvidia-smi who else uses it";
+        return new DeviceException(DeviceException.Reason.OUT_OF_MEMORY, message, e);
     }
 
     /** Memory for the work of one stream, or of one graph. */
@@ -233,7 +236,7 @@ final class CudaMemory {
                 event = events.isEmpty() ? new CudaEvent(device, false) : events.removeLast();
                 event.record(current);
                 block.pending = event;
-            } catch (CudaException e) {
+            } catch (DeviceException e) {
                 if (event != null) {
                     event.close();
                 }

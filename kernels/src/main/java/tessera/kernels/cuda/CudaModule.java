@@ -2,6 +2,7 @@ package tessera.kernels.cuda;
 
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import tessera.natives.NativeLibraryException;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
@@ -25,13 +26,15 @@ final class CudaModule {
 
     private synchronized CudaFunction find(String kernel) {
         CudaThread.get().use(device);
-        if (handle == 0) {
-            handle = CudaImages.load(device, name);
-        }
         try {
+            if (handle == 0) {
+                handle = CudaCode.load(device, name);
+            }
             return new CudaFunction(device, kernel, CudaDriver.moduleFunction(handle, kernel));
         } catch (CudaException e) {
             throw device.failed(e);
+        } catch (NativeLibraryException e) {
+            throw CudaDevice.failed(e);
         }
     }
 }

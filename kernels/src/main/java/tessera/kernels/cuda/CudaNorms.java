@@ -1,9 +1,12 @@
 package tessera.kernels.cuda;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Norms;
 
 /** Layer norm and softmax on a GPU; the kernels and their layouts are described in {@code norms.cu}. */
-final class CudaNorms {
+final class CudaNorms implements Norms {
     private static final int WARP = 32;
     private static final int WARPS = 4;
     private static final int LONG_THREADS = 256;
@@ -46,72 +49,68 @@ final class CudaNorms {
         return new CudaVariants(device, "norms", name);
     }
 
-    void layerNorm(
-            Buffer x,
-            Buffer gamma,
-            Buffer beta,
-            double eps,
-            long rows,
-            long cols,
-            Buffer y,
-            @Nullable Buffer mean,
-            @Nullable Buffer rstd) {
+    @Override
+    public void layerNorm(
+            RowShape shape, Buffer x, NormParameters parameters, Buffer y, @Nullable NormStatistics statistics) {
+        Buffer mean = statistics == null ? null : statistics.mean();
+        Buffer rstd = statistics == null ? null : statistics.rstd();
         requireType("layer_norm", x.dtype(), y);
-        requireType("layer_norm", DType.F32, gamma, beta, mean, rstd);
+        requireType("layer_norm", DType.F32, parameters.gamma(), parameters.beta(), mean, rstd);
+        long rows = shape.rows();
+        long cols = shape.cols();
         boolean inRegisters = cols <= LONGEST;
         (inRegisters ? forward[capacity(cols)] : longForward)
                 .of(x.dtype())
                 .begin()
                 .buffer(x)
-                .buffer(gamma)
-                .buffer(beta)
+                .buffer(parameters.gamma())
+                .buffer(parameters.beta())
                 .buffer(y)
                 .buffer(mean)
                 .buffer(rstd)
                 .i64(rows)
                 .i32(Math.toIntExact(cols))
-                .f32((float) eps)
-                .launch(inRegisters ? Blocks.ceilDiv(rows, WARPS) : rows, inRegisters ? WARPS * WARP : LONG_THREADS, 0);
+                .f32((float) parameters.eps())
+                .launch(inRegisters ? Math.ceilDiv(rows, WARPS) : rows, inRegisters ? WARPS * WARP : LONG_THREADS, 0);
     }
 
-    void layerNormBackward(
-            Buffer x,
-            Buffer gamma,
-            Buffer mean,
-            Buffer rstd,
-            Buffer dy,
-            long rows,
-            long cols,
-            @Nullable Buffer addend,
-            @Nullable Buffer dx,
-            @Nullable Buffer dgamma,
-            @Nullable Buffer dbeta) {
-        requireType("layer_norm_backward", x.dtype(), dy, addend, dx);
-        requireType("layer_norm_backward", DType.F32, gamma, mean, rstd, dgamma, dbeta);
-        boolean parameters = dgamma != null || dbeta != null;
+    @Override
+    public void layerNormBackward(
+            RowShape shape, Buffer x, Buffer gamma, NormStatistics statistics, Buffer dy, NormGradients gradients) {
+        requireType("layer_norm_backward", x.dtype(), dy, gradients.addend(), gradients.dx());
+        requireType(
+                "layer_norm_backward",
+                DType.F32,
+                gamma,
+                statistics.mean(),
+                statistics.rstd(),
+                gradients.dgamma(),
+                gradients.dbeta());
+        long rows = shape.rows();
+        long cols = shape.cols();
+        boolean parameters = gradients.dgamma() != null || gradients.dbeta() != null;
+        Backward call = new Backward(shape, x, gamma, statistics, dy);
         if (cols <= LONGEST) {
             long blocks = Math.min(
-                    Blocks.ceilDiv(rows, WARPS), (long) BACKWARD_BLOCKS[capacity(cols)] * device.multiprocessors());
+                    Math.ceilDiv(rows, WARPS), (long) BACKWARD_BLOCKS[capacity(cols)] * device.multiprocessors());
             try (Buffer partials = parameters ? partials(blocks, cols) : null) {
-                backward(backward[capacity(cols)], x, gamma, mean, rstd, dy, rows, cols, addend, dx, partials)
-                        .launch(dx == null && !parameters ? 0 : blocks, WARPS * WARP, 0);
-                total(partials, blocks, cols, dgamma, dbeta);
+                call.begin(backward[capacity(cols)], gradients.addend(), gradients.dx(), partials)
+                        .launch(gradients.dx() == null && !parameters ? 0 : blocks, WARPS * WARP, 0);
+                total(partials, blocks, cols, gradients);
             }
             return;
         }
-        if (dx != null) {
-            backward(longBackward, x, gamma, mean, rstd, dy, rows, cols, addend, dx, null)
-                    .launch(rows, LONG_THREADS, 0);
+        if (gradients.dx() != null) {
+            call.begin(longBackward, gradients.addend(), gradients.dx(), null).launch(rows, LONG_THREADS, 0);
         }
         if (parameters) {
-            long tiles = Blocks.ceilDiv(cols, WARP);
-            long groups = Blocks.ceilDiv(rows, LONG_THREADS / WARP);
+            long tiles = Math.ceilDiv(cols, WARP);
+            long groups = Math.ceilDiv(rows, LONG_THREADS / WARP);
             long most = Math.max(1, (long) BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors() / tiles);
             long blocks = Math.min(groups, most);
             try (Buffer partials = partials(blocks, cols)) {
-                backward(columns, x, gamma, mean, rstd, dy, rows, cols, null, null, partials)
-                        .launch(tiles, blocks, 1, LONG_THREADS, 0);
-                total(partials, blocks, cols, dgamma, dbeta);
+                call.begin(columns, null, null, partials).launch(tiles, blocks, 1, LONG_THREADS, 0);
+                total(partials, blocks, cols, gradients);
             }
         }
     }
@@ -120,48 +119,43 @@ final class CudaNorms {
         return device.allocate(DType.F32, Math.max(1, 2 * blocks * cols));
     }
 
-    private static CudaLaunch backward(
-            CudaVariants variants,
-            Buffer x,
-            Buffer gamma,
-            Buffer mean,
-            Buffer rstd,
-            Buffer dy,
-            long rows,
-            long cols,
-            @Nullable Buffer addend,
-            @Nullable Buffer dx,
-            @Nullable Buffer partials) {
-        return variants.of(x.dtype())
-                .begin()
-                .buffer(x)
-                .buffer(gamma)
-                .buffer(mean)
-                .buffer(rstd)
-                .buffer(dy)
-                .buffer(addend)
-                .buffer(dx)
-                .buffer(partials)
-                .i64(rows)
-                .i64(cols);
+    /** What all kernels of one backward pass share. */
+    private record Backward(RowShape shape, Buffer x, Buffer gamma, NormStatistics statistics, Buffer dy) {
+        CudaLaunch begin(
+                CudaVariants variants, @Nullable Buffer addend, @Nullable Buffer dx, @Nullable Buffer partials) {
+            return variants.of(x.dtype())
+                    .begin()
+                    .buffer(x)
+                    .buffer(gamma)
+                    .buffer(statistics.mean())
+                    .buffer(statistics.rstd())
+                    .buffer(dy)
+                    .buffer(addend)
+                    .buffer(dx)
+                    .buffer(partials)
+                    .i64(shape.rows())
+                    .i64(shape.cols());
+        }
     }
 
-    private void total(
-            @Nullable Buffer partials, long count, long cols, @Nullable Buffer dgamma, @Nullable Buffer dbeta) {
+    private void total(@Nullable Buffer partials, long count, long cols, NormGradients gradients) {
         if (partials != null) {
             device.module("norms")
                     .function("layer_norm_total")
                     .begin()
                     .buffer(partials)
-                    .buffer(dgamma)
-                    .buffer(dbeta)
+                    .buffer(gradients.dgamma())
+                    .buffer(gradients.dbeta())
                     .i64(count)
                     .i64(cols)
-                    .launch(Blocks.ceilDiv(2 * cols, WARP), TOTAL_WARPS * WARP, 0);
+                    .launch(Math.ceilDiv(2 * cols, WARP), TOTAL_WARPS * WARP, 0);
         }
     }
 
-    void softmax(Buffer x, long rows, long cols, boolean log, Buffer y) {
+    @Override
+    public void softmax(RowShape shape, Buffer x, boolean log, Buffer y) {
+        long rows = shape.rows();
+        long cols = shape.cols();
         requireType("softmax", x.dtype(), y);
         boolean warps = cols <= SOFTMAX_LONGEST;
         (warps ? softmax : longSoftmax)
@@ -172,10 +166,13 @@ final class CudaNorms {
                 .i64(rows)
                 .i32(Math.toIntExact(cols))
                 .i32(log ? 1 : 0)
-                .launch(warps ? Blocks.ceilDiv(rows, WARPS) : rows, warps ? WARPS * WARP : LONG_THREADS, 0);
+                .launch(warps ? Math.ceilDiv(rows, WARPS) : rows, warps ? WARPS * WARP : LONG_THREADS, 0);
     }
 
-    void softmaxBackward(Buffer y, Buffer dy, long rows, long cols, boolean log, Buffer dx) {
+    @Override
+    public void softmaxBackward(RowShape shape, Buffer y, Buffer dy, boolean log, Buffer dx) {
+        long rows = shape.rows();
+        long cols = shape.cols();
         requireType("softmax_backward", y.dtype(), dy, dx);
         boolean warps = cols <= SOFTMAX_LONGEST;
         (warps ? softmaxBackward : longSoftmaxBackward)
@@ -187,7 +184,7 @@ final class CudaNorms {
                 .i64(rows)
                 .i32(Math.toIntExact(cols))
                 .i32(log ? 1 : 0)
-                .launch(warps ? Blocks.ceilDiv(rows, WARPS) : rows, warps ? WARPS * WARP : LONG_THREADS, 0);
+                .launch(warps ? Math.ceilDiv(rows, WARPS) : rows, warps ? WARPS * WARP : LONG_THREADS, 0);
     }
 
     /** Index of the kernel whose registers hold a row. */

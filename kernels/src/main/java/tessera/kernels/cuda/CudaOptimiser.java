@@ -1,12 +1,15 @@
 package tessera.kernels.cuda;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Optimiser;
 
 /**
  * The optimiser on a GPU: the addresses of up to {@value #TENSORS} tensors ({@value #NORM_TENSORS} for the norm) ride in the
  * parameters of one launch, so that a step copies nothing to the device.
  */
-final class CudaOptimiser {
+final class CudaOptimiser implements Optimiser {
     /** Capacity of the kernel's parameter struct. */
     private static final int TENSORS = 72;
 
@@ -28,7 +31,8 @@ final class CudaOptimiser {
         this.adamW = new CudaVariants(device, MODULE, "adamw");
     }
 
-    void globalNorm(Buffer[] gradients, Buffer norm) {
+    @Override
+    public void globalNorm(Buffer[] gradients, Buffer norm) {
         requireNorm("global_norm", norm);
         long blocks = 0;
         for (int i = 0; i < gradients.length; i++) {
@@ -37,7 +41,7 @@ final class CudaOptimiser {
                 throw new IllegalArgumentException("global_norm on " + device + ": gradient " + i + " is " + dtype
                         + "; keep gradients in f32 or bf16, or compute on the cpu");
             }
-            blocks += Blocks.ceilDiv(gradients[i].length(), CHUNK);
+            blocks += Math.ceilDiv(gradients[i].length(), CHUNK);
         }
         try (Buffer partials = device.allocate(DType.F32, Math.max(1, blocks))) {
             long done = 0;
@@ -71,7 +75,7 @@ final class CudaOptimiser {
                         .i64(gradient.length())
                         .i32(Math.toIntExact(blocks))
                         .i32(gradient.dtype() == DType.BF16 ? 1 : 0);
-                blocks += Blocks.ceilDiv(gradient.length(), CHUNK);
+                blocks += Math.ceilDiv(gradient.length(), CHUNK);
             } else {
                 launch.pointer(0).i64(0).i32(0).i32(0);
             }
@@ -87,68 +91,57 @@ final class CudaOptimiser {
         }
     }
 
-    void adamW(
-            Buffer[] parameters,
-            Buffer[] gradients,
-            Buffer[] firstMoments,
-            Buffer[] secondMoments,
-            @Nullable Buffer @Nullable [] shadows,
-            double[] decay,
-            double lr,
-            double beta1,
-            double beta2,
-            double eps,
-            long step,
-            Kernels.@Nullable Clip clip) {
+    @Override
+    public void adamW(AdamWTensors tensors, AdamWStep step) {
+        Clip clip = step.clip();
         if (clip != null) {
             requireNorm("adamw", clip.norm());
         }
-        Tensors tensors = new Tensors(parameters, gradients, firstMoments, secondMoments, shadows, decay);
-        for (int i = 0; i < parameters.length; i++) {
-            tensors.check(device, i);
+        for (int i = 0; i < tensors.parameters().length; i++) {
+            check(tensors, i);
         }
-        Step settings = new Step(lr, beta1, beta2, eps, step, clip);
         if (device.currentStream().recording()) {
-            device.currentStream().recordBetas(new Betas(beta1, beta2));
+            device.currentStream().recordBetas(new Betas(step.beta1(), step.beta2()));
         }
-        launchAll(tensors, DType.F32, settings);
-        launchAll(tensors, DType.BF16, settings);
+        launchAll(tensors, DType.F32, step);
+        launchAll(tensors, DType.BF16, step);
     }
 
     /** Updates the tensors whose gradients are of one type. Large ones come first, so that nearly all work is in one launch. */
-    private void launchAll(Tensors tensors, DType gradient, Step settings) {
+    private void launchAll(AdamWTensors tensors, DType gradient, AdamWStep step) {
         int[] chosen = new int[TENSORS];
         int count = 0;
         for (int pass = 0; pass < 2; pass++) {
-            for (int i = 0; i < tensors.parameters.length; i++) {
-                long length = tensors.parameters[i].length();
+            for (int i = 0; i < tensors.parameters().length; i++) {
+                long length = tensors.parameters()[i].length();
                 boolean large = length > CHUNK;
-                if (tensors.gradients[i].dtype() == gradient && length > 0 && large == (pass == 0)) {
+                if (tensors.gradients()[i].dtype() == gradient && length > 0 && large == (pass == 0)) {
                     chosen[count++] = i;
                     if (count == TENSORS) {
-                        launch(tensors, gradient, settings, chosen, count);
+                        launch(tensors, gradient, step, chosen, count);
                         count = 0;
                     }
                 }
             }
         }
         if (count > 0) {
-            launch(tensors, gradient, settings, chosen, count);
+            launch(tensors, gradient, step, chosen, count);
         }
     }
 
-    private void launch(Tensors tensors, DType gradient, Step settings, int[] chosen, int count) {
+    private void launch(AdamWTensors tensors, DType gradient, AdamWStep step, int[] chosen, int count) {
+        Clip clip = step.clip();
         CudaLaunch launch = adamW.of(gradient)
                 .begin()
                 .pointer(device.currentStream().variables())
-                .buffer(settings.norm())
+                .buffer(clip == null ? null : clip.norm())
                 .i32(count);
-        settings.write(launch);
+        write(launch, step);
         long blocks = 0;
         for (int entry = 0; entry < TENSORS; entry++) {
             if (entry < count) {
-                tensors.write(launch, chosen[entry], Math.toIntExact(blocks));
-                blocks += Blocks.ceilDiv(tensors.parameters[chosen[entry]].length(), CHUNK);
+                write(launch, tensors, chosen[entry], Math.toIntExact(blocks));
+                blocks += Math.ceilDiv(tensors.parameters()[chosen[entry]].length(), CHUNK);
             } else {
                 launch.pointer(0)
                         .pointer(0)
@@ -163,42 +156,37 @@ final class CudaOptimiser {
         launch.launch(blocks, THREADS, 0);
     }
 
-    private record Tensors(
-            Buffer[] parameters,
-            Buffer[] gradients,
-            Buffer[] firstMoments,
-            Buffer[] secondMoments,
-            @Nullable Buffer @Nullable [] shadows,
-            double[] decay) {
-        private @Nullable Buffer shadow(int i) {
-            return shadows == null ? null : shadows[i];
-        }
+    private static @Nullable Buffer shadow(AdamWTensors tensors, int i) {
+        @Nullable Buffer[] shadows = tensors.shadows();
+        return shadows == null ? null : shadows[i];
+    }
 
-        void check(CudaDevice device, int i) {
-            Buffer shadow = shadow(i);
-            boolean masters = parameters[i].dtype() == DType.F32
-                    && firstMoments[i].dtype() == DType.F32
-                    && secondMoments[i].dtype() == DType.F32;
-            boolean gradient = gradients[i].dtype() == DType.F32 || gradients[i].dtype() == DType.BF16;
-            if (!masters || !gradient || (shadow != null && shadow.dtype() != DType.BF16)) {
-                throw new IllegalArgumentException("adamw on " + device + ": tensor " + i + " has a parameter of "
-                        + parameters[i].dtype() + ", moments of " + firstMoments[i].dtype() + " and "
-                        + secondMoments[i].dtype() + ", a gradient of " + gradients[i].dtype()
-                        + (shadow == null ? "" : " and a shadow of " + shadow.dtype())
-                        + "; keep parameters and moments in f32, gradients in f32 or bf16, shadows in bf16");
-            }
+    private void check(AdamWTensors tensors, int i) {
+        DType parameter = tensors.parameters()[i].dtype();
+        DType gradient = tensors.gradients()[i].dtype();
+        DType first = tensors.firstMoments()[i].dtype();
+        DType second = tensors.secondMoments()[i].dtype();
+        Buffer shadow = shadow(tensors, i);
+        boolean masters = parameter == DType.F32 && first == DType.F32 && second == DType.F32;
+        boolean known = gradient == DType.F32 || gradient == DType.BF16;
+        if (!masters || !known || (shadow != null && shadow.dtype() != DType.BF16)) {
+            throw new IllegalArgumentException(
+                    "adamw on " + device + ": tensor " + i + " has a parameter of " + parameter
+                            + ", moments of " + first + " and " + second + ", a gradient of " + gradient
+                            + (shadow == null ? "" : " and a shadow of " + shadow.dtype())
+                            + "; keep parameters and moments in f32, gradients in f32 or bf16, shadows in bf16");
         }
+    }
 
-        void write(CudaLaunch launch, int i, int firstBlock) {
-            launch.buffer(parameters[i])
-                    .buffer(gradients[i])
-                    .buffer(firstMoments[i])
-                    .buffer(secondMoments[i])
-                    .buffer(shadow(i))
-                    .i64(parameters[i].length())
-                    .i32(firstBlock)
-                    .f32((float) decay[i]);
-        }
+    private static void write(CudaLaunch launch, AdamWTensors tensors, int i, int firstBlock) {
+        launch.buffer(tensors.parameters()[i])
+                .buffer(tensors.gradients()[i])
+                .buffer(tensors.firstMoments()[i])
+                .buffer(tensors.secondMoments()[i])
+                .buffer(shadow(tensors, i))
+                .i64(tensors.parameters()[i].length())
+                .i32(firstBlock)
+                .f32((float) tensors.decay()[i]);
     }
 
     /** What the corrections of a step follow from, beside its number. */
@@ -215,22 +203,16 @@ final class CudaOptimiser {
         return (float) (1 / Math.sqrt(1 - Math.pow(beta2, step)));
     }
 
-    private record Step(double lr, double beta1, double beta2, double eps, long step, Kernels.@Nullable Clip clip) {
-        @Nullable
-        Buffer norm() {
-            return clip == null ? null : clip.norm();
-        }
-
-        void write(CudaLaunch launch) {
-            launch.f32((float) beta1)
-                    .f32((float) (1 - beta1))
-                    .f32((float) beta2)
-                    .f32((float) (1 - beta2))
-                    .f32((float) lr)
-                    .f32(correction1(beta1, step))
-                    .f32(correction2(beta2, step))
-                    .f32((float) eps)
-                    .f32(clip == null ? 0 : (float) clip.largest());
-        }
+    private static void write(CudaLaunch launch, AdamWStep step) {
+        Clip clip = step.clip();
+        launch.f32((float) step.beta1())
+                .f32((float) (1 - step.beta1()))
+                .f32((float) step.beta2())
+                .f32((float) (1 - step.beta2()))
+                .f32((float) step.lr())
+                .f32(correction1(step.beta1(), step.step()))
+                .f32(correction2(step.beta2(), step.step()))
+                .f32((float) step.eps())
+                .f32(clip == null ? 0 : (float) clip.largest());
     }
 }

@@ -1,15 +1,17 @@
 package tessera.kernels.cuda;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.PatchGeometry;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Patches;
 
 /**
- * Patches cut from videos on a GPU.
+ * Patches cut from videos on a GPU, and what is reconstructed of them.
  *
- * <p>Indices lie in device memory, so they are not checked before the launch: one that is out of range makes its patch NaN,
- * and its gradient is left out.
+ * <p>Indices lie in device memory, so they are not checked before the launch: one that is out of range makes its patch and
+ * the loss NaN, and its gradient is left out.
  */
-final class CudaPatches {
+final class CudaPatches implements Patches {
     private static final String MODULE = "patches";
     private static final int THREADS = 256;
     private static final int WARPS = THREADS / 32;
@@ -19,6 +21,8 @@ final class CudaPatches {
     /** The longest patch that is staged in shared memory, one per warp. */
     private static final int MAX_STAGED = 48 * 1024 / WARPS;
 
+    private static final long MAX_LOSS_BLOCKS = 8192;
+
     /** How a gather reads, as in patches.cu. */
     private static final int PIXELS = 0;
 
@@ -27,20 +31,26 @@ final class CudaPatches {
 
     private final CudaDevice device;
     private final CudaTokens tokens;
+    private final CudaLosses losses;
     private final CudaVariants gatherBytes;
     private final CudaVariants gatherFloats;
     private final CudaVariants scatter;
     private final CudaVariants bytesTarget;
     private final CudaVariants floatsTarget;
+    private final CudaVariants bytesLoss;
+    private final CudaVariants floatsLoss;
 
-    CudaPatches(CudaDevice device, CudaTokens tokens) {
+    CudaPatches(CudaDevice device, CudaTokens tokens, CudaLosses losses) {
         this.device = device;
         this.tokens = tokens;
+        this.losses = losses;
         this.gatherBytes = new CudaVariants(device, MODULE, "gather_patches_u8");
         this.gatherFloats = new CudaVariants(device, MODULE, "gather_patches_f32");
         this.scatter = new CudaVariants(device, MODULE, "scatter_patches");
         this.bytesTarget = new CudaVariants(device, MODULE, "reconstruction_target_u8");
         this.floatsTarget = new CudaVariants(device, MODULE, "reconstruction_target_f32");
+        this.bytesLoss = new CudaVariants(device, MODULE, "reconstruction_loss_u8");
+        this.floatsLoss = new CudaVariants(device, MODULE, "reconstruction_loss_f32");
     }
 
     private CudaVariants reading(String op, Buffer video, CudaVariants bytes, CudaVariants floats) {
@@ -53,17 +63,15 @@ final class CudaPatches {
         };
     }
 
-    void gatherPatches(PatchGeometry geometry, Buffer video, @Nullable Buffer indices, long count, Buffer out) {
+    @Override
+    public void gatherPatches(PatchGeometry geometry, Buffer video, @Nullable Buffer indices, long count, Buffer out) {
         int mode = mode(geometry, video, out);
         long rows = geometry.batch() * count;
         CudaLaunch launch = reading("gather_patches", video, gatherBytes, gatherFloats)
                 .of(out.dtype())
                 .begin();
         arguments("gather_patches", launch, geometry, video, indices, null, out, rows, count, mode, 0, false)
-                .launch(
-                        Blocks.ceilDiv(rows, WARPS),
-                        THREADS,
-                        mode == CHANNEL_LAST ? WARPS * geometry.patchLength() : 0);
+                .launch(Math.ceilDiv(rows, WARPS), THREADS, mode == CHANNEL_LAST ? WARPS * geometry.patchLength() : 0);
     }
 
     /** The fastest way of reading that strides and alignment allow. */
@@ -138,7 +146,9 @@ final class CudaPatches {
         return launch;
     }
 
-    void scatterPatches(PatchGeometry geometry, Buffer dout, @Nullable Buffer indices, long count, Buffer dvideo) {
+    @Override
+    public void scatterPatches(
+            PatchGeometry geometry, Buffer dout, @Nullable Buffer indices, long count, Buffer dvideo) {
         if (dvideo.dtype() != DType.F32) {
             throw new IllegalArgumentException(
                     "scatter_patches on " + device + " adds to f32 videos but was given " + dvideo.dtype());
@@ -162,18 +172,13 @@ final class CudaPatches {
         long rows = geometry.batch() * geometry.patches();
         CudaLaunch launch = scatter.of(dout.dtype()).begin();
         arguments("scatter_patches", launch, geometry, dvideo, indices, source, dout, rows, count, PIXELS, 0, false)
-                .launch(Blocks.ceilDiv(rows, WARPS), THREADS, 0);
+                .launch(Math.ceilDiv(rows, WARPS), THREADS, 0);
     }
 
-    void reconstructionTarget(
-            PatchGeometry geometry,
-            Buffer video,
-            Buffer indices,
-            long count,
-            double eps,
-            boolean normalise,
-            Buffer target) {
-        long rows = geometry.batch() * count;
+    @Override
+    public void reconstructionTarget(PatchTarget which, Buffer video, Buffer indices, Buffer target) {
+        PatchGeometry geometry = which.geometry();
+        long rows = geometry.batch() * which.count();
         CudaLaunch launch = reading("reconstruction_target", video, bytesTarget, floatsTarget)
                 .of(target.dtype())
                 .begin();
@@ -186,10 +191,57 @@ final class CudaPatches {
                         null,
                         target,
                         rows,
-                        count,
+                        which.count(),
                         PIXELS,
-                        eps,
-                        normalise)
-                .launch(Blocks.ceilDiv(rows * geometry.channels(), WARPS), THREADS, 0);
+                        which.eps(),
+                        which.normalise())
+                .launch(Math.ceilDiv(rows * geometry.channels(), WARPS), THREADS, 0);
+    }
+
+    @Override
+    public void reconstructionLoss(
+            PatchTarget which,
+            Buffer video,
+            Buffer indices,
+            Buffer prediction,
+            Buffer loss,
+            @Nullable Buffer dprediction) {
+        PatchGeometry geometry = which.geometry();
+        int length = geometry.patchLength();
+        long rows = geometry.batch() * which.count();
+        double scale = 1.0 / Math.max(1, rows * length);
+        long blocks = Math.min(rows, MAX_LOSS_BLOCKS);
+        try (Buffer terms = device.allocate(DType.F32, Math.max(1, blocks))) {
+            reading("reconstruction_loss", video, bytesLoss, floatsLoss)
+                    .of(prediction.dtype())
+                    .begin()
+                    .buffer(video)
+                    .buffer(indices)
+                    .buffer(prediction)
+                    .buffer(CudaLosses.sameType("reconstruction_loss", prediction, dprediction))
+                    .buffer(terms)
+                    .i64(rows)
+                    .i64(which.count())
+                    .i64(geometry.strideB())
+                    .i64(geometry.strideT())
+                    .i64(geometry.strideY())
+                    .i64(geometry.strideX())
+                    .i64(geometry.strideC())
+                    .i32(geometry.patches())
+                    .i32(geometry.plane())
+                    .i32(geometry.width() / geometry.patch())
+                    .i32(geometry.channels())
+                    .i32(geometry.tubelet())
+                    .i32(geometry.patch())
+                    .f32((float) geometry.scale())
+                    .f32((float) which.eps())
+                    .f32((float) (2 * scale))
+                    .i32(which.normalise() ? 1 : 0)
+                    .launch(
+                            blocks,
+                            32 * Math.clamp(geometry.channels(), 1, THREADS / 32),
+                            Math.multiplyExact(length, Float.BYTES));
+            losses.sum(terms, blocks, scale, loss);
+        }
     }
 }

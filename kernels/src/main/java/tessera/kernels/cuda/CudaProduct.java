@@ -4,7 +4,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.MatmulShape;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.cuda.Cublas;
 import tessera.natives.cuda.CublasLt;
 

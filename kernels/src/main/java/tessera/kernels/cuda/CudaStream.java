@@ -1,21 +1,14 @@
 package tessera.kernels.cuda;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.Event;
+import tessera.kernels.Stream;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
-/**
- * A queue of work on a GPU. Work of one stream runs in the order it was enqueued; different streams run side by side unless
- * {@link #await} orders them.
- *
- * <p>A thread's kernels and allocations go to its current stream: the device's default stream, or the one that {@link
- * CudaDevice#on} names. A buffer used on several streams must be closed where its last use is ordered before. A buffer made on
- * a stream may outlive it.
- *
- * <p>Thread-safe, except that nobody may use a stream while it is closed. {@link #close()} waits for the work and then frees the
- * stream; what is asked of it afterwards is refused.
- */
-public final class CudaStream implements AutoCloseable {
+/** A stream of the driver's, with the pool that its buffers come from. */
+final class CudaStream implements Stream {
     private final CudaDevice device;
     private final long handle;
     private final CudaMemory.Pool pool;
@@ -32,15 +25,12 @@ public final class CudaStream implements AutoCloseable {
         this.allocating = pool;
     }
 
+    @Override
     public CudaDevice device() {
         return device;
     }
 
-    /**
-     * The driver's {@code CUstream}, for other libraries.
-     *
-     * @throws IllegalStateException if the stream is closed
-     */
+    @Override
     public long handle() {
         if (closed) {
             throw new IllegalStateException(this + " is closed; make another with newStream()");
@@ -71,7 +61,7 @@ public final class CudaStream implements AutoCloseable {
         return recordedBetas;
     }
 
-    /** Whether a graph is being recorded: work enqueued here does not run now. */
+    @Override
     public boolean recording() {
         return allocating != pool;
     }
@@ -97,7 +87,7 @@ public final class CudaStream implements AutoCloseable {
         outer = null;
     }
 
-    /** Waits until everything enqueued so far is done, and reports what failed. */
+    @Override
     public void synchronize() {
         CudaThread.get().use(device);
         try {
@@ -107,7 +97,7 @@ public final class CudaStream implements AutoCloseable {
         }
     }
 
-    /** Whether everything enqueued so far is done. */
+    @Override
     public boolean isDone() {
         CudaThread.get().use(device);
         try {
@@ -117,17 +107,18 @@ public final class CudaStream implements AutoCloseable {
         }
     }
 
-    /** Work enqueued from now on waits for the event. */
-    public void await(CudaEvent event) {
+    @Override
+    public void await(Event event) {
+        CudaEvent mark = CudaEvent.of(event);
         CudaThread.get().use(device);
         try {
-            CudaDriver.streamWaitEvent(handle(), event.handle(), 0);
+            CudaDriver.streamWaitEvent(handle(), mark.handle(), 0);
         } catch (CudaException e) {
             throw device.failed(e);
         }
     }
 
-    /** An event behind everything enqueued so far, without timing; the caller closes it. */
+    @Override
     public CudaEvent record() {
         CudaEvent event = new CudaEvent(device, false);
         try {
@@ -139,18 +130,14 @@ public final class CudaStream implements AutoCloseable {
         }
     }
 
-    /**
-     * Enqueues a copy and returns at once. Neither buffer may be changed or closed, nor host memory read, before the
-     * stream got there.
-     *
-     * @param from in this device's memory or pinned on the host, see {@link CudaDevice#allocatePinned}
-     * @param to as {@code from}; of the same type and length
-     * @throws IllegalArgumentException if types, lengths or places do not fit
-     */
+    @Override
     public void copy(Buffer from, Buffer to) {
-        CudaTransfers.check(from, to);
-        boolean up = from.device() instanceof CpuDevice;
-        boolean down = to.device() instanceof CpuDevice;
+        if (from.dtype() != to.dtype() || from.length() != to.length()) {
+            throw new IllegalArgumentException("copy: " + from + " does not fit " + to
+                    + "; pass buffers of the same type and length, or convert with Elementwise.cast");
+        }
+        boolean up = from.device().isHost();
+        boolean down = to.device().isHost();
         if (up && !from.pinned() || down && !to.pinned() || up && down) {
             throw new IllegalArgumentException("copy: " + from + " to " + to
                     + " cannot run by itself; use memory of allocatePinned on the host's side, or Buffer.copyTo");
@@ -173,11 +160,6 @@ public final class CudaStream implements AutoCloseable {
         }
     }
 
-    /**
-     * Waits for the work and frees the stream; a second call does nothing.
-     *
-     * @throws IllegalStateException for the default stream and for one that is being recorded
-     */
     @Override
     public synchronized void close() {
         if (closed) {

@@ -2,6 +2,7 @@ package tessera.kernels.cuda;
 
 import org.jspecify.annotations.Nullable;
 import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaException;
 
 /** What one thread has set up for CUDA: its context, its stream and its parameter block. */
 final class CudaThread {
@@ -31,7 +32,11 @@ final class CudaThread {
     /** Makes the device's context current, whatever was before. */
     void makeCurrent(CudaDevice wanted) {
         device = null;
-        CudaDriver.contextSetCurrent(wanted.context());
+        try {
+            CudaDriver.contextSetCurrent(wanted.context());
+        } catch (CudaException e) {
+            throw wanted.failed(e);
+        }
         device = wanted;
     }
 

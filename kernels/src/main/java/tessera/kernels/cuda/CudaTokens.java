@@ -1,6 +1,10 @@
 package tessera.kernels.cuda;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Elementwise.Strided;
+import tessera.kernels.Tokens;
 
 /**
  * Rows gathered, scattered and assembled on a GPU.
@@ -8,7 +12,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Indices lie in device memory, so they are not checked before the launch: one that is out of range yields NaN (or -1 for
  * integers) where it is read, and is left out where rows are scattered.
  */
-final class CudaTokens {
+final class CudaTokens implements Tokens {
     private static final String MODULE = "tokens";
     private static final int THREADS = 256;
     /** Units per thread, as in tokens.cu. */
@@ -51,10 +55,12 @@ final class CudaTokens {
     }
 
     private static long blocks(long units) {
-        return Blocks.ceilDiv(units, (long) THREADS * VECTORS);
+        return Math.ceilDiv(units, (long) THREADS * VECTORS);
     }
 
-    void gatherRows(Buffer x, Buffer indices, long batch, long n, long m, long d, Buffer y) {
+    @Override
+    public void gatherRows(TokenShape shape, Buffer x, Buffer indices, Buffer y) {
+        long d = shape.width();
         int element = CudaElementwise.sameType("gather_rows", x, y).dtype().bytes();
         int unit = Rows.wide(x.address() | y.address(), d, x.dtype()) ? VECTOR_BYTES : element;
         String name = switch (unit) {
@@ -73,11 +79,11 @@ final class CudaTokens {
                 .buffer(x)
                 .buffer(indices)
                 .buffer(y)
-                .i64(batch * m)
-                .i64(n)
-                .i64(m)
+                .i64(shape.batch() * shape.selected())
+                .i64(shape.tokens())
+                .i64(shape.selected())
                 .i64(width)
-                .launch(blocks(batch * m * width), THREADS, 0);
+                .launch(blocks(shape.batch() * shape.selected() * width), THREADS, 0);
     }
 
     /** For each of {@code n} tokens of each sample the one j that names it, or a mark for none or several; see tokens.cu. */
@@ -95,7 +101,12 @@ final class CudaTokens {
                         .launch(batch, THREADS, 0));
     }
 
-    void scatterRows(Buffer dy, Buffer indices, long batch, long n, long m, long d, Buffer dx) {
+    @Override
+    public void scatterRows(TokenShape shape, Buffer dy, Buffer indices, Buffer dx) {
+        long batch = shape.batch();
+        long n = shape.tokens();
+        long m = shape.selected();
+        long d = shape.width();
         CudaElementwise.sameType("scatter_rows", dy, dx);
         boolean wide = Rows.wide(dy.address() | dx.address(), d, dx.dtype());
         try (Buffer source = invert(indices, batch, n, m)) {
@@ -116,7 +127,11 @@ final class CudaTokens {
         return d == 0 ? Integer.MAX_VALUE : table.length() / d;
     }
 
-    void addRows(Buffer x, Buffer table, @Nullable Buffer indices, long batch, long m, long d, Buffer y) {
+    @Override
+    public void addRows(TokenShape shape, Buffer x, Buffer table, @Nullable Buffer indices, Buffer y) {
+        long batch = shape.batch();
+        long m = shape.selected();
+        long d = shape.width();
         CudaElementwise.sameType("add_rows", x, y);
         CudaElementwise.sameType("add_rows", x, table);
         boolean wide = Rows.wide(x.address() | table.address() | y.address(), d, y.dtype());
@@ -132,17 +147,10 @@ final class CudaTokens {
                 .launch(Rows.blocks(wide, batch * m * d, y.dtype()), THREADS, 0);
     }
 
-    void assembleDecoder(
-            Buffer visible,
-            Buffer visibleIndices,
-            Buffer maskedIndices,
-            Buffer maskToken,
-            Buffer table,
-            long batch,
-            long visibleCount,
-            long maskedCount,
-            long d,
-            Buffer y) {
+    @Override
+    public void assembleDecoder(
+            DecoderShape shape, Buffer visible, TokenIndices indices, Buffer maskToken, Buffer table, Buffer y) {
+        long d = shape.width();
         CudaElementwise.sameType("assemble_decoder", y, visible);
         CudaElementwise.sameType("assemble_decoder", y, maskToken);
         CudaElementwise.sameType("assemble_decoder", y, table);
@@ -150,31 +158,35 @@ final class CudaTokens {
         boolean wide = Rows.wide(addresses, d, y.dtype());
         assemble.begin(wide, y.dtype())
                 .buffer(visible)
-                .buffer(visibleIndices)
-                .buffer(maskedIndices)
+                .buffer(indices.visible())
+                .buffer(indices.masked())
                 .buffer(maskToken)
                 .buffer(table)
                 .buffer(y)
-                .i64(batch)
-                .i64(visibleCount)
-                .i64(maskedCount)
+                .i64(shape.batch())
+                .i64(shape.visible())
+                .i64(shape.masked())
                 .i64(d)
                 .i64(rows(table, d))
-                .launch(Rows.blocks(wide, batch * (visibleCount + maskedCount) * d, y.dtype()), THREADS, 0);
+                .launch(
+                        Rows.blocks(wide, shape.batch() * (shape.visible() + shape.masked()) * d, y.dtype()),
+                        THREADS,
+                        0);
     }
 
     /** For bf16 data the mask token's gradient is f32 or bf16. */
-    void assembleDecoderBackward(
-            Buffer dy, long batch, long visibleCount, long maskedCount, long d, Buffer dvisible, Buffer dmaskToken) {
-        long tokens = visibleCount + maskedCount;
+    @Override
+    public void assembleDecoderBackward(DecoderShape shape, Buffer dy, Buffer dvisible, Buffer dmaskToken) {
+        long batch = shape.batch();
+        long d = shape.width();
+        long tokens = shape.visible() + shape.masked();
+        long visible = shape.visible() * d;
         elementwise.copyStrided(
-                dy, 0, new long[] {tokens * d, 1}, dvisible, 0, new long[] {visibleCount * d, 1}, new long[] {
-                    batch, visibleCount * d
-                });
-        long start = batch == 0 ? 0 : visibleCount * d;
+                new Strided(dy, 0, tokens * d, 1), new Strided(dvisible, 0, visible, 1), new long[] {batch, visible});
+        long start = batch == 0 ? 0 : visible;
         Buffer masked = dy.slice(start, dy.length() - start);
         try (Buffer parts = device.allocate(DType.F32, batch * d)) {
-            elementwise.sum(masked, batch, tokens * d, maskedCount, d, 1, parts);
+            elementwise.sum(masked, batch, tokens * d, shape.masked(), d, 1, parts);
             if (dmaskToken.dtype() == DType.F32) {
                 elementwise.sum(parts, 1, batch, d, 1, dmaskToken);
                 return;

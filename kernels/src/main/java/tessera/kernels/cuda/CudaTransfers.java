@@ -2,6 +2,9 @@ package tessera.kernels.cuda;
 
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.ConcurrentLinkedDeque;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.DeviceException;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
@@ -23,32 +26,19 @@ final class CudaTransfers {
         this.device = device;
     }
 
-    static void check(Buffer from, Buffer to) {
-        if (from.dtype() != to.dtype() || from.length() != to.length()) {
-            throw new IllegalArgumentException("copy: " + from + " does not fit " + to
-                    + "; pass buffers of the same type and length, or convert with Kernels.cast");
-        }
-    }
-
-    /** Copies between any two buffers; on return memory of the host is complete and may be changed. */
-    static void copy(Buffer from, Buffer to) {
-        check(from, to);
-        if (from.length() == 0) {
-            return;
-        }
-        Device source = from.device();
-        Device target = to.device();
-        if (target instanceof CudaDevice there) {
-            switch (source) {
-                case CpuDevice cpu -> there.transfers().upload(from, to);
-                case CudaDevice here
-                when here == there -> CudaThread.currentStream(there).copy(from, to);
-                case CudaDevice here -> there.transfers().fromPeer(here, from, to);
-            }
-        } else if (source instanceof CudaDevice here) {
-            here.transfers().download(from, to);
+    /** See {@link tessera.kernels.Device#copy}. */
+    void copy(Buffer from, Buffer to) {
+        if (from.device().isHost()) {
+            upload(from, to);
+        } else if (to.device().isHost()) {
+            download(from, to);
+        } else if (from.device() == device) {
+            CudaThread.currentStream(device).copy(from, to);
+        } else if (from.device() instanceof CudaDevice peer) {
+            fromPeer(peer, from, to);
         } else {
-            MemorySegment.copy(from.segment(), 0, to.segment(), 0, from.byteSize());
+            throw new IllegalArgumentException(
+                    "copy: " + from + " to " + to + " goes from one kind of device to another; copy to the cpu first");
         }
     }
 
@@ -56,8 +46,8 @@ final class CudaTransfers {
         CudaStream stream = CudaThread.currentStream(device);
         if (stream.recording()) {
             throw new IllegalStateException("copy: " + from + " to " + to
-                    + " inside a graph would copy today's values at every launch; copy before the capture, or from"
-                    + " pinned memory with CudaStream.copy");
+                    + " inside a graph would copy today's values at every launch; copy before the recording, or from"
+                    + " pinned memory with Stream.copy");
         }
         try {
             if (from.pinned()) {
@@ -84,7 +74,7 @@ final class CudaTransfers {
                 chunks.reached[next].record(stream);
                 next = (next + 1) % CHUNKS;
             }
-        } catch (CudaException e) {
+        } catch (CudaException | DeviceException e) {
             device.quietly(stream::synchronize);
             throw e;
         } finally {
@@ -132,7 +122,7 @@ final class CudaTransfers {
                     MemorySegment.copy(chunks.memory[before].segment(), 0, to, at, Math.min(CHUNK_BYTES, bytes - at));
                 }
             }
-        } catch (CudaException e) {
+        } catch (CudaException | DeviceException e) {
             device.quietly(stream::synchronize);
             throw e;
         } finally {

@@ -1,6 +1,7 @@
 package tessera.kernels.cuda;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
 
 /** One kernel compiled for f32 and for bf16 data, {@code NAME_f32} and {@code NAME_bf16}, each looked up on first use. */
 final class CudaVariants {

@@ -16,10 +16,12 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Kernels.AttentionShape;
-import tessera.kernels.Kernels.Strides;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention.Strides;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
 import tessera.natives.NativeLibraryException;
-import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 import tessera.natives.cuda.CudaLibraries;
 import tessera.natives.cuda.Cudnn;
@@ -40,7 +42,7 @@ final class CudnnAttention {
     static final String PROPERTY = "tessera.cuda.attention";
 
     private static final System.Logger LOG = System.getLogger("tessera");
-    private static final String TABLE = "cuda/attention.providers";
+    private static final String TABLE = "attention.providers";
     private static final int FIRST_THAT_CLEARS_DQ = 90600;
 
     private static final long Q = 1;
@@ -92,20 +94,27 @@ final class CudnnAttention {
     }
 
     /** Enqueues the forward pass, or returns false where our own kernels must or had better do it. */
-    boolean forward(AttentionShape shape, Buffer q, Buffer k, Buffer v, Buffer out, @Nullable Buffer logSumExp) {
+    boolean forward(AttentionShape shape, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp) {
         Plan plan = find(shape, logSumExp == null ? Pass.INFERENCE : Pass.FORWARD);
         if (plan == null) {
             return false;
         }
         if (logSumExp == null) {
-            execute(plan, INFERENCE_IDS, q.address(), k.address(), v.address(), out.address(), plan.scale());
+            execute(
+                    plan,
+                    INFERENCE_IDS,
+                    in.q().address(),
+                    in.k().address(),
+                    in.v().address(),
+                    out.address(),
+                    plan.scale());
         } else {
             execute(
                     plan,
                     FORWARD_IDS,
-                    q.address(),
-                    k.address(),
-                    v.address(),
+                    in.q().address(),
+                    in.k().address(),
+                    in.v().address(),
                     out.address(),
                     plan.scale(),
                     logSumExp.address());
@@ -116,15 +125,11 @@ final class CudnnAttention {
     /** Enqueues the backward pass, or returns false where our own kernels must or had better do it. */
     boolean backward(
             AttentionShape shape,
-            Buffer q,
-            Buffer k,
-            Buffer v,
+            AttentionTensors in,
             Buffer out,
             Buffer logSumExp,
             Buffer dout,
-            Buffer dq,
-            Buffer dk,
-            Buffer dv) {
+            AttentionTensors gradients) {
         Plan plan = find(shape, Pass.BACKWARD);
         if (plan == null) {
             return false;
@@ -133,26 +138,22 @@ final class CudnnAttention {
         try (Buffer means = device.allocate(DType.F32, rows);
                 Buffer sums = device.allocate(DType.F32, rows * shape.headDim())) {
             if (Cudnn.version() < FIRST_THAT_CLEARS_DQ) {
-                CudaDriver.memsetD8Async(
-                        sums.address(),
-                        (byte) 0,
-                        sums.byteSize(),
-                        device.currentStream().handle());
+                device.clear(sums);
             }
             execute(
                     plan,
                     BACKWARD_IDS,
-                    q.address(),
-                    k.address(),
-                    v.address(),
+                    in.q().address(),
+                    in.k().address(),
+                    in.v().address(),
                     out.address(),
                     plan.scale(),
                     logSumExp.address(),
                     plan.one(),
                     dout.address(),
-                    dq.address(),
-                    dk.address(),
-                    dv.address(),
+                    gradients.q().address(),
+                    gradients.k().address(),
+                    gradients.v().address(),
                     means.address(),
                     sums.address());
         }
@@ -177,6 +178,8 @@ final class CudnnAttention {
             }
         } catch (CudaException e) {
             throw device.failed(e);
+        } catch (NativeLibraryException e) {
+            throw CudaDevice.failed(e);
         }
     }
 

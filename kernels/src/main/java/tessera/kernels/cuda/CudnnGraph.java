@@ -3,7 +3,7 @@ package tessera.kernels.cuda;
 import java.lang.System.Logger.Level;
 import java.util.ArrayList;
 import java.util.List;
-import tessera.kernels.Kernels.Strides;
+import tessera.kernels.Attention.Strides;
 import tessera.natives.NativeLibraryException;
 import tessera.natives.cuda.CudaException;
 import tessera.natives.cuda.Cudnn;

@@ -1,4 +1,4 @@
-package tessera.natives;
+package tessera.natives.onednn;
 
 /** A oneDNN call failed; the message names the call and the status. */
 public final class OneDnnException extends RuntimeException {

@@ -15,6 +15,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.DeviceException;
 import tessera.natives.NativeLibraries;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
@@ -29,7 +30,7 @@ import tessera.natives.cuda.Nvrtc;
  * <p>What was compiled is kept in the user's cache folder, or in the folder that the system property {@value
  * #CACHE_PROPERTY} names, under a name made from the sources, the architecture and NVRTC's version.
  */
-final class CudaImages {
+final class CudaCode {
     /** System property naming the folder for compiled kernels; empty for none. */
     static final String CACHE_PROPERTY = "tessera.cuda.cache";
 
@@ -37,12 +38,12 @@ final class CudaImages {
     private static final String HEADER = "tessera.cuh";
     private static final List<Integer> ARCHITECTURES = List.of(120, 100, 90, 89, 86, 80);
 
-    private CudaImages() {}
+    private CudaCode() {}
 
     /**
      * Loads the kernels of {@code name.cu} into the current context and returns the driver's module.
      *
-     * @throws IllegalStateException if there is neither a cubin nor a compiler for this device
+     * @throws DeviceException if there is neither a cubin nor a compiler for this device
      */
     static long load(CudaDevice device, String name) {
         int capability = device.capability();
@@ -64,9 +65,11 @@ final class CudaImages {
         }
         CudaLibrary nvrtc = CudaLibraries.nvrtc();
         if (!nvrtc.usable()) {
-            throw new IllegalStateException(device.describe() + ": " + refusal
-                    + ", and there is no NVRTC to compile the source: "
-                    + nvrtc.finding().detail());
+            throw new DeviceException(
+                    DeviceException.Reason.FAILED,
+                    device.describe() + ": " + refusal + ", and there is no NVRTC to compile the source: "
+                            + nvrtc.finding().detail(),
+                    null);
         }
         return compiled(device, name, refusal);
     }
@@ -151,7 +154,7 @@ final class CudaImages {
     // ------------------------------------------------------------------------------------------------------- files
 
     private static byte @Nullable [] resource(String file) {
-        try (InputStream in = CudaImages.class.getResourceAsStream("cuda/" + file)) {
+        try (InputStream in = CudaCode.class.getResourceAsStream(file)) {
             return in == null ? null : in.readAllBytes();
         } catch (IOException e) {
             throw new UncheckedIOException("cannot read " + file + " in the jar of tessera.kernels", e);

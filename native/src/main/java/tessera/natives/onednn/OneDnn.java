@@ -1,4 +1,4 @@
-package tessera.natives;
+package tessera.natives.onednn;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
@@ -17,6 +17,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
+import tessera.natives.NativeFinding;
+import tessera.natives.NativeLibraries;
+import tessera.natives.NativeLibraryException;
 
 /**
  * Bindings of the parts of oneDNN 3 that matmul needs, by their C names and in C terms.
