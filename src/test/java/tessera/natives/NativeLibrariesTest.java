@@ -24,7 +24,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.ChildJava;
 import tessera.Close;
-import tessera.kernels.GemmProcess;
+import tessera.kernels.cpu.GemmProcess;
 import tessera.natives.onednn.OneDnn;
 
 class NativeLibrariesTest {

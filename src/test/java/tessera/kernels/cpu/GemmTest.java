@@ -1,4 +1,4 @@
-package tessera.kernels;
+package tessera.kernels.cpu;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -23,8 +23,9 @@ import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import tessera.Close;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.MatmulShape;
+import tessera.kernels.DType;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.onednn.OneDnn;
 
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)

@@ -67,7 +67,7 @@ public class ScalarTokens implements Tokens {
             double[] sum = new double[width];
             double[] row = new double[width];
             for (long j = from; j < to; j++) {
-                long position = indices == null ? j % m : Elements.index("add_rows", indices, j, shape.tokens());
+                long position = indices == null ? j % m : Elements.index("add_rows", indices, j, rows(table, d));
                 Elements.load(x, j * d, width, sum, 0);
                 Elements.load(table, position * d, width, row, 0);
                 add(row, sum);

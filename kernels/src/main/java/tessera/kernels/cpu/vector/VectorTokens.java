@@ -56,12 +56,13 @@ public final class VectorTokens extends ScalarTokens {
         }
         long m = shape.selected();
         long d = shape.width();
+        long rows = rows(addends, d);
         MemorySegment x = source.segment();
         MemorySegment table = addends.segment();
         MemorySegment y = target.segment();
         workers.parallelFor(shape.batch() * m, grain(d), (worker, from, to) -> {
             for (long r = from; r < to; r++) {
-                long row = indices == null ? r % m : Elements.index("add_rows", indices, r, shape.tokens());
+                long row = indices == null ? r % m : Elements.index("add_rows", indices, r, rows);
                 addRow(x, r * d, table, row * d, y, r * d, d);
             }
         });

@@ -1,4 +1,4 @@
-package tessera.kernels;
+package tessera.kernels.cpu.vector;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -15,16 +15,30 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import tessera.Close;
-import tessera.kernels.Kernels.AttentionShape;
-import tessera.kernels.Kernels.Strides;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention.Strides;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.KernelParity;
+import tessera.kernels.Kernels;
+import tessera.kernels.Norms.RowShape;
+import tessera.kernels.Optimiser.AdamWStep;
+import tessera.kernels.Optimiser.AdamWTensors;
+import tessera.kernels.Tokens.TokenShape;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.HostMemory;
+import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.device.CpuKernels;
 
 /** The f32 kernels against the plain ones in f64, on the same inputs. */
 class VectorKernelsTest extends KernelParity {
-    private static final CpuDevice DEVICE = new CpuDevice(2);
+    private static final Device DEVICE = Device.cpu(2);
     private static final Workers TWO = new Workers(2);
-    private static final Kernels FAST = new VectorKernels(TWO, new HostMemory());
-    private static final Kernels FAST_ALONE = new VectorKernels(new Workers(1), new HostMemory());
+    private static final Kernels FAST = CpuKernels.create(TWO, new HostMemory());
+    private static final Kernels FAST_ALONE = CpuKernels.create(new Workers(1), new HostMemory());
 
     @AfterAll
     static void endThreads() {
@@ -33,7 +47,7 @@ class VectorKernelsTest extends KernelParity {
 
     /** Against f64, aligned and not; then that repetition and the number of threads do not matter. */
     @Override
-    void check(String what, double tolerance, Call call) {
+    protected void check(String what, double tolerance, Call call) {
         List<double[]> expected = reference(false, call);
         for (int offset = 0; offset < 2; offset++) {
             List<double[]> actual = results(FAST, offset, call);
@@ -62,7 +76,13 @@ class VectorKernelsTest extends KernelParity {
 
     @Test
     void isChosenWhereTheVectorApiIsReadable() {
-        assertInstanceOf(VectorKernels.class, DEVICE.kernels());
+        assertInstanceOf(VectorElementwise.class, DEVICE.kernels().elementwise());
+        assertInstanceOf(VectorNorms.class, DEVICE.kernels().norms());
+        assertInstanceOf(VectorAttention.class, DEVICE.kernels().attention());
+        assertInstanceOf(VectorPatches.class, DEVICE.kernels().patches());
+        assertInstanceOf(VectorTokens.class, DEVICE.kernels().tokens());
+        assertInstanceOf(VectorLosses.class, DEVICE.kernels().losses());
+        assertInstanceOf(VectorOptimiser.class, DEVICE.kernels().optimiser());
     }
 
     // ------------------------------------------------------------------------------------------------ element-wise
@@ -75,9 +95,9 @@ class VectorKernelsTest extends KernelParity {
             Buffer x = memory.normal(n);
             Elements.set(x, n - 1, Double.NaN);
             Buffer y = memory.output(n);
-            FAST.unary(op, x, y);
+            FAST.elementwise().unary(op, x, y);
             assertTrue(Double.isNaN(Elements.get(y, n - 1)), op + " of NaN");
-            FAST.unaryBackward(op, memory.normal(n), x, y);
+            FAST.elementwise().unaryBackward(op, memory.normal(n), x, y);
             assertTrue(Double.isNaN(Elements.get(y, n - 1)), op + " gradient of NaN");
         }
     }
@@ -131,7 +151,7 @@ class VectorKernelsTest extends KernelParity {
     void geluOfExtremes() {
         Memory memory = memory(0);
         Buffer y = memory.output(4);
-        FAST.unary(UnaryOp.GELU, memory.values(-1e30, -50, 50, 1e30), y);
+        FAST.elementwise().unary(UnaryOp.GELU, memory.values(-1e30, -50, 50, 1e30), y);
         assertEquals(0, Math.abs(Elements.get(y, 0)));
         assertEquals(0, Math.abs(Elements.get(y, 1)));
         assertEquals(50, Elements.get(y, 2));
@@ -141,16 +161,19 @@ class VectorKernelsTest extends KernelParity {
     @Test
     void casts() {
         for (int n : sizesAnd(40_000)) {
-            check("bytes to floats " + n, 0, (kernels, memory) -> kernels.cast(memory.bytes(n), memory.output(n)));
+            check(
+                    "bytes to floats " + n,
+                    0,
+                    (kernels, memory) -> kernels.elementwise().cast(memory.bytes(n), memory.output(n)));
             Memory memory = memory(1);
             Buffer x = memory.normal(n);
             Buffer half = DEVICE.allocate(DType.BF16, n);
             Buffer expected = DEVICE.allocate(DType.BF16, n);
-            FAST.cast(x, half);
-            REFERENCE.cast(x, expected);
+            FAST.elementwise().cast(x, half);
+            REFERENCE.elementwise().cast(x, expected);
             assertEquals(-1, half.segment().mismatch(expected.segment()));
             Buffer wide = DEVICE.allocate(DType.F32, n);
-            FAST.cast(half, wide);
+            FAST.elementwise().cast(half, wide);
             for (int i = 0; i < n; i++) {
                 assertEquals(Elements.get(half, i), Elements.get(wide, i));
             }
@@ -158,7 +181,7 @@ class VectorKernelsTest extends KernelParity {
         Memory memory = memory(0);
         Buffer special = memory.values(Double.NaN, Double.POSITIVE_INFINITY, 3.4028235e38, -0.0);
         Buffer half = DEVICE.allocate(DType.BF16, 4);
-        FAST.cast(special, half);
+        FAST.elementwise().cast(special, half);
         assertTrue(Double.isNaN(Elements.get(half, 0)));
         assertEquals(Double.POSITIVE_INFINITY, Elements.get(half, 1));
         assertEquals(Double.POSITIVE_INFINITY, Elements.get(half, 2));
@@ -171,10 +194,10 @@ class VectorKernelsTest extends KernelParity {
     void softmaxOfExtremes() {
         Memory memory = memory(0);
         Buffer y = memory.output(3);
-        FAST.softmax(memory.values(1e4, Double.NEGATIVE_INFINITY, 1e4), 1, 3, false, y);
+        FAST.norms().softmax(new RowShape(1, 3), memory.values(1e4, Double.NEGATIVE_INFINITY, 1e4), false, y);
         assertEquals(0.5, Elements.get(y, 0));
         assertEquals(0, Elements.get(y, 1));
-        FAST.softmax(memory.values(0, Double.NaN, 1), 1, 3, false, y);
+        FAST.norms().softmax(new RowShape(1, 3), memory.values(0, Double.NaN, 1), false, y);
         for (int i = 0; i < 3; i++) {
             assertTrue(Double.isNaN(Elements.get(y, i)));
         }
@@ -192,12 +215,17 @@ class VectorKernelsTest extends KernelParity {
         Arrays.fill(mask, 0, keys - 1, Double.NEGATIVE_INFINITY);
         Buffer v = memory.normal(4L * keys);
         Buffer y = memory.output(4);
-        FAST.attention(shape, memory.normal(4), memory.normal(4L * keys), v, memory.values(mask), y, null);
+        FAST.attention()
+                .attention(
+                        shape,
+                        new AttentionTensors(memory.normal(4), memory.normal(4L * keys), v, memory.values(mask)),
+                        y,
+                        null);
         for (int i = 0; i < 4; i++) {
             assertEquals(Elements.get(v, 4L * (keys - 1) + i), Elements.get(y, i));
         }
         Elements.set(v, 0, Double.NaN);
-        FAST.attention(shape, memory.normal(4), v, v, null, y, null);
+        FAST.attention().attention(shape, new AttentionTensors(memory.normal(4), v, v, null), y, null);
         assertTrue(Double.isNaN(Elements.get(y, 1)));
     }
 
@@ -209,11 +237,15 @@ class VectorKernelsTest extends KernelParity {
         Buffer index = memory.indices(1, 1);
         Elements.setInt(index, 0, 4);
         Buffer rows = memory.normal(16);
-        assertThrows(IllegalArgumentException.class, () -> FAST.addRows(rows, rows, index, 1, 1, 4, memory.output(4)));
         assertThrows(
-                IllegalArgumentException.class, () -> FAST.scatterRows(rows, index, 1, 4, 1, 4, memory.output(16)));
+                IllegalArgumentException.class,
+                () -> FAST.tokens().addRows(new TokenShape(1, 4, 1, 4), rows, rows, index, memory.output(4)));
         assertThrows(
-                IllegalArgumentException.class, () -> FAST.crossEntropy(rows, index, 0, 1, 4, memory.output(1), null));
+                IllegalArgumentException.class,
+                () -> FAST.tokens().scatterRows(new TokenShape(1, 4, 1, 4), rows, index, memory.output(16)));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> FAST.losses().crossEntropy(new RowShape(1, 4), rows, index, 0, memory.output(1), null));
     }
 
     // --------------------------------------------------------------------------------------------- losses, optimiser
@@ -224,35 +256,32 @@ class VectorKernelsTest extends KernelParity {
             Memory memory = memory(0);
             int n = 100;
             Buffer rounded = memory.make(DType.BF16, n);
-            kernels.cast(memory.normal(n), rounded);
+            kernels.elementwise().cast(memory.normal(n), rounded);
             Buffer exact = memory.normal(n);
-            kernels.cast(rounded, exact);
+            kernels.elementwise().cast(rounded, exact);
             Buffer start = memory.normal(n);
             List<float[]> parameters = new ArrayList<>();
             for (Buffer gradient : List.of(exact, rounded)) {
                 Buffer p = memory.normal(n);
-                kernels.cast(start, p);
+                kernels.elementwise().cast(start, p);
                 Buffer[] moments = {memory.normal(n), memory.normal(n)};
-                kernels.fill(moments[0], 0);
-                kernels.fill(moments[1], 0);
+                kernels.elementwise().fill(moments[0], 0);
+                kernels.elementwise().fill(moments[1], 0);
                 Buffer shadow = memory.make(DType.BF16, n);
                 Buffer plain = memory.normal(5);
-                kernels.adamW(
-                        new Buffer[] {plain, p},
-                        new Buffer[] {memory.normal(5), gradient},
-                        new Buffer[] {memory.normal(5), moments[0]},
-                        new Buffer[] {memory.normal(5), moments[1]},
-                        new Buffer[] {null, shadow},
-                        new double[] {0, 0.1},
-                        1e-2,
-                        0.9,
-                        0.95,
-                        1e-8,
-                        1,
-                        null);
+                kernels.optimiser()
+                        .adamW(
+                                new AdamWTensors(
+                                        new Buffer[] {plain, p},
+                                        new Buffer[] {memory.normal(5), gradient},
+                                        new Buffer[] {memory.normal(5), moments[0]},
+                                        new Buffer[] {memory.normal(5), moments[1]},
+                                        new Buffer[] {null, shadow},
+                                        new double[] {0, 0.1}),
+                                new AdamWStep(1e-2, 0.9, 0.95, 1e-8, 1, null));
                 parameters.add(p.segment().toArray(ValueLayout.JAVA_FLOAT));
                 Buffer expected = memory.make(DType.BF16, n);
-                kernels.cast(p, expected);
+                kernels.elementwise().cast(p, expected);
                 assertArrayEquals(
                         expected.segment().toArray(ValueLayout.JAVA_SHORT),
                         shadow.segment().toArray(ValueLayout.JAVA_SHORT));

@@ -1,4 +1,4 @@
-package tessera.kernels;
+package tessera.kernels.cpu;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -23,6 +23,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.ChildJava;
+import tessera.kernels.Device;
 
 class WorkersTest {
     @ParameterizedTest

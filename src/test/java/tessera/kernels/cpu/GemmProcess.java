@@ -1,12 +1,13 @@
-package tessera.kernels;
+package tessera.kernels.cpu;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.Random;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.MatmulShape;
+import tessera.kernels.DType;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.MatmulShape;
 
 /** Started by tests as a process of its own, to see how a process with other settings multiplies. */
 public final class GemmProcess {

@@ -1,4 +1,4 @@
-package tessera.kernels;
+package tessera.kernels.cpu;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
