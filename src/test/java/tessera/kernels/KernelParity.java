@@ -103,6 +103,10 @@ public abstract class KernelParity extends Parity {
                 kernels.elementwise().scaleBy(x, memory.values(0.3), memory.output(n));
                 kernels.elementwise().fill(memory.output(n), 2.5);
                 kernels.random().dropout(new RandomStream(3, 5), x, 0.4, memory.output(n));
+                kernels.elementwise().cast(x, memory.singleOutput(n));
+                kernels.elementwise().cast(memory.single(n), memory.output(n));
+                kernels.elementwise().cast(memory.single(n), memory.integerOutput(n));
+                kernels.elementwise().cast(memory.bytes(n), memory.output(n));
             });
         }
     }

@@ -11,9 +11,9 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.BinaryOp;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.Elementwise.BinaryOp;
+import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.Matmul.Activation;
 
 /** Samples and bad calls of every operation; the checks of {@link OpCatalogueTest} are generated from them. */
 final class OpCatalogue {

@@ -13,7 +13,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import tessera.Close;
 import tessera.FakeCuda;
-import tessera.kernels.CudaDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.PlainDevice;
@@ -27,7 +26,7 @@ import tessera.tensor.OpCatalogue.Sample;
 @Tag(FakeCuda.TAG)
 @Tag(FakeCuda.EXACT)
 class OpDevicesTest {
-    private static final Device PLAIN = new PlainDevice();
+    private static final Device PLAIN = PlainDevice.create();
     private static final List<DType> TYPES = List.of(DType.F32, DType.BF16);
     private static final List<Integer> OFFSETS = List.of(0, 1);
 
@@ -123,7 +122,7 @@ class OpDevicesTest {
         }
         return places.stream()
                 .flatMap(place -> OpCatalogue.samples().stream()
-                        .filter(sample -> !(place.device instanceof CudaDevice) || runsOnGpus(sample))
+                        .filter(sample -> place.device.isHost() || runsOnGpus(sample))
                         .map(sample -> DynamicTest.dynamicTest(place + " " + sample, () -> {
                             try (Scope scope = Scope.open()) {
                                 check.accept(sample, place);

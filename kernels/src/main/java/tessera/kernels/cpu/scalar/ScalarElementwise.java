@@ -33,11 +33,16 @@ public class ScalarElementwise implements Elementwise {
 
     @Override
     public void cast(Buffer x, Buffer y) {
-        affine(x, 1, 0, y);
+        convert(x, 1, 0, y);
     }
 
     @Override
     public void affine(Buffer x, double alpha, double beta, Buffer y) {
+        convert(x, alpha, beta, y);
+    }
+
+    /** {@code y = alpha * x + beta} between any two types; not for subclasses, which may know one type alone. */
+    private void convert(Buffer x, double alpha, double beta, Buffer y) {
         boolean identity = alpha == 1 && beta == 0;
         blocks.forEach(y.length(), (from, n, a, b) -> {
             Elements.load(x, from, n, a, 0);
