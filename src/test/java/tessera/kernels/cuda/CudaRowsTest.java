@@ -1,4 +1,4 @@
-package tessera.kernels;
+package tessera.kernels.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -18,17 +18,29 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.Close;
 import tessera.FakeCuda;
-import tessera.kernels.Kernels.AttentionShape;
-import tessera.kernels.Kernels.Strides;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention.Strides;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Kernels;
+import tessera.kernels.Norms.NormGradients;
+import tessera.kernels.Norms.NormParameters;
+import tessera.kernels.Norms.NormStatistics;
+import tessera.kernels.Norms.RowShape;
+import tessera.kernels.PlainDevice;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Workers;
 import tessera.tensor.TestDevices;
 
 /** Layer norm, softmax and attention on a GPU against the plain kernels in f64, on the same inputs. */
 @Tag(FakeCuda.TAG)
 @Tag(FakeCuda.EXACT)
 class CudaRowsTest {
-    private static final PlainDevice PLAIN = new PlainDevice();
-    private static final CpuDevice CPU = Device.cpu();
-    private static final Kernels REFERENCE = new ScalarKernels(new Workers(1));
+    private static final Device PLAIN = PlainDevice.create();
+    private static final Device CPU = Device.cpu();
+    private static final Kernels REFERENCE = PlainDevice.reference(new Workers(1));
     private static final double UNTOUCHED = 77;
 
     private final Random random = new Random(11);
@@ -40,7 +52,7 @@ class CudaRowsTest {
 
     // ----------------------------------------------------------------------------------------------------- helpers
 
-    private static CudaDevice device() {
+    private static Device device() {
         return Device.cuda(0);
     }
 
@@ -129,31 +141,26 @@ class CudaRowsTest {
         Buffer y64 = CPU.allocate(DType.F64, x.length);
         Buffer mean64 = CPU.allocate(DType.F64, rows);
         Buffer rstd64 = CPU.allocate(DType.F64, rows);
-        REFERENCE.layerNorm(
-                onCpu(DType.F64, x),
-                onCpu(DType.F64, gamma),
-                onCpu(DType.F64, beta),
-                eps,
-                rows,
-                cols,
-                y64,
-                mean64,
-                rstd64);
+        REFERENCE
+                .norms()
+                .layerNorm(
+                        new RowShape(rows, cols),
+                        onCpu(DType.F64, x),
+                        new NormParameters(onCpu(DType.F64, gamma), onCpu(DType.F64, beta), eps),
+                        y64,
+                        new NormStatistics(mean64, rstd64));
         Buffer dx64 = CPU.allocate(DType.F64, x.length);
         Buffer dgamma64 = CPU.allocate(DType.F64, cols);
         Buffer dbeta64 = CPU.allocate(DType.F64, cols);
-        REFERENCE.layerNormBackward(
-                onCpu(DType.F64, x),
-                onCpu(DType.F64, gamma),
-                mean64,
-                rstd64,
-                onCpu(DType.F64, dy),
-                rows,
-                cols,
-                onCpu(DType.F64, addend),
-                dx64,
-                dgamma64,
-                dbeta64);
+        REFERENCE
+                .norms()
+                .layerNormBackward(
+                        new RowShape(rows, cols),
+                        onCpu(DType.F64, x),
+                        onCpu(DType.F64, gamma),
+                        new NormStatistics(mean64, rstd64),
+                        onCpu(DType.F64, dy),
+                        new NormGradients(onCpu(DType.F64, addend), dx64, dgamma64, dbeta64));
 
         Kernels kernels = device().kernels();
         Buffer xs = onGpu(dtype, offset, x);
@@ -163,7 +170,13 @@ class CudaRowsTest {
         Buffer y = output(dtype, offset, x.length);
         Buffer mean = output(DType.F32, 0, rows);
         Buffer rstd = output(DType.F32, 0, rows);
-        kernels.layerNorm(xs, gammas, onGpu(DType.F32, offset, beta), eps, rows, cols, y, mean, rstd);
+        kernels.norms()
+                .layerNorm(
+                        new RowShape(rows, cols),
+                        xs,
+                        new NormParameters(gammas, onGpu(DType.F32, offset, beta), eps),
+                        y,
+                        new NormStatistics(mean, rstd));
         String what = dtype + " " + rows + " x " + cols + " ";
         check(what + "mean", mean, values(mean64));
         if (cols > 1) {
@@ -176,7 +189,14 @@ class CudaRowsTest {
             Buffer dx = output(dtype, offset, x.length);
             Buffer dgamma = output(DType.F32, 0, cols);
             Buffer dbeta = output(DType.F32, 0, cols);
-            kernels.layerNormBackward(xs, gammas, mean, rstd, dys, rows, cols, addends, dx, dgamma, dbeta);
+            kernels.norms()
+                    .layerNormBackward(
+                            new RowShape(rows, cols),
+                            xs,
+                            gammas,
+                            new NormStatistics(mean, rstd),
+                            dys,
+                            new NormGradients(addends, dx, dgamma, dbeta));
             if (cols > 1) {
                 check(what + "dx", dx, values(dx64));
                 check(what + "dgamma", dgamma, values(dgamma64));
@@ -187,7 +207,14 @@ class CudaRowsTest {
             assertTrue(Arrays.deepEquals(first, now), what + "repeats");
         }
         Buffer alone = output(DType.F32, 0, cols);
-        kernels.layerNormBackward(xs, gammas, mean, rstd, dys, rows, cols, null, null, null, alone);
+        kernels.norms()
+                .layerNormBackward(
+                        new RowShape(rows, cols),
+                        xs,
+                        gammas,
+                        new NormStatistics(mean, rstd),
+                        dys,
+                        new NormGradients(null, null, null, alone));
         check(what + "dbeta alone", alone, values(dbeta64));
     }
 
@@ -200,8 +227,21 @@ class CudaRowsTest {
         Buffer gamma = onGpu(DType.F32, 0, normal(cols, DType.F32));
         Buffer dgamma = output(DType.F32, 0, cols);
         Buffer dbeta = output(DType.F32, 0, cols);
-        kernels.layerNorm(none, gamma, gamma, 1e-5, 0, cols, none, statistics, null);
-        kernels.layerNormBackward(none, gamma, statistics, statistics, none, 0, cols, null, none, dgamma, dbeta);
+        kernels.norms()
+                .layerNorm(
+                        new RowShape(0, cols),
+                        none,
+                        new NormParameters(gamma, gamma, 1e-5),
+                        none,
+                        new NormStatistics(statistics, null));
+        kernels.norms()
+                .layerNormBackward(
+                        new RowShape(0, cols),
+                        none,
+                        gamma,
+                        new NormStatistics(statistics, statistics),
+                        none,
+                        new NormGradients(null, none, dgamma, dbeta));
         assertArrayEquals(new double[cols], values(dgamma));
         assertArrayEquals(new double[cols], values(dbeta));
     }
@@ -231,25 +271,32 @@ class CudaRowsTest {
         for (boolean log : new boolean[] {false, true}) {
             String what = dtype + " cols " + cols + " log " + log + " ";
             Buffer y64 = CPU.allocate(DType.F64, x.length);
-            REFERENCE.softmax(onCpu(DType.F64, x), rows, cols, log, y64);
+            REFERENCE.norms().softmax(new RowShape(rows, cols), onCpu(DType.F64, x), log, y64);
             Buffer y = output(dtype, offset, x.length);
-            device().kernels().softmax(onGpu(dtype, offset, x), rows, cols, log, y);
+            device().kernels().norms().softmax(new RowShape(rows, cols), onGpu(dtype, offset, x), log, y);
             check(what + "y", y, values(y64));
             Buffer inPlace = onGpu(dtype, offset, x);
-            device().kernels().softmax(inPlace, rows, cols, log, inPlace);
+            device().kernels().norms().softmax(new RowShape(rows, cols), inPlace, log, inPlace);
             assertArrayEquals(values(y), values(inPlace), what + "in place");
 
             double[] given = rounded(values(y64), dtype);
             Buffer dx64 = CPU.allocate(DType.F64, x.length);
-            REFERENCE.softmaxBackward(onCpu(DType.F64, given), onCpu(DType.F64, dy), rows, cols, log, dx64);
+            REFERENCE
+                    .norms()
+                    .softmaxBackward(
+                            new RowShape(rows, cols), onCpu(DType.F64, given), onCpu(DType.F64, dy), log, dx64);
             Buffer dx = output(dtype, offset, x.length);
             device().kernels()
-                    .softmaxBackward(onGpu(dtype, offset, given), onGpu(dtype, offset, dy), rows, cols, log, dx);
+                    .norms()
+                    .softmaxBackward(
+                            new RowShape(rows, cols), onGpu(dtype, offset, given), onGpu(dtype, offset, dy), log, dx);
             if (cols > 1) {
                 check(what + "dx", dx, values(dx64));
             }
             Buffer overDy = onGpu(dtype, offset, dy);
-            device().kernels().softmaxBackward(onGpu(dtype, offset, given), overDy, rows, cols, log, overDy);
+            device().kernels()
+                    .norms()
+                    .softmaxBackward(new RowShape(rows, cols), onGpu(dtype, offset, given), overDy, log, overDy);
             assertArrayEquals(values(dx), values(overDy), what + "in place on dy");
         }
     }
@@ -315,21 +362,24 @@ class CudaRowsTest {
         /** Out, log of the denominators, packed gradients, gradient of the bias. */
         Buffer[] run(Kernels kernels, Buffer all, Buffer biases, Buffer[] outputs, Buffer douts) {
             boolean biased = shape.biasBatch() > 0;
-            kernels.attention(
-                    shape, part(all, 0), part(all, 1), part(all, 2), biased ? biases : null, outputs[0], outputs[1]);
-            kernels.attentionBackward(
-                    shape,
-                    part(all, 0),
-                    part(all, 1),
-                    part(all, 2),
-                    biased ? biases : null,
-                    outputs[0],
-                    outputs[1],
-                    douts,
-                    part(outputs[2], 0),
-                    part(outputs[2], 1),
-                    part(outputs[2], 2),
-                    biased ? outputs[3] : null);
+            kernels.attention()
+                    .attention(
+                            shape,
+                            new AttentionTensors(part(all, 0), part(all, 1), part(all, 2), biased ? biases : null),
+                            outputs[0],
+                            outputs[1]);
+            kernels.attention()
+                    .attentionBackward(
+                            shape,
+                            new AttentionTensors(part(all, 0), part(all, 1), part(all, 2), biased ? biases : null),
+                            outputs[0],
+                            outputs[1],
+                            douts,
+                            new AttentionTensors(
+                                    part(outputs[2], 0),
+                                    part(outputs[2], 1),
+                                    part(outputs[2], 2),
+                                    biased ? outputs[3] : null));
             return outputs;
         }
 
@@ -537,9 +587,11 @@ class CudaRowsTest {
         Buffer f32 = output(DType.F32, 0, 8);
         Buffer bf16 = output(DType.BF16, 0, 8);
         Kernels kernels = device().kernels();
-        assertThrows(IllegalArgumentException.class, () -> kernels.softmax(f32, 2, 4, false, bf16));
+        assertThrows(
+                IllegalArgumentException.class, () -> kernels.norms().softmax(new RowShape(2, 4), f32, false, bf16));
         assertThrows(
                 IllegalArgumentException.class,
-                () -> kernels.layerNorm(bf16, bf16, bf16, 1e-5, 1, 8, bf16, null, null));
+                () -> kernels.norms()
+                        .layerNorm(new RowShape(1, 8), bf16, new NormParameters(bf16, bf16, 1e-5), bf16, null));
     }
 }

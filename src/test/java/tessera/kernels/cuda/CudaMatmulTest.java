@@ -1,4 +1,4 @@
-package tessera.kernels;
+package tessera.kernels.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -18,10 +18,23 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import tessera.Close;
 import tessera.FakeCuda;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.MatmulShape;
-import tessera.kernels.Kernels.PackedWeight;
-import tessera.natives.cuda.CudaException;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.DeviceException;
+import tessera.kernels.Event;
+import tessera.kernels.Graph;
+import tessera.kernels.Kernels;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Batch;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.LinearShape;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Matmul.PackedWeight;
+import tessera.kernels.PlainDevice;
+import tessera.kernels.Stream;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Workers;
 import tessera.tensor.TestDevices;
 
 /** Products on a GPU against the plain kernels in f64, on the same inputs. */
@@ -31,8 +44,8 @@ class CudaMatmulTest {
     private static final double F32_TOLERANCE = 3.16e-5;
 
     private static final double BF16_TOLERANCE = 1.0 / 256;
-    private static final CpuDevice CPU = Device.cpu();
-    private static final Kernels REFERENCE = new ScalarKernels(new Workers(1));
+    private static final Device CPU = Device.cpu();
+    private static final Kernels REFERENCE = PlainDevice.reference(new Workers(1));
 
     private static final long SIDE = 256;
     private static final int EXECUTION_FAILED = 13;
@@ -51,7 +64,7 @@ class CudaMatmulTest {
         open.forEach(Buffer::close);
     }
 
-    private static CudaDevice device() {
+    private static Device device() {
         return Device.cuda(0);
     }
 
@@ -68,8 +81,8 @@ class CudaMatmulTest {
         for (long i = 0; i < n; i++) {
             Elements.set(wide, i, random.nextGaussian());
         }
-        CPU.kernels().cast(wide, narrow);
-        CPU.kernels().cast(narrow, wide);
+        CPU.kernels().elementwise().cast(wide, narrow);
+        CPU.kernels().elementwise().cast(narrow, wide);
         Buffer there = kept(device().allocate(dtype, n));
         narrow.copyTo(there);
         return new Pair(wide, there);
@@ -89,7 +102,7 @@ class CudaMatmulTest {
         Buffer back = kept(CPU.allocate(pair.there.dtype(), pair.there.length()));
         pair.there.copyTo(back);
         Buffer wide = kept(CPU.allocate(DType.F64, back.length()));
-        CPU.kernels().cast(back, wide);
+        CPU.kernels().elementwise().cast(back, wide);
         double tolerance = back.dtype() == DType.BF16 ? roundings * BF16_TOLERANCE : F32_TOLERANCE;
         Close.relative(values(wide), values(pair.wide), tolerance, what);
     }
@@ -135,22 +148,21 @@ class CudaMatmulTest {
             Pair another = normal(m * ldc + start, out).slice(start, m * ldc);
             Pair addend = added == 0 ? null : added == 1 ? result : another;
             MatmulShape shape = new MatmulShape(transposeA, transposeB, m, n, k, lda, ldb, ldc);
-            REFERENCE.matmul(
-                    shape,
-                    a.wide,
-                    b.wide,
-                    biased ? bias.wide : null,
-                    addend == null ? null : addend.wide,
-                    activation,
-                    result.wide);
+            REFERENCE
+                    .matmul()
+                    .matmul(
+                            shape,
+                            a.wide,
+                            b.wide,
+                            new Epilogue(biased ? bias.wide : null, addend == null ? null : addend.wide, activation),
+                            result.wide);
             device().kernels()
+                    .matmul()
                     .matmul(
                             shape,
                             a.there,
                             b.there,
-                            biased ? bias.there : null,
-                            addend == null ? null : addend.there,
-                            activation,
+                            new Epilogue(biased ? bias.there : null, addend == null ? null : addend.there, activation),
                             result.there);
             compare(
                     c,
@@ -179,8 +191,12 @@ class CudaMatmulTest {
             Pair b = normal(batch * strideB, dtype);
             Pair c = normal(batch * strideC, dtype);
             MatmulShape shape = MatmulShape.of(transposeA, transposeB, m, n, k);
-            REFERENCE.matmulBatched(shape, batch, a.wide, strideA, b.wide, strideB, c.wide, strideC);
-            device().kernels().matmulBatched(shape, batch, a.there, strideA, b.there, strideB, c.there, strideC);
+            REFERENCE
+                    .matmul()
+                    .matmulBatched(shape, new Batch(batch, strideA, strideB, strideC), a.wide, b.wide, c.wide);
+            device().kernels()
+                    .matmul()
+                    .matmulBatched(shape, new Batch(batch, strideA, strideB, strideC), a.there, b.there, c.there);
             compare(c, batch + " products in " + dtype);
         }
     }
@@ -212,9 +228,14 @@ class CudaMatmulTest {
             Pair partA = a.slice(start, a.wide.length() - start);
             Pair partB = b.slice(start, b.wide.length() - start);
             Pair partC = c.slice(start, c.wide.length() - start);
-            REFERENCE.matmulBatched(shape, batch, partA.wide, strideA, partB.wide, strideB, partC.wide, strideC);
+            REFERENCE
+                    .matmul()
+                    .matmulBatched(
+                            shape, new Batch(batch, strideA, strideB, strideC), partA.wide, partB.wide, partC.wide);
             device().kernels()
-                    .matmulBatched(shape, batch, partA.there, strideA, partB.there, strideB, partC.there, strideC);
+                    .matmul()
+                    .matmulBatched(
+                            shape, new Batch(batch, strideA, strideB, strideC), partA.there, partB.there, partC.there);
             compare(c, batch + " of " + shape + " at distances " + strideA + " " + strideB + " " + strideC);
         }
     }
@@ -228,21 +249,23 @@ class CudaMatmulTest {
         List<Buffer> results = new ArrayList<>();
         Runnable product = () -> {
             Buffer c = kept(device().allocate(DType.F32, 6 * 33 * 9));
-            device().kernels().matmulBatched(shape, 6, a.there, 33 * 17, b.there, 17 * 9, c, 33 * 9);
+            device().kernels()
+                    .matmul()
+                    .matmulBatched(shape, new Batch(6, 33 * 17, 17 * 9, 33 * 9), a.there, b.there, c);
             results.add(c);
         };
         product.run();
-        try (CudaStream one = device().newStream();
-                CudaStream two = device().newStream();
-                CudaEvent ready = device().currentStream().record();
-                CudaGraph graph = CudaGraph.capture(device(), product)) {
+        try (Stream one = device().newStream();
+                Stream two = device().newStream();
+                Event ready = device().currentStream().record();
+                Graph graph = device().record(product)) {
             for (int run = 0; run < 3; run++) {
-                for (CudaStream stream : List.of(one, two)) {
+                for (Stream stream : List.of(one, two)) {
                     stream.await(ready);
                     device().on(stream, product);
                 }
             }
-            graph.launch();
+            graph.launch(Graph.Variables.NONE);
             one.synchronize();
             two.synchronize();
             double[] first = values(results.getFirst());
@@ -272,8 +295,10 @@ class CudaMatmulTest {
     private static void batch(Pair a, Pair c) {
         MatmulShape shape = MatmulShape.of(false, false, SIDE, SIDE, SIDE);
         long stride = SIDE * SIDE;
-        REFERENCE.matmulBatched(shape, 2, a.wide, stride, a.wide, stride, c.wide, stride);
-        device().kernels().matmulBatched(shape, 2, a.there, stride, a.there, stride, c.there, stride);
+        REFERENCE.matmul().matmulBatched(shape, new Batch(2, stride, stride, stride), a.wide, a.wide, c.wide);
+        device().kernels()
+                .matmul()
+                .matmulBatched(shape, new Batch(2, stride, stride, stride), a.there, a.there, c.there);
     }
 
     /** The heuristics are promised how the bias is aligned; a fake of the library holds them to it. */
@@ -287,8 +312,10 @@ class CudaMatmulTest {
         for (int start : new int[] {0, 1, 2, 4, 8, 1}) {
             Pair c = normal(64 * 48, dtype);
             Pair part = bias.slice(start, 48);
-            REFERENCE.matmul(shape, a.wide, b.wide, part.wide, null, Activation.NONE, c.wide);
-            device().kernels().matmul(shape, a.there, b.there, part.there, null, Activation.NONE, c.there);
+            REFERENCE.matmul().matmul(shape, a.wide, b.wide, new Epilogue(part.wide, null, Activation.NONE), c.wide);
+            device().kernels()
+                    .matmul()
+                    .matmul(shape, a.there, b.there, new Epilogue(part.there, null, Activation.NONE), c.there);
             compare(c, "bias from " + start);
         }
     }
@@ -301,12 +328,16 @@ class CudaMatmulTest {
         Pair bias = normal(7, dtype);
         Pair y = normal(5 * 7, dtype);
         Activation activation = accumulate ? Activation.NONE : Activation.GELU;
-        try (PackedWeight wide = REFERENCE.pack(weight.wide, 7, 6);
-                PackedWeight packed = device().kernels().pack(weight.there, 7, 6)) {
-            device().kernels().fill(weight.there, 0);
-            REFERENCE.linear(5, x.wide, wide, bias.wide, accumulate ? y.wide : null, activation, y.wide);
+        try (PackedWeight wide = REFERENCE.matmul().pack(weight.wide, 7, 6);
+                PackedWeight packed = device().kernels().matmul().pack(weight.there, 7, 6)) {
+            device().kernels().elementwise().fill(weight.there, 0);
+            REFERENCE
+                    .matmul()
+                    .linear(5, x.wide, wide, new Epilogue(bias.wide, accumulate ? y.wide : null, activation), y.wide);
             Buffer addend = accumulate ? y.there : null;
-            device().kernels().linear(5, x.there, packed, bias.there, addend, activation, y.there);
+            device().kernels()
+                    .matmul()
+                    .linear(5, x.there, packed, new Epilogue(bias.there, addend, activation), y.there);
         }
         compare(y, "linear");
     }
@@ -356,7 +387,7 @@ class CudaMatmulTest {
     void aFailedProductWithColumnSumsIsNoReasonToFallBack() {
         assumeTrue(FakeCuda.present(), FakeCuda::absence);
         FakeCuda.fail("cublasLtMatmul", 1, EXECUTION_FAILED);
-        CudaException e = assertThrows(CudaException.class, () -> linearBackward(21, DType.F32, DType.F32));
+        DeviceException e = assertThrows(DeviceException.class, () -> linearBackward(21, DType.F32, DType.F32));
         assertTrue(String.valueOf(e.getMessage()).contains("CUBLAS_STATUS_EXECUTION_FAILED"), e.getMessage());
         linearBackward(21, DType.F32, DType.F32);
     }
@@ -366,8 +397,8 @@ class CudaMatmulTest {
         Pair x = normal(19 * 5, in);
         Pair dw = normal(n * 5, out);
         Pair db = normal(n, out);
-        REFERENCE.linearBackward(19, n, 5, dy.wide, x.wide, dw.wide, db.wide);
-        device().kernels().linearBackward(19, n, 5, dy.there, x.there, dw.there, db.there);
+        REFERENCE.matmul().linearBackward(new LinearShape(19, n, 5), dy.wide, x.wide, dw.wide, db.wide);
+        device().kernels().matmul().linearBackward(new LinearShape(19, n, 5), dy.there, x.there, dw.there, db.there);
         compare(dw, "dW");
         compare(db, "db");
     }
@@ -380,7 +411,7 @@ class CudaMatmulTest {
         for (int run = 0; run < 3; run++) {
             Buffer c = kept(device().allocate(DType.F32, 33 * 17));
             MatmulShape shape = MatmulShape.of(false, false, 33, 17, 65);
-            device().kernels().matmul(shape, a.there, b.there, null, null, Activation.NONE, c);
+            device().kernels().matmul().matmul(shape, a.there, b.there, Epilogue.NONE, c);
             Buffer back = kept(CPU.allocate(DType.F32, c.length()));
             c.copyTo(back);
             double[] values = values(back);
@@ -409,8 +440,8 @@ class CudaMatmulTest {
 
     private static void product(Pair a, Pair c) {
         MatmulShape shape = MatmulShape.of(false, false, SIDE, SIDE, SIDE);
-        REFERENCE.matmul(shape, a.wide, a.wide, null, null, Activation.NONE, c.wide);
-        device().kernels().matmul(shape, a.there, a.there, null, null, Activation.NONE, c.there);
+        REFERENCE.matmul().matmul(shape, a.wide, a.wide, Epilogue.NONE, c.wide);
+        device().kernels().matmul().matmul(shape, a.there, a.there, Epilogue.NONE, c.there);
     }
 
     @Test
@@ -419,7 +450,7 @@ class CudaMatmulTest {
         MatmulShape shape = MatmulShape.of(false, false, 2, 2, 2);
         IllegalArgumentException e = assertThrows(
                 IllegalArgumentException.class,
-                () -> device().kernels().matmul(shape, a, a, null, null, Activation.NONE, a));
+                () -> device().kernels().matmul().matmul(shape, a, a, Epilogue.NONE, a));
         assertTrue(String.valueOf(e.getMessage()).contains("use f32"), e.getMessage());
     }
 }

@@ -1,4 +1,4 @@
-package tessera.kernels;
+package tessera.kernels.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -14,14 +14,28 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.Close;
 import tessera.FakeCuda;
-import tessera.kernels.Kernels.PatchGeometry;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Graph;
+import tessera.kernels.Kernels;
+import tessera.kernels.Losses.Ensemble;
+import tessera.kernels.Norms.RowShape;
+import tessera.kernels.Optimiser.AdamWStep;
+import tessera.kernels.Optimiser.AdamWTensors;
+import tessera.kernels.Optimiser.Clip;
+import tessera.kernels.Patches.PatchGeometry;
+import tessera.kernels.Patches.PatchTarget;
+import tessera.kernels.PlainDevice;
+import tessera.kernels.RandomOps.RandomStream;
+import tessera.kernels.cpu.Elements;
 
 /** Losses and the optimiser on a GPU against the plain kernels in f64 on the CPU. */
 @Tag(FakeCuda.TAG)
 @Tag(FakeCuda.EXACT)
 class CudaLossTest {
     private static final double F32_ERROR = 3e-6;
-    private static final PlainDevice PLAIN = new PlainDevice();
+    private static final Device PLAIN = PlainDevice.create();
 
     private interface Call {
         void run(Kernels kernels, Memory memory);
@@ -137,7 +151,7 @@ class CudaLossTest {
     }
 
     private static List<double[]> results(DType type, int offset, Call call) {
-        CudaDevice gpu = Device.cuda(0);
+        Device gpu = Device.cuda(0);
         Memory memory = new Memory(gpu, type, DType.F32, type, offset);
         call.run(gpu.kernels(), memory);
         return memory.results();
@@ -178,47 +192,45 @@ class CudaLossTest {
         double none = Double.NEGATIVE_INFINITY;
         check((kernels, memory) -> {
             Buffer logits = memory.values(none, 1, 2, none, .5, none);
-            kernels.crossEntropy(logits, memory.indices(1, 1), 0, 0, 6, memory.masterOutput(1), memory.output(0));
+            kernels.losses()
+                    .crossEntropy(
+                            new RowShape(0, 6),
+                            logits,
+                            memory.indices(1, 1),
+                            0,
+                            memory.masterOutput(1),
+                            memory.output(0));
             Buffer labels = memory.upload(DType.I32, 2);
-            kernels.crossEntropy(logits, labels, 0, 1, 6, memory.masterOutput(1), memory.output(6));
+            kernels.losses()
+                    .crossEntropy(new RowShape(1, 6), logits, labels, 0, memory.masterOutput(1), memory.output(6));
             Buffer weights = memory.upload(memory.master, 1);
-            kernels.distillationLoss(
-                    memory.values(0, 1, 2, 3, 4, 5),
-                    new Buffer[] {logits},
-                    weights,
-                    false,
-                    null,
-                    2,
-                    1,
-                    0,
-                    1,
-                    6,
-                    memory.masterOutput(1),
-                    memory.output(6));
+            kernels.losses()
+                    .distillationLoss(
+                            new RowShape(1, 6),
+                            memory.values(0, 1, 2, 3, 4, 5),
+                            new Ensemble(new Buffer[] {logits}, weights, false, 2, 1, 0),
+                            null,
+                            memory.masterOutput(1),
+                            memory.output(6));
         });
     }
 
     @ParameterizedTest
     @ValueSource(ints = {-1, 5, Integer.MAX_VALUE})
     void aLabelOutOfRangeMakesTheLossNotANumber(int label) {
-        CudaDevice gpu = Device.cuda(0);
+        Device gpu = Device.cuda(0);
         Memory memory = new Memory(gpu, DType.F32, DType.F32, DType.F32, 0);
         Buffer logits = memory.normal(10);
         Buffer labels = memory.upload(DType.I32, 1, label);
         Buffer gradient = memory.output(10);
-        gpu.kernels().crossEntropy(logits, labels, .1, 2, 5, memory.masterOutput(1), gradient);
+        gpu.kernels().losses().crossEntropy(new RowShape(2, 5), logits, labels, .1, memory.masterOutput(1), gradient);
         gpu.kernels()
+                .losses()
                 .distillationLoss(
+                        new RowShape(2, 5),
                         logits,
-                        new Buffer[] {logits},
-                        memory.upload(DType.F32, 1),
-                        false,
+                        new Ensemble(new Buffer[] {logits}, memory.upload(DType.F32, 1), false, 1, 1, 1),
                         labels,
-                        1,
-                        1,
-                        1,
-                        2,
-                        5,
                         memory.masterOutput(1),
                         null);
         List<double[]> results = memory.results();
@@ -231,22 +243,26 @@ class CudaLossTest {
 
     @Test
     void tooManyTeachersAreRefused() {
-        CudaDevice gpu = Device.cuda(0);
+        Device gpu = Device.cuda(0);
         Memory memory = new Memory(gpu, DType.F32, DType.F32, DType.F32, 0);
         Buffer x = memory.normal(4);
         Buffer[] nine = {x, x, x, x, x, x, x, x, x};
         Buffer loss = memory.masterOutput(1);
         IllegalArgumentException refusal = assertThrows(
                 IllegalArgumentException.class,
-                () -> gpu.kernels().distillationLoss(x, nine, x, false, null, 1, 1, 0, 2, 2, loss, null));
+                () -> gpu.kernels()
+                        .losses()
+                        .distillationLoss(
+                                new RowShape(2, 2), x, new Ensemble(nine, x, false, 1, 1, 0), null, loss, null));
         assertEquals(
-                "distillation_loss: 9 teachers were given but at most 8 fit into one launch; combine some of them first",
+                "distillation_loss: 9 teachers were given but at most 8 fit into one launch; combine some of them"
+                        + " first",
                 refusal.getMessage());
         Memory wide = new Memory(gpu, DType.F64, DType.F64, DType.F64, 0);
         Buffer y = gpu.allocate(DType.F64, 4);
         IllegalArgumentException type = assertThrows(
                 IllegalArgumentException.class,
-                () -> gpu.kernels().crossEntropy(y, memory.indices(2, 2), 0, 2, 2, loss, null));
+                () -> gpu.kernels().losses().crossEntropy(new RowShape(2, 2), y, memory.indices(2, 2), 0, loss, null));
         assertTrue(String.valueOf(type.getMessage()).contains("f32 or bf16 but was given f64"), type.getMessage());
         assertTrue(wide.results().isEmpty());
     }
@@ -256,22 +272,27 @@ class CudaLossTest {
         check((kernels, memory) -> {
             Buffer none = memory.normal(0);
             Buffer labels = memory.indices(0, 1);
-            kernels.crossEntropy(none, labels, .1, 0, 5, memory.masterOutput(1), none);
+            kernels.losses().crossEntropy(new RowShape(0, 5), none, labels, .1, memory.masterOutput(1), none);
             Buffer weights = memory.positive(0);
-            kernels.distillationLoss(
-                    none, new Buffer[] {none}, weights, true, labels, 2, 1, 1, 0, 5, memory.masterOutput(1), none);
-            kernels.featureLoss(
-                    new Buffer[0], new Buffer[0], new double[0], none, memory.masterOutput(1), new Buffer[0]);
-            kernels.reconstructionLoss(
-                    geometry(2, 3, 2, 4, false),
-                    memory.bytes(0),
-                    labels,
-                    0,
-                    1e-6,
-                    true,
-                    none,
-                    memory.masterOutput(1),
-                    none);
+            kernels.losses()
+                    .distillationLoss(
+                            new RowShape(0, 5),
+                            none,
+                            new Ensemble(new Buffer[] {none}, weights, true, 2, 1, 1),
+                            labels,
+                            memory.masterOutput(1),
+                            none);
+            kernels.losses()
+                    .featureLoss(
+                            new Buffer[0], new Buffer[0], new double[0], none, memory.masterOutput(1), new Buffer[0]);
+            kernels.patches()
+                    .reconstructionLoss(
+                            new PatchTarget(geometry(2, 3, 2, 4, false), 0, 1e-6, true),
+                            memory.bytes(0),
+                            labels,
+                            none,
+                            memory.masterOutput(1),
+                            none);
         });
     }
 
@@ -326,23 +347,21 @@ class CudaLossTest {
         int pixels = geometry.patches() * geometry.patchLength();
         double[] grey = new double[pixels];
         java.util.Arrays.fill(grey, 77);
-        check((kernels, memory) -> kernels.reconstructionLoss(
-                geometry,
-                memory.upload(DType.U8, grey),
-                memory.upload(DType.I32, 4),
-                1,
-                1e-6,
-                true,
-                memory.normal(geometry.patchLength()),
-                memory.masterOutput(1),
-                memory.output(geometry.patchLength())));
+        check((kernels, memory) -> kernels.patches()
+                .reconstructionLoss(
+                        new PatchTarget(geometry, 1, 1e-6, true),
+                        memory.upload(DType.U8, grey),
+                        memory.upload(DType.I32, 4),
+                        memory.normal(geometry.patchLength()),
+                        memory.masterOutput(1),
+                        memory.output(geometry.patchLength())));
     }
 
     // ---------------------------------------------------------------------------------------------------- optimiser
 
     @Test
     void adamWWritesShadows() {
-        CudaDevice gpu = Device.cuda(0);
+        Device gpu = Device.cuda(0);
         Memory memory = new Memory(gpu, DType.BF16, DType.F32, DType.BF16, 0);
         int[] sizes = {5000, 7};
         Buffer[] p = new Buffer[2];
@@ -356,7 +375,11 @@ class CudaLossTest {
             v[i] = memory.positive(sizes[i]);
         }
         Buffer[] shadows = {memory.output(sizes[0]), null};
-        gpu.kernels().adamW(p, g, m, v, shadows, new double[2], 1e-3, .9, .95, 1e-8, 1, null);
+        gpu.kernels()
+                .optimiser()
+                .adamW(
+                        new AdamWTensors(p, g, m, v, shadows, new double[2]),
+                        new AdamWStep(1e-3, .9, .95, 1e-8, 1, null));
         double[] expected = values(p[0]);
         for (int i = 0; i < expected.length; i++) {
             expected[i] = Elements.fromBf16(Elements.toBf16(expected[i]));
@@ -366,18 +389,22 @@ class CudaLossTest {
 
     @Test
     void normsThatAreNotFiniteStayVisible() {
-        CudaDevice gpu = Device.cuda(0);
+        Device gpu = Device.cuda(0);
         for (DType type : List.of(DType.F32, DType.BF16)) {
             for (double odd : new double[] {Double.NaN, Double.POSITIVE_INFINITY}) {
                 Memory memory = new Memory(gpu, type, DType.F32, type, 0);
                 Buffer[] g = {memory.normal(5000), memory.values(1, odd, 2)};
                 Buffer norm = memory.masterOutput(1);
-                gpu.kernels().globalNorm(g, norm);
+                gpu.kernels().optimiser().globalNorm(g, norm);
                 assertEquals(odd, values(norm)[0]);
                 Buffer[] p = {memory.master(5000), memory.master(3)};
                 Buffer[] m = {memory.master(5000), memory.master(3)};
                 Buffer[] v = {memory.positive(5000), memory.positive(3)};
-                gpu.kernels().adamW(p, g, m, v, null, new double[2], 1e-3, .9, .95, 1e-8, 1, new Kernels.Clip(norm, 1));
+                gpu.kernels()
+                        .optimiser()
+                        .adamW(
+                                new AdamWTensors(p, g, m, v, null, new double[2]),
+                                new AdamWStep(1e-3, .9, .95, 1e-8, 1, new Clip(norm, 1)));
                 for (double value : values(p[0])) {
                     assertEquals(Double.isNaN(odd), Double.isNaN(value), odd + " makes " + value);
                 }
@@ -388,33 +415,24 @@ class CudaLossTest {
 
     @Test
     void normsOfOtherTypesAreRefused() {
-        CudaDevice gpu = Device.cuda(0);
+        Device gpu = Device.cuda(0);
         Memory memory = new Memory(gpu, DType.F32, DType.F32, DType.F32, 0);
         Buffer x = memory.master(3);
         Buffer norm = memory.masterOutput(1);
         refused(
                 "global_norm on cuda:0: gradient 1 is f64; keep gradients in f32 or bf16, or compute on the cpu",
-                () -> gpu.kernels().globalNorm(new Buffer[] {x, memory.make(DType.F64, 2)}, norm));
+                () -> gpu.kernels().optimiser().globalNorm(new Buffer[] {x, memory.make(DType.F64, 2)}, norm));
         refused(
                 "for the norm; pass one element of f32",
-                () -> gpu.kernels().globalNorm(new Buffer[] {x}, memory.masterOutput(2)));
+                () -> gpu.kernels().optimiser().globalNorm(new Buffer[] {x}, memory.masterOutput(2)));
         Buffer[] one = {x};
         refused(
                 "adamw on cuda:0 was given bf16[1] on cuda:0 for the norm; pass one element of f32",
                 () -> gpu.kernels()
+                        .optimiser()
                         .adamW(
-                                one,
-                                one,
-                                one,
-                                one,
-                                null,
-                                new double[1],
-                                1e-3,
-                                .9,
-                                .95,
-                                1e-8,
-                                1,
-                                new Kernels.Clip(memory.make(DType.BF16, 1), 1)));
+                                new AdamWTensors(one, one, one, one, null, new double[1]),
+                                new AdamWStep(1e-3, .9, .95, 1e-8, 1, new Clip(memory.make(DType.BF16, 1), 1))));
     }
 
     private static void refused(String part, Runnable call) {
@@ -424,7 +442,7 @@ class CudaLossTest {
 
     /** Parameters with their moments, a gradient that each step replaces, and what stochastic depth makes of it. */
     private static final class Trained {
-        private final CudaDevice gpu = Device.cuda(0);
+        private final Device gpu = Device.cuda(0);
         private final Memory memory = new Memory(gpu, DType.BF16, DType.F32, DType.BF16, 0);
         private final Buffer[] p = {memory.master(5000), memory.master(7)};
         private final Buffer[] m = {memory.master(5000), memory.master(7)};
@@ -434,9 +452,13 @@ class CudaLossTest {
         private final Buffer norm = memory.masterOutput(1);
 
         void compute(double lr, long step) {
-            gpu.kernels().globalNorm(g, norm);
-            gpu.kernels().adamW(p, g, m, v, null, new double[2], lr, .9, .95, 1e-8, step, new Kernels.Clip(norm, 50));
-            gpu.kernels().dropPath(null, g[0], .5, 3, 40 + step, 50, dropped);
+            gpu.kernels().optimiser().globalNorm(g, norm);
+            gpu.kernels()
+                    .optimiser()
+                    .adamW(
+                            new AdamWTensors(p, g, m, v, null, new double[2]),
+                            new AdamWStep(lr, .9, .95, 1e-8, step, new Clip(norm, 50)));
+            gpu.kernels().random().dropPath(new RandomStream(3, 40 + step), null, g[0], .5, 50, dropped);
         }
 
         /** New gradients, of a norm below and above the largest in turn. */
@@ -457,12 +479,12 @@ class CudaLossTest {
         Trained replayed = new Trained();
         replayed.compute(1e-2, 1);
         direct.compute(1e-2, 1);
-        try (CudaGraph graph = CudaGraph.capture(replayed.gpu, () -> replayed.compute(1e-2, 2))) {
+        try (Graph graph = replayed.gpu.record(() -> replayed.compute(1e-2, 2))) {
             for (int step = 2; step < 6; step++) {
                 direct.renew(step);
                 direct.compute(1e-2 / step, step);
                 replayed.renew(step);
-                graph.launch(new CudaGraph.Variables(0, step - 2, 1e-2 / step, step));
+                graph.launch(new Graph.Variables(0, step - 2, 1e-2 / step, step));
                 List<double[]> expected = direct.state();
                 List<double[]> actual = replayed.state();
                 for (int i = 0; i < expected.size(); i++) {

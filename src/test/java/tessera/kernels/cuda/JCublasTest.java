@@ -1,4 +1,4 @@
-package tessera.kernels;
+package tessera.kernels.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -19,6 +19,12 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import tessera.Close;
 import tessera.FakeCuda;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.cpu.Elements;
 import tessera.natives.interop.JCudaBridge;
 
 /** The bridge to JCuda, handle by handle, and JCublas as a second opinion on a matrix product. */
@@ -29,7 +35,7 @@ class JCublasTest {
     @BeforeEach
     void needsDevice() {
         try {
-            device = Device.cuda(0);
+            device = (CudaDevice) Device.cuda(0);
         } catch (IllegalArgumentException e) {
             abort(e.getMessage());
         }
@@ -86,8 +92,8 @@ class JCublasTest {
             host.copyTo(in);
             Buffer a = in.slice(0, m * k);
             Buffer b = in.slice(m * k, k * n);
-            Kernels.MatmulShape shape = Kernels.MatmulShape.of(false, false, m, n, k);
-            device.kernels().matmul(shape, a, b, null, null, Kernels.Activation.NONE, ours);
+            MatmulShape shape = MatmulShape.of(false, false, m, n, k);
+            device.kernels().matmul().matmul(shape, a, b, Epilogue.NONE, ours);
             // A row-major product is the column-major one of the factors exchanged.
             JCublas2.cublasSetStream(
                     handle, JCudaBridge.runtimeStream(device.currentStream().handle()));

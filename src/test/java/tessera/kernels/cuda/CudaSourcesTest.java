@@ -1,4 +1,4 @@
-package tessera.kernels;
+package tessera.kernels.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
@@ -23,7 +23,7 @@ class CudaSourcesTest {
         assumeTrue(
                 Arrays.stream(Nvrtc.supportedArchitectures()).anyMatch(known -> known == 90),
                 "this NVRTC does not know sm_90a");
-        byte[] cubin = CudaImages.compile(name, "sm_90a");
+        byte[] cubin = CudaCode.compile(name, "sm_90a");
         assertTrue(cubin.length > 1000 && cubin[1] == 'E' && cubin[2] == 'L' && cubin[3] == 'F', name);
     }
 }
