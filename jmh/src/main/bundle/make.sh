@@ -71,7 +71,7 @@ for jar in "$home"/src/test/target/*-tests.jar "$home"/src/test/target/bundle/*.
 done
 # The classes of the parity suite, each with how it is run: "exact" with checked memory, "alone" where it needs most of a GPU's.
 # Those that compile the sources for the fake CUDA stay behind, as the sources do.
-(cd "$home/src/test/java" && grep -rlE '@Tag\((FakeCuda\.TAG|"cuda")\)' tessera && echo tessera/kernels/CudaSourcesTest.java) |
+(cd "$home/src/test/java" && grep -rlE '@Tag\((FakeCuda\.TAG|"cuda")\)' tessera && echo tessera/kernels/cuda/CudaSourcesTest.java) |
     sort | while read -r file; do
     ! grep -qE 'FakeCudaBuilder|kernels/src/main/cuda|SanitizedKernels' "$home/src/test/java/$file" || continue
     mode=plain

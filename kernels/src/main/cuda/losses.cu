@@ -8,58 +8,20 @@
 //   distillation_loss   z = sum_t w_t z_t,  p = softmax(z/T),  q = softmax(x/T)
 //                       loss = 1/R sum_r [ alpha T^2 sum_j p_j (log p_j - log q_j) + beta (lse - x_y) ]
 //                       dx_j = 1/R ( alpha T (q_j - p_j) + beta (softmax(x)_j - [j = y]) )
-//   reconstruction_loss target = (v - mean) / (sqrt(var) + eps) per patch and channel, var unbiased; loss = mean of
-//                       (prediction - target)^2,  dprediction = 2/n (prediction - target)
 //
-// Layouts: logits, features [rows, cols] contiguous; weights [teachers] or [rows, teachers] f32; labels i32; prediction
-//   [rows, tubelet, patch, patch, channels]; the video is addressed by strides.
-// Types: logits, features, predictions and their gradients f32 or bf16; video u8 or f32; losses and all arithmetic f32;
-//   sums of rows and of blocks f64.
+// Layouts: logits, features [rows, cols] contiguous; weights [teachers] or [rows, teachers] f32; labels i32.
+// Types: logits, features and their gradients f32 or bf16; losses and all arithmetic f32; sums of rows and of blocks f64.
 // Determinism: every row or block writes its own term; loss_sum adds the terms in one block in a fixed order. No atomics.
-// A label or patch index that is out of range makes the loss (and the gradient of its row) NaN; memory is never read outside.
+// A label that is out of range makes the loss (and the gradient of its row) NaN; memory is never read outside.
 //
 // Launch geometry and cost, per row of n values of S bytes (T teachers):
 //   cross_entropy       a warp per row up to 1024 columns (8 rows a block), a block of 256 above; the row is read twice (the
 //                       second time from cache) and never held in registers: bytes n S (1 + 1 gradient), FLOPs about 8 n
 //   distillation_loss   the same: bytes n S (1 + T + 1), FLOPs about (2 T + 20) n
 //   feature_loss        up to 1024 blocks of 256 threads per modality, all modalities in one grid: bytes 3 n S, FLOPs 4 n
-//   reconstruction_loss one block per patch, a warp per channel for its statistics, which stage the target in shared
-//                       memory; then all threads walk the prediction in order: bytes n (video + 2 S), FLOPs about 10 n
 #include "tessera.cuh"
 
 // --------------------------------------------------------------------------------------------------------- reading rows
-
-template <int N>
-struct Width {
-    static constexpr int value = N;
-};
-
-template <int N, class T>
-DEVICE void read(const T* from, float (&to)[N]) {
-    if constexpr (N == 1) {
-        to[0] = to_float(*from);
-    } else {
-        const Pack<T> pack = load_pack(from);
-#pragma unroll
-        for (int k = 0; k < N; k++) {
-            to[k] = to_float(pack.values[k]);
-        }
-    }
-}
-
-template <int N, class T>
-DEVICE void write(T* to, const float (&from)[N]) {
-    if constexpr (N == 1) {
-        *to = from_float<T>(from[0]);
-    } else {
-        Pack<T> pack;
-#pragma unroll
-        for (int k = 0; k < N; k++) {
-            pack.values[k] = from_float<T>(from[k]);
-        }
-        store_pack(to, pack);
-    }
-}
 
 // Calls visit(i, Width) for consecutive runs of Width values that cover [0, cols) among GROUP threads, 16 bytes at once where
 // the row is aligned.
@@ -107,11 +69,6 @@ DEVICE float largest(const float (&x)[N]) {
     return most;
 }
 
-// Not a number, for terms that cannot be computed.
-DEVICE float undefined() {
-    return __uint_as_float(0x7FC00000u);
-}
-
 // -------------------------------------------------------------------------------------------------------- cross-entropy
 
 struct CrossEntropyArgs {
@@ -157,7 +114,7 @@ DEVICE void cross_entropy(const CrossEntropyArgs& args) {
         const float share = args.smoothing / (float)args.cols;
         if (threadIdx.x % GROUP == 0) {
             const float normaliser = logf(sum);
-            float term = undefined();
+            float term = not_a_number();
             if (known) {
                 term = (1 - args.smoothing) * (normaliser - (to_float(x[label]) - top));
                 if (args.smoothing != 0) {
@@ -168,7 +125,7 @@ DEVICE void cross_entropy(const CrossEntropyArgs& args) {
         }
         if (args.dlogits != nullptr) {
             T* dx = (T*)args.dlogits + row * args.cols;
-            const float mean = known ? 1.0f / (float)args.rows : undefined();
+            const float mean = known ? 1.0f / (float)args.rows : not_a_number();
             const float inverse = 1.0f / sum;
             each<GROUP, T>(args.cols, aligned && aligned16(dx), [&](int i, auto width) {
                 constexpr int N = decltype(width)::value;
@@ -285,7 +242,7 @@ DEVICE void distillation(const DistillationArgs& args) {
 
         const int label = hard ? args.labels[row] : 0;
         const bool known = label >= 0 && label < args.cols;
-        const float mean = known ? 1.0f / (float)args.rows : undefined();
+        const float mean = known ? 1.0f / (float)args.rows : not_a_number();
         const float soft_factor = args.alpha * args.temperature * mean;
         const float hard_factor = args.beta * mean;
         const float log_soft = logf(soft);
@@ -324,7 +281,7 @@ DEVICE void distillation(const DistillationArgs& args) {
         if (threadIdx.x % GROUP == 0) {
             float term = args.alpha * args.temperature * args.temperature * divergence;
             if (hard) {
-                term += known ? args.beta * (logf(plain) - (to_float(x[label]) - top)) : undefined();
+                term += known ? args.beta * (logf(plain) - (to_float(x[label]) - top)) : not_a_number();
             }
             args.terms[row] = term;
         }
@@ -394,162 +351,6 @@ DEVICE void feature_loss(const FeatureLossArgs& args) {
 
 KERNEL(256, feature_loss_f32, FeatureLossArgs) { feature_loss<float>(args); }
 KERNEL(256, feature_loss_bf16, FeatureLossArgs) { feature_loss<bf16>(args); }
-
-// ------------------------------------------------------------------------------------------------------- reconstruction
-
-struct ReconstructionArgs {
-    const void* video;
-    const int* indices;
-    const void* prediction;
-    void* dprediction;
-    float* terms;
-    i64 rows;
-    i64 count;
-    i64 stride_b;
-    i64 stride_t;
-    i64 stride_y;
-    i64 stride_x;
-    i64 stride_c;
-    int patches;
-    int plane;
-    int across;
-    int channels;
-    int tubelet;
-    int patch;
-    float scale;
-    float eps;
-    float factor;
-    int normalise;
-};
-
-DEVICE float pixel(const unsigned char* video, i64 at) {
-    return (float)video[at];
-}
-
-DEVICE float pixel(const float* video, i64 at) {
-    return video[at];
-}
-
-// Writes the target of channel c of the patch at origin to shared memory, order (dt, dy, dx, c), by one warp. Its lanes lie
-// over whole lines of the patch, so no division is needed per pixel.
-template <class V>
-DEVICE void stage_channel(const ReconstructionArgs& args, i64 origin, int c, float* staged) {
-    const V* video = (const V*)args.video + origin + c * args.stride_c;
-    const int lane = threadIdx.x % 32;
-    const int p = args.patch;
-    const int lines = p < 32 ? 32 / p : 1;
-    const int all_lines = args.tubelet * p;
-    const int first_line = p < 32 ? lane / p : 0;
-    const int first_x = p < 32 ? lane % p : lane;
-    const auto each_pixel = [&](auto visit) {
-        if (first_line >= lines) {
-            return;
-        }
-        int dt = first_line / p;
-        int dy = first_line % p;
-        for (int line = first_line; line < all_lines; line += lines) {
-            for (int x = first_x; x < p; x += 32) {
-                visit(dt, dy, x, (line * p + x) * args.channels + c);
-            }
-            dy += lines;
-            while (dy >= p) {
-                dy -= p;
-                dt++;
-            }
-        }
-    };
-
-    // Everything is relative to the first pixel: a constant channel has the variance 0, not the square of a rounding error.
-    const float origin_pixel = args.normalise ? pixel(video, 0) * args.scale : 0.0f;
-    float sum = 0;
-    each_pixel([&](int dt, int dy, int x, int at) {
-        const float v =
-                pixel(video, dt * args.stride_t + dy * args.stride_y + x * args.stride_x) * args.scale - origin_pixel;
-        staged[at] = v;
-        sum += v;
-    });
-    if (args.normalise) {
-        const int pixels = args.tubelet * p * p;
-        const float mean = warp_sum(sum) / (float)pixels;
-        float squares = 0;
-        each_pixel([&](int, int, int, int at) {
-            const float v = staged[at] - mean;
-            squares = fmaf(v, v, squares);
-        });
-        squares = warp_sum(squares);
-        // The variance of a single pixel is 0, not 0 / 0.
-        const float inverse = 1.0f / (sqrtf(squares / (float)(pixels > 1 ? pixels - 1 : 1)) + args.eps);
-        each_pixel([&](int, int, int, int at) { staged[at] = (staged[at] - mean) * inverse; });
-    }
-}
-
-template <class V, class T>
-DEVICE void reconstruction(const ReconstructionArgs& args) {
-    DYNAMIC_SHARED(float, staged);
-    SHARED(float, warp_sums, 8);
-    const int length = args.channels * args.tubelet * args.patch * args.patch;
-    const int warp = threadIdx.x / 32;
-    const int warps = blockDim.x / 32;
-    constexpr int N = 16 / sizeof(T);
-    float total = 0;
-    for (i64 row = blockIdx.x; row < args.rows; row += gridDim.x) {
-        const int token = args.indices[row];
-        const bool known = token >= 0 && token < args.patches;
-        const int inside = known ? token : 0;
-        const int cell = inside % args.plane;
-        const i64 origin = row / args.count * args.stride_b + (i64)(inside / args.plane) * args.tubelet * args.stride_t
-                + (i64)(cell / args.across) * args.patch * args.stride_y
-                + (i64)(cell % args.across) * args.patch * args.stride_x;
-        for (int c = warp; c < args.channels; c += warps) {
-            stage_channel<V>(args, origin, c, staged);
-        }
-        __syncthreads();
-
-        const T* prediction = (const T*)args.prediction + row * length;
-        T* gradient = (T*)args.dprediction + row * length;
-        const float factor = known ? args.factor : undefined();
-        float sum = known ? 0.0f : undefined();
-        const auto visit = [&](int i, auto width) {
-            constexpr int W = decltype(width)::value;
-            float v[W];
-            read<W>(prediction + i, v);
-#pragma unroll
-            for (int k = 0; k < W; k++) {
-                const float difference = v[k] - staged[i + k];
-                sum = fmaf(difference, difference, sum);
-                v[k] = difference * factor;
-            }
-            if (args.dprediction != nullptr) {
-                write<W>(gradient + i, v);
-            }
-        };
-        const int whole = aligned16(prediction) && aligned16(gradient) ? length / N * N : 0;
-        for (int i = threadIdx.x * N; i < whole; i += blockDim.x * N) {
-            visit(i, Width<N>());
-        }
-        for (int i = whole + threadIdx.x; i < length; i += blockDim.x) {
-            visit(i, Width<1>());
-        }
-        sum = warp_sum(sum);
-        if (threadIdx.x % 32 == 0) {
-            warp_sums[warp] = sum;
-        }
-        __syncthreads();
-        if (threadIdx.x == 0) {
-            for (int w = 0; w < warps; w++) {
-                total += warp_sums[w];
-            }
-        }
-    }
-    if (threadIdx.x == 0) {
-        args.terms[blockIdx.x] = total;
-    }
-}
-
-KERNEL_BLOCKS(256, 4, reconstruction_loss_u8_f32, ReconstructionArgs) { reconstruction<unsigned char, float>(args); }
-KERNEL_BLOCKS(256, 4, reconstruction_loss_u8_bf16, ReconstructionArgs) { reconstruction<unsigned char, bf16>(args); }
-KERNEL_BLOCKS(256, 4, reconstruction_loss_f32_f32, ReconstructionArgs) { reconstruction<float, float>(args); }
-KERNEL_BLOCKS(256, 4, reconstruction_loss_f32_bf16, ReconstructionArgs) { reconstruction<float, bf16>(args); }
 
 // ------------------------------------------------------------------------------------------------------- sum of the terms
 

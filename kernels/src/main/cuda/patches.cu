@@ -1,17 +1,24 @@
-// Patches of videos as vectors, their adjoint, and the target of masked reconstruction.
+// Patches of videos as vectors, their adjoint, and the target and loss of masked reconstruction.
 //
 // Formula       gather: out[b, j, (c, dt, dy, dx)] = pixel scale / std[c] - mean[c] / std[c] of patch indices[b, j]; only listed
 //               patches are read. scatter: dvideo += dout scale / std[c]. target: [b, j, (dt, dy, dx, c)] = (x - mean) / (sd + eps)
-//               with x = pixel scale, mean and unbiased standard deviation sd over the pixels of the patch and channel.
-// Layouts       video u8 or f32 with any strides (channel-last frames and channel-first tensors alike), patches f32 or bf16.
+//               with x = pixel scale, mean and unbiased standard deviation sd over the pixels of the patch and channel. loss: mean of
+//               (prediction - target)^2, dprediction = 2/n (prediction - target).
+// Layouts       video u8 or f32 with any strides (channel-last frames and channel-first tensors alike), patches, predictions and their
+//               gradients f32 or bf16.
 // Accumulation  f32; variance in two passes over values that stay in registers (up to 512 pixels per patch and channel).
 // Determinism   every value is computed by one thread, every statistic by one warp in a fixed order; a patch that is listed
-//               several times receives its gradients in ascending j.
-// Bad indices   an index outside the video is not followed: its patch becomes NaN, its gradient is left out.
+//               several times receives its gradients in ascending j. The loss: every block writes its own term, which loss_sum of
+//               losses.cu adds up in a fixed order.
+// Bad indices   an index outside the video is not followed: its patch becomes NaN, its gradient is left out, and
+//               the loss is NaN.
 // Geometry      256 threads, a warp per patch (target: per patch and channel). Gather from channel-last u8 reads 16 bytes at a time
 //               into shared memory and splits the channels there; from rows of contiguous pixels it reads as many as fill 16
-//               bytes of output, 4 packs in flight; anything else goes pixel by pixel.
-// Bytes         the listed patches read once, outputs written once. FLOPs: 2 per value, target about 8.
+//               bytes of output, 4 packs in flight; anything else goes pixel by pixel. Loss: a block per
+//               patch, a warp per channel for its statistics, which stages the target in shared memory; then all threads walk the
+//               prediction in order.
+// Bytes         the listed patches read once, outputs written once. FLOPs: 2 per value, target about 8, loss
+//               about 10.
 // Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
 //               there to fit more threads.
 #include "tessera.cuh"
@@ -57,10 +64,6 @@ DEVICE float pixel_value(float pixel) {
 
 DEVICE float pixel_value(unsigned char pixel) {
     return static_cast<float>(pixel);
-}
-
-DEVICE float not_a_number() {
-    return __uint_as_float(0x7FC00000u);
 }
 
 /** Where patch `token` of a sample begins in the video. */
@@ -362,3 +365,151 @@ KERNEL_BLOCKS(256, 2, reconstruction_target_f32_f32, PatchArgs) {
 KERNEL_BLOCKS(256, 2, reconstruction_target_f32_bf16, PatchArgs) {
     reconstruction_target<float, bf16>(args);
 }
+
+// ------------------------------------------------------------------------------------------------------- loss
+
+struct ReconstructionArgs {
+    const void* video;
+    const int* indices;
+    const void* prediction;
+    void* dprediction;
+    float* terms;
+    i64 rows;
+    i64 count;
+    i64 stride_b;
+    i64 stride_t;
+    i64 stride_y;
+    i64 stride_x;
+    i64 stride_c;
+    int patches;
+    int plane;
+    int across;
+    int channels;
+    int tubelet;
+    int patch;
+    float scale;
+    float eps;
+    float factor;
+    int normalise;
+};
+
+// Writes the target of channel c of the patch at origin to shared memory, order (dt, dy, dx, c), by one warp. Its lanes lie
+// over whole lines of the patch, so no division is needed per pixel.
+template <class V>
+DEVICE void stage_channel(const ReconstructionArgs& args, i64 origin, int c, float* staged) {
+    const V* video = (const V*)args.video + origin + c * args.stride_c;
+    const int lane = threadIdx.x % 32;
+    const int p = args.patch;
+    const int lines = p < 32 ? 32 / p : 1;
+    const int all_lines = args.tubelet * p;
+    const int first_line = p < 32 ? lane / p : 0;
+    const int first_x = p < 32 ? lane % p : lane;
+    const auto each_pixel = [&](auto visit) {
+        if (first_line >= lines) {
+            return;
+        }
+        int dt = first_line / p;
+        int dy = first_line % p;
+        for (int line = first_line; line < all_lines; line += lines) {
+            for (int x = first_x; x < p; x += 32) {
+                visit(dt, dy, x, (line * p + x) * args.channels + c);
+            }
+            dy += lines;
+            while (dy >= p) {
+                dy -= p;
+                dt++;
+            }
+        }
+    };
+
+    // Everything is relative to the first pixel: a constant channel has the variance 0, not the square of a rounding error.
+    const float origin_pixel = args.normalise ? pixel_value(video[0]) * args.scale : 0.0f;
+    float sum = 0;
+    each_pixel([&](int dt, int dy, int x, int at) {
+        const float v =
+                pixel_value(video[dt * args.stride_t + dy * args.stride_y + x * args.stride_x]) * args.scale - origin_pixel;
+        staged[at] = v;
+        sum += v;
+    });
+    if (args.normalise) {
+        const int pixels = args.tubelet * p * p;
+        const float mean = warp_sum(sum) / (float)pixels;
+        float squares = 0;
+        each_pixel([&](int, int, int, int at) {
+            const float v = staged[at] - mean;
+            squares = fmaf(v, v, squares);
+        });
+        squares = warp_sum(squares);
+        // The variance of a single pixel is 0, not 0 / 0.
+        const float inverse = 1.0f / (sqrtf(squares / (float)(pixels > 1 ? pixels - 1 : 1)) + args.eps);
+        each_pixel([&](int, int, int, int at) { staged[at] = (staged[at] - mean) * inverse; });
+    }
+}
+
+template <class V, class T>
+DEVICE void reconstruction(const ReconstructionArgs& args) {
+    DYNAMIC_SHARED(float, staged);
+    SHARED(float, warp_sums, 8);
+    const int length = args.channels * args.tubelet * args.patch * args.patch;
+    const int warp = threadIdx.x / 32;
+    const int warps = blockDim.x / 32;
+    constexpr int N = 16 / sizeof(T);
+    float total = 0;
+    for (i64 row = blockIdx.x; row < args.rows; row += gridDim.x) {
+        const int token = args.indices[row];
+        const bool known = token >= 0 && token < args.patches;
+        const int inside = known ? token : 0;
+        const int cell = inside % args.plane;
+        const i64 origin = row / args.count * args.stride_b + (i64)(inside / args.plane) * args.tubelet * args.stride_t
+                + (i64)(cell / args.across) * args.patch * args.stride_y
+                + (i64)(cell % args.across) * args.patch * args.stride_x;
+        for (int c = warp; c < args.channels; c += warps) {
+            stage_channel<V>(args, origin, c, staged);
+        }
+        __syncthreads();
+
+        const T* prediction = (const T*)args.prediction + row * length;
+        T* gradient = (T*)args.dprediction + row * length;
+        const float factor = known ? args.factor : not_a_number();
+        float sum = known ? 0.0f : not_a_number();
+        const auto visit = [&](int i, auto width) {
+            constexpr int W = decltype(width)::value;
+            float v[W];
+            read<W>(prediction + i, v);
+#pragma unroll
+            for (int k = 0; k < W; k++) {
+                const float difference = v[k] - staged[i + k];
+                sum = fmaf(difference, difference, sum);
+                v[k] = difference * factor;
+            }
+            if (args.dprediction != nullptr) {
+                write<W>(gradient + i, v);
+            }
+        };
+        const int whole = aligned16(prediction) && aligned16(gradient) ? length / N * N : 0;
+        for (int i = threadIdx.x * N; i < whole; i += blockDim.x * N) {
+            visit(i, Width<N>());
+        }
+        for (int i = whole + threadIdx.x; i < length; i += blockDim.x) {
+            visit(i, Width<1>());
+        }
+        sum = warp_sum(sum);
+        if (threadIdx.x % 32 == 0) {
+            warp_sums[warp] = sum;
+        }
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            for (int w = 0; w < warps; w++) {
+                total += warp_sums[w];
+            }
+        }
+    }
+    if (threadIdx.x == 0) {
+        args.terms[blockIdx.x] = total;
+    }
+}
+
+KERNEL_BLOCKS(256, 4, reconstruction_loss_u8_f32, ReconstructionArgs) { reconstruction<unsigned char, float>(args); }
+KERNEL_BLOCKS(256, 4, reconstruction_loss_u8_bf16, ReconstructionArgs) { reconstruction<unsigned char, bf16>(args); }
+KERNEL_BLOCKS(256, 4, reconstruction_loss_f32_f32, ReconstructionArgs) { reconstruction<float, float>(args); }
+KERNEL_BLOCKS(256, 4, reconstruction_loss_f32_bf16, ReconstructionArgs) { reconstruction<float, bf16>(args); }

@@ -153,6 +153,11 @@ DEVICE u32 pack_bf16(bf16 low, bf16 high) {
     return static_cast<u32>(high.bits) << 16 | low.bits;
 }
 
+/** Stands for what cannot be computed, such as the row of an index that is out of range. */
+DEVICE float not_a_number() {
+    return __uint_as_float(0x7FC00000u);
+}
+
 // -------------------------------------------------------------------------------------------------- 16-byte accesses
 
 /** As many values as one 16-byte access moves: 4 floats, 8 bf16. */
@@ -187,6 +192,41 @@ DEVICE void store_pack(T* address, const Pack<T>& pack) {
 #else
     emulation::copy16(address, &pack);
 #endif
+}
+
+/** A number of values that are read or written at once, as a type: 1, or as many as a Pack holds. */
+template <int N>
+struct Width {
+    static constexpr int value = N;
+};
+
+/** Reads N neighbouring values as floats; more than one at a 16-byte aligned address. */
+template <int N, class T>
+DEVICE void read(const T* from, float (&to)[N]) {
+    if constexpr (N == 1) {
+        to[0] = to_float(*from);
+    } else {
+        const Pack<T> pack = load_pack(from);
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            to[k] = to_float(pack.values[k]);
+        }
+    }
+}
+
+/** Writes N floats as neighbouring values; more than one at a 16-byte aligned address. */
+template <int N, class T>
+DEVICE void write(T* to, const float (&from)[N]) {
+    if constexpr (N == 1) {
+        *to = from_float<T>(from[0]);
+    } else {
+        Pack<T> pack;
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            pack.values[k] = from_float<T>(from[k]);
+        }
+        store_pack(to, pack);
+    }
 }
 
 // -------------------------------------------------------------------------------------------------------- reductions

@@ -20,10 +20,6 @@ constexpr int VECTORS = 4;
 constexpr int NONE = -1;
 constexpr int SEVERAL = -2;
 
-DEVICE float not_a_number() {
-    return __uint_as_float(0x7FC00000u);
-}
-
 /** Value number k of those that this thread computes: consecutive threads take consecutive values. */
 DEVICE i64 own_unit(int k) {
     return (static_cast<i64>(blockIdx.x) * VECTORS + k) * THREADS + threadIdx.x;

@@ -5,4 +5,10 @@ module tessera.kernels {
     requires static org.jspecify;
 
     exports tessera.kernels;
+
+    uses tessera.kernels.DeviceProvider;
+
+    provides tessera.kernels.DeviceProvider with
+            tessera.kernels.cpu.device.CpuDevices,
+            tessera.kernels.cuda.CudaDevices;
 }

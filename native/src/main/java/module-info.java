@@ -7,5 +7,7 @@ module tessera.natives {
             tessera.kernels;
     exports tessera.natives.cuda to
             tessera.kernels;
+    exports tessera.natives.onednn to
+            tessera.kernels;
     exports tessera.natives.interop;
 }

@@ -8,12 +8,12 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.CudaDevice;
-import tessera.kernels.CudaGraph;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.PackedWeight;
+import tessera.kernels.Graph;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.PackedWeight;
 import tessera.nn.AdamW;
 import tessera.nn.Head;
 import tessera.nn.Params;
@@ -54,7 +54,7 @@ public final class CudaSweep {
     private final Function<Device, double[]> operation;
     private final Set<String> told = new TreeSet<>();
     private final Set<String> untold = new TreeSet<>();
-    private @Nullable CudaDevice device;
+    private @Nullable Device device;
     private int runs;
 
     private CudaSweep(Function<Device, double[]> operation) {
@@ -208,9 +208,9 @@ public final class CudaSweep {
                     }
                 };
                 step.run();
-                if (device instanceof CudaDevice gpu) {
-                    try (CudaGraph graph = CudaGraph.capture(gpu, step)) {
-                        graph.launch(new CudaGraph.Variables(0, 0, .1, 2));
+                if (device.records()) {
+                    try (Graph graph = device.record(step)) {
+                        graph.launch(new Graph.Variables(0, 0, .1, 2));
                     }
                 } else {
                     step.run();
@@ -228,8 +228,10 @@ public final class CudaSweep {
             Tensor bias = Tensor.uniform(device, DType.F32, Shape.of(5), 3, 0, -1, 1);
             Tensor weight = b.slice(0, 0, 1).reshape(4, 5).transpose(0, 1).contiguous();
             Tensor y = Tensor.empty(device, DType.F32, Shape.of(6, 5));
-            try (PackedWeight packed = device.kernels().pack(weight.buffer(), 5, 4)) {
-                device.kernels().linear(6, a.buffer(), packed, bias.buffer(), null, Activation.GELU, y.buffer());
+            try (PackedWeight packed = device.kernels().matmul().pack(weight.buffer(), 5, 4)) {
+                device.kernels()
+                        .matmul()
+                        .linear(6, a.buffer(), packed, new Epilogue(bias.buffer(), null, Activation.GELU), y.buffer());
             }
             return a.matmul(b).reshape(6, 5).add(y).toDoubles();
         }

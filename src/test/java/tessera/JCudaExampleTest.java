@@ -11,7 +11,6 @@ import jcuda.driver.JCudaDriver;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import tessera.kernels.Buffer;
-import tessera.kernels.CudaDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.natives.interop.JCudaBridge;
@@ -20,8 +19,8 @@ import tessera.natives.interop.JCudaBridge;
 class JCudaExampleTest {
     @Test
     void computesOnMemoryOfJCudaAndHandsItsOwnBack() {
-        assumeTrue(Device.best() instanceof CudaDevice, "no GPU");
-        CudaDevice device = Device.cuda(0);
+        assumeTrue(!Device.best().isHost(), "no GPU");
+        Device device = Device.cuda(0);
         device.makeCurrent(); // JCuda works in the same context ...
         CUstream stream = JCudaBridge.stream(device.currentStream().handle()); // ... and on the same stream
         JCudaDriver.setExceptionsEnabled(true);
@@ -31,7 +30,7 @@ class JCudaExampleTest {
         float[] result = new float[4];
         try (Buffer ours = device.allocate(DType.F32, 4)) {
             Buffer x = device.wrap(DType.F32, JCudaBridge.address(theirs), 4); // no copy
-            device.kernels().affine(x, 10, 1, ours); // 10 x + 1
+            device.kernels().elementwise().affine(x, 10, 1, ours); // 10 x + 1
             CUdeviceptr y = JCudaBridge.devicePointer(ours.address()); // no copy
             JCudaDriver.cuMemcpyDtoHAsync(Pointer.to(result), y, 4 * Float.BYTES, stream);
             JCudaDriver.cuStreamSynchronize(stream);

@@ -3,7 +3,7 @@ package tessera;
 // example
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.Elementwise.UnaryOp;
 import tessera.tensor.Cost;
 import tessera.tensor.GradientCheck;
 import tessera.tensor.Op;
@@ -27,7 +27,9 @@ record Swish() implements Op.Differentiable {
         Tensor scale = context.saved(1);
         Tensor gate = context.saved(2);
         Tensor slope = Tensor.empty(dy.device(), dy.dtype(), dy.shape()); // dy * x * sigmoid'(scale * x)
-        dy.kernels().unaryBackward(UnaryOp.SIGMOID, Op.buffer(x.mul(scale)), Op.buffer(dy.mul(x)), slope.buffer());
+        dy.kernels()
+                .elementwise()
+                .unaryBackward(UnaryOp.SIGMOID, Op.buffer(x.mul(scale)), Op.buffer(dy.mul(x)), slope.buffer());
         return new @Nullable Tensor[] {
             context.needsGradient(0) ? dy.mul(gate).add(slope.mul(scale)) : null,
             context.needsGradient(1) ? slope.mul(x).sum().reshape(scale.shape().toArray()) : null

@@ -1,350 +1,146 @@
 package tessera.kernels;
 
-import java.lang.foreign.ValueLayout;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.List;
-import java.util.Random;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import tessera.kernels.Kernels.AttentionShape;
-import tessera.kernels.Kernels.BinaryOp;
-import tessera.kernels.Kernels.PatchGeometry;
-import tessera.kernels.Kernels.Strides;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention.Strides;
+import tessera.kernels.Elementwise.BinaryOp;
+import tessera.kernels.Elementwise.Strided;
+import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.Losses.Ensemble;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Batch;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.LinearShape;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Matmul.PackedWeight;
+import tessera.kernels.Norms.NormGradients;
+import tessera.kernels.Norms.NormParameters;
+import tessera.kernels.Norms.NormStatistics;
+import tessera.kernels.Norms.RowShape;
+import tessera.kernels.Optimiser.AdamWStep;
+import tessera.kernels.Optimiser.AdamWTensors;
+import tessera.kernels.Optimiser.Clip;
+import tessera.kernels.Patches.PatchGeometry;
+import tessera.kernels.Patches.PatchTarget;
+import tessera.kernels.RandomOps.MaskShape;
+import tessera.kernels.RandomOps.RandomStream;
+import tessera.kernels.Tokens.DecoderShape;
+import tessera.kernels.Tokens.TokenIndices;
+import tessera.kernels.Tokens.TokenShape;
 
 /**
  * Calls of every primitive in many sizes, on inputs that are the same for every device and type; who extends this compares the
  * results with those of the plain kernels in f64.
  */
-abstract class KernelParity {
-    private static final CpuDevice HOST = new CpuDevice(2);
-    static final Kernels REFERENCE = new ScalarKernels(new Workers(1));
-
-    static final int[] SIZES = {0, 1, 3, 7, 15, 16, 17, 31, 33, 131, 392};
-
-    /** Relative tolerance of f32 on a CPU. */
-    private static final double TOLERANCE = 2e-6;
-
-    /** A call with the inputs and outputs that {@code memory} hands out. */
-    interface Call {
-        void run(Kernels kernels, Memory memory);
-    }
-
-    /**
-     * Compares a call with the f64 reference.
-     *
-     * @param tolerance relative error that f32 on a CPU keeps
-     */
-    abstract void check(String what, double tolerance, Call call);
-
-    private void check(String what, Call call) {
-        check(what, TOLERANCE, call);
-    }
-
-    /** Makes the same random inputs every time, in one floating type, and remembers the outputs. */
-    static final class Memory implements AutoCloseable {
-        private final Device device;
-        private final DType type;
-        private final DType single;
-        private final boolean rounded;
-        private final int offset;
-        private final Random random = new Random(7);
-        private final List<Buffer> made = new ArrayList<>();
-        private final List<Buffer> outputs = new ArrayList<>();
-
-        /**
-         * Memory of a device.
-         *
-         * @param type of data; what is f32 beside bf16 data, such as statistics, is f32 then and of this type else
-         * @param rounded whether data are rounded to bf16, so that all types start from the same
-         * @param offset elements by which every buffer misses its natural alignment
-         */
-        Memory(Device device, DType type, boolean rounded, int offset) {
-            this.device = device;
-            this.type = type;
-            this.single = type == DType.BF16 ? DType.F32 : type;
-            this.rounded = rounded;
-            this.offset = offset;
-        }
-
-        Buffer make(DType dtype, long n) {
-            Buffer whole = device.allocate(dtype, n + offset);
-            made.add(whole);
-            return whole.slice(offset, n);
-        }
-
-        /** Fills on the host and moves to the device. */
-        private Buffer upload(DType dtype, double[] values) {
-            Buffer x = make(dtype, values.length);
-            try (Buffer host = HOST.allocate(dtype, values.length)) {
-                for (int i = 0; i < values.length; i++) {
-                    if (dtype == DType.I32) {
-                        Elements.setInt(host, i, (int) values[i]);
-                    } else if (dtype == DType.U8) {
-                        host.segment().set(ValueLayout.JAVA_BYTE, i, (byte) (int) values[i]);
-                    } else {
-                        Elements.set(host, i, values[i]);
-                    }
-                }
-                host.copyTo(x);
-            }
-            return x;
-        }
-
-        private double round(double value) {
-            return rounded ? Elements.fromBf16(Elements.toBf16(value)) : (float) value;
-        }
-
-        private double[] draw(long n) {
-            double[] values = new double[Math.toIntExact(n)];
-            Arrays.setAll(values, i -> (float) random.nextGaussian());
-            return values;
-        }
-
-        /** Normal data. */
-        Buffer normal(long n) {
-            double[] values = draw(n);
-            Arrays.setAll(values, i -> round(values[i]));
-            return upload(type, values);
-        }
-
-        /** Normal values that stay f32 beside bf16 data. */
-        Buffer single(long n) {
-            return upload(single, draw(n));
-        }
-
-        Buffer values(double... values) {
-            double[] rounded = values.clone();
-            Arrays.setAll(rounded, i -> round(values[i]));
-            return upload(type, rounded);
-        }
-
-        Buffer bytes(int n) {
-            double[] values = new double[n];
-            Arrays.setAll(values, i -> random.nextInt(256));
-            return upload(DType.U8, values);
-        }
-
-        Buffer indices(int n, int bound) {
-            double[] values = new double[n];
-            Arrays.setAll(values, i -> random.nextInt(bound));
-            return upload(DType.I32, values);
-        }
-
-        /** Holds NaN until it is written. */
-        Buffer output(long n) {
-            return written(unwritten(type, n));
-        }
-
-        /** An output that is f32 beside bf16 data. */
-        Buffer singleOutput(long n) {
-            return written(unwritten(single, n));
-        }
-
-        Buffer integerOutput(long n) {
-            double[] values = new double[Math.toIntExact(n)];
-            Arrays.fill(values, -7);
-            return written(upload(DType.I32, values));
-        }
-
-        private Buffer unwritten(DType dtype, long n) {
-            double[] values = new double[Math.toIntExact(n)];
-            Arrays.fill(values, Double.NaN);
-            return upload(dtype, values);
-        }
-
-        /** Also an input. */
-        Buffer written(Buffer y) {
-            outputs.add(y);
-            return y;
-        }
-
-        List<Buffer> outputs() {
-            return outputs;
-        }
-
-        /** The outputs' values, in the order in which they were made. */
-        List<double[]> results() {
-            List<double[]> results = new ArrayList<>();
-            for (Buffer y : outputs) {
-                double[] values = new double[Math.toIntExact(y.length())];
-                try (Buffer host = HOST.allocate(y.dtype(), y.length())) {
-                    y.copyTo(host);
-                    for (int i = 0; i < values.length; i++) {
-                        values[i] = y.dtype() == DType.I32 ? Elements.getInt(host, i) : Elements.get(host, i);
-                    }
-                }
-                results.add(values);
-            }
-            return results;
-        }
-
-        @Override
-        public void close() {
-            made.forEach(Buffer::close);
-        }
-    }
-
-    /** What the plain kernels compute in f64 from the same inputs. */
-    static List<double[]> reference(boolean rounded, Call call) {
-        return run(REFERENCE, HOST, DType.F64, rounded, 0, call);
-    }
-
-    static List<double[]> run(Kernels kernels, Device device, DType type, boolean rounded, int offset, Call call) {
-        try (Memory memory = new Memory(device, type, rounded, offset)) {
-            call.run(kernels, memory);
-            return memory.results();
-        }
-    }
-
+public abstract class KernelParity extends Parity {
     @ParameterizedTest
     @EnumSource(UnaryOp.class)
-    void unary(UnaryOp op) {
+    protected void unary(UnaryOp op) {
         for (int n : sizesAnd(40_000)) {
             check(op + " " + n, (kernels, memory) -> {
                 Buffer x = memory.normal(n);
                 if (op == UnaryOp.SQRT || op == UnaryOp.LOG) {
-                    kernels.unary(UnaryOp.ABS, x, x);
+                    kernels.elementwise().unary(UnaryOp.ABS, x, x);
                 }
-                kernels.unary(op, x, memory.output(n));
+                kernels.elementwise().unary(op, x, memory.output(n));
                 Buffer dy = memory.normal(n);
-                kernels.unaryBackward(op, x, dy, memory.output(n));
-                kernels.unaryBackward(op, x, dy, memory.written(dy));
-                kernels.unary(op, x, memory.written(x));
+                kernels.elementwise().unaryBackward(op, x, dy, memory.output(n));
+                kernels.elementwise().unaryBackward(op, x, dy, memory.written(dy));
+                kernels.elementwise().unary(op, x, memory.written(x));
             });
         }
     }
 
     @ParameterizedTest
     @EnumSource(BinaryOp.class)
-    void binary(BinaryOp op) {
+    protected void binary(BinaryOp op) {
         for (int n : sizesAnd(40_000)) {
-            checkScalars(op, n);
-            check(op + " same shape " + n, (kernels, memory) -> {
-                long[] one = {1};
-                kernels.binary(op, memory.normal(n), one, memory.normal(n), one, memory.output(n), new long[] {n});
-            });
+            long[] shape = {n};
+            checkBinary(op + " of scalars " + n, op, shape, 1, new long[1], 1, new long[1]);
+            checkBinary(op + " same shape " + n, op, shape, n, new long[] {1}, n, new long[] {1});
         }
         for (int n : SIZES) {
             long[] shape = {2, 5, n};
             long[] full = {5L * n, n, 1};
-            check(
-                    op + " row " + n,
-                    (kernels, memory) -> kernels.binary(
-                            op,
-                            memory.normal(10L * n),
-                            full,
-                            memory.normal(n),
-                            new long[] {0, 0, 1},
-                            memory.output(10L * n),
-                            shape));
-            check(
-                    op + " row first " + n,
-                    (kernels, memory) -> kernels.binary(
-                            op,
-                            memory.normal(n),
-                            new long[] {0, 0, 1},
-                            memory.normal(10L * n),
-                            full,
-                            memory.output(10L * n),
-                            shape));
-            check(
-                    op + " column " + n,
-                    (kernels, memory) -> kernels.binary(
-                            op,
-                            memory.normal(10L * n),
-                            full,
-                            memory.normal(10),
-                            new long[] {5, 1, 0},
-                            memory.output(10L * n),
-                            shape));
-            check(
-                    op + " middle " + n,
-                    (kernels, memory) -> kernels.binary(
-                            op,
-                            memory.normal(10L * n),
-                            full,
-                            memory.normal(2L * n),
-                            new long[] {n, 0, 1},
-                            memory.output(10L * n),
-                            shape));
-            check(
-                    op + " transposed " + n,
-                    (kernels, memory) -> kernels.binary(
-                            op,
-                            memory.normal(10L * n),
-                            full,
-                            memory.normal(10L * n),
-                            new long[] {1, 2, 10},
-                            memory.output(10L * n),
-                            shape));
-            check(
-                    op + " scalar " + n,
-                    (kernels, memory) -> kernels.binary(
-                            op,
-                            memory.normal(10L * n),
-                            full,
-                            memory.normal(1),
-                            new long[3],
-                            memory.output(10L * n),
-                            shape));
+            long all = 10L * n;
+            checkBinary(op + " row " + n, op, shape, all, full, n, new long[] {0, 0, 1});
+            checkBinary(op + " row first " + n, op, shape, n, new long[] {0, 0, 1}, all, full);
+            checkBinary(op + " column " + n, op, shape, all, full, 10, new long[] {5, 1, 0});
+            checkBinary(op + " middle " + n, op, shape, all, full, 2L * n, new long[] {n, 0, 1});
+            checkBinary(op + " transposed " + n, op, shape, all, full, all, new long[] {1, 2, 10});
+            checkBinary(op + " scalar " + n, op, shape, all, full, 1, new long[3]);
         }
     }
 
-    private void checkScalars(BinaryOp op, int n) {
-        check(
-                op + " of scalars " + n,
-                (kernels, memory) -> kernels.binary(
-                        op, memory.normal(1), new long[1], memory.normal(1), new long[1], memory.output(n), new long[] {
-                            n
-                        }));
+    /** On two buffers of so many elements, whole and as views that begin within. */
+    private void checkBinary(
+            String what, BinaryOp op, long[] shape, long aLength, long[] aStrides, long bLength, long[] bStrides) {
+        long count = Arrays.stream(shape).reduce(1, (a, b) -> a * b);
+        check(what, (kernels, memory) -> {
+            Strided a = new Strided(memory.normal(aLength), 0, aStrides);
+            Strided b = new Strided(memory.normal(bLength), 0, bStrides);
+            kernels.elementwise().binary(op, a, b, memory.output(count), shape);
+            Strided later = new Strided(memory.normal(aLength + 3), 3, aStrides);
+            Strided last = new Strided(memory.normal(bLength + 2), 2, bStrides);
+            kernels.elementwise().binary(op, later, last, memory.output(count), shape);
+        });
     }
 
     @Test
-    void arithmetic() {
+    protected void arithmetic() {
         for (int n : sizesAnd(70_000)) {
             check("arithmetic " + n, (kernels, memory) -> {
                 Buffer x = memory.normal(n);
-                kernels.affine(x, 1.5, -0.25, memory.output(n));
-                kernels.affine(x, 2, 1, memory.written(x));
-                kernels.axpy(-0.75, memory.normal(n), memory.written(memory.normal(n)));
-                kernels.scaleBy(x, memory.values(0.3), memory.output(n));
-                kernels.fill(memory.output(n), 2.5);
-                kernels.dropout(x, 0.4, 3, 5, memory.output(n));
+                kernels.elementwise().affine(x, 1.5, -0.25, memory.output(n));
+                kernels.elementwise().affine(x, 2, 1, memory.written(x));
+                kernels.elementwise().axpy(-0.75, memory.normal(n), memory.written(memory.normal(n)));
+                kernels.elementwise().scaleBy(x, memory.values(0.3), memory.output(n));
+                kernels.elementwise().fill(memory.output(n), 2.5);
+                kernels.random().dropout(new RandomStream(3, 5), x, 0.4, memory.output(n));
+                kernels.elementwise().cast(x, memory.singleOutput(n));
+                kernels.elementwise().cast(memory.single(n), memory.output(n));
+                kernels.elementwise().cast(memory.single(n), memory.integerOutput(n));
+                kernels.elementwise().cast(memory.bytes(n), memory.output(n));
             });
         }
     }
 
     @Test
-    void sums() {
+    protected void sums() {
         for (int n : sizesAnd(50_000)) {
             check(
                     "sum of rows " + n,
-                    (kernels, memory) -> kernels.sum(memory.normal(3L * n), 3, n, 1, 0.5, memory.output(3)));
-            check("sum " + n, (kernels, memory) -> kernels.sum(memory.normal(n), 1, n, 1, 2, memory.output(1)));
+                    (kernels, memory) ->
+                            kernels.elementwise().sum(memory.normal(3L * n), 3, n, 1, 0.5, memory.output(3)));
+            check(
+                    "sum " + n,
+                    (kernels, memory) -> kernels.elementwise().sum(memory.normal(n), 1, n, 1, 2, memory.output(1)));
         }
         for (int inner : SIZES) {
             for (int reduced : new int[] {0, 1, 65, 300}) {
                 check(
                         "sum of columns " + reduced + " x " + inner,
-                        (kernels, memory) -> kernels.sum(
-                                memory.normal(2L * reduced * inner),
-                                2,
-                                reduced,
-                                inner,
-                                0.5,
-                                memory.output(2L * inner)));
+                        (kernels, memory) -> kernels.elementwise()
+                                .sum(
+                                        memory.normal(2L * reduced * inner),
+                                        2,
+                                        reduced,
+                                        inner,
+                                        0.5,
+                                        memory.output(2L * inner)));
             }
         }
     }
 
     @ParameterizedTest
     @ValueSource(ints = {1, 3, 7, 15, 16, 17, 31, 33, 131, 384})
-    void layerNorm(int cols) {
+    protected void layerNorm(int cols) {
         for (int rows : new int[] {0, 1, 5, 130}) {
             // A row of one element has no variance: the outputs are 0 up to rounding, so only longer rows are compared.
             check("layer norm " + rows + " x " + cols, 5e-6, (kernels, memory) -> {
@@ -352,40 +148,60 @@ abstract class KernelParity {
                 Buffer gamma = memory.single(cols);
                 Buffer mean = memory.singleOutput(rows);
                 Buffer rstd = memory.singleOutput(rows);
-                kernels.layerNorm(
-                        x, gamma, memory.single(cols), 1e-3, rows, cols, memory.output((long) rows * cols), mean, rstd);
+                kernels.norms()
+                        .layerNorm(
+                                new RowShape(rows, cols),
+                                x,
+                                new NormParameters(gamma, memory.single(cols), 1e-3),
+                                memory.output((long) rows * cols),
+                                new NormStatistics(mean, rstd));
                 Buffer dy = memory.normal((long) rows * cols);
                 Buffer dx = memory.output(cols == 1 ? 0 : (long) rows * cols);
-                kernels.layerNormBackward(
-                        x,
-                        gamma,
-                        mean,
-                        rstd,
-                        dy,
-                        rows,
-                        cols,
-                        null,
-                        cols == 1 ? null : dx,
-                        cols == 1 ? null : memory.singleOutput(cols),
-                        memory.singleOutput(cols));
+                kernels.norms()
+                        .layerNormBackward(
+                                new RowShape(rows, cols),
+                                x,
+                                gamma,
+                                new NormStatistics(mean, rstd),
+                                dy,
+                                new NormGradients(
+                                        null,
+                                        cols == 1 ? null : dx,
+                                        cols == 1 ? null : memory.singleOutput(cols),
+                                        memory.singleOutput(cols)));
                 Buffer addend = memory.written(memory.normal((long) rows * cols));
                 Buffer sum = memory.output((long) rows * cols);
-                kernels.layerNormBackward(x, gamma, mean, rstd, dy, rows, cols, addend, sum, null, null);
+                kernels.norms()
+                        .layerNormBackward(
+                                new RowShape(rows, cols),
+                                x,
+                                gamma,
+                                new NormStatistics(mean, rstd),
+                                dy,
+                                new NormGradients(addend, sum, null, null));
             });
         }
     }
 
     @ParameterizedTest
     @ValueSource(ints = {0, 1, 7, 16, 33, 130})
-    void linearBackward(int rows) {
+    protected void linearBackward(int rows) {
         for (int n : new int[] {0, 1, 15, 16, 67}) {
             for (int k : new int[] {0, 1, 7, 24}) {
                 check("linear backward " + rows + " x " + n + " x " + k, 1e-5, (kernels, memory) -> {
                     Buffer x = memory.normal((long) rows * k);
                     Buffer dy = memory.normal((long) rows * n);
                     long weights = (long) n * k;
-                    kernels.linearBackward(rows, n, k, dy, x, memory.output(weights), memory.output(n));
-                    kernels.linearBackward(rows, n, k, dy, x, memory.singleOutput(weights), memory.singleOutput(n));
+                    kernels.matmul()
+                            .linearBackward(
+                                    new LinearShape(rows, n, k), dy, x, memory.output(weights), memory.output(n));
+                    kernels.matmul()
+                            .linearBackward(
+                                    new LinearShape(rows, n, k),
+                                    dy,
+                                    x,
+                                    memory.singleOutput(weights),
+                                    memory.singleOutput(n));
                 });
             }
         }
@@ -393,23 +209,23 @@ abstract class KernelParity {
 
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
-    void softmax(boolean log) {
+    protected void softmax(boolean log) {
         for (int cols : SIZES) {
             if (cols > 1) {
                 check("softmax " + cols, (kernels, memory) -> {
                     Buffer x = memory.normal(131L * cols);
                     Buffer y = memory.output(131L * cols);
-                    kernels.softmax(x, 131, cols, log, y);
+                    kernels.norms().softmax(new RowShape(131, cols), x, log, y);
                     Buffer dy = memory.normal(131L * cols);
-                    kernels.softmaxBackward(y, dy, 131, cols, log, memory.output(131L * cols));
-                    kernels.softmaxBackward(y, dy, 131, cols, log, memory.written(dy));
-                    kernels.softmax(x, 131, cols, log, memory.written(x));
+                    kernels.norms().softmaxBackward(new RowShape(131, cols), y, dy, log, memory.output(131L * cols));
+                    kernels.norms().softmaxBackward(new RowShape(131, cols), y, dy, log, memory.written(dy));
+                    kernels.norms().softmax(new RowShape(131, cols), x, log, memory.written(x));
                 });
             }
         }
     }
 
-    final void checkAttention(int batch, int heads, int queries, int keys, int dim, int biasBatch) {
+    protected final void checkAttention(int batch, int heads, int queries, int keys, int dim, int biasBatch) {
         boolean packed = queries == keys;
         long width = (long) heads * dim;
         Strides q =
@@ -429,26 +245,25 @@ abstract class KernelParity {
             Buffer logSumExp = memory.singleOutput(rows * heads);
             Buffer keyBuffer = qkv.slice(kFrom, qkv.length() - kFrom);
             Buffer valueBuffer = qkv.slice(vFrom, qkv.length() - vFrom);
-            kernels.attention(shape, qkv, keyBuffer, valueBuffer, bias, y, logSumExp);
+            kernels.attention().attention(shape, new AttentionTensors(qkv, keyBuffer, valueBuffer, bias), y, logSumExp);
             Buffer gradient = memory.output(qkv.length());
-            kernels.attentionBackward(
-                    shape,
-                    qkv,
-                    keyBuffer,
-                    valueBuffer,
-                    bias,
-                    y,
-                    logSumExp,
-                    memory.normal(width * rows),
-                    gradient,
-                    gradient.slice(kFrom, qkv.length() - kFrom),
-                    gradient.slice(vFrom, qkv.length() - vFrom),
-                    bias == null || keys == 1 ? null : memory.output(bias.length()));
+            kernels.attention()
+                    .attentionBackward(
+                            shape,
+                            new AttentionTensors(qkv, keyBuffer, valueBuffer, bias),
+                            y,
+                            logSumExp,
+                            memory.normal(width * rows),
+                            new AttentionTensors(
+                                    gradient,
+                                    gradient.slice(kFrom, qkv.length() - kFrom),
+                                    gradient.slice(vFrom, qkv.length() - vFrom),
+                                    bias == null || keys == 1 ? null : memory.output(bias.length())));
         });
     }
 
     @Test
-    void attention() {
+    protected void attention() {
         for (int n : new int[] {1, 3, 5, 16, 17, 33, 131}) {
             checkAttention(2, 3, n, n, 16, 0);
             checkAttention(2, 2, n, n, 7, 1);
@@ -462,58 +277,13 @@ abstract class KernelParity {
 
     /** More keys than one tile holds. */
     @Test
-    void attentionOverManyKeys() {
+    protected void attentionOverManyKeys() {
         checkAttention(1, 2, 9, 5000, 16, 0);
         checkAttention(1, 1, 9, 2100, 16, 1);
     }
 
-    static PatchGeometry geometry(int patch, int channels, boolean channelLast, double scale) {
-        int frames = 4;
-        int side = 3 * patch;
-        double[] mean = new double[channels];
-        double[] std = new double[channels];
-        for (int c = 0; c < channels; c++) {
-            mean[c] = 0.1 * (c + 1);
-            std[c] = 0.2 + 0.1 * c;
-        }
-        long plane = (long) side * side;
-        return channelLast
-                ? new PatchGeometry(
-                        2,
-                        frames,
-                        side,
-                        side,
-                        channels,
-                        2,
-                        patch,
-                        frames * plane * channels,
-                        plane * channels,
-                        (long) side * channels,
-                        channels,
-                        1,
-                        scale,
-                        mean,
-                        std)
-                : new PatchGeometry(
-                        2,
-                        frames,
-                        side,
-                        side,
-                        channels,
-                        2,
-                        patch,
-                        channels * frames * plane,
-                        plane,
-                        side,
-                        1,
-                        frames * plane,
-                        scale,
-                        mean,
-                        std);
-    }
-
     @Test
-    void patches() {
+    protected void patches() {
         for (int patch : new int[] {1, 4, 16}) {
             for (int channels : new int[] {1, 2, 3, 21}) {
                 for (boolean channelLast : new boolean[] {true, false}) {
@@ -533,73 +303,80 @@ abstract class KernelParity {
         checkPatches(geometry(48, 3, true, 1 / 255.0), true);
     }
 
-    final void checkPatches(PatchGeometry g, boolean bytes) {
+    protected final void checkPatches(PatchGeometry g, boolean bytes) {
         int length = (int) (g.batch() * g.strideB());
         int vector = g.patchLength();
         check("patches " + g, 1e-5, (kernels, memory) -> {
             Buffer video = bytes ? memory.bytes(length) : memory.single(length);
-            kernels.gatherPatches(g, video, null, g.patches(), memory.output(2L * g.patches() * vector));
+            kernels.patches().gatherPatches(g, video, null, g.patches(), memory.output(2L * g.patches() * vector));
             Buffer indices = memory.indices(10, g.patches());
-            kernels.gatherPatches(g, video, indices, 5, memory.output(10L * vector));
+            kernels.patches().gatherPatches(g, video, indices, 5, memory.output(10L * vector));
             for (boolean normalise : new boolean[] {false, true}) {
                 Buffer prediction = memory.normal(10L * vector);
-                kernels.reconstructionLoss(
-                        g,
-                        video,
-                        indices,
-                        5,
-                        1e-6,
-                        normalise,
-                        prediction,
-                        memory.singleOutput(1),
-                        memory.output(10L * vector));
-                kernels.reconstructionLoss(
-                        g, video, indices, 5, 1e-6, normalise, prediction, memory.singleOutput(1), null);
+                kernels.patches()
+                        .reconstructionLoss(
+                                new PatchTarget(g, 5, 1e-6, normalise),
+                                video,
+                                indices,
+                                prediction,
+                                memory.singleOutput(1),
+                                memory.output(10L * vector));
+                kernels.patches()
+                        .reconstructionLoss(
+                                new PatchTarget(g, 5, 1e-6, normalise),
+                                video,
+                                indices,
+                                prediction,
+                                memory.singleOutput(1),
+                                null);
             }
         });
     }
 
     @Test
-    void tokens() {
+    protected void tokens() {
         for (int d : SIZES) {
             check("tokens of " + d, (kernels, memory) -> {
                 Buffer indices = memory.indices(3 * 9, 11);
                 Buffer x = memory.normal(3L * 9 * d);
-                kernels.scatterRows(x, indices, 3, 11, 9, d, memory.output(3L * 11 * d));
-                kernels.gatherRows(memory.normal(3L * 11 * d), indices, 3, 11, 9, d, memory.output(3L * 9 * d));
+                kernels.tokens().scatterRows(new TokenShape(3, 11, 9, d), x, indices, memory.output(3L * 11 * d));
+                kernels.tokens()
+                        .gatherRows(
+                                new TokenShape(3, 11, 9, d),
+                                memory.normal(3L * 11 * d),
+                                indices,
+                                memory.output(3L * 9 * d));
                 Buffer table = memory.normal(11L * d);
-                kernels.addRows(x, table, null, 3, 9, d, memory.output(3L * 9 * d));
-                kernels.addRows(x, table, indices, 3, 9, d, memory.written(x));
-                kernels.assembleDecoder(
-                        memory.normal(3L * 4 * d),
-                        memory.indices(3 * 4, 11),
-                        memory.indices(3 * 6, 11),
-                        memory.normal(d),
-                        table,
-                        3,
-                        4,
-                        6,
-                        d,
-                        memory.output(3L * 10 * d));
+                kernels.tokens().addRows(new TokenShape(3, 11, 9, d), x, table, null, memory.output(3L * 9 * d));
+                kernels.tokens().addRows(new TokenShape(3, 11, 9, d), x, table, indices, memory.written(x));
+                kernels.tokens()
+                        .assembleDecoder(
+                                new DecoderShape(3, 4, 6, d),
+                                memory.normal(3L * 4 * d),
+                                new TokenIndices(memory.indices(3 * 4, 11), memory.indices(3 * 6, 11)),
+                                memory.normal(d),
+                                table,
+                                memory.output(3L * 10 * d));
             });
         }
     }
 
     @Test
-    void losses() {
+    protected void losses() {
         for (int n : sizesAnd(40_000)) {
             check("losses " + n, (kernels, memory) -> {
                 Buffer a = memory.normal(n);
                 Buffer b = memory.normal(n);
-                kernels.meanSquaredError(a, b, memory.singleOutput(1), memory.output(n));
-                kernels.meanSquaredError(a, b, memory.singleOutput(1), null);
-                kernels.featureLoss(
-                        new Buffer[] {a, memory.normal(12)},
-                        new Buffer[] {b, memory.normal(12)},
-                        new double[] {0.5, 2},
-                        memory.singleOutput(2),
-                        memory.singleOutput(1),
-                        new Buffer[] {memory.output(n), memory.output(12)});
+                kernels.losses().meanSquaredError(a, b, memory.singleOutput(1), memory.output(n));
+                kernels.losses().meanSquaredError(a, b, memory.singleOutput(1), null);
+                kernels.losses()
+                        .featureLoss(
+                                new Buffer[] {a, memory.normal(12)},
+                                new Buffer[] {b, memory.normal(12)},
+                                new double[] {0.5, 2},
+                                memory.singleOutput(2),
+                                memory.singleOutput(1),
+                                new Buffer[] {memory.output(n), memory.output(12)});
             });
         }
         for (int cols : new int[] {2, 15, 16, 33, 204, 1500, 4099}) {
@@ -609,17 +386,26 @@ abstract class KernelParity {
                     Buffer logits = memory.normal((long) rows * cols);
                     Buffer labels = memory.indices(rows, cols);
                     // Far from 0, where only what is left after subtracting the largest counts.
-                    kernels.affine(logits, 3, 40, logits);
+                    kernels.elementwise().affine(logits, 3, 40, logits);
                     Buffer gradient = memory.output(logits.length());
-                    kernels.crossEntropy(logits, labels, smoothing, rows, cols, memory.singleOutput(1), gradient);
-                    kernels.crossEntropy(logits, labels, smoothing, rows, cols, memory.singleOutput(1), null);
+                    kernels.losses()
+                            .crossEntropy(
+                                    new RowShape(rows, cols),
+                                    logits,
+                                    labels,
+                                    smoothing,
+                                    memory.singleOutput(1),
+                                    gradient);
+                    kernels.losses()
+                            .crossEntropy(
+                                    new RowShape(rows, cols), logits, labels, smoothing, memory.singleOutput(1), null);
                 });
             }
         }
     }
 
     @Test
-    void featuresOfEightModalities() {
+    protected void featuresOfEightModalities() {
         int[] sizes = {1, 384, 5000, 0, 17, 20_000, 8, 9};
         check("features", (kernels, memory) -> {
             Buffer[] projected = new Buffer[sizes.length];
@@ -633,14 +419,20 @@ abstract class KernelParity {
                 weights[m] = m + .5;
             }
             for (Buffer[] wanted : new Buffer[][] {gradients, null}) {
-                kernels.featureLoss(
-                        projected, targets, weights, memory.singleOutput(sizes.length), memory.singleOutput(1), wanted);
+                kernels.losses()
+                        .featureLoss(
+                                projected,
+                                targets,
+                                weights,
+                                memory.singleOutput(sizes.length),
+                                memory.singleOutput(1),
+                                wanted);
             }
         });
     }
 
     @Test
-    void adamW() {
+    protected void adamW() {
         // The norm of these gradients is about 238.
         for (double largest : new double[] {0, 5, 1000}) {
             checkAdamW(largest, 1, 17, 40_000, 384, 0, 16_384);
@@ -661,21 +453,24 @@ abstract class KernelParity {
                 g[i] = memory.single(sizes[i]);
                 m[i] = memory.written(memory.single(sizes[i]));
                 v[i] = memory.single(sizes[i]);
-                kernels.unary(UnaryOp.SQUARE, v[i], memory.written(v[i]));
+                kernels.elementwise().unary(UnaryOp.SQUARE, v[i], memory.written(v[i]));
                 decay[i] = i % 2 == 0 ? 0.05 : 0;
             }
             Buffer norm = memory.singleOutput(1);
-            kernels.globalNorm(g, norm);
-            Kernels.Clip clip = largest == 0 ? null : new Kernels.Clip(norm, largest);
+            kernels.optimiser().globalNorm(g, norm);
+            Clip clip = largest == 0 ? null : new Clip(norm, largest);
             for (int step = 3; step < 6; step++) {
-                kernels.adamW(p, g, m, v, null, decay, 1e-3, 0.9, 0.95, 1e-8, step, clip);
+                kernels.optimiser()
+                        .adamW(
+                                new AdamWTensors(p, g, m, v, null, decay),
+                                new AdamWStep(1e-3, 0.9, 0.95, 1e-8, step, clip));
             }
         });
     }
 
     /** Of nothing, of empty tensors, of gradients of two types, of more tensors than go into one launch. */
     @Test
-    void globalNorm() {
+    protected void globalNorm() {
         int[] sizes = {0, 1, 7, 4096, 4097, 0, 384, 70_001, 12_288, 0};
         for (int tensors : new int[] {0, 1, 4, sizes.length, 161, 345}) {
             check("norm of " + tensors, (kernels, memory) -> {
@@ -684,83 +479,78 @@ abstract class KernelParity {
                     int n = tensors > sizes.length ? i % 9 : sizes[i];
                     gradients[i] = i % 3 == 0 ? memory.single(n) : memory.normal(n);
                 }
-                kernels.globalNorm(gradients, memory.singleOutput(1));
+                kernels.optimiser().globalNorm(gradients, memory.singleOutput(1));
             });
         }
     }
 
     @Test
-    void dropPath() {
+    protected void dropPath() {
         for (int n : sizesAnd(9_000)) {
             check("drop path " + n, (kernels, memory) -> {
                 Buffer x = memory.normal(7L * n);
                 Buffer residual = memory.normal(7L * n);
-                kernels.dropPath(residual, x, 0.4, 3, 5, 7, memory.output(7L * n));
-                kernels.dropPath(null, x, 0.4, 3, 6, 7, memory.output(7L * n));
-                kernels.dropPath(residual, x, 0, 3, 5, 1, memory.output(7L * n));
-                kernels.dropPath(residual, x, 0.7, -3, 5, 7L * n, memory.written(residual));
+                kernels.random().dropPath(new RandomStream(3, 5), residual, x, 0.4, 7, memory.output(7L * n));
+                kernels.random().dropPath(new RandomStream(3, 6), null, x, 0.4, 7, memory.output(7L * n));
+                kernels.random().dropPath(new RandomStream(3, 5), residual, x, 0, 1, memory.output(7L * n));
+                kernels.random().dropPath(new RandomStream(-3, 5), residual, x, 0.7, 7L * n, memory.written(residual));
             });
         }
     }
 
-    static int[] sizesAnd(int large) {
-        int[] sizes = Arrays.copyOf(SIZES, SIZES.length + 1);
-        sizes[SIZES.length] = large;
-        return sizes;
-    }
-
-    // ------------------------------------------------------------------------------------------ not elsewhere above
-
     @Test
-    void stridedCopies() {
+    protected void stridedCopies() {
         for (int n : SIZES) {
             check("strided copy " + n, (kernels, memory) -> {
                 Buffer x = memory.normal(10L * n + 3);
                 long[] shape = {2, 5, n};
                 Buffer y = memory.written(memory.normal(10L * n + 4));
-                kernels.copyStrided(x, 3, new long[] {5L * n, n, 1}, y, 4, new long[] {5L * n, n, 1}, shape);
-                kernels.copyStrided(
-                        x, 0, new long[] {1, 2, 10}, memory.output(10L * n), 0, new long[] {5L * n, n, 1}, shape);
-                kernels.copyStrided(
-                        x, 1, new long[] {0, 0, 1}, memory.output(10L * n), 0, new long[] {5L * n, n, 1}, shape);
+                kernels.elementwise()
+                        .copyStrided(new Strided(x, 3, 5L * n, n, 1), new Strided(y, 4, 5L * n, n, 1), shape);
+                kernels.elementwise()
+                        .copyStrided(
+                                new Strided(x, 0, 1, 2, 10),
+                                new Strided(memory.output(10L * n), 0, 5L * n, n, 1),
+                                shape);
+                kernels.elementwise()
+                        .copyStrided(
+                                new Strided(x, 1, 0, 0, 1),
+                                new Strided(memory.output(10L * n), 0, 5L * n, n, 1),
+                                shape);
             });
         }
     }
 
     @Test
-    void random() {
+    protected void random() {
         for (int n : sizesAnd(10_001)) {
             check("random " + n, (kernels, memory) -> {
-                kernels.randomUniform(5, 9, -1, 3, memory.output(n));
-                kernels.randomNormal(1L << 40, -3, 2, 0.5, memory.output(n));
+                kernels.random().randomUniform(new RandomStream(5, 9), -1, 3, memory.output(n));
+                kernels.random().randomNormal(new RandomStream(1L << 40, -3), 2, 0.5, memory.output(n));
             });
         }
     }
 
     @Test
-    void masks() {
+    protected void masks() {
         for (int plane : new int[] {1, 3, 33, 196, 700}) {
             for (boolean tube : new boolean[] {false, true}) {
                 for (int masked : new int[] {0, plane / 2, plane}) {
                     check(
                             "mask " + masked + " of " + plane,
-                            (kernels, memory) -> kernels.randomMask(
-                                    11,
-                                    5,
-                                    3,
-                                    4,
-                                    plane,
-                                    masked,
-                                    tube,
-                                    memory.integerOutput(3L * 4 * (plane - masked)),
-                                    memory.integerOutput(3L * 4 * masked)));
+                            (kernels, memory) -> kernels.random()
+                                    .randomMask(
+                                            new RandomStream(11, 5),
+                                            new MaskShape(3, 4, plane, masked, tube),
+                                            memory.integerOutput(3L * 4 * (plane - masked)),
+                                            memory.integerOutput(3L * 4 * masked)));
                 }
             }
         }
     }
 
     @Test
-    void patchTargetsAndGradients() {
+    protected void patchTargetsAndGradients() {
         for (int patch : new int[] {1, 4, 16}) {
             for (boolean channelLast : new boolean[] {true, false}) {
                 PatchGeometry g = geometry(patch, 3, channelLast, 1 / 255.0);
@@ -770,32 +560,37 @@ abstract class KernelParity {
                     Buffer indices = memory.indices(10, g.patches());
                     for (boolean normalise : new boolean[] {false, true}) {
                         Buffer target = memory.output(10L * g.patchLength());
-                        kernels.reconstructionTarget(g, video, indices, 5, 1e-6, normalise, target);
+                        kernels.patches()
+                                .reconstructionTarget(new PatchTarget(g, 5, 1e-6, normalise), video, indices, target);
                     }
                 });
                 PatchGeometry plain = geometry(patch, 3, channelLast, 1);
                 check("scattered patches " + g, 1e-5, (kernels, memory) -> {
                     Buffer gradient = memory.written(memory.single(length));
-                    kernels.fill(gradient, 0);
-                    Buffer dout = memory.normal((long) g.batch() * g.patches() * g.patchLength());
-                    kernels.scatterPatches(plain, dout, null, g.patches(), gradient);
+                    kernels.elementwise().fill(gradient, 0);
+                    Buffer dout = memory.normal(g.batch() * g.patches() * g.patchLength());
+                    kernels.patches().scatterPatches(plain, dout, null, g.patches(), gradient);
                 });
             }
         }
     }
 
     @Test
-    void decoderGradients() {
+    protected void decoderGradients() {
         for (int d : SIZES) {
             check(
                     "decoder gradients " + d,
-                    (kernels, memory) -> kernels.assembleDecoderBackward(
-                            memory.normal(3L * 10 * d), 3, 4, 6, d, memory.output(3L * 4 * d), memory.output(d)));
+                    (kernels, memory) -> kernels.tokens()
+                            .assembleDecoderBackward(
+                                    new DecoderShape(3, 4, 6, d),
+                                    memory.normal(3L * 10 * d),
+                                    memory.output(3L * 4 * d),
+                                    memory.output(d)));
         }
     }
 
     @Test
-    void distillation() {
+    protected void distillation() {
         for (int cols : new int[] {1, 2, 16, 33, 97, 204, 1500}) {
             for (int teachers : new int[] {1, 3, 8}) {
                 for (boolean perSample : new boolean[] {false, true}) {
@@ -804,35 +599,101 @@ abstract class KernelParity {
                         Arrays.setAll(logits, t -> memory.normal(7L * cols));
                         Buffer student = memory.normal(7L * cols);
                         Buffer weights = memory.single(perSample ? 7L * teachers : teachers);
-                        kernels.distillationLoss(
-                                student,
-                                logits,
-                                weights,
-                                perSample,
-                                null,
-                                4,
-                                1,
-                                0,
-                                7,
-                                cols,
-                                memory.singleOutput(1),
-                                null);
-                        kernels.distillationLoss(
-                                student,
-                                logits,
-                                weights,
-                                perSample,
-                                memory.indices(7, cols),
-                                2,
-                                0.7,
-                                0.3,
-                                7,
-                                cols,
-                                memory.singleOutput(1),
-                                cols == 1 ? null : memory.output(7L * cols));
+                        kernels.losses()
+                                .distillationLoss(
+                                        new RowShape(7, cols),
+                                        student,
+                                        new Ensemble(logits, weights, perSample, 4, 1, 0),
+                                        null,
+                                        memory.singleOutput(1),
+                                        null);
+                        kernels.losses()
+                                .distillationLoss(
+                                        new RowShape(7, cols),
+                                        student,
+                                        new Ensemble(logits, weights, perSample, 2, 0.7, 0.3),
+                                        memory.indices(7, cols),
+                                        memory.singleOutput(1),
+                                        cols == 1 ? null : memory.output(7L * cols));
                     });
                 }
             }
+        }
+    }
+
+    @Test
+    protected void products() {
+        int[][] shapes = {
+            {1, 1, 1}, {3, 5, 7}, {16, 16, 16}, {33, 31, 65}, {130, 67, 200}, {0, 4, 3}, {4, 0, 3}, {4, 3, 0}
+        };
+        for (int[] shape : shapes) {
+            int m = shape[0];
+            int n = shape[1];
+            int k = shape[2];
+            for (int transposes = 0; transposes < 4; transposes++) {
+                boolean ta = (transposes & 1) != 0;
+                boolean tb = (transposes & 2) != 0;
+                check("product " + m + " x " + n + " x " + k + " " + transposes, 1e-5, (kernels, memory) -> {
+                    int lda = (ta ? m : k) + 3;
+                    int ldb = (tb ? k : n) + 1;
+                    int ldc = n + 2;
+                    MatmulShape spread = new MatmulShape(ta, tb, m, n, k, lda, ldb, ldc);
+                    Buffer a = memory.normal((long) (ta ? k : m) * lda);
+                    Buffer b = memory.normal((long) (tb ? n : k) * ldb);
+                    Buffer bias = memory.normal(n);
+                    Buffer addend = memory.normal((long) m * ldc);
+                    for (Activation activation : Activation.values()) {
+                        for (Buffer row : new Buffer[] {null, bias}) {
+                            for (Buffer added : new Buffer[] {null, addend}) {
+                                Buffer c = memory.written(memory.normal((long) m * ldc));
+                                kernels.matmul().matmul(spread, a, b, new Epilogue(row, added, activation), c);
+                            }
+                            Buffer sum = memory.written(memory.normal((long) m * ldc));
+                            kernels.matmul().matmul(spread, a, b, new Epilogue(row, sum, activation), sum);
+                        }
+                    }
+                    memory.written(addend);
+                });
+            }
+        }
+    }
+
+    @Test
+    protected void batchedProducts() {
+        for (int n : new int[] {1, 7, 16, 33}) {
+            check("batched product " + n, 1e-5, (kernels, memory) -> {
+                Buffer a = memory.normal(4L * 5 * n);
+                Buffer b = memory.normal(4L * n * n);
+                long square = (long) n * n;
+                for (boolean transpose : new boolean[] {false, true}) {
+                    MatmulShape shape = MatmulShape.of(false, transpose, 5, n, n);
+                    kernels.matmul()
+                            .matmulBatched(shape, new Batch(4, 5L * n, square, 5L * n), a, b, memory.output(20L * n));
+                }
+                MatmulShape inner = MatmulShape.of(true, false, n, n, 5);
+                kernels.matmul()
+                        .matmulBatched(inner, new Batch(4, 5L * n, 5L * n, square), a, a, memory.output(4 * square));
+            });
+        }
+    }
+
+    @Test
+    protected void linearLayers() {
+        for (int n : new int[] {1, 7, 16, 65}) {
+            check("linear " + n, 1e-5, (kernels, memory) -> {
+                Buffer x = memory.normal(9L * 24);
+                Buffer bias = memory.normal(n);
+                try (PackedWeight weight = kernels.matmul().pack(memory.normal(24L * n), n, 24)) {
+                    for (Activation activation : Activation.values()) {
+                        kernels.matmul()
+                                .linear(9, x, weight, new Epilogue(bias, null, activation), memory.output(9L * n));
+                    }
+                    Buffer sum = memory.written(memory.normal(9L * n));
+                    kernels.matmul().linear(9, x, weight, new Epilogue(null, sum, Activation.NONE), sum);
+                    kernels.matmul()
+                            .linear(9, x, weight, new Epilogue(bias, sum, Activation.NONE), memory.output(9L * n));
+                }
+            });
         }
     }
 }

@@ -1,32 +1,43 @@
 package tessera.kernels;
 
-import org.jspecify.annotations.Nullable;
+import java.util.Set;
+import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.cpu.HostMemory;
+import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.device.CpuDevice;
+import tessera.kernels.cpu.device.CpuKernels;
+import tessera.kernels.cpu.scalar.ScalarElementwise;
+import tessera.kernels.cpu.scalar.ScalarMatmul;
 
-/**
- * Computes in bf16 as plainly as that can be done: every primitive in double, its results rounded to the type of their
- * buffers and nothing in between, but a product before its activation. How far off the kernels of a GPU may be is measured by it.
- */
-public final class PlainDevice extends CpuDevice {
+/** The plain Java kernels, which all others are compared with, and a device that computes in bf16 with them. */
+public final class PlainDevice {
     /** Bound on the squared error of f32 over the squared norm of the f64 reference. */
     private static final double SQUARED_ERROR = 1e-9;
 
     /** Usual relative error of a value that is rounded to bf16, so that a few lucky values ask for no more. */
     private static final double BF16_ROUNDING = 0x1p-9 / Math.sqrt(3);
 
-    private final Kernels kernels = new PlainKernels();
+    private PlainDevice() {}
 
-    public PlainDevice() {
-        super(1);
+    /** Every primitive in plain Java, products too. */
+    public static Kernels reference(Workers workers) {
+        Elementwise elementwise = new ScalarElementwise(workers);
+        return CpuKernels.scalar(workers, elementwise, new ScalarMatmul(workers, elementwise));
     }
 
-    @Override
-    public boolean computes(DType dtype) {
-        return dtype == DType.F32 || dtype == DType.BF16;
-    }
-
-    @Override
-    public Kernels kernels() {
-        return kernels;
+    /**
+     * Computes in bf16 as plainly as that can be done: every primitive in double, its results rounded to the type of their
+     * buffers and nothing in between, but a product before its activation. How far off the kernels of a GPU may be is measured
+     * by it.
+     */
+    public static Device create() {
+        Workers workers = new Workers(1);
+        Elementwise elementwise = new ScalarElementwise(workers);
+        Matmul products = new RoundedMatmul(workers, elementwise);
+        Kernels kernels = CpuKernels.scalar(workers, elementwise, products);
+        return new CpuDevice(workers, new HostMemory(), kernels, Set.of(DType.F32, DType.BF16));
     }
 
     /**
@@ -47,25 +58,21 @@ public final class PlainDevice extends CpuDevice {
         return norm == 0 ? floor : Math.max(floor, 2 * Math.sqrt(difference / norm));
     }
 
-    private static final class PlainKernels extends ScalarKernels {
-        PlainKernels() {
-            super(new Workers(1));
+    private static final class RoundedMatmul extends ScalarMatmul {
+        private final Elementwise elementwise;
+
+        RoundedMatmul(Workers workers, Elementwise elementwise) {
+            super(workers, elementwise);
+            this.elementwise = elementwise;
         }
 
         @Override
-        public void matmul(
-                MatmulShape shape,
-                Buffer a,
-                Buffer b,
-                @Nullable Buffer bias,
-                @Nullable Buffer addend,
-                Activation activation,
-                Buffer c) {
-            super.matmul(shape, a, b, bias, addend, Activation.NONE, c);
-            if (activation == Activation.GELU) {
+        public void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+            super.matmul(shape, a, b, new Epilogue(epilogue.bias(), epilogue.addend(), Activation.NONE), c);
+            if (epilogue.activation() == Activation.GELU) {
                 for (long row = 0; row < shape.m(); row++) {
                     Buffer part = c.slice(row * shape.ldc(), shape.n());
-                    unary(UnaryOp.GELU, part, part);
+                    elementwise.unary(UnaryOp.GELU, part, part);
                 }
             }
         }

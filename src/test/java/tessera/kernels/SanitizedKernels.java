@@ -1,24 +1,35 @@
 package tessera.kernels;
 
 import java.util.List;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.BinaryOp;
-import tessera.kernels.Kernels.MatmulShape;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.Elementwise.BinaryOp;
+import tessera.kernels.Elementwise.Strided;
+import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.Losses.Ensemble;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Norms.RowShape;
 
 /** Runs a sample of the parity suite on the first CUDA device, in a process that sanitizers watch; compares nothing. */
 public final class SanitizedKernels extends KernelParity {
-    private final CudaDevice device = Device.cuda(0);
+    private final Device device;
+    private final Kernels kernels;
     private int calls;
+
+    SanitizedKernels(Device device, Kernels kernels) {
+        this.device = device;
+        this.kernels = kernels;
+    }
 
     /** Runs all and says so. */
     public static void main(String[] args) {
-        SanitizedKernels sample = new SanitizedKernels();
+        Device device = Device.cuda(0);
+        SanitizedKernels sample = new SanitizedKernels(device, device.kernels());
         sample.sample();
         System.out.println("sanitized: " + sample.calls + " calls");
     }
 
-    private void sample() {
+    void sample() {
         unary(UnaryOp.GELU);
         binary(BinaryOp.DIV);
         arithmetic();
@@ -53,11 +64,15 @@ public final class SanitizedKernels extends KernelParity {
         adamW();
         globalNorm();
         dropPath();
+        batchedProducts();
+        linearLayers();
+        linearBackward(16);
         check("product", 0, (kernels, memory) -> {
             Buffer a = memory.normal(17 * 9);
             Buffer c = memory.output(17 * 17);
             MatmulShape shape = MatmulShape.of(false, true, 17, 17, 9);
-            kernels.matmul(shape, a, a, memory.normal(17), memory.normal(17 * 17), Activation.GELU, c);
+            kernels.matmul()
+                    .matmul(shape, a, a, new Epilogue(memory.normal(17), memory.normal(17 * 17), Activation.GELU), c);
         });
     }
 
@@ -66,13 +81,21 @@ public final class SanitizedKernels extends KernelParity {
         check("long rows", 0, (kernels, memory) -> {
             Buffer x = memory.normal(3L * cols);
             Buffer y = memory.output(3L * cols);
-            kernels.softmax(x, 3, cols, false, y);
-            kernels.softmaxBackward(y, x, 3, cols, false, memory.output(3L * cols));
+            kernels.norms().softmax(new RowShape(3, cols), x, false, y);
+            kernels.norms().softmaxBackward(new RowShape(3, cols), y, x, false, memory.output(3L * cols));
             Buffer labels = memory.indices(3, cols);
-            kernels.crossEntropy(x, labels, 0.1, 3, cols, memory.singleOutput(1), memory.output(3L * cols));
+            kernels.losses()
+                    .crossEntropy(
+                            new RowShape(3, cols), x, labels, 0.1, memory.singleOutput(1), memory.output(3L * cols));
             Buffer[] teachers = {x};
-            kernels.distillationLoss(
-                    y, teachers, memory.single(1), false, labels, 2, 1, 1, 3, cols, memory.singleOutput(1), x);
+            kernels.losses()
+                    .distillationLoss(
+                            new RowShape(3, cols),
+                            y,
+                            new Ensemble(teachers, memory.single(1), false, 2, 1, 1),
+                            labels,
+                            memory.singleOutput(1),
+                            x);
         });
     }
 
@@ -81,19 +104,23 @@ public final class SanitizedKernels extends KernelParity {
         long[] transposed = {66, 1};
         long[] shape = {70, 66};
         check("transposition", 0, (kernels, memory) -> {
-            kernels.copyStrided(memory.normal(4620), 0, strides, memory.output(4620), 0, transposed, shape);
+            kernels.elementwise()
+                    .copyStrided(
+                            new Strided(memory.normal(4620), 0, strides),
+                            new Strided(memory.output(4620), 0, transposed),
+                            shape);
             try (Buffer x = device.allocate(DType.U8, 4620);
                     Buffer y = device.allocate(DType.U8, 4620)) {
-                kernels.copyStrided(x, 0, strides, y, 0, transposed, shape);
+                kernels.elementwise().copyStrided(new Strided(x, 0, strides), new Strided(y, 0, transposed), shape);
             }
         });
     }
 
     @Override
-    void check(String what, double tolerance, Call call) {
+    protected void check(String what, double tolerance, Call call) {
         for (DType type : List.of(DType.F32, DType.BF16)) {
             for (int offset = 0; offset < 2; offset++) {
-                run(device.kernels(), device, type, type == DType.BF16, offset, call);
+                run(kernels, device, type, type == DType.BF16, offset, call);
                 calls++;
             }
         }

@@ -24,7 +24,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.ChildJava;
 import tessera.Close;
-import tessera.kernels.GemmProcess;
+import tessera.kernels.cpu.GemmProcess;
+import tessera.natives.onednn.OneDnn;
 
 class NativeLibrariesTest {
     private static final String FOLDER = "carrier/linux-test";
@@ -160,7 +161,7 @@ class NativeLibrariesTest {
 
     @Test
     void thisProcessReportsWhereTheLibraryIs() {
-        NativeFinding finding = NativeLibraries.report().getFirst();
+        NativeFinding finding = OneDnn.finding();
         assertEquals("oneDNN", finding.library());
         assertTrue(finding.usable() && finding.detail().endsWith("libdnnl.so.3"), finding.toString());
     }

@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import tessera.Close;
 import tessera.kernels.DType;
-import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Matmul.Activation;
 
 class AutogradTest {
     private Scope scope;

@@ -9,8 +9,8 @@ import static tessera.tensor.OpCatalogue.zeroInts;
 import java.util.List;
 import java.util.function.Function;
 import tessera.kernels.DType;
-import tessera.kernels.Kernels.BinaryOp;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.Elementwise.BinaryOp;
+import tessera.kernels.Elementwise.UnaryOp;
 import tessera.tensor.OpCatalogue.Input;
 
 /** Samples and bad calls of {@link ElementwiseOps}. */

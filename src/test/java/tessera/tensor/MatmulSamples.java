@@ -6,7 +6,7 @@ import static tessera.tensor.OpCatalogue.swapped;
 
 import java.util.List;
 import tessera.kernels.DType;
-import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Matmul.Activation;
 import tessera.tensor.OpCatalogue.Call;
 import tessera.tensor.OpCatalogue.Input;
 import tessera.tensor.OpCatalogue.Sample;

@@ -15,7 +15,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import tessera.Close;
 import tessera.FakeCuda;
-import tessera.kernels.CudaDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.PlainDevice;
@@ -29,7 +28,7 @@ import tessera.tensor.OpCatalogue.Sample;
 @Tag(FakeCuda.TAG)
 @Tag(FakeCuda.EXACT)
 class OpDevicesTest {
-    private static final Device PLAIN = new PlainDevice();
+    private static final Device PLAIN = PlainDevice.create();
     private static final List<DType> TYPES = List.of(DType.F32, DType.BF16);
     private static final List<Integer> OFFSETS = List.of(0, 1);
 
@@ -144,7 +143,7 @@ class OpDevicesTest {
         }
         return places.stream()
                 .flatMap(place -> OpCatalogue.samples().stream()
-                        .filter(sample -> !(place.device instanceof CudaDevice) || runsOnGpus(sample))
+                        .filter(sample -> place.device.isHost() || runsOnGpus(sample))
                         .map(sample -> DynamicTest.dynamicTest(place + " " + sample, () -> {
                             try (Scope scope = Scope.open()) {
                                 check.accept(sample, place);

@@ -23,10 +23,12 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 import tessera.kernels.Buffer;
-import tessera.kernels.CudaDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Kernels;
+import tessera.kernels.Matmul.Batch;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.cuda.CudaDriver;
 
 /**
@@ -47,10 +49,10 @@ public class LaunchBenchmark {
     private static final List<String> LIBRARIES =
             List.of("libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13", "libnvrtc.so.13");
 
-    private static final Kernels.MatmulShape PRODUCT = Kernels.MatmulShape.of(false, false, 10, 10, 10);
+    private static final MatmulShape PRODUCT = MatmulShape.of(false, false, 10, 10, 10);
 
     private @Nullable Path folder;
-    private CudaDevice device;
+    private Device device;
     private Kernels kernels;
     private Buffer x;
     private Buffer y;
@@ -111,19 +113,19 @@ public class LaunchBenchmark {
     /** A primitive of one kernel. */
     @Benchmark
     public void kernel() {
-        kernels.axpy(2, x, y);
+        kernels.elementwise().axpy(2, x, y);
     }
 
     /** A product by cuBLASLt, with what is kept for its shape found again and a workspace. */
     @Benchmark
     public void product() {
-        kernels.matmul(PRODUCT, x, x, null, null, Kernels.Activation.NONE, y);
+        kernels.matmul().matmul(PRODUCT, x, x, Epilogue.NONE, y);
     }
 
     /** A batch of products by cuBLAS, with a workspace. */
     @Benchmark
     public void batch() {
-        kernels.matmulBatched(PRODUCT, 2, x, 100, x, 100, y, 100);
+        kernels.matmul().matmulBatched(PRODUCT, new Batch(2, 100, 100, 100), x, x, y);
     }
 
     /** Memory from the pool and back. */

@@ -16,7 +16,7 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Matmul.Activation;
 import tessera.tensor.Autograd;
 import tessera.tensor.PackedLinear;
 import tessera.tensor.Shape;

@@ -22,7 +22,7 @@ public final class Buffer implements AutoCloseable {
     private final boolean pinned;
     private boolean closed;
 
-    private Buffer(
+    Buffer(
             Device device,
             DType dtype,
             long length,
@@ -37,27 +37,6 @@ public final class Buffer implements AutoCloseable {
         this.segment = segment;
         this.memory = memory;
         this.pinned = pinned;
-    }
-
-    static Buffer owned(CpuDevice device, DType dtype, long length, HostMemory.Block block) {
-        MemorySegment segment = block.segment().asSlice(0, length * dtype.bytes());
-        return new Buffer(device, dtype, length, segment.address(), segment, block, false);
-    }
-
-    static Buffer wrapped(CpuDevice device, DType dtype, long length, MemorySegment segment) {
-        return new Buffer(device, dtype, length, segment.address(), segment, null, false);
-    }
-
-    static Buffer pinned(DType dtype, long length, MemorySegment segment, Memory memory) {
-        return new Buffer(Device.cpu(), dtype, length, segment.address(), segment, memory, true);
-    }
-
-    static Buffer owned(CudaDevice device, DType dtype, long length, CudaMemory.Block block) {
-        return new Buffer(device, dtype, length, block.address(), null, block, false);
-    }
-
-    static Buffer wrapped(CudaDevice device, DType dtype, long address, long length) {
-        return new Buffer(device, dtype, length, address, null, null, false);
     }
 
     /** The device whose memory this is. */
@@ -96,7 +75,7 @@ public final class Buffer implements AutoCloseable {
         return segment;
     }
 
-    /** Whether this is pinned host memory, which a GPU reads and writes by itself; see {@link CudaDevice#allocatePinned}. */
+    /** Whether this is pinned host memory, which a GPU reads and writes by itself; see {@link Device#allocatePinned}. */
     public boolean pinned() {
         return pinned;
     }
@@ -108,7 +87,13 @@ public final class Buffer implements AutoCloseable {
      * @throws IllegalArgumentException if types or lengths differ
      */
     public void copyTo(Buffer target) {
-        CudaTransfers.copy(this, target);
+        if (dtype != target.dtype || length != target.length) {
+            throw new IllegalArgumentException("copy: " + this + " does not fit " + target
+                    + "; pass buffers of the same type and length, or convert with Elementwise.cast");
+        }
+        if (length > 0) {
+            (target.device.isHost() ? device : target.device).copy(this, target);
+        }
     }
 
     /** Elements {@code [offset, offset + count)} of this buffer, sharing its memory. */
@@ -134,7 +119,8 @@ public final class Buffer implements AutoCloseable {
     }
 
     /** What {@link #close()} gives back. */
-    interface Memory {
+    @FunctionalInterface
+    public interface Memory {
         void free();
     }
 

@@ -5,9 +5,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
 import tessera.natives.NativeFinding;
-import tessera.natives.NativeLibraries;
 import tessera.natives.cuda.CudaLibraries;
 import tessera.natives.cuda.CudaLibrary;
+import tessera.natives.onednn.OneDnn;
 
 /** Which native libraries this process found and which it does without, for people who ask why. */
 public final class NativeReport {
@@ -20,7 +20,7 @@ public final class NativeReport {
     public static Map<String, String> findings() {
         Map<String, String> findings = new LinkedHashMap<>();
         Stream.concat(
-                        NativeLibraries.report().stream(),
+                        Stream.of(OneDnn.finding()),
                         CudaLibraries.report().stream().map(CudaLibrary::finding))
                 .forEach(finding -> findings.put(finding.library(), text(finding)));
         return findings;

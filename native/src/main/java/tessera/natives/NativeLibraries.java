@@ -72,11 +72,6 @@ public final class NativeLibraries {
         this.systemFolders = List.copyOf(systemFolders);
     }
 
-    /** Everything searched for in this process so far, with reasons. */
-    public static List<NativeFinding> report() {
-        return List.of(OneDnn.finding());
-    }
-
     /** The operating system and processor in the form the carriers use, for example {@code linux-x86_64}. */
     public static String platform() {
         String os = System.getProperty("os.name", "unknown").toLowerCase(Locale.ROOT);

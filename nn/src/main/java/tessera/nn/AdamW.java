@@ -8,7 +8,10 @@ import java.util.Map;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
-import tessera.kernels.Kernels;
+import tessera.kernels.Optimiser;
+import tessera.kernels.Optimiser.AdamWStep;
+import tessera.kernels.Optimiser.AdamWTensors;
+import tessera.kernels.Optimiser.Clip;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
@@ -104,7 +107,7 @@ public final class AdamW implements AutoCloseable {
         return step;
     }
 
-    /** Counts a step that a recorded graph takes; see {@link tessera.kernels.CudaGraph}. */
+    /** Counts a step that a recorded graph takes; see {@link tessera.kernels.Graph}. */
     public void advance() {
         step++;
         parameters.forEach(this::changed);
@@ -143,27 +146,23 @@ public final class AdamW implements AutoCloseable {
         if (p.isEmpty()) {
             return;
         }
-        Kernels kernels = parameters.values().iterator().next().kernels();
+        Optimiser kernels = parameters.values().iterator().next().kernels().optimiser();
         Buffer[] gradients = g.toArray(Buffer[]::new);
-        Kernels.Clip clip = null;
+        Clip clip = null;
         if (gradientNorm != null) {
             kernels.globalNorm(gradients, gradientNorm.buffer());
             gradientNorm.changedBy(NAME);
-            clip = new Kernels.Clip(gradientNorm.buffer(), clipNorm);
+            clip = new Clip(gradientNorm.buffer(), clipNorm);
         }
         kernels.adamW(
-                p.toArray(Buffer[]::new),
-                gradients,
-                m.toArray(Buffer[]::new),
-                v.toArray(Buffer[]::new),
-                shadows.toArray(Buffer[]::new),
-                decays.stream().mapToDouble(Double::doubleValue).toArray(),
-                lr,
-                beta1,
-                beta2,
-                eps,
-                step,
-                clip);
+                new AdamWTensors(
+                        p.toArray(Buffer[]::new),
+                        gradients,
+                        m.toArray(Buffer[]::new),
+                        v.toArray(Buffer[]::new),
+                        shadows.toArray(Buffer[]::new),
+                        decays.stream().mapToDouble(Double::doubleValue).toArray()),
+                new AdamWStep(lr, beta1, beta2, eps, step, clip));
     }
 
     private static Tensor moment(Map<String, Tensor> moments, String name) {

@@ -5,23 +5,22 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import tessera.kernels.Buffer;
-import tessera.kernels.CudaDevice;
-import tessera.kernels.CudaEvent;
-import tessera.kernels.CudaGraph;
-import tessera.kernels.CudaStream;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.Event;
+import tessera.kernels.Graph;
+import tessera.kernels.Stream;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
 /**
- * Passes of one shape on a GPU, each recorded once as a graph on a stream of the session's own. Clips and results go through
- * pinned memory. Any thread may use it, one at a time; closing it twice does no harm, using it afterwards is refused.
+ * Passes of one shape on a device that records, each recorded once as a graph on a stream of the session's own. Clips and
+ * results go through pinned memory. Any thread may use it, one at a time; closing it twice does no harm, using it afterwards is refused.
  */
 final class GraphSession implements AutoCloseable {
-    private final CudaDevice device;
-    private final CudaStream stream;
+    private final Device device;
+    private final Stream stream;
     private final Buffer pinnedInput;
     private final Tensor input;
     private final Tensor clips;
@@ -33,14 +32,14 @@ final class GraphSession implements AutoCloseable {
         Tensor of(Tensor clips, long seed);
     }
 
-    private record Recorded(CudaGraph graph, Buffer pinnedResult) {}
+    private record Recorded(Graph graph, Buffer pinnedResult) {}
 
     /**
      * Opens a session for clips of a shape.
      *
      * @throws IllegalStateException if the thread is recording a graph
      */
-    GraphSession(CudaDevice device, Shape shape) {
+    GraphSession(Device device, Shape shape) {
         if (device.currentStream().recording()) {
             throw new IllegalStateException("a session cannot be opened while a graph is recorded; open it before");
         }
@@ -52,8 +51,8 @@ final class GraphSession implements AutoCloseable {
             this.pinnedInput = pinned;
             this.input = Scope.outside(() -> Tensor.wrap(Device.cpu(), pinnedInput.segment(), DType.U8, shape));
             // The weights may still be on their way, on another stream.
-            for (CudaStream before : List.of(device.defaultStream(), device.currentStream())) {
-                try (CudaEvent event = before.record()) {
+            for (Stream before : List.of(device.defaultStream(), device.currentStream())) {
+                try (Event event = before.record()) {
                     stream.await(event);
                 }
             }
@@ -83,7 +82,7 @@ final class GraphSession implements AutoCloseable {
                 record = record(pass);
                 recorded.put(what, record);
             }
-            record.graph.launch(CudaGraph.Variables.ofSeed(seed));
+            record.graph.launch(Graph.Variables.ofSeed(seed));
             stream.synchronize();
             float[] values = new float[Math.toIntExact(record.pinnedResult.length())];
             MemorySegment.ofArray(values).copyFrom(record.pinnedResult.segment());
@@ -99,8 +98,8 @@ final class GraphSession implements AutoCloseable {
         }
         Buffer pinnedResult = device.allocatePinned(DType.F32, length);
         try {
-            CudaGraph graph = CudaGraph.capture(device, () -> {
-                CudaStream capturing = device.currentStream();
+            Graph graph = device.record(() -> {
+                Stream capturing = device.currentStream();
                 capturing.copy(pinnedInput, clips.buffer());
                 try (Tensor result = pass.of(clips, 0)) {
                     capturing.copy(result.buffer(), pinnedResult);

@@ -2,7 +2,7 @@ package tessera.nn;
 
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
-import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Matmul.Activation;
 import tessera.tensor.Autograd;
 import tessera.tensor.PackedLinear;
 import tessera.tensor.Tensor;

@@ -6,8 +6,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.CpuDevice;
-import tessera.kernels.CudaDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Autograd;
@@ -140,7 +138,7 @@ public final class Student implements AutoCloseable {
     }
 
     private Tensor onDevice(Tensor host) {
-        return device instanceof CpuDevice ? host : host.to(device);
+        return device.isHost() ? host : host.to(device);
     }
 
     public VideoMaeConfig config() {
@@ -219,8 +217,8 @@ public final class Student implements AutoCloseable {
 
     /** The clips on this student's device; another CPU device's memory is used as it is. */
     private Tensor onThisDevice(Tensor clips) {
-        return device instanceof CpuDevice cpu && clips.device() instanceof CpuDevice other && other != cpu
-                ? Tensor.wrap(cpu, clips.contiguous().segment(), clips.dtype(), clips.shape())
+        return device.isHost() && clips.device().isHost() && clips.device() != device
+                ? Tensor.wrap(device, clips.contiguous().segment(), clips.dtype(), clips.shape())
                 : clips.to(device);
     }
 
@@ -273,7 +271,7 @@ public final class Student implements AutoCloseable {
                     config.patches().channels());
             this.maskRatio = maskRatio;
             this.ensemble = ensemble;
-            this.graphs = device instanceof CudaDevice gpu ? new GraphSession(gpu, shape) : null;
+            this.graphs = device.records() ? new GraphSession(device, shape) : null;
             this.input = graphs != null ? graphs.input() : Scope.outside(() -> Tensor.empty(device, DType.U8, shape));
         }
 
@@ -319,7 +317,7 @@ public final class Student implements AutoCloseable {
     /** Frees the weights, unless they are shared with the student that this one was made from. */
     @Override
     public void close() {
-        if (!(device instanceof CpuDevice) && headWeight != null && headBias != null) {
+        if (!device.isHost() && headWeight != null && headBias != null) {
             headWeight.close();
             headBias.close();
         }

@@ -1,9 +1,10 @@
 package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention.Strides;
 import tessera.kernels.Buffer;
-import tessera.kernels.Kernels.AttentionShape;
-import tessera.kernels.Kernels.Strides;
 
 /** Scaled dot-product attention, tiled so that the matrix of scores never exists as a whole. */
 final class AttentionOps {
@@ -53,8 +54,12 @@ final class AttentionOps {
                     ? Tensor.empty(qkv.device(), Op.wide(qkv.dtype()), Shape.of(qkv.size(0), heads, n))
                     : null;
             qkv.kernels()
+                    .attention()
                     .attention(
-                            shape, part(qkv, 0), part(qkv, 1), part(qkv, 2), null, out.buffer(), Op.bufferOrNull(lse));
+                            shape,
+                            new AttentionTensors(part(qkv, 0), part(qkv, 1), part(qkv, 2), null),
+                            out.buffer(),
+                            Op.bufferOrNull(lse));
             if (lse != null) {
                 context.save(qkv, out.detach(), lse);
             }
@@ -66,19 +71,14 @@ final class AttentionOps {
             Tensor qkv = context.saved(0);
             Tensor dqkv = Tensor.empty(dy.device(), dy.dtype(), qkv.shape());
             dy.kernels()
+                    .attention()
                     .attentionBackward(
                             shape(qkv),
-                            part(qkv, 0),
-                            part(qkv, 1),
-                            part(qkv, 2),
-                            null,
+                            new AttentionTensors(part(qkv, 0), part(qkv, 1), part(qkv, 2), null),
                             context.saved(1).buffer(),
                             context.saved(2).buffer(),
                             dy.buffer(),
-                            part(dqkv, 0),
-                            part(dqkv, 1),
-                            part(dqkv, 2),
-                            null);
+                            new AttentionTensors(part(dqkv, 0), part(dqkv, 1), part(dqkv, 2), null));
             return new Tensor[] {dqkv};
         }
 
@@ -138,12 +138,10 @@ final class AttentionOps {
             Tensor out = Tensor.empty(q.device(), q.dtype(), q.shape());
             Tensor lse = Tensor.empty(q.device(), Op.wide(q.dtype()), Shape.of(q.size(0), q.size(1), q.size(2)));
             q.kernels()
+                    .attention()
                     .attention(
                             shape(q, k, bias),
-                            q.buffer(),
-                            k.buffer(),
-                            v.buffer(),
-                            Op.bufferOrNull(bias),
+                            new AttentionTensors(q.buffer(), k.buffer(), v.buffer(), Op.bufferOrNull(bias)),
                             out.buffer(),
                             lse.buffer());
             if (bias == null) {
@@ -167,19 +165,14 @@ final class AttentionOps {
                     ? Tensor.empty(dy.device(), dy.dtype(), bias.shape())
                     : null;
             dy.kernels()
+                    .attention()
                     .attentionBackward(
                             shape(q, k, bias),
-                            q.buffer(),
-                            k.buffer(),
-                            v.buffer(),
-                            Op.bufferOrNull(bias),
+                            new AttentionTensors(q.buffer(), k.buffer(), v.buffer(), Op.bufferOrNull(bias)),
                             context.saved(3).buffer(),
                             context.saved(4).buffer(),
                             dy.buffer(),
-                            dq.buffer(),
-                            dk.buffer(),
-                            dv.buffer(),
-                            Op.bufferOrNull(dbias));
+                            new AttentionTensors(dq.buffer(), dk.buffer(), dv.buffer(), Op.bufferOrNull(dbias)));
             return bias == null ? new Tensor[] {dq, dk, dv} : new @Nullable Tensor[] {dq, dk, dv, dbias};
         }
 

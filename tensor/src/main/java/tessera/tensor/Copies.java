@@ -1,7 +1,6 @@
 package tessera.tensor;
 
 import java.lang.foreign.MemorySegment;
-import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 
@@ -24,7 +23,7 @@ final class Copies {
     /** The same values in the host's memory. */
     static Tensor onHost(Tensor tensor) {
         Tensor values = tensor.detach();
-        return values.device() instanceof CpuDevice ? values : values.to(Device.cpu());
+        return values.device().isHost() ? values : values.to(Device.cpu());
     }
 
     /** Writes the elements in row-major order, as a type, into an array. */
@@ -47,14 +46,14 @@ final class Copies {
                 if (values.device() != target.device()) {
                     // Converted on the host: a GPU has no f64.
                     values = onHost(values);
-                    if (!(target.device() instanceof CpuDevice)) {
+                    if (!target.device().isHost()) {
                         values = values.to(target.dtype()).to(target.device());
                     }
                 }
-                target.kernels().cast(values.contiguous().buffer(), target.buffer());
+                target.kernels().elementwise().cast(values.contiguous().buffer(), target.buffer());
                 Tensor shadow = target.shadow();
                 if (shadow != null) {
-                    target.kernels().cast(target.buffer(), shadow.buffer());
+                    target.kernels().elementwise().cast(target.buffer(), shadow.buffer());
                 }
             }
             return true;

@@ -3,8 +3,9 @@ package tessera.tensor;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
-import tessera.kernels.Kernels.BinaryOp;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.Elementwise.BinaryOp;
+import tessera.kernels.Elementwise.Strided;
+import tessera.kernels.Elementwise.UnaryOp;
 
 /** Operations that treat each element alone, and the sum over an axis. */
 final class ElementwiseOps {
@@ -39,7 +40,7 @@ final class ElementwiseOps {
     /** A stored gradient times the cotangent of its scalar loss. */
     static Tensor scaled(Tensor gradient, Tensor cotangent) {
         Tensor d = Tensor.empty(gradient.device(), gradient.dtype(), gradient.shape());
-        gradient.kernels().scaleBy(gradient.buffer(), cotangent.buffer(), d.buffer());
+        gradient.kernels().elementwise().scaleBy(gradient.buffer(), cotangent.buffer(), d.buffer());
         return d;
     }
 
@@ -56,7 +57,7 @@ final class ElementwiseOps {
             Op.floating(name(), in[0]);
             Tensor x = in[0].contiguous();
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
-            x.kernels().unary(op, x.buffer(), y.buffer());
+            x.kernels().elementwise().unary(op, x.buffer(), y.buffer());
             if (op != UnaryOp.NEG) {
                 context.save(x);
             }
@@ -67,7 +68,7 @@ final class ElementwiseOps {
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             Tensor x = op == UnaryOp.NEG ? dy : context.saved(0); // a negation has the same slope everywhere
             Tensor dx = Tensor.empty(dy.device(), dy.dtype(), dy.shape());
-            dy.kernels().unaryBackward(op, x.buffer(), dy.buffer(), dx.buffer());
+            dy.kernels().elementwise().unaryBackward(op, x.buffer(), dy.buffer(), dx.buffer());
             return new Tensor[] {dx};
         }
 
@@ -97,12 +98,11 @@ final class ElementwiseOps {
             }
             Tensor y = Tensor.empty(a.device(), a.dtype(), shape);
             a.kernels()
+                    .elementwise()
                     .binary(
                             op,
-                            view(a),
-                            broadcastStrides(a, shape),
-                            view(b),
-                            broadcastStrides(b, shape),
+                            new Strided(view(a), 0, broadcastStrides(a, shape)),
+                            new Strided(view(b), 0, broadcastStrides(b, shape)),
                             y.buffer(),
                             shape.toArray());
             if (op == BinaryOp.MUL || op == BinaryOp.DIV) {
@@ -154,7 +154,7 @@ final class ElementwiseOps {
             Op.floating(name(), in[0]);
             Tensor x = in[0].contiguous();
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
-            x.kernels().affine(x.buffer(), scale, shift, y.buffer());
+            x.kernels().elementwise().affine(x.buffer(), scale, shift, y.buffer());
             return y;
         }
 
@@ -181,6 +181,7 @@ final class ElementwiseOps {
             }
             Tensor y = Tensor.empty(x.device(), Op.wide(x.dtype()), Shape.of(sizes));
             x.kernels()
+                    .elementwise()
                     .sum(
                             x.buffer(),
                             shape.product(0, axis),
@@ -209,7 +210,7 @@ final class ElementwiseOps {
         public Tensor forward(Context context, Tensor... in) {
             Tensor x = in[0].contiguous();
             Tensor y = Tensor.empty(x.device(), target, x.shape());
-            x.kernels().cast(x.buffer(), y.buffer());
+            x.kernels().elementwise().cast(x.buffer(), y.buffer());
             return y;
         }
 

@@ -3,6 +3,8 @@ package tessera.tensor;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.Losses.Ensemble;
+import tessera.kernels.Norms.RowShape;
 
 /** Losses whose gradient is computed with their value, in one pass. */
 final class LossesOps {
@@ -38,12 +40,12 @@ final class LossesOps {
             Tensor loss = Tensor.empty(logits.device(), Op.wide(logits.dtype()), Shape.of());
             Tensor gradient = gradientOf(context, 0, logits);
             logits.kernels()
+                    .losses()
                     .crossEntropy(
+                            new RowShape(logits.size(0), logits.size(1)),
                             logits.buffer(),
                             Op.buffer(in[1]),
                             smoothing,
-                            logits.size(0),
-                            logits.size(1),
                             loss.buffer(),
                             Op.bufferOrNull(gradient));
             saveIfPresent(context, gradient);
@@ -73,7 +75,9 @@ final class LossesOps {
             Tensor a = in[0].contiguous();
             Tensor loss = Tensor.empty(a.device(), Op.wide(a.dtype()), Shape.of());
             Tensor gradient = context.isRecording() ? Tensor.empty(a.device(), a.dtype(), a.shape()) : null;
-            a.kernels().meanSquaredError(a.buffer(), Op.buffer(in[1]), loss.buffer(), Op.bufferOrNull(gradient));
+            a.kernels()
+                    .losses()
+                    .meanSquaredError(a.buffer(), Op.buffer(in[1]), loss.buffer(), Op.bufferOrNull(gradient));
             saveIfPresent(context, gradient);
             return loss;
         }
@@ -133,7 +137,9 @@ final class LossesOps {
                 }
                 context.save(saved);
             }
-            in[0].kernels().featureLoss(projected, targets, weights, losses.buffer(), loss.buffer(), dprojected);
+            in[0].kernels()
+                    .losses()
+                    .featureLoss(projected, targets, weights, losses.buffer(), loss.buffer(), dprojected);
             return loss;
         }
 
@@ -204,17 +210,12 @@ final class LossesOps {
             Tensor loss = Tensor.empty(student.device(), Op.wide(student.dtype()), Shape.of());
             Tensor gradient = gradientOf(context, 0, student);
             student.kernels()
+                    .losses()
                     .distillationLoss(
+                            new RowShape(rows, student.size(1)),
                             student.buffer(),
-                            teachers,
-                            Op.buffer(in[1]),
-                            perSample,
+                            new Ensemble(teachers, Op.buffer(in[1]), perSample, temperature, alpha, beta),
                             labelled ? Op.buffer(in[2]) : null,
-                            temperature,
-                            alpha,
-                            beta,
-                            rows,
-                            student.size(1),
                             loss.buffer(),
                             Op.bufferOrNull(gradient));
             saveIfPresent(context, gradient);

@@ -3,8 +3,11 @@ package tessera.tensor;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Kernels;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.MatmulShape;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Batch;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.LinearShape;
+import tessera.kernels.Matmul.MatmulShape;
 
 /** Matrix products. */
 final class MatmulOps {
@@ -43,15 +46,13 @@ final class MatmulOps {
             Shape shape = a.shape().with(-2, m).with(-1, n);
             Tensor c = Tensor.empty(a.device(), a.dtype(), shape);
             a.kernels()
+                    .matmul()
                     .matmulBatched(
                             MatmulShape.of(transposeA, transposeB, m, n, k),
-                            a.shape().product(0, a.rank() - 2),
+                            new Batch(a.shape().product(0, a.rank() - 2), m * k, k * n, m * n),
                             a.buffer(),
-                            m * k,
                             b.buffer(),
-                            k * n,
-                            c.buffer(),
-                            m * n);
+                            c.buffer());
             return c;
         }
 
@@ -99,13 +100,15 @@ final class MatmulOps {
                         () -> "the residual has shape " + in[2].shape() + " but the product has " + y.shape());
             }
             x.kernels()
+                    .matmul()
                     .matmul(
                             MatmulShape.of(false, true, x.shape().rows(), n, x.size(-1)),
                             x.buffer(),
                             weight.buffer(),
-                            bias == null ? null : bias.inType(x.dtype()).buffer(),
-                            residual ? Op.buffer(in[2]) : null,
-                            Activation.NONE,
+                            new Epilogue(
+                                    bias == null ? null : bias.inType(x.dtype()).buffer(),
+                                    residual ? Op.buffer(in[2]) : null,
+                                    Activation.NONE),
                             y.buffer());
             context.save(x, weight);
             return y;
@@ -139,14 +142,13 @@ final class MatmulOps {
             if (context.needsGradient(0)) {
                 Tensor dx = Tensor.empty(dy.device(), dy.dtype(), context.inputShape(0));
                 Tensor soFar = context.gradientSoFar(0);
-                kernels.matmul(
-                        MatmulShape.of(false, false, rows, k, n),
-                        dy.buffer(),
-                        context.saved(1).buffer(),
-                        null,
-                        soFar == null ? null : Op.buffer(soFar),
-                        Activation.NONE,
-                        dx.buffer());
+                kernels.matmul()
+                        .matmul(
+                                MatmulShape.of(false, false, rows, k, n),
+                                dy.buffer(),
+                                context.saved(1).buffer(),
+                                new Epilogue(null, soFar == null ? null : Op.buffer(soFar), Activation.NONE),
+                                dx.buffer());
                 d[0] = dx;
             }
             if (residual) {
@@ -157,12 +159,18 @@ final class MatmulOps {
             Tensor dw = context.needsGradient(1) ? Tensor.empty(dy.device(), parameterType, weight) : null;
             Tensor db = bias ? Tensor.empty(dy.device(), parameterType, Shape.of(n)) : null;
             if (dw != null && db != null) {
-                kernels.linearBackward(rows, n, k, dy.buffer(), context.saved(0).buffer(), dw.buffer(), db.buffer());
+                kernels.matmul()
+                        .linearBackward(
+                                new LinearShape(rows, n, k),
+                                dy.buffer(),
+                                context.saved(0).buffer(),
+                                dw.buffer(),
+                                db.buffer());
             } else if (dw != null) {
                 MatmulShape shape = MatmulShape.of(true, false, n, k, rows);
-                kernels.matmul(shape, dy.buffer(), context.saved(0).buffer(), null, null, Activation.NONE, dw.buffer());
+                kernels.matmul().matmul(shape, dy.buffer(), context.saved(0).buffer(), Epilogue.NONE, dw.buffer());
             } else if (db != null) {
-                kernels.sum(dy.buffer(), 1, rows, n, 1, db.buffer());
+                kernels.elementwise().sum(dy.buffer(), 1, rows, n, 1, db.buffer());
             }
             d[1] = dw;
             if (bias) {

@@ -1,6 +1,10 @@
 package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Norms.NormGradients;
+import tessera.kernels.Norms.NormParameters;
+import tessera.kernels.Norms.NormStatistics;
+import tessera.kernels.Norms.RowShape;
 
 /** Operations that normalise the rows of the last axis. */
 final class NormsOps {
@@ -19,7 +23,7 @@ final class NormsOps {
             Tensor x = in[0].contiguous();
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             long cols = x.size(-1);
-            x.kernels().softmax(x.buffer(), x.shape().rows(), cols, log, y.buffer());
+            x.kernels().norms().softmax(new RowShape(x.shape().rows(), cols), x.buffer(), log, y.buffer());
             context.save(y.detach());
             return y;
         }
@@ -28,7 +32,10 @@ final class NormsOps {
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             Tensor y = context.saved(0);
             Tensor dx = Tensor.empty(dy.device(), dy.dtype(), dy.shape());
-            dy.kernels().softmaxBackward(y.buffer(), dy.buffer(), dy.shape().rows(), dy.size(-1), log, dx.buffer());
+            dy.kernels()
+                    .norms()
+                    .softmaxBackward(
+                            new RowShape(dy.shape().rows(), dy.size(-1)), y.buffer(), dy.buffer(), log, dx.buffer());
             return new Tensor[] {dx};
         }
 
@@ -58,31 +65,25 @@ final class NormsOps {
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             if (!context.isRecording()) {
                 x.kernels()
+                        .norms()
                         .layerNorm(
+                                new RowShape(rows, cols),
                                 x.buffer(),
-                                Op.buffer(in[1]),
-                                Op.buffer(in[2]),
-                                eps,
-                                rows,
-                                cols,
+                                new NormParameters(Op.buffer(in[1]), Op.buffer(in[2]), eps),
                                 y.buffer(),
-                                null,
                                 null);
                 return y;
             }
             Tensor mean = Tensor.empty(x.device(), Op.wide(x.dtype()), Shape.of(rows));
             Tensor rstd = Tensor.empty(x.device(), Op.wide(x.dtype()), Shape.of(rows));
             x.kernels()
+                    .norms()
                     .layerNorm(
+                            new RowShape(rows, cols),
                             x.buffer(),
-                            Op.buffer(in[1]),
-                            Op.buffer(in[2]),
-                            eps,
-                            rows,
-                            cols,
+                            new NormParameters(Op.buffer(in[1]), Op.buffer(in[2]), eps),
                             y.buffer(),
-                            mean.buffer(),
-                            rstd.buffer());
+                            new NormStatistics(mean.buffer(), rstd.buffer()));
             context.save(x, in[1].contiguous(), mean, rstd);
             return y;
         }
@@ -100,18 +101,19 @@ final class NormsOps {
             }
             Tensor soFar = context.gradientSoFar(0);
             dy.kernels()
+                    .norms()
                     .layerNormBackward(
+                            new RowShape(x.shape().rows(), x.size(-1)),
                             x.buffer(),
                             weight.buffer(),
-                            context.saved(2).buffer(),
-                            context.saved(3).buffer(),
+                            new NormStatistics(
+                                    context.saved(2).buffer(), context.saved(3).buffer()),
                             dy.buffer(),
-                            x.shape().rows(),
-                            x.size(-1),
-                            soFar == null ? null : Op.buffer(soFar),
-                            Op.bufferOrNull(d[0]),
-                            Op.bufferOrNull(d[1]),
-                            Op.bufferOrNull(d[2]));
+                            new NormGradients(
+                                    soFar == null ? null : Op.buffer(soFar),
+                                    Op.bufferOrNull(d[0]),
+                                    Op.bufferOrNull(d[1]),
+                                    Op.bufferOrNull(d[2])));
             return d;
         }
 

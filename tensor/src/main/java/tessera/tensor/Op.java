@@ -3,7 +3,6 @@ package tessera.tensor;
 import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
-import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 
@@ -221,7 +220,7 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
 
     /** CPU devices differ in their threads but share memory. */
     private static boolean onHost(Tensor tensor) {
-        return tensor.device() instanceof CpuDevice;
+        return tensor.device().isHost();
     }
 
     /**

@@ -2,8 +2,9 @@ package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
-import tessera.kernels.Kernels;
-import tessera.kernels.Kernels.Activation;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.PackedWeight;
 
 /**
  * A linear layer whose weight is laid out for the device's fastest matmul; for inference only.
@@ -11,7 +12,7 @@ import tessera.kernels.Kernels.Activation;
  * <p>Immutable and safe to use from many threads. It copies the weight but may refer to the bias, which must outlive it.
  */
 public final class PackedLinear implements AutoCloseable {
-    private final Kernels.PackedWeight weight;
+    private final PackedWeight weight;
     private final @Nullable Tensor bias;
     private final DType dtype;
     private final boolean ownBias;
@@ -36,7 +37,8 @@ public final class PackedLinear implements AutoCloseable {
                     bias != null && ownBias ? Scope.outside(() -> bias.detach().to(dtype)) : bias;
             this.bias = kept;
             try {
-                this.weight = weight.kernels().pack(Op.buffer(weight.to(dtype)), weight.size(0), weight.size(1));
+                this.weight =
+                        weight.kernels().matmul().pack(Op.buffer(weight.to(dtype)), weight.size(0), weight.size(1));
             } catch (RuntimeException | Error e) {
                 if (kept != null && ownBias) {
                     kept.close();
@@ -56,7 +58,7 @@ public final class PackedLinear implements AutoCloseable {
         return Op.apply(new MatmulOps.PackedAccumulate(this), x, sum);
     }
 
-    Kernels.PackedWeight weight() {
+    PackedWeight weight() {
         return weight;
     }
 
@@ -74,13 +76,12 @@ public final class PackedLinear implements AutoCloseable {
                 "linear",
                 () -> "the packed weight takes " + dtype + "[.., " + weight.k() + "] but x is " + x.describe());
         x.kernels()
+                .matmul()
                 .linear(
                         x.shape().rows(),
                         x.buffer(),
                         weight,
-                        Op.bufferOrNull(bias),
-                        Op.bufferOrNull(addend),
-                        activation,
+                        new Epilogue(Op.bufferOrNull(bias), Op.bufferOrNull(addend), activation),
                         y.buffer());
     }
 

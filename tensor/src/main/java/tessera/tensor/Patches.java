@@ -2,7 +2,7 @@ package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
-import tessera.kernels.Kernels.PatchGeometry;
+import tessera.kernels.Patches.PatchGeometry;
 
 /**
  * How a modality's video becomes patch vectors: patch size and normalisation. Immutable and thread-safe.

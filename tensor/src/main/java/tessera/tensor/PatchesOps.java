@@ -3,7 +3,8 @@ package tessera.tensor;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.Kernels.PatchGeometry;
+import tessera.kernels.Patches.PatchGeometry;
+import tessera.kernels.Patches.PatchTarget;
 
 /** Operations that cut videos into patches. */
 final class PatchesOps {
@@ -74,7 +75,7 @@ final class PatchesOps {
             PatchGeometry g = patches.geometry(video.shape(), video.strides());
             long count = indices == null ? g.patches() : indices.size(1);
             Tensor y = Tensor.empty(video.device(), out, Shape.of(video.size(0), count, g.patchLength()));
-            video.kernels().gatherPatches(g, pixels(video), Op.bufferOrNull(indices), count, y.buffer());
+            video.kernels().patches().gatherPatches(g, pixels(video), Op.bufferOrNull(indices), count, y.buffer());
             if (indices != null) {
                 context.save(indices);
             }
@@ -89,6 +90,7 @@ final class PatchesOps {
             Tensor dx = Tensor.full(dy.device(), gradient.dtype(), shape, 0);
             Tensor indices = context.savedCount() == 1 ? context.saved(0) : null;
             dy.kernels()
+                    .patches()
                     .scatterPatches(
                             patches.geometry(shape, dx.strides()),
                             gradient.buffer(),
@@ -122,8 +124,12 @@ final class PatchesOps {
             Tensor y = Tensor.empty(
                     video.device(), outputType(video), Shape.of(video.size(0), indices.size(1), g.patchLength()));
             video.kernels()
+                    .patches()
                     .reconstructionTarget(
-                            g, pixels(video), indices.buffer(), indices.size(1), eps, normalise, y.buffer());
+                            new PatchTarget(g, indices.size(1), eps, normalise),
+                            pixels(video),
+                            indices.buffer(),
+                            y.buffer());
             return y;
         }
 
@@ -156,13 +162,11 @@ final class PatchesOps {
                     ? Tensor.empty(prediction.device(), prediction.dtype(), prediction.shape())
                     : null;
             video.kernels()
+                    .patches()
                     .reconstructionLoss(
-                            g,
+                            new PatchTarget(g, indices.size(1), eps, normalise),
                             pixels(video),
                             indices.buffer(),
-                            indices.size(1),
-                            eps,
-                            normalise,
                             prediction.buffer(),
                             loss.buffer(),
                             Op.bufferOrNull(gradient));

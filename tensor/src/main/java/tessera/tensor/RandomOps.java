@@ -1,6 +1,7 @@
 package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.RandomOps.RandomStream;
 
 /** Operations that leave out what random numbers say; these are a function of (seed, stream) and the position. */
 final class RandomOps {
@@ -16,7 +17,7 @@ final class RandomOps {
 
         private Tensor masked(Tensor x) {
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
-            x.kernels().dropout(x.buffer(), p, seed, stream, y.buffer());
+            x.kernels().random().dropout(new RandomStream(seed, stream), x.buffer(), p, y.buffer());
             return y;
         }
 
@@ -50,12 +51,12 @@ final class RandomOps {
         private Tensor dropped(@Nullable Tensor residual, Tensor x) {
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             x.kernels()
+                    .random()
                     .dropPath(
+                            new RandomStream(seed, stream),
                             residual == null ? null : residual.buffer(),
                             x.buffer(),
                             p,
-                            seed,
-                            stream,
                             x.size(0),
                             y.buffer());
             return y;

@@ -3,12 +3,12 @@ package tessera.tensor;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
-import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.Elementwise.BinaryOp;
+import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.Kernels;
-import tessera.kernels.Kernels.BinaryOp;
-import tessera.kernels.Kernels.UnaryOp;
+import tessera.kernels.RandomOps.RandomStream;
 
 /**
  * An n-dimensional array: a strided view of memory on one device, with an element type and, where asked for, a gradient.
@@ -52,7 +52,7 @@ public final class Tensor implements AutoCloseable {
     /** A tensor of one value. */
     public static Tensor full(Device device, DType dtype, Shape shape, double value) {
         Tensor tensor = empty(device, dtype, shape);
-        device.kernels().fill(tensor.buffer(), value);
+        device.kernels().elementwise().fill(tensor.buffer(), value);
         return tensor;
     }
 
@@ -97,7 +97,7 @@ public final class Tensor implements AutoCloseable {
     }
 
     /** As {@link #wrap(MemorySegment, DType, long...)}, on a CPU device of one's own. */
-    public static Tensor wrap(CpuDevice device, MemorySegment segment, DType dtype, Shape shape) {
+    public static Tensor wrap(Device device, MemorySegment segment, DType dtype, Shape shape) {
         if (segment.byteSize() != shape.count() * dtype.bytes()) {
             throw new IllegalArgumentException("Tensor.wrap: a segment of " + segment.byteSize() + " bytes is not "
                     + dtype + shape + ", which has " + shape.count() * dtype.bytes() + " bytes");
@@ -109,7 +109,7 @@ public final class Tensor implements AutoCloseable {
     public static Tensor uniform(
             Device device, DType dtype, Shape shape, long seed, long stream, double low, double high) {
         Tensor tensor = empty(device, dtype, shape);
-        device.kernels().randomUniform(seed, stream, low, high, tensor.buffer());
+        device.kernels().random().randomUniform(new RandomStream(seed, stream), low, high, tensor.buffer());
         return tensor;
     }
 
@@ -117,7 +117,7 @@ public final class Tensor implements AutoCloseable {
     public static Tensor normal(
             Device device, DType dtype, Shape shape, long seed, long stream, double mean, double std) {
         Tensor tensor = empty(device, dtype, shape);
-        device.kernels().randomNormal(seed, stream, mean, std, tensor.buffer());
+        device.kernels().random().randomNormal(new RandomStream(seed, stream), mean, std, tensor.buffer());
         return tensor;
     }
 
@@ -273,7 +273,7 @@ public final class Tensor implements AutoCloseable {
         if (storage.shadow() == null) {
             Buffer whole = wholeBuffer();
             Tensor copy = Scope.outside(() -> empty(device(), DType.BF16, Shape.of(whole.length())));
-            kernels().cast(whole, copy.buffer());
+            kernels().elementwise().cast(whole, copy.buffer());
             storage.shadow(copy.storage);
         }
         return this;
@@ -395,9 +395,9 @@ public final class Tensor implements AutoCloseable {
         Buffer source = gradient.contiguous().buffer();
         mine.changedBy("backward");
         if (gradFresh) {
-            kernels().axpy(1, source, mine.buffer());
+            kernels().elementwise().axpy(1, source, mine.buffer());
         } else {
-            kernels().cast(source, mine.buffer());
+            kernels().elementwise().cast(source, mine.buffer());
             gradFresh = true;
         }
     }
@@ -654,7 +654,7 @@ public final class Tensor implements AutoCloseable {
 
     /** Type, shape and device, for messages: {@code f32[8, 1568, 384]}. */
     public String describe() {
-        return dtype() + shape.toString() + (device() instanceof CpuDevice ? "" : " on " + device());
+        return dtype() + shape.toString() + (device().isHost() ? "" : " on " + device());
     }
 
     /** Type, shape, device and whether a gradient is recorded, then the values as NumPy prints them, shortened. */

@@ -2,6 +2,8 @@ package tessera.tensor;
 
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.RandomOps.MaskShape;
+import tessera.kernels.RandomOps.RandomStream;
 
 /**
  * Which tokens of each sample a model sees: two ascending index lists per sample.
@@ -57,7 +59,13 @@ public record TokenMask(Tensor visible, Tensor masked) {
             Device device, long batch, int slots, int plane, int masked, boolean tube, long seed, long stream) {
         Tensor visible = Tensor.empty(device, DType.I32, Shape.of(batch, (long) slots * (plane - masked)));
         Tensor hidden = Tensor.empty(device, DType.I32, Shape.of(batch, (long) slots * masked));
-        device.kernels().randomMask(seed, stream, batch, slots, plane, masked, tube, visible.buffer(), hidden.buffer());
+        device.kernels()
+                .random()
+                .randomMask(
+                        new RandomStream(seed, stream),
+                        new MaskShape(batch, slots, plane, masked, tube),
+                        visible.buffer(),
+                        hidden.buffer());
         return new TokenMask(visible, hidden);
     }
 

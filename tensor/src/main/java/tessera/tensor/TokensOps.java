@@ -2,6 +2,9 @@ package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
+import tessera.kernels.Tokens.DecoderShape;
+import tessera.kernels.Tokens.TokenIndices;
+import tessera.kernels.Tokens.TokenShape;
 
 /** Operations that pick, place and mark tokens by index lists. */
 final class TokensOps {
@@ -25,8 +28,12 @@ final class TokensOps {
             Tensor indices = in[1].contiguous();
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape().with(1, indices.size(1)));
             x.kernels()
+                    .tokens()
                     .gatherRows(
-                            x.buffer(), indices.buffer(), x.size(0), x.size(1), indices.size(1), x.size(2), y.buffer());
+                            new TokenShape(x.size(0), x.size(1), indices.size(1), x.size(2)),
+                            x.buffer(),
+                            indices.buffer(),
+                            y.buffer());
             context.save(indices);
             return y;
         }
@@ -37,13 +44,11 @@ final class TokensOps {
             Tensor indices = context.saved(0);
             Tensor dx = Tensor.empty(dy.device(), dy.dtype(), x);
             dy.kernels()
+                    .tokens()
                     .scatterRows(
+                            new TokenShape(x.size(0), x.size(1), indices.size(1), x.size(2)),
                             dy.buffer(),
                             indices.buffer(),
-                            x.size(0),
-                            x.size(1),
-                            indices.size(1),
-                            x.size(2),
                             dx.buffer());
             return new @Nullable Tensor[] {dx, null};
         }
@@ -79,13 +84,12 @@ final class TokensOps {
                             + in[1].size(0) + " positions");
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             x.kernels()
+                    .tokens()
                     .addRows(
+                            new TokenShape(x.size(0), in[1].size(0), x.size(1), x.size(2)),
                             x.buffer(),
                             Op.buffer(in[1]),
                             in.length == 3 ? Op.buffer(in[2]) : null,
-                            x.size(0),
-                            x.size(1),
-                            x.size(2),
                             y.buffer());
             return y;
         }
@@ -130,16 +134,13 @@ final class TokensOps {
             long masked = in[4].size(1);
             Tensor y = Tensor.empty(visible.device(), visible.dtype(), Shape.of(batch, visible.size(1) + masked, d));
             visible.kernels()
+                    .tokens()
                     .assembleDecoder(
+                            new DecoderShape(batch, visible.size(1), masked, d),
                             visible.buffer(),
-                            Op.buffer(in[3]),
-                            Op.buffer(in[4]),
+                            new TokenIndices(Op.buffer(in[3]), Op.buffer(in[4])),
                             Op.buffer(in[1]),
                             Op.buffer(in[2]),
-                            batch,
-                            visible.size(1),
-                            masked,
-                            d,
                             y.buffer());
             return y;
         }
@@ -150,12 +151,14 @@ final class TokensOps {
             Tensor dvisible = Tensor.empty(dy.device(), dy.dtype(), visible);
             Tensor dtoken = Tensor.empty(dy.device(), dy.dtype(), context.inputShape(1));
             dy.kernels()
+                    .tokens()
                     .assembleDecoderBackward(
+                            new DecoderShape(
+                                    visible.size(0),
+                                    visible.size(1),
+                                    context.inputShape(4).size(1),
+                                    visible.size(2)),
                             dy.buffer(),
-                            visible.size(0),
-                            visible.size(1),
-                            context.inputShape(4).size(1),
-                            visible.size(2),
                             dvisible.buffer(),
                             dtoken.buffer());
             return new @Nullable Tensor[] {dvisible, dtoken, null, null, null};

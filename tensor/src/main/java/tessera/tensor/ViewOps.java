@@ -3,6 +3,7 @@ package tessera.tensor;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Device;
+import tessera.kernels.Elementwise.Strided;
 
 /** Operations that move no data, and the copies that make their results contiguous. */
 final class ViewOps {
@@ -127,13 +128,10 @@ final class ViewOps {
             Tensor dx = Tensor.full(dy.device(), dy.dtype(), context.inputShape(0), 0);
             long[] strides = dx.strides();
             dy.kernels()
+                    .elementwise()
                     .copyStrided(
-                            dy.buffer(),
-                            0,
-                            dy.strides(),
-                            dx.buffer(),
-                            from * strides[axis],
-                            strides,
+                            new Strided(dy.buffer(), 0, dy.strides()),
+                            new Strided(dx.buffer(), from * strides[axis], strides),
                             dy.shape().toArray());
             return new Tensor[] {dx};
         }
@@ -172,13 +170,10 @@ final class ViewOps {
             Tensor x = in[0];
             Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape());
             x.kernels()
+                    .elementwise()
                     .copyStrided(
-                            x.wholeBuffer(),
-                            x.offset(),
-                            x.strides(),
-                            y.buffer(),
-                            0,
-                            y.strides(),
+                            new Strided(x.wholeBuffer(), x.offset(), x.strides()),
+                            new Strided(y.buffer(), 0, y.strides()),
                             x.shape().toArray());
             return y;
         }
@@ -214,13 +209,10 @@ final class ViewOps {
             long at = 0;
             for (Tensor x : in) {
                 x.kernels()
+                        .elementwise()
                         .copyStrided(
-                                x.wholeBuffer(),
-                                x.offset(),
-                                x.strides(),
-                                y.buffer(),
-                                at * strides[axis],
-                                strides,
+                                new Strided(x.wholeBuffer(), x.offset(), x.strides()),
+                                new Strided(y.buffer(), at * strides[axis], strides),
                                 x.shape().toArray());
                 at += x.size(axis);
             }

@@ -2,7 +2,6 @@ package tessera.distill.cli;
 
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
-import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 
@@ -59,6 +58,6 @@ final class ComputeOptions {
                     + " but at least one thread must compute; pass 1 or more, or leave it away");
         }
         Device named = Device.parse(device);
-        return count != null && named instanceof CpuDevice ? Device.cpu(count) : named;
+        return count != null && named.isHost() ? Device.cpu(count) : named;
     }
 }

@@ -14,6 +14,7 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.RunLast;
 import picocli.CommandLine.ScopeType;
 import tessera.distill.stage.StopSignal;
+import tessera.kernels.DeviceException;
 
 /**
  * The root command. A new command is a class of its own in this package, a {@code Callable<Integer>}, named in the
@@ -90,12 +91,9 @@ public final class Main {
         try {
             code = commandLine.execute(args.toArray(String[]::new));
         } catch (OutOfMemoryError e) {
-            String message = flat(String.valueOf(e.getMessage()));
-            // A device's own message says what to do; Java's names a kind of memory, such as its heap.
-            String advice = message.contains("; ")
-                    ? ""
-                    : "; use a smaller batch or fewer clips, or a larger heap by TESSERA_JAVA_OPTS=-Xmx8g";
-            err.println("tessera: error: out of memory: " + message + advice);
+            // Java's own memory; a device's is a DeviceException, whose message says what to do.
+            err.println("tessera: error: out of memory: " + flat(String.valueOf(e.getMessage()))
+                    + "; use a smaller batch or fewer clips, or a larger heap by TESSERA_JAVA_OPTS=-Xmx8g");
             code = ExitCode.FAILURE;
         }
         out.flush();
@@ -127,6 +125,9 @@ public final class Main {
 
     private static String oneLine(Exception e) {
         String message = e.getMessage();
+        if (e instanceof DeviceException failure && failure.outOfMemory()) {
+            return "out of memory: " + flat(String.valueOf(message));
+        }
         if (e instanceof ParameterException || (e instanceof IllegalArgumentException && message != null)) {
             return flat(String.valueOf(message));
         }

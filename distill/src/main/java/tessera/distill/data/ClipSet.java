@@ -14,7 +14,6 @@ import java.util.zip.CRC32;
 import tessera.distill.egosim.Clip;
 import tessera.distill.egosim.Geometry;
 import tessera.distill.egosim.Modality;
-import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Scope;
@@ -184,7 +183,7 @@ public final class ClipSet implements AutoCloseable {
      * @throws IllegalArgumentException if the set was loaded without the modality
      */
     public Tensor batch(Device device, Modality modality, int[] indices) {
-        if (!(device instanceof CpuDevice)) {
+        if (!device.isHost()) {
             try (Scope scope = Scope.open()) {
                 return scope.keep(batch(Device.cpu(), modality, indices).to(device));
             }

@@ -16,7 +16,6 @@ import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.video.ImageOps;
 import tessera.distill.video.VideoClip;
-import tessera.kernels.CpuDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Philox;
@@ -99,7 +98,7 @@ final class Stages {
 
     /** Where clips that a stage changes on the CPU, by {@link #augment}, are made before they go to a device. */
     static Device host(Device device) {
-        return device instanceof CpuDevice ? device : Device.cpu();
+        return device.isHost() ? device : Device.cpu();
     }
 
     /** Lets an optimiser clip gradients, unless the norm is 0. */

@@ -6,10 +6,9 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
-import tessera.kernels.CudaDevice;
-import tessera.kernels.CudaGraph;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.Graph;
 import tessera.nn.AdamW;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
@@ -29,9 +28,7 @@ abstract sealed class TrainingStep implements AutoCloseable {
     }
 
     static TrainingStep on(Device device, Trainer.Body body, AdamW optimiser) {
-        return device instanceof CudaDevice gpu
-                ? new Recorded(gpu, body, optimiser)
-                : new Direct(device, body, optimiser);
+        return device.records() ? new Recorded(device, body, optimiser) : new Direct(device, body, optimiser);
     }
 
     /**
@@ -76,21 +73,19 @@ abstract sealed class TrainingStep implements AutoCloseable {
     }
 
     /**
-     * On a GPU the first step runs operation by operation, which loads kernels and makes the gradients' memory; the second is
+     * On a device that records, the first step runs operation by operation, which loads kernels and makes the gradients' memory; the second is
      * recorded as a graph, and that graph is launched for it and for every further step.
      */
     private static final class Recorded extends TrainingStep {
-        private final CudaDevice gpu;
         private final List<Tensor> inputs = new ArrayList<>();
         private final List<String> names = new ArrayList<>();
         private boolean warm;
         private long recordedStep;
-        private @Nullable CudaGraph graph;
+        private @Nullable Graph graph;
         private @Nullable Buffer results;
 
-        Recorded(CudaDevice gpu, Trainer.Body body, AdamW optimiser) {
-            super(gpu, body, optimiser);
-            this.gpu = gpu;
+        Recorded(Device device, Trainer.Body body, AdamW optimiser) {
+            super(device, body, optimiser);
         }
 
         @Override
@@ -105,27 +100,27 @@ abstract sealed class TrainingStep implements AutoCloseable {
                 warm = true;
                 return direct(inputs, step, lr);
             }
-            CudaGraph recorded = graph;
+            Graph recorded = graph;
             if (recorded == null) {
                 recorded = record(step, lr);
                 graph = recorded;
             } else {
                 optimiser.advance();
             }
-            recorded.launch(new CudaGraph.Variables(0, step - recordedStep, lr, optimiser.steps()));
-            gpu.currentStream().synchronize();
+            recorded.launch(new Graph.Variables(0, step - recordedStep, lr, optimiser.steps()));
+            device.currentStream().synchronize();
             return values();
         }
 
-        private CudaGraph record(long step, double lr) {
+        private Graph record(long step, double lr) {
             recordedStep = step;
-            return CudaGraph.capture(gpu, () -> {
+            return device.record(() -> {
                 try (Scope scope = Scope.open()) {
                     Map<String, Tensor> losses = train(inputs, step, lr);
-                    Buffer target = gpu.allocatePinned(DType.F32, losses.size());
+                    Buffer target = device.allocatePinned(DType.F32, losses.size());
                     results = target;
                     losses.forEach((name, loss) -> {
-                        gpu.currentStream().copy(loss.detach().buffer(), target.slice(names.size(), 1));
+                        device.currentStream().copy(loss.detach().buffer(), target.slice(names.size(), 1));
                         names.add(name);
                     });
                 }

@@ -12,7 +12,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import tessera.distill.stage.Machine;
-import tessera.kernels.CudaDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.NativeReport;
@@ -141,7 +140,7 @@ public final class GpuBenchmark {
                 wrong += whole.goals(all.share(.3));
                 target.trim();
             }
-            if (kernels && target instanceof CudaDevice) {
+            if (kernels && !target.isHost()) {
                 wrong += new AttentionBenchmark(target, sizes, tiny, results, peer, out).run(all.share(.45));
                 wrong += single.run(DType.BF16, all.share(.6));
                 target.trim();
@@ -168,20 +167,20 @@ public final class GpuBenchmark {
     }
 
     private void describe(Device target, Results results) {
-        results.put("device", target instanceof CudaDevice gpu ? gpu.name() : target.toString());
+        results.put("device", target.isHost() ? target.toString() : target.name());
         results.put("date", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
         if (!revision.isEmpty()) {
             results.put("revision", revision);
         }
         results.put("tiny", tiny);
-        if (target instanceof CudaDevice gpu) {
-            results.put("described", gpu.describe());
+        if (!target.isHost()) {
+            results.put("described", target.describe());
             results.put("driver", driver());
             results.put("versions", versions());
         }
         results.put("libraries", NativeReport.findings());
         results.put("machine", Machine.here());
-        out.println(target instanceof CudaDevice gpu ? gpu.describe() : target.toString());
+        out.println(target.isHost() ? target.toString() : target.describe());
     }
 
     /** What each library says of itself. */

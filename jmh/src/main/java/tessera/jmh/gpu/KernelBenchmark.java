@@ -8,12 +8,11 @@ import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
-import tessera.kernels.CudaDevice;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.kernels.Kernels;
-import tessera.kernels.Kernels.Activation;
-import tessera.kernels.Kernels.MatmulShape;
+import tessera.kernels.Matmul;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.MatmulShape;
 
 /**
  * Measures every kernel, beside the copy bandwidth and the matmul rate of the same run, and compares each result with the
@@ -85,7 +84,7 @@ final class KernelBenchmark {
         copyBandwidth = measureCopy();
         results.put("copy_gb_per_s", copyBandwidth);
         out.printf(Locale.ROOT, "copy: %.0f GB/s%n", copyBandwidth);
-        for (DType type : device instanceof CudaDevice ? List.of(DType.BF16, DType.F32) : List.of(DType.F32)) {
+        for (DType type : device.computes(DType.BF16) ? List.of(DType.BF16, DType.F32) : List.of(DType.F32)) {
             try {
                 double rate = measureMatmul(type);
                 matmulRates.put(type, rate);
@@ -115,9 +114,8 @@ final class KernelBenchmark {
             Buffer a = in.normal(n * n);
             Buffer b = in.normal(n * n);
             Buffer c = in.output(n * n);
-            Kernels kernels = device.kernels();
-            Runnable call =
-                    () -> kernels.matmul(MatmulShape.of(false, true, n, n, n), a, b, null, null, Activation.NONE, c);
+            Matmul matmul = device.kernels().matmul();
+            Runnable call = () -> matmul.matmul(MatmulShape.of(false, true, n, n, n), a, b, Epilogue.NONE, c);
             return 2.0 * n * n * n / stopwatch.time(List.of(call)).median() / 1e6;
         }
     }
@@ -128,6 +126,7 @@ final class KernelBenchmark {
     private boolean measure(KernelCase one, DType type) {
         Map<String, @Nullable Object> entry = new LinkedHashMap<>();
         entry.put("kernel", one.name());
+        entry.put("primitive", one.primitive());
         entry.put("shape", one.shape());
         entry.put("type", type.toString());
         boolean right = false;
@@ -135,7 +134,7 @@ final class KernelBenchmark {
             double error = error(one, type);
             right = right(one, type, error);
             report(one, type, error, time(one, type), entry);
-        } catch (RuntimeException | OutOfMemoryError e) {
+        } catch (RuntimeException e) {
             entry.put("failed", String.valueOf(e.getMessage()));
             row(one.name(), one.shape(), type.toString(), "failed: " + e.getMessage());
         }

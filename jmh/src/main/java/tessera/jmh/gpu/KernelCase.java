@@ -5,7 +5,8 @@ import tessera.kernels.Kernels;
 /**
  * One kernel at one shape.
  *
- * @param name of the kernel
+ * @param primitive the family as {@link Kernels} names it and the method, as {@code norms.softmax}
+ * @param name in words
  * @param shape in words
  * @param batch samples when it is timed
  * @param checkBatch samples when its result is compared with the reference
@@ -16,6 +17,7 @@ import tessera.kernels.Kernels;
  * @param tensorCores whether its rate is compared with the matmul rate, not its traffic with the copy bandwidth
  */
 record KernelCase(
+        String primitive,
         String name,
         String shape,
         long batch,

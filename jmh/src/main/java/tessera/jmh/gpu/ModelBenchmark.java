@@ -14,10 +14,9 @@ import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
-import tessera.kernels.CudaDevice;
-import tessera.kernels.CudaGraph;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.Graph;
 import tessera.nn.AdamW;
 import tessera.nn.Head;
 import tessera.nn.Params;
@@ -85,7 +84,7 @@ final class ModelBenchmark implements AutoCloseable {
         this.peer = peer;
         this.out = out;
         this.stopwatch = new Stopwatch(device, tiny);
-        this.narrow = device instanceof CudaDevice ? DType.BF16 : DType.F32;
+        this.narrow = device.computes(DType.BF16) ? DType.BF16 : DType.F32;
         Params random = Params.random(Device.cpu(), DType.F32, 1);
         new VideoMaeClassifier(random, sizes.config(), 0).close();
         weights.putAll(random.all());
@@ -193,7 +192,7 @@ final class ModelBenchmark implements AutoCloseable {
             results.save();
             report(one, entry);
             return 0;
-        } catch (RuntimeException | OutOfMemoryError e) {
+        } catch (RuntimeException e) {
             entry.put("failed", String.valueOf(e.getMessage()));
             results.save();
             report(one, entry);
@@ -300,15 +299,13 @@ final class ModelBenchmark implements AutoCloseable {
             Runnable pass = () -> student.predict(clips, one.maskRatio, one.ensemble, seed[0]++)
                     .close();
             us = stopwatch.time(List.of(pass)).median();
-            if (device instanceof CudaDevice gpu) {
+            if (device.records()) {
                 entry.put("us_ops", us);
-                try (CudaGraph graph = CudaGraph.capture(
-                        gpu,
-                        () -> student.predict(clips, one.maskRatio, one.ensemble, 0)
-                                .close())) {
+                try (Graph graph = device.record(() ->
+                        student.predict(clips, one.maskRatio, one.ensemble, 0).close())) {
                     entry.put("launches", graph.nodes());
                     us = stopwatch
-                            .time(List.of(() -> graph.launch(CudaGraph.Variables.ofSeed(seed[0]++))))
+                            .time(List.of(() -> graph.launch(Graph.Variables.ofSeed(seed[0]++))))
                             .median();
                 }
             }
@@ -351,7 +348,7 @@ final class ModelBenchmark implements AutoCloseable {
             try (Tensor features = student(type).features(clip, GOAL_RATIO, 1, 3)) {
                 actual = values(features);
             }
-        } catch (RuntimeException | OutOfMemoryError e) {
+        } catch (RuntimeException e) {
             results.put("features_error_" + type, String.valueOf(e.getMessage()));
             out.println("features in " + type + " failed: " + e.getMessage());
             return 1;
@@ -401,17 +398,17 @@ final class ModelBenchmark implements AutoCloseable {
                         Tensor loss = Losses.crossEntropy(model.forward(clips, mask.visible()), labels);
                         loss.backward();
                         optimiser.step(LEARNING_RATE);
-                        last.buffer().device().kernels().cast(loss.buffer(), last.buffer());
+                        last.buffer().device().kernels().elementwise().cast(loss.buffer(), last.buffer());
                     }
                 };
                 double us;
-                if (device instanceof CudaDevice gpu) {
+                if (device.records()) {
                     step.run();
                     long recorded = optimiser.steps();
-                    try (CudaGraph graph = CudaGraph.capture(gpu, step)) {
+                    try (Graph graph = device.record(step)) {
                         us = stopwatch
                                 .time(List.of(() -> {
-                                    graph.launch(new CudaGraph.Variables(
+                                    graph.launch(new Graph.Variables(
                                             0, optimiser.steps() - recorded, LEARNING_RATE, optimiser.steps()));
                                     optimiser.advance();
                                 }))

@@ -15,7 +15,6 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.CudaDevice;
 import tessera.kernels.Device;
 import tessera.nn.VideoMaeConfig;
 
@@ -112,7 +111,7 @@ final class Peer implements AutoCloseable {
                         python,
                         "-u",
                         script().toString(),
-                        "--device=" + (device instanceof CudaDevice gpu ? "cuda:" + gpu.ordinal() : "cpu"),
+                        "--device=" + device,
                         "--frames=" + config.frames(),
                         "--side=" + config.height(),
                         "--patch=" + config.patches().patch(),

@@ -1,6 +1,6 @@
 package tessera.jmh.gpu;
 
-import tessera.kernels.Kernels.PatchGeometry;
+import tessera.kernels.Patches.PatchGeometry;
 import tessera.nn.VideoMaeConfig;
 import tessera.tensor.Patches;
 

@@ -3,9 +3,8 @@ package tessera.jmh.gpu;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import tessera.kernels.CudaDevice;
-import tessera.kernels.CudaEvent;
 import tessera.kernels.Device;
+import tessera.kernels.Event;
 
 /**
  * Times work on a device: by events on a GPU, so that the host's part shows only where it is what limits; by the clock on the
@@ -42,7 +41,7 @@ final class Stopwatch {
         for (Runnable call : calls) {
             call.run();
         }
-        synchronize(device);
+        device.synchronize();
         int perSample = calls.size();
         if (!once) {
             double estimate = Math.max(.1, sample(calls, 0, perSample));
@@ -63,30 +62,19 @@ final class Stopwatch {
 
     /** Mean microseconds of {@code count} calls from the {@code first} on. */
     private double sample(List<Runnable> calls, int first, int count) {
-        if (device instanceof CudaDevice gpu) {
-            try (CudaEvent begin = new CudaEvent(gpu, true);
-                    CudaEvent end = new CudaEvent(gpu, true)) {
-                begin.record(gpu.currentStream());
-                run(calls, first, count);
-                end.record(gpu.currentStream());
-                end.synchronize();
-                return begin.millisecondsTo(end) * 1e3 / count;
-            }
+        try (Event begin = device.newTimer();
+                Event end = device.newTimer()) {
+            begin.record(device.currentStream());
+            run(calls, first, count);
+            end.record(device.currentStream());
+            end.synchronize();
+            return begin.millisecondsTo(end) * 1e3 / count;
         }
-        long start = System.nanoTime();
-        run(calls, first, count);
-        return (System.nanoTime() - start) / 1e3 / count;
     }
 
     private static void run(List<Runnable> calls, int first, int count) {
         for (int i = 0; i < count; i++) {
             calls.get((first + i) % calls.size()).run();
-        }
-    }
-
-    static void synchronize(Device device) {
-        if (device instanceof CudaDevice gpu) {
-            gpu.synchronize();
         }
     }
 }

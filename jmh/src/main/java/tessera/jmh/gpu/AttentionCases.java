@@ -1,0 +1,94 @@
+package tessera.jmh.gpu;
+
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention.Strides;
+import tessera.kernels.Buffer;
+
+/** Scaled dot-product attention. */
+final class AttentionCases extends FamilyCases {
+    AttentionCases(Sizes sizes) {
+        super(sizes);
+    }
+
+    @Override
+    void all() {
+        attention("attention", visible, heads, d);
+        attention("attention", tokens, heads, d);
+        attention(
+                "attention of the decoder",
+                tokens,
+                sizes.config().decoderHeads(),
+                sizes.config().decoderDim());
+    }
+
+    /** The lengths that the other mask ratios of the paper leave. */
+    void otherLengths() {
+        for (double ratio : new double[] {PRETRAIN_RHO, .5}) {
+            attention("attention", sizes.visible(ratio), heads, d);
+        }
+    }
+
+    private void attention(String name, int n, int h, int width) {
+        String shape = batched(n, h, width / h);
+        double products = 2.0 * n * n * width;
+        add(new KernelCase(
+                "attention.attention",
+                name,
+                shape,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> b * 4 * n * width * s,
+                (b, s) -> b * 2 * products,
+                false,
+                true,
+                (kernels, in, b) -> {
+                    Buffer qkv = in.normal(b * n * 3 * width);
+                    Buffer out = in.output(b * n * width);
+                    AttentionShape form = attentionShape(b, n, h, width);
+                    AttentionTensors tensors = tensors(qkv, width);
+                    return () -> kernels.attention().attention(form, tensors, out, null);
+                }));
+        add(new KernelCase(
+                "attention.attentionBackward",
+                name + " backward",
+                shape,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> b * 8 * n * width * s,
+                (b, s) -> b * 5 * products,
+                false,
+                true,
+                (kernels, in, b) -> {
+                    Buffer qkv = in.normal(b * n * 3 * width);
+                    Buffer dout = in.normal(b * n * width);
+                    Buffer out = in.output(b * n * width);
+                    Buffer logSumExp = in.masterOutput(b * h * n);
+                    Buffer dqkv = in.output(b * n * 3 * width);
+                    AttentionShape form = attentionShape(b, n, h, width);
+                    AttentionTensors tensors = tensors(qkv, width);
+                    AttentionTensors gradients = tensors(dqkv, width);
+                    kernels.attention().attention(form, tensors, out, logSumExp);
+                    return () -> kernels.attention().attentionBackward(form, tensors, out, logSumExp, dout, gradients);
+                }));
+    }
+
+    /** The three parts of {@code [B, N, 3, D]}. */
+    private static AttentionTensors tensors(Buffer qkv, int width) {
+        return new AttentionTensors(qkv, part(qkv, 1, width), part(qkv, 2, width), null);
+    }
+
+    /** What begins with q (0), k (1) or v (2) of the first token of {@code [B, N, 3, D]}. */
+    private static Buffer part(Buffer qkv, int which, int width) {
+        return qkv.slice((long) which * width, qkv.length() - (long) which * width);
+    }
+
+    private static AttentionShape attentionShape(long b, int n, int h, int width) {
+        int headDim = width / h;
+        Strides packed = new Strides(3L * n * width, headDim, 3L * width);
+        Strides out = new Strides((long) n * width, headDim, width);
+        return new AttentionShape(b, h, n, n, headDim, 1 / Math.sqrt(headDim), packed, packed, packed, out, 0);
+    }
+}

@@ -1,0 +1,188 @@
+package tessera.jmh.gpu;
+
+import tessera.kernels.Buffer;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Batch;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.LinearShape;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Matmul.PackedWeight;
+
+/** Matrix products of a block. */
+final class MatmulCases extends FamilyCases {
+    MatmulCases(Sizes sizes) {
+        super(sizes);
+    }
+
+    @Override
+    void all() {
+        int patch = sizes.config().patches().channels()
+                * sizes.config().patches().tubelet()
+                * sizes.config().patches().patch()
+                * sizes.config().patches().patch();
+        linear("linear, patch embedding", visible, patch, d, Activation.NONE, false);
+        linear("linear, qkv", visible, d, 3 * d, Activation.NONE, false);
+        linear("linear, projection onto the residual", visible, d, d, Activation.NONE, true);
+        linear("linear with GELU, fc1", visible, d, 4 * d, Activation.GELU, false);
+        linear("linear onto the residual, fc2", visible, 4 * d, d, Activation.NONE, true);
+        linear("linear, fc1 of all tokens", tokens, d, 4 * d, Activation.NONE, false);
+        product("product of gradients, dW of fc1", visible, d, 4 * d, true);
+        product("product of gradients, dX of fc1", visible, d, 4 * d, false);
+        residual("linear of another residual, fc2 in training", visible, 4 * d, d);
+        parameters("gradients of weight and bias, fc1", visible, d, 4 * d);
+        batch("batch of products, Q K^T of all heads", visible, d / heads);
+        pack("packing of a weight, with one row through it, fc1", d, 4 * d);
+    }
+
+    private void linear(String name, int rows, int in, int out, Activation activation, boolean accumulate) {
+        add(new KernelCase(
+                "matmul.linear",
+                name,
+                batched(rows) + ", " + in + " to " + out,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> (b * rows * (in + (accumulate ? 2.0 : 1.0) * out) + (double) in * out) * s,
+                (b, s) -> 2 * b * rows * in * out,
+                false,
+                true,
+                (kernels, inputs, b) -> {
+                    long m = b * rows;
+                    Buffer x = inputs.normal(m * in);
+                    PackedWeight weight =
+                            inputs.keep(kernels.matmul().pack(inputs.normal((long) in * out, .05), out, in));
+                    Buffer bias = inputs.normal(out);
+                    Buffer y = accumulate ? inputs.written(inputs.normal(m * out)) : inputs.output(m * out);
+                    Epilogue epilogue = new Epilogue(bias, accumulate ? y : null, activation);
+                    return () -> kernels.matmul().linear(m, x, weight, epilogue, y);
+                }));
+    }
+
+    private void product(String name, int rows, int in, int out, boolean ofWeight) {
+        add(new KernelCase(
+                "matmul.matmul",
+                name,
+                batched(rows) + ", " + in + " and " + out,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> (b * rows * (in + out) + (double) in * out) * s,
+                (b, s) -> 2 * b * rows * in * out,
+                false,
+                true,
+                (kernels, inputs, b) -> {
+                    long m = b * rows;
+                    Buffer dy = inputs.normal(m * out);
+                    if (ofWeight) {
+                        Buffer x = inputs.normal(m * in);
+                        Buffer dw = inputs.output((long) in * out);
+                        MatmulShape shape = MatmulShape.of(true, false, out, in, m);
+                        return () -> kernels.matmul().matmul(shape, dy, x, Epilogue.NONE, dw);
+                    }
+                    Buffer weight = inputs.normal((long) in * out, .05);
+                    Buffer dx = inputs.output(m * in);
+                    MatmulShape shape = MatmulShape.of(false, false, m, in, out);
+                    return () -> kernels.matmul().matmul(shape, dy, weight, Epilogue.NONE, dx);
+                }));
+    }
+
+    /** The residual stays as it is, for the backward pass. */
+    private void residual(String name, int rows, int in, int out) {
+        add(new KernelCase(
+                "matmul.matmul",
+                name,
+                batched(rows) + ", " + in + " to " + out,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> (b * rows * (in + 2.0 * out) + (double) in * out) * s,
+                (b, s) -> 2 * b * rows * in * out,
+                false,
+                true,
+                (kernels, inputs, b) -> {
+                    long m = b * rows;
+                    Buffer x = inputs.normal(m * in);
+                    Buffer weight = inputs.normal((long) in * out, .05);
+                    Buffer bias = inputs.normal(out);
+                    Buffer residual = inputs.normal(m * out);
+                    Buffer y = inputs.output(m * out);
+                    MatmulShape shape = MatmulShape.of(false, true, m, out, in);
+                    Epilogue epilogue = new Epilogue(bias, residual, Activation.NONE);
+                    return () -> kernels.matmul().matmul(shape, x, weight, epilogue, y);
+                }));
+    }
+
+    /** dW and db from one reading of dY where the library has the epilogue; f32 beside bf16 data, as in training. */
+    private void parameters(String name, int rows, int in, int out) {
+        add(new KernelCase(
+                "matmul.linearBackward",
+                name,
+                batched(rows) + ", " + in + " and " + out,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> b * rows * (in + out) * s + 4.0 * in * out,
+                (b, s) -> 2 * b * rows * in * out,
+                false,
+                true,
+                (kernels, inputs, b) -> {
+                    long m = b * rows;
+                    Buffer dy = inputs.normal(m * out);
+                    Buffer x = inputs.normal(m * in);
+                    Buffer dw = inputs.masterOutput((long) in * out);
+                    Buffer db = inputs.masterOutput(out);
+                    LinearShape shape = new LinearShape(m, out, in);
+                    return () -> kernels.matmul().linearBackward(shape, dy, x, dw, db);
+                }));
+    }
+
+    private void batch(String name, int rows, int headDim) {
+        double products = heads;
+        add(new KernelCase(
+                "matmul.matmulBatched",
+                name,
+                batched(heads, rows, headDim),
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> b * products * rows * (2.0 * headDim + rows) * s,
+                (b, s) -> 2 * b * products * rows * rows * headDim,
+                false,
+                true,
+                (kernels, inputs, b) -> {
+                    long side = (long) rows * headDim;
+                    Buffer q = inputs.normal(b * heads * side);
+                    Buffer k = inputs.normal(b * heads * side);
+                    Buffer scores = inputs.output(b * heads * rows * rows);
+                    MatmulShape shape = MatmulShape.of(false, true, rows, rows, headDim);
+                    Batch batch = new Batch(b * heads, side, side, (long) rows * rows);
+                    return () -> kernels.matmul().matmulBatched(shape, batch, q, k, scores);
+                }));
+    }
+
+    /** A packed weight has a layout of the device's own, so what is compared is a row that went through it. */
+    private void pack(String name, int in, int out) {
+        double elements = (double) in * out;
+        add(new KernelCase(
+                "matmul.pack",
+                name,
+                in + " to " + out,
+                1,
+                1,
+                true,
+                (b, s) -> 3 * elements * s,
+                (b, s) -> 2 * elements,
+                false,
+                false,
+                (kernels, inputs, b) -> {
+                    Buffer weight = inputs.normal((long) in * out, .05);
+                    Buffer x = inputs.normal(in);
+                    Buffer y = inputs.output(out);
+                    return () -> {
+                        try (PackedWeight packed = kernels.matmul().pack(weight, out, in)) {
+                            kernels.matmul().linear(1, x, packed, Epilogue.NONE, y);
+                        }
+                    };
+                }));
+    }
+}

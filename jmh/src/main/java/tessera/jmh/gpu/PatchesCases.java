@@ -1,0 +1,96 @@
+package tessera.jmh.gpu;
+
+import tessera.kernels.Buffer;
+import tessera.kernels.Patches.PatchGeometry;
+import tessera.kernels.Patches.PatchTarget;
+
+/** Patches of a video and what is reconstructed of them. */
+final class PatchesCases extends FamilyCases {
+    PatchesCases(Sizes sizes) {
+        super(sizes);
+    }
+
+    @Override
+    void all() {
+        PatchGeometry one = sizes.geometry(1);
+        double values = (double) visible * one.patchLength();
+        moves(
+                "patches.gatherPatches",
+                "gather patches of u8",
+                batched(visible, one.patchLength()),
+                (b, s) -> b * values * (1 + s),
+                (b, s) -> b * values * 2,
+                (kernels, in, b) -> {
+                    Buffer video = in.bytes(b * sizes.pixels());
+                    Buffer indices = in.tokens(b, tokens, visible);
+                    Buffer out = in.output(b * visible * one.patchLength());
+                    return () -> kernels.patches().gatherPatches(sizes.geometry(b), video, indices, visible, out);
+                });
+        moves(
+                "patches.gatherPatches",
+                "gather patches of f32",
+                batched(visible, one.patchLength()),
+                (b, s) -> b * values * (4 + s),
+                (b, s) -> b * values * 2,
+                (kernels, in, b) -> {
+                    Buffer video = in.floatVideo(b * sizes.pixels());
+                    Buffer indices = in.tokens(b, tokens, visible);
+                    Buffer out = in.output(b * visible * one.patchLength());
+                    return () -> kernels.patches().gatherPatches(sizes.geometry(b), video, indices, visible, out);
+                });
+        moves(
+                "patches.scatterPatches",
+                "scatter patches to f32",
+                batched(visible, one.patchLength()),
+                (b, s) -> b * values * (2 * Float.BYTES + s),
+                (b, s) -> b * values * 2,
+                (kernels, in, b) -> {
+                    Buffer dout = in.normal(b * visible * one.patchLength());
+                    Buffer indices = in.tokens(b, tokens, visible);
+                    Buffer dvideo = in.written(in.floatVideo(b * sizes.pixels()));
+                    return () -> kernels.patches().scatterPatches(sizes.geometry(b), dout, indices, visible, dvideo);
+                });
+        int masked = tokens - sizes.visible(PRETRAIN_RHO);
+        double targets = (double) masked * one.patchLength();
+        String shape = sizes.pretrainBatch() + " x " + masked + " x " + one.patchLength();
+        add(new KernelCase(
+                "patches.reconstructionTarget",
+                "reconstruction target",
+                shape,
+                sizes.pretrainBatch(),
+                1,
+                true,
+                (b, s) -> b * targets * (1 + s),
+                (b, s) -> b * targets * 7,
+                false,
+                false,
+                (kernels, in, b) -> {
+                    Buffer video = in.bytes(b * sizes.pixels());
+                    Buffer indices = in.tokens(b, tokens, masked);
+                    Buffer target = in.output(b * masked * one.patchLength());
+                    PatchTarget which = new PatchTarget(sizes.geometry(b), masked, 1e-6, true);
+                    return () -> kernels.patches().reconstructionTarget(which, video, indices, target);
+                }));
+        add(new KernelCase(
+                "patches.reconstructionLoss",
+                "reconstruction loss with gradient",
+                shape,
+                sizes.pretrainBatch(),
+                1,
+                true,
+                (b, s) -> b * targets * (1 + 2 * s),
+                (b, s) -> b * targets * 11,
+                true,
+                false,
+                (kernels, in, b) -> {
+                    Buffer video = in.bytes(b * sizes.pixels());
+                    Buffer indices = in.tokens(b, tokens, masked);
+                    Buffer prediction = in.normal(b * masked * one.patchLength());
+                    Buffer loss = in.masterOutput(1);
+                    Buffer gradient = in.output(b * masked * one.patchLength());
+                    PatchTarget which = new PatchTarget(sizes.geometry(b), masked, 1e-6, true);
+                    return () ->
+                            kernels.patches().reconstructionLoss(which, video, indices, prediction, loss, gradient);
+                }));
+    }
+}

@@ -1,0 +1,63 @@
+package tessera.kernels;
+
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Scaled dot-product attention.
+ *
+ * <p>Types: data are f32 or f64 on the CPU, f32 or bf16 on a GPU. The bias, its gradient and the log of the sums are f32 beside
+ * bf16 data, else of the type of the data.
+ */
+public interface Attention {
+    /**
+     * {@code out = softmax(scale * Q K^T + bias) V}, tiled: the matrix of scores never exists as a whole (Dao et al., 2022).
+     *
+     * @param logSumExp {@code [batch, heads, queries]}, log of the softmax's denominator for the backward pass, or null
+     */
+    void attention(AttentionShape shape, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp);
+
+    /**
+     * Gradients of {@link #attention}.
+     *
+     * @param gradients of q, k and v, with their strides and overwritten (only the elements that the strides reach); that of the
+     *     bias is overwritten too, null where not wanted
+     */
+    void attentionBackward(
+            AttentionShape shape,
+            AttentionTensors in,
+            Buffer out,
+            Buffer logSumExp,
+            Buffer dout,
+            AttentionTensors gradients);
+
+    /**
+     * What attention looks at.
+     *
+     * @param bias added to the scores, {@code [biasBatch, heads, queries, keys]} with biasBatch 1 or the batch, or null
+     */
+    record AttentionTensors(
+            Buffer q, Buffer k, Buffer v, @Nullable Buffer bias) {}
+
+    /**
+     * Geometry of one attention call. Element (batch b, head h, row n, dim d) of a tensor lies at {@code b *
+     * strides.batch + h * strides.head + n * strides.row + d}; so q, k and v may be slices of one packed {@code [B, N, 3,
+     * heads, headDim]} buffer.
+     *
+     * @param biasBatch 1 if all samples share one bias, else the batch size; 0 without bias
+     */
+    record AttentionShape(
+            long batch,
+            int heads,
+            int queries,
+            int keys,
+            int headDim,
+            double scale,
+            Strides q,
+            Strides k,
+            Strides v,
+            Strides out,
+            long biasBatch) {}
+
+    /** Strides in elements; the stride of the last axis is 1. */
+    record Strides(long batch, long head, long row) {}
+}

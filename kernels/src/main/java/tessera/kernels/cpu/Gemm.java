@@ -1,0 +1,331 @@
+package tessera.kernels.cpu;
+
+import java.lang.foreign.MemorySegment;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Matmul.PackedWeight;
+import tessera.natives.NativeFinding;
+import tessera.natives.onednn.OneDnn;
+
+/**
+ * Matrix products on the CPU, row-major, on any native memory.
+ *
+ * <p>{@code C = act(op(A) op(B) + bias + addend)}. The addend is laid out as C and is C itself or another matrix; else C must
+ * not overlap what is read. Any of m, n and k may be zero.
+ *
+ * <p>The same arguments, memory alignment and number of threads give the same bits every time. Thread-safe.
+ */
+public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
+    /** Multiply-adds below which a second thread costs more than it brings. */
+    public static final long WORTH_A_THREAD = 200_000;
+
+    private final Workers workers;
+    private final HostMemory memory;
+
+    /** @param memory where packed weights lie */
+    Gemm(Workers workers, HostMemory memory) {
+        this.workers = workers;
+        this.memory = memory;
+    }
+
+    /** oneDNN where it can be loaded, plain Java otherwise; the first call that falls back logs the reason. */
+    public static Gemm create(Workers workers, HostMemory memory) {
+        if (Fallback.ONE_DNN.usable()) {
+            return new OneDnnGemm(workers, memory);
+        }
+        return new JavaGemm(workers, memory);
+    }
+
+    private static final class Fallback {
+        static final NativeFinding ONE_DNN = OneDnn.finding();
+
+        static {
+            if (!ONE_DNN.usable()) {
+                System.getLogger("tessera.kernels")
+                        .log(System.Logger.Level.WARNING, "matrix products run in plain Java: {0}", ONE_DNN.toString());
+            }
+        }
+    }
+
+    /**
+     * The product on all workers.
+     *
+     * @param type {@link DType#F32} or {@link DType#F64}
+     * @param bias {@code [n]} or null
+     * @throws IllegalArgumentException for another type, a leading dimension below the row length, or memory that is too
+     *     small or on the heap
+     */
+    final void gemm(
+            DType type,
+            MatmulShape shape,
+            MemorySegment a,
+            MemorySegment b,
+            @Nullable MemorySegment bias,
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment c) {
+        check(type, shape, a, b, bias, addend, c);
+        long m = shape.m();
+        long n = shape.n();
+        long k = shape.k();
+        if (m == 0 || n == 0) {
+            return;
+        }
+        long size = type.bytes();
+        if (m >= n || m >= 16L * workers.threads()) {
+            workers.parallelFor(m, grain(n, k), (worker, from, to) -> {
+                long row = from * shape.ldc() * size;
+                product(
+                        type,
+                        shape.rows(to - from),
+                        a.asSlice((shape.transposeA() ? from : from * shape.lda()) * size),
+                        b,
+                        bias,
+                        from(addend, row),
+                        activation,
+                        c.asSlice(row));
+            });
+        } else {
+            // Cuts at multiples of 16 columns keep vector stores whole.
+            workers.parallelFor((n + 15) / 16, grain(m, 16 * k), (worker, first, last) -> {
+                long from = 16 * first;
+                long to = Math.min(16 * last, n);
+                product(
+                        type,
+                        shape.columns(to - from),
+                        a,
+                        b.asSlice((shape.transposeB() ? from * shape.ldb() : from) * size),
+                        from(bias, from * size),
+                        from(addend, from * size),
+                        activation,
+                        c.asSlice(from * size));
+            });
+        }
+    }
+
+    private static @Nullable MemorySegment from(@Nullable MemorySegment data, long bytes) {
+        return data == null ? null : data.asSlice(bytes);
+    }
+
+    /** The product on the calling thread alone, for use inside a loop of {@link Workers}. Arguments as for {@link #gemm}. */
+    public final void gemmSerial(
+            DType type,
+            MatmulShape shape,
+            MemorySegment a,
+            MemorySegment b,
+            @Nullable MemorySegment bias,
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment c) {
+        check(type, shape, a, b, bias, addend, c);
+        if (shape.m() > 0 && shape.n() > 0) {
+            product(type, shape, a, b, bias, addend, activation, c);
+        }
+    }
+
+    /**
+     * Copies the weight {@code [n, k]} of a linear layer into the layout this implementation likes best. The copy is
+     * immutable, usable by many threads at once, and belongs to the caller, who closes it.
+     */
+    final Weight pack(DType type, long n, long k, MemorySegment w, long ldw) {
+        checkType(type);
+        checkMatrix(type, "w", n, k, w, ldw);
+        return packed(memory, type, n, k, w, ldw);
+    }
+
+    /**
+     * {@code y = act(x W^T + bias + addend)} with x {@code [m, k]}, rows {@code ldx} elements apart, and y {@code [m, n]}, on
+     * all workers.
+     */
+    final void linear(
+            long m,
+            MemorySegment x,
+            long ldx,
+            Weight weight,
+            @Nullable MemorySegment bias,
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment y,
+            long ldy) {
+        DType type = weight.type;
+        checkMatrix(type, "x", m, weight.k, x, ldx);
+        checkMatrix(type, "y", m, weight.n, y, ldy);
+        checkAdded(type, m, weight.n, ldy, bias, addend);
+        if (m == 0 || weight.n == 0) {
+            return;
+        }
+        weight.acquire();
+        try {
+            long size = type.bytes();
+            workers.parallelFor(m, grain(weight.n, weight.k), (worker, from, to) -> {
+                long row = from * ldy * size;
+                product(
+                        to - from,
+                        x.asSlice(from * ldx * size),
+                        ldx,
+                        weight,
+                        bias,
+                        from(addend, row),
+                        activation,
+                        y.asSlice(row),
+                        ldy);
+            });
+        } finally {
+            weight.release();
+        }
+    }
+
+    private static long grain(long n, long k) {
+        return Math.max(1, WORTH_A_THREAD / Math.max(1, n * k));
+    }
+
+    /** The product on this thread of arguments that were checked; m and n are positive. */
+    abstract void product(
+            DType type,
+            MatmulShape shape,
+            MemorySegment a,
+            MemorySegment b,
+            @Nullable MemorySegment bias,
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment c);
+
+    abstract void product(
+            long m,
+            MemorySegment x,
+            long ldx,
+            Weight weight,
+            @Nullable MemorySegment bias,
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment y,
+            long ldy);
+
+    abstract Weight packed(HostMemory target, DType type, long n, long k, MemorySegment w, long ldw);
+
+    // ------------------------------------------------------------------------------------------------------ checks
+
+    private static void check(
+            DType type,
+            MatmulShape s,
+            MemorySegment a,
+            MemorySegment b,
+            @Nullable MemorySegment bias,
+            @Nullable MemorySegment addend,
+            MemorySegment c) {
+        checkType(type);
+        checkMatrix(type, "a", s.transposeA() ? s.k() : s.m(), s.transposeA() ? s.m() : s.k(), a, s.lda());
+        checkMatrix(type, "b", s.transposeB() ? s.n() : s.k(), s.transposeB() ? s.k() : s.n(), b, s.ldb());
+        checkMatrix(type, "c", s.m(), s.n(), c, s.ldc());
+        checkAdded(type, s.m(), s.n(), s.ldc(), bias, addend);
+    }
+
+    private static void checkType(DType type) {
+        if (type != DType.F32 && type != DType.F64) {
+            throw new IllegalArgumentException("matmul: type is " + type + " but f32 or f64 is needed; convert first");
+        }
+    }
+
+    // Only comparisons on the good path: tiles of an attention come through here every few microseconds.
+    private static void checkMatrix(DType type, String name, long rows, long columns, MemorySegment data, long ld) {
+        if (rows < 0 || columns < 0 || ld < columns) {
+            throw new IllegalArgumentException("matmul: " + name + " is [" + rows + ", " + columns + "] with rows " + ld
+                    + " elements apart; sizes must not be negative and rows must not overlap");
+        }
+        if (rows == 0 || columns == 0) {
+            return;
+        }
+        long needed = ((rows - 1) * ld + columns) * type.bytes();
+        if (!data.isNative() || data.byteSize() < needed) {
+            throw new IllegalArgumentException("matmul: " + name + " is [" + rows + ", " + columns + "] with rows " + ld
+                    + " elements apart and needs " + needed + " bytes of native memory but has " + data);
+        }
+    }
+
+    private static void checkAdded(
+            DType type, long m, long n, long ldc, @Nullable MemorySegment bias, @Nullable MemorySegment addend) {
+        if (bias != null) {
+            checkMatrix(type, "bias", 1, n, bias, n);
+        }
+        if (addend != null) {
+            checkMatrix(type, "addend", m, n, addend, ldc);
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------ weight
+
+    /** A linear weight in the layout of one implementation. */
+    static final class Weight implements PackedWeight {
+        private static final int CLOSED = 1 << 30;
+
+        final DType type;
+        final long n;
+        final long k;
+        final MemorySegment data;
+        /** Descriptor of oneDNN, or 0 where oneDNN has no part in it. */
+        final long layout;
+
+        private final HostMemory.Block block;
+        /** Calls that use the data now, plus {@link #CLOSED} once no new ones may come. */
+        private final AtomicInteger uses = new AtomicInteger();
+
+        /** Takes over the layout. */
+        Weight(HostMemory memory, DType type, long n, long k, long bytes, long layout) {
+            this.type = type;
+            this.n = n;
+            this.k = k;
+            this.block = memory.allocate(bytes);
+            this.data = block.segment();
+            this.layout = layout;
+        }
+
+        @Override
+        public long n() {
+            return n;
+        }
+
+        @Override
+        public long k() {
+            return k;
+        }
+
+        private void acquire() {
+            int now = uses.get();
+            while (now < CLOSED && !uses.compareAndSet(now, now + 1)) {
+                now = uses.get();
+            }
+            if (now >= CLOSED) {
+                throw new IllegalStateException("linear: the packed weight [" + n + ", " + k + "] is closed");
+            }
+        }
+
+        private void release() {
+            if (uses.decrementAndGet() == CLOSED) {
+                free();
+            }
+        }
+
+        /** Gives the memory back, after the last call that uses it; a second close does nothing. */
+        @Override
+        public void close() {
+            for (int now = uses.get(); now < CLOSED; now = uses.get()) {
+                if (uses.compareAndSet(now, now + CLOSED)) {
+                    if (now == 0) {
+                        free();
+                    }
+                    return;
+                }
+            }
+        }
+
+        private void free() {
+            block.free();
+            if (layout != 0) {
+                OneDnn.memoryDescDestroy(layout);
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+package tessera.kernels.cpu.scalar;
+
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.Patches;
+import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Workers;
+
+/** Patches of videos as vectors, and the loss of their reconstruction. Results do not depend on the number of threads. */
+public class ScalarPatches implements Patches {
+    protected final Workers workers;
+
+    public ScalarPatches(Workers workers) {
+        this.workers = workers;
+    }
+
+    /** Where patch j of sample b begins in the video. */
+    private static long origin(String op, PatchGeometry g, @Nullable Buffer indices, long b, long j, long count) {
+        long token = indices == null ? j : Elements.index(op, indices, b * count + j, g.patches());
+        long slot = token / g.plane();
+        int across = g.width() / g.patch();
+        int cell = (int) (token % g.plane());
+        return b * g.strideB()
+                + slot * g.tubelet() * g.strideT()
+                + (long) (cell / across) * g.patch() * g.strideY()
+                + (long) (cell % across) * g.patch() * g.strideX();
+    }
+
+    @Override
+    public void gatherPatches(PatchGeometry g, Buffer video, @Nullable Buffer indices, long count, Buffer out) {
+        int p = g.patch();
+        workers.parallelFor(g.batch() * count, 8, (worker, from, to) -> {
+            double[] patch = new double[g.patchLength()];
+            for (long row = from; row < to; row++) {
+                long origin = origin("gather_patches", g, indices, row / count, row % count, count);
+                int at = 0;
+                for (int c = 0; c < g.channels(); c++) {
+                    double mean = g.mean()[c];
+                    double std = g.std()[c];
+                    for (int line = 0; line < g.tubelet() * p; line++) {
+                        Elements.load(video, lineStart(g, origin, c, line), g.strideX(), p, patch, at);
+                        for (int x = at; x < at + p; x++) {
+                            patch[x] = (patch[x] * g.scale() - mean) / std;
+                        }
+                        at += p;
+                    }
+                }
+                Elements.store(patch, 0, patch.length, out, row * patch.length);
+            }
+        });
+    }
+
+    /** Where line (dt, dy) of a patch begins, lines numbered {@code dt * patch + dy}. */
+    private static long lineStart(PatchGeometry g, long origin, int c, int line) {
+        return origin + c * g.strideC() + (line / g.patch()) * g.strideT() + (line % g.patch()) * g.strideY();
+    }
+
+    @Override
+    public void scatterPatches(PatchGeometry g, Buffer dout, @Nullable Buffer indices, long count, Buffer dvideo) {
+        int p = g.patch();
+        workers.parallelFor(g.batch(), 1, (worker, from, to) -> {
+            double[] patch = new double[g.patchLength()];
+            for (long row = from * count; row < to * count; row++) {
+                long origin = origin("scatter_patches", g, indices, row / count, row % count, count);
+                Elements.load(dout, row * patch.length, patch.length, patch, 0);
+                int at = 0;
+                for (int c = 0; c < g.channels(); c++) {
+                    double factor = g.scale() / g.std()[c];
+                    for (int line = 0; line < g.tubelet() * p; line++) {
+                        long start = lineStart(g, origin, c, line);
+                        for (int x = 0; x < p; x++) {
+                            long target = start + x * g.strideX();
+                            Elements.set(dvideo, target, Elements.get(dvideo, target) + patch[at++] * factor);
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    @Override
+    public void reconstructionTarget(PatchTarget which, Buffer video, Buffer indices, Buffer target) {
+        workers.parallelFor(which.geometry().batch() * which.count(), 8, (worker, from, to) -> {
+            TargetRow row = new TargetRow(which, video, indices);
+            for (long r = from; r < to; r++) {
+                row.compute(r);
+                Elements.store(row.values, 0, row.values.length, target, r * row.values.length);
+            }
+        });
+    }
+
+    @Override
+    public void reconstructionLoss(
+            PatchTarget which,
+            Buffer video,
+            Buffer indices,
+            Buffer prediction,
+            Buffer loss,
+            @Nullable Buffer dprediction) {
+        PatchGeometry g = which.geometry();
+        long rows = g.batch() * which.count();
+        double scale = 1.0 / Math.max(1, rows * g.patchLength());
+        double[] terms = new double[Math.toIntExact(rows)];
+        workers.parallelFor(rows, 8, (worker, from, to) -> {
+            TargetRow row = new TargetRow(which, video, indices);
+            int n = row.values.length;
+            double[] difference = new double[n];
+            for (long r = from; r < to; r++) {
+                row.compute(r);
+                Elements.load(prediction, r * n, n, difference, 0);
+                double sum = 0;
+                for (int i = 0; i < n; i++) {
+                    difference[i] -= row.values[i];
+                    sum += difference[i] * difference[i];
+                    difference[i] *= 2 * scale;
+                }
+                terms[(int) r] = sum;
+                if (dprediction != null) {
+                    Elements.store(difference, 0, n, dprediction, r * n);
+                }
+            }
+        });
+        Elements.set(loss, 0, Blocks.total(terms) * scale);
+    }
+
+    /** Computes the targets of single patches; used by one thread. */
+    private static final class TargetRow {
+        private final PatchTarget which;
+        private final PatchGeometry g;
+        private final Buffer video;
+        private final Buffer indices;
+        private final double[] pixels;
+        private final double[] values;
+
+        TargetRow(PatchTarget which, Buffer video, Buffer indices) {
+            this.which = which;
+            this.g = which.geometry();
+            this.video = video;
+            this.indices = indices;
+            this.pixels = new double[g.tubelet() * g.patch() * g.patch()];
+            this.values = new double[g.patchLength()];
+        }
+
+        void compute(long row) {
+            long origin = origin(
+                    "reconstruction_target", g, indices, row / which.count(), row % which.count(), which.count());
+            int p = g.patch();
+            for (int c = 0; c < g.channels(); c++) {
+                for (int line = 0; line < g.tubelet() * p; line++) {
+                    Elements.load(video, lineStart(g, origin, c, line), g.strideX(), p, pixels, line * p);
+                }
+                for (int i = 0; i < pixels.length; i++) {
+                    pixels[i] *= g.scale();
+                }
+                if (which.normalise()) {
+                    normalise();
+                }
+                for (int i = 0; i < pixels.length; i++) {
+                    values[i * g.channels() + c] = pixels[i];
+                }
+            }
+        }
+
+        private void normalise() {
+            double mean = Blocks.total(pixels) / pixels.length;
+            double squares = 0;
+            for (int i = 0; i < pixels.length; i++) {
+                pixels[i] -= mean;
+                squares += pixels[i] * pixels[i];
+            }
+            // The variance of a single pixel is 0, not 0 / 0.
+            double divisor = Math.sqrt(squares / Math.max(1, pixels.length - 1)) + which.eps();
+            for (int i = 0; i < pixels.length; i++) {
+                pixels[i] /= divisor;
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+package tessera.kernels.cpu.scalar;
+
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Philox;
+import tessera.kernels.RandomOps;
+import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Workers;
+
+/** Random masks and numbers, dropout and stochastic depth. Results do not depend on the number of threads. */
+public final class ScalarRandom implements RandomOps {
+    private final Workers workers;
+    private final Blocks blocks;
+
+    public ScalarRandom(Workers workers) {
+        this.workers = workers;
+        this.blocks = new Blocks(workers);
+    }
+
+    @Override
+    public void randomMask(
+            RandomStream random, MaskShape shape, Buffer visibleIndices, @Nullable Buffer maskedIndices) {
+        int slots = shape.slots();
+        int plane = shape.plane();
+        int masked = shape.masked();
+        if (masked < 0 || masked > plane) {
+            throw new IllegalArgumentException("random_mask: cannot mask " + masked + " of " + plane
+                    + " cells; pass a number between 0 and " + plane);
+        }
+        workers.parallelFor(shape.batch(), 1, (worker, from, to) -> {
+            boolean[] hidden = new boolean[plane];
+            long[] keys = new long[plane];
+            for (long b = from; b < to; b++) {
+                long visible = b * slots * (plane - masked);
+                long invisible = b * slots * masked;
+                for (int slot = 0; slot < slots; slot++) {
+                    if (slot == 0 || !shape.tube()) {
+                        hide(random, (b * slots + slot) * plane, masked, keys, hidden);
+                    }
+                    for (int cell = 0; cell < plane; cell++) {
+                        int token = slot * plane + cell;
+                        if (!hidden[cell]) {
+                            Elements.setInt(visibleIndices, visible++, token);
+                        } else if (maskedIndices != null) {
+                            Elements.setInt(maskedIndices, invisible++, token);
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /** Marks the cells with the {@code masked} smallest keys; a key's low half is its cell, so ties go by cell. */
+    private static void hide(RandomStream random, long counter, int masked, long[] keys, boolean[] hidden) {
+        int[] words = new int[4];
+        for (int cell = 0; cell < keys.length; cell++) {
+            Philox.words(random.seed(), random.stream(), counter + cell, words);
+            keys[cell] = (long) (words[0] ^ Integer.MIN_VALUE) << 32 | cell;
+        }
+        Arrays.sort(keys);
+        Arrays.fill(hidden, false);
+        for (int i = 0; i < masked; i++) {
+            hidden[(int) keys[i]] = true;
+        }
+    }
+
+    @Override
+    public void randomUniform(RandomStream random, double low, double high, Buffer y) {
+        // Rounding must not reach the excluded upper end.
+        double last = y.dtype() == DType.F64 ? Math.nextDown(high) : Math.nextDown((float) high);
+        blocks.forEach(y.length(), (from, n, a, b) -> {
+            uniforms(random, from, n, a);
+            for (int i = 0; i < n; i++) {
+                a[i] = Math.max(low, Math.min(last, low + (high - low) * a[i]));
+            }
+            Elements.store(a, 0, n, y, from);
+        });
+    }
+
+    @Override
+    public void randomNormal(RandomStream random, double mean, double std, Buffer y) {
+        blocks.forEach(y.length(), (from, n, a, b) -> {
+            double[] v = new double[n + n % 2];
+            uniforms(random, from, v.length, v);
+            for (int i = 0; i < v.length; i += 2) {
+                double radius = std * Math.sqrt(-2 * Math.log(1 - v[i]));
+                double angle = 2 * Math.PI * v[i + 1];
+                v[i] = mean + radius * Math.cos(angle);
+                v[i + 1] = mean + radius * Math.sin(angle);
+            }
+            Elements.store(v, 0, n, y, from);
+        });
+    }
+
+    @Override
+    public void dropout(RandomStream random, Buffer x, double p, Buffer y) {
+        double scale = 1 / (1 - p);
+        blocks.forEach(y.length(), (from, n, a, b) -> {
+            uniforms(random, from, n, a);
+            Elements.load(x, from, n, b, 0);
+            for (int i = 0; i < n; i++) {
+                b[i] = a[i] >= p ? b[i] * scale : 0;
+            }
+            Elements.store(b, 0, n, y, from);
+        });
+    }
+
+    @Override
+    public void dropPath(RandomStream random, @Nullable Buffer residual, Buffer x, double p, long batch, Buffer y) {
+        double[] uniforms = new double[Math.toIntExact(batch)];
+        uniforms(random, 0, uniforms.length, uniforms);
+        double scale = 1 / (1 - p);
+        long each = y.length() / Math.max(1, batch);
+        blocks.forEach(y.length(), (from, n, a, b) -> {
+            Elements.load(x, from, n, a, 0);
+            if (residual == null) {
+                Arrays.fill(b, 0, n, 0);
+            } else {
+                Elements.load(residual, from, n, b, 0);
+            }
+            for (int i = 0; i < n; ) {
+                long sample = (from + i) / each;
+                int end = (int) Math.min(n, (sample + 1) * each - from);
+                boolean kept = uniforms[(int) sample] >= p;
+                for (; i < end; i++) {
+                    b[i] += kept ? a[i] * scale : 0;
+                }
+            }
+            Elements.store(b, 0, n, y, from);
+        });
+    }
+
+    /** Uniform numbers {@code from} and on; {@code from} is a multiple of 4. */
+    private static void uniforms(RandomStream random, long from, int n, double[] to) {
+        int[] words = new int[4];
+        for (int i = 0; i < n; i++) {
+            if (i % 4 == 0) {
+                Philox.words(random.seed(), random.stream(), (from + i) / 4, words);
+            }
+            to[i] = Philox.uniform(words[i % 4]);
+        }
+    }
+}

@@ -1,0 +1,418 @@
+package tessera.kernels.cpu.vector;
+
+import static tessera.kernels.cpu.vector.VectorMath.LANES;
+import static tessera.kernels.cpu.vector.VectorMath.all;
+import static tessera.kernels.cpu.vector.VectorMath.first;
+import static tessera.kernels.cpu.vector.VectorMath.isF32;
+import static tessera.kernels.cpu.vector.VectorMath.load;
+import static tessera.kernels.cpu.vector.VectorMath.store;
+import static tessera.kernels.cpu.vector.VectorMath.whole;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Scratch;
+import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.ScalarElementwise;
+
+/** Element-wise f32 functions, copies, casts and sums; f64 and what the Vector API lacks are left to the plain Java kernels. */
+public final class VectorElementwise extends ScalarElementwise {
+    /** Elements below which a second thread costs more than it brings. */
+    static final long GRAIN = 16_384;
+
+    private static final int GELU_BLOCK = 2048;
+    private static final float ONE_OVER_ROOT_2_PI = (float) (1 / Math.sqrt(2 * Math.PI));
+
+    private final VectorSums sums;
+
+    public VectorElementwise(Workers workers) {
+        super(workers);
+        this.sums = new VectorSums(workers);
+    }
+
+    @Override
+    public void fill(Buffer target, double value) {
+        if (!isF32(target)) {
+            super.fill(target, value);
+            return;
+        }
+        MemorySegment y = target.segment();
+        workers.parallelFor(target.length(), 4 * GRAIN, (worker, from, to) -> {
+            FloatVector v = all((float) value);
+            long end = from + whole(to - from);
+            for (long i = from; i < end; i += LANES) {
+                store(v, y, i);
+            }
+            if (end < to) {
+                store(v, y, end, first((int) (to - end)));
+            }
+        });
+    }
+
+    private static boolean has(UnaryOp op) {
+        return switch (op) {
+            case NEG, ABS, SQUARE, SQRT, RELU, GELU -> true;
+            case EXP, LOG, TANH, SIGMOID -> false;
+        };
+    }
+
+    @Override
+    public void unary(UnaryOp op, Buffer source, Buffer target) {
+        if (!isF32(source) || !has(op)) {
+            super.unary(op, source, target);
+            return;
+        }
+        MemorySegment x = source.segment();
+        MemorySegment y = target.segment();
+        workers.parallelFor(target.length(), GRAIN, (worker, from, to) -> {
+            if (op == UnaryOp.GELU) {
+                gelu(x, y, from, to);
+            } else {
+                unary(op, x, y, from, to);
+            }
+        });
+    }
+
+    private static void unary(UnaryOp op, MemorySegment x, MemorySegment y, long from, long to) {
+        long end = from + whole(to - from);
+        for (long i = from; i < end; i += LANES) {
+            store(value(op, load(x, i)), y, i);
+        }
+        if (end < to) {
+            VectorMask<Float> mask = first((int) (to - end));
+            store(value(op, load(x, end, mask)), y, end, mask);
+        }
+    }
+
+    private static FloatVector value(UnaryOp op, FloatVector x) {
+        return switch (op) {
+            case NEG -> x.neg();
+            case ABS -> x.abs();
+            case SQUARE -> x.mul(x);
+            case SQRT -> x.sqrt();
+            case RELU -> x.blend(0, x.compare(VectorOperators.LT, 0));
+            case EXP, LOG, TANH, SIGMOID, GELU -> throw new IllegalArgumentException(op + " is not done here");
+        };
+    }
+
+    private static void gelu(MemorySegment x, MemorySegment y, long from, long to) {
+        long end = from + whole(to - from);
+        for (long i = from; i < end; i += LANES) {
+            store(VectorMath.gelu(load(x, i)), y, i);
+        }
+        if (end < to) {
+            VectorMask<Float> mask = first((int) (to - end));
+            store(VectorMath.gelu(load(x, end, mask)), y, end, mask);
+        }
+    }
+
+    @Override
+    public void unaryBackward(UnaryOp op, Buffer source, Buffer gradient, Buffer target) {
+        if (!isF32(source) || !has(op)) {
+            super.unaryBackward(op, source, gradient, target);
+            return;
+        }
+        MemorySegment x = source.segment();
+        MemorySegment dy = gradient.segment();
+        MemorySegment dx = target.segment();
+        workers.parallelFor(target.length(), GRAIN, (worker, from, to) -> {
+            if (op == UnaryOp.GELU) {
+                geluBackward(x, dy, dx, from, to);
+            } else {
+                unaryBackward(op, x, dy, dx, from, to);
+            }
+        });
+    }
+
+    private static void unaryBackward(
+            UnaryOp op, MemorySegment x, MemorySegment dy, MemorySegment dx, long from, long to) {
+        long end = from + whole(to - from);
+        for (long i = from; i < end; i += LANES) {
+            store(gradient(op, load(x, i), load(dy, i)), dx, i);
+        }
+        if (end < to) {
+            VectorMask<Float> mask = first((int) (to - end));
+            store(gradient(op, load(x, end, mask), load(dy, end, mask)), dx, end, mask);
+        }
+    }
+
+    private static FloatVector gradient(UnaryOp op, FloatVector x, FloatVector dy) {
+        return switch (op) {
+            case NEG -> dy.neg();
+            case ABS -> {
+                FloatVector signed = dy.blend(dy.neg(), x.compare(VectorOperators.LT, 0));
+                yield signed.blend(0, x.compare(VectorOperators.EQ, 0));
+            }
+            case SQUARE -> dy.mul(x.add(x));
+            case SQRT -> dy.mul(0.5f).div(x.sqrt());
+            case RELU -> dy.blend(0, x.compare(VectorOperators.LE, 0));
+            case EXP, LOG, TANH, SIGMOID, GELU -> throw new IllegalArgumentException(op + " is not done here");
+        };
+    }
+
+    /** {@code dx = dy (Phi(x) + x phi(x))} with the normal density phi, in blocks that stay in the first-level cache. */
+    private static void geluBackward(MemorySegment x, MemorySegment dy, MemorySegment dx, long from, long to) {
+        try (Scratch scratch = Scratch.borrow()) {
+            MemorySegment density = scratch.floats(2 * GELU_BLOCK);
+            for (long start = from; start < to; start += GELU_BLOCK) {
+                int n = (int) Math.min(GELU_BLOCK, to - start);
+                exponents(x, start, n, density);
+                VectorRuns.exps(density, 0, n, 1, 0, density, 0);
+                distribution(x, start, n, density, GELU_BLOCK);
+                geluGradient(x, dy, dx, start, n, density);
+            }
+        }
+    }
+
+    private static void exponents(MemorySegment x, long start, int n, MemorySegment y) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector v = load(x, start + i);
+            store(v.mul(v).mul(-0.5f), y, i);
+        }
+        if (end < n) {
+            FloatVector v = load(x, start + end, first(n - end));
+            store(v.mul(v).mul(-0.5f), y, end);
+        }
+    }
+
+    private static void distribution(MemorySegment x, long start, int n, MemorySegment y, long yStart) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(VectorMath.normalCdf(load(x, start + i)), y, yStart + i);
+        }
+        if (end < n) {
+            store(VectorMath.normalCdf(load(x, start + end, first(n - end))), y, yStart + end);
+        }
+    }
+
+    private static void geluGradient(
+            MemorySegment x, MemorySegment dy, MemorySegment dx, long start, int n, MemorySegment density) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector slope = load(x, start + i)
+                    .mul(load(density, i))
+                    .fma(all(ONE_OVER_ROOT_2_PI), load(density, GELU_BLOCK + i));
+            store(load(dy, start + i).mul(slope), dx, start + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector slope = load(x, start + end, mask)
+                    .mul(load(density, end))
+                    .fma(all(ONE_OVER_ROOT_2_PI), load(density, GELU_BLOCK + end));
+            store(load(dy, start + end, mask).mul(slope), dx, start + end, mask);
+        }
+    }
+
+    @Override
+    public void affine(Buffer source, double alpha, double beta, Buffer target) {
+        if (!isF32(source)) {
+            super.affine(source, alpha, beta, target);
+            return;
+        }
+        MemorySegment x = source.segment();
+        MemorySegment y = target.segment();
+        workers.parallelFor(target.length(), GRAIN, (worker, from, to) -> {
+            FloatVector a = all((float) alpha);
+            FloatVector b = all((float) beta);
+            long end = from + whole(to - from);
+            for (long i = from; i < end; i += LANES) {
+                store(load(x, i).fma(a, b), y, i);
+            }
+            if (end < to) {
+                VectorMask<Float> mask = first((int) (to - end));
+                store(load(x, end, mask).fma(a, b), y, end, mask);
+            }
+        });
+    }
+
+    @Override
+    public void axpy(double alpha, Buffer x, Buffer y) {
+        if (!isF32(y)) {
+            super.axpy(alpha, x, y);
+            return;
+        }
+        workers.parallelFor(
+                y.length(),
+                GRAIN,
+                (worker, from, to) ->
+                        VectorRuns.addScaled((float) alpha, x.segment(), from, y.segment(), from, to - from));
+    }
+
+    @Override
+    public void sum(Buffer x, long outer, long reduced, long inner, double scale, Buffer y) {
+        if (isF32(x)) {
+            sums.sum(x.segment(), outer, reduced, inner, scale, y.segment());
+        } else {
+            super.sum(x, outer, reduced, inner, scale, y);
+        }
+    }
+
+    @Override
+    public void binary(BinaryOp op, Strided a, Strided b, Buffer y, long[] shape) {
+        if (!isF32(y) || !views(op, a, b, y.segment(), shape)) {
+            super.binary(op, a, b, y, shape);
+        }
+    }
+
+    /** Does nothing and returns false if the innermost strides, after joining what lies together, are neither 0 nor 1. */
+    private boolean views(BinaryOp op, Strided left, Strided right, MemorySegment y, long[] shape) {
+        MemorySegment a = left.buffer().segment();
+        MemorySegment b = right.buffer().segment();
+        long[] aStrides = left.strides();
+        long[] bStrides = right.strides();
+        long[] sizes = new long[Math.max(1, shape.length)];
+        long[] aSteps = new long[sizes.length];
+        long[] bSteps = new long[sizes.length];
+        sizes[0] = 1;
+        int rank = 0;
+        for (int d = 0; d < shape.length; d++) {
+            if (shape[d] == 0) {
+                return true;
+            }
+            if (shape[d] == 1) {
+                continue;
+            }
+            if (rank > 0 && aSteps[rank - 1] == shape[d] * aStrides[d] && bSteps[rank - 1] == shape[d] * bStrides[d]) {
+                rank--;
+                sizes[rank] *= shape[d];
+            } else {
+                sizes[rank] = shape[d];
+            }
+            aSteps[rank] = aStrides[d];
+            bSteps[rank] = bStrides[d];
+            rank++;
+        }
+        int last = Math.max(0, rank - 1);
+        long inner = sizes[last];
+        long aStep = aSteps[last];
+        long bStep = bSteps[last];
+        if (aStep < 0 || aStep > 1 || bStep < 0 || bStep > 1) {
+            return false;
+        }
+        if (last == 0) {
+            workers.parallelFor(
+                    inner,
+                    GRAIN,
+                    (worker, from, to) -> row(
+                            op,
+                            a,
+                            left.offset() + aStep * from,
+                            aStep == 0,
+                            b,
+                            right.offset() + bStep * from,
+                            bStep == 0,
+                            y,
+                            from,
+                            to - from));
+            return true;
+        }
+        long outer = 1;
+        for (int d = 0; d < last; d++) {
+            outer *= sizes[d];
+        }
+        workers.parallelFor(outer, Math.max(1, GRAIN / inner), (worker, from, to) -> {
+            for (long r = from; r < to; r++) {
+                long rest = r;
+                long aFrom = left.offset();
+                long bFrom = right.offset();
+                for (int d = last - 1; d >= 0; d--) {
+                    long index = rest % sizes[d];
+                    rest /= sizes[d];
+                    aFrom += index * aSteps[d];
+                    bFrom += index * bSteps[d];
+                }
+                row(op, a, aFrom, aStep == 0, b, bFrom, bStep == 0, y, r * inner, inner);
+            }
+        });
+        return true;
+    }
+
+    private static void row(
+            BinaryOp op,
+            MemorySegment a,
+            long aFrom,
+            boolean oneA,
+            MemorySegment b,
+            long bFrom,
+            boolean oneB,
+            MemorySegment y,
+            long yFrom,
+            long length) {
+        if (length == 0) {
+            return;
+        }
+        FloatVector firstA = all(VectorMath.get(a, aFrom));
+        FloatVector firstB = all(VectorMath.get(b, bFrom));
+        long end = whole(length);
+        if (!oneA && !oneB) {
+            for (long i = 0; i < end; i += LANES) {
+                store(value(op, load(a, aFrom + i), load(b, bFrom + i)), y, yFrom + i);
+            }
+        } else if (!oneA) {
+            for (long i = 0; i < end; i += LANES) {
+                store(value(op, load(a, aFrom + i), firstB), y, yFrom + i);
+            }
+        } else {
+            for (long i = 0; i < end; i += LANES) {
+                store(value(op, firstA, oneB ? firstB : load(b, bFrom + i)), y, yFrom + i);
+            }
+        }
+        if (end < length) {
+            VectorMask<Float> mask = first((int) (length - end));
+            FloatVector u = oneA ? firstA : load(a, aFrom + end, mask);
+            FloatVector v = oneB ? firstB : load(b, bFrom + end, mask);
+            store(value(op, u, v), y, yFrom + end, mask);
+        }
+    }
+
+    private static FloatVector value(BinaryOp op, FloatVector a, FloatVector b) {
+        return switch (op) {
+            case ADD -> a.add(b);
+            case SUB -> a.sub(b);
+            case MUL -> a.mul(b);
+            case DIV -> a.div(b);
+        };
+    }
+
+    @Override
+    public void cast(Buffer x, Buffer y) {
+        MemorySegment from = x.segment();
+        MemorySegment to = y.segment();
+        if (x.dtype() == y.dtype()) {
+            MemorySegment.copy(from, 0, to, 0, y.byteSize());
+        } else if (x.dtype() == DType.U8 && y.dtype() == DType.F32) {
+            workers.parallelFor(y.length(), GRAIN, (worker, start, end) -> {
+                for (long i = start; i < end; i++) {
+                    VectorMath.set(to, i, from.get(ValueLayout.JAVA_BYTE, i) & 0xFF);
+                }
+            });
+        } else if (x.dtype() == DType.BF16 && y.dtype() == DType.F32) {
+            workers.parallelFor(y.length(), GRAIN, (worker, start, end) -> {
+                for (long i = start; i < end; i++) {
+                    VectorMath.set(to, i, Elements.fromBf16(from.get(ValueLayout.JAVA_SHORT, i * Short.BYTES)));
+                }
+            });
+        } else if (x.dtype() == DType.F32 && y.dtype() == DType.BF16) {
+            workers.parallelFor(y.length(), GRAIN, (worker, start, end) -> {
+                for (long i = start; i < end; i++) {
+                    to.set(ValueLayout.JAVA_SHORT, i * Short.BYTES, nearestBf16(VectorMath.get(from, i)));
+                }
+            });
+        } else {
+            super.cast(x, y);
+        }
+    }
+
+    /** Ties go to even, NaN to a quiet NaN. */
+    private static short nearestBf16(float value) {
+        int bits = Float.floatToRawIntBits(value);
+        int rounded = (bits + 0x7FFF + (bits >>> 16 & 1)) >>> 16;
+        return (short) (Float.isNaN(value) ? 0x7FC0 : rounded);
+    }
+}

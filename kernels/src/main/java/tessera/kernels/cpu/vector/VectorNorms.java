@@ -1,0 +1,308 @@
+package tessera.kernels.cpu.vector;
+
+import static tessera.kernels.cpu.vector.VectorMath.LANES;
+import static tessera.kernels.cpu.vector.VectorMath.all;
+import static tessera.kernels.cpu.vector.VectorMath.first;
+import static tessera.kernels.cpu.vector.VectorMath.get;
+import static tessera.kernels.cpu.vector.VectorMath.isF32;
+import static tessera.kernels.cpu.vector.VectorMath.load;
+import static tessera.kernels.cpu.vector.VectorMath.segment;
+import static tessera.kernels.cpu.vector.VectorMath.set;
+import static tessera.kernels.cpu.vector.VectorMath.store;
+import static tessera.kernels.cpu.vector.VectorMath.whole;
+
+import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.cpu.Scratch;
+import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.ScalarNorms;
+
+/** Layer normalisation and softmax in f32; other types are left to the plain Java kernels. */
+public final class VectorNorms extends ScalarNorms {
+    /** Elements below which a second thread costs more than it brings. */
+    private static final long GRAIN = 8192;
+    /** Rows whose gradients of gamma and beta are summed together; more where the partial sums would need much memory. */
+    private static final long PARTITION_ROWS = 64;
+
+    private static final long MOST_PARTITIONS = 128;
+
+    public VectorNorms(Workers workers) {
+        super(workers);
+    }
+
+    /** Rows that are worth a thread. */
+    static long grain(long cols) {
+        return Math.max(1, GRAIN / Math.max(1, cols));
+    }
+
+    @Override
+    public void layerNorm(
+            RowShape shape,
+            Buffer source,
+            NormParameters parameters,
+            Buffer target,
+            @Nullable NormStatistics statistics) {
+        if (!isF32(source)) {
+            super.layerNorm(shape, source, parameters, target, statistics);
+            return;
+        }
+        int cols = Math.toIntExact(shape.cols());
+        double eps = parameters.eps();
+        MemorySegment x = source.segment();
+        MemorySegment y = target.segment();
+        MemorySegment gamma = parameters.gamma().segment();
+        MemorySegment beta = parameters.beta().segment();
+        MemorySegment mean = statistics == null ? null : statistics.mean().segment();
+        MemorySegment rstd = statistics == null ? null : statistics.rstd().segment();
+        workers.parallelFor(shape.rows(), grain(cols), (worker, from, to) -> {
+            for (long r = from; r < to; r++) {
+                long row = r * cols;
+                float mu = VectorRuns.sum(x, row, cols) / cols;
+                float inverse = (float) (1 / Math.sqrt((double) squares(x, row, cols, mu) / cols + eps));
+                normalise(x, row, cols, mu, inverse, gamma, beta, y);
+                if (mean != null && rstd != null) {
+                    set(mean, r, mu);
+                    set(rstd, r, inverse);
+                }
+            }
+        });
+    }
+
+    private static float squares(MemorySegment x, long start, int n, float mean) {
+        FloatVector s0 = all(0);
+        FloatVector s1 = s0;
+        int i = 0;
+        for (; i <= n - 2 * LANES; i += 2 * LANES) {
+            FloatVector d0 = load(x, start + i).sub(mean);
+            FloatVector d1 = load(x, start + i + LANES).sub(mean);
+            s0 = d0.fma(d0, s0);
+            s1 = d1.fma(d1, s1);
+        }
+        for (; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            FloatVector d = load(x, start + i, mask).sub(all(mean), mask);
+            s0 = d.fma(d, s0);
+        }
+        return VectorMath.sum(s0.add(s1));
+    }
+
+    private static void normalise(
+            MemorySegment x,
+            long start,
+            int n,
+            float mean,
+            float rstd,
+            MemorySegment gamma,
+            MemorySegment beta,
+            MemorySegment y) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector hat = load(x, start + i).sub(mean).mul(rstd);
+            store(hat.fma(load(gamma, i), load(beta, i)), y, start + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector hat = load(x, start + end, mask).sub(mean).mul(rstd);
+            store(hat.fma(load(gamma, end, mask), load(beta, end, mask)), y, start + end, mask);
+        }
+    }
+
+    @Override
+    public void layerNormBackward(
+            RowShape shape,
+            Buffer source,
+            Buffer scale,
+            NormStatistics statistics,
+            Buffer gradient,
+            NormGradients gradients) {
+        if (!isF32(source)) {
+            super.layerNormBackward(shape, source, scale, statistics, gradient, gradients);
+            return;
+        }
+        long rows = shape.rows();
+        int cols = Math.toIntExact(shape.cols());
+        MemorySegment x = source.segment();
+        MemorySegment gamma = scale.segment();
+        MemorySegment mean = statistics.mean().segment();
+        MemorySegment rstd = statistics.rstd().segment();
+        MemorySegment dy = gradient.segment();
+        MemorySegment addend = segment(gradients.addend());
+        MemorySegment dx = segment(gradients.dx());
+        long rowsEach = Math.max(PARTITION_ROWS, (rows + MOST_PARTITIONS - 1) / MOST_PARTITIONS);
+        long partitions = (rows + rowsEach - 1) / rowsEach;
+        try (Scratch scratch = Scratch.borrow()) {
+            MemorySegment sums = scratch.floats(2 * cols * partitions);
+            workers.parallelFor(partitions, Math.max(1, GRAIN / (rowsEach * cols + 1)), (worker, from, to) -> {
+                sums.asSlice(2L * cols * from * Float.BYTES, 2L * cols * (to - from) * Float.BYTES)
+                        .fill((byte) 0);
+                for (long r = from * rowsEach; r < Math.min(rows, to * rowsEach); r++) {
+                    long partial = r / rowsEach * 2 * cols;
+                    layerNormBackwardRow(
+                            x, gamma, get(mean, r), get(rstd, r), dy, r * cols, cols, addend, dx, sums, partial);
+                }
+            });
+            addPartitions(sums, 0, cols, partitions, segment(gradients.dgamma()));
+            addPartitions(sums, cols, cols, partitions, segment(gradients.dbeta()));
+        }
+    }
+
+    private static void addPartitions(
+            MemorySegment sums, long offset, int cols, long partitions, @Nullable MemorySegment y) {
+        if (y == null) {
+            return;
+        }
+        y.asSlice(0, (long) cols * Float.BYTES).fill((byte) 0);
+        for (long p = 0; p < partitions; p++) {
+            VectorRuns.addScaled(1, sums, 2 * p * cols + offset, y, 0, cols);
+        }
+    }
+
+    private static void layerNormBackwardRow(
+            MemorySegment x,
+            MemorySegment gamma,
+            float mean,
+            float rstd,
+            MemorySegment dy,
+            long row,
+            int n,
+            @Nullable MemorySegment addend,
+            @Nullable MemorySegment dx,
+            MemorySegment sums,
+            long partial) {
+        FloatVector sumG = all(0);
+        FloatVector sumGHat = sumG;
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector hat = load(x, row + i).sub(mean).mul(rstd);
+            FloatVector d = load(dy, row + i);
+            FloatVector g = d.mul(load(gamma, i));
+            sumG = sumG.add(g);
+            sumGHat = g.fma(hat, sumGHat);
+            store(d.fma(hat, load(sums, partial + i)), sums, partial + i);
+            store(d.add(load(sums, partial + n + i)), sums, partial + n + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector hat = load(x, row + end, mask).sub(mean).mul(rstd);
+            FloatVector d = load(dy, row + end, mask);
+            FloatVector g = d.mul(load(gamma, end, mask));
+            sumG = sumG.add(g);
+            sumGHat = g.fma(hat, sumGHat);
+            store(d.fma(hat, load(sums, partial + end, mask)), sums, partial + end, mask);
+            store(d.add(load(sums, partial + n + end, mask)), sums, partial + n + end, mask);
+        }
+        if (dx != null) {
+            float meanG = VectorMath.sum(sumG) / n;
+            float meanGHat = VectorMath.sum(sumGHat) / n;
+            inputGradient(x, gamma, mean, rstd, dy, row, n, meanG, meanGHat, addend, dx);
+        }
+    }
+
+    private static void inputGradient(
+            MemorySegment x,
+            MemorySegment gamma,
+            float mean,
+            float rstd,
+            MemorySegment dy,
+            long row,
+            int n,
+            float meanG,
+            float meanGHat,
+            @Nullable MemorySegment addend,
+            MemorySegment dx) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector hat = load(x, row + i).sub(mean).mul(rstd);
+            FloatVector g = load(dy, row + i).mul(load(gamma, i));
+            FloatVector d = g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd);
+            store(addend == null ? d : d.add(load(addend, row + i)), dx, row + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector hat = load(x, row + end, mask).sub(mean).mul(rstd);
+            FloatVector g = load(dy, row + end, mask).mul(load(gamma, end, mask));
+            FloatVector d = g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd);
+            store(addend == null ? d : d.add(load(addend, row + end, mask)), dx, row + end, mask);
+        }
+    }
+
+    @Override
+    public void softmax(RowShape shape, Buffer source, boolean log, Buffer target) {
+        if (!isF32(source)) {
+            super.softmax(shape, source, log, target);
+            return;
+        }
+        int cols = Math.toIntExact(shape.cols());
+        MemorySegment x = source.segment();
+        MemorySegment y = target.segment();
+        workers.parallelFor(shape.rows(), grain(4L * cols), (worker, from, to) -> {
+            try (Scratch scratch = Scratch.borrow()) {
+                MemorySegment exps = scratch.floats(cols);
+                for (long r = from; r < to; r++) {
+                    long row = r * cols;
+                    float max = VectorRuns.max(x, row, cols);
+                    float sum = VectorRuns.exps(x, row, cols, 1, -max, exps, 0);
+                    if (log) {
+                        VectorRuns.affine(x, row, cols, 1, (float) (-max - Math.log(sum)), y, row);
+                    } else {
+                        VectorRuns.affine(exps, 0, cols, 1 / sum, 0, y, row);
+                    }
+                }
+            }
+        });
+    }
+
+    @Override
+    public void softmaxBackward(RowShape shape, Buffer result, Buffer gradient, boolean log, Buffer target) {
+        if (!isF32(result)) {
+            super.softmaxBackward(shape, result, gradient, log, target);
+            return;
+        }
+        int cols = Math.toIntExact(shape.cols());
+        MemorySegment y = result.segment();
+        MemorySegment dy = gradient.segment();
+        MemorySegment dx = target.segment();
+        workers.parallelFor(shape.rows(), grain(2L * cols), (worker, from, to) -> {
+            try (Scratch scratch = Scratch.borrow()) {
+                MemorySegment exps = scratch.floats(cols);
+                for (long r = from; r < to; r++) {
+                    long row = r * cols;
+                    if (log) {
+                        VectorRuns.exps(y, row, cols, 1, 0, exps, 0);
+                        logSoftmaxBackwardRow(exps, dy, row, cols, VectorRuns.sum(dy, row, cols), dx);
+                    } else {
+                        softmaxBackwardRow(y, dy, row, cols, VectorRuns.dot(y, dy, row, cols), dx);
+                    }
+                }
+            }
+        });
+    }
+
+    private static void softmaxBackwardRow(
+            MemorySegment y, MemorySegment dy, long row, int n, float dot, MemorySegment dx) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(load(y, row + i).mul(load(dy, row + i).sub(dot)), dx, row + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            store(load(y, row + end, mask).mul(load(dy, row + end, mask).sub(dot)), dx, row + end, mask);
+        }
+    }
+
+    private static void logSoftmaxBackwardRow(
+            MemorySegment p, MemorySegment dy, long row, int n, float sum, MemorySegment dx) {
+        FloatVector minus = all(-sum);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(load(p, i).fma(minus, load(dy, row + i)), dx, row + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            store(load(p, end, mask).fma(minus, load(dy, row + end, mask)), dx, row + end, mask);
+        }
+    }
+}

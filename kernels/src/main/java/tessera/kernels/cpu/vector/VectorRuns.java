@@ -1,0 +1,113 @@
+package tessera.kernels.cpu.vector;
+
+import static tessera.kernels.cpu.vector.VectorMath.LANES;
+import static tessera.kernels.cpu.vector.VectorMath.all;
+import static tessera.kernels.cpu.vector.VectorMath.first;
+import static tessera.kernels.cpu.vector.VectorMath.get;
+import static tessera.kernels.cpu.vector.VectorMath.load;
+import static tessera.kernels.cpu.vector.VectorMath.store;
+import static tessera.kernels.cpu.vector.VectorMath.whole;
+
+import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+
+/** Functions of runs of f32 in memory, on the calling thread. */
+final class VectorRuns {
+    private VectorRuns() {}
+
+    /** {@code y[i] += alpha * x[i]}. */
+    static void addScaled(float alpha, MemorySegment x, long xFrom, MemorySegment y, long yFrom, long length) {
+        FloatVector a = all(alpha);
+        long end = whole(length);
+        for (long i = 0; i < end; i += LANES) {
+            store(load(x, xFrom + i).fma(a, load(y, yFrom + i)), y, yFrom + i);
+        }
+        if (end < length) {
+            VectorMask<Float> mask = first((int) (length - end));
+            store(load(x, xFrom + end, mask).fma(a, load(y, yFrom + end, mask)), y, yFrom + end, mask);
+        }
+    }
+
+    /** {@code y = factor * x + shift} for n elements. */
+    static void affine(MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
+        FloatVector f = all(factor);
+        FloatVector s = all(shift);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(load(x, xStart + i).fma(f, s), y, yStart + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            store(load(x, xStart + end, mask).fma(f, s), y, yStart + end, mask);
+        }
+    }
+
+    /** Sum of n elements. */
+    static float sum(MemorySegment x, long start, int n) {
+        FloatVector s0 = all(0);
+        FloatVector s1 = s0;
+        int i = 0;
+        for (; i <= n - 2 * LANES; i += 2 * LANES) {
+            s0 = s0.add(load(x, start + i));
+            s1 = s1.add(load(x, start + i + LANES));
+        }
+        for (; i < n; i += LANES) {
+            s0 = s0.add(load(x, start + i, first(Math.min(LANES, n - i))));
+        }
+        return VectorMath.sum(s0.add(s1));
+    }
+
+    /** {@code sum of a[start + i] * b[start + i]} for i below n. */
+    static float dot(MemorySegment a, MemorySegment b, long start, int n) {
+        FloatVector s = all(0);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            s = load(a, start + i).fma(load(b, start + i), s);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            s = load(a, start + end, mask).fma(load(b, start + end, mask), s);
+        }
+        return VectorMath.sum(s);
+    }
+
+    /** Largest of n elements, NaN left out. */
+    static float max(MemorySegment x, long start, int n) {
+        FloatVector best = all(Float.NEGATIVE_INFINITY);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            best = VectorMath.max(best, load(x, start + i));
+        }
+        float max = best.reduceLanes(VectorOperators.MAX);
+        for (int i = end; i < n; i++) {
+            float value = get(x, start + i);
+            max = value > max ? value : max;
+        }
+        return max;
+    }
+
+    /**
+     * {@code y[i] = exp(factor * x[i] + shift)} and the sum of that, for n elements; may work in place. All loops over exp go
+     * through this one and do nothing else beside: a body with many more vector operations is not compiled well.
+     */
+    static float exps(MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
+        FloatVector f = all(factor);
+        FloatVector s = all(shift);
+        FloatVector sum = all(0);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector e = VectorMath.exp(load(x, xStart + i).fma(f, s));
+            store(e, y, yStart + i);
+            sum = sum.add(e);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector e = VectorMath.exp(load(x, xStart + end, mask).fma(f, s));
+            store(e, y, yStart + end, mask);
+            sum = sum.add(e, mask);
+        }
+        return VectorMath.sum(sum);
+    }
+}

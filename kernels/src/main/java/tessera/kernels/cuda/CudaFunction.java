@@ -1,0 +1,65 @@
+package tessera.kernels.cuda;
+
+import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaException;
+
+/** A kernel, ready to launch; thread-safe. */
+final class CudaFunction {
+    /** Static shared memory of a kernel that uses dynamic shared memory too is less than this. */
+    private static final int STATIC_SHARED_BYTES = 1024;
+
+    /** Dynamic shared memory that every kernel may use without asking: 48 KiB less what is static. */
+    private static final int SHARED_BYTES = 48 * 1024 - STATIC_SHARED_BYTES;
+
+    private final CudaDevice device;
+    private final String name;
+    private final long handle;
+    private volatile int sharedBytes = SHARED_BYTES;
+
+    CudaFunction(CudaDevice device, String name, long handle) {
+        this.device = device;
+        this.name = name;
+        this.handle = handle;
+    }
+
+    CudaDevice device() {
+        return device;
+    }
+
+    long handle() {
+        return handle;
+    }
+
+    /** Begins a launch with the thread's parameter block; see {@link CudaLaunch}. */
+    CudaLaunch begin() {
+        return CudaThread.get().launch.begin(this);
+    }
+
+    /** Raises the limit of dynamic shared memory, once for each larger amount. */
+    void allowShared(int bytes) {
+        if (bytes > sharedBytes) {
+            raiseShared(bytes);
+        }
+    }
+
+    private synchronized void raiseShared(int bytes) {
+        int most = device.sharedBytesPerBlock() - STATIC_SHARED_BYTES;
+        if (bytes > most) {
+            throw new IllegalArgumentException(name + " needs " + bytes + " bytes of shared memory per block but "
+                    + device.describe() + " has " + most + "; use a smaller size");
+        }
+        if (bytes > sharedBytes) {
+            try {
+                CudaDriver.functionSetAttribute(handle, CudaDriver.FUNCTION_MAX_DYNAMIC_SHARED_BYTES, bytes);
+            } catch (CudaException e) {
+                throw device.failed(e);
+            }
+            sharedBytes = bytes;
+        }
+    }
+
+    @Override
+    public String toString() {
+        return name;
+    }
+}

@@ -1,0 +1,137 @@
+package tessera.kernels.cuda;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.natives.cuda.CudaDriver;
+
+/**
+ * The arguments of one launch, written in the order of the kernel's struct, each at its natural alignment.
+ *
+ * <p>One per thread, reused by every launch of the thread, so a launch allocates nothing. The driver copies the block before
+ * the launch returns.
+ */
+final class CudaLaunch {
+    /** The most that a kernel's parameters may take on every device. */
+    private static final int PARAMETER_BYTES = 4096;
+
+    private static final long EXTRA = PARAMETER_BYTES;
+    private static final long SIZE = EXTRA + 5 * Long.BYTES;
+    private static final int LARGEST_X = Integer.MAX_VALUE;
+    private static final int LARGEST_YZ = 65535;
+
+    private final CudaThread thread;
+    private final MemorySegment block = Arena.ofAuto().allocate(SIZE + Long.BYTES, 64);
+    private final long extra = block.address() + EXTRA;
+    private @Nullable CudaFunction function;
+    private int used;
+    private int alignment;
+
+    CudaLaunch(CudaThread thread) {
+        this.thread = thread;
+        block.set(ValueLayout.JAVA_LONG, EXTRA, CudaDriver.LAUNCH_PARAM_BUFFER);
+        block.set(ValueLayout.JAVA_LONG, EXTRA + 8, block.address());
+        block.set(ValueLayout.JAVA_LONG, EXTRA + 16, CudaDriver.LAUNCH_PARAM_BUFFER_SIZE);
+        block.set(ValueLayout.JAVA_LONG, EXTRA + 24, block.address() + SIZE);
+        block.set(ValueLayout.JAVA_LONG, EXTRA + 32, CudaDriver.LAUNCH_PARAM_END);
+    }
+
+    CudaLaunch begin(CudaFunction next) {
+        function = next;
+        used = 0;
+        alignment = 1;
+        return this;
+    }
+
+    /** An address on the device, 0 for null. */
+    CudaLaunch pointer(long value) {
+        return i64(value);
+    }
+
+    /** The address of a buffer, 0 for null. */
+    CudaLaunch buffer(@Nullable Buffer value) {
+        return i64(value == null ? 0 : value.address());
+    }
+
+    CudaLaunch i64(long value) {
+        block.set(ValueLayout.JAVA_LONG, place(Long.BYTES), value);
+        return this;
+    }
+
+    CudaLaunch f64(double value) {
+        return i64(Double.doubleToRawLongBits(value));
+    }
+
+    CudaLaunch i32(int value) {
+        block.set(ValueLayout.JAVA_INT, place(Integer.BYTES), value);
+        return this;
+    }
+
+    CudaLaunch f32(float value) {
+        return i32(Float.floatToRawIntBits(value));
+    }
+
+    private int place(int bytes) {
+        int at = (used + bytes - 1) & -bytes;
+        if (at + bytes > PARAMETER_BYTES) {
+            throw new IllegalStateException(
+                    "the arguments of " + function + " take more than the " + PARAMETER_BYTES + " bytes of a launch");
+        }
+        used = at + bytes;
+        alignment = Math.max(alignment, bytes);
+        return at;
+    }
+
+    /** Launches on the thread's current stream; a grid of zero blocks is no launch. */
+    void launch(long blocks, int threads, int sharedBytes) {
+        launch(blocks, 1, 1, threads, sharedBytes);
+    }
+
+    /**
+     * Launches on the thread's current stream; a grid of zero blocks is no launch.
+     *
+     * @param threads per block
+     * @param sharedBytes of dynamic shared memory per block
+     * @throws IllegalArgumentException if the grid is larger than CUDA allows
+     * @throws DeviceException if the driver refuses the launch or reports an earlier one's failure
+     */
+    void launch(long gridX, long gridY, long gridZ, int threads, int sharedBytes) {
+        CudaFunction kernel = function;
+        if (kernel == null) {
+            throw new IllegalStateException("launch without begin()");
+        }
+        function = null;
+        if (gridX == 0 || gridY == 0 || gridZ == 0) {
+            return;
+        }
+        if (gridX > LARGEST_X || gridY > LARGEST_YZ || gridZ > LARGEST_YZ) {
+            throw new IllegalArgumentException(kernel + ": a grid of " + gridX + " x " + gridY + " x " + gridZ
+                    + " blocks is too large; use smaller tensors");
+        }
+        CudaDevice device = kernel.device();
+        CudaThread current = thread;
+        current.use(device);
+        kernel.allowShared(sharedBytes);
+        block.set(ValueLayout.JAVA_LONG, SIZE, (used + alignment - 1) & -alignment);
+        int status = CudaDriver.launchKernel(
+                kernel.handle(),
+                (int) gridX,
+                (int) gridY,
+                (int) gridZ,
+                threads,
+                1,
+                1,
+                sharedBytes,
+                current.stream(device).handle(),
+                0,
+                extra);
+        if (status != 0) {
+            throw device.failed(CudaDriver.failure("cuLaunchKernel of " + kernel, status));
+        }
+        if (CudaDevice.DEBUG) {
+            device.checkLaunch(kernel, current.stream(device));
+        }
+    }
+}

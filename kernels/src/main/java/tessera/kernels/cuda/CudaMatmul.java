@@ -1,0 +1,254 @@
+package tessera.kernels.cuda;
+
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.DeviceException;
+import tessera.kernels.Elementwise.Strided;
+import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.Matmul;
+import tessera.natives.NativeLibraryException;
+import tessera.natives.cuda.Cublas;
+import tessera.natives.cuda.CublasLt;
+import tessera.natives.cuda.CudaException;
+
+/**
+ * Matrix products on a GPU, by cuBLASLt, and batches of them by cuBLAS.
+ *
+ * <p>f32 with f32 accumulation (TF32 only where {@link CudaDevice#allowTf32} asks for it), or bf16 factors with f32
+ * accumulation and a bf16 or f32 result; the bias has the result's type. The library counts columns first, so it is given
+ * C^T = B^T A^T. Its own GELU is the tanh approximation; ours follows in a kernel of its own.
+ *
+ * <p>What the library's heuristics choose is kept per shape. Thread-safe.
+ */
+final class CudaMatmul implements Matmul {
+    private static final long WORKSPACE_BYTES = 32L << 20;
+
+    /** The calls by which the library tells whether it supports a product. */
+    private static final Set<String> ANSWERS = Set.of("cublasLtMatmulAlgoGetHeuristic", "cublasLtMatmul");
+
+    private final CudaDevice device;
+    private final Map<CudaProduct.Key, CudaProduct> products = new ConcurrentHashMap<>();
+    /** Products that the library cannot do with the sums of columns. */
+    private final Set<CudaProduct.Key> unsupported = ConcurrentHashMap.newKeySet();
+
+    private final CudaBatchedProducts batches;
+    private final CudaElementwise elementwise;
+    private long handle;
+
+    CudaMatmul(CudaDevice device, CudaElementwise elementwise) {
+        this.device = device;
+        this.elementwise = elementwise;
+        this.batches = new CudaBatchedProducts(device);
+    }
+
+    @Override
+    public void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        Buffer bias = epilogue.bias();
+        Buffer addend = epilogue.addend();
+        check(a, b, c, bias, addend);
+        long m = shape.m();
+        long n = shape.n();
+        if (m == 0 || n == 0) {
+            return;
+        }
+        if (shape.k() == 0) {
+            // A product of zeros is the same, and the library takes no empty factors.
+            try (Buffer zeros = device.allocate(a.dtype(), Math.max(m, n))) {
+                device.clear(zeros);
+                MatmulShape one = new MatmulShape(false, true, m, n, 1, 1, 1, shape.ldc());
+                matmul(one, zeros, zeros, epilogue, c);
+            }
+            return;
+        }
+        if (epilogue.activation() == Activation.GELU && shape.ldc() != n) {
+            MatmulShape packed = new MatmulShape(
+                    shape.transposeA(), shape.transposeB(), m, n, shape.k(), shape.lda(), shape.ldb(), n);
+            try (Buffer rows = device.allocate(c.dtype(), m * n)) {
+                if (addend != null) {
+                    copyRows(addend, shape.ldc(), rows, n, shape);
+                }
+                matmul(packed, a, b, new Epilogue(bias, addend == null ? null : rows, Activation.GELU), rows);
+                copyRows(rows, n, c, shape.ldc(), shape);
+            }
+            return;
+        }
+        int kind = bias == null ? CublasLt.EPILOGUE_DEFAULT : CublasLt.EPILOGUE_BIAS;
+        run(key(shape, kind, a, b, bias, addend, c), a, b, bias, addend, c);
+        if (epilogue.activation() == Activation.GELU) {
+            Buffer result = c.slice(0, m * n);
+            elementwise.unary(UnaryOp.GELU, result, result);
+        }
+    }
+
+    private CudaProduct.Key key(
+            MatmulShape shape,
+            int epilogue,
+            Buffer a,
+            Buffer b,
+            @Nullable Buffer bias,
+            @Nullable Buffer addend,
+            Buffer c) {
+        return new CudaProduct.Key(
+                shape,
+                a.dtype(),
+                c.dtype(),
+                epilogue,
+                addend != null,
+                device.tf32(),
+                alignment(a),
+                alignment(b),
+                alignment(addend == null ? c : addend),
+                alignment(c),
+                bias == null ? CudaProduct.LARGEST_ALIGNMENT : alignment(bias));
+    }
+
+    private void copyRows(Buffer x, long ldx, Buffer y, long ldy, MatmulShape shape) {
+        elementwise.copyStrided(
+                new Strided(x, 0, ldx, 1), new Strided(y, 0, ldy, 1), new long[] {shape.m(), shape.n()});
+    }
+
+    @Override
+    public void matmulBatched(MatmulShape shape, Batch batch, Buffer a, Buffer b, Buffer c) {
+        check(a, b, c, null, null);
+        if (batch.count() == 0 || shape.m() == 0 || shape.n() == 0) {
+            return;
+        }
+        if (shape.k() == 0) {
+            for (long i = 0; i < batch.count(); i++) {
+                Buffer one = c.slice(i * batch.strideC(), (shape.m() - 1) * shape.ldc() + shape.n());
+                matmul(shape, a, b, Epilogue.NONE, one);
+            }
+            return;
+        }
+        CudaThread.get().use(device);
+        try {
+            batches.run(shape, batch, a, b, c);
+        } catch (CudaException e) {
+            throw device.failed(e);
+        } catch (NativeLibraryException e) {
+            throw CudaDevice.failed(e);
+        }
+    }
+
+    /** The sums of dY's columns come from the product's epilogue where the library knows how, else from a kernel of ours. */
+    @Override
+    public void linearBackward(LinearShape linear, Buffer dy, Buffer x, Buffer dw, Buffer db) {
+        check(dy, x, dw, db, null);
+        MatmulShape shape = linear.weightGradient();
+        boolean empty = linear.m() == 0 || linear.n() == 0 || linear.k() == 0;
+        if (empty || !withColumnSums(shape, dy, x, dw, db)) {
+            matmul(shape, dy, x, Epilogue.NONE, dw);
+            elementwise.sum(dy, 1, linear.m(), linear.n(), 1, db);
+        }
+    }
+
+    private boolean withColumnSums(MatmulShape shape, Buffer dy, Buffer x, Buffer dw, Buffer db) {
+        // In the library's transposed view dY is B, and the sums lie where a bias would.
+        CudaProduct.Key key = key(shape, CublasLt.EPILOGUE_BGRADB, dy, x, db, null, dw);
+        if (unsupported.contains(key)) {
+            return false;
+        }
+        try {
+            run(key, dy, x, db, null, dw);
+            return true;
+        } catch (CudaProduct.Unsupported e) {
+            unsupported.add(key);
+        } catch (DeviceException e) {
+            if (!(e.getCause() instanceof CudaException answer)
+                    || !answer.codeName().equals(Cublas.Status.CUBLAS_STATUS_NOT_SUPPORTED.name())
+                    || !ANSWERS.contains(answer.call())) {
+                throw e;
+            }
+            unsupported.add(key);
+        }
+        return false;
+    }
+
+    @Override
+    public PackedWeight pack(Buffer weight, long n, long k) {
+        Buffer part = weight.slice(0, n * k);
+        return new Weight(n, k, device.filled(weight.dtype(), n * k, part::copyTo));
+    }
+
+    @Override
+    public void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y) {
+        if (!(weight instanceof Weight mine) || mine.copy.device() != device) {
+            throw new IllegalArgumentException(
+                    "linear: the weight was packed on another device; pack it with the kernels of " + device);
+        }
+        matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, epilogue, y);
+    }
+
+    /** A copy as it is: the library reads every layout at full speed. */
+    private record Weight(long n, long k, Buffer copy) implements PackedWeight {
+        @Override
+        public void close() {
+            copy.close();
+        }
+    }
+
+    private void run(
+            CudaProduct.Key key, Buffer a, Buffer b, @Nullable Buffer bias, @Nullable Buffer addend, Buffer c) {
+        CudaThread.get().use(device);
+        CudaProduct product = products.get(key);
+        try {
+            if (product == null) {
+                product = products.computeIfAbsent(key, wanted -> new CudaProduct(handle(), wanted, WORKSPACE_BYTES));
+            }
+            CudaMemory.Block workspace = device.scratch(product.workspaceBytes());
+            try {
+                product.run(
+                        handle(),
+                        a,
+                        b,
+                        bias,
+                        addend,
+                        c,
+                        workspace.address(),
+                        device.currentStream().handle());
+            } finally {
+                workspace.free();
+            }
+        } catch (CudaException e) {
+            throw device.failed(e);
+        } catch (NativeLibraryException e) {
+            throw CudaDevice.failed(e);
+        }
+    }
+
+    private synchronized long handle() {
+        if (handle == 0) {
+            handle = CublasLt.create();
+        }
+        return handle;
+    }
+
+    private static int alignment(Buffer buffer) {
+        return alignment(buffer.address());
+    }
+
+    private static int alignment(long bytes) {
+        return bytes == 0
+                ? CudaProduct.LARGEST_ALIGNMENT
+                : (int) Math.min(CudaProduct.LARGEST_ALIGNMENT, Long.lowestOneBit(bytes));
+    }
+
+    private static void check(Buffer a, Buffer b, Buffer c, @Nullable Buffer bias, @Nullable Buffer addend) {
+        boolean single = a.dtype() == DType.F32 && c.dtype() == DType.F32;
+        boolean half = a.dtype() == DType.BF16 && (c.dtype() == DType.F32 || c.dtype() == DType.BF16);
+        if (!(single || half) || b.dtype() != a.dtype() || differs(bias, c) || differs(addend, c)) {
+            throw new IllegalArgumentException("matmul: " + a.dtype() + " x " + b.dtype()
+                    + (bias == null ? "" : " + " + bias.dtype()) + (addend == null ? "" : " + " + addend.dtype())
+                    + " -> " + c.dtype()
+                    + " is not computed on a GPU; use f32, or bf16 factors, and add what has the result's type");
+        }
+    }
+
+    private static boolean differs(@Nullable Buffer added, Buffer c) {
+        return added != null && added.dtype() != c.dtype();
+    }
+}

@@ -1,0 +1,186 @@
+package tessera.kernels.cuda;
+
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.Event;
+import tessera.kernels.Stream;
+import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaException;
+
+/** A stream of the driver's, with the pool that its buffers come from. */
+final class CudaStream implements Stream {
+    private final CudaDevice device;
+    private final long handle;
+    private final CudaMemory.Pool pool;
+    private volatile CudaMemory.Pool allocating;
+    private volatile long variables;
+    private volatile CudaOptimiser.Betas recordedBetas = CudaOptimiser.Betas.NONE;
+    private volatile @Nullable CudaStream outer;
+    private volatile boolean closed;
+
+    CudaStream(CudaDevice device, CudaMemory memory) {
+        this.device = device;
+        this.handle = CudaDriver.streamCreate(CudaDriver.STREAM_NON_BLOCKING, 0);
+        this.pool = memory.newPool(this);
+        this.allocating = pool;
+    }
+
+    @Override
+    public CudaDevice device() {
+        return device;
+    }
+
+    @Override
+    public long handle() {
+        if (closed) {
+            throw new IllegalStateException(this + " is closed; make another with newStream()");
+        }
+        return handle;
+    }
+
+    /** Where buffers of this stream come from: its own pool, or a graph's while the stream is captured. */
+    CudaMemory.Pool pool() {
+        return allocating;
+    }
+
+    /** Where the kernels of the graph that is being captured find what differs between launches; 0 outside a capture. */
+    long variables() {
+        return variables;
+    }
+
+    /** Notes what the graph's optimiser step computes its corrections from. */
+    void recordBetas(CudaOptimiser.Betas betas) {
+        if (recordedBetas != CudaOptimiser.Betas.NONE && !recordedBetas.equals(betas)) {
+            throw new IllegalArgumentException("adamw: one graph cannot hold steps with " + recordedBetas + " and with "
+                    + betas + "; record a graph for each");
+        }
+        recordedBetas = betas;
+    }
+
+    CudaOptimiser.Betas recordedBetas() {
+        return recordedBetas;
+    }
+
+    @Override
+    public boolean recording() {
+        return allocating != pool;
+    }
+
+    /**
+     * A stream whose next work comes behind all that this one has enqueued to run: itself; while it is being recorded the one
+     * before it; once it is closed, and all done, any.
+     */
+    CudaStream running() {
+        CudaStream before = outer;
+        return closed ? device.defaultStream() : before == null ? this : before.running();
+    }
+
+    void beginRecording(CudaMemory.Pool graphPool, long graphVariables, CudaStream before) {
+        outer = before;
+        variables = graphVariables;
+        allocating = graphPool;
+    }
+
+    void endRecording() {
+        allocating = pool;
+        variables = 0;
+        outer = null;
+    }
+
+    @Override
+    public void synchronize() {
+        CudaThread.get().use(device);
+        try {
+            CudaDriver.streamSynchronize(handle());
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
+    }
+
+    @Override
+    public boolean isDone() {
+        CudaThread.get().use(device);
+        try {
+            return CudaDriver.streamQuery(handle());
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
+    }
+
+    @Override
+    public void await(Event event) {
+        CudaEvent mark = CudaEvent.of(event);
+        CudaThread.get().use(device);
+        try {
+            CudaDriver.streamWaitEvent(handle(), mark.handle(), 0);
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
+    }
+
+    @Override
+    public CudaEvent record() {
+        CudaEvent event = new CudaEvent(device, false);
+        try {
+            event.record(this);
+            return event;
+        } catch (RuntimeException e) {
+            event.close();
+            throw e;
+        }
+    }
+
+    @Override
+    public void copy(Buffer from, Buffer to) {
+        if (from.dtype() != to.dtype() || from.length() != to.length()) {
+            throw new IllegalArgumentException("copy: " + from + " does not fit " + to
+                    + "; pass buffers of the same type and length, or convert with Elementwise.cast");
+        }
+        boolean up = from.device().isHost();
+        boolean down = to.device().isHost();
+        if (up && !from.pinned() || down && !to.pinned() || up && down) {
+            throw new IllegalArgumentException("copy: " + from + " to " + to
+                    + " cannot run by itself; use memory of allocatePinned on the host's side, or Buffer.copyTo");
+        }
+        if (!up && from.device() != device || !down && to.device() != device) {
+            throw new IllegalArgumentException(
+                    "copy: " + from + " to " + to + " on a stream of " + device + "; use a stream of their device");
+        }
+        CudaThread.get().use(device);
+        try {
+            if (up) {
+                CudaDriver.memcpyHtoDAsync(to.address(), from.address(), from.byteSize(), handle());
+            } else if (down) {
+                CudaDriver.memcpyDtoHAsync(to.address(), from.address(), from.byteSize(), handle());
+            } else {
+                CudaDriver.memcpyDtoDAsync(to.address(), from.address(), from.byteSize(), handle());
+            }
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
+    }
+
+    @Override
+    public synchronized void close() {
+        if (closed) {
+            return;
+        }
+        if (this == device.defaultStream()) {
+            throw new IllegalStateException("the default stream of " + device + " lives as long as the process");
+        }
+        if (recording()) {
+            throw new IllegalStateException(this + " belongs to the graph that is being recorded, which closes it");
+        }
+        pool.close();
+        closed = true;
+        device.quietly(() -> {
+            CudaThread.get().use(device);
+            CudaDriver.streamDestroy(handle);
+        });
+    }
+
+    @Override
+    public String toString() {
+        return "stream " + Long.toHexString(handle) + " of " + device;
+    }
+}

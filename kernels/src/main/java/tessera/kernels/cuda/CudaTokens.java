@@ -1,0 +1,200 @@
+package tessera.kernels.cuda;
+
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Elementwise.Strided;
+import tessera.kernels.Tokens;
+
+/**
+ * Rows gathered, scattered and assembled on a GPU.
+ *
+ * <p>Indices lie in device memory, so they are not checked before the launch: one that is out of range yields NaN (or -1 for
+ * integers) where it is read, and is left out where rows are scattered.
+ */
+final class CudaTokens implements Tokens {
+    private static final String MODULE = "tokens";
+    private static final int THREADS = 256;
+    /** Units per thread, as in tokens.cu. */
+    private static final int VECTORS = 4;
+
+    private static final int VECTOR_BYTES = 16;
+
+    private final CudaDevice device;
+    private final CudaElementwise elementwise;
+    private final Rows scatter;
+    private final Rows add;
+    private final Rows assemble;
+
+    CudaTokens(CudaDevice device, CudaElementwise elementwise) {
+        this.device = device;
+        this.elementwise = elementwise;
+        this.scatter = new Rows(device, "scatter_rows");
+        this.add = new Rows(device, "add_rows");
+        this.assemble = new Rows(device, "assemble_decoder");
+    }
+
+    /** A kernel for rows that allow 16-byte accesses, and one for all others. */
+    private record Rows(CudaVariants wide, CudaVariants single) {
+        Rows(CudaDevice device, String name) {
+            this(new CudaVariants(device, MODULE, name), new CudaVariants(device, MODULE, name + "_single"));
+        }
+
+        /** Whether rows of d elements that begin at addresses whose bits are joined in {@code addresses} allow wide accesses. */
+        static boolean wide(long addresses, long d, DType dtype) {
+            return (addresses | d * dtype.bytes()) % VECTOR_BYTES == 0;
+        }
+
+        CudaLaunch begin(boolean aligned, DType dtype) {
+            return (aligned ? wide : single).of(dtype).begin();
+        }
+
+        static long blocks(boolean aligned, long values, DType dtype) {
+            return CudaTokens.blocks(aligned ? values / (VECTOR_BYTES / dtype.bytes()) : values);
+        }
+    }
+
+    private static long blocks(long units) {
+        return Math.ceilDiv(units, (long) THREADS * VECTORS);
+    }
+
+    @Override
+    public void gatherRows(TokenShape shape, Buffer x, Buffer indices, Buffer y) {
+        long d = shape.width();
+        int element = CudaElementwise.sameType("gather_rows", x, y).dtype().bytes();
+        int unit = Rows.wide(x.address() | y.address(), d, x.dtype()) ? VECTOR_BYTES : element;
+        String name = switch (unit) {
+            case 1 -> "gather_rows_1";
+            case 2 -> "gather_rows_2";
+            case 4 -> "gather_rows_4";
+            case VECTOR_BYTES -> "gather_rows_16";
+            default ->
+                throw new IllegalArgumentException("gather_rows on " + device + " does not know " + x.dtype()
+                        + "; f64 exists on the cpu only, use f32 here");
+        };
+        long width = d * element / unit;
+        device.module(MODULE)
+                .function(name)
+                .begin()
+                .buffer(x)
+                .buffer(indices)
+                .buffer(y)
+                .i64(shape.batch() * shape.selected())
+                .i64(shape.tokens())
+                .i64(shape.selected())
+                .i64(width)
+                .launch(blocks(shape.batch() * shape.selected() * width), THREADS, 0);
+    }
+
+    /** For each of {@code n} tokens of each sample the one j that names it, or a mark for none or several; see tokens.cu. */
+    Buffer invert(Buffer indices, long batch, long n, long m) {
+        return device.filled(
+                DType.I32,
+                batch * n,
+                source -> device.module(MODULE)
+                        .function("invert_indices")
+                        .begin()
+                        .buffer(indices)
+                        .buffer(source)
+                        .i64(n)
+                        .i64(m)
+                        .launch(batch, THREADS, 0));
+    }
+
+    @Override
+    public void scatterRows(TokenShape shape, Buffer dy, Buffer indices, Buffer dx) {
+        long batch = shape.batch();
+        long n = shape.tokens();
+        long m = shape.selected();
+        long d = shape.width();
+        CudaElementwise.sameType("scatter_rows", dy, dx);
+        boolean wide = Rows.wide(dy.address() | dx.address(), d, dx.dtype());
+        try (Buffer source = invert(indices, batch, n, m)) {
+            scatter.begin(wide, dx.dtype())
+                    .buffer(dy)
+                    .buffer(indices)
+                    .buffer(source)
+                    .buffer(dx)
+                    .i64(batch * n)
+                    .i64(n)
+                    .i64(m)
+                    .i64(d)
+                    .launch(Rows.blocks(wide, batch * n * d, dx.dtype()), THREADS, 0);
+        }
+    }
+
+    private static long rows(Buffer table, long d) {
+        return d == 0 ? Integer.MAX_VALUE : table.length() / d;
+    }
+
+    @Override
+    public void addRows(TokenShape shape, Buffer x, Buffer table, @Nullable Buffer indices, Buffer y) {
+        long batch = shape.batch();
+        long m = shape.selected();
+        long d = shape.width();
+        CudaElementwise.sameType("add_rows", x, y);
+        CudaElementwise.sameType("add_rows", x, table);
+        boolean wide = Rows.wide(x.address() | table.address() | y.address(), d, y.dtype());
+        add.begin(wide, y.dtype())
+                .buffer(x)
+                .buffer(table)
+                .buffer(indices)
+                .buffer(y)
+                .i64(batch * m)
+                .i64(m)
+                .i64(d)
+                .i64(rows(table, d))
+                .launch(Rows.blocks(wide, batch * m * d, y.dtype()), THREADS, 0);
+    }
+
+    @Override
+    public void assembleDecoder(
+            DecoderShape shape, Buffer visible, TokenIndices indices, Buffer maskToken, Buffer table, Buffer y) {
+        long d = shape.width();
+        CudaElementwise.sameType("assemble_decoder", y, visible);
+        CudaElementwise.sameType("assemble_decoder", y, maskToken);
+        CudaElementwise.sameType("assemble_decoder", y, table);
+        long addresses = visible.address() | maskToken.address() | table.address() | y.address();
+        boolean wide = Rows.wide(addresses, d, y.dtype());
+        assemble.begin(wide, y.dtype())
+                .buffer(visible)
+                .buffer(indices.visible())
+                .buffer(indices.masked())
+                .buffer(maskToken)
+                .buffer(table)
+                .buffer(y)
+                .i64(shape.batch())
+                .i64(shape.visible())
+                .i64(shape.masked())
+                .i64(d)
+                .i64(rows(table, d))
+                .launch(
+                        Rows.blocks(wide, shape.batch() * (shape.visible() + shape.masked()) * d, y.dtype()),
+                        THREADS,
+                        0);
+    }
+
+    /** For bf16 data the mask token's gradient is f32 or bf16. */
+    @Override
+    public void assembleDecoderBackward(DecoderShape shape, Buffer dy, Buffer dvisible, Buffer dmaskToken) {
+        long batch = shape.batch();
+        long d = shape.width();
+        long tokens = shape.visible() + shape.masked();
+        long visible = shape.visible() * d;
+        elementwise.copyStrided(
+                new Strided(dy, 0, tokens * d, 1), new Strided(dvisible, 0, visible, 1), new long[] {batch, visible});
+        long start = batch == 0 ? 0 : visible;
+        Buffer masked = dy.slice(start, dy.length() - start);
+        try (Buffer parts = device.allocate(DType.F32, batch * d)) {
+            elementwise.sum(masked, batch, tokens * d, shape.masked(), d, 1, parts);
+            if (dmaskToken.dtype() == DType.F32) {
+                elementwise.sum(parts, 1, batch, d, 1, dmaskToken);
+                return;
+            }
+            try (Buffer whole = device.allocate(DType.F32, d)) {
+                elementwise.sum(parts, 1, batch, d, 1, whole);
+                elementwise.cast(whole, dmaskToken);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+package tessera.kernels;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.reflect.Method;
+import java.lang.reflect.Parameter;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import tessera.jmh.gpu.Benchmarked;
+
+/** Every primitive is compared with the plain kernels, watched by the sanitizers, and timed. */
+class FamiliesTest {
+    private static final Device HOST = Device.cpu(1);
+
+    @Test
+    void everyPrimitiveIsInTheParitySuite() throws Exception {
+        assertNoneMissing("KernelParity", RecordedKernels.of(kernels -> {
+            try {
+                runAll(new Suite(kernels));
+            } catch (ReflectiveOperationException e) {
+                throw new AssertionError(e);
+            }
+        }));
+    }
+
+    @Test
+    void everyPrimitiveIsRunUnderTheSanitizers() throws Exception {
+        assertNoneMissing(
+                "SanitizedKernels.sample", RecordedKernels.of(kernels -> new SanitizedKernels(HOST, kernels).sample()));
+    }
+
+    @Test
+    void everyPrimitiveIsInTheKernelBenchmark() throws Exception {
+        Set<String> named = new TreeSet<>();
+        for (Benchmarked benchmarked : Benchmarked.all()) {
+            Set<String> called = RecordedKernels.of(benchmarked.run());
+            assertTrue(called.contains(benchmarked.primitive()), benchmarked.primitive() + " is not in " + called);
+            named.add(benchmarked.primitive());
+        }
+        assertNoneMissing("KernelCases of jmh", named);
+    }
+
+    private static void assertNoneMissing(String where, Set<String> called) {
+        Set<String> missing = new TreeSet<>(RecordedKernels.all());
+        assertTrue(missing.size() > 30, "primitives are " + missing);
+        missing.removeAll(called);
+        assertEquals(Set.of(), missing, "add a case of these primitives to " + where);
+    }
+
+    /** Calls every test of the suite once with each of its arguments. */
+    private static void runAll(Suite suite) throws ReflectiveOperationException {
+        int tests = 0;
+        for (Method method : KernelParity.class.getDeclaredMethods()) {
+            if (method.isAnnotationPresent(Test.class)) {
+                method.invoke(suite);
+                tests++;
+            } else if (method.isAnnotationPresent(ParameterizedTest.class)) {
+                for (Object argument : arguments(method)) {
+                    method.invoke(suite, argument);
+                }
+                tests++;
+            }
+        }
+        assertTrue(tests > 20, tests + " tests");
+    }
+
+    private static List<Object> arguments(Method method) {
+        Parameter parameter = method.getParameters()[0];
+        Object[] constants = parameter.getType().getEnumConstants();
+        if (constants != null) {
+            return Arrays.asList(constants);
+        }
+        ValueSource values = method.getAnnotation(ValueSource.class);
+        List<Object> arguments = new ArrayList<>();
+        IntStream.of(values.ints()).forEach(arguments::add);
+        for (boolean value : values.booleans()) {
+            arguments.add(value);
+        }
+        assertTrue(!arguments.isEmpty(), method.getName() + " has arguments of a kind that this test does not know");
+        return arguments;
+    }
+
+    /** The suite on kernels that compute nothing. */
+    private static final class Suite extends KernelParity {
+        private final Kernels kernels;
+
+        Suite(Kernels kernels) {
+            this.kernels = kernels;
+        }
+
+        @Override
+        protected void check(String what, double tolerance, Call call) {
+            run(kernels, HOST, DType.F64, false, 0, call);
+        }
+    }
+}

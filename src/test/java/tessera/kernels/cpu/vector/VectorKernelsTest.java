@@ -1,0 +1,292 @@
+package tessera.kernels.cpu.vector;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import tessera.Close;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention.Strides;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.KernelParity;
+import tessera.kernels.Kernels;
+import tessera.kernels.Norms.RowShape;
+import tessera.kernels.Optimiser.AdamWStep;
+import tessera.kernels.Optimiser.AdamWTensors;
+import tessera.kernels.Tokens.TokenShape;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.HostMemory;
+import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.device.CpuKernels;
+
+/** The f32 kernels against the plain ones in f64, on the same inputs. */
+class VectorKernelsTest extends KernelParity {
+    private static final Device DEVICE = Device.cpu(2);
+    private static final Workers TWO = new Workers(2);
+    private static final Kernels FAST = CpuKernels.create(TWO, new HostMemory());
+    private static final Kernels FAST_ALONE = CpuKernels.create(new Workers(1), new HostMemory());
+
+    @AfterAll
+    static void endThreads() {
+        TWO.close();
+    }
+
+    /** Against f64, aligned and not; then that repetition and the number of threads do not matter. */
+    @Override
+    protected void check(String what, double tolerance, Call call) {
+        List<double[]> expected = reference(false, call);
+        for (int offset = 0; offset < 2; offset++) {
+            List<double[]> actual = results(FAST, offset, call);
+            for (int i = 0; i < expected.size(); i++) {
+                Close.relative(actual.get(i), expected.get(i), tolerance, what + " output " + i + " offset " + offset);
+            }
+            checkSameBits(what + " again", actual, results(FAST, offset, call));
+            checkSameBits(what + " a third time", actual, results(FAST, offset, call));
+            checkSameBits(what + " on one thread", actual, results(FAST_ALONE, offset, call));
+        }
+    }
+
+    private static List<double[]> results(Kernels kernels, int offset, Call call) {
+        return run(kernels, DEVICE, DType.F32, false, offset, call);
+    }
+
+    private static Memory memory(int offset) {
+        return new Memory(DEVICE, DType.F32, false, offset);
+    }
+
+    private static void checkSameBits(String what, List<double[]> expected, List<double[]> actual) {
+        for (int i = 0; i < expected.size(); i++) {
+            assertArrayEquals(expected.get(i), actual.get(i), what);
+        }
+    }
+
+    @Test
+    void isChosenWhereTheVectorApiIsReadable() {
+        assertInstanceOf(VectorElementwise.class, DEVICE.kernels().elementwise());
+        assertInstanceOf(VectorNorms.class, DEVICE.kernels().norms());
+        assertInstanceOf(VectorAttention.class, DEVICE.kernels().attention());
+        assertInstanceOf(VectorPatches.class, DEVICE.kernels().patches());
+        assertInstanceOf(VectorTokens.class, DEVICE.kernels().tokens());
+        assertInstanceOf(VectorLosses.class, DEVICE.kernels().losses());
+        assertInstanceOf(VectorOptimiser.class, DEVICE.kernels().optimiser());
+    }
+
+    // ------------------------------------------------------------------------------------------------ element-wise
+
+    @ParameterizedTest
+    @EnumSource(UnaryOp.class)
+    void unaryKeepsNaN(UnaryOp op) {
+        Memory memory = memory(0);
+        for (int n : new int[] {1, 16, 33}) {
+            Buffer x = memory.normal(n);
+            Elements.set(x, n - 1, Double.NaN);
+            Buffer y = memory.output(n);
+            FAST.elementwise().unary(op, x, y);
+            assertTrue(Double.isNaN(Elements.get(y, n - 1)), op + " of NaN");
+            FAST.elementwise().unaryBackward(op, memory.normal(n), x, y);
+            assertTrue(Double.isNaN(Elements.get(y, n - 1)), op + " gradient of NaN");
+        }
+    }
+
+    @Test
+    void expOverItsWholeRange() {
+        double[] xs = new double[20_001];
+        for (int i = 0; i < xs.length; i++) {
+            xs[i] = (float) (-87.3 + 176.0 * i / (xs.length - 1));
+        }
+        double[] ys = exp(xs);
+        double worst = 0;
+        for (int i = 0; i < xs.length; i++) {
+            double expected = Math.exp(xs[i]);
+            worst = Math.max(worst, Math.abs(ys[i] - expected) / Math.ulp((float) expected));
+        }
+        Close.within(worst, 0, 2, "ulps of exp");
+
+        double[] ends = {
+            Double.NEGATIVE_INFINITY,
+            -1e30,
+            -200,
+            -104,
+            -100,
+            0,
+            88.72,
+            88.73,
+            1e30,
+            Double.POSITIVE_INFINITY,
+            Double.NaN
+        };
+        double[] atEnds = exp(ends);
+        for (int i = 0; i < ends.length - 1; i++) {
+            double expected = (float) Math.exp((float) ends[i]);
+            double tolerance = Double.isFinite(expected) ? 1e-6 * expected + 0x1p-149 : 0;
+            boolean close = Math.abs(atEnds[i] - expected) <= tolerance;
+            assertTrue(atEnds[i] == expected || close, "exp(" + ends[i] + ") is " + atEnds[i]);
+        }
+        assertTrue(Double.isNaN(atEnds[ends.length - 1]));
+    }
+
+    private static double[] exp(double[] xs) {
+        double[] ys = new double[xs.length];
+        for (int i = 0; i < xs.length; i++) {
+            ys[i] = VectorMath.exp(VectorMath.all((float) xs[i])).lane(0);
+        }
+        return ys;
+    }
+
+    @Test
+    void geluOfExtremes() {
+        Memory memory = memory(0);
+        Buffer y = memory.output(4);
+        FAST.elementwise().unary(UnaryOp.GELU, memory.values(-1e30, -50, 50, 1e30), y);
+        assertEquals(0, Math.abs(Elements.get(y, 0)));
+        assertEquals(0, Math.abs(Elements.get(y, 1)));
+        assertEquals(50, Elements.get(y, 2));
+        assertEquals((float) 1e30, Elements.get(y, 3));
+    }
+
+    @Test
+    void casts() {
+        for (int n : sizesAnd(40_000)) {
+            check(
+                    "bytes to floats " + n,
+                    0,
+                    (kernels, memory) -> kernels.elementwise().cast(memory.bytes(n), memory.output(n)));
+            Memory memory = memory(1);
+            Buffer x = memory.normal(n);
+            Buffer half = DEVICE.allocate(DType.BF16, n);
+            Buffer expected = DEVICE.allocate(DType.BF16, n);
+            FAST.elementwise().cast(x, half);
+            REFERENCE.elementwise().cast(x, expected);
+            assertEquals(-1, half.segment().mismatch(expected.segment()));
+            Buffer wide = DEVICE.allocate(DType.F32, n);
+            FAST.elementwise().cast(half, wide);
+            for (int i = 0; i < n; i++) {
+                assertEquals(Elements.get(half, i), Elements.get(wide, i));
+            }
+        }
+        Memory memory = memory(0);
+        Buffer special = memory.values(Double.NaN, Double.POSITIVE_INFINITY, 3.4028235e38, -0.0);
+        Buffer half = DEVICE.allocate(DType.BF16, 4);
+        FAST.elementwise().cast(special, half);
+        assertTrue(Double.isNaN(Elements.get(half, 0)));
+        assertEquals(Double.POSITIVE_INFINITY, Elements.get(half, 1));
+        assertEquals(Double.POSITIVE_INFINITY, Elements.get(half, 2));
+        assertEquals(-0.0, Elements.get(half, 3));
+    }
+
+    // -------------------------------------------------------------------------------------------- norm and softmax
+
+    @Test
+    void softmaxOfExtremes() {
+        Memory memory = memory(0);
+        Buffer y = memory.output(3);
+        FAST.norms().softmax(new RowShape(1, 3), memory.values(1e4, Double.NEGATIVE_INFINITY, 1e4), false, y);
+        assertEquals(0.5, Elements.get(y, 0));
+        assertEquals(0, Elements.get(y, 1));
+        FAST.norms().softmax(new RowShape(1, 3), memory.values(0, Double.NaN, 1), false, y);
+        for (int i = 0; i < 3; i++) {
+            assertTrue(Double.isNaN(Elements.get(y, i)));
+        }
+    }
+
+    // --------------------------------------------------------------------------------------------------- attention
+
+    @Test
+    void attentionWithMaskedKeys() {
+        int keys = 2100;
+        Strides strides = new Strides(0, 0, 4);
+        AttentionShape shape = new AttentionShape(1, 1, 1, keys, 4, 1, strides, strides, strides, strides, 1);
+        Memory memory = memory(0);
+        double[] mask = new double[keys];
+        Arrays.fill(mask, 0, keys - 1, Double.NEGATIVE_INFINITY);
+        Buffer v = memory.normal(4L * keys);
+        Buffer y = memory.output(4);
+        FAST.attention()
+                .attention(
+                        shape,
+                        new AttentionTensors(memory.normal(4), memory.normal(4L * keys), v, memory.values(mask)),
+                        y,
+                        null);
+        for (int i = 0; i < 4; i++) {
+            assertEquals(Elements.get(v, 4L * (keys - 1) + i), Elements.get(y, i));
+        }
+        Elements.set(v, 0, Double.NaN);
+        FAST.attention().attention(shape, new AttentionTensors(memory.normal(4), v, v, null), y, null);
+        assertTrue(Double.isNaN(Elements.get(y, 1)));
+    }
+
+    // ---------------------------------------------------------------------------------------------- patches, tokens
+
+    @Test
+    void foreignIndicesAreRefused() {
+        Memory memory = memory(0);
+        Buffer index = memory.indices(1, 1);
+        Elements.setInt(index, 0, 4);
+        Buffer rows = memory.normal(16);
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> FAST.tokens().addRows(new TokenShape(1, 4, 1, 4), rows, rows, index, memory.output(4)));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> FAST.tokens().scatterRows(new TokenShape(1, 4, 1, 4), rows, index, memory.output(16)));
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> FAST.losses().crossEntropy(new RowShape(1, 4), rows, index, 0, memory.output(1), null));
+    }
+
+    // --------------------------------------------------------------------------------------------- losses, optimiser
+
+    @Test
+    void adamWWritesShadowsAndReadsBf16Gradients() {
+        for (Kernels kernels : List.of(FAST, REFERENCE)) {
+            Memory memory = memory(0);
+            int n = 100;
+            Buffer rounded = memory.make(DType.BF16, n);
+            kernels.elementwise().cast(memory.normal(n), rounded);
+            Buffer exact = memory.normal(n);
+            kernels.elementwise().cast(rounded, exact);
+            Buffer start = memory.normal(n);
+            List<float[]> parameters = new ArrayList<>();
+            for (Buffer gradient : List.of(exact, rounded)) {
+                Buffer p = memory.normal(n);
+                kernels.elementwise().cast(start, p);
+                Buffer[] moments = {memory.normal(n), memory.normal(n)};
+                kernels.elementwise().fill(moments[0], 0);
+                kernels.elementwise().fill(moments[1], 0);
+                Buffer shadow = memory.make(DType.BF16, n);
+                Buffer plain = memory.normal(5);
+                kernels.optimiser()
+                        .adamW(
+                                new AdamWTensors(
+                                        new Buffer[] {plain, p},
+                                        new Buffer[] {memory.normal(5), gradient},
+                                        new Buffer[] {memory.normal(5), moments[0]},
+                                        new Buffer[] {memory.normal(5), moments[1]},
+                                        new Buffer[] {null, shadow},
+                                        new double[] {0, 0.1}),
+                                new AdamWStep(1e-2, 0.9, 0.95, 1e-8, 1, null));
+                parameters.add(p.segment().toArray(ValueLayout.JAVA_FLOAT));
+                Buffer expected = memory.make(DType.BF16, n);
+                kernels.elementwise().cast(p, expected);
+                assertArrayEquals(
+                        expected.segment().toArray(ValueLayout.JAVA_SHORT),
+                        shadow.segment().toArray(ValueLayout.JAVA_SHORT));
+            }
+            Close.relative(parameters.get(1), parameters.get(0), 1e-6, "bf16 gradients of the same values");
+        }
+    }
+}

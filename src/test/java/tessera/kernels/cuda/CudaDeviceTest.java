@@ -1,0 +1,344 @@
+package tessera.kernels.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import tessera.FakeCuda;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.DeviceException;
+import tessera.kernels.Event;
+import tessera.kernels.Stream;
+import tessera.kernels.cpu.HostMemory;
+
+/** Memory, copies, threads and modules of a GPU. */
+@Tag(FakeCuda.TAG)
+class CudaDeviceTest extends OnCudaDevice {
+    private static final int NO_BINARY_FOR_GPU = 209;
+
+    // ------------------------------------------------------------------------------------------------------ copies
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 7, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (3 << 20) + 5})
+    void copiesArriveWhole(int n) {
+        float[] values = counted(n);
+        try (Buffer there = onDevice(values);
+                Buffer copy = device().allocate(DType.F32, n);
+                Buffer pinned = device().allocatePinned(DType.F32, n);
+                Buffer again = device().allocate(DType.F32, n)) {
+            assertArrayEquals(values, read(there));
+            there.copyTo(copy);
+            copy.copyTo(pinned);
+            assertArrayEquals(values, pinned.segment().toArray(ValueLayout.JAVA_FLOAT));
+            pinned.copyTo(again);
+            fill(pinned, new float[n]);
+            assertArrayEquals(values, read(again));
+        }
+    }
+
+    @Test
+    void slicesCopyTheirOwnElements() {
+        try (Buffer there = onDevice(counted(10))) {
+            assertArrayEquals(new float[] {3.5f, 4.5f}, read(there.slice(3, 2)));
+        }
+    }
+
+    @Test
+    void copiesOfOtherSizesAreRefused() {
+        try (Buffer there = onDevice(counted(10));
+                Buffer host = onHost(1, 2)) {
+            IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> host.copyTo(there));
+            assertTrue(String.valueOf(e.getMessage()).contains("f32[2] on cpu"), e.getMessage());
+        }
+    }
+
+    @Test
+    void hostMemoryOfTheGpuIsNotReachable() {
+        try (Buffer there = onDevice(1)) {
+            IllegalStateException e = assertThrows(IllegalStateException.class, there::segment);
+            assertTrue(String.valueOf(e.getMessage()).contains("copy it to the CPU first"), e.getMessage());
+        }
+    }
+
+    @Test
+    void copiesFromPinnedMemoryOverlapAndAreOrderedByEvents() {
+        Device device = device();
+        float[] values = counted(5000);
+        try (Buffer pinned = device.allocatePinned(DType.F32, values.length);
+                Buffer there = device.allocate(DType.F32, values.length);
+                Stream copies = device.newStream();
+                Event allocated = device.defaultStream().record()) {
+            fill(pinned, values);
+            copies.await(allocated);
+            copies.copy(pinned, there);
+            try (Event copied = copies.record()) {
+                device.defaultStream().await(copied);
+                addOne(there, there);
+                assertArrayEquals(plus(values, 1), read(there));
+                assertTrue(copied.isDone());
+            }
+        }
+    }
+
+    @Test
+    void asynchronousCopiesNeedPinnedMemory() {
+        try (Buffer host = onHost(1);
+                Buffer there = onDevice(2)) {
+            IllegalArgumentException e = assertThrows(
+                    IllegalArgumentException.class,
+                    () -> device().defaultStream().copy(host, there));
+            assertTrue(String.valueOf(e.getMessage()).contains("allocatePinned"), e.getMessage());
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------ memory
+
+    @Test
+    void freedMemoryIsUsedAgainWithoutTheDriver() {
+        needsFake();
+        Device device = device();
+        assumeTrue(!HostMemory.DEBUG);
+        device.allocate(DType.F32, 1000).close();
+        long calls = FakeCuda.calls("cuMemAllocFromPoolAsync");
+        Device.MemoryUse before = device.memory();
+        for (int i = 0; i < 100; i++) {
+            try (Buffer buffer = device.allocate(DType.F32, 1000)) {
+                assertEquals(
+                        before.liveBuffers() + 1, device.memory().liveBuffers(), () -> "with " + buffer + " allocated");
+            }
+        }
+        assertEquals(calls, FakeCuda.calls("cuMemAllocFromPoolAsync"));
+        assertEquals(before, device.memory());
+    }
+
+    @Test
+    void trimGivesEverythingBack() {
+        needsFake();
+        Device device = device();
+        device.trim();
+        long bytes = FakeCuda.liveBytes();
+        try (Buffer kept = device.allocate(DType.F32, 5_000_000)) {
+            device.allocate(DType.F32, 9_000_000).close();
+            device.trim();
+            assertEquals(0, device.memory().pooled());
+            assertTrue(FakeCuda.liveBytes() >= bytes + kept.byteSize());
+        }
+        device.trim();
+        assertEquals(bytes, FakeCuda.liveBytes());
+    }
+
+    @Test
+    void closingTwiceFreesOnce() {
+        Buffer buffer = device().allocate(DType.F32, 10);
+        long live = device().memory().liveBuffers();
+        buffer.close();
+        buffer.close();
+        assertEquals(live - 1, device().memory().liveBuffers());
+    }
+
+    @Test
+    void memoryFreedOnAnotherStreamIsNotOverwrittenTooSoon() {
+        Device device = device();
+        float[] values = counted(1000);
+        try (Buffer source = onDevice(values);
+                Buffer result = device.allocate(DType.F32, values.length);
+                Stream other = device.newStream();
+                Event ready = device.defaultStream().record()) {
+            other.await(ready);
+            for (int i = 0; i < 40; i++) {
+                Buffer[] made = new Buffer[1];
+                device.on(other, () -> {
+                    made[0] = device.allocate(DType.F32, values.length);
+                    addOne(source, made[0]);
+                });
+                try (Event done = other.record()) {
+                    device.defaultStream().await(done);
+                }
+                addOne(made[0], result);
+                // Its last use is on the default stream, so its own stream has to wait for that.
+                made[0].close();
+            }
+            device.on(other, () -> {
+                try (Buffer next = device.allocate(DType.F32, values.length)) {
+                    device.kernels().elementwise().fill(next, -1);
+                }
+            });
+            assertArrayEquals(plus(values, 2), read(result));
+        }
+    }
+
+    @Test
+    void memoryOutlivesItsStream() {
+        Device device = device();
+        Buffer[] made = new Buffer[1];
+        try (Stream stream = device.newStream()) {
+            device.on(stream, () -> made[0] = onDevice(1, 2, 3));
+        }
+        assertArrayEquals(new float[] {1, 2, 3}, read(made[0]));
+        long live = device.memory().liveBuffers();
+        made[0].close();
+        assertEquals(live - 1, device.memory().liveBuffers());
+    }
+
+    @Test
+    void wrappedMemoryIsNotCopiedNorFreed() {
+        try (Buffer owner = onDevice(1, 2, 3)) {
+            Buffer view = device().wrap(DType.F32, owner.address() + 4, 2);
+            addOne(view, view);
+            view.close();
+            assertArrayEquals(new float[] {1, 3, 4}, read(owner));
+            assertThrows(IllegalArgumentException.class, () -> device().wrap(DType.F32, owner.address() + 2, 1));
+        }
+    }
+
+    @Test
+    void anotherTryFollowsWhenMemoryRunsOut() {
+        needsFake();
+        Device device = device();
+        device.trim();
+        FakeCuda.fail("cuMemAllocFromPoolAsync", 1, FakeCuda.OUT_OF_MEMORY);
+        try (Buffer buffer = device.allocate(DType.F32, 77_777)) {
+            assertEquals(77_777, buffer.length());
+        }
+    }
+
+    @Test
+    void runningOutOfMemoryTellsTheAmounts() {
+        needsFake();
+        Device device = device();
+        device.trim();
+        Device.MemoryUse before = device.memory();
+        FakeCuda.fail("cuMemAllocFromPoolAsync", 0, FakeCuda.OUT_OF_MEMORY);
+        DeviceException e = assertThrows(DeviceException.class, () -> device.allocate(DType.F32, 1_000_000));
+        assertTrue(
+                e.getMessage()
+                        .startsWith("cuda:0: cannot allocate 4000000 bytes; " + before.live() + " bytes are live in "
+                                + before.liveBuffers() + " buffers"),
+                e.getMessage());
+        assertTrue(e.getMessage().contains("smaller batch"), e.getMessage());
+        assertEquals(before, device.memory());
+        FakeCuda.reset();
+        device.allocate(DType.F32, 1_000_000).close();
+    }
+
+    // ----------------------------------------------------------------------------------------------------- threads
+
+    @Test
+    void threadsShareTheDevice() throws Exception {
+        Device device = device();
+        try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+            List<Future<float[]>> results = IntStream.range(0, 24)
+                    .mapToObj(i -> threads.submit(() -> {
+                        try (Buffer x = onDevice(plus(counted(300), i));
+                                Buffer y = device.allocate(DType.F32, 300)) {
+                            addOne(x, y);
+                            Thread.yield();
+                            return read(y);
+                        }
+                    }))
+                    .toList();
+            for (int i = 0; i < results.size(); i++) {
+                assertArrayEquals(plus(counted(300), i + 1), results.get(i).get());
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------- modules, launches
+
+    @Test
+    void sourcesAreCompiledOnceAndKept(@TempDir Path cache) throws IOException {
+        needsFake();
+        Device device = device();
+        device.makeCurrent();
+        boolean cubin = CudaCode.class.getResource("norms.sm_80.cubin") != null;
+        String before = System.getProperty(CudaCode.CACHE_PROPERTY);
+        System.setProperty(CudaCode.CACHE_PROPERTY, cache.toString());
+        try {
+            for (int run = 0; run < 3; run++) {
+                if (run == 2) {
+                    Files.writeString(kept(cache), "cut");
+                }
+                if (cubin) {
+                    FakeCuda.fail("cuModuleLoadData", 1, NO_BINARY_FOR_GPU);
+                }
+                assertTrue(CudaCode.load((CudaDevice) device, "norms") != 0);
+                assertTrue(kept(cache).getFileName().toString().startsWith("norms.sm_80."));
+                assertTrue(Files.size(kept(cache)) > 100);
+                assertEquals(run < 2 ? 1 : 2, FakeCuda.calls("nvrtcCompileProgram"), "after run " + run);
+            }
+        } finally {
+            if (before == null) {
+                System.clearProperty(CudaCode.CACHE_PROPERTY);
+            } else {
+                System.setProperty(CudaCode.CACHE_PROPERTY, before);
+            }
+        }
+    }
+
+    private static Path kept(Path cache) throws IOException {
+        try (java.util.stream.Stream<Path> files = Files.list(cache)) {
+            return files.reduce((a, b) -> {
+                        throw new AssertionError(a + " and " + b);
+                    })
+                    .orElseThrow();
+        }
+    }
+
+    @Test
+    void aGridOfNothingIsNoLaunch() {
+        needsFake();
+        CudaFunction function = anyFunction();
+        long calls = FakeCuda.calls("cuLaunchKernel");
+        function.begin().i64(1).launch(0, 256, 0);
+        assertEquals(calls, FakeCuda.calls("cuLaunchKernel"));
+    }
+
+    @Test
+    void launchesThatCannotBeAreRefusedByName() {
+        CudaFunction function = anyFunction();
+        IllegalArgumentException grid = assertThrows(
+                IllegalArgumentException.class, () -> function.begin().launch(1, 70_000, 1, 256, 0));
+        assertTrue(String.valueOf(grid.getMessage()).startsWith(function + ": a grid of"), grid.getMessage());
+        IllegalArgumentException shared = assertThrows(
+                IllegalArgumentException.class, () -> function.begin().launch(1, 256, 1 << 20));
+        assertTrue(String.valueOf(shared.getMessage()).contains("shared memory"), shared.getMessage());
+        needsFake(); // a real driver need not see it
+        DeviceException parameters = assertThrows(
+                DeviceException.class, () -> function.begin().i32(1).launch(1, 32, 0));
+        assertTrue(String.valueOf(parameters.getMessage()).contains("of " + function), parameters.getMessage());
+    }
+
+    private static CudaFunction anyFunction() {
+        return ((CudaDevice) device()).module("elementwise").function("fill_4");
+    }
+
+    @Test
+    void devicesThatAreNotThereAreRefused() {
+        IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> Device.parse("cuda:63"));
+        assertTrue(
+                String.valueOf(e.getMessage()).startsWith("device cuda:63 is not available: the driver sees "),
+                e.getMessage());
+        assertEquals(device(), Device.parse("cuda"));
+        assertEquals(device(), Device.parse("cuda:0"));
+        assertFalse(device().describe().isEmpty());
+    }
+}
