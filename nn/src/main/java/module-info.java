@@ -4,4 +4,5 @@ module tessera.nn {
     requires static org.jspecify;
 
     exports tessera.nn;
+    exports tessera.nn.inference;
 }
