@@ -31,7 +31,8 @@ import tessera.distill.egosim.Modality;
 import tessera.distill.stage.Distillation;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.nn.Student;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
@@ -272,7 +273,7 @@ class CommandsTest {
                 Scope scope = Scope.open()) {
             Tensor input = Tensor.empty(loaded.device(), DType.U8, Shape.of(3, 4, 16, 16, 3));
             MemorySegment.copy(MemorySegment.ofArray(pixels), 0, input.segment(), 0, pixels.length);
-            expected = loaded.features(input, .5, 2, 7).toFloats();
+            expected = loaded.features(input, Masking.of(.5, 2), 7).toFloats();
         }
         for (String name : List.of("f.npy", "f.npz", "f.safetensors")) {
             Path out = folder.resolve(name);

@@ -20,10 +20,10 @@ import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.Params;
-import tessera.nn.Student;
-import tessera.nn.VideoMaeClassifier;
-import tessera.nn.VideoMaeConfig;
-import tessera.nn.VideoMaeNames;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaeNames;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -74,7 +74,8 @@ final class ImportCheckpoint implements Callable<Integer> {
             names = "--pixels",
             paramLabel = "N",
             description =
-                    "Height and width of the input. Default: 14 patches, which are 224 pixels, or 56 cells of a heat map")
+                    "Height and width of the input. Default: 14 patches, which are 224 pixels, or 56 cells of a heat"
+                            + " map")
     private @Nullable Integer pixels;
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "The student to write.")

@@ -19,11 +19,12 @@ import tessera.kernels.CudaGraph;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.AdamW;
-import tessera.nn.Head;
 import tessera.nn.Params;
-import tessera.nn.Student;
-import tessera.nn.VideoMaeClassifier;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.inference.Head;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Losses;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
@@ -297,14 +298,14 @@ final class ModelBenchmark implements AutoCloseable {
         long[] seed = {0};
         double us;
         try (Tensor clips = clips(one.batch)) {
-            Runnable pass = () -> student.predict(clips, one.maskRatio, one.ensemble, seed[0]++)
+            Runnable pass = () -> student.predict(clips, Masking.of(one.maskRatio, one.ensemble), seed[0]++)
                     .close();
             us = stopwatch.time(List.of(pass)).median();
             if (device instanceof CudaDevice gpu) {
                 entry.put("us_ops", us);
                 try (CudaGraph graph = CudaGraph.capture(
                         gpu,
-                        () -> student.predict(clips, one.maskRatio, one.ensemble, 0)
+                        () -> student.predict(clips, Masking.of(one.maskRatio, one.ensemble), 0)
                                 .close())) {
                     entry.put("launches", graph.nodes());
                     us = stopwatch
@@ -313,7 +314,7 @@ final class ModelBenchmark implements AutoCloseable {
                 }
             }
         }
-        try (Student.Session session = student.session(one.batch, one.maskRatio, one.ensemble)) {
+        try (Student.Session session = student.session(one.batch, Masking.of(one.maskRatio, one.ensemble))) {
             fill(session.input());
             entry.put("us_call", call(session));
         }
@@ -345,10 +346,10 @@ final class ModelBenchmark implements AutoCloseable {
                 Tensor clip = clips(1);
                 Tensor same = Tensor.empty(Device.cpu(), DType.U8, clip.shape())) {
             clip.buffer().copyTo(same.buffer());
-            try (Tensor features = cpu.features(same, GOAL_RATIO, 1, 3)) {
+            try (Tensor features = cpu.features(same, Masking.of(GOAL_RATIO, 1), 3)) {
                 expected = values(features);
             }
-            try (Tensor features = student(type).features(clip, GOAL_RATIO, 1, 3)) {
+            try (Tensor features = student(type).features(clip, Masking.of(GOAL_RATIO, 1), 3)) {
                 actual = values(features);
             }
         } catch (RuntimeException | OutOfMemoryError e) {

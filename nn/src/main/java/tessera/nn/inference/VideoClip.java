@@ -1,4 +1,4 @@
-package tessera.distill.video;
+package tessera.nn.inference;
 
 /**
  * Consecutive frames of one size: u8 values {@code [frames, height, width, 3]} in RGB order, row-major.
@@ -24,5 +24,15 @@ public record VideoClip(int frames, int height, int width, byte[] pixels) {
     /** Number of values of one frame. */
     public int frameLength() {
         return 3 * height * width;
+    }
+
+    /** A clip of the frames with these numbers, in their order; a number may come more than once. */
+    public VideoClip select(long... numbers) {
+        byte[] chosen = new byte[Math.multiplyExact(numbers.length, frameLength())];
+        for (int k = 0; k < numbers.length; k++) {
+            System.arraycopy(
+                    pixels, Math.toIntExact(numbers[k] * frameLength()), chosen, k * frameLength(), frameLength());
+        }
+        return new VideoClip(numbers.length, height, width, chosen);
     }
 }

@@ -1,4 +1,4 @@
-package tessera.distill.video;
+package tessera.nn.inference;
 
 import tessera.kernels.Philox;
 

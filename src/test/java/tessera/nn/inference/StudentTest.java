@@ -1,4 +1,4 @@
-package tessera.nn;
+package tessera.nn.inference;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -25,6 +25,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 import tessera.Close;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.Params;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Autograd;
 import tessera.tensor.Cost;
 import tessera.tensor.CostMeter;
@@ -90,7 +93,7 @@ class StudentTest {
     @Test
     void featuresAreTheModels() {
         Tensor clips = clips(2);
-        Tensor features = student.features(clips, .75, 3, 9);
+        Tensor features = student.features(clips, Masking.of(.75, 3), 9);
         assertEquals("f32[3, 2, 24]", features.describe());
         for (int p = 0; p < 3; p++) {
             TokenMask mask = TokenMask.ofEnsemble(Device.cpu(), 2, 2, 16, .75, 9, p);
@@ -105,9 +108,10 @@ class StudentTest {
         Student classifier = student.withHead(head());
         Tensor clips = clips(2);
         assertEquals(LABELS, classifier.labels());
-        Tensor features = student.features(clips, .5, 4, 9);
-        Tensor each = features.linear(head().weight(), head().bias()).softmax();
-        float[] probabilities = classifier.predict(clips, .5, 4, 9).toFloats();
+        Tensor features = student.features(clips, Masking.of(.5, 4), 9);
+        Tensor each = features.linear(Tensor.of(head().weight(), 3, 24), Tensor.of(head().bias()))
+                .softmax();
+        float[] probabilities = classifier.predict(clips, Masking.of(.5, 4), 9).toFloats();
         Close.relative(probabilities, each.mean(0).toFloats(), 1e-6, "mean over the masks");
         Close.within(probabilities[0] + probabilities[1] + probabilities[2], 1, 1e-6, "sum of a clip's probabilities");
     }
@@ -116,11 +120,12 @@ class StudentTest {
     void withoutMaskingEnsemblesChangeNothing() {
         Student classifier = student.withHead(head());
         Tensor clips = clips(2);
-        float[] one = classifier.predict(clips, 0, 1, 1).toFloats();
-        float[] many = classifier.predict(clips, 0, 3, 2).toFloats();
+        float[] one = classifier.predict(clips, Masking.of(0, 1), 1).toFloats();
+        float[] many = classifier.predict(clips, Masking.of(0, 3), 2).toFloats();
         Close.relative(many, one, 1e-6, "three passes without a mask");
         float[] unmasked = Autograd.noGrad(() -> model.features(clips, null)).toFloats();
-        Close.relative(student.features(clips, 0, 1, 1).toFloats(), unmasked, 1e-5, "feature without a mask");
+        Close.relative(
+                student.features(clips, Masking.of(0, 1), 1).toFloats(), unmasked, 1e-5, "feature without a mask");
     }
 
     /** With VideoMaeTest's costs of one pass, these are the costs of every ensemble. */
@@ -136,7 +141,7 @@ class StudentTest {
 
     private Cost cost(Tensor clips, double maskRatio, int ensemble) {
         try (CostMeter meter = CostMeter.open()) {
-            student.features(clips, maskRatio, ensemble, 9);
+            student.features(clips, Masking.of(maskRatio, ensemble), 9);
             return meter.total();
         }
     }
@@ -144,8 +149,10 @@ class StudentTest {
     @Test
     void aClipsResultDoesNotDependOnItsBatch() {
         Tensor two = clips(2);
-        float[] together = student.features(two, .75, 1, 9).slice(1, 0, 1).toFloats();
-        float[] alone = student.features(two.slice(0, 0, 1), .75, 1, 9).toFloats();
+        float[] together =
+                student.features(two, Masking.of(.75, 1), 9).slice(1, 0, 1).toFloats();
+        float[] alone =
+                student.features(two.slice(0, 0, 1), Masking.of(.75, 1), 9).toFloats();
         Close.relative(alone, together, 1e-5, "first clip");
     }
 
@@ -156,14 +163,14 @@ class StudentTest {
         Tensor clips = clips(1);
         try (Student loaded = Student.load(file, Device.cpu())) {
             assertArrayEquals(
-                    student.features(clips, .75, 2, 9).toFloats(),
-                    loaded.features(clips, .75, 2, 9).toFloats());
+                    student.features(clips, Masking.of(.75, 2), 9).toFloats(),
+                    loaded.features(clips, Masking.of(.75, 2), 9).toFloats());
         }
         Path headFile = folder.resolve("head.safetensors");
         head().save(headFile);
         Head read = Head.load(headFile);
         assertEquals(LABELS, read.labels());
-        assertArrayEquals(head().weight().toFloats(), read.weight().toFloats());
+        assertArrayEquals(head().weight(), read.weight());
         IllegalArgumentException e =
                 assertThrows(IllegalArgumentException.class, () -> Student.load(headFile, Device.cpu()));
         assertTrue(e.getMessage().contains(headFile.toString()), e.getMessage());
@@ -173,11 +180,11 @@ class StudentTest {
     void sessionsEqualSingleCalls() {
         Student classifier = student.withHead(head());
         Tensor clips = clips(2);
-        try (Student.Session session = classifier.session(2, .75, 2)) {
+        try (Student.Session session = classifier.session(2, Masking.of(.75, 2))) {
             MemorySegment.copy(
                     clips.segment(), 0, session.input(), 0, session.input().byteSize());
-            assertArrayEquals(classifier.predict(clips, .75, 2, 9).toFloats(), session.predict(9));
-            assertArrayEquals(student.features(clips, .75, 2, 9).toFloats(), session.features(9));
+            assertArrayEquals(classifier.predict(clips, Masking.of(.75, 2), 9).toFloats(), session.predict(9));
+            assertArrayEquals(student.features(clips, Masking.of(.75, 2), 9).toFloats(), session.features(9));
         }
     }
 
@@ -186,13 +193,13 @@ class StudentTest {
     void threadsShareAStudent(boolean virtual) {
         Student classifier = student.withHead(head());
         Tensor clips = clips(1);
-        float[] expected = classifier.predict(clips, .75, 2, 9).toFloats();
+        float[] expected = classifier.predict(clips, Masking.of(.75, 2), 9).toFloats();
         try (ExecutorService threads =
                 virtual ? Executors.newVirtualThreadPerTaskExecutor() : Executors.newFixedThreadPool(4)) {
             List<CompletableFuture<float[]>> results = IntStream.range(0, 16)
                     .mapToObj(i -> CompletableFuture.supplyAsync(
                             () -> {
-                                try (Tensor probabilities = classifier.predict(clips, .75, 2, 9)) {
+                                try (Tensor probabilities = classifier.predict(clips, Masking.of(.75, 2), 9)) {
                                     return probabilities.toFloats();
                                 }
                             },
@@ -214,10 +221,10 @@ class StudentTest {
             long before = own.memory().liveBuffers();
             for (double ratio : new double[] {0, .5, .75}) {
                 for (int p = 1; p <= 2; p++) {
-                    try (Tensor probabilities = classifier.predict(clips, ratio, p, 9)) {
+                    try (Tensor probabilities = classifier.predict(clips, Masking.of(ratio, p), 9)) {
                         assertSame(own, probabilities.device());
                     }
-                    alone.features(clips, ratio, p, 9).close();
+                    alone.features(clips, Masking.of(ratio, p), 9).close();
                 }
             }
             assertEquals(before, own.memory().liveBuffers());
@@ -228,12 +235,12 @@ class StudentTest {
     @Test
     void wrongCallsSayWhatToDo() {
         Tensor clips = clips(1);
-        assertThrows(IllegalStateException.class, () -> student.predict(clips, .5, 1, 0));
-        refused(() -> student.features(clips, .5, 0, 0), "ensemble of 0 masks; pass 1 or more");
-        refused(() -> student.features(clips, 1, 1, 0), "mask ratio 1.0 is not in [0, 1)");
-        refused(() -> student.session(1, 1.5, 1), "mask ratio 1.5 ");
+        assertThrows(IllegalStateException.class, () -> student.predict(clips, Masking.of(.5, 1), 0));
+        refused(() -> student.features(clips, Masking.of(.5, 0), 0), "ensemble of 0 masks; pass 1 or more");
+        refused(() -> student.features(clips, Masking.of(1, 1), 0), "mask ratio 1.0 is not in [0, 1)");
+        refused(() -> student.session(1, Masking.of(1.5, 1)), "mask ratio 1.5 ");
         refused(
-                () -> student.features(clips.slice(4, 0, 2), .5, 1, 0),
+                () -> student.features(clips.slice(4, 0, 2), Masking.of(.5, 1), 0),
                 "clips are u8[1, 4, 16, 16, 2] but the student takes u8 or f32 [batch, 4, 16, 16, 3]");
         refused(
                 () -> student.withHead(Head.of(new double[2][7], new double[2], List.of("a", "b"))),

@@ -1,4 +1,4 @@
-package tessera.distill;
+package tessera.nn.inference;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -10,9 +10,6 @@ import java.util.HashSet;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import tessera.Close;
-import tessera.distill.video.CropBox;
-import tessera.distill.video.ImageOps;
-import tessera.distill.video.VideoClip;
 
 class ImageOpsTest {
     /** An image of 5 x 7 pixels whose resized values Pillow 12.3 has given. */

@@ -1,4 +1,4 @@
-package tessera.nn;
+package tessera.nn.videomae;
 
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 

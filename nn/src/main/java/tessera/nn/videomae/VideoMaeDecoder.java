@@ -1,7 +1,12 @@
-package tessera.nn;
+package tessera.nn.videomae;
 
 import java.util.ArrayList;
 import java.util.List;
+import tessera.nn.Block;
+import tessera.nn.Init;
+import tessera.nn.LayerNorm;
+import tessera.nn.Linear;
+import tessera.nn.Params;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
 import tessera.tensor.Tokens;

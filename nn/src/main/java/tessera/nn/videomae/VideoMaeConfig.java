@@ -1,9 +1,14 @@
-package tessera.nn;
+package tessera.nn.videomae;
 
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import tessera.nn.Architecture;
+import tessera.nn.CheckpointException;
+import tessera.nn.ClipShape;
+import tessera.nn.ModelConfig;
+import tessera.nn.TokenGrid;
 import tessera.tensor.Patches;
 
 /**
@@ -38,7 +43,8 @@ public record VideoMaeConfig(
         double layerNormEps,
         double outputNormEps,
         boolean encoderNorm,
-        boolean keyBias) {
+        boolean keyBias)
+        implements ModelConfig {
 
     private static final int DEEPEST = 1024;
     /** Tokens times width; 2.4 million in the largest published model. */
@@ -155,10 +161,25 @@ public record VideoMaeConfig(
         return slots() * plane();
     }
 
-    /** The configuration as text entries of a checkpoint's metadata. */
+    @Override
+    public ClipShape input() {
+        return new ClipShape(frames, height, width, patches.channels());
+    }
+
+    @Override
+    public TokenGrid grid() {
+        return new TokenGrid(slots(), height / patches.patch(), width / patches.patch());
+    }
+
+    @Override
+    public int featureWidth() {
+        return embedDim;
+    }
+
+    @Override
     public Map<String, String> toMetadata() {
         Map<String, String> entries = new LinkedHashMap<>();
-        entries.put("tessera.architecture", "videomae");
+        entries.put(Architecture.ENTRY, VideoMaeArchitecture.NAME);
         entries.put("tessera.channels", Integer.toString(patches.channels()));
         entries.put("tessera.tubelet", Integer.toString(patches.tubelet()));
         entries.put("tessera.patch", Integer.toString(patches.patch()));
@@ -182,13 +203,13 @@ public record VideoMaeConfig(
     }
 
     /**
-     * Reads what {@link #toMetadata} wrote.
+     * Reads what {@link #toMetadata} wrote; files without {@link Architecture#ENTRY} are taken for VideoMAE's.
      *
      * @throws CheckpointException if an entry is missing or no number, or the numbers make no model
      */
     public static VideoMaeConfig fromMetadata(Map<String, String> entries) {
-        String architecture = entry(entries, "architecture");
-        if (!architecture.equals("videomae")) {
+        String architecture = entries.getOrDefault(Architecture.ENTRY, VideoMaeArchitecture.NAME);
+        if (!architecture.equals(VideoMaeArchitecture.NAME)) {
             throw new CheckpointException("the checkpoint holds a model of architecture '" + architecture
                     + "', not videomae; pass a VideoMAE checkpoint");
         }
@@ -234,6 +255,7 @@ public record VideoMaeConfig(
         String value = entries.get("tessera." + name);
         if (value == null) {
             throw new CheckpointException("the checkpoint's metadata has no entry tessera." + name
+                    + (entries.containsKey(Architecture.ENTRY) ? "" : " and no " + Architecture.ENTRY)
                     + ", so its architecture is unknown; pass a file written by Tessera, or import the weights first");
         }
         return value;

@@ -1,4 +1,4 @@
-package tessera.nn;
+package tessera.nn.videomae;
 
 import static org.junit.jupiter.api.Assertions.assertNull;
 
@@ -12,6 +12,8 @@ import tessera.Golden;
 import tessera.GoldenTensors;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.DropPath;
+import tessera.nn.Params;
 import tessera.tensor.Losses;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;

@@ -1,9 +1,10 @@
-package tessera.nn;
+package tessera.nn.videomae;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import tessera.nn.CheckpointException;
 import tessera.tensor.Autograd;
 import tessera.tensor.Tensor;
 

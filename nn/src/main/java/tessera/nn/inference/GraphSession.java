@@ -1,4 +1,4 @@
-package tessera.nn;
+package tessera.nn.inference;
 
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;

@@ -1,6 +1,10 @@
-package tessera.nn;
+package tessera.nn.videomae;
 
 import org.jspecify.annotations.Nullable;
+import tessera.nn.DropPath;
+import tessera.nn.LayerNorm;
+import tessera.nn.Linear;
+import tessera.nn.Params;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
 

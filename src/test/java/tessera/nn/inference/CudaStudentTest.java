@@ -1,4 +1,4 @@
-package tessera.nn;
+package tessera.nn.inference;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -22,6 +22,9 @@ import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.Params;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
@@ -99,8 +102,11 @@ class CudaStudentTest {
     void featuresEqualTheCpus(DType compute, double maskRatio, int ensemble) {
         try (Student student = Student.of(params.all(), CONFIG, gpu, compute)) {
             Tensor clips = clips(3, 1);
-            float[] expected = reference.features(clips, maskRatio, ensemble, 9).toFloats();
-            float[] actual = student.features(clips, maskRatio, ensemble, 9).toFloats();
+            float[] expected = reference
+                    .features(clips, Masking.of(maskRatio, ensemble), 9)
+                    .toFloats();
+            float[] actual =
+                    student.features(clips, Masking.of(maskRatio, ensemble), 9).toFloats();
             Close.relative(actual, expected, tolerance(compute), "features");
         }
     }
@@ -111,14 +117,16 @@ class CudaStudentTest {
         Head head = head();
         try (Student plain = Student.of(params.all(), CONFIG, gpu, compute);
                 Student student = plain.withHead(head);
-                Student.Session session = student.session(2, .75, 2)) {
+                Student.Session session = student.session(2, Masking.of(.75, 2))) {
             for (long call = 0; call < 4; call++) {
                 byte[] pixels = pixels(2, call);
                 MemorySegment.copy(MemorySegment.ofArray(pixels), 0, session.input(), 0, pixels.length);
                 Tensor clips = clips(2, call);
                 long seed = 40 - call;
-                assertArrayEquals(student.predict(clips, .75, 2, seed).toFloats(), session.predict(seed));
-                assertArrayEquals(student.features(clips, .75, 2, seed).toFloats(), session.features(seed));
+                assertArrayEquals(
+                        student.predict(clips, Masking.of(.75, 2), seed).toFloats(), session.predict(seed));
+                assertArrayEquals(
+                        student.features(clips, Masking.of(.75, 2), seed).toFloats(), session.features(seed));
             }
         }
     }
@@ -126,7 +134,7 @@ class CudaStudentTest {
     @Test
     void otherSeedsSeeOtherTokens() {
         try (Student student = Student.of(params.all(), CONFIG, gpu);
-                Student.Session session = student.session(1, .75, 1)) {
+                Student.Session session = student.session(1, Masking.of(.75, 1))) {
             byte[] pixels = pixels(1, 3);
             MemorySegment.copy(MemorySegment.ofArray(pixels), 0, session.input(), 0, pixels.length);
             float[] first = session.features(1);
@@ -140,7 +148,7 @@ class CudaStudentTest {
         gpu.trim();
         long before = gpu.memory().live();
         try (Student student = Student.of(params.all(), CONFIG, gpu);
-                Student.Session session = student.session(2, .5, 2)) {
+                Student.Session session = student.session(2, Masking.of(.5, 2))) {
             session.features(1);
             assertTrue(gpu.memory().live() > before);
         }

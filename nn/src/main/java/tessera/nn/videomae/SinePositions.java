@@ -1,4 +1,4 @@
-package tessera.nn;
+package tessera.nn.videomae;
 
 import tessera.kernels.DType;
 import tessera.kernels.Device;

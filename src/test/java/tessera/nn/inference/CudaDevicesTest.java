@@ -1,4 +1,4 @@
-package tessera.nn;
+package tessera.nn.inference;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -19,6 +19,9 @@ import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.Params;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
@@ -80,14 +83,14 @@ class CudaDevicesTest {
     private static Replies ask(Params params, Device device, byte[] pixels) {
         try (Scope scope = Scope.open();
                 Student student = Student.of(params.all(), CONFIG, device);
-                Student.Session session = student.session(1, .5, 2)) {
+                Student.Session session = student.session(1, Masking.of(.5, 2))) {
             MemorySegment.copy(MemorySegment.ofArray(pixels), 0, session.input(), 0, pixels.length);
             Tensor clip = Tensor.of(pixels, 1, 4, 16, 16, 3);
             float[] replies = session.features(3);
             for (int again = 0; again < 3; again++) {
                 assertArrayEquals(replies, session.features(3));
             }
-            return new Replies(student.features(clip, .5, 2, 3).toFloats(), replies);
+            return new Replies(student.features(clip, Masking.of(.5, 2), 3).toFloats(), replies);
         }
     }
 

@@ -1,4 +1,4 @@
-package tessera.nn;
+package tessera.nn.videomae;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -14,6 +14,10 @@ import org.junit.jupiter.api.Test;
 import tessera.FakeCuda;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.AdamW;
+import tessera.nn.DropPath;
+import tessera.nn.Params;
+import tessera.nn.Projector;
 import tessera.tensor.Autograd;
 import tessera.tensor.Losses;
 import tessera.tensor.Patches;

@@ -1,14 +1,21 @@
-package tessera.nn;
+package tessera.nn.videomae;
 
+import java.util.List;
 import org.jspecify.annotations.Nullable;
+import tessera.nn.DropPath;
+import tessera.nn.LayerNorm;
+import tessera.nn.Linear;
+import tessera.nn.Params;
+import tessera.nn.VideoModel;
 import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
 
 /**
  * VideoMAE's encoder with a normed mean feature and an optional linear head. The feature is {@code fc_norm(mean over
  * visible tokens)}; MM-CDFSL's models also norm every token before the mean ({@link VideoMaeConfig#encoderNorm}).
  * Parameter names {@code encoder.*}, {@code fc_norm.*} and {@code head.*}.
  */
-public final class VideoMaeClassifier implements AutoCloseable {
+public final class VideoMaeClassifier implements VideoModel {
     private final VideoMaeConfig config;
     private final VideoMaeEncoder encoder;
     private final LayerNorm fcNorm;
@@ -26,6 +33,7 @@ public final class VideoMaeClassifier implements AutoCloseable {
         head = classes > 0 ? Linear.fanIn(params.at("head"), config.embedDim(), classes) : null;
     }
 
+    @Override
     public VideoMaeConfig config() {
         return config;
     }
@@ -35,20 +43,18 @@ public final class VideoMaeClassifier implements AutoCloseable {
         return encoder;
     }
 
-    /**
-     * Features of clips.
-     *
-     * @param video {@code [B, T, H, W, C]}
-     * @param visible i32 {@code [B, Nvis]}, or null for all tokens
-     * @return {@code [B, D]}
-     */
-    public Tensor features(Tensor video, @Nullable Tensor visible) {
-        return features(video, visible, DropPath.NONE);
-    }
-
-    /** As {@link #features(Tensor, Tensor)} in training, where {@code drop} leaves the encoder's branches out. */
+    @Override
     public Tensor features(Tensor video, @Nullable Tensor visible, DropPath drop) {
         return pool(encoder.forward(video, visible, drop));
+    }
+
+    @Override
+    public Tensor maskedFeatures(Tensor video, List<TokenMask> masks) {
+        Tensor[] embedded = masks.stream()
+                .map(mask -> encoder.embed(video, mask.visible())) // [B, Nvis, D]
+                .toArray(Tensor[]::new);
+        Tensor tokens = embedded.length == 1 ? embedded[0] : Tensor.concat(0, embedded); // [P * B, Nvis, D]
+        return pool(encoder.encode(tokens)); // [P * B, D]
     }
 
     /** Class scores of clips, {@code [B, classes]}. */
@@ -68,7 +74,7 @@ public final class VideoMaeClassifier implements AutoCloseable {
         return fcNorm.forward(tokens.mean(1)); // [B, N, D] to [B, D]
     }
 
-    /** Lays the weights out for inference; later changes of the parameters do not show. */
+    @Override
     public void pack() {
         encoder.pack();
     }

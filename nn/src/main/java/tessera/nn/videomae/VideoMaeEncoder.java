@@ -1,9 +1,15 @@
-package tessera.nn;
+package tessera.nn.videomae;
 
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
+import tessera.nn.Block;
+import tessera.nn.DropPath;
+import tessera.nn.Init;
+import tessera.nn.LayerNorm;
+import tessera.nn.Linear;
+import tessera.nn.Params;
 import tessera.tensor.Tensor;
 import tessera.tensor.Tokens;
 

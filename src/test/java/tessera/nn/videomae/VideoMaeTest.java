@@ -1,4 +1,4 @@
-package tessera.nn;
+package tessera.nn.videomae;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -23,6 +23,13 @@ import tessera.Close;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Philox;
+import tessera.nn.Checkpoint;
+import tessera.nn.CheckpointException;
+import tessera.nn.DropPath;
+import tessera.nn.Init;
+import tessera.nn.Linear;
+import tessera.nn.Params;
+import tessera.nn.Projector;
 import tessera.tensor.Autograd;
 import tessera.tensor.CostMeter;
 import tessera.tensor.Losses;
@@ -413,8 +420,8 @@ class VideoMaeTest {
         String message = assertThrows(CheckpointException.class, params::finish).getMessage();
         assertEquals(
                 "the checkpoint does not fit the model: 1 missing (fc_norm.bias [24]); 1 misshapen"
-                        + " (encoder.norm.weight is [25], needs [24]); 1 unexpected (head_verb.weight); use a checkpoint"
-                        + " of this architecture or change the model's configuration",
+                    + " (encoder.norm.weight is [25], needs [24]); 1 unexpected (head_verb.weight); use a checkpoint"
+                    + " of this architecture or change the model's configuration",
                 message);
         assertTrue(params.all().values().stream().allMatch(Tensor::isClosed));
         assertThrows(IllegalStateException.class, () -> {
