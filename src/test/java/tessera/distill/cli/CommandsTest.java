@@ -15,10 +15,12 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -260,6 +262,11 @@ class CommandsTest {
         json[words.length] = "--json";
         String object = succeed(json);
         assertTrue(object.startsWith("{\"accuracy\":") && object.contains("\"interval95\":"), object);
+        Matcher error = Pattern.compile("\"calibrationError\":([0-9.E-]+)").matcher(object);
+        assertTrue(error.find() && Double.parseDouble(error.group(1)) <= 1, object);
+        String percent =
+                String.format(Locale.ROOT, "calibration error %.2f %%", 100 * Double.parseDouble(error.group(1)));
+        assertTrue(text.contains(percent), text + " lacks " + percent);
     }
 
     @Test
@@ -334,6 +341,25 @@ class CommandsTest {
                         "--episodes=3",
                         "--quiet")
                 .startsWith("2-way 1-shot accuracy "));
+    }
+
+    /** Its own metadata say what it is, so no sizes are asked for. */
+    @Test
+    void aPretrainedModelIsToldAsOneAndBecomesAStudent() {
+        Path model = folder.resolve("rgb").resolve("model.safetensors");
+        Shell.refuse(
+                List.of(model + ": this is a pretraining model with a decoder, not a student", "tessera import"),
+                "fewshot",
+                "--student",
+                model,
+                "--clips",
+                data);
+        Path out = folder.resolve("encoder.safetensors");
+        succeed("import", "--checkpoint", model, "--out", out);
+        try (Student made = Student.load(out, Device.cpu())) {
+            assertEquals(16, made.config().featureWidth());
+            assertEquals(4, made.config().input().frames());
+        }
     }
 
     @Test

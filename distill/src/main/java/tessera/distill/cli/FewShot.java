@@ -52,6 +52,11 @@ final class FewShot implements Callable<Integer> {
         Judged(Split split) {
             this.split = split;
         }
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
     }
 
     @Spec
@@ -75,7 +80,7 @@ final class FewShot implements Callable<Integer> {
     @Option(
             names = "--split",
             paramLabel = "NAME",
-            defaultValue = "TEST",
+            defaultValue = "test",
             description = "EgoSim's classes: validation (to choose settings by) or test. Default: ${DEFAULT-VALUE}")
     private Judged judged = Judged.TEST;
 

@@ -245,7 +245,12 @@ public final class Predictor implements AutoCloseable {
             for (Head head : student.heads()) {
                 List<Prediction.Score> scores = new ArrayList<>();
                 for (String label : head.labels()) {
-                    scores.add(new Prediction.Score(label, probabilities[at++]));
+                    float probability = probabilities[at++];
+                    if (!Float.isFinite(probability)) {
+                        throw new IllegalArgumentException("head '" + head.name() + "' gives '" + label
+                                + "' the probability " + probability + "; check the student's weights");
+                    }
+                    scores.add(new Prediction.Score(label, probability));
                 }
                 answers.add(new Prediction.Answer(head.name(), scores));
             }

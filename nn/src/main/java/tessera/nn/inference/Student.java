@@ -146,7 +146,7 @@ public final class Student implements AutoCloseable {
                     "this is a pretraining model with a decoder, not a student; distil one from it"
                             + " with `tessera distill --teachers rgb=" + file
                             + "`, or make a student of its encoder alone with"
-                            + " `tessera import --checkpoint " + file + "`");
+                            + " `tessera import --checkpoint " + file + " --out STUDENT`");
         }
         if (names.contains("head.weight") && names.size() <= 2) {
             throw new CheckpointException("this is a head, not a student; pass the student that it was learned with");
