@@ -343,6 +343,22 @@ class CommandsTest {
                 .startsWith("2-way 1-shot accuracy "));
     }
 
+    @Test
+    void aLearnedHeadRefusesAnotherStudent() throws Exception {
+        Path videos = Files.createDirectories(folder.resolve("learned"));
+        Path video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
+        Files.copy(video, videos.resolve("one.mp4"));
+        Files.copy(video, videos.resolve("two.mp4"));
+        Path head = folder.resolve("learned.safetensors");
+        succeed("learn", "--student", student, "--clips", videos, "--quiet", "--out", head);
+        Object[] predict = {"predict", "--student", student, "--head", head, "--video", video};
+        assertTrue(succeed(predict).startsWith(video + ": "));
+        Path other = folder.resolve("other.safetensors");
+        Distillation.saveUndistilled(folder.resolve("rgb").resolve("model.safetensors"), other);
+        predict[2] = other;
+        Shell.refuse(List.of(other + ": head 'action' was learned with student ", "but this is student "), predict);
+    }
+
     /** Its own metadata say what it is, so no sizes are asked for. */
     @Test
     void aPretrainedModelIsToldAsOneAndBecomesAStudent() {
