@@ -81,18 +81,19 @@ public final class Student implements AutoCloseable {
     /** A head with its copy on the device. */
     private record Classifier(Head head, Tensor weight, Tensor bias) {
         static Classifier of(Head head, Device device) {
-            Tensor weight = onDevice(head.weight(), device, Shape.of(head.classes(), head.width()));
-            return new Classifier(head, weight, onDevice(head.bias(), device, Shape.of(head.classes())));
-        }
-
-        private static Tensor onDevice(float[] values, Device device, Shape shape) {
             return Scope.outside(() -> {
-                try (Tensor host = Tensor.of(values, shape.toArray())) {
-                    Tensor here = Tensor.empty(device, DType.F32, shape);
-                    here.copyFrom(host);
-                    return here;
+                try (Scope scope = Scope.open()) {
+                    Tensor weight = onDevice(Tensor.of(head.weight(), head.classes(), head.width()), device);
+                    Tensor bias = onDevice(Tensor.of(head.bias()), device);
+                    return new Classifier(head, scope.keep(weight), scope.keep(bias));
                 }
             });
+        }
+
+        private static Tensor onDevice(Tensor host, Device device) {
+            Tensor here = Tensor.empty(device, host.dtype(), host.shape());
+            here.copyFrom(host);
+            return here;
         }
 
         void close() {
