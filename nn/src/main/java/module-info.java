@@ -1,7 +1,16 @@
-/** Layers, models, optimisers and the student an embedder holds. */
+/** Layers, models, optimisers, and what an application recognises videos with. */
 module tessera.nn {
     requires transitive tessera.tensor;
+    requires static transitive java.desktop;
+    requires tools.jackson.core;
     requires static org.jspecify;
 
     exports tessera.nn;
+    exports tessera.nn.inference;
+    exports tessera.nn.videomae;
+
+    uses tessera.nn.Architecture;
+
+    provides tessera.nn.Architecture with
+            tessera.nn.videomae.VideoMaeArchitecture;
 }

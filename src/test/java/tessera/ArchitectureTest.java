@@ -49,6 +49,8 @@ class ArchitectureTest {
                 "tessera.tensor",
                 "tessera.tensor.io",
                 "tessera.nn",
+                "tessera.nn.videomae",
+                "tessera.nn.inference",
                 "tessera.distill",
                 "tessera.distill.cli"
             })

@@ -15,11 +15,12 @@ import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.nn.AdamW;
-import tessera.nn.Head;
 import tessera.nn.Params;
-import tessera.nn.Student;
-import tessera.nn.VideoMaeClassifier;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.inference.Head;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
@@ -184,7 +185,7 @@ public final class CudaSweep {
     private static double[] session(Params params, Head head, Device device) {
         try (Student plain = Student.of(params.all(), CONFIG, device);
                 Student student = plain.withHead(head);
-                Student.Session session = student.session(1, .5, 1)) {
+                Student.Session session = student.session(1, Masking.of(.5, 1))) {
             session.input().fill((byte) 77);
             float[] values = session.predict(9);
             double[] wide = new double[values.length];

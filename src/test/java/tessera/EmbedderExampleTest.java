@@ -2,18 +2,22 @@ package tessera;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
+import java.awt.image.BufferedImage;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.nn.Head;
 import tessera.nn.Params;
-import tessera.nn.Student;
-import tessera.nn.VideoMaeClassifier;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.inference.Head;
+import tessera.nn.inference.Prediction;
+import tessera.nn.inference.Predictor;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 
@@ -35,12 +39,13 @@ class EmbedderExampleTest {
             false);
 
     // example
-    static float[] recognise(Path studentFile, Path headFile, byte[] frames) { // frames: u8 [16, height, width, 3]
-        try (Student student = Student.load(studentFile);
-                Head head = Head.load(headFile);
-                Student.Session session = student.withHead(head).session(1, 0.75, 2)) { // 1 clip, 75 % masked, 2 masks
-            MemorySegment.copy(frames, 0, session.input(), ValueLayout.JAVA_BYTE, 0, frames.length);
-            return session.predict(42); // probabilities of head.labels(); the seed draws the masks
+    static Prediction recognise(Path student, Path head, List<BufferedImage> pictures) {
+        try (Predictor predictor = Predictor.open(student, head)) { // loads both, so open it once and keep it
+            Prediction prediction = predictor.predict(pictures); // any number of pictures of any size
+            for (Prediction.Score score : prediction.top(3)) {
+                System.out.printf("%s %.1f %%%n", score.label(), 100 * score.probability());
+            }
+            return prediction;
         }
     }
     // end
@@ -52,12 +57,17 @@ class EmbedderExampleTest {
         try (Scope scope = Scope.open()) {
             Params params = Params.random(Device.cpu(), DType.F32, 5);
             new VideoMaeClassifier(params, CONFIG, 0).close();
-            Student.save(student, params.all(), CONFIG, java.util.Map.of());
-            Head.of(new double[2][24], new double[] {Math.log(3), 0}, java.util.List.of("pour", "stir"))
+            Student.save(student, params.all(), CONFIG, Map.of());
+            Head.of(new double[2][24], new double[] {Math.log(3), 0}, List.of("pour", "stir"))
                     .save(head);
         }
-        float[] probabilities = recognise(student, head, new byte[16 * 32 * 32 * 3]);
-        assertEquals(2, probabilities.length);
-        Close.within(probabilities[0], .75, 1e-6, "probability of pour");
+        List<BufferedImage> pictures = new ArrayList<>();
+        for (int t = 0; t < 20; t++) {
+            pictures.add(new BufferedImage(64, 48, BufferedImage.TYPE_INT_RGB));
+        }
+        Prediction prediction = recognise(student, head, pictures);
+        assertEquals(2, prediction.top(3).size());
+        assertEquals("pour", prediction.label());
+        Close.within(prediction.probability(), .75, 1e-6, "probability of pour");
     }
 }

@@ -23,7 +23,7 @@ class ClassificationTest {
         for (int i = 0; i < rows.length; i++) {
             rows[i] = softmax.probabilities(rows[i]);
         }
-        double ece = Classification.expectedCalibrationError(rows, golden.ints("ece.labels"), 15);
+        double ece = 100 * Classification.expectedCalibrationError(rows, golden.ints("ece.labels"), 15);
         Close.within(ece, 100 * golden.doubles("ece.value")[0], 1e-4, "calibration error");
     }
 
@@ -31,16 +31,16 @@ class ClassificationTest {
     void aConfidenceOnABinsUpperEdgeBelongsToThatBin() {
         // With two bins .5 is in (0, .5] and .75 in (.5, 1]: gaps of 1 * .5 and 1 * .25 on halves of the samples.
         double[][] p = {{0.5, 0.5}, {0.75, 0.25}};
-        Close.within(Classification.expectedCalibrationError(p, new int[] {0, 0}, 2), 37.5, 1e-12, "two bins");
+        Close.within(100 * Classification.expectedCalibrationError(p, new int[] {0, 0}, 2), 37.5, 1e-12, "two bins");
         // In one bin the mean accuracy is 1 / 2 and the mean confidence .625.
-        Close.within(Classification.expectedCalibrationError(p, new int[] {0, 1}, 1), 12.5, 1e-12, "one bin");
+        Close.within(100 * Classification.expectedCalibrationError(p, new int[] {0, 1}, 1), 12.5, 1e-12, "one bin");
     }
 
     @Test
     void perfectConfidenceHasNoError() {
         double[][] p = {{1, 0}, {0, 1}};
-        Close.within(Classification.expectedCalibrationError(p, new int[] {0, 1}, 15), 0, 0, "all right");
-        Close.within(Classification.expectedCalibrationError(p, new int[] {1, 0}, 15), 100, 0, "all wrong");
+        Close.within(100 * Classification.expectedCalibrationError(p, new int[] {0, 1}, 15), 0, 0, "all right");
+        Close.within(100 * Classification.expectedCalibrationError(p, new int[] {1, 0}, 15), 100, 0, "all wrong");
     }
 
     @Test

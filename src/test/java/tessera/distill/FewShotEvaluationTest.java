@@ -90,7 +90,7 @@ class FewShotEvaluationTest {
                     evaluation.evaluate(episodes.get(i)).probabilities(),
                     result.episodes().get(i).probabilities());
         }
-        double ece = result.calibrationError();
+        double ece = 100 * result.calibrationError();
         assertTrue(ece > 0 && ece < 50, "calibration error " + ece);
     }
 

@@ -32,13 +32,13 @@ import tessera.Close;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.DecodeOptions;
-import tessera.distill.video.FrameSampling;
-import tessera.distill.video.ImageOps;
 import tessera.distill.video.Video;
-import tessera.distill.video.VideoClip;
 import tessera.distill.video.VideoException;
 import tessera.distill.video.VideoInfo;
 import tessera.distill.video.VideoReader;
+import tessera.nn.inference.FrameSampling;
+import tessera.nn.inference.ImageOps;
+import tessera.nn.inference.VideoClip;
 
 /**
  * The videos were made by FFmpeg's own sources: {@code ramp} has 40 frames of 64 x 48 pixels at 10 frames per second, frame

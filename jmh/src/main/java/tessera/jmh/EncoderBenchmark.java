@@ -17,9 +17,10 @@ import org.openjdk.jmh.annotations.Warmup;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Params;
-import tessera.nn.Student;
-import tessera.nn.VideoMaeClassifier;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 import tessera.tensor.Tensor;
 
@@ -58,7 +59,7 @@ public class EncoderBenchmark {
         new VideoMaeClassifier(params, config, 0).close();
         student = Student.of(params.all(), config, Device.cpu());
         params.all().values().forEach(Tensor::close);
-        session = student.session(1, maskRatio, ensemble);
+        session = student.session(1, Masking.of(maskRatio, ensemble));
         java.util.SplittableRandom random = new java.util.SplittableRandom(7);
         for (long i = 0; i < session.input().byteSize(); i++) {
             session.input().set(java.lang.foreign.ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));

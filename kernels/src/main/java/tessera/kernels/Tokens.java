@@ -15,8 +15,8 @@ public interface Tokens {
     void scatterRows(TokenShape shape, Buffer dy, Buffer indices, Buffer dx);
 
     /**
-     * {@code y[b, j, :] = x[b, j, :] + table[indices[b, j], :]} for x {@code [batch, selected, width]}; null indices
-     * mean j itself. How many rows the table has is the caller's to know. May work in place.
+     * {@code y[b, j, :] = x[b, j, :] + table[indices[b, j], :]} for x {@code [batch, selected, width]} and a table of
+     * {@code tokens} rows; null indices mean j itself. May work in place.
      */
     void addRows(TokenShape shape, Buffer x, Buffer table, @Nullable Buffer indices, Buffer y);
 

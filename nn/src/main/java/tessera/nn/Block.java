@@ -6,7 +6,7 @@ import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
 /** Pre-norm transformer block: {@code x += attn(norm1(x)); x += fc2(gelu(fc1(norm2(x))))}. */
-final class Block implements AutoCloseable {
+public final class Block implements AutoCloseable {
     private static final int MLP_RATIO = 4;
 
     private final LayerNorm norm1;
@@ -15,7 +15,8 @@ final class Block implements AutoCloseable {
     private final Linear fc1;
     private final Linear fc2;
 
-    Block(Params params, long width, int heads, double eps, boolean keyBias) {
+    /** Builds the block, with an MLP four times as wide. */
+    public Block(Params params, long width, int heads, double eps, boolean keyBias) {
         norm1 = new LayerNorm(params.at("norm1"), width, eps);
         attn = new Attention(params.at("attn"), width, heads, keyBias);
         norm2 = new LayerNorm(params.at("norm2"), width, eps);
@@ -24,7 +25,7 @@ final class Block implements AutoCloseable {
     }
 
     /** {@code [B, N, D]} to {@code [B, N, D]}; without recording, x is used up. */
-    Tensor forward(Tensor x) {
+    public Tensor forward(Tensor x) {
         if (Autograd.isRecording()) {
             return compute(x);
         }
@@ -38,7 +39,7 @@ final class Block implements AutoCloseable {
     }
 
     /** The same in training, where {@code drop} leaves branches out while gradients are recorded. */
-    Tensor forward(Tensor x, DropPath drop) {
+    public Tensor forward(Tensor x, DropPath drop) {
         if (drop.rate() == 0 || !Autograd.isRecording()) {
             return forward(x);
         }
@@ -51,7 +52,8 @@ final class Block implements AutoCloseable {
         return fc2.addTo(mixed, fc1.forwardGelu(norm2.forward(mixed))); // [B, N, D]
     }
 
-    void pack(DType dtype) {
+    /** Lays the weights out for inference in a type; later changes of the parameters do not show. */
+    public void pack(DType dtype) {
         attn.pack(dtype);
         fc1.pack(dtype);
         fc2.pack(dtype);

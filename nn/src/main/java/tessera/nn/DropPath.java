@@ -26,7 +26,7 @@ public record DropPath(double rate, long seed, long stream) {
     }
 
     /** What one of several blocks is left out by. */
-    DropPath ofBlock(int block, int depth) {
+    public DropPath ofBlock(int block, int depth) {
         return new DropPath(rate * block / Math.max(1, depth - 1), seed, stream + (2L * block << BRANCH_SHIFT));
     }
 

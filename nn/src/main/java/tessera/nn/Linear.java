@@ -23,7 +23,7 @@ public final class Linear implements AutoCloseable {
     }
 
     /** A layer with given parameters; a weight of more than two axes is flattened to {@code [out, rest]}. */
-    static Linear of(Tensor weight, @Nullable Tensor bias) {
+    public static Linear of(Tensor weight, @Nullable Tensor bias) {
         return new Linear(weight, bias);
     }
 
@@ -34,7 +34,7 @@ public final class Linear implements AutoCloseable {
     }
 
     /** As {@link #xavier}, without a bias. */
-    static Linear withoutBias(Params params, long in, long out) {
+    public static Linear withoutBias(Params params, long in, long out) {
         return new Linear(params.get("weight", Init.fanIn(in), out, in), null);
     }
 
@@ -70,7 +70,7 @@ public final class Linear implements AutoCloseable {
     }
 
     /** Lays the weight out for inference in a type, f32 or on a GPU bf16; later changes of the weight do not show. */
-    void pack(DType dtype) {
+    public void pack(DType dtype) {
         close();
         packed = Autograd.noGrad(() -> new PackedLinear(matrix(), bias, dtype));
     }

@@ -1,3 +1,9 @@
+/**
+ * What models are made of: layers with their {@link tessera.nn.Params parameters}, the optimiser, {@link tessera.nn.Checkpoint
+ * files}, and the interfaces through which inference and training use a model of any {@link tessera.nn.Architecture}. Start at
+ * {@link tessera.nn.VideoModel}; the models lie in packages of their own below, an application starts at {@code
+ * tessera.nn.inference}.
+ */
 @NullMarked
 package tessera.nn;
 

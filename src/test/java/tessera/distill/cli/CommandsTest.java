@@ -15,10 +15,12 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -31,7 +33,8 @@ import tessera.distill.egosim.Modality;
 import tessera.distill.stage.Distillation;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.nn.Student;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
@@ -259,6 +262,11 @@ class CommandsTest {
         json[words.length] = "--json";
         String object = succeed(json);
         assertTrue(object.startsWith("{\"accuracy\":") && object.contains("\"interval95\":"), object);
+        Matcher error = Pattern.compile("\"calibrationError\":([0-9.E-]+)").matcher(object);
+        assertTrue(error.find() && Double.parseDouble(error.group(1)) <= 1, object);
+        String percent =
+                String.format(Locale.ROOT, "calibration error %.2f %%", 100 * Double.parseDouble(error.group(1)));
+        assertTrue(text.contains(percent), text + " lacks " + percent);
     }
 
     @Test
@@ -272,7 +280,7 @@ class CommandsTest {
                 Scope scope = Scope.open()) {
             Tensor input = Tensor.empty(loaded.device(), DType.U8, Shape.of(3, 4, 16, 16, 3));
             MemorySegment.copy(MemorySegment.ofArray(pixels), 0, input.segment(), 0, pixels.length);
-            expected = loaded.features(input, .5, 2, 7).toFloats();
+            expected = loaded.features(input, Masking.of(.5, 2), 7).toFloats();
         }
         for (String name : List.of("f.npy", "f.npz", "f.safetensors")) {
             Path out = folder.resolve(name);
@@ -333,6 +341,41 @@ class CommandsTest {
                         "--episodes=3",
                         "--quiet")
                 .startsWith("2-way 1-shot accuracy "));
+    }
+
+    @Test
+    void aLearnedHeadRefusesAnotherStudent() throws Exception {
+        Path videos = Files.createDirectories(folder.resolve("learned"));
+        Path video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
+        Files.copy(video, videos.resolve("one.mp4"));
+        Files.copy(video, videos.resolve("two.mp4"));
+        Path head = folder.resolve("learned.safetensors");
+        succeed("learn", "--student", student, "--clips", videos, "--quiet", "--out", head);
+        Object[] predict = {"predict", "--student", student, "--head", head, "--video", video};
+        assertTrue(succeed(predict).startsWith(video + ": "));
+        Path other = folder.resolve("other.safetensors");
+        Distillation.saveUndistilled(folder.resolve("rgb").resolve("model.safetensors"), other);
+        predict[2] = other;
+        Shell.refuse(List.of(other + ": head 'action' was learned with student ", "but this is student "), predict);
+    }
+
+    /** Its own metadata say what it is, so no sizes are asked for. */
+    @Test
+    void aPretrainedModelIsToldAsOneAndBecomesAStudent() {
+        Path model = folder.resolve("rgb").resolve("model.safetensors");
+        Shell.refuse(
+                List.of(model + ": this is a pretraining model with a decoder, not a student", "tessera import"),
+                "fewshot",
+                "--student",
+                model,
+                "--clips",
+                data);
+        Path out = folder.resolve("encoder.safetensors");
+        succeed("import", "--checkpoint", model, "--out", out);
+        try (Student made = Student.load(out, Device.cpu())) {
+            assertEquals(16, made.config().featureWidth());
+            assertEquals(4, made.config().input().frames());
+        }
     }
 
     @Test

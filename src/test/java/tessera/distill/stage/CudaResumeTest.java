@@ -29,7 +29,7 @@ import tessera.distill.egosim.Split;
 import tessera.distill.report.Progress;
 import tessera.distill.stage.ModalityInput.ModelSize;
 import tessera.kernels.DType;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.TestDevices;
 
 /** A stopped run on a GPU, whose steps are partly taken one by one and partly replayed, ends as a run in one go. */

@@ -28,7 +28,7 @@ import tessera.distill.stage.ModalityInput.ModelSize;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.CheckpointException;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaeConfig;
 
 /** A run whose loss stops being finite ends there, and its last checkpoint is as good as before. */
 class DivergedRunTest {

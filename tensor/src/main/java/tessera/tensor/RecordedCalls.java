@@ -48,7 +48,7 @@ public final class RecordedCalls implements AutoCloseable {
         /**
          * Does the work on the thread's current stream.
          *
-         * @param inputs as {@link RecordedCalls#input} describes them, on the device
+         * @param inputs those of {@link RecordedCalls#input}, on the device where it records
          * @return results by name, f32
          */
         Map<String, Tensor> run(List<Tensor> inputs, Variables variables);
@@ -79,14 +79,16 @@ public final class RecordedCalls implements AutoCloseable {
     /**
      * Calls with inputs of these types and shapes.
      *
+     * @param record whether calls are recorded where the device can; else they run operation by operation there too, on inputs in
+     *     memory of the host
      * @throws IllegalStateException if the thread is recording a graph
      */
-    public RecordedCalls(Device device, List<Input> inputs) {
+    public RecordedCalls(Device device, boolean record, List<Input> inputs) {
         if (device.currentStream().recording()) {
             throw new IllegalStateException("a session cannot be opened while a graph is recorded; open it before");
         }
         this.device = device;
-        this.stream = device.records() ? device.newStream() : null;
+        this.stream = record && device.records() ? device.newStream() : null;
         try {
             if (stream != null) {
                 // Weights may still be on their way, on another stream.
@@ -109,7 +111,7 @@ public final class RecordedCalls implements AutoCloseable {
     private void addInput(Input input) {
         Stream own = stream;
         if (own == null) {
-            inputs.add(Tensor.empty(device, input.dtype(), input.shape()));
+            inputs.add(Tensor.empty(device.isHost() ? device : Device.cpu(), input.dtype(), input.shape()));
             read.add(inputs.getLast());
             return;
         }

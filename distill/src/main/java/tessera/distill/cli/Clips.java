@@ -14,7 +14,7 @@ import tessera.distill.egosim.Geometry;
 import tessera.distill.egosim.Modality;
 import tessera.distill.report.Progress;
 import tessera.distill.stage.RunContext;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.ClipShape;
 
 /** What the commands that read clips do alike. */
 final class Clips {
@@ -32,28 +32,28 @@ final class Clips {
      *
      * @throws IllegalArgumentException if it is no modality that clips have
      */
-    static Modality modality(VideoMaeConfig config, Path file) {
-        return switch (config.patches().channels()) {
+    static Modality modality(ClipShape input, Path file) {
+        return switch (input.channels()) {
             case 3 -> Modality.RGB;
             case 2 -> Modality.FLOW;
             case 21 -> Modality.POSE;
             default ->
-                throw new IllegalArgumentException(file + " is a model of "
-                        + config.patches().channels() + " channels; pass one for rgb (3), flow (2) or pose (21)");
+                throw new IllegalArgumentException(file + " is a model of " + input.channels()
+                        + " channels; pass one for rgb (3), flow (2) or pose (21)");
         };
     }
 
     /** The clips that a model takes; the sizes of what it does not see mean nothing. */
-    static Geometry geometry(VideoMaeConfig config, Modality modality) {
-        int side = config.height();
+    static Geometry geometry(ClipShape input, Modality modality) {
+        int side = input.height();
         return modality == Modality.POSE
-                ? new Geometry(config.frames(), 4 * side, side)
-                : new Geometry(config.frames(), side, side);
+                ? new Geometry(input.frames(), 4 * side, side)
+                : new Geometry(input.frames(), side, side);
     }
 
     /** Refuses a model that videos cannot feed. */
-    static void requireRgb(VideoMaeConfig config, Path file) {
-        Modality seen = modality(config, file);
+    static void requireRgb(ClipShape input, Path file) {
+        Modality seen = modality(input, file);
         if (seen != Modality.RGB) {
             throw new IllegalArgumentException(file + " is a model of "
                     + seen.name().toLowerCase(Locale.ROOT) + " but videos hold pictures; pass an rgb student");

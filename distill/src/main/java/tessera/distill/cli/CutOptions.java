@@ -3,7 +3,7 @@ package tessera.distill.cli;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import tessera.distill.video.ClipCut;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.ClipShape;
 
 /** How recordings are cut into clips. */
 final class CutOptions {
@@ -41,7 +41,7 @@ final class CutOptions {
      *
      * @throws IllegalArgumentException if the part or a length is impossible
      */
-    ClipCut cut(VideoMaeConfig config) {
+    ClipCut cut(ClipShape config) {
         double stride = strideSeconds == null ? clipSeconds : strideSeconds;
         return new ClipCut(config.frames(), config.height(), config.width(), clipSeconds, stride, from, to);
     }

@@ -24,7 +24,7 @@ import tessera.distill.stage.RunContext;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaeConfig;
 
 /** {@code tessera distill}: the second stage, teachers into an RGB student. */
 @Command(
@@ -32,8 +32,8 @@ import tessera.nn.VideoMaeConfig;
         mixinStandardHelpOptions = true,
         description = {
             "Teach an RGB student to predict the features of frozen teachers on unlabelled target clips.",
-            "The student starts from the rgb teacher and ends up in DIR/student.safetensors of --out; stopped runs resume"
-                    + " by the same command. The layout of clips of your own is that of pretrain."
+            "The student starts from the rgb teacher and ends up in DIR/student.safetensors of --out; stopped runs"
+                    + " resume by the same command. The layout of clips of your own is that of pretrain."
         })
 final class Distill implements Callable<Integer> {
 
@@ -130,8 +130,8 @@ final class Distill implements Callable<Integer> {
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());
         }
-        if (Clips.modality(config, file) != modality) {
-            throw new IllegalArgumentException(file + " is a model of " + name(Clips.modality(config, file))
+        if (Clips.modality(config.input(), file) != modality) {
+            throw new IllegalArgumentException(file + " is a model of " + name(Clips.modality(config.input(), file))
                     + ", not of " + name(modality) + "; name each teacher's own modality");
         }
         return config;
@@ -156,7 +156,7 @@ final class Distill implements Callable<Integer> {
                         + "; all need one grid and width, so pretrain them with the same sizes");
             }
         });
-        Geometry plain = Clips.geometry(rgb, Modality.RGB);
+        Geometry plain = Clips.geometry(rgb.input(), Modality.RGB);
         return pose == null ? plain : new Geometry(plain.frames(), plain.size(), pose.height());
     }
 

@@ -17,8 +17,9 @@ import picocli.CommandLine.Spec;
 import tessera.distill.report.Progress;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.nn.Student;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.ClipShape;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
@@ -50,13 +51,10 @@ final class ExtractFeatures implements Callable<Integer> {
     private JsonOption json;
 
     @Mixin
-    private ComputeOptions compute;
+    private StudentOptions student;
 
     @Mixin
     private MaskOptions masks;
-
-    @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
-    private Path student = Path.of("");
 
     @Option(
             names = "--clips",
@@ -75,16 +73,16 @@ final class ExtractFeatures implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        masks.check();
+        Masking masking = masks.masking();
         Outputs.requireFile(out);
         String extension = extension();
         try (Arena arena = Arena.ofConfined();
-                Student model = Student.load(student, compute.device(), compute.precision())) {
+                Student model = student.load()) {
             masks.check(model);
             ArrayData array = read(arena);
-            requireFit(array, model.config());
-            float[] features = compute(model, array);
-            long[] shape = {masks.ensemble(), array.shape()[0], model.config().embedDim()};
+            requireFit(array, model.config().input());
+            float[] features = compute(model, array, masking);
+            long[] shape = {masking.ensemble(), array.shape()[0], model.config().featureWidth()};
             ArrayData result = ArrayData.of(FEATURES, features, shape);
             switch (extension) {
                 case "npy" -> Npy.write(out, result);
@@ -123,7 +121,8 @@ final class ExtractFeatures implements Callable<Integer> {
                     if (file.names().size() != 1 && !file.names().contains(CLIPS)) {
                         throw new IllegalArgumentException(
                                 clips + " holds " + file.names().size()
-                                        + " arrays, none of them called clips; save the clips alone or under that name");
+                                        + " arrays, none of them called clips; save the clips alone or under that"
+                                        + " name");
                     }
                     ArrayData entry = file.entry(
                             file.names().contains(CLIPS) ? CLIPS : file.names().getFirst());
@@ -135,11 +134,9 @@ final class ExtractFeatures implements Callable<Integer> {
         };
     }
 
-    private void requireFit(ArrayData array, VideoMaeConfig config) {
+    private void requireFit(ArrayData array, ClipShape input) {
         long[] shape = array.shape();
-        long[] needed = {
-            config.frames(), config.height(), config.width(), config.patches().channels()
-        };
+        long[] needed = {input.frames(), input.height(), input.width(), input.channels()};
         boolean typed = array.type() == StoredType.U8 || array.type() == StoredType.F32;
         if (!typed || shape.length != 5 || shape[0] < 1 || !Arrays.equals(Arrays.copyOfRange(shape, 1, 5), needed)) {
             throw new IllegalArgumentException(
@@ -150,12 +147,12 @@ final class ExtractFeatures implements Callable<Integer> {
         }
     }
 
-    private float[] compute(Student model, ArrayData array) {
+    private float[] compute(Student model, ArrayData array, Masking masking) {
         int count = Math.toIntExact(array.shape()[0]);
-        int width = model.config().embedDim();
+        int width = model.config().featureWidth();
         long clipBytes = array.data().byteSize() / count;
         DType type = array.type() == StoredType.U8 ? DType.U8 : DType.F32;
-        float[] result = new float[Math.multiplyExact(Math.multiplyExact(masks.ensemble(), count), width)];
+        float[] result = new float[Math.multiplyExact(Math.multiplyExact(masking.ensemble(), count), width)];
         try (Progress progress =
                 new Progress(System.err, Progress.Style.detect(quiet), "features", "clips", 0, count)) {
             for (int from = 0; from < count; from += BATCH) {
@@ -166,9 +163,9 @@ final class ExtractFeatures implements Callable<Integer> {
                             Tensor.empty(Device.cpu(), type, Shape.of(batch, shape[1], shape[2], shape[3], shape[4]));
                     MemorySegment.copy(array.data(), from * clipBytes, input.segment(), 0, batch * clipBytes);
                     // The masks depend on the seed and the place in the batch, so every batch has a seed of its own.
-                    float[] values = model.features(input, masks.maskRatio(), masks.ensemble(), masks.seed() + from)
-                            .toFloats();
-                    for (int p = 0; p < masks.ensemble(); p++) {
+                    float[] values =
+                            model.features(input, masking, masks.seed() + from).toFloats();
+                    for (int p = 0; p < masking.ensemble(); p++) {
                         System.arraycopy(values, p * batch * width, result, (p * count + from) * width, batch * width);
                     }
                 }

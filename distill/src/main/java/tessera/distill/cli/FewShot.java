@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
@@ -27,7 +28,8 @@ import tessera.distill.report.Progress;
 import tessera.distill.stage.FeatureExtraction;
 import tessera.distill.stage.RunContext;
 import tessera.distill.stage.StopSignal;
-import tessera.nn.Student;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
 
 /** {@code tessera fewshot}: accuracy over few-shot episodes. */
 @Command(
@@ -35,6 +37,7 @@ import tessera.nn.Student;
         mixinStandardHelpOptions = true,
         description = {
             "Measure a student's accuracy over few-shot episodes, with its 95 %% confidence interval.",
+            "With --json, accuracy, interval and calibration error are shares in [0, 1]; the text has them in percent.",
             "Clips of your own lie as for pretrain: DIR/<modality>/<label>/<name>.npy, in the student's modality."
         })
 final class FewShot implements Callable<Integer> {
@@ -49,6 +52,11 @@ final class FewShot implements Callable<Integer> {
         Judged(Split split) {
             this.split = split;
         }
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
     }
 
     @Spec
@@ -58,7 +66,7 @@ final class FewShot implements Callable<Integer> {
     private JsonOption json;
 
     @Mixin
-    private ComputeOptions compute;
+    private StudentOptions student;
 
     @Mixin
     private EgoSimOptions egosim;
@@ -66,16 +74,13 @@ final class FewShot implements Callable<Integer> {
     @Mixin
     private MaskOptions masks;
 
-    @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
-    private Path student = Path.of("");
-
     @Option(names = "--clips", paramLabel = "DIR", description = "Labelled clips.")
     private @Nullable Path clips;
 
     @Option(
             names = "--split",
             paramLabel = "NAME",
-            defaultValue = "TEST",
+            defaultValue = "test",
             description = "EgoSim's classes: validation (to choose settings by) or test. Default: ${DEFAULT-VALUE}")
     private Judged judged = Judged.TEST;
 
@@ -112,7 +117,7 @@ final class FewShot implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        masks.check();
+        Masking masking = masks.masking();
         egosim.check();
         Path folder = clips;
         if (egosim.wanted() == (folder != null)) {
@@ -123,49 +128,57 @@ final class FewShot implements Callable<Integer> {
             throw new IllegalArgumentException("--episodes is " + episodes + "; pass 1 or more");
         }
         RunContext context = new RunContext(
-                System.err, Progress.Style.detect(quiet), new StopSignal(), compute.device(), compute.precision());
-        try (Student model = Student.load(student, context.device(), context.compute())) {
+                System.err, Progress.Style.detect(quiet), new StopSignal(), student.device(), student.precision());
+        try (Student model = student.load()) {
             masks.check(model);
-            Modality modality = Clips.modality(model.config(), student);
-            Geometry geometry = Clips.geometry(model.config(), modality);
+            Modality modality = Clips.modality(model.config().input(), student.file());
+            Geometry geometry = Clips.geometry(model.config().input(), modality);
             try (ClipSet set = folder == null
                     ? egosim.render(egosim.sim(geometry), judged.split, egosim.domain(), Set.of(modality), context)
                     : Clips.load(ModalityFolders.open(folder, Set.of(modality), geometry), "load", context)) {
-                print(evaluate(model, set, modality, context));
+                print(evaluate(model, set, modality, masking, context), masking);
             }
         }
         return ExitCode.OK;
     }
 
-    private FewShotEvaluation.Result evaluate(Student model, ClipSet set, Modality modality, RunContext context) {
+    private FewShotEvaluation.Result evaluate(
+            Student model, ClipSet set, Modality modality, Masking masking, RunContext context) {
         List<Episode> drawn = new EpisodeSampler(set.labels(), ways, shots, queries, masks.seed()).draw(episodes);
-        double[][][] features = FeatureExtraction.extract(
-                model, set, modality, masks.maskRatio(), masks.ensemble(), masks.seed(), context);
+        double[][][] features = FeatureExtraction.extract(model, set, modality, masking, masks.seed(), context);
         FewShotEvaluation evaluation = new FewShotEvaluation(features, new LogisticRegression());
         try (Progress progress = new Progress(context.out(), context.style(), "episodes", "episodes", 0, episodes)) {
             return evaluation.evaluate(drawn, progress::update);
         }
     }
 
-    private void print(FewShotEvaluation.Result result) {
+    private void print(FewShotEvaluation.Result result, Masking masking) {
         PrintWriter out = spec.commandLine().getOut();
         Accuracy accuracy = result.accuracy();
         if (json.wanted()) {
             Map<String, Object> object = new LinkedHashMap<>();
             object.put("accuracy", accuracy.mean());
             object.put("interval95", accuracy.interval95());
-            object.put("calibrationError", result.calibrationError() / 100);
+            object.put("calibrationError", result.calibrationError());
             object.put("ways", ways);
             object.put("shots", shots);
             object.put("queries", queries);
             object.put("episodes", episodes);
-            object.put("maskRatio", masks.maskRatio());
-            object.put("ensemble", masks.ensemble());
+            object.put("maskRatio", masking.ratio());
+            object.put("ensemble", masking.ensemble());
             JsonOption.print(out, object);
         } else {
             out.printf(
-                    "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d)%n",
-                    ways, shots, accuracy, episodes, masks.maskRatio(), masks.ensemble());
+                    Locale.ROOT,
+                    "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d), calibration error"
+                            + " %.2f %%%n",
+                    ways,
+                    shots,
+                    accuracy,
+                    episodes,
+                    masking.ratio(),
+                    masking.ensemble(),
+                    100 * result.calibrationError());
         }
     }
 }

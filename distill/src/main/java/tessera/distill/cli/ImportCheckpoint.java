@@ -10,6 +10,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.Spec;
 import tessera.distill.egosim.FlowStats;
 import tessera.distill.egosim.Geometry;
@@ -20,10 +21,10 @@ import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.Params;
-import tessera.nn.Student;
-import tessera.nn.VideoMaeClassifier;
-import tessera.nn.VideoMaeConfig;
-import tessera.nn.VideoMaeNames;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaeNames;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -33,11 +34,16 @@ import tessera.tensor.Tensor;
         mixinStandardHelpOptions = true,
         description = {
             "Make a student of a public VideoMAE checkpoint in safetensors (original or Hugging Face names).",
-            "The encoder is taken, decoder and heads are left. Every missing, misshapen or unexpected weight is named."
+            "A model of pretrain needs no sizes. The encoder is taken, decoder and heads are left. Every missing,"
+                    + " misshapen or unexpected weight is named."
         })
 final class ImportCheckpoint implements Callable<Integer> {
     private static final String PATCH_WEIGHT = "encoder.patch_embed.proj.weight";
     private static final int GRID = 14;
+    /** The options that say what a file of others does not. */
+    private static final List<String> SHAPES =
+            List.of("--size", "--dim", "--depth", "--heads", "--frames", "--pixels", "--modality");
+
     private static final FlowStats PUBLISHED_FLOW = new FlowStats(List.of(.0507f, .4671f), List.of(10.9280f, 8.6857f));
 
     @Spec
@@ -74,7 +80,8 @@ final class ImportCheckpoint implements Callable<Integer> {
             names = "--pixels",
             paramLabel = "N",
             description =
-                    "Height and width of the input. Default: 14 patches, which are 224 pixels, or 56 cells of a heat map")
+                    "Height and width of the input. Default: 14 patches, which are 224 pixels, or 56 cells of a heat"
+                            + " map")
     private @Nullable Integer pixels;
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "The student to write.")
@@ -87,7 +94,7 @@ final class ImportCheckpoint implements Callable<Integer> {
         try (Scope scope = Scope.open();
                 Checkpoint checkpoint = Checkpoint.read(file)) {
             Map<String, Tensor> weights = VideoMaeNames.translate(checkpoint.tensors());
-            VideoMaeConfig config = config(weights);
+            VideoMaeConfig config = config(weights, checkpoint.metadata());
             Params params = Params.from(
                     Device.cpu(),
                     DType.F32,
@@ -113,8 +120,12 @@ final class ImportCheckpoint implements Callable<Integer> {
         return ExitCode.OK;
     }
 
-    /** The architecture, of which the weights tell the patch size and two details. */
-    private VideoMaeConfig config(Map<String, Tensor> weights) {
+    /** The architecture: as Tessera's own files say, or as asked for, of which the weights tell the patch size and two details. */
+    private VideoMaeConfig config(Map<String, Tensor> weights, Map<String, String> metadata) {
+        ParseResult given = spec.commandLine().getParseResult();
+        if (metadata.containsKey("tessera.embedDim") && SHAPES.stream().noneMatch(given::hasMatchedOption)) {
+            return VideoMaeConfig.fromMetadata(metadata);
+        }
         Tensor embedding = weights.get(PATCH_WEIGHT);
         if (embedding == null || embedding.rank() != 5 || embedding.shape().count() == 0) {
             throw new CheckpointException("there is no patch embedding " + PATCH_WEIGHT

@@ -21,10 +21,10 @@ import tessera.distill.report.Progress;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.Video;
-import tessera.distill.video.VideoClip;
-import tessera.nn.Head;
-import tessera.nn.Student;
-import tessera.tensor.Scope;
+import tessera.nn.inference.Head;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
+import tessera.nn.inference.VideoClip;
 
 /** {@code tessera learn}: a few-shot head from labelled videos. */
 @Command(
@@ -32,11 +32,11 @@ import tessera.tensor.Scope;
         mixinStandardHelpOptions = true,
         description = {
             "Learn to tell labels apart from a few videos of each: DIR/<label>/<any video>, or DIR/<label>.mp4.",
-            "Videos are cut into clips, the student gives their features, and a logistic regression on these becomes the"
-                    + " head that predict uses.",
+            "Videos are cut into clips, the student gives their features, and a logistic regression on these becomes"
+                    + " the head that predict uses.",
             "With --evaluate, the parts of the videos outside --from and --to are recognised too, and the accuracy is"
-                    + " printed: --to 0.5 --shots 5 --evaluate learns from 5 clips of each first half and is judged on the"
-                    + " second halves."
+                + " printed: --to 0.5 --shots 5 --evaluate learns from 5 clips of each first half and is judged on the"
+                + " second halves."
         })
 final class Learn implements Callable<Integer> {
 
@@ -50,16 +50,13 @@ final class Learn implements Callable<Integer> {
     private JsonOption json;
 
     @Mixin
-    private ComputeOptions compute;
+    private StudentOptions student;
 
     @Mixin
     private MaskOptions masks;
 
     @Mixin
     private CutOptions cutting;
-
-    @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
-    private Path student = Path.of("");
 
     @Option(names = "--clips", required = true, paramLabel = "DIR", description = "The labelled videos.")
     private Path clips = Path.of("");
@@ -85,7 +82,7 @@ final class Learn implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        masks.check();
+        Masking masking = masks.masking();
         cutting.check();
         Outputs.requireFile(out);
         if (shots != null && shots < 1) {
@@ -97,23 +94,22 @@ final class Learn implements Callable<Integer> {
             throw new IllegalArgumentException(clips + " holds videos of one label, "
                     + videos.labels().getFirst() + "; there must be two or more to tell apart");
         }
-        try (Student model = Student.load(student, compute.device(), compute.precision())) {
-            Clips.requireRgb(model.config(), student);
+        try (Student model = student.load()) {
+            Clips.requireRgb(model.config().input(), student.file());
             masks.check(model);
-            ClipCut cut = cutting.cut(model.config());
+            ClipCut cut = cutting.cut(model.config().input());
             List<ClipCut> rest = evaluate ? rest(cut) : List.of();
-            Examples support = support(model, videos, cut);
+            Examples support = support(model, videos, cut, masking);
             LinearClassifier classifier = new LogisticRegression()
                     .fitViews(
                             support.passes(),
                             support.labelArray(),
                             videos.labels().size())
                     .classifier();
-            Judgement judgement = evaluate ? judge(model, videos, rest, classifier) : null;
-            try (Scope scope = Scope.open()) {
-                Head.of(classifier.coefficients(), classifier.intercepts(), videos.labels())
-                        .save(out);
-            }
+            Judgement judgement = evaluate ? judge(model, videos, rest, classifier, masking) : null;
+            Head.of(classifier.coefficients(), classifier.intercepts(), videos.labels())
+                    .fittedOn(model.checksum())
+                    .save(out);
             print(videos.labels(), support.labels.size(), judgement);
         }
         return ExitCode.OK;
@@ -157,13 +153,13 @@ final class Learn implements Callable<Integer> {
         }
     }
 
-    private Examples support(Student model, ClipFolder videos, ClipCut cut) {
+    private Examples support(Student model, ClipFolder videos, ClipCut cut, Masking masking) {
         Examples support = new Examples();
         int labels = videos.labels().size();
         try (Progress progress = new Progress(System.err, Progress.Style.detect(quiet), "learn", "labels", 0, labels)) {
             for (int label = 0; label < labels; label++) {
                 List<VideoClip> chosen = choose(videos.labels().get(label), cut(videos, label, cut));
-                for (double[][] view : VideoFeatures.of(model, chosen, masks, support.labels.size())) {
+                for (double[][] view : VideoFeatures.of(model, chosen, masking, masks.seed() + support.labels.size())) {
                     support.views.add(view);
                     support.labels.add(label);
                 }
@@ -188,7 +184,8 @@ final class Learn implements Callable<Integer> {
         if (found.size() < wanted) {
             throw new IllegalArgumentException(
                     "label " + label + " has " + found.size() + " clip(s) but --shots is " + wanted
-                            + "; cut shorter clips (--clip-seconds), let them overlap (--stride-seconds), or add videos");
+                            + "; cut shorter clips (--clip-seconds), let them overlap (--stride-seconds), or add"
+                            + " videos");
         }
         List<VideoClip> chosen = new ArrayList<>();
         for (int i = 0; i < wanted; i++) {
@@ -213,7 +210,8 @@ final class Learn implements Callable<Integer> {
         return rest;
     }
 
-    private Judgement judge(Student model, ClipFolder videos, List<ClipCut> rest, LinearClassifier classifier) {
+    private Judgement judge(
+            Student model, ClipFolder videos, List<ClipCut> rest, LinearClassifier classifier, Masking masking) {
         int labels = videos.labels().size();
         Judgement judgement = new Judgement(new int[labels], new int[labels]);
         try (Progress progress =
@@ -221,8 +219,8 @@ final class Learn implements Callable<Integer> {
             for (int label = 0; label < labels; label++) {
                 for (Path video : videos.videos(label)) {
                     for (ClipCut part : rest) {
-                        long first = QUERIES + judgement.clips();
-                        for (double[][] views : VideoFeatures.of(model, Video.cut(video, part), masks, first)) {
+                        long first = masks.seed() + QUERIES + judgement.clips();
+                        for (double[][] views : VideoFeatures.of(model, Video.cut(video, part), masking, first)) {
                             judgement.total[label]++;
                             judgement.right[label] += Clips.largest(classifier.ensemble(views)) == label ? 1 : 0;
                         }
@@ -264,8 +262,8 @@ final class Learn implements Callable<Integer> {
                     100.0 * judgement.recognised() / judgement.clips(),
                     judgement.recognised(),
                     judgement.clips(),
-                    masks.maskRatio(),
-                    masks.ensemble());
+                    masks.masking().ratio(),
+                    masks.masking().ensemble());
         }
     }
 }

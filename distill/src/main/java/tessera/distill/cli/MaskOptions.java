@@ -1,7 +1,9 @@
 package tessera.distill.cli;
 
 import picocli.CommandLine.Option;
-import tessera.nn.Student;
+import tessera.nn.TokenGrid;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
 import tessera.tensor.TokenMask;
 
 /** How a student looks at clips: ensemble masked inference. */
@@ -29,29 +31,24 @@ final class MaskOptions {
             description = "Determines the masks and every other draw. Default: ${DEFAULT-VALUE}")
     private long seed;
 
-    double maskRatio() {
-        return maskRatio;
-    }
-
-    int ensemble() {
-        return ensemble;
+    /** The masks; refuses numbers that no student can work with, so it is called before anything is loaded. */
+    Masking masking() {
+        if (ensemble < 1 || ensemble > MOST_MASKS) {
+            throw new IllegalArgumentException("--ensemble is " + ensemble + " but a clip is seen through 1 to "
+                    + MOST_MASKS + " masks; pass 1 for a single mask");
+        }
+        return Masking.of(maskRatio, ensemble);
     }
 
     long seed() {
         return seed;
     }
 
-    /** Refuses numbers that no student can work with; called before anything is loaded. */
-    void check() {
-        TokenMask.maskedCells(Integer.MAX_VALUE, maskRatio);
-        if (ensemble < 1 || ensemble > MOST_MASKS) {
-            throw new IllegalArgumentException("--ensemble is " + ensemble + " but a clip is seen through 1 to "
-                    + MOST_MASKS + " masks; pass 1 for a single mask");
-        }
-    }
-
     /** Refuses a ratio that leaves no token of this student's plane. */
     void check(Student student) {
-        TokenMask.maskedCells(student.config().plane(), maskRatio);
+        TokenGrid grid = student.config().grid();
+        if (grid != null) {
+            TokenMask.maskedCells(grid.plane(), maskRatio);
+        }
     }
 }

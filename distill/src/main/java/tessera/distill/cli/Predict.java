@@ -2,24 +2,20 @@ package tessera.distill.cli;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
-import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.video.Video;
-import tessera.distill.video.VideoClip;
-import tessera.nn.Head;
-import tessera.nn.Student;
+import tessera.nn.inference.Prediction;
+import tessera.nn.inference.Predictor;
+import tessera.nn.inference.VideoClip;
 
 /** {@code tessera predict}: what a video shows. */
 @Command(
@@ -39,16 +35,13 @@ final class Predict implements Callable<Integer> {
     private JsonOption json;
 
     @Mixin
-    private ComputeOptions compute;
+    private StudentOptions student;
 
     @Mixin
     private MaskOptions masks;
 
     @Mixin
     private CutOptions cutting;
-
-    @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
-    private Path student = Path.of("");
 
     @Option(
             names = "--head",
@@ -62,72 +55,48 @@ final class Predict implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        masks.check();
+        Predictor.Options options =
+                new Predictor.Options(student.device(), student.precision(), masks.masking(), masks.seed());
         cutting.check();
-        try (Student model = Student.load(student, compute.device(), compute.precision());
-                Head learned = Head.load(head)) {
-            Clips.requireRgb(model.config(), student);
-            masks.check(model);
-            LinearClassifier classifier = classifier(learned, model.config().embedDim());
-            List<VideoClip> clips = Video.cut(video, cutting.cut(model.config()));
-            List<double[]> probabilities = new ArrayList<>();
-            for (double[][] views : VideoFeatures.of(model, clips, masks, 0)) {
-                probabilities.add(classifier.ensemble(views));
-            }
-            print(learned.labels(), probabilities);
+        try (Predictor predictor = Predictor.open(options, student.file(), head)) {
+            masks.check(predictor.student());
+            List<VideoClip> clips =
+                    Video.cut(video, cutting.cut(predictor.student().config().input()));
+            print(predictor.predictAll(clips));
         }
         return ExitCode.OK;
     }
 
-    private LinearClassifier classifier(Head learned, int width) {
-        int classes = learned.labels().size();
-        if (learned.weight().size(1) != width) {
-            throw new IllegalArgumentException(
-                    head + " was learned on features of " + learned.weight().size(1) + " values but " + student
-                            + " gives " + width + "; pass the student it was learned with");
-        }
-        double[] weight = learned.weight().toDoubles();
-        double[][] coefficients = new double[classes][width];
-        for (int c = 0; c < classes; c++) {
-            System.arraycopy(weight, c * width, coefficients[c], 0, width);
-        }
-        return new LinearClassifier(coefficients, learned.bias().toDoubles());
-    }
-
-    private void print(List<String> labels, List<double[]> clips) {
+    private void print(List<Prediction> clips) {
         PrintWriter out = spec.commandLine().getOut();
-        double[] mean = Clips.mean(clips.toArray(double[][]::new));
+        Prediction mean = Prediction.mean(clips);
         if (json.wanted()) {
             Map<String, Object> result = new LinkedHashMap<>();
             result.put("video", video);
-            result.put("label", labels.get(Clips.largest(mean)));
-            result.put("probabilities", named(labels, mean));
-            result.put("clips", clips.stream().map(clip -> named(labels, clip)).toList());
+            result.put("label", mean.label());
+            result.put("probabilities", named(mean));
+            result.put("clips", clips.stream().map(Predict::named).toList());
             JsonOption.print(out, result);
             return;
         }
-        out.printf("%s: %s%n", video, top(labels, mean));
+        out.printf("%s: %s%n", video, top(mean));
         for (int i = 0; i < clips.size(); i++) {
-            out.printf("  clip %d: %s%n", i + 1, top(labels, clips.get(i)));
+            out.printf("  clip %d: %s%n", i + 1, top(clips.get(i)));
         }
     }
 
-    private static Map<String, Double> named(List<String> labels, double[] probabilities) {
+    private static Map<String, Double> named(Prediction prediction) {
         Map<String, Double> named = new LinkedHashMap<>();
-        for (int c = 0; c < labels.size(); c++) {
-            named.put(labels.get(c), probabilities[c]);
-        }
+        prediction.answers().getFirst().scores().forEach(score -> named.put(score.label(), score.probability()));
         return named;
     }
 
-    private static String top(List<String> labels, double[] probabilities) {
+    private static String top(Prediction prediction) {
         return String.join(
                 ", ",
-                IntStream.range(0, probabilities.length)
-                        .boxed()
-                        .sorted(Comparator.comparingDouble(c -> -probabilities[c]))
-                        .limit(SHOWN)
-                        .map(c -> String.format(Locale.ROOT, "%s %.1f %%", labels.get(c), 100 * probabilities[c]))
+                prediction.top(SHOWN).stream()
+                        .map(score ->
+                                String.format(Locale.ROOT, "%s %.1f %%", score.label(), 100 * score.probability()))
                         .toList());
     }
 }

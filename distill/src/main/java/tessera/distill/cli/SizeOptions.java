@@ -3,7 +3,7 @@ package tessera.distill.cli;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import tessera.distill.stage.ModalityInput.ModelSize;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 
 /** How large a model is: a published size, or numbers of one's own. */

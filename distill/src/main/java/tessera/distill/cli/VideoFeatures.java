@@ -2,11 +2,12 @@ package tessera.distill.cli;
 
 import java.lang.foreign.MemorySegment;
 import java.util.List;
-import tessera.distill.video.VideoClip;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.nn.Student;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.ClipShape;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
+import tessera.nn.inference.VideoClip;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
@@ -18,15 +19,15 @@ final class VideoFeatures {
     private VideoFeatures() {}
 
     /**
-     * Features of clips under {@code ensemble} masks each.
+     * Features of clips under the masks of an ensemble each.
      *
-     * @param first number of the first clip, which its masks depend on beside the seed
+     * @param seed of the first clip's masks; those of a later batch depend on the number of its first clip too
      * @return {@code [clips][ensemble][D]}
      */
-    static double[][][] of(Student student, List<VideoClip> clips, MaskOptions masks, long first) {
-        VideoMaeConfig config = student.config();
-        int width = config.embedDim();
-        int ensemble = masks.ensemble();
+    static double[][][] of(Student student, List<VideoClip> clips, Masking masking, long seed) {
+        ClipShape config = student.config().input();
+        int width = student.config().featureWidth();
+        int ensemble = masking.ensemble();
         double[][][] features = new double[clips.size()][ensemble][width];
         for (int from = 0; from < clips.size(); from += BATCH) {
             int batch = Math.min(BATCH, clips.size() - from);
@@ -38,8 +39,7 @@ final class VideoFeatures {
                             MemorySegment.ofArray(clips.get(from + i).pixels());
                     MemorySegment.copy(pixels, 0, input.segment(), i * pixels.byteSize(), pixels.byteSize());
                 }
-                double[] values = student.features(input, masks.maskRatio(), ensemble, masks.seed() + first + from)
-                        .toDoubles();
+                double[] values = student.features(input, masking, seed + from).toDoubles();
                 for (int p = 0; p < ensemble; p++) {
                     for (int i = 0; i < batch; i++) {
                         System.arraycopy(values, (p * batch + i) * width, features[from + i][p], 0, width);

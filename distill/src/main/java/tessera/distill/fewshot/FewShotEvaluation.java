@@ -113,7 +113,7 @@ public final class FewShotEvaluation {
                     episodes.stream().mapToDouble(EpisodeResult::accuracy).toArray());
         }
 
-        /** Expected calibration error in percent with 15 bins, over the queries of all episodes together. */
+        /** Expected calibration error in [0, 1] with 15 bins, over the queries of all episodes together. */
         public double calibrationError() {
             return Classification.expectedCalibrationError(
                     episodes.stream()

@@ -28,9 +28,9 @@ public final class Classification {
     }
 
     /**
-     * Expected calibration error in percent (Guo et al. 2017): confidences, the highest probability of each sample, fall
+     * Expected calibration error, in [0, 1] as accuracies are (Guo et al. 2017): confidences, the highest probability of each sample, fall
      * into equal bins {@code (lo, hi]} of [0, 1]; the result is the mean over samples of |accuracy - confidence| of their
-     * bin, times 100. A confidence of 0 counts in the first bin.
+     * bin. A confidence of 0 counts in the first bin.
      *
      * @param probabilities {@code [n][classes]}, each in [0, 1]
      * @param labels {@code [n]}
@@ -61,7 +61,7 @@ public final class Classification {
         for (int b = 0; b < bins; b++) {
             gap += Math.abs(hits[b] - confidences[b]);
         }
-        return 100 * gap / probabilities.length;
+        return gap / probabilities.length;
     }
 
     /** How many classes stand before {@code label}. */

@@ -32,7 +32,8 @@ import tessera.distill.stage.DemoResult.Cost;
 import tessera.distill.stage.DemoResult.Difference;
 import tessera.distill.stage.DemoResult.Score;
 import tessera.distill.stage.DemoResult.SeedResult;
-import tessera.nn.Student;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
 import tessera.tensor.CostMeter;
 import tessera.tensor.io.AtomicFile;
 
@@ -275,7 +276,7 @@ public final class Demo {
                 context.device(),
                 context.compute())) {
             double[][][] features =
-                    FeatureExtraction.extract(student, clips, modality, maskRatio, ensemble, seed, context);
+                    FeatureExtraction.extract(student, clips, modality, Masking.of(maskRatio, ensemble), seed, context);
             return new Subject(model, modality, maskRatio, ensemble, split, features);
         }
     }
@@ -287,7 +288,7 @@ public final class Demo {
             for (double maskRatio : plan.evaluation().maskRatios()) {
                 List<Integer> ensembles = plan.evaluation().ensemblesAt(maskRatio);
                 double[][][] features = FeatureExtraction.extract(
-                        student, test, Modality.RGB, maskRatio, ensembles.getLast(), seed, context);
+                        student, test, Modality.RGB, Masking.of(maskRatio, ensembles.getLast()), seed, context);
                 for (int ensemble : ensembles) {
                     subjects.add(new Subject(
                             DISTILLED,
@@ -335,7 +336,7 @@ public final class Demo {
         try (Student student = Student.load(student(seed, DISTILLED), context.device(), context.compute())) {
             for (double maskRatio : how.maskRatios()) {
                 for (int ensemble : how.ensemblesAt(maskRatio)) {
-                    Student.Session session = student.session(1, maskRatio, ensemble);
+                    Student.Session session = student.session(1, Masking.of(maskRatio, ensemble));
                     session.input().copyFrom(MemorySegment.ofArray(clip));
                     cells.add(session);
                 }

@@ -4,7 +4,8 @@ import java.util.Locale;
 import tessera.distill.data.ClipSet;
 import tessera.distill.egosim.Modality;
 import tessera.distill.report.Progress;
-import tessera.nn.Student;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -15,21 +16,16 @@ public final class FeatureExtraction {
     private FeatureExtraction() {}
 
     /**
-     * Features of every clip under {@code ensemble} independent masks, each clip with masks of its own.
+     * Features of every clip under the masks of an ensemble, each clip with masks of its own.
      *
      * @param modality what the student looks at
      * @return {@code [ensemble][clips][D]}
      */
     public static double[][][] extract(
-            Student student,
-            ClipSet clips,
-            Modality modality,
-            double maskRatio,
-            int ensemble,
-            long seed,
-            RunContext context) {
+            Student student, ClipSet clips, Modality modality, Masking masking, long seed, RunContext context) {
         int count = clips.size();
-        int width = student.config().embedDim();
+        int width = student.config().featureWidth();
+        int ensemble = masking.ensemble();
         double[][][] features = new double[ensemble][count][width];
         String title = "features " + modality.name().toLowerCase(Locale.ROOT);
         try (Progress progress = context.progress(title, "clip", 0, count)) {
@@ -41,8 +37,8 @@ public final class FeatureExtraction {
                 try (Scope scope = Scope.open()) {
                     Tensor batch = clips.batch(student.device(), modality, indices);
                     // The masks depend on the seed and the place in the batch, so every batch needs a seed of its own.
-                    double[] values = student.features(batch, maskRatio, ensemble, seed + from)
-                            .toDoubles();
+                    double[] values =
+                            student.features(batch, masking, seed + from).toDoubles();
                     for (int p = 0; p < ensemble; p++) {
                         for (int i = 0; i < indices.length; i++) {
                             System.arraycopy(values, (p * indices.length + i) * width, features[p][from + i], 0, width);

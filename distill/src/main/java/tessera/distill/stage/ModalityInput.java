@@ -4,7 +4,7 @@ import java.util.Arrays;
 import tessera.distill.egosim.FlowStats;
 import tessera.distill.egosim.Geometry;
 import tessera.distill.egosim.Modality;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 
 /**

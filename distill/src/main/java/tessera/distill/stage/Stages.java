@@ -14,14 +14,14 @@ import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
-import tessera.distill.video.ImageOps;
-import tessera.distill.video.VideoClip;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Philox;
 import tessera.nn.AdamW;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.inference.ImageOps;
+import tessera.nn.inference.VideoClip;
 import tessera.tensor.Tensor;
 
 /** What the stages do alike. */

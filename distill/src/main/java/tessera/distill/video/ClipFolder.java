@@ -12,6 +12,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
+import tessera.nn.inference.VideoClip;
 
 /**
  * A folder of labelled videos: {@code FOLDER/<label>/<any video file>}, or {@code FOLDER/<label>.mp4} (or another usual

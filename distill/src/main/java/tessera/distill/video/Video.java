@@ -8,6 +8,8 @@ import java.util.Deque;
 import java.util.List;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
+import tessera.nn.inference.FrameSampling;
+import tessera.nn.inference.VideoClip;
 
 /**
  * Clips out of a video file.

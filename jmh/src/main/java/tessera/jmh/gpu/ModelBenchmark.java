@@ -18,11 +18,12 @@ import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Graph;
 import tessera.nn.AdamW;
-import tessera.nn.Head;
 import tessera.nn.Params;
-import tessera.nn.Student;
-import tessera.nn.VideoMaeClassifier;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.inference.Head;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Losses;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
@@ -296,13 +297,14 @@ final class ModelBenchmark implements AutoCloseable {
         long[] seed = {0};
         double us;
         try (Tensor clips = clips(one.batch)) {
-            Runnable pass = () -> student.predict(clips, one.maskRatio, one.ensemble, seed[0]++)
+            Runnable pass = () -> student.predict(clips, Masking.of(one.maskRatio, one.ensemble), seed[0]++)
                     .close();
             us = stopwatch.time(List.of(pass)).median();
             if (device.records()) {
                 entry.put("us_ops", us);
-                try (Graph graph = device.record(() ->
-                        student.predict(clips, one.maskRatio, one.ensemble, 0).close())) {
+                try (Graph graph =
+                        device.record(() -> student.predict(clips, Masking.of(one.maskRatio, one.ensemble), 0)
+                                .close())) {
                     entry.put("launches", graph.nodes());
                     us = stopwatch
                             .time(List.of(() -> graph.launch(Graph.Variables.ofSeed(seed[0]++))))
@@ -310,7 +312,7 @@ final class ModelBenchmark implements AutoCloseable {
                 }
             }
         }
-        try (Student.Session session = student.session(one.batch, one.maskRatio, one.ensemble)) {
+        try (Student.Session session = student.session(one.batch, Masking.of(one.maskRatio, one.ensemble))) {
             fill(session.input());
             entry.put("us_call", call(session));
         }
@@ -342,10 +344,10 @@ final class ModelBenchmark implements AutoCloseable {
                 Tensor clip = clips(1);
                 Tensor same = Tensor.empty(Device.cpu(), DType.U8, clip.shape())) {
             clip.buffer().copyTo(same.buffer());
-            try (Tensor features = cpu.features(same, GOAL_RATIO, 1, 3)) {
+            try (Tensor features = cpu.features(same, Masking.of(GOAL_RATIO, 1), 3)) {
                 expected = values(features);
             }
-            try (Tensor features = student(type).features(clip, GOAL_RATIO, 1, 3)) {
+            try (Tensor features = student(type).features(clip, Masking.of(GOAL_RATIO, 1), 3)) {
                 actual = values(features);
             }
         } catch (RuntimeException e) {

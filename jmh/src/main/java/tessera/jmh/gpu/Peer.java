@@ -16,7 +16,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Device;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaeConfig;
 
 /**
  * PyTorch beside us: a Python program that measures one thing when asked, so that its times are taken next to ours. A peer that

@@ -1,7 +1,7 @@
 package tessera.jmh.gpu;
 
 import tessera.kernels.Patches.PatchGeometry;
-import tessera.nn.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 
 /**

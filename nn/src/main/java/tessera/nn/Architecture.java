@@ -1,0 +1,63 @@
+package tessera.nn;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.ServiceLoader;
+
+/**
+ * A family of models, told by the entry {@value #ENTRY} of a file's metadata. To add one, implement this interface and
+ * register the class as a service ({@code provides tessera.nn.Architecture with ..} in {@code module-info.java}, or a line in {@code
+ * META-INF/services/tessera.nn.Architecture}); every student file of that architecture then opens as any other does.
+ */
+public interface Architecture {
+    /** Name of the metadata entry that says which architecture a file holds. */
+    String ENTRY = "tessera.architecture";
+
+    /** The architecture of files without the entry. */
+    String FIRST = "videomae";
+
+    /** The value of the entry. */
+    String name();
+
+    /** What the weights of a student's file begin with; a training's other weights are left out of it. */
+    List<String> weightPrefixes();
+
+    /**
+     * Builds the model that a file's metadata describe.
+     *
+     * @throws CheckpointException if they describe none
+     */
+    VideoModel build(Params params, Map<String, String> metadata);
+
+    /** Whether a weight of this name belongs into a student's file. */
+    default boolean keeps(String weight) {
+        return weightPrefixes().stream().anyMatch(weight::startsWith);
+    }
+
+    /**
+     * The architecture of a file; VideoMAE's where the metadata do not say.
+     *
+     * @throws CheckpointException if it is not registered
+     */
+    static Architecture of(Map<String, String> metadata) {
+        Map<String, Architecture> known = known();
+        String name = metadata.getOrDefault(ENTRY, FIRST);
+        Architecture found = known.get(name);
+        if (found == null) {
+            throw new CheckpointException("the file holds a model of architecture '" + name + "' but known are "
+                    + String.join(", ", known.keySet())
+                    + "; pass a file of one of these, or put the module that provides it on the path");
+        }
+        return found;
+    }
+
+    /** The registered architectures by name: Tessera's own, then the application's. */
+    private static Map<String, Architecture> known() {
+        Map<String, Architecture> known = new LinkedHashMap<>();
+        ServiceLoader.load(Architecture.class, Architecture.class.getClassLoader())
+                .forEach(found -> known.putIfAbsent(found.name(), found));
+        ServiceLoader.load(Architecture.class).forEach(found -> known.putIfAbsent(found.name(), found));
+        return known;
+    }
+}

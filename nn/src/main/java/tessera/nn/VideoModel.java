@@ -1,0 +1,50 @@
+package tessera.nn;
+
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
+
+/**
+ * A network that gives a feature of clips: what every architecture offers to inference and distillation. Its parameters belong to
+ * the {@link Params} it was built from; {@link #close} frees what it made beside them.
+ *
+ * <p>Once {@link #pack packed} it may be shared between threads.
+ */
+public interface VideoModel extends AutoCloseable {
+    /** What it takes and gives. */
+    ModelConfig config();
+
+    /**
+     * Features of clips, in training where gradients are recorded.
+     *
+     * @param clips u8 or float {@code [B, T, H, W, C]}, in the units of the pixels
+     * @param visible i32 {@code [B, Nvis]}, the tokens that are looked at, or null for all of them
+     * @param drop leaves branches out while gradients are recorded
+     * @return {@code [B, D]}
+     */
+    Tensor features(Tensor clips, @Nullable Tensor visible, DropPath drop);
+
+    /** As {@link #features(Tensor, Tensor, DropPath)}, with every branch. */
+    default Tensor features(Tensor clips, @Nullable Tensor visible) {
+        return features(clips, visible, DropPath.NONE);
+    }
+
+    /**
+     * Features of the same clips through several masks, which ride in one batch where the architecture can.
+     *
+     * @param masks at least one, all with equally many visible tokens
+     * @return {@code [P * B, D]}, mask by mask
+     */
+    default Tensor maskedFeatures(Tensor clips, List<TokenMask> masks) {
+        Tensor[] features =
+                masks.stream().map(mask -> features(clips, mask.visible())).toArray(Tensor[]::new);
+        return features.length == 1 ? features[0] : Tensor.concat(0, features);
+    }
+
+    /** Lays the weights out for inference; later changes of the parameters do not show. */
+    void pack();
+
+    @Override
+    void close();
+}

@@ -1,0 +1,226 @@
+package tessera.nn.inference;
+
+import java.io.StringWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+import tessera.nn.Checkpoint;
+import tessera.nn.CheckpointException;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+import tools.jackson.core.JacksonException;
+import tools.jackson.core.JsonGenerator;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.JsonToken;
+import tools.jackson.core.ObjectReadContext;
+import tools.jackson.core.ObjectWriteContext;
+import tools.jackson.core.json.JsonFactory;
+
+/**
+ * A linear classifier on a student's features, such as a few-shot head: a value in the heap, with nothing to close. A student
+ * makes its own copy of it ({@link Student#withHeads}). Immutable and thread-safe.
+ */
+public final class Head {
+    /** The name of a head that was given none. */
+    public static final String ACTION = "action";
+
+    private static final String LABELS = "tessera.head.labels";
+    private static final String NAME = "tessera.head.name";
+    private static final String STUDENT = "tessera.head.student";
+    /** The labels of files before {@link #LABELS}, one a line. */
+    private static final String LINES = "tessera.labels";
+
+    private final String name;
+    private final float[] weight;
+    private final float[] bias;
+    private final List<String> labels;
+    private final @Nullable String student;
+
+    private Head(String name, float[] weight, float[] bias, List<String> labels, @Nullable String student) {
+        this.name = name;
+        this.weight = weight;
+        this.bias = bias;
+        this.labels = List.copyOf(labels);
+        this.student = student;
+        for (float[] values : List.of(weight, bias)) {
+            for (float value : values) {
+                if (!Float.isFinite(value)) {
+                    throw new IllegalArgumentException(
+                            "head: it holds the weight " + value + "; every weight must be finite, so learn it again");
+                }
+            }
+        }
+    }
+
+    /**
+     * A head called {@value #ACTION} that does not say which student it was fitted on.
+     *
+     * @param coefficients {@code [classes][D]}
+     * @param intercepts {@code [classes]}
+     * @param labels names of the classes, in order; any text
+     * @throws IllegalArgumentException if the sizes do not fit together or a number is not finite in f32
+     */
+    public static Head of(double[][] coefficients, double[] intercepts, List<String> labels) {
+        int classes = coefficients.length;
+        int width = classes == 0 ? 0 : coefficients[0].length;
+        float[] weight = new float[classes * width];
+        float[] bias = new float[intercepts.length];
+        for (int c = 0; c < classes; c++) {
+            if (coefficients[c].length != width) {
+                throw new IllegalArgumentException("head: class " + c + " has " + coefficients[c].length
+                        + " coefficients but class 0 has " + width + "; pass rows of one length");
+            }
+            for (int j = 0; j < width; j++) {
+                weight[c * width + j] = (float) coefficients[c][j];
+            }
+        }
+        for (int c = 0; c < bias.length; c++) {
+            bias[c] = (float) intercepts[c];
+        }
+        requireFit("f32[" + classes + ", " + width + "]", classes, bias.length, labels);
+        return new Head(ACTION, weight, bias, labels, null);
+    }
+
+    private static void requireFit(String weight, long classes, long biases, List<String> labels) {
+        if (classes < 1 || classes != labels.size() || biases != classes) {
+            throw new IllegalArgumentException("head: weight " + weight + " and bias f32[" + biases + "] do not fit "
+                    + labels.size() + " labels; pass f32[classes, width] and f32[classes]");
+        }
+    }
+
+    /**
+     * Reads a head that {@link #save} wrote, now or before heads had names and checksums.
+     *
+     * @throws IllegalArgumentException if the file is no head
+     */
+    public static Head load(Path file) {
+        try (Scope scope = Scope.open();
+                Checkpoint checkpoint = Checkpoint.read(file)) {
+            Map<String, String> metadata = checkpoint.metadata();
+            Tensor weight = checkpoint.tensors().get("head.weight");
+            Tensor bias = checkpoint.tensors().get("head.bias");
+            String json = metadata.get(LABELS);
+            String lines = metadata.get(LINES);
+            if (weight == null
+                    || bias == null
+                    || (json == null && lines == null)
+                    || checkpoint.tensors().size() > 2) {
+                throw new CheckpointException("it does not hold head.weight, head.bias and the labels alone");
+            }
+            if (weight.rank() != 2 || weight.dtype() != DType.F32 || bias.rank() != 1 || bias.dtype() != DType.F32) {
+                throw new CheckpointException("its weight is " + weight.describe() + " and its bias " + bias.describe()
+                        + ", not f32[classes, width] and f32[classes]");
+            }
+            List<String> labels = json != null
+                    ? fromJson(json)
+                    : List.of(String.valueOf(lines).split("\n", -1));
+            requireFit(weight.describe(), weight.size(0), bias.size(0), labels);
+            return new Head(
+                    metadata.getOrDefault(NAME, ACTION),
+                    weight.toFloats(),
+                    bias.toFloats(),
+                    labels,
+                    metadata.get(STUDENT));
+        } catch (tessera.tensor.io.TensorFileException e) {
+            throw e;
+        } catch (IllegalArgumentException e) {
+            throw new CheckpointException(file + " is no head: " + e.getMessage() + "; make one with `tessera learn`");
+        }
+    }
+
+    /** Writes a safetensors file: to a temporary name, then moved. */
+    public void save(Path file) {
+        Map<String, String> metadata = new LinkedHashMap<>();
+        metadata.put(NAME, name);
+        metadata.put(LABELS, toJson(labels));
+        if (student != null) {
+            metadata.put(STUDENT, student);
+        }
+        try (Scope scope = Scope.open()) {
+            Checkpoint.write(
+                    file,
+                    Map.of("head.weight", Tensor.of(weight, classes(), width()), "head.bias", Tensor.of(bias)),
+                    metadata);
+        }
+    }
+
+    /** The same head under a name, by which it is told from other heads of a student. */
+    public Head named(String other) {
+        return new Head(other, weight, bias, labels, student);
+    }
+
+    /**
+     * The same head, bound to the student whose features it was fitted on; any other refuses it.
+     *
+     * @param checksum {@link Student#checksum}
+     */
+    public Head fittedOn(String checksum) {
+        return new Head(name, weight, bias, labels, checksum);
+    }
+
+    public String name() {
+        return name;
+    }
+
+    /** Names of the classes, in order. */
+    public List<String> labels() {
+        return labels;
+    }
+
+    /** The checksum of the student it was fitted on, if it says so. */
+    public Optional<String> student() {
+        return Optional.ofNullable(student);
+    }
+
+    /** Number of classes. */
+    public int classes() {
+        return labels.size();
+    }
+
+    /** Values of a feature, D. */
+    public int width() {
+        return weight.length / classes();
+    }
+
+    /** A copy of the weight, {@code [classes, D]} in row-major order. */
+    public float[] weight() {
+        return weight.clone();
+    }
+
+    /** A copy of the bias, {@code [classes]}. */
+    public float[] bias() {
+        return bias.clone();
+    }
+
+    private static String toJson(List<String> labels) {
+        StringWriter text = new StringWriter();
+        try (JsonGenerator json = new JsonFactory().createGenerator(ObjectWriteContext.empty(), text)) {
+            json.writeStartArray();
+            labels.forEach(json::writeString);
+            json.writeEndArray();
+        }
+        return text.toString();
+    }
+
+    private static List<String> fromJson(String text) {
+        List<String> labels = new ArrayList<>();
+        try (JsonParser json = new JsonFactory().createParser(ObjectReadContext.empty(), text)) {
+            if (json.nextToken() == JsonToken.START_ARRAY) {
+                while (json.nextToken() == JsonToken.VALUE_STRING) {
+                    labels.add(json.getString());
+                }
+                if (json.currentToken() == JsonToken.END_ARRAY && json.nextToken() == null) {
+                    return labels;
+                }
+            }
+        } catch (JacksonException e) {
+            throw new CheckpointException("its labels are not the JSON they must be");
+        }
+        throw new CheckpointException("its labels are no JSON array of texts");
+    }
+}

@@ -1,0 +1,49 @@
+package tessera.nn.inference;
+
+import tessera.nn.MaskStrategy;
+import tessera.tensor.TokenMask;
+
+/**
+ * How a student looks at clips: ensemble masked inference (MM-CDFSL, ECCV 2024). Immutable.
+ *
+ * @param ratio share of the tokens that are not looked at, in [0, 1); where it hides no cell, every token is seen and no mask is
+ *     drawn
+ * @param ensemble masks for each clip, at least 1; time and memory grow with it
+ * @param strategy which tokens a mask hides
+ * @param aggregation how the passes of an ensemble become one answer
+ */
+public record Masking(double ratio, int ensemble, MaskStrategy strategy, Aggregation aggregation) {
+    /** Three quarters hidden and two masks, the command line's default: about 2.6 times as fast as seeing every token. */
+    public static final Masking DEFAULT = of(.75, 2);
+
+    public Masking {
+        TokenMask.maskedCells(Integer.MAX_VALUE, ratio);
+        if (ensemble < 1) {
+            throw new IllegalArgumentException("ensemble of " + ensemble + " masks; pass 1 or more");
+        }
+    }
+
+    /** Every token is seen, once. */
+    public static Masking none() {
+        return of(0, 1);
+    }
+
+    /**
+     * Pairs of masks that see different cells ({@link MaskStrategy#pairs}), and the mean of the passes' probabilities.
+     *
+     * @throws IllegalArgumentException if the ratio is not in [0, 1) or there is no mask
+     */
+    public static Masking of(double ratio, int ensemble) {
+        return new Masking(ratio, ensemble, MaskStrategy.pairs(), Aggregation.PROBABILITIES);
+    }
+
+    /** The same with other masks. */
+    public Masking withStrategy(MaskStrategy other) {
+        return new Masking(ratio, ensemble, other, aggregation);
+    }
+
+    /** The same with another way to make one answer of the passes. */
+    public Masking withAggregation(Aggregation other) {
+        return new Masking(ratio, ensemble, strategy, other);
+    }
+}

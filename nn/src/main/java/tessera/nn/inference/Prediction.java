@@ -1,0 +1,104 @@
+package tessera.nn.inference;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * What a clip shows: an answer by each head, of which the first is the main one. Immutable and thread-safe.
+ *
+ * @param answers at least one
+ */
+public record Prediction(List<Answer> answers) {
+    public Prediction {
+        answers = List.copyOf(answers);
+        if (answers.isEmpty()) {
+            throw new IllegalArgumentException("a prediction has at least one answer; pass one");
+        }
+    }
+
+    /**
+     * A label with its probability.
+     *
+     * @param probability in [0, 1]
+     */
+    public record Score(String label, double probability) {}
+
+    /**
+     * The answer of one head.
+     *
+     * @param head the head's name
+     * @param scores every label with its probability, in the order of the head's labels
+     */
+    public record Answer(String head, List<Score> scores) {
+        public Answer {
+            scores = List.copyOf(scores);
+        }
+
+        /** The likeliest label; of equals the first. */
+        public String label() {
+            return top(1).getFirst().label();
+        }
+
+        /** Its probability, in [0, 1]. */
+        public double probability() {
+            return top(1).getFirst().probability();
+        }
+
+        /** The likeliest labels, the likeliest first; all of them if there are no more than {@code k}. */
+        public List<Score> top(int k) {
+            return scores.stream()
+                    .sorted(Comparator.comparingDouble((Score score) -> -score.probability()))
+                    .limit(k)
+                    .toList();
+        }
+    }
+
+    /** The answer of a head. */
+    public Answer answer(String head) {
+        return answers.stream()
+                .filter(answer -> answer.head().equals(head))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("no head is called '" + head + "'; there are "
+                        + answers.stream().map(Answer::head).toList()));
+    }
+
+    /** The main head's likeliest label. */
+    public String label() {
+        return answers.getFirst().label();
+    }
+
+    /** Its probability, in [0, 1]. */
+    public double probability() {
+        return answers.getFirst().probability();
+    }
+
+    /** The main head's likeliest labels, the likeliest first. */
+    public List<Score> top(int k) {
+        return answers.getFirst().top(k);
+    }
+
+    /** The mean of predictions of the same heads, such as those of a recording's clips. */
+    public static Prediction mean(List<Prediction> predictions) {
+        List<Answer> mean = new ArrayList<>();
+        for (int h = 0; h < predictions.getFirst().answers().size(); h++) {
+            int head = h;
+            Answer first = predictions.getFirst().answers().get(h);
+            mean.add(new Answer(
+                    first.head(),
+                    IntStream.range(0, first.scores().size())
+                            .mapToObj(c -> new Score(first.scores().get(c).label(), mean(predictions, head, c)))
+                            .toList()));
+        }
+        return new Prediction(mean);
+    }
+
+    private static double mean(List<Prediction> predictions, int head, int label) {
+        double mean = 0;
+        for (Prediction one : predictions) {
+            mean += one.answers().get(head).scores().get(label).probability() / predictions.size();
+        }
+        return mean;
+    }
+}

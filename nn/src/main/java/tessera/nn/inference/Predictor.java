@@ -1,0 +1,279 @@
+package tessera.nn.inference;
+
+import java.awt.image.BufferedImage;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.ClipShape;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
+
+/**
+ * Recognises what frames of any size and number show: the door for an application.
+ *
+ * <p>Frames are prepared as for evaluation: the middle frame of each of as many equal parts as the model takes frames ({@link
+ * FrameSampling#uniform}; fewer frames are repeated), and the whole picture resized to the model's size with an antialiased
+ * bilinear filter ({@link ImageOps#resize}); its aspect ratio is not kept.
+ *
+ * <p>Safe to share between threads: calls for one clip wait for each other, since one already uses the whole device. {@link #close}
+ * it when no thread uses it any more. Equal frames get equal answers: the masks depend on the seed alone.
+ */
+public final class Predictor implements AutoCloseable {
+    private static final int BATCH = 8;
+    private static final int RGB = 3;
+
+    private final Student student;
+    private final @Nullable Student owned;
+    private final Masking masking;
+    private final long seed;
+    private final ReentrantLock lock = new ReentrantLock();
+    private Student.@Nullable Session session;
+    private boolean closed;
+
+    /**
+     * How to predict.
+     *
+     * @param device where to compute
+     * @param compute f32, or on a GPU bf16
+     * @param masking which tokens are looked at
+     * @param seed determines the masks
+     */
+    public record Options(Device device, DType compute, Masking masking, long seed) {
+        /** The fastest device, f32, {@link Masking#DEFAULT} and seed 1, as the command line has them. */
+        public static Options standard() {
+            return new Options(Device.best(), DType.F32, Masking.DEFAULT, 1);
+        }
+
+        /** The same on another device. */
+        public Options withDevice(Device other) {
+            return new Options(other, compute, masking, seed);
+        }
+
+        /** The same computing in another type. */
+        public Options withCompute(DType other) {
+            return new Options(device, other, masking, seed);
+        }
+
+        /** The same with other masks. */
+        public Options withMasking(Masking other) {
+            return new Options(device, compute, other, seed);
+        }
+
+        /** The same with another seed. */
+        public Options withSeed(long other) {
+            return new Options(device, compute, masking, other);
+        }
+    }
+
+    private Predictor(Student student, @Nullable Student owned, Masking masking, long seed) {
+        int channels = student.config().input().channels();
+        if (channels != RGB) {
+            throw new IllegalArgumentException("the student sees " + channels
+                    + " channels but frames are pictures of 3 (RGB); pass an rgb student");
+        }
+        if (student.heads().isEmpty()) {
+            throw new IllegalArgumentException("the student has no head; learn one and pass it too");
+        }
+        this.student = student;
+        this.owned = owned;
+        this.masking = masking;
+        this.seed = seed;
+    }
+
+    /** Opens a student with heads that were learned with it, {@link Options#standard}. */
+    public static Predictor open(Path student, Path... heads) {
+        return open(Options.standard(), student, heads);
+    }
+
+    /**
+     * Opens a student with heads that were learned with it. Closing the predictor frees all of it.
+     *
+     * @param heads one or more, of different names; the first is the main one
+     * @throws IllegalArgumentException if a file is not what it should be, the student takes no RGB pictures, or a head was learned
+     *     with another student
+     */
+    public static Predictor open(Options options, Path student, Path... heads) {
+        List<Head> read = Arrays.stream(heads).map(Head::load).toList();
+        Student loaded = Student.load(student, options.device(), options.compute());
+        try {
+            return new Predictor(loaded.withHeads(read), loaded, options.masking(), options.seed());
+        } catch (IllegalArgumentException e) {
+            loaded.close();
+            throw new IllegalArgumentException(student + ": " + e.getMessage(), e);
+        } catch (RuntimeException | Error e) {
+            loaded.close();
+            throw e;
+        }
+    }
+
+    /** A predictor on a student with heads, which stays the caller's and is closed after the predictor. */
+    public static Predictor of(Student student, Masking masking, long seed) {
+        return new Predictor(student, null, masking, seed);
+    }
+
+    /** The student, with its heads. It belongs to whoever opened it, and is valid until the predictor closes. */
+    public Student student() {
+        return student;
+    }
+
+    /**
+     * What a clip shows.
+     *
+     * @param frames u8 {@code [count, height, width, 3]} in RGB order
+     */
+    public Prediction predict(byte[] frames, int count, int height, int width) {
+        return predict(MemorySegment.ofArray(frames), count, height, width);
+    }
+
+    /**
+     * What a clip shows.
+     *
+     * @param frames u8 {@code [count, height, width, 3]} in RGB order, in the heap or outside; only read
+     */
+    public Prediction predict(MemorySegment frames, int count, int height, int width) {
+        if (count < 1 || height < 1 || width < 1) {
+            throw new IllegalArgumentException(
+                    "frames: u8[%d, %d, %d, 3] has no pixels; give positive sizes".formatted(count, height, width));
+        }
+        long length = (long) RGB * height * width;
+        if (frames.byteSize() != count * length) {
+            throw new IllegalArgumentException(
+                    "frames: u8[%d, %d, %d, 3] needs %d bytes but %d are given; pass RGB frames of that size"
+                            .formatted(count, height, width, count * length, frames.byteSize()));
+        }
+        long[] chosen = FrameSampling.uniform(0, count, input().frames());
+        byte[] pixels = new byte[Math.toIntExact(chosen.length * length)];
+        for (int k = 0; k < chosen.length; k++) {
+            MemorySegment.copy(
+                    frames,
+                    ValueLayout.JAVA_BYTE,
+                    chosen[k] * length,
+                    pixels,
+                    Math.toIntExact(k * length),
+                    Math.toIntExact(length));
+        }
+        return one(fitted(new VideoClip(chosen.length, height, width, pixels)));
+    }
+
+    /**
+     * What a clip shows.
+     *
+     * @param frames pictures of any kind and size; transparency is not looked at
+     */
+    public Prediction predict(List<BufferedImage> frames) {
+        if (frames.isEmpty()) {
+            throw new IllegalArgumentException("frames: there are none; pass one or more pictures");
+        }
+        long[] chosen = FrameSampling.uniform(0, frames.size(), input().frames());
+        return one(Pictures.resized(frames, chosen, input().height(), input().width()));
+    }
+
+    /**
+     * What each of several clips shows. As many as fit ride in one batch: clip i's masks are those of the seed plus the number of its
+     * batch's first clip.
+     *
+     * @param clips frames of any size and number
+     */
+    public List<Prediction> predictAll(List<VideoClip> clips) {
+        ClipShape input = input();
+        List<Prediction> predictions = new ArrayList<>();
+        for (int from = 0; from < clips.size(); from += BATCH) {
+            List<VideoClip> batch = clips.subList(from, Math.min(clips.size(), from + BATCH));
+            try (Scope scope = Scope.open()) {
+                Tensor tensor = Tensor.empty(
+                        Device.cpu(),
+                        DType.U8,
+                        Shape.of(batch.size(), input.frames(), input.height(), input.width(), RGB));
+                for (int i = 0; i < batch.size(); i++) {
+                    MemorySegment pixels =
+                            MemorySegment.ofArray(fitted(sampled(batch.get(i))).pixels());
+                    MemorySegment.copy(pixels, 0, tensor.segment(), i * pixels.byteSize(), pixels.byteSize());
+                }
+                predictions.addAll(
+                        answers(student.predictAll(tensor, masking, seed + from).toFloats()));
+            }
+        }
+        return predictions;
+    }
+
+    private ClipShape input() {
+        return student.config().input();
+    }
+
+    /** As many frames as the model takes. */
+    private VideoClip sampled(VideoClip clip) {
+        int frames = input().frames();
+        return clip.frames() == frames ? clip : clip.select(FrameSampling.uniform(0, clip.frames(), frames));
+    }
+
+    /** Frames of the model's size. */
+    private VideoClip fitted(VideoClip clip) {
+        return ImageOps.resize(clip, input().height(), input().width(), true);
+    }
+
+    private Prediction one(VideoClip clip) {
+        lock.lock();
+        try {
+            if (closed) {
+                throw new IllegalStateException("the predictor is closed; open another with Predictor.open");
+            }
+            Student.Session open = session;
+            if (open == null) {
+                open = student.session(1, masking);
+                session = open;
+            }
+            open.input().copyFrom(MemorySegment.ofArray(clip.pixels()));
+            return answers(open.predictAll(seed)).getFirst();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** One prediction for each row of probabilities, in which the heads lie one after the other. */
+    private List<Prediction> answers(float[] probabilities) {
+        List<Prediction> predictions = new ArrayList<>();
+        for (int at = 0; at < probabilities.length; ) {
+            List<Prediction.Answer> answers = new ArrayList<>();
+            for (Head head : student.heads()) {
+                List<Prediction.Score> scores = new ArrayList<>();
+                for (String label : head.labels()) {
+                    float probability = probabilities[at++];
+                    if (!Float.isFinite(probability)) {
+                        throw new IllegalArgumentException("head '" + head.name() + "' gives '" + label
+                                + "' the probability " + probability + "; check the student's weights");
+                    }
+                    scores.add(new Prediction.Score(label, probability));
+                }
+                answers.add(new Prediction.Answer(head.name(), scores));
+            }
+            predictions.add(new Prediction(answers));
+        }
+        return predictions;
+    }
+
+    /** Frees what it opened: not the student that was given to {@link #of}. A second call does nothing. */
+    @Override
+    public void close() {
+        lock.lock();
+        try {
+            closed = true;
+            if (session != null) {
+                session.close();
+                session = null;
+            }
+            if (owned != null) {
+                owned.close();
+            }
+        } finally {
+            lock.unlock();
+        }
+    }
+}

@@ -1,0 +1,524 @@
+package tessera.nn.inference;
+
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Graph;
+import tessera.nn.Architecture;
+import tessera.nn.Checkpoint;
+import tessera.nn.CheckpointException;
+import tessera.nn.ClipShape;
+import tessera.nn.MaskContext;
+import tessera.nn.ModelConfig;
+import tessera.nn.Params;
+import tessera.nn.TokenGrid;
+import tessera.nn.VideoModel;
+import tessera.tensor.Autograd;
+import tessera.tensor.RecordedCalls;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
+
+/**
+ * A trained video model of any registered {@link Architecture}, ready to recognise actions with most of the tokens masked. For
+ * frames of any size there is {@link Predictor} above it.
+ *
+ * <p>Each clip is seen through the masks of a {@link Masking}; all passes of a call ride in one batch, and clip b's masks depend on
+ * the seed and b alone.
+ *
+ * <p>Immutable after loading and safe to share between threads; {@link #close()} frees the memory when no thread uses it
+ * any more. Results are the tensors of the caller.
+ */
+public final class Student implements AutoCloseable {
+    private final Loaded loaded;
+    private final List<Classifier> classifiers;
+    private final boolean owner;
+    private final AtomicBoolean closed = new AtomicBoolean();
+
+    /** The weights, shared by a student and those made of it, which it closes with itself. */
+    private static final class Loaded {
+        final VideoModel model;
+        final Map<String, Tensor> parameters;
+        final Device device;
+        final Set<Student> derived = ConcurrentHashMap.newKeySet();
+        private @Nullable String checksum;
+
+        Loaded(VideoModel model, Map<String, Tensor> parameters, Device device) {
+            this.model = model;
+            this.parameters = parameters;
+            this.device = device;
+        }
+
+        synchronized String checksum() {
+            String known = checksum;
+            if (known == null) {
+                known = Student.checksum(parameters);
+                checksum = known;
+            }
+            return known;
+        }
+    }
+
+    /** A head with its copy on the device. */
+    private record Classifier(Head head, Tensor weight, Tensor bias) {
+        static Classifier of(Head head, Device device) {
+            return Scope.outside(() -> {
+                try (Scope scope = Scope.open()) {
+                    Tensor weight = onDevice(Tensor.of(head.weight(), head.classes(), head.width()), device);
+                    Tensor bias = onDevice(Tensor.of(head.bias()), device);
+                    return new Classifier(head, scope.keep(weight), scope.keep(bias));
+                }
+            });
+        }
+
+        private static Tensor onDevice(Tensor host, Device device) {
+            Tensor here = Tensor.empty(device, host.dtype(), host.shape());
+            here.copyFrom(host);
+            return here;
+        }
+
+        void close() {
+            weight.close();
+            bias.close();
+        }
+    }
+
+    private Student(Loaded loaded, List<Classifier> classifiers, boolean owner) {
+        this.loaded = loaded;
+        this.classifiers = classifiers;
+        this.owner = owner;
+    }
+
+    /** Loads a student onto the fastest device. */
+    public static Student load(Path file) {
+        return load(file, Device.best());
+    }
+
+    /**
+     * Loads a student file: safetensors with the model's architecture and configuration in its metadata.
+     *
+     * @throws IllegalArgumentException if the file is malformed, is no student or does not fit its own configuration
+     */
+    public static Student load(Path file, Device device) {
+        return load(file, device, DType.F32);
+    }
+
+    /**
+     * As {@link #load(Path, Device)}, computing in a type of the caller's.
+     *
+     * @param compute f32, or on a GPU bf16 (norms' statistics, softmax and features stay f32)
+     */
+    public static Student load(Path file, Device device, DType compute) {
+        try (Checkpoint checkpoint = Checkpoint.read(file)) {
+            requireStudent(file, checkpoint.tensors().keySet());
+            return of(checkpoint.tensors(), checkpoint.metadata(), device, compute);
+        } catch (CheckpointException e) {
+            throw new CheckpointException(file + ": " + e.getMessage());
+        }
+    }
+
+    /** Says what a file is that is taken for a student, where its weights' names tell. */
+    private static void requireStudent(Path file, Set<String> names) {
+        if (names.stream().anyMatch(name -> name.startsWith("p.encoder.") || name.startsWith("p.student."))) {
+            throw new CheckpointException("this is the checkpoint of a training that has not finished, not a student;"
+                    + " run the same command again to finish it");
+        }
+        if (names.stream().anyMatch(name -> name.startsWith("decoder."))) {
+            throw new CheckpointException(
+                    "this is a pretraining model with a decoder, not a student; distil one from it"
+                            + " with `tessera distill --teachers rgb=" + file
+                            + "`, or make a student of its encoder alone with"
+                            + " `tessera import --checkpoint " + file + " --out STUDENT`");
+        }
+        if (names.contains("head.weight") && names.size() <= 2) {
+            throw new CheckpointException("this is a head, not a student; pass the student that it was learned with");
+        }
+    }
+
+    /**
+     * A student from weights in memory, which are copied.
+     *
+     * @param weights those that the architecture's students have
+     */
+    public static Student of(Map<String, Tensor> weights, ModelConfig config, Device device) {
+        return of(weights, config, device, DType.F32);
+    }
+
+    /** As {@link #of(Map, ModelConfig, Device)}, computing in f32 or, on a GPU, in bf16. */
+    public static Student of(Map<String, Tensor> weights, ModelConfig config, Device device, DType compute) {
+        return of(weights, config.toMetadata(), device, compute);
+    }
+
+    private static Student of(Map<String, Tensor> weights, Map<String, String> metadata, Device device, DType compute) {
+        Architecture architecture = Architecture.of(metadata);
+        return Scope.outside(() -> {
+            Params params = Params.from(device, DType.F32, weights).computeIn(compute);
+            VideoModel model = architecture.build(params, metadata);
+            try {
+                params.finish();
+                params.all().values().forEach(parameter -> parameter.requiresGrad(false));
+                model.pack();
+                return new Student(new Loaded(model, new LinkedHashMap<>(params.all()), device), List.of(), true);
+            } catch (RuntimeException | Error e) {
+                model.close();
+                throw e;
+            }
+        });
+    }
+
+    /**
+     * Writes a file that {@link #load(Path)} reads: to a temporary name, then moved.
+     *
+     * @param weights of which those that the architecture's students have are kept
+     * @param metadata further text about the student
+     */
+    public static void save(Path file, Map<String, Tensor> weights, ModelConfig config, Map<String, String> metadata) {
+        Map<String, String> entries = new LinkedHashMap<>(metadata);
+        entries.putAll(config.toMetadata());
+        Architecture architecture = Architecture.of(entries);
+        Map<String, Tensor> kept = new LinkedHashMap<>();
+        weights.forEach((name, tensor) -> {
+            if (architecture.keeps(name)) {
+                kept.put(name, tensor);
+            }
+        });
+        Checkpoint.write(file, kept, entries);
+    }
+
+    /** As {@link #withHeads} with one head. */
+    public Student withHead(Head head) {
+        return withHeads(List.of(head));
+    }
+
+    /**
+     * The same student with these classifiers on its features, instead of those it has. The weights are shared. The result owns its
+     * copies of the heads on the device: closing it frees them and nothing else, and closing the student that was loaded frees
+     * those of every student made from it.
+     *
+     * @param heads of different names; the first is the main one
+     * @throws IllegalArgumentException if there is none, two have one name, or one was fitted on another student
+     */
+    public Student withHeads(List<Head> heads) {
+        Set<String> names = new HashSet<>();
+        heads.forEach(head -> requireFit(head, names));
+        if (heads.isEmpty()) {
+            throw new IllegalArgumentException("no head given; pass one or more");
+        }
+        List<Classifier> made = new ArrayList<>();
+        try {
+            heads.forEach(head -> made.add(Classifier.of(head, loaded.device)));
+        } catch (RuntimeException | Error e) {
+            made.forEach(Classifier::close);
+            throw e;
+        }
+        Student student = new Student(loaded, List.copyOf(made), false);
+        loaded.derived.add(student);
+        return student;
+    }
+
+    private void requireFit(Head head, Set<String> names) {
+        int width = config().featureWidth();
+        if (head.width() != width) {
+            throw new IllegalArgumentException("head: the weight is f32[" + head.classes() + ", " + head.width()
+                    + "] but the student's features have " + width
+                    + " values; use a head that was learned with this student");
+        }
+        String fitted = head.student().orElse(null);
+        if (fitted != null && !fitted.equals(checksum())) {
+            throw new IllegalArgumentException("head '" + head.name() + "' was learned with student " + brief(fitted)
+                    + " but this is student " + brief(checksum())
+                    + "; pass the student that it was learned with, or learn a head with this one");
+        }
+        if (!names.add(head.name())) {
+            throw new IllegalArgumentException(
+                    "two heads are called '" + head.name() + "'; give each a name of its own with Head.named");
+        }
+    }
+
+    private static String brief(String checksum) {
+        return checksum.substring(0, Math.min(12, checksum.length()));
+    }
+
+    /**
+     * What tells this student's weights from others, in hexadecimal: SHA-256 over the names, shapes and f32 values of the weights in
+     * the order of their names. The same on every device; metadata do not count. It is computed at the first call.
+     */
+    public String checksum() {
+        return loaded.checksum();
+    }
+
+    private static String checksum(Map<String, Tensor> parameters) {
+        MessageDigest digest;
+        try {
+            digest = MessageDigest.getInstance("SHA-256");
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("every Java has SHA-256", e);
+        }
+        new TreeMap<>(parameters).forEach((name, tensor) -> {
+            digest.update((name + tensor.shape() + "\n").getBytes(StandardCharsets.UTF_8));
+            float[] values = tensor.toFloats();
+            ByteBuffer bytes =
+                    ByteBuffer.allocate(Math.multiplyExact(4, values.length)).order(ByteOrder.LITTLE_ENDIAN);
+            bytes.asFloatBuffer().put(values);
+            digest.update(bytes);
+        });
+        return HexFormat.of().formatHex(digest.digest());
+    }
+
+    /** What the model takes and gives. */
+    public ModelConfig config() {
+        return loaded.model.config();
+    }
+
+    public Device device() {
+        return loaded.device;
+    }
+
+    /** The heads, the main one first; empty if it has none. */
+    public List<Head> heads() {
+        return classifiers.stream().map(Classifier::head).toList();
+    }
+
+    /** Names of the main head's classes, empty without a head. */
+    public List<String> labels() {
+        return classifiers.isEmpty() ? List.of() : classifiers.getFirst().head().labels();
+    }
+
+    /**
+     * Class probabilities of clips by the main head.
+     *
+     * @param clips u8 or f32 {@code [B, T, H, W, C]}, f32 in the units of the pixels (0 to 255)
+     * @param seed determines the masks
+     * @return f32 {@code [B, classes]}
+     * @throws IllegalStateException if the student has no head
+     */
+    public Tensor predict(Tensor clips, Masking masking, long seed) {
+        requireHead();
+        return probabilities(clips, masking, seed, classifiers.subList(0, 1));
+    }
+
+    /**
+     * Class probabilities of clips by every head, whose features are computed once.
+     *
+     * @return f32 {@code [B, classes of all heads]}, the heads one after the other
+     * @throws IllegalStateException if the student has no head
+     */
+    public Tensor predictAll(Tensor clips, Masking masking, long seed) {
+        requireHead();
+        return probabilities(clips, masking, seed, classifiers);
+    }
+
+    private void requireHead() {
+        if (classifiers.isEmpty()) {
+            throw new IllegalStateException(
+                    "predict: this student has no head; learn one and pass it to withHead, or call features");
+        }
+    }
+
+    private Tensor probabilities(Tensor clips, Masking masking, long seed, List<Classifier> by) {
+        return Autograd.noGrad(() -> {
+            try (Scope scope = Scope.open()) {
+                Tensor features = compute(clips, masking, seed); // [P * B, D]
+                Tensor[] each = by.stream()
+                        .map(head -> masking.aggregation()
+                                .probabilities(features, masking.ensemble(), head.weight(), head.bias()))
+                        .toArray(Tensor[]::new); // [B, classes]
+                return scope.keep(each.length == 1 ? each[0] : Tensor.concat(1, each));
+            }
+        });
+    }
+
+    /**
+     * Features of clips, one per mask.
+     *
+     * @param seed determines the masks
+     * @return f32 {@code [ensemble, B, D]}
+     */
+    public Tensor features(Tensor clips, Masking masking, long seed) {
+        return Autograd.noGrad(() -> {
+            try (Scope scope = Scope.open()) {
+                Tensor features = compute(clips, masking, seed);
+                return scope.keep(features.reshape(masking.ensemble(), clips.size(0), config().featureWidth()));
+            }
+        });
+    }
+
+    private Tensor compute(Tensor given, Masking masking, long seed) {
+        check(given);
+        Tensor clips = here(given);
+        TokenGrid grid = grid(masking);
+        if (grid == null) {
+            Tensor once = loaded.model.features(clips, null); // [B, D]
+            Tensor[] copies = new Tensor[masking.ensemble()];
+            Arrays.fill(copies, once);
+            return copies.length == 1 ? once : Tensor.concat(0, copies);
+        }
+        List<TokenMask> masks = new ArrayList<>();
+        for (int p = 0; p < masking.ensemble(); p++) {
+            MaskContext context =
+                    new MaskContext(device(), clips.size(0), grid.slots(), grid.plane(), masking.ratio(), seed, 0, p);
+            TokenMask mask = masking.strategy().draw(context);
+            masks.add(
+                    masking.strategy().recordable()
+                            ? mask
+                            : checked(mask, context, grid, masks.isEmpty() ? mask : masks.getFirst()));
+        }
+        return loaded.model.maskedFeatures(clips, masks); // [P * B, D]
+    }
+
+    /** The tokens that masks choose from, or null where they hide none. */
+    private @Nullable TokenGrid grid(Masking masking) {
+        TokenGrid grid = config().grid();
+        if (grid == null && masking.ratio() > 0) {
+            throw new IllegalArgumentException("mask ratio " + masking.ratio()
+                    + " but models of this architecture see every token; pass Masking.none()");
+        }
+        return grid == null || TokenMask.maskedCells(grid.plane(), masking.ratio()) == 0 ? null : grid;
+    }
+
+    /** A stranger's mask: kernels trust their indices. */
+    private TokenMask checked(TokenMask mask, MaskContext context, TokenGrid grid, TokenMask first) {
+        Tensor visible = mask.visible();
+        if (visible.rank() != 2
+                || visible.dtype() != DType.I32
+                || visible.size(0) != context.batch()
+                || visible.size(1) < 1
+                || visible.size(1) != first.visible().size(1)) {
+            throw new IllegalArgumentException("the mask strategy's mask " + context.member() + " sees tokens "
+                    + visible.describe() + "; it must draw i32[" + context.batch()
+                    + ", n] with the same n of 1 or more for every mask of an ensemble");
+        }
+        for (int token : visible.toInts()) {
+            if (token < 0 || token >= grid.tokens()) {
+                throw new IllegalArgumentException("the mask strategy's mask " + context.member() + " sees token "
+                        + token + " but the student's tokens are 0 to " + (grid.tokens() - 1));
+            }
+        }
+        return new TokenMask(here(visible), mask.masked());
+    }
+
+    /** A tensor on this student's device; another CPU device's memory is used as it is. */
+    private Tensor here(Tensor tensor) {
+        return device().isHost() && tensor.device().isHost() && tensor.device() != device()
+                ? Tensor.wrap(device(), tensor.contiguous().segment(), tensor.dtype(), tensor.shape())
+                : tensor.to(device());
+    }
+
+    private Shape clips(long batch) {
+        ClipShape input = config().input();
+        return Shape.of(batch, input.frames(), input.height(), input.width(), input.channels());
+    }
+
+    private void check(Tensor clips) {
+        Shape needed = clips(clips.rank() == 5 ? clips.size(0) : 1);
+        if (!clips.shape().equals(needed) || (clips.dtype() != DType.U8 && clips.dtype() != DType.F32)) {
+            throw new IllegalArgumentException("clips are " + clips.describe() + " but the student takes u8 or f32 "
+                    + needed.toString().replaceFirst("^\\[\\d+", "[batch")
+                    + "; sample and resize the video to that size");
+        }
+    }
+
+    /**
+     * A session for repeated calls of one shape; it owns its input buffer, and the caller closes it before the student. Calls
+     * are {@link RecordedCalls}: on a GPU the second call of each kind records the whole pass in one graph, which it and later
+     * calls launch (unless the mask strategy is not {@link tessera.nn.MaskStrategy#recordable recordable}).
+     *
+     * @param batch clips per call
+     */
+    public Session session(int batch, Masking masking) {
+        grid(masking);
+        return new Session(batch, masking);
+    }
+
+    /**
+     * Repeated inference of one shape. Not thread-safe: one call at a time, from any thread, as is closing; so one session per
+     * thread that infers at the same time as others. A second {@link #close} does nothing; calls after it are refused.
+     */
+    public final class Session implements AutoCloseable {
+        private final Masking masking;
+        private final RecordedCalls calls;
+
+        private Session(int batch, Masking masking) {
+            this.masking = masking;
+            this.calls = new RecordedCalls(
+                    device(),
+                    masking.strategy().recordable(),
+                    List.of(new RecordedCalls.Input(DType.U8, clips(batch))));
+        }
+
+        /** The input clips, u8 {@code [batch, T, H, W, C]}, to be filled before each call; valid until the session closes. */
+        public MemorySegment input() {
+            return calls.input(0).segment();
+        }
+
+        /** Class probabilities of the clips now in {@link #input}, {@code batch * classes} values in row-major order. */
+        public float[] predict(long seed) {
+            return run("predict", seed, Student.this::predict);
+        }
+
+        /** The same by every head, {@code batch * classes of all heads} values, as {@link Student#predictAll} orders them. */
+        public float[] predictAll(long seed) {
+            return run("predictAll", seed, Student.this::predictAll);
+        }
+
+        /** Features of the clips now in {@link #input}, {@code ensemble * batch * D} values in row-major order. */
+        public float[] features(long seed) {
+            return run("features", seed, Student.this::features);
+        }
+
+        private float[] run(String what, long seed, Pass pass) {
+            return calls.run(
+                            what,
+                            Graph.Variables.ofSeed(seed),
+                            (inputs, variables) -> Map.of(what, pass.of(inputs.getFirst(), masking, variables.seed())))
+                    .getOrDefault(what, new float[0]);
+        }
+
+        @Override
+        public void close() {
+            calls.close();
+        }
+    }
+
+    /** One kind of call: clips, masks, seed. */
+    private interface Pass {
+        Tensor of(Tensor clips, Masking masking, long seed);
+    }
+
+    /**
+     * Frees the copies of the heads and, if this is the student that was loaded, the weights and the heads of the students made of
+     * it. A second call does nothing.
+     */
+    @Override
+    public void close() {
+        if (closed.getAndSet(true)) {
+            return;
+        }
+        classifiers.forEach(Classifier::close);
+        loaded.derived.remove(this);
+        if (owner) {
+            List.copyOf(loaded.derived).forEach(Student::close);
+            loaded.model.close();
+            loaded.parameters.values().forEach(Tensor::close);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+package tessera.nn.videomae;
+
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import tessera.nn.DropPath;
+import tessera.nn.LayerNorm;
+import tessera.nn.Linear;
+import tessera.nn.Params;
+import tessera.nn.VideoModel;
+import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
+
+/**
+ * VideoMAE's encoder with a normed mean feature and an optional linear head. The feature is {@code fc_norm(mean over
+ * visible tokens)}; MM-CDFSL's models also norm every token before the mean ({@link VideoMaeConfig#encoderNorm}).
+ * Parameter names {@code encoder.*}, {@code fc_norm.*} and {@code head.*}.
+ */
+public final class VideoMaeClassifier implements VideoModel {
+    private final VideoMaeConfig config;
+    private final VideoMaeEncoder encoder;
+    private final LayerNorm fcNorm;
+    private final @Nullable Linear head;
+
+    /**
+     * Builds the model.
+     *
+     * @param classes outputs of the head, 0 for features only
+     */
+    public VideoMaeClassifier(Params params, VideoMaeConfig config, int classes) {
+        this.config = config;
+        encoder = new VideoMaeEncoder(params.at("encoder"), config);
+        fcNorm = new LayerNorm(params.at("fc_norm"), config.embedDim(), config.outputNormEps());
+        head = classes > 0 ? Linear.fanIn(params.at("head"), config.embedDim(), classes) : null;
+    }
+
+    @Override
+    public VideoMaeConfig config() {
+        return config;
+    }
+
+    /** The encoder, for features of single tokens. */
+    public VideoMaeEncoder encoder() {
+        return encoder;
+    }
+
+    @Override
+    public Tensor features(Tensor video, @Nullable Tensor visible, DropPath drop) {
+        return pool(encoder.forward(video, visible, drop));
+    }
+
+    @Override
+    public Tensor maskedFeatures(Tensor video, List<TokenMask> masks) {
+        Tensor[] embedded = masks.stream()
+                .map(mask -> encoder.embed(video, mask.visible())) // [B, Nvis, D]
+                .toArray(Tensor[]::new);
+        Tensor tokens = embedded.length == 1 ? embedded[0] : Tensor.concat(0, embedded); // [P * B, Nvis, D]
+        return pool(encoder.encode(tokens)); // [P * B, D]
+    }
+
+    /** Class scores of clips, {@code [B, classes]}. */
+    public Tensor forward(Tensor video, @Nullable Tensor visible) {
+        return forward(video, visible, DropPath.NONE);
+    }
+
+    /** As {@link #forward(Tensor, Tensor)} in training, where {@code drop} leaves the encoder's branches out. */
+    public Tensor forward(Tensor video, @Nullable Tensor visible, DropPath drop) {
+        if (head == null) {
+            throw new IllegalStateException("forward: the model was built without classes; call features");
+        }
+        return head.forward(features(video, visible, drop));
+    }
+
+    Tensor pool(Tensor tokens) {
+        return fcNorm.forward(tokens.mean(1)); // [B, N, D] to [B, D]
+    }
+
+    @Override
+    public void pack() {
+        encoder.pack();
+    }
+
+    @Override
+    public void close() {
+        encoder.close();
+    }
+}

@@ -1,0 +1,291 @@
+package tessera.nn.videomae;
+
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import tessera.nn.Architecture;
+import tessera.nn.CheckpointException;
+import tessera.nn.ClipShape;
+import tessera.nn.ModelConfig;
+import tessera.nn.TokenGrid;
+import tessera.tensor.Patches;
+
+/**
+ * Sizes of a VideoMAE (Tong et al., NeurIPS 2022) for one modality. Immutable.
+ *
+ * @param patches patch size and normalisation of the input
+ * @param frames frames of a clip
+ * @param height pixels
+ * @param width pixels
+ * @param embedDim width of the encoder
+ * @param depth blocks of the encoder
+ * @param heads attention heads of the encoder
+ * @param decoderDim width of the decoder
+ * @param decoderDepth blocks of the decoder
+ * @param decoderHeads attention heads of the decoder
+ * @param layerNormEps added to variances in the blocks and the encoder's final norm
+ * @param outputNormEps added to variances in the decoder's final norm and the classifier's norm
+ * @param encoderNorm whether the encoder ends in a norm of every token
+ * @param keyBias whether attention keys have a bias
+ */
+public record VideoMaeConfig(
+        Patches patches,
+        int frames,
+        int height,
+        int width,
+        int embedDim,
+        int depth,
+        int heads,
+        int decoderDim,
+        int decoderDepth,
+        int decoderHeads,
+        double layerNormEps,
+        double outputNormEps,
+        boolean encoderNorm,
+        boolean keyBias)
+        implements ModelConfig {
+
+    private static final int DEEPEST = 1024;
+    /** Tokens times width; 2.4 million in the largest published model. */
+    private static final long MOST_POSITIONS = 1L << 26;
+
+    public VideoMaeConfig {
+        require(
+                frames > 0 && frames % patches.tubelet() == 0,
+                frames + " frames are no whole number of tubelets of " + patches.tubelet());
+        require(
+                height > 0 && width > 0 && height % patches.patch() == 0 && width % patches.patch() == 0,
+                height + " x " + width + " pixels are no whole number of patches of " + patches.patch());
+        require(
+                heads > 0 && embedDim > 0 && embedDim % heads == 0 && depth >= 0,
+                "an encoder of width " + embedDim + ", depth " + depth + " and " + heads + " heads is not possible");
+        require(
+                decoderHeads > 0 && decoderDim > 0 && decoderDim % decoderHeads == 0 && decoderDepth >= 0,
+                "a decoder of width " + decoderDim + ", depth " + decoderDepth + " and " + decoderHeads
+                        + " heads is not possible");
+        // A damaged file must not make a reader allocate what its numbers claim.
+        long cells = (long) (height / patches.patch()) * (width / patches.patch());
+        double positions = (double) cells * (frames / patches.tubelet()) * Math.max(embedDim, decoderDim);
+        if (positions > MOST_POSITIONS || Math.max(depth, decoderDepth) > DEEPEST) {
+            throw new IllegalArgumentException("VideoMAE: " + frames + " frames of " + height + " x " + width
+                    + " pixels, widths of " + embedDim + " and " + decoderDim + " and depths of " + depth + " and "
+                    + decoderDepth + " are more than any model has; pass at most " + DEEPEST + " blocks and "
+                    + MOST_POSITIONS + " tokens times width");
+        }
+    }
+
+    private static void require(boolean ok, String problem) {
+        if (!ok) {
+            throw new IllegalArgumentException("VideoMAE: " + problem + "; pass sizes that divide");
+        }
+    }
+
+    /**
+     * The published sizes and, below them, {@code tiny} for trying things.
+     *
+     * @param size tiny, small, base or large
+     * @param patches input of the modality; height and width are 14 patches
+     * @throws IllegalArgumentException for another size
+     */
+    public static VideoMaeConfig of(String size, Patches patches) {
+        int side = 14 * patches.patch();
+        return switch (size.toLowerCase(Locale.ROOT)) {
+            case "tiny" -> make(patches, side, 192, 12, 3, 96, 4, 3);
+            case "small" -> make(patches, side, 384, 12, 6, 192, 4, 3);
+            case "base" -> make(patches, side, 768, 12, 12, 384, 4, 6);
+            case "large" -> make(patches, side, 1024, 24, 16, 512, 12, 8);
+            default ->
+                throw new IllegalArgumentException(
+                        "there is no VideoMAE size '" + size + "'; pass tiny, small, base or large");
+        };
+    }
+
+    private static VideoMaeConfig make(
+            Patches patches,
+            int side,
+            int embedDim,
+            int depth,
+            int heads,
+            int decoderDim,
+            int decoderDepth,
+            int decoderHeads) {
+        return new VideoMaeConfig(
+                patches,
+                16,
+                side,
+                side,
+                embedDim,
+                depth,
+                heads,
+                decoderDim,
+                decoderDepth,
+                decoderHeads,
+                1e-6,
+                1e-6,
+                true,
+                false);
+    }
+
+    /** The same model with other epsilons. */
+    public VideoMaeConfig withEps(double layerNorm, double outputNorm) {
+        return new VideoMaeConfig(
+                patches,
+                frames,
+                height,
+                width,
+                embedDim,
+                depth,
+                heads,
+                decoderDim,
+                decoderDepth,
+                decoderHeads,
+                layerNorm,
+                outputNorm,
+                encoderNorm,
+                keyBias);
+    }
+
+    /** Time slots of the token grid. */
+    public int slots() {
+        return frames / patches.tubelet();
+    }
+
+    /** Tokens of one slot. */
+    public int plane() {
+        return (height / patches.patch()) * (width / patches.patch());
+    }
+
+    /** Tokens of a clip. */
+    public int tokens() {
+        return slots() * plane();
+    }
+
+    @Override
+    public ClipShape input() {
+        return new ClipShape(frames, height, width, patches.channels());
+    }
+
+    @Override
+    public TokenGrid grid() {
+        return new TokenGrid(slots(), height / patches.patch(), width / patches.patch());
+    }
+
+    @Override
+    public int featureWidth() {
+        return embedDim;
+    }
+
+    @Override
+    public Map<String, String> toMetadata() {
+        Map<String, String> entries = new LinkedHashMap<>();
+        entries.put(Architecture.ENTRY, VideoMaeArchitecture.NAME);
+        entries.put("tessera.channels", Integer.toString(patches.channels()));
+        entries.put("tessera.tubelet", Integer.toString(patches.tubelet()));
+        entries.put("tessera.patch", Integer.toString(patches.patch()));
+        entries.put("tessera.scale", Double.toString(patches.scale()));
+        entries.put("tessera.mean", join(patches.mean()));
+        entries.put("tessera.std", join(patches.std()));
+        entries.put("tessera.frames", Integer.toString(frames));
+        entries.put("tessera.height", Integer.toString(height));
+        entries.put("tessera.width", Integer.toString(width));
+        entries.put("tessera.embedDim", Integer.toString(embedDim));
+        entries.put("tessera.depth", Integer.toString(depth));
+        entries.put("tessera.heads", Integer.toString(heads));
+        entries.put("tessera.decoderDim", Integer.toString(decoderDim));
+        entries.put("tessera.decoderDepth", Integer.toString(decoderDepth));
+        entries.put("tessera.decoderHeads", Integer.toString(decoderHeads));
+        entries.put("tessera.layerNormEps", Double.toString(layerNormEps));
+        entries.put("tessera.outputNormEps", Double.toString(outputNormEps));
+        entries.put("tessera.encoderNorm", Boolean.toString(encoderNorm));
+        entries.put("tessera.keyBias", Boolean.toString(keyBias));
+        return entries;
+    }
+
+    /**
+     * Reads what {@link #toMetadata} wrote; files without {@link Architecture#ENTRY} are taken for VideoMAE's.
+     *
+     * @throws CheckpointException if an entry is missing or no number, or the numbers make no model
+     */
+    public static VideoMaeConfig fromMetadata(Map<String, String> entries) {
+        String architecture = entries.getOrDefault(Architecture.ENTRY, VideoMaeArchitecture.NAME);
+        if (!architecture.equals(VideoMaeArchitecture.NAME)) {
+            throw new CheckpointException("the checkpoint holds a model of architecture '" + architecture
+                    + "', not videomae; pass a VideoMAE checkpoint");
+        }
+        try {
+            return read(entries);
+        } catch (CheckpointException e) {
+            throw e;
+        } catch (IllegalArgumentException e) {
+            throw new CheckpointException("the checkpoint's metadata describe no model: " + e.getMessage());
+        }
+    }
+
+    private static VideoMaeConfig read(Map<String, String> entries) {
+        Patches patches = new Patches(
+                integer(entries, "channels"),
+                integer(entries, "tubelet"),
+                integer(entries, "patch"),
+                number(entries, "scale"),
+                split(entries, "mean"),
+                split(entries, "std"));
+        return new VideoMaeConfig(
+                patches,
+                integer(entries, "frames"),
+                integer(entries, "height"),
+                integer(entries, "width"),
+                integer(entries, "embedDim"),
+                integer(entries, "depth"),
+                integer(entries, "heads"),
+                integer(entries, "decoderDim"),
+                integer(entries, "decoderDepth"),
+                integer(entries, "decoderHeads"),
+                number(entries, "layerNormEps"),
+                number(entries, "outputNormEps"),
+                Boolean.parseBoolean(entry(entries, "encoderNorm")),
+                Boolean.parseBoolean(entry(entries, "keyBias")));
+    }
+
+    private static String join(double[] values) {
+        return String.join(" ", Arrays.stream(values).mapToObj(Double::toString).toList());
+    }
+
+    private static String entry(Map<String, String> entries, String name) {
+        String value = entries.get("tessera." + name);
+        if (value == null) {
+            throw new CheckpointException("the checkpoint's metadata has no entry tessera." + name
+                    + (entries.containsKey(Architecture.ENTRY) ? "" : " and no " + Architecture.ENTRY)
+                    + ", so its architecture is unknown; pass a file written by Tessera, or import the weights first");
+        }
+        return value;
+    }
+
+    private static double number(Map<String, String> entries, String name) {
+        return parse(entries, name, entry(entries, name));
+    }
+
+    private static double parse(Map<String, String> entries, String name, String text) {
+        try {
+            return Double.parseDouble(text);
+        } catch (NumberFormatException e) {
+            throw new CheckpointException("the checkpoint's metadata entry tessera." + name + " is '"
+                    + entry(entries, name) + "', no number");
+        }
+    }
+
+    private static int integer(Map<String, String> entries, String name) {
+        double value = number(entries, name);
+        if (value != Math.rint(value) || Math.abs(value) > 1 << 24) {
+            throw new CheckpointException("the checkpoint's metadata entry tessera." + name + " is '"
+                    + entry(entries, name) + "', no reasonable whole number");
+        }
+        return (int) value;
+    }
+
+    private static double[] split(Map<String, String> entries, String name) {
+        return Arrays.stream(entry(entries, name).trim().split("\\s+"))
+                .mapToDouble(text -> parse(entries, name, text))
+                .toArray();
+    }
+}

@@ -1,0 +1,95 @@
+package tessera.nn.videomae;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+import tessera.nn.Block;
+import tessera.nn.DropPath;
+import tessera.nn.Init;
+import tessera.nn.LayerNorm;
+import tessera.nn.Linear;
+import tessera.nn.Params;
+import tessera.tensor.Tensor;
+import tessera.tensor.Tokens;
+
+/** VideoMAE's encoder: embeds the visible patches, adds sine positions, runs the blocks. Parameter names {@code encoder.*}. */
+public final class VideoMaeEncoder implements AutoCloseable {
+    private final VideoMaeConfig config;
+    private final DType compute;
+    private final Linear patchEmbed;
+    private final Tensor positions;
+    private final List<Block> blocks = new ArrayList<>();
+    private final @Nullable LayerNorm norm;
+
+    public VideoMaeEncoder(Params params, VideoMaeConfig config) {
+        this.config = config;
+        int d = config.embedDim();
+        int p = config.patches().patch();
+        Params proj = params.at("patch_embed").at("proj");
+        Init init = Init.fanIn(config.patches().patchLength());
+        patchEmbed = Linear.of(
+                proj.get(
+                        "weight",
+                        init,
+                        d,
+                        config.patches().channels(),
+                        config.patches().tubelet(),
+                        p,
+                        p),
+                proj.get("bias", init, d));
+        compute = params.compute();
+        positions = SinePositions.table(params.device(), compute, config.tokens(), d);
+        for (int i = 0; i < config.depth(); i++) {
+            blocks.add(
+                    new Block(params.at("blocks").at(i), d, config.heads(), config.layerNormEps(), config.keyBias()));
+        }
+        norm = config.encoderNorm() ? new LayerNorm(params.at("norm"), d, config.layerNormEps()) : null;
+    }
+
+    /**
+     * Features of the visible tokens.
+     *
+     * @param video {@code [B, T, H, W, C]}
+     * @param visible i32 {@code [B, Nvis]}, or null for all tokens
+     * @return {@code [B, Nvis, D]}
+     */
+    public Tensor forward(Tensor video, @Nullable Tensor visible) {
+        return forward(video, visible, DropPath.NONE);
+    }
+
+    /** As {@link #forward(Tensor, Tensor)} in training, where {@code drop} leaves branches out while gradients are recorded. */
+    public Tensor forward(Tensor video, @Nullable Tensor visible, DropPath drop) {
+        return encode(embed(video, visible), drop);
+    }
+
+    /** Embedded visible patches with their positions, {@code [B, Nvis, D]}. */
+    Tensor embed(Tensor video, @Nullable Tensor visible) {
+        Tensor patches = config.patches().gather(video, visible, compute); // [B, Nvis, C * dt * p * p]
+        return Tokens.addPositions(patchEmbed.forward(patches), positions, visible); // [B, Nvis, D]
+    }
+
+    /** Runs the blocks and the norm; without recording, x is used up. */
+    Tensor encode(Tensor x) {
+        return encode(x, DropPath.NONE);
+    }
+
+    private Tensor encode(Tensor x, DropPath drop) {
+        for (int i = 0; i < blocks.size(); i++) {
+            x = blocks.get(i).forward(x, drop.ofBlock(i, blocks.size())); // [B, Nvis, D]
+        }
+        return norm == null ? x : norm.forward(x);
+    }
+
+    void pack() {
+        patchEmbed.pack(compute);
+        blocks.forEach(block -> block.pack(compute));
+    }
+
+    @Override
+    public void close() {
+        patchEmbed.close();
+        blocks.forEach(Block::close);
+        positions.close();
+    }
+}

@@ -1,0 +1,165 @@
+package tessera.nn.inference;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+import tessera.Close;
+import tessera.FakeCuda;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Params;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.tensor.Patches;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+import tessera.tensor.TestDevices;
+
+/** Students on a GPU against the CPU, call by call and as recorded graphs. */
+@Tag(FakeCuda.TAG)
+class CudaStudentTest {
+    private static final VideoMaeConfig CONFIG = new VideoMaeConfig(
+            new Patches(3, 2, 4, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2}),
+            4,
+            16,
+            16,
+            32,
+            2,
+            2,
+            16,
+            1,
+            2,
+            1e-5,
+            1e-5,
+            true,
+            false);
+    private static final List<String> LABELS = List.of("cut", "pour", "wipe");
+
+    private Device gpu;
+    private Scope scope;
+    private Params params;
+    private Student reference;
+
+    @BeforeEach
+    void open() {
+        Assumptions.assumeFalse(
+                TestDevices.cuda().isEmpty(), TestDevices.absent().toString());
+        gpu = TestDevices.cuda().getFirst();
+        scope = Scope.open();
+        params = Params.random(Device.cpu(), DType.F32, 5);
+        new VideoMaeClassifier(params, CONFIG, 0);
+        reference = Student.of(params.all(), CONFIG, Device.cpu());
+    }
+
+    @AfterEach
+    void close() {
+        if (scope != null) {
+            reference.close();
+            scope.close();
+        }
+    }
+
+    private static byte[] pixels(int batch, long seed) {
+        byte[] pixels = new byte[batch * 4 * 16 * 16 * 3];
+        new Random(seed).nextBytes(pixels);
+        return pixels;
+    }
+
+    private static Tensor clips(int batch, long seed) {
+        return Tensor.of(pixels(batch, seed), batch, 4, 16, 16, 3);
+    }
+
+    private static Head head() {
+        double[][] weight = new double[3][32];
+        Random random = new Random(8);
+        for (double[] row : weight) {
+            Arrays.setAll(row, i -> random.nextGaussian());
+        }
+        return Head.of(weight, new double[] {.1, -.2, 0}, LABELS);
+    }
+
+    private static double tolerance(DType compute) {
+        return compute == DType.F32 ? 1e-4 : 3e-2;
+    }
+
+    @ParameterizedTest
+    @CsvSource({"F32,0,1", "F32,.5,2", "F32,.75,3", "BF16,0,1", "BF16,.75,2"})
+    void featuresEqualTheCpus(DType compute, double maskRatio, int ensemble) {
+        try (Student student = Student.of(params.all(), CONFIG, gpu, compute)) {
+            Tensor clips = clips(3, 1);
+            float[] expected = reference
+                    .features(clips, Masking.of(maskRatio, ensemble), 9)
+                    .toFloats();
+            float[] actual =
+                    student.features(clips, Masking.of(maskRatio, ensemble), 9).toFloats();
+            Close.relative(actual, expected, tolerance(compute), "features");
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"F32", "BF16"})
+    void aSessionGivesWhatSingleCallsGiveForEverySeedAndClip(DType compute) {
+        Head head = head();
+        try (Student plain = Student.of(params.all(), CONFIG, gpu, compute);
+                Student student = plain.withHead(head);
+                Student.Session session = student.session(2, Masking.of(.75, 2))) {
+            for (long call = 0; call < 4; call++) {
+                byte[] pixels = pixels(2, call);
+                MemorySegment.copy(MemorySegment.ofArray(pixels), 0, session.input(), 0, pixels.length);
+                Tensor clips = clips(2, call);
+                long seed = 40 - call;
+                assertArrayEquals(
+                        student.predict(clips, Masking.of(.75, 2), seed).toFloats(), session.predict(seed));
+                assertArrayEquals(
+                        student.features(clips, Masking.of(.75, 2), seed).toFloats(), session.features(seed));
+            }
+        }
+    }
+
+    @Test
+    void otherSeedsSeeOtherTokens() {
+        try (Student student = Student.of(params.all(), CONFIG, gpu);
+                Student.Session session = student.session(1, Masking.of(.75, 1))) {
+            byte[] pixels = pixels(1, 3);
+            MemorySegment.copy(MemorySegment.ofArray(pixels), 0, session.input(), 0, pixels.length);
+            float[] first = session.features(1);
+            assertFalse(Arrays.equals(first, session.features(2)));
+            assertArrayEquals(first, session.features(1));
+        }
+    }
+
+    @Test
+    void closingFreesAllMemory() {
+        gpu.trim();
+        long before = gpu.memory().live();
+        try (Student student = Student.of(params.all(), CONFIG, gpu);
+                Student.Session session = student.session(2, Masking.of(.5, 2))) {
+            session.features(1);
+            assertTrue(gpu.memory().live() > before);
+        }
+        assertEquals(before, gpu.memory().live());
+    }
+
+    @Test
+    void theCpuDoesNotComputeInBf16() {
+        IllegalArgumentException e = assertThrows(
+                IllegalArgumentException.class, () -> Student.of(params.all(), CONFIG, Device.cpu(), DType.BF16));
+        assertEquals(
+                "a model of f32 parameters cannot compute in bf16 on cpu; pass f32, or bf16 on a GPU", e.getMessage());
+    }
+}
