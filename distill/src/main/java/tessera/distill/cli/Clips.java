@@ -5,16 +5,17 @@ import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.Locale;
 import java.util.zip.CRC32;
 import java.util.zip.CheckedInputStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.ModalityFolders;
-import tessera.distill.egosim.Geometry;
-import tessera.distill.egosim.Modality;
-import tessera.distill.report.Progress;
-import tessera.distill.stage.RunContext;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+
+import tessera.distill.train.RunContext;
 import tessera.nn.VideoMaeConfig;
+import tessera.distill.train.Task;
+import tessera.distill.data.SampleLayout;
 
 /** What the commands that read clips do alike. */
 final class Clips {
@@ -22,8 +23,8 @@ final class Clips {
 
     /** Reads clips with progress. */
     static ClipSet load(ModalityFolders folders, String title, RunContext context) {
-        try (Progress progress = new Progress(context.out(), context.style(), title, "clips", 0, folders.size())) {
-            return folders.load(progress::update);
+        try (Task task = context.task(title, Task.Unit.CLIPS, folders.size())) {
+            return folders.load(task::advance);
         }
     }
 
@@ -33,20 +34,18 @@ final class Clips {
      * @throws IllegalArgumentException if it is no modality that clips have
      */
     static Modality modality(VideoMaeConfig config, Path file) {
-        return switch (config.patches().channels()) {
-            case 3 -> Modality.RGB;
-            case 2 -> Modality.FLOW;
-            case 21 -> Modality.POSE;
-            default ->
-                throw new IllegalArgumentException(file + " is a model of "
-                        + config.patches().channels() + " channels; pass one for rgb (3), flow (2) or pose (21)");
-        };
+        int channels = config.patches().channels();
+        return Modality.ALL.stream()
+                .filter(modality -> modality.layout().channels() == channels)
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException(file + " is a model of " + channels
+                        + " channels; pass one for rgb (3), flow (2) or pose (21)"));
     }
 
     /** The clips that a model takes; the sizes of what it does not see mean nothing. */
     static Geometry geometry(VideoMaeConfig config, Modality modality) {
         int side = config.height();
-        return modality == Modality.POSE
+        return modality.layout().grid() == SampleLayout.Grid.MAP
                 ? new Geometry(config.frames(), 4 * side, side)
                 : new Geometry(config.frames(), side, side);
     }
@@ -54,9 +53,9 @@ final class Clips {
     /** Refuses a model that videos cannot feed. */
     static void requireRgb(VideoMaeConfig config, Path file) {
         Modality seen = modality(config, file);
-        if (seen != Modality.RGB) {
+        if (!seen.equals(Modality.RGB)) {
             throw new IllegalArgumentException(file + " is a model of "
-                    + seen.name().toLowerCase(Locale.ROOT) + " but videos hold pictures; pass an rgb student");
+                    + seen + " but videos hold pictures; pass an rgb student");
         }
     }
 

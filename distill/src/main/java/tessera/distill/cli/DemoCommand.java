@@ -12,13 +12,14 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-import tessera.distill.report.Progress;
-import tessera.distill.stage.Demo;
-import tessera.distill.stage.DemoPlan;
-import tessera.distill.stage.DemoReport;
-import tessera.distill.stage.DemoResult;
-import tessera.distill.stage.RunContext;
-import tessera.distill.stage.StopSignal;
+
+import tessera.distill.demo.Demo;
+import tessera.distill.demo.DemoPlan;
+import tessera.distill.demo.DemoReport;
+import tessera.distill.demo.DemoResult;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.StopSignal;
+import tessera.distill.report.Json;
 
 /** {@code tessera demo}: all stages on EgoSim, then the report. */
 @Command(
@@ -71,7 +72,7 @@ final class DemoCommand implements Callable<Integer> {
         });
         try {
             RunContext context = new RunContext(
-                    System.err, Progress.Style.detect(quiet), stop, compute.device(), compute.precision());
+                    ProgressPrinter.of(quiet), stop, compute.device(), compute.precision());
             DemoResult result = Demo.run(plan, folder, context);
             Path page = DemoReport.write(result, folder);
             print(spec.commandLine().getOut(), result, page);
@@ -100,7 +101,7 @@ final class DemoCommand implements Callable<Integer> {
         if (json.wanted()) {
             Map<String, Object> all = new LinkedHashMap<>();
             all.put("report", page);
-            all.put("result", result);
+            all.put("result", Json.object(result.json()));
             JsonOption.print(to, all);
         } else {
             to.print(DemoReport.markdown(result));

@@ -15,19 +15,20 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.ModalityFolders;
-import tessera.distill.egosim.Geometry;
-import tessera.distill.egosim.Modality;
-import tessera.distill.egosim.Split;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+import tessera.distill.data.Split;
 import tessera.distill.fewshot.Accuracy;
 import tessera.distill.fewshot.Episode;
 import tessera.distill.fewshot.EpisodeSampler;
 import tessera.distill.fewshot.FewShotEvaluation;
 import tessera.distill.fewshot.LogisticRegression;
-import tessera.distill.report.Progress;
+
 import tessera.distill.stage.FeatureExtraction;
-import tessera.distill.stage.RunContext;
-import tessera.distill.stage.StopSignal;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.StopSignal;
 import tessera.nn.Student;
+import tessera.distill.train.Task;
 
 /** {@code tessera fewshot}: accuracy over few-shot episodes. */
 @Command(
@@ -123,7 +124,7 @@ final class FewShot implements Callable<Integer> {
             throw new IllegalArgumentException("--episodes is " + episodes + "; pass 1 or more");
         }
         RunContext context = new RunContext(
-                System.err, Progress.Style.detect(quiet), new StopSignal(), compute.device(), compute.precision());
+                ProgressPrinter.of(quiet), new StopSignal(), compute.device(), compute.precision());
         try (Student model = Student.load(student, context.device(), context.compute())) {
             masks.check(model);
             Modality modality = Clips.modality(model.config(), student);
@@ -142,8 +143,8 @@ final class FewShot implements Callable<Integer> {
         double[][][] features = FeatureExtraction.extract(
                 model, set, modality, masks.maskRatio(), masks.ensemble(), masks.seed(), context);
         FewShotEvaluation evaluation = new FewShotEvaluation(features, new LogisticRegression());
-        try (Progress progress = new Progress(context.out(), context.style(), "episodes", "episodes", 0, episodes)) {
-            return evaluation.evaluate(drawn, progress::update);
+        try (Task task = context.task("episodes", Task.Unit.EPISODES, episodes)) {
+            return evaluation.evaluate(drawn, task::advance);
         }
     }
 

@@ -11,10 +11,10 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-import tessera.distill.egosim.FlowStats;
-import tessera.distill.egosim.Geometry;
-import tessera.distill.egosim.Modality;
-import tessera.distill.stage.ModalityInput;
+import tessera.distill.data.FlowStats;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+import tessera.distill.train.ModalityInput;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
@@ -59,7 +59,6 @@ final class ImportCheckpoint implements Callable<Integer> {
     @Option(
             names = "--modality",
             paramLabel = "rgb|flow|pose",
-            defaultValue = "RGB",
             description = "What the model sees. Default: rgb")
     private Modality modality = Modality.RGB;
 
@@ -126,7 +125,7 @@ final class ImportCheckpoint implements Callable<Integer> {
             throw new IllegalArgumentException("--pixels is " + side + "; pass a multiple of the patch, " + patch);
         }
         Geometry geometry =
-                modality == Modality.POSE ? new Geometry(frames, 4 * side, side) : new Geometry(frames, side, side);
+                modality.equals(Modality.POSE) ? new Geometry(frames, 4 * side, side) : new Geometry(frames, side, side);
         VideoMaeConfig plain = new ModalityInput(geometry, side / patch, ModalityInput.TUBELET, PUBLISHED_FLOW)
                 .config(modality, size.size());
         return new VideoMaeConfig(

@@ -13,7 +13,8 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.RunLast;
 import picocli.CommandLine.ScopeType;
-import tessera.distill.stage.StopSignal;
+import tessera.distill.train.StopSignal;
+import tessera.distill.data.Modality;
 
 /**
  * The root command. A new command is a class of its own in this package, a {@code Callable<Integer>}, named in the
@@ -80,6 +81,7 @@ public final class Main {
                 .setErr(err)
                 .setCaseInsensitiveEnumValuesAllowed(true)
                 .setAbbreviatedOptionsAllowed(false)
+                .registerConverter(Modality.class, Modality::of)
                 .setExecutionStrategy(parsed -> {
                     LIBRARY.setLevel(main.verbose ? Level.INFO : Level.WARNING);
                     return new RunLast().execute(parsed);

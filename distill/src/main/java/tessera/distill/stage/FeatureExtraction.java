@@ -1,12 +1,13 @@
 package tessera.distill.stage;
 
-import java.util.Locale;
 import tessera.distill.data.ClipSet;
-import tessera.distill.egosim.Modality;
-import tessera.distill.report.Progress;
+import tessera.distill.data.Modality;
+
 import tessera.nn.Student;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.Task;
 
 /** Computes a student's features of a whole set of clips, for few-shot evaluation. */
 public final class FeatureExtraction {
@@ -31,8 +32,8 @@ public final class FeatureExtraction {
         int count = clips.size();
         int width = student.config().embedDim();
         double[][][] features = new double[ensemble][count][width];
-        String title = "features " + modality.name().toLowerCase(Locale.ROOT);
-        try (Progress progress = context.progress(title, "clip", 0, count)) {
+        String title = "features " + modality;
+        try (Task task = context.task(title, Task.Unit.CLIPS, count)) {
             for (int from = 0; from < count; from += BATCH) {
                 int[] indices = new int[Math.min(BATCH, count - from)];
                 for (int i = 0; i < indices.length; i++) {
@@ -49,7 +50,7 @@ public final class FeatureExtraction {
                         }
                     }
                 }
-                progress.update(from + indices.length);
+                task.advance(from + indices.length);
             }
         }
         return features;
