@@ -6,16 +6,15 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
 import java.io.StringReader;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
-import java.util.EnumMap;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Stream;
 import javax.xml.parsers.DocumentBuilderFactory;
@@ -25,12 +24,19 @@ import org.junit.jupiter.api.io.TempDir;
 import org.w3c.dom.Element;
 import org.xml.sax.InputSource;
 import tessera.Close;
-import tessera.distill.egosim.Domain;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
-
+import tessera.distill.egosim.Domain;
+import tessera.distill.train.Distillation;
+import tessera.distill.train.LearningRate;
 import tessera.distill.train.ModalityInput.ModelSize;
+import tessera.distill.train.Pretraining;
+import tessera.distill.train.ProgressEvent;
+import tessera.distill.train.ProgressListener;
+import tessera.distill.train.Recipe;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.StopSignal;
 import tools.jackson.core.JsonParser;
 import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.json.JsonFactory;
@@ -47,15 +53,15 @@ class DemoTest {
     private static Path page;
 
     private static DemoPlan plan(long... seeds) {
-        Map<Modality, Pretraining.Settings> pretraining = new EnumMap<>(Modality.class);
-        Map<Modality, Double> weights = new EnumMap<>(Modality.class);
-        for (Modality modality : Modality.values()) {
+        Map<Modality, Pretraining> pretraining = new HashMap<>();
+        for (Modality modality : Modality.ALL) {
+            Pretraining standard = Pretraining.defaults(modality);
             pretraining.put(
                     modality,
-                    new Pretraining.Settings(
-                            modality, true, 1, .5, .75, 2, STEPS, 1e-3, 1e-5, 1e-6, 1, STEPS, .05, .5, .3, true, 0));
-            weights.put(modality, 1.0);
+                    standard.withLambda(1)
+                            .withRecipe(small(standard.recipe(), 2).withMaskRatio(.75)));
         }
+        Distillation distillation = Distillation.defaults();
         return new DemoPlan(
                 "micro",
                 java.util.Arrays.stream(seeds).boxed().toList(),
@@ -66,16 +72,20 @@ class DemoTest {
                 Domain.WORKSHOP,
                 new DemoPlan.Clips(1, 1, 3, 3, 4),
                 pretraining,
-                new Distillation.Settings(weights, .5, 4, STEPS, 1e-3, 1e-5, 1e-6, 1, STEPS, .05, .5, .3, true, 0),
+                distillation.withRecipe(small(distillation.recipe(), 4).withMaskRatio(.5)),
                 new DemoPlan.Evaluation(5, List.of(1, 2), 1, 6, List.of(0.0, .5), List.of(1, 2), .5, 2, 3));
     }
 
-    private static RunContext context(PrintStream out, StopSignal stop) {
-        return new RunContext(out, Progress.Style.LINES, stop);
+    private static Recipe small(Recipe standard, int batch) {
+        return standard.withBatch(batch)
+                .withRate(STEPS, new LearningRate(LearningRate.Shape.COSINE, 1e-3, 1e-5, 1e-6, 1, STEPS))
+                .withClipNorm(.5)
+                .withDropPath(.3)
+                .withSeed(0);
     }
 
     private static RunContext silent() {
-        return new RunContext(System.err, Progress.Style.QUIET, new StopSignal());
+        return new RunContext(ProgressListener.NONE, new StopSignal());
     }
 
     @BeforeAll
@@ -94,7 +104,8 @@ class DemoTest {
             for (int shots : List.of(1, 2)) {
                 List<String> test = seed.scores().stream()
                         .filter(s -> s.shots() == shots && s.split() == Split.TEST)
-                        .map(s -> s.model() + " " + s.modality() + " " + s.maskRatio() + " " + s.ensemble())
+                        .map(s -> s.model() + " " + s.modality().id().toUpperCase(Locale.ROOT) + " " + s.maskRatio()
+                                + " " + s.ensemble())
                         .toList();
                 assertEquals(
                         List.of(
@@ -119,19 +130,24 @@ class DemoTest {
     void differencesAreOfTheSameEpisodes() {
         for (DemoResult.SeedResult seed : result.seeds()) {
             for (DemoResult.Difference difference : seed.differences()) {
-                boolean undistilled = difference.what().equals("distilled minus undistilled");
-                double distilled = mean(seed, "distilled", .5, 2, difference.shots());
+                boolean undistilled = difference.what() == DemoResult.Comparison.DISTILLED_MINUS_UNDISTILLED;
+                double distilled = mean(seed, DemoResult.Model.DISTILLED, .5, 2, difference.shots());
                 double other = undistilled
-                        ? mean(seed, "undistilled", .5, 2, difference.shots())
-                        : mean(seed, "distilled", 0, 1, difference.shots());
-                Close.within(difference.accuracy().mean(), distilled - other, 1e-12, difference.what());
+                        ? mean(seed, DemoResult.Model.UNDISTILLED, .5, 2, difference.shots())
+                        : mean(seed, DemoResult.Model.DISTILLED, 0, 1, difference.shots());
+                Close.within(
+                        difference.accuracy().mean(),
+                        distilled - other,
+                        1e-12,
+                        difference.what().toString());
             }
         }
     }
 
-    private static double mean(DemoResult.SeedResult seed, String model, double maskRatio, int ensemble, int shots) {
+    private static double mean(
+            DemoResult.SeedResult seed, DemoResult.Model model, double maskRatio, int ensemble, int shots) {
         return seed.scores().stream()
-                .filter(s -> s.model().equals(model)
+                .filter(s -> s.model() == model
                         && s.maskRatio() == maskRatio
                         && s.ensemble() == ensemble
                         && s.shots() == shots
@@ -185,8 +201,7 @@ class DemoTest {
         assertEquals(8, root.getElementsByTagName("svg").getLength());
         assertEquals(6, root.getElementsByTagName("table").getLength());
         assertFalse(html.replace("http://www.w3.org/2000/svg", "").contains("http"), "a reference to elsewhere");
-        for (String text :
-                List.of("seed 7", "seed 8", "chance", "P = 2", "WORKSHOP".toLowerCase(java.util.Locale.ROOT))) {
+        for (String text : List.of("seed 7", "seed 8", "chance", "P = 2", "WORKSHOP".toLowerCase(Locale.ROOT))) {
             assertTrue(html.contains(text), text);
         }
     }
@@ -208,11 +223,11 @@ class DemoTest {
         for (Path model : models(whole)) {
             before.put(model, Files.getLastModifiedTime(model));
         }
-        ByteArrayOutputStream shown = new ByteArrayOutputStream();
-        DemoResult again = Demo.run(
-                plan(7, 8), whole, context(new PrintStream(shown, true, StandardCharsets.UTF_8), new StopSignal()));
+        List<String> shown = Collections.synchronizedList(new ArrayList<>());
+        ProgressListener titles = event -> shown.add(event.task().title());
+        DemoResult again = Demo.run(plan(7, 8), whole, new RunContext(titles, new StopSignal()));
         assertEquals(result.seeds(), again.seeds());
-        String progress = shown.toString(StandardCharsets.UTF_8);
+        String progress = String.join("\n", shown);
         assertFalse(progress.contains("pretrain") || progress.contains("distill"), progress);
         assertTrue(progress.contains("few-shot"), progress);
         for (Path model : before.keySet()) {
@@ -231,7 +246,8 @@ class DemoTest {
     @Test
     void otherSettingsAreRefused() {
         Exception refused = assertThrows(IllegalArgumentException.class, () -> Demo.run(plan(8, 9), whole, silent()));
-        assertTrue(refused.getMessage().startsWith("demo: " + whole + " holds a demo with other settings"));
+        assertTrue(refused.getMessage()
+                .startsWith("demo: " + whole + " holds a demo with other settings (seeds was [7, 8], is [8, 9]); use"));
     }
 
     /** Asks the run to stop after two steps of every stage in turn. */
@@ -239,16 +255,15 @@ class DemoTest {
     void interruptedRunsEndWithTheSameWeights(@TempDir Path other) throws Exception {
         for (String stage : List.of("pretrain rgb", "pretrain flow", "pretrain pose", "distill")) {
             StopSignal stop = new StopSignal();
-            PrintStream watching = new PrintStream(new ByteArrayOutputStream(), true, StandardCharsets.UTF_8) {
-                @Override
-                public void println(String line) {
-                    if (line.startsWith(stage) && line.contains(" 2/" + STEPS)) {
-                        stop.request();
-                    }
+            ProgressListener watching = event -> {
+                if (event instanceof ProgressEvent.Advanced advanced
+                        && event.task().title().equals(stage)
+                        && advanced.done() == 2) {
+                    stop.request();
                 }
             };
             Exception stopped = assertThrows(
-                    StopSignal.Stopped.class, () -> Demo.run(plan(7), other, context(watching, stop)), stage);
+                    StopSignal.Stopped.class, () -> Demo.run(plan(7), other, new RunContext(watching, stop)), stage);
             assertTrue(stopped.getMessage().startsWith("stopped after step "), stopped.getMessage());
             assertFalse(Files.exists(other.resolve(Demo.RESULTS)));
         }

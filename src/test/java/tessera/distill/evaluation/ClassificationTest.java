@@ -8,7 +8,6 @@ import org.junit.jupiter.api.Test;
 import tessera.Close;
 import tessera.Golden;
 import tessera.distill.fewshot.LinearClassifier;
-import tessera.distill.evaluation.Classification;
 
 class ClassificationTest {
     @Test

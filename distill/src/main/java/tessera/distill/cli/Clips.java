@@ -7,19 +7,28 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.zip.CRC32;
 import java.util.zip.CheckedInputStream;
+import picocli.CommandLine.TypeConversionException;
 import tessera.distill.data.ClipSet;
-import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
-
-import tessera.distill.train.RunContext;
-import tessera.nn.VideoMaeConfig;
-import tessera.distill.train.Task;
+import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.SampleLayout;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.Task;
+import tessera.nn.VideoMaeConfig;
 
 /** What the commands that read clips do alike. */
 final class Clips {
     private Clips() {}
+
+    /** The modality that an option names. */
+    static Modality modality(String name) {
+        try {
+            return Modality.of(name);
+        } catch (IllegalArgumentException e) {
+            throw new TypeConversionException(String.valueOf(e.getMessage()));
+        }
+    }
 
     /** Reads clips with progress. */
     static ClipSet load(ModalityFolders folders, String title, RunContext context) {
@@ -54,8 +63,8 @@ final class Clips {
     static void requireRgb(VideoMaeConfig config, Path file) {
         Modality seen = modality(config, file);
         if (!seen.equals(Modality.RGB)) {
-            throw new IllegalArgumentException(file + " is a model of "
-                    + seen + " but videos hold pictures; pass an rgb student");
+            throw new IllegalArgumentException(
+                    file + " is a model of " + seen + " but videos hold pictures; pass an rgb student");
         }
     }
 

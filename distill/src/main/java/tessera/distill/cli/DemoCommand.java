@@ -12,14 +12,12 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-
 import tessera.distill.demo.Demo;
 import tessera.distill.demo.DemoPlan;
 import tessera.distill.demo.DemoReport;
 import tessera.distill.demo.DemoResult;
-import tessera.distill.train.RunContext;
-import tessera.distill.train.StopSignal;
 import tessera.distill.report.Json;
+import tessera.distill.train.RunContext;
 
 /** {@code tessera demo}: all stages on EgoSim, then the report. */
 @Command(
@@ -62,25 +60,15 @@ final class DemoCommand implements Callable<Integer> {
         PrintWriter messages = spec.commandLine().getErr();
         DemoPlan plan = full ? DemoPlan.full(seed) : DemoPlan.quick(seed);
         Path folder = out != null ? out : Path.of("runs", full ? "full" : "demo");
+        Outputs.requireFolder(folder);
         if (!quiet) {
             describe(messages, plan, folder);
         }
-        StopSignal stop = new StopSignal();
-        stop.onShutdown(() -> {
-            messages.println("tessera: stopped and saved; run the same command to resume");
-            messages.flush();
-        });
-        try {
-            RunContext context = new RunContext(
-                    ProgressPrinter.of(quiet), stop, compute.device(), compute.precision());
-            DemoResult result = Demo.run(plan, folder, context);
-            Path page = DemoReport.write(result, folder);
-            print(spec.commandLine().getOut(), result, page);
-            return ExitCode.OK;
-        } catch (StopSignal.Stopped e) {
-            // The process is ending by a signal; the hook above says so.
-            return ExitCode.FAILURE;
-        }
+        RunContext context = TrainingOptions.context(compute, quiet);
+        DemoResult result = Demo.run(plan, folder, context);
+        Path page = DemoReport.write(result, folder);
+        print(spec.commandLine().getOut(), result, page);
+        return ExitCode.OK;
     }
 
     private void describe(PrintWriter messages, DemoPlan plan, Path folder) {

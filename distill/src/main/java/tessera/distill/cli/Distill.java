@@ -13,14 +13,13 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import tessera.distill.data.ClipSet;
-import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
 import tessera.distill.train.Distillation;
 import tessera.distill.train.Pretraining;
 import tessera.distill.train.RunContext;
-import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.VideoMaeConfig;
@@ -31,8 +30,8 @@ import tessera.nn.VideoMaeConfig;
         mixinStandardHelpOptions = true,
         description = {
             "Teach an RGB student to predict the features of frozen teachers on unlabelled target clips.",
-            "The student starts from the rgb teacher and ends up in DIR/student.safetensors of --out; stopped runs resume"
-                    + " by the same command. The layout of clips of your own is that of pretrain."
+            "The student starts from the rgb teacher and ends up in DIR/student.safetensors of --out; stopped runs"
+                    + " resume by the same command. The layout of clips of your own is that of pretrain."
         })
 final class Distill implements Callable<Integer> {
 
@@ -79,8 +78,7 @@ final class Distill implements Callable<Integer> {
         Map<Modality, VideoMaeConfig> configs = new TreeMap<>();
         files.forEach((modality, file) -> configs.put(modality, config(modality, file)));
         Distillation stage = stage(files);
-        Device device = compute.device();
-        RunContext context = training.context(device, compute.precision());
+        RunContext context = training.context(compute);
         Path student;
         try (ClipSet clips = clips(geometry(configs), files, context)) {
             Map<String, String> origin = new LinkedHashMap<>();
@@ -91,11 +89,7 @@ final class Distill implements Callable<Integer> {
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("student", student);
         result.put("steps", stage.recipe().steps());
-        if (json.wanted()) {
-            JsonOption.print(spec.commandLine().getOut(), result);
-        } else {
-            spec.commandLine().getOut().println(student);
-        }
+        json.print(spec, result, student);
         return ExitCode.OK;
     }
 
@@ -124,8 +118,8 @@ final class Distill implements Callable<Integer> {
             throw new CheckpointException(file + ": " + e.getMessage());
         }
         if (!Clips.modality(config, file).equals(modality)) {
-            throw new IllegalArgumentException(file + " is a model of " + Clips.modality(config, file)
-                    + ", not of " + modality + "; name each teacher's own modality");
+            throw new IllegalArgumentException(file + " is a model of " + Clips.modality(config, file) + ", not of "
+                    + modality + "; name each teacher's own modality");
         }
         return config;
     }

@@ -4,13 +4,12 @@ import java.util.Locale;
 import java.util.Set;
 import picocli.CommandLine.Option;
 import tessera.distill.data.ClipSet;
-import tessera.distill.egosim.EgoSimClips;
-import tessera.distill.egosim.Domain;
-import tessera.distill.egosim.EgoSim;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
-
+import tessera.distill.egosim.Domain;
+import tessera.distill.egosim.EgoSim;
+import tessera.distill.egosim.EgoSimClips;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
 

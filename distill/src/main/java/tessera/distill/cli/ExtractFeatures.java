@@ -14,7 +14,6 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Student;
@@ -123,7 +122,8 @@ final class ExtractFeatures implements Callable<Integer> {
                     if (file.names().size() != 1 && !file.names().contains(CLIPS)) {
                         throw new IllegalArgumentException(
                                 clips + " holds " + file.names().size()
-                                        + " arrays, none of them called clips; save the clips alone or under that name");
+                                        + " arrays, none of them called clips; save the clips alone or under that"
+                                        + " name");
                     }
                     ArrayData entry = file.entry(
                             file.names().contains(CLIPS) ? CLIPS : file.names().getFirst());

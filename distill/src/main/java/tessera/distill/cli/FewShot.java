@@ -14,21 +14,20 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import tessera.distill.data.ClipSet;
-import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
 import tessera.distill.fewshot.Accuracy;
 import tessera.distill.fewshot.Episode;
 import tessera.distill.fewshot.EpisodeSampler;
 import tessera.distill.fewshot.FewShotEvaluation;
 import tessera.distill.fewshot.LogisticRegression;
-
 import tessera.distill.stage.FeatureExtraction;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.StopSignal;
-import tessera.nn.Student;
 import tessera.distill.train.Task;
+import tessera.nn.Student;
 
 /** {@code tessera fewshot}: accuracy over few-shot episodes. */
 @Command(
@@ -123,8 +122,8 @@ final class FewShot implements Callable<Integer> {
         if (episodes < 1) {
             throw new IllegalArgumentException("--episodes is " + episodes + "; pass 1 or more");
         }
-        RunContext context = new RunContext(
-                ProgressPrinter.of(quiet), new StopSignal(), compute.device(), compute.precision());
+        RunContext context =
+                new RunContext(ProgressPrinter.of(quiet), new StopSignal(), compute.device(), compute.precision());
         try (Student model = Student.load(student, context.device(), context.compute())) {
             masks.check(model);
             Modality modality = Clips.modality(model.config(), student);

@@ -56,10 +56,7 @@ final class ImportCheckpoint implements Callable<Integer> {
             description = "The safetensors file to import.")
     private Path file = Path.of("");
 
-    @Option(
-            names = "--modality",
-            paramLabel = "rgb|flow|pose",
-            description = "What the model sees. Default: rgb")
+    @Option(names = "--modality", paramLabel = "rgb|flow|pose", description = "What the model sees. Default: rgb")
     private Modality modality = Modality.RGB;
 
     @Option(
@@ -73,7 +70,8 @@ final class ImportCheckpoint implements Callable<Integer> {
             names = "--pixels",
             paramLabel = "N",
             description =
-                    "Height and width of the input. Default: 14 patches, which are 224 pixels, or 56 cells of a heat map")
+                    "Height and width of the input. Default: 14 patches, which are 224 pixels, or 56 cells of a heat"
+                            + " map")
     private @Nullable Integer pixels;
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "The student to write.")
@@ -124,8 +122,9 @@ final class ImportCheckpoint implements Callable<Integer> {
         if (side < patch || side % patch != 0) {
             throw new IllegalArgumentException("--pixels is " + side + "; pass a multiple of the patch, " + patch);
         }
-        Geometry geometry =
-                modality.equals(Modality.POSE) ? new Geometry(frames, 4 * side, side) : new Geometry(frames, side, side);
+        Geometry geometry = modality.equals(Modality.POSE)
+                ? new Geometry(frames, 4 * side, side)
+                : new Geometry(frames, side, side);
         VideoMaeConfig plain = new ModalityInput(geometry, side / patch, ModalityInput.TUBELET, PUBLISHED_FLOW)
                 .config(modality, size.size());
         return new VideoMaeConfig(

@@ -17,7 +17,6 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.fewshot.LogisticRegression;
-
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.Video;
@@ -32,11 +31,11 @@ import tessera.tensor.Scope;
         mixinStandardHelpOptions = true,
         description = {
             "Learn to tell labels apart from a few videos of each: DIR/<label>/<any video>, or DIR/<label>.mp4.",
-            "Videos are cut into clips, the student gives their features, and a logistic regression on these becomes the"
-                    + " head that predict uses.",
+            "Videos are cut into clips, the student gives their features, and a logistic regression on these becomes"
+                    + " the head that predict uses.",
             "With --evaluate, the parts of the videos outside --from and --to are recognised too, and the accuracy is"
-                    + " printed: --to 0.5 --shots 5 --evaluate learns from 5 clips of each first half and is judged on the"
-                    + " second halves."
+                + " printed: --to 0.5 --shots 5 --evaluate learns from 5 clips of each first half and is judged on the"
+                + " second halves."
         })
 final class Learn implements Callable<Integer> {
 
@@ -188,7 +187,8 @@ final class Learn implements Callable<Integer> {
         if (found.size() < wanted) {
             throw new IllegalArgumentException(
                     "label " + label + " has " + found.size() + " clip(s) but --shots is " + wanted
-                            + "; cut shorter clips (--clip-seconds), let them overlap (--stride-seconds), or add videos");
+                            + "; cut shorter clips (--clip-seconds), let them overlap (--stride-seconds), or add"
+                            + " videos");
         }
         List<VideoClip> chosen = new ArrayList<>();
         for (int i = 0; i < wanted; i++) {

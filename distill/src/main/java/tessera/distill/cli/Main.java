@@ -13,8 +13,8 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.RunLast;
 import picocli.CommandLine.ScopeType;
-import tessera.distill.train.StopSignal;
 import tessera.distill.data.Modality;
+import tessera.distill.train.StopSignal;
 
 /**
  * The root command. A new command is a class of its own in this package, a {@code Callable<Integer>}, named in the
@@ -81,7 +81,7 @@ public final class Main {
                 .setErr(err)
                 .setCaseInsensitiveEnumValuesAllowed(true)
                 .setAbbreviatedOptionsAllowed(false)
-                .registerConverter(Modality.class, Modality::of)
+                .registerConverter(Modality.class, Clips::modality)
                 .setExecutionStrategy(parsed -> {
                     LIBRARY.setLevel(main.verbose ? Level.INFO : Level.WARNING);
                     return new RunLast().execute(parsed);

@@ -3,7 +3,6 @@ package tessera.distill.cli;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
@@ -14,20 +13,19 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import tessera.distill.data.ClipSet;
-import tessera.distill.data.ModalityFolders;
-import tessera.distill.egosim.Domain;
-import tessera.distill.egosim.EgoSim;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
+import tessera.distill.data.SampleLayout;
 import tessera.distill.data.Split;
+import tessera.distill.egosim.Domain;
+import tessera.distill.egosim.EgoSim;
+import tessera.distill.egosim.EgoSimClips;
 import tessera.distill.train.ModalityInput;
 import tessera.distill.train.Pretraining;
 import tessera.distill.train.RunContext;
-import tessera.kernels.Device;
 import tessera.nn.VideoMaeConfig;
-import tessera.distill.egosim.EgoSimClips;
-import tessera.distill.data.SampleLayout;
 
 /** {@code tessera pretrain}: the first stage, once for each modality. */
 @Command(
@@ -36,8 +34,8 @@ import tessera.distill.data.SampleLayout;
         description = {
             "Train a masked autoencoder of one modality on labelled source and unlabelled target clips.",
             "Clips of your own: DIR/<modality>/<label>/<name>.npy with rgb u8 [T,H,W,3] (or a video file), flow f32"
-                    + " [T,H,W,2] in pixels, pose f32 [T,h,w,21] in [0,1]; H = W and h = w. The target's label folder may"
-                    + " have any name.",
+                + " [T,H,W,2] in pixels, pose f32 [T,h,w,21] in [0,1]; H = W and h = w. The target's label folder may"
+                + " have any name.",
             "The model ends up in DIR/model.safetensors of --out; stopped runs resume by the same command."
         })
 final class Pretrain implements Callable<Integer> {
@@ -108,17 +106,12 @@ final class Pretrain implements Callable<Integer> {
         if (start != null && !Files.isRegularFile(start)) {
             throw new IllegalArgumentException("--start " + start + " is no file; name a safetensors file");
         }
-        Device device = compute.device();
-        RunContext context = training.context(device, compute.precision());
+        RunContext context = training.context(compute);
         Path model = egosim.wanted() ? onEgoSim(stage, context) : onFolders(stage, context);
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("model", model);
         result.put("steps", stage.recipe().steps());
-        if (json.wanted()) {
-            JsonOption.print(spec.commandLine().getOut(), result);
-        } else {
-            spec.commandLine().getOut().println(model);
-        }
+        json.print(spec, result, model);
         return ExitCode.OK;
     }
 
@@ -168,11 +161,7 @@ final class Pretrain implements Callable<Integer> {
     }
 
     private Path train(
-            Pretraining stage,
-            VideoMaeConfig config,
-            ClipSet labelled,
-            ClipSet unlabelled,
-            RunContext context) {
+            Pretraining stage, VideoMaeConfig config, ClipSet labelled, ClipSet unlabelled, RunContext context) {
         Map<String, String> origin = new LinkedHashMap<>();
         origin.put("tessera.source", labelled.checksum());
         origin.put("tessera.target", unlabelled.checksum());

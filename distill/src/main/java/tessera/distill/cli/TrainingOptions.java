@@ -3,12 +3,9 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
-
+import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.StopSignal;
-import tessera.kernels.DType;
-import tessera.kernels.Device;
-import tessera.distill.train.Recipe;
 
 /** What both training stages are told; the defaults are those of the stage's recipe. */
 final class TrainingOptions {
@@ -30,8 +27,7 @@ final class TrainingOptions {
     @Option(
             names = "--lr",
             paramLabel = "X",
-            description =
-                    "Highest learning rate, after a tenth of the steps as warm-up. Default: ${DEFAULT-VALUE}")
+            description = "Highest learning rate, after a tenth of the steps as warm-up. Default: ${DEFAULT-VALUE}")
     private double lr;
 
     @Option(
@@ -51,8 +47,8 @@ final class TrainingOptions {
             names = "--drop-path",
             paramLabel = "P",
             description =
-                    "Leave the last encoder block's branches out of a sample with this probability, those before with less"
-                            + " (stochastic depth). Default: ${DEFAULT-VALUE}")
+                    "Leave the last encoder block's branches out of a sample with this probability, those before with"
+                            + " less (stochastic depth). Default: ${DEFAULT-VALUE}")
     private double dropPath;
 
     @Option(
@@ -92,11 +88,16 @@ final class TrainingOptions {
                 .withSeed(seed);
     }
 
-    /** A run that stops with a checkpoint when the process is asked to end. */
-    RunContext context(Device device, DType compute) {
+    RunContext context(ComputeOptions compute) {
+        return context(compute, quiet);
+    }
+
+    /** A run that shows progress, and stops with a checkpoint when the process is asked to end. */
+    static RunContext context(ComputeOptions compute, boolean quiet) {
         StopSignal stop = new StopSignal();
+        RunContext context = new RunContext(ProgressPrinter.of(quiet), stop, compute.device(), compute.precision());
         stop.onShutdown(() -> System.err.println("tessera: stopped and saved; run the same command to resume"));
-        return new RunContext(ProgressPrinter.of(quiet), stop, device, compute);
+        return context;
     }
 
     /** Refuses impossible numbers and places. */

@@ -101,8 +101,7 @@ public final class ClipSet implements AutoCloseable {
                 case SHARE -> {
                     for (long i = 0; i < length; i++) {
                         float share = Math.clamp(samples.getAtIndex(ValueLayout.JAVA_FLOAT, i), 0f, 1f);
-                        segment.setAtIndex(
-                                ValueLayout.JAVA_BYTE, index * length + i, (byte) Math.round(255 * share));
+                        segment.setAtIndex(ValueLayout.JAVA_BYTE, index * length + i, (byte) Math.round(255 * share));
                     }
                 }
             }
@@ -182,8 +181,8 @@ public final class ClipSet implements AutoCloseable {
         int side = geometry.side(modality);
         DType type = kept(modality);
         long bytes = geometry.length(modality) * type.bytes();
-        Shape shape =
-                Shape.of(indices.length, geometry.frames(), side, side, modality.layout().channels());
+        Shape shape = Shape.of(
+                indices.length, geometry.frames(), side, side, modality.layout().channels());
         if (type == modality.layout().values().batched()) {
             Tensor batch = Tensor.empty(device, type, shape);
             copy(segment, indices, bytes, batch);

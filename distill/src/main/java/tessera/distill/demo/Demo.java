@@ -17,34 +17,32 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
 import tessera.distill.data.ClipSet;
-import tessera.distill.egosim.EgoSimClips;
-import tessera.distill.egosim.Domain;
-import tessera.distill.egosim.EgoSim;
-import tessera.distill.data.FlowStats;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
-import tessera.distill.fewshot.Accuracy;
-import tessera.distill.stage.FeatureExtraction;
-import tessera.distill.fewshot.Episode;
-import tessera.distill.fewshot.EpisodeResult;
-import tessera.distill.fewshot.EpisodeSampler;
-import tessera.distill.fewshot.FewShotEvaluation;
-import tessera.distill.fewshot.LogisticRegression;
-
 import tessera.distill.demo.DemoResult.Comparison;
 import tessera.distill.demo.DemoResult.Cost;
 import tessera.distill.demo.DemoResult.Difference;
 import tessera.distill.demo.DemoResult.Model;
 import tessera.distill.demo.DemoResult.Score;
 import tessera.distill.demo.DemoResult.SeedResult;
-import tessera.nn.Student;
-import tessera.tensor.CostMeter;
-import tessera.tensor.io.AtomicFile;
+import tessera.distill.egosim.Domain;
+import tessera.distill.egosim.EgoSim;
+import tessera.distill.egosim.EgoSimClips;
+import tessera.distill.fewshot.Accuracy;
+import tessera.distill.fewshot.Episode;
+import tessera.distill.fewshot.EpisodeResult;
+import tessera.distill.fewshot.EpisodeSampler;
+import tessera.distill.fewshot.FewShotEvaluation;
+import tessera.distill.fewshot.LogisticRegression;
+import tessera.distill.stage.FeatureExtraction;
+import tessera.distill.train.Distillation;
+import tessera.distill.train.ModalityInput;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Settings;
 import tessera.distill.train.Task;
-import tessera.distill.train.Distillation;
-import tessera.distill.train.ModalityInput;
+import tessera.nn.Student;
+import tessera.tensor.CostMeter;
+import tessera.tensor.io.AtomicFile;
 
 /**
  * All stages of MM-CDFSL on EgoSim: renders clips, pretrains one model per modality, distils them into the RGB student,
@@ -153,7 +151,8 @@ public final class Demo {
                         plan.tubelet(),
                         EgoSimClips.flowStats(sim, Split.SOURCE_TRAIN, Domain.SOURCE, flowClips));
                 plan.pretraining()
-                        .forEach((modality, stage) -> stage.withRecipe(stage.recipe().withSeed(seed))
+                        .forEach((modality, stage) -> stage.withRecipe(
+                                        stage.recipe().withSeed(seed))
                                 .run(
                                         input.config(modality, plan.size()),
                                         source,
@@ -201,7 +200,8 @@ public final class Demo {
         Set<Modality> modalities = plan.pretraining().keySet();
         try (ClipSet validation = render(
                         sim, Split.VALIDATION, plan.target(), plan.clips().validation(), Set.of(Modality.RGB));
-                ClipSet test = render(sim, Split.TEST, plan.target(), plan.clips().test(), modalities)) {
+                ClipSet test =
+                        render(sim, Split.TEST, plan.target(), plan.clips().test(), modalities)) {
             look(features, seed, compared(Model.UNDISTILLED, Modality.RGB, Split.TEST), test);
             lookThroughEveryMask(features, seed, test);
             for (Modality modality : modalities) {
@@ -236,10 +236,9 @@ public final class Demo {
                     }
                     double[] distilled = of(accuracies, compared(Model.DISTILLED, Modality.RGB, Split.TEST));
                     double[] undistilled = of(accuracies, compared(Model.UNDISTILLED, Modality.RGB, Split.TEST));
+                    differences.add(difference(Comparison.DISTILLED_MINUS_UNDISTILLED, shots, distilled, undistilled));
                     differences.add(
-                            difference(Comparison.DISTILLED_MINUS_UNDISTILLED, shots, distilled, undistilled));
-                    differences.add(difference(
-                            Comparison.MASKED_MINUS_UNMASKED, shots, distilled, of(accuracies, unmasked())));
+                            difference(Comparison.MASKED_MINUS_UNMASKED, shots, distilled, of(accuracies, unmasked())));
                 }
             }
         }

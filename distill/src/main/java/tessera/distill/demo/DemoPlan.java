@@ -5,16 +5,16 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
-import tessera.distill.egosim.Domain;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
-import tessera.distill.train.ModalityInput.ModelSize;
+import tessera.distill.egosim.Domain;
 import tessera.distill.report.Json;
-import tessera.distill.train.Pretraining;
-import tessera.distill.train.Settings;
-import tessera.distill.train.LearningRate;
-import tessera.distill.train.Recipe;
 import tessera.distill.train.Distillation;
+import tessera.distill.train.LearningRate;
+import tessera.distill.train.ModalityInput.ModelSize;
+import tessera.distill.train.Pretraining;
+import tessera.distill.train.Recipe;
+import tessera.distill.train.Settings;
 
 /**
  * Every setting of a demo: all stages of MM-CDFSL on EgoSim, once for each seed.
@@ -130,8 +130,7 @@ public record DemoPlan(
      */
     private static Map<Modality, Pretraining> pretraining(long steps) {
         double lr = 1e-3;
-        LearningRate rate =
-                new LearningRate(LearningRate.Shape.COSINE, lr, lr / 20, lr / 100, steps / 10, steps);
+        LearningRate rate = new LearningRate(LearningRate.Shape.COSINE, lr, lr / 20, lr / 100, steps / 10, steps);
         Map<Modality, Pretraining> all = new TreeMap<>();
         for (Modality modality : Modality.ALL) {
             Pretraining standard = Pretraining.defaults(modality);
@@ -147,8 +146,7 @@ public record DemoPlan(
 
     private static Distillation distillation(long steps) {
         double lr = 1e-3;
-        LearningRate rate =
-                new LearningRate(LearningRate.Shape.COSINE, lr, lr / 100, lr / 100, steps / 20, steps);
+        LearningRate rate = new LearningRate(LearningRate.Shape.COSINE, lr, lr / 100, lr / 100, steps / 20, steps);
         Distillation standard = Distillation.defaults();
         return standard.withRecipe(standard.recipe().withRate(steps, rate).withAugment(false));
     }

@@ -13,26 +13,26 @@ import java.util.Set;
 import java.util.function.Function;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+import tessera.distill.data.Split;
+import tessera.distill.demo.DemoResult.Cost;
+import tessera.distill.demo.DemoResult.Score;
 import tessera.distill.egosim.ActionClass;
 import tessera.distill.egosim.Clip;
 import tessera.distill.egosim.Domain;
 import tessera.distill.egosim.EgoSim;
-import tessera.distill.data.Geometry;
-import tessera.distill.data.Modality;
 import tessera.distill.egosim.Pictures;
 import tessera.distill.egosim.Pictures.Picture;
-import tessera.distill.data.Split;
 import tessera.distill.fewshot.Accuracy;
 import tessera.distill.report.Axis;
 import tessera.distill.report.BarChart;
 import tessera.distill.report.HtmlReport;
 import tessera.distill.report.LineChart;
+import tessera.distill.report.Metric;
 import tessera.distill.report.MetricsLog;
 import tessera.distill.report.PointChart;
-import tessera.distill.demo.DemoResult.Cost;
-import tessera.distill.demo.DemoResult.Score;
 import tessera.tensor.io.AtomicFile;
-import tessera.distill.report.Metric;
 
 /** Writes a demo's results for people: a page with pictures and charts, and tables in Markdown. */
 public final class DemoReport {
@@ -104,15 +104,15 @@ public final class DemoReport {
         DemoPlan.Evaluation how = plan.evaluation();
         page.paragraph(
                 "A small RGB student learns from RGB, flow and hand-pose teachers, then recognises classes that it"
-                        + " never saw from a few labelled examples while most tokens are masked (MM-CDFSL, ECCV 2024). All"
-                        + " clips come from EgoSim, a procedural benchmark: labelled source clips of one domain,"
-                        + " unlabelled clips of another, and validation and test classes that share no class with"
-                        + " either.");
+                    + " never saw from a few labelled examples while most tokens are masked (MM-CDFSL, ECCV 2024). All"
+                    + " clips come from EgoSim, a procedural benchmark: labelled source clips of one domain,"
+                    + " unlabelled clips of another, and validation and test classes that share no class with"
+                    + " either.");
         page.paragraph(
                 ("Seeds run: %s. Each rendered its own clips and trained its own models: one masked autoencoder per"
-                                + " modality, then the distilled student. Accuracy is the mean over %d episodes with %d classes"
-                                + " and %d queries each; ± is the 95 %% interval over episodes. All models of a seed meet the same"
-                                + " episodes. The last weights of each stage are used: nothing was selected on test classes.")
+                    + " modality, then the distilled student. Accuracy is the mean over %d episodes with %d classes"
+                    + " and %d queries each; ± is the 95 %% interval over episodes. All models of a seed meet the same"
+                    + " episodes. The last weights of each stage are used: nothing was selected on test classes.")
                         .formatted(
                                 plan.seeds().stream().map(String::valueOf).collect(Collectors.joining(", ")),
                                 how.episodes(),
@@ -256,8 +256,7 @@ public final class DemoReport {
     /** The terms of the loss for one seed; the loss alone, seed beside seed, for several. */
     private void lossChart(HtmlReport page, String stage, Function<DemoFolder, Path> folder) {
         boolean terms = plan.seeds().size() == 1;
-        LineChart chart =
-                new LineChart("loss of " + stage.replace(' ', '-'), Axis.linear("step"), Axis.linear("loss"));
+        LineChart chart = new LineChart("loss of " + stage.replace(' ', '-'), Axis.linear("step"), Axis.linear("loss"));
         for (long seed : plan.seeds()) {
             List<MetricsLog.Line> lines =
                     MetricsLog.read(folder.apply(new DemoFolder(out, seed)).resolve("metrics.jsonl"));

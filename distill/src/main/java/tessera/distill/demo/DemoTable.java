@@ -7,11 +7,11 @@ import java.util.Locale;
 import java.util.Map;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
-import tessera.distill.fewshot.Accuracy;
 import tessera.distill.demo.DemoResult.Cost;
 import tessera.distill.demo.DemoResult.Difference;
 import tessera.distill.demo.DemoResult.Score;
 import tessera.distill.demo.DemoResult.SeedResult;
+import tessera.distill.fewshot.Accuracy;
 
 /**
  * A table of a demo's results.
@@ -53,8 +53,11 @@ public record DemoTable(Kind kind, String title, List<String> header, List<List<
 
     /** A model in words, such as {@code distilled RGB}. */
     static String name(Score score) {
-        String modality = score.modality().equals(Modality.RGB) ? "RGB" : score.modality().id();
-        return score.model() == DemoResult.Model.TEACHER ? modality + " " + score.model() : score.model() + " " + modality;
+        String modality =
+                score.modality().equals(Modality.RGB) ? "RGB" : score.modality().id();
+        return score.model() == DemoResult.Model.TEACHER
+                ? modality + " " + score.model()
+                : score.model() + " " + modality;
     }
 
     /** Mean over seeds, with the half width of the 95 % interval of that mean over the same episodes' spread. */

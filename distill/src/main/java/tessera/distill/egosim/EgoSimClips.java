@@ -37,7 +37,9 @@ public final class EgoSimClips {
     /** Measures the flow of some clips of a split, spread evenly over its classes; the same arguments give the same figures. */
     public static FlowStats flowStats(EgoSim sim, Split split, Domain domain, int clips) {
         int classes = EgoSim.classes(split).size();
-        return FlowStats.measure(clips, i -> sim.render(split, domain, i % classes, i / classes, Set.of(Modality.FLOW))
-                .flow());
+        return FlowStats.measure(
+                clips,
+                i -> sim.render(split, domain, i % classes, i / classes, Set.of(Modality.FLOW))
+                        .flow());
     }
 }

@@ -2,9 +2,9 @@ package tessera.distill.egosim;
 
 import java.util.ArrayList;
 import java.util.List;
+import tessera.distill.data.Geometry;
 import tessera.distill.egosim.Action.HandState;
 import tessera.distill.egosim.Action.Moment;
-import tessera.distill.data.Geometry;
 
 /** One clip's world: the action, the things that lie around, the head that looks on. Used by one thread. */
 final class Scene {

@@ -2,12 +2,11 @@ package tessera.distill.stage;
 
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
-
+import tessera.distill.train.RunContext;
+import tessera.distill.train.Task;
 import tessera.nn.Student;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
-import tessera.distill.train.RunContext;
-import tessera.distill.train.Task;
 
 /** Computes a student's features of a whole set of clips, for few-shot evaluation. */
 public final class FeatureExtraction {

@@ -105,8 +105,7 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
                 }));
     }
 
-    private Stage.Setup setUp(
-            VideoMaeConfig config, Map<Modality, Path> teachers, ClipSet target, RunContext context) {
+    private Stage.Setup setUp(VideoMaeConfig config, Map<Modality, Path> teachers, ClipSet target, RunContext context) {
         long seed = recipe.seed();
         Encoder student =
                 Encoder.of(require(teachers, Modality.RGB), config, seed, context.device(), context.compute());

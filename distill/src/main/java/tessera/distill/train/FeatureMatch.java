@@ -26,10 +26,12 @@ public record FeatureMatch(List<Match> matches) implements Objective {
     @Override
     public Tensor loss(Look look) {
         Tensor feature = look.student().feature(); // [B, D]
-        List<Tensor> projected =
-                matches.stream().map(match -> match.projector().forward(feature)).toList();
-        List<Tensor> targets =
-                matches.stream().map(match -> look.of(match.teacher()).feature()).toList();
+        List<Tensor> projected = matches.stream()
+                .map(match -> match.projector().forward(feature))
+                .toList();
+        List<Tensor> targets = matches.stream()
+                .map(match -> look.of(match.teacher()).feature())
+                .toList();
         double[] weights = matches.stream().mapToDouble(Match::weight).toArray();
         return Losses.features(projected, targets, weights);
     }

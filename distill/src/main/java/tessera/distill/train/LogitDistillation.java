@@ -34,7 +34,8 @@ public record LogitDistillation(
     public Tensor loss(Look look) {
         List<Tensor> logits =
                 teachers.stream().map(teacher -> look.logits(teacher, head)).toList();
-        @Nullable Tensor labels = beta > 0 || weighting.needsLabels() ? look.batch().labels(head) : null;
+        @Nullable
+        Tensor labels = beta > 0 || weighting.needsLabels() ? look.batch().labels(head) : null;
         Tensor weights = weighting.weights(logits, labels);
         return Losses.distillation(
                 look.student().logits(head), logits, weights, beta > 0 ? labels : null, temperature, alpha, beta);

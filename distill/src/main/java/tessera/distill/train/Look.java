@@ -51,7 +51,8 @@ public final class Look {
      */
     public TokenMask mask() {
         if (mask == null) {
-            throw new IllegalArgumentException("an objective needs masked tokens but the stage masks none; give it masks");
+            throw new IllegalArgumentException(
+                    "an objective needs masked tokens but the stage masks none; give it masks");
         }
         return mask;
     }
@@ -64,8 +65,7 @@ public final class Look {
     /** What a teacher makes of the batch, without gradients. */
     public Outputs of(Teacher teacher) {
         return taught.computeIfAbsent(
-                teacher,
-                t -> Autograd.noGrad(() -> t.network().forward(batch.clips(t.sees()), mask, Noise.NONE)));
+                teacher, t -> Autograd.noGrad(() -> t.network().forward(batch.clips(t.sees()), mask, Noise.NONE)));
     }
 
     /** Class scores of a teacher's head, without gradients. */

@@ -15,8 +15,7 @@ import tessera.tensor.Tensor;
  * @param decays which parameters decay
  * @param clipNorm largest norm of all gradients together, 0 for any
  */
-public record Optimiser(
-        double beta1, double beta2, double eps, double weightDecay, Decays decays, double clipNorm) {
+public record Optimiser(double beta1, double beta2, double eps, double weightDecay, Decays decays, double clipNorm) {
 
     /** Which parameters decay. */
     public enum Decays {
@@ -30,21 +29,6 @@ public record Optimiser(
         public String toString() {
             return name().toLowerCase(Locale.ROOT);
         }
-    }
-
-    /** The same with other betas. */
-    public Optimiser withBetas(double first, double second) {
-        return new Optimiser(first, second, eps, weightDecay, decays, clipNorm);
-    }
-
-    /** The same with another weight decay of other parameters. */
-    public Optimiser withDecay(double weight, Decays which) {
-        return new Optimiser(beta1, beta2, eps, weight, which, clipNorm);
-    }
-
-    /** The same with gradients clipped to another norm, 0 for any. */
-    public Optimiser withClipNorm(double norm) {
-        return new Optimiser(beta1, beta2, eps, weightDecay, decays, norm);
     }
 
     AdamW of(Map<String, Tensor> parameters) {

@@ -54,8 +54,7 @@ public record Pretraining(
         Recipe common = Recipe.defaults();
         Recipe recipe = common.over(common.steps(), 1e-3)
                 .withMaskRatio(.9)
-                .withOptimiser(
-                        common.optimiser().withBetas(.9, .95).withDecay(.05, Optimiser.Decays.MATRICES));
+                .withOptimiser(new Optimiser(.9, .95, 1e-8, .05, Optimiser.Decays.MATRICES, 0));
         return new Pretraining(modality, true, modality.equals(Modality.RGB) ? .05 : .01, .5, recipe);
     }
 

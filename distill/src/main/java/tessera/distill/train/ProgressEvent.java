@@ -5,7 +5,7 @@ import tessera.distill.report.Metric;
 
 /** What a {@link ProgressListener} hears. */
 public sealed interface ProgressEvent {
-    /** What it is about; the same object from beginning to end. */
+    /** What it is about. */
     Task task();
 
     /** A task begins. */

@@ -64,7 +64,8 @@ public record Recipe(
 
     /** The same with gradients clipped to a norm, 0 for any. */
     public Recipe withClipNorm(double norm) {
-        return withOptimiser(optimiser.withClipNorm(norm));
+        Optimiser o = optimiser;
+        return withOptimiser(new Optimiser(o.beta1(), o.beta2(), o.eps(), o.weightDecay(), o.decays(), norm));
     }
 
     /** The same with another share of masked tokens. */

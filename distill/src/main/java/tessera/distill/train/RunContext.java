@@ -37,6 +37,6 @@ public record RunContext(
 
     /** Begins a task that the listener hears of; the caller closes it. */
     public Task task(String title, Task.Unit unit, long total) {
-        return new Task(listener, title, unit, 0, total);
+        return Task.begin(listener, title, unit, 0, total);
     }
 }

@@ -5,10 +5,16 @@ import java.util.Map;
 import tessera.distill.report.Metric;
 
 /**
- * A long task under way: tells a listener that it begins when it is made, and that it ends when it is closed. Thread-safe where
- * its listener is.
+ * A long task under way, which tells a listener how far it is and, when it is closed, that it ends. Thread-safe where its
+ * listener is.
+ *
+ * @param title for people, such as {@code pretrain rgb}
+ * @param unit what is counted
+ * @param first how many were done before it began, over 0 when a run resumes
+ * @param total how many there are
  */
-public final class Task implements AutoCloseable {
+public record Task(ProgressListener listener, String title, Unit unit, long first, long total)
+        implements AutoCloseable {
     /** What a task counts. */
     public enum Unit {
         STEPS,
@@ -24,42 +30,11 @@ public final class Task implements AutoCloseable {
         }
     }
 
-    private final ProgressListener listener;
-    private final String title;
-    private final Unit unit;
-    private final long first;
-    private final long total;
-
-    /**
-     * Begins a task.
-     *
-     * @param title for people, such as {@code pretrain rgb}
-     * @param first how many are done already, over 0 when a run resumes
-     * @param total how many there are
-     */
-    public Task(ProgressListener listener, String title, Unit unit, long first, long total) {
-        this.listener = listener;
-        this.title = title;
-        this.unit = unit;
-        this.first = first;
-        this.total = total;
-        listener.on(new ProgressEvent.Started(this));
-    }
-
-    public String title() {
-        return title;
-    }
-
-    public Unit unit() {
-        return unit;
-    }
-
-    public long first() {
-        return first;
-    }
-
-    public long total() {
-        return total;
+    /** Begins a task, which the caller closes. */
+    public static Task begin(ProgressListener listener, String title, Unit unit, long first, long total) {
+        Task task = new Task(listener, title, unit, first, total);
+        listener.on(new ProgressEvent.Started(task));
+        return task;
     }
 
     /** Tells how many are done. */

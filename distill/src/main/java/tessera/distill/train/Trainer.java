@@ -104,7 +104,7 @@ public final class Trainer {
         try (TrainingStep trainingStep = TrainingStep.on(
                         context.device(), (data, step) -> losses(setup, data.iterator(), step), optimiser);
                 MetricsLog log = MetricsLog.resumeAt(folder.resolve("metrics.jsonl"), first);
-                Task task = new Task(context.listener(), stage.name(), Task.Unit.STEPS, first, steps)) {
+                Task task = Task.begin(context.listener(), stage.name(), Task.Unit.STEPS, first, steps)) {
             context.stop().running(true);
             long written = System.nanoTime();
             for (long step = first; step < steps; step++) {
@@ -248,8 +248,8 @@ public final class Trainer {
         }
         differences.addAll(Settings.parse(settings).differences(stage.settings(), stage.defaults()));
         if (!differences.isEmpty()) {
-            throw new CheckpointException(file + " was " + how + " with other settings ("
-                    + String.join("; ", differences) + ")" + advice);
+            throw new CheckpointException(
+                    file + " was " + how + " with other settings (" + String.join("; ", differences) + ")" + advice);
         }
     }
 
@@ -280,8 +280,7 @@ public final class Trainer {
             });
             String step = saved.metadata().get(STEP);
             if (step == null) {
-                throw new CheckpointException(
-                        checkpoint + " does not say its step; delete the folder to start again");
+                throw new CheckpointException(checkpoint + " does not say its step; delete the folder to start again");
             }
             long done = Long.parseLong(step);
             optimiser.restore(saved.tensors(), done);

@@ -16,7 +16,8 @@ public record Weighted(List<Term> terms) implements Objective {
      *
      * @param metric under which its loss is logged, without the weight; null if it is not
      */
-    public record Term(Objective objective, double weight, @Nullable Metric metric) {}
+    public record Term(
+            Objective objective, double weight, @Nullable Metric metric) {}
 
     public Weighted {
         terms = List.copyOf(terms);
