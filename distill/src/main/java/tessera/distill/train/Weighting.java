@@ -72,7 +72,7 @@ public interface Weighting {
                     long rows = right.size(0);
                     Tensor[] ofLabel = new Tensor[logits.size()];
                     for (int t = 0; t < ofLabel.length; t++) {
-                        Tensor scores = logits.get(t).logSoftmax();
+                        Tensor scores = logits.get(t).to(wide(logits.get(t))).logSoftmax();
                         ofLabel[t] = scores.reshape(rows, scores.size(1), 1)
                                 .gatherRows(right.reshape(rows, 1)) // minus the cross-entropy, [B, 1, 1]
                                 .reshape(rows, 1);
@@ -100,8 +100,12 @@ public interface Weighting {
     private static Tensor tensor(Tensor like, double[] weights) {
         Tensor[] each = new Tensor[weights.length];
         for (int t = 0; t < each.length; t++) {
-            each[t] = Tensor.full(like.device(), DType.F32, Shape.of(1), weights[t]);
+            each[t] = Tensor.full(like.device(), wide(like), Shape.of(1), weights[t]);
         }
         return Tensor.concat(0, each);
+    }
+
+    private static DType wide(Tensor like) {
+        return like.dtype() == DType.F64 ? DType.F64 : DType.F32;
     }
 }
