@@ -7,11 +7,12 @@ module tessera.distill {
     requires static org.jspecify;
 
     exports tessera.distill.data;
-    exports tessera.distill.fewshot;
-    exports tessera.distill.metrics;
+    exports tessera.distill.demo;
     exports tessera.distill.egosim;
-    exports tessera.distill.stage;
+    exports tessera.distill.evaluation;
+    exports tessera.distill.fewshot;
     exports tessera.distill.report;
+    exports tessera.distill.train;
     exports tessera.distill.video;
 
     opens tessera.distill.cli to

@@ -30,8 +30,7 @@ class ArchitectureTest {
     private static final String COMMAND_LINE = "tessera.distill.cli";
     private static final String MAIN = "tessera.distill.cli.Main";
 
-    /** The classes that ship. */
-    /** Without the benchmarks, which are programs of their own and not shipped. */
+    /** The classes that ship: without the benchmarks, which are programs of their own and not shipped. */
     private static final JavaClasses LIBRARY = new ClassFileImporter()
             .withImportOption(ImportOption.Predefined.DO_NOT_INCLUDE_TESTS)
             .withImportOption(location -> !location.contains("/tessera/jmh/"))
@@ -120,6 +119,45 @@ class ArchitectureTest {
                         "the target is an assertion of JUnit with a tolerance", ArchitectureTest::hasTolerance))
                 .because("tolerances are judged in one place, tessera.Close, where NaN never passes");
         rule.check(TESTS);
+    }
+
+    /** General concepts do not live in the synthetic benchmark. */
+    @Test
+    void dataKnowsNothingOfTheBenchmark() {
+        check(noClasses()
+                .that()
+                .resideInAPackage("tessera.distill.data..")
+                .should()
+                .dependOnClassesThat()
+                .resideInAPackage("tessera.distill.egosim..")
+                .because("the benchmark is one of the things that fill clip sets, not what they are made of"));
+    }
+
+    @Test
+    void nothingAboveTensorKnowsCuda() {
+        check(noClasses()
+                .that()
+                .resideInAnyPackage("tessera.nn..", "tessera.distill..")
+                .should()
+                .dependOnClassesThat(describe(
+                        "are of CUDA",
+                        other -> other.getPackageName().startsWith("tessera.kernels")
+                                && (other.getSimpleName().startsWith("Cuda")
+                                        || other.getPackageName().startsWith("tessera.kernels.cuda"))))
+                .because("models and training are written for any device"));
+    }
+
+    @Test
+    void onlyTheCommandLineHasStreams() {
+        check(noClasses()
+                .that()
+                .resideInAPackage("tessera.distill..")
+                .and()
+                .resideOutsideOfPackage(COMMAND_LINE)
+                .should()
+                .dependOnClassesThat()
+                .belongToAnyOf(java.io.PrintStream.class)
+                .because("progress goes to a listener, results to files"));
     }
 
     @Test

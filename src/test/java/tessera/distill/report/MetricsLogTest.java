@@ -23,7 +23,7 @@ class MetricsLogTest {
         Path file = directory.resolve("metrics.jsonl");
         try (MetricsLog log = MetricsLog.create(file)) {
             for (int step : steps) {
-                log.write(step, Map.of("loss", 1.0 / step));
+                log.write(step, Map.of(Metric.LOSS, 1.0 / step));
             }
         }
         return file;
@@ -37,12 +37,12 @@ class MetricsLogTest {
     void everyLineIsInTheFileBeforeTheLogIsClosed() throws IOException {
         Path file = directory.resolve("metrics.jsonl");
         try (MetricsLog log = MetricsLog.create(file)) {
-            log.write(3, Map.of("loss", 0.5));
+            log.write(3, Map.of(Metric.LOSS, 0.5));
             assertEquals("{\"step\":3,\"loss\":0.5}\n", Files.readString(file));
-            log.write(4, Map.of("loss", Double.NaN));
+            log.write(4, Map.of(Metric.LOSS, Double.NaN));
             assertEquals(2, Files.readAllLines(file).size());
         }
-        assertEquals(Double.NaN, MetricsLog.read(file).get(1).values().get("loss"));
+        assertEquals(Double.NaN, MetricsLog.read(file).get(1).values().get(Metric.LOSS));
     }
 
     @Test
@@ -50,10 +50,10 @@ class MetricsLogTest {
         Path file = directory.resolve("metrics.jsonl");
         double value = Math.nextUp(0.1) / 3;
         try (MetricsLog log = MetricsLog.create(file)) {
-            log.write(1, Map.of("a \"quoted\" λ", value, "tiny", 1e-300));
+            log.write(1, Map.of(new Metric("a \"quoted\" λ"), value, new Metric("tiny"), 1e-300));
         }
         assertEquals(
-                Map.of("a \"quoted\" λ", value, "tiny", 1e-300),
+                Map.of(new Metric("a \"quoted\" λ"), value, new Metric("tiny"), 1e-300),
                 MetricsLog.read(file).getFirst().values());
     }
 
@@ -61,10 +61,10 @@ class MetricsLogTest {
     void resumingDropsLinesBeyondTheStepAndAppends() {
         Path file = logOfSteps(1, 2, 3, 4, 5);
         try (MetricsLog log = MetricsLog.resumeAt(file, 3)) {
-            log.write(4, Map.of("loss", 9.0));
+            log.write(4, Map.of(Metric.LOSS, 9.0));
         }
         assertEquals(List.of(1L, 2L, 3L, 4L), steps(file));
-        assertEquals(9.0, MetricsLog.read(file).getLast().values().get("loss"));
+        assertEquals(9.0, MetricsLog.read(file).getLast().values().get(Metric.LOSS));
     }
 
     @ParameterizedTest

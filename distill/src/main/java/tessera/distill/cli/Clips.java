@@ -5,25 +5,35 @@ import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.Locale;
 import java.util.zip.CRC32;
 import java.util.zip.CheckedInputStream;
+import picocli.CommandLine.TypeConversionException;
 import tessera.distill.data.ClipSet;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
-import tessera.distill.egosim.Geometry;
-import tessera.distill.egosim.Modality;
-import tessera.distill.report.Progress;
-import tessera.distill.stage.RunContext;
+import tessera.distill.data.SampleLayout;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.Task;
 import tessera.nn.ClipShape;
 
 /** What the commands that read clips do alike. */
 final class Clips {
     private Clips() {}
 
+    /** The modality that an option names. */
+    static Modality modality(String name) {
+        try {
+            return Modality.of(name);
+        } catch (IllegalArgumentException e) {
+            throw new TypeConversionException(String.valueOf(e.getMessage()));
+        }
+    }
+
     /** Reads clips with progress. */
     static ClipSet load(ModalityFolders folders, String title, RunContext context) {
-        try (Progress progress = new Progress(context.out(), context.style(), title, "clips", 0, folders.size())) {
-            return folders.load(progress::update);
+        try (Task task = context.task(title, Task.Unit.CLIPS, folders.size())) {
+            return folders.load(task::advance);
         }
     }
 
@@ -33,20 +43,18 @@ final class Clips {
      * @throws IllegalArgumentException if it is no modality that clips have
      */
     static Modality modality(ClipShape input, Path file) {
-        return switch (input.channels()) {
-            case 3 -> Modality.RGB;
-            case 2 -> Modality.FLOW;
-            case 21 -> Modality.POSE;
-            default ->
-                throw new IllegalArgumentException(file + " is a model of " + input.channels()
-                        + " channels; pass one for rgb (3), flow (2) or pose (21)");
-        };
+        int channels = input.channels();
+        return Modality.ALL.stream()
+                .filter(modality -> modality.layout().channels() == channels)
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException(file + " is a model of " + channels
+                        + " channels; pass one for rgb (3), flow (2) or pose (21)"));
     }
 
     /** The clips that a model takes; the sizes of what it does not see mean nothing. */
     static Geometry geometry(ClipShape input, Modality modality) {
         int side = input.height();
-        return modality == Modality.POSE
+        return modality.layout().grid() == SampleLayout.Grid.MAP
                 ? new Geometry(input.frames(), 4 * side, side)
                 : new Geometry(input.frames(), side, side);
     }
@@ -54,9 +62,9 @@ final class Clips {
     /** Refuses a model that videos cannot feed. */
     static void requireRgb(ClipShape input, Path file) {
         Modality seen = modality(input, file);
-        if (seen != Modality.RGB) {
-            throw new IllegalArgumentException(file + " is a model of "
-                    + seen.name().toLowerCase(Locale.ROOT) + " but videos hold pictures; pass an rgb student");
+        if (!seen.equals(Modality.RGB)) {
+            throw new IllegalArgumentException(
+                    file + " is a model of " + seen + " but videos hold pictures; pass an rgb student");
         }
     }
 

@@ -12,13 +12,12 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-import tessera.distill.report.Progress;
-import tessera.distill.stage.Demo;
-import tessera.distill.stage.DemoPlan;
-import tessera.distill.stage.DemoReport;
-import tessera.distill.stage.DemoResult;
-import tessera.distill.stage.RunContext;
-import tessera.distill.stage.StopSignal;
+import tessera.distill.demo.Demo;
+import tessera.distill.demo.DemoPlan;
+import tessera.distill.demo.DemoReport;
+import tessera.distill.demo.DemoResult;
+import tessera.distill.report.Json;
+import tessera.distill.train.RunContext;
 
 /** {@code tessera demo}: all stages on EgoSim, then the report. */
 @Command(
@@ -61,25 +60,15 @@ final class DemoCommand implements Callable<Integer> {
         PrintWriter messages = spec.commandLine().getErr();
         DemoPlan plan = full ? DemoPlan.full(seed) : DemoPlan.quick(seed);
         Path folder = out != null ? out : Path.of("runs", full ? "full" : "demo");
+        Outputs.requireFolder(folder);
         if (!quiet) {
             describe(messages, plan, folder);
         }
-        StopSignal stop = new StopSignal();
-        stop.onShutdown(() -> {
-            messages.println("tessera: stopped and saved; run the same command to resume");
-            messages.flush();
-        });
-        try {
-            RunContext context = new RunContext(
-                    System.err, Progress.Style.detect(quiet), stop, compute.device(), compute.precision());
-            DemoResult result = Demo.run(plan, folder, context);
-            Path page = DemoReport.write(result, folder);
-            print(spec.commandLine().getOut(), result, page);
-            return ExitCode.OK;
-        } catch (StopSignal.Stopped e) {
-            // The process is ending by a signal; the hook above says so.
-            return ExitCode.FAILURE;
-        }
+        RunContext context = TrainingOptions.context(compute, quiet);
+        DemoResult result = Demo.run(plan, folder, context);
+        Path page = DemoReport.write(result, folder);
+        print(spec.commandLine().getOut(), result, page);
+        return ExitCode.OK;
     }
 
     private void describe(PrintWriter messages, DemoPlan plan, Path folder) {
@@ -100,7 +89,7 @@ final class DemoCommand implements Callable<Integer> {
         if (json.wanted()) {
             Map<String, Object> all = new LinkedHashMap<>();
             all.put("report", page);
-            all.put("result", result);
+            all.put("result", Json.object(result.json()));
             JsonOption.print(to, all);
         } else {
             to.print(DemoReport.markdown(result));

@@ -2,10 +2,9 @@ package tessera.distill.cli;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.EnumMap;
 import java.util.LinkedHashMap;
-import java.util.Locale;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -14,14 +13,13 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import tessera.distill.data.ClipSet;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
-import tessera.distill.egosim.Geometry;
-import tessera.distill.egosim.Modality;
-import tessera.distill.egosim.Split;
-import tessera.distill.stage.Distillation;
-import tessera.distill.stage.Pretraining;
-import tessera.distill.stage.RunContext;
-import tessera.kernels.Device;
+import tessera.distill.data.Split;
+import tessera.distill.train.Distillation;
+import tessera.distill.train.Pretraining;
+import tessera.distill.train.RunContext;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.videomae.VideoMaeConfig;
@@ -50,7 +48,8 @@ final class Distill implements Callable<Integer> {
     private EgoSimOptions egosim;
 
     @Mixin
-    private TrainingOptions training;
+    private final TrainingOptions training =
+            new TrainingOptions(Distillation.defaults().recipe());
 
     @Option(
             names = "--teachers",
@@ -65,13 +64,6 @@ final class Distill implements Callable<Integer> {
     private @Nullable Path target;
 
     @Option(
-            names = "--mask-ratio",
-            paramLabel = "R",
-            defaultValue = "0.75",
-            description = "Share of masked tokens, 0 < R < 1. Default: ${DEFAULT-VALUE}")
-    private double maskRatio;
-
-    @Option(
             names = "--weights",
             split = ",",
             paramLabel = "MODALITY=X",
@@ -80,38 +72,33 @@ final class Distill implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        training.check(maskRatio);
+        training.check();
         egosim.check();
         Map<Modality, Path> files = teacherFiles();
-        Map<Modality, VideoMaeConfig> configs = new EnumMap<>(Modality.class);
+        Map<Modality, VideoMaeConfig> configs = new TreeMap<>();
         files.forEach((modality, file) -> configs.put(modality, config(modality, file)));
-        Distillation.Settings settings = settings(files);
-        Device device = compute.device();
-        RunContext context = training.context(device, compute.precision());
+        Distillation stage = stage(files);
+        RunContext context = training.context(compute);
         Path student;
         try (ClipSet clips = clips(geometry(configs), files, context)) {
             Map<String, String> origin = new LinkedHashMap<>();
             origin.put("tessera.target", clips.checksum());
-            files.forEach((modality, file) -> origin.put("tessera.teacher." + name(modality), Clips.checksum(file)));
-            student = Distillation.run(settings, files, clips, training.out(), context.startingFrom(origin));
+            files.forEach((modality, file) -> origin.put("tessera.teacher." + modality, Clips.checksum(file)));
+            student = stage.run(files, clips, training.out(), context.startingFrom(origin));
         }
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("student", student);
-        result.put("steps", settings.steps());
-        if (json.wanted()) {
-            JsonOption.print(spec.commandLine().getOut(), result);
-        } else {
-            spec.commandLine().getOut().println(student);
-        }
+        result.put("steps", stage.recipe().steps());
+        json.print(spec, result, student);
         return ExitCode.OK;
     }
 
     private Map<Modality, Path> teacherFiles() {
-        Map<Modality, Path> files = new EnumMap<>(Modality.class);
+        Map<Modality, Path> files = new TreeMap<>();
         teachers.forEach((modality, path) -> {
             Path file = Files.isDirectory(path) ? path.resolve(Pretraining.MODEL) : path;
             if (!Files.isRegularFile(file)) {
-                throw new IllegalArgumentException("the " + name(modality) + " teacher " + file
+                throw new IllegalArgumentException("the " + modality + " teacher " + file
                         + " is no file; pass a finished folder of pretrain, or its " + Pretraining.MODEL);
             }
             files.put(modality, file);
@@ -130,9 +117,9 @@ final class Distill implements Callable<Integer> {
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());
         }
-        if (Clips.modality(config.input(), file) != modality) {
-            throw new IllegalArgumentException(file + " is a model of " + name(Clips.modality(config.input(), file))
-                    + ", not of " + name(modality) + "; name each teacher's own modality");
+        if (!Clips.modality(config.input(), file).equals(modality)) {
+            throw new IllegalArgumentException(file + " is a model of " + Clips.modality(config.input(), file) + ", not of "
+                    + modality + "; name each teacher's own modality");
         }
         return config;
     }
@@ -149,8 +136,8 @@ final class Distill implements Callable<Integer> {
                     && config.slots() == rgb.slots()
                     && config.plane() == rgb.plane()
                     && config.embedDim() == rgb.embedDim();
-            if (!fits || (modality == Modality.FLOW && config.height() != rgb.height())) {
-                throw new IllegalArgumentException("the " + name(modality) + " teacher has " + config.slots() + " x "
+            if (!fits || (modality.equals(Modality.FLOW) && config.height() != rgb.height())) {
+                throw new IllegalArgumentException("the " + modality + " teacher has " + config.slots() + " x "
                         + config.plane() + " tokens of width " + config.embedDim() + ", the rgb teacher " + rgb.slots()
                         + " x " + rgb.plane() + " of width " + rgb.embedDim()
                         + "; all need one grid and width, so pretrain them with the same sizes");
@@ -160,35 +147,19 @@ final class Distill implements Callable<Integer> {
         return pose == null ? plain : new Geometry(plain.frames(), plain.size(), pose.height());
     }
 
-    private Distillation.Settings settings(Map<Modality, Path> files) {
-        Map<Modality, Double> each = new EnumMap<>(Modality.class);
+    private Distillation stage(Map<Modality, Path> files) {
+        Map<Modality, Double> each = new TreeMap<>();
         files.keySet().forEach(modality -> each.put(modality, 1.0));
         if (weights != null) {
             weights.forEach((modality, weight) -> {
                 if (!each.containsKey(modality) || !(weight >= 0) || weight.isInfinite()) {
-                    throw new IllegalArgumentException("--weights gives " + name(modality) + "=" + weight
+                    throw new IllegalArgumentException("--weights gives " + modality + "=" + weight
                             + "; give each of the --teachers a number of 0 or more");
                 }
                 each.put(modality, weight);
             });
         }
-        double lr = training.lr(5e-4);
-        long steps = training.steps();
-        return new Distillation.Settings(
-                each,
-                maskRatio,
-                training.batch(),
-                steps,
-                lr,
-                lr / 100,
-                lr / 1000,
-                steps / 10,
-                steps,
-                .05,
-                training.clipNorm(),
-                training.dropPath(),
-                training.augment(),
-                training.seed());
+        return Distillation.defaults().withWeights(each).withRecipe(training.recipe());
     }
 
     private ClipSet clips(Geometry geometry, Map<Modality, Path> files, RunContext context) {
@@ -200,9 +171,5 @@ final class Distill implements Callable<Integer> {
         return folder == null
                 ? egosim.render(egosim.sim(geometry), Split.TARGET_UNLABELLED, egosim.domain(), files.keySet(), context)
                 : Clips.load(ModalityFolders.open(folder, files.keySet(), geometry), "load target", context);
-    }
-
-    private static String name(Modality modality) {
-        return modality.name().toLowerCase(Locale.ROOT);
     }
 }

@@ -4,14 +4,14 @@ import java.util.Locale;
 import java.util.Set;
 import picocli.CommandLine.Option;
 import tessera.distill.data.ClipSet;
-import tessera.distill.data.EgoSimClips;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+import tessera.distill.data.Split;
 import tessera.distill.egosim.Domain;
 import tessera.distill.egosim.EgoSim;
-import tessera.distill.egosim.Geometry;
-import tessera.distill.egosim.Modality;
-import tessera.distill.egosim.Split;
-import tessera.distill.report.Progress;
-import tessera.distill.stage.RunContext;
+import tessera.distill.egosim.EgoSimClips;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.Task;
 
 /** Clips of the built-in benchmark instead of one's own. */
 final class EgoSimOptions {
@@ -22,23 +22,20 @@ final class EgoSimOptions {
     @Option(
             names = "--domain",
             paramLabel = "NAME",
-            defaultValue = "KITCHEN",
-            description = "EgoSim's target domain: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}")
+            description = "EgoSim's target domain: source, kitchen or workshop. Default: kitchen")
     private Domain domain = Domain.KITCHEN;
 
     @Option(
             names = "--per-class",
             paramLabel = "N",
-            defaultValue = "40",
             description = "EgoSim clips of each class. Default: ${DEFAULT-VALUE}")
-    private int perClass;
+    private int perClass = 40;
 
     @Option(
             names = "--egosim-seed",
             paramLabel = "N",
-            defaultValue = "1",
             description = "Seed of EgoSim itself, the same in every command. Default: ${DEFAULT-VALUE}")
-    private long seed;
+    private long seed = 1;
 
     boolean wanted() {
         return wanted;
@@ -63,8 +60,8 @@ final class EgoSimOptions {
     ClipSet render(EgoSim sim, Split split, Domain where, Set<Modality> modalities, RunContext context) {
         int total = perClass * EgoSim.classes(split).size();
         String title = "render " + split.name().toLowerCase(Locale.ROOT);
-        try (Progress progress = new Progress(context.out(), context.style(), title, "clips", 0, total)) {
-            return EgoSimClips.render(sim, split, where, perClass, modalities, progress::update);
+        try (Task task = context.task(title, Task.Unit.CLIPS, total)) {
+            return EgoSimClips.render(sim, split, where, perClass, modalities, task::advance);
         }
     }
 }

@@ -14,7 +14,6 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-import tessera.distill.report.Progress;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.ClipShape;

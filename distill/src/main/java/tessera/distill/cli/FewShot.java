@@ -15,19 +15,19 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import tessera.distill.data.ClipSet;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
-import tessera.distill.egosim.Geometry;
-import tessera.distill.egosim.Modality;
-import tessera.distill.egosim.Split;
+import tessera.distill.data.Split;
 import tessera.distill.fewshot.Accuracy;
 import tessera.distill.fewshot.Episode;
 import tessera.distill.fewshot.EpisodeSampler;
 import tessera.distill.fewshot.FewShotEvaluation;
 import tessera.distill.fewshot.LogisticRegression;
-import tessera.distill.report.Progress;
-import tessera.distill.stage.FeatureExtraction;
-import tessera.distill.stage.RunContext;
-import tessera.distill.stage.StopSignal;
+import tessera.distill.evaluation.FeatureExtraction;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.StopSignal;
+import tessera.distill.train.Task;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 
@@ -128,7 +128,7 @@ final class FewShot implements Callable<Integer> {
             throw new IllegalArgumentException("--episodes is " + episodes + "; pass 1 or more");
         }
         RunContext context = new RunContext(
-                System.err, Progress.Style.detect(quiet), new StopSignal(), student.device(), student.precision());
+                ProgressPrinter.of(quiet), new StopSignal(), student.device(), student.precision());
         try (Student model = student.load()) {
             masks.check(model);
             Modality modality = Clips.modality(model.config().input(), student.file());
@@ -147,8 +147,8 @@ final class FewShot implements Callable<Integer> {
         List<Episode> drawn = new EpisodeSampler(set.labels(), ways, shots, queries, masks.seed()).draw(episodes);
         double[][][] features = FeatureExtraction.extract(model, set, modality, masking, masks.seed(), context);
         FewShotEvaluation evaluation = new FewShotEvaluation(features, new LogisticRegression());
-        try (Progress progress = new Progress(context.out(), context.style(), "episodes", "episodes", 0, episodes)) {
-            return evaluation.evaluate(drawn, progress::update);
+        try (Task task = context.task("episodes", Task.Unit.EPISODES, episodes)) {
+            return evaluation.evaluate(drawn, task::advance);
         }
     }
 

@@ -12,10 +12,10 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.Spec;
-import tessera.distill.egosim.FlowStats;
-import tessera.distill.egosim.Geometry;
-import tessera.distill.egosim.Modality;
-import tessera.distill.stage.ModalityInput;
+import tessera.distill.data.FlowStats;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+import tessera.distill.train.ModalityInput;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
@@ -62,11 +62,7 @@ final class ImportCheckpoint implements Callable<Integer> {
             description = "The safetensors file to import.")
     private Path file = Path.of("");
 
-    @Option(
-            names = "--modality",
-            paramLabel = "rgb|flow|pose",
-            defaultValue = "RGB",
-            description = "What the model sees. Default: rgb")
+    @Option(names = "--modality", paramLabel = "rgb|flow|pose", description = "What the model sees. Default: rgb")
     private Modality modality = Modality.RGB;
 
     @Option(
@@ -136,8 +132,9 @@ final class ImportCheckpoint implements Callable<Integer> {
         if (side < patch || side % patch != 0) {
             throw new IllegalArgumentException("--pixels is " + side + "; pass a multiple of the patch, " + patch);
         }
-        Geometry geometry =
-                modality == Modality.POSE ? new Geometry(frames, 4 * side, side) : new Geometry(frames, side, side);
+        Geometry geometry = modality.equals(Modality.POSE)
+                ? new Geometry(frames, 4 * side, side)
+                : new Geometry(frames, side, side);
         VideoMaeConfig plain = new ModalityInput(geometry, side / patch, ModalityInput.TUBELET, PUBLISHED_FLOW)
                 .config(modality, size.size());
         return new VideoMaeConfig(

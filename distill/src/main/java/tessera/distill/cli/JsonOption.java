@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import java.io.PrintWriter;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import tessera.distill.report.Json;
 
@@ -15,6 +16,11 @@ final class JsonOption {
     /** Whether the caller asked for JSON; then {@link #print} writes the result and the command writes nothing else. */
     boolean wanted() {
         return json;
+    }
+
+    /** Writes a command's result, as JSON if the caller asked for it, or else one line. */
+    void print(CommandSpec spec, Map<String, ? extends @Nullable Object> result, Object line) {
+        spec.commandLine().getOut().println(json ? Json.text(result) : line);
     }
 
     /**

@@ -17,7 +17,6 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.fewshot.LogisticRegression;
-import tessera.distill.report.Progress;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.Video;

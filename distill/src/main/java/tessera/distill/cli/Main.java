@@ -13,7 +13,8 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.RunLast;
 import picocli.CommandLine.ScopeType;
-import tessera.distill.stage.StopSignal;
+import tessera.distill.data.Modality;
+import tessera.distill.train.StopSignal;
 import tessera.kernels.DeviceException;
 
 /**
@@ -81,6 +82,7 @@ public final class Main {
                 .setErr(err)
                 .setCaseInsensitiveEnumValuesAllowed(true)
                 .setAbbreviatedOptionsAllowed(false)
+                .registerConverter(Modality.class, Clips::modality)
                 .setExecutionStrategy(parsed -> {
                     LIBRARY.setLevel(main.verbose ? Level.INFO : Level.WARNING);
                     return new RunLast().execute(parsed);

@@ -1,5 +1,6 @@
 package tessera.distill.cli;
 
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
@@ -10,19 +11,24 @@ final class Outputs {
     /**
      * A file to write.
      *
-     * @throws IllegalArgumentException if its folder does not exist or is not writable, or it is itself a folder
+     * @throws IllegalArgumentException if its folder does not exist or cannot be written, or it is itself a folder
      */
     static void requireFile(Path file) {
-        requireParent(file);
+        Path parent = file.toAbsolutePath().getParent();
+        if (parent == null || !Files.isDirectory(parent)) {
+            throw new IllegalArgumentException("--out " + file + " lies in " + parent
+                    + ", which is no folder; make it first or name another place");
+        }
         if (Files.isDirectory(file)) {
             throw new IllegalArgumentException("--out " + file + " is a folder; name a file to write in it");
         }
+        requireWritable(file, parent);
     }
 
     /**
      * A folder to make, with those around it, or to go on in.
      *
-     * @throws IllegalArgumentException if it is a file or below one, or may not be written
+     * @throws IllegalArgumentException if it is a file or below one, or cannot be written
      */
     static void requireFolder(Path folder) {
         Path existing = folder.toAbsolutePath();
@@ -33,21 +39,16 @@ final class Outputs {
             throw new IllegalArgumentException("--out " + folder + " cannot be a folder, because " + existing
                     + " is a file; name a folder for the run");
         }
-        if (!Files.isWritable(existing)) {
-            throw new IllegalArgumentException(
-                    "--out " + folder + " lies in " + existing + ", where you may not write; name another place");
-        }
+        requireWritable(folder, existing);
     }
 
-    private static void requireParent(Path path) {
-        Path parent = path.toAbsolutePath().getParent();
-        if (parent == null || !Files.isDirectory(parent)) {
-            throw new IllegalArgumentException("--out " + path + " lies in " + parent
-                    + ", which is no folder; make it first" + " or name another place");
-        }
-        if (!Files.isWritable(parent)) {
+    /** By writing there: what permissions say is not all that may stand in the way. */
+    private static void requireWritable(Path wanted, Path folder) {
+        try {
+            Files.delete(Files.createTempFile(folder, ".tessera", ".tmp"));
+        } catch (IOException | SecurityException e) {
             throw new IllegalArgumentException(
-                    "--out " + path + " lies in " + parent + ", where you may not write; name another place");
+                    "--out " + wanted + " lies in " + folder + ", where you may not write; name another place", e);
         }
     }
 }

@@ -3,7 +3,6 @@ package tessera.distill.cli;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
@@ -14,17 +13,18 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 import tessera.distill.data.ClipSet;
+import tessera.distill.data.FlowStats;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
+import tessera.distill.data.SampleLayout;
+import tessera.distill.data.Split;
 import tessera.distill.egosim.Domain;
 import tessera.distill.egosim.EgoSim;
-import tessera.distill.egosim.FlowStats;
-import tessera.distill.egosim.Geometry;
-import tessera.distill.egosim.Modality;
-import tessera.distill.egosim.Split;
-import tessera.distill.stage.ModalityInput;
-import tessera.distill.stage.Pretraining;
-import tessera.distill.stage.RunContext;
-import tessera.kernels.Device;
+import tessera.distill.egosim.EgoSimClips;
+import tessera.distill.train.ModalityInput;
+import tessera.distill.train.Pretraining;
+import tessera.distill.train.RunContext;
 import tessera.nn.videomae.VideoMaeConfig;
 
 /** {@code tessera pretrain}: the first stage, once for each modality. */
@@ -59,7 +59,8 @@ final class Pretrain implements Callable<Integer> {
     private SizeOptions size;
 
     @Mixin
-    private TrainingOptions training;
+    private final TrainingOptions training =
+            new TrainingOptions(Pretraining.defaults(Modality.RGB).recipe());
 
     @Option(names = "--modality", required = true, paramLabel = "rgb|flow|pose", description = "What the model sees.")
     private Modality modality = Modality.RGB;
@@ -77,13 +78,6 @@ final class Pretrain implements Callable<Integer> {
                     "Tokens per side of a picture. Default: as patches of 16 pixels give (8 below 112 pixels; for heat"
                             + " maps 4, and 2 below 28)")
     private @Nullable Integer grid;
-
-    @Option(
-            names = "--mask-ratio",
-            paramLabel = "R",
-            defaultValue = "0.9",
-            description = "Share of masked tokens, 0 < R < 1. Default: ${DEFAULT-VALUE}")
-    private double maskRatio;
 
     @Option(
             names = "--lambda",
@@ -106,72 +100,49 @@ final class Pretrain implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        training.check(maskRatio);
+        training.check();
         egosim.check();
-        Pretraining.Settings settings = settings();
+        Pretraining stage = stage();
         if (start != null && !Files.isRegularFile(start)) {
             throw new IllegalArgumentException("--start " + start + " is no file; name a safetensors file");
         }
-        Device device = compute.device();
-        RunContext context = training.context(device, compute.precision());
-        Path model = egosim.wanted() ? onEgoSim(settings, context) : onFolders(settings, context);
+        RunContext context = training.context(compute);
+        Path model = egosim.wanted() ? onEgoSim(stage, context) : onFolders(stage, context);
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("model", model);
-        result.put("steps", settings.steps());
-        if (json.wanted()) {
-            JsonOption.print(spec.commandLine().getOut(), result);
-        } else {
-            spec.commandLine().getOut().println(model);
-        }
+        result.put("steps", stage.recipe().steps());
+        json.print(spec, result, model);
         return ExitCode.OK;
     }
 
-    private Pretraining.Settings settings() {
-        double weight = lambda == null ? (modality == Modality.RGB ? .05 : .01) : lambda;
+    private Pretraining stage() {
+        Pretraining standard = Pretraining.defaults(modality);
+        double weight = lambda == null ? standard.lambda() : lambda;
         if (!(weight >= 0) || Double.isInfinite(weight)) {
             throw new IllegalArgumentException("--lambda is " + weight + "; pass 0 or more");
         }
-        double lr = training.lr(1e-3);
-        long steps = training.steps();
-        return new Pretraining.Settings(
-                modality,
-                !noTarget,
-                weight,
-                .5,
-                maskRatio,
-                training.batch(),
-                steps,
-                lr,
-                lr / 100,
-                lr / 1000,
-                steps / 10,
-                steps,
-                .05,
-                training.clipNorm(),
-                training.dropPath(),
-                training.augment(),
-                training.seed());
+        return standard.withTargetReconstruction(!noTarget).withLambda(weight).withRecipe(training.recipe());
     }
 
-    private Path onEgoSim(Pretraining.Settings settings, RunContext context) {
+    private Path onEgoSim(Pretraining stage, RunContext context) {
         if (source != null || target != null) {
             throw new IllegalArgumentException(
                     "--egosim and --source or --target exclude each other; pass one of them");
         }
         EgoSim sim = egosim.sim(Geometry.SMALL);
         Set<Modality> modalities = Set.of(modality);
-        FlowStats stats = modality == Modality.FLOW
-                ? FlowStats.of(sim, Split.SOURCE_TRAIN, Domain.SOURCE, STATISTICS_CLIPS)
-                : noFlow();
+        FlowStats stats = modality.equals(Modality.FLOW)
+                ? EgoSimClips.flowStats(sim, Split.SOURCE_TRAIN, Domain.SOURCE, STATISTICS_CLIPS)
+                : FlowStats.NONE;
         VideoMaeConfig config = config(sim.geometry(), stats);
         try (ClipSet labelled = egosim.render(sim, Split.SOURCE_TRAIN, Domain.SOURCE, modalities, context);
                 ClipSet unlabelled =
                         egosim.render(sim, Split.TARGET_UNLABELLED, egosim.domain(), modalities, context)) {
-            return train(settings, config, labelled, unlabelled, context);
+            return train(stage, config, labelled, unlabelled, context);
         }
     }
 
-    private Path onFolders(Pretraining.Settings settings, RunContext context) {
+    private Path onFolders(Pretraining stage, RunContext context) {
         Path from = source;
         Path to = target;
         if (from == null || to == null) {
@@ -182,38 +153,28 @@ final class Pretrain implements Callable<Integer> {
         ModalityFolders labelled = ModalityFolders.open(from, modalities, null);
         ModalityFolders unlabelled = ModalityFolders.open(to, modalities, labelled.geometry());
         VideoMaeConfig config =
-                config(labelled.geometry(), modality == Modality.FLOW ? labelled.flowStats() : noFlow());
+                config(labelled.geometry(), modality.equals(Modality.FLOW) ? labelled.flowStats() : FlowStats.NONE);
         try (ClipSet sourceClips = Clips.load(labelled, "load source", context);
                 ClipSet targetClips = Clips.load(unlabelled, "load target", context)) {
-            return train(settings, config, sourceClips, targetClips, context);
+            return train(stage, config, sourceClips, targetClips, context);
         }
     }
 
     private Path train(
-            Pretraining.Settings settings,
-            VideoMaeConfig config,
-            ClipSet labelled,
-            ClipSet unlabelled,
-            RunContext context) {
+            Pretraining stage, VideoMaeConfig config, ClipSet labelled, ClipSet unlabelled, RunContext context) {
         Map<String, String> origin = new LinkedHashMap<>();
         origin.put("tessera.source", labelled.checksum());
         origin.put("tessera.target", unlabelled.checksum());
         if (start != null) {
             origin.put("tessera.start", Clips.checksum(start));
         }
-        return Pretraining.run(
-                settings, config, labelled, unlabelled, start, training.out(), context.startingFrom(origin));
+        return stage.run(config, labelled, unlabelled, start, training.out(), context.startingFrom(origin));
     }
 
     private VideoMaeConfig config(Geometry geometry, FlowStats stats) {
-        int side = modality == Modality.POSE ? geometry.poseSize() : geometry.size();
-        int patch = modality == Modality.POSE ? (side < 28 ? 2 : 4) : (side < 112 ? 8 : 16);
+        int side = geometry.side(modality);
+        int patch = modality.layout().grid() == SampleLayout.Grid.MAP ? (side < 28 ? 2 : 4) : (side < 112 ? 8 : 16);
         int cells = grid == null ? side / patch : grid;
         return new ModalityInput(geometry, cells, ModalityInput.TUBELET, stats).config(modality, size.size());
-    }
-
-    /** Stands for statistics where no flow is seen. */
-    private static FlowStats noFlow() {
-        return new FlowStats(List.of(0f, 0f), List.of(1f, 1f));
     }
 }

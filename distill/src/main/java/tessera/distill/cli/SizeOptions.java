@@ -2,7 +2,7 @@ package tessera.distill.cli;
 
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
-import tessera.distill.stage.ModalityInput.ModelSize;
+import tessera.distill.train.ModalityInput.ModelSize;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 

@@ -3,14 +3,13 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
-import tessera.distill.report.Progress;
-import tessera.distill.stage.RunContext;
-import tessera.distill.stage.StopSignal;
-import tessera.kernels.DType;
-import tessera.kernels.Device;
+import tessera.distill.train.Recipe;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.StopSignal;
 
-/** What both training stages are told. */
+/** What both training stages are told; the defaults are those of the stage's recipe. */
 final class TrainingOptions {
+    private final Recipe standard;
 
     @Option(
             names = "--out",
@@ -19,27 +18,23 @@ final class TrainingOptions {
             description = "Folder of the run: weights, checkpoint, metrics.jsonl. The same command resumes there.")
     private Path out = Path.of("");
 
-    @Option(
-            names = "--batch",
-            paramLabel = "N",
-            defaultValue = "16",
-            description = "Clips per step. Default: ${DEFAULT-VALUE}")
+    @Option(names = "--batch", paramLabel = "N", description = "Clips per step. Default: ${DEFAULT-VALUE}")
     private int batch;
 
-    @Option(
-            names = "--steps",
-            paramLabel = "N",
-            defaultValue = "600",
-            description = "Steps in all. Default: ${DEFAULT-VALUE}")
+    @Option(names = "--steps", paramLabel = "N", description = "Steps in all. Default: ${DEFAULT-VALUE}")
     private long steps;
 
     @Option(
             names = "--lr",
             paramLabel = "X",
-            description =
-                    "Highest learning rate, after a tenth of the steps as warm-up. Default: 1e-3 in pretrain, 5e-4 in"
-                            + " distill")
-    private @Nullable Double lr;
+            description = "Highest learning rate, after a tenth of the steps as warm-up. Default: ${DEFAULT-VALUE}")
+    private double lr;
+
+    @Option(
+            names = "--mask-ratio",
+            paramLabel = "R",
+            description = "Share of masked tokens, 0 < R < 1. Default: ${DEFAULT-VALUE}")
+    private double maskRatio;
 
     @Option(
             names = "--clip-norm",
@@ -51,16 +46,14 @@ final class TrainingOptions {
     @Option(
             names = "--drop-path",
             paramLabel = "P",
-            defaultValue = "0",
             description =
-                    "Leave the last encoder block's branches out of a sample with this probability, those before with less"
-                            + " (stochastic depth). Default: ${DEFAULT-VALUE}")
+                    "Leave the last encoder block's branches out of a sample with this probability, those before with"
+                            + " less (stochastic depth). Default: ${DEFAULT-VALUE}")
     private double dropPath;
 
     @Option(
             names = "--seed",
             paramLabel = "N",
-            defaultValue = "1",
             description = "Determines weights, order, masks and augmentation. Default: ${DEFAULT-VALUE}")
     private long seed;
 
@@ -70,55 +63,51 @@ final class TrainingOptions {
     @Option(names = "--quiet", description = "Show no progress.")
     private boolean quiet;
 
+    TrainingOptions(Recipe standard) {
+        this.standard = standard;
+        batch = standard.batch();
+        steps = standard.steps();
+        lr = standard.rate().highest();
+        maskRatio = standard.maskRatio();
+        dropPath = standard.dropPath();
+        seed = standard.seed();
+    }
+
     Path out() {
         return out;
     }
 
-    int batch() {
-        return batch;
+    /** The stage's recipe with what the user changes of it. */
+    Recipe recipe() {
+        return standard.withBatch(batch)
+                .over(steps, lr)
+                .withMaskRatio(maskRatio)
+                .withClipNorm(clipNorm == null ? standard.optimiser().clipNorm() : clipNorm)
+                .withDropPath(dropPath)
+                .withAugment(!plain)
+                .withSeed(seed);
     }
 
-    long steps() {
-        return steps;
+    RunContext context(ComputeOptions compute) {
+        return context(compute, quiet);
     }
 
-    double lr(double standard) {
-        return lr == null ? standard : lr;
-    }
-
-    /** 0 for any norm. */
-    double clipNorm() {
-        return clipNorm == null ? 0 : clipNorm;
-    }
-
-    double dropPath() {
-        return dropPath;
-    }
-
-    long seed() {
-        return seed;
-    }
-
-    boolean augment() {
-        return !plain;
-    }
-
-    /** A run that stops with a checkpoint when the process is asked to end. */
-    RunContext context(Device device, DType compute) {
+    /** A run that shows progress, and stops with a checkpoint when the process is asked to end. */
+    static RunContext context(ComputeOptions compute, boolean quiet) {
         StopSignal stop = new StopSignal();
+        RunContext context = new RunContext(ProgressPrinter.of(quiet), stop, compute.device(), compute.precision());
         stop.onShutdown(() -> System.err.println("tessera: stopped and saved; run the same command to resume"));
-        return new RunContext(System.err, Progress.Style.detect(quiet), stop, device, compute);
+        return context;
     }
 
     /** Refuses impossible numbers and places. */
-    void check(double maskRatio) {
+    void check() {
         if (batch < 1 || steps < 1) {
             throw new IllegalArgumentException(
                     "--batch is " + batch + " and --steps " + steps + "; pass 1 or more of each");
         }
-        double rate = lr(1);
-        if (!(rate > 0) || Double.isInfinite(rate)) {
-            throw new IllegalArgumentException("--lr is " + rate + "; pass a positive learning rate such as 0.001");
+        if (!(lr > 0) || Double.isInfinite(lr)) {
+            throw new IllegalArgumentException("--lr is " + lr + "; pass a positive learning rate such as 0.001");
         }
         if (clipNorm != null && (!(clipNorm > 0) || clipNorm.isInfinite())) {
             throw new IllegalArgumentException("--clip-norm is " + clipNorm

@@ -3,27 +3,27 @@ package tessera.distill.data;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import java.util.zip.CRC32;
-import tessera.distill.egosim.Clip;
-import tessera.distill.egosim.Geometry;
-import tessera.distill.egosim.Modality;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Scope;
+import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
 /**
  * Clips of one split in memory, aligned across modalities, with their labels.
  *
- * <p>To hold thousands of clips, flow is stored as bf16 and heat maps as u8 (255 times their value). Filled once, then
- * read-only and safe to share between threads. The memory is off-heap and freed by {@link #close()}.
+ * <p>Thousands of clips fit, because {@link SampleLayout.Values} keeps them small. Filled once, then read-only and safe to share
+ * between threads. The memory is off-heap and freed by {@link #close()}.
  */
 public final class ClipSet implements AutoCloseable {
     private static final long CHECKED_AT_ONCE = 1L << 30;
@@ -32,21 +32,22 @@ public final class ClipSet implements AutoCloseable {
     private final List<String> classes;
     private final int[] labels;
     private final Arena arena = Arena.ofShared();
-    private final Map<Modality, MemorySegment> data = new EnumMap<>(Modality.class);
+    private final SortedMap<Modality, MemorySegment> data = new TreeMap<>();
 
     private ClipSet(Geometry geometry, List<String> classes, int[] labels, Set<Modality> modalities) {
         this.geometry = geometry;
         this.classes = List.copyOf(classes);
         this.labels = labels;
         for (Modality modality : modalities) {
-            long bytes = clipLength(geometry, modality) * storedType(modality).bytes();
+            long bytes = geometry.length(modality) * kept(modality).bytes();
             data.put(modality, arena.allocate(Math.multiplyExact(bytes, (long) labels.length), 64));
         }
     }
 
     /** Delivers clip i of a set that is being filled; called from several threads. */
     public interface Source {
-        Clip clip(int index);
+        /** Heap or native memory with the clip's samples of every modality of the set, in the type that their layout gives. */
+        Map<Modality, MemorySegment> clip(int index);
     }
 
     /**
@@ -83,48 +84,31 @@ public final class ClipSet implements AutoCloseable {
         }
     }
 
-    private void store(int index, Clip clip) {
+    private void store(int index, Map<Modality, MemorySegment> clip) {
         data.forEach((modality, segment) -> {
-            long length = clipLength(geometry, modality);
-            switch (modality) {
-                case RGB ->
-                    MemorySegment.copy(
-                            clip.rgb(), 0, segment, ValueLayout.JAVA_BYTE, index * length, clip.rgb().length);
-                case FLOW -> storeFlow(segment, index * length, clip.flow());
-                case POSE -> storePose(segment, index * length, clip.pose());
+            MemorySegment samples = Objects.requireNonNull(clip.get(modality), modality::id);
+            long length = geometry.length(modality);
+            switch (modality.layout().values()) {
+                case BYTE -> MemorySegment.copy(samples, 0, segment, index * length, length);
+                case REAL -> {
+                    for (long i = 0; i < length; i++) {
+                        int bits = Float.floatToIntBits(samples.getAtIndex(ValueLayout.JAVA_FLOAT, i));
+                        int rounded = (bits + 0x7FFF + ((bits >>> 16) & 1)) >>> 16;
+                        segment.setAtIndex(ValueLayout.JAVA_SHORT, index * length + i, (short) rounded);
+                    }
+                }
+                case SHARE -> {
+                    for (long i = 0; i < length; i++) {
+                        float share = Math.clamp(samples.getAtIndex(ValueLayout.JAVA_FLOAT, i), 0f, 1f);
+                        segment.setAtIndex(ValueLayout.JAVA_BYTE, index * length + i, (byte) Math.round(255 * share));
+                    }
+                }
             }
         });
     }
 
-    private static void storeFlow(MemorySegment segment, long at, float[] flow) {
-        for (int i = 0; i < flow.length; i++) {
-            int bits = Float.floatToIntBits(flow[i]);
-            int rounded = (bits + 0x7FFF + ((bits >>> 16) & 1)) >>> 16;
-            segment.setAtIndex(ValueLayout.JAVA_SHORT, at + i, (short) rounded);
-        }
-    }
-
-    private static void storePose(MemorySegment segment, long at, float[] pose) {
-        for (int i = 0; i < pose.length; i++) {
-            segment.setAtIndex(ValueLayout.JAVA_BYTE, at + i, (byte) Math.round(255 * Math.clamp(pose[i], 0f, 1f)));
-        }
-    }
-
-    private static DType storedType(Modality modality) {
-        return modality == Modality.FLOW ? DType.BF16 : DType.U8;
-    }
-
-    private static long clipLength(Geometry geometry, Modality modality) {
-        int size = modality == Modality.POSE ? geometry.poseSize() : geometry.size();
-        return (long) geometry.frames() * size * size * channels(modality);
-    }
-
-    static int channels(Modality modality) {
-        return switch (modality) {
-            case RGB -> 3;
-            case FLOW -> 2;
-            case POSE -> 21;
-        };
+    private static DType kept(Modality modality) {
+        return modality.layout().values().kept();
     }
 
     /** Number of clips. */
@@ -177,8 +161,8 @@ public final class ClipSet implements AutoCloseable {
     }
 
     /**
-     * A batch of one modality, {@code [B, T, H, W, C]}: u8 for pictures and heat maps, f32 for flow. It belongs to the
-     * innermost open scope.
+     * A batch of one modality, {@code [B, T, H, W, C]} in the type that its layout gives. It belongs to the innermost open
+     * scope.
      *
      * @throws IllegalArgumentException if the set was loaded without the modality
      */
@@ -193,12 +177,12 @@ public final class ClipSet implements AutoCloseable {
             throw new IllegalArgumentException("the clips were loaded without " + modality
                     + "; load them with every modality that training needs");
         }
-        int size = modality == Modality.POSE ? geometry.poseSize() : geometry.size();
-        DType type = storedType(modality);
-        long bytes = clipLength(geometry, modality) * type.bytes();
-        tessera.tensor.Shape shape =
-                tessera.tensor.Shape.of(indices.length, geometry.frames(), size, size, channels(modality));
-        if (type == DType.U8) {
+        int side = geometry.side(modality);
+        DType type = kept(modality);
+        long bytes = geometry.length(modality) * type.bytes();
+        Shape shape = Shape.of(
+                indices.length, geometry.frames(), side, side, modality.layout().channels());
+        if (type == modality.layout().values().batched()) {
             Tensor batch = Tensor.empty(device, type, shape);
             copy(segment, indices, bytes, batch);
             return batch;
@@ -206,7 +190,7 @@ public final class ClipSet implements AutoCloseable {
         try (Scope scope = Scope.open()) {
             Tensor stored = Tensor.empty(device, type, shape);
             copy(segment, indices, bytes, stored);
-            return scope.keep(stored.to(DType.F32));
+            return scope.keep(stored.to(modality.layout().values().batched()));
         }
     }
 

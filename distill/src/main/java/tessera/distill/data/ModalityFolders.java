@@ -2,26 +2,21 @@ package tessera.distill.data;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.EnumMap;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.IntConsumer;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
-import tessera.distill.egosim.Clip;
-import tessera.distill.egosim.FlowStats;
-import tessera.distill.egosim.Geometry;
-import tessera.distill.egosim.Modality;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.Video;
@@ -74,9 +69,9 @@ public final class ModalityFolders {
      * @throws IllegalArgumentException if something is missing or does not fit
      */
     public static ModalityFolders open(Path root, Set<Modality> modalities, @Nullable Geometry wanted) {
-        EnumMap<Modality, SortedMap<String, Path>> found = new EnumMap<>(Modality.class);
-        for (Modality modality : EnumSet.copyOf(modalities)) {
-            found.put(modality, clips(root.resolve(name(modality))));
+        SortedMap<Modality, SortedMap<String, Path>> found = new TreeMap<>();
+        for (Modality modality : new TreeSet<>(modalities)) {
+            found.put(modality, clips(root.resolve(modality.id())));
         }
         found.forEach(
                 (modality, clips) -> found.forEach((other, others) -> requireCounterparts(root, clips, other, others)));
@@ -87,7 +82,7 @@ public final class ModalityFolders {
         int[] labels = any.values().stream()
                 .mapToInt(file -> classes.indexOf(label(file)))
                 .toArray();
-        Map<Modality, List<Path>> files = new EnumMap<>(Modality.class);
+        SortedMap<Modality, List<Path>> files = new TreeMap<>();
         found.forEach((modality, clips) -> files.put(modality, List.copyOf(clips.values())));
         Geometry geometry = wanted == null ? geometry(files) : wanted;
         files.forEach((modality, list) -> list.forEach(file -> requireArray(file, modality, geometry)));
@@ -96,10 +91,6 @@ public final class ModalityFolders {
 
     private static String label(Path file) {
         return String.valueOf(file.getName(file.getNameCount() - 2));
-    }
-
-    private static String name(Modality modality) {
-        return modality.name().toLowerCase(Locale.ROOT);
     }
 
     /** Files by {@code label/name}, without their extensions. */
@@ -150,7 +141,7 @@ public final class ModalityFolders {
         clips.forEach((name, file) -> {
             if (!others.containsKey(name)) {
                 throw new IllegalArgumentException(file + " has no counterpart "
-                        + root.resolve(name(modality)).resolve(name + NPY)
+                        + root.resolve(modality.id()).resolve(name + NPY)
                         + "; every clip needs all of its modalities under the same label and name");
             }
         });
@@ -173,7 +164,7 @@ public final class ModalityFolders {
                     throw misfit(file, info, "four dimensions: frames, height, width, channels");
                 }
                 frames = (int) shape[0];
-                if (entry.getKey() == Modality.POSE) {
+                if (entry.getKey().layout().grid() == SampleLayout.Grid.MAP) {
                     poseSize = (int) shape[1];
                 } else {
                     size = (int) shape[1];
@@ -202,16 +193,16 @@ public final class ModalityFolders {
 
     private static void requireArray(Path file, Modality modality, Geometry geometry) {
         if (!file.toString().endsWith(NPY)) {
-            if (modality == Modality.RGB && ClipFolder.isVideo(file)) {
+            if (modality.equals(Modality.RGB) && ClipFolder.isVideo(file)) {
                 return;
             }
-            throw new IllegalArgumentException(file + " is no clip of " + name(modality) + "; give "
-                    + (modality == Modality.RGB ? "an npy file or a video" : "an npy file"));
+            throw new IllegalArgumentException(file + " is no clip of " + modality.id() + "; give "
+                    + (modality.equals(Modality.RGB) ? "an npy file or a video" : "an npy file"));
         }
         ArrayInfo info = info(file);
-        int side = modality == Modality.POSE ? geometry.poseSize() : geometry.size();
-        StoredType type = modality == Modality.RGB ? StoredType.U8 : StoredType.F32;
-        long[] shape = {geometry.frames(), side, side, ClipSet.channels(modality)};
+        int side = geometry.side(modality);
+        StoredType type = StoredType.of(modality.layout().values().given());
+        long[] shape = {geometry.frames(), side, side, modality.layout().channels()};
         if (info.type() != type || !Arrays.equals(info.shape(), shape)) {
             throw misfit(file, info, type.name().toLowerCase(Locale.ROOT) + Arrays.toString(shape));
         }
@@ -242,16 +233,21 @@ public final class ModalityFolders {
         return ClipSet.load(geometry, classes, labels, files.keySet(), this::read, progress);
     }
 
-    private Clip read(int index) {
-        return new Clip(rgb(index), values(Modality.FLOW, index), values(Modality.POSE, index), labels[index]);
+    private Map<Modality, MemorySegment> read(int index) {
+        Map<Modality, MemorySegment> clip = new TreeMap<>();
+        for (Modality modality : files.keySet()) {
+            boolean bytes = modality.layout().values() == SampleLayout.Values.BYTE;
+            clip.put(
+                    modality,
+                    bytes
+                            ? MemorySegment.ofArray(bytes(modality, index))
+                            : MemorySegment.ofArray(values(modality, index)));
+        }
+        return clip;
     }
 
-    private byte[] rgb(int index) {
-        List<Path> list = files.get(Modality.RGB);
-        if (list == null) {
-            return new byte[0];
-        }
-        Path file = list.get(index);
+    private byte[] bytes(Modality modality, int index) {
+        Path file = file(modality, index);
         if (!file.toString().endsWith(NPY)) {
             return Video.cut(file, ClipCut.whole(geometry.frames(), geometry.size(), geometry.size()))
                     .getFirst()
@@ -262,24 +258,29 @@ public final class ModalityFolders {
         }
     }
 
-    private float[] values(Modality modality, int index) {
+    private Path file(Modality modality, int index) {
         List<Path> list = files.get(modality);
         if (list == null) {
-            return new float[0];
+            throw new IllegalArgumentException(
+                    root + " was opened without " + modality + "; open it with " + modality + " to read it");
         }
-        Path file = list.get(index);
+        return list.get(index);
+    }
+
+    private float[] values(Modality modality, int index) {
+        Path file = file(modality, index);
         float[] values;
         try (Arena arena = Arena.ofConfined()) {
             ArrayData array = Npy.read(file, arena);
             values = array.floats();
         }
-        boolean pose = modality == Modality.POSE;
+        SampleLayout.Values kind = modality.layout().values();
         for (float value : values) {
-            if (!(pose ? value >= 0 && value <= 1 : Math.abs(value) <= Float.MAX_VALUE)) {
+            if (!kind.allows(value)) {
                 throw new IllegalArgumentException(file + " holds " + value + " but "
-                        + (pose
+                        + (kind == SampleLayout.Values.SHARE
                                 ? "heat maps lie in [0, 1]; scale them"
-                                : "flow is finite; write 0 where it is unknown"));
+                                : modality + " is finite; write 0 where it is unknown"));
             }
         }
         return values;
@@ -287,28 +288,7 @@ public final class ModalityFolders {
 
     /** Mean and standard deviation of the flow of up to 64 clips, spread evenly: what flow is normalised with. */
     public FlowStats flowStats() {
-        double[] sum = new double[2];
-        double[] squares = new double[2];
-        long count = 0;
         int clips = Math.min(STATISTICS_CLIPS, size());
-        for (int i = 0; i < clips; i++) {
-            float[] flow = values(Modality.FLOW, (int) ((long) i * size() / clips));
-            for (int k = 0; k < flow.length; k++) {
-                sum[k & 1] += flow[k];
-                squares[k & 1] += (double) flow[k] * flow[k];
-            }
-            count += flow.length / 2;
-        }
-        if (count == 0) {
-            throw new IllegalArgumentException(root + " was opened without flow; open it with flow to measure it");
-        }
-        List<Float> mean = new ArrayList<>();
-        List<Float> std = new ArrayList<>();
-        for (int k = 0; k < 2; k++) {
-            double m = sum[k] / count;
-            mean.add((float) m);
-            std.add((float) Math.sqrt(Math.max(squares[k] / count - m * m, 1e-12)));
-        }
-        return new FlowStats(mean, std);
+        return FlowStats.measure(clips, i -> values(Modality.FLOW, (int) ((long) i * size() / clips)));
     }
 }

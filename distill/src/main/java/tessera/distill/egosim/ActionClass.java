@@ -4,6 +4,7 @@ import static tessera.distill.egosim.Noun.*;
 import static tessera.distill.egosim.Verb.*;
 
 import java.util.List;
+import tessera.distill.data.Split;
 
 /** A class of the benchmark: a verb and the object it is done to. */
 public record ActionClass(Verb verb, Noun noun) {

@@ -2,6 +2,9 @@ package tessera.distill.egosim;
 
 import java.util.List;
 import java.util.Set;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+import tessera.distill.data.Split;
 
 /**
  * A procedural benchmark of first-person hand actions. A clip is a pure function of (seed, split, domain, class, clip

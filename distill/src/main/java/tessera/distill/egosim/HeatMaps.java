@@ -1,6 +1,7 @@
 package tessera.distill.egosim;
 
 import java.util.List;
+import tessera.distill.data.Geometry;
 
 /** Paints joints as Gaussians of peak 1 into [h, w, 21], the larger value winning. */
 final class HeatMaps {

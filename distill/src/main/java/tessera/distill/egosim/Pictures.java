@@ -2,6 +2,7 @@ package tessera.distill.egosim;
 
 import java.util.Arrays;
 import java.util.List;
+import tessera.distill.data.Geometry;
 
 /** Turns the modalities of a clip into RGB pictures for people to look at. Thread-safe. */
 public final class Pictures {

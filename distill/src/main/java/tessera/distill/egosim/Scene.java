@@ -2,6 +2,7 @@ package tessera.distill.egosim;
 
 import java.util.ArrayList;
 import java.util.List;
+import tessera.distill.data.Geometry;
 import tessera.distill.egosim.Action.HandState;
 import tessera.distill.egosim.Action.Moment;
 

@@ -1,5 +1,7 @@
 package tessera.distill.egosim;
 
+import tessera.distill.data.Geometry;
+
 /**
  * What the estimators of flow and pose make of the truth.
  *

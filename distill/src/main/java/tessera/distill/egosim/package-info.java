@@ -1,6 +1,9 @@
 /**
  * EgoSim: a procedural benchmark of first-person hand actions. Every clip is a function of (seed, split, domain, class,
  * clip index) and comes with three aligned modalities: RGB frames, optical flow and hand-pose heat maps.
+ *
+ * <p>Start at {@link tessera.distill.egosim.EgoSim}, which renders a clip, and {@link tessera.distill.egosim.EgoSimClips},
+ * which renders sets of them for training and judging.
  */
 @NullMarked
 package tessera.distill.egosim;

@@ -1,6 +1,6 @@
 package tessera.distill.fewshot;
 
-import tessera.distill.metrics.Classification;
+import tessera.distill.evaluation.Classification;
 
 /**
  * What the head said about the queries of one episode. The arrays belong to the result and must not be changed.

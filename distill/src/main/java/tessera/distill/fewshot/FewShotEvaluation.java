@@ -3,7 +3,7 @@ package tessera.distill.fewshot;
 import java.util.List;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
-import tessera.distill.metrics.Classification;
+import tessera.distill.evaluation.Classification;
 
 /**
  * Few-shot accuracy of pre-extracted features.

@@ -2,14 +2,22 @@ package tessera.distill.report;
 
 import java.io.StringWriter;
 import java.lang.reflect.RecordComponent;
+import java.util.ArrayList;
 import java.util.Collection;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
+import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonGenerator;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.JsonToken;
+import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.json.JsonFactory;
 
-/** Writes results as JSON. */
+/** Writes results and settings as JSON, and reads settings. */
 public final class Json {
     private Json() {}
 
@@ -20,21 +28,76 @@ public final class Json {
      *     by its text, in the order given. NaN and infinities become null, for JSON has none
      */
     public static String text(@Nullable Object value) {
+        return text(value, UnaryOperator.identity());
+    }
+
+    /**
+     * As {@link #text(Object)}, with a say in what values look like.
+     *
+     * @param edge gives for every value and every name in a map what is written in its place
+     */
+    public static String text(@Nullable Object value, UnaryOperator<Object> edge) {
         StringWriter text = new StringWriter();
         try (JsonGenerator json = new JsonFactory().createGenerator(ObjectWriteContext.empty(), text)) {
-            write(json, value);
+            write(json, value, edge);
         }
         return text.toString();
     }
 
-    private static void write(JsonGenerator json, @Nullable Object value) {
+    /**
+     * The members of an object that {@link #text} wrote, in its order: strings, booleans, null, {@code Long} or {@code Double},
+     * and maps and lists of these.
+     *
+     * @throws IllegalArgumentException if the text is no such object
+     */
+    public static Map<String, @Nullable Object> object(String text) {
+        try (JsonParser json = new JsonFactory().createParser(ObjectReadContext.empty(), text)) {
+            if (json.nextToken() != JsonToken.START_OBJECT) {
+                throw new IllegalArgumentException("json: no object: " + text);
+            }
+            return members(json);
+        } catch (JacksonException e) {
+            throw new IllegalArgumentException("json: no object: " + text, e);
+        }
+    }
+
+    private static Map<String, @Nullable Object> members(JsonParser json) {
+        Map<String, @Nullable Object> members = new LinkedHashMap<>();
+        while (json.nextToken() == JsonToken.PROPERTY_NAME) {
+            String name = json.currentName();
+            members.put(name, value(json, json.nextToken()));
+        }
+        return members;
+    }
+
+    private static @Nullable Object value(JsonParser json, JsonToken token) {
+        return switch (token) {
+            case START_OBJECT -> members(json);
+            case START_ARRAY -> {
+                List<@Nullable Object> items = new ArrayList<>();
+                for (JsonToken item = json.nextToken(); item != JsonToken.END_ARRAY; item = json.nextToken()) {
+                    items.add(value(json, item));
+                }
+                yield items;
+            }
+            case VALUE_STRING -> json.getString();
+            case VALUE_NUMBER_INT -> json.getLongValue();
+            case VALUE_NUMBER_FLOAT -> json.getDoubleValue();
+            case VALUE_TRUE -> true;
+            case VALUE_FALSE -> false;
+            default -> null;
+        };
+    }
+
+    private static void write(JsonGenerator json, @Nullable Object original, UnaryOperator<Object> edge) {
+        Object value = original == null ? null : edge.apply(original);
         switch (value) {
             case null -> json.writeNull();
             case Map<?, ?> map -> {
                 json.writeStartObject();
                 map.forEach((name, member) -> {
-                    json.writeName(String.valueOf(name));
-                    write(json, member);
+                    json.writeName(String.valueOf(edge.apply(name)));
+                    write(json, member, edge);
                 });
                 json.writeEndObject();
             }
@@ -42,13 +105,13 @@ public final class Json {
                 json.writeStartObject();
                 for (RecordComponent member : members.getClass().getRecordComponents()) {
                     json.writeName(member.getName());
-                    write(json, valueOf(member, members));
+                    write(json, valueOf(member, members), edge);
                 }
                 json.writeEndObject();
             }
             case Collection<?> items -> {
                 json.writeStartArray();
-                items.forEach(item -> write(json, item));
+                items.forEach(item -> write(json, item, edge));
                 json.writeEndArray();
             }
             case Boolean flag -> json.writeBoolean(flag);

@@ -38,9 +38,9 @@ public final class MetricsLog implements AutoCloseable {
      * One line.
      *
      * @param step how many steps were done when it was written
-     * @param values the numbers by name, in the order of the file
+     * @param values the numbers, in the order of the file
      */
-    public record Line(long step, Map<String, Double> values) {}
+    public record Line(long step, Map<Metric, Double> values) {}
 
     private record Parsed(List<Line> lines, List<Long> ends) {}
 
@@ -109,11 +109,11 @@ public final class MetricsLog implements AutoCloseable {
      * Appends a line.
      *
      * @param step how many steps are done, no less than in the line before
-     * @param values numbers by name; NaN and infinities are written as strings, for JSON has none
+     * @param values the numbers; NaN and infinities are written as strings, for JSON has none
      * @throws IllegalArgumentException if {@code step} goes back
      * @throws UncheckedIOException if the file cannot be written
      */
-    public void write(long step, Map<String, Double> values) {
+    public void write(long step, Map<Metric, Double> values) {
         if (step < lastStep) {
             throw new IllegalArgumentException("metrics_log: step " + step + " after step " + lastStep + " in " + file
                     + "; write steps in order, or resume the log at an earlier step");
@@ -122,7 +122,7 @@ public final class MetricsLog implements AutoCloseable {
         try (JsonGenerator json = JSON.createGenerator(ObjectWriteContext.empty(), bytes)) {
             json.writeStartObject();
             json.writeNumberProperty("step", step);
-            values.forEach(json::writeNumberProperty);
+            values.forEach((metric, value) -> json.writeNumberProperty(metric.id(), value));
             json.writeEndObject();
         }
         bytes.write('\n');
@@ -179,11 +179,11 @@ public final class MetricsLog implements AutoCloseable {
             }
             p.nextToken();
             long step = p.getLongValue();
-            Map<String, Double> values = new LinkedHashMap<>();
+            Map<Metric, Double> values = new LinkedHashMap<>();
             while (p.nextToken() == JsonToken.PROPERTY_NAME) {
-                String name = p.currentName();
+                Metric metric = new Metric(p.currentName());
                 boolean quoted = p.nextToken() == JsonToken.VALUE_STRING;
-                values.put(name, quoted ? Double.parseDouble(p.getString()) : p.getDoubleValue());
+                values.put(metric, quoted ? Double.parseDouble(p.getString()) : p.getDoubleValue());
             }
             return p.currentToken() == JsonToken.END_OBJECT && p.nextToken() == null ? new Line(step, values) : null;
         } catch (JacksonException | NumberFormatException damaged) {

@@ -1,4 +1,8 @@
-/** What a run shows of itself: progress, logged metrics, charts and the report page. */
+/**
+ * Files that a run leaves for people and programs: logged numbers, JSON, charts and a page of them.
+ *
+ * <p>Start at {@link tessera.distill.report.HtmlReport} for the page and {@link tessera.distill.report.MetricsLog} for numbers.
+ */
 @NullMarked
 package tessera.distill.report;
 

@@ -11,7 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
-import tessera.distill.stage.Machine;
+import tessera.distill.demo.Machine;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.NativeReport;

@@ -1,0 +1,164 @@
+package tessera.distill.cli;
+
+import java.io.Console;
+import java.io.PrintStream;
+import java.util.Locale;
+import java.util.function.LongSupplier;
+
+/**
+ * Shows how far a long task has come: one bar that redraws itself on a terminal, one line for each percent elsewhere,
+ * or nothing. Safe for use by several threads.
+ */
+final class Progress implements AutoCloseable {
+    /** How progress is shown. */
+    public enum Style {
+        /** A bar that redraws itself with carriage returns. */
+        BAR,
+        /** One line for each percent, for logs. */
+        LINES,
+        /** Nothing at all. */
+        QUIET;
+
+        /** Bar if the process talks to a terminal, lines if not, quiet if asked. */
+        public static Style detect(boolean quiet) {
+            if (quiet) {
+                return QUIET;
+            }
+            Console console = System.console();
+            return console != null && console.isTerminal() ? BAR : LINES;
+        }
+    }
+
+    private static final int BAR_WIDTH = 24;
+    private static final long REDRAW_NANOS = 100_000_000;
+
+    private final PrintStream out;
+    private final Style style;
+    private final String title;
+    private final String unit;
+    private final long first;
+    private final long total;
+    private final LongSupplier nanoTime;
+    private final long began;
+    private final String filled;
+    private final String empty;
+
+    private long done;
+    private double loss = Double.NaN;
+    private long shownPercent;
+    private long shownAt;
+    private int shownWidth;
+
+    /**
+     * Begins a task.
+     *
+     * @param out where the progress goes; not closed
+     * @param title what is done, such as {@code pretrain rgb}
+     * @param unit what is counted, in the plural, such as {@code steps}
+     * @param first how many are done already, over 0 when a run resumes; they do not count for the rate
+     * @param total how many there are
+     */
+    public Progress(PrintStream out, Style style, String title, String unit, long first, long total) {
+        this(out, style, title, unit, first, total, System::nanoTime);
+    }
+
+    /** The same with a clock of the caller, in nanoseconds. */
+    Progress(PrintStream out, Style style, String title, String unit, long first, long total, LongSupplier nanoTime) {
+        if (first < 0 || total < first) {
+            throw new IllegalArgumentException("progress: " + first + " of " + total + " " + unit
+                    + " are done at the start; pass 0 <= first <= total");
+        }
+        this.out = out;
+        this.style = style;
+        this.title = title;
+        this.unit = unit;
+        this.first = first;
+        this.total = total;
+        this.done = first;
+        this.nanoTime = nanoTime;
+        this.began = nanoTime.getAsLong();
+        this.shownPercent = percent(first);
+        this.shownAt = began - REDRAW_NANOS;
+        boolean blocks = out.charset().newEncoder().canEncode("█░");
+        this.filled = blocks ? "█" : "#";
+        this.empty = blocks ? "░" : ".";
+    }
+
+    /** Tells that {@code done} are done, of a task without a loss. */
+    public void update(long done) {
+        update(done, Double.NaN);
+    }
+
+    /**
+     * Tells that {@code done} are done.
+     *
+     * @param loss the loss to show; NaN shows none
+     */
+    public synchronized void update(long done, double loss) {
+        this.done = done;
+        this.loss = loss;
+        long now = nanoTime.getAsLong();
+        switch (style) {
+            case BAR -> {
+                if (now - shownAt >= REDRAW_NANOS || done >= total) {
+                    redraw(now);
+                }
+            }
+            case LINES -> {
+                if (percent(done) > shownPercent) {
+                    shownPercent = percent(done);
+                    out.println(title + "  " + status(now));
+                    out.flush();
+                }
+            }
+            case QUIET -> {}
+        }
+    }
+
+    /** Leaves the bar in its last state and moves on to the next line. */
+    @Override
+    public synchronized void close() {
+        if (style == Style.BAR) {
+            redraw(nanoTime.getAsLong());
+            out.println();
+            out.flush();
+        }
+    }
+
+    private void redraw(long now) {
+        shownAt = now;
+        int full = total == 0 ? BAR_WIDTH : (int) Math.clamp(BAR_WIDTH * done / total, 0, BAR_WIDTH);
+        String line = title + "  " + filled.repeat(full) + empty.repeat(BAR_WIDTH - full) + " " + status(now);
+        // Spaces wipe what a longer line left behind.
+        out.print("\r" + line + " ".repeat(Math.max(0, shownWidth - line.length())));
+        out.flush();
+        shownWidth = line.length();
+    }
+
+    private String status(long now) {
+        double seconds = (now - began) / 1e9;
+        double rate = (done - first) / seconds;
+        StringBuilder s =
+                new StringBuilder(String.format(Locale.ROOT, "%3d %%  %d/%d %s", percent(done), done, total, unit));
+        if (Double.isFinite(loss)) {
+            s.append(String.format(Locale.ROOT, "  loss %.4f", loss));
+        }
+        if (done > first && seconds > 0) {
+            s.append(String.format(Locale.ROOT, rate >= 10 ? "  %.0f %s/s" : "  %.2f %s/s", rate, unit));
+            s.append(done >= total ? "  took " + duration(seconds) : "  " + duration((total - done) / rate) + " left");
+        }
+        return s.toString();
+    }
+
+    private long percent(long count) {
+        return total == 0 ? 100 : 100 * count / total;
+    }
+
+    /** Minutes and seconds, with hours in front where there are any. */
+    static String duration(double seconds) {
+        long s = Math.round(seconds);
+        return s < 3600
+                ? String.format(Locale.ROOT, "%d:%02d", s / 60, s % 60)
+                : String.format(Locale.ROOT, "%d:%02d:%02d", s / 3600, s / 60 % 60, s % 60);
+    }
+}

@@ -1,0 +1,49 @@
+package tessera.distill.cli;
+
+import java.io.PrintStream;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import tessera.distill.report.Metric;
+import tessera.distill.train.ProgressEvent;
+import tessera.distill.train.ProgressListener;
+import tessera.distill.train.Task;
+
+/** Shows the progress of the library's tasks. */
+final class ProgressPrinter implements ProgressListener {
+    private final PrintStream out;
+    private final Progress.Style style;
+    private final Map<Task, Progress> shown = new ConcurrentHashMap<>();
+
+    ProgressPrinter(PrintStream out, Progress.Style style) {
+        this.out = out;
+        this.style = style;
+    }
+
+    /** Shows progress on standard error, unless the user asked for quiet. */
+    static ProgressListener of(boolean quiet) {
+        return new ProgressPrinter(System.err, Progress.Style.detect(quiet));
+    }
+
+    @Override
+    public void on(ProgressEvent event) {
+        Task task = event.task();
+        switch (event) {
+            case ProgressEvent.Started started ->
+                shown.put(
+                        task,
+                        new Progress(out, style, task.title(), task.unit().toString(), task.first(), task.total()));
+            case ProgressEvent.Advanced advanced -> {
+                Progress progress = shown.get(task);
+                if (progress != null) {
+                    progress.update(advanced.done(), advanced.metrics().getOrDefault(Metric.LOSS, Double.NaN));
+                }
+            }
+            case ProgressEvent.Ended ended -> {
+                Progress progress = shown.remove(task);
+                if (progress != null) {
+                    progress.close();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+package tessera.distill.data;
+
+import java.util.Collections;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+
+/**
+ * One way of perceiving a clip: a name with the layout of its samples. The constants are those of MM-CDFSL; any other is made
+ * by its constructor, for example {@code new Modality("audio", layout)}.
+ *
+ * <p>Ordered: rgb, flow and pose first, then the others by name, so that sums over modalities and texts about them are the
+ * same in every process.
+ *
+ * @param id in lower case: the name of folders, options and parameters
+ * @param layout of a sample
+ */
+public record Modality(String id, SampleLayout layout) implements Comparable<Modality> {
+    /** Frames, u8 {@code [T, H, W, 3]}, normalised with the usual ImageNet figures. */
+    public static final Modality RGB = new Modality(
+            "rgb",
+            new SampleLayout(
+                    3,
+                    SampleLayout.Values.BYTE,
+                    SampleLayout.Grid.PICTURE,
+                    List.of(.485, .456, .406),
+                    List.of(.229, .224, .225)));
+
+    /** Optical flow in pixels, f32 {@code [T, H, W, 2]}, normalised with {@link FlowStats}. */
+    public static final Modality FLOW = new Modality(
+            "flow", new SampleLayout(2, SampleLayout.Values.REAL, SampleLayout.Grid.PICTURE, List.of(), List.of()));
+
+    /** Heat maps of the 21 hand joints, f32 {@code [T, h, w, 21]} in [0, 1]. */
+    public static final Modality POSE = new Modality(
+            "pose",
+            new SampleLayout(
+                    21,
+                    SampleLayout.Values.SHARE,
+                    SampleLayout.Grid.MAP,
+                    Collections.nCopies(21, .3),
+                    Collections.nCopies(21, .3)));
+
+    /** The modalities of MM-CDFSL, in order. */
+    public static final Set<Modality> ALL = Collections.unmodifiableSortedSet(new TreeSet<>(Set.of(RGB, FLOW, POSE)));
+
+    public Modality {
+        if (!id.matches("[a-z][a-z0-9_-]*")) {
+            throw new IllegalArgumentException("a modality cannot be called '" + id
+                    + "'; pass a name of lower-case letters and digits, for example audio");
+        }
+    }
+
+    /**
+     * The modality of MM-CDFSL with this name, in any case.
+     *
+     * @throws IllegalArgumentException if there is none
+     */
+    public static Modality of(String id) {
+        return ALL.stream()
+                .filter(modality -> modality.id.equalsIgnoreCase(id))
+                .findFirst()
+                .orElseThrow(() ->
+                        new IllegalArgumentException("there is no modality '" + id + "'; pass rgb, flow or pose"));
+    }
+
+    private int rank() {
+        int known = List.of("rgb", "flow", "pose").indexOf(id);
+        return known < 0 ? 3 : known;
+    }
+
+    @Override
+    public int compareTo(Modality other) {
+        int byRank = Integer.compare(rank(), other.rank());
+        return byRank != 0 ? byRank : id.compareTo(other.id);
+    }
+
+    /** The id. */
+    @Override
+    public String toString() {
+        return id;
+    }
+}

@@ -1,0 +1,80 @@
+package tessera.distill.data;
+
+import java.util.List;
+import tessera.kernels.DType;
+
+/**
+ * What the samples of a modality are: {@code [T, S, S, channels]} for each clip.
+ *
+ * @param channels numbers of a cell
+ * @param values what kind of numbers
+ * @param grid how many cells a frame has
+ * @param mean of each channel, which normalisation subtracts; empty if it is measured on the clips
+ * @param std of each channel, by which normalisation divides, positive; empty if it is measured on the clips
+ */
+public record SampleLayout(int channels, Values values, Grid grid, List<Double> mean, List<Double> std) {
+
+    /** What kind of numbers a sample holds, and how thousands of clips are kept in memory. */
+    public enum Values {
+        /** u8, 255 as one. */
+        BYTE(DType.U8, DType.U8, DType.U8, 1 / 255.0),
+        /** Finite f32, kept as bf16. */
+        REAL(DType.F32, DType.BF16, DType.F32, 1),
+        /** f32 in [0, 1], kept as u8 with 255 as one. */
+        SHARE(DType.F32, DType.U8, DType.U8, 1 / 255.0);
+
+        private final DType given;
+        private final DType kept;
+        private final DType batched;
+        private final double scale;
+
+        Values(DType given, DType kept, DType batched, double scale) {
+            this.given = given;
+            this.kept = kept;
+            this.batched = batched;
+            this.scale = scale;
+        }
+
+        /** The type of files and of whatever delivers clips. */
+        public DType given() {
+            return given;
+        }
+
+        DType kept() {
+            return kept;
+        }
+
+        /** The type in which models get them. */
+        public DType batched() {
+            return batched;
+        }
+
+        /** What models multiply the numbers of a batch with before they are normalised. */
+        public double scale() {
+            return scale;
+        }
+
+        /** Whether a sample may hold a number. */
+        boolean allows(float value) {
+            return this == SHARE ? value >= 0 && value <= 1 : Math.abs(value) <= Float.MAX_VALUE;
+        }
+    }
+
+    /** How many cells a frame has. */
+    public enum Grid {
+        /** Those of the picture, {@link Geometry#size}. */
+        PICTURE,
+        /** Those of a coarser map, {@link Geometry#poseSize}. */
+        MAP
+    }
+
+    public SampleLayout {
+        mean = List.copyOf(mean);
+        std = List.copyOf(std);
+        boolean measured = mean.isEmpty() && std.isEmpty();
+        if (channels < 1 || !(measured || (mean.size() == channels && std.size() == channels))) {
+            throw new IllegalArgumentException("a layout of " + channels + " channels with " + mean.size()
+                    + " means and " + std.size() + " deviations; pass one of each for every channel, or none");
+        }
+    }
+}

@@ -1,4 +1,0 @@
-@NullMarked
-package tessera.distill.stage;
-
-import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,198 @@
+package tessera.distill.train;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.Modality;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Checkpoint;
+import tessera.nn.CheckpointException;
+import tessera.nn.MaskStrategy;
+import tessera.nn.Params;
+import tessera.nn.Projector;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+
+/**
+ * The second stage of MM-CDFSL (ECCV 2024): the RGB student learns, on unlabelled target clips, to predict the pooled
+ * features of frozen RGB, flow and pose teachers through one projector each. All see the same tokens.
+ *
+ * <p>The student ends up in {@code student.safetensors} of the run's folder. Made from {@link #defaults} by its {@code with}
+ * methods.
+ *
+ * @param weights weight of each teacher's loss, 1 in the paper
+ * @param recipe how it trains
+ */
+public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
+    /** Name of the finished student in a run's folder. */
+    public static final String STUDENT = "student.safetensors";
+
+    /** Epsilon of every norm in this stage and after; the published code differs here from the first stage. */
+    private static final double EPS = 1e-5;
+
+    /** Begins the names of the student's parameters in a checkpoint. */
+    private static final String STUDENTS = "student.";
+
+    private static final int MASK_STREAM = 3;
+    private static final int PATH_STREAM = 6;
+
+    public Distillation {
+        // In the order of the modalities: the loss is summed in it.
+        weights = Collections.unmodifiableSortedMap(new TreeMap<>(weights));
+    }
+
+    /** The paper's settings with a recipe for small sets of clips, and equal weights of all modalities. */
+    public static Distillation defaults() {
+        Recipe common = Recipe.defaults();
+        return new Distillation(
+                Modality.ALL.stream().collect(Collectors.toMap(modality -> modality, modality -> 1.0)),
+                common.over(common.steps(), 5e-4));
+    }
+
+    /** The same with other teachers, or other weights of them. */
+    public Distillation withWeights(Map<Modality, Double> others) {
+        return new Distillation(others, recipe);
+    }
+
+    /** The same with another recipe. */
+    public Distillation withRecipe(Recipe other) {
+        return new Distillation(weights, other);
+    }
+
+    /** The settings by name. */
+    public Settings settings() {
+        return recipe.addTo(Settings.NONE.with("weights", weights));
+    }
+
+    /**
+     * Trains, or resumes, or returns at once if the folder holds the finished student of the same settings.
+     *
+     * @param teachers the models of the first stage; the student starts from the RGB teacher
+     * @return the student's file
+     */
+    public Path run(Map<Modality, Path> teachers, ClipSet target, Path folder, RunContext context) {
+        VideoMaeConfig config = encoderConfig(require(teachers, Modality.RGB));
+        return Trainer.run(stage(config, teachers, target), folder, context);
+    }
+
+    private Stage stage(VideoMaeConfig config, Map<Modality, Path> teachers, ClipSet target) {
+        return new Stage(
+                "distill",
+                recipe,
+                settings(),
+                defaults().withWeights(Map.of()).settings(),
+                context -> setUp(config, teachers, target, context),
+                new Stage.Export(STUDENT, config.toMetadata(), (setup, file, metadata) -> {
+                    Map<String, Tensor> weights = new LinkedHashMap<>();
+                    setup.trained().forEach((name, parameter) -> {
+                        if (name.startsWith(STUDENTS)) {
+                            weights.put(name.substring(STUDENTS.length()), parameter);
+                        }
+                    });
+                    Student.save(file, weights, config, metadata);
+                }));
+    }
+
+    private Stage.Setup setUp(VideoMaeConfig config, Map<Modality, Path> teachers, ClipSet target, RunContext context) {
+        long seed = recipe.seed();
+        Encoder student =
+                Encoder.of(require(teachers, Modality.RGB), config, seed, context.device(), context.compute());
+        student.params().addShadows();
+        Map<String, Tensor> trained = new LinkedHashMap<>();
+        student.params().all().forEach((name, parameter) -> trained.put(STUDENTS + name, parameter));
+        Params projectors = Params.random(context.device(), DType.F32, seed);
+        List<FeatureMatch.Match> matches = new ArrayList<>();
+        try {
+            weights.forEach((modality, weight) -> {
+                Projector projector = new Projector(projectors.at("cmt").at("mlp_to_" + modality), config.embedDim());
+                VideoMaeNetwork network = frozen(require(teachers, modality), seed, context);
+                matches.add(new FeatureMatch.Match(new Teacher(modality, network), projector, weight));
+            });
+        } catch (RuntimeException | Error e) {
+            // Packed weights belong to no scope.
+            matches.forEach(match -> match.teacher().network().close());
+            throw e;
+        }
+        trained.putAll(projectors.all());
+        Set<Modality> seen = new TreeSet<>(weights.keySet());
+        seen.add(Modality.RGB);
+        return new Stage.Setup(
+                trained,
+                Modality.RGB,
+                new VideoMaeNetwork(student.model(), Map.of()),
+                matches.stream().map(FeatureMatch.Match::teacher).toList(),
+                List.of(new Stage.Part(
+                        new ClipBatches(target, seen, false, recipe, seed + 2, seed),
+                        new FeatureMatch(matches),
+                        PATH_STREAM)),
+                MaskStrategy.tubes(),
+                MASK_STREAM);
+    }
+
+    private static Path require(Map<Modality, Path> teachers, Modality modality) {
+        Path file = teachers.get(modality);
+        if (file == null) {
+            throw new IllegalArgumentException(
+                    "distill: there is no " + modality + " teacher; pretrain one and pass its " + Pretraining.MODEL);
+        }
+        return file;
+    }
+
+    private static VideoMaeConfig encoderConfig(Path file) {
+        try (Checkpoint checkpoint = Checkpoint.read(file)) {
+            return VideoMaeConfig.fromMetadata(checkpoint.metadata()).withEps(EPS, EPS);
+        }
+    }
+
+    private record Encoder(VideoMaeClassifier model, Params params) {
+        /** The encoder of a pretrained model with a fresh feature norm, as MM-CDFSL loads it. */
+        static Encoder of(Path file, VideoMaeConfig config, long seed, Device device, DType compute) {
+            try (Checkpoint checkpoint = Checkpoint.read(file)) {
+                Params params = Params.from(
+                                device,
+                                DType.F32,
+                                checkpoint.select(name -> name.startsWith("encoder.")),
+                                seed,
+                                name -> name.startsWith("fc_norm."))
+                        .computeIn(compute);
+                VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0);
+                params.finish();
+                return new Encoder(model, params);
+            } catch (CheckpointException e) {
+                throw new CheckpointException(file + ": " + e.getMessage());
+            }
+        }
+    }
+
+    private static VideoMaeNetwork frozen(Path file, long seed, RunContext context) {
+        Encoder teacher = Encoder.of(file, encoderConfig(file), seed, context.device(), context.compute());
+        teacher.params().all().values().forEach(parameter -> parameter.requiresGrad(false));
+        teacher.model().pack();
+        return new VideoMaeNetwork(teacher.model(), Map.of());
+    }
+
+    /**
+     * The encoder of a pretrained model as a student, without distillation: the baseline, and the way to use a teacher of
+     * one modality alone.
+     */
+    public static void saveUndistilled(Path pretrained, Path student) {
+        try (Scope scope = Scope.open()) {
+            VideoMaeConfig config = encoderConfig(pretrained);
+            Encoder encoder = Encoder.of(pretrained, config, 0, Device.cpu(), DType.F32);
+            encoder.model().close();
+            Student.save(student, encoder.params().all(), config, config.toMetadata());
+        }
+    }
+}

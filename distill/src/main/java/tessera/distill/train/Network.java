@@ -1,0 +1,27 @@
+package tessera.distill.train;
+
+import org.jspecify.annotations.Nullable;
+import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
+
+/** A network that sees clips: the student that a stage trains, or a frozen teacher. Any architecture can be one. */
+public interface Network extends AutoCloseable {
+    /**
+     * One look at clips.
+     *
+     * @param clips {@code [B, T, H, W, C]} of the modality that the network sees
+     * @param mask which tokens are seen, or null for all
+     * @param noise what is left out at random; {@link Noise#NONE} for a teacher
+     */
+    Outputs forward(Tensor clips, @Nullable TokenMask mask, Noise noise);
+
+    /** Time slots of the token grid, for masks. */
+    int slots();
+
+    /** Tokens of one slot, for masks. */
+    int plane();
+
+    /** Frees what belongs to the network beside its parameters. */
+    @Override
+    default void close() {}
+}

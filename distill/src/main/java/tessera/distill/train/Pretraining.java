@@ -1,0 +1,216 @@
+package tessera.distill.train;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.Modality;
+import tessera.distill.report.Metric;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Checkpoint;
+import tessera.nn.CheckpointException;
+import tessera.nn.MaskStrategy;
+import tessera.nn.Params;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaeNames;
+import tessera.nn.videomae.VideoMaePretraining;
+import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
+
+/**
+ * The first stage of MM-CDFSL (ECCV 2024): one masked autoencoder per modality, trained on labelled source clips and
+ * unlabelled target clips with {@code L = reconstruction(source) + reconstruction(target) + lambda CE(source)}.
+ *
+ * <p>Source and target clip of a pair share one tube mask. The model ends up in {@code model.safetensors} of the run's
+ * folder. Made from {@link #defaults} by its {@code with} methods.
+ *
+ * @param modality what the model sees
+ * @param targetReconstruction whether target clips are reconstructed too; without, this is the ablation S + CE
+ * @param lambda weight of the cross-entropy
+ * @param dropout of the classifier's feature
+ * @param recipe of which a batch is that many pairs of clips
+ */
+public record Pretraining(
+        Modality modality, boolean targetReconstruction, double lambda, double dropout, Recipe recipe) {
+    /** Name of the finished model in a run's folder. */
+    public static final String MODEL = "model.safetensors";
+
+    private static final Metric SOURCE = new Metric("reconstruction_source");
+    private static final Metric TARGET = new Metric("reconstruction_target");
+    private static final Metric CLASSES = new Metric("cross_entropy");
+
+    private static final int MASK_STREAM = 1;
+    private static final int DROPOUT_STREAM = 2;
+    private static final int SOURCE_PATH_STREAM = 4;
+    private static final int TARGET_PATH_STREAM = 5;
+
+    /** The paper's settings with a recipe for small sets of clips. */
+    public static Pretraining defaults(Modality modality) {
+        Recipe common = Recipe.defaults();
+        Recipe recipe = common.over(common.steps(), 1e-3)
+                .withMaskRatio(.9)
+                .withOptimiser(new Optimiser(.9, .95, 1e-8, .05, Optimiser.Decays.MATRICES, 0));
+        return new Pretraining(modality, true, modality.equals(Modality.RGB) ? .05 : .01, .5, recipe);
+    }
+
+    /** The same with or without the target clips' reconstruction. */
+    public Pretraining withTargetReconstruction(boolean wanted) {
+        return new Pretraining(modality, wanted, lambda, dropout, recipe);
+    }
+
+    /** The same with another weight of the cross-entropy. */
+    public Pretraining withLambda(double weight) {
+        return new Pretraining(modality, targetReconstruction, weight, dropout, recipe);
+    }
+
+    /** The same with another dropout of the classifier's feature. */
+    public Pretraining withDropout(double share) {
+        return new Pretraining(modality, targetReconstruction, lambda, share, recipe);
+    }
+
+    /** The same with another recipe. */
+    public Pretraining withRecipe(Recipe other) {
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, other);
+    }
+
+    /** The settings by name. */
+    public Settings settings() {
+        return recipe.addTo(Settings.NONE
+                .with("modality", modality)
+                .with("targetReconstruction", targetReconstruction)
+                .with("lambda", lambda)
+                .with("dropout", dropout));
+    }
+
+    /**
+     * Trains, or resumes, or returns at once if the folder holds the finished model of the same settings.
+     *
+     * @param start weights to start from (names of any public VideoMAE code), or null; the patch embedding and the
+     *     decoder's head start afresh for flow and pose
+     * @return the file with the finished model
+     */
+    public Path run(
+            VideoMaeConfig config,
+            ClipSet source,
+            ClipSet target,
+            @Nullable Path start,
+            Path folder,
+            RunContext context) {
+        return Trainer.run(stage(config, source, target, start), folder, context);
+    }
+
+    /** What {@link #run} trains. */
+    public Stage stage(VideoMaeConfig config, ClipSet source, ClipSet target, @Nullable Path start) {
+        return new Stage(
+                "pretrain " + modality,
+                recipe,
+                settings(),
+                defaults(modality).settings(),
+                context -> setUp(config, source, target, start, context),
+                new Stage.Export(
+                        MODEL,
+                        config.toMetadata(),
+                        (setup, file, metadata) -> Checkpoint.write(file, setup.trained(), metadata)));
+    }
+
+    private Stage.Setup setUp(
+            VideoMaeConfig config, ClipSet source, ClipSet target, @Nullable Path start, RunContext context) {
+        Params params = parameters(start, context.device()).computeIn(context.compute());
+        VideoMaePretraining model =
+                new VideoMaePretraining(params, config, source.classes().size());
+        try {
+            params.finish(name -> start != null);
+        } catch (CheckpointException e) {
+            throw new CheckpointException(start + ": " + e.getMessage());
+        }
+        params.addShadows();
+        Objective reconstruction = new Reconstruction(model);
+        Objective classes = new CrossEntropy(ClipBatches.ACTION);
+        List<Stage.Part> parts = new ArrayList<>();
+        parts.add(new Stage.Part(
+                batches(source, true, 0),
+                new Weighted(List.of(
+                        new Weighted.Term(reconstruction, 1, SOURCE), new Weighted.Term(classes, lambda, CLASSES))),
+                SOURCE_PATH_STREAM));
+        if (targetReconstruction) {
+            parts.add(new Stage.Part(
+                    batches(target, false, 1),
+                    new Weighted(List.of(new Weighted.Term(reconstruction, 1, TARGET))),
+                    TARGET_PATH_STREAM));
+        }
+        return new Stage.Setup(
+                params.all(),
+                modality,
+                new Autoencoder(model, dropout),
+                List.of(),
+                parts,
+                MaskStrategy.tubes(),
+                MASK_STREAM);
+    }
+
+    private BatchSource batches(ClipSet clips, boolean labelled, int which) {
+        long seed = recipe.seed() + which;
+        return new ClipBatches(clips, Set.of(modality), labelled, recipe, seed, seed);
+    }
+
+    private Params parameters(@Nullable Path start, Device device) {
+        if (start == null) {
+            return Params.random(device, DType.F32, recipe.seed());
+        }
+        try (Checkpoint checkpoint = Checkpoint.read(start)) {
+            Map<String, Tensor> weights = new LinkedHashMap<>();
+            VideoMaeNames.translate(checkpoint.tensors()).forEach((name, tensor) -> {
+                Tensor copy = Tensor.empty(tensor.device(), tensor.dtype(), tensor.shape());
+                copy.copyFrom(tensor);
+                weights.put(name, copy);
+            });
+            boolean rgb = modality.equals(Modality.RGB);
+            return Params.from(
+                    device,
+                    DType.F32,
+                    weights,
+                    recipe.seed(),
+                    name -> name.startsWith("fc_norm")
+                            || name.startsWith("head_action")
+                            || (!rgb && (name.startsWith("encoder.patch_embed") || name.startsWith("decoder.head"))));
+        }
+    }
+
+    /** The model as a student: features of tokens, and the scores of its own head. */
+    private record Autoencoder(VideoMaePretraining model, double dropout) implements Network {
+        @Override
+        public Outputs forward(Tensor clips, @Nullable TokenMask mask, Noise noise) {
+            if (mask == null) {
+                throw new IllegalArgumentException("a masked autoencoder needs a mask; give the stage masks");
+            }
+            Tensor tokens = model.encode(clips, mask, noise.dropPath());
+            long stream = Trainer.stream(DROPOUT_STREAM, noise.step());
+            return new Outputs(
+                    tokens,
+                    null,
+                    head -> head.equals(ClipBatches.ACTION)
+                            ? model.classify(tokens, dropout, noise.seed(), stream)
+                            : null);
+        }
+
+        @Override
+        public int slots() {
+            return model.config().slots();
+        }
+
+        @Override
+        public int plane() {
+            return model.config().plane();
+        }
+
+        @Override
+        public void close() {
+            model.close();
+        }
+    }
+}

@@ -1,0 +1,117 @@
+package tessera.distill.train;
+
+/**
+ * How a stage trains, whatever it trains. Made from {@link #defaults}, or those of a stage, by its {@code with} methods.
+ *
+ * @param batch clips per step
+ * @param steps in all
+ * @param rate the learning rate
+ * @param optimiser how weights are updated
+ * @param maskRatio share of masked tokens, in [0, 1)
+ * @param dropPath stochastic depth's rate in the student's last block, in [0, 1)
+ * @param augment whether pictures are cropped and flipped at random
+ * @param seed determines weights, order, masks and augmentation
+ */
+public record Recipe(
+        int batch,
+        long steps,
+        LearningRate rate,
+        Optimiser optimiser,
+        double maskRatio,
+        double dropPath,
+        boolean augment,
+        long seed) {
+
+    public Recipe {
+        if (batch < 1 || steps < 1) {
+            throw new IllegalArgumentException(
+                    "a recipe of " + steps + " steps of " + batch + " clips; pass 1 or more of each");
+        }
+    }
+
+    /** What stages have in common where they do not say otherwise: the one place of the defaults. */
+    public static Recipe defaults() {
+        return new Recipe(
+                16,
+                600,
+                LearningRate.over(600, 1e-3),
+                new Optimiser(.9, .999, 1e-8, .05, Optimiser.Decays.ALL, 0),
+                .75,
+                0,
+                true,
+                1);
+    }
+
+    /** The same with other batches. */
+    public Recipe withBatch(int clips) {
+        return new Recipe(clips, steps, rate, optimiser, maskRatio, dropPath, augment, seed);
+    }
+
+    /** The same over a number of steps, with the standard decay from a highest rate: {@link LearningRate#over}. */
+    public Recipe over(long allSteps, double highestRate) {
+        return withRate(allSteps, LearningRate.over(allSteps, highestRate));
+    }
+
+    /** The same over a number of steps, with a learning rate of one's own. */
+    public Recipe withRate(long allSteps, LearningRate other) {
+        return new Recipe(batch, allSteps, other, optimiser, maskRatio, dropPath, augment, seed);
+    }
+
+    /** The same with another optimiser. */
+    public Recipe withOptimiser(Optimiser other) {
+        return new Recipe(batch, steps, rate, other, maskRatio, dropPath, augment, seed);
+    }
+
+    /** The same with gradients clipped to a norm, 0 for any. */
+    public Recipe withClipNorm(double norm) {
+        Optimiser o = optimiser;
+        return withOptimiser(new Optimiser(o.beta1(), o.beta2(), o.eps(), o.weightDecay(), o.decays(), norm));
+    }
+
+    /** The same with another share of masked tokens. */
+    public Recipe withMaskRatio(double ratio) {
+        return new Recipe(batch, steps, rate, optimiser, ratio, dropPath, augment, seed);
+    }
+
+    /** The same with another rate of stochastic depth. */
+    public Recipe withDropPath(double probability) {
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, probability, augment, seed);
+    }
+
+    /** The same with or without random crops and flips. */
+    public Recipe withAugment(boolean wanted) {
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, dropPath, wanted, seed);
+    }
+
+    /** The same with another seed. */
+    public Recipe withSeed(long other) {
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, dropPath, augment, other);
+    }
+
+    /** The settings by name. */
+    public Settings settings() {
+        return addTo(Settings.NONE);
+    }
+
+    /** These settings after others. */
+    Settings addTo(Settings settings) {
+        return settings.with("maskRatio", maskRatio)
+                .with("batch", batch)
+                .with("steps", steps)
+                .with("lr", rate.highest())
+                .with("minLr", rate.lowest())
+                .with("warmupLr", rate.warmupStart())
+                .with("warmupSteps", rate.warmupSteps())
+                .with("period", rate.period())
+                .with("decay", rate.shape())
+                .with("weightDecay", optimiser.weightDecay())
+                .with("weightDecays", optimiser.decays())
+                .with("beta1", optimiser.beta1())
+                .with("beta2", optimiser.beta2())
+                .with("eps", optimiser.eps())
+                .with("clipNorm", optimiser.clipNorm())
+                .with("dropPath", dropPath)
+                .with("augment", augment)
+                .with("seed", seed);
+    }
+}

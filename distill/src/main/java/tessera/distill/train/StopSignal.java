@@ -1,0 +1,63 @@
+package tessera.distill.train;
+
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+
+/** Asks a run to stop after the current step, and tells when it has saved its state. Thread-safe. */
+public final class StopSignal {
+    private final CountDownLatch saved = new CountDownLatch(1);
+    private volatile boolean requested;
+    private volatile boolean running;
+
+    /** Asks the run to stop. */
+    public void request() {
+        requested = true;
+    }
+
+    boolean isRequested() {
+        return requested;
+    }
+
+    void running(boolean value) {
+        running = value;
+        if (!value && requested) {
+            saved.countDown();
+        }
+    }
+
+    /**
+     * Asks the run to stop when the process is asked to end (Ctrl-C), and holds the process until the checkpoint is
+     * written.
+     *
+     * @param whenSaved called then, while the process still lives; not called if no training was under way
+     */
+    public void onShutdown(Runnable whenSaved) {
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> stopAndWait(whenSaved), "tessera-stop"));
+    }
+
+    private void stopAndWait(Runnable whenSaved) {
+        request();
+        if (running) {
+            try {
+                boolean done = saved.await(2, TimeUnit.MINUTES);
+                if (done) {
+                    whenSaved.run();
+                } else {
+                    System.getLogger("tessera")
+                            .log(System.Logger.Level.WARNING, "the run did not stop within two minutes");
+                }
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        }
+    }
+
+    /** A run stopped because it was asked to; its checkpoint is written. */
+    public static final class Stopped extends RuntimeException {
+        private static final long serialVersionUID = 1;
+
+        Stopped(String message) {
+            super(message);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+package tessera.distill.train;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+import tessera.distill.report.Metric;
+import tessera.distill.report.MetricsLog;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.AdamW;
+import tessera.nn.Checkpoint;
+import tessera.nn.CheckpointException;
+import tessera.nn.DropPath;
+import tessera.nn.MaskContext;
+import tessera.nn.MaskStrategy;
+import tessera.nn.Schedule;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
+
+/**
+ * Runs stages, with checkpoints that resume bit for bit.
+ *
+ * <p>A step is a pure function of the weights, the optimiser's state and the step's number, so a checkpoint of those three
+ * holds everything. It is written to {@code checkpoint.safetensors} in the run's folder every half minute and when the run
+ * is asked to stop; metrics go to {@code metrics.jsonl}.
+ */
+public final class Trainer {
+    private static final long CHECKPOINT_NANOS = TimeUnit.SECONDS.toNanos(30);
+    private static final String STEP = "tessera.step";
+    private static final String STAGE = "tessera.stage";
+    private static final String SETTINGS = "tessera.settings";
+    private static final String COMPUTE = "tessera.compute";
+
+    /** Streams of random numbers lie so far apart that steps, which count them up, do not meet. */
+    static final int STREAM_SHIFT = 40;
+
+    private final Stage stage;
+    private final Recipe recipe;
+    private final Path folder;
+    private final Path checkpoint;
+    private final RunContext context;
+    private final Device host;
+
+    /** What the tensors of a step are; the same in every step. */
+    private List<Batch> batches = List.of();
+
+    private Trainer(Stage stage, Path folder, RunContext context) {
+        this.stage = stage;
+        this.recipe = stage.recipe();
+        this.folder = folder;
+        this.checkpoint = folder.resolve("checkpoint.safetensors");
+        this.context = context;
+        this.host = context.device().isHost() ? context.device() : Device.cpu();
+    }
+
+    /**
+     * Trains, or resumes, or returns at once if the folder holds the finished result of the same settings.
+     *
+     * @return the finished file
+     * @throws CheckpointException if the folder holds a run with other settings; the message says which
+     * @throws StopSignal.Stopped if the context's signal asked for it; a checkpoint is written
+     */
+    public static Path run(Stage stage, Path folder, RunContext context) {
+        return new Trainer(stage, folder, context).run();
+    }
+
+    private Path run() {
+        Path finished = folder.resolve(stage.export().file());
+        if (Files.exists(finished)) {
+            try (Checkpoint result = Checkpoint.read(finished)) {
+                requireSame(finished, "trained", result.metadata());
+            }
+            return finished;
+        }
+        try (Scope scope = Scope.open();
+                Stage.Setup setup = stage.setUp().apply(context);
+                AdamW optimiser = recipe.optimiser().of(setup.trained())) {
+            train(setup, optimiser);
+            stage.export().writer().write(setup, finished, metadata());
+            Files.deleteIfExists(checkpoint);
+        } catch (IOException e) {
+            throw new UncheckedIOException("the folder " + folder + " cannot be used", e);
+        }
+        return finished;
+    }
+
+    private void train(Stage.Setup setup, AdamW optimiser) throws IOException {
+        Files.createDirectories(folder);
+        Schedule schedule = recipe.rate().schedule();
+        long steps = recipe.steps();
+        long first = restore(setup, optimiser);
+        try (TrainingStep trainingStep = new TrainingStep(
+                        context.device(), (data, step) -> losses(setup, data.iterator(), step), optimiser);
+                MetricsLog log = MetricsLog.resumeAt(folder.resolve("metrics.jsonl"), first);
+                Task task = Task.begin(context.listener(), stage.name(), Task.Unit.STEPS, first, steps)) {
+            context.stop().running(true);
+            long written = System.nanoTime();
+            for (long step = first; step < steps; step++) {
+                Map<Metric, Double> metrics;
+                try (Scope scope = Scope.open()) {
+                    metrics = new LinkedHashMap<>(trainingStep.run(data(setup, step), step, schedule.at(step)));
+                }
+                requireFinite(step, "loss", metrics.getOrDefault(Metric.LOSS, Double.NaN));
+                requireFinite(step, "norm of the gradients", metrics.getOrDefault(Metric.GRADIENT_NORM, 0.0));
+                metrics.put(Metric.LEARNING_RATE, schedule.at(step));
+                log.write(step + 1, metrics);
+                task.advance(step + 1, metrics);
+                boolean stopping = context.stop().isRequested() && step + 1 < steps;
+                if (stopping || System.nanoTime() - written > CHECKPOINT_NANOS) {
+                    save(setup, optimiser, step + 1);
+                    written = System.nanoTime();
+                }
+                if (stopping) {
+                    throw new StopSignal.Stopped(
+                            "stopped after step " + (step + 1) + " of " + steps + "; run the same command to resume");
+                }
+            }
+        } finally {
+            context.stop().running(false);
+        }
+    }
+
+    private void requireFinite(long step, String what, double value) {
+        if (!Double.isFinite(value)) {
+            throw new IllegalStateException("the " + what + " of step " + step + " is " + value
+                    + "; the last checkpoint in " + folder + " is kept; lower the learning rate and start again");
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------ a step
+
+    /** The batches of a step in host memory, then its masks where they cannot be recorded. */
+    private List<Tensor> data(Stage.Setup setup, long step) {
+        batches = setup.parts().stream()
+                .map(part -> part.batches().at(host, step))
+                .toList();
+        List<Tensor> data = new ArrayList<>();
+        batches.forEach(batch -> data.addAll(batch.tensors()));
+        MaskStrategy masks = setup.masks();
+        if (masks != null && !masks.recordable()) {
+            TokenMask mask = mask(setup, masks, batches.getFirst(), host, step);
+            data.addAll(List.of(mask.visible(), mask.masked()));
+        }
+        return data;
+    }
+
+    private Map<Metric, Tensor> losses(Stage.Setup setup, Iterator<Tensor> data, long step) {
+        List<Batch> here = batches.stream().map(batch -> batch.of(data)).toList();
+        MaskStrategy masks = setup.masks();
+        TokenMask mask = null;
+        if (masks != null) {
+            mask = masks.recordable()
+                    ? mask(setup, masks, here.getFirst(), context.device(), step)
+                    : new TokenMask(data.next(), data.next());
+        }
+        Map<Metric, Tensor> metrics = new LinkedHashMap<>();
+        Tensor total = null;
+        for (int i = 0; i < here.size(); i++) {
+            Stage.Part part = setup.parts().get(i);
+            Tensor loss = loss(setup, part, here.get(i), mask, step, metrics);
+            total = total == null ? loss : total.add(loss);
+        }
+        if (total == null) {
+            throw new IllegalStateException("the stage " + stage.name() + " has no part");
+        }
+        metrics.put(Metric.LOSS, total);
+        return metrics;
+    }
+
+    private Tensor loss(
+            Stage.Setup setup,
+            Stage.Part part,
+            Batch batch,
+            @Nullable TokenMask mask,
+            long step,
+            Map<Metric, Tensor> metrics) {
+        DropPath dropPath = new DropPath(recipe.dropPath(), recipe.seed(), stream(part.stream(), step));
+        Noise noise = new Noise(dropPath, recipe.seed(), step);
+        Look look = new Look(batch, setup.sees(), mask, setup.student(), noise);
+        Tensor loss = part.objective().loss(look);
+        // Gradients accumulate, so the graphs of two parts need not be in memory together.
+        loss.backward();
+        metrics.putAll(look.metrics());
+        return loss.detach();
+    }
+
+    private TokenMask mask(Stage.Setup setup, MaskStrategy masks, Batch batch, Device device, long step) {
+        return masks.draw(new MaskContext(
+                device,
+                batch.clips(setup.sees()).size(0),
+                setup.student().slots(),
+                setup.student().plane(),
+                recipe.maskRatio(),
+                recipe.seed(),
+                stream(setup.maskStream(), step),
+                0));
+    }
+
+    static long stream(int number, long step) {
+        return ((long) number << STREAM_SHIFT) + step;
+    }
+
+    // ------------------------------------------------------------------------------------------------- checkpoints
+
+    private Map<String, String> metadata() {
+        Map<String, String> metadata = new LinkedHashMap<>(stage.export().model());
+        metadata.put(STAGE, stage.name());
+        metadata.put(SETTINGS, stage.settings().json());
+        if (context.compute() != DType.F32) {
+            metadata.put(COMPUTE, context.compute().toString());
+        }
+        metadata.putAll(context.origin());
+        return metadata;
+    }
+
+    /** A run goes on with the settings, in the type and on the clips with which it began. */
+    private void requireSame(Path file, String how, Map<String, String> stored) {
+        String advice = "; use another folder, or delete this one to start again";
+        String settings = stored.get(SETTINGS);
+        if (settings == null) {
+            throw new CheckpointException(
+                    file + " does not say its settings; an earlier version or something else wrote it" + advice);
+        }
+        List<String> differences = new ArrayList<>();
+        Map<String, String> wanted = metadata();
+        TreeSet<String> names = new TreeSet<>(stored.keySet());
+        names.addAll(wanted.keySet());
+        names.removeAll(List.of(SETTINGS, STEP));
+        for (String name : names) {
+            String absent = name.equals(COMPUTE) ? DType.F32.toString() : "none";
+            String was = stored.getOrDefault(name, absent);
+            String is = wanted.getOrDefault(name, absent);
+            if (!was.equals(is)) {
+                differences.add(name.replaceFirst("^tessera\\.", "") + " was " + was + ", is " + is);
+            }
+        }
+        differences.addAll(Settings.parse(settings).differences(stage.settings(), stage.defaults()));
+        if (!differences.isEmpty()) {
+            throw new CheckpointException(
+                    file + " was " + how + " with other settings (" + String.join("; ", differences) + ")" + advice);
+        }
+    }
+
+    private void save(Stage.Setup setup, AdamW optimiser, long step) {
+        Map<String, Tensor> state = new LinkedHashMap<>();
+        setup.trained().forEach((name, parameter) -> state.put("p." + name, parameter));
+        state.putAll(optimiser.state());
+        Map<String, String> metadata = new TreeMap<>(metadata());
+        metadata.put(STEP, Long.toString(step));
+        Checkpoint.write(checkpoint, state, metadata);
+    }
+
+    /** Returns the step to start at. */
+    private long restore(Stage.Setup setup, AdamW optimiser) {
+        if (!Files.exists(checkpoint)) {
+            return 0;
+        }
+        try (Checkpoint saved = Checkpoint.read(checkpoint)) {
+            requireSame(checkpoint, "written", saved.metadata());
+            Map<String, Tensor> weights = saved.below("p.");
+            setup.trained().forEach((name, parameter) -> {
+                Tensor from = weights.get(name);
+                if (from == null || !from.shape().equals(parameter.shape())) {
+                    throw new CheckpointException(checkpoint + " lacks the weight " + name + " " + parameter.shape()
+                            + "; delete the folder to start again");
+                }
+                parameter.copyFrom(from);
+            });
+            String step = saved.metadata().get(STEP);
+            if (step == null) {
+                throw new CheckpointException(checkpoint + " does not say its step; delete the folder to start again");
+            }
+            long done = Long.parseLong(step);
+            optimiser.restore(saved.tensors(), done);
+            return done;
+        }
+    }
+}

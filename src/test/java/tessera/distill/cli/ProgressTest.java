@@ -1,0 +1,120 @@
+package tessera.distill.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.Charset;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
+import org.junit.jupiter.api.Test;
+
+class ProgressTest {
+    private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    private final AtomicLong clock = new AtomicLong();
+
+    private Progress progress(Progress.Style style, Charset charset, long first, long total) {
+        return new Progress(
+                new PrintStream(bytes, true, charset), style, "pretrain rgb", "steps", first, total, clock::get);
+    }
+
+    private String shown() {
+        return bytes.toString(StandardCharsets.UTF_8);
+    }
+
+    @Test
+    void withoutATerminalThereIsOneLineForEachPercent() {
+        try (Progress p = progress(Progress.Style.LINES, StandardCharsets.UTF_8, 0, 1000)) {
+            for (int step = 1; step <= 1000; step++) {
+                clock.addAndGet(500_000_000);
+                p.update(step, 2.0 / step);
+            }
+        }
+        List<String> lines = shown().lines().toList();
+        assertEquals(100, lines.size());
+        assertEquals("pretrain rgb    1 %  10/1000 steps  loss 0.2000  2.00 steps/s  8:15 left", lines.get(0));
+        assertEquals("pretrain rgb  100 %  1000/1000 steps  loss 0.0020  2.00 steps/s  took 8:20", lines.get(99));
+        assertFalse(shown().contains("\r"));
+    }
+
+    @Test
+    void aShortTaskSkipsPercentsInsteadOfRepeatingLines() {
+        try (Progress p = progress(Progress.Style.LINES, StandardCharsets.UTF_8, 0, 3)) {
+            for (int step = 1; step <= 3; step++) {
+                clock.addAndGet(1_000_000_000);
+                p.update(step);
+            }
+        }
+        assertEquals(3, shown().lines().count());
+        assertFalse(shown().contains("loss"));
+    }
+
+    @Test
+    void aResumedTaskCountsOnlyItsOwnStepsForTheRate() {
+        try (Progress p = progress(Progress.Style.LINES, StandardCharsets.UTF_8, 500, 1000)) {
+            clock.addAndGet(10_000_000_000L);
+            p.update(510, Double.NaN);
+        }
+        assertEquals("pretrain rgb   51 %  510/1000 steps  1.00 steps/s  8:10 left\n", shown());
+    }
+
+    @Test
+    void aTerminalGetsABarThatRedrawsAtMostTenTimesASecondAndWipesLongerLines() {
+        try (Progress p = progress(Progress.Style.BAR, StandardCharsets.UTF_8, 0, 1000)) {
+            for (int step = 1; step <= 1000; step++) {
+                clock.addAndGet(10_000_000);
+                p.update(step, step < 500 ? 123456 : 1);
+            }
+        }
+        String[] drawn = shown().split("\r");
+        assertTrue(drawn.length > 90 && drawn.length < 110, drawn.length + " redraws");
+        assertTrue(drawn[1].contains("░"), drawn[1]);
+        assertTrue(shown().contains("█".repeat(24) + " 100 %"), drawn[drawn.length - 1]);
+        assertTrue(shown().endsWith(System.lineSeparator()));
+        for (int i = 2; i < drawn.length; i++) {
+            assertTrue(
+                    drawn[i].stripTrailing().length()
+                                    >= drawn[i - 1].stripTrailing().length()
+                            || drawn[i].length() >= drawn[i - 1].stripTrailing().length(),
+                    "redraw " + i + " leaves characters of the one before");
+        }
+    }
+
+    @Test
+    void aTerminalWithoutBlocksGetsPlainCharacters() {
+        try (Progress p = progress(Progress.Style.BAR, StandardCharsets.US_ASCII, 0, 2)) {
+            p.update(1);
+        }
+        assertTrue(shown().contains("############............"), shown());
+    }
+
+    @Test
+    void quietIsQuiet() {
+        assertEquals(Progress.Style.QUIET, Progress.Style.detect(true));
+        try (Progress p = progress(Progress.Style.QUIET, StandardCharsets.UTF_8, 0, 2)) {
+            p.update(1);
+            p.update(2);
+        }
+        assertEquals("", shown());
+    }
+
+    @Test
+    void anEmptyTaskIsNoDivisionByZero() {
+        try (Progress p = progress(Progress.Style.BAR, StandardCharsets.UTF_8, 0, 0)) {
+            p.update(0);
+        }
+        assertTrue(shown().contains("100 %"));
+        assertThrows(IllegalArgumentException.class, () -> progress(Progress.Style.BAR, StandardCharsets.UTF_8, 5, 4));
+    }
+
+    @Test
+    void durationsHaveHoursOnlyWhenNeeded() {
+        assertEquals("0:05", Progress.duration(5.2));
+        assertEquals("59:59", Progress.duration(3599));
+        assertEquals("1:01:01", Progress.duration(3661));
+    }
+}

@@ -1,0 +1,289 @@
+package tessera.distill.train;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import tessera.Close;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.Modality;
+import tessera.distill.report.Metric;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.DropPath;
+import tessera.nn.Params;
+import tessera.nn.Projector;
+import tessera.nn.videomae.VideoMaePretraining;
+import tessera.tensor.Losses;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
+
+/** Every objective against the losses it is made of, on a VideoMAE student with teachers of other modalities. */
+class ObjectiveTest {
+    private static final String ACTION = ClipBatches.ACTION;
+
+    private Scope scope;
+    private ClipSet clips;
+    private int classes;
+    private Batch batch;
+    private TokenMask mask;
+    private SmallNetworks.Made student;
+    private SmallNetworks.Made teacher;
+    private Teacher rgb;
+    private Teacher pose;
+    private Projector toRgb;
+    private Projector toPose;
+    private Params projectors;
+
+    @BeforeEach
+    void make() {
+        scope = Scope.open();
+        clips = SmallNetworks.clips();
+        classes = clips.classes().size();
+        Recipe recipe = Recipe.defaults().withBatch(3);
+        batch = new ClipBatches(clips, Modality.ALL, true, recipe, 1, 1).at(Device.cpu(), 0);
+        mask = TokenMask.tubes(Device.cpu(), 3, 2, 16, .5, 1, 0);
+        student = SmallNetworks.make(Modality.RGB, classes, 1, false);
+        teacher = SmallNetworks.make(Modality.RGB, classes, 2, true);
+        rgb = new Teacher(Modality.RGB, teacher.network());
+        pose = new Teacher(
+                Modality.POSE,
+                SmallNetworks.make(Modality.POSE, classes, 3, true).network());
+        projectors = Params.random(Device.cpu(), DType.F32, 4);
+        toRgb = new Projector(projectors.at("rgb"), SmallNetworks.WIDTH);
+        toPose = new Projector(projectors.at("pose"), SmallNetworks.WIDTH);
+    }
+
+    @AfterEach
+    void close() {
+        clips.close();
+        scope.close();
+    }
+
+    private Look look() {
+        return new Look(batch, Modality.RGB, mask, student.network(), Noise.NONE);
+    }
+
+    private Tensor feature(VideoMaeNetwork network, Modality modality) {
+        return network.model().features(batch.clips(modality), mask.visible());
+    }
+
+    private static VideoMaeNetwork network(Teacher teacher) {
+        return (VideoMaeNetwork) teacher.network();
+    }
+
+    private Tensor logits(VideoMaeNetwork network, Modality modality) {
+        return Objects.requireNonNull(network.heads().get(ACTION)).forward(feature(network, modality));
+    }
+
+    private FeatureMatch match() {
+        return new FeatureMatch(
+                List.of(new FeatureMatch.Match(rgb, toRgb, 1), new FeatureMatch.Match(pose, toPose, .5)));
+    }
+
+    private LogitDistillation distill(double alpha, double beta, Weighting weighting) {
+        return new LogitDistillation(List.of(rgb, pose), ACTION, 2, alpha, beta, weighting);
+    }
+
+    private Tensor features() {
+        Tensor feature = feature(student.network(), Modality.RGB);
+        return Losses.features(
+                List.of(toRgb.forward(feature), toPose.forward(feature)),
+                List.of(feature(network(rgb), Modality.RGB), feature(network(pose), Modality.POSE)),
+                1,
+                .5);
+    }
+
+    private Tensor distillation(Tensor weights, double alpha, double beta) {
+        return Losses.distillation(
+                logits(student.network(), Modality.RGB),
+                List.of(logits(network(rgb), Modality.RGB), logits(network(pose), Modality.POSE)),
+                weights,
+                batch.labels(ACTION),
+                2,
+                alpha,
+                beta);
+    }
+
+    /** Values and all gradients of the student and the projectors. */
+    private void same(Tensor actual, Tensor expected) {
+        assertEquals(expected.item(), actual.item());
+        actual.backward();
+        Map<String, float[]> gradients = gradients();
+        expected.backward();
+        Map<String, float[]> direct = gradients();
+        assertEquals(direct.keySet(), gradients.keySet());
+        assertTrue(gradients.size() > 10, gradients.keySet()::toString);
+        direct.forEach(
+                (name, gradient) -> Close.relative(Objects.requireNonNull(gradients.get(name)), gradient, 1e-6, name));
+    }
+
+    private Map<String, float[]> gradients() {
+        Map<String, float[]> gradients = new TreeMap<>();
+        for (Map<String, Tensor> parameters : List.of(student.parameters(), projectors.all())) {
+            parameters.forEach((name, parameter) -> {
+                Tensor gradient = parameter.grad();
+                if (gradient != null) {
+                    gradients.put(name, gradient.toFloats());
+                    parameter.zeroGrad();
+                }
+            });
+        }
+        return gradients;
+    }
+
+    @Test
+    void crossEntropyIsOfTheStudentsHead() {
+        same(
+                new CrossEntropy(ACTION).loss(look()),
+                Losses.crossEntropy(logits(student.network(), Modality.RGB), batch.labels(ACTION)));
+    }
+
+    @Test
+    void featuresMatchThroughProjectors() {
+        same(match().loss(look()), features());
+    }
+
+    @Test
+    void logitsOfAnEnsemble() {
+        same(
+                distill(.9, .1, Weighting.given(.25, .75)).loss(look()),
+                distillation(Tensor.of(new float[] {.25f, .75f}, 2), .9, .1));
+        assertThrows(IllegalArgumentException.class, () -> distill(-1, 0, Weighting.uniform()), "a negative weight");
+    }
+
+    @Test
+    void weightsOfEveryClipAreThoseOfItsCrossEntropies() {
+        List<Tensor> teachers = List.of(logits(network(rgb), Modality.RGB), logits(network(pose), Modality.POSE));
+        Tensor weights = Weighting.perSample(.5).weights(teachers, batch.labels(ACTION));
+        same(distill(1, 0, Weighting.perSample(.5)).loss(look()), distillation(weights, 1, 0));
+    }
+
+    /** Features and logits in one sum: the gradient is the weighted sum of both. */
+    @Test
+    void featuresAndLogitsMix() {
+        Metric logged = new Metric("features");
+        Look look = look();
+        Tensor mixed = new Weighted(List.of(
+                        new Weighted.Term(match(), 1, logged),
+                        new Weighted.Term(distill(1, .5, Weighting.uniform()), .3, null)))
+                .loss(look);
+        assertEquals(List.of(logged), List.copyOf(look.metrics().keySet()));
+        same(
+                mixed,
+                features()
+                        .add(distillation(Tensor.of(new float[] {.5f, .5f}, 2), 1, .5)
+                                .mul(.3)));
+    }
+
+    /** The same by central differences along one direction in the head, where the loss is smooth. */
+    @Test
+    void theMixtureHasTheSlopeOfItsGradient() {
+        Objective mixed = new Weighted(List.of(
+                new Weighted.Term(match(), .5, null),
+                new Weighted.Term(distill(1, 1, Weighting.perSample(1)), 1, null)));
+        Tensor weight = Objects.requireNonNull(student.parameters().get("head_action.weight"));
+        mixed.loss(look()).backward();
+        float[] gradient = Objects.requireNonNull(weight.grad()).toFloats();
+        float[] at = weight.toFloats();
+        double squares = 0;
+        for (float g : gradient) {
+            squares += (double) g * g;
+        }
+        double step = 1e-2 / Math.sqrt(squares);
+        double[] losses = new double[2];
+        for (int side = 0; side < 2; side++) {
+            float[] moved = at.clone();
+            for (int i = 0; i < moved.length; i++) {
+                moved[i] += (float) ((2 * side - 1) * step * gradient[i]);
+            }
+            weight.requiresGrad(false);
+            weight.copyFrom(Tensor.of(moved, classes, SmallNetworks.WIDTH));
+            losses[side] = mixed.loss(look()).item();
+        }
+        Close.within((losses[1] - losses[0]) / (2 * step), squares, 2e-3 * squares, "slope along the gradient");
+    }
+
+    @Test
+    void aTeacherLooksOnceAndGetsNoGradient() {
+        int[] looks = new int[1];
+        Network counting = new Network() {
+            @Override
+            public Outputs forward(Tensor seen, TokenMask through, Noise noise) {
+                looks[0]++;
+                return rgb.network().forward(seen, through, noise);
+            }
+
+            @Override
+            public int slots() {
+                return 2;
+            }
+
+            @Override
+            public int plane() {
+                return 16;
+            }
+        };
+        Teacher once = new Teacher(Modality.RGB, counting);
+        Objective both = new Weighted(List.of(
+                new Weighted.Term(new FeatureMatch(List.of(new FeatureMatch.Match(once, toRgb, 1))), 1, null),
+                new Weighted.Term(
+                        new LogitDistillation(List.of(once), ACTION, 1, 1, 0, Weighting.uniform()), 1, null)));
+        both.loss(look()).backward();
+        assertEquals(1, looks[0]);
+        teacher.parameters().forEach((name, parameter) -> assertNull(parameter.grad(), name));
+    }
+
+    /** Reconstruction goes through the decoder of a masked autoencoder. */
+    @Test
+    void reconstructionIsThatOfTheModel() {
+        Params params = Params.random(Device.cpu(), DType.F32, 5);
+        VideoMaePretraining model = new VideoMaePretraining(params, SmallNetworks.config(Modality.RGB), 0);
+        params.finish();
+        Network autoencoder = new Network() {
+            @Override
+            public Outputs forward(Tensor seen, TokenMask through, Noise noise) {
+                return new Outputs(model.encode(seen, through, DropPath.NONE), null, head -> null);
+            }
+
+            @Override
+            public int slots() {
+                return model.config().slots();
+            }
+
+            @Override
+            public int plane() {
+                return model.config().plane();
+            }
+        };
+        Look look = new Look(batch, Modality.RGB, mask, autoencoder, Noise.NONE);
+        Tensor video = batch.clips(Modality.RGB);
+        Tensor predicted = model.reconstruct(model.encode(video, mask, DropPath.NONE), mask);
+        assertEquals(
+                model.reconstructionLoss(predicted, video, mask).item(),
+                new Reconstruction(model).loss(look).item());
+        Exception refused = assertThrows(
+                IllegalArgumentException.class, () -> new CrossEntropy(ACTION).loss(look), "it has no head");
+        assertTrue(refused.getMessage().contains("no head 'action'"), refused.getMessage());
+        assertThrows(IllegalArgumentException.class, () -> match().loss(look), "it has no feature of clips");
+    }
+
+    @Test
+    void whatABatchDoesNotHoldIsNamed() {
+        Batch unlabelled = new Batch(Map.of(Modality.RGB, batch.clips(Modality.RGB)));
+        Look look = new Look(unlabelled, Modality.RGB, mask, student.network(), Noise.NONE);
+        Exception labels = assertThrows(IllegalArgumentException.class, () -> new CrossEntropy(ACTION).loss(look));
+        assertTrue(labels.getMessage().contains("no labels for the head 'action'"), labels.getMessage());
+        Exception modality = assertThrows(IllegalArgumentException.class, () -> match().loss(look));
+        assertTrue(modality.getMessage().contains("holds no pose"), modality.getMessage());
+    }
+}
