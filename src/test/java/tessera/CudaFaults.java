@@ -44,7 +44,7 @@ public final class CudaFaults {
             case "failed product" -> {
                 train(Device.cuda(0));
                 FakeCuda.fail("cublasLtMatmul", 1, 13);
-                refused(RuntimeException.class, () -> train(Device.cuda(0)));
+                refused(DeviceException.class, () -> train(Device.cuda(0)));
                 train(Device.cuda(0));
                 nothingIsLeft(Device.cuda(0));
             }
@@ -52,7 +52,8 @@ public final class CudaFaults {
                 Device first = Device.cuda(0);
                 Device.cuda(1);
                 first.newStream().close();
-                System.out.println("context kept: " + (CudaDriver.contextGetCurrent() == ((CudaDevice) first).context()));
+                System.out.println(
+                        "context kept: " + (CudaDriver.contextGetCurrent() == ((CudaDevice) first).context()));
                 System.out.println("gpu: " + train(Device.cuda(1)) + ", " + train(first));
             }
             case "no cudnn" -> {
@@ -83,8 +84,8 @@ public final class CudaFaults {
 
     /** After this fault the device is of no more use in this process, and says so. */
     private static void lost(Runnable body) {
-        refused(RuntimeException.class, body);
-        refused(RuntimeException.class, () -> train(Device.cuda(0)));
+        refused(DeviceException.class, body);
+        refused(DeviceException.class, () -> train(Device.cuda(0)));
         System.out.println("live buffers: " + Device.cuda(0).memory().liveBuffers());
     }
 

@@ -10,6 +10,7 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.DeviceException;
 import tessera.kernels.Graph;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
@@ -28,7 +29,7 @@ import tessera.tensor.Tensor;
 
 /**
  * Lets every call that an operation makes fail once, the first, the second and so on, in a process that starts cold. Prints what
- * is wrong: a failure told without the call's name or without advice, something that stays behind, an operation that works no
+ * is wrong: a failure told without the call's name or without advice, or by an exception that is not exported, something that stays behind, an operation that works no
  * more afterwards.
  */
 public final class CudaSweep {
@@ -142,6 +143,9 @@ public final class CudaSweep {
         }
         told.add(failed);
         String message = String.valueOf(failure.getMessage());
+        if (!(failure instanceof DeviceException || failure instanceof IllegalArgumentException)) {
+            problem("an embedder cannot name the exception", failed, failure);
+        }
         if (!message.contains(failed + " ") && !message.contains(failed + ":")
                 || ADVICE.stream().noneMatch(message::contains)) {
             problem("the message does not say enough", failed, failure);

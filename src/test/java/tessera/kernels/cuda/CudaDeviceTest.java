@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -235,6 +236,7 @@ class CudaDeviceTest extends OnCudaDevice {
                                 + before.liveBuffers() + " buffers"),
                 e.getMessage());
         assertTrue(e.getMessage().contains("smaller batch"), e.getMessage());
+        assertTrue(e.outOfMemory() && !e.deviceLost(), e.getMessage());
         assertEquals(before, device.memory());
         FakeCuda.reset();
         device.allocate(DType.F32, 1_000_000).close();
@@ -329,6 +331,31 @@ class CudaDeviceTest extends OnCudaDevice {
 
     private static CudaFunction anyFunction() {
         return ((CudaDevice) device()).module("elementwise").function("fill_4");
+    }
+
+    @Test
+    void whatBelongsToAnotherKindOfDeviceIsRefused() {
+        Device device = device();
+        try (Stream stream = device.newStream();
+                Event event = device.newTimer();
+                Stream foreign = Device.cpu().newStream();
+                Event mark = Device.cpu().newTimer()) {
+            refusedArgument("is no stream of cuda:0", () -> device.on(foreign, () -> {}));
+            refusedArgument("is no stream of a GPU", () -> event.record(foreign));
+            refusedArgument("an event of another kind of device", () -> stream.await(mark));
+            refusedArgument("an event of another kind of device", () -> event.millisecondsTo(mark));
+            refusedArgument(
+                    "wrap it on Device.cpu() and copy it",
+                    () -> device.wrap(DType.F32, Arena.ofAuto().allocate(8)));
+        }
+        assertFalse(device.isHost());
+        assertTrue(device.records());
+        assertEquals(1, device.threads());
+    }
+
+    private static void refusedArgument(String text, Runnable use) {
+        IllegalArgumentException e = assertThrows(IllegalArgumentException.class, use::run);
+        assertTrue(String.valueOf(e.getMessage()).contains(text), e.getMessage());
     }
 
     @Test

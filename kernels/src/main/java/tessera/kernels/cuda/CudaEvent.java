@@ -31,8 +31,8 @@ final class CudaEvent implements Event {
         if (event instanceof CudaEvent mine) {
             return mine;
         }
-        throw new IllegalArgumentException(event
-                + " is no event of a GPU; make one with newTimer() of a GPU or record() of" + " one of its streams");
+        throw new IllegalArgumentException(
+                "an event of another kind of device was given to a GPU; make one with record() of a GPU's stream");
     }
 
     @Override
