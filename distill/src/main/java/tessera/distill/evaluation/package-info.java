@@ -1,4 +1,6 @@
-/** Measures of a classifier's quality, on plain arrays. */
+/**
+ * Measures of a classifier's quality, on plain arrays. Start at {@link tessera.distill.evaluation.Classification}.
+ */
 @NullMarked
 package tessera.distill.evaluation;
 
