@@ -12,7 +12,6 @@ module tessera.distill {
     exports tessera.distill.evaluation;
     exports tessera.distill.fewshot;
     exports tessera.distill.report;
-    exports tessera.distill.stage;
     exports tessera.distill.train;
     exports tessera.distill.video;
 

@@ -1,4 +1,4 @@
-package tessera.distill.stage;
+package tessera.distill.evaluation;
 
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
