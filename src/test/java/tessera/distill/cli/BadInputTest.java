@@ -169,6 +169,17 @@ class BadInputTest {
         Path below = student.resolve("run");
         refuse(List.of(below + " cannot be"), "pretrain", "--modality=rgb", "--egosim", "--out", below);
         refuse(List.of("is a file"), "pretrain", "--modality=rgb", "--egosim", "--out", student);
+        refuse(List.of("--out " + student, "is a file"), "demo", "--out", student);
+        // Nobody may make a file there, the administrator neither.
+        Path system = Path.of("/proc");
+        if (Files.isDirectory(system)) {
+            Path run = system.resolve("run");
+            List<String> unwritable = List.of("--out " + run + " lies in /proc, where you may not write");
+            refuse(unwritable, "pretrain", "--modality=rgb", "--egosim", "--out", run);
+            refuse(unwritable, "distill", "--teachers=rgb=" + student, "--egosim", "--out", run);
+            refuse(unwritable, "demo", "--out", run);
+            refuse(unwritable, "import", "--checkpoint", student, "--out", run);
+        }
         refuse(List.of(nowhere.toString()), "import", "--checkpoint", student, "--out", nowhere.resolve("s"));
         refuse(
                 List.of(nowhere.toString()),

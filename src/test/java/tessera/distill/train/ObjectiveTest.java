@@ -52,12 +52,13 @@ class ObjectiveTest {
         Recipe recipe = Recipe.defaults().withBatch(3);
         batch = new ClipBatches(clips, Modality.ALL, true, recipe, 1, 1).at(Device.cpu(), 0);
         mask = TokenMask.tubes(Device.cpu(), 3, 2, 16, .5, 1, 0);
-        student = SmallNetworks.make(Modality.RGB, classes, 1, false);
-        teacher = SmallNetworks.make(Modality.RGB, classes, 2, true);
+        student = SmallNetworks.make(Device.cpu(), Modality.RGB, classes, 1, false);
+        teacher = SmallNetworks.make(Device.cpu(), Modality.RGB, classes, 2, true);
         rgb = new Teacher(Modality.RGB, teacher.network());
         pose = new Teacher(
                 Modality.POSE,
-                SmallNetworks.make(Modality.POSE, classes, 3, true).network());
+                SmallNetworks.make(Device.cpu(), Modality.POSE, classes, 3, true)
+                        .network());
         projectors = Params.random(Device.cpu(), DType.F32, 4);
         toRgb = new Projector(projectors.at("rgb"), SmallNetworks.WIDTH);
         toPose = new Projector(projectors.at("pose"), SmallNetworks.WIDTH);

@@ -33,9 +33,9 @@ final class SmallNetworks {
                 .config(modality, new ModalityInput.ModelSize(WIDTH, 1, 2, 8, 1, 1));
     }
 
-    /** A network with a head for the classes, on the CPU; its parameters belong to the open scope. */
-    static Made make(Modality modality, int classes, long seed, boolean frozen) {
-        Params params = Params.random(Device.cpu(), DType.F32, seed);
+    /** A network with a head for the classes; its parameters belong to the open scope. */
+    static Made make(Device device, Modality modality, int classes, long seed, boolean frozen) {
+        Params params = Params.random(device, DType.F32, seed);
         VideoMaeClassifier model = new VideoMaeClassifier(params, config(modality), 0);
         Linear head = Linear.fanIn(params.at("head_action"), WIDTH, classes);
         params.finish();

@@ -13,7 +13,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.UnaryOperator;
@@ -22,121 +21,32 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.distill.data.ClipSet;
-import tessera.distill.data.Modality;
 import tessera.distill.report.Metric;
 import tessera.distill.report.MetricsLog;
-import tessera.kernels.DType;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.MaskStrategy;
-import tessera.nn.Params;
-import tessera.nn.Projector;
 import tessera.tensor.Scope;
-import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
 
 /** A stage of one's own: a student learns from the logits and the features of teachers at once. */
 class TrainerTest {
-    private static final int STEPS = 6;
-    private static final String RESULT = "student.safetensors";
-    private static final Metric FEATURES = new Metric("features");
-    private static final Metric LOGITS = new Metric("logits");
-
+    private static final int STEPS = MixedStage.STEPS;
     private static ClipSet clips;
+    private static MixedStage mixed;
 
     @TempDir
     private Path folder;
 
-    private final Map<String, float[]> taught = new HashMap<>();
-
     @BeforeAll
     static void render() {
         clips = SmallNetworks.clips();
+        mixed = new MixedStage(clips);
     }
 
     @AfterAll
     static void free() {
         clips.close();
-    }
-
-    private static Recipe recipe() {
-        return Recipe.defaults().withBatch(4).over(STEPS, 1e-2).withMaskRatio(.5);
-    }
-
-    private Stage stage(Recipe recipe, MaskStrategy masks, double logitWeight) {
-        return new Stage(
-                "students",
-                recipe,
-                recipe.settings(),
-                Recipe.defaults().settings(),
-                context -> setUp(recipe, masks, logitWeight, context),
-                new Stage.Export(
-                        RESULT,
-                        SmallNetworks.config(Modality.RGB).toMetadata(),
-                        (setup, file, metadata) -> Checkpoint.write(file, setup.trained(), metadata)));
-    }
-
-    private Stage.Setup setUp(Recipe recipe, MaskStrategy masks, double logitWeight, RunContext context) {
-        int classes = clips.classes().size();
-        SmallNetworks.Made student = SmallNetworks.make(Modality.RGB, classes, 1, false);
-        Params projectors = Params.random(context.device(), DType.F32, 9);
-        List<FeatureMatch.Match> matches = new ArrayList<>();
-        for (Modality modality : List.of(Modality.RGB, Modality.POSE)) {
-            SmallNetworks.Made teacher =
-                    SmallNetworks.make(modality, classes, modality.id().length(), true);
-            teacher.parameters().forEach((name, weight) -> taught.put(modality + name, weight.toFloats()));
-            matches.add(new FeatureMatch.Match(
-                    new Teacher(modality, watched(modality, teacher)),
-                    new Projector(projectors.at(modality.id()), SmallNetworks.WIDTH),
-                    1));
-        }
-        List<Teacher> teachers =
-                matches.stream().map(FeatureMatch.Match::teacher).toList();
-        Map<String, Tensor> trained = new LinkedHashMap<>(student.parameters());
-        trained.putAll(projectors.all());
-        Objective both = new Weighted(List.of(
-                new Weighted.Term(new FeatureMatch(matches), 1, FEATURES),
-                new Weighted.Term(
-                        new LogitDistillation(teachers, ClipBatches.ACTION, 2, 1, .5, Weighting.perSample(1)),
-                        logitWeight,
-                        LOGITS)));
-        BatchSource batches = new ClipBatches(clips, Modality.ALL, true, recipe, recipe.seed(), recipe.seed());
-        return new Stage.Setup(
-                trained,
-                Modality.RGB,
-                student.network(),
-                teachers,
-                List.of(new Stage.Part(batches, both, 11)),
-                masks,
-                10);
-    }
-
-    /** A teacher that, at the end of the run, still has the weights with which it began. */
-    private Network watched(Modality modality, SmallNetworks.Made teacher) {
-        return new Network() {
-            @Override
-            public Outputs forward(Tensor seen, TokenMask mask, Noise noise) {
-                return teacher.network().forward(seen, mask, noise);
-            }
-
-            @Override
-            public int slots() {
-                return teacher.network().slots();
-            }
-
-            @Override
-            public int plane() {
-                return teacher.network().plane();
-            }
-
-            @Override
-            public void close() {
-                teacher.parameters()
-                        .forEach((name, weight) ->
-                                assertArrayEquals(taught.remove(modality + name), weight.toFloats(), name));
-                teacher.network().close();
-            }
-        };
     }
 
     private static RunContext context(ProgressListener listener, StopSignal stop) {
@@ -149,11 +59,11 @@ class TrainerTest {
 
     @Test
     void logitsAndFeaturesTeachAStudentAndTeachersStayAsTheyAre() throws IOException {
-        Path result = run("whole", stage(recipe(), MaskStrategy.tubes(), 1));
-        assertEquals(Map.of(), taught, "every teacher's weight was compared at the end");
+        Path result = run("whole", mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), 1));
+        assertEquals(Map.of(), mixed.taught, "every teacher's weight was compared at the end");
         List<MetricsLog.Line> lines = MetricsLog.read(folder.resolve("whole").resolve("metrics.jsonl"));
         assertEquals(
-                List.of(FEATURES, LOGITS, Metric.LOSS, Metric.LEARNING_RATE),
+                List.of(MixedStage.FEATURES, MixedStage.LOGITS, Metric.LOSS, Metric.LEARNING_RATE),
                 List.copyOf(lines.getFirst().values().keySet()));
         assertEquals(STEPS, lines.size());
         double before = lines.getFirst().values().get(Metric.LOSS);
@@ -171,7 +81,7 @@ class TrainerTest {
             streams.add(c.stream());
             return TokenMask.perSlot(c.device(), c.batch(), c.slots(), c.plane(), c.ratio(), c.seed(), c.stream());
         };
-        byte[] whole = Files.readAllBytes(run("whole", stage(recipe(), own, 1)));
+        byte[] whole = Files.readAllBytes(run("whole", mixed.stage(MixedStage.recipe(), own, 1)));
         assertEquals(STEPS, streams.stream().distinct().count(), "one mask a step");
         StopSignal stop = new StopSignal();
         ProgressListener watching = event -> {
@@ -181,9 +91,10 @@ class TrainerTest {
         };
         Path cut = folder.resolve("cut");
         assertThrows(
-                StopSignal.Stopped.class, () -> Trainer.run(stage(recipe(), own, 1), cut, context(watching, stop)));
-        assertArrayEquals(whole, Files.readAllBytes(run("cut", stage(recipe(), own, 1))));
-        byte[] tubes = Files.readAllBytes(run("tubes", stage(recipe(), MaskStrategy.tubes(), 1)));
+                StopSignal.Stopped.class,
+                () -> Trainer.run(mixed.stage(MixedStage.recipe(), own, 1), cut, context(watching, stop)));
+        assertArrayEquals(whole, Files.readAllBytes(run("cut", mixed.stage(MixedStage.recipe(), own, 1))));
+        byte[] tubes = Files.readAllBytes(run("tubes", mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), 1)));
         assertFalse(Arrays.equals(whole, tubes));
     }
 
@@ -191,7 +102,7 @@ class TrainerTest {
     void aListenerHearsWhatHappens() {
         List<ProgressEvent> heard = new ArrayList<>();
         Trainer.run(
-                stage(recipe(), MaskStrategy.tubes(), 1),
+                mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), 1),
                 folder.resolve("heard"),
                 context(heard::add, new StopSignal()));
         Task task = heard.getFirst().task();
@@ -216,39 +127,44 @@ class TrainerTest {
         stop.request();
         assertThrows(
                 StopSignal.Stopped.class,
-                () -> Trainer.run(stage(recipe(), MaskStrategy.tubes(), 1), run, context(ProgressListener.NONE, stop)));
+                () -> Trainer.run(
+                        mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), 1),
+                        run,
+                        context(ProgressListener.NONE, stop)));
         byte[] checkpoint = Files.readAllBytes(run.resolve("checkpoint.safetensors"));
         Exception ended = assertThrows(
                 IllegalStateException.class,
-                () -> run("spoilt", stage(recipe(), MaskStrategy.tubes(), Double.POSITIVE_INFINITY)));
+                () -> run("spoilt", mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), Double.POSITIVE_INFINITY)));
         assertTrue(
                 ended.getMessage().startsWith("the loss of step 1 is ")
                         && ended.getMessage().contains("the last checkpoint in " + run + " is kept"),
                 ended.getMessage());
         assertArrayEquals(checkpoint, Files.readAllBytes(run.resolve("checkpoint.safetensors")));
-        assertFalse(Files.exists(run.resolve(RESULT)));
+        assertFalse(Files.exists(run.resolve(MixedStage.RESULT)));
     }
 
     @Test
     void aRunOfAnOlderVersionIsFinishedToo() {
-        Path result = run("older", stage(recipe(), MaskStrategy.tubes(), 1));
+        Path result = run("older", mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), 1));
         rewrite(result, settings -> settings.replace("\"dropPath\":0.0,", ""));
-        assertEquals(result, run("older", stage(recipe(), MaskStrategy.tubes(), 1)));
+        assertEquals(result, run("older", mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), 1)));
     }
 
     @Test
     void theRefusalNamesTheOneSetting() {
-        Path result = run("other", stage(recipe(), MaskStrategy.tubes(), 1));
+        Path result = run("other", mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), 1));
         Exception refused = assertThrows(
-                CheckpointException.class, () -> run("other", stage(recipe().withBatch(5), MaskStrategy.tubes(), 1)));
+                CheckpointException.class,
+                () -> run("other", mixed.stage(MixedStage.recipe().withBatch(5), MaskStrategy.tubes(), 1)));
         assertEquals(
                 result
                         + " was trained with other settings (batch was 4, is 5); use another folder, or delete this"
                         + " one to start again",
                 refused.getMessage());
         rewrite(result, settings -> "");
-        Exception unknown =
-                assertThrows(CheckpointException.class, () -> run("other", stage(recipe(), MaskStrategy.tubes(), 1)));
+        Exception unknown = assertThrows(
+                CheckpointException.class,
+                () -> run("other", mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), 1)));
         assertTrue(unknown.getMessage().startsWith(result + " does not say its settings"), unknown.getMessage());
     }
 

@@ -94,34 +94,29 @@ public record DemoPlan(
 
     /** Minutes on two cores. */
     public static DemoPlan quick(long seed) {
-        return new DemoPlan(
-                "quick",
-                List.of(seed),
-                CLIPS,
-                GRID,
-                TUBELET,
-                SIZE,
-                Domain.KITCHEN,
-                new Clips(40, 60, 25, 30, 60),
-                pretraining(500),
-                distillation(2500),
-                evaluation(200, 30));
+        return plan("quick", List.of(seed), new Clips(40, 60, 25, 30, 60), 500, 2500, evaluation(200, 30));
     }
 
     /** Half an hour to an hour on two cores: three seeds, with more of everything. */
     public static DemoPlan full(long seed) {
+        List<Long> seeds = List.of(seed, seed + 1, seed + 2);
+        return plan("full", seeds, new Clips(80, 150, 30, 60, 120), 1000, 3200, evaluation(600, 100));
+    }
+
+    private static DemoPlan plan(
+            String name, List<Long> seeds, Clips clips, long pretraining, long distillation, Evaluation how) {
         return new DemoPlan(
-                "full",
-                List.of(seed, seed + 1, seed + 2),
+                name,
+                seeds,
                 CLIPS,
                 GRID,
                 TUBELET,
                 SIZE,
                 Domain.KITCHEN,
-                new Clips(80, 150, 30, 60, 120),
-                pretraining(1000),
-                distillation(3200),
-                evaluation(600, 100));
+                clips,
+                pretraining(pretraining),
+                distillation(distillation),
+                how);
     }
 
     /**

@@ -1,7 +1,8 @@
 /**
  * Few-shot classification on pooled features: episodes, the logistic-regression head, and accuracy with its interval.
  *
- * <p>Everything here works on plain arrays in f64, so that it can be used with features from any model.
+ * <p>Start at {@link tessera.distill.fewshot.FewShotEvaluation}. Everything here works on plain arrays in f64, so that it can be
+ * used with features from any model.
  */
 @NullMarked
 package tessera.distill.fewshot;

@@ -17,7 +17,7 @@ import tessera.tensor.Tensor;
  * @param recipe how it trains
  * @param settings everything that must be equal for a run to be resumed
  * @param defaults stand for the settings that an older run's files do not have
- * @param setUp builds the networks, in the scope of the run; not called if there is nothing left to train
+ * @param build makes the networks, in the scope of the run; not called if there is nothing left to train
  * @param export what is written at the end
  */
 public record Stage(
@@ -25,7 +25,7 @@ public record Stage(
         Recipe recipe,
         Settings settings,
         Settings defaults,
-        Function<RunContext, Setup> setUp,
+        Function<RunContext, Setup> build,
         Export export) {
 
     /**

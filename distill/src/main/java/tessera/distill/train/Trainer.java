@@ -84,7 +84,7 @@ public final class Trainer {
             return finished;
         }
         try (Scope scope = Scope.open();
-                Stage.Setup setup = stage.setUp().apply(context);
+                Stage.Setup setup = stage.build().apply(context);
                 AdamW optimiser = recipe.optimiser().of(setup.trained())) {
             train(setup, optimiser);
             stage.export().writer().write(setup, finished, metadata());
