@@ -133,7 +133,8 @@ public record DemoPlan(
                     .withRate(steps, rate)
                     .withBatch(8)
                     .withMaskRatio(.75)
-                    .withAugment(false);
+                    .withAugment(false)
+                    .withSeed(0);
             all.put(modality, standard.withLambda(1).withDropout(0).withRecipe(recipe));
         }
         return all;
@@ -143,7 +144,8 @@ public record DemoPlan(
         double lr = 1e-3;
         LearningRate rate = new LearningRate(LearningRate.Shape.COSINE, lr, lr / 100, lr / 100, steps / 20, steps);
         Distillation standard = Distillation.defaults();
-        return standard.withRecipe(standard.recipe().withRate(steps, rate).withAugment(false));
+        return standard.withRecipe(
+                standard.recipe().withRate(steps, rate).withAugment(false).withSeed(0));
     }
 
     private static Evaluation evaluation(int episodes, int latencyRounds) {
