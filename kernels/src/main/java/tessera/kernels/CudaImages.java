@@ -39,6 +39,14 @@ final class CudaImages {
 
     private CudaImages() {}
 
+    /** The compute capabilities that the jar has machine code for, ascending; all kernels have it or none. */
+    static List<Integer> packaged() {
+        return ARCHITECTURES.reversed().stream()
+                .filter(architecture ->
+                        CudaImages.class.getResource("cuda/elementwise." + code(architecture) + ".cubin") != null)
+                .toList();
+    }
+
     /**
      * Loads the kernels of {@code name.cu} into the current context and returns the driver's module.
      *

@@ -3,6 +3,7 @@ package tessera.kernels;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import tessera.natives.NativeFinding;
 import tessera.natives.NativeLibraries;
@@ -35,6 +36,17 @@ public final class NativeReport {
             }
         }
         return places;
+    }
+
+    /** Whether the jar carries the kernels' machine code, and for which GPUs. Thread-safe. */
+    public static String machineCode() {
+        List<Integer> capabilities = CudaImages.packaged();
+        return capabilities.isEmpty()
+                ? "not in the jar; NVRTC compiles the packaged sources when a GPU is first used"
+                : "in the jar, for compute capability "
+                        + capabilities.stream()
+                                .map(capability -> capability / 10 + "." + capability % 10)
+                                .collect(Collectors.joining(", "));
     }
 
     private static String text(NativeFinding finding) {

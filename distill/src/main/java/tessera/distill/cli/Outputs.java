@@ -1,11 +1,38 @@
 package tessera.distill.cli;
 
+import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 
 /** Checks of where results go, made before the work starts. */
 final class Outputs {
     private Outputs() {}
+
+    /**
+     * Checks by trying that a file or folder can be written, made or replaced, with the folders around it that are missing.
+     * Nothing is changed, and nothing stays.
+     *
+     * @throws IllegalArgumentException if it lies below a file, or in a folder that takes no new files, or is a file that
+     *     takes no writing
+     */
+    static void requireWritable(Path path) {
+        Path existing = path.toAbsolutePath();
+        while (existing.getParent() != null && !Files.exists(existing)) {
+            existing = existing.getParent();
+        }
+        if (Files.isDirectory(existing)) {
+            requireNewFiles(path, existing);
+        } else if (existing.equals(path.toAbsolutePath())) {
+            requireOpens(path);
+            // Results appear under their names by a move from beside them.
+            requireNewFiles(path, existing.resolveSibling(""));
+        } else {
+            throw new IllegalArgumentException("--out " + path + " cannot be written, because " + existing
+                    + " is a file and no folder; name another place");
+        }
+    }
 
     /**
      * A file to write.
@@ -13,10 +40,15 @@ final class Outputs {
      * @throws IllegalArgumentException if its folder does not exist or is not writable, or it is itself a folder
      */
     static void requireFile(Path file) {
-        requireParent(file);
+        Path parent = file.toAbsolutePath().getParent();
+        if (parent == null || !Files.isDirectory(parent)) {
+            throw new IllegalArgumentException("--out " + file + " lies in " + parent
+                    + ", which is no folder; make it first or name another place");
+        }
         if (Files.isDirectory(file)) {
             throw new IllegalArgumentException("--out " + file + " is a folder; name a file to write in it");
         }
+        requireWritable(file);
     }
 
     /**
@@ -33,21 +65,31 @@ final class Outputs {
             throw new IllegalArgumentException("--out " + folder + " cannot be a folder, because " + existing
                     + " is a file; name a folder for the run");
         }
-        if (!Files.isWritable(existing)) {
+        requireWritable(folder);
+    }
+
+    /** Permissions do not tell all: a file system may be read-only, full, or one that takes no files at all. */
+    private static void requireNewFiles(Path path, Path folder) {
+        try {
+            Files.delete(Files.createTempFile(folder, ".tessera", ".tmp"));
+        } catch (IOException e) {
             throw new IllegalArgumentException(
-                    "--out " + folder + " lies in " + existing + ", where you may not write; name another place");
+                    "--out " + path + " lies in " + folder + ", where no file can be made (" + reason(e)
+                            + "); name another place",
+                    e);
         }
     }
 
-    private static void requireParent(Path path) {
-        Path parent = path.toAbsolutePath().getParent();
-        if (parent == null || !Files.isDirectory(parent)) {
-            throw new IllegalArgumentException("--out " + path + " lies in " + parent
-                    + ", which is no folder; make it first" + " or name another place");
-        }
-        if (!Files.isWritable(parent)) {
+    private static void requireOpens(Path file) {
+        try {
+            FileChannel.open(file, StandardOpenOption.WRITE).close();
+        } catch (IOException e) {
             throw new IllegalArgumentException(
-                    "--out " + path + " lies in " + parent + ", where you may not write; name another place");
+                    "--out " + file + " cannot be written (" + reason(e) + "); name another place", e);
         }
+    }
+
+    private static String reason(IOException e) {
+        return e.getClass().getSimpleName().replaceFirst("Exception$", "") + ": " + e.getMessage();
     }
 }
