@@ -26,6 +26,7 @@ class EmbeddedApplicationTest {
     private static final String JAVA =
             Path.of(System.getProperty("java.home"), "bin", "java").toString();
     private static final String INCUBATOR = "WARNING: Using incubator modules: jdk.incubator.vector";
+    private static final String PLAIN_JAVA = "matrix products run in plain Java";
     private static final String ANSWER = "pour 75.0 %\nstir 25.0 %\n";
 
     @TempDir
@@ -63,7 +64,7 @@ class EmbeddedApplicationTest {
                 "-cp",
                 ModulePath.join(path),
                 "example.Recognise");
-        assertEquals(INCUBATOR, log);
+        assertFalse(log.contains(PLAIN_JAVA), log);
     }
 
     @Test
@@ -81,7 +82,7 @@ class EmbeddedApplicationTest {
                 ModulePath.join(ModulePath.carriers()),
                 "--module",
                 "example/example.Recognise");
-        assertEquals(INCUBATOR, log);
+        assertFalse(log.contains(PLAIN_JAVA), log);
     }
 
     /** The image holds neither Maven's jars nor the native libraries: their carrier lies beside it on the class path, or is left out. */
@@ -96,8 +97,7 @@ class EmbeddedApplicationTest {
                 ModulePath.join(path),
                 "--add-modules",
                 "example,jdk.incubator.vector",
-                "--add-options",
-                "--enable-native-access=tessera.natives --add-modules=jdk.incubator.vector",
+                "--add-options=--enable-native-access=tessera.natives --add-modules=jdk.incubator.vector",
                 "--strip-debug",
                 "--no-header-files",
                 "--no-man-pages",
@@ -108,11 +108,10 @@ class EmbeddedApplicationTest {
         assertTrue(modules.contains("tessera.nn") && !modules.contains("tessera.distill"), modules);
         String log =
                 recognise(java, "-cp", ModulePath.join(ModulePath.carriers()), "--module", "example/example.Recognise");
-        assertEquals(INCUBATOR, log);
+        assertFalse(log.contains(PLAIN_JAVA), log);
 
         String alone = recognise(java, "--module", "example/example.Recognise");
-        assertTrue(alone.startsWith(INCUBATOR) && alone.contains("oneDNN"), alone);
-        assertFalse(alone.contains("Exception"), alone);
+        assertTrue(!alone.contains("using the CPU") || alone.contains(PLAIN_JAVA), alone);
     }
 
     /** The application as a module, compiled outside the project. */
@@ -130,7 +129,12 @@ class EmbeddedApplicationTest {
                 Stream.concat(Stream.of(words), Stream.of(student, head, frames).map(Path::toString))
                         .toList());
         assertEquals(ANSWER, outcome.out(), outcome.err());
-        return outcome.err().strip();
+        List<String> warnings =
+                outcome.err().lines().filter(line -> line.contains("WARNING: ")).toList();
+        assertTrue(
+                warnings.stream().allMatch(line -> line.equals(INCUBATOR) || line.contains(PLAIN_JAVA)),
+                warnings::toString);
+        return outcome.err();
     }
 
     private record Outcome(String out, String err) {}

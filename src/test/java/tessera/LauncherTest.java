@@ -14,7 +14,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.BeforeEach;
+import java.util.spi.ToolProvider;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.distill.cli.Main;
@@ -26,16 +27,40 @@ class LauncherTest {
     private static final Path GOLDEN =
             Path.of("resources", "golden", "fewshot-logistic.safetensors").toAbsolutePath();
 
+    /** A launcher with what a build leaves behind, for tests that run it in earnest. */
+    @TempDir
+    private static Path built;
+
     @TempDir
     private Path folder;
 
-    private Path home;
-    private Path gpu;
+    @BeforeAll
+    static void layOut() throws IOException {
+        copyLauncher(built, built.resolve("no-gpu"));
+        Path lib = built.resolve("distill").resolve("target").resolve("lib");
+        for (Path place : ModulePath.of("tessera.distill", "org.jspecify")) {
+            copy(place, Files.createDirectories(lib.resolve("modules")));
+        }
+        for (Path carrier : ModulePath.carriers()) {
+            copy(carrier, Files.createDirectories(lib.resolve("natives")));
+        }
+        Files.writeString(lib.resolve("built"), "off\n");
+    }
 
-    @BeforeEach
-    void copyLauncher() throws IOException {
-        home = Files.createDirectory(folder.resolve("home"));
-        gpu = folder.resolve("gpu");
+    /** A jar as it is, or a folder of classes as a jar, which is what a build makes of it. */
+    private static void copy(Path place, Path target) throws IOException {
+        if (Files.isRegularFile(place)) {
+            Files.copy(place, target.resolve(place.getFileName()));
+            return;
+        }
+        String jar = target.resolve("module" + place.hashCode() + ".jar").toString();
+        int code = ToolProvider.findFirst("jar")
+                .orElseThrow()
+                .run(System.out, System.err, "--create", "--no-compress", "--file", jar, "-C", place.toString(), ".");
+        assertEquals(0, code, jar);
+    }
+
+    private static void copyLauncher(Path home, Path gpu) throws IOException {
         Path here = Path.of("").toAbsolutePath();
         Path root = here.endsWith(Path.of("src", "test")) ? here.getParent().getParent() : here;
         String script = Files.readString(root.resolve("tessera"));
@@ -46,7 +71,7 @@ class LauncherTest {
 
     private record Outcome(int code, String out, String err) {}
 
-    private Outcome launch(String jdk, Object... words) throws Exception {
+    private Outcome launch(Path home, String jdk, Object... words) throws Exception {
         List<String> command =
                 new ArrayList<>(List.of("sh", home.resolve("tessera").toString()));
         for (Object word : words) {
@@ -68,28 +93,13 @@ class LauncherTest {
 
     // ----------------------------------------------------------------------------------------------- the module path
 
-    /** Runs the real command line on its module path, as if just built. */
     private String succeed(Object... words) throws Exception {
-        Path lib = home.resolve("distill").resolve("target").resolve("lib");
-        if (!Files.exists(lib)) {
-            link(ModulePath.of("tessera.distill", "org.jspecify"), lib.resolve("modules"));
-            link(ModulePath.carriers(), lib.resolve("natives"));
-            Files.writeString(lib.resolve("built"), "off\n");
-        }
-        Outcome outcome = launch(System.getProperty("java.home"), words);
-        assertEquals(0, outcome.code(), outcome.err());
+        Outcome outcome = launch(built, System.getProperty("java.home"), words);
+        assertEquals(0, outcome.code(), outcome::toString);
         assertEquals(
                 "WARNING: Using incubator modules: jdk.incubator.vector",
                 outcome.err().strip());
         return outcome.out();
-    }
-
-    private static void link(List<Path> places, Path folder) throws IOException {
-        Files.createDirectories(folder);
-        for (Path place : places) {
-            Files.createSymbolicLink(
-                    folder.resolve(folder.getFileName() + "-" + place.hashCode() + "-" + place.getFileName()), place);
-        }
     }
 
     @Test
@@ -151,8 +161,10 @@ class LauncherTest {
 
     /** What Java was told by the launcher, with a stand-in for the JDK and for Maven, which write down what they were told. */
     private String told(Object... words) throws Exception {
+        Path home = folder.resolve("home");
         Path jdk = folder.resolve("jdk");
         if (!Files.exists(jdk)) {
+            copyLauncher(Files.createDirectory(home), folder.resolve("gpu"));
             Files.createDirectories(jdk.resolve("bin"));
             Files.writeString(jdk.resolve("release"), "JAVA_VERSION=\"25\"\n");
             program(jdk.resolve("bin").resolve("java"), "echo \"$@\"");
@@ -164,7 +176,7 @@ class LauncherTest {
                     "mkdir -p " + home.resolve("distill/target/lib") + " " + home.resolve("jmh/target/lib"));
         }
         Files.deleteIfExists(folder.resolve("maven"));
-        Outcome outcome = launch(jdk.toString(), words);
+        Outcome outcome = launch(home, jdk.toString(), words);
         assertEquals(0, outcome.code(), outcome.err());
         return outcome.out().strip();
     }
@@ -186,12 +198,12 @@ class LauncherTest {
         assertTrue(maven().contains(" -Dcuda.compile=off "), maven());
         told("doctor");
         assertEquals("", maven(), "nothing has changed");
-        Files.createFile(gpu);
+        Files.createFile(folder.resolve("gpu"));
         told("doctor");
         assertTrue(maven().contains(" -Dcuda.compile=auto "), maven());
         told("doctor");
         assertEquals("", maven(), "the machine code is there");
-        Files.delete(gpu);
+        Files.delete(folder.resolve("gpu"));
         told("doctor");
         assertEquals("", maven(), "machine code does no harm");
     }
