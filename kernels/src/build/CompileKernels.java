@@ -21,13 +21,12 @@ import java.util.stream.Stream;
  * assembler says about registers: a kernel that spills fails the build.
  *
  * <p>Arguments: folder of the sources, folder that keeps compiled code from build to build, folder to put the cubins into,
- * and {@code off} to do nothing. A source is compiled again only when it, a header, the flags or nvcc have changed.
+ * and {@code off} to compile and package none. A source is compiled again only when it, a header, the flags or nvcc have changed.
  */
 public final class CompileKernels {
     private static final List<String> ARCHITECTURES = List.of("80", "86", "89", "90a", "100", "120");
     private static final List<String> FLAGS = List.of(
-            "-cubin", "-std=c++17", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v", "-Xptxas",
-            "-warn-spills");
+            "-cubin", "-std=c++17", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v", "-Xptxas", "-warn-spills");
     private static final Pattern FUNCTION = Pattern.compile("Function properties for (\\S+)");
     private static final Pattern STACK =
             Pattern.compile("(\\d+) bytes stack frame, (\\d+) bytes spill stores, (\\d+) bytes spill loads");
@@ -40,17 +39,21 @@ public final class CompileKernels {
         Path kept = Path.of(args[1]);
         Path target = Path.of(args[2]);
         if (args.length > 3 && args[3].equals("off")) {
+            publish(List.of(), target); // those of an earlier build may be of other sources
             System.out.println("CUDA kernels: not compiled (-Dcuda.compile=off); the sources are packaged");
             return;
         }
         Path nvcc = nvcc();
         if (nvcc == null) {
-            System.out.println("CUDA kernels: no nvcc in PATH, CUDA_HOME or /usr/local/cuda; only the sources are packaged");
+            publish(List.of(), target);
+            System.out.println(
+                    "CUDA kernels: no nvcc in PATH, CUDA_HOME or /usr/local/cuda; only the sources are packaged");
             return;
         }
         Files.createDirectories(kept);
         Files.createDirectories(target);
-        List<Job> jobs = jobs(sources, kept, run(List.of(nvcc.toString(), "--version")).text());
+        List<Job> jobs =
+                jobs(sources, kept, run(List.of(nvcc.toString(), "--version")).text());
         List<Job> missing = jobs.stream()
                 .filter(job -> !Files.exists(job.cubin) || !Files.exists(job.report))
                 .toList();
@@ -76,10 +79,7 @@ public final class CompileKernels {
         if (!missing.isEmpty()) {
             System.out.printf(
                     "CUDA kernels: %d cubins compiled in %.1f s, %d in all, no spills; registers in %s%n",
-                    missing.size(),
-                    (System.nanoTime() - start) / 1e9,
-                    jobs.size(),
-                    kept.resolve("resources.txt"));
+                    missing.size(), (System.nanoTime() - start) / 1e9, jobs.size(), kept.resolve("resources.txt"));
         }
     }
 
@@ -125,7 +125,9 @@ public final class CompileKernels {
             return List.of();
         }
         try (Stream<Path> entries = Files.list(folder)) {
-            return entries.filter(path -> path.toString().endsWith(suffix)).sorted().toList();
+            return entries.filter(path -> path.toString().endsWith(suffix))
+                    .sorted()
+                    .toList();
         }
     }
 

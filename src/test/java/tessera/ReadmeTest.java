@@ -11,11 +11,11 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** The README shows the examples exactly as they are tested. */
 class ReadmeTest {
     @ParameterizedTest
-    @ValueSource(strings = {"EmbedderExampleTest", "UserOpExampleTest", "JCudaExampleTest"})
+    @ValueSource(strings = {"example/Recognise", "tessera/UserOpExampleTest", "tessera/JCudaExampleTest"})
     void showsTheTestedText(String test) throws IOException {
         Path here = Path.of("").toAbsolutePath();
         Path root = here.endsWith(Path.of("src", "test")) ? here.getParent().getParent() : here;
-        String source = Files.readString(root.resolve("src/test/java/tessera/" + test + ".java"));
+        String source = Files.readString(root.resolve("src/test/java/" + test + ".java"));
         String example = source.substring(
                         source.indexOf("// example\n") + "// example\n".length(), source.indexOf("// end"))
                 .stripIndent()

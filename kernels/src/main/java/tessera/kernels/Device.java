@@ -76,7 +76,7 @@ public abstract class Device {
         throw new IllegalArgumentException("unknown device '" + name + "'; pass auto, cpu or cuda:N");
     }
 
-    private static DeviceProvider provider(String kind) {
+    static DeviceProvider provider(String kind) {
         for (DeviceProvider provider : Providers.ALL) {
             if (provider.kind().equals(kind)) {
                 return provider;

@@ -22,4 +22,9 @@ public interface DeviceProvider {
     default Device withThreads(int threads) {
         throw new IllegalArgumentException("a device of kind " + kind() + " has no worker threads; use Device.cpu");
     }
+
+    /** Which machine code of its kernels the jar carries, in words. */
+    default String machineCode() {
+        return "in Java";
+    }
 }

@@ -37,6 +37,11 @@ public final class NativeReport {
         return places;
     }
 
+    /** Whether the jar carries the kernels' machine code, and for which GPUs. Thread-safe. */
+    public static String machineCode() {
+        return Device.provider("cuda").machineCode();
+    }
+
     private static String text(NativeFinding finding) {
         return (finding.usable() ? "" : "not used: ") + finding.detail();
     }

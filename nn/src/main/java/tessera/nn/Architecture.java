@@ -1,9 +1,9 @@
 package tessera.nn;
 
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.ServiceLoader;
+import java.util.TreeMap;
 
 /**
  * A family of models, told by the entry {@value #ENTRY} of a file's metadata. To add one, implement this interface and
@@ -52,9 +52,9 @@ public interface Architecture {
         return found;
     }
 
-    /** The registered architectures by name: Tessera's own, then the application's. */
+    /** The registered architectures in the order of their names. */
     private static Map<String, Architecture> known() {
-        Map<String, Architecture> known = new LinkedHashMap<>();
+        Map<String, Architecture> known = new TreeMap<>();
         ServiceLoader.load(Architecture.class, Architecture.class.getClassLoader())
                 .forEach(found -> known.putIfAbsent(found.name(), found));
         ServiceLoader.load(Architecture.class).forEach(found -> known.putIfAbsent(found.name(), found));

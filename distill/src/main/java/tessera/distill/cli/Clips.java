@@ -5,6 +5,7 @@ import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.stream.Collectors;
 import java.util.zip.CRC32;
 import java.util.zip.CheckedInputStream;
 import picocli.CommandLine.TypeConversionException;
@@ -26,7 +27,8 @@ final class Clips {
         try {
             return Modality.of(name);
         } catch (IllegalArgumentException e) {
-            throw new TypeConversionException(String.valueOf(e.getMessage()));
+            throw new TypeConversionException(
+                    "pass one of " + Modality.ALL.stream().map(Modality::id).collect(Collectors.joining(", ")));
         }
     }
 

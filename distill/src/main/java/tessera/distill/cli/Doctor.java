@@ -15,6 +15,8 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
+import tessera.distill.video.VideoException;
+import tessera.distill.video.VideoReader;
 import tessera.kernels.Device;
 import tessera.kernels.NativeReport;
 
@@ -66,7 +68,9 @@ final class Doctor implements Callable<Integer> {
         report.put("heap", (Runtime.getRuntime().maxMemory() >> 20) + " MiB at most");
         report.put("vector api", vectorApi());
         report.putAll(NativeReport.findings());
+        report.put("machine code", NativeReport.machineCode());
         report.put("cuda", cuda());
+        report.put("ffmpeg", ffmpeg());
         return report;
     }
 
@@ -92,6 +96,14 @@ final class Doctor implements Callable<Integer> {
         return ModuleLayer.boot().findModule("jdk.incubator.vector").isPresent()
                 ? "readable"
                 : "not readable: kernels run as plain loops; start Java with --add-modules jdk.incubator.vector";
+    }
+
+    private static String ffmpeg() {
+        try {
+            return VideoReader.program();
+        } catch (VideoException e) {
+            return "not used: " + e.getMessage();
+        }
     }
 
     /** What {@code --device cuda:0} would get, or the reason why it is refused. */

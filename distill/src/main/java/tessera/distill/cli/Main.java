@@ -4,15 +4,18 @@ import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Locale;
+import java.util.concurrent.Callable;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.RunLast;
 import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.Spec;
 import tessera.distill.data.Modality;
 import tessera.distill.train.StopSignal;
 import tessera.kernels.DeviceException;
@@ -38,9 +41,11 @@ import tessera.kernels.DeviceException;
             ExtractFeatures.class,
             ImportCheckpoint.class,
             Inspect.class,
-            Doctor.class
+            Doctor.class,
+            LauncherCommands.Bench.class,
+            LauncherCommands.Bundle.class
         })
-public final class Main {
+public final class Main implements Callable<Integer> {
     /** Kept, because a logger that nothing refers to forgets its level. */
     private static final Logger LIBRARY = Logger.getLogger("tessera");
 
@@ -56,7 +61,17 @@ public final class Main {
             description = "Print the library's notes too, not only its warnings.")
     private boolean verbose;
 
+    @Spec
+    private CommandSpec spec;
+
     private Main() {}
+
+    /** Without a command: the list of them. */
+    @Override
+    public Integer call() {
+        spec.commandLine().usage(spec.commandLine().getOut());
+        return ExitCode.OK;
+    }
 
     /** Runs the command line on the process's own streams and exits with its code. */
     public static void main(String[] args) {
@@ -80,7 +95,6 @@ public final class Main {
         CommandLine commandLine = new CommandLine(main)
                 .setOut(out)
                 .setErr(err)
-                .setCaseInsensitiveEnumValuesAllowed(true)
                 .setAbbreviatedOptionsAllowed(false)
                 .registerConverter(Modality.class, Clips::modality)
                 .setExecutionStrategy(parsed -> {
@@ -89,6 +103,7 @@ public final class Main {
                 })
                 .setParameterExceptionHandler((e, words) -> badUsage(e))
                 .setExecutionExceptionHandler((e, command, parsed) -> failure(e, main.stacktrace, err));
+        EnumWords.teach(commandLine);
         int code;
         try {
             code = commandLine.execute(args.toArray(String[]::new));
@@ -106,7 +121,7 @@ public final class Main {
     private static int badUsage(ParameterException e) {
         CommandLine command = e.getCommandLine();
         PrintWriter err = command.getErr();
-        err.println("tessera: error: " + oneLine(e));
+        err.println("tessera: error: " + flat(UsageErrors.describe(e)));
         err.println("See '" + command.getCommandSpec().qualifiedName() + " --help'.");
         return ExitCode.BAD_INPUT;
     }
@@ -130,8 +145,8 @@ public final class Main {
         if (e instanceof DeviceException failure && failure.outOfMemory()) {
             return "out of memory: " + flat(String.valueOf(message));
         }
-        if (e instanceof ParameterException || (e instanceof IllegalArgumentException && message != null)) {
-            return flat(String.valueOf(message));
+        if (e instanceof IllegalArgumentException && message != null) {
+            return flat(message);
         }
         String name = e.getClass().getSimpleName();
         return message == null ? name : name + ": " + flat(message);

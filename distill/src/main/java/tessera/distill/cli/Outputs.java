@@ -1,12 +1,39 @@
 package tessera.distill.cli;
 
 import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 
 /** Checks of where results go, made before the work starts. */
 final class Outputs {
     private Outputs() {}
+
+    /**
+     * Checks by trying that a file or folder can be written, made or replaced, with the folders around it that are missing.
+     * Nothing is changed, and nothing stays.
+     *
+     * @throws IllegalArgumentException if it lies below a file, or in a folder that takes no new files, or is a file that
+     *     takes no writing
+     */
+    static void requireWritable(Path path) {
+        Path existing = path.toAbsolutePath();
+        while (existing.getParent() != null && !Files.exists(existing)) {
+            existing = existing.getParent();
+        }
+        if (Files.isDirectory(existing)) {
+            requireNewFiles(path, existing);
+        } else if (existing.equals(path.toAbsolutePath())) {
+            requireOpens(path);
+            // Results appear under their names by a move from beside them.
+            requireNewFiles(path, existing.resolveSibling(""));
+        } else {
+            throw new IllegalArgumentException("--out " + path + " cannot be written, because " + existing
+                    + " is a file and no folder; name another place");
+        }
+    }
 
     /**
      * A file to write.
@@ -22,7 +49,7 @@ final class Outputs {
         if (Files.isDirectory(file)) {
             throw new IllegalArgumentException("--out " + file + " is a folder; name a file to write in it");
         }
-        requireWritable(file, parent);
+        requireWritable(file);
     }
 
     /**
@@ -39,16 +66,32 @@ final class Outputs {
             throw new IllegalArgumentException("--out " + folder + " cannot be a folder, because " + existing
                     + " is a file; name a folder for the run");
         }
-        requireWritable(folder, existing);
+        requireWritable(folder);
     }
 
-    /** By writing there: what permissions say is not all that may stand in the way. */
-    private static void requireWritable(Path wanted, Path folder) {
+    /** Permissions do not tell all: a file system may be read-only, full, or one that takes no files at all. */
+    private static void requireNewFiles(Path path, Path folder) {
         try {
             Files.delete(Files.createTempFile(folder, ".tessera", ".tmp"));
-        } catch (IOException | SecurityException e) {
+        } catch (IOException e) {
             throw new IllegalArgumentException(
-                    "--out " + wanted + " lies in " + folder + ", where you may not write; name another place", e);
+                    "--out " + path + " lies in " + folder + ", where no file can be made (" + reason(e)
+                            + "); name another place",
+                    e);
         }
+    }
+
+    private static void requireOpens(Path file) {
+        try {
+            FileChannel.open(file, StandardOpenOption.WRITE).close();
+        } catch (IOException e) {
+            throw new IllegalArgumentException(
+                    "--out " + file + " cannot be written (" + reason(e) + "); name another place", e);
+        }
+    }
+
+    private static String reason(IOException e) {
+        String said = e instanceof FileSystemException failure ? failure.getReason() : e.getMessage();
+        return said == null ? e.getClass().getSimpleName() : said;
     }
 }

@@ -117,6 +117,11 @@ final class FfmpegProgram {
         return Optional.empty();
     }
 
+    @Override
+    public String toString() {
+        return ffmpeg + (carried ? " (carried by the jar of org.bytedeco:ffmpeg)" : "");
+    }
+
     /** Why the pair cannot be used, or an empty text. */
     private String refusal() {
         for (Path program : List.of(ffmpeg, ffprobe())) {

@@ -61,6 +61,15 @@ public final class VideoReader implements AutoCloseable {
                 Thread.ofPlatform().daemon().name("tessera-ffmpeg-frames").start(this::readAhead);
     }
 
+    /**
+     * Which FFmpeg program reads videos here, for people who ask.
+     *
+     * @throws VideoException if there is none, with what to do
+     */
+    public static String program() {
+        return FfmpegProgram.find().toString();
+    }
+
     /** Opens a video at its own size and frame rate. */
     public static VideoReader open(Path file) {
         return open(file, DecodeOptions.NATIVE);

@@ -40,6 +40,14 @@ final class CudaCode {
 
     private CudaCode() {}
 
+    /** The compute capabilities that the jar has machine code for, ascending; all kernels have it or none. */
+    static List<Integer> packaged() {
+        return ARCHITECTURES.reversed().stream()
+                .filter(architecture ->
+                        CudaCode.class.getResource("elementwise." + code(architecture) + ".cubin") != null)
+                .toList();
+    }
+
     /**
      * Loads the kernels of {@code name.cu} into the current context and returns the driver's module.
      *
