@@ -75,8 +75,8 @@ final class Outputs {
             Files.delete(Files.createTempFile(folder, ".tessera", ".tmp"));
         } catch (IOException e) {
             throw new IllegalArgumentException(
-                    "--out " + path + " lies in " + folder + ", where no file can be made (" + reason(e)
-                            + "); name another place",
+                    "--out " + path + " lies in " + folder + ", where you may not write" + reason(e)
+                            + "; name another place",
                     e);
         }
     }
@@ -86,12 +86,12 @@ final class Outputs {
             FileChannel.open(file, StandardOpenOption.WRITE).close();
         } catch (IOException e) {
             throw new IllegalArgumentException(
-                    "--out " + file + " cannot be written (" + reason(e) + "); name another place", e);
+                    "--out " + file + " cannot be written" + reason(e) + "; name another place", e);
         }
     }
 
     private static String reason(IOException e) {
         String said = e instanceof FileSystemException failure ? failure.getReason() : e.getMessage();
-        return said == null ? e.getClass().getSimpleName() : said;
+        return said == null ? "" : " (" + said + ")";
     }
 }
