@@ -21,7 +21,7 @@ import java.util.stream.Stream;
  * assembler says about registers: a kernel that spills fails the build.
  *
  * <p>Arguments: folder of the sources, folder that keeps compiled code from build to build, folder to put the cubins into,
- * and {@code off} to do nothing. A source is compiled again only when it, a header, the flags or nvcc have changed.
+ * and {@code off} to compile and package none. A source is compiled again only when it, a header, the flags or nvcc have changed.
  */
 public final class CompileKernels {
     private static final List<String> ARCHITECTURES = List.of("80", "86", "89", "90a", "100", "120");
@@ -40,11 +40,13 @@ public final class CompileKernels {
         Path kept = Path.of(args[1]);
         Path target = Path.of(args[2]);
         if (args.length > 3 && args[3].equals("off")) {
+            publish(List.of(), target); // those of an earlier build may be of other sources
             System.out.println("CUDA kernels: not compiled (-Dcuda.compile=off); the sources are packaged");
             return;
         }
         Path nvcc = nvcc();
         if (nvcc == null) {
+            publish(List.of(), target);
             System.out.println("CUDA kernels: no nvcc in PATH, CUDA_HOME or /usr/local/cuda; only the sources are packaged");
             return;
         }

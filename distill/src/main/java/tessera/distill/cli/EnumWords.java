@@ -17,7 +17,11 @@ final class EnumWords {
 
     /** The word for a constant: {@code DARK_BLUE} is {@code dark-blue}. */
     static String of(Enum<?> constant) {
-        return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
+        return word(constant.name());
+    }
+
+    private static String word(String name) {
+        return name.toLowerCase(Locale.ROOT).replace('_', '-');
     }
 
     /** The words for all constants of an enum, for messages: {@code validation, test}. */
@@ -49,7 +53,9 @@ final class EnumWords {
     private static OptionSpec shown(OptionSpec option, Class<?> type) {
         OptionSpec.Builder builder = OptionSpec.builder(option)
                 .completionCandidates(List.of(all(type).split(", ")));
-        if (option.defaultValue() == null && option.initialValue() instanceof Enum<?> initial) {
+        if (option.defaultValue() != null) {
+            builder.defaultValue(word(option.defaultValue()));
+        } else if (option.initialValue() instanceof Enum<?> initial) {
             builder.defaultValue(of(initial));
         }
         return builder.build();
@@ -57,9 +63,9 @@ final class EnumWords {
 
     private static <E extends Enum<E>> void register(CommandLine command, Class<E> type) {
         ITypeConverter<E> converter = word -> Arrays.stream(type.getEnumConstants())
-                .filter(constant -> of(constant).equalsIgnoreCase(word.replace('_', '-')))
+                .filter(constant -> of(constant).equals(word(word)))
                 .findFirst()
-                .orElseThrow(() -> new TypeConversionException("one of " + all(type)));
+                .orElseThrow(() -> new TypeConversionException("pass one of " + all(type)));
         command.registerConverter(type, converter);
     }
 }

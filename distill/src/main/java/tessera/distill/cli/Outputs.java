@@ -2,6 +2,7 @@ package tessera.distill.cli;
 
 import java.io.IOException;
 import java.nio.channels.FileChannel;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -90,6 +91,7 @@ final class Outputs {
     }
 
     private static String reason(IOException e) {
-        return e.getClass().getSimpleName().replaceFirst("Exception$", "") + ": " + e.getMessage();
+        String said = e instanceof FileSystemException failure ? failure.getReason() : e.getMessage();
+        return said == null ? e.getClass().getSimpleName() : said;
     }
 }

@@ -1,11 +1,10 @@
 package tessera.distill.cli;
 
-import java.nio.file.Path;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.Stream;
+import java.util.Set;
 import picocli.CommandLine;
 import picocli.CommandLine.MissingParameterException;
 import picocli.CommandLine.Model.ArgSpec;
@@ -17,6 +16,9 @@ import picocli.CommandLine.UnmatchedArgumentException;
 
 /** What is wrong with a command line, in one line that names the word, what was needed, and the nearest right one. */
 final class UsageErrors {
+    private static final Set<Class<?>> WHOLE_NUMBERS = Set.of(int.class, Integer.class, long.class, Long.class);
+    private static final Set<Class<?>> FRACTIONS = Set.of(float.class, Float.class, double.class, Double.class);
+
     private UsageErrors() {}
 
     /** The line for a refusal of picocli's. */
@@ -36,7 +38,7 @@ final class UsageErrors {
             default ->
                 argument == null || refusal.getValue() == null
                         ? String.valueOf(refusal.getMessage())
-                        : wrongValue(argument, refusal.getValue());
+                        : wrongValue(argument, refusal);
         };
     }
 
@@ -67,8 +69,7 @@ final class UsageErrors {
     private static String missing(MissingParameterException refusal) {
         List<ArgSpec> missing = refusal.getMissing();
         boolean noValue = missing.size() == 1
-                && missing.getFirst() instanceof OptionSpec option
-                && refusal.getCommandLine().getParseResult() != null
+                && missing.getFirst() instanceof OptionSpec
                 && refusal.getMessage() != null
                 && !refusal.getMessage().startsWith("Missing required option");
         if (noValue) {
@@ -82,30 +83,23 @@ final class UsageErrors {
         return "'" + refusal.getCommandLine().getCommandName() + "' needs " + String.join(" and ", words);
     }
 
-    private static String wrongValue(ArgSpec argument, String value) {
-        return name(argument) + " is '" + value + "'; "
-                + (argument.typeInfo().isBoolean() ? "it takes no value" : "pass " + allowed(argument, value));
-    }
-
-    private static String allowed(ArgSpec argument, String value) {
+    private static String wrongValue(ArgSpec argument, ParameterException refusal) {
+        String value = refusal.getValue();
         Class<?>[] types = argument.auxiliaryTypes();
-        Optional<String> words = Stream.of(types)
-                .filter(Class::isEnum)
-                .map(type -> "one of " + EnumWords.all(type))
-                .findFirst();
-        if (types.length > 1) {
-            String pairs = "pairs NAME=VALUE, " + label(argument);
-            return words.map(all -> pairs + ", with NAME " + all).orElse(pairs);
+        String remedy = "pass a value that fits " + label(argument);
+        if (refusal.getCause() == null && types.length > 1) {
+            remedy = "pass pairs with '=' between them, " + label(argument);
+        } else if (types[0] == boolean.class || types[0] == Boolean.class) {
+            remedy = "it takes no value";
+        } else if (WHOLE_NUMBERS.contains(types[0])) {
+            remedy = value.matches("[+-]?\\d+") ? "pass a number nearer to 0" : "pass a whole number";
+        } else if (FRACTIONS.contains(types[0])) {
+            remedy = "pass a number such as 0.5";
+        } else if (refusal.getCause() != null && refusal.getCause().getMessage() != null) {
+            // Converters of the commands' say what would do.
+            remedy = refusal.getCause().getMessage();
         }
-        return words.orElseGet(() -> types[0] == Path.class ? "a path" : number(types[0], value));
-    }
-
-    private static String number(Class<?> type, String value) {
-        if (type == double.class || type == Double.class || type == float.class || type == Float.class) {
-            return "a number such as 0.5";
-        }
-        boolean whole = value.matches("[+-]?\\d+");
-        return whole ? "a whole number that is closer to 0" : "a whole number";
+        return name(argument) + " is '" + value + "'; " + remedy;
     }
 
     private static String name(ArgSpec argument) {
@@ -116,8 +110,14 @@ final class UsageErrors {
         return argument.paramLabel().replaceAll("^<(.*)>$", "$1");
     }
 
-    /** The candidate with the fewest letters to change, where those are few. */
+    /** The candidate that begins so, or else the one with the fewest letters to change, where those are few. */
     private static Optional<String> nearest(String word, Collection<String> candidates) {
+        Optional<String> longer = candidates.stream()
+                .filter(candidate -> word.length() > 3 && candidate.startsWith(word))
+                .findFirst();
+        if (longer.isPresent()) {
+            return longer;
+        }
         int most = Math.max(1, word.replaceFirst("^--?", "").length() / 3);
         return candidates.stream()
                 .filter(candidate -> distance(word, candidate) <= most)

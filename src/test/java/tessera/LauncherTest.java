@@ -1,0 +1,219 @@
+package tessera;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import java.util.spi.ToolProvider;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.distill.cli.Main;
+import tessera.tensor.io.ArrayData;
+import tessera.tensor.io.Npy;
+
+/** The script that starts Java, in a folder of its own: with the module path of a real run, or with stand-ins that say what they were told. */
+class LauncherTest {
+    private static final Path GOLDEN =
+            Path.of("resources", "golden", "fewshot-logistic.safetensors").toAbsolutePath();
+
+    /** A launcher with what a build leaves behind, for tests that run it in earnest. */
+    @TempDir
+    private static Path built;
+
+    @TempDir
+    private Path folder;
+
+    @BeforeAll
+    static void layOut() throws IOException {
+        copyLauncher(built, built.resolve("no-gpu"));
+        Path lib = built.resolve("distill").resolve("target").resolve("lib");
+        for (Path place : ModulePath.of("tessera.distill", "org.jspecify")) {
+            copy(place, Files.createDirectories(lib.resolve("modules")));
+        }
+        for (Path carrier : ModulePath.carriers()) {
+            copy(carrier, Files.createDirectories(lib.resolve("natives")));
+        }
+        Files.writeString(lib.resolve("built"), "off\n");
+    }
+
+    /** A jar as it is, or a folder of classes as a jar, which is what a build makes of it. */
+    private static void copy(Path place, Path target) throws IOException {
+        if (Files.isRegularFile(place)) {
+            Files.copy(place, target.resolve(place.getFileName()));
+            return;
+        }
+        String jar = target.resolve("module" + place.hashCode() + ".jar").toString();
+        int code = ToolProvider.findFirst("jar")
+                .orElseThrow()
+                .run(System.out, System.err, "--create", "--no-compress", "--file", jar, "-C", place.toString(), ".");
+        assertEquals(0, code, jar);
+    }
+
+    private static void copyLauncher(Path home, Path gpu) throws IOException {
+        Path here = Path.of("").toAbsolutePath();
+        Path root = here.endsWith(Path.of("src", "test")) ? here.getParent().getParent() : here;
+        String script = Files.readString(root.resolve("tessera"));
+        String own = script.replaceFirst("\ngpu_signs=\".*\"\n", "\ngpu_signs=\"" + gpu + "\"\n");
+        assertFalse(own.equals(script), "the launcher names what shows a GPU");
+        Files.writeString(home.resolve("tessera"), own);
+    }
+
+    private record Outcome(int code, String out, String err) {}
+
+    private Outcome launch(Path home, String jdk, Object... words) throws Exception {
+        List<String> command =
+                new ArrayList<>(List.of("sh", home.resolve("tessera").toString()));
+        for (Object word : words) {
+            command.add(word.toString());
+        }
+        Path out = folder.resolve("out");
+        Path err = folder.resolve("err");
+        ProcessBuilder builder =
+                new ProcessBuilder(command).redirectOutput(out.toFile()).redirectError(err.toFile());
+        builder.environment().put("TESSERA_JAVA_HOME", jdk);
+        builder.environment().put("PATH", folder.resolve("bin") + ":" + System.getenv("PATH"));
+        builder.environment().remove("TESSERA_JAVA_OPTS");
+        Process process = builder.start();
+        boolean ended = process.waitFor(60, TimeUnit.SECONDS);
+        process.destroyForcibly();
+        assertTrue(ended, () -> command + " does not end");
+        return new Outcome(process.exitValue(), Files.readString(out), Files.readString(err));
+    }
+
+    // ----------------------------------------------------------------------------------------------- the module path
+
+    private String succeed(Object... words) throws Exception {
+        Outcome outcome = launch(built, System.getProperty("java.home"), words);
+        assertEquals(0, outcome.code(), outcome::toString);
+        assertEquals(
+                "WARNING: Using incubator modules: jdk.incubator.vector",
+                outcome.err().strip());
+        return outcome.out();
+    }
+
+    @Test
+    void helpListsEveryCommand() throws Exception {
+        String help = succeed();
+        for (String command : List.of("demo", "pretrain", "predict", "doctor", "bench", "bundle")) {
+            assertTrue(help.contains("\n  " + command + " "), command + " in:\n" + help);
+        }
+        assertEquals(help, succeed("--help"));
+    }
+
+    @Test
+    void doctorFindsWhatTheModulePathCarries() throws Exception {
+        String report = succeed("doctor");
+        assertFalse(report.contains("(on the class path)"), report);
+        assertTrue(report.contains("\nvector api   readable\n"), report);
+        assertTrue(report.contains("\nmachine code "), report);
+        if (!ModulePath.carriers().isEmpty()) {
+            assertTrue(report.lines().anyMatch(line -> line.matches("oneDNN +/.*libdnnl.*")), report);
+        }
+    }
+
+    @Test
+    void inspectReadsAFile() throws Exception {
+        assertTrue(succeed("inspect", "--json", GOLDEN).startsWith("{\"path\":"));
+    }
+
+    @Test
+    void featuresAreThoseOfTheClassPath() throws Exception {
+        Path student = folder.resolve("student.safetensors");
+        TinyStudent.write(student, folder.resolve("head.safetensors"));
+        byte[] pixels = new byte[TinyStudent.FRAMES * TinyStudent.SIZE * TinyStudent.SIZE * 3];
+        new Random(3).nextBytes(pixels);
+        Path clips = folder.resolve("clips.npy");
+        Npy.write(clips, ArrayData.of("clips", pixels, 1, TinyStudent.FRAMES, TinyStudent.SIZE, TinyStudent.SIZE, 3));
+        List<String> words = List.of(
+                "features",
+                "--student",
+                student.toString(),
+                "--clips",
+                clips.toString(),
+                "--device=cpu",
+                "--threads=1",
+                "--quiet",
+                "--out");
+        Path here = folder.resolve("here.npy");
+        Path there = folder.resolve("there.npy");
+        List<String> local = new ArrayList<>(words);
+        local.add(here.toString());
+        StringWriter err = new StringWriter();
+        assertEquals(0, Main.run(local, new PrintWriter(new StringWriter()), new PrintWriter(err)), err.toString());
+        List<String> remote = new ArrayList<>(words);
+        remote.add(there.toString());
+        succeed(remote.toArray());
+        assertArrayEquals(Files.readAllBytes(here), Files.readAllBytes(there));
+    }
+
+    // ----------------------------------------------------------------------------------------------------- the build
+
+    /** What Java was told by the launcher, with a stand-in for the JDK and for Maven, which write down what they were told. */
+    private String told(Object... words) throws Exception {
+        Path home = folder.resolve("home");
+        Path jdk = folder.resolve("jdk");
+        if (!Files.exists(jdk)) {
+            copyLauncher(Files.createDirectory(home), folder.resolve("gpu"));
+            Files.createDirectories(jdk.resolve("bin"));
+            Files.writeString(jdk.resolve("release"), "JAVA_VERSION=\"25\"\n");
+            program(jdk.resolve("bin").resolve("java"), "echo \"$@\"");
+            program(jdk.resolve("bin").resolve("javac"), "exit 1");
+            Files.createDirectories(folder.resolve("bin"));
+            program(
+                    folder.resolve("bin").resolve("mvn"),
+                    "echo \"$@\" >" + folder.resolve("maven"),
+                    "mkdir -p " + home.resolve("distill/target/lib") + " " + home.resolve("jmh/target/lib"));
+        }
+        Files.deleteIfExists(folder.resolve("maven"));
+        Outcome outcome = launch(home, jdk.toString(), words);
+        assertEquals(0, outcome.code(), outcome.err());
+        return outcome.out().strip();
+    }
+
+    private static void program(Path file, String... lines) throws IOException {
+        Files.writeString(file, "#!/bin/sh\n" + String.join("\n", lines) + "\n");
+        assertTrue(file.toFile().setExecutable(true));
+    }
+
+    /** What Maven was told, or an empty text where it was not started. */
+    private String maven() throws IOException {
+        Path file = folder.resolve("maven");
+        return Files.exists(file) ? Files.readString(file) : "";
+    }
+
+    @Test
+    void machineCodeIsCompiledWhereAGpuIs() throws Exception {
+        told("doctor");
+        assertTrue(maven().contains(" -Dcuda.compile=off "), maven());
+        told("doctor");
+        assertEquals("", maven(), "nothing has changed");
+        Files.createFile(folder.resolve("gpu"));
+        told("doctor");
+        assertTrue(maven().contains(" -Dcuda.compile=auto "), maven());
+        told("doctor");
+        assertEquals("", maven(), "the machine code is there");
+        Files.delete(folder.resolve("gpu"));
+        told("doctor");
+        assertEquals("", maven(), "machine code does no harm");
+    }
+
+    @Test
+    void helpOfTheBenchmarksIsThatOfJmh() throws Exception {
+        assertTrue(told("bench", "--help").endsWith(" -h"));
+        assertTrue(maven().contains(" -pl jmh "), maven());
+        assertTrue(told("bench", "Encoder", "-f", "1").endsWith(" Encoder -f 1"));
+        assertTrue(told("predict", "--help")
+                .endsWith(" --module tessera.distill/tessera.distill.cli.Main predict --help"));
+    }
+}
