@@ -34,10 +34,23 @@ class CommandLineTest {
         assertEquals("", err.toString());
     }
 
+    @Test
+    void withoutACommandTheHelpIsShown() {
+        assertEquals(0, tessera());
+        assertEquals("", err.toString());
+        String shown = out.toString();
+        out.getBuffer().setLength(0);
+        assertEquals(0, tessera("--help"));
+        assertEquals(out.toString(), shown);
+        for (String command : List.of("bench", "bundle")) {
+            assertTrue(shown.contains("\n  " + command + " "), shown);
+        }
+    }
+
     @ParameterizedTest
-    @ValueSource(strings = {"", "no-such-command", "inspect", "inspect a b", "doctor --no-such-option"})
+    @ValueSource(strings = {"no-such-command", "inspect", "inspect a b", "doctor --no-such-option"})
     void badUsageIsCodeTwoWithTheErrorFirst(String line) {
-        assertEquals(2, tessera(line.isEmpty() ? new String[0] : line.split(" ")));
+        assertEquals(2, tessera(line.split(" ")));
         assertTrue(err.toString().startsWith("tessera: error: "), err.toString());
         assertEquals(2, err.toString().lines().count(), err.toString());
         assertEquals("", out.toString());
@@ -76,7 +89,7 @@ class CommandLineTest {
     @Test
     void doctorReportsTheMachine() {
         assertEquals(0, tessera("doctor"), err.toString());
-        for (String row : List.of("jdk", "processor", "threads", "vector api", "cuda")) {
+        for (String row : List.of("jdk", "processor", "threads", "vector api", "machine code", "cuda", "ffmpeg")) {
             assertTrue(out.toString().lines().anyMatch(line -> line.startsWith(row + " ")), row + " in:\n" + out);
         }
     }
