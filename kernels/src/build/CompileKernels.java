@@ -26,7 +26,8 @@ import java.util.stream.Stream;
 public final class CompileKernels {
     private static final List<String> ARCHITECTURES = List.of("80", "86", "89", "90a", "100", "120");
     private static final List<String> FLAGS = List.of(
-            "-cubin", "-std=c++17", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v", "-Xptxas", "-warn-spills");
+            "-cubin", "-std=c++17", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v", "-Xptxas",
+            "-warn-spills");
     private static final Pattern FUNCTION = Pattern.compile("Function properties for (\\S+)");
     private static final Pattern STACK =
             Pattern.compile("(\\d+) bytes stack frame, (\\d+) bytes spill stores, (\\d+) bytes spill loads");
@@ -46,14 +47,12 @@ public final class CompileKernels {
         Path nvcc = nvcc();
         if (nvcc == null) {
             publish(List.of(), target);
-            System.out.println(
-                    "CUDA kernels: no nvcc in PATH, CUDA_HOME or /usr/local/cuda; only the sources are packaged");
+            System.out.println("CUDA kernels: no nvcc in PATH, CUDA_HOME or /usr/local/cuda; only the sources are packaged");
             return;
         }
         Files.createDirectories(kept);
         Files.createDirectories(target);
-        List<Job> jobs =
-                jobs(sources, kept, run(List.of(nvcc.toString(), "--version")).text());
+        List<Job> jobs = jobs(sources, kept, run(List.of(nvcc.toString(), "--version")).text());
         List<Job> missing = jobs.stream()
                 .filter(job -> !Files.exists(job.cubin) || !Files.exists(job.report))
                 .toList();
@@ -79,7 +78,10 @@ public final class CompileKernels {
         if (!missing.isEmpty()) {
             System.out.printf(
                     "CUDA kernels: %d cubins compiled in %.1f s, %d in all, no spills; registers in %s%n",
-                    missing.size(), (System.nanoTime() - start) / 1e9, jobs.size(), kept.resolve("resources.txt"));
+                    missing.size(),
+                    (System.nanoTime() - start) / 1e9,
+                    jobs.size(),
+                    kept.resolve("resources.txt"));
         }
     }
 
@@ -125,9 +127,7 @@ public final class CompileKernels {
             return List.of();
         }
         try (Stream<Path> entries = Files.list(folder)) {
-            return entries.filter(path -> path.toString().endsWith(suffix))
-                    .sorted()
-                    .toList();
+            return entries.filter(path -> path.toString().endsWith(suffix)).sorted().toList();
         }
     }
 
