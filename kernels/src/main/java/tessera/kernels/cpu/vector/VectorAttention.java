@@ -1,7 +1,6 @@
 package tessera.kernels.cpu.vector;
 
 import static tessera.kernels.cpu.vector.VectorMath.LANES;
-import static tessera.kernels.cpu.vector.VectorMath.all;
 import static tessera.kernels.cpu.vector.VectorMath.first;
 import static tessera.kernels.cpu.vector.VectorMath.get;
 import static tessera.kernels.cpu.vector.VectorMath.isF32;
@@ -12,9 +11,7 @@ import static tessera.kernels.cpu.vector.VectorMath.store;
 import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
-import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
-import jdk.incubator.vector.VectorOperators;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -152,7 +149,7 @@ public final class VectorAttention extends ScalarAttention {
                 }
                 pad(scores, at, count);
                 float before = key == 0 ? Float.NEGATIVE_INFINITY : get(statistics, 2 * r);
-                float max = Math.max(before, factor * max(scores, at, padded(count)));
+                float max = Math.max(before, factor * VectorRuns.max(scores, at, padded(count)));
                 // A row whose keys are all masked so far has no maximum to subtract.
                 float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
                 float sum = VectorRuns.exps(scores, at, padded(count), factor, -shift, scores, at);
@@ -208,14 +205,6 @@ public final class VectorAttention extends ScalarAttention {
         for (int i = n; i < padded(n); i++) {
             set(x, start + i, Float.NEGATIVE_INFINITY);
         }
-    }
-
-    private static float max(MemorySegment x, long start, int paddedN) {
-        FloatVector max = all(Float.NEGATIVE_INFINITY);
-        for (int i = 0; i < paddedN; i += LANES) {
-            max = VectorMath.max(max, load(x, start + i));
-        }
-        return max.reduceLanes(VectorOperators.MAX);
     }
 
     private static void scaleRow(MemorySegment x, long start, int n, float factor) {

@@ -75,7 +75,7 @@ final class VectorSums {
 
     /** Sum of {@code x^2}. */
     double squares(MemorySegment x, long length) {
-        return total(length, (from, n) -> chunkSquares(x, from, n));
+        return total(length, (from, n) -> VectorRuns.squares(x, from, n, 0));
     }
 
     /** One term of a sum, of the {@code count} elements after {@code from}. */
@@ -91,23 +91,6 @@ final class VectorSums {
             }
         });
         return Blocks.total(chunks);
-    }
-
-    private static float chunkSquares(MemorySegment x, long start, int length) {
-        FloatVector s0 = all(0);
-        FloatVector s1 = s0;
-        int i = 0;
-        for (; i <= length - 2 * LANES; i += 2 * LANES) {
-            FloatVector a = load(x, start + i);
-            FloatVector b = load(x, start + i + LANES);
-            s0 = a.fma(a, s0);
-            s1 = b.fma(b, s1);
-        }
-        for (; i < length; i += LANES) {
-            FloatVector a = load(x, start + i, first(Math.min(LANES, length - i)));
-            s0 = a.fma(a, s0);
-        }
-        return VectorMath.sum(s0.add(s1));
     }
 
     private static float chunkSum(MemorySegment x, long start, int length) {
