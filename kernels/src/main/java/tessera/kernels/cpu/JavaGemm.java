@@ -48,10 +48,10 @@ final class JavaGemm extends Gemm {
                 boolean gelu = depthFrom + depth == k && product.activation() == Activation.GELU;
                 for (long j = 0; j < n; j += COLUMNS) {
                     int columns = (int) Math.min(COLUMNS, n - j);
-                    tiles.pack(false, product.b(), depthFrom * rowB + j * columnB, rowB, columnB, depth, columns);
+                    tiles.packB(product.b(), depthFrom * rowB + j * columnB, rowB, columnB, depth, columns);
                     for (long i = 0; i < m; i += Tiles.ROWS) {
                         int rows = (int) Math.min(Tiles.ROWS, m - i);
-                        tiles.pack(true, product.a(), i * rowA + depthFrom * columnA, columnA, rowA, depth, rows);
+                        tiles.packA(product.a(), i * rowA + depthFrom * columnA, rowA, columnA, rows, depth);
                         for (int from = 0; from < columns; from += tiles.width) {
                             tiles.multiply(depth, from / tiles.width);
                             tiles.store(product, i, j + from, rows, Math.min(tiles.width, columns - from), first, gelu);
@@ -98,19 +98,9 @@ final class JavaGemm extends Gemm {
             return (int) ((COLUMNS + width - 1) / width * width * DEPTH);
         }
 
-        /**
-         * Packs {@code depth} by {@code width} elements, and as many panels of that as the columns need.
-         *
-         * @param left whether these are rows of A, one panel of {@link #ROWS}, or columns of B
-         */
-        abstract void pack(
-                boolean left,
-                MemorySegment from,
-                long offset,
-                long depthStride,
-                long columnStride,
-                int depth,
-                int columns);
+        abstract void packA(MemorySegment a, long offset, long rowStride, long columnStride, int rows, int depth);
+
+        abstract void packB(MemorySegment b, long offset, long rowStride, long columnStride, int depth, int columns);
 
         /** The tile becomes the product of the packed rows of A and a panel of B. */
         abstract void multiply(int depth, int panel);
@@ -142,22 +132,22 @@ final class JavaGemm extends Gemm {
         }
 
         @Override
-        void pack(
-                boolean left,
-                MemorySegment from,
-                long offset,
-                long depthStride,
-                long columnStride,
-                int depth,
-                int columns) {
-            float[] to = left ? a : b;
-            int panel = left ? ROWS : width;
-            for (int start = 0; start < columns; start += panel) {
+        void packA(MemorySegment from, long offset, long rowStride, long columnStride, int rows, int depth) {
+            for (int r = 0; r < ROWS; r++) {
                 for (int p = 0; p < depth; p++) {
-                    int at = start * depth + p * panel - start;
-                    long row = offset + p * depthStride;
-                    for (int j = start; j < start + panel; j++) {
-                        to[at + j] = j < columns ? from.getAtIndex(FLOAT, row + j * columnStride) : 0;
+                    a[p * ROWS + r] = r < rows ? from.getAtIndex(FLOAT, offset + r * rowStride + p * columnStride) : 0;
+                }
+            }
+        }
+
+        @Override
+        void packB(MemorySegment from, long offset, long rowStride, long columnStride, int depth, int columns) {
+            for (int start = 0; start < columns; start += width) {
+                for (int p = 0; p < depth; p++) {
+                    int to = start * depth + p * width;
+                    long row = offset + p * rowStride;
+                    for (int j = start; j < start + width; j++) {
+                        b[to + j - start] = j < columns ? from.getAtIndex(FLOAT, row + j * columnStride) : 0;
                     }
                 }
             }
@@ -261,22 +251,22 @@ final class JavaGemm extends Gemm {
         }
 
         @Override
-        void pack(
-                boolean left,
-                MemorySegment from,
-                long offset,
-                long depthStride,
-                long columnStride,
-                int depth,
-                int columns) {
-            double[] to = left ? a : b;
-            int panel = left ? ROWS : WIDTH;
-            for (int start = 0; start < columns; start += panel) {
+        void packA(MemorySegment from, long offset, long rowStride, long columnStride, int rows, int depth) {
+            for (int r = 0; r < ROWS; r++) {
                 for (int p = 0; p < depth; p++) {
-                    int at = start * depth + p * panel - start;
-                    long row = offset + p * depthStride;
-                    for (int j = start; j < start + panel; j++) {
-                        to[at + j] = j < columns ? from.getAtIndex(DOUBLE, row + j * columnStride) : 0;
+                    a[p * ROWS + r] = r < rows ? from.getAtIndex(DOUBLE, offset + r * rowStride + p * columnStride) : 0;
+                }
+            }
+        }
+
+        @Override
+        void packB(MemorySegment from, long offset, long rowStride, long columnStride, int depth, int columns) {
+            for (int start = 0; start < columns; start += WIDTH) {
+                for (int p = 0; p < depth; p++) {
+                    int to = start * depth + p * WIDTH;
+                    long row = offset + p * rowStride;
+                    for (int j = start; j < start + WIDTH; j++) {
+                        b[to + j - start] = j < columns ? from.getAtIndex(DOUBLE, row + j * columnStride) : 0;
                     }
                 }
             }

@@ -142,7 +142,7 @@ final class OneDnnGemm extends Gemm {
         Primitive primitive(Product product) {
             int form = Primitive.form(product);
             MatmulShape shape = product.shape();
-            int set = (int) ((shape.hashCode() * 128L + form) * 0x9E3779B97F4A7C15L >>> 58);
+            int set = (int) (((shape.hashCode() * 128L + form) * 0x9E3779B97F4A7C15L) >>> 58);
             int free = set * WAYS + oldest[set];
             for (int i = set * WAYS; i < set * WAYS + WAYS; i++) {
                 Primitive primitive = primitives[i];

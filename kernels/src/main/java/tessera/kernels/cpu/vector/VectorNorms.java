@@ -116,7 +116,7 @@ public final class VectorNorms extends ScalarNorms {
         long rowsEach = Math.max(PARTITION_ROWS, (rows + MOST_PARTITIONS - 1) / MOST_PARTITIONS);
         long partitions = (rows + rowsEach - 1) / rowsEach;
         try (Scratch scratch = Scratch.borrow()) {
-            MemorySegment sums = scratch.floats(2 * cols * partitions);
+            MemorySegment sums = scratch.floats(2L * cols * partitions);
             workers.parallelFor(partitions, Math.max(1, GRAIN / (rowsEach * cols + 1)), (worker, from, to) -> {
                 sums.asSlice(2L * cols * from * Float.BYTES, 2L * cols * (to - from) * Float.BYTES)
                         .fill((byte) 0);

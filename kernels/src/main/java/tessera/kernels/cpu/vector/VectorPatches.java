@@ -181,7 +181,7 @@ public final class VectorPatches extends ScalarPatches {
                         for (int c = 0; c < channels; c++) {
                             long from = at + dx * g.strideX() + c * g.strideC();
                             int pixel = video.get(ValueLayout.JAVA_BYTE, from) & 0xFF;
-                            VectorMath.set(patch, to + dx * channels + c, pixel * scale);
+                            VectorMath.set(patch, to + (long) dx * channels + c, pixel * scale);
                         }
                     }
                 } else if (together) {
@@ -190,7 +190,7 @@ public final class VectorPatches extends ScalarPatches {
                     for (int dx = 0; dx < g.patch(); dx++) {
                         for (int c = 0; c < channels; c++) {
                             float pixel = VectorMath.get(video, at + dx * g.strideX() + c * g.strideC());
-                            VectorMath.set(patch, to + dx * channels + c, pixel * scale);
+                            VectorMath.set(patch, to + (long) dx * channels + c, pixel * scale);
                         }
                     }
                 }

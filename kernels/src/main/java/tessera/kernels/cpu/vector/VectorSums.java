@@ -102,8 +102,8 @@ final class VectorSums {
         for (; i <= length - 4 * LANES; i += 4 * LANES) {
             s0 = s0.add(load(x, start + i));
             s1 = s1.add(load(x, start + i + LANES));
-            s2 = s2.add(load(x, start + i + 2 * LANES));
-            s3 = s3.add(load(x, start + i + 3 * LANES));
+            s2 = s2.add(load(x, start + i + 2L * LANES));
+            s3 = s3.add(load(x, start + i + 3L * LANES));
         }
         for (; i < length; i += LANES) {
             s0 = s0.add(load(x, start + i, first(Math.min(LANES, length - i))));
@@ -141,18 +141,18 @@ final class VectorSums {
                 if (full) {
                     s0 = s0.add(load(x, at));
                     s1 = s1.add(load(x, at + LANES));
-                    s2 = s2.add(load(x, at + 2 * LANES));
-                    s3 = s3.add(load(x, at + 3 * LANES));
+                    s2 = s2.add(load(x, at + 2L * LANES));
+                    s3 = s3.add(load(x, at + 3L * LANES));
                 } else {
                     s0 = s0.add(load(x, at, m0));
                     if (columns > LANES) {
                         s1 = s1.add(load(x, at + LANES, m1));
                     }
                     if (columns > 2 * LANES) {
-                        s2 = s2.add(load(x, at + 2 * LANES, m2));
+                        s2 = s2.add(load(x, at + 2L * LANES, m2));
                     }
                     if (columns > 3 * LANES) {
-                        s3 = s3.add(load(x, at + 3 * LANES, m3));
+                        s3 = s3.add(load(x, at + 3L * LANES, m3));
                     }
                 }
             }
@@ -166,10 +166,10 @@ final class VectorSums {
             store(t1.mul(scale), y, yStart + LANES, m1);
         }
         if (columns > 2 * LANES) {
-            store(t2.mul(scale), y, yStart + 2 * LANES, m2);
+            store(t2.mul(scale), y, yStart + 2L * LANES, m2);
         }
         if (columns > 3 * LANES) {
-            store(t3.mul(scale), y, yStart + 3 * LANES, m3);
+            store(t3.mul(scale), y, yStart + 3L * LANES, m3);
         }
     }
 
