@@ -2,7 +2,6 @@ package tessera.kernels;
 
 import java.lang.System.Logger.Level;
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.ServiceLoader;
 import org.jspecify.annotations.Nullable;
@@ -231,14 +230,10 @@ public abstract class Device {
     public record MemoryUse(long live, long pooled, long peak, long liveBuffers) {}
 
     private static final class Providers {
-        static final List<DeviceProvider> ALL = find();
-
-        private static List<DeviceProvider> find() {
-            List<DeviceProvider> found = new ArrayList<>();
-            ServiceLoader.load(DeviceProvider.class, Device.class.getClassLoader())
-                    .forEach(found::add);
-            return List.copyOf(found);
-        }
+        static final List<DeviceProvider> ALL =
+                ServiceLoader.load(DeviceProvider.class, Device.class.getClassLoader()).stream()
+                        .map(ServiceLoader.Provider::get)
+                        .toList();
     }
 
     private static final class Best {

@@ -77,14 +77,22 @@ public final class Erf {
     }
 
     private static double small(double x) {
-        double square = x * x;
-        double numerator = A[4] * square;
-        double denominator = square;
-        for (int i = 0; i < 3; i++) {
-            numerator = (numerator + A[i]) * square;
-            denominator = (denominator + B[i]) * square;
+        return ratio(x, A, B, x * x);
+    }
+
+    /**
+     * {@code factor * N(x) / D(x)}. The last coefficient of each belongs to the lowest power, before it they descend; the highest of N
+     * stands behind the lowest, that of D is 1.
+     */
+    private static double ratio(double factor, double[] n, double[] d, double x) {
+        int degree = d.length;
+        double numerator = n[degree] * x;
+        double denominator = x;
+        for (int i = 0; i < degree - 1; i++) {
+            numerator = (numerator + n[i]) * x;
+            denominator = (denominator + d[i]) * x;
         }
-        return x * (numerator + A[3]) / (denominator + B[3]);
+        return factor * (numerator + n[degree - 1]) / (denominator + d[degree - 1]);
     }
 
     /** erfc of {@code y > SMALL}. */
@@ -92,30 +100,14 @@ public final class Erf {
         if (y > 27) {
             return 0;
         }
-        double ratio = y <= 4 ? middle(y) : tail(y);
+        double ratio = y <= 4 ? ratio(1, C, D, y) : tail(y);
         // exp(-y^2) in two factors, because the rounding error of y^2 would be magnified.
         double coarse = Math.floor(y * 16) / 16;
         return Math.exp(-coarse * coarse) * Math.exp(-(y - coarse) * (y + coarse)) * ratio;
     }
 
-    private static double middle(double y) {
-        double numerator = C[8] * y;
-        double denominator = y;
-        for (int i = 0; i < 7; i++) {
-            numerator = (numerator + C[i]) * y;
-            denominator = (denominator + D[i]) * y;
-        }
-        return (numerator + C[7]) / (denominator + D[7]);
-    }
-
     private static double tail(double y) {
         double square = 1 / (y * y);
-        double numerator = P[5] * square;
-        double denominator = square;
-        for (int i = 0; i < 4; i++) {
-            numerator = (numerator + P[i]) * square;
-            denominator = (denominator + Q[i]) * square;
-        }
-        return (ONE_OVER_SQRT_PI - square * (numerator + P[4]) / (denominator + Q[4])) / y;
+        return (ONE_OVER_SQRT_PI - ratio(square, P, Q, square)) / y;
     }
 }

@@ -51,6 +51,45 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     }
 
     /**
+     * One product: where its parts lie, in which type and shape.
+     *
+     * @param type {@link DType#F32} or {@link DType#F64}
+     * @param layout oneDNN's descriptor of a packed b, or 0 where b is a plain matrix
+     * @param bias {@code [n]} or null
+     */
+    record Product(
+            DType type,
+            MatmulShape shape,
+            MemorySegment a,
+            MemorySegment b,
+            long layout,
+            @Nullable MemorySegment bias,
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment c) {
+        /** Of the rows {@code [from, to)} of C and op(A). */
+        Product rows(long from, long to) {
+            long size = type.bytes();
+            long row = from * shape.ldc() * size;
+            MemorySegment part = a.asSlice((shape.transposeA() ? from : from * shape.lda()) * size);
+            MatmulShape rows = shape.rows(to - from);
+            return new Product(type, rows, part, b, layout, bias, from(addend, row), activation, c.asSlice(row));
+        }
+
+        /** Of the columns {@code [from, to)} of C and op(B), which is not packed. */
+        Product columns(long from, long to) {
+            long at = from * type.bytes();
+            MemorySegment part = b.asSlice(shape.transposeB() ? at * shape.ldb() : at);
+            MatmulShape columns = shape.columns(to - from);
+            return new Product(type, columns, a, part, 0, from(bias, at), from(addend, at), activation, c.asSlice(at));
+        }
+
+        private static @Nullable MemorySegment from(@Nullable MemorySegment data, long bytes) {
+            return data == null ? null : data.asSlice(bytes);
+        }
+    }
+
+    /**
      * The product on all workers.
      *
      * @param type {@link DType#F32} or {@link DType#F64}
@@ -74,40 +113,22 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         if (m == 0 || n == 0) {
             return;
         }
-        long size = type.bytes();
+        Product whole = new Product(type, shape, a, b, 0, bias, addend, activation, c);
         if (m >= n || m >= 16L * workers.threads()) {
-            workers.parallelFor(m, grain(n, k), (worker, from, to) -> {
-                long row = from * shape.ldc() * size;
-                product(
-                        type,
-                        shape.rows(to - from),
-                        a.asSlice((shape.transposeA() ? from : from * shape.lda()) * size),
-                        b,
-                        bias,
-                        from(addend, row),
-                        activation,
-                        c.asSlice(row));
-            });
+            byRows(whole);
         } else {
             // Cuts at multiples of 16 columns keep vector stores whole.
-            workers.parallelFor((n + 15) / 16, grain(m, 16 * k), (worker, first, last) -> {
-                long from = 16 * first;
-                long to = Math.min(16 * last, n);
-                product(
-                        type,
-                        shape.columns(to - from),
-                        a,
-                        b.asSlice((shape.transposeB() ? from * shape.ldb() : from) * size),
-                        from(bias, from * size),
-                        from(addend, from * size),
-                        activation,
-                        c.asSlice(from * size));
-            });
+            workers.parallelFor(
+                    (n + 15) / 16,
+                    grain(m, 16 * k),
+                    (worker, from, to) -> multiply(whole.columns(16 * from, Math.min(16 * to, n))));
         }
     }
 
-    private static @Nullable MemorySegment from(@Nullable MemorySegment data, long bytes) {
-        return data == null ? null : data.asSlice(bytes);
+    private void byRows(Product whole) {
+        MatmulShape shape = whole.shape;
+        workers.parallelFor(
+                shape.m(), grain(shape.n(), shape.k()), (worker, from, to) -> multiply(whole.rows(from, to)));
     }
 
     /** The product on the calling thread alone, for use inside a loop of {@link Workers}. Arguments as for {@link #gemm}. */
@@ -122,7 +143,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             MemorySegment c) {
         check(type, shape, a, b, bias, addend, c);
         if (shape.m() > 0 && shape.n() > 0) {
-            product(type, shape, a, b, bias, addend, activation, c);
+            multiply(new Product(type, shape, a, b, 0, bias, addend, activation, c));
         }
     }
 
@@ -159,20 +180,8 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         }
         weight.acquire();
         try {
-            long size = type.bytes();
-            workers.parallelFor(m, grain(weight.n, weight.k), (worker, from, to) -> {
-                long row = from * ldy * size;
-                product(
-                        to - from,
-                        x.asSlice(from * ldx * size),
-                        ldx,
-                        weight,
-                        bias,
-                        from(addend, row),
-                        activation,
-                        y.asSlice(row),
-                        ldy);
-            });
+            MatmulShape shape = new MatmulShape(false, false, m, weight.n, weight.k, ldx, weight.n, ldy);
+            byRows(new Product(type, shape, x, weight.data, weight.layout, bias, addend, activation, y));
         } finally {
             weight.release();
         }
@@ -183,26 +192,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     }
 
     /** The product on this thread of arguments that were checked; m and n are positive. */
-    abstract void product(
-            DType type,
-            MatmulShape shape,
-            MemorySegment a,
-            MemorySegment b,
-            @Nullable MemorySegment bias,
-            @Nullable MemorySegment addend,
-            Activation activation,
-            MemorySegment c);
-
-    abstract void product(
-            long m,
-            MemorySegment x,
-            long ldx,
-            Weight weight,
-            @Nullable MemorySegment bias,
-            @Nullable MemorySegment addend,
-            Activation activation,
-            MemorySegment y,
-            long ldy);
+    abstract void multiply(Product product);
 
     abstract Weight packed(HostMemory target, DType type, long n, long k, MemorySegment w, long ldw);
 
@@ -265,7 +255,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         final long n;
         final long k;
         final MemorySegment data;
-        /** Descriptor of oneDNN, or 0 where oneDNN has no part in it. */
+        /** Descriptor of oneDNN; 0 where oneDNN has no part in it and the data are the transpose, {@code [k, n]}. */
         final long layout;
 
         private final HostMemory.Block block;

@@ -2,7 +2,6 @@ package tessera.kernels.cpu;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.MatmulShape;
@@ -30,18 +29,11 @@ final class JavaGemm extends Gemm {
     }
 
     @Override
-    void product(
-            DType type,
-            MatmulShape shape,
-            MemorySegment a,
-            MemorySegment b,
-            @Nullable MemorySegment bias,
-            @Nullable MemorySegment addend,
-            Activation activation,
-            MemorySegment c) {
-        Slots<Tiles> slots = type == DType.F32 ? FLOATS : DOUBLES;
+    void multiply(Product product) {
+        Slots<Tiles> slots = product.type() == DType.F32 ? FLOATS : DOUBLES;
         Tiles tiles = slots.borrow();
         try {
+            MatmulShape shape = product.shape();
             long m = shape.m();
             long n = shape.n();
             long k = shape.k();
@@ -49,31 +41,20 @@ final class JavaGemm extends Gemm {
             long columnA = shape.transposeA() ? shape.lda() : 1;
             long rowB = shape.transposeB() ? 1 : shape.ldb();
             long columnB = shape.transposeB() ? shape.ldb() : 1;
-            boolean gelu = activation == Activation.GELU;
             long depthFrom = 0;
             do {
                 int depth = (int) Math.min(DEPTH, k - depthFrom);
                 boolean first = depthFrom == 0;
-                boolean last = depthFrom + depth == k;
+                boolean gelu = depthFrom + depth == k && product.activation() == Activation.GELU;
                 for (long j = 0; j < n; j += COLUMNS) {
                     int columns = (int) Math.min(COLUMNS, n - j);
-                    tiles.packB(b, depthFrom * rowB + j * columnB, rowB, columnB, depth, columns);
+                    tiles.packB(product.b(), depthFrom * rowB + j * columnB, rowB, columnB, depth, columns);
                     for (long i = 0; i < m; i += Tiles.ROWS) {
                         int rows = (int) Math.min(Tiles.ROWS, m - i);
-                        tiles.packA(a, i * rowA + depthFrom * columnA, rowA, columnA, rows, depth);
-                        for (int panel = 0; panel * tiles.width < columns; panel++) {
-                            int from = panel * tiles.width;
-                            tiles.multiply(depth, panel);
-                            tiles.store(
-                                    c,
-                                    i * shape.ldc() + j + from,
-                                    shape.ldc(),
-                                    rows,
-                                    Math.min(tiles.width, columns - from),
-                                    first ? addend : c,
-                                    first ? bias : null,
-                                    j + from,
-                                    last && gelu);
+                        tiles.packA(product.a(), i * rowA + depthFrom * columnA, rowA, columnA, rows, depth);
+                        for (int from = 0; from < columns; from += tiles.width) {
+                            tiles.multiply(depth, from / tiles.width);
+                            tiles.store(product, i, j + from, rows, Math.min(tiles.width, columns - from), first, gelu);
                         }
                     }
                 }
@@ -82,22 +63,6 @@ final class JavaGemm extends Gemm {
         } finally {
             slots.giveBack(tiles);
         }
-    }
-
-    @Override
-    void product(
-            long m,
-            MemorySegment x,
-            long ldx,
-            Weight weight,
-            @Nullable MemorySegment bias,
-            @Nullable MemorySegment addend,
-            Activation activation,
-            MemorySegment y,
-            long ldy) {
-        long n = weight.n;
-        MatmulShape shape = new MatmulShape(false, false, m, n, weight.k, ldx, n, ldy);
-        product(weight.type, shape, x, weight.data, bias, addend, activation, y);
     }
 
     /** The transposed copy, whose rows are as a panel wants them. */
@@ -140,17 +105,13 @@ final class JavaGemm extends Gemm {
         /** The tile becomes the product of the packed rows of A and a panel of B. */
         abstract void multiply(int depth, int panel);
 
-        /** @param addend laid out as c, or null */
-        abstract void store(
-                MemorySegment c,
-                long offset,
-                long ldc,
-                int rows,
-                int columns,
-                @Nullable MemorySegment addend,
-                @Nullable MemorySegment bias,
-                long biasOffset,
-                boolean gelu);
+        /**
+         * Adds the tile to what C holds, or in the first pass to the addend and the bias.
+         *
+         * @param row where the tile begins in C
+         * @param rows of the tile that exist
+         */
+        abstract void store(Product to, long row, long column, int rows, int columns, boolean first, boolean gelu);
     }
 
     /** f32 in scalars: sixteen sums in registers. A subclass may have wider tiles. */
@@ -256,27 +217,21 @@ final class JavaGemm extends Gemm {
         }
 
         @Override
-        void store(
-                MemorySegment c,
-                long offset,
-                long ldc,
-                int rows,
-                int columns,
-                @Nullable MemorySegment addend,
-                @Nullable MemorySegment bias,
-                long biasOffset,
-                boolean gelu) {
+        void store(Product to, long row, long column, int rows, int columns, boolean first, boolean gelu) {
+            MemorySegment addend = first ? to.addend() : to.c();
+            MemorySegment bias = first ? to.bias() : null;
+            MemorySegment c = to.c();
             for (int r = 0; r < rows; r++) {
-                long row = offset + r * ldc;
+                long at = (row + r) * to.shape().ldc() + column;
                 for (int j = 0; j < columns; j++) {
                     float value = tile[r * width + j];
                     if (addend != null) {
-                        value += addend.getAtIndex(FLOAT, row + j);
+                        value += addend.getAtIndex(FLOAT, at + j);
                     }
                     if (bias != null) {
-                        value += bias.getAtIndex(FLOAT, biasOffset + j);
+                        value += bias.getAtIndex(FLOAT, column + j);
                     }
-                    c.setAtIndex(FLOAT, row + j, gelu ? Erf.gelu(value) : value);
+                    c.setAtIndex(FLOAT, at + j, gelu ? Erf.gelu(value) : value);
                 }
             }
         }
@@ -381,27 +336,21 @@ final class JavaGemm extends Gemm {
         }
 
         @Override
-        void store(
-                MemorySegment c,
-                long offset,
-                long ldc,
-                int rows,
-                int columns,
-                @Nullable MemorySegment addend,
-                @Nullable MemorySegment bias,
-                long biasOffset,
-                boolean gelu) {
+        void store(Product to, long row, long column, int rows, int columns, boolean first, boolean gelu) {
+            MemorySegment addend = first ? to.addend() : to.c();
+            MemorySegment bias = first ? to.bias() : null;
+            MemorySegment c = to.c();
             for (int r = 0; r < rows; r++) {
-                long row = offset + r * ldc;
+                long at = (row + r) * to.shape().ldc() + column;
                 for (int j = 0; j < columns; j++) {
                     double value = tile[r * WIDTH + j];
                     if (addend != null) {
-                        value += addend.getAtIndex(DOUBLE, row + j);
+                        value += addend.getAtIndex(DOUBLE, at + j);
                     }
                     if (bias != null) {
-                        value += bias.getAtIndex(DOUBLE, biasOffset + j);
+                        value += bias.getAtIndex(DOUBLE, column + j);
                     }
-                    c.setAtIndex(DOUBLE, row + j, gelu ? Erf.gelu(value) : value);
+                    c.setAtIndex(DOUBLE, at + j, gelu ? Erf.gelu(value) : value);
                 }
             }
         }

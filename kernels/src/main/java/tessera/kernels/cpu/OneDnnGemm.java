@@ -31,80 +31,29 @@ final class OneDnnGemm extends Gemm {
     }
 
     @Override
-    void product(
-            DType type,
-            MatmulShape shape,
-            MemorySegment a,
-            MemorySegment b,
-            @Nullable MemorySegment bias,
-            @Nullable MemorySegment addend,
-            Activation activation,
-            MemorySegment c) {
-        if (type != DType.F32 || shape.k() == 0) {
-            java.product(type, shape, a, b, bias, addend, activation, c);
+    void multiply(Product product) {
+        if (product.layout() == 0
+                && (product.type() != DType.F32 || product.shape().k() == 0)) {
+            java.multiply(product);
             return;
         }
-        int form = (shape.transposeA() ? Product.TRANSPOSE_A : 0)
-                | (shape.transposeB() ? Product.TRANSPOSE_B : 0)
-                | form(bias, addend, activation, c);
-        run(form, shape.m(), shape.n(), shape.k(), a, shape.lda(), b, shape.ldb(), 0, bias, addend, c, shape.ldc());
-    }
-
-    @Override
-    void product(
-            long m,
-            MemorySegment x,
-            long ldx,
-            Weight weight,
-            @Nullable MemorySegment bias,
-            @Nullable MemorySegment addend,
-            Activation activation,
-            MemorySegment y,
-            long ldy) {
-        if (weight.layout == 0) {
-            java.product(m, x, ldx, weight, bias, addend, activation, y, ldy);
-            return;
-        }
-        int form = Product.PACKED_B | form(bias, addend, activation, y);
-        run(form, m, weight.n, weight.k, x, ldx, weight.data, 0, weight.layout, bias, addend, y, ldy);
-    }
-
-    private static int form(
-            @Nullable MemorySegment bias, @Nullable MemorySegment addend, Activation activation, MemorySegment c) {
-        int added = addend == null ? 0 : addend.address() == c.address() ? Product.ACCUMULATE : Product.ADDEND;
-        return added | (bias != null ? Product.BIAS : 0) | (activation == Activation.GELU ? Product.GELU : 0);
-    }
-
-    private static void run(
-            int form,
-            long m,
-            long n,
-            long k,
-            MemorySegment a,
-            long lda,
-            MemorySegment b,
-            long ldb,
-            long layoutB,
-            @Nullable MemorySegment bias,
-            @Nullable MemorySegment addend,
-            MemorySegment c,
-            long ldc) {
+        MemorySegment bias = product.bias();
+        MemorySegment addend = product.addend();
         Context context = CONTEXTS.borrow();
         int threads = OneDnn.threads();
         if (threads != 1) {
             OneDnn.setThreads(1);
         }
         try {
-            Product product = context.product(form, m, n, k, lda, ldb, layoutB, ldc);
-            product.execute(context, a.address(), b.address(), address(bias), address(addend), c.address());
+            context.primitive(product).execute(context, product, address(bias), address(addend));
         } finally {
             if (threads != 1) {
                 OneDnn.setThreads(threads);
             }
             CONTEXTS.giveBack(context);
-            Reference.reachabilityFence(a);
-            Reference.reachabilityFence(b);
-            Reference.reachabilityFence(c);
+            Reference.reachabilityFence(product.a());
+            Reference.reachabilityFence(product.b());
+            Reference.reachabilityFence(product.c());
             Reference.reachabilityFence(bias);
             Reference.reachabilityFence(addend);
         }
@@ -185,32 +134,31 @@ final class OneDnnGemm extends Gemm {
         private static final int WAYS = 8;
 
         final long stream = OneDnn.streamCreate(ENGINE);
-        private final @Nullable Product[] products = new @Nullable Product[SETS * WAYS];
+        private final @Nullable Primitive[] primitives = new @Nullable Primitive[SETS * WAYS];
         private final int[] oldest = new int[SETS];
         private MemorySegment scratch = MemorySegment.NULL;
 
-        /** The product of this shape, made when it is not there; makes room by dropping the oldest of its set. */
-        Product product(int form, long m, long n, long k, long lda, long ldb, long layoutB, long ldc) {
-            long hash = ((((m * 31 + n) * 31 + k) * 31 + lda) * 31 + ldb) * 31 + ldc;
-            hash = (hash * 128 + form) * 0x9E3779B97F4A7C15L;
-            int set = (int) (hash >>> 58);
+        /** The primitive of such products, made when it is not there; makes room by dropping the oldest of its set. */
+        Primitive primitive(Product product) {
+            int form = Primitive.form(product);
+            MatmulShape shape = product.shape();
+            int set = (int) (((shape.hashCode() * 128L + form) * 0x9E3779B97F4A7C15L) >>> 58);
+            int free = set * WAYS + oldest[set];
             for (int i = set * WAYS; i < set * WAYS + WAYS; i++) {
-                Product product = products[i];
-                if (product == null) {
-                    product = new Product(form, m, n, k, lda, ldb, layoutB, ldc);
-                    products[i] = product;
-                    return product;
+                Primitive primitive = primitives[i];
+                if (primitive == null) {
+                    free = i;
+                    break;
                 }
-                if (product.is(form, m, n, k, lda, ldb, ldc)) {
-                    return product;
+                if (primitive.form == form && primitive.shape.equals(shape)) {
+                    return primitive;
                 }
             }
-            int victim = set * WAYS + oldest[set];
-            oldest[set] = (oldest[set] + 1) % WAYS;
-            Product made = new Product(form, m, n, k, lda, ldb, layoutB, ldc);
-            Product dropped = products[victim];
-            products[victim] = made;
+            Primitive made = new Primitive(form, shape, product.layout());
+            Primitive dropped = primitives[free];
+            primitives[free] = made;
             if (dropped != null) {
+                oldest[set] = (oldest[set] + 1) % WAYS;
                 dropped.close();
             }
             return made;
@@ -224,9 +172,9 @@ final class OneDnnGemm extends Gemm {
         }
 
         void close() {
-            for (Product product : products) {
-                if (product != null) {
-                    product.close();
+            for (Primitive primitive : primitives) {
+                if (primitive != null) {
+                    primitive.close();
                 }
             }
             OneDnn.streamDestroy(stream);
@@ -234,22 +182,15 @@ final class OneDnnGemm extends Gemm {
     }
 
     /** A matmul primitive of one shape with the memories it is called with. */
-    private static final class Product {
-        static final int TRANSPOSE_A = 1;
-        static final int TRANSPOSE_B = 2;
-        static final int PACKED_B = 4;
-        static final int BIAS = 8;
-        static final int GELU = 16;
-        static final int ACCUMULATE = 32;
-        static final int ADDEND = 64;
+    private static final class Primitive {
+        private static final int PACKED_B = 1;
+        private static final int BIAS = 2;
+        private static final int GELU = 4;
+        private static final int ACCUMULATE = 8;
+        private static final int ADDEND = 16;
 
         private final int form;
-        private final long m;
-        private final long n;
-        private final long k;
-        private final long lda;
-        private final long ldb;
-        private final long ldc;
+        private final MatmulShape shape;
 
         private final long primitive;
         private final long source;
@@ -263,20 +204,27 @@ final class OneDnnGemm extends Gemm {
         private final MemorySegment args;
         private final int argCount;
 
-        Product(int form, long m, long n, long k, long lda, long ldb, long layoutB, long ldc) {
+        /** What a product needs of its primitive beside the shape. */
+        static int form(Product product) {
+            MemorySegment addend = product.addend();
+            int added = addend == null ? 0 : addend.address() == product.c().address() ? ACCUMULATE : ADDEND;
+            return added
+                    | (product.layout() != 0 ? PACKED_B : 0)
+                    | (product.bias() != null ? BIAS : 0)
+                    | (product.activation() == Activation.GELU ? GELU : 0);
+        }
+
+        Primitive(int form, MatmulShape shape, long layoutB) {
             this.form = form;
-            this.m = m;
-            this.n = n;
-            this.k = k;
-            this.lda = lda;
-            this.ldb = ldb;
-            this.ldc = ldc;
-            long a = has(TRANSPOSE_A) ? OneDnn.matrixDesc(m, k, 1, lda) : OneDnn.matrixDesc(m, k, lda, 1);
+            this.shape = shape;
+            long m = shape.m();
+            long n = shape.n();
+            long a = matrix(shape.transposeA(), m, shape.k(), shape.lda());
             long b = has(PACKED_B)
                     ? OneDnn.memoryDescClone(layoutB)
-                    : has(TRANSPOSE_B) ? OneDnn.matrixDesc(k, n, 1, ldb) : OneDnn.matrixDesc(k, n, ldb, 1);
-            long c = OneDnn.matrixDesc(m, n, ldc, 1);
-            long row = has(BIAS) ? OneDnn.matrixDesc(1, n, n, 1) : 0;
+                    : matrix(shape.transposeB(), shape.k(), n, shape.ldb());
+            long c = matrix(false, m, n, shape.ldc());
+            long row = has(BIAS) ? matrix(false, 1, n, n) : 0;
             long attr = OneDnn.attrCreate(has(ACCUMULATE), has(ADDEND) ? c : 0, has(GELU));
             long desc = OneDnn.matmulDescCreate(ENGINE, a, b, row, c, attr);
             long pad = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
@@ -315,21 +263,14 @@ final class OneDnnGemm extends Gemm {
             return (form & bit) != 0;
         }
 
-        boolean is(int form, long m, long n, long k, long lda, long ldb, long ldc) {
-            return this.form == form
-                    && this.m == m
-                    && this.n == n
-                    && this.k == k
-                    && this.lda == lda
-                    && this.ldb == ldb
-                    && this.ldc == ldc;
+        private static long matrix(boolean transposed, long rows, long columns, long ld) {
+            return transposed ? OneDnn.matrixDesc(rows, columns, 1, ld) : OneDnn.matrixDesc(rows, columns, ld, 1);
         }
 
-        void execute(
-                Context context, long aAddress, long bAddress, long biasAddress, long addendAddress, long cAddress) {
-            OneDnn.memorySetAddress(source, aAddress);
-            OneDnn.memorySetAddress(weights, bAddress);
-            OneDnn.memorySetAddress(destination, cAddress);
+        void execute(Context context, Product product, long biasAddress, long addendAddress) {
+            OneDnn.memorySetAddress(source, product.a().address());
+            OneDnn.memorySetAddress(weights, product.b().address());
+            OneDnn.memorySetAddress(destination, product.c().address());
             if (bias != 0) {
                 OneDnn.memorySetAddress(bias, biasAddress);
             }

@@ -50,7 +50,11 @@ public final class CpuKernels {
         private Vectors() {}
     }
 
-    /** @param memory where packed weights lie */
+    /**
+     * The fastest kernels there are.
+     *
+     * @param memory where packed weights lie
+     */
     public static Kernels create(Workers workers, HostMemory memory) {
         Gemm gemm = Gemm.create(workers, memory);
         if (Vectors.READABLE) {

@@ -179,15 +179,8 @@ public class ScalarAttention implements Attention {
         }
 
         double logDenominator() {
-            double max = Double.NEGATIVE_INFINITY;
-            for (double score : p) {
-                max = Math.max(max, score);
-            }
-            double sum = 0;
-            for (double score : p) {
-                sum += Math.exp(score - max);
-            }
-            return max + Math.log(sum);
+            double max = ScalarNorms.max(p);
+            return max + Math.log(ScalarNorms.sumExp(p, max));
         }
 
         void probabilities(double logDenominator) {

@@ -160,21 +160,31 @@ public class ScalarNorms implements Norms {
 
     /** Replaces scores by the logarithms of their softmax. */
     static void logSoftmax(double[] v) {
-        double max = Double.NEGATIVE_INFINITY;
-        for (double score : v) {
-            max = Math.max(max, score);
-        }
-        double sum = 0;
-        for (double score : v) {
-            sum += Math.exp(score - max);
-        }
-        double shift = Math.log(sum);
+        double max = max(v);
+        double shift = Math.log(sumExp(v, max));
         for (int j = 0; j < v.length; j++) {
             v[j] = v[j] - max - shift;
         }
     }
 
-    static void exp(double[] v) {
+    static double max(double[] scores) {
+        double max = Double.NEGATIVE_INFINITY;
+        for (double score : scores) {
+            max = Math.max(max, score);
+        }
+        return max;
+    }
+
+    /** Sum of {@code exp(score - max)}. */
+    static double sumExp(double[] scores, double max) {
+        double sum = 0;
+        for (double score : scores) {
+            sum += Math.exp(score - max);
+        }
+        return sum;
+    }
+
+    private static void exp(double[] v) {
         for (int j = 0; j < v.length; j++) {
             v[j] = Math.exp(v[j]);
         }

@@ -64,8 +64,8 @@ public class ScalarOptimiser implements Optimiser {
         double beta1 = step.beta1();
         double beta2 = step.beta2();
         double eps = step.eps();
-        double correction1 = 1 - Math.pow(beta1, step.step());
-        double correction2 = 1 - Math.pow(beta2, step.step());
+        double correction1 = 1 - Math.pow(beta1, (double) step.step());
+        double correction2 = 1 - Math.pow(beta2, (double) step.step());
         blocks.forEach(parameter.length(), (from, n, p, g) -> {
             double[] m = new double[n];
             double[] v = new double[n];

@@ -15,13 +15,13 @@ public class ScalarPatches implements Patches {
         this.workers = workers;
     }
 
-    /** Where patch j of sample b begins in the video. */
-    private static long origin(String op, PatchGeometry g, @Nullable Buffer indices, long b, long j, long count) {
-        long token = indices == null ? j : Elements.index(op, indices, b * count + j, g.patches());
+    /** Where the patch of output row {@code row}, of {@code count} of each sample, begins in the video. */
+    protected static long origin(String op, PatchGeometry g, @Nullable Buffer indices, long count, long row) {
+        long token = indices == null ? row % count : Elements.index(op, indices, row, g.patches());
         long slot = token / g.plane();
         int across = g.width() / g.patch();
         int cell = (int) (token % g.plane());
-        return b * g.strideB()
+        return row / count * g.strideB()
                 + slot * g.tubelet() * g.strideT()
                 + (long) (cell / across) * g.patch() * g.strideY()
                 + (long) (cell % across) * g.patch() * g.strideX();
@@ -33,7 +33,7 @@ public class ScalarPatches implements Patches {
         workers.parallelFor(g.batch() * count, 8, (worker, from, to) -> {
             double[] patch = new double[g.patchLength()];
             for (long row = from; row < to; row++) {
-                long origin = origin("gather_patches", g, indices, row / count, row % count, count);
+                long origin = origin("gather_patches", g, indices, count, row);
                 int at = 0;
                 for (int c = 0; c < g.channels(); c++) {
                     double mean = g.mean()[c];
@@ -62,7 +62,7 @@ public class ScalarPatches implements Patches {
         workers.parallelFor(g.batch(), 1, (worker, from, to) -> {
             double[] patch = new double[g.patchLength()];
             for (long row = from * count; row < to * count; row++) {
-                long origin = origin("scatter_patches", g, indices, row / count, row % count, count);
+                long origin = origin("scatter_patches", g, indices, count, row);
                 Elements.load(dout, row * patch.length, patch.length, patch, 0);
                 int at = 0;
                 for (int c = 0; c < g.channels(); c++) {
@@ -143,8 +143,7 @@ public class ScalarPatches implements Patches {
         }
 
         void compute(long row) {
-            long origin = origin(
-                    "reconstruction_target", g, indices, row / which.count(), row % which.count(), which.count());
+            long origin = origin("reconstruction_target", g, indices, which.count(), row);
             int p = g.patch();
             for (int c = 0; c < g.channels(); c++) {
                 for (int line = 0; line < g.tubelet() * p; line++) {

@@ -19,6 +19,7 @@ public class ScalarTokens implements Tokens {
         this.workers = workers;
     }
 
+    /** Rows that are worth a thread. */
     private static long grain(long width) {
         return Math.max(1, GRAIN_ELEMENTS / Math.max(1, width));
     }
@@ -42,18 +43,13 @@ public class ScalarTokens implements Tokens {
         long n = shape.tokens();
         long m = shape.selected();
         long d = shape.width();
-        int width = Math.toIntExact(d);
-        workers.parallelFor(shape.batch(), 1, (worker, from, to) -> {
-            double[] sum = new double[width];
-            double[] row = new double[width];
+        workers.parallelFor(shape.batch(), grain(n * d), (worker, from, to) -> {
+            RowSum sum = rowSum(dx, Math.toIntExact(d));
             long bytes = n * d * dx.dtype().bytes();
             dx.segment().asSlice(from * bytes, (to - from) * bytes).fill((byte) 0);
             for (long j = from * m; j < to * m; j++) {
                 long target = (j / m * n + Elements.index("scatter_rows", indices, j, n)) * d;
-                Elements.load(dx, target, width, sum, 0);
-                Elements.load(dy, j * d, width, row, 0);
-                add(row, sum);
-                Elements.store(sum, 0, width, dx, target);
+                sum.write(dx, target, dy, j * d, target);
             }
         });
     }
@@ -62,16 +58,12 @@ public class ScalarTokens implements Tokens {
     public void addRows(TokenShape shape, Buffer x, Buffer table, @Nullable Buffer indices, Buffer y) {
         long m = shape.selected();
         long d = shape.width();
-        int width = Math.toIntExact(d);
+        long rows = rows(table, d);
         workers.parallelFor(shape.batch() * m, grain(d), (worker, from, to) -> {
-            double[] sum = new double[width];
-            double[] row = new double[width];
+            RowSum sum = rowSum(y, Math.toIntExact(d));
             for (long j = from; j < to; j++) {
-                long position = indices == null ? j % m : Elements.index("add_rows", indices, j, rows(table, d));
-                Elements.load(x, j * d, width, sum, 0);
-                Elements.load(table, position * d, width, row, 0);
-                add(row, sum);
-                Elements.store(sum, 0, width, y, j * d);
+                long position = indices == null ? j % m : Elements.index("add_rows", indices, j, rows);
+                sum.write(x, j * d, table, position * d, j * d);
             }
         });
     }
@@ -82,27 +74,22 @@ public class ScalarTokens implements Tokens {
         long visibleCount = shape.visible();
         long maskedCount = shape.masked();
         long d = shape.width();
-        int width = Math.toIntExact(d);
         long count = visibleCount + maskedCount;
+        long rows = rows(table, d);
         workers.parallelFor(shape.batch() * count, grain(d), (worker, from, to) -> {
-            double[] sum = new double[width];
-            double[] row = new double[width];
+            RowSum sum = rowSum(y, Math.toIntExact(d));
             for (long token = from; token < to; token++) {
                 long b = token / count;
                 long j = token % count;
-                long position;
                 if (j < visibleCount) {
                     long source = b * visibleCount + j;
-                    Elements.load(visible, source * d, width, sum, 0);
-                    position = Elements.index("assemble_decoder", indices.visible(), source, rows(table, d));
+                    long position = Elements.index("assemble_decoder", indices.visible(), source, rows);
+                    sum.write(visible, source * d, table, position * d, token * d);
                 } else {
-                    Elements.load(maskToken, 0, width, sum, 0);
-                    position = Elements.index(
-                            "assemble_decoder", indices.masked(), b * maskedCount + j - visibleCount, rows(table, d));
+                    long masked = b * maskedCount + j - visibleCount;
+                    long position = Elements.index("assemble_decoder", indices.masked(), masked, rows);
+                    sum.write(maskToken, 0, table, position * d, token * d);
                 }
-                Elements.load(table, position * d, width, row, 0);
-                add(row, sum);
-                Elements.store(sum, 0, width, y, token * d);
             }
         });
     }
@@ -146,7 +133,24 @@ public class ScalarTokens implements Tokens {
     }
 
     /** How many rows a table has. */
-    protected static long rows(Buffer table, long d) {
+    private static long rows(Buffer table, long d) {
         return d == 0 ? Integer.MAX_VALUE : table.length() / d;
+    }
+
+    /** Writes the sum of two rows to where a third begins in the target; for one thread. */
+    protected interface RowSum {
+        void write(Buffer a, long aFrom, Buffer b, long bFrom, long to);
+    }
+
+    /** Sums of rows of {@code width} elements for {@code y}, which may be one of the summands. */
+    protected RowSum rowSum(Buffer y, int width) {
+        double[] sum = new double[width];
+        double[] row = new double[width];
+        return (a, aFrom, b, bFrom, to) -> {
+            Elements.load(a, aFrom, width, sum, 0);
+            Elements.load(b, bFrom, width, row, 0);
+            add(row, sum);
+            Elements.store(sum, 0, width, y, to);
+        };
     }
 }

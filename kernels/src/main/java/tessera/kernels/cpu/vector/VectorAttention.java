@@ -1,7 +1,6 @@
 package tessera.kernels.cpu.vector;
 
 import static tessera.kernels.cpu.vector.VectorMath.LANES;
-import static tessera.kernels.cpu.vector.VectorMath.all;
 import static tessera.kernels.cpu.vector.VectorMath.first;
 import static tessera.kernels.cpu.vector.VectorMath.get;
 import static tessera.kernels.cpu.vector.VectorMath.isF32;
@@ -12,14 +11,13 @@ import static tessera.kernels.cpu.vector.VectorMath.store;
 import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
-import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
-import jdk.incubator.vector.VectorOperators;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
 import tessera.kernels.cpu.Scratch;
 import tessera.kernels.cpu.Workers;
@@ -95,7 +93,7 @@ public final class VectorAttention extends ScalarAttention {
         Tensors tensors = Tensors.of(in);
         MemorySegment out = target.segment();
         MemorySegment logSumExp = segment(logSums);
-        long tiles = (s.queries() + QUERY_TILE - 1) / QUERY_TILE;
+        long tiles = Blocks.ceilDiv(s.queries(), QUERY_TILE);
         long work = 2L * Math.min(s.queries(), QUERY_TILE) * s.keys() * s.headDim();
         long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, work));
         workers.parallelFor(s.batch() * s.heads() * tiles, grain, (worker, from, to) -> {
@@ -151,18 +149,18 @@ public final class VectorAttention extends ScalarAttention {
                     scaleAndBias(scores, at, count, scale, bias, biasFrom);
                 }
                 pad(scores, at, count);
-                float before = key == 0 ? Float.NEGATIVE_INFINITY : get(statistics, 2 * r);
-                float max = Math.max(before, factor * max(scores, at, padded(count)));
+                float before = key == 0 ? Float.NEGATIVE_INFINITY : get(statistics, 2L * r);
+                float max = Math.max(before, factor * VectorRuns.max(scores, at, padded(count)));
                 // A row whose keys are all masked so far has no maximum to subtract.
                 float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
                 float sum = VectorRuns.exps(scores, at, padded(count), factor, -shift, scores, at);
                 if (key > 0) {
                     float shrink = (float) Math.exp(before - shift);
-                    sum += shrink * get(statistics, 2 * r + 1);
+                    sum += shrink * get(statistics, 2L * r + 1);
                     scaleRow(out, outFrom + r * s.out().row(), dim, shrink);
                 }
-                set(statistics, 2 * r, max);
-                set(statistics, 2 * r + 1, sum);
+                set(statistics, 2L * r, max);
+                set(statistics, 2L * r + 1, sum);
             }
             MemorySegment values = from(in.v(), offset(s.v(), b, h, key));
             multiply(
@@ -181,10 +179,10 @@ public final class VectorAttention extends ScalarAttention {
                     key > 0);
         }
         for (int r = 0; r < rows; r++) {
-            float sum = get(statistics, 2 * r + 1);
+            float sum = get(statistics, 2L * r + 1);
             scaleRow(out, outFrom + r * s.out().row(), dim, 1 / sum);
             if (logSumExp != null) {
-                set(logSumExp, head * s.queries() + row + r, (float) (get(statistics, 2 * r) + Math.log(sum)));
+                set(logSumExp, head * s.queries() + row + r, (float) (get(statistics, 2L * r) + Math.log(sum)));
             }
         }
     }
@@ -208,14 +206,6 @@ public final class VectorAttention extends ScalarAttention {
         for (int i = n; i < padded(n); i++) {
             set(x, start + i, Float.NEGATIVE_INFINITY);
         }
-    }
-
-    private static float max(MemorySegment x, long start, int paddedN) {
-        FloatVector max = all(Float.NEGATIVE_INFINITY);
-        for (int i = 0; i < paddedN; i += LANES) {
-            max = VectorMath.max(max, load(x, start + i));
-        }
-        return max.reduceLanes(VectorOperators.MAX);
     }
 
     private static void scaleRow(MemorySegment x, long start, int n, float factor) {

@@ -16,6 +16,7 @@ import jdk.incubator.vector.VectorOperators;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Layout;
 import tessera.kernels.cpu.Scratch;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.ScalarElementwise;
@@ -254,83 +255,26 @@ public final class VectorElementwise extends ScalarElementwise {
     }
 
     @Override
-    public void binary(BinaryOp op, Strided a, Strided b, Buffer y, long[] shape) {
-        if (!isF32(y) || !views(op, a, b, y.segment(), shape)) {
-            super.binary(op, a, b, y, shape);
+    public void binary(BinaryOp op, Strided left, Strided right, Buffer target, long[] shape) {
+        Layout layout = new Layout(shape, left.strides(), right.strides());
+        long aStep = layout.stride(0);
+        long bStep = layout.stride(1);
+        if (!isF32(target) || aStep < 0 || aStep > 1 || bStep < 0 || bStep > 1) {
+            super.binary(op, left, right, target, shape);
+            return;
         }
-    }
-
-    /** Does nothing and returns false if the innermost strides, after joining what lies together, are neither 0 nor 1. */
-    private boolean views(BinaryOp op, Strided left, Strided right, MemorySegment y, long[] shape) {
         MemorySegment a = left.buffer().segment();
         MemorySegment b = right.buffer().segment();
-        long[] aStrides = left.strides();
-        long[] bStrides = right.strides();
-        long[] sizes = new long[Math.max(1, shape.length)];
-        long[] aSteps = new long[sizes.length];
-        long[] bSteps = new long[sizes.length];
-        sizes[0] = 1;
-        int rank = 0;
-        for (int d = 0; d < shape.length; d++) {
-            if (shape[d] == 0) {
-                return true;
-            }
-            if (shape[d] == 1) {
-                continue;
-            }
-            if (rank > 0 && aSteps[rank - 1] == shape[d] * aStrides[d] && bSteps[rank - 1] == shape[d] * bStrides[d]) {
-                rank--;
-                sizes[rank] *= shape[d];
-            } else {
-                sizes[rank] = shape[d];
-            }
-            aSteps[rank] = aStrides[d];
-            bSteps[rank] = bStrides[d];
-            rank++;
-        }
-        int last = Math.max(0, rank - 1);
-        long inner = sizes[last];
-        long aStep = aSteps[last];
-        long bStep = bSteps[last];
-        if (aStep < 0 || aStep > 1 || bStep < 0 || bStep > 1) {
-            return false;
-        }
-        if (last == 0) {
-            workers.parallelFor(
-                    inner,
-                    GRAIN,
-                    (worker, from, to) -> row(
-                            op,
-                            a,
-                            left.offset() + aStep * from,
-                            aStep == 0,
-                            b,
-                            right.offset() + bStep * from,
-                            bStep == 0,
-                            y,
-                            from,
-                            to - from));
-            return true;
-        }
-        long outer = 1;
-        for (int d = 0; d < last; d++) {
-            outer *= sizes[d];
-        }
-        workers.parallelFor(outer, Math.max(1, GRAIN / inner), (worker, from, to) -> {
-            for (long r = from; r < to; r++) {
-                long rest = r;
-                long aFrom = left.offset();
-                long bFrom = right.offset();
-                for (int d = last - 1; d >= 0; d--) {
-                    long index = rest % sizes[d];
-                    rest /= sizes[d];
-                    aFrom += index * aSteps[d];
-                    bFrom += index * bSteps[d];
-                }
-                row(op, a, aFrom, aStep == 0, b, bFrom, bStep == 0, y, r * inner, inner);
+        MemorySegment y = target.segment();
+        workers.parallelFor(layout.units(), layout.grain(), (worker, from, to) -> {
+            long[] at = new long[2];
+            for (long unit = from; unit < to; unit++) {
+                layout.locate(unit, at);
+                long aFrom = left.offset() + at[0];
+                long bFrom = right.offset() + at[1];
+                row(op, a, aFrom, aStep == 0, b, bFrom, bStep == 0, y, layout.position(unit), layout.length(unit));
             }
         });
-        return true;
     }
 
     private static void row(
@@ -343,28 +287,25 @@ public final class VectorElementwise extends ScalarElementwise {
             boolean oneB,
             MemorySegment y,
             long yFrom,
-            long length) {
-        if (length == 0) {
-            return;
-        }
+            int length) {
         FloatVector firstA = all(VectorMath.get(a, aFrom));
         FloatVector firstB = all(VectorMath.get(b, bFrom));
-        long end = whole(length);
+        int end = whole(length);
         if (!oneA && !oneB) {
-            for (long i = 0; i < end; i += LANES) {
+            for (int i = 0; i < end; i += LANES) {
                 store(value(op, load(a, aFrom + i), load(b, bFrom + i)), y, yFrom + i);
             }
         } else if (!oneA) {
-            for (long i = 0; i < end; i += LANES) {
+            for (int i = 0; i < end; i += LANES) {
                 store(value(op, load(a, aFrom + i), firstB), y, yFrom + i);
             }
         } else {
-            for (long i = 0; i < end; i += LANES) {
+            for (int i = 0; i < end; i += LANES) {
                 store(value(op, firstA, oneB ? firstB : load(b, bFrom + i)), y, yFrom + i);
             }
         }
         if (end < length) {
-            VectorMask<Float> mask = first((int) (length - end));
+            VectorMask<Float> mask = first(length - end);
             FloatVector u = oneA ? firstA : load(a, aFrom + end, mask);
             FloatVector v = oneB ? firstB : load(b, bFrom + end, mask);
             store(value(op, u, v), y, yFrom + end, mask);

@@ -161,7 +161,7 @@ final class VectorMath {
         p = p.fma(u, all(4.7408324e-03f));
         p = p.fma(u, all(3.4941208e-02f));
         p = p.fma(u, all(3.989422e-01f));
-        FloatVector q = u.fma(all(1.164962e-06f), all(7.6768126e-05f));
+        FloatVector q = u.fma(all(1.164962e-06f), all(7.676813e-05f));
         q = q.fma(u, all(1.9445568e-03f));
         q = q.fma(u, all(2.9260717e-02f));
         q = q.fma(u, all(2.5425008e-01f));

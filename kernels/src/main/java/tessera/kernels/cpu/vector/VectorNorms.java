@@ -61,7 +61,7 @@ public final class VectorNorms extends ScalarNorms {
             for (long r = from; r < to; r++) {
                 long row = r * cols;
                 float mu = VectorRuns.sum(x, row, cols) / cols;
-                float inverse = (float) (1 / Math.sqrt((double) squares(x, row, cols, mu) / cols + eps));
+                float inverse = (float) (1 / Math.sqrt((double) VectorRuns.squares(x, row, cols, mu) / cols + eps));
                 normalise(x, row, cols, mu, inverse, gamma, beta, y);
                 if (mean != null && rstd != null) {
                     set(mean, r, mu);
@@ -69,24 +69,6 @@ public final class VectorNorms extends ScalarNorms {
                 }
             }
         });
-    }
-
-    private static float squares(MemorySegment x, long start, int n, float mean) {
-        FloatVector s0 = all(0);
-        FloatVector s1 = s0;
-        int i = 0;
-        for (; i <= n - 2 * LANES; i += 2 * LANES) {
-            FloatVector d0 = load(x, start + i).sub(mean);
-            FloatVector d1 = load(x, start + i + LANES).sub(mean);
-            s0 = d0.fma(d0, s0);
-            s1 = d1.fma(d1, s1);
-        }
-        for (; i < n; i += LANES) {
-            VectorMask<Float> mask = first(Math.min(LANES, n - i));
-            FloatVector d = load(x, start + i, mask).sub(all(mean), mask);
-            s0 = d.fma(d, s0);
-        }
-        return VectorMath.sum(s0.add(s1));
     }
 
     private static void normalise(
@@ -134,7 +116,7 @@ public final class VectorNorms extends ScalarNorms {
         long rowsEach = Math.max(PARTITION_ROWS, (rows + MOST_PARTITIONS - 1) / MOST_PARTITIONS);
         long partitions = (rows + rowsEach - 1) / rowsEach;
         try (Scratch scratch = Scratch.borrow()) {
-            MemorySegment sums = scratch.floats(2 * cols * partitions);
+            MemorySegment sums = scratch.floats(2L * cols * partitions);
             workers.parallelFor(partitions, Math.max(1, GRAIN / (rowsEach * cols + 1)), (worker, from, to) -> {
                 sums.asSlice(2L * cols * from * Float.BYTES, 2L * cols * (to - from) * Float.BYTES)
                         .fill((byte) 0);

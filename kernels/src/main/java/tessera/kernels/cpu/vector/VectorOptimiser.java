@@ -53,8 +53,8 @@ public final class VectorOptimiser extends ScalarOptimiser {
             firstChunk[i + 1] = firstChunk[i] + Blocks.ceilDiv(parameters[i].length(), CHUNK);
         }
         float factor = (float) clipFactor(step.clip());
-        float rate = (float) (step.lr() / (1 - Math.pow(step.beta1(), step.step())));
-        float correction = (float) (1 / Math.sqrt(1 - Math.pow(step.beta2(), step.step())));
+        float rate = (float) (step.lr() / (1 - Math.pow(step.beta1(), (double) step.step())));
+        float correction = (float) (1 / Math.sqrt(1 - Math.pow(step.beta2(), (double) step.step())));
         workers.parallelFor(firstChunk[parameters.length], 2, (worker, from, to) -> {
             int i = 0;
             for (long chunk = from; chunk < to; chunk++) {
@@ -62,22 +62,8 @@ public final class VectorOptimiser extends ScalarOptimiser {
                     i++;
                 }
                 long start = (chunk - firstChunk[i]) * CHUNK;
-                adamW(
-                        parameters[i].segment(),
-                        gradients[i].segment(),
-                        tensors.firstMoments()[i].segment(),
-                        tensors.secondMoments()[i].segment(),
-                        start,
-                        Math.min(parameters[i].length(), start + CHUNK),
-                        (float) (1 - step.lr() * tensors.decay()[i]),
-                        (float) step.beta1(),
-                        (float) (1 - step.beta1()),
-                        (float) step.beta2(),
-                        (float) (1 - step.beta2()),
-                        rate,
-                        correction,
-                        (float) step.eps(),
-                        factor);
+                long end = Math.min(parameters[i].length(), start + CHUNK);
+                adamW(tensors, i, start, end, step, rate, correction, factor);
             }
         });
         for (int i = 0; tensors.shadows() != null && i < tensors.shadows().length; i++) {
@@ -89,21 +75,24 @@ public final class VectorOptimiser extends ScalarOptimiser {
     }
 
     private static void adamW(
-            MemorySegment p,
-            MemorySegment g,
-            MemorySegment m,
-            MemorySegment v,
+            AdamWTensors tensors,
+            int tensor,
             long from,
             long to,
-            float keep,
-            float beta1,
-            float fresh1,
-            float beta2,
-            float fresh2,
+            AdamWStep step,
             float rate,
             float correction,
-            float eps,
             float factor) {
+        MemorySegment p = tensors.parameters()[tensor].segment();
+        MemorySegment g = tensors.gradients()[tensor].segment();
+        MemorySegment m = tensors.firstMoments()[tensor].segment();
+        MemorySegment v = tensors.secondMoments()[tensor].segment();
+        float keep = (float) (1 - step.lr() * tensors.decay()[tensor]);
+        float beta1 = (float) step.beta1();
+        float fresh1 = (float) (1 - step.beta1());
+        float beta2 = (float) step.beta2();
+        float fresh2 = (float) (1 - step.beta2());
+        float eps = (float) step.eps();
         long end = from + whole(to - from);
         for (long i = from; i < end; i += LANES) {
             FloatVector gradient = load(g, i).mul(factor);

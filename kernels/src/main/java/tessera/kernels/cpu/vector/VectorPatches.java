@@ -17,7 +17,6 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.cpu.Blocks;
-import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Scratch;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.ScalarPatches;
@@ -39,17 +38,6 @@ public final class VectorPatches extends ScalarPatches {
         return Math.max(1, GRAIN / Math.max(1, g.patchLength()));
     }
 
-    /** Where the patch of output row {@code row} begins in the video. */
-    private static long corner(String op, PatchGeometry g, @Nullable Buffer indices, long count, long row) {
-        long b = row / count;
-        int index = indices == null ? (int) (row % count) : Elements.index(op, indices, row, g.patches());
-        int across = g.width() / g.patch();
-        long t = (long) (index / g.plane()) * g.tubelet();
-        long y = (long) (index % g.plane() / across) * g.patch();
-        long x = (long) (index % across) * g.patch();
-        return b * g.strideB() + t * g.strideT() + y * g.strideY() + x * g.strideX();
-    }
-
     @Override
     public void gatherPatches(PatchGeometry g, Buffer source, @Nullable Buffer indices, long count, Buffer target) {
         if (!has(source, target)) {
@@ -69,7 +57,7 @@ public final class VectorPatches extends ScalarPatches {
         int length = g.patchLength();
         workers.parallelFor(g.batch() * count, grain(g), (worker, first, last) -> {
             for (long row = first; row < last; row++) {
-                long corner = corner("gather_patches", g, indices, count, row);
+                long corner = origin("gather_patches", g, indices, count, row);
                 for (int c = 0; c < channels; c++) {
                     long from = corner + c * g.strideC();
                     long to = row * length + (long) c * (length / channels);
@@ -150,7 +138,7 @@ public final class VectorPatches extends ScalarPatches {
                 MemorySegment squares = means.asSlice((long) ld * Float.BYTES);
                 MemorySegment inverses = squares.asSlice((long) ld * Float.BYTES);
                 for (long row = from; row < to; row++) {
-                    readPatch(g, video, bytes, corner("reconstruction_loss", g, indices, count, row), patch, ld);
+                    readPatch(g, video, bytes, origin("reconstruction_loss", g, indices, count, row), patch, ld);
                     if (which.normalise()) {
                         statistics(patch, line, ld, lines, g.channels(), (float) which.eps(), means, squares, inverses);
                     } else {
@@ -193,7 +181,7 @@ public final class VectorPatches extends ScalarPatches {
                         for (int c = 0; c < channels; c++) {
                             long from = at + dx * g.strideX() + c * g.strideC();
                             int pixel = video.get(ValueLayout.JAVA_BYTE, from) & 0xFF;
-                            VectorMath.set(patch, to + dx * channels + c, pixel * scale);
+                            VectorMath.set(patch, to + (long) dx * channels + c, pixel * scale);
                         }
                     }
                 } else if (together) {
@@ -202,7 +190,7 @@ public final class VectorPatches extends ScalarPatches {
                     for (int dx = 0; dx < g.patch(); dx++) {
                         for (int c = 0; c < channels; c++) {
                             float pixel = VectorMath.get(video, at + dx * g.strideX() + c * g.strideC());
-                            VectorMath.set(patch, to + dx * channels + c, pixel * scale);
+                            VectorMath.set(patch, to + (long) dx * channels + c, pixel * scale);
                         }
                     }
                 }

@@ -59,6 +59,25 @@ final class VectorRuns {
         return VectorMath.sum(s0.add(s1));
     }
 
+    /** {@code sum of (x[start + i] - mean)^2} for i below n. */
+    static float squares(MemorySegment x, long start, int n, float mean) {
+        FloatVector s0 = all(0);
+        FloatVector s1 = s0;
+        int i = 0;
+        for (; i <= n - 2 * LANES; i += 2 * LANES) {
+            FloatVector d0 = load(x, start + i).sub(mean);
+            FloatVector d1 = load(x, start + i + LANES).sub(mean);
+            s0 = d0.fma(d0, s0);
+            s1 = d1.fma(d1, s1);
+        }
+        for (; i < n; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, n - i));
+            FloatVector d = load(x, start + i, mask).sub(all(mean), mask);
+            s0 = d.fma(d, s0);
+        }
+        return VectorMath.sum(s0.add(s1));
+    }
+
     /** {@code sum of a[start + i] * b[start + i]} for i below n. */
     static float dot(MemorySegment a, MemorySegment b, long start, int n) {
         FloatVector s = all(0);

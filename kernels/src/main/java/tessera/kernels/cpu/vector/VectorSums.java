@@ -75,7 +75,7 @@ final class VectorSums {
 
     /** Sum of {@code x^2}. */
     double squares(MemorySegment x, long length) {
-        return total(length, (from, n) -> chunkSquares(x, from, n));
+        return total(length, (from, n) -> VectorRuns.squares(x, from, n, 0));
     }
 
     /** One term of a sum, of the {@code count} elements after {@code from}. */
@@ -93,23 +93,6 @@ final class VectorSums {
         return Blocks.total(chunks);
     }
 
-    private static float chunkSquares(MemorySegment x, long start, int length) {
-        FloatVector s0 = all(0);
-        FloatVector s1 = s0;
-        int i = 0;
-        for (; i <= length - 2 * LANES; i += 2 * LANES) {
-            FloatVector a = load(x, start + i);
-            FloatVector b = load(x, start + i + LANES);
-            s0 = a.fma(a, s0);
-            s1 = b.fma(b, s1);
-        }
-        for (; i < length; i += LANES) {
-            FloatVector a = load(x, start + i, first(Math.min(LANES, length - i)));
-            s0 = a.fma(a, s0);
-        }
-        return VectorMath.sum(s0.add(s1));
-    }
-
     private static float chunkSum(MemorySegment x, long start, int length) {
         FloatVector s0 = all(0);
         FloatVector s1 = s0;
@@ -119,8 +102,8 @@ final class VectorSums {
         for (; i <= length - 4 * LANES; i += 4 * LANES) {
             s0 = s0.add(load(x, start + i));
             s1 = s1.add(load(x, start + i + LANES));
-            s2 = s2.add(load(x, start + i + 2 * LANES));
-            s3 = s3.add(load(x, start + i + 3 * LANES));
+            s2 = s2.add(load(x, start + i + 2L * LANES));
+            s3 = s3.add(load(x, start + i + 3L * LANES));
         }
         for (; i < length; i += LANES) {
             s0 = s0.add(load(x, start + i, first(Math.min(LANES, length - i))));
@@ -158,18 +141,18 @@ final class VectorSums {
                 if (full) {
                     s0 = s0.add(load(x, at));
                     s1 = s1.add(load(x, at + LANES));
-                    s2 = s2.add(load(x, at + 2 * LANES));
-                    s3 = s3.add(load(x, at + 3 * LANES));
+                    s2 = s2.add(load(x, at + 2L * LANES));
+                    s3 = s3.add(load(x, at + 3L * LANES));
                 } else {
                     s0 = s0.add(load(x, at, m0));
                     if (columns > LANES) {
                         s1 = s1.add(load(x, at + LANES, m1));
                     }
                     if (columns > 2 * LANES) {
-                        s2 = s2.add(load(x, at + 2 * LANES, m2));
+                        s2 = s2.add(load(x, at + 2L * LANES, m2));
                     }
                     if (columns > 3 * LANES) {
-                        s3 = s3.add(load(x, at + 3 * LANES, m3));
+                        s3 = s3.add(load(x, at + 3L * LANES, m3));
                     }
                 }
             }
@@ -183,10 +166,10 @@ final class VectorSums {
             store(t1.mul(scale), y, yStart + LANES, m1);
         }
         if (columns > 2 * LANES) {
-            store(t2.mul(scale), y, yStart + 2 * LANES, m2);
+            store(t2.mul(scale), y, yStart + 2L * LANES, m2);
         }
         if (columns > 3 * LANES) {
-            store(t3.mul(scale), y, yStart + 3 * LANES, m3);
+            store(t3.mul(scale), y, yStart + 3L * LANES, m3);
         }
     }
 
