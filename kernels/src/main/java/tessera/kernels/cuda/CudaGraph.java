@@ -111,30 +111,26 @@ final class CudaGraph implements Graph {
                     "a graph of " + device + " is launched after it was closed; record it again");
         }
         device.requireAlive();
-        CudaThread thread = CudaThread.get();
-        if (thread.stream(device).recording()) {
+        CudaStream stream = device.currentStream();
+        if (stream.recording()) {
             throw new IllegalStateException(
                     "a graph of " + device + " cannot be launched while another is recorded; launch"
                             + " one after the other, or record the work of both in one");
         }
-        thread.use(device);
         // In the order of struct Variables in tessera.cuh.
         staged.set(ValueLayout.JAVA_LONG, 0, values.seed());
         staged.set(ValueLayout.JAVA_LONG, 8, values.stream());
         staged.set(ValueLayout.JAVA_FLOAT, 16, (float) values.lr());
         staged.set(ValueLayout.JAVA_FLOAT, 20, CudaOptimiser.correction1(betas.beta1(), values.step()));
         staged.set(ValueLayout.JAVA_FLOAT, 24, CudaOptimiser.correction2(betas.beta2(), values.step()));
-        CudaStream stream = thread.stream(device);
-        try {
+        device.run(() -> {
             // The launch before, which may be on another stream, still reads the variables.
             stream.await(finished);
             // The driver has read pageable memory when this returns.
             CudaDriver.memcpyHtoDAsync(variables.address(), staged.address(), VARIABLE_BYTES, stream.handle());
             CudaDriver.graphLaunch(exec, stream.handle());
             finished.record(stream);
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        });
     }
 
     @Override
@@ -154,10 +150,7 @@ final class CudaGraph implements Graph {
         }
         closed = true;
         device.quietly(finished::synchronize);
-        device.quietly(() -> {
-            CudaThread.get().use(device);
-            CudaDriver.graphExecDestroy(exec);
-        });
+        device.quietly(() -> device.run(() -> CudaDriver.graphExecDestroy(exec)));
         pool.close();
         variables.free();
         finished.close();

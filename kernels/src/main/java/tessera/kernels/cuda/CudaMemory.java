@@ -190,7 +190,7 @@ final class CudaMemory {
             if (graph) {
                 device.quietly(() -> CudaDriver.memFree(block.address));
             } else {
-                CudaStream on = closed ? CudaThread.currentStream(device).running() : stream;
+                CudaStream on = closed ? device.currentStream().running() : stream;
                 device.quietly(() -> CudaDriver.memFreeAsync(block.address, on.handle()));
             }
         }
@@ -207,7 +207,7 @@ final class CudaMemory {
             if (!graph && !closed && current != stream) {
                 device.quietly(() -> markLastUse(block, current));
             }
-            if (closed || HostMemory.DEBUG && !graph) {
+            if (closed || (HostMemory.DEBUG && !graph)) {
                 giveBack(block);
             } else {
                 keep(block);
