@@ -45,7 +45,7 @@ final class CudaAttention implements Attention {
         if (call.suitsCudnn() && cudnn.forward(shape, in, out, logSumExp)) {
             return;
         }
-        call.launch((call.biased() ? biased : plain)[index].forward, call.queryBlocks(), null, null, 1);
+        call.launch((call.biased() ? biased : plain)[index].forward, call.blocks(shape.queries()), null, null, 1);
     }
 
     @Override
@@ -71,8 +71,8 @@ final class CudaAttention implements Attention {
             Passes passes = (call.biased() ? biased : plain)[index];
             call.arguments(stats, null, scratch, 1)
                     .launch(Math.ceilDiv(padded * THREADS_PER_STAT, THREADS), THREADS, 0);
-            call.launch(passes.keys, call.keyBlocks(), null, scratch, 1);
-            call.launch(passes.queries, call.queryBlocks(), null, scratch, 1);
+            call.launch(passes.keys, call.blocks(shape.keys()), null, scratch, 1);
+            call.launch(passes.queries, call.blocks(shape.queries()), null, scratch, 1);
             if (dbias != null) {
                 biasGradient(call, biasGradients[index], dbias, scratch);
             }
@@ -86,14 +86,11 @@ final class CudaAttention implements Attention {
         if (tiles == 0) {
             return;
         }
-        if (shape.biasBatch() != 1) {
-            call.launch(kernel, tiles * shape.batch(), dbias, scratch, Math.toIntExact(shape.batch()));
-            return;
-        }
         long most = (long) BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors();
-        int splits = (int) Math.min(shape.batch(), Math.ceilDiv(most, tiles));
-        if (splits == 1) {
-            call.launch(kernel, tiles, dbias, scratch, 1);
+        boolean common = shape.biasBatch() == 1;
+        int splits = Math.toIntExact(common ? Math.min(shape.batch(), Math.ceilDiv(most, tiles)) : shape.batch());
+        if (!common || splits == 1) {
+            call.launch(kernel, tiles * splits, dbias, scratch, splits);
             return;
         }
         long count = (long) shape.heads() * shape.queries() * shape.keys();
@@ -183,12 +180,8 @@ final class CudaAttention implements Attention {
             return shape.batch() * shape.heads();
         }
 
-        long queryBlocks() {
-            return heads() * tiles(shape.queries());
-        }
-
-        long keyBlocks() {
-            return heads() * tiles(shape.keys());
+        long blocks(int rows) {
+            return heads() * tiles(rows);
         }
 
         void launch(CudaVariants kernel, long blocks, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {

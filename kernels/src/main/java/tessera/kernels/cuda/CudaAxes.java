@@ -71,15 +71,6 @@ final class CudaAxes {
         rank = kept;
     }
 
-    boolean isEmpty() {
-        for (int axis = 0; axis < rank; axis++) {
-            if (shape[axis] == 0) {
-                return true;
-            }
-        }
-        return false;
-    }
-
     /**
      * Counts in units of several elements, up to 16 bytes, where the last axis is contiguous and all else is a multiple.
      *

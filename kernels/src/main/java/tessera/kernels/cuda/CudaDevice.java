@@ -152,7 +152,8 @@ public final class CudaDevice extends Device {
         }
     }
 
-    private static String release(int version) {
+    /** What the makers call a version of CUDA that its libraries give as a number. */
+    static String release(int version) {
         return version / 1000 + "." + version % 1000 / 10;
     }
 
@@ -161,11 +162,6 @@ public final class CudaDevice extends Device {
     }
 
     // -------------------------------------------------------------------------------------------------- properties
-
-    /** Which of the devices that the driver shows, from 0. */
-    public int ordinal() {
-        return ordinal;
-    }
 
     @Override
     public boolean isHost() {
@@ -257,7 +253,6 @@ public final class CudaDevice extends Device {
 
     @Override
     public void synchronize() {
-        CudaThread.get().use(this);
         synchronized (recordings) {
             if (recordings.get() > 0) {
                 throw new IllegalStateException(
@@ -294,7 +289,7 @@ public final class CudaDevice extends Device {
 
     @Override
     public Buffer allocate(DType dtype, long length) {
-        CudaMemory.Block block = memory.allocate(currentStream(), bytes(dtype, length));
+        CudaMemory.Block block = scratch(bytes(dtype, length));
         return buffer(dtype, length, block.address(), null, block);
     }
 
@@ -348,7 +343,7 @@ public final class CudaDevice extends Device {
 
     /** Memory for work on the current stream that is enqueued before it is freed; a buffer without a new object. */
     CudaMemory.Block scratch(long bytes) {
-        return memory.allocate(currentStream(), bytes);
+        return currentStream().pool().allocate(bytes);
     }
 
     /** A new buffer that a body has enqueued the filling of; freed where the body fails. */

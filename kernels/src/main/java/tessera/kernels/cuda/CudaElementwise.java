@@ -144,9 +144,6 @@ final class CudaElementwise implements Elementwise {
         CudaTypes.same("copy", from.buffer(), to.buffer());
         int element = from.buffer().dtype().bytes();
         CudaAxes axes = new CudaAxes(shape, from.strides(), to.strides());
-        if (axes.isEmpty()) {
-            return;
-        }
         long x = from.buffer().address() + from.offset() * element;
         long y = to.buffer().address() + to.offset() * element;
         if (axes.rank == 1 && axes.xStrides[0] == 1 && axes.yStrides[0] == 1) {
@@ -260,31 +257,20 @@ final class CudaElementwise implements Elementwise {
         // An operand that is laid out in another way is copied to the layout of the result first; one of two rows too.
         boolean copyA = aKind == OTHER || (aKind != DIRECT && bKind != DIRECT);
         boolean copyB = bKind == OTHER;
-        if (copyA || copyB) {
-            try (Buffer wholeA = copyA ? expand(a, y, shape) : rest(a);
-                    Buffer wholeB = copyB ? expand(b, y, shape) : rest(b)) {
-                launchBinary(op, wholeA, copyA ? DIRECT : aKind, wholeB, copyB ? DIRECT : bKind, y, axes);
-            }
-        } else {
-            launchBinary(op, rest(a), aKind, rest(b), bKind, y, axes);
+        try (Buffer wholeA = copyA ? expand(a, y, shape) : rest(a);
+                Buffer wholeB = copyB ? expand(b, y, shape) : rest(b)) {
+            requireNonNull(binary.get(op))
+                    .begin(y.dtype())
+                    .buffers(wholeA, wholeB, y)
+                    .i64(y.length(), axes.shape[axes.rank - 1])
+                    .i32(copyA ? DIRECT : aKind, copyB ? DIRECT : bKind)
+                    .launch(blocks(y), THREADS, 0);
         }
-    }
-
-    private void launchBinary(BinaryOp op, Buffer a, int aKind, Buffer b, int bKind, Buffer y, CudaAxes axes) {
-        requireNonNull(binary.get(op))
-                .begin(y.dtype())
-                .buffers(a, b, y)
-                .i64(y.length(), axes.shape[axes.rank - 1])
-                .i32(aKind, bKind)
-                .launch(blocks(y), THREADS, 0);
     }
 
     private static int kind(CudaAxes axes, long[] strides) {
-        if (axes.rank == 1) {
-            return strides[0] == 1 || axes.shape[0] == 1 ? DIRECT : strides[0] == 0 ? SINGLE : OTHER;
-        }
-        if (axes.rank == 2 && strides[1] == 1) {
-            return strides[0] == axes.shape[1] ? DIRECT : strides[0] == 0 ? ROW : OTHER;
+        if (axes.rank == 2 && strides[0] == 0 && strides[1] == 1) {
+            return ROW;
         }
         long expected = 1;
         boolean direct = true;

@@ -72,14 +72,8 @@ final class CudaNorms implements Norms {
     public void layerNormBackward(
             RowShape shape, Buffer x, Buffer gamma, NormStatistics statistics, Buffer dy, NormGradients gradients) {
         CudaTypes.require("layer_norm_backward", x.dtype(), dy, gradients.addend(), gradients.dx());
-        CudaTypes.require(
-                "layer_norm_backward",
-                DType.F32,
-                gamma,
-                statistics.mean(),
-                statistics.rstd(),
-                gradients.dgamma(),
-                gradients.dbeta());
+        CudaTypes.require("layer_norm_backward", DType.F32, gamma, statistics.mean(), statistics.rstd());
+        CudaTypes.require("layer_norm_backward", DType.F32, gradients.dgamma(), gradients.dbeta());
         long rows = shape.rows();
         long cols = shape.cols();
         boolean parameters = gradients.dgamma() != null || gradients.dbeta() != null;

@@ -31,45 +31,44 @@ final class CudaPatches implements Patches {
     private final CudaDevice device;
     private final CudaTokens tokens;
     private final CudaLosses losses;
-    private final CudaVariants gatherBytes;
-    private final CudaVariants gatherFloats;
     private final CudaVariants scatter;
-    private final CudaVariants bytesTarget;
-    private final CudaVariants floatsTarget;
-    private final CudaVariants bytesLoss;
-    private final CudaVariants floatsLoss;
+    private final Reader gather;
+    private final Reader target;
+    private final Reader loss;
 
     CudaPatches(CudaDevice device, CudaTokens tokens, CudaLosses losses) {
         CudaModule module = new CudaModule(device, "patches");
         this.device = device;
         this.tokens = tokens;
         this.losses = losses;
-        this.gatherBytes = module.variants("gather_patches_u8");
-        this.gatherFloats = module.variants("gather_patches_f32");
         this.scatter = module.variants("scatter_patches");
-        this.bytesTarget = module.variants("reconstruction_target_u8");
-        this.floatsTarget = module.variants("reconstruction_target_f32");
-        this.bytesLoss = module.variants("reconstruction_loss_u8");
-        this.floatsLoss = module.variants("reconstruction_loss_f32");
+        this.gather = new Reader(module, "gather_patches");
+        this.target = new Reader(module, "reconstruction_target");
+        this.loss = new Reader(module, "reconstruction_loss");
     }
 
-    private CudaVariants reading(String op, Buffer video, CudaVariants bytes, CudaVariants floats) {
-        return switch (video.dtype()) {
-            case U8 -> bytes;
-            case F32 -> floats;
-            default ->
-                throw new IllegalArgumentException(op + " on " + device + " reads u8 or f32 videos but was given "
-                        + video.dtype() + "; convert the video");
-        };
+    /** A kernel for u8 videos and one for f32 videos. */
+    private record Reader(String op, CudaVariants bytes, CudaVariants floats) {
+        Reader(CudaModule module, String op) {
+            this(op, module.variants(op + "_u8"), module.variants(op + "_f32"));
+        }
+
+        CudaLaunch begin(Buffer video, DType dtype) {
+            return switch (video.dtype()) {
+                case U8 -> bytes.begin(dtype);
+                case F32 -> floats.begin(dtype);
+                default ->
+                    throw new IllegalArgumentException(op + " on " + video.device()
+                            + " reads u8 or f32 videos but was given " + video.dtype() + "; convert the video");
+            };
+        }
     }
 
     @Override
     public void gatherPatches(PatchGeometry geometry, Buffer video, @Nullable Buffer indices, long count, Buffer out) {
         int mode = mode(geometry, video, out);
         long rows = geometry.batch() * count;
-        CudaLaunch launch = reading("gather_patches", video, gatherBytes, gatherFloats)
-                .begin(out.dtype())
-                .buffers(video, indices, null, out);
+        CudaLaunch launch = gather.begin(video, out.dtype()).buffers(video, indices, null, out);
         arguments("gather_patches", launch, geometry, rows, count, mode, 0, false)
                 .launch(Math.ceilDiv(rows, WARPS), THREADS, mode == CHANNEL_LAST ? WARPS * geometry.patchLength() : 0);
     }
@@ -139,36 +138,21 @@ final class CudaPatches implements Patches {
             throw new IllegalArgumentException(
                     "scatter_patches on " + device + " adds to f32 videos but was given " + dvideo.dtype());
         }
-        if (indices == null) {
-            scatter(geometry, dout, null, null, count, dvideo);
-            return;
+        long patches = geometry.patches();
+        long rows = geometry.batch() * patches;
+        try (Buffer source = indices == null ? null : tokens.invert(indices, geometry.batch(), patches, count)) {
+            CudaLaunch launch = scatter.begin(dout.dtype()).buffers(dvideo, indices, source, dout);
+            arguments("scatter_patches", launch, geometry, rows, count, PIXELS, 0, false)
+                    .launch(Math.ceilDiv(rows, WARPS), THREADS, 0);
         }
-        try (Buffer source = tokens.invert(indices, geometry.batch(), geometry.patches(), count)) {
-            scatter(geometry, dout, indices, source, count, dvideo);
-        }
-    }
-
-    private void scatter(
-            PatchGeometry geometry,
-            Buffer dout,
-            @Nullable Buffer indices,
-            @Nullable Buffer source,
-            long count,
-            Buffer dvideo) {
-        long rows = geometry.batch() * geometry.patches();
-        CudaLaunch launch = scatter.begin(dout.dtype()).buffers(dvideo, indices, source, dout);
-        arguments("scatter_patches", launch, geometry, rows, count, PIXELS, 0, false)
-                .launch(Math.ceilDiv(rows, WARPS), THREADS, 0);
     }
 
     @Override
-    public void reconstructionTarget(PatchTarget which, Buffer video, Buffer indices, Buffer target) {
+    public void reconstructionTarget(PatchTarget which, Buffer video, Buffer indices, Buffer result) {
         PatchGeometry g = which.geometry();
         long count = which.count();
         long rows = g.batch() * count;
-        CudaLaunch launch = reading("reconstruction_target", video, bytesTarget, floatsTarget)
-                .begin(target.dtype())
-                .buffers(video, indices, null, target);
+        CudaLaunch launch = target.begin(video, result.dtype()).buffers(video, indices, null, result);
         arguments("reconstruction_target", launch, g, rows, count, PIXELS, which.eps(), which.normalise())
                 .launch(Math.ceilDiv(rows * g.channels(), WARPS), THREADS, 0);
     }
@@ -179,7 +163,7 @@ final class CudaPatches implements Patches {
             Buffer video,
             Buffer indices,
             Buffer prediction,
-            Buffer loss,
+            Buffer result,
             @Nullable Buffer dprediction) {
         CudaTypes.same("reconstruction_loss", prediction, dprediction);
         PatchGeometry g = which.geometry();
@@ -189,8 +173,7 @@ final class CudaPatches implements Patches {
         long blocks = Math.min(rows, MAX_LOSS_BLOCKS);
         int threads = 32 * Math.clamp(g.channels(), 1, THREADS / 32);
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, blocks))) {
-            CudaLaunch launch = reading("reconstruction_loss", video, bytesLoss, floatsLoss)
-                    .begin(prediction.dtype())
+            CudaLaunch launch = loss.begin(video, prediction.dtype())
                     .buffers(video, indices, prediction, dprediction)
                     .buffer(terms);
             geometry(launch, g, rows, which.count())
@@ -198,7 +181,7 @@ final class CudaPatches implements Patches {
                     .f32(2 * scale)
                     .i32(which.normalise() ? 1 : 0)
                     .launch(blocks, threads, Math.multiplyExact(length, Float.BYTES));
-            losses.sum(terms, blocks, scale, loss);
+            losses.sum(terms, blocks, scale, result);
         }
     }
 }

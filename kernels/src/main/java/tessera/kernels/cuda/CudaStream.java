@@ -20,7 +20,7 @@ final class CudaStream implements Stream {
     CudaStream(CudaDevice device, CudaMemory memory) {
         this.device = device;
         this.handle = CudaDriver.streamCreate(CudaDriver.STREAM_NON_BLOCKING, 0);
-        this.pool = memory.newPool(this);
+        this.pool = memory.newPool(this, false);
         this.allocating = pool;
     }
 

@@ -1,9 +1,7 @@
 package tessera.kernels.cuda;
 
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
 import java.io.UncheckedIOException;
 import java.lang.System.Logger.Level;
 import java.lang.foreign.Arena;
@@ -83,15 +81,7 @@ final class CudnnAttention {
     private record Key(AttentionShape shape, Pass pass) {}
 
     /** A finalised plan, for as long as the process lives, and its numbers in host memory: the scale and 1. */
-    private record Plan(Pass pass, long descriptor, long workspace, MemorySegment numbers) {
-        long scale() {
-            return numbers.address();
-        }
-
-        long one() {
-            return numbers.address() + Float.BYTES;
-        }
-    }
+    private record Plan(Pass pass, long descriptor, long workspace, MemorySegment numbers) {}
 
     /** Enqueues the forward pass, or returns false where our own kernels must or had better do it. */
     boolean forward(AttentionShape shape, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp) {
@@ -138,7 +128,7 @@ final class CudnnAttention {
             case BACKWARD -> BACKWARD_IDS;
         };
         long[] pointers = new long[ids.length];
-        pointers[0] = plan.scale();
+        pointers[0] = plan.numbers.address();
         pointers[1] = in.q().address();
         pointers[2] = in.k().address();
         pointers[3] = in.v().address();
@@ -146,7 +136,7 @@ final class CudnnAttention {
             pointers[4 + i] = rest[i].address();
         }
         if (plan.pass == Pass.BACKWARD) {
-            pointers[ids.length - 1] = plan.one();
+            pointers[ids.length - 1] = plan.numbers.address() + Float.BYTES;
         }
         CudaThread.get().use(device);
         try (Buffer workspace = device.allocate(DType.U8, Math.max(1, plan.workspace))) {
@@ -303,8 +293,8 @@ final class CudnnAttention {
                 if (stream == null) {
                     return lines;
                 }
-                BufferedReader reader = new BufferedReader(new InputStreamReader(stream, StandardCharsets.UTF_8));
-                for (String line : reader.lines().toList()) {
+                String table = new String(stream.readAllBytes(), StandardCharsets.UTF_8);
+                for (String line : table.lines().toList()) {
                     String[] words = line.strip().split("\\s+", -1);
                     if (words.length == 6 && !line.startsWith("#") && words[5].equals("cudnn")) {
                         lines.add(new Line(
