@@ -330,7 +330,7 @@ class CudaDeviceTest extends OnCudaDevice {
     }
 
     private static CudaFunction anyFunction() {
-        return ((CudaDevice) device()).module("elementwise").function("fill_4");
+        return new CudaModule((CudaDevice) device(), "elementwise").function("fill_4");
     }
 
     @Test

@@ -8,40 +8,44 @@ import tessera.kernels.DType;
 /** Scaled dot-product attention on a GPU; the kernels and their layouts are described in {@code attention.cu}. */
 final class CudaAttention implements Attention {
     private static final int LARGEST_HEAD_DIM = 80;
+    private static final int HEAD_DIMS = LARGEST_HEAD_DIM / 16;
     private static final int THREADS = 256;
     private static final int THREADS_PER_STAT = 8;
     private static final int BLOCKS_PER_MULTIPROCESSOR = 4;
 
     private final CudaDevice device;
-    private final HeadDim[] headDims = new HeadDim[LARGEST_HEAD_DIM / 16];
+    private final Passes[] plain = new Passes[HEAD_DIMS];
+    private final Passes[] biased = new Passes[HEAD_DIMS];
+    private final CudaVariants[] biasGradients = new CudaVariants[HEAD_DIMS];
+    private final CudaFunction biasTotal;
     private final CudaVariants stats;
     private final CudnnAttention cudnn;
 
     CudaAttention(CudaDevice device) {
+        CudaModule module = new CudaModule(device, "attention");
         this.device = device;
-        for (int i = 0; i < headDims.length; i++) {
-            headDims[i] = new HeadDim(device, (i + 1) * 16);
+        for (int i = 0; i < HEAD_DIMS; i++) {
+            int dim = (i + 1) * 16;
+            plain[i] = new Passes(module, "" + dim);
+            biased[i] = new Passes(module, "biased_" + dim);
+            biasGradients[i] = module.variants("attention_bias_" + dim);
         }
-        this.stats = variants(device, "attention_stats");
+        this.biasTotal = module.function("attention_bias_total");
+        this.stats = module.variants("attention_stats");
         this.cudnn = new CudnnAttention(device);
-    }
-
-    private static CudaVariants variants(CudaDevice device, String name) {
-        return new CudaVariants(device, "attention", name);
     }
 
     @Override
     public void attention(AttentionShape shape, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp) {
         DType dtype = in.q().dtype();
-        requireType(dtype, in.k(), in.v(), out);
-        requireType(DType.F32, logSumExp);
-        HeadDim kernels = kernels(shape, dtype);
+        CudaTypes.require("attention", dtype, in.k(), in.v(), out);
+        CudaTypes.require("attention", DType.F32, logSumExp);
+        int index = index(shape, dtype);
         Call call = new Call(shape, in, out, logSumExp, null, null, aligned(shape, in, out));
         if (call.suitsCudnn() && cudnn.forward(shape, in, out, logSumExp)) {
             return;
         }
-        call.launch(
-                (call.biased() ? kernels.biasedForward : kernels.forward).of(dtype), call.queryBlocks(), null, null, 1);
+        call.launch((call.biased() ? biased : plain)[index].forward, call.blocks(shape.queries()), null, null, 1);
     }
 
     @Override
@@ -53,9 +57,9 @@ final class CudaAttention implements Attention {
             Buffer dout,
             AttentionTensors gradients) {
         DType dtype = in.q().dtype();
-        requireType(dtype, in.k(), in.v(), out, dout, gradients.q(), gradients.k(), gradients.v());
-        requireType(DType.F32, logSumExp);
-        HeadDim kernels = kernels(shape, dtype);
+        CudaTypes.require("attention", dtype, in.k(), in.v(), out, dout, gradients.q(), gradients.k(), gradients.v());
+        CudaTypes.require("attention", DType.F32, logSumExp);
+        int index = index(shape, dtype);
         boolean aligned = aligned(shape, in, out) && aligned(shape, gradients, dout);
         Call call = new Call(shape, in, out, logSumExp, dout, gradients, aligned);
         Buffer dbias = gradients.bias();
@@ -64,63 +68,52 @@ final class CudaAttention implements Attention {
         }
         long padded = call.heads() * call.padded();
         try (Buffer scratch = device.allocate(DType.F32, Math.max(1, 2 * padded))) {
-            call.arguments(stats.of(dtype), null, scratch, 1)
+            Passes passes = (call.biased() ? biased : plain)[index];
+            call.arguments(stats, null, scratch, 1)
                     .launch(Math.ceilDiv(padded * THREADS_PER_STAT, THREADS), THREADS, 0);
-            CudaVariants keys = call.biased() ? kernels.biasedKeys : kernels.keys;
-            call.launch(keys.of(dtype), call.keyBlocks(), null, scratch, 1);
-            CudaVariants queries = call.biased() ? kernels.biasedQueries : kernels.queries;
-            call.launch(queries.of(dtype), call.queryBlocks(), null, scratch, 1);
+            call.launch(passes.keys, call.blocks(shape.keys()), null, scratch, 1);
+            call.launch(passes.queries, call.blocks(shape.queries()), null, scratch, 1);
             if (dbias != null) {
-                biasGradient(call, kernels.bias.of(dtype), dbias, scratch);
+                biasGradient(call, biasGradients[index], dbias, scratch);
             }
         }
     }
 
     /** Blocks share the samples of a common bias where its tiles alone are too few to fill the device. */
-    private void biasGradient(Call call, CudaFunction kernel, Buffer dbias, Buffer scratch) {
+    private void biasGradient(Call call, CudaVariants kernel, Buffer dbias, Buffer scratch) {
         AttentionShape shape = call.shape;
         long tiles = shape.heads() * call.tiles(shape.queries()) * call.tiles(shape.keys());
         if (tiles == 0) {
             return;
         }
-        if (shape.biasBatch() != 1) {
-            call.launch(kernel, tiles * shape.batch(), dbias, scratch, Math.toIntExact(shape.batch()));
-            return;
-        }
         long most = (long) BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors();
-        int splits = (int) Math.min(shape.batch(), Math.ceilDiv(most, tiles));
-        if (splits == 1) {
-            call.launch(kernel, tiles, dbias, scratch, 1);
+        boolean common = shape.biasBatch() == 1;
+        int splits = Math.toIntExact(common ? Math.min(shape.batch(), Math.ceilDiv(most, tiles)) : shape.batch());
+        if (!common || splits == 1) {
+            call.launch(kernel, tiles * splits, dbias, scratch, splits);
             return;
         }
         long count = (long) shape.heads() * shape.queries() * shape.keys();
         try (Buffer partials = device.allocate(DType.F32, Math.max(1, splits * count))) {
             call.launch(kernel, tiles * splits, partials, scratch, splits);
-            device.module("attention")
-                    .function("attention_bias_total")
+            biasTotal
                     .begin()
-                    .buffer(partials)
-                    .buffer(dbias)
+                    .buffers(partials, dbias)
                     .i64(count)
-                    .i32(splits)
-                    .i32(isBf16(dbias))
+                    .i32(splits, CudaTypes.isBf16(dbias))
                     .launch(Math.min(Math.ceilDiv(count, THREADS), 4 * most), THREADS, 0);
         }
     }
 
-    /** The kernels of the smallest head dim that holds this one; f32 has fewer. */
-    private HeadDim kernels(AttentionShape shape, DType dtype) {
+    /** Index of the kernels of the smallest head dim that holds this one; f32 has fewer. */
+    private int index(AttentionShape shape, DType dtype) {
         int headDim = shape.headDim();
         if (headDim > LARGEST_HEAD_DIM) {
             throw new IllegalArgumentException("attention on " + device + " was given a head dim of " + headDim
                     + " but computes at most " + LARGEST_HEAD_DIM + "; use more heads or the cpu");
         }
         int wanted = Math.max(0, (headDim - 1) / 16);
-        return headDims[dtype == DType.BF16 || wanted == 4 ? wanted : wanted | 1];
-    }
-
-    private static int isBf16(@Nullable Buffer buffer) {
-        return buffer != null && buffer.dtype() == DType.BF16 ? 1 : 0;
+        return dtype == DType.BF16 || wanted == 4 ? wanted : wanted | 1;
     }
 
     /** Whether 16-byte accesses may be used on all rows. */
@@ -138,33 +131,13 @@ final class CudaAttention implements Attention {
         return (bytes | buffer.address()) % 16 == 0;
     }
 
-    private static void requireType(DType dtype, @Nullable Buffer... buffers) {
-        for (Buffer buffer : buffers) {
-            if (buffer != null && buffer.dtype() != dtype) {
-                throw new IllegalArgumentException("attention on " + buffer.device() + " was given " + buffer.dtype()
-                        + " where " + dtype + " is needed; convert it");
-            }
-        }
-    }
-
-    /** The kernels for one padded head dim. */
-    private static final class HeadDim {
-        private final CudaVariants forward;
-        private final CudaVariants keys;
-        private final CudaVariants queries;
-        private final CudaVariants biasedForward;
-        private final CudaVariants biasedKeys;
-        private final CudaVariants biasedQueries;
-        private final CudaVariants bias;
-
-        HeadDim(CudaDevice device, int dim) {
-            this.forward = variants(device, "attention_" + dim);
-            this.keys = variants(device, "attention_keys_" + dim);
-            this.queries = variants(device, "attention_queries_" + dim);
-            this.biasedForward = variants(device, "attention_biased_" + dim);
-            this.biasedKeys = variants(device, "attention_keys_biased_" + dim);
-            this.biasedQueries = variants(device, "attention_queries_biased_" + dim);
-            this.bias = variants(device, "attention_bias_" + dim);
+    /** The passes over tiles for one padded head dim. */
+    private record Passes(CudaVariants forward, CudaVariants keys, CudaVariants queries) {
+        Passes(CudaModule module, String suffix) {
+            this(
+                    module.variants("attention_" + suffix),
+                    module.variants("attention_keys_" + suffix),
+                    module.variants("attention_queries_" + suffix));
         }
     }
 
@@ -207,50 +180,36 @@ final class CudaAttention implements Attention {
             return shape.batch() * shape.heads();
         }
 
-        long queryBlocks() {
-            return heads() * tiles(shape.queries());
+        long blocks(int rows) {
+            return heads() * tiles(rows);
         }
 
-        long keyBlocks() {
-            return heads() * tiles(shape.keys());
-        }
-
-        void launch(CudaFunction kernel, long blocks, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
+        void launch(CudaVariants kernel, long blocks, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
             arguments(kernel, dbias, stats, splits).launch(blocks, dtype() == DType.BF16 ? 128 : 64, 0);
         }
 
-        CudaLaunch arguments(CudaFunction kernel, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
-            CudaLaunch launch = kernel.begin()
-                    .buffer(in.q())
-                    .buffer(in.k())
-                    .buffer(in.v())
-                    .buffer(in.bias())
-                    .buffer(out)
-                    .buffer(logSumExp)
-                    .buffer(dout)
-                    .buffer(gradients == null ? null : gradients.q())
-                    .buffer(gradients == null ? null : gradients.k())
-                    .buffer(gradients == null ? null : gradients.v())
-                    .buffer(dbias)
-                    .buffer(stats);
+        CudaLaunch arguments(CudaVariants kernel, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
+            CudaLaunch launch = kernel.begin(dtype())
+                    .buffers(in.q(), in.k(), in.v(), in.bias())
+                    .buffers(out, logSumExp, dout);
+            if (gradients == null) {
+                launch.zeros(3);
+            } else {
+                launch.buffers(gradients.q(), gradients.k(), gradients.v());
+            }
+            launch.buffers(dbias, stats);
             return strides(strides(strides(strides(launch, shape.q()), shape.k()), shape.v()), shape.out())
                     .i64(shape.batch())
-                    .i32(shape.heads())
-                    .i32(shape.queries())
-                    .i32(shape.keys())
-                    .i32(shape.headDim())
-                    .i32(padded())
-                    .i32(shape.biasBatch() == 1 ? 1 : 0)
-                    .i32(isBf16(in.bias()))
-                    .i32(isBf16(dbias))
-                    .i32(splits)
-                    .i32(aligned ? 1 : 0)
-                    .f32((float) shape.scale())
+                    .i32(shape.heads(), shape.queries(), shape.keys(), shape.headDim())
+                    .i32(padded(), shape.biasBatch() == 1 ? 1 : 0)
+                    .i32(CudaTypes.isBf16(in.bias()), CudaTypes.isBf16(dbias))
+                    .i32(splits, aligned ? 1 : 0)
+                    .f32(shape.scale())
                     .i32(0);
         }
 
         private static CudaLaunch strides(CudaLaunch launch, Strides strides) {
-            return launch.i64(strides.batch()).i64(strides.head()).i64(strides.row());
+            return launch.i64(strides.batch(), strides.head(), strides.row());
         }
     }
 }

@@ -18,17 +18,17 @@ final class CudaAxes {
 
     /** Axes of a copy from x to y, in any order that serves it. */
     CudaAxes(long[] sizes, long[] x, long[] y) {
-        this(sizes, x, y, sizes.length);
+        this(sizes, x, y, true);
     }
 
-    /** @param sorted how many of the axes in front may be put in another order */
-    CudaAxes(long[] sizes, long[] x, long[] y, int sorted) {
+    /** @param sorted whether the axes may be put in another order */
+    CudaAxes(long[] sizes, long[] x, long[] y, boolean sorted) {
         shape = new long[Math.max(1, sizes.length)];
         xStrides = new long[shape.length];
         yStrides = new long[shape.length];
         for (int axis = 0; axis < sizes.length; axis++) {
             if (sizes[axis] != 1) {
-                insert(sizes[axis], x[axis], y[axis], sorted > 0);
+                insert(sizes[axis], x[axis], y[axis], sorted);
             }
         }
         merge();
@@ -53,7 +53,7 @@ final class CudaAxes {
     }
 
     private static boolean before(long y, long x, long otherY, long otherX) {
-        return y > otherY || y == otherY && x > otherX;
+        return y > otherY || (y == otherY && x > otherX);
     }
 
     private void merge() {
@@ -69,15 +69,6 @@ final class CudaAxes {
             yStrides[target] = yStrides[axis];
         }
         rank = kept;
-    }
-
-    boolean isEmpty() {
-        for (int axis = 0; axis < rank; axis++) {
-            if (shape[axis] == 0) {
-                return true;
-            }
-        }
-        return false;
     }
 
     /**

@@ -52,6 +52,7 @@ final class CudaCode {
      * Loads the kernels of {@code name.cu} into the current context and returns the driver's module.
      *
      * @throws DeviceException if there is neither a cubin nor a compiler for this device
+     * @throws CudaException if the driver or the compiler fails
      */
     static long load(CudaDevice device, String name) {
         int capability = device.capability();
@@ -66,7 +67,7 @@ final class CudaCode {
                 try {
                     return CudaDriver.moduleLoadData(cubin);
                 } catch (CudaException e) {
-                    refusal = refused(device, e);
+                    refusal = refused(e);
                     break;
                 }
             }
@@ -83,9 +84,9 @@ final class CudaCode {
     }
 
     /** What a driver said of an image that is too new or too old for it: another image may do. */
-    private static String refused(CudaDevice device, CudaException e) {
+    private static String refused(CudaException e) {
         if (e.outOfMemory() || e.deviceLost()) {
-            throw device.failed(e);
+            throw e;
         }
         return "the driver refuses the cubin in the jar (" + e.codeName() + ")";
     }
@@ -99,20 +100,15 @@ final class CudaCode {
             try {
                 return CudaDriver.moduleLoadData(image);
             } catch (CudaException e) {
-                LOG.log(Level.DEBUG, "compiling again: " + kept + " is damaged, " + refused(device, e));
+                LOG.log(Level.DEBUG, "compiling again: " + kept + " is damaged, " + refused(e));
             }
         }
         LOG.log(
                 Level.INFO,
-                "compiling " + name + ".cu for " + target + " by NVRTC " + version / 1000 + "." + version % 1000 / 10
-                        + ", once: " + whyNoCubin);
+                "compiling " + name + ".cu for " + target + " by NVRTC " + CudaDevice.release(version) + ", once: "
+                        + whyNoCubin);
         image = compile(name, target);
-        long module;
-        try {
-            module = CudaDriver.moduleLoadData(image);
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        long module = CudaDriver.moduleLoadData(image);
         if (kept != null) {
             write(kept, image);
         }

@@ -2,10 +2,9 @@ package tessera.kernels.cuda;
 
 import java.lang.foreign.MemorySegment;
 import java.util.List;
-import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -48,7 +47,6 @@ public final class CudaDevice extends Device {
     private final CudaMemory memory;
     private final CudaStream defaultStream;
     private final CudaTransfers transfers = new CudaTransfers(this);
-    private final Map<String, CudaModule> modules = new ConcurrentHashMap<>();
     private final Kernels kernels = kernels(this);
     private final AtomicInteger recordings = new AtomicInteger();
     private volatile boolean tf32;
@@ -107,15 +105,14 @@ public final class CudaDevice extends Device {
         try {
             CudaLibrary driver = CudaLibraries.driver();
             if (!driver.usable()) {
-                throw unavailable(ordinal, driver.finding().detail(), null);
+                throw unavailable(ordinal, driver.finding().detail());
             }
             int version = CudaDriver.driverVersion();
             if (version < OLDEST_DRIVER) {
                 throw unavailable(
                         ordinal,
                         "the driver knows CUDA " + release(version) + " but " + release(OLDEST_DRIVER)
-                                + " is needed; update the NVIDIA driver to 525 or newer",
-                        null);
+                                + " is needed; update the NVIDIA driver to 525 or newer");
             }
             CudaDriver.init(0);
             int count = CudaDriver.deviceCount();
@@ -126,8 +123,7 @@ public final class CudaDevice extends Device {
                                 ? "the driver sees no device; check nvidia-smi and CUDA_VISIBLE_DEVICES"
                                 : "the driver sees " + count + " device" + (count == 1 ? "" : "s")
                                         + ", the last of which is cuda:" + (count - 1)
-                                        + "; pass a smaller number or check CUDA_VISIBLE_DEVICES",
-                        null);
+                                        + "; pass a smaller number or check CUDA_VISIBLE_DEVICES");
             }
             int handle = CudaDriver.device(ordinal);
             int capability = capability(handle);
@@ -135,41 +131,37 @@ public final class CudaDevice extends Device {
                 throw unavailable(
                         ordinal,
                         CudaDriver.deviceName(handle) + " has compute capability " + capability / 10 + "."
-                                + capability % 10 + " but 8.0 (Ampere) or newer is needed; use another device",
-                        null);
+                                + capability % 10 + " but 8.0 (Ampere) or newer is needed; use another device");
             }
             if (CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_MEMORY_POOLS, handle) == 0) {
                 throw unavailable(
                         ordinal,
                         CudaDriver.deviceName(handle) + " has no memory pools here, as some virtual GPUs; use a whole"
-                                + " device",
-                        null);
+                                + " device");
             }
             for (CudaLibrary products : List.of(CudaLibraries.cublasLt(), CudaLibraries.cublas())) {
                 if (!products.usable()) {
-                    throw unavailable(ordinal, products.finding().toString(), null);
+                    throw unavailable(ordinal, products.finding().toString());
                 }
             }
             return new CudaDevice(ordinal, handle);
         } catch (CudaException | NativeLibraryException | DeviceException e) {
-            throw unavailable(ordinal, String.valueOf(e.getMessage()), e);
+            IllegalArgumentException refusal = unavailable(ordinal, String.valueOf(e.getMessage()));
+            refusal.initCause(e);
+            throw refusal;
         }
     }
 
-    private static String release(int version) {
+    /** What the makers call a version of CUDA that its libraries give as a number. */
+    static String release(int version) {
         return version / 1000 + "." + version % 1000 / 10;
     }
 
-    private static IllegalArgumentException unavailable(int ordinal, String reason, @Nullable Throwable cause) {
-        return new IllegalArgumentException("device cuda:" + ordinal + " is not available: " + reason, cause);
+    private static IllegalArgumentException unavailable(int ordinal, String reason) {
+        return new IllegalArgumentException("device cuda:" + ordinal + " is not available: " + reason);
     }
 
     // -------------------------------------------------------------------------------------------------- properties
-
-    /** Which of the devices that the driver shows, from 0. */
-    public int ordinal() {
-        return ordinal;
-    }
 
     @Override
     public boolean isHost() {
@@ -231,17 +223,12 @@ public final class CudaDevice extends Device {
 
     @Override
     public CudaStream newStream() {
-        CudaThread.get().use(this);
-        try {
-            return new CudaStream(this, memory);
-        } catch (CudaException e) {
-            throw failed(e);
-        }
+        return call(() -> new CudaStream(this, memory));
     }
 
     @Override
     public CudaStream currentStream() {
-        return CudaThread.currentStream(this);
+        return CudaThread.get().stream(this);
     }
 
     @Override
@@ -266,18 +253,13 @@ public final class CudaDevice extends Device {
 
     @Override
     public void synchronize() {
-        CudaThread.get().use(this);
         synchronized (recordings) {
             if (recordings.get() > 0) {
                 throw new IllegalStateException(
                         this + " cannot be waited for while a graph is recorded on it; wait for a"
                                 + " stream or an event, or until the graph is recorded");
             }
-            try {
-                CudaDriver.contextSynchronize();
-            } catch (CudaException e) {
-                throw failed(e);
-            }
+            run(CudaDriver::contextSynchronize);
         }
     }
 
@@ -307,7 +289,7 @@ public final class CudaDevice extends Device {
 
     @Override
     public Buffer allocate(DType dtype, long length) {
-        CudaMemory.Block block = memory.allocate(currentStream(), bytes(dtype, length));
+        CudaMemory.Block block = scratch(bytes(dtype, length));
         return buffer(dtype, length, block.address(), null, block);
     }
 
@@ -342,7 +324,7 @@ public final class CudaDevice extends Device {
 
     @Override
     public Buffer wrap(DType dtype, long address, long length) {
-        if (address % dtype.bytes() != 0 || length < 0 || address == 0 && length > 0) {
+        if (address % dtype.bytes() != 0 || length < 0 || (address == 0 && length > 0)) {
             throw new IllegalArgumentException(
                     length + " elements at address " + Long.toHexString(address) + " are no aligned array of " + dtype);
         }
@@ -361,7 +343,7 @@ public final class CudaDevice extends Device {
 
     /** Memory for work on the current stream that is enqueued before it is freed; a buffer without a new object. */
     CudaMemory.Block scratch(long bytes) {
-        return memory.allocate(currentStream(), bytes);
+        return currentStream().pool().allocate(bytes);
     }
 
     /** A new buffer that a body has enqueued the filling of; freed where the body fails. */
@@ -378,16 +360,8 @@ public final class CudaDevice extends Device {
 
     /** Sets every byte to 0, in the order of the current stream. */
     void clear(Buffer buffer) {
-        CudaThread.get().use(this);
-        try {
-            CudaDriver.memsetD8Async(
-                    buffer.address(),
-                    (byte) 0,
-                    buffer.byteSize(),
-                    currentStream().handle());
-        } catch (CudaException e) {
-            throw failed(e);
-        }
+        long stream = currentStream().handle();
+        run(() -> CudaDriver.memsetD8Async(buffer.address(), (byte) 0, buffer.byteSize(), stream));
     }
 
     @Override
@@ -411,12 +385,6 @@ public final class CudaDevice extends Device {
         return kernels;
     }
 
-    /** The module compiled from {@code name.cu}, loaded on first use. */
-    CudaModule module(String name) {
-        CudaModule module = modules.get(name);
-        return module != null ? module : modules.computeIfAbsent(name, key -> new CudaModule(this, key));
-    }
-
     @Override
     public void allowTf32(boolean allowed) {
         tf32 = allowed;
@@ -428,20 +396,39 @@ public final class CudaDevice extends Device {
 
     // ---------------------------------------------------------------------------------------------------- failures
 
-    /** What callers get to see of a failure; remembers one after which the device cannot be used any more. */
-    DeviceException failed(CudaException e) {
-        if (e.deviceLost() && lost == null) {
-            lost = e;
+    /** Runs calls of the driver or of another library of CUDA in this device's context; their failures are {@link #failed}. */
+    <T extends @Nullable Object> T call(Supplier<T> calls) {
+        CudaThread.get().use(this);
+        try {
+            return calls.get();
+        } catch (CudaException | NativeLibraryException e) {
+            throw failed(e);
         }
-        DeviceException.Reason reason = e.deviceLost()
-                ? DeviceException.Reason.DEVICE_LOST
-                : e.outOfMemory() ? DeviceException.Reason.OUT_OF_MEMORY : DeviceException.Reason.FAILED;
-        return new DeviceException(reason, String.valueOf(e.getMessage()), e);
     }
 
-    /** The same where a library lacks what a call needs. */
-    static DeviceException failed(NativeLibraryException e) {
-        return new DeviceException(DeviceException.Reason.FAILED, String.valueOf(e.getMessage()), e);
+    /** The same for calls that give nothing back. */
+    void run(Runnable calls) {
+        CudaThread.get().use(this);
+        try {
+            calls.run();
+        } catch (CudaException | NativeLibraryException e) {
+            throw failed(e);
+        }
+    }
+
+    /**
+     * What callers get to see of a failure of the driver or a library, or of the lack of one; remembers a failure after which
+     * the device cannot be used any more.
+     */
+    DeviceException failed(RuntimeException e) {
+        DeviceException.Reason reason = DeviceException.Reason.FAILED;
+        if (e instanceof CudaException failure && failure.deviceLost()) {
+            reason = DeviceException.Reason.DEVICE_LOST;
+            lost = lost == null ? failure : lost;
+        } else if (e instanceof CudaException failure && failure.outOfMemory()) {
+            reason = DeviceException.Reason.OUT_OF_MEMORY;
+        }
+        return new DeviceException(reason, String.valueOf(e.getMessage()), e);
     }
 
     /** Refuses further work on a device that was lost, naming the first failure; the driver has the last word on it. */

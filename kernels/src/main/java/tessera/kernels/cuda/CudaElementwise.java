@@ -1,7 +1,8 @@
 package tessera.kernels.cuda;
 
-import java.util.Arrays;
-import java.util.Locale;
+import static java.util.Objects.requireNonNull;
+
+import java.util.Map;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Elementwise;
@@ -9,7 +10,6 @@ import tessera.kernels.cpu.Elements;
 
 /** Element-wise functions, conversions, strided copies and sums on a GPU. */
 final class CudaElementwise implements Elementwise {
-    private static final String MODULE = "elementwise";
     private static final int THREADS = 256;
     /** Vectors per thread, as in elementwise.cu. */
     private static final int VECTORS = 4;
@@ -37,9 +37,10 @@ final class CudaElementwise implements Elementwise {
     private static final int OTHER = 3;
 
     private final CudaDevice device;
-    private final CudaVariants[] unary;
-    private final CudaVariants[] backward;
-    private final CudaVariants[] binary;
+    private final CudaModule module;
+    private final Map<UnaryOp, CudaVariants> unary;
+    private final Map<UnaryOp, CudaVariants> backward;
+    private final Map<BinaryOp, CudaVariants> binary;
     private final CudaVariants affine;
     private final CudaVariants axpy;
     private final CudaVariants scaleBy;
@@ -49,25 +50,16 @@ final class CudaElementwise implements Elementwise {
 
     CudaElementwise(CudaDevice device) {
         this.device = device;
-        this.unary = variants(device, "unary_", UnaryOp.values());
-        this.backward = variants(device, "backward_", UnaryOp.values());
-        this.binary = variants(device, "binary_", BinaryOp.values());
-        this.affine = new CudaVariants(device, MODULE, "affine");
-        this.axpy = new CudaVariants(device, MODULE, "axpy");
-        this.scaleBy = new CudaVariants(device, MODULE, "scale_by");
-        this.sumRows = new CudaVariants(device, MODULE, "sum_rows");
-        this.sumShortRows = new CudaVariants(device, MODULE, "sum_short_rows");
-        this.sumColumns = new CudaVariants(device, MODULE, "sum_columns");
-    }
-
-    private static CudaVariants[] variants(CudaDevice device, String prefix, Enum<?>[] ops) {
-        return Arrays.stream(ops)
-                .map(op -> new CudaVariants(device, MODULE, prefix + op.name().toLowerCase(Locale.ROOT)))
-                .toArray(CudaVariants[]::new);
-    }
-
-    private CudaFunction function(String name) {
-        return device.module(MODULE).function(name);
+        this.module = new CudaModule(device, "elementwise");
+        this.unary = module.variants("unary", UnaryOp.class);
+        this.backward = module.variants("backward", UnaryOp.class);
+        this.binary = module.variants("binary", BinaryOp.class);
+        this.affine = module.variants("affine");
+        this.axpy = module.variants("axpy");
+        this.scaleBy = module.variants("scale_by");
+        this.sumRows = module.variants("sum_rows");
+        this.sumShortRows = module.variants("sum_short_rows");
+        this.sumColumns = module.variants("sum_columns");
     }
 
     /** Blocks for n elements, the widest of which takes {@code bytes}. */
@@ -77,25 +69,6 @@ final class CudaElementwise implements Elementwise {
 
     private static long blocks(Buffer y) {
         return blocks(y.length(), y.dtype().bytes());
-    }
-
-    /** Checks that another buffer has the type of y and at least its length. */
-    static Buffer like(Buffer y, String op, Buffer x) {
-        sameType(op, y, x);
-        if (x.length() < y.length()) {
-            throw new IllegalArgumentException(op + ": an input has " + x.length() + " elements but the result has "
-                    + y.length() + "; pass buffers of one length");
-        }
-        return x;
-    }
-
-    /** Checks that two buffers have one type; returns the second. */
-    static Buffer sameType(String op, Buffer a, Buffer b) {
-        if (a.dtype() != b.dtype()) {
-            throw new IllegalArgumentException(op + ": buffers of " + a.dtype() + " and " + b.dtype()
-                    + " were given but must have one type; convert one of them");
-        }
-        return b;
     }
 
     private IllegalArgumentException unsupported(String op, DType dtype) {
@@ -115,7 +88,7 @@ final class CudaElementwise implements Elementwise {
             case F64 -> throw unsupported("fill", DType.F64);
         };
         int bytes = y.dtype().bytes();
-        function(bytes == 4 ? "fill_4" : bytes == 2 ? "fill_2" : "fill_1")
+        module.function(bytes == 4 ? "fill_4" : bytes == 2 ? "fill_2" : "fill_1")
                 .begin()
                 .buffer(y)
                 .i64(y.length())
@@ -134,10 +107,9 @@ final class CudaElementwise implements Elementwise {
             return;
         }
         int widest = Math.max(x.dtype().bytes(), y.dtype().bytes());
-        function(castName(x.dtype(), y.dtype()))
+        module.function(castName(x.dtype(), y.dtype()))
                 .begin()
-                .buffer(x)
-                .buffer(y)
+                .buffers(x, y)
                 .i64(y.length())
                 .launch(blocks(y.length(), widest), THREADS, 0);
     }
@@ -169,11 +141,9 @@ final class CudaElementwise implements Elementwise {
 
     @Override
     public void copyStrided(Strided from, Strided to, long[] shape) {
-        int element = sameType("copy", from.buffer(), to.buffer()).dtype().bytes();
+        CudaTypes.same("copy", from.buffer(), to.buffer());
+        int element = from.buffer().dtype().bytes();
         CudaAxes axes = new CudaAxes(shape, from.strides(), to.strides());
-        if (axes.isEmpty()) {
-            return;
-        }
         long x = from.buffer().address() + from.offset() * element;
         long y = to.buffer().address() + to.offset() * element;
         if (axes.rank == 1 && axes.xStrides[0] == 1 && axes.yStrides[0] == 1) {
@@ -214,7 +184,7 @@ final class CudaElementwise implements Elementwise {
             case 8 -> "copy_8";
             default -> "copy_16";
         };
-        CudaLaunch launch = function(name).begin().pointer(x).pointer(y).i64(n);
+        CudaLaunch launch = module.function(name).begin().i64(x, y, n);
         axes(launch, shape, first, rank, -1);
         axes(launch, xStrides, first, rank, -1);
         axes(launch, yStrides, first, rank, -1);
@@ -230,9 +200,7 @@ final class CudaElementwise implements Elementwise {
                 written++;
             }
         }
-        for (; written < CudaAxes.MAX_RANK; written++) {
-            launch.i64(0);
-        }
+        launch.zeros(CudaAxes.MAX_RANK - written);
     }
 
     private void transpose(CudaAxes axes, int first, int row, long x, long y, int unit) {
@@ -242,14 +210,11 @@ final class CudaElementwise implements Elementwise {
         for (int axis = first; axis < last; axis++) {
             tiles *= axis == row ? 1 : axes.shape[axis];
         }
-        CudaLaunch launch = function(unit == 4 ? "transpose_4" : unit == 2 ? "transpose_2" : "transpose_1")
+        CudaLaunch launch = module.function(unit == 4 ? "transpose_4" : unit == 2 ? "transpose_2" : "transpose_1")
                 .begin()
-                .pointer(x)
-                .pointer(y)
-                .i64(axes.shape[row])
-                .i64(axes.shape[last])
-                .i64(axes.xStrides[last])
-                .i64(axes.yStrides[row]);
+                .i64(x, y)
+                .i64(axes.shape[row], axes.shape[last])
+                .i64(axes.xStrides[last], axes.yStrides[row]);
         axes(launch, axes.shape, first, last, row);
         axes(launch, axes.xStrides, first, last, row);
         axes(launch, axes.yStrides, first, last, row);
@@ -260,71 +225,52 @@ final class CudaElementwise implements Elementwise {
 
     @Override
     public void unary(UnaryOp op, Buffer x, Buffer y) {
-        unary[op.ordinal()]
-                .of(y.dtype())
-                .begin()
-                .buffer(like(y, "unary", x))
-                .buffer(null)
-                .buffer(y)
+        CudaTypes.like(y, "unary", x);
+        requireNonNull(unary.get(op))
+                .begin(y.dtype())
+                .buffers(x, null, y)
                 .i64(y.length())
                 .launch(blocks(y), THREADS, 0);
     }
 
     @Override
     public void unaryBackward(UnaryOp op, Buffer x, Buffer dy, Buffer dx) {
-        backward[op.ordinal()]
-                .of(dx.dtype())
-                .begin()
-                .buffer(like(dx, "unary_backward", x))
-                .buffer(like(dx, "unary_backward", dy))
-                .buffer(dx)
+        CudaTypes.like(dx, "unary_backward", x);
+        CudaTypes.like(dx, "unary_backward", dy);
+        requireNonNull(backward.get(op))
+                .begin(dx.dtype())
+                .buffers(x, dy, dx)
                 .i64(dx.length())
                 .launch(blocks(dx), THREADS, 0);
     }
 
     @Override
     public void binary(BinaryOp op, Strided a, Strided b, Buffer y, long[] shape) {
-        sameType("binary", y, a.buffer());
-        sameType("binary", y, b.buffer());
+        CudaTypes.same("binary", y, a.buffer());
+        CudaTypes.same("binary", y, b.buffer());
         if (y.length() == 0) {
             return;
         }
-        CudaAxes axes = new CudaAxes(shape, a.strides(), b.strides(), 0);
+        CudaAxes axes = new CudaAxes(shape, a.strides(), b.strides(), false);
         int aKind = kind(axes, axes.xStrides);
         int bKind = kind(axes, axes.yStrides);
         // An operand that is laid out in another way is copied to the layout of the result first; one of two rows too.
-        boolean copyA = aKind == OTHER || aKind != DIRECT && bKind != DIRECT;
+        boolean copyA = aKind == OTHER || (aKind != DIRECT && bKind != DIRECT);
         boolean copyB = bKind == OTHER;
-        if (copyA || copyB) {
-            try (Buffer wholeA = copyA ? expand(a, y, shape) : rest(a);
-                    Buffer wholeB = copyB ? expand(b, y, shape) : rest(b)) {
-                launchBinary(op, wholeA, copyA ? DIRECT : aKind, wholeB, copyB ? DIRECT : bKind, y, axes);
-            }
-        } else {
-            launchBinary(op, rest(a), aKind, rest(b), bKind, y, axes);
+        try (Buffer wholeA = copyA ? expand(a, y, shape) : rest(a);
+                Buffer wholeB = copyB ? expand(b, y, shape) : rest(b)) {
+            requireNonNull(binary.get(op))
+                    .begin(y.dtype())
+                    .buffers(wholeA, wholeB, y)
+                    .i64(y.length(), axes.shape[axes.rank - 1])
+                    .i32(copyA ? DIRECT : aKind, copyB ? DIRECT : bKind)
+                    .launch(blocks(y), THREADS, 0);
         }
-    }
-
-    private void launchBinary(BinaryOp op, Buffer a, int aKind, Buffer b, int bKind, Buffer y, CudaAxes axes) {
-        binary[op.ordinal()]
-                .of(y.dtype())
-                .begin()
-                .buffer(a)
-                .buffer(b)
-                .buffer(y)
-                .i64(y.length())
-                .i64(axes.shape[axes.rank - 1])
-                .i32(aKind)
-                .i32(bKind)
-                .launch(blocks(y), THREADS, 0);
     }
 
     private static int kind(CudaAxes axes, long[] strides) {
-        if (axes.rank == 1) {
-            return strides[0] == 1 || axes.shape[0] == 1 ? DIRECT : strides[0] == 0 ? SINGLE : OTHER;
-        }
-        if (axes.rank == 2 && strides[1] == 1) {
-            return strides[0] == axes.shape[1] ? DIRECT : strides[0] == 0 ? ROW : OTHER;
+        if (axes.rank == 2 && strides[0] == 0 && strides[1] == 1) {
+            return ROW;
         }
         long expected = 1;
         boolean direct = true;
@@ -359,27 +305,21 @@ final class CudaElementwise implements Elementwise {
 
     @Override
     public void affine(Buffer x, double alpha, double beta, Buffer y) {
-        affine.of(y.dtype())
-                .begin()
-                .buffer(like(y, "affine", x))
-                .buffer(y)
-                .i64(y.length())
-                .f32((float) alpha)
-                .f32((float) beta)
-                .launch(blocks(y), THREADS, 0);
+        CudaTypes.like(y, "affine", x);
+        affine.begin(y.dtype()).buffers(x, y).i64(y.length()).f32(alpha, beta).launch(blocks(y), THREADS, 0);
     }
 
     /** A bf16 x may be added to an f32 y. */
     @Override
     public void axpy(double alpha, Buffer x, Buffer y) {
         boolean mixed = x.dtype() == DType.BF16 && y.dtype() == DType.F32 && x.length() >= y.length();
-        CudaFunction kernel = mixed ? function("axpy_bf16_to_f32") : axpy.of(y.dtype());
-        kernel.begin()
-                .buffer(mixed ? x : like(y, "axpy", x))
-                .buffer(y)
+        if (!mixed) {
+            CudaTypes.like(y, "axpy", x);
+        }
+        (mixed ? module.function("axpy_bf16_to_f32").begin() : axpy.begin(y.dtype()))
+                .buffers(x, y)
                 .i64(y.length())
-                .f32((float) alpha)
-                .f32(0)
+                .f32(alpha, 0)
                 .launch(blocks(y), THREADS, 0);
     }
 
@@ -389,13 +329,11 @@ final class CudaElementwise implements Elementwise {
         if (scale.dtype() != DType.F32 && scale.dtype() != DType.BF16) {
             throw unsupported("scale_by", scale.dtype());
         }
-        scaleBy.of(y.dtype())
-                .begin()
-                .buffer(like(y, "scale_by", x))
-                .buffer(scale)
-                .buffer(y)
+        CudaTypes.like(y, "scale_by", x);
+        scaleBy.begin(y.dtype())
+                .buffers(x, scale, y)
                 .i64(y.length())
-                .i32(scale.dtype() == DType.BF16 ? 1 : 0)
+                .i32(CudaTypes.isBf16(scale))
                 .launch(blocks(y), THREADS, 0);
     }
 
@@ -447,18 +385,12 @@ final class CudaElementwise implements Elementwise {
             double scale,
             Buffer y,
             long blocks) {
-        kernel.of(x.dtype())
-                .begin()
-                .buffer(x)
-                .buffer(y)
-                .i64(outer)
-                .i64(outerStride)
-                .i64(reduced)
-                .i64(inner)
-                .i64(chunk)
-                .i64(chunks)
-                .f32((float) scale)
-                .i32(y.dtype() == DType.BF16 ? 1 : 0)
+        kernel.begin(x.dtype())
+                .buffers(x, y)
+                .i64(outer, outerStride)
+                .i64(reduced, inner, chunk, chunks)
+                .f32(scale)
+                .i32(CudaTypes.isBf16(y))
                 .launch(blocks, THREADS, 0);
     }
 }

@@ -3,7 +3,6 @@ package tessera.kernels.cuda;
 import tessera.kernels.Event;
 import tessera.kernels.Stream;
 import tessera.natives.cuda.CudaDriver;
-import tessera.natives.cuda.CudaException;
 
 /** An event of the driver's. */
 final class CudaEvent implements Event {
@@ -18,12 +17,7 @@ final class CudaEvent implements Event {
      */
     CudaEvent(CudaDevice device, boolean timing) {
         this.device = device;
-        CudaThread.get().use(device);
-        try {
-            this.handle = CudaDriver.eventCreate(timing ? 0 : CudaDriver.EVENT_NO_TIMING);
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        this.handle = device.call(() -> CudaDriver.eventCreate(timing ? 0 : CudaDriver.EVENT_NO_TIMING));
     }
 
     /** An event of a GPU's. */
@@ -49,53 +43,30 @@ final class CudaEvent implements Event {
             throw new IllegalArgumentException(
                     stream + " is no stream of a GPU; record this event on one of " + device);
         }
-        CudaThread.get().use(device);
-        try {
-            CudaDriver.eventRecord(handle(), mine.handle());
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        device.run(() -> CudaDriver.eventRecord(handle(), mine.handle()));
     }
 
     @Override
     public void synchronize() {
-        CudaThread.get().use(device);
-        try {
-            CudaDriver.eventSynchronize(handle());
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        device.run(() -> CudaDriver.eventSynchronize(handle()));
     }
 
     @Override
     public boolean isDone() {
-        CudaThread.get().use(device);
-        try {
-            return CudaDriver.eventQuery(handle());
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        return device.call(() -> CudaDriver.eventQuery(handle()));
     }
 
     @Override
     public double millisecondsTo(Event later) {
         CudaEvent end = of(later);
-        CudaThread.get().use(device);
-        try {
-            return CudaDriver.eventElapsedTime(handle(), end.handle());
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        return device.call(() -> (double) CudaDriver.eventElapsedTime(handle(), end.handle()));
     }
 
     @Override
     public synchronized void close() {
         if (!closed) {
             closed = true;
-            device.quietly(() -> {
-                CudaThread.get().use(device);
-                CudaDriver.eventDestroy(handle);
-            });
+            device.quietly(() -> device.run(() -> CudaDriver.eventDestroy(handle)));
         }
     }
 }

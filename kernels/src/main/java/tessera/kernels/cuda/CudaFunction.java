@@ -1,9 +1,8 @@
 package tessera.kernels.cuda;
 
 import tessera.natives.cuda.CudaDriver;
-import tessera.natives.cuda.CudaException;
 
-/** A kernel, ready to launch; thread-safe. */
+/** A kernel, which its module looks up when it is first launched; thread-safe. */
 final class CudaFunction {
     /** Static shared memory of a kernel that uses dynamic shared memory too is less than this. */
     private static final int STATIC_SHARED_BYTES = 1024;
@@ -11,27 +10,32 @@ final class CudaFunction {
     /** Dynamic shared memory that every kernel may use without asking: 48 KiB less what is static. */
     private static final int SHARED_BYTES = 48 * 1024 - STATIC_SHARED_BYTES;
 
+    private final CudaModule module;
     private final CudaDevice device;
     private final String name;
-    private final long handle;
+    private volatile long handle;
     private volatile int sharedBytes = SHARED_BYTES;
 
-    CudaFunction(CudaDevice device, String name, long handle) {
-        this.device = device;
+    CudaFunction(CudaModule module, String name) {
+        this.module = module;
+        this.device = module.device();
         this.name = name;
-        this.handle = handle;
     }
 
     CudaDevice device() {
         return device;
     }
 
+    /** The driver's handle, once {@link #begin} has found it. */
     long handle() {
         return handle;
     }
 
     /** Begins a launch with the thread's parameter block; see {@link CudaLaunch}. */
     CudaLaunch begin() {
+        if (handle == 0) {
+            handle = module.find(name);
+        }
         return CudaThread.get().launch.begin(this);
     }
 
@@ -49,11 +53,8 @@ final class CudaFunction {
                     + device.describe() + " has " + most + "; use a smaller size");
         }
         if (bytes > sharedBytes) {
-            try {
-                CudaDriver.functionSetAttribute(handle, CudaDriver.FUNCTION_MAX_DYNAMIC_SHARED_BYTES, bytes);
-            } catch (CudaException e) {
-                throw device.failed(e);
-            }
+            device.run(
+                    () -> CudaDriver.functionSetAttribute(handle, CudaDriver.FUNCTION_MAX_DYNAMIC_SHARED_BYTES, bytes));
             sharedBytes = bytes;
         }
     }

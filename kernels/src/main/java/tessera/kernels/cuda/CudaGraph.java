@@ -5,7 +5,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import tessera.kernels.Graph;
 import tessera.natives.cuda.CudaDriver;
-import tessera.natives.cuda.CudaException;
 
 /** A graph of the driver's, with memory of its own and what its launches differ in. */
 final class CudaGraph implements Graph {
@@ -14,72 +13,54 @@ final class CudaGraph implements Graph {
     private final CudaDevice device;
     private final CudaMemory.Block variables;
     private final CudaEvent finished;
-    private final CudaOptimiser.Betas betas;
     private final MemorySegment staged = Arena.ofAuto().allocate(VARIABLE_BYTES, 16);
     private final CudaMemory.Pool pool;
-    private final long exec;
-    private final long nodes;
+    private CudaOptimiser.Betas betas = CudaOptimiser.Betas.NONE;
+    private long exec;
+    private long nodes;
     private boolean closed;
 
-    private CudaGraph(
-            CudaDevice device,
-            CudaMemory.Block variables,
-            CudaEvent finished,
-            CudaOptimiser.Betas betas,
-            CudaMemory.Pool pool,
-            long exec,
-            long nodes) {
+    private CudaGraph(CudaDevice device, CudaStream stream) {
         this.device = device;
-        this.betas = betas;
-        this.variables = variables;
-        this.finished = finished;
-        this.pool = pool;
-        this.exec = exec;
-        this.nodes = nodes;
+        this.finished = new CudaEvent(device, false);
+        this.pool = device.pool().newPool(stream, true);
+        try {
+            // Of the graph's memory, which does not come in the order of any stream: launches may go to all.
+            this.variables = pool.allocate(VARIABLE_BYTES);
+        } catch (RuntimeException | Error e) {
+            pool.close();
+            finished.close();
+            throw e;
+        }
     }
 
     /** See {@link tessera.kernels.Device#record}. */
     static CudaGraph record(CudaDevice device, Runnable body) {
         try (CudaStream stream = device.newStream()) {
-            CudaMemory.Pool pool = device.pool().newGraphPool(stream);
-            CudaMemory.Block variables = null;
-            CudaEvent finished = null;
+            CudaGraph graph = new CudaGraph(device, stream);
             try {
-                // Of the graph's memory, which does not come in the order of any stream: launches may go to all.
-                variables = pool.allocate(VARIABLE_BYTES);
-                finished = new CudaEvent(device, false);
-                long graph = capture(device, stream, variables, pool, body);
-                try {
-                    long nodes = CudaDriver.graphNodes(graph);
-                    long exec = CudaDriver.graphInstantiate(graph, 0);
-                    try {
-                        CudaDriver.graphUpload(exec, stream.handle());
-                    } catch (CudaException e) {
-                        device.quietly(() -> CudaDriver.graphExecDestroy(exec));
-                        throw e;
-                    }
-                    return new CudaGraph(device, variables, finished, stream.recordedBetas(), pool, exec, nodes);
-                } finally {
-                    device.quietly(() -> CudaDriver.graphDestroy(graph));
-                }
+                device.run(() -> graph.instantiate(stream, body));
+                return graph;
             } catch (RuntimeException | Error e) {
-                pool.close();
-                if (variables != null) {
-                    variables.free();
-                }
-                if (finished != null) {
-                    finished.close();
-                }
-                if (e instanceof CudaException failure) {
-                    throw device.failed(failure);
-                }
+                graph.close();
                 throw e;
             }
         }
     }
 
-    private static long capture(
-            CudaDevice device, CudaStream stream, CudaMemory.Block variables, CudaMemory.Pool pool, Runnable body) {
+    private synchronized void instantiate(CudaStream stream, Runnable body) {
+        long graph = capture(stream, body);
+        try {
+            nodes = CudaDriver.graphNodes(graph);
+            exec = CudaDriver.graphInstantiate(graph, 0);
+            CudaDriver.graphUpload(exec, stream.handle());
+            betas = stream.recordedBetas();
+        } finally {
+            device.quietly(() -> CudaDriver.graphDestroy(graph));
+        }
+    }
+
+    private long capture(CudaStream stream, Runnable body) {
         // Others may go on allocating and waiting for streams meanwhile: only this stream records.
         // Marked first: a trim on another thread leaves streams alone that record.
         stream.beginRecording(pool, variables.address(), device.currentStream());
@@ -111,34 +92,30 @@ final class CudaGraph implements Graph {
                     "a graph of " + device + " is launched after it was closed; record it again");
         }
         device.requireAlive();
-        CudaThread thread = CudaThread.get();
-        if (thread.stream(device).recording()) {
+        CudaStream stream = device.currentStream();
+        if (stream.recording()) {
             throw new IllegalStateException(
                     "a graph of " + device + " cannot be launched while another is recorded; launch"
                             + " one after the other, or record the work of both in one");
         }
-        thread.use(device);
         // In the order of struct Variables in tessera.cuh.
         staged.set(ValueLayout.JAVA_LONG, 0, values.seed());
         staged.set(ValueLayout.JAVA_LONG, 8, values.stream());
         staged.set(ValueLayout.JAVA_FLOAT, 16, (float) values.lr());
         staged.set(ValueLayout.JAVA_FLOAT, 20, CudaOptimiser.correction1(betas.beta1(), values.step()));
         staged.set(ValueLayout.JAVA_FLOAT, 24, CudaOptimiser.correction2(betas.beta2(), values.step()));
-        CudaStream stream = thread.stream(device);
-        try {
+        device.run(() -> {
             // The launch before, which may be on another stream, still reads the variables.
             stream.await(finished);
             // The driver has read pageable memory when this returns.
             CudaDriver.memcpyHtoDAsync(variables.address(), staged.address(), VARIABLE_BYTES, stream.handle());
             CudaDriver.graphLaunch(exec, stream.handle());
             finished.record(stream);
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        });
     }
 
     @Override
-    public long nodes() {
+    public synchronized long nodes() {
         return nodes;
     }
 
@@ -153,11 +130,10 @@ final class CudaGraph implements Graph {
             return;
         }
         closed = true;
-        device.quietly(finished::synchronize);
-        device.quietly(() -> {
-            CudaThread.get().use(device);
-            CudaDriver.graphExecDestroy(exec);
-        });
+        if (exec != 0) {
+            device.quietly(finished::synchronize);
+            device.quietly(() -> device.run(() -> CudaDriver.graphExecDestroy(exec)));
+        }
         pool.close();
         variables.free();
         finished.close();

@@ -45,23 +45,57 @@ final class CudaLaunch {
         return this;
     }
 
-    /** An address on the device, 0 for null. */
-    CudaLaunch pointer(long value) {
-        return i64(value);
-    }
-
     /** The address of a buffer, 0 for null. */
     CudaLaunch buffer(@Nullable Buffer value) {
         return i64(value == null ? 0 : value.address());
     }
 
+    // Not a variable number of arguments, which would make an array for each launch.
+
+    CudaLaunch buffers(@Nullable Buffer a, @Nullable Buffer b) {
+        return buffer(a).buffer(b);
+    }
+
+    CudaLaunch buffers(@Nullable Buffer a, @Nullable Buffer b, @Nullable Buffer c) {
+        return buffer(a).buffer(b).buffer(c);
+    }
+
+    CudaLaunch buffers(@Nullable Buffer a, @Nullable Buffer b, @Nullable Buffer c, @Nullable Buffer d) {
+        return buffer(a).buffer(b).buffer(c).buffer(d);
+    }
+
+    /** The addresses of the first {@code count} buffers, 0 without buffers, filled up with 0 to the kernel's array of a length. */
+    CudaLaunch array(Buffer @Nullable [] values, int count, int length) {
+        for (int i = 0; i < count; i++) {
+            buffer(values == null ? null : values[i]);
+        }
+        return zeros(length - count);
+    }
+
+    /** So many i64 or null, or twice as many i32 or f32, that are all 0. */
+    CudaLaunch zeros(int count) {
+        for (int i = 0; i < count; i++) {
+            i64(0);
+        }
+        return this;
+    }
+
+    /** A number, or an address on the device. */
     CudaLaunch i64(long value) {
         block.set(ValueLayout.JAVA_LONG, place(Long.BYTES), value);
         return this;
     }
 
-    CudaLaunch f64(double value) {
-        return i64(Double.doubleToRawLongBits(value));
+    CudaLaunch i64(long a, long b) {
+        return i64(a).i64(b);
+    }
+
+    CudaLaunch i64(long a, long b, long c) {
+        return i64(a).i64(b).i64(c);
+    }
+
+    CudaLaunch i64(long a, long b, long c, long d) {
+        return i64(a, b).i64(c, d);
     }
 
     CudaLaunch i32(int value) {
@@ -69,8 +103,25 @@ final class CudaLaunch {
         return this;
     }
 
-    CudaLaunch f32(float value) {
-        return i32(Float.floatToRawIntBits(value));
+    CudaLaunch i32(int a, int b) {
+        return i32(a).i32(b);
+    }
+
+    CudaLaunch i32(int a, int b, int c, int d) {
+        return i32(a, b).i32(c, d);
+    }
+
+    CudaLaunch f64(double value) {
+        return i64(Double.doubleToRawLongBits(value));
+    }
+
+    /** Rounds to f32. */
+    CudaLaunch f32(double value) {
+        return i32(Float.floatToRawIntBits((float) value));
+    }
+
+    CudaLaunch f32(double a, double b) {
+        return f32(a).f32(b);
     }
 
     private int place(int bytes) {

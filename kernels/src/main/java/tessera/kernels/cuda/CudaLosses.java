@@ -28,33 +28,32 @@ final class CudaLosses implements Losses {
     private final CudaVariants distillation;
     private final CudaVariants longDistillation;
     private final CudaVariants features;
-    private @Nullable CudaFunction lossSum;
+    private final CudaFunction lossSum;
 
     CudaLosses(CudaDevice device) {
         this.device = device;
-        this.crossEntropy = new CudaVariants(device, "losses", "cross_entropy");
-        this.longCrossEntropy = new CudaVariants(device, "losses", "cross_entropy_long");
-        this.distillation = new CudaVariants(device, "losses", "distillation_loss");
-        this.longDistillation = new CudaVariants(device, "losses", "distillation_loss_long");
-        this.features = new CudaVariants(device, "losses", "feature_loss");
+        CudaModule module = new CudaModule(device, "losses");
+        this.crossEntropy = module.variants("cross_entropy");
+        this.longCrossEntropy = module.variants("cross_entropy_long");
+        this.distillation = module.variants("distillation_loss");
+        this.longDistillation = module.variants("distillation_loss_long");
+        this.features = module.variants("feature_loss");
+        this.lossSum = module.function("loss_sum");
     }
 
     @Override
     public void crossEntropy(
             RowShape shape, Buffer logits, Buffer labels, double smoothing, Buffer loss, @Nullable Buffer dlogits) {
+        CudaTypes.same("cross_entropy", logits, dlogits);
         long rows = shape.rows();
         long cols = shape.cols();
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, rows))) {
             (cols > LONG_ROW ? longCrossEntropy : crossEntropy)
-                    .of(logits.dtype())
-                    .begin()
-                    .buffer(logits)
-                    .buffer(labels)
-                    .buffer(terms)
-                    .buffer(sameType("cross_entropy", logits, dlogits))
+                    .begin(logits.dtype())
+                    .buffers(logits, labels, terms, dlogits)
                     .i64(rows)
                     .i32(Math.toIntExact(cols))
-                    .f32((float) smoothing)
+                    .f32(smoothing)
                     .launch(rowBlocks(rows, cols), THREADS, 0);
             sum(terms, rows, 1.0 / Math.max(1, rows), loss);
         }
@@ -66,27 +65,12 @@ final class CudaLosses implements Losses {
 
     @Override
     public void meanSquaredError(Buffer a, Buffer b, Buffer loss, @Nullable Buffer da) {
-        features(
-                new Buffer[] {a},
-                new Buffer[] {b},
-                new double[] {1},
-                null,
-                loss,
-                da == null ? null : new Buffer[] {da});
+        Buffer[] gradients = da == null ? null : new Buffer[] {da};
+        featureLoss(new Buffer[] {a}, new Buffer[] {b}, new double[] {1}, null, loss, gradients);
     }
 
     @Override
     public void featureLoss(
-            Buffer[] projected,
-            Buffer[] targets,
-            double[] weights,
-            Buffer losses,
-            Buffer loss,
-            Buffer @Nullable [] dprojected) {
-        features(projected, targets, weights, losses, loss, dprojected);
-    }
-
-    private void features(
             Buffer[] projected,
             Buffer[] targets,
             double[] weights,
@@ -98,38 +82,35 @@ final class CudaLosses implements Losses {
         long longest = 0;
         for (int m = 0; m < parts; m++) {
             longest = Math.max(longest, projected[m].length());
-            sameType("feature_loss", projected[0], projected[m]);
-            sameType("feature_loss", projected[0], targets[m]);
-            sameType("feature_loss", projected[0], dprojected == null ? null : dprojected[m]);
+            CudaTypes.same("feature_loss", projected[0], projected[m]);
+            CudaTypes.same("feature_loss", projected[0], targets[m]);
+            CudaTypes.same("feature_loss", projected[0], dprojected == null ? null : dprojected[m]);
         }
         long blocks = Math.clamp(Math.ceilDiv(longest, THREADS * 16L), 0, MAX_FEATURE_BLOCKS);
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, parts * blocks))) {
             if (parts > 0 && blocks > 0) {
-                CudaLaunch launch = features.of(projected[0].dtype()).begin();
-                for (int m = 0; m < MAX_PARTS; m++) {
-                    launch.buffer(m < parts ? projected[m] : null);
+                CudaLaunch launch = features.begin(projected[0].dtype());
+                launch.array(projected, parts, MAX_PARTS)
+                        .array(targets, parts, MAX_PARTS)
+                        .array(dprojected, parts, MAX_PARTS);
+                for (Buffer part : projected) {
+                    launch.i64(part.length());
                 }
+                launch.zeros(MAX_PARTS - parts);
                 for (int m = 0; m < MAX_PARTS; m++) {
-                    launch.buffer(m < parts ? targets[m] : null);
-                }
-                for (int m = 0; m < MAX_PARTS; m++) {
-                    launch.buffer(m < parts && dprojected != null ? dprojected[m] : null);
-                }
-                for (int m = 0; m < MAX_PARTS; m++) {
-                    launch.i64(m < parts ? projected[m].length() : 0);
-                }
-                for (int m = 0; m < MAX_PARTS; m++) {
-                    launch.f32(m < parts ? (float) (2 * weights[m] / Math.max(1, projected[m].length())) : 0);
+                    launch.f32(m < parts ? 2 * weights[m] / Math.max(1, projected[m].length()) : 0);
                 }
                 launch.buffer(terms).launch(blocks, parts, 1, THREADS, 0);
             }
-            CudaLaunch launch = lossSum().begin().buffer(terms).buffer(losses).buffer(loss);
-            for (int m = 0; m < MAX_PARTS; m++) {
-                launch.f64(m < parts ? 1.0 / Math.max(1, projected[m].length()) : 0);
+            CudaLaunch launch = lossSum.begin().buffers(terms, losses, loss);
+            for (Buffer part : projected) {
+                launch.f64(1.0 / Math.max(1, part.length()));
             }
-            for (int m = 0; m < MAX_PARTS; m++) {
-                launch.f64(m < parts ? weights[m] : 0);
+            launch.zeros(MAX_PARTS - parts);
+            for (int m = 0; m < parts; m++) {
+                launch.f64(weights[m]);
             }
+            launch.zeros(MAX_PARTS - parts);
             launch.i64(blocks).i32(parts).launch(1, 1024, 0);
         }
     }
@@ -148,27 +129,22 @@ final class CudaLosses implements Losses {
         }
         Buffer[] teachers = ensemble.teachers();
         checkParts("distillation_loss", teachers.length, "teachers");
+        for (Buffer teacher : teachers) {
+            CudaTypes.same("distillation_loss", student, teacher);
+        }
+        CudaTypes.same("distillation_loss", student, dstudent);
         long rows = shape.rows();
         long cols = shape.cols();
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, rows))) {
-            CudaLaunch launch = (cols > LONG_ROW ? longDistillation : distillation)
-                    .of(student.dtype())
-                    .begin()
-                    .buffer(student);
-            for (int t = 0; t < MAX_PARTS; t++) {
-                launch.buffer(t < teachers.length ? sameType("distillation_loss", student, teachers[t]) : null);
-            }
-            launch.buffer(ensemble.weights())
-                    .buffer(labels)
-                    .buffer(terms)
-                    .buffer(sameType("distillation_loss", student, dstudent))
-                    .i64(rows)
-                    .i64(ensemble.perSample() ? teachers.length : 0)
-                    .i32(Math.toIntExact(cols))
-                    .i32(teachers.length)
-                    .f32((float) ensemble.temperature())
-                    .f32((float) ensemble.alpha())
-                    .f32((float) ensemble.beta())
+            (cols > LONG_ROW ? longDistillation : distillation)
+                    .begin(student.dtype())
+                    .buffer(student)
+                    .array(teachers, teachers.length, MAX_PARTS)
+                    .buffers(ensemble.weights(), labels, terms, dstudent)
+                    .i64(rows, ensemble.perSample() ? teachers.length : 0)
+                    .i32(Math.toIntExact(cols), teachers.length)
+                    .f32(ensemble.temperature())
+                    .f32(ensemble.alpha(), ensemble.beta())
                     .launch(rowBlocks(rows, cols), THREADS, 0);
             sum(terms, rows, 1.0 / Math.max(1, rows), loss);
         }
@@ -181,32 +157,16 @@ final class CudaLosses implements Losses {
         }
     }
 
-    static @Nullable Buffer sameType(String op, Buffer data, @Nullable Buffer other) {
-        if (other != null && other.dtype() != data.dtype()) {
-            throw new IllegalArgumentException(op + ": buffers of " + data.dtype() + " and " + other.dtype()
-                    + " were given but must have one type; convert one of them");
-        }
-        return other;
-    }
-
-    private CudaFunction lossSum() {
-        CudaFunction found = lossSum;
-        if (found == null) {
-            found = device.module("losses").function("loss_sum");
-            lossSum = found;
-        }
-        return found;
-    }
-
     /** {@code loss = scale * sum of count terms}. */
     void sum(Buffer terms, long count, double scale, Buffer loss) {
-        CudaLaunch launch = lossSum().begin().buffer(terms).buffer(null).buffer(loss);
-        for (int m = 0; m < MAX_PARTS; m++) {
-            launch.f64(m == 0 ? scale : 0);
-        }
-        for (int m = 0; m < MAX_PARTS; m++) {
-            launch.f64(m == 0 ? 1 : 0);
-        }
-        launch.i64(count).i32(1).launch(1, 1024, 0);
+        lossSum.begin()
+                .buffers(terms, null, loss)
+                .f64(scale)
+                .zeros(MAX_PARTS - 1)
+                .f64(1)
+                .zeros(MAX_PARTS - 1)
+                .i64(count)
+                .i32(1)
+                .launch(1, 1024, 0);
     }
 }

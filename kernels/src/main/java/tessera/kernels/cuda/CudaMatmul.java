@@ -49,7 +49,7 @@ final class CudaMatmul implements Matmul {
     public void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
         Buffer bias = epilogue.bias();
         Buffer addend = epilogue.addend();
-        check(a, b, c, bias, addend);
+        check(a, b, c, epilogue);
         long m = shape.m();
         long n = shape.n();
         if (m == 0 || n == 0) {
@@ -77,33 +77,27 @@ final class CudaMatmul implements Matmul {
             return;
         }
         int kind = bias == null ? CublasLt.EPILOGUE_DEFAULT : CublasLt.EPILOGUE_BIAS;
-        run(key(shape, kind, a, b, bias, addend, c), a, b, bias, addend, c);
+        run(key(shape, kind, a, b, epilogue, c), a, b, epilogue, c);
         if (epilogue.activation() == Activation.GELU) {
             Buffer result = c.slice(0, m * n);
             elementwise.unary(UnaryOp.GELU, result, result);
         }
     }
 
-    private CudaProduct.Key key(
-            MatmulShape shape,
-            int epilogue,
-            Buffer a,
-            Buffer b,
-            @Nullable Buffer bias,
-            @Nullable Buffer addend,
-            Buffer c) {
+    private CudaProduct.Key key(MatmulShape shape, int kind, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        Buffer addend = epilogue.addend();
         return new CudaProduct.Key(
                 shape,
                 a.dtype(),
                 c.dtype(),
-                epilogue,
+                kind,
                 addend != null,
                 device.tf32(),
                 alignment(a),
                 alignment(b),
                 alignment(addend == null ? c : addend),
                 alignment(c),
-                bias == null ? CudaProduct.LARGEST_ALIGNMENT : alignment(bias));
+                alignment(epilogue.bias()));
     }
 
     private void copyRows(Buffer x, long ldx, Buffer y, long ldy, MatmulShape shape) {
@@ -113,7 +107,7 @@ final class CudaMatmul implements Matmul {
 
     @Override
     public void matmulBatched(MatmulShape shape, Batch batch, Buffer a, Buffer b, Buffer c) {
-        check(a, b, c, null, null);
+        check(a, b, c, Epilogue.NONE);
         if (batch.count() == 0 || shape.m() == 0 || shape.n() == 0) {
             return;
         }
@@ -124,20 +118,13 @@ final class CudaMatmul implements Matmul {
             }
             return;
         }
-        CudaThread.get().use(device);
-        try {
-            batches.run(shape, batch, a, b, c);
-        } catch (CudaException e) {
-            throw device.failed(e);
-        } catch (NativeLibraryException e) {
-            throw CudaDevice.failed(e);
-        }
+        device.run(() -> batches.run(shape, batch, a, b, c));
     }
 
     /** The sums of dY's columns come from the product's epilogue where the library knows how, else from a kernel of ours. */
     @Override
     public void linearBackward(LinearShape linear, Buffer dy, Buffer x, Buffer dw, Buffer db) {
-        check(dy, x, dw, db, null);
+        check(dy, x, dw, Epilogue.bias(db));
         MatmulShape shape = linear.weightGradient();
         boolean empty = linear.m() == 0 || linear.n() == 0 || linear.k() == 0;
         if (empty || !withColumnSums(shape, dy, x, dw, db)) {
@@ -148,12 +135,13 @@ final class CudaMatmul implements Matmul {
 
     private boolean withColumnSums(MatmulShape shape, Buffer dy, Buffer x, Buffer dw, Buffer db) {
         // In the library's transposed view dY is B, and the sums lie where a bias would.
-        CudaProduct.Key key = key(shape, CublasLt.EPILOGUE_BGRADB, dy, x, db, null, dw);
+        Epilogue sums = Epilogue.bias(db);
+        CudaProduct.Key key = key(shape, CublasLt.EPILOGUE_BGRADB, dy, x, sums, dw);
         if (unsupported.contains(key)) {
             return false;
         }
         try {
-            run(key, dy, x, db, null, dw);
+            run(key, dy, x, sums, dw);
             return true;
         } catch (CudaProduct.Unsupported e) {
             unsupported.add(key);
@@ -191,8 +179,7 @@ final class CudaMatmul implements Matmul {
         }
     }
 
-    private void run(
-            CudaProduct.Key key, Buffer a, Buffer b, @Nullable Buffer bias, @Nullable Buffer addend, Buffer c) {
+    private void run(CudaProduct.Key key, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
         CudaThread.get().use(device);
         CudaProduct product = products.get(key);
         try {
@@ -201,22 +188,13 @@ final class CudaMatmul implements Matmul {
             }
             CudaMemory.Block workspace = device.scratch(product.workspaceBytes());
             try {
-                product.run(
-                        handle(),
-                        a,
-                        b,
-                        bias,
-                        addend,
-                        c,
-                        workspace.address(),
-                        device.currentStream().handle());
+                long stream = device.currentStream().handle();
+                product.run(handle(), a, b, epilogue, c, workspace.address(), stream);
             } finally {
                 workspace.free();
             }
-        } catch (CudaException e) {
+        } catch (CudaException | NativeLibraryException e) {
             throw device.failed(e);
-        } catch (NativeLibraryException e) {
-            throw CudaDevice.failed(e);
         }
     }
 
@@ -227,17 +205,15 @@ final class CudaMatmul implements Matmul {
         return handle;
     }
 
-    private static int alignment(Buffer buffer) {
-        return alignment(buffer.address());
-    }
-
-    private static int alignment(long bytes) {
-        return bytes == 0
+    private static int alignment(@Nullable Buffer buffer) {
+        return buffer == null || buffer.address() == 0
                 ? CudaProduct.LARGEST_ALIGNMENT
-                : (int) Math.min(CudaProduct.LARGEST_ALIGNMENT, Long.lowestOneBit(bytes));
+                : (int) Math.min(CudaProduct.LARGEST_ALIGNMENT, Long.lowestOneBit(buffer.address()));
     }
 
-    private static void check(Buffer a, Buffer b, Buffer c, @Nullable Buffer bias, @Nullable Buffer addend) {
+    private static void check(Buffer a, Buffer b, Buffer c, Epilogue epilogue) {
+        Buffer bias = epilogue.bias();
+        Buffer addend = epilogue.addend();
         boolean single = a.dtype() == DType.F32 && c.dtype() == DType.F32;
         boolean half = a.dtype() == DType.BF16 && (c.dtype() == DType.F32 || c.dtype() == DType.BF16);
         if (!(single || half) || b.dtype() != a.dtype() || differs(bias, c) || differs(addend, c)) {

@@ -51,18 +51,9 @@ final class CudaMemory {
         device.quietly(() -> CudaDriver.memPoolDestroy(driverPool));
     }
 
-    /** The blocks of a stream. */
-    Pool newPool(CudaStream stream) {
-        return new Pool(stream, false);
-    }
-
-    /** The blocks of a graph that is being captured on a stream. */
-    Pool newGraphPool(CudaStream stream) {
-        return new Pool(stream, true);
-    }
-
-    Block allocate(CudaStream stream, long bytes) {
-        return stream.pool().allocate(bytes);
+    /** The blocks of a stream, or of a graph that is being captured on it. */
+    Pool newPool(CudaStream stream, boolean graph) {
+        return new Pool(stream, graph);
     }
 
     /** Frees what no buffer uses, on the device too; waits for the streams that it belongs to. */
@@ -153,21 +144,18 @@ final class CudaMemory {
 
         private Block fresh(int sizeClass, long size, long bytes) {
             CudaThread.get().use(device);
-            try {
-                return new Block(this, obtain(size), size, sizeClass);
-            } catch (CudaException e) {
-                if (!e.outOfMemory()) {
-                    throw device.failed(e);
+            for (boolean trimmed = false; ; trimmed = true) {
+                try {
+                    return new Block(this, obtain(size), size, sizeClass);
+                } catch (CudaException e) {
+                    if (!e.outOfMemory()) {
+                        throw device.failed(e);
+                    }
+                    if (trimmed) {
+                        throw outOfMemory(bytes, e);
+                    }
                 }
-            }
-            CudaMemory.this.trim();
-            try {
-                return new Block(this, obtain(size), size, sizeClass);
-            } catch (CudaException e) {
-                if (e.outOfMemory()) {
-                    throw outOfMemory(bytes, e);
-                }
-                throw device.failed(e);
+                CudaMemory.this.trim();
             }
         }
 
@@ -190,7 +178,7 @@ final class CudaMemory {
             if (graph) {
                 device.quietly(() -> CudaDriver.memFree(block.address));
             } else {
-                CudaStream on = closed ? CudaThread.currentStream(device).running() : stream;
+                CudaStream on = closed ? device.currentStream().running() : stream;
                 device.quietly(() -> CudaDriver.memFreeAsync(block.address, on.handle()));
             }
         }
@@ -207,7 +195,7 @@ final class CudaMemory {
             if (!graph && !closed && current != stream) {
                 device.quietly(() -> markLastUse(block, current));
             }
-            if (closed || HostMemory.DEBUG && !graph) {
+            if (closed || (HostMemory.DEBUG && !graph)) {
                 giveBack(block);
             } else {
                 keep(block);

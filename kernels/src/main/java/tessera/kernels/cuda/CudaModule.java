@@ -1,12 +1,13 @@
 package tessera.kernels.cuda;
 
+import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import tessera.natives.NativeLibraryException;
 import tessera.natives.cuda.CudaDriver;
-import tessera.natives.cuda.CudaException;
 
-/** Kernels compiled from one source file; loaded when a kernel is first asked for. Thread-safe. */
+/** Kernels compiled from one source file, loaded when one of them is first launched. Thread-safe. */
 final class CudaModule {
     private final CudaDevice device;
     private final String name;
@@ -18,23 +19,37 @@ final class CudaModule {
         this.name = name;
     }
 
+    CudaDevice device() {
+        return device;
+    }
+
     /** A kernel of this module. */
     CudaFunction function(String kernel) {
         CudaFunction function = functions.get(kernel);
-        return function != null ? function : functions.computeIfAbsent(kernel, this::find);
+        return function != null ? function : functions.computeIfAbsent(kernel, key -> new CudaFunction(this, key));
     }
 
-    private synchronized CudaFunction find(String kernel) {
-        CudaThread.get().use(device);
-        try {
+    /** A kernel of this module that exists for f32 and for bf16 data. */
+    CudaVariants variants(String kernel) {
+        return new CudaVariants(kernel, function(kernel + "_f32"), function(kernel + "_bf16"));
+    }
+
+    /** One such kernel for each operation of a kind, {@code PREFIX_op}. */
+    <E extends Enum<E>> Map<E, CudaVariants> variants(String prefix, Class<E> ops) {
+        Map<E, CudaVariants> variants = new EnumMap<>(ops);
+        Arrays.stream(ops.getEnumConstants())
+                .forEach(op ->
+                        variants.put(op, variants(prefix + "_" + op.name().toLowerCase(Locale.ROOT))));
+        return variants;
+    }
+
+    /** The driver's handle of a kernel. */
+    synchronized long find(String kernel) {
+        return device.call(() -> {
             if (handle == 0) {
                 handle = CudaCode.load(device, name);
             }
-            return new CudaFunction(device, kernel, CudaDriver.moduleFunction(handle, kernel));
-        } catch (CudaException e) {
-            throw device.failed(e);
-        } catch (NativeLibraryException e) {
-            throw CudaDevice.failed(e);
-        }
+            return CudaDriver.moduleFunction(handle, kernel);
+        });
     }
 }

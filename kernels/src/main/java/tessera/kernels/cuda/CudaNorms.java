@@ -22,6 +22,7 @@ final class CudaNorms implements Norms {
     private final CudaDevice device;
     private final CudaVariants[] forward = new CudaVariants[LONGEST / STEP];
     private final CudaVariants[] backward = new CudaVariants[LONGEST / STEP];
+    private final CudaFunction total;
     private final CudaVariants longForward;
     private final CudaVariants longBackward;
     private final CudaVariants columns;
@@ -32,21 +33,19 @@ final class CudaNorms implements Norms {
 
     CudaNorms(CudaDevice device) {
         this.device = device;
+        CudaModule module = new CudaModule(device, "norms");
         for (int i = 0; i < forward.length; i++) {
-            forward[i] = variants("layer_norm_" + (i + 1) * STEP);
-            backward[i] = variants("layer_norm_backward_" + (i + 1) * STEP);
+            forward[i] = module.variants("layer_norm_" + (i + 1) * STEP);
+            backward[i] = module.variants("layer_norm_backward_" + (i + 1) * STEP);
         }
-        this.longForward = variants("layer_norm_long");
-        this.longBackward = variants("layer_norm_backward_long");
-        this.columns = variants("layer_norm_columns");
-        this.softmax = variants("softmax");
-        this.longSoftmax = variants("softmax_long");
-        this.softmaxBackward = variants("softmax_backward");
-        this.longSoftmaxBackward = variants("softmax_backward_long");
-    }
-
-    private CudaVariants variants(String name) {
-        return new CudaVariants(device, "norms", name);
+        this.total = module.function("layer_norm_total");
+        this.longForward = module.variants("layer_norm_long");
+        this.longBackward = module.variants("layer_norm_backward_long");
+        this.columns = module.variants("layer_norm_columns");
+        this.softmax = module.variants("softmax");
+        this.longSoftmax = module.variants("softmax_long");
+        this.softmaxBackward = module.variants("softmax_backward");
+        this.longSoftmaxBackward = module.variants("softmax_backward_long");
     }
 
     @Override
@@ -54,38 +53,27 @@ final class CudaNorms implements Norms {
             RowShape shape, Buffer x, NormParameters parameters, Buffer y, @Nullable NormStatistics statistics) {
         Buffer mean = statistics == null ? null : statistics.mean();
         Buffer rstd = statistics == null ? null : statistics.rstd();
-        requireType("layer_norm", x.dtype(), y);
-        requireType("layer_norm", DType.F32, parameters.gamma(), parameters.beta(), mean, rstd);
+        CudaTypes.require("layer_norm", x.dtype(), y);
+        CudaTypes.require("layer_norm", DType.F32, parameters.gamma(), parameters.beta(), mean, rstd);
         long rows = shape.rows();
         long cols = shape.cols();
         boolean inRegisters = cols <= LONGEST;
         (inRegisters ? forward[capacity(cols)] : longForward)
-                .of(x.dtype())
-                .begin()
-                .buffer(x)
-                .buffer(parameters.gamma())
-                .buffer(parameters.beta())
-                .buffer(y)
-                .buffer(mean)
-                .buffer(rstd)
+                .begin(x.dtype())
+                .buffers(x, parameters.gamma(), parameters.beta())
+                .buffers(y, mean, rstd)
                 .i64(rows)
                 .i32(Math.toIntExact(cols))
-                .f32((float) parameters.eps())
+                .f32(parameters.eps())
                 .launch(inRegisters ? Math.ceilDiv(rows, WARPS) : rows, inRegisters ? WARPS * WARP : LONG_THREADS, 0);
     }
 
     @Override
     public void layerNormBackward(
             RowShape shape, Buffer x, Buffer gamma, NormStatistics statistics, Buffer dy, NormGradients gradients) {
-        requireType("layer_norm_backward", x.dtype(), dy, gradients.addend(), gradients.dx());
-        requireType(
-                "layer_norm_backward",
-                DType.F32,
-                gamma,
-                statistics.mean(),
-                statistics.rstd(),
-                gradients.dgamma(),
-                gradients.dbeta());
+        CudaTypes.require("layer_norm_backward", x.dtype(), dy, gradients.addend(), gradients.dx());
+        CudaTypes.require("layer_norm_backward", DType.F32, gamma, statistics.mean(), statistics.rstd());
+        CudaTypes.require("layer_norm_backward", DType.F32, gradients.dgamma(), gradients.dbeta());
         long rows = shape.rows();
         long cols = shape.cols();
         boolean parameters = gradients.dgamma() != null || gradients.dbeta() != null;
@@ -123,81 +111,49 @@ final class CudaNorms implements Norms {
     private record Backward(RowShape shape, Buffer x, Buffer gamma, NormStatistics statistics, Buffer dy) {
         CudaLaunch begin(
                 CudaVariants variants, @Nullable Buffer addend, @Nullable Buffer dx, @Nullable Buffer partials) {
-            return variants.of(x.dtype())
-                    .begin()
-                    .buffer(x)
-                    .buffer(gamma)
-                    .buffer(statistics.mean())
-                    .buffer(statistics.rstd())
-                    .buffer(dy)
-                    .buffer(addend)
-                    .buffer(dx)
-                    .buffer(partials)
-                    .i64(shape.rows())
-                    .i64(shape.cols());
+            return variants.begin(x.dtype())
+                    .buffers(x, gamma, statistics.mean(), statistics.rstd())
+                    .buffers(dy, addend, dx, partials)
+                    .i64(shape.rows(), shape.cols());
         }
     }
 
     private void total(@Nullable Buffer partials, long count, long cols, NormGradients gradients) {
         if (partials != null) {
-            device.module("norms")
-                    .function("layer_norm_total")
-                    .begin()
-                    .buffer(partials)
-                    .buffer(gradients.dgamma())
-                    .buffer(gradients.dbeta())
-                    .i64(count)
-                    .i64(cols)
+            total.begin()
+                    .buffers(partials, gradients.dgamma(), gradients.dbeta())
+                    .i64(count, cols)
                     .launch(Math.ceilDiv(2 * cols, WARP), TOTAL_WARPS * WARP, 0);
         }
     }
 
     @Override
     public void softmax(RowShape shape, Buffer x, boolean log, Buffer y) {
-        long rows = shape.rows();
-        long cols = shape.cols();
-        requireType("softmax", x.dtype(), y);
-        boolean warps = cols <= SOFTMAX_LONGEST;
-        (warps ? softmax : longSoftmax)
-                .of(x.dtype())
-                .begin()
-                .buffer(x)
-                .buffer(y)
-                .i64(rows)
-                .i32(Math.toIntExact(cols))
-                .i32(log ? 1 : 0)
-                .launch(warps ? Math.ceilDiv(rows, WARPS) : rows, warps ? WARPS * WARP : LONG_THREADS, 0);
+        CudaTypes.require("softmax", x.dtype(), y);
+        boolean inWarps = shape.cols() <= SOFTMAX_LONGEST;
+        launchRows((inWarps ? softmax : longSoftmax).begin(x.dtype()).buffers(x, y), shape, log);
     }
 
     @Override
     public void softmaxBackward(RowShape shape, Buffer y, Buffer dy, boolean log, Buffer dx) {
+        CudaTypes.require("softmax_backward", y.dtype(), dy, dx);
+        boolean inWarps = shape.cols() <= SOFTMAX_LONGEST;
+        CudaVariants kernel = inWarps ? softmaxBackward : longSoftmaxBackward;
+        launchRows(kernel.begin(y.dtype()).buffers(y, dy, dx), shape, log);
+    }
+
+    private static void launchRows(CudaLaunch launch, RowShape shape, boolean log) {
         long rows = shape.rows();
-        long cols = shape.cols();
-        requireType("softmax_backward", y.dtype(), dy, dx);
-        boolean warps = cols <= SOFTMAX_LONGEST;
-        (warps ? softmaxBackward : longSoftmaxBackward)
-                .of(y.dtype())
-                .begin()
-                .buffer(y)
-                .buffer(dy)
-                .buffer(dx)
-                .i64(rows)
-                .i32(Math.toIntExact(cols))
-                .i32(log ? 1 : 0)
-                .launch(warps ? Math.ceilDiv(rows, WARPS) : rows, warps ? WARPS * WARP : LONG_THREADS, 0);
+        launch.i64(rows).i32(Math.toIntExact(shape.cols()), log ? 1 : 0);
+        if (shape.cols() <= SOFTMAX_LONGEST) {
+            launch.launch(Math.ceilDiv(rows, WARPS), WARPS * WARP, 0);
+        } else {
+            launch.launch(rows, LONG_THREADS, 0);
+        }
     }
 
     /** Index of the kernel whose registers hold a row. */
     private static int capacity(long cols) {
         return (int) Math.max(0, (cols - 1) / STEP);
-    }
-
-    private static void requireType(String op, DType dtype, @Nullable Buffer... buffers) {
-        for (Buffer buffer : buffers) {
-            if (buffer != null && buffer.dtype() != dtype) {
-                throw new IllegalArgumentException(op + " on " + buffer.device() + " was given " + buffer.dtype()
-                        + " where " + dtype + " is needed; convert it");
-            }
-        }
     }
 }

@@ -16,24 +16,33 @@ final class CudaOptimiser implements Optimiser {
     /** The same of the norm's kernel, which needs less of each tensor. */
     private static final int NORM_TENSORS = 160;
 
+    /** What each takes of the struct, in numbers of 8 bytes. */
+    private static final int ENTRY = 7;
+
+    private static final int NORM_ENTRY = 3;
+
     /** Elements of one block. */
     private static final int CHUNK = 4096;
 
     private static final int THREADS = 256;
     private static final int TOTAL_THREADS = 1024;
-    private static final String MODULE = "optimiser";
 
     private final CudaDevice device;
+    private final CudaFunction norm;
+    private final CudaFunction partials;
     private final CudaVariants adamW;
 
     CudaOptimiser(CudaDevice device) {
         this.device = device;
-        this.adamW = new CudaVariants(device, MODULE, "adamw");
+        CudaModule module = new CudaModule(device, "optimiser");
+        this.norm = module.function("global_norm");
+        this.partials = module.function("global_norm_partials");
+        this.adamW = module.variants("adamw");
     }
 
     @Override
-    public void globalNorm(Buffer[] gradients, Buffer norm) {
-        requireNorm("global_norm", norm);
+    public void globalNorm(Buffer[] gradients, Buffer result) {
+        requireNorm("global_norm", result);
         long blocks = 0;
         for (int i = 0; i < gradients.length; i++) {
             DType dtype = gradients[i].dtype();
@@ -43,44 +52,26 @@ final class CudaOptimiser implements Optimiser {
             }
             blocks += Math.ceilDiv(gradients[i].length(), CHUNK);
         }
-        try (Buffer partials = device.allocate(DType.F32, Math.max(1, blocks))) {
+        try (Buffer sums = device.allocate(DType.F32, Math.max(1, blocks))) {
             long done = 0;
             for (int from = 0; from < gradients.length; from += NORM_TENSORS) {
-                done += launchPartials(gradients, from, partials.address() + done * Float.BYTES);
+                done += launchPartials(gradients, from, sums.address() + done * Float.BYTES);
             }
-            device.module(MODULE)
-                    .function("global_norm")
-                    .begin()
-                    .buffer(partials)
-                    .buffer(norm)
-                    .i64(blocks)
-                    .launch(1, TOTAL_THREADS, 0);
+            norm.begin().buffers(sums, result).i64(blocks).launch(1, TOTAL_THREADS, 0);
         }
     }
 
     /** Writes one partial sum for each block of up to {@value #NORM_TENSORS} tensors; returns how many. */
-    private long launchPartials(Buffer[] gradients, int from, long partials) {
+    private long launchPartials(Buffer[] gradients, int from, long sums) {
         int count = Math.min(NORM_TENSORS, gradients.length - from);
-        CudaLaunch launch = device.module(MODULE)
-                .function("global_norm_partials")
-                .begin()
-                .pointer(partials)
-                .i32(count)
-                .i32(0);
+        CudaLaunch launch = partials.begin().i64(sums).i32(count, 0);
         long blocks = 0;
-        for (int entry = 0; entry < NORM_TENSORS; entry++) {
-            if (entry < count) {
-                Buffer gradient = gradients[from + entry];
-                launch.buffer(gradient)
-                        .i64(gradient.length())
-                        .i32(Math.toIntExact(blocks))
-                        .i32(gradient.dtype() == DType.BF16 ? 1 : 0);
-                blocks += Math.ceilDiv(gradient.length(), CHUNK);
-            } else {
-                launch.pointer(0).i64(0).i32(0).i32(0);
-            }
+        for (int i = from; i < from + count; i++) {
+            long length = gradients[i].length();
+            launch.buffer(gradients[i]).i64(length).i32(Math.toIntExact(blocks), CudaTypes.isBf16(gradients[i]));
+            blocks += Math.ceilDiv(length, CHUNK);
         }
-        launch.launch(blocks, THREADS, 0);
+        launch.zeros(NORM_ENTRY * (NORM_TENSORS - count)).launch(blocks, THREADS, 0);
         return blocks;
     }
 
@@ -131,29 +122,27 @@ final class CudaOptimiser implements Optimiser {
 
     private void launch(AdamWTensors tensors, DType gradient, AdamWStep step, int[] chosen, int count) {
         Clip clip = step.clip();
-        CudaLaunch launch = adamW.of(gradient)
-                .begin()
-                .pointer(device.currentStream().variables())
+        CudaLaunch launch = adamW.begin(gradient)
+                .i64(device.currentStream().variables())
                 .buffer(clip == null ? null : clip.norm())
-                .i32(count);
-        write(launch, step);
+                .i32(count)
+                .f32(step.beta1(), 1 - step.beta1())
+                .f32(step.beta2(), 1 - step.beta2())
+                .f32(step.lr())
+                .f32(correction1(step.beta1(), step.step()), correction2(step.beta2(), step.step()))
+                .f32(step.eps(), clip == null ? 0 : clip.largest());
         long blocks = 0;
-        for (int entry = 0; entry < TENSORS; entry++) {
-            if (entry < count) {
-                write(launch, tensors, chosen[entry], Math.toIntExact(blocks));
-                blocks += Math.ceilDiv(tensors.parameters()[chosen[entry]].length(), CHUNK);
-            } else {
-                launch.pointer(0)
-                        .pointer(0)
-                        .pointer(0)
-                        .pointer(0)
-                        .pointer(0)
-                        .i64(0)
-                        .i32(0)
-                        .f32(0);
-            }
+        for (int entry = 0; entry < count; entry++) {
+            int i = chosen[entry];
+            long length = tensors.parameters()[i].length();
+            launch.buffers(tensors.parameters()[i], tensors.gradients()[i])
+                    .buffers(tensors.firstMoments()[i], tensors.secondMoments()[i], shadow(tensors, i))
+                    .i64(length)
+                    .i32(Math.toIntExact(blocks))
+                    .f32(tensors.decay()[i]);
+            blocks += Math.ceilDiv(length, CHUNK);
         }
-        launch.launch(blocks, THREADS, 0);
+        launch.zeros(ENTRY * (TENSORS - count)).launch(blocks, THREADS, 0);
     }
 
     private static @Nullable Buffer shadow(AdamWTensors tensors, int i) {
@@ -178,17 +167,6 @@ final class CudaOptimiser implements Optimiser {
         }
     }
 
-    private static void write(CudaLaunch launch, AdamWTensors tensors, int i, int firstBlock) {
-        launch.buffer(tensors.parameters()[i])
-                .buffer(tensors.gradients()[i])
-                .buffer(tensors.firstMoments()[i])
-                .buffer(tensors.secondMoments()[i])
-                .buffer(shadow(tensors, i))
-                .i64(tensors.parameters()[i].length())
-                .i32(firstBlock)
-                .f32((float) tensors.decay()[i]);
-    }
-
     /** What the corrections of a step follow from, beside its number. */
     record Betas(double beta1, double beta2) {
         /** Of a graph without an optimiser. */
@@ -196,23 +174,10 @@ final class CudaOptimiser implements Optimiser {
     }
 
     static float correction1(double beta1, long step) {
-        return (float) (1 / (1 - Math.pow(beta1, step)));
+        return (float) (1 / (1 - Math.pow(beta1, (double) step)));
     }
 
     static float correction2(double beta2, long step) {
-        return (float) (1 / Math.sqrt(1 - Math.pow(beta2, step)));
-    }
-
-    private static void write(CudaLaunch launch, AdamWStep step) {
-        Clip clip = step.clip();
-        launch.f32((float) step.beta1())
-                .f32((float) (1 - step.beta1()))
-                .f32((float) step.beta2())
-                .f32((float) (1 - step.beta2()))
-                .f32((float) step.lr())
-                .f32(correction1(step.beta1(), step.step()))
-                .f32(correction2(step.beta2(), step.step()))
-                .f32((float) step.eps())
-                .f32(clip == null ? 0 : (float) clip.largest());
+        return (float) (1 / Math.sqrt(1 - Math.pow(beta2, (double) step)));
     }
 }

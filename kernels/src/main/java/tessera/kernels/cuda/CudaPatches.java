@@ -12,7 +12,6 @@ import tessera.kernels.Patches;
  * the loss NaN, and its gradient is left out.
  */
 final class CudaPatches implements Patches {
-    private static final String MODULE = "patches";
     private static final int THREADS = 256;
     private static final int WARPS = THREADS / 32;
     private static final int VECTOR_BYTES = 16;
@@ -32,45 +31,45 @@ final class CudaPatches implements Patches {
     private final CudaDevice device;
     private final CudaTokens tokens;
     private final CudaLosses losses;
-    private final CudaVariants gatherBytes;
-    private final CudaVariants gatherFloats;
     private final CudaVariants scatter;
-    private final CudaVariants bytesTarget;
-    private final CudaVariants floatsTarget;
-    private final CudaVariants bytesLoss;
-    private final CudaVariants floatsLoss;
+    private final Reader gather;
+    private final Reader target;
+    private final Reader loss;
 
     CudaPatches(CudaDevice device, CudaTokens tokens, CudaLosses losses) {
+        CudaModule module = new CudaModule(device, "patches");
         this.device = device;
         this.tokens = tokens;
         this.losses = losses;
-        this.gatherBytes = new CudaVariants(device, MODULE, "gather_patches_u8");
-        this.gatherFloats = new CudaVariants(device, MODULE, "gather_patches_f32");
-        this.scatter = new CudaVariants(device, MODULE, "scatter_patches");
-        this.bytesTarget = new CudaVariants(device, MODULE, "reconstruction_target_u8");
-        this.floatsTarget = new CudaVariants(device, MODULE, "reconstruction_target_f32");
-        this.bytesLoss = new CudaVariants(device, MODULE, "reconstruction_loss_u8");
-        this.floatsLoss = new CudaVariants(device, MODULE, "reconstruction_loss_f32");
+        this.scatter = module.variants("scatter_patches");
+        this.gather = new Reader(module, "gather_patches");
+        this.target = new Reader(module, "reconstruction_target");
+        this.loss = new Reader(module, "reconstruction_loss");
     }
 
-    private CudaVariants reading(String op, Buffer video, CudaVariants bytes, CudaVariants floats) {
-        return switch (video.dtype()) {
-            case U8 -> bytes;
-            case F32 -> floats;
-            default ->
-                throw new IllegalArgumentException(op + " on " + device + " reads u8 or f32 videos but was given "
-                        + video.dtype() + "; convert the video");
-        };
+    /** A kernel for u8 videos and one for f32 videos. */
+    private record Reader(String op, CudaVariants bytes, CudaVariants floats) {
+        Reader(CudaModule module, String op) {
+            this(op, module.variants(op + "_u8"), module.variants(op + "_f32"));
+        }
+
+        CudaLaunch begin(Buffer video, DType dtype) {
+            return switch (video.dtype()) {
+                case U8 -> bytes.begin(dtype);
+                case F32 -> floats.begin(dtype);
+                default ->
+                    throw new IllegalArgumentException(op + " on " + video.device()
+                            + " reads u8 or f32 videos but was given " + video.dtype() + "; convert the video");
+            };
+        }
     }
 
     @Override
     public void gatherPatches(PatchGeometry geometry, Buffer video, @Nullable Buffer indices, long count, Buffer out) {
         int mode = mode(geometry, video, out);
         long rows = geometry.batch() * count;
-        CudaLaunch launch = reading("gather_patches", video, gatherBytes, gatherFloats)
-                .of(out.dtype())
-                .begin();
-        arguments("gather_patches", launch, geometry, video, indices, null, out, rows, count, mode, 0, false)
+        CudaLaunch launch = gather.begin(video, out.dtype()).buffers(video, indices, null, out);
+        arguments("gather_patches", launch, geometry, rows, count, mode, 0, false)
                 .launch(Math.ceilDiv(rows, WARPS), THREADS, mode == CHANNEL_LAST ? WARPS * geometry.patchLength() : 0);
     }
 
@@ -98,14 +97,20 @@ final class CudaPatches implements Patches {
         return channelLast ? CHANNEL_LAST : PIXELS;
     }
 
+    /** Writes what all kernels take of the geometry. */
+    private static CudaLaunch geometry(CudaLaunch launch, PatchGeometry g, long rows, long count) {
+        return launch.i64(rows, count)
+                .i64(g.strideB(), g.strideT())
+                .i64(g.strideY(), g.strideX(), g.strideC())
+                .i32(g.patches(), g.plane())
+                .i32(g.width() / g.patch(), g.channels(), g.tubelet(), g.patch());
+    }
+
+    /** Writes what follows the buffers in the arguments of all kernels but the loss. */
     private static CudaLaunch arguments(
             String op,
             CudaLaunch launch,
             PatchGeometry g,
-            Buffer video,
-            @Nullable Buffer indices,
-            @Nullable Buffer source,
-            Buffer values,
             long rows,
             long count,
             int mode,
@@ -116,32 +121,12 @@ final class CudaPatches implements Patches {
                     op + ": " + g.channels() + " channels were given but a GPU takes at most " + MAX_CHANNELS
                             + "; split the channels or use the cpu");
         }
-        launch.buffer(video)
-                .buffer(indices)
-                .buffer(source)
-                .buffer(values)
-                .i64(rows)
-                .i64(count)
-                .i64(g.strideB())
-                .i64(g.strideT())
-                .i64(g.strideY())
-                .i64(g.strideX())
-                .i64(g.strideC())
-                .i32(g.patches())
-                .i32(g.plane())
-                .i32(g.width() / g.patch())
-                .i32(g.channels())
-                .i32(g.tubelet())
-                .i32(g.patch())
-                .i32(mode)
-                .f32((float) eps)
-                .f32((float) g.scale())
-                .i32(normalise ? 1 : 0);
+        geometry(launch, g, rows, count).i32(mode).f32(eps, g.scale()).i32(normalise ? 1 : 0);
         for (int c = 0; c < MAX_CHANNELS; c++) {
-            launch.f32(c < g.channels() ? (float) (g.scale() / g.std()[c]) : 0);
+            launch.f32(c < g.channels() ? g.scale() / g.std()[c] : 0);
         }
         for (int c = 0; c < MAX_CHANNELS; c++) {
-            launch.f32(c < g.channels() ? (float) (-g.mean()[c] / g.std()[c]) : 0);
+            launch.f32(c < g.channels() ? -g.mean()[c] / g.std()[c] : 0);
         }
         return launch;
     }
@@ -153,49 +138,23 @@ final class CudaPatches implements Patches {
             throw new IllegalArgumentException(
                     "scatter_patches on " + device + " adds to f32 videos but was given " + dvideo.dtype());
         }
-        if (indices == null) {
-            scatter(geometry, dout, null, null, count, dvideo);
-            return;
+        long patches = geometry.patches();
+        long rows = geometry.batch() * patches;
+        try (Buffer source = indices == null ? null : tokens.invert(indices, geometry.batch(), patches, count)) {
+            CudaLaunch launch = scatter.begin(dout.dtype()).buffers(dvideo, indices, source, dout);
+            arguments("scatter_patches", launch, geometry, rows, count, PIXELS, 0, false)
+                    .launch(Math.ceilDiv(rows, WARPS), THREADS, 0);
         }
-        try (Buffer source = tokens.invert(indices, geometry.batch(), geometry.patches(), count)) {
-            scatter(geometry, dout, indices, source, count, dvideo);
-        }
-    }
-
-    private void scatter(
-            PatchGeometry geometry,
-            Buffer dout,
-            @Nullable Buffer indices,
-            @Nullable Buffer source,
-            long count,
-            Buffer dvideo) {
-        long rows = geometry.batch() * geometry.patches();
-        CudaLaunch launch = scatter.of(dout.dtype()).begin();
-        arguments("scatter_patches", launch, geometry, dvideo, indices, source, dout, rows, count, PIXELS, 0, false)
-                .launch(Math.ceilDiv(rows, WARPS), THREADS, 0);
     }
 
     @Override
-    public void reconstructionTarget(PatchTarget which, Buffer video, Buffer indices, Buffer target) {
-        PatchGeometry geometry = which.geometry();
-        long rows = geometry.batch() * which.count();
-        CudaLaunch launch = reading("reconstruction_target", video, bytesTarget, floatsTarget)
-                .of(target.dtype())
-                .begin();
-        arguments(
-                        "reconstruction_target",
-                        launch,
-                        geometry,
-                        video,
-                        indices,
-                        null,
-                        target,
-                        rows,
-                        which.count(),
-                        PIXELS,
-                        which.eps(),
-                        which.normalise())
-                .launch(Math.ceilDiv(rows * geometry.channels(), WARPS), THREADS, 0);
+    public void reconstructionTarget(PatchTarget which, Buffer video, Buffer indices, Buffer result) {
+        PatchGeometry g = which.geometry();
+        long count = which.count();
+        long rows = g.batch() * count;
+        CudaLaunch launch = target.begin(video, result.dtype()).buffers(video, indices, null, result);
+        arguments("reconstruction_target", launch, g, rows, count, PIXELS, which.eps(), which.normalise())
+                .launch(Math.ceilDiv(rows * g.channels(), WARPS), THREADS, 0);
     }
 
     @Override
@@ -204,44 +163,25 @@ final class CudaPatches implements Patches {
             Buffer video,
             Buffer indices,
             Buffer prediction,
-            Buffer loss,
+            Buffer result,
             @Nullable Buffer dprediction) {
-        PatchGeometry geometry = which.geometry();
-        int length = geometry.patchLength();
-        long rows = geometry.batch() * which.count();
+        CudaTypes.same("reconstruction_loss", prediction, dprediction);
+        PatchGeometry g = which.geometry();
+        int length = g.patchLength();
+        long rows = g.batch() * which.count();
         double scale = 1.0 / Math.max(1, rows * length);
         long blocks = Math.min(rows, MAX_LOSS_BLOCKS);
+        int threads = 32 * Math.clamp(g.channels(), 1, THREADS / 32);
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, blocks))) {
-            reading("reconstruction_loss", video, bytesLoss, floatsLoss)
-                    .of(prediction.dtype())
-                    .begin()
-                    .buffer(video)
-                    .buffer(indices)
-                    .buffer(prediction)
-                    .buffer(CudaLosses.sameType("reconstruction_loss", prediction, dprediction))
-                    .buffer(terms)
-                    .i64(rows)
-                    .i64(which.count())
-                    .i64(geometry.strideB())
-                    .i64(geometry.strideT())
-                    .i64(geometry.strideY())
-                    .i64(geometry.strideX())
-                    .i64(geometry.strideC())
-                    .i32(geometry.patches())
-                    .i32(geometry.plane())
-                    .i32(geometry.width() / geometry.patch())
-                    .i32(geometry.channels())
-                    .i32(geometry.tubelet())
-                    .i32(geometry.patch())
-                    .f32((float) geometry.scale())
-                    .f32((float) which.eps())
-                    .f32((float) (2 * scale))
+            CudaLaunch launch = loss.begin(video, prediction.dtype())
+                    .buffers(video, indices, prediction, dprediction)
+                    .buffer(terms);
+            geometry(launch, g, rows, which.count())
+                    .f32(g.scale(), which.eps())
+                    .f32(2 * scale)
                     .i32(which.normalise() ? 1 : 0)
-                    .launch(
-                            blocks,
-                            32 * Math.clamp(geometry.channels(), 1, THREADS / 32),
-                            Math.multiplyExact(length, Float.BYTES));
-            losses.sum(terms, blocks, scale, loss);
+                    .launch(blocks, threads, Math.multiplyExact(length, Float.BYTES));
+            losses.sum(terms, blocks, scale, result);
         }
     }
 }

@@ -3,9 +3,9 @@ package tessera.kernels.cuda;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.function.LongConsumer;
-import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.cuda.Cublas;
 import tessera.natives.cuda.CublasLt;
@@ -74,23 +74,21 @@ final class CudaProduct {
         desc = CublasLt.matmulDescCreate(
                 key.tf32 && key.in == DType.F32 ? Cublas.COMPUTE_32F_FAST_TF32 : Cublas.COMPUTE_32F, Cublas.R_32F);
         // Row-major B is column-major B^T, which is the first factor of C^T = B^T A^T.
-        CublasLt.matmulDescSet(desc, CublasLt.DESC_TRANSA, key.shape.transposeB() ? Cublas.OP_T : Cublas.OP_N);
-        CublasLt.matmulDescSet(desc, CublasLt.DESC_TRANSB, key.shape.transposeA() ? Cublas.OP_T : Cublas.OP_N);
+        MatmulShape shape = key.shape;
+        CublasLt.matmulDescSet(desc, CublasLt.DESC_TRANSA, shape.transposeB() ? Cublas.OP_T : Cublas.OP_N);
+        CublasLt.matmulDescSet(desc, CublasLt.DESC_TRANSB, shape.transposeA() ? Cublas.OP_T : Cublas.OP_N);
         if (key.epilogue != CublasLt.EPILOGUE_DEFAULT) {
             CublasLt.matmulDescSet(desc, CublasLt.DESC_EPILOGUE, key.epilogue);
             CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_DATA_TYPE, out);
         }
-        MatmulShape shape = key.shape;
-        long m = shape.m();
-        long n = shape.n();
-        long k = shape.k();
-        layoutB = shape.transposeB()
-                ? CublasLt.matrixLayoutCreate(in, k, n, shape.ldb())
-                : CublasLt.matrixLayoutCreate(in, n, k, shape.ldb());
-        layoutA = shape.transposeA()
-                ? CublasLt.matrixLayoutCreate(in, m, k, shape.lda())
-                : CublasLt.matrixLayoutCreate(in, k, m, shape.lda());
-        layoutC = CublasLt.matrixLayoutCreate(out, n, m, shape.ldc());
+        layoutB = layout(in, shape.transposeB(), shape.k(), shape.n(), shape.ldb());
+        layoutA = layout(in, shape.transposeA(), shape.m(), shape.k(), shape.lda());
+        layoutC = layout(out, false, shape.m(), shape.n(), shape.ldc());
+    }
+
+    /** Of a row-major matrix, which may be stored transposed. */
+    private static long layout(int type, boolean transposed, long rows, long columns, long stride) {
+        return CublasLt.matrixLayoutCreate(type, transposed ? rows : columns, transposed ? columns : rows, stride);
     }
 
     /** The best algorithm that works and needs no more memory than there is. */
@@ -146,18 +144,12 @@ final class CudaProduct {
         return workspaceBytes;
     }
 
-    synchronized void run(
-            long handle,
-            Buffer a,
-            Buffer b,
-            @Nullable Buffer bias,
-            @Nullable Buffer addend,
-            Buffer c,
-            long workspace,
-            long stream) {
+    synchronized void run(long handle, Buffer a, Buffer b, Epilogue epilogue, Buffer c, long workspace, long stream) {
+        Buffer bias = epilogue.bias();
         if (bias != null) {
             CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_POINTER, bias.address());
         }
+        Buffer addend = epilogue.addend();
         CublasLt.matmul(
                 handle,
                 desc,

@@ -6,13 +6,13 @@ import tessera.kernels.RandomOps;
 
 /** Random numbers and masks on a GPU. */
 final class CudaRandom implements RandomOps {
-    private static final String MODULE = "random";
     private static final int THREADS = 256;
     private static final int VECTOR_BYTES = 16;
     /** Vectors per thread in dropout and drop-path, as in random.cu. */
     private static final int VECTORS = 4;
 
     private final CudaDevice device;
+    private final CudaFunction mask;
     private final CudaVariants uniform;
     private final CudaVariants normal;
     private final CudaVariants dropout;
@@ -20,10 +20,12 @@ final class CudaRandom implements RandomOps {
 
     CudaRandom(CudaDevice device) {
         this.device = device;
-        this.uniform = new CudaVariants(device, MODULE, "random_uniform");
-        this.normal = new CudaVariants(device, MODULE, "random_normal");
-        this.dropout = new CudaVariants(device, MODULE, "dropout");
-        this.dropPath = new CudaVariants(device, MODULE, "drop_path");
+        CudaModule module = new CudaModule(device, "random");
+        this.mask = module.function("random_mask");
+        this.uniform = module.variants("random_uniform");
+        this.normal = module.variants("random_normal");
+        this.dropout = module.variants("dropout");
+        this.dropPath = module.variants("drop_path");
     }
 
     @Override
@@ -33,18 +35,10 @@ final class CudaRandom implements RandomOps {
             throw new IllegalArgumentException("random_mask: cannot mask " + shape.masked() + " of " + shape.plane()
                     + " cells; pass a number between 0 and " + shape.plane());
         }
-        device.module(MODULE)
-                .function("random_mask")
-                .begin()
-                .buffer(visibleIndices)
-                .buffer(maskedIndices)
-                .i64(random.seed())
-                .i64(random.stream())
-                .pointer(device.currentStream().variables())
-                .i32(shape.slots())
-                .i32(shape.plane())
-                .i32(shape.masked())
-                .i32(shape.tube() ? 1 : 0)
+        mask.begin()
+                .buffers(visibleIndices, maskedIndices)
+                .i64(random.seed(), random.stream(), variables())
+                .i32(shape.slots(), shape.plane(), shape.masked(), shape.tube() ? 1 : 0)
                 .launch(shape.batch() * shape.slots(), THREADS, 0);
     }
 
@@ -60,17 +54,18 @@ final class CudaRandom implements RandomOps {
     }
 
     private void numbers(CudaVariants kernel, RandomStream random, double a, double b, double last, Buffer y) {
-        kernel.of(y.dtype())
-                .begin()
+        kernel.begin(y.dtype())
                 .buffer(y)
-                .i64(y.length())
-                .i64(random.seed())
-                .i64(random.stream())
-                .pointer(device.currentStream().variables())
+                .i64(y.length(), random.seed(), random.stream(), variables())
                 .f64(a)
                 .f64(b)
                 .f64(last)
                 .launch(Math.ceilDiv(y.length(), values(y) * THREADS), THREADS, 0);
+    }
+
+    /** Where a graph's kernels find what its launches differ in; see {@link CudaStream#variables}. */
+    private long variables() {
+        return device.currentStream().variables();
     }
 
     private static long values(Buffer y) {
@@ -79,17 +74,12 @@ final class CudaRandom implements RandomOps {
 
     @Override
     public void dropout(RandomStream random, Buffer x, double p, Buffer y) {
-        CudaElementwise.like(y, "dropout", x);
-        dropout.of(y.dtype())
-                .begin()
-                .buffer(x)
-                .buffer(y)
-                .i64(y.length())
-                .i64(random.seed())
-                .i64(random.stream())
-                .pointer(device.currentStream().variables())
+        CudaTypes.like(y, "dropout", x);
+        dropout.begin(y.dtype())
+                .buffers(x, y)
+                .i64(y.length(), random.seed(), random.stream(), variables())
                 .i32(threshold(p))
-                .f32((float) (1 / (1 - p)))
+                .f32(1 / (1 - p))
                 .launch(Math.ceilDiv(y.length(), values(y) * THREADS * VECTORS), THREADS, 0);
     }
 
@@ -100,24 +90,18 @@ final class CudaRandom implements RandomOps {
 
     @Override
     public void dropPath(RandomStream random, @Nullable Buffer residual, Buffer x, double p, long batch, Buffer y) {
-        CudaElementwise.like(y, "drop_path", x);
+        CudaTypes.like(y, "drop_path", x);
         if (residual != null) {
-            CudaElementwise.like(y, "drop_path", residual);
+            CudaTypes.like(y, "drop_path", residual);
         }
         long each = y.length() / Math.max(1, batch);
         long parts = Math.ceilDiv(each, values(y) * THREADS * VECTORS);
-        dropPath.of(y.dtype())
-                .begin()
-                .buffer(residual)
-                .buffer(x)
-                .buffer(y)
-                .i64(each)
-                .i64(parts)
-                .i64(random.seed())
-                .i64(random.stream())
-                .pointer(device.currentStream().variables())
+        dropPath.begin(y.dtype())
+                .buffers(residual, x, y)
+                .i64(each, parts)
+                .i64(random.seed(), random.stream(), variables())
                 .i32(threshold(p))
-                .f32((float) (1 / (1 - p)))
+                .f32(1 / (1 - p))
                 .launch(batch * parts, THREADS, 0);
     }
 }

@@ -5,7 +5,6 @@ import tessera.kernels.Buffer;
 import tessera.kernels.Event;
 import tessera.kernels.Stream;
 import tessera.natives.cuda.CudaDriver;
-import tessera.natives.cuda.CudaException;
 
 /** A stream of the driver's, with the pool that its buffers come from. */
 final class CudaStream implements Stream {
@@ -21,7 +20,7 @@ final class CudaStream implements Stream {
     CudaStream(CudaDevice device, CudaMemory memory) {
         this.device = device;
         this.handle = CudaDriver.streamCreate(CudaDriver.STREAM_NON_BLOCKING, 0);
-        this.pool = memory.newPool(this);
+        this.pool = memory.newPool(this, false);
         this.allocating = pool;
     }
 
@@ -50,7 +49,7 @@ final class CudaStream implements Stream {
 
     /** Notes what the graph's optimiser step computes its corrections from. */
     void recordBetas(CudaOptimiser.Betas betas) {
-        if (recordedBetas != CudaOptimiser.Betas.NONE && !recordedBetas.equals(betas)) {
+        if (!recordedBetas.equals(CudaOptimiser.Betas.NONE) && !recordedBetas.equals(betas)) {
             throw new IllegalArgumentException("adamw: one graph cannot hold steps with " + recordedBetas + " and with "
                     + betas + "; record a graph for each");
         }
@@ -89,33 +88,18 @@ final class CudaStream implements Stream {
 
     @Override
     public void synchronize() {
-        CudaThread.get().use(device);
-        try {
-            CudaDriver.streamSynchronize(handle());
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        device.run(() -> CudaDriver.streamSynchronize(handle()));
     }
 
     @Override
     public boolean isDone() {
-        CudaThread.get().use(device);
-        try {
-            return CudaDriver.streamQuery(handle());
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        return device.call(() -> CudaDriver.streamQuery(handle()));
     }
 
     @Override
     public void await(Event event) {
         CudaEvent mark = CudaEvent.of(event);
-        CudaThread.get().use(device);
-        try {
-            CudaDriver.streamWaitEvent(handle(), mark.handle(), 0);
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        device.run(() -> CudaDriver.streamWaitEvent(handle(), mark.handle(), 0));
     }
 
     @Override
@@ -138,16 +122,15 @@ final class CudaStream implements Stream {
         }
         boolean up = from.device().isHost();
         boolean down = to.device().isHost();
-        if (up && !from.pinned() || down && !to.pinned() || up && down) {
+        if ((up && (down || !from.pinned())) || (down && !to.pinned())) {
             throw new IllegalArgumentException("copy: " + from + " to " + to
                     + " cannot run by itself; use memory of allocatePinned on the host's side, or Buffer.copyTo");
         }
-        if (!up && from.device() != device || !down && to.device() != device) {
+        if ((!up && from.device() != device) || (!down && to.device() != device)) {
             throw new IllegalArgumentException(
                     "copy: " + from + " to " + to + " on a stream of " + device + "; use a stream of their device");
         }
-        CudaThread.get().use(device);
-        try {
+        device.run(() -> {
             if (up) {
                 CudaDriver.memcpyHtoDAsync(to.address(), from.address(), from.byteSize(), handle());
             } else if (down) {
@@ -155,9 +138,7 @@ final class CudaStream implements Stream {
             } else {
                 CudaDriver.memcpyDtoDAsync(to.address(), from.address(), from.byteSize(), handle());
             }
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+        });
     }
 
     @Override
@@ -173,10 +154,7 @@ final class CudaStream implements Stream {
         }
         pool.close();
         closed = true;
-        device.quietly(() -> {
-            CudaThread.get().use(device);
-            CudaDriver.streamDestroy(handle);
-        });
+        device.quietly(() -> device.run(() -> CudaDriver.streamDestroy(handle)));
     }
 
     @Override

@@ -17,11 +17,6 @@ final class CudaThread {
         return CURRENT.get();
     }
 
-    /** The calling thread's stream on a device. */
-    static CudaStream currentStream(CudaDevice device) {
-        return get().stream(device);
-    }
-
     /** Makes the device's context current, if it is not. A virtual thread may have changed its carrier at any time. */
     void use(CudaDevice wanted) {
         if (device != wanted || virtual) {

@@ -13,7 +13,6 @@ import tessera.kernels.Tokens;
  * integers) where it is read, and is left out where rows are scattered.
  */
 final class CudaTokens implements Tokens {
-    private static final String MODULE = "tokens";
     private static final int THREADS = 256;
     /** Units per thread, as in tokens.cu. */
     private static final int VECTORS = 4;
@@ -22,6 +21,7 @@ final class CudaTokens implements Tokens {
 
     private final CudaDevice device;
     private final CudaElementwise elementwise;
+    private final CudaModule module;
     private final Rows scatter;
     private final Rows add;
     private final Rows assemble;
@@ -29,15 +29,16 @@ final class CudaTokens implements Tokens {
     CudaTokens(CudaDevice device, CudaElementwise elementwise) {
         this.device = device;
         this.elementwise = elementwise;
-        this.scatter = new Rows(device, "scatter_rows");
-        this.add = new Rows(device, "add_rows");
-        this.assemble = new Rows(device, "assemble_decoder");
+        this.module = new CudaModule(device, "tokens");
+        this.scatter = new Rows(module, "scatter_rows");
+        this.add = new Rows(module, "add_rows");
+        this.assemble = new Rows(module, "assemble_decoder");
     }
 
     /** A kernel for rows that allow 16-byte accesses, and one for all others. */
     private record Rows(CudaVariants wide, CudaVariants single) {
-        Rows(CudaDevice device, String name) {
-            this(new CudaVariants(device, MODULE, name), new CudaVariants(device, MODULE, name + "_single"));
+        Rows(CudaModule module, String name) {
+            this(module.variants(name), module.variants(name + "_single"));
         }
 
         /** Whether rows of d elements that begin at addresses whose bits are joined in {@code addresses} allow wide accesses. */
@@ -46,7 +47,7 @@ final class CudaTokens implements Tokens {
         }
 
         CudaLaunch begin(boolean aligned, DType dtype) {
-            return (aligned ? wide : single).of(dtype).begin();
+            return (aligned ? wide : single).begin(dtype);
         }
 
         static long blocks(boolean aligned, long values, DType dtype) {
@@ -61,7 +62,8 @@ final class CudaTokens implements Tokens {
     @Override
     public void gatherRows(TokenShape shape, Buffer x, Buffer indices, Buffer y) {
         long d = shape.width();
-        int element = CudaElementwise.sameType("gather_rows", x, y).dtype().bytes();
+        CudaTypes.same("gather_rows", x, y);
+        int element = x.dtype().bytes();
         int unit = Rows.wide(x.address() | y.address(), d, x.dtype()) ? VECTOR_BYTES : element;
         String name = switch (unit) {
             case 1 -> "gather_rows_1";
@@ -73,17 +75,12 @@ final class CudaTokens implements Tokens {
                         + "; f64 exists on the cpu only, use f32 here");
         };
         long width = d * element / unit;
-        device.module(MODULE)
-                .function(name)
+        long rows = shape.batch() * shape.selected();
+        module.function(name)
                 .begin()
-                .buffer(x)
-                .buffer(indices)
-                .buffer(y)
-                .i64(shape.batch() * shape.selected())
-                .i64(shape.tokens())
-                .i64(shape.selected())
-                .i64(width)
-                .launch(blocks(shape.batch() * shape.selected() * width), THREADS, 0);
+                .buffers(x, indices, y)
+                .i64(rows, shape.tokens(), shape.selected(), width)
+                .launch(blocks(rows * width), THREADS, 0);
     }
 
     /** For each of {@code n} tokens of each sample the one j that names it, or a mark for none or several; see tokens.cu. */
@@ -91,13 +88,10 @@ final class CudaTokens implements Tokens {
         return device.filled(
                 DType.I32,
                 batch * n,
-                source -> device.module(MODULE)
-                        .function("invert_indices")
+                source -> module.function("invert_indices")
                         .begin()
-                        .buffer(indices)
-                        .buffer(source)
-                        .i64(n)
-                        .i64(m)
+                        .buffers(indices, source)
+                        .i64(n, m)
                         .launch(batch, THREADS, 0));
     }
 
@@ -107,18 +101,12 @@ final class CudaTokens implements Tokens {
         long n = shape.tokens();
         long m = shape.selected();
         long d = shape.width();
-        CudaElementwise.sameType("scatter_rows", dy, dx);
+        CudaTypes.same("scatter_rows", dy, dx);
         boolean wide = Rows.wide(dy.address() | dx.address(), d, dx.dtype());
         try (Buffer source = invert(indices, batch, n, m)) {
             scatter.begin(wide, dx.dtype())
-                    .buffer(dy)
-                    .buffer(indices)
-                    .buffer(source)
-                    .buffer(dx)
-                    .i64(batch * n)
-                    .i64(n)
-                    .i64(m)
-                    .i64(d)
+                    .buffers(dy, indices, source, dx)
+                    .i64(batch * n, n, m, d)
                     .launch(Rows.blocks(wide, batch * n * d, dx.dtype()), THREADS, 0);
         }
     }
@@ -132,18 +120,12 @@ final class CudaTokens implements Tokens {
         long batch = shape.batch();
         long m = shape.selected();
         long d = shape.width();
-        CudaElementwise.sameType("add_rows", x, y);
-        CudaElementwise.sameType("add_rows", x, table);
+        CudaTypes.same("add_rows", x, y);
+        CudaTypes.same("add_rows", x, table);
         boolean wide = Rows.wide(x.address() | table.address() | y.address(), d, y.dtype());
         add.begin(wide, y.dtype())
-                .buffer(x)
-                .buffer(table)
-                .buffer(indices)
-                .buffer(y)
-                .i64(batch * m)
-                .i64(m)
-                .i64(d)
-                .i64(rows(table, d))
+                .buffers(x, table, indices, y)
+                .i64(batch * m, m, d, rows(table, d))
                 .launch(Rows.blocks(wide, batch * m * d, y.dtype()), THREADS, 0);
     }
 
@@ -151,27 +133,18 @@ final class CudaTokens implements Tokens {
     public void assembleDecoder(
             DecoderShape shape, Buffer visible, TokenIndices indices, Buffer maskToken, Buffer table, Buffer y) {
         long d = shape.width();
-        CudaElementwise.sameType("assemble_decoder", y, visible);
-        CudaElementwise.sameType("assemble_decoder", y, maskToken);
-        CudaElementwise.sameType("assemble_decoder", y, table);
+        CudaTypes.same("assemble_decoder", y, visible);
+        CudaTypes.same("assemble_decoder", y, maskToken);
+        CudaTypes.same("assemble_decoder", y, table);
+        long tokens = shape.batch() * (shape.visible() + shape.masked());
         long addresses = visible.address() | maskToken.address() | table.address() | y.address();
         boolean wide = Rows.wide(addresses, d, y.dtype());
         assemble.begin(wide, y.dtype())
-                .buffer(visible)
-                .buffer(indices.visible())
-                .buffer(indices.masked())
-                .buffer(maskToken)
-                .buffer(table)
-                .buffer(y)
-                .i64(shape.batch())
-                .i64(shape.visible())
-                .i64(shape.masked())
-                .i64(d)
-                .i64(rows(table, d))
-                .launch(
-                        Rows.blocks(wide, shape.batch() * (shape.visible() + shape.masked()) * d, y.dtype()),
-                        THREADS,
-                        0);
+                .buffers(visible, indices.visible(), indices.masked())
+                .buffers(maskToken, table, y)
+                .i64(shape.batch(), shape.visible(), shape.masked())
+                .i64(d, rows(table, d))
+                .launch(Rows.blocks(wide, tokens * d, y.dtype()), THREADS, 0);
     }
 
     /** For bf16 data the mask token's gradient is f32 or bf16. */

@@ -6,7 +6,6 @@ import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.DeviceException;
 import tessera.natives.cuda.CudaDriver;
-import tessera.natives.cuda.CudaException;
 
 /**
  * Copies between ordinary host memory and one GPU.
@@ -17,10 +16,9 @@ import tessera.natives.cuda.CudaException;
  */
 final class CudaTransfers {
     private static final long CHUNK_BYTES = 4L << 20;
-    private static final int CHUNKS = 2;
 
     private final CudaDevice device;
-    private final ConcurrentLinkedDeque<Chunks> idle = new ConcurrentLinkedDeque<>();
+    private final ConcurrentLinkedDeque<Chunk> idle = new ConcurrentLinkedDeque<>();
 
     CudaTransfers(CudaDevice device) {
         this.device = device;
@@ -28,148 +26,118 @@ final class CudaTransfers {
 
     /** See {@link tessera.kernels.Device#copy}. */
     void copy(Buffer from, Buffer to) {
-        if (from.device().isHost()) {
-            upload(from, to);
-        } else if (to.device().isHost()) {
-            download(from, to);
+        if (from.device().isHost() || to.device().isHost()) {
+            copyHost(from, to);
         } else if (from.device() == device) {
-            CudaThread.currentStream(device).copy(from, to);
+            device.currentStream().copy(from, to);
         } else if (from.device() instanceof CudaDevice peer) {
-            fromPeer(peer, from, to);
+            copyPeer(peer, from, to);
         } else {
             throw new IllegalArgumentException(
                     "copy: " + from + " to " + to + " goes from one kind of device to another; copy to the cpu first");
         }
     }
 
-    private void upload(Buffer from, Buffer to) {
-        CudaStream stream = CudaThread.currentStream(device);
+    private void copyHost(Buffer from, Buffer to) {
+        boolean up = from.device().isHost();
+        CudaStream stream = device.currentStream();
         if (stream.recording()) {
             throw new IllegalStateException("copy: " + from + " to " + to
-                    + " inside a graph would copy today's values at every launch; copy before the recording, or from"
-                    + " pinned memory with Stream.copy");
+                    + (up
+                            ? " inside a graph would copy today's values at every launch; copy before the recording, or"
+                                    + " from pinned memory with Stream.copy"
+                            : " inside a graph has no values yet; copy after the graph's launch"));
         }
+        if ((up ? from : to).pinned()) {
+            stream.copy(from, to);
+            stream.synchronize();
+            return;
+        }
+        Chunk first = borrow();
         try {
-            if (from.pinned()) {
-                stream.copy(from, to);
-                stream.synchronize();
-            } else {
-                uploadChunks(from.segment(), to.address(), stream);
+            Chunk second = borrow();
+            try {
+                Chunk[] chunks = {first, second};
+                device.run(() -> {
+                    if (up) {
+                        upload(from.segment(), to.address(), chunks, stream);
+                    } else {
+                        download(from.address(), to.segment(), chunks, stream);
+                    }
+                });
+            } catch (DeviceException e) {
+                device.quietly(stream::synchronize);
+                throw e;
+            } finally {
+                idle.addFirst(second);
             }
-        } catch (CudaException e) {
-            throw device.failed(e);
+        } finally {
+            idle.addFirst(first);
         }
     }
 
-    private void uploadChunks(MemorySegment from, long to, CudaStream stream) {
-        Chunks chunks = borrow();
-        try {
-            long bytes = from.byteSize();
-            int next = 0;
-            for (long at = 0; at < bytes; at += CHUNK_BYTES) {
+    private static void upload(MemorySegment from, long to, Chunk[] chunks, CudaStream stream) {
+        long bytes = from.byteSize();
+        for (long at = 0; at < bytes; at += CHUNK_BYTES) {
+            Chunk chunk = chunk(chunks, at);
+            long count = Math.min(CHUNK_BYTES, bytes - at);
+            chunk.reached.synchronize();
+            MemorySegment.copy(from, at, chunk.memory.segment(), 0, count);
+            CudaDriver.memcpyHtoDAsync(to + at, chunk.memory.address(), count, stream.handle());
+            chunk.reached.record(stream);
+        }
+    }
+
+    private static void download(long from, MemorySegment to, Chunk[] chunks, CudaStream stream) {
+        long bytes = to.byteSize();
+        for (long at = 0; at < bytes + CHUNK_BYTES; at += CHUNK_BYTES) {
+            if (at < bytes) {
+                Chunk chunk = chunk(chunks, at);
+                // An earlier copy up may still be reading the chunk, on another stream.
+                chunk.reached.synchronize();
                 long count = Math.min(CHUNK_BYTES, bytes - at);
-                chunks.reached[next].synchronize();
-                MemorySegment.copy(from, at, chunks.memory[next].segment(), 0, count);
-                CudaDriver.memcpyHtoDAsync(to + at, chunks.memory[next].address(), count, stream.handle());
-                chunks.reached[next].record(stream);
-                next = (next + 1) % CHUNKS;
+                CudaDriver.memcpyDtoHAsync(chunk.memory.address(), from + at, count, stream.handle());
+                chunk.reached.record(stream);
             }
-        } catch (CudaException | DeviceException e) {
-            device.quietly(stream::synchronize);
-            throw e;
-        } finally {
-            idle.addFirst(chunks);
+            long before = at - CHUNK_BYTES;
+            if (before >= 0) {
+                Chunk chunk = chunk(chunks, before);
+                chunk.reached.synchronize();
+                long count = Math.min(CHUNK_BYTES, bytes - before);
+                MemorySegment.copy(chunk.memory.segment(), 0, to, before, count);
+            }
         }
     }
 
-    private void download(Buffer from, Buffer to) {
-        CudaStream stream = CudaThread.currentStream(device);
-        if (stream.recording()) {
-            throw new IllegalStateException(
-                    "copy: " + from + " to " + to + " inside a graph has no values yet; copy after the graph's launch");
-        }
-        try {
-            if (to.pinned()) {
-                stream.copy(from, to);
-                stream.synchronize();
-            } else {
-                downloadChunks(from.address(), to.segment(), stream);
-            }
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+    /** The chunk that carries what begins at an offset: they take turns. */
+    private static Chunk chunk(Chunk[] chunks, long offset) {
+        return chunks[(int) (offset / CHUNK_BYTES % chunks.length)];
     }
 
-    private void downloadChunks(long from, MemorySegment to, CudaStream stream) {
-        Chunks chunks = borrow();
-        try {
-            long bytes = to.byteSize();
-            long parts = (bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
-            for (long i = 0; i <= parts; i++) {
-                if (i < parts) {
-                    int next = (int) (i % CHUNKS);
-                    long at = i * CHUNK_BYTES;
-                    // An earlier copy up may still be reading the chunk, on another stream.
-                    chunks.reached[next].synchronize();
-                    long count = Math.min(CHUNK_BYTES, bytes - at);
-                    CudaDriver.memcpyDtoHAsync(chunks.memory[next].address(), from + at, count, stream.handle());
-                    chunks.reached[next].record(stream);
-                }
-                if (i > 0) {
-                    int before = (int) ((i - 1) % CHUNKS);
-                    long at = (i - 1) * CHUNK_BYTES;
-                    chunks.reached[before].synchronize();
-                    MemorySegment.copy(chunks.memory[before].segment(), 0, to, at, Math.min(CHUNK_BYTES, bytes - at));
-                }
-            }
-        } catch (CudaException | DeviceException e) {
-            device.quietly(stream::synchronize);
-            throw e;
-        } finally {
-            idle.addFirst(chunks);
-        }
-    }
-
-    private void fromPeer(CudaDevice source, Buffer from, Buffer to) {
-        CudaThread.currentStream(source).synchronize();
-        CudaStream stream = CudaThread.currentStream(device);
-        CudaThread.get().use(device);
-        try {
-            CudaDriver.memcpyPeerAsync(
-                    to.address(), device.context(), from.address(), source.context(), from.byteSize(), stream.handle());
-        } catch (CudaException e) {
-            throw device.failed(e);
-        }
+    private void copyPeer(CudaDevice source, Buffer from, Buffer to) {
+        source.currentStream().synchronize();
+        CudaStream stream = device.currentStream();
+        device.run(() -> CudaDriver.memcpyPeerAsync(
+                to.address(), device.context(), from.address(), source.context(), from.byteSize(), stream.handle()));
         stream.synchronize();
     }
 
-    private Chunks borrow() {
-        CudaThread.get().use(device);
-        Chunks chunks = idle.pollFirst();
-        return chunks != null ? chunks : new Chunks(device);
+    private Chunk borrow() {
+        Chunk chunk = idle.pollFirst();
+        return chunk != null ? chunk : new Chunk(device);
     }
 
-    /** Pinned memory, and for each part of it an event behind its last copy. */
-    private static final class Chunks {
-        private final Buffer[] memory = new Buffer[CHUNKS];
-        private final CudaEvent[] reached = new CudaEvent[CHUNKS];
+    /** Pinned memory, and an event behind its last copy. */
+    private static final class Chunk {
+        private final Buffer memory;
+        private final CudaEvent reached;
 
-        Chunks(CudaDevice device) {
-            int made = 0;
+        Chunk(CudaDevice device) {
+            memory = device.allocatePinned(DType.U8, CHUNK_BYTES);
             try {
-                for (; made < CHUNKS; made++) {
-                    memory[made] = device.allocatePinned(DType.U8, CHUNK_BYTES);
-                    reached[made] = new CudaEvent(device, false);
-                }
+                reached = new CudaEvent(device, false);
             } catch (RuntimeException | Error e) {
-                for (int i = 0; i <= made; i++) {
-                    if (memory[i] != null) {
-                        memory[i].close();
-                    }
-                    if (reached[i] != null) {
-                        reached[i].close();
-                    }
-                }
+                memory.close();
                 throw e;
             }
         }

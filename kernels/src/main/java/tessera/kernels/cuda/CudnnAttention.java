@@ -1,9 +1,7 @@
 package tessera.kernels.cuda;
 
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
 import java.io.UncheckedIOException;
 import java.lang.System.Logger.Level;
 import java.lang.foreign.Arena;
@@ -59,9 +57,9 @@ final class CudnnAttention {
     private static final long MEANS = 12;
     private static final long DQ_SUM = 13;
 
-    private static final long[] INFERENCE_IDS = {Q, K, V, OUT, SCALE};
-    private static final long[] FORWARD_IDS = {Q, K, V, OUT, SCALE, STATS};
-    private static final long[] BACKWARD_IDS = {Q, K, V, OUT, SCALE, STATS, ONE, DOUT, DQ, DK, DV, MEANS, DQ_SUM};
+    private static final long[] INFERENCE_IDS = {SCALE, Q, K, V, OUT};
+    private static final long[] FORWARD_IDS = {SCALE, Q, K, V, OUT, STATS};
+    private static final long[] BACKWARD_IDS = {SCALE, Q, K, V, OUT, STATS, DOUT, DQ, DK, DV, MEANS, DQ_SUM, ONE};
 
     /** What a plan computes. */
     enum Pass {
@@ -83,15 +81,7 @@ final class CudnnAttention {
     private record Key(AttentionShape shape, Pass pass) {}
 
     /** A finalised plan, for as long as the process lives, and its numbers in host memory: the scale and 1. */
-    private record Plan(long descriptor, long workspace, MemorySegment numbers) {
-        long scale() {
-            return numbers.address();
-        }
-
-        long one() {
-            return numbers.address() + Float.BYTES;
-        }
-    }
+    private record Plan(Pass pass, long descriptor, long workspace, MemorySegment numbers) {}
 
     /** Enqueues the forward pass, or returns false where our own kernels must or had better do it. */
     boolean forward(AttentionShape shape, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp) {
@@ -100,24 +90,9 @@ final class CudnnAttention {
             return false;
         }
         if (logSumExp == null) {
-            execute(
-                    plan,
-                    INFERENCE_IDS,
-                    in.q().address(),
-                    in.k().address(),
-                    in.v().address(),
-                    out.address(),
-                    plan.scale());
+            execute(plan, in, out);
         } else {
-            execute(
-                    plan,
-                    FORWARD_IDS,
-                    in.q().address(),
-                    in.k().address(),
-                    in.v().address(),
-                    out.address(),
-                    plan.scale(),
-                    logSumExp.address());
+            execute(plan, in, out, logSumExp);
         }
         return true;
     }
@@ -140,27 +115,29 @@ final class CudnnAttention {
             if (Cudnn.version() < FIRST_THAT_CLEARS_DQ) {
                 device.clear(sums);
             }
-            execute(
-                    plan,
-                    BACKWARD_IDS,
-                    in.q().address(),
-                    in.k().address(),
-                    in.v().address(),
-                    out.address(),
-                    plan.scale(),
-                    logSumExp.address(),
-                    plan.one(),
-                    dout.address(),
-                    gradients.q().address(),
-                    gradients.k().address(),
-                    gradients.v().address(),
-                    means.address(),
-                    sums.address());
+            execute(plan, in, out, logSumExp, dout, gradients.q(), gradients.k(), gradients.v(), means, sums);
         }
         return true;
     }
 
-    private void execute(Plan plan, long[] ids, long... pointers) {
+    /** @param rest all other buffers in the order of the pass's ids */
+    private void execute(Plan plan, AttentionTensors in, Buffer... rest) {
+        long[] ids = switch (plan.pass) {
+            case INFERENCE -> INFERENCE_IDS;
+            case FORWARD -> FORWARD_IDS;
+            case BACKWARD -> BACKWARD_IDS;
+        };
+        long[] pointers = new long[ids.length];
+        pointers[0] = plan.numbers.address();
+        pointers[1] = in.q().address();
+        pointers[2] = in.k().address();
+        pointers[3] = in.v().address();
+        for (int i = 0; i < rest.length; i++) {
+            pointers[4 + i] = rest[i].address();
+        }
+        if (plan.pass == Pass.BACKWARD) {
+            pointers[ids.length - 1] = plan.numbers.address() + Float.BYTES;
+        }
         CudaThread.get().use(device);
         try (Buffer workspace = device.allocate(DType.U8, Math.max(1, plan.workspace))) {
             synchronized (this) {
@@ -176,10 +153,8 @@ final class CudnnAttention {
                     Cudnn.destroyDescriptor(pack);
                 }
             }
-        } catch (CudaException e) {
+        } catch (CudaException | NativeLibraryException e) {
             throw device.failed(e);
-        } catch (NativeLibraryException e) {
-            throw CudaDevice.failed(e);
         }
     }
 
@@ -208,7 +183,7 @@ final class CudnnAttention {
                 long plan = plan(key.shape, key.pass, handle);
                 try {
                     long workspace = Cudnn.getLong(plan, Cudnn.EXECUTION_PLAN_WORKSPACE_SIZE);
-                    return Optional.of(new Plan(plan, workspace, numbers));
+                    return Optional.of(new Plan(key.pass, plan, workspace, numbers));
                 } catch (CudaException e) {
                     Cudnn.destroyDescriptor(plan);
                     throw e;
@@ -244,33 +219,25 @@ final class CudnnAttention {
                 long dout = graph.tensor(DOUT, queries, shape.out());
 
                 // D = rowsum(dO O)
-                long products = graph.virtual(Cudnn.FLOAT, queries);
-                graph.pointwise(Cudnn.POINTWISE_MUL, dout, out, products);
+                long products = graph.pointwise(Cudnn.POINTWISE_MUL, dout, out, queries);
                 long sums = graph.virtual(Cudnn.FLOAT, rows);
                 graph.sum(products, sums);
                 long means = graph.tensor(MEANS, Cudnn.FLOAT, rows, h * n, n, 1, 1);
                 graph.pointwise(Cudnn.POINTWISE_MUL, sums, graph.scalar(ONE), means);
 
                 // P = exp(scale Q K^T - L), dV = P^T dO
-                long s = graph.virtual(Cudnn.FLOAT, scores);
-                graph.matmul(q, kTransposed, s);
-                long scaled = graph.virtual(Cudnn.FLOAT, scores);
-                graph.pointwise(Cudnn.POINTWISE_MUL, s, scale, scaled);
-                long shifted = graph.virtual(Cudnn.FLOAT, scores);
-                graph.pointwise(Cudnn.POINTWISE_SUB, scaled, stats, shifted);
-                long p = graph.virtual(Cudnn.FLOAT, scores);
-                graph.pointwise(Cudnn.POINTWISE_EXP, shifted, p);
+                long s = graph.matmul(q, kTransposed, scores);
+                long scaled = graph.pointwise(Cudnn.POINTWISE_MUL, s, scale, scores);
+                long shifted = graph.pointwise(Cudnn.POINTWISE_SUB, scaled, stats, scores);
+                long p = graph.pointwise(Cudnn.POINTWISE_EXP, shifted, 0, scores);
                 long pTransposed = graph.virtual(Cudnn.BFLOAT16, transposed, transposedStrides);
                 graph.reshape(p, pTransposed);
                 graph.matmul(pTransposed, dout, graph.tensor(DV, keys, shape.v()));
 
                 // dS = scale P (dO V^T - D), dK = dS^T Q, dQ = dS K
-                long dp = graph.virtual(Cudnn.FLOAT, scores);
-                graph.matmul(dout, vTransposed, dp);
-                long centred = graph.virtual(Cudnn.FLOAT, scores);
-                graph.pointwise(Cudnn.POINTWISE_SUB, dp, means, centred);
-                long weighted = graph.virtual(Cudnn.FLOAT, scores);
-                graph.pointwise(Cudnn.POINTWISE_MUL, centred, p, weighted);
+                long dp = graph.matmul(dout, vTransposed, scores);
+                long centred = graph.pointwise(Cudnn.POINTWISE_SUB, dp, means, scores);
+                long weighted = graph.pointwise(Cudnn.POINTWISE_MUL, centred, p, scores);
                 long ds = graph.virtual(Cudnn.BFLOAT16, scores);
                 graph.pointwise(Cudnn.POINTWISE_MUL, weighted, scale, ds);
                 long dsTransposed = graph.virtual(Cudnn.BFLOAT16, transposed, transposedStrides);
@@ -326,9 +293,9 @@ final class CudnnAttention {
                 if (stream == null) {
                     return lines;
                 }
-                BufferedReader reader = new BufferedReader(new InputStreamReader(stream, StandardCharsets.UTF_8));
-                for (String line : reader.lines().toList()) {
-                    String[] words = line.strip().split("\\s+");
+                String table = new String(stream.readAllBytes(), StandardCharsets.UTF_8);
+                for (String line : table.lines().toList()) {
+                    String[] words = line.strip().split("\\s+", -1);
                     if (words.length == 6 && !line.startsWith("#") && words[5].equals("cudnn")) {
                         lines.add(new Line(
                                 Integer.parseInt(words[0]),

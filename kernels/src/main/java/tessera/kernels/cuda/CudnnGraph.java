@@ -64,12 +64,10 @@ final class CudnnGraph implements AutoCloseable {
 
     /** {@code y = mode(x, b)}, b broadcast where its axes are 1; without b where it is 0. */
     void pointwise(int mode, long x, long b, long y) {
+        long operation = create(Cudnn.OPERATION_POINTWISE_DESCRIPTOR);
         long description = create(Cudnn.POINTWISE_DESCRIPTOR);
         Cudnn.setEnum(description, Cudnn.POINTWISE_MODE, Cudnn.TYPE_POINTWISE_MODE, mode);
-        Cudnn.setEnum(description, Cudnn.POINTWISE_MATH_PREC, Cudnn.TYPE_DATA_TYPE, Cudnn.FLOAT);
-        Cudnn.finalizeDescriptor(description);
-        long operation = create(Cudnn.OPERATION_POINTWISE_DESCRIPTOR);
-        set(operation, Cudnn.OPERATION_POINTWISE_PW_DESCRIPTOR, description);
+        describe(operation, Cudnn.OPERATION_POINTWISE_PW_DESCRIPTOR, description, Cudnn.POINTWISE_MATH_PREC);
         set(operation, Cudnn.OPERATION_POINTWISE_XDESC, x);
         if (b != 0) {
             set(operation, Cudnn.OPERATION_POINTWISE_BDESC, b);
@@ -78,29 +76,39 @@ final class CudnnGraph implements AutoCloseable {
         add(operation);
     }
 
+    /** The same with an f32 result of some dimensions that is never in memory. */
+    long pointwise(int mode, long x, long b, long[] dims) {
+        long y = virtual(Cudnn.FLOAT, dims);
+        pointwise(mode, x, b, y);
+        return y;
+    }
+
     /** {@code c = a b} over the last two axes, accumulated in f32. */
     void matmul(long a, long b, long c) {
-        long description = create(Cudnn.MATMUL_DESCRIPTOR);
-        Cudnn.setEnum(description, Cudnn.MATMUL_COMP_TYPE, Cudnn.TYPE_DATA_TYPE, Cudnn.FLOAT);
-        Cudnn.finalizeDescriptor(description);
         long operation = create(Cudnn.OPERATION_MATMUL_DESCRIPTOR);
+        long description = create(Cudnn.MATMUL_DESCRIPTOR);
+        describe(operation, Cudnn.OPERATION_MATMUL_DESC, description, Cudnn.MATMUL_COMP_TYPE);
         set(operation, Cudnn.OPERATION_MATMUL_ADESC, a);
         set(operation, Cudnn.OPERATION_MATMUL_BDESC, b);
         set(operation, Cudnn.OPERATION_MATMUL_CDESC, c);
-        set(operation, Cudnn.OPERATION_MATMUL_DESC, description);
         add(operation);
+    }
+
+    /** The same with an f32 result of some dimensions that is never in memory. */
+    long matmul(long a, long b, long[] dims) {
+        long c = virtual(Cudnn.FLOAT, dims);
+        matmul(a, b, c);
+        return c;
     }
 
     /** Sums over the axes of x that are 1 in y. */
     void sum(long x, long y) {
+        long operation = create(Cudnn.OPERATION_REDUCTION_DESCRIPTOR);
         long description = create(Cudnn.REDUCTION_DESCRIPTOR);
         Cudnn.setEnum(description, Cudnn.REDUCTION_OPERATOR, Cudnn.TYPE_REDUCTION_OPERATOR, Cudnn.REDUCE_TENSOR_ADD);
-        Cudnn.setEnum(description, Cudnn.REDUCTION_COMP_TYPE, Cudnn.TYPE_DATA_TYPE, Cudnn.FLOAT);
-        Cudnn.finalizeDescriptor(description);
-        long operation = create(Cudnn.OPERATION_REDUCTION_DESCRIPTOR);
+        describe(operation, Cudnn.OPERATION_REDUCTION_DESC, description, Cudnn.REDUCTION_COMP_TYPE);
         set(operation, Cudnn.OPERATION_REDUCTION_XDESC, x);
         set(operation, Cudnn.OPERATION_REDUCTION_YDESC, y);
-        set(operation, Cudnn.OPERATION_REDUCTION_DESC, description);
         add(operation);
     }
 
@@ -166,6 +174,13 @@ final class CudnnGraph implements AutoCloseable {
             throw refused;
         }
         throw new NativeLibraryException("cuDNN " + Cudnn.version() + " has no engine for this shape");
+    }
+
+    /** Finishes the description of an operation that computes in f32. */
+    private static void describe(long operation, int attribute, long description, int precision) {
+        Cudnn.setEnum(description, precision, Cudnn.TYPE_DATA_TYPE, Cudnn.FLOAT);
+        Cudnn.finalizeDescriptor(description);
+        set(operation, attribute, description);
     }
 
     private long create(int type) {
