@@ -37,7 +37,7 @@ final class EnumWords {
         for (ArgSpec argument : List.copyOf(spec.args())) {
             for (Class<?> type : argument.auxiliaryTypes()) {
                 if (type.isEnum()) {
-                    register(command, type.asSubclass(Enum.class));
+                    register(command, type);
                     if (argument instanceof OptionSpec option) {
                         spec.remove(option);
                         spec.addOption(shown(option, type));
@@ -61,9 +61,9 @@ final class EnumWords {
         return builder.build();
     }
 
-    private static <E extends Enum<E>> void register(CommandLine command, Class<E> type) {
-        ITypeConverter<E> converter = word -> Arrays.stream(type.getEnumConstants())
-                .filter(constant -> of(constant).equals(word(word)))
+    private static <T> void register(CommandLine command, Class<T> type) {
+        ITypeConverter<T> converter = word -> Arrays.stream(type.getEnumConstants())
+                .filter(constant -> of((Enum<?>) constant).equals(word(word)))
                 .findFirst()
                 .orElseThrow(() -> new TypeConversionException("pass one of " + all(type)));
         command.registerConverter(type, converter);

@@ -1,6 +1,7 @@
 package tessera.distill.report;
 
 import java.io.StringWriter;
+import java.lang.reflect.Method;
 import java.lang.reflect.RecordComponent;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -24,7 +25,7 @@ public final class Json {
     /**
      * A value as one line of JSON.
      *
-     * @param value strings, numbers, booleans, nulls, and maps, collections and public records of these; anything else
+     * @param value strings, numbers, booleans, nulls, and maps, collections and records of these, public or of this module; anything else
      *     by its text, in the order given. NaN and infinities become null, for JSON has none
      */
     public static String text(@Nullable Object value) {
@@ -125,7 +126,9 @@ public final class Json {
 
     private static @Nullable Object valueOf(RecordComponent member, Record owner) {
         try {
-            return member.getAccessor().invoke(owner);
+            Method accessor = member.getAccessor();
+            accessor.trySetAccessible();
+            return accessor.invoke(owner);
         } catch (ReflectiveOperationException e) {
             throw new IllegalArgumentException(
                     "json: " + owner.getClass() + " cannot be read; make the record public and its package exported",
