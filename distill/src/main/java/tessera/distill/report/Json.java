@@ -16,10 +16,15 @@ import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.ObjectWriteContext;
+import tools.jackson.core.StreamReadFeature;
 import tools.jackson.core.json.JsonFactory;
 
 /** Writes results and settings as JSON, and reads settings. */
 public final class Json {
+    private static final JsonFactory FACTORY = JsonFactory.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .build();
+
     private Json() {}
 
     /**
@@ -39,7 +44,7 @@ public final class Json {
      */
     public static String text(@Nullable Object value, UnaryOperator<Object> edge) {
         StringWriter text = new StringWriter();
-        try (JsonGenerator json = new JsonFactory().createGenerator(ObjectWriteContext.empty(), text)) {
+        try (JsonGenerator json = FACTORY.createGenerator(ObjectWriteContext.empty(), text)) {
             write(json, value, edge);
         }
         return text.toString();
@@ -52,11 +57,15 @@ public final class Json {
      * @throws IllegalArgumentException if the text is no such object
      */
     public static Map<String, @Nullable Object> object(String text) {
-        try (JsonParser json = new JsonFactory().createParser(ObjectReadContext.empty(), text)) {
+        try (JsonParser json = FACTORY.createParser(ObjectReadContext.empty(), text)) {
             if (json.nextToken() != JsonToken.START_OBJECT) {
                 throw new IllegalArgumentException("json: no object: " + text);
             }
-            return members(json);
+            Map<String, @Nullable Object> members = members(json);
+            if (json.currentToken() != JsonToken.END_OBJECT || json.nextToken() != null) {
+                throw new IllegalArgumentException("json: more than one object: " + text);
+            }
+            return members;
         } catch (JacksonException e) {
             throw new IllegalArgumentException("json: no object: " + text, e);
         }
