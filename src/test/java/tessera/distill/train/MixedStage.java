@@ -15,6 +15,7 @@ import tessera.nn.Checkpoint;
 import tessera.nn.MaskStrategy;
 import tessera.nn.Params;
 import tessera.nn.Projector;
+import tessera.nn.TokenGrid;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
 
@@ -95,13 +96,8 @@ final class MixedStage {
             }
 
             @Override
-            public int slots() {
-                return teacher.network().slots();
-            }
-
-            @Override
-            public int plane() {
-                return teacher.network().plane();
+            public TokenGrid grid() {
+                return teacher.network().grid();
             }
 
             @Override

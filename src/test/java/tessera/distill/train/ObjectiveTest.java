@@ -21,6 +21,7 @@ import tessera.kernels.Device;
 import tessera.nn.DropPath;
 import tessera.nn.Params;
 import tessera.nn.Projector;
+import tessera.nn.TokenGrid;
 import tessera.nn.videomae.VideoMaePretraining;
 import tessera.tensor.Losses;
 import tessera.tensor.Scope;
@@ -225,13 +226,8 @@ class ObjectiveTest {
             }
 
             @Override
-            public int slots() {
-                return 2;
-            }
-
-            @Override
-            public int plane() {
-                return 16;
+            public TokenGrid grid() {
+                return new TokenGrid(2, 4, 4);
             }
         };
         Teacher once = new Teacher(Modality.RGB, counting);
@@ -257,13 +253,8 @@ class ObjectiveTest {
             }
 
             @Override
-            public int slots() {
-                return model.config().slots();
-            }
-
-            @Override
-            public int plane() {
-                return model.config().plane();
+            public TokenGrid grid() {
+                return model.config().grid();
             }
         };
         Look look = new Look(batch, Modality.RGB, mask, autoencoder, Noise.NONE);

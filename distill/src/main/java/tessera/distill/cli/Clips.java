@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.stream.Collectors;
 import java.util.zip.CRC32;
 import java.util.zip.CheckedInputStream;
@@ -88,14 +87,5 @@ final class Clips {
             best = values[i] > values[best] ? i : best;
         }
         return best;
-    }
-
-    /** The mean of rows of one length. */
-    static double[] mean(double[][] rows) {
-        double[] mean = new double[rows[0].length];
-        for (double[] row : rows) {
-            Arrays.setAll(mean, k -> mean[k] + row[k] / rows.length);
-        }
-        return mean;
     }
 }

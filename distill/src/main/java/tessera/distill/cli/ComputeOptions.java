@@ -11,7 +11,6 @@ final class ComputeOptions {
     @Option(
             names = "--device",
             paramLabel = "auto|cpu|cuda:N",
-            defaultValue = "auto",
             description = "Where to compute. Default: ${DEFAULT-VALUE}")
     private String device = "auto";
 
@@ -24,7 +23,6 @@ final class ComputeOptions {
     @Option(
             names = "--precision",
             paramLabel = "f32|bf16",
-            defaultValue = "f32",
             description = "What to compute in; bf16 needs a GPU. Default: ${DEFAULT-VALUE}")
     private String precision = "f32";
 

@@ -2,35 +2,23 @@ package tessera.distill.cli;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 import tessera.distill.demo.Demo;
 import tessera.distill.demo.DemoPlan;
 import tessera.distill.demo.DemoReport;
 import tessera.distill.demo.DemoResult;
 import tessera.distill.report.Json;
-import tessera.distill.train.RunContext;
 
 /** {@code tessera demo}: all stages on EgoSim, then the report. */
 @Command(
         name = "demo",
-        mixinStandardHelpOptions = true,
         description = "Train and judge everything on the built-in benchmark EgoSim, and write a report.")
-final class DemoCommand implements Callable<Integer> {
-
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private JsonOption json;
+final class DemoCommand extends ToolCommand {
 
     @Option(names = "--full", description = "Three seeds and more of everything: up to an hour instead of minutes.")
     private boolean full;
@@ -45,31 +33,32 @@ final class DemoCommand implements Callable<Integer> {
     @Option(
             names = "--seed",
             paramLabel = "N",
-            defaultValue = "1",
             description = "Seed of clips, weights and masks; --full takes N, N+1 and N+2. Default: ${DEFAULT-VALUE}")
-    private long seed;
+    private long seed = 1;
 
     @Mixin
     private ComputeOptions compute;
 
-    @Option(names = "--quiet", description = "Show no progress.")
-    private boolean quiet;
+    @Mixin
+    private ProgressOption progress;
 
     @Override
-    public Integer call() {
-        PrintWriter messages = spec.commandLine().getErr();
+    void run() {
         DemoPlan plan = full ? DemoPlan.full(seed) : DemoPlan.quick(seed);
         Path folder = out != null ? out : Path.of("runs", full ? "full" : "demo");
         Outputs.requireFolder(folder);
-        if (!quiet) {
-            describe(messages, plan, folder);
+        if (!progress.quiet()) {
+            describe(spec().commandLine().getErr(), plan, folder);
         }
-        RunContext context = TrainingOptions.context(compute, quiet);
-        DemoResult result = Demo.run(plan, folder, context);
+        DemoResult result = Demo.run(plan, folder, progress.resumable(compute));
         Path page = DemoReport.write(result, folder);
-        print(spec.commandLine().getOut(), result, page);
-        return ExitCode.OK;
+        print(new Answer(page, Json.object(result.json())), out -> {
+            out.print(DemoReport.markdown(result));
+            out.printf("%nreport: %s (%.0f s)%n", page, result.seconds());
+        });
     }
+
+    private record Answer(Path report, Map<String, @Nullable Object> result) {}
 
     private void describe(PrintWriter messages, DemoPlan plan, Path folder) {
         messages.printf(
@@ -83,17 +72,5 @@ final class DemoCommand implements Callable<Integer> {
                         ? "takes up to an hour on two cores; after Ctrl-C the same command resumes"
                         : "takes five to ten minutes on two cores; after Ctrl-C the same command resumes");
         messages.flush();
-    }
-
-    private void print(PrintWriter to, DemoResult result, Path page) {
-        if (json.wanted()) {
-            Map<String, Object> all = new LinkedHashMap<>();
-            all.put("report", page);
-            all.put("result", Json.object(result.json()));
-            JsonOption.print(to, all);
-        } else {
-            to.print(DemoReport.markdown(result));
-            to.printf("%nreport: %s (%.0f s)%n", page, result.seconds());
-        }
     }
 }

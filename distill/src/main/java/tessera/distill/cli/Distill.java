@@ -5,17 +5,13 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.TreeMap;
-import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
-import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
 import tessera.distill.train.Distillation;
 import tessera.distill.train.Pretraining;
@@ -27,19 +23,14 @@ import tessera.nn.videomae.VideoMaeConfig;
 /** {@code tessera distill}: the second stage, teachers into an RGB student. */
 @Command(
         name = "distill",
-        mixinStandardHelpOptions = true,
         description = {
             "Teach an RGB student to predict the features of frozen teachers on unlabelled target clips.",
             "The student starts from the rgb teacher and ends up in DIR/student.safetensors of --out; stopped runs"
                     + " resume by the same command. The layout of clips of your own is that of pretrain."
         })
-final class Distill implements Callable<Integer> {
+final class Distill extends ToolCommand {
 
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private JsonOption json;
+    private static final String SOURCE = "distill needs clips: pass either --target DIR";
 
     @Mixin
     private ComputeOptions compute;
@@ -71,7 +62,7 @@ final class Distill implements Callable<Integer> {
     private @Nullable Map<Modality, Double> weights;
 
     @Override
-    public Integer call() {
+    void run() {
         training.check();
         egosim.check();
         Map<Modality, Path> files = teacherFiles();
@@ -80,18 +71,17 @@ final class Distill implements Callable<Integer> {
         Distillation stage = stage(files);
         RunContext context = training.context(compute);
         Path student;
-        try (ClipSet clips = clips(geometry(configs), files, context)) {
+        try (ClipSet clips = egosim.clips(
+                SOURCE, target, "load target", geometry(configs), Split.TARGET_UNLABELLED, files.keySet(), context)) {
             Map<String, String> origin = new LinkedHashMap<>();
             origin.put("tessera.target", clips.checksum());
             files.forEach((modality, file) -> origin.put("tessera.teacher." + modality, Clips.checksum(file)));
             student = stage.run(files, clips, training.out(), context.startingFrom(origin));
         }
-        Map<String, Object> result = new LinkedHashMap<>();
-        result.put("student", student);
-        result.put("steps", stage.recipe().steps());
-        json.print(spec, result, student);
-        return ExitCode.OK;
+        print(new Answer(student, stage.recipe().steps()), out -> out.println(student));
     }
+
+    private record Answer(Path student, long steps) {}
 
     private Map<Modality, Path> teacherFiles() {
         Map<Modality, Path> files = new TreeMap<>();
@@ -118,8 +108,8 @@ final class Distill implements Callable<Integer> {
             throw new CheckpointException(file + ": " + e.getMessage());
         }
         if (!Clips.modality(config.input(), file).equals(modality)) {
-            throw new IllegalArgumentException(file + " is a model of " + Clips.modality(config.input(), file) + ", not of "
-                    + modality + "; name each teacher's own modality");
+            throw new IllegalArgumentException(file + " is a model of " + Clips.modality(config.input(), file)
+                    + ", not of " + modality + "; name each teacher's own modality");
         }
         return config;
     }
@@ -160,16 +150,5 @@ final class Distill implements Callable<Integer> {
             });
         }
         return Distillation.defaults().withWeights(each).withRecipe(training.recipe());
-    }
-
-    private ClipSet clips(Geometry geometry, Map<Modality, Path> files, RunContext context) {
-        Path folder = target;
-        if (egosim.wanted() == (folder != null)) {
-            throw new IllegalArgumentException(
-                    "distill needs clips: pass either --target DIR, or --egosim for the built-in benchmark");
-        }
-        return folder == null
-                ? egosim.render(egosim.sim(geometry), Split.TARGET_UNLABELLED, egosim.domain(), files.keySet(), context)
-                : Clips.load(ModalityFolders.open(folder, files.keySet(), geometry), "load target", context);
     }
 }

@@ -1,20 +1,15 @@
 package tessera.distill.cli;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Spec;
 import tessera.distill.video.VideoException;
 import tessera.distill.video.VideoReader;
 import tessera.kernels.Device;
@@ -23,30 +18,20 @@ import tessera.kernels.NativeReport;
 /** {@code tessera doctor}: what this machine offers, what was found and what was refused, with reasons. */
 @Command(
         name = "doctor",
-        mixinStandardHelpOptions = true,
         description = "Show the JDK, the processor, and the libraries found or refused, with reasons.")
-final class Doctor implements Callable<Integer> {
+final class Doctor extends ToolCommand {
 
     /** The processor features that decide how fast the kernels run. */
     private static final Set<String> FEATURES =
             Set.of("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_tile", "asimd", "sve");
 
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private JsonOption json;
-
     @Override
-    public Integer call() {
-        PrintWriter out = spec.commandLine().getOut();
+    void run() {
         Map<String, String> report = report();
         Map<String, List<String>> places = NativeReport.placesTried();
-        if (json.wanted()) {
-            Map<String, Object> result = new LinkedHashMap<>(report);
-            result.put("places tried", places);
-            JsonOption.print(out, result);
-        } else {
+        Map<String, Object> result = new LinkedHashMap<>(report);
+        result.put("places tried", places);
+        print(result, out -> {
             report.forEach((name, value) -> out.printf("%-12s %s%n", name, value));
             places.forEach((library, tried) -> {
                 if (!tried.isEmpty()) {
@@ -54,8 +39,7 @@ final class Doctor implements Callable<Integer> {
                     tried.forEach(place -> out.printf("  %s%n", place));
                 }
             });
-        }
-        return ExitCode.OK;
+        });
     }
 
     private static Map<String, String> report() {

@@ -1,11 +1,14 @@
 package tessera.distill.cli;
 
+import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
 import tessera.distill.egosim.Domain;
 import tessera.distill.egosim.EgoSim;
@@ -53,6 +56,35 @@ final class EgoSimOptions {
     void check() {
         if (wanted && perClass < 1) {
             throw new IllegalArgumentException("--per-class is " + perClass + "; pass 1 or more clips of each class");
+        }
+    }
+
+    /**
+     * Clips of one's own or of the benchmark, whichever the user names, with progress.
+     *
+     * @param refusal where neither or both are named; ends before {@code , or --egosim}
+     * @param folder the user's own clips, or null
+     * @param title of reading them
+     * @param split of the benchmark's
+     */
+    ClipSet clips(
+            String refusal,
+            @Nullable Path folder,
+            String title,
+            Geometry geometry,
+            Split split,
+            Set<Modality> modalities,
+            RunContext context) {
+        requireOne(refusal, folder);
+        return folder == null
+                ? render(sim(geometry), split, domain, modalities, context)
+                : Clips.load(ModalityFolders.open(folder, modalities, geometry), title, context);
+    }
+
+    /** Refuses two sources of clips, or none. */
+    void requireOne(String refusal, @Nullable Path folder) {
+        if (wanted == (folder != null)) {
+            throw new IllegalArgumentException(refusal + ", or --egosim for the built-in benchmark");
         }
     }
 

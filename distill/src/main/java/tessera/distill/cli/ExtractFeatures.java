@@ -2,24 +2,23 @@ package tessera.distill.cli;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.concurrent.Callable;
+import java.util.stream.LongStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
+import tessera.distill.evaluation.FeatureExtraction;
+import tessera.distill.train.Task;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.ClipShape;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
-import tessera.tensor.Scope;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.ArrayData;
@@ -33,21 +32,14 @@ import tessera.tensor.io.StoredType;
 /** {@code tessera features}: a student's features of an array of clips. */
 @Command(
         name = "features",
-        mixinStandardHelpOptions = true,
         description = {
             "Compute a student's features of clips and write them as f32 [ensemble, clips, width].",
             "The format of --out follows its name: .npy, .npz or .safetensors; the array is called features."
         })
-final class ExtractFeatures implements Callable<Integer> {
+final class ExtractFeatures extends ToolCommand {
     private static final int BATCH = 8;
     private static final String CLIPS = "clips";
     private static final String FEATURES = "features";
-
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private JsonOption json;
 
     @Mixin
     private StudentOptions student;
@@ -67,38 +59,31 @@ final class ExtractFeatures implements Callable<Integer> {
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "Where the features go.")
     private Path out = Path.of("");
 
-    @Option(names = "--quiet", description = "Show no progress.")
-    private boolean quiet;
+    @Mixin
+    private ProgressOption progress;
 
     @Override
-    public Integer call() {
+    void run() {
         Masking masking = masks.masking();
         Outputs.requireFile(out);
         String extension = extension();
+        List<Long> shape;
         try (Arena arena = Arena.ofConfined();
-                Student model = student.load()) {
-            masks.check(model);
+                Student model = student.load(masks)) {
             ArrayData array = read(arena);
             requireFit(array, model.config().input());
-            float[] features = compute(model, array, masking);
-            long[] shape = {masking.ensemble(), array.shape()[0], model.config().featureWidth()};
-            ArrayData result = ArrayData.of(FEATURES, features, shape);
+            ArrayData result = compute(model, array, masking);
+            shape = LongStream.of(result.shape()).boxed().toList();
             switch (extension) {
                 case "npy" -> Npy.write(out, result);
                 case "npz" -> Npz.write(out, List.of(result));
                 default -> Safetensors.write(out, List.of(result), Map.of());
             }
-            Map<String, Object> object = new LinkedHashMap<>();
-            object.put("features", out);
-            object.put("shape", Arrays.stream(shape).boxed().toList());
-            if (json.wanted()) {
-                JsonOption.print(spec.commandLine().getOut(), object);
-            } else {
-                spec.commandLine().getOut().println(out + ": f32" + Arrays.toString(shape));
-            }
         }
-        return ExitCode.OK;
+        print(new Answer(out, shape), to -> to.println(out + ": f32" + shape));
     }
+
+    private record Answer(Path features, List<Long> shape) {}
 
     private String extension() {
         String name = out.toString().toLowerCase(Locale.ROOT);
@@ -146,31 +131,37 @@ final class ExtractFeatures implements Callable<Integer> {
         }
     }
 
-    private float[] compute(Student model, ArrayData array, Masking masking) {
-        int count = Math.toIntExact(array.shape()[0]);
+    private ArrayData compute(Student model, ArrayData array, Masking masking) {
+        long[] shape = array.shape();
+        int count = Math.toIntExact(shape[0]);
         int width = model.config().featureWidth();
         long clipBytes = array.data().byteSize() / count;
         DType type = array.type() == StoredType.U8 ? DType.U8 : DType.F32;
-        float[] result = new float[Math.multiplyExact(Math.multiplyExact(masking.ensemble(), count), width)];
-        try (Progress progress =
-                new Progress(System.err, Progress.Style.detect(quiet), "features", "clips", 0, count)) {
-            for (int from = 0; from < count; from += BATCH) {
-                int batch = Math.min(BATCH, count - from);
-                try (Scope scope = Scope.open()) {
-                    long[] shape = array.shape();
-                    Tensor input =
-                            Tensor.empty(Device.cpu(), type, Shape.of(batch, shape[1], shape[2], shape[3], shape[4]));
-                    MemorySegment.copy(array.data(), from * clipBytes, input.segment(), 0, batch * clipBytes);
-                    // The masks depend on the seed and the place in the batch, so every batch has a seed of its own.
-                    float[] values =
-                            model.features(input, masking, masks.seed() + from).toFloats();
-                    for (int p = 0; p < masking.ensemble(); p++) {
-                        System.arraycopy(values, p * batch * width, result, (p * count + from) * width, batch * width);
-                    }
+        FloatBuffer flat =
+                FloatBuffer.allocate(Math.multiplyExact(Math.multiplyExact(masking.ensemble(), count), width));
+        double[][][] features;
+        try (Task task = progress.context(student.compute()).task(FEATURES, Task.Unit.CLIPS, count)) {
+            features = FeatureExtraction.extract(
+                    model,
+                    count,
+                    BATCH,
+                    (from, batch) -> {
+                        Tensor input = Tensor.empty(
+                                Device.cpu(), type, Shape.of(batch, shape[1], shape[2], shape[3], shape[4]));
+                        MemorySegment.copy(array.data(), from * clipBytes, input.segment(), 0, batch * clipBytes);
+                        return input;
+                    },
+                    masking,
+                    masks.seed(),
+                    task::advance);
+        }
+        for (double[][] pass : features) {
+            for (double[] clip : pass) {
+                for (double number : clip) {
+                    flat.put((float) number);
                 }
-                progress.update(from + batch);
             }
         }
-        return result;
+        return ArrayData.of(FEATURES, flat.array(), masking.ensemble(), count, width);
     }
 }

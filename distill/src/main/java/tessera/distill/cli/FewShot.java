@@ -1,23 +1,16 @@
 package tessera.distill.cli;
 
-import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
-import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
 import tessera.distill.evaluation.FeatureExtraction;
 import tessera.distill.fewshot.Accuracy;
@@ -26,7 +19,6 @@ import tessera.distill.fewshot.EpisodeSampler;
 import tessera.distill.fewshot.FewShotEvaluation;
 import tessera.distill.fewshot.LogisticRegression;
 import tessera.distill.train.RunContext;
-import tessera.distill.train.StopSignal;
 import tessera.distill.train.Task;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
@@ -34,13 +26,14 @@ import tessera.nn.inference.Student;
 /** {@code tessera fewshot}: accuracy over few-shot episodes. */
 @Command(
         name = "fewshot",
-        mixinStandardHelpOptions = true,
         description = {
             "Measure a student's accuracy over few-shot episodes, with its 95 %% confidence interval.",
             "With --json, accuracy, interval and calibration error are shares in [0, 1]; the text has them in percent.",
             "Clips of your own lie as for pretrain: DIR/<modality>/<label>/<name>.npy, in the student's modality."
         })
-final class FewShot implements Callable<Integer> {
+final class FewShot extends ToolCommand {
+
+    private static final String SOURCE = "fewshot needs clips: pass either --clips DIR";
 
     /** What EgoSim offers for judging; its other splits are for training. */
     enum Judged {
@@ -52,18 +45,7 @@ final class FewShot implements Callable<Integer> {
         Judged(Split split) {
             this.split = split;
         }
-
-        @Override
-        public String toString() {
-            return name().toLowerCase(Locale.ROOT);
-        }
     }
-
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private JsonOption json;
 
     @Mixin
     private StudentOptions student;
@@ -80,67 +62,79 @@ final class FewShot implements Callable<Integer> {
     @Option(
             names = "--split",
             paramLabel = "NAME",
-            defaultValue = "test",
             description = "EgoSim's classes: validation (to choose settings by) or test. Default: ${DEFAULT-VALUE}")
     private Judged judged = Judged.TEST;
 
-    @Option(
-            names = "--ways",
-            paramLabel = "N",
-            defaultValue = "5",
-            description = "Classes of an episode. Default: ${DEFAULT-VALUE}")
-    private int ways;
+    @Option(names = "--ways", paramLabel = "N", description = "Classes of an episode. Default: ${DEFAULT-VALUE}")
+    private int ways = 5;
 
-    @Option(
-            names = "--shots",
-            paramLabel = "K",
-            defaultValue = "5",
-            description = "Examples of each class. Default: ${DEFAULT-VALUE}")
-    private int shots;
+    @Option(names = "--shots", paramLabel = "K", description = "Examples of each class. Default: ${DEFAULT-VALUE}")
+    private int shots = 5;
 
-    @Option(
-            names = "--queries",
-            paramLabel = "Q",
-            defaultValue = "15",
-            description = "Queries of each class. Default: ${DEFAULT-VALUE}")
-    private int queries;
+    @Option(names = "--queries", paramLabel = "Q", description = "Queries of each class. Default: ${DEFAULT-VALUE}")
+    private int queries = 15;
 
-    @Option(
-            names = "--episodes",
-            paramLabel = "N",
-            defaultValue = "600",
-            description = "Number of episodes. Default: ${DEFAULT-VALUE}")
-    private int episodes;
+    @Option(names = "--episodes", paramLabel = "N", description = "Number of episodes. Default: ${DEFAULT-VALUE}")
+    private int episodes = 600;
 
-    @Option(names = "--quiet", description = "Show no progress.")
-    private boolean quiet;
+    @Mixin
+    private ProgressOption progress;
 
     @Override
-    public Integer call() {
+    void run() {
         Masking masking = masks.masking();
         egosim.check();
-        Path folder = clips;
-        if (egosim.wanted() == (folder != null)) {
-            throw new IllegalArgumentException(
-                    "fewshot needs clips: pass either --clips DIR, or --egosim for the built-in benchmark");
-        }
+        egosim.requireOne(SOURCE, clips);
         if (episodes < 1) {
             throw new IllegalArgumentException("--episodes is " + episodes + "; pass 1 or more");
         }
-        RunContext context = new RunContext(
-                ProgressPrinter.of(quiet), new StopSignal(), student.device(), student.precision());
-        try (Student model = student.load()) {
-            masks.check(model);
+        RunContext context = progress.context(student.compute());
+        FewShotEvaluation.Result result;
+        try (Student model = student.load(masks)) {
             Modality modality = Clips.modality(model.config().input(), student.file());
             Geometry geometry = Clips.geometry(model.config().input(), modality);
-            try (ClipSet set = folder == null
-                    ? egosim.render(egosim.sim(geometry), judged.split, egosim.domain(), Set.of(modality), context)
-                    : Clips.load(ModalityFolders.open(folder, Set.of(modality), geometry), "load", context)) {
-                print(evaluate(model, set, modality, masking, context), masking);
+            try (ClipSet set = egosim.clips(SOURCE, clips, "load", geometry, judged.split, Set.of(modality), context)) {
+                result = evaluate(model, set, modality, masking, context);
             }
         }
-        return ExitCode.OK;
+        Accuracy accuracy = result.accuracy();
+        double calibrationError = result.calibrationError();
+        Answer answer = new Answer(
+                accuracy.mean(),
+                accuracy.interval95(),
+                calibrationError,
+                ways,
+                shots,
+                queries,
+                episodes,
+                masking.ratio(),
+                masking.ensemble());
+        print(
+                answer,
+                out -> out.printf(
+                        Locale.ROOT,
+                        "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d), calibration error"
+                                + " %.2f %%%n",
+                        ways,
+                        shots,
+                        accuracy,
+                        episodes,
+                        masking.ratio(),
+                        masking.ensemble(),
+                        100 * calibrationError));
     }
+
+    /** Accuracy, interval and error as shares in [0, 1]. */
+    private record Answer(
+            double accuracy,
+            double interval95,
+            double calibrationError,
+            int ways,
+            int shots,
+            int queries,
+            int episodes,
+            double maskRatio,
+            int ensemble) {}
 
     private FewShotEvaluation.Result evaluate(
             Student model, ClipSet set, Modality modality, Masking masking, RunContext context) {
@@ -149,36 +143,6 @@ final class FewShot implements Callable<Integer> {
         FewShotEvaluation evaluation = new FewShotEvaluation(features, new LogisticRegression());
         try (Task task = context.task("episodes", Task.Unit.EPISODES, episodes)) {
             return evaluation.evaluate(drawn, task::advance);
-        }
-    }
-
-    private void print(FewShotEvaluation.Result result, Masking masking) {
-        PrintWriter out = spec.commandLine().getOut();
-        Accuracy accuracy = result.accuracy();
-        if (json.wanted()) {
-            Map<String, Object> object = new LinkedHashMap<>();
-            object.put("accuracy", accuracy.mean());
-            object.put("interval95", accuracy.interval95());
-            object.put("calibrationError", result.calibrationError());
-            object.put("ways", ways);
-            object.put("shots", shots);
-            object.put("queries", queries);
-            object.put("episodes", episodes);
-            object.put("maskRatio", masking.ratio());
-            object.put("ensemble", masking.ensemble());
-            JsonOption.print(out, object);
-        } else {
-            out.printf(
-                    Locale.ROOT,
-                    "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d), calibration error"
-                            + " %.2f %%%n",
-                    ways,
-                    shots,
-                    accuracy,
-                    episodes,
-                    masking.ratio(),
-                    masking.ensemble(),
-                    100 * result.calibrationError());
         }
     }
 }

@@ -1,17 +1,13 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
-import picocli.CommandLine.Spec;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
@@ -31,13 +27,12 @@ import tessera.tensor.Tensor;
 /** {@code tessera import}: a public checkpoint as a student. */
 @Command(
         name = "import",
-        mixinStandardHelpOptions = true,
         description = {
             "Make a student of a public VideoMAE checkpoint in safetensors (original or Hugging Face names).",
             "A model of pretrain needs no sizes. The encoder is taken, decoder and heads are left. Every missing,"
                     + " misshapen or unexpected weight is named."
         })
-final class ImportCheckpoint implements Callable<Integer> {
+final class ImportCheckpoint extends ToolCommand {
     private static final String PATCH_WEIGHT = "encoder.patch_embed.proj.weight";
     private static final int GRID = 14;
     /** The options that say what a file of others does not. */
@@ -45,12 +40,6 @@ final class ImportCheckpoint implements Callable<Integer> {
             List.of("--size", "--dim", "--depth", "--heads", "--frames", "--pixels", "--modality");
 
     private static final FlowStats PUBLISHED_FLOW = new FlowStats(List.of(.0507f, .4671f), List.of(10.9280f, 8.6857f));
-
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private JsonOption json;
 
     @Mixin
     private SizeOptions size;
@@ -65,11 +54,7 @@ final class ImportCheckpoint implements Callable<Integer> {
     @Option(names = "--modality", paramLabel = "rgb|flow|pose", description = "What the model sees. Default: rgb")
     private Modality modality = Modality.RGB;
 
-    @Option(
-            names = "--frames",
-            paramLabel = "T",
-            defaultValue = "16",
-            description = "Frames of a clip. Default: ${DEFAULT-VALUE}")
+    @Option(names = "--frames", paramLabel = "T", description = "Frames of a clip. Default: ${DEFAULT-VALUE}")
     private int frames = 16;
 
     @Option(
@@ -84,7 +69,7 @@ final class ImportCheckpoint implements Callable<Integer> {
     private Path out = Path.of("");
 
     @Override
-    public Integer call() {
+    void run() {
         Outputs.requireFile(out);
         VideoMaeConfig written;
         try (Scope scope = Scope.open();
@@ -105,20 +90,14 @@ final class ImportCheckpoint implements Callable<Integer> {
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());
         }
-        Map<String, Object> result = new LinkedHashMap<>();
-        result.put("student", out);
-        result.put("config", written.toMetadata());
-        if (json.wanted()) {
-            JsonOption.print(spec.commandLine().getOut(), result);
-        } else {
-            spec.commandLine().getOut().println(out);
-        }
-        return ExitCode.OK;
+        print(new Answer(out, written.toMetadata()), to -> to.println(out));
     }
+
+    private record Answer(Path student, Map<String, String> config) {}
 
     /** The architecture: as Tessera's own files say, or as asked for, of which the weights tell the patch size and two details. */
     private VideoMaeConfig config(Map<String, Tensor> weights, Map<String, String> metadata) {
-        ParseResult given = spec.commandLine().getParseResult();
+        ParseResult given = spec().commandLine().getParseResult();
         if (metadata.containsKey("tessera.embedDim") && SHAPES.stream().noneMatch(given::hasMatchedOption)) {
             return VideoMaeConfig.fromMetadata(metadata);
         }

@@ -4,42 +4,36 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Spec;
 import picocli.CommandLine.Unmatched;
 
 /**
  * The commands that the launcher runs by itself, because they build before they start another Java. They are named here
  * for the list of commands alone.
  */
-final class LauncherCommands {
+abstract class LauncherCommands implements Callable<Integer> {
+
+    @Spec
+    private CommandSpec spec;
+
+    @Unmatched
+    private List<String> words = new ArrayList<>();
+
     private LauncherCommands() {}
+
+    @Override
+    public Integer call() {
+        words.addFirst(spec.name());
+        throw new IllegalArgumentException(spec.name() + " is run by the launcher script; start ./tessera "
+                + String.join(" ", words) + " in the project's folder");
+    }
 
     /** {@code tessera bench}: JMH. */
     @Command(name = "bench", description = "Run the JMH benchmarks; what follows goes to JMH.")
-    static final class Bench implements Callable<Integer> {
-        @Unmatched
-        private List<String> words = new ArrayList<>();
-
-        @Override
-        public Integer call() {
-            throw elsewhere("bench", words);
-        }
-    }
+    static final class Bench extends LauncherCommands {}
 
     /** {@code tessera bundle}: {@code jmh/src/main/bundle/make.sh}. */
     @Command(name = "bundle", description = "Pack what tests and measures on a machine with a GPU into an archive.")
-    static final class Bundle implements Callable<Integer> {
-        @Unmatched
-        private List<String> words = new ArrayList<>();
-
-        @Override
-        public Integer call() {
-            throw elsewhere("bundle", words);
-        }
-    }
-
-    private static IllegalArgumentException elsewhere(String name, List<String> words) {
-        String line = words.isEmpty() ? name : name + " " + String.join(" ", words);
-        return new IllegalArgumentException(
-                name + " is run by the launcher script; start ./tessera " + line + " in the project's folder");
-    }
+    static final class Bundle extends LauncherCommands {}
 }

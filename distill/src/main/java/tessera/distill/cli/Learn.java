@@ -1,6 +1,6 @@
 package tessera.distill.cli;
 
-import java.io.PrintWriter;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -8,45 +8,44 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
+import tessera.distill.evaluation.FeatureExtraction;
 import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.fewshot.LogisticRegression;
+import tessera.distill.train.Task;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.Video;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.ClipShape;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 import tessera.nn.inference.VideoClip;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
 
 /** {@code tessera learn}: a few-shot head from labelled videos. */
 @Command(
         name = "learn",
-        mixinStandardHelpOptions = true,
         description = {
             "Learn to tell labels apart from a few videos of each: DIR/<label>/<any video>, or DIR/<label>.mp4.",
             "Videos are cut into clips, the student gives their features, and a logistic regression on these becomes"
                     + " the head that predict uses.",
             "With --evaluate, the parts of the videos outside --from and --to are recognised too, and the accuracy is"
-                + " printed: --to 0.5 --shots 5 --evaluate learns from 5 clips of each first half and is judged on the"
-                + " second halves."
+                    + " printed: --to 0.5 --shots 5 --evaluate learns from 5 clips of each first half and is judged on the"
+                    + " second halves."
         })
-final class Learn implements Callable<Integer> {
+final class Learn extends ToolCommand {
 
     /** Keeps the masks of judged clips apart from those of learned ones. */
     private static final long QUERIES = 1L << 32;
 
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private JsonOption json;
+    private static final int BATCH = 8;
 
     @Mixin
     private StudentOptions student;
@@ -76,11 +75,11 @@ final class Learn implements Callable<Integer> {
             description = "The head to write, a safetensors file.")
     private Path out = Path.of("");
 
-    @Option(names = "--quiet", description = "Show no progress.")
-    private boolean quiet;
+    @Mixin
+    private ProgressOption progress;
 
     @Override
-    public Integer call() {
+    void run() {
         Masking masking = masks.masking();
         cutting.check();
         Outputs.requireFile(out);
@@ -93,9 +92,8 @@ final class Learn implements Callable<Integer> {
             throw new IllegalArgumentException(clips + " holds videos of one label, "
                     + videos.labels().getFirst() + "; there must be two or more to tell apart");
         }
-        try (Student model = student.load()) {
+        try (Student model = student.load(masks)) {
             Clips.requireRgb(model.config().input(), student.file());
-            masks.check(model);
             ClipCut cut = cutting.cut(model.config().input());
             List<ClipCut> rest = evaluate ? rest(cut) : List.of();
             Examples support = support(model, videos, cut, masking);
@@ -111,7 +109,6 @@ final class Learn implements Callable<Integer> {
                     .save(out);
             print(videos.labels(), support.labels.size(), judgement);
         }
-        return ExitCode.OK;
     }
 
     /** Features with labels. */
@@ -122,12 +119,8 @@ final class Learn implements Callable<Integer> {
 
         /** The features of every clip under each mask, {@code [P][clips][D]}. */
         double[][][] passes() {
-            double[][][] passes = new double[views.getFirst().length][views.size()][];
-            for (int clip = 0; clip < views.size(); clip++) {
-                for (int p = 0; p < passes.length; p++) {
-                    passes[p][clip] = views.get(clip)[p];
-                }
-            }
+            double[][][] passes = new double[views.getFirst().length][][];
+            Arrays.setAll(passes, p -> views.stream().map(view -> view[p]).toArray(double[][]::new));
             return passes;
         }
 
@@ -155,14 +148,14 @@ final class Learn implements Callable<Integer> {
     private Examples support(Student model, ClipFolder videos, ClipCut cut, Masking masking) {
         Examples support = new Examples();
         int labels = videos.labels().size();
-        try (Progress progress = new Progress(System.err, Progress.Style.detect(quiet), "learn", "labels", 0, labels)) {
+        try (Task task = progress.context(student.compute()).task("learn", Task.Unit.LABELS, labels)) {
             for (int label = 0; label < labels; label++) {
                 List<VideoClip> chosen = choose(videos.labels().get(label), cut(videos, label, cut));
-                for (double[][] view : VideoFeatures.of(model, chosen, masking, masks.seed() + support.labels.size())) {
+                for (double[][] view : views(model, chosen, masking, masks.seed() + support.labels.size())) {
                     support.views.add(view);
                     support.labels.add(label);
                 }
-                progress.update(label + 1);
+                task.advance(label + 1);
             }
         }
         return support;
@@ -213,56 +206,83 @@ final class Learn implements Callable<Integer> {
             Student model, ClipFolder videos, List<ClipCut> rest, LinearClassifier classifier, Masking masking) {
         int labels = videos.labels().size();
         Judgement judgement = new Judgement(new int[labels], new int[labels]);
-        try (Progress progress =
-                new Progress(System.err, Progress.Style.detect(quiet), "evaluate", "labels", 0, labels)) {
+        try (Task task = progress.context(student.compute()).task("evaluate", Task.Unit.LABELS, labels)) {
             for (int label = 0; label < labels; label++) {
                 for (Path video : videos.videos(label)) {
                     for (ClipCut part : rest) {
                         long first = masks.seed() + QUERIES + judgement.clips();
-                        for (double[][] views : VideoFeatures.of(model, Video.cut(video, part), masking, first)) {
+                        for (double[][] views : views(model, Video.cut(video, part), masking, first)) {
                             judgement.total[label]++;
                             judgement.right[label] += Clips.largest(classifier.ensemble(views)) == label ? 1 : 0;
                         }
                     }
                 }
-                progress.update(label + 1);
+                task.advance(label + 1);
             }
         }
         return judgement;
     }
 
+    /**
+     * Features of clips under the masks of an ensemble each.
+     *
+     * @param seed of the first clip's masks; those of a later batch depend on the number of its first clip too
+     * @return {@code [clips][ensemble][D]}
+     */
+    private static double[][][] views(Student model, List<VideoClip> clips, Masking masking, long seed) {
+        ClipShape input = model.config().input();
+        double[][][] passes = FeatureExtraction.extract(
+                model,
+                clips.size(),
+                BATCH,
+                (from, count) -> {
+                    Tensor batch = Tensor.empty(
+                            Device.cpu(), DType.U8, Shape.of(count, input.frames(), input.height(), input.width(), 3));
+                    for (int i = 0; i < count; i++) {
+                        MemorySegment pixels =
+                                MemorySegment.ofArray(clips.get(from + i).pixels());
+                        MemorySegment.copy(pixels, 0, batch.segment(), i * pixels.byteSize(), pixels.byteSize());
+                    }
+                    return batch;
+                },
+                masking,
+                seed,
+                done -> {});
+        double[][][] views = new double[clips.size()][][];
+        Arrays.setAll(
+                views, clip -> Arrays.stream(passes).map(pass -> pass[clip]).toArray(double[][]::new));
+        return views;
+    }
+
     private void print(List<String> labels, int learned, @Nullable Judgement judgement) {
-        PrintWriter printer = spec.commandLine().getOut();
-        if (json.wanted()) {
-            Map<String, Object> result = new LinkedHashMap<>();
-            result.put("head", out);
-            result.put("labels", labels);
-            result.put("clips", learned);
-            if (judgement != null) {
-                result.put("evaluated", judgement.clips());
-                result.put("accuracy", judgement.recognised() / (double) judgement.clips());
-            }
-            JsonOption.print(printer, result);
-            return;
-        }
-        printer.printf(Locale.ROOT, "%s: %d labels learned from %d clips%n", out, labels.size(), learned);
+        Map<String, Object> result = new LinkedHashMap<>();
+        result.put("head", out);
+        result.put("labels", labels);
+        result.put("clips", learned);
         if (judgement != null) {
-            for (int label = 0; label < labels.size(); label++) {
-                printer.printf(
-                        Locale.ROOT,
-                        "  %-20s %d of %d recognised%n",
-                        labels.get(label),
-                        judgement.right[label],
-                        judgement.total[label]);
-            }
-            printer.printf(
-                    Locale.ROOT,
-                    "accuracy %.1f %% (%d of %d clips, mask ratio %s, ensemble %d)%n",
-                    100.0 * judgement.recognised() / judgement.clips(),
-                    judgement.recognised(),
-                    judgement.clips(),
-                    masks.masking().ratio(),
-                    masks.masking().ensemble());
+            result.put("evaluated", judgement.clips());
+            result.put("accuracy", judgement.recognised() / (double) judgement.clips());
         }
+        print(result, to -> {
+            to.printf(Locale.ROOT, "%s: %d labels learned from %d clips%n", out, labels.size(), learned);
+            if (judgement != null) {
+                for (int label = 0; label < labels.size(); label++) {
+                    to.printf(
+                            Locale.ROOT,
+                            "  %-20s %d of %d recognised%n",
+                            labels.get(label),
+                            judgement.right[label],
+                            judgement.total[label]);
+                }
+                to.printf(
+                        Locale.ROOT,
+                        "accuracy %.1f %% (%d of %d clips, mask ratio %s, ensemble %d)%n",
+                        100.0 * judgement.recognised() / judgement.clips(),
+                        judgement.recognised(),
+                        judgement.clips(),
+                        masks.masking().ratio(),
+                        masks.masking().ensemble());
+            }
+        });
     }
 }

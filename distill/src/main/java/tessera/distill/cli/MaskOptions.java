@@ -13,23 +13,20 @@ final class MaskOptions {
     @Option(
             names = "--mask-ratio",
             paramLabel = "R",
-            defaultValue = "0.75",
             description = "Share of the tokens that are not looked at, 0 <= R < 1. Default: ${DEFAULT-VALUE}")
-    private double maskRatio;
+    private double maskRatio = 0.75;
 
     @Option(
             names = "--ensemble",
             paramLabel = "P",
-            defaultValue = "2",
             description = "Masks per clip, over which probabilities are averaged. Default: ${DEFAULT-VALUE}")
-    private int ensemble;
+    private int ensemble = 2;
 
     @Option(
             names = "--seed",
             paramLabel = "N",
-            defaultValue = "1",
             description = "Determines the masks and every other draw. Default: ${DEFAULT-VALUE}")
-    private long seed;
+    private long seed = 1;
 
     /** The masks; refuses numbers that no student can work with, so it is called before anything is loaded. */
     Masking masking() {

@@ -5,13 +5,10 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Geometry;
@@ -30,24 +27,17 @@ import tessera.nn.videomae.VideoMaeConfig;
 /** {@code tessera pretrain}: the first stage, once for each modality. */
 @Command(
         name = "pretrain",
-        mixinStandardHelpOptions = true,
         description = {
             "Train a masked autoencoder of one modality on labelled source and unlabelled target clips.",
             "Clips of your own: DIR/<modality>/<label>/<name>.npy with rgb u8 [T,H,W,3] (or a video file), flow f32"
-                + " [T,H,W,2] in pixels, pose f32 [T,h,w,21] in [0,1]; H = W and h = w. The target's label folder may"
-                + " have any name.",
+                    + " [T,H,W,2] in pixels, pose f32 [T,h,w,21] in [0,1]; H = W and h = w. The target's label folder may"
+                    + " have any name.",
             "The model ends up in DIR/model.safetensors of --out; stopped runs resume by the same command."
         })
-final class Pretrain implements Callable<Integer> {
+final class Pretrain extends ToolCommand {
 
     /** EgoSim clips from which the normalisation of flow is measured. */
     private static final int STATISTICS_CLIPS = 60;
-
-    @Spec
-    private CommandSpec spec;
-
-    @Mixin
-    private JsonOption json;
 
     @Mixin
     private ComputeOptions compute;
@@ -99,7 +89,7 @@ final class Pretrain implements Callable<Integer> {
     private @Nullable Path start;
 
     @Override
-    public Integer call() {
+    void run() {
         training.check();
         egosim.check();
         Pretraining stage = stage();
@@ -108,12 +98,10 @@ final class Pretrain implements Callable<Integer> {
         }
         RunContext context = training.context(compute);
         Path model = egosim.wanted() ? onEgoSim(stage, context) : onFolders(stage, context);
-        Map<String, Object> result = new LinkedHashMap<>();
-        result.put("model", model);
-        result.put("steps", stage.recipe().steps());
-        json.print(spec, result, model);
-        return ExitCode.OK;
+        print(new Answer(model, stage.recipe().steps()), out -> out.println(model));
     }
+
+    private record Answer(Path model, long steps) {}
 
     private Pretraining stage() {
         Pretraining standard = Pretraining.defaults(modality);

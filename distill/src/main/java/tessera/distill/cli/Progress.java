@@ -20,6 +20,7 @@ final class Progress implements AutoCloseable {
         QUIET;
 
         /** Bar if the process talks to a terminal, lines if not, quiet if asked. */
+        @SuppressWarnings("SystemConsoleNull") // From Java 25 on it is null again where there is no terminal.
         public static Style detect(boolean quiet) {
             if (quiet) {
                 return QUIET;
@@ -127,7 +128,7 @@ final class Progress implements AutoCloseable {
 
     private void redraw(long now) {
         shownAt = now;
-        int full = total == 0 ? BAR_WIDTH : (int) Math.clamp(BAR_WIDTH * done / total, 0, BAR_WIDTH);
+        int full = total == 0 ? BAR_WIDTH : Math.clamp(BAR_WIDTH * done / total, 0, BAR_WIDTH);
         String line = title + "  " + filled.repeat(full) + empty.repeat(BAR_WIDTH - full) + " " + status(now);
         // Spaces wipe what a longer line left behind.
         out.print("\r" + line + " ".repeat(Math.max(0, shownWidth - line.length())));

@@ -19,11 +19,6 @@ final class ProgressPrinter implements ProgressListener {
         this.style = style;
     }
 
-    /** Shows progress on standard error, unless the user asked for quiet. */
-    static ProgressListener of(boolean quiet) {
-        return new ProgressPrinter(System.err, Progress.Style.detect(quiet));
-    }
-
     @Override
     public void on(ProgressEvent event) {
         Task task = event.task();

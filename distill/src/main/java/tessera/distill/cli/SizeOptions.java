@@ -12,7 +12,6 @@ final class SizeOptions {
     @Option(
             names = "--size",
             paramLabel = "NAME",
-            defaultValue = "small",
             description = "tiny, small, base or large; small is ViT-S, which the papers use. Default: ${DEFAULT-VALUE}")
     private String size = "small";
 

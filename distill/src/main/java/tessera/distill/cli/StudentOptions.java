@@ -3,15 +3,13 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import tessera.kernels.DType;
-import tessera.kernels.Device;
 import tessera.nn.inference.Student;
 
 /** The student of a command and where it computes: {@code --student} and the options of {@link ComputeOptions}. */
 final class StudentOptions {
 
     @Mixin
-    private ComputeOptions compute = new ComputeOptions();
+    private ComputeOptions compute;
 
     @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
     private Path file = Path.of("");
@@ -20,16 +18,19 @@ final class StudentOptions {
         return file;
     }
 
-    Device device() {
-        return compute.device();
+    ComputeOptions compute() {
+        return compute;
     }
 
-    DType precision() {
-        return compute.precision();
-    }
-
-    /** Loads the student, which belongs to the caller. */
-    Student load() {
-        return Student.load(file, device(), precision());
+    /** Loads the student, which belongs to the caller, if the masks leave it something to look at. */
+    Student load(MaskOptions masks) {
+        Student student = Student.load(file, compute.device(), compute.precision());
+        try {
+            masks.check(student);
+        } catch (IllegalArgumentException e) {
+            student.close();
+            throw e;
+        }
+        return student;
     }
 }

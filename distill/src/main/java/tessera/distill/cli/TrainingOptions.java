@@ -2,10 +2,10 @@ package tessera.distill.cli;
 
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
-import tessera.distill.train.StopSignal;
 
 /** What both training stages are told; the defaults are those of the stage's recipe. */
 final class TrainingOptions {
@@ -60,8 +60,8 @@ final class TrainingOptions {
     @Option(names = "--no-augment", description = "Train on the pictures as they are: no random crops, no flips.")
     private boolean plain;
 
-    @Option(names = "--quiet", description = "Show no progress.")
-    private boolean quiet;
+    @Mixin
+    private ProgressOption progress;
 
     TrainingOptions(Recipe standard) {
         this.standard = standard;
@@ -89,15 +89,7 @@ final class TrainingOptions {
     }
 
     RunContext context(ComputeOptions compute) {
-        return context(compute, quiet);
-    }
-
-    /** A run that shows progress, and stops with a checkpoint when the process is asked to end. */
-    static RunContext context(ComputeOptions compute, boolean quiet) {
-        StopSignal stop = new StopSignal();
-        RunContext context = new RunContext(ProgressPrinter.of(quiet), stop, compute.device(), compute.precision());
-        stop.onShutdown(() -> System.err.println("tessera: stopped and saved; run the same command to resume"));
-        return context;
+        return progress.resumable(compute);
     }
 
     /** Refuses impossible numbers and places. */

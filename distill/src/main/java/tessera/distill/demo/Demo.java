@@ -173,9 +173,9 @@ public final class Demo {
         });
     }
 
-    private static void createFolder(Path folder) {
+    static Path createFolder(Path folder) {
         try {
-            Files.createDirectories(folder);
+            return Files.createDirectories(folder);
         } catch (IOException e) {
             throw new UncheckedIOException("cannot create the folder " + folder, e);
         }

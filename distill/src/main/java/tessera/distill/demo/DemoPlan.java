@@ -162,19 +162,8 @@ public record DemoPlan(
     Settings defaults() {
         Map<Modality, Pretraining> standard = new TreeMap<>(pretraining);
         standard.replaceAll((modality, own) -> Pretraining.defaults(modality));
-        return new DemoPlan(
-                        name,
-                        seeds,
-                        geometry,
-                        grid,
-                        tubelet,
-                        size,
-                        target,
-                        clips,
-                        standard,
-                        Distillation.defaults(),
-                        evaluation)
-                .settings();
+        Settings all = settings().with("pretraining", standard).with("distillation", Distillation.defaults());
+        return Settings.parse(Json.text(all.values(), DemoPlan::written));
     }
 
     /** How values of this package are written in JSON. */

@@ -1,9 +1,6 @@
 package tessera.distill.demo;
 
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
@@ -59,12 +56,7 @@ public final class DemoReport {
      * @return the page
      */
     public static Path write(DemoResult result, Path out) {
-        Path page = out.resolve("report").resolve("index.html");
-        try {
-            Files.createDirectories(out.resolve("report"));
-        } catch (IOException e) {
-            throw new UncheckedIOException("cannot create the folder " + out.resolve("report"), e);
-        }
+        Path page = Demo.createFolder(out.resolve("report")).resolve("index.html");
         AtomicFile.write(
                 out.resolve(TABLES), stream -> stream.write(markdown(result).getBytes(StandardCharsets.UTF_8)));
         new DemoReport(result, out).page().write(page);
@@ -104,15 +96,15 @@ public final class DemoReport {
         DemoPlan.Evaluation how = plan.evaluation();
         page.paragraph(
                 "A small RGB student learns from RGB, flow and hand-pose teachers, then recognises classes that it"
-                    + " never saw from a few labelled examples while most tokens are masked (MM-CDFSL, ECCV 2024). All"
-                    + " clips come from EgoSim, a procedural benchmark: labelled source clips of one domain,"
-                    + " unlabelled clips of another, and validation and test classes that share no class with"
-                    + " either.");
+                        + " never saw from a few labelled examples while most tokens are masked (MM-CDFSL, ECCV 2024). All"
+                        + " clips come from EgoSim, a procedural benchmark: labelled source clips of one domain,"
+                        + " unlabelled clips of another, and validation and test classes that share no class with"
+                        + " either.");
         page.paragraph(
                 ("Seeds run: %s. Each rendered its own clips and trained its own models: one masked autoencoder per"
-                    + " modality, then the distilled student. Accuracy is the mean over %d episodes with %d classes"
-                    + " and %d queries each; ± is the 95 %% interval over episodes. All models of a seed meet the same"
-                    + " episodes. The last weights of each stage are used: nothing was selected on test classes.")
+                                + " modality, then the distilled student. Accuracy is the mean over %d episodes with %d classes"
+                                + " and %d queries each; ± is the 95 %% interval over episodes. All models of a seed meet the same"
+                                + " episodes. The last weights of each stage are used: nothing was selected on test classes.")
                         .formatted(
                                 plan.seeds().stream().map(String::valueOf).collect(Collectors.joining(", ")),
                                 how.episodes(),

@@ -1,5 +1,7 @@
 package tessera.distill.evaluation;
 
+import java.util.function.LongConsumer;
+import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.distill.train.RunContext;
@@ -15,38 +17,54 @@ public final class FeatureExtraction {
 
     private FeatureExtraction() {}
 
+    /** Clips to look at. */
+    @FunctionalInterface
+    public interface Source {
+        /** Some of the clips, {@code [count, T, H, W, C]}; the tensor belongs to the innermost open scope. */
+        Tensor batch(int from, int count);
+    }
+
     /**
-     * Features of every clip under the masks of an ensemble, each clip with masks of its own.
+     * Features of every clip of a set, with progress; see {@link #extract(Student, int, int, Source, Masking, long,
+     * LongConsumer)}.
      *
      * @param modality what the student looks at
      * @return {@code [ensemble][clips][D]}
      */
     public static double[][][] extract(
             Student student, ClipSet clips, Modality modality, Masking masking, long seed, RunContext context) {
-        int count = clips.size();
+        Source source = (from, count) -> clips.batch(
+                student.device(), modality, IntStream.range(from, from + count).toArray());
+        try (Task task = context.task("features " + modality, Task.Unit.CLIPS, clips.size())) {
+            return extract(student, clips.size(), BATCH, source, masking, seed, task::advance);
+        }
+    }
+
+    /**
+     * Features of clips under the masks of an ensemble, each clip with masks of its own.
+     *
+     * @param count of clips in all
+     * @param most clips in a batch; the masks depend on it
+     * @param progress hears how many clips are done
+     * @return {@code [ensemble][clips][D]}
+     */
+    public static double[][][] extract(
+            Student student, int count, int most, Source clips, Masking masking, long seed, LongConsumer progress) {
         int width = student.config().featureWidth();
-        int ensemble = masking.ensemble();
-        double[][][] features = new double[ensemble][count][width];
-        String title = "features " + modality;
-        try (Task task = context.task(title, Task.Unit.CLIPS, count)) {
-            for (int from = 0; from < count; from += BATCH) {
-                int[] indices = new int[Math.min(BATCH, count - from)];
-                for (int i = 0; i < indices.length; i++) {
-                    indices[i] = from + i;
-                }
-                try (Scope scope = Scope.open()) {
-                    Tensor batch = clips.batch(student.device(), modality, indices);
-                    // The masks depend on the seed and the place in the batch, so every batch needs a seed of its own.
-                    double[] values =
-                            student.features(batch, masking, seed + from).toDoubles();
-                    for (int p = 0; p < ensemble; p++) {
-                        for (int i = 0; i < indices.length; i++) {
-                            System.arraycopy(values, (p * indices.length + i) * width, features[p][from + i], 0, width);
-                        }
+        double[][][] features = new double[masking.ensemble()][count][width];
+        for (int from = 0; from < count; from += most) {
+            int batch = Math.min(most, count - from);
+            try (Scope scope = Scope.open()) {
+                // The masks depend on the seed and the place in the batch, so every batch needs a seed of its own.
+                double[] values = student.features(clips.batch(from, batch), masking, seed + from)
+                        .toDoubles();
+                for (int p = 0; p < features.length; p++) {
+                    for (int i = 0; i < batch; i++) {
+                        System.arraycopy(values, (p * batch + i) * width, features[p][from + i], 0, width);
                     }
                 }
-                task.advance(from + indices.length);
             }
+            progress.accept(from + batch);
         }
         return features;
     }

@@ -76,10 +76,8 @@ public final class BarChart {
         if (reference != null) {
             range.include(reference.y);
         }
-        List<Double> ticks = range.roundScale(6, 0, 1).ticks(6);
-        Frame frame = Frame.of(title, series.stream().map(Series::name).toList(), ticks);
-        Scale y = range.roundScale(6, Frame.BOTTOM, frame.top);
-        frame.drawY(yAxis, y, ticks);
+        Frame frame = new Frame(title, series.stream().map(Series::name).toList(), yAxis, range);
+        Scale y = frame.y;
         // The name of the reference line stands to the right of all bars.
         double right = Frame.RIGHT - (reference == null ? 0 : Svg.textWidth(reference.label) + 4);
         double groupWidth = (right - frame.left) / Math.max(1, groups.size());

@@ -10,32 +10,39 @@ final class Frame {
     static final double BOTTOM = HEIGHT - 52;
     private static final double LEGEND_LINE = 20;
 
+    private static final int Y_TICKS = 6;
+
     final Svg svg;
     final double left;
     final double top;
+
+    /** Where values of the y axis are. */
+    final Scale y;
+
     private final List<String> series;
 
-    private Frame(Svg svg, double left, double top, List<String> series) {
-        this.svg = svg;
-        this.left = left;
-        this.top = top;
-        this.series = series;
-    }
-
     /**
-     * Lays the frame out.
+     * Lays the frame out, with room for the texts of the y axis on the left, and draws that axis.
      *
      * @param series names for the legend; a single series needs none
-     * @param yTicks the y axis' ticks, whose texts decide how much room the left side needs
      */
-    static Frame of(String title, List<String> series, List<Double> yTicks) {
-        double widest = yTicks.stream()
+    Frame(String title, List<String> series, Axis axis, Scale.Range range) {
+        List<Double> ticks = range.roundScale(Y_TICKS, 0, 1).ticks(Y_TICKS);
+        double widest = ticks.stream()
                 .mapToDouble(t -> Svg.textWidth(Scale.format(t)))
                 .max()
                 .orElse(0);
-        double left = Math.ceil(16 + Svg.FONT + 12 + widest);
-        Frame plain = new Frame(new Svg(WIDTH, HEIGHT, title), left, 14, series);
-        return new Frame(plain.svg, left, 14 + plain.legend(false), series);
+        this.svg = new Svg(WIDTH, HEIGHT, title);
+        this.series = series;
+        this.left = Math.ceil(16 + Svg.FONT + 12 + widest);
+        this.top = 14 + legend(false);
+        this.y = range.roundScale(Y_TICKS, BOTTOM, top);
+        for (double tick : ticks) {
+            double at = y.at(tick);
+            svg.line(left, at, RIGHT, at, "currentColor", 0.14, 1);
+            svg.text(left - 8, at + 4, "end", Scale.format(tick));
+        }
+        svg.verticalText(16, (top + BOTTOM) / 2, axis.label());
     }
 
     /** The vertical room of the legend; draws it as well if asked. */
@@ -64,8 +71,15 @@ final class Frame {
         legend(true);
     }
 
-    void drawX(Axis axis, Scale scale, List<Double> ticks) {
-        for (double tick : ticks) {
+    /**
+     * Draws the x axis.
+     *
+     * @param room left free on either side, as a share of the values' range
+     * @return where values are
+     */
+    Scale drawX(Axis axis, Scale.Range range, double room) {
+        Scale scale = range.scale(room, left, RIGHT);
+        for (double tick : scale.ticks(8)) {
             double x = scale.at(tick);
             svg.line(x, top, x, BOTTOM, "currentColor", 0.08, 1);
             svg.line(x, BOTTOM, x, BOTTOM + 4, "currentColor", 0.6, 1);
@@ -73,19 +87,11 @@ final class Frame {
         }
         drawBaseLine();
         svg.text((left + RIGHT) / 2, HEIGHT - 10, "middle", axis.label());
+        return scale;
     }
 
     void drawBaseLine() {
         svg.line(left, BOTTOM, RIGHT, BOTTOM, "currentColor", 0.6, 1);
-    }
-
-    void drawY(Axis axis, Scale scale, List<Double> ticks) {
-        for (double tick : ticks) {
-            double y = scale.at(tick);
-            svg.line(left, y, RIGHT, y, "currentColor", 0.14, 1);
-            svg.text(left - 8, y + 4, "end", Scale.format(tick));
-        }
-        svg.verticalText(16, (top + BOTTOM) / 2, axis.label());
     }
 
     /** A dashed horizontal line with a name, such as the accuracy of chance. */

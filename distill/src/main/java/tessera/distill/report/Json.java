@@ -1,6 +1,7 @@
 package tessera.distill.report;
 
 import java.io.StringWriter;
+import java.lang.reflect.Method;
 import java.lang.reflect.RecordComponent;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -15,16 +16,21 @@ import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.ObjectWriteContext;
+import tools.jackson.core.StreamReadFeature;
 import tools.jackson.core.json.JsonFactory;
 
 /** Writes results and settings as JSON, and reads settings. */
 public final class Json {
+    private static final JsonFactory FACTORY = JsonFactory.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .build();
+
     private Json() {}
 
     /**
      * A value as one line of JSON.
      *
-     * @param value strings, numbers, booleans, nulls, and maps, collections and public records of these; anything else
+     * @param value strings, numbers, booleans, nulls, and maps, collections and records of these, public or of this module; anything else
      *     by its text, in the order given. NaN and infinities become null, for JSON has none
      */
     public static String text(@Nullable Object value) {
@@ -38,7 +44,7 @@ public final class Json {
      */
     public static String text(@Nullable Object value, UnaryOperator<Object> edge) {
         StringWriter text = new StringWriter();
-        try (JsonGenerator json = new JsonFactory().createGenerator(ObjectWriteContext.empty(), text)) {
+        try (JsonGenerator json = FACTORY.createGenerator(ObjectWriteContext.empty(), text)) {
             write(json, value, edge);
         }
         return text.toString();
@@ -51,11 +57,15 @@ public final class Json {
      * @throws IllegalArgumentException if the text is no such object
      */
     public static Map<String, @Nullable Object> object(String text) {
-        try (JsonParser json = new JsonFactory().createParser(ObjectReadContext.empty(), text)) {
+        try (JsonParser json = FACTORY.createParser(ObjectReadContext.empty(), text)) {
             if (json.nextToken() != JsonToken.START_OBJECT) {
                 throw new IllegalArgumentException("json: no object: " + text);
             }
-            return members(json);
+            Map<String, @Nullable Object> members = members(json);
+            if (json.currentToken() != JsonToken.END_OBJECT || json.nextToken() != null) {
+                throw new IllegalArgumentException("json: more than one object: " + text);
+            }
+            return members;
         } catch (JacksonException e) {
             throw new IllegalArgumentException("json: no object: " + text, e);
         }
@@ -125,7 +135,9 @@ public final class Json {
 
     private static @Nullable Object valueOf(RecordComponent member, Record owner) {
         try {
-            return member.getAccessor().invoke(owner);
+            Method accessor = member.getAccessor();
+            accessor.trySetAccessible();
+            return accessor.invoke(owner);
         } catch (ReflectiveOperationException e) {
             throw new IllegalArgumentException(
                     "json: " + owner.getClass() + " cannot be read; make the record public and its package exported",

@@ -62,12 +62,9 @@ public final class LineChart {
                 yRange.include(v);
             }
         }
-        List<Double> yTicks = yRange.roundScale(6, 0, 1).ticks(6);
-        Frame frame = Frame.of(title, series.stream().map(Series::name).toList(), yTicks);
-        Scale x = xRange.scale(0, frame.left, Frame.RIGHT);
-        Scale y = yRange.roundScale(6, Frame.BOTTOM, frame.top);
-        frame.drawY(yAxis, y, yTicks);
-        frame.drawX(xAxis, x, x.ticks(8));
+        Frame frame = new Frame(title, series.stream().map(Series::name).toList(), yAxis, yRange);
+        Scale x = frame.drawX(xAxis, xRange, 0);
+        Scale y = frame.y;
         frame.drawLegend();
         for (int i = 0; i < series.size(); i++) {
             Series s = series.get(i);

@@ -1,10 +1,12 @@
 package tessera.distill.report;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -13,14 +15,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
-import tools.jackson.core.JacksonException;
-import tools.jackson.core.JsonGenerator;
-import tools.jackson.core.JsonParser;
-import tools.jackson.core.JsonToken;
-import tools.jackson.core.ObjectReadContext;
-import tools.jackson.core.ObjectWriteContext;
-import tools.jackson.core.StreamReadFeature;
-import tools.jackson.core.json.JsonFactory;
 
 /**
  * Numbers of a training run as JSON lines, {@code {"step": 12, "loss": 0.51}}, appended to a file.
@@ -30,9 +24,7 @@ import tools.jackson.core.json.JsonFactory;
  * use by several threads at once.
  */
 public final class MetricsLog implements AutoCloseable {
-    private static final JsonFactory JSON = JsonFactory.builder()
-            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
-            .build();
+    private static final String STEP = "step";
 
     /**
      * One line.
@@ -118,18 +110,13 @@ public final class MetricsLog implements AutoCloseable {
             throw new IllegalArgumentException("metrics_log: step " + step + " after step " + lastStep + " in " + file
                     + "; write steps in order, or resume the log at an earlier step");
         }
-        var bytes = new ByteArrayOutputStream();
-        try (JsonGenerator json = JSON.createGenerator(ObjectWriteContext.empty(), bytes)) {
-            json.writeStartObject();
-            json.writeNumberProperty("step", step);
-            values.forEach((metric, value) -> json.writeNumberProperty(metric.id(), value));
-            json.writeEndObject();
-        }
-        bytes.write('\n');
+        Map<String, Object> line = new LinkedHashMap<>();
+        line.put(STEP, step);
+        values.forEach((metric, value) -> line.put(metric.id(), Double.isFinite(value) ? value : value.toString()));
         try {
-            ByteBuffer line = ByteBuffer.wrap(bytes.toByteArray());
-            while (line.hasRemaining()) {
-                channel.write(line);
+            ByteBuffer bytes = StandardCharsets.UTF_8.encode(Json.text(line) + "\n");
+            while (bytes.hasRemaining()) {
+                channel.write(bytes);
             }
         } catch (IOException e) {
             throw failure(file, "written", e);
@@ -157,7 +144,7 @@ public final class MetricsLog implements AutoCloseable {
                 end++;
             }
             boolean last = end + 1 >= bytes.length;
-            Line line = end == bytes.length ? null : parseLine(bytes, begin, end - begin);
+            Line line = end == bytes.length ? null : parseLine(ByteBuffer.wrap(bytes, begin, end - begin));
             if (line == null && !last) {
                 throw new IllegalArgumentException(file + ": line " + (lines.size() + 1)
                         + " is no JSON object of a step and numbers; repair the line or remove the file");
@@ -172,21 +159,20 @@ public final class MetricsLog implements AutoCloseable {
     }
 
     /** Null if the bytes are not a whole line. */
-    private static @Nullable Line parseLine(byte[] bytes, int offset, int length) {
-        try (JsonParser p = JSON.createParser(ObjectReadContext.empty(), bytes, offset, length)) {
-            if (p.nextToken() != JsonToken.START_OBJECT || !"step".equals(p.nextName())) {
+    private static @Nullable Line parseLine(ByteBuffer bytes) {
+        try {
+            CharBuffer text = StandardCharsets.UTF_8.newDecoder().decode(bytes);
+            Map<String, @Nullable Object> members = Json.object(text.toString());
+            Map<Metric, Double> values = new LinkedHashMap<>();
+            if (!(members.remove(STEP) instanceof Long step)) {
                 return null;
             }
-            p.nextToken();
-            long step = p.getLongValue();
-            Map<Metric, Double> values = new LinkedHashMap<>();
-            while (p.nextToken() == JsonToken.PROPERTY_NAME) {
-                Metric metric = new Metric(p.currentName());
-                boolean quoted = p.nextToken() == JsonToken.VALUE_STRING;
-                values.put(metric, quoted ? Double.parseDouble(p.getString()) : p.getDoubleValue());
+            for (Map.Entry<String, @Nullable Object> member : members.entrySet()) {
+                // NaN and infinities are in quotes.
+                values.put(new Metric(member.getKey()), Double.valueOf(String.valueOf(member.getValue())));
             }
-            return p.currentToken() == JsonToken.END_OBJECT && p.nextToken() == null ? new Line(step, values) : null;
-        } catch (JacksonException | NumberFormatException damaged) {
+            return new Line(step, values);
+        } catch (CharacterCodingException | IllegalArgumentException damaged) {
             return null;
         }
     }

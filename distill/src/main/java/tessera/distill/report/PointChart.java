@@ -63,12 +63,9 @@ public final class PointChart {
         if (reference != null) {
             yRange.include(reference.y);
         }
-        List<Double> yTicks = yRange.roundScale(6, 0, 1).ticks(6);
-        Frame frame = Frame.of(title, series.stream().map(Series::name).toList(), yTicks);
-        Scale x = xRange.scale(0.07, frame.left, Frame.RIGHT);
-        Scale y = yRange.roundScale(6, Frame.BOTTOM, frame.top);
-        frame.drawY(yAxis, y, yTicks);
-        frame.drawX(xAxis, x, x.ticks(8));
+        Frame frame = new Frame(title, series.stream().map(Series::name).toList(), yAxis, yRange);
+        Scale x = frame.drawX(xAxis, xRange, 0.07);
+        Scale y = frame.y;
         frame.drawLegend();
         LabelPlacer labels = new LabelPlacer(frame.left, frame.top, Frame.RIGHT, Frame.BOTTOM);
         if (reference != null) {

@@ -1,6 +1,7 @@
 package tessera.distill.train;
 
 import org.jspecify.annotations.Nullable;
+import tessera.nn.TokenGrid;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
 
@@ -15,11 +16,8 @@ public interface Network extends AutoCloseable {
      */
     Outputs forward(Tensor clips, @Nullable TokenMask mask, Noise noise);
 
-    /** Time slots of the token grid, for masks. */
-    int slots();
-
-    /** Tokens of one slot, for masks. */
-    int plane();
+    /** The tokens that masks hide. */
+    TokenGrid grid();
 
     /** Frees what belongs to the network beside its parameters. */
     @Override

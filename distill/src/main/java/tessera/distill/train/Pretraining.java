@@ -2,9 +2,7 @@ package tessera.distill.train;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
@@ -16,6 +14,7 @@ import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.MaskStrategy;
 import tessera.nn.Params;
+import tessera.nn.TokenGrid;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.nn.videomae.VideoMaeNames;
 import tessera.nn.videomae.VideoMaePretraining;
@@ -120,10 +119,11 @@ public record Pretraining(
 
     private Stage.Setup setUp(
             VideoMaeConfig config, ClipSet source, ClipSet target, @Nullable Path start, RunContext context) {
-        Params params = parameters(start, context.device()).computeIn(context.compute());
-        VideoMaePretraining model =
-                new VideoMaePretraining(params, config, source.classes().size());
-        try {
+        Params params;
+        VideoMaePretraining model;
+        try (Checkpoint checkpoint = start == null ? null : Checkpoint.read(start)) {
+            params = parameters(checkpoint, context.device()).computeIn(context.compute());
+            model = new VideoMaePretraining(params, config, source.classes().size());
             params.finish(name -> start != null);
         } catch (CheckpointException e) {
             throw new CheckpointException(start + ": " + e.getMessage());
@@ -158,27 +158,19 @@ public record Pretraining(
         return new ClipBatches(clips, Set.of(modality), labelled, recipe, seed, seed);
     }
 
-    private Params parameters(@Nullable Path start, Device device) {
+    private Params parameters(@Nullable Checkpoint start, Device device) {
         if (start == null) {
             return Params.random(device, DType.F32, recipe.seed());
         }
-        try (Checkpoint checkpoint = Checkpoint.read(start)) {
-            Map<String, Tensor> weights = new LinkedHashMap<>();
-            VideoMaeNames.translate(checkpoint.tensors()).forEach((name, tensor) -> {
-                Tensor copy = Tensor.empty(tensor.device(), tensor.dtype(), tensor.shape());
-                copy.copyFrom(tensor);
-                weights.put(name, copy);
-            });
-            boolean rgb = modality.equals(Modality.RGB);
-            return Params.from(
-                    device,
-                    DType.F32,
-                    weights,
-                    recipe.seed(),
-                    name -> name.startsWith("fc_norm")
-                            || name.startsWith("head_action")
-                            || (!rgb && (name.startsWith("encoder.patch_embed") || name.startsWith("decoder.head"))));
-        }
+        boolean rgb = modality.equals(Modality.RGB);
+        return Params.from(
+                device,
+                DType.F32,
+                VideoMaeNames.translate(start.tensors()),
+                recipe.seed(),
+                name -> name.startsWith("fc_norm")
+                        || name.startsWith("head_action")
+                        || (!rgb && (name.startsWith("encoder.patch_embed") || name.startsWith("decoder.head"))));
     }
 
     /** The model as a student: features of tokens, and the scores of its own head. */
@@ -189,7 +181,7 @@ public record Pretraining(
                 throw new IllegalArgumentException("a masked autoencoder needs a mask; give the stage masks");
             }
             Tensor tokens = model.encode(clips, mask, noise.dropPath());
-            long stream = Trainer.stream(DROPOUT_STREAM, noise.step());
+            long stream = TrainingStep.stream(DROPOUT_STREAM, noise.step());
             return new Outputs(
                     tokens,
                     null,
@@ -199,13 +191,8 @@ public record Pretraining(
         }
 
         @Override
-        public int slots() {
-            return model.config().slots();
-        }
-
-        @Override
-        public int plane() {
-            return model.config().plane();
+        public TokenGrid grid() {
+            return model.config().grid();
         }
 
         @Override

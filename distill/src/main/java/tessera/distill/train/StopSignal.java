@@ -9,6 +9,9 @@ public final class StopSignal {
     private volatile boolean requested;
     private volatile boolean running;
 
+    /** A signal that has asked for nothing yet. */
+    public StopSignal() {}
+
     /** Asks the run to stop. */
     public void request() {
         requested = true;

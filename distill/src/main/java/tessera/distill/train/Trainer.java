@@ -5,28 +5,21 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
-import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Metric;
 import tessera.distill.report.MetricsLog;
 import tessera.kernels.DType;
-import tessera.kernels.Device;
 import tessera.nn.AdamW;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
-import tessera.nn.DropPath;
-import tessera.nn.MaskContext;
-import tessera.nn.MaskStrategy;
 import tessera.nn.Schedule;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
-import tessera.tensor.TokenMask;
 
 /**
  * Runs stages, with checkpoints that resume bit for bit.
@@ -42,18 +35,11 @@ public final class Trainer {
     private static final String SETTINGS = "tessera.settings";
     private static final String COMPUTE = "tessera.compute";
 
-    /** Streams of random numbers lie so far apart that steps, which count them up, do not meet. */
-    static final int STREAM_SHIFT = 40;
-
     private final Stage stage;
     private final Recipe recipe;
     private final Path folder;
     private final Path checkpoint;
     private final RunContext context;
-    private final Device host;
-
-    /** What the tensors of a step are; the same in every step. */
-    private List<Batch> batches = List.of();
 
     private Trainer(Stage stage, Path folder, RunContext context) {
         this.stage = stage;
@@ -61,7 +47,6 @@ public final class Trainer {
         this.folder = folder;
         this.checkpoint = folder.resolve("checkpoint.safetensors");
         this.context = context;
-        this.host = context.device().isHost() ? context.device() : Device.cpu();
     }
 
     /**
@@ -100,17 +85,13 @@ public final class Trainer {
         Schedule schedule = recipe.rate().schedule();
         long steps = recipe.steps();
         long first = restore(setup, optimiser);
-        try (TrainingStep trainingStep = new TrainingStep(
-                        context.device(), (data, step) -> losses(setup, data.iterator(), step), optimiser);
+        try (TrainingStep trainingStep = new TrainingStep(stage, setup, context.device(), optimiser);
                 MetricsLog log = MetricsLog.resumeAt(folder.resolve("metrics.jsonl"), first);
                 Task task = Task.begin(context.listener(), stage.name(), Task.Unit.STEPS, first, steps)) {
             context.stop().running(true);
             long written = System.nanoTime();
             for (long step = first; step < steps; step++) {
-                Map<Metric, Double> metrics;
-                try (Scope scope = Scope.open()) {
-                    metrics = new LinkedHashMap<>(trainingStep.run(data(setup, step), step, schedule.at(step)));
-                }
+                Map<Metric, Double> metrics = trainingStep.take(step, schedule.at(step));
                 requireFinite(step, "loss", metrics.getOrDefault(Metric.LOSS, Double.NaN));
                 requireFinite(step, "norm of the gradients", metrics.getOrDefault(Metric.GRADIENT_NORM, 0.0));
                 metrics.put(Metric.LEARNING_RATE, schedule.at(step));
@@ -136,79 +117,6 @@ public final class Trainer {
             throw new IllegalStateException("the " + what + " of step " + step + " is " + value
                     + "; the last checkpoint in " + folder + " is kept; lower the learning rate and start again");
         }
-    }
-
-    // ------------------------------------------------------------------------------------------------------ a step
-
-    /** The batches of a step in host memory, then its masks where they cannot be recorded. */
-    private List<Tensor> data(Stage.Setup setup, long step) {
-        batches = setup.parts().stream()
-                .map(part -> part.batches().at(host, step))
-                .toList();
-        List<Tensor> data = new ArrayList<>();
-        batches.forEach(batch -> data.addAll(batch.tensors()));
-        MaskStrategy masks = setup.masks();
-        if (masks != null && !masks.recordable()) {
-            TokenMask mask = mask(setup, masks, batches.getFirst(), host, step);
-            data.addAll(List.of(mask.visible(), mask.masked()));
-        }
-        return data;
-    }
-
-    private Map<Metric, Tensor> losses(Stage.Setup setup, Iterator<Tensor> data, long step) {
-        List<Batch> here = batches.stream().map(batch -> batch.of(data)).toList();
-        MaskStrategy masks = setup.masks();
-        TokenMask mask = null;
-        if (masks != null) {
-            mask = masks.recordable()
-                    ? mask(setup, masks, here.getFirst(), context.device(), step)
-                    : new TokenMask(data.next(), data.next());
-        }
-        Map<Metric, Tensor> metrics = new LinkedHashMap<>();
-        Tensor total = null;
-        for (int i = 0; i < here.size(); i++) {
-            Stage.Part part = setup.parts().get(i);
-            Tensor loss = loss(setup, part, here.get(i), mask, step, metrics);
-            total = total == null ? loss : total.add(loss);
-        }
-        if (total == null) {
-            throw new IllegalStateException("the stage " + stage.name() + " has no part");
-        }
-        metrics.put(Metric.LOSS, total);
-        return metrics;
-    }
-
-    private Tensor loss(
-            Stage.Setup setup,
-            Stage.Part part,
-            Batch batch,
-            @Nullable TokenMask mask,
-            long step,
-            Map<Metric, Tensor> metrics) {
-        DropPath dropPath = new DropPath(recipe.dropPath(), recipe.seed(), stream(part.stream(), step));
-        Noise noise = new Noise(dropPath, recipe.seed(), step);
-        Look look = new Look(batch, setup.sees(), mask, setup.student(), noise);
-        Tensor loss = part.objective().loss(look);
-        // Gradients accumulate, so the graphs of two parts need not be in memory together.
-        loss.backward();
-        metrics.putAll(look.metrics());
-        return loss.detach();
-    }
-
-    private TokenMask mask(Stage.Setup setup, MaskStrategy masks, Batch batch, Device device, long step) {
-        return masks.draw(new MaskContext(
-                device,
-                batch.clips(setup.sees()).size(0),
-                setup.student().slots(),
-                setup.student().plane(),
-                recipe.maskRatio(),
-                recipe.seed(),
-                stream(setup.maskStream(), step),
-                0));
-    }
-
-    static long stream(int number, long step) {
-        return ((long) number << STREAM_SHIFT) + step;
     }
 
     // ------------------------------------------------------------------------------------------------- checkpoints

@@ -1,5 +1,7 @@
 package tessera.distill.train;
 
+import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -8,61 +10,85 @@ import tessera.distill.report.Metric;
 import tessera.kernels.Device;
 import tessera.kernels.Graph.Variables;
 import tessera.nn.AdamW;
+import tessera.nn.DropPath;
+import tessera.nn.MaskContext;
+import tessera.nn.MaskStrategy;
 import tessera.tensor.RecordedCalls;
+import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
 
-/** How a device takes a step of training: losses, gradients, the optimiser's update, as {@link RecordedCalls}. Not thread-safe. */
+/**
+ * How a device takes a step of a stage: losses, gradients, the optimiser's update, as {@link RecordedCalls}. A step draws random
+ * numbers only by streams that grow with its number, and never looks at values on the host: on a GPU it is recorded once and then
+ * replayed. Not thread-safe.
+ */
 final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
-    /**
-     * Computes the gradients of one step and returns its losses, scalars, {@link Metric#LOSS} among them. It draws random numbers
-     * only by streams that grow with the step's number, and never looks at values on the host: on a GPU it is recorded once and
-     * then replayed.
-     */
-    interface Body {
-        Map<Metric, Tensor> losses(List<Tensor> data, long step);
-    }
+    /** Streams of random numbers lie so far apart that steps, which count them up, do not meet. */
+    private static final int STREAM_SHIFT = 40;
 
+    private final String stage;
+    private final Recipe recipe;
+    private final Stage.Setup setup;
     private final Device device;
-    private final Body body;
     private final AdamW optimiser;
     private @Nullable RecordedCalls calls;
 
-    TrainingStep(Device device, Body body, AdamW optimiser) {
+    /** What the tensors of a step are; the same in every step. */
+    private List<Batch> batches = List.of();
+
+    TrainingStep(Stage stage, Stage.Setup setup, Device device, AdamW optimiser) {
+        this.stage = stage.name();
+        this.recipe = stage.recipe();
+        this.setup = setup;
         this.device = device;
-        this.body = body;
         this.optimiser = optimiser;
     }
 
-    /**
-     * Takes a step.
-     *
-     * @param data in host memory, of the same types and shapes in every step
-     * @return the losses, and the norm of the gradients where they are clipped
-     */
-    Map<Metric, Double> run(List<Tensor> data, long step, double lr) {
-        RecordedCalls open = calls;
-        if (open == null) {
-            open = new RecordedCalls(
-                    device,
-                    true,
-                    data.stream()
-                            .map(tensor -> new RecordedCalls.Input(tensor.dtype(), tensor.shape()))
-                            .toList());
-            calls = open;
-        }
-        for (int i = 0; i < data.size(); i++) {
-            open.input(i).copyFrom(data.get(i));
-        }
+    /** Takes a step and returns its losses, {@link Metric#LOSS} among them, and the norm of the gradients where they are clipped. */
+    Map<Metric, Double> take(long step, double lr) {
         Map<Metric, Double> values = new LinkedHashMap<>();
-        open.run("step", new Variables(0, step, lr, optimiser.steps() + 1), this)
-                .forEach((name, value) -> values.put(new Metric(name), (double) value[0]));
+        try (Scope scope = Scope.open()) {
+            List<Tensor> data = data(step);
+            RecordedCalls open = calls;
+            if (open == null) {
+                open = new RecordedCalls(
+                        device,
+                        true,
+                        data.stream()
+                                .map(tensor -> new RecordedCalls.Input(tensor.dtype(), tensor.shape()))
+                                .toList());
+                calls = open;
+            }
+            for (int i = 0; i < data.size(); i++) {
+                open.input(i).copyFrom(data.get(i));
+            }
+            open.run("step", new Variables(0, step, lr, optimiser.steps() + 1), this)
+                    .forEach((name, value) -> values.put(new Metric(name), (double) value[0]));
+        }
         return values;
+    }
+
+    /** The batches of a step in host memory, then its masks where they cannot be recorded. */
+    private List<Tensor> data(long step) {
+        Device host = device.isHost() ? device : Device.cpu();
+        batches = setup.parts().stream()
+                .map(part -> part.batches().at(host, step))
+                .toList();
+        List<Tensor> data = new ArrayList<>();
+        batches.forEach(batch -> data.addAll(batch.tensors()));
+        MaskStrategy masks = setup.masks();
+        if (masks != null && !masks.recordable()) {
+            TokenMask mask = mask(masks, batches.getFirst(), host, step);
+            data.addAll(List.of(mask.visible(), mask.masked()));
+        }
+        return data;
     }
 
     @Override
     public Map<String, Tensor> run(List<Tensor> data, Variables variables) {
         Map<String, Tensor> results = new LinkedHashMap<>();
-        body.losses(data, variables.stream()).forEach((metric, loss) -> results.put(metric.id(), loss.detach()));
+        losses(data.iterator(), variables.stream()).forEach((metric, loss) -> results.put(metric.id(), loss.detach()));
         optimiser.step(variables.lr());
         Tensor norm = optimiser.gradientNorm();
         if (norm != null) {
@@ -74,6 +100,51 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
     @Override
     public void replayed() {
         optimiser.advance();
+    }
+
+    private Map<Metric, Tensor> losses(Iterator<Tensor> data, long step) {
+        List<Batch> here = batches.stream().map(batch -> batch.of(data)).toList();
+        MaskStrategy masks = setup.masks();
+        TokenMask mask = null;
+        if (masks != null) {
+            mask = masks.recordable()
+                    ? mask(masks, here.getFirst(), device, step)
+                    : new TokenMask(data.next(), data.next());
+        }
+        Map<Metric, Tensor> metrics = new LinkedHashMap<>();
+        Tensor total = null;
+        for (int i = 0; i < here.size(); i++) {
+            Stage.Part part = setup.parts().get(i);
+            DropPath dropPath = new DropPath(recipe.dropPath(), recipe.seed(), stream(part.stream(), step));
+            Noise noise = new Noise(dropPath, recipe.seed(), step);
+            Look look = new Look(here.get(i), setup.sees(), mask, setup.student(), noise);
+            Tensor loss = part.objective().loss(look);
+            // Gradients accumulate, so the graphs of two parts need not be in memory together.
+            loss.backward();
+            metrics.putAll(look.metrics());
+            total = total == null ? loss.detach() : total.add(loss.detach());
+        }
+        if (total == null) {
+            throw new IllegalStateException("the stage " + stage + " has no part");
+        }
+        metrics.put(Metric.LOSS, total);
+        return metrics;
+    }
+
+    private TokenMask mask(MaskStrategy masks, Batch batch, Device where, long step) {
+        return masks.draw(new MaskContext(
+                where,
+                batch.clips(setup.sees()).size(0),
+                setup.student().grid().slots(),
+                setup.student().grid().plane(),
+                recipe.maskRatio(),
+                recipe.seed(),
+                stream(setup.maskStream(), step),
+                0));
+    }
+
+    static long stream(int number, long step) {
+        return ((long) number << STREAM_SHIFT) + step;
     }
 
     @Override

@@ -3,6 +3,7 @@ package tessera.distill.train;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import tessera.nn.Linear;
+import tessera.nn.TokenGrid;
 import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
@@ -25,13 +26,8 @@ public record VideoMaeNetwork(VideoMaeClassifier model, Map<String, Linear> head
     }
 
     @Override
-    public int slots() {
-        return model.config().slots();
-    }
-
-    @Override
-    public int plane() {
-        return model.config().plane();
+    public TokenGrid grid() {
+        return model.config().grid();
     }
 
     @Override

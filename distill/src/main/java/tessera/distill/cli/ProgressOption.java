@@ -1,0 +1,34 @@
+package tessera.distill.cli;
+
+import picocli.CommandLine.Option;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.StopSignal;
+
+/** The option {@code --quiet}, mixed into every command that takes long: whether progress shows on standard error. */
+final class ProgressOption {
+
+    @Option(names = "--quiet", description = "Show no progress.")
+    private boolean quiet;
+
+    boolean quiet() {
+        return quiet;
+    }
+
+    /** A run that shows progress. */
+    RunContext context(ComputeOptions compute) {
+        return context(compute, new StopSignal());
+    }
+
+    /** A run that shows progress, and stops with a checkpoint when the process is asked to end. */
+    RunContext resumable(ComputeOptions compute) {
+        StopSignal stop = new StopSignal();
+        RunContext context = context(compute, stop);
+        stop.onShutdown(() -> System.err.println("tessera: stopped and saved; run the same command to resume"));
+        return context;
+    }
+
+    private RunContext context(ComputeOptions compute, StopSignal stop) {
+        ProgressPrinter printer = new ProgressPrinter(System.err, Progress.Style.detect(quiet));
+        return new RunContext(printer, stop, compute.device(), compute.precision());
+    }
+}

@@ -1,0 +1,50 @@
+package tessera.distill.cli;
+
+import java.io.PrintWriter;
+import java.util.concurrent.Callable;
+import java.util.function.Consumer;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Spec;
+import tessera.distill.report.Json;
+
+/** What every command with a result does alike: help, and the result as text or as JSON. */
+@Command(mixinStandardHelpOptions = true)
+abstract class ToolCommand implements Callable<Integer> {
+
+    @Spec
+    private CommandSpec spec;
+
+    @Mixin
+    private JsonOption json;
+
+    @Override
+    public final Integer call() {
+        run();
+        return ExitCode.OK;
+    }
+
+    /** Does the command's work. What it throws is told by {@link Main}. */
+    abstract void run();
+
+    /** The command as picocli knows it. */
+    final CommandSpec spec() {
+        return spec;
+    }
+
+    /**
+     * Prints the result.
+     *
+     * @param result a map or record, what {@link Json#text} takes; one line where the caller asked for JSON
+     * @param text prints the result for people
+     */
+    final void print(Object result, Consumer<PrintWriter> text) {
+        PrintWriter out = spec.commandLine().getOut();
+        if (json.wanted()) {
+            out.println(Json.text(result));
+        } else {
+            text.accept(out);
+        }
+    }
+}
