@@ -45,11 +45,9 @@ final class ElementwiseOps {
     }
 
     record Unary(UnaryOp op) implements Op.Differentiable {
-        private static final List<String> NAMES = OpNames.of(UnaryOp.values());
-
         @Override
         public String name() {
-            return NAMES.get(op.ordinal());
+            return OpNames.of(op);
         }
 
         @Override
@@ -79,11 +77,9 @@ final class ElementwiseOps {
     }
 
     record Binary(BinaryOp op) implements Op.Differentiable {
-        private static final List<String> NAMES = OpNames.of(BinaryOp.values());
-
         @Override
         public String name() {
-            return NAMES.get(op.ordinal());
+            return OpNames.of(op);
         }
 
         @Override
