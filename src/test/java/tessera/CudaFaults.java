@@ -1,5 +1,7 @@
 package tessera;
 
+import static java.util.Objects.requireNonNull;
+
 import java.util.ArrayList;
 import java.util.List;
 import tessera.kernels.DType;
@@ -110,7 +112,7 @@ public final class CudaFaults {
             Tensor w = Tensor.full(device, DType.F32, Shape.of(8, 16), .25).requiresGrad(true);
             Tensor b = Tensor.full(device, DType.F32, Shape.of(8), .125).requiresGrad(true);
             x.linear(w, b).gelu().sum().backward();
-            return w.grad().sum().toDoubles()[0];
+            return requireNonNull(w.grad()).sum().toDoubles()[0];
         }
     }
 

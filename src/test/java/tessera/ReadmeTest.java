@@ -1,5 +1,6 @@
 package tessera;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -14,7 +15,9 @@ class ReadmeTest {
     @ValueSource(strings = {"example/Recognise", "tessera/UserOpExampleTest", "tessera/JCudaExampleTest"})
     void showsTheTestedText(String test) throws IOException {
         Path here = Path.of("").toAbsolutePath();
-        Path root = here.endsWith(Path.of("src", "test")) ? here.getParent().getParent() : here;
+        Path root = here.endsWith(Path.of("src", "test"))
+                ? requireNonNull(here.getParent()).getParent()
+                : here;
         String source = Files.readString(root.resolve("src/test/java/" + test + ".java"));
         String example = source.substring(
                         source.indexOf("// example\n") + "// example\n".length(), source.indexOf("// end"))

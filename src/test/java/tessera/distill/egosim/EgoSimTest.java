@@ -1,5 +1,6 @@
 package tessera.distill.egosim;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -216,7 +217,8 @@ class EgoSimTest {
     void refusesClassesThatAreNotThere() {
         var e = assertThrows(
                 IllegalArgumentException.class, () -> REAL.render(Split.TEST, Domain.SOURCE, 99, 0, Modality.ALL));
-        assertTrue(e.getMessage().contains("99") && e.getMessage().contains("TEST"), e.getMessage());
+        assertTrue(
+                requireNonNull(e.getMessage()).contains("99") && e.getMessage().contains("TEST"), e.getMessage());
         assertThrows(IllegalArgumentException.class, () -> new Geometry(16, 8, 4));
         assertThrows(IllegalArgumentException.class, () -> new Sensors(0, true, true));
     }

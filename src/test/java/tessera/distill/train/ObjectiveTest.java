@@ -1,5 +1,6 @@
 package tessera.distill.train;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -274,7 +275,7 @@ class ObjectiveTest {
                 new Reconstruction(model).loss(look).item());
         Exception refused = assertThrows(
                 IllegalArgumentException.class, () -> new CrossEntropy(ACTION).loss(look), "it has no head");
-        assertTrue(refused.getMessage().contains("no head 'action'"), refused.getMessage());
+        assertTrue(requireNonNull(refused.getMessage()).contains("no head 'action'"), refused.getMessage());
         assertThrows(IllegalArgumentException.class, () -> match().loss(look), "it has no feature of clips");
     }
 
@@ -283,8 +284,9 @@ class ObjectiveTest {
         Batch unlabelled = new Batch(Map.of(Modality.RGB, batch.clips(Modality.RGB)));
         Look look = new Look(unlabelled, Modality.RGB, mask, student.network(), Noise.NONE);
         Exception labels = assertThrows(IllegalArgumentException.class, () -> new CrossEntropy(ACTION).loss(look));
-        assertTrue(labels.getMessage().contains("no labels for the head 'action'"), labels.getMessage());
+        assertTrue(
+                requireNonNull(labels.getMessage()).contains("no labels for the head 'action'"), labels.getMessage());
         Exception modality = assertThrows(IllegalArgumentException.class, () -> match().loss(look));
-        assertTrue(modality.getMessage().contains("holds no pose"), modality.getMessage());
+        assertTrue(requireNonNull(modality.getMessage()).contains("holds no pose"), modality.getMessage());
     }
 }

@@ -1,5 +1,6 @@
 package tessera.kernels.cpu;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
@@ -202,8 +203,8 @@ class WorkersTest {
     @ParameterizedTest
     @ValueSource(ints = {0, -3})
     void aThreadCountBelowOneIsRefused(int threads) {
-        String message = assertThrows(IllegalArgumentException.class, () -> new Workers(threads))
-                .getMessage();
+        String message = requireNonNull(assertThrows(IllegalArgumentException.class, () -> new Workers(threads))
+                .getMessage());
         assertTrue(message.startsWith("thread count is " + threads + " but must be at least 1"), message);
     }
 

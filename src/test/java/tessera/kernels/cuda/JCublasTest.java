@@ -1,5 +1,6 @@
 package tessera.kernels.cuda;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assumptions.abort;
@@ -37,7 +38,7 @@ class JCublasTest {
         try {
             device = (CudaDevice) Device.cuda(0);
         } catch (IllegalArgumentException e) {
-            abort(e.getMessage());
+            abort(requireNonNull(e.getMessage()));
         }
         device.makeCurrent();
         JCudaDriver.setExceptionsEnabled(true);

@@ -1,5 +1,6 @@
 package tessera.nn.inference;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -73,7 +74,7 @@ class CudaDevicesTest {
             assertEquals(second, product.device());
             assertEquals(10, product.mean().item());
             product.sum().backward();
-            assertEquals(first, here.grad().device());
+            assertEquals(first, requireNonNull(here.grad()).device());
             assertEquals(5, here.grad().mean().item());
         }
     }
