@@ -64,7 +64,7 @@ class LauncherTest {
     private static void copyLauncher(Path home, Path gpu) throws IOException {
         Path here = Path.of("").toAbsolutePath();
         Path root = here.endsWith(Path.of("src", "test"))
-                ? requireNonNull(here.getParent()).getParent()
+                ? requireNonNull(requireNonNull(here.getParent()).getParent())
                 : here;
         String script = Files.readString(root.resolve("tessera"));
         String own = script.replaceFirst("\ngpu_signs=\".*\"\n", "\ngpu_signs=\"" + gpu + "\"\n");

@@ -16,7 +16,7 @@ class ReadmeTest {
     void showsTheTestedText(String test) throws IOException {
         Path here = Path.of("").toAbsolutePath();
         Path root = here.endsWith(Path.of("src", "test"))
-                ? requireNonNull(here.getParent()).getParent()
+                ? requireNonNull(requireNonNull(here.getParent()).getParent())
                 : here;
         String source = Files.readString(root.resolve("src/test/java/" + test + ".java"));
         String example = source.substring(

@@ -377,6 +377,7 @@ class VideoTest {
     }
 
     private static String folderRefusal(Path folder) {
-        return assertThrows(VideoException.class, () -> ClipFolder.open(folder)).getMessage();
+        return requireNonNull(assertThrows(VideoException.class, () -> ClipFolder.open(folder))
+                .getMessage());
     }
 }

@@ -43,8 +43,7 @@ class GpuBenchmarkTest {
         assertEquals(10, attention.size());
         assertTrue(attention.stream().allMatch(e -> is(e, "own_right", true) && is(e, "own_repeats", true)));
         assertEquals(
-                8,
-                requireNonNull(((List<?>) results.get("attention_providers"))).size());
+                8, requireNonNull((List<?>) results.get("attention_providers")).size());
         Pattern line = Pattern.compile("\\d+ (forward|backward) (\\d+) \\2 16 (own|cudnn)");
         List<String> table = Files.readAllLines(folder.resolve("deep/attention.providers")).stream()
                 .filter(text -> !text.startsWith("#"))
@@ -94,7 +93,7 @@ class GpuBenchmarkTest {
 
     @SuppressWarnings("unchecked")
     private static List<Map<String, Object>> entries(Map<String, Object> results, String list) {
-        return (List<Map<String, Object>>) results.get(list);
+        return requireNonNull((List<Map<String, Object>>) results.get(list));
     }
 
     private static Map<String, Object> goal(Map<String, Object> results, String start) {
@@ -166,9 +165,9 @@ class GpuBenchmarkTest {
         Map<String, Object> first = entries(results, "models").getFirst();
         assertEquals(
                 Set.of("autocast", "cast", "cast call", "cast graphs"),
-                requireNonNull(((Map<?, ?>) first.get("pytorch_us"))).keySet());
+                requireNonNull((Map<?, ?>) first.get("pytorch_us")).keySet());
         assertEquals(
-                2, requireNonNull(((List<?>) first.get("us_before_and_after"))).size());
+                2, requireNonNull((List<?>) first.get("us_before_and_after")).size());
     }
 
     @Test

@@ -49,7 +49,7 @@ class GoldenOpsTest {
     }
 
     private static double scale(Tensor q) {
-        return 1 / Math.sqrt(q.size(3));
+        return 1 / Math.sqrt((double) q.size(3));
     }
 
     /** The inputs of one case, made on first use; those with a reference gradient require one. */

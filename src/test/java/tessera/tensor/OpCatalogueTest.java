@@ -30,9 +30,6 @@ import tessera.tensor.OpCatalogue.Sample;
 
 /** The checks that every operation of the catalogue passes on the CPU; {@link OpDevicesTest} has those of all devices. */
 class OpCatalogueTest {
-    /** Bound on the squared error of f32 over the squared norm of the f64 reference. */
-    private static final double SQUARED_ERROR = 1e-9;
-
     @TestFactory
     Stream<DynamicTest> gradientsEqualFiniteDifferences() {
         return each(Sample::checkable, sample -> {

@@ -41,7 +41,7 @@ class OpDevicesTest {
         long samples =
                 OpCatalogue.samples().stream().filter(OpDevicesTest::runsOnGpus).count();
         for (String kind : TestDevices.absent()) {
-            System.out.println("tests skipped: " + checks * places * samples + " of operations on " + kind);
+            System.out.println("tests skipped: " + (long) checks * places * samples + " of operations on " + kind);
         }
     }
 

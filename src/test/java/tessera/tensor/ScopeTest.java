@@ -112,7 +112,7 @@ class ScopeTest {
             Tensor dropped = made(3).requiresGrad(true);
             kept = scope.keep(made(3).requiresGrad(true));
             kept.mul(dropped).sum().backward();
-            gradient = kept.grad();
+            gradient = requireNonNull(kept.grad());
         }
         assertArrayEquals(new float[] {1, 1, 1}, gradient.toFloats());
         assertEquals(before + 2, device.memory().liveBuffers());
@@ -158,7 +158,8 @@ class ScopeTest {
                     CompletionException.class,
                     () -> CompletableFuture.runAsync(scope::close).join());
             assertTrue(
-                    requireNonNull(e.getCause()).getMessage().contains("scopes belong to the thread that opened them"),
+                    requireNonNull(requireNonNull(e.getCause()).getMessage())
+                            .contains("scopes belong to the thread that opened them"),
                     e.toString());
             Tensor x = made(2);
             float[] read = CompletableFuture.supplyAsync(x::toFloats).join();

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -220,7 +221,7 @@ class ObjectiveTest {
         int[] looks = new int[1];
         Network counting = new Network() {
             @Override
-            public Outputs forward(Tensor seen, TokenMask through, Noise noise) {
+            public Outputs forward(Tensor seen, @Nullable TokenMask through, Noise noise) {
                 looks[0]++;
                 return rgb.network().forward(seen, through, noise);
             }
@@ -253,7 +254,7 @@ class ObjectiveTest {
         params.finish();
         Network autoencoder = new Network() {
             @Override
-            public Outputs forward(Tensor seen, TokenMask through, Noise noise) {
+            public Outputs forward(Tensor seen, @Nullable TokenMask through, Noise noise) {
                 return new Outputs(model.encode(seen, through, DropPath.NONE), null, head -> null);
             }
 

@@ -17,6 +17,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -349,7 +350,7 @@ class GemmTest {
             return copy.copyFrom(data);
         }
 
-        private MemorySegment addend(MemorySegment out) {
+        private @Nullable MemorySegment addend(MemorySegment out) {
             return switch (added) {
                 case NOTHING -> null;
                 case ITSELF -> out;

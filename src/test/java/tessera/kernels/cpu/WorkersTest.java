@@ -193,7 +193,7 @@ class WorkersTest {
             both.countDown();
             await(both);
         });
-        Thread member = threads.get(0) == Thread.currentThread() ? threads.get(1) : threads.get(0);
+        Thread member = Thread.currentThread().equals(threads.get(0)) ? threads.get(1) : threads.get(0);
         assertTrue(member.isDaemon());
         workers.close();
         member.join();

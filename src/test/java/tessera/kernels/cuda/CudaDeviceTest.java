@@ -246,6 +246,7 @@ class CudaDeviceTest extends OnCudaDevice {
     // ----------------------------------------------------------------------------------------------------- threads
 
     @Test
+    @SuppressWarnings("ThreadPriorityCheck") // gives the others a chance to come between; nothing relies on it
     void threadsShareTheDevice() throws Exception {
         Device device = device();
         try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {

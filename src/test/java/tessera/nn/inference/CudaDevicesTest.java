@@ -4,7 +4,7 @@ import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.junit.jupiter.api.Assumptions.abort;
 
 import java.lang.foreign.MemorySegment;
 import java.util.List;
@@ -42,11 +42,15 @@ class CudaDevicesTest {
         if (FakeCuda.present()) {
             FakeCuda.set("devices", 2);
         }
+        first = gpu(0);
+        second = gpu(1);
+    }
+
+    private static Device gpu(int ordinal) {
         try {
-            first = Device.cuda(0);
-            second = Device.cuda(1);
+            return Device.cuda(ordinal);
         } catch (IllegalArgumentException e) {
-            assumeTrue(false, e.getMessage());
+            return abort(String.valueOf(e.getMessage()));
         }
     }
 

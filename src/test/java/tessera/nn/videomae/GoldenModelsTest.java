@@ -71,7 +71,8 @@ class GoldenModelsTest {
     private static void gradients(Golden golden, Map<String, Tensor> parameters) {
         Map<String, Tensor> expected = named(golden, "grad.");
         for (Map.Entry<String, Tensor> e : expected.entrySet()) {
-            Tensor gradient = requireNonNull(parameters.get(e.getKey())).grad();
+            Tensor gradient =
+                    requireNonNull(requireNonNull(parameters.get(e.getKey())).grad());
             GoldenTensors.close(gradient, e.getValue().toDoubles(), GRADIENT, "gradient of " + e.getKey());
         }
         for (Map.Entry<String, Tensor> e : parameters.entrySet()) {

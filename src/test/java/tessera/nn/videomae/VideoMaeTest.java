@@ -173,7 +173,7 @@ class VideoMaeTest {
             for (int member = 0; member < 4; member++) {
                 TokenMask mask = TokenMask.ofEnsemble(Device.cpu(), 3, 2, 20, ratio, 5, member);
                 seen[member] = mask.visible().toInts();
-                assertEquals(2 * (20 - TokenMask.maskedCells(20, ratio)), mask.visibleCount());
+                assertEquals(2L * (20 - TokenMask.maskedCells(20, ratio)), mask.visibleCount());
                 assertEquals(40, mask.visibleCount() + mask.maskedCount());
             }
             assertArrayEquals(

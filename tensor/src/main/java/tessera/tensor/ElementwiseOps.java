@@ -1,6 +1,5 @@
 package tessera.tensor;
 
-import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Elementwise.BinaryOp;

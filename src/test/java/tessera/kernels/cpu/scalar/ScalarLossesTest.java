@@ -47,7 +47,7 @@ class ScalarLossesTest extends PlainFamilies {
         }
         double[] p = LOSSES.doubles(name + ".params_T_alpha_beta_tauw");
         Buffer loss = f64(1);
-        Buffer gradient = f64(rows * cols);
+        Buffer gradient = f64((long) rows * cols);
         KERNELS.losses()
                 .distillationLoss(
                         new RowShape(rows, cols),
