@@ -1,6 +1,5 @@
 package tessera;
 
-import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -62,10 +61,7 @@ class LauncherTest {
     }
 
     private static void copyLauncher(Path home, Path gpu) throws IOException {
-        Path here = Path.of("").toAbsolutePath();
-        Path root = here.endsWith(Path.of("src", "test"))
-                ? requireNonNull(requireNonNull(here.getParent()).getParent())
-                : here;
+        Path root = SourceTree.root();
         String script = Files.readString(root.resolve("tessera"));
         String own = script.replaceFirst("\ngpu_signs=\".*\"\n", "\ngpu_signs=\"" + gpu + "\"\n");
         assertFalse(own.equals(script), "the launcher names what shows a GPU");

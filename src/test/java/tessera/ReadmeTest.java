@@ -1,6 +1,5 @@
 package tessera;
 
-import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -14,10 +13,7 @@ class ReadmeTest {
     @ParameterizedTest
     @ValueSource(strings = {"example/Recognise", "tessera/UserOpExampleTest", "tessera/JCudaExampleTest"})
     void showsTheTestedText(String test) throws IOException {
-        Path here = Path.of("").toAbsolutePath();
-        Path root = here.endsWith(Path.of("src", "test"))
-                ? requireNonNull(requireNonNull(here.getParent()).getParent())
-                : here;
+        Path root = SourceTree.root();
         String source = Files.readString(root.resolve("src/test/java/" + test + ".java"));
         String example = source.substring(
                         source.indexOf("// example\n") + "// example\n".length(), source.indexOf("// end"))

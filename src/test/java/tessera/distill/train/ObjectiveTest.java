@@ -255,7 +255,7 @@ class ObjectiveTest {
         Network autoencoder = new Network() {
             @Override
             public Outputs forward(Tensor seen, @Nullable TokenMask through, Noise noise) {
-                return new Outputs(model.encode(seen, through, DropPath.NONE), null, head -> null);
+                return new Outputs(model.encode(seen, requireNonNull(through), DropPath.NONE), null, head -> null);
             }
 
             @Override

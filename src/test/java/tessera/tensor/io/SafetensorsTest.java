@@ -201,8 +201,8 @@ class SafetensorsTest {
         String message = requireNonNull(assertThrows(TensorFileException.class, () -> Safetensors.open(missing))
                 .getMessage());
         assertEquals(missing + ": no such file; check the path", message);
-        message = assertThrows(TensorFileException.class, () -> Safetensors.open(directory))
-                .getMessage();
+        message = requireNonNull(assertThrows(TensorFileException.class, () -> Safetensors.open(directory))
+                .getMessage());
         assertTrue(message.contains("is no ordinary file"), message);
     }
 
@@ -236,7 +236,8 @@ class SafetensorsTest {
             String message = requireNonNull(assertThrows(TensorFileException.class, () -> mapped.floats("x"))
                     .getMessage());
             assertTrue(message.contains("was shortened"), message);
-            message = assertThrows(TensorFileException.class, held::floats).getMessage();
+            message = requireNonNull(
+                    assertThrows(TensorFileException.class, held::floats).getMessage());
             assertTrue(message.contains("was shortened"), message);
             assertEquals(100_000, copied.floats("x").length);
         }
