@@ -129,7 +129,7 @@ public final class CudaSweep {
         FakeCuda.failAny(n);
         try {
             device = Device.cuda(0);
-            operation.apply(device);
+            double[] _ = operation.apply(device);
             return null;
         } catch (RuntimeException | Error e) {
             return e;
@@ -146,7 +146,7 @@ public final class CudaSweep {
         if (!(failure instanceof DeviceException || failure instanceof IllegalArgumentException)) {
             problem("an embedder cannot name the exception", failed, failure);
         }
-        if (!message.contains(failed + " ") && !message.contains(failed + ":")
+        if ((!message.contains(failed + " ") && !message.contains(failed + ":"))
                 || ADVICE.stream().noneMatch(message::contains)) {
             problem("the message does not say enough", failed, failure);
         }

@@ -19,6 +19,7 @@ import java.nio.file.Path;
  * Controls of the fake CUDA, which a process sees that is started with {@code -Dtessera.cuda.dir} naming its folder: failures
  * on request, counts, settings. {@code src/test/cuda/fake_cuda.h} says what each does.
  */
+@SuppressWarnings("restricted") // calling native code is what this class is for
 public final class FakeCuda {
     /** The tag of tests that run where the fake CUDA is seen. */
     public static final String TAG = "cuda";

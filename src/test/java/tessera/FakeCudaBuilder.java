@@ -53,8 +53,13 @@ public final class FakeCudaBuilder {
         /** Data races, by races.cpp, which is called at every access of a kernel. */
         RACES(List.of("-O1", "-DEMULATION_RACES"), List.of("-fsanitize=thread"), List.of());
 
+        @SuppressWarnings("ImmutableEnumChecker") // made by List.of, so it is immutable
         private final List<String> flags;
+
+        @SuppressWarnings("ImmutableEnumChecker") // made by List.of, so it is immutable
         private final List<String> kernelFlags;
+
+        @SuppressWarnings("ImmutableEnumChecker") // made by List.of, so it is immutable
         private final List<String> runnerFlags;
 
         Watch(List<String> flags, List<String> kernelFlags, List<String> runnerFlags) {
@@ -274,7 +279,7 @@ public final class FakeCudaBuilder {
     private static String compiler() throws Exception {
         String named = System.getenv("CXX");
         for (String name : named != null ? List.of(named) : List.of("g++", "c++", "clang++")) {
-            for (String folder : System.getenv("PATH").split(File.pathSeparator)) {
+            for (String folder : System.getenv("PATH").split(File.pathSeparator, 0)) {
                 if (Files.isExecutable(Path.of(folder, name)) || Files.isExecutable(Path.of(name))) {
                     return name;
                 }

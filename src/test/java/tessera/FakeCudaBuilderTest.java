@@ -1,5 +1,6 @@
 package tessera;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -67,7 +68,7 @@ class FakeCudaBuilderTest {
                 Tensor ones = Tensor.full(device, DType.F32, Shape.of(96), 1);
                 Tensor y = x.layerNorm(ones, ones, 1e-6).selfAttention(2).softmax();
                 y.mul(y).sum().backward();
-                return x.grad().toDoubles();
+                return requireNonNull(x.grad()).toDoubles();
             }
         }
     }

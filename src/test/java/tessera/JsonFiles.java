@@ -1,5 +1,7 @@
 package tessera;
 
+import static java.util.Objects.requireNonNull;
+
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -7,6 +9,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 import tools.jackson.core.ObjectReadContext;
@@ -21,7 +24,7 @@ public final class JsonFiles {
     public static Map<String, Object> object(Path file) throws IOException {
         try (JsonParser json = new JsonFactory().createParser(ObjectReadContext.empty(), Files.readString(file))) {
             json.nextToken();
-            Map<String, Object> object = (Map<String, Object>) value(json);
+            Map<String, Object> object = (Map<String, Object>) requireNonNull(value(json));
             if (json.nextToken() != null) {
                 throw new IOException(file + " goes on after its object");
             }
@@ -29,7 +32,7 @@ public final class JsonFiles {
         }
     }
 
-    private static Object value(JsonParser json) {
+    private static @Nullable Object value(JsonParser json) {
         return switch (json.currentToken()) {
             case START_OBJECT -> {
                 Map<String, Object> object = new LinkedHashMap<>();

@@ -61,8 +61,7 @@ class LauncherTest {
     }
 
     private static void copyLauncher(Path home, Path gpu) throws IOException {
-        Path here = Path.of("").toAbsolutePath();
-        Path root = here.endsWith(Path.of("src", "test")) ? here.getParent().getParent() : here;
+        Path root = SourceTree.root();
         String script = Files.readString(root.resolve("tessera"));
         String own = script.replaceFirst("\ngpu_signs=\".*\"\n", "\ngpu_signs=\"" + gpu + "\"\n");
         assertFalse(own.equals(script), "the launcher names what shows a GPU");

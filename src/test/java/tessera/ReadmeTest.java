@@ -13,8 +13,7 @@ class ReadmeTest {
     @ParameterizedTest
     @ValueSource(strings = {"example/Recognise", "tessera/UserOpExampleTest", "tessera/JCudaExampleTest"})
     void showsTheTestedText(String test) throws IOException {
-        Path here = Path.of("").toAbsolutePath();
-        Path root = here.endsWith(Path.of("src", "test")) ? here.getParent().getParent() : here;
+        Path root = SourceTree.root();
         String source = Files.readString(root.resolve("src/test/java/" + test + ".java"));
         String example = source.substring(
                         source.indexOf("// example\n") + "// example\n".length(), source.indexOf("// end"))

@@ -1,5 +1,6 @@
 package tessera.distill;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -96,9 +97,11 @@ class EpisodeSamplerTest {
         int[] short17 = labels(5, 20);
         short17[2] = 3; // One clip fewer in class 17, one more in class 3.
         var few = assertThrows(IllegalArgumentException.class, () -> new EpisodeSampler(short17, 5, 5, 15, 0));
-        assertTrue(few.getMessage().contains("class 17 has 19 clips but an episode takes 20"), few.getMessage());
+        assertTrue(
+                requireNonNull(few.getMessage()).contains("class 17 has 19 clips but an episode takes 20"),
+                few.getMessage());
         var ways = assertThrows(IllegalArgumentException.class, () -> new EpisodeSampler(labels(4, 20), 5, 5, 15, 0));
-        assertTrue(ways.getMessage().contains("4 class(es)"), ways.getMessage());
+        assertTrue(requireNonNull(ways.getMessage()).contains("4 class(es)"), ways.getMessage());
         assertThrows(IllegalArgumentException.class, () -> new EpisodeSampler(labels(5, 20), 5, 0, 15, 0));
     }
 }

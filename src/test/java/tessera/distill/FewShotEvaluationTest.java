@@ -1,5 +1,6 @@
 package tessera.distill;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -102,11 +103,14 @@ class FewShotEvaluationTest {
         var head = new LogisticRegression();
         var nan = assertThrows(
                 IllegalArgumentException.class, () -> new FewShotEvaluation(new double[][][] {x, broken}, head));
-        assertTrue(nan.getMessage().contains("feature 2 of clip 17 of pass 1 is NaN"), nan.getMessage());
+        assertTrue(
+                requireNonNull(nan.getMessage()).contains("feature 2 of clip 17 of pass 1 is NaN"), nan.getMessage());
         var ragged = assertThrows(
                 IllegalArgumentException.class,
                 () -> new FewShotEvaluation(new double[][][] {x, new double[3][4]}, head));
-        assertTrue(ragged.getMessage().contains("pass 1 has 3 clips but pass 0 has 192"), ragged.getMessage());
+        assertTrue(
+                requireNonNull(ragged.getMessage()).contains("pass 1 has 3 clips but pass 0 has 192"),
+                ragged.getMessage());
         var evaluation = new FewShotEvaluation(new double[][][] {new double[5][4]}, head);
         Episode episode = new EpisodeSampler(LABELS, 5, 1, 15, 4).next();
         assertThrows(IllegalArgumentException.class, () -> evaluation.evaluate(List.of(episode), n -> {}));

@@ -1,5 +1,6 @@
 package tessera.distill;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -169,7 +170,7 @@ class LogisticRegressionTest {
 
     private static void refused(String part, Runnable call) {
         var error = assertThrows(IllegalArgumentException.class, call::run);
-        assertTrue(error.getMessage().contains(part), error.getMessage());
+        assertTrue(requireNonNull(error.getMessage()).contains(part), error.getMessage());
     }
 
     private static double[] flat(double[][] rows) {

@@ -1,5 +1,6 @@
 package tessera.distill;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -74,7 +75,7 @@ class VideoTest {
 
     private static String refusal(Path file) {
         VideoException refused = assertThrows(VideoException.class, () -> Video.frames(file, DecodeOptions.NATIVE));
-        String message = refused.getMessage();
+        String message = requireNonNull(refused.getMessage());
         assertTrue(message.startsWith(file + ": ") && message.contains("; "), message);
         assertFalse(message.contains("\n"), message);
         return message;
@@ -136,7 +137,7 @@ class VideoTest {
                 numbers(Video.sample(ramp, DecodeOptions.NATIVE, FrameSampling.dense(35, 3, 4))));
         VideoException refused =
                 assertThrows(VideoException.class, () -> Video.sample(ramp, DecodeOptions.NATIVE, 40, 41));
-        assertTrue(refused.getMessage().contains("ends before frame 40"), refused.getMessage());
+        assertTrue(requireNonNull(refused.getMessage()).contains("ends before frame 40"), refused.getMessage());
         assertThrows(IllegalArgumentException.class, () -> Video.sample(ramp, DecodeOptions.NATIVE, 3, 2));
     }
 
@@ -264,7 +265,7 @@ class VideoTest {
                 VideoClip clip = Video.sample(file, DecodeOptions.NATIVE.withSize(8, 8), 0, 10, 20);
                 assertEquals(3, clip.frames());
             } catch (VideoException refused) {
-                assertTrue(refused.getMessage().startsWith(file + ": "), refused.getMessage());
+                assertTrue(requireNonNull(refused.getMessage()).startsWith(file + ": "), refused.getMessage());
             }
         }
         assertNoChildren();
@@ -294,7 +295,7 @@ class VideoTest {
     void programsThatAreMissingAreNamed() {
         withProgram(folder.resolve("nothing").toString(), () -> {
             VideoException refused = assertThrows(VideoException.class, () -> VideoReader.probe(video("ramp.mp4")));
-            assertTrue(refused.getMessage().contains("tessera.ffmpeg"), refused.getMessage());
+            assertTrue(requireNonNull(refused.getMessage()).contains("tessera.ffmpeg"), refused.getMessage());
         });
     }
 
@@ -305,7 +306,8 @@ class VideoTest {
             DecodeOptions hurried = DecodeOptions.NATIVE.withTimeout(Duration.ofSeconds(1));
             try (VideoReader reader = VideoReader.open(video("ramp.mp4"), hurried)) {
                 VideoException refused = assertThrows(VideoException.class, reader::next);
-                assertTrue(refused.getMessage().contains("no frame within 1.0 s"), refused.getMessage());
+                assertTrue(
+                        requireNonNull(refused.getMessage()).contains("no frame within 1.0 s"), refused.getMessage());
                 assertNoChildren();
             }
         });
@@ -318,7 +320,7 @@ class VideoTest {
             try (VideoReader reader = VideoReader.open(video("ramp.mp4"))) {
                 assertNotNull(reader.next());
                 VideoException refused = assertThrows(VideoException.class, reader::next);
-                assertTrue(refused.getMessage().contains("crashed"), refused.getMessage());
+                assertTrue(requireNonNull(refused.getMessage()).contains("crashed"), refused.getMessage());
             }
         });
     }
@@ -371,10 +373,11 @@ class VideoTest {
         Path text = Files.writeString(label.resolve("x.mp4"), "no video");
         ClipFolder clips = ClipFolder.open(folder);
         VideoException refused = assertThrows(VideoException.class, () -> clips.clips(ClipCut.whole(2, 8, 8)));
-        assertTrue(refused.getMessage().startsWith(text + ": "), refused.getMessage());
+        assertTrue(requireNonNull(refused.getMessage()).startsWith(text + ": "), refused.getMessage());
     }
 
     private static String folderRefusal(Path folder) {
-        return assertThrows(VideoException.class, () -> ClipFolder.open(folder)).getMessage();
+        return requireNonNull(assertThrows(VideoException.class, () -> ClipFolder.open(folder))
+                .getMessage());
     }
 }

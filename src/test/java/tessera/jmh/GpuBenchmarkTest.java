@@ -1,5 +1,6 @@
 package tessera.jmh;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
@@ -41,7 +42,8 @@ class GpuBenchmarkTest {
         List<Map<String, Object>> attention = entries(results, "attention");
         assertEquals(10, attention.size());
         assertTrue(attention.stream().allMatch(e -> is(e, "own_right", true) && is(e, "own_repeats", true)));
-        assertEquals(8, ((List<?>) results.get("attention_providers")).size());
+        assertEquals(
+                8, requireNonNull((List<?>) results.get("attention_providers")).size());
         Pattern line = Pattern.compile("\\d+ (forward|backward) (\\d+) \\2 16 (own|cudnn)");
         List<String> table = Files.readAllLines(folder.resolve("deep/attention.providers")).stream()
                 .filter(text -> !text.startsWith("#"))
@@ -91,7 +93,7 @@ class GpuBenchmarkTest {
 
     @SuppressWarnings("unchecked")
     private static List<Map<String, Object>> entries(Map<String, Object> results, String list) {
-        return (List<Map<String, Object>>) results.get(list);
+        return requireNonNull((List<Map<String, Object>>) results.get(list));
     }
 
     private static Map<String, Object> goal(Map<String, Object> results, String start) {
@@ -162,8 +164,10 @@ class GpuBenchmarkTest {
         assertTrue(notes.contains("torch of the test") && notes.contains("failed to compile"), notes);
         Map<String, Object> first = entries(results, "models").getFirst();
         assertEquals(
-                Set.of("autocast", "cast", "cast call", "cast graphs"), ((Map<?, ?>) first.get("pytorch_us")).keySet());
-        assertEquals(2, ((List<?>) first.get("us_before_and_after")).size());
+                Set.of("autocast", "cast", "cast call", "cast graphs"),
+                requireNonNull((Map<?, ?>) first.get("pytorch_us")).keySet());
+        assertEquals(
+                2, requireNonNull((List<?>) first.get("us_before_and_after")).size());
     }
 
     @Test

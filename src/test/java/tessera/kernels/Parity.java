@@ -61,7 +61,7 @@ public abstract class Parity {
                 channels,
                 2,
                 patch,
-                channels * frames * plane,
+                (long) channels * frames * plane,
                 plane * pixel,
                 side * pixel,
                 pixel,

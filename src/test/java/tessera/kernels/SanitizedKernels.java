@@ -29,6 +29,7 @@ public final class SanitizedKernels extends KernelParity {
         System.out.println("sanitized: " + sample.calls + " calls");
     }
 
+    @SuppressWarnings("JUnitMethodInvoked") // the suite is run here by hand, where JUnit is not, under a sanitizer
     void sample() {
         unary(UnaryOp.GELU);
         binary(BinaryOp.DIV);

@@ -1,5 +1,6 @@
 package tessera.natives;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -43,16 +44,18 @@ class CudaExceptionTest {
         for (CudaStatus status : CudaStatus.values()) {
             CudaException e = failure(status);
             assertEquals(plain.contains(status), e.advice().isEmpty(), e.getMessage());
-            assertEquals(1, e.getMessage().lines().count());
+            assertEquals(1, requireNonNull(e.getMessage()).lines().count());
         }
         assertTrue(failure(CudaStatus.CUDA_ERROR_DEVICE_UNAVAILABLE).deviceLost());
-        assertTrue(failure(CudaStatus.CUDA_ERROR_NO_DEVICE).getMessage().contains("CUDA_VISIBLE_DEVICES"));
+        assertTrue(requireNonNull(failure(CudaStatus.CUDA_ERROR_NO_DEVICE).getMessage())
+                .contains("CUDA_VISIBLE_DEVICES"));
     }
 
     @Test
     void anUnknownCodeIsToldAsItIsWithWhomToTell() {
         CudaException e = CudaException.driver("cuCall", 12345, "CUDA_ERROR_NEW", "");
-        assertTrue(e.getMessage().startsWith("cuCall failed: CUDA_ERROR_NEW (12345); "), e.getMessage());
+        assertTrue(
+                requireNonNull(e.getMessage()).startsWith("cuCall failed: CUDA_ERROR_NEW (12345); "), e.getMessage());
         assertTrue(e.advice().contains("report it with the command"), e.advice());
         assertFalse(e.deviceLost() || e.outOfMemory());
     }

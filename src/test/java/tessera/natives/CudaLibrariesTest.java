@@ -1,5 +1,6 @@
 package tessera.natives;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -130,7 +131,7 @@ class CudaLibrariesTest {
     @Test
     void aFileThatIsNoLibraryIsRefusedInTheLinkersWords() throws IOException {
         Path file = damaged("given", "libcuda.so.1");
-        properties.put("tessera.cuda.dir", file.getParent().toString());
+        properties.put("tessera.cuda.dir", requireNonNull(file.getParent()).toString());
         assertEquals(
                 file + " cannot be used: " + file + ": file too short",
                 find("CUDA driver").finding().detail());
@@ -139,7 +140,7 @@ class CudaLibrariesTest {
     @Test
     void aLibraryOfAnotherKindIsRefused() throws IOException {
         Path file = foreign("given", "libcuda.so.1");
-        properties.put("tessera.cuda.dir", file.getParent().toString());
+        properties.put("tessera.cuda.dir", requireNonNull(file.getParent()).toString());
         assertEquals(
                 file + " cannot be used: it is no CUDA driver, because it has no function cuInit",
                 find("CUDA driver").finding().detail());

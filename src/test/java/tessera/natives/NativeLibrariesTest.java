@@ -1,5 +1,6 @@
 package tessera.natives;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -69,7 +70,8 @@ class NativeLibrariesTest {
         Path main = libraries(Map.of()).find(FOLDER, FILES);
         assertArrayEquals(MAIN, Files.readAllBytes(main));
         assertArrayEquals(HELPER, Files.readAllBytes(main.resolveSibling("libhelper.so.1")));
-        assertEquals(temp.resolve("cache/natives"), main.getParent().getParent());
+        assertEquals(
+                temp.resolve("cache/natives"), requireNonNull(main.getParent()).getParent());
         try (Stream<Path> files = Files.list(main.getParent())) {
             assertEquals(2, files.count(), "nothing half-written stays");
         }
@@ -92,9 +94,9 @@ class NativeLibrariesTest {
     @Test
     void aFolderThatCannotBeMadeIsNamedWithTheRemedy() throws IOException {
         Files.write(temp.resolve("cache"), new byte[0]);
-        String message = assertThrows(
+        String message = requireNonNull(assertThrows(
                         NativeLibraryException.class, () -> libraries(Map.of()).find(FOLDER, FILES))
-                .getMessage();
+                .getMessage());
         assertTrue(message.contains(temp.resolve("cache").toString()), message);
         assertTrue(message.contains("-Dtessera.native.dir"), message);
     }
@@ -134,9 +136,9 @@ class NativeLibrariesTest {
     @Test
     void withoutACarrierTheSystemFoldersAreRead() throws IOException {
         Path system = Files.createDirectory(temp.resolve("system"));
-        String missing = assertThrows(
+        String missing = requireNonNull(assertThrows(
                         NativeLibraryException.class, () -> libraries(Map.of()).find("no/such", FILES))
-                .getMessage();
+                .getMessage());
         assertTrue(missing.startsWith("no resource no/such/libmain.so.3 on the class path"), missing);
         Files.write(system.resolve("libmain.so.3"), new byte[0]);
         assertEquals(system.resolve("libmain.so.3"), libraries(Map.of()).find("no/such", FILES));

@@ -1,5 +1,6 @@
 package tessera.nn;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -65,8 +66,8 @@ class CudaTrainingTest {
         Map<String, double[]> gradients = new LinkedHashMap<>();
         params.all()
                 .forEach((name, parameter) ->
-                        gradients.put(name, parameter.grad().toDoubles()));
-        gradients.put("input", input.grad().toDoubles());
+                        gradients.put(name, requireNonNull(parameter.grad()).toDoubles()));
+        gradients.put("input", requireNonNull(input.grad()).toDoubles());
         blocks.forEach(Block::close);
         return gradients;
     }
@@ -97,6 +98,7 @@ class CudaTrainingTest {
         assertEquals(0, launches("axpy"));
         assertEquals(biasGradients ? 0 : 4 * BLOCKS, launches("sum_columns"));
         double tolerance = compute == DType.F32 ? 1e-4 : 3e-2;
-        expected.forEach((name, gradient) -> Close.relative(actual.get(name), gradient, tolerance, name));
+        expected.forEach(
+                (name, gradient) -> Close.relative(requireNonNull(actual.get(name)), gradient, tolerance, name));
     }
 }

@@ -1,5 +1,6 @@
 package tessera.nn;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -27,7 +28,7 @@ class OptimiserTest {
     /** One loss with gradients 3 x^2, and a step. */
     private static void train(Map<String, Tensor> parameters, AdamW optimiser) {
         try (Scope scope = Scope.open()) {
-            Tensor x = parameters.get("x");
+            Tensor x = requireNonNull(parameters.get("x"));
             x.mul(x).mul(x).sum().backward();
         }
         optimiser.step(.01);
@@ -51,7 +52,7 @@ class OptimiserTest {
                     double vHat = v[i] / (1 - Math.pow(.99, step));
                     x[i] = x[i] * (1 - .01 * .1) - .01 * mHat / (Math.sqrt(vHat) + 1e-8);
                 }
-                Close.relative(parameters.get("x").toDoubles(), x, 1e-14, "step " + step);
+                Close.relative(requireNonNull(parameters.get("x")).toDoubles(), x, 1e-14, "step " + step);
             }
             assertEquals(5, optimiser.steps());
         }
@@ -70,7 +71,7 @@ class OptimiserTest {
             int clipped = 0;
             for (int step = 1; step <= 20; step++) {
                 try (Scope each = Scope.open()) {
-                    Tensor x = parameters.get("x");
+                    Tensor x = requireNonNull(parameters.get("x"));
                     x.mul(x)
                             .mul(x)
                             .sum()
@@ -89,8 +90,8 @@ class OptimiserTest {
                     double vHat = v[i] / (1 - Math.pow(.99, step));
                     w[i] = w[i] * (1 - (i < 2 ? .02 * .1 : 0)) - .02 * mHat / (Math.sqrt(vHat) + 1e-8);
                 }
-                Close.within(optimiser.gradientNorm().item(), norm, 1e-12, "norm of step " + step);
-                double[] actual = Tensor.concat(0, parameters.get("x"), parameters.get("y"))
+                Close.within(requireNonNull(optimiser.gradientNorm()).item(), norm, 1e-12, "norm of step " + step);
+                double[] actual = Tensor.concat(0, requireNonNull(parameters.get("x")), parameters.get("y"))
                         .toDoubles();
                 Close.relative(actual, w, 1e-12, "step " + step);
             }
@@ -109,7 +110,9 @@ class OptimiserTest {
                 train(plain, first);
                 train(clipped, second);
             }
-            assertArrayEquals(plain.get("x").toDoubles(), clipped.get("x").toDoubles());
+            assertArrayEquals(
+                    requireNonNull(plain.get("x")).toDoubles(),
+                    requireNonNull(clipped.get("x")).toDoubles());
             assertNull(first.gradientNorm());
         }
     }
@@ -121,7 +124,9 @@ class OptimiserTest {
             for (double norm : new double[] {0, -1, Double.NaN}) {
                 IllegalArgumentException e =
                         assertThrows(IllegalArgumentException.class, () -> optimiser.clipNorm(norm));
-                assertTrue(e.getMessage().contains("norm of " + norm + "; pass a positive number"), e.getMessage());
+                assertTrue(
+                        requireNonNull(e.getMessage()).contains("norm of " + norm + "; pass a positive number"),
+                        e.getMessage());
             }
         }
     }
@@ -137,7 +142,7 @@ class OptimiserTest {
                     gradient[7] = odd;
                     x.mul(1).backward(Tensor.of(gradient).to(type));
                     optimiser.step(.01);
-                    assertEquals(odd, optimiser.gradientNorm().item());
+                    assertEquals(odd, requireNonNull(optimiser.gradientNorm()).item());
                     double[] after = x.toDoubles();
                     for (int i = 0; i < 40; i++) {
                         boolean spoilt = Double.isNaN(odd) || i == 7;
@@ -158,7 +163,7 @@ class OptimiserTest {
             train(parameters, optimiser);
             assertEquals(7, parameters.get("unused").item());
             assertEquals(8, parameters.get("frozen").item());
-            assertTrue(parameters.get("x").item() < 1);
+            assertTrue(requireNonNull(parameters.get("x")).item() < 1);
             double after = parameters.get("x").item();
             optimiser.step(.01);
             assertEquals(after, parameters.get("x").item(), "the gradient was forgotten");
@@ -170,15 +175,15 @@ class OptimiserTest {
     void aStepBeforeTheBackwardPassIsRefused() {
         try (Scope scope = Scope.open()) {
             Map<String, Tensor> parameters = parameter(1, -2);
-            Tensor x = parameters.get("x");
+            Tensor x = requireNonNull(parameters.get("x"));
             AdamW optimiser = new AdamW(parameters, .9, .99, 1e-8, .1, name -> true);
             Tensor first = x.square().sum();
             Tensor second = x.square().sum();
             Tensor third = x.square().sum();
             first.backward();
             optimiser.step(.01);
-            String message =
-                    assertThrows(IllegalStateException.class, second::backward).getMessage();
+            String message = requireNonNull(
+                    assertThrows(IllegalStateException.class, second::backward).getMessage());
             assertTrue(
                     message.startsWith("square: f64[2], saved for its backward pass, was changed in place by adamw"),
                     message);
@@ -212,18 +217,21 @@ class OptimiserTest {
             for (int i = 0; i < 3; i++) {
                 train(straight, first);
             }
-            Map<String, Tensor> resumed = parameter(straight.get("x").toDoubles());
+            Map<String, Tensor> resumed =
+                    parameter(requireNonNull(straight.get("x")).toDoubles());
             AdamW second = new AdamW(resumed, .9, .99, 1e-8, .1, name -> true).clipNorm(2);
             second.restore(first.state(), first.steps());
             for (int i = 0; i < 3; i++) {
                 train(straight, first);
                 train(resumed, second);
                 assertArrayEquals(
-                        straight.get("x").toDoubles(), resumed.get("x").toDoubles());
+                        straight.get("x").toDoubles(),
+                        requireNonNull(resumed.get("x")).toDoubles());
             }
             CheckpointException e = assertThrows(CheckpointException.class, () -> second.restore(Map.of(), 3));
             assertTrue(
-                    e.getMessage().contains("optimiser state m.x is missing but the model needs [3]"), e.getMessage());
+                    requireNonNull(e.getMessage()).contains("optimiser state m.x is missing but the model needs [3]"),
+                    e.getMessage());
         }
     }
 

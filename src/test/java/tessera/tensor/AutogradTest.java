@@ -1,5 +1,6 @@
 package tessera.tensor;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -48,7 +49,7 @@ class AutogradTest {
     }
 
     private static void refused(Class<? extends Exception> type, Executable call, String part) {
-        String message = assertThrows(type, call).getMessage();
+        String message = requireNonNull(assertThrows(type, call).getMessage());
         assertTrue(message.contains(part), message + " lacks: " + part);
     }
 
@@ -123,7 +124,7 @@ class AutogradTest {
     void mixedPrecisionKeepsEachType() {
         Tensor x = leaf(1.5, 2.5);
         x.to(DType.F32).to(DType.BF16).to(DType.F32).square().sum().backward();
-        assertEquals(DType.F64, x.grad().dtype());
+        assertEquals(DType.F64, requireNonNull(x.grad()).dtype());
         gradient(x, 3, 5);
     }
 
@@ -229,7 +230,7 @@ class AutogradTest {
             for (int i : takes) {
                 Tensor soFar = context.gradientSoFar(i);
                 offered.add(soFar == null ? null : soFar.toDoubles());
-                d[i] = soFar == null ? d[i] : soFar.add(d[i]);
+                d[i] = soFar == null ? d[i] : soFar.add(requireNonNull(d[i]));
             }
             return d;
         }
@@ -247,7 +248,7 @@ class AutogradTest {
         Tensor early = y.mul(10);
         Tensor mixed = Op.apply(mix, y, y);
         mixed.add(early).add(y.mul(100)).add(x).sum().backward();
-        return x.grad().toDoubles();
+        return requireNonNull(x.grad()).toDoubles();
     }
 
     @Test
@@ -287,7 +288,7 @@ class AutogradTest {
         Tensor product = b.linear(Tensor.of(new double[] {1, 0, 0, 0, 2, 0, 0, 0, 3}, 3, 3), null);
         Tensor cotangent = Tensor.of(new double[] {1, 10, 100});
         a.add(b).add(normed).add(product).backward(cotangent);
-        double[] together = x.grad().toDoubles();
+        double[] together = requireNonNull(x.grad()).toDoubles();
 
         double[] alone = {2, 20, 200}; // of a + b
         for (int i = 0; i < 3; i++) {
@@ -295,7 +296,7 @@ class AutogradTest {
         }
         Tensor other = leaf(1, 2, 3);
         other.layerNorm(weight, shift, 1e-6).backward(cotangent);
-        double[] norm = other.grad().toDoubles();
+        double[] norm = requireNonNull(other.grad()).toDoubles();
         Arrays.setAll(alone, i -> alone[i] + norm[i]);
         Close.relative(together, alone, 1e-14, "gradient");
     }
@@ -389,7 +390,7 @@ class AutogradTest {
                 "mul: f32[2, 3], saved for its backward pass, was changed" + " in place by linear before that pass");
 
         x.sum().backward();
-        Tensor second = x.mul(x.grad()).sum();
+        Tensor second = x.mul(requireNonNull(x.grad())).sum();
         x.sum().backward();
         refused(IllegalStateException.class, second::backward, "in place by backward before that pass");
 
@@ -456,7 +457,7 @@ class AutogradTest {
             x.tanh().exp().add(x).softmax().tanh().sigmoid();
             Map<String, Cost> costs = meter.byOp();
             assertEquals(List.of("tanh", "exp", "add", "softmax", "sigmoid"), List.copyOf(costs.keySet()));
-            assertEquals(12, costs.get("tanh").flops());
+            assertEquals(12, requireNonNull(costs.get("tanh")).flops());
             x.relu();
             assertEquals(5, costs.size(), "a copy");
             assertThrows(UnsupportedOperationException.class, costs::clear);

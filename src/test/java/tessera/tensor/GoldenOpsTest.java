@@ -1,5 +1,6 @@
 package tessera.tensor;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
@@ -48,7 +49,7 @@ class GoldenOpsTest {
     }
 
     private static double scale(Tensor q) {
-        return 1 / Math.sqrt(q.size(3));
+        return 1 / Math.sqrt((double) q.size(3));
     }
 
     /** The inputs of one case, made on first use; those with a reference gradient require one. */
@@ -110,7 +111,9 @@ class GoldenOpsTest {
                         for (String key : gradients) {
                             Tensor input = in.get(key.substring(prefix.length()));
                             assertArrayEquals(
-                                    OPS.shape(key), input.grad().shape().toArray(), key);
+                                    OPS.shape(key),
+                                    requireNonNull(input.grad()).shape().toArray(),
+                                    key);
                             GoldenTensors.close(input.grad(), OPS.doubles(key), gradientTol, key);
                         }
                     }
@@ -147,7 +150,8 @@ class GoldenOpsTest {
                 loss.backward();
                 String what = setting + " " + Arrays.toString(p);
                 GoldenTensors.close(loss, golden.doubles(setting + ".loss"), lossTolerance, what);
-                GoldenTensors.close(student.grad(), golden.doubles(setting + ".grad"), gradientTolerance, what);
+                GoldenTensors.close(
+                        requireNonNull(student.grad()), golden.doubles(setting + ".grad"), gradientTolerance, what);
             }
         }
     }

@@ -1,5 +1,6 @@
 package tessera.tensor;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -40,7 +41,7 @@ class OpDevicesTest {
         long samples =
                 OpCatalogue.samples().stream().filter(OpDevicesTest::runsOnGpus).count();
         for (String kind : TestDevices.absent()) {
-            System.out.println("tests skipped: " + checks * places * samples + " of operations on " + kind);
+            System.out.println("tests skipped: " + (long) checks * places * samples + " of operations on " + kind);
         }
     }
 
@@ -53,12 +54,15 @@ class OpDevicesTest {
                 Tensor x = Tensor.ones(2, 8).to(device).to(DType.BF16).requiresGrad(true);
                 Tensor loss = x.linear(weight, null).to(DType.F32).sum();
                 weight.copyFrom(Tensor.zeros(3, 8));
-                String message = assertThrows(IllegalStateException.class, loss::backward)
-                        .getMessage();
-                assertTrue(message.startsWith("linear: " + weight.shadow().describe()), message);
+                String message = requireNonNull(assertThrows(IllegalStateException.class, loss::backward)
+                        .getMessage());
+                assertTrue(
+                        message.startsWith(
+                                "linear: " + requireNonNull(weight.shadow()).describe()),
+                        message);
                 assertTrue(message.contains("was changed in place by copyFrom"), message);
                 x.linear(weight, null).to(DType.F32).sum().backward();
-                Close.relative(x.grad().toDoubles(), new double[16], 0, "gradient by the new weight");
+                Close.relative(requireNonNull(x.grad()).toDoubles(), new double[16], 0, "gradient by the new weight");
             }
         }
     }

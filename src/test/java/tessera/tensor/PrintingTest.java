@@ -80,7 +80,7 @@ class PrintingTest {
 
     @Test
     void longRowsWrap() {
-        String[] lines = Tensor.zeros(40).toString().split("\n");
+        String[] lines = Tensor.zeros(40).toString().split("\n", 0);
         assertTrue(lines.length > 2);
         for (String line : lines) {
             assertTrue(line.length() <= 76, line);

@@ -1,5 +1,6 @@
 package tessera.tensor;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -28,7 +29,7 @@ class ScopeTest {
     private static void refused(Executable call, String... parts) {
         IllegalStateException e = assertThrows(IllegalStateException.class, call);
         for (String part : parts) {
-            assertTrue(e.getMessage().contains(part), e.getMessage() + " lacks: " + part);
+            assertTrue(requireNonNull(e.getMessage()).contains(part), e.getMessage() + " lacks: " + part);
         }
     }
 
@@ -54,7 +55,9 @@ class ScopeTest {
         for (long elements : new long[] {1L << 45, 1L << 46, 1L << 58}) {
             DeviceException e =
                     assertThrows(DeviceException.class, () -> Tensor.empty(device, DType.F32, Shape.of(elements)));
-            assertTrue(e.getMessage().startsWith("cpu: cannot allocate " + 4 * elements + " bytes; "), e.getMessage());
+            assertTrue(
+                    requireNonNull(e.getMessage()).startsWith("cpu: cannot allocate " + 4 * elements + " bytes; "),
+                    e.getMessage());
             assertTrue(e.getMessage().endsWith("use a smaller batch or call Device.trim()"), e.getMessage());
         }
     }
@@ -109,7 +112,7 @@ class ScopeTest {
             Tensor dropped = made(3).requiresGrad(true);
             kept = scope.keep(made(3).requiresGrad(true));
             kept.mul(dropped).sum().backward();
-            gradient = kept.grad();
+            gradient = requireNonNull(kept.grad());
         }
         assertArrayEquals(new float[] {1, 1, 1}, gradient.toFloats());
         assertEquals(before + 2, device.memory().liveBuffers());
@@ -155,7 +158,9 @@ class ScopeTest {
                     CompletionException.class,
                     () -> CompletableFuture.runAsync(scope::close).join());
             assertTrue(
-                    e.getCause().getMessage().contains("scopes belong to the thread that opened them"), e.toString());
+                    requireNonNull(requireNonNull(e.getCause()).getMessage())
+                            .contains("scopes belong to the thread that opened them"),
+                    e.toString());
             Tensor x = made(2);
             float[] read = CompletableFuture.supplyAsync(x::toFloats).join();
             assertArrayEquals(new float[] {1, 1}, read);
@@ -185,7 +190,9 @@ class ScopeTest {
         MemorySegment heap = MemorySegment.ofArray(new float[2]);
         IllegalArgumentException e =
                 assertThrows(IllegalArgumentException.class, () -> Tensor.wrap(heap, DType.F32, 2));
-        assertTrue(e.getMessage().contains("only off-heap memory can be used without a copy"), e.getMessage());
+        assertTrue(
+                requireNonNull(e.getMessage()).contains("only off-heap memory can be used without a copy"),
+                e.getMessage());
     }
 
     @Test

@@ -93,6 +93,9 @@ public abstract class Device {
     /** The maker's name, for example {@code NVIDIA H200}; of a CPU, its architecture. */
     public abstract String name();
 
+    /** What its machine code is made for: {@code sm_90} of an H200; of a CPU as {@link #name}. */
+    public abstract String architecture();
+
     /** This device with its name and size in words. */
     public abstract String describe();
 

@@ -5,8 +5,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
 import tessera.natives.NativeFinding;
+import tessera.natives.cuda.CublasLt;
+import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaLibraries;
 import tessera.natives.cuda.CudaLibrary;
+import tessera.natives.cuda.Cudnn;
+import tessera.natives.cuda.Nvrtc;
 import tessera.natives.onednn.OneDnn;
 
 /** Which native libraries this process found and which it does without, for people who ask why. */
@@ -35,6 +39,24 @@ public final class NativeReport {
             }
         }
         return places;
+    }
+
+    /** From the name of each CUDA library in use to the version that it says it is, as its own number. Thread-safe. */
+    public static Map<String, Long> versions() {
+        Map<String, Long> versions = new LinkedHashMap<>();
+        if (CudaLibraries.driver().usable()) {
+            versions.put("CUDA of the driver", (long) CudaDriver.driverVersion());
+        }
+        if (CudaLibraries.cublasLt().usable()) {
+            versions.put("cuBLASLt", (long) CublasLt.version());
+        }
+        if (CudaLibraries.nvrtc().usable()) {
+            versions.put("NVRTC", (long) Nvrtc.version());
+        }
+        if (CudaLibraries.cudnn().usable()) {
+            versions.put("cuDNN", (long) Cudnn.version());
+        }
+        return versions;
     }
 
     /** Whether the jar carries the kernels' machine code, and for which GPUs. Thread-safe. */

@@ -27,7 +27,7 @@ public record DropPath(double rate, long seed, long stream) {
 
     /** What one of several blocks is left out by. */
     public DropPath ofBlock(int block, int depth) {
-        return new DropPath(rate * block / Math.max(1, depth - 1), seed, stream + (2L * block << BRANCH_SHIFT));
+        return new DropPath(rate * block / Math.max(1, depth - 1), seed, stream + ((2L * block) << BRANCH_SHIFT));
     }
 
     /** {@code residual + branch} for the first (0) or second (1) branch of a block. */

@@ -33,7 +33,7 @@ public interface Init {
 
     /** Uniform with bound {@code 1 / sqrt(fanIn)}, what PyTorch gives linear and convolution layers by default. */
     static Init fanIn(long fanIn) {
-        return uniform(1 / Math.sqrt(fanIn));
+        return uniform(1 / Math.sqrt((double) fanIn));
     }
 
     /** Normal with standard deviation {@code std}, redrawn until within {@code cut} of 0. */

@@ -35,6 +35,6 @@ public interface Schedule {
     static Schedule linear(double lr, long warmupSteps, long steps) {
         return step -> step < warmupSteps
                 ? lr * step / warmupSteps
-                : lr * Math.max(0, steps - step) / Math.max(1.0, steps - warmupSteps);
+                : lr * Math.max(0, steps - step) / Math.max(1, steps - warmupSteps);
     }
 }

@@ -70,7 +70,7 @@ class ProgressTest {
                 p.update(step, step < 500 ? 123456 : 1);
             }
         }
-        String[] drawn = shown().split("\r");
+        String[] drawn = shown().split("\r", 0);
         assertTrue(drawn.length > 90 && drawn.length < 110, drawn.length + " redraws");
         assertTrue(drawn[1].contains("░"), drawn[1]);
         assertTrue(shown().contains("█".repeat(24) + " 100 %"), drawn[drawn.length - 1]);

@@ -1,5 +1,6 @@
 package tessera.distill.cli;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -87,7 +88,7 @@ class UsageErrorsTest {
         refuses(file.resolve("below"), file + " is a file");
         refuses(file.resolve("far").resolve("below"), file + " is a file");
         Path nowhere = Path.of("/proc/tessera");
-        if (Files.isDirectory(nowhere.getParent())) {
+        if (Files.isDirectory(requireNonNull(nowhere.getParent()))) {
             refuses(nowhere, "no file can be made");
         }
     }

@@ -1,5 +1,6 @@
 package tessera.distill.data;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
@@ -80,6 +81,8 @@ class ModalityTest {
                 IllegalArgumentException.class,
                 () -> new SampleLayout(
                         3, SampleLayout.Values.BYTE, SampleLayout.Grid.PICTURE, List.of(.5), List.of(.5)));
-        assertTrue(refused.getMessage().startsWith("a layout of 3 channels with 1 means"), refused.getMessage());
+        assertTrue(
+                requireNonNull(refused.getMessage()).startsWith("a layout of 3 channels with 1 means"),
+                refused.getMessage());
     }
 }

@@ -1,5 +1,6 @@
 package tessera.distill.demo;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -246,7 +247,7 @@ class DemoTest {
     @Test
     void otherSettingsAreRefused() {
         Exception refused = assertThrows(IllegalArgumentException.class, () -> Demo.run(plan(8, 9), whole, silent()));
-        assertTrue(refused.getMessage()
+        assertTrue(requireNonNull(refused.getMessage())
                 .startsWith("demo: " + whole + " holds a demo with other settings (seeds was [7, 8], is [8, 9]); use"));
     }
 
@@ -264,7 +265,7 @@ class DemoTest {
             };
             Exception stopped = assertThrows(
                     StopSignal.Stopped.class, () -> Demo.run(plan(7), other, new RunContext(watching, stop)), stage);
-            assertTrue(stopped.getMessage().startsWith("stopped after step "), stopped.getMessage());
+            assertTrue(requireNonNull(stopped.getMessage()).startsWith("stopped after step "), stopped.getMessage());
             assertFalse(Files.exists(other.resolve(Demo.RESULTS)));
         }
         DemoResult resumed = Demo.run(plan(7), other, silent());

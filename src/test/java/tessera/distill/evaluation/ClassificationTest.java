@@ -1,5 +1,6 @@
 package tessera.distill.evaluation;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -60,10 +61,10 @@ class ClassificationTest {
         assertThrows(IllegalArgumentException.class, () -> Classification.expectedCalibrationError(p, label, 0));
         var nan = assertThrows(
                 IllegalArgumentException.class, () -> Classification.topK(new double[][] {{Double.NaN, 1}}, label, 1));
-        assertTrue(nan.getMessage().contains("NaN"), nan.getMessage());
+        assertTrue(requireNonNull(nan.getMessage()).contains("NaN"), nan.getMessage());
         var logits = assertThrows(
                 IllegalArgumentException.class,
                 () -> Classification.expectedCalibrationError(new double[][] {{4, -1}}, label, 15));
-        assertTrue(logits.getMessage().contains("not logits"), logits.getMessage());
+        assertTrue(requireNonNull(logits.getMessage()).contains("not logits"), logits.getMessage());
     }
 }

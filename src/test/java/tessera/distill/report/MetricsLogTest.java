@@ -1,5 +1,6 @@
 package tessera.distill.report;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -94,7 +95,7 @@ class MetricsLogTest {
         Path file = directory.resolve("bad.jsonl");
         Files.writeString(file, "{\"step\":1}\n{\"loss\":2}\n{\"step\":3}\n");
         var error = assertThrows(IllegalArgumentException.class, () -> MetricsLog.resumeAt(file, 3));
-        assertTrue(error.getMessage().contains("bad.jsonl: line 2"), error.getMessage());
+        assertTrue(requireNonNull(error.getMessage()).contains("bad.jsonl: line 2"), error.getMessage());
     }
 
     @Test

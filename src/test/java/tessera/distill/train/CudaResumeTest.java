@@ -1,5 +1,6 @@
 package tessera.distill.train;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -61,7 +62,7 @@ class CudaResumeTest {
         StopSignal atOnce = new StopSignal();
         atOnce.request();
         Exception stopped = assertThrows(StopSignal.Stopped.class, () -> train("cut", compute, atOnce, 0));
-        assertTrue(stopped.getMessage().startsWith("stopped after step 4 of 6"), stopped.getMessage());
+        assertTrue(requireNonNull(stopped.getMessage()).startsWith("stopped after step 4 of 6"), stopped.getMessage());
         train("cut", compute, new StopSignal(), 0);
         assertArrayEquals(result("whole", Pretraining.MODEL), result("cut", Pretraining.MODEL));
         assertArrayEquals(result("whole", "metrics.jsonl"), result("cut", "metrics.jsonl"));

@@ -1,5 +1,6 @@
 package tessera.distill.train;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -13,13 +14,13 @@ import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.distill.data.ClipSet;
-import tessera.distill.egosim.EgoSimClips;
-import tessera.distill.egosim.Domain;
-import tessera.distill.egosim.EgoSim;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
+import tessera.distill.egosim.Domain;
+import tessera.distill.egosim.EgoSim;
+import tessera.distill.egosim.EgoSimClips;
 import tessera.distill.train.ModalityInput.ModelSize;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -74,9 +75,12 @@ class DivergedRunTest {
         }
         Exception other = assertThrows(CheckpointException.class, () -> stage.run(SANE, out, context(false)));
         for (String part : List.of(checkpoint + " was written with other settings", "lr", "1.0E30", "0.001")) {
-            assertTrue(other.getMessage().contains(part), () -> "no '" + part + "' in: " + other.getMessage());
+            assertTrue(
+                    requireNonNull(other.getMessage()).contains(part),
+                    () -> "no '" + part + "' in: " + other.getMessage());
         }
-        assertTrue(other.getMessage().endsWith("or delete this one to start again"), other.getMessage());
+        assertTrue(
+                requireNonNull(other.getMessage()).endsWith("or delete this one to start again"), other.getMessage());
         assertArrayEquals(sound, Files.readAllBytes(checkpoint));
         assertTrue(Files.exists(stage.run(SANE, folder.resolve(name + "-again"), context(false))));
     }

@@ -7,6 +7,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.distill.report.Metric;
@@ -91,7 +92,7 @@ final class MixedStage {
     private Network watched(Modality modality, SmallNetworks.Made teacher) {
         return new Network() {
             @Override
-            public Outputs forward(Tensor seen, TokenMask mask, Noise noise) {
+            public Outputs forward(Tensor seen, @Nullable TokenMask mask, Noise noise) {
                 return teacher.network().forward(seen, mask, noise);
             }
 

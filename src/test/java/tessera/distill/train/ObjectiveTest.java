@@ -1,5 +1,6 @@
 package tessera.distill.train;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -9,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -220,7 +222,7 @@ class ObjectiveTest {
         int[] looks = new int[1];
         Network counting = new Network() {
             @Override
-            public Outputs forward(Tensor seen, TokenMask through, Noise noise) {
+            public Outputs forward(Tensor seen, @Nullable TokenMask through, Noise noise) {
                 looks[0]++;
                 return rgb.network().forward(seen, through, noise);
             }
@@ -248,8 +250,8 @@ class ObjectiveTest {
         params.finish();
         Network autoencoder = new Network() {
             @Override
-            public Outputs forward(Tensor seen, TokenMask through, Noise noise) {
-                return new Outputs(model.encode(seen, through, DropPath.NONE), null, head -> null);
+            public Outputs forward(Tensor seen, @Nullable TokenMask through, Noise noise) {
+                return new Outputs(model.encode(seen, requireNonNull(through), DropPath.NONE), null, head -> null);
             }
 
             @Override
@@ -265,7 +267,7 @@ class ObjectiveTest {
                 new Reconstruction(model).loss(look).item());
         Exception refused = assertThrows(
                 IllegalArgumentException.class, () -> new CrossEntropy(ACTION).loss(look), "it has no head");
-        assertTrue(refused.getMessage().contains("no head 'action'"), refused.getMessage());
+        assertTrue(requireNonNull(refused.getMessage()).contains("no head 'action'"), refused.getMessage());
         assertThrows(IllegalArgumentException.class, () -> match().loss(look), "it has no feature of clips");
     }
 
@@ -274,8 +276,9 @@ class ObjectiveTest {
         Batch unlabelled = new Batch(Map.of(Modality.RGB, batch.clips(Modality.RGB)));
         Look look = new Look(unlabelled, Modality.RGB, mask, student.network(), Noise.NONE);
         Exception labels = assertThrows(IllegalArgumentException.class, () -> new CrossEntropy(ACTION).loss(look));
-        assertTrue(labels.getMessage().contains("no labels for the head 'action'"), labels.getMessage());
+        assertTrue(
+                requireNonNull(labels.getMessage()).contains("no labels for the head 'action'"), labels.getMessage());
         Exception modality = assertThrows(IllegalArgumentException.class, () -> match().loss(look));
-        assertTrue(modality.getMessage().contains("holds no pose"), modality.getMessage());
+        assertTrue(requireNonNull(modality.getMessage()).contains("holds no pose"), modality.getMessage());
     }
 }

@@ -1,5 +1,6 @@
 package tessera.distill.train;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -66,8 +67,8 @@ class TrainerTest {
                 List.of(MixedStage.FEATURES, MixedStage.LOGITS, Metric.LOSS, Metric.LEARNING_RATE),
                 List.copyOf(lines.getFirst().values().keySet()));
         assertEquals(STEPS, lines.size());
-        double before = lines.getFirst().values().get(Metric.LOSS);
-        double after = lines.getLast().values().get(Metric.LOSS);
+        double before = requireNonNull(lines.getFirst().values().get(Metric.LOSS));
+        double after = requireNonNull(lines.getLast().values().get(Metric.LOSS));
         assertTrue(after < before, before + " to " + after);
         assertTrue(Files.exists(result));
         assertFalse(Files.exists(folder.resolve("whole").resolve("checkpoint.safetensors")));
@@ -136,7 +137,7 @@ class TrainerTest {
                 IllegalStateException.class,
                 () -> run("spoilt", mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), Double.POSITIVE_INFINITY)));
         assertTrue(
-                ended.getMessage().startsWith("the loss of step 1 is ")
+                requireNonNull(ended.getMessage()).startsWith("the loss of step 1 is ")
                         && ended.getMessage().contains("the last checkpoint in " + run + " is kept"),
                 ended.getMessage());
         assertArrayEquals(checkpoint, Files.readAllBytes(run.resolve("checkpoint.safetensors")));
@@ -165,7 +166,9 @@ class TrainerTest {
         Exception unknown = assertThrows(
                 CheckpointException.class,
                 () -> run("other", mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), 1)));
-        assertTrue(unknown.getMessage().startsWith(result + " does not say its settings"), unknown.getMessage());
+        assertTrue(
+                requireNonNull(unknown.getMessage()).startsWith(result + " does not say its settings"),
+                unknown.getMessage());
     }
 
     /** Changes the settings in a file's metadata; an empty text leaves them out. */

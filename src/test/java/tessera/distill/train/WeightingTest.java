@@ -1,5 +1,6 @@
 package tessera.distill.train;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -102,6 +103,6 @@ class WeightingTest {
         assertThrows(IllegalArgumentException.class, () -> Weighting.dataSet(-1, 1, 2));
         Exception refused = assertThrows(
                 IllegalArgumentException.class, () -> Weighting.given(.5, .5).weights(logits, null));
-        assertTrue(refused.getMessage().startsWith("2 weights for 3 teachers"), refused.getMessage());
+        assertTrue(requireNonNull(refused.getMessage()).startsWith("2 weights for 3 teachers"), refused.getMessage());
     }
 }

@@ -1,5 +1,6 @@
 package tessera.kernels.cpu;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -16,6 +17,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -215,24 +217,26 @@ class GemmTest {
     void misuseIsRefusedWithTheReason() {
         Gemm gemm = Gemm.create(workers, new HostMemory());
         MemorySegment x = filled(DType.F32, 12);
-        String small = assertThrows(
+        String small = requireNonNull(assertThrows(
                         IllegalArgumentException.class,
                         () -> gemm.gemm(
                                 DType.F32, MatmulShape.of(false, false, 3, 4, 4), x, x, null, null, Activation.NONE, x))
-                .getMessage();
+                .getMessage());
         assertTrue(small.contains("b is [4, 4]") && small.contains("64 bytes"), small);
-        String rows = assertThrows(IllegalArgumentException.class, () -> gemm.pack(DType.F32, 3, 4, x, 3))
-                .getMessage();
+        String rows =
+                requireNonNull(assertThrows(IllegalArgumentException.class, () -> gemm.pack(DType.F32, 3, 4, x, 3))
+                        .getMessage());
         assertTrue(rows.contains("w is [3, 4] with rows 3"), rows);
-        String type = assertThrows(IllegalArgumentException.class, () -> gemm.pack(DType.I32, 3, 4, x, 4))
-                .getMessage();
+        String type =
+                requireNonNull(assertThrows(IllegalArgumentException.class, () -> gemm.pack(DType.I32, 3, 4, x, 4))
+                        .getMessage());
         assertTrue(type.contains("i32"), type);
-        String heap = assertThrows(
+        String heap = requireNonNull(assertThrows(
                         IllegalArgumentException.class,
                         () -> gemm.pack(DType.F32, 3, 4, MemorySegment.ofArray(new float[12]), 4))
-                .getMessage();
+                .getMessage());
         assertTrue(heap.contains("native memory"), heap);
-        String addend = assertThrows(
+        String addend = requireNonNull(assertThrows(
                         IllegalArgumentException.class,
                         () -> gemm.gemm(
                                 DType.F32,
@@ -243,7 +247,7 @@ class GemmTest {
                                 x.asSlice(4),
                                 Activation.NONE,
                                 x))
-                .getMessage();
+                .getMessage());
         assertTrue(addend.contains("addend is [3, 4]"), addend);
     }
 
@@ -254,10 +258,10 @@ class GemmTest {
         Gemm.Weight weight = kind.gemm.pack(kind.type, 3, 4, x, 4);
         weight.close();
         weight.close();
-        String message = assertThrows(
+        String message = requireNonNull(assertThrows(
                         IllegalStateException.class,
                         () -> kind.gemm.linear(1, x, 4, weight, null, null, Activation.NONE, x, 3))
-                .getMessage();
+                .getMessage());
         assertTrue(message.contains("[3, 4] is closed"), message);
     }
 
@@ -346,7 +350,7 @@ class GemmTest {
             return copy.copyFrom(data);
         }
 
-        private MemorySegment addend(MemorySegment out) {
+        private @Nullable MemorySegment addend(MemorySegment out) {
             return switch (added) {
                 case NOTHING -> null;
                 case ITSELF -> out;

@@ -1,5 +1,6 @@
 package tessera.kernels.cpu;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
@@ -192,7 +193,7 @@ class WorkersTest {
             both.countDown();
             await(both);
         });
-        Thread member = threads.get(0) == Thread.currentThread() ? threads.get(1) : threads.get(0);
+        Thread member = Thread.currentThread().equals(threads.get(0)) ? threads.get(1) : threads.get(0);
         assertTrue(member.isDaemon());
         workers.close();
         member.join();
@@ -202,8 +203,8 @@ class WorkersTest {
     @ParameterizedTest
     @ValueSource(ints = {0, -3})
     void aThreadCountBelowOneIsRefused(int threads) {
-        String message = assertThrows(IllegalArgumentException.class, () -> new Workers(threads))
-                .getMessage();
+        String message = requireNonNull(assertThrows(IllegalArgumentException.class, () -> new Workers(threads))
+                .getMessage());
         assertTrue(message.startsWith("thread count is " + threads + " but must be at least 1"), message);
     }
 

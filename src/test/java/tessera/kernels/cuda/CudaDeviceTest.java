@@ -1,5 +1,6 @@
 package tessera.kernels.cuda;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -231,7 +232,7 @@ class CudaDeviceTest extends OnCudaDevice {
         FakeCuda.fail("cuMemAllocFromPoolAsync", 0, FakeCuda.OUT_OF_MEMORY);
         DeviceException e = assertThrows(DeviceException.class, () -> device.allocate(DType.F32, 1_000_000));
         assertTrue(
-                e.getMessage()
+                requireNonNull(e.getMessage())
                         .startsWith("cuda:0: cannot allocate 4000000 bytes; " + before.live() + " bytes are live in "
                                 + before.liveBuffers() + " buffers"),
                 e.getMessage());
@@ -245,6 +246,7 @@ class CudaDeviceTest extends OnCudaDevice {
     // ----------------------------------------------------------------------------------------------------- threads
 
     @Test
+    @SuppressWarnings("ThreadPriorityCheck") // gives the others a chance to come between; nothing relies on it
     void threadsShareTheDevice() throws Exception {
         Device device = device();
         try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {

@@ -178,7 +178,7 @@ class CudaLossTest {
                 for (int again = 0; again < 2; again++) {
                     List<double[]> repeated = results(type, offset, call);
                     for (int i = 0; i < expected.size(); i++) {
-                        assertArrayEquals(actual.get(i), repeated.get(i));
+                        assertArrayEquals(/* expected= */ actual.get(i), /* actual= */ repeated.get(i));
                     }
                 }
             }
@@ -315,7 +315,7 @@ class CudaLossTest {
                         channels,
                         tubelet,
                         patch,
-                        channels * frames * plane,
+                        (long) channels * frames * plane,
                         plane,
                         width,
                         1,
@@ -331,7 +331,7 @@ class CudaLossTest {
                         channels,
                         tubelet,
                         patch,
-                        channels * frames * plane,
+                        (long) channels * frames * plane,
                         channels * plane,
                         (long) channels * width,
                         channels,

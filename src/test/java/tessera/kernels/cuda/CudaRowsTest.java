@@ -92,7 +92,7 @@ class CudaRowsTest {
 
     private static double[] values(Buffer buffer) {
         int n = Math.toIntExact(buffer.length());
-        Buffer copy = buffer.device() == CPU ? buffer : CPU.allocate(buffer.dtype(), n);
+        Buffer copy = buffer.device().equals(CPU) ? buffer : CPU.allocate(buffer.dtype(), n);
         if (copy != buffer) {
             buffer.copyTo(copy);
             device().currentStream().synchronize();
@@ -233,7 +233,7 @@ class CudaRowsTest {
                         none,
                         new NormParameters(gamma, gamma, 1e-5),
                         none,
-                        new NormStatistics(statistics, null));
+                        new NormStatistics(statistics, statistics));
         kernels.norms()
                 .layerNormBackward(
                         new RowShape(0, cols),
@@ -347,7 +347,7 @@ class CudaRowsTest {
             this.shape = new AttentionShape(
                     batch, heads, queries, keys, headDim, (float) scale, strides, strides, strides, out, biasBatch);
             this.starts = new long[] {0, (long) heads * headDim, 2L * heads * headDim};
-            this.packed = normal(batch * rows * row, dtype);
+            this.packed = normal((long) batch * rows * row, dtype);
             this.dout = normal(batch * out.batch(), dtype);
             this.biasType = biasType;
             this.bias = normal((long) biasBatch * heads * queries * keys, biasType);

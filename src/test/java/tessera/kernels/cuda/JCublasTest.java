@@ -1,5 +1,6 @@
 package tessera.kernels.cuda;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assumptions.abort;
@@ -37,7 +38,7 @@ class JCublasTest {
         try {
             device = (CudaDevice) Device.cuda(0);
         } catch (IllegalArgumentException e) {
-            abort(e.getMessage());
+            abort(requireNonNull(e.getMessage()));
         }
         device.makeCurrent();
         JCudaDriver.setExceptionsEnabled(true);
@@ -84,14 +85,14 @@ class JCublasTest {
         double[] values = random.doubles(m * k + k * n, -1, 1).toArray();
         try (Buffer host = Device.cpu().allocate(DType.F32, values.length);
                 Buffer in = device.allocate(DType.F32, values.length);
-                Buffer ours = device.allocate(DType.F32, m * n);
-                Buffer theirs = device.allocate(DType.F32, m * n);
-                Buffer expected = Device.cpu().allocate(DType.F32, m * n);
-                Buffer actual = Device.cpu().allocate(DType.F32, m * n)) {
+                Buffer ours = device.allocate(DType.F32, (long) m * n);
+                Buffer theirs = device.allocate(DType.F32, (long) m * n);
+                Buffer expected = Device.cpu().allocate(DType.F32, (long) m * n);
+                Buffer actual = Device.cpu().allocate(DType.F32, (long) m * n)) {
             Elements.store(values, 0, values.length, host, 0);
             host.copyTo(in);
-            Buffer a = in.slice(0, m * k);
-            Buffer b = in.slice(m * k, k * n);
+            Buffer a = in.slice(0, (long) m * k);
+            Buffer b = in.slice((long) m * k, (long) k * n);
             MatmulShape shape = MatmulShape.of(false, false, m, n, k);
             device.kernels().matmul().matmul(shape, a, b, Epilogue.NONE, ours);
             // A row-major product is the column-major one of the factors exchanged.

@@ -142,7 +142,7 @@ abstract class OnGpuAndCpu {
                 for (int again = 0; again < 2; again++) {
                     List<double[]> repeated = onGpu(type, offset, call);
                     for (int i = 0; i < expected.size(); i++) {
-                        assertArrayEquals(actual.get(i), repeated.get(i));
+                        assertArrayEquals(/* expected= */ actual.get(i), /* actual= */ repeated.get(i));
                     }
                 }
             }

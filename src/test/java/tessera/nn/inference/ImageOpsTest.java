@@ -1,5 +1,6 @@
 package tessera.nn.inference;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
@@ -131,7 +132,7 @@ class ImageOpsTest {
     void rectanglesOutsideAreRefused() {
         var refused =
                 assertThrows(IllegalArgumentException.class, () -> ImageOps.crop(sample(), new CropBox(3, 0, 3, 2)));
-        assertTrue(refused.getMessage().contains("5 x 7"), refused.getMessage());
+        assertTrue(requireNonNull(refused.getMessage()).contains("5 x 7"), refused.getMessage());
         assertThrows(IllegalArgumentException.class, () -> new VideoClip(1, 2, 2, new byte[5]));
         assertThrows(IllegalArgumentException.class, () -> ImageOps.resize(sample(), 0, 4, true));
     }

@@ -88,7 +88,7 @@ class PredictorTest {
             BufferedImage picture = new BufferedImage(WIDTH, HEIGHT, type);
             for (int i = 0; i < HEIGHT * WIDTH; i++) {
                 int at = 3 * (t * HEIGHT * WIDTH + i);
-                int rgb = (frames[at] & 0xFF) << 16 | (frames[at + 1] & 0xFF) << 8 | frames[at + 2] & 0xFF;
+                int rgb = ((frames[at] & 0xFF) << 16) | ((frames[at + 1] & 0xFF) << 8) | (frames[at + 2] & 0xFF);
                 picture.setRGB(i % WIDTH, i / WIDTH, rgb);
             }
             pictures.add(picture);

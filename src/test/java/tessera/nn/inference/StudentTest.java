@@ -1,5 +1,6 @@
 package tessera.nn.inference;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
@@ -173,7 +174,7 @@ class StudentTest {
         assertArrayEquals(head().weight(), read.weight());
         IllegalArgumentException e =
                 assertThrows(IllegalArgumentException.class, () -> Student.load(headFile, Device.cpu()));
-        assertTrue(e.getMessage().contains(headFile.toString()), e.getMessage());
+        assertTrue(requireNonNull(e.getMessage()).contains(headFile.toString()), e.getMessage());
     }
 
     @Test
@@ -250,6 +251,6 @@ class StudentTest {
 
     private static void refused(Runnable call, String part) {
         IllegalArgumentException e = assertThrows(IllegalArgumentException.class, call::run);
-        assertTrue(e.getMessage().contains(part), e.getMessage() + " lacks: " + part);
+        assertTrue(requireNonNull(e.getMessage()).contains(part), e.getMessage() + " lacks: " + part);
     }
 }

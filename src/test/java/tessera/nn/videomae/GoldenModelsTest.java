@@ -1,5 +1,6 @@
 package tessera.nn.videomae;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -70,7 +71,8 @@ class GoldenModelsTest {
     private static void gradients(Golden golden, Map<String, Tensor> parameters) {
         Map<String, Tensor> expected = named(golden, "grad.");
         for (Map.Entry<String, Tensor> e : expected.entrySet()) {
-            Tensor gradient = parameters.get(e.getKey()).grad();
+            Tensor gradient =
+                    requireNonNull(requireNonNull(parameters.get(e.getKey())).grad());
             GoldenTensors.close(gradient, e.getValue().toDoubles(), GRADIENT, "gradient of " + e.getKey());
         }
         for (Map.Entry<String, Tensor> e : parameters.entrySet()) {
@@ -335,7 +337,9 @@ class GoldenModelsTest {
             loaded.keySet().removeIf(name -> !name.startsWith("teacher_") || name.contains(".head_"));
             assertEquals(loaded.keySet(), distilled.frozen.keySet());
             loaded.forEach((name, parameter) -> assertArrayEquals(
-                    parameter.toDoubles(), distilled.frozen.get(name).toDoubles(), name));
+                    parameter.toDoubles(),
+                    requireNonNull(distilled.frozen.get(name)).toDoubles(),
+                    name));
         }
     }
 

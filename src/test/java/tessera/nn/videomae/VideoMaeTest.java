@@ -1,5 +1,6 @@
 package tessera.nn.videomae;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -172,7 +173,7 @@ class VideoMaeTest {
             for (int member = 0; member < 4; member++) {
                 TokenMask mask = TokenMask.ofEnsemble(Device.cpu(), 3, 2, 20, ratio, 5, member);
                 seen[member] = mask.visible().toInts();
-                assertEquals(2 * (20 - TokenMask.maskedCells(20, ratio)), mask.visibleCount());
+                assertEquals(2L * (20 - TokenMask.maskedCells(20, ratio)), mask.visibleCount());
                 assertEquals(40, mask.visibleCount() + mask.maskedCount());
             }
             assertArrayEquals(
@@ -396,7 +397,9 @@ class VideoMaeTest {
         Params other = fresh();
         new VideoMaePretraining(other, TOY, 3);
         String name = "encoder.blocks.1.mlp.fc1.weight";
-        assertArrayEquals(one.all().get(name).toFloats(), other.all().get(name).toFloats());
+        assertArrayEquals(
+                requireNonNull(one.all().get(name)).toFloats(),
+                requireNonNull(other.all().get(name)).toFloats());
         float[] values = one.all().get(name).toFloats();
         double bound = Math.sqrt(6.0 / (24 + 96));
         double square = 0;
@@ -420,8 +423,8 @@ class VideoMaeTest {
         String message = assertThrows(CheckpointException.class, params::finish).getMessage();
         assertEquals(
                 "the checkpoint does not fit the model: 1 missing (fc_norm.bias [24]); 1 misshapen"
-                    + " (encoder.norm.weight is [25], needs [24]); 1 unexpected (head_verb.weight); use a checkpoint"
-                    + " of this architecture or change the model's configuration",
+                        + " (encoder.norm.weight is [25], needs [24]); 1 unexpected (head_verb.weight); use a checkpoint"
+                        + " of this architecture or change the model's configuration",
                 message);
         assertTrue(params.all().values().stream().allMatch(Tensor::isClosed));
         assertThrows(IllegalStateException.class, () -> {
@@ -445,7 +448,9 @@ class VideoMaeTest {
             loaded.finish();
             params.all()
                     .forEach((name, tensor) -> assertArrayEquals(
-                            tensor.toFloats(), loaded.all().get(name).toFloats(), name));
+                            tensor.toFloats(),
+                            requireNonNull(loaded.all().get(name)).toFloats(),
+                            name));
         }
         Map<String, String> broken = new HashMap<>(TOY.toMetadata());
         broken.put("tessera.depth", "many");

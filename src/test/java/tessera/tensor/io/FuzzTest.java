@@ -1,5 +1,6 @@
 package tessera.tensor.io;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -111,7 +112,7 @@ class FuzzTest {
                 parser.parse(path);
             } catch (TensorFileException refusal) {
                 refused++;
-                assertEquals(1, refusal.getMessage().lines().count(), refusal.getMessage());
+                assertEquals(1, requireNonNull(refusal.getMessage()).lines().count(), refusal.getMessage());
             } catch (Throwable other) {
                 throw new AssertionError(
                         "round " + round + ": " + HexFormat.of().formatHex(damaged), other);
@@ -176,7 +177,7 @@ class FuzzTest {
             try {
                 conversion.run();
             } catch (TensorFileException lossy) {
-                assertTrue(lossy.getMessage().startsWith("array '"), lossy.getMessage());
+                assertTrue(requireNonNull(lossy.getMessage()).startsWith("array '"), lossy.getMessage());
             }
         }
     }

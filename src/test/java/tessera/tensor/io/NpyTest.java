@@ -1,5 +1,6 @@
 package tessera.tensor.io;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -63,14 +64,14 @@ class NpyTest {
         Path path = save(bytes);
         try (Arena arena = Arena.ofConfined()) {
             for (boolean mapped : new boolean[] {false, true}) {
-                String message = assertThrows(TensorFileException.class, () -> {
+                String message = requireNonNull(assertThrows(TensorFileException.class, () -> {
                             if (mapped) {
                                 Npy.map(path, arena);
                             } else {
                                 Npy.read(path, arena);
                             }
                         })
-                        .getMessage();
+                        .getMessage());
                 assertTrue(message.startsWith(path + ": "), message);
                 assertTrue(message.contains(reason), () -> "expected '" + reason + "' in: " + message);
                 assertEquals(1, message.lines().count(), message);
@@ -129,8 +130,8 @@ class NpyTest {
         ArrayData array = new ArrayData("x", type, new long[] {2, 3}, MemorySegment.ofArray(bytes));
         Path path = directory.resolve("x.npy");
         if (type.npyCode() == null) {
-            String message = assertThrows(TensorFileException.class, () -> Npy.write(path, array))
-                    .getMessage();
+            String message = requireNonNull(assertThrows(TensorFileException.class, () -> Npy.write(path, array))
+                    .getMessage());
             assertTrue(message.contains("npy has no code for " + type), message);
             assertTrue(Files.notExists(path));
             return;

@@ -1,5 +1,6 @@
 package tessera.tensor.io;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -57,7 +58,7 @@ class SafetensorsTest {
             TensorFileException refusal = assertThrows(
                     TensorFileException.class,
                     () -> (copied ? Safetensors.read(path) : Safetensors.open(path)).close());
-            String message = refusal.getMessage();
+            String message = requireNonNull(refusal.getMessage());
             assertTrue(message.startsWith(path + ": "), message);
             assertTrue(message.contains(reason), () -> "expected '" + reason + "' in: " + message);
             assertEquals(1, message.lines().count(), message);
@@ -168,7 +169,7 @@ class SafetensorsTest {
             file.setLength(200_000_000);
         }
         TensorFileException refusal = assertThrows(TensorFileException.class, () -> Safetensors.open(path));
-        assertTrue(refusal.getMessage().contains("2 to 100000000 are possible"), refusal.getMessage());
+        assertTrue(requireNonNull(refusal.getMessage()).contains("2 to 100000000 are possible"), refusal.getMessage());
     }
 
     @ParameterizedTest
@@ -197,11 +198,11 @@ class SafetensorsTest {
     @Test
     void refusesMissingFileAndDirectory() {
         Path missing = directory.resolve("missing.safetensors");
-        String message = assertThrows(TensorFileException.class, () -> Safetensors.open(missing))
-                .getMessage();
+        String message = requireNonNull(assertThrows(TensorFileException.class, () -> Safetensors.open(missing))
+                .getMessage());
         assertEquals(missing + ": no such file; check the path", message);
-        message = assertThrows(TensorFileException.class, () -> Safetensors.open(directory))
-                .getMessage();
+        message = requireNonNull(assertThrows(TensorFileException.class, () -> Safetensors.open(directory))
+                .getMessage());
         assertTrue(message.contains("is no ordinary file"), message);
     }
 
@@ -232,10 +233,11 @@ class SafetensorsTest {
             try (RandomAccessFile file = new RandomAccessFile(path.toFile(), "rw")) {
                 file.setLength(5000);
             }
-            String message = assertThrows(TensorFileException.class, () -> mapped.floats("x"))
-                    .getMessage();
+            String message = requireNonNull(assertThrows(TensorFileException.class, () -> mapped.floats("x"))
+                    .getMessage());
             assertTrue(message.contains("was shortened"), message);
-            message = assertThrows(TensorFileException.class, held::floats).getMessage();
+            message = requireNonNull(
+                    assertThrows(TensorFileException.class, held::floats).getMessage());
             assertTrue(message.contains("was shortened"), message);
             assertEquals(100_000, copied.floats("x").length);
         }
@@ -251,8 +253,8 @@ class SafetensorsTest {
         file.close();
         file.close();
         assertThrows(IllegalStateException.class, () -> data.get(ValueLayout.JAVA_BYTE, 0));
-        String message =
-                assertThrows(IllegalStateException.class, () -> file.entry("x")).getMessage();
+        String message = requireNonNull(
+                assertThrows(IllegalStateException.class, () -> file.entry("x")).getMessage());
         assertTrue(message.contains("is closed"), message);
     }
 
@@ -331,7 +333,8 @@ class SafetensorsTest {
     @ParameterizedTest
     @MethodSource("lossyAsFloats")
     void refusesLossyFloats(ArrayData array) {
-        String message = assertThrows(TensorFileException.class, array::floats).getMessage();
+        String message = requireNonNull(
+                assertThrows(TensorFileException.class, array::floats).getMessage());
         assertTrue(message.contains(array.type() + " cannot become a float[] without loss"), message);
     }
 
@@ -349,15 +352,16 @@ class SafetensorsTest {
     }
 
     private static void assertRefusal(String reason, Runnable conversion) {
-        String message =
-                assertThrows(TensorFileException.class, conversion::run).getMessage();
+        String message = requireNonNull(
+                assertThrows(TensorFileException.class, conversion::run).getMessage());
         assertTrue(message.contains(reason), message);
     }
 
     @Test
     void refusesMemoryOfTheWrongSize() {
-        String message = assertThrows(IllegalArgumentException.class, () -> ArrayData.of("x", new float[] {1, 2, 3}, 2))
-                .getMessage();
+        String message = requireNonNull(assertThrows(
+                        IllegalArgumentException.class, () -> ArrayData.of("x", new float[] {1, 2, 3}, 2))
+                .getMessage());
         assertTrue(message.contains("F32[2] takes 8 bytes but the memory given has 12"), message);
     }
 

@@ -43,7 +43,7 @@ final class Copies {
         Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
                 Tensor values = source.detach();
-                if (values.device() != target.device()) {
+                if (!values.device().equals(target.device())) {
                     // Converted on the host: a GPU has no f64.
                     values = onHost(values);
                     if (!target.device().isHost()) {

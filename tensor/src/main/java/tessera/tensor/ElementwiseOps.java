@@ -1,6 +1,5 @@
 package tessera.tensor;
 
-import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Elementwise.BinaryOp;
@@ -45,11 +44,9 @@ final class ElementwiseOps {
     }
 
     record Unary(UnaryOp op) implements Op.Differentiable {
-        private static final List<String> NAMES = OpNames.of(UnaryOp.values());
-
         @Override
         public String name() {
-            return NAMES.get(op.ordinal());
+            return OpNames.of(op);
         }
 
         @Override
@@ -79,11 +76,9 @@ final class ElementwiseOps {
     }
 
     record Binary(BinaryOp op) implements Op.Differentiable {
-        private static final List<String> NAMES = OpNames.of(BinaryOp.values());
-
         @Override
         public String name() {
-            return NAMES.get(op.ordinal());
+            return OpNames.of(op);
         }
 
         @Override

@@ -106,7 +106,6 @@ final class LossesOps {
                             + " weights; pass one projection and one target per weight");
             Buffer[] projected = new Buffer[count];
             Buffer[] targets = new Buffer[count];
-            @Nullable Tensor[] gradients = new Tensor[count];
             for (int m = 0; m < count; m++) {
                 Tensor p = in[m];
                 Tensor t = in[count + m];

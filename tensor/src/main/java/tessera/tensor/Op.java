@@ -265,7 +265,7 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
     /** Refuses tensors in the memory of different devices. */
     static void sameDevice(String name, Tensor first, Tensor other) {
         check(
-                other.device() == first.device() || onHost(other) && onHost(first),
+                other.device().equals(first.device()) || (onHost(other) && onHost(first)),
                 name,
                 () -> first.dtype() + first.shape().toString() + " is on " + first.device() + " but " + other.dtype()
                         + other.shape() + " on " + other.device() + "; move one of them with to(device)");

@@ -1,8 +1,8 @@
 package tessera.tensor;
 
-import java.util.Arrays;
-import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 
 /** Names of operations, made once. */
 final class OpNames {
@@ -13,6 +13,8 @@ final class OpNames {
         }
     };
 
+    private static final Map<Enum<?>, String> BY_CONSTANT = new ConcurrentHashMap<>();
+
     private OpNames() {}
 
     /** The simple name of a class in snake case. */
@@ -20,10 +22,8 @@ final class OpNames {
         return BY_CLASS.get(type);
     }
 
-    /** The names of constants in lower case, by ordinal. */
-    static List<String> of(Enum<?>[] constants) {
-        return Arrays.stream(constants)
-                .map(constant -> constant.name().toLowerCase(Locale.ROOT))
-                .toList();
+    /** The name of a constant in lower case. */
+    static String of(Enum<?> constant) {
+        return BY_CONSTANT.computeIfAbsent(constant, key -> key.name().toLowerCase(Locale.ROOT));
     }
 }

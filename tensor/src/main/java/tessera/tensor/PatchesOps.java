@@ -49,7 +49,7 @@ final class PatchesOps {
 
     private static void checkOutput(String name, Tensor video, DType out) {
         Op.check(
-                out == outputType(video) || out == DType.BF16 && video.device().computes(out),
+                out == outputType(video) || (out == DType.BF16 && video.device().computes(out)),
                 name,
                 () -> "patches of " + video.describe() + " cannot be computed in " + out + "; ask for "
                         + outputType(video) + " (bf16 is computed on a GPU only)");

@@ -104,7 +104,7 @@ public final class Scope implements AutoCloseable {
     }
 
     private void check(String action) {
-        if (Thread.currentThread() != thread) {
+        if (!Thread.currentThread().equals(thread)) {
             throw new IllegalStateException(
                     "cannot " + action + " a scope of thread " + thread.getName() + " on thread "
                             + Thread.currentThread().getName() + "; scopes belong to the thread that opened them");

@@ -453,7 +453,7 @@ public final class Tensor implements AutoCloseable {
 
     /** This tensor if it lies on the device, else a copy there. */
     public Tensor to(Device device) {
-        return device == device()
+        return device.equals(device())
                 ? this
                 : Op.apply(new ViewOps.Transfer(device), dtype().isFloating() ? this : detach());
     }

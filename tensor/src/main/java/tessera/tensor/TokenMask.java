@@ -46,7 +46,7 @@ public record TokenMask(Tensor visible, Tensor masked) {
         }
         // The other mask of the pair sees the end of the shuffled plane, this one its beginning.
         TokenMask inverse = random(device, batch, slots, plane, seen, true, seed, member - 1);
-        return new TokenMask(inverse.masked(), inverse.visible());
+        return new TokenMask(/* visible= */ inverse.masked(), /* masked= */ inverse.visible());
     }
 
     /** As {@link #tubes}, but every time slot draws its own cells. */

@@ -40,7 +40,7 @@ public final class Goals {
         goals.add(memoryBound(results));
         for (String direction : List.of("forward", "backward")) {
             for (int n : results.list("attention").stream()
-                    .filter(entry -> entry.get("goal") == Boolean.TRUE && direction.equals(entry.get("direction")))
+                    .filter(entry -> Boolean.TRUE.equals(entry.get("goal")) && direction.equals(entry.get("direction")))
                     .mapToInt(entry -> (int) number(entry, "tokens"))
                     .toArray()) {
                 goals.add(attention(results, direction, n));
@@ -57,8 +57,8 @@ public final class Goals {
     }
 
     private static Goal memoryBound(Results results) {
-        List<Map<String, @Nullable Object>> bound = results.list("kernels").stream()
-                .filter(entry -> entry.get("memory_bound") == Boolean.TRUE && entry.get("of_copy") instanceof Double)
+        List<Map<String, Object>> bound = results.list("kernels").stream()
+                .filter(entry -> Boolean.TRUE.equals(entry.get("memory_bound")) && entry.get("of_copy") instanceof Double)
                 .sorted(Comparator.comparingDouble(entry -> number(entry, "of_copy")))
                 .toList();
         double target = .9;
@@ -76,8 +76,8 @@ public final class Goals {
     }
 
     private static Goal attention(Results results, String direction, int n) {
-        Map<String, @Nullable Object> entry = results.list("attention").stream()
-                .filter(one -> one.get("goal") == Boolean.TRUE
+        Map<String, Object> entry = results.list("attention").stream()
+                .filter(one -> Boolean.TRUE.equals(one.get("goal"))
                         && direction.equals(one.get("direction"))
                         && number(one, "tokens") == n)
                 .findFirst()
@@ -85,7 +85,7 @@ public final class Goals {
         double own = number(entry, "own_us");
         String fastest = "";
         double best = Double.NaN;
-        for (Map.Entry<String, @Nullable Object> other : entry.entrySet()) {
+        for (Map.Entry<String, Object> other : entry.entrySet()) {
             if ((other.getKey().startsWith("sdpa") || other.getKey().equals("cudnn_us"))
                     && other.getValue() instanceof Double us
                     && !(us >= best)) {
@@ -103,7 +103,7 @@ public final class Goals {
     /** Masked at .75, one mask, in bf16, at the largest batch or at 1. */
     private static Goal model(
             Results results, String what, boolean large, double target, String name, List<String> modes) {
-        Map<String, @Nullable Object> entry = results.list("models").stream()
+        Map<String, Object> entry = results.list("models").stream()
                 .filter(one -> what.equals(one.get("what"))
                         && "bf16".equals(one.get("type"))
                         && number(one, "rho") == RHO
@@ -129,7 +129,7 @@ public final class Goals {
                 "bf16, rho .75, batch " + entry.get("batch"));
     }
 
-    private static double number(Map<String, @Nullable Object> entry, String name) {
+    private static double number(Map<String, Object> entry, String name) {
         return entry.get(name) instanceof Number number ? number.doubleValue() : Double.NaN;
     }
 

@@ -7,19 +7,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import tessera.distill.demo.Machine;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.NativeReport;
-import tessera.natives.cuda.CublasLt;
-import tessera.natives.cuda.CudaDriver;
-import tessera.natives.cuda.CudaLibraries;
-import tessera.natives.cuda.Cudnn;
-import tessera.natives.cuda.Nvrtc;
 
 /**
  * Measures a GPU: every kernel and whole models with PyTorch beside them, what the goals name first, and leaves a JSON file and
@@ -176,27 +169,11 @@ public final class GpuBenchmark {
         if (!target.isHost()) {
             results.put("described", target.describe());
             results.put("driver", driver());
-            results.put("versions", versions());
+            results.put("versions", NativeReport.versions());
         }
         results.put("libraries", NativeReport.findings());
         results.put("machine", Machine.here());
         out.println(target.isHost() ? target.toString() : target.describe());
-    }
-
-    /** What each library says of itself. */
-    private static Map<String, Object> versions() {
-        Map<String, Object> versions = new LinkedHashMap<>();
-        versions.put("CUDA of the driver", CudaDriver.driverVersion());
-        if (CudaLibraries.cublasLt().usable()) {
-            versions.put("cuBLASLt", CublasLt.version());
-        }
-        if (CudaLibraries.nvrtc().usable()) {
-            versions.put("NVRTC", Nvrtc.version());
-        }
-        if (CudaLibraries.cudnn().usable()) {
-            versions.put("cuDNN", Cudnn.version());
-        }
-        return versions;
     }
 
     /** The version of the kernel's driver, which the CUDA libraries do not tell. */

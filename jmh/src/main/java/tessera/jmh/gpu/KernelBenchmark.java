@@ -6,7 +6,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -124,7 +123,7 @@ final class KernelBenchmark {
 
     /** Returns whether the result was right. */
     private boolean measure(KernelCase one, DType type) {
-        Map<String, @Nullable Object> entry = new LinkedHashMap<>();
+        Map<String, Object> entry = new LinkedHashMap<>();
         entry.put("kernel", one.name());
         entry.put("primitive", one.primitive());
         entry.put("shape", one.shape());
@@ -144,9 +143,9 @@ final class KernelBenchmark {
     }
 
     private void report(
-            KernelCase one, DType type, double error, Stopwatch.Time time, Map<String, @Nullable Object> entry) {
-        double bytes = one.bytes().of(one.batch(), type.bytes());
-        double flops = one.flops().of(one.batch(), type.bytes());
+            KernelCase one, DType type, double error, Stopwatch.Time time, Map<String, Object> entry) {
+        double bytes = one.bytes().of((double) one.batch(), type.bytes());
+        double flops = one.flops().of((double) one.batch(), type.bytes());
         boolean right = right(one, type, error);
         double bandwidth = bytes / time.median() / 1e3;
         double rate = flops / time.median() / 1e6;
@@ -194,7 +193,7 @@ final class KernelBenchmark {
 
     /** Times a kernel on buffers that rotate. */
     Stopwatch.Time time(KernelCase one, DType type) {
-        double bytes = one.bytes().of(one.batch(), type.bytes());
+        double bytes = one.bytes().of((double) one.batch(), type.bytes());
         int sets = tiny ? 2 : (int) Math.clamp(Math.ceil(ROTATION_BYTES / bytes), 2, MOST_SETS);
         List<Inputs> all = new ArrayList<>();
         try {

@@ -63,7 +63,7 @@ final class ModelBenchmark implements AutoCloseable {
     private final Head head;
     private final List<Student> bare = new ArrayList<>();
     private final Map<DType, Student> students = new EnumMap<>(DType.class);
-    private final Map<Case, Map<String, @Nullable Object>> entries = new LinkedHashMap<>();
+    private final Map<Case, Map<String, Object>> entries = new LinkedHashMap<>();
 
     /** What is measured. */
     private record Case(String what, DType type, int batch, double maskRatio, int ensemble) {
@@ -166,7 +166,7 @@ final class ModelBenchmark implements AutoCloseable {
             results.put("models_cut_short", true);
             return 0;
         }
-        Map<String, @Nullable Object> entry = new LinkedHashMap<>();
+        Map<String, Object> entry = new LinkedHashMap<>();
         entry.put("what", one.what);
         entry.put("type", one.type.toString());
         entry.put("batch", one.batch);
@@ -208,12 +208,12 @@ final class ModelBenchmark implements AutoCloseable {
         return one.trains() ? List.of("autocast") : all ? List.of("autocast", "cast") : List.of("cast");
     }
 
-    private double ours(Case one, Map<String, @Nullable Object> entry) {
+    private double ours(Case one, Map<String, Object> entry) {
         return one.trains() ? train(one.type, one.batch, one.maskRatio) : infer(one, entry);
     }
 
     private void ask(Case one, String kind, String mode, double seconds, Deadline deadline) {
-        Map<String, @Nullable Object> entry = entries.get(one);
+        Map<String, Object> entry = entries.get(one);
         if (peer == null || entry == null) {
             return;
         }
@@ -237,7 +237,7 @@ final class ModelBenchmark implements AutoCloseable {
     }
 
     /** How many times faster ours is, a call beside a call. */
-    private static void compare(Map<String, @Nullable Object> entry) {
+    private static void compare(Map<String, Object> entry) {
         if (entry.get("pytorch_us") instanceof Map<?, ?> theirs) {
             Map<String, Object> ratios = new LinkedHashMap<>();
             theirs.forEach((mode, us) -> {
@@ -250,11 +250,11 @@ final class ModelBenchmark implements AutoCloseable {
         }
     }
 
-    private static double number(Map<String, @Nullable Object> entry, String name) {
+    private static double number(Map<String, Object> entry, String name) {
         return entry.get(name) instanceof Double value ? value : Double.NaN;
     }
 
-    private void report(Case one, Map<String, @Nullable Object> entry) {
+    private void report(Case one, Map<String, Object> entry) {
         StringBuilder line = new StringBuilder(String.format(
                 Locale.ROOT,
                 "%-8s %-5s batch %2d rho %.2f P %d",
@@ -274,7 +274,7 @@ final class ModelBenchmark implements AutoCloseable {
                 }
             }
             if (entry.get("times_faster") instanceof Map<?, ?> ratios) {
-                ratios.forEach((mode, ratio) -> line.append(String.format(Locale.ROOT, ", %.2f x %s", ratio, mode)));
+                ratios.forEach((mode, ratio) -> line.append(String.format(Locale.ROOT, ", %.2f x %s", (Double) ratio, mode)));
             }
         }
         out.println(line);
@@ -292,7 +292,7 @@ final class ModelBenchmark implements AutoCloseable {
     }
 
     /** Microseconds of the whole pass; its other times go into the entry. */
-    private double infer(Case one, Map<String, @Nullable Object> entry) {
+    private double infer(Case one, Map<String, Object> entry) {
         Student student = student(one.type);
         long[] seed = {0};
         double us;
@@ -324,7 +324,8 @@ final class ModelBenchmark implements AutoCloseable {
         List<Double> times = new ArrayList<>();
         session.predict(0);
         long begin = System.nanoTime();
-        while (times.size() < (tiny ? 1 : 5) || !tiny && times.size() < 100 && System.nanoTime() - begin < 300e6) {
+        while (times.size() < (tiny ? 1 : 5)
+                || (!tiny && times.size() < 100 && System.nanoTime() - begin < 300e6)) {
             long start = System.nanoTime();
             float[] probabilities = session.predict(times.size());
             times.add((System.nanoTime() - start) / 1e3);

@@ -9,7 +9,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Json;
 
 /**
@@ -18,7 +17,7 @@ import tessera.distill.report.Json;
  */
 final class Results {
     private final Path file;
-    private final Map<String, @Nullable Object> root = new LinkedHashMap<>();
+    private final Map<String, Object> root = new LinkedHashMap<>();
 
     /** Results in a file, which is overwritten by the first entry. */
     Results(Path file) {
@@ -37,7 +36,7 @@ final class Results {
     }
 
     /** Adds an entry to a list; after a later change to the entry, {@link #save} writes that too. */
-    void add(String list, Map<String, @Nullable Object> entry) {
+    void add(String list, Map<String, Object> entry) {
         @SuppressWarnings("unchecked")
         List<Object> entries = (List<Object>) root.computeIfAbsent(list, name -> new ArrayList<>());
         entries.add(entry);
@@ -50,9 +49,9 @@ final class Results {
     }
 
     /** The entries of a list. */
-    List<Map<String, @Nullable Object>> list(String name) {
+    List<Map<String, Object>> list(String name) {
         @SuppressWarnings("unchecked")
-        List<Map<String, @Nullable Object>> entries = (List<Map<String, @Nullable Object>>) root.get(name);
+        List<Map<String, Object>> entries = (List<Map<String, Object>>) root.get(name);
         return entries == null ? List.of() : entries;
     }
 

@@ -194,6 +194,11 @@ public final class CudaDevice extends Device {
     }
 
     @Override
+    public String architecture() {
+        return "sm_" + capability;
+    }
+
+    @Override
     public String describe() {
         return this + " (" + name + ", compute capability " + capability / 10 + "." + capability % 10 + ", "
                 + (totalMemory >> 20) + " MiB)";

@@ -78,7 +78,9 @@ public final class CudaLibraries {
 
         private final String title;
         private final String prefix;
+        @SuppressWarnings("ImmutableEnumChecker") // made by List.of, so it is immutable
         private final List<Integer> majors;
+
         private final String probe;
 
         Kind(String title, String prefix, List<Integer> majors, String probe) {
@@ -289,7 +291,7 @@ public final class CudaLibraries {
         private void python(List<Place> places) {
             String given = property.apply(PYTHON_PROPERTY);
             if (given != null) {
-                for (String folder : given.split(File.pathSeparator)) {
+                for (String folder : given.split(File.pathSeparator, 0)) {
                     wheels("-D" + PYTHON_PROPERTY, Path.of(folder), places);
                 }
             }
@@ -332,7 +334,7 @@ public final class CudaLibraries {
 
         private List<Place> named(String label, String folders) {
             List<Place> places = new ArrayList<>();
-            for (String folder : folders.split(File.pathSeparator)) {
+            for (String folder : folders.split(File.pathSeparator, 0)) {
                 Path path = Path.of(folder);
                 places.add(new Place(label, path));
                 for (String below : List.of("lib64", "lib")) {
@@ -509,7 +511,7 @@ public final class CudaLibraries {
     /** The paths below a folder that fit a pattern of names, newest version first. */
     private static List<Path> matches(Path base, String pattern) {
         List<Path> matches = List.of(base);
-        for (String part : pattern.split("/")) {
+        for (String part : pattern.split("/", 0)) {
             List<Path> next = new ArrayList<>();
             for (Path folder : matches) {
                 if (part.indexOf('*') < 0) {
@@ -536,7 +538,7 @@ public final class CudaLibraries {
     /** A name whose numbers are padded, so that version 12.10 comes after 12.9. */
     private static String sortable(Path path) {
         StringBuilder padded = new StringBuilder();
-        for (String part : String.valueOf(path.getFileName()).split("(?<=\\D)(?=\\d)|(?<=\\d)(?=\\D)")) {
+        for (String part : String.valueOf(path.getFileName()).split("(?<=\\D)(?=\\d)|(?<=\\d)(?=\\D)", 0)) {
             padded.append(Character.isDigit(part.charAt(0)) ? "0".repeat(Math.max(0, 9 - part.length())) : "")
                     .append(part);
         }

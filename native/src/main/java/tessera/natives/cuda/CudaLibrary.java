@@ -32,10 +32,7 @@ public final class CudaLibrary {
     static {
         try {
             REFUSE = MethodHandles.lookup()
-                    .findStatic(
-                            CudaLibrary.class,
-                            "refusal",
-                            MethodType.methodType(NativeLibraryException.class, String.class));
+                    .findConstructor(NativeLibraryException.class, MethodType.methodType(void.class, String.class));
         } catch (ReflectiveOperationException e) {
             throw new ExceptionInInitializerError(e);
         }
@@ -111,10 +108,6 @@ public final class CudaLibrary {
                 MethodHandles.throwException(type.returnType(), NativeLibraryException.class),
                 MethodHandles.insertArguments(REFUSE, 0, reason));
         return MethodHandles.dropArguments(thrower, 0, type.parameterList());
-    }
-
-    private static NativeLibraryException refusal(String reason) {
-        return new NativeLibraryException(reason);
     }
 
     /** The text that a library has for a status. */

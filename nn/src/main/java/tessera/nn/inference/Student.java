@@ -418,7 +418,7 @@ public final class Student implements AutoCloseable {
 
     /** A tensor on this student's device; another CPU device's memory is used as it is. */
     private Tensor here(Tensor tensor) {
-        return device().isHost() && tensor.device().isHost() && tensor.device() != device()
+        return device().isHost() && tensor.device().isHost() && !tensor.device().equals(device())
                 ? Tensor.wrap(device(), tensor.contiguous().segment(), tensor.dtype(), tensor.shape())
                 : tensor.to(device());
     }

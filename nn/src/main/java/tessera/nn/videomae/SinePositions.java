@@ -17,7 +17,8 @@ public final class SinePositions {
         double[] values = new double[tokens * width];
         for (int n = 0; n < tokens; n++) {
             for (int j = 0; j < width; j++) {
-                double angle = n / Math.pow(10000, 2.0 * (j / 2) / width);
+                int pair = j / 2;
+                double angle = n / Math.pow(10000, 2.0 * pair / width);
                 values[n * width + j] = j % 2 == 0 ? Math.sin(angle) : Math.cos(angle);
             }
         }

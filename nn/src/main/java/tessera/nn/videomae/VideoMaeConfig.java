@@ -66,7 +66,8 @@ public record VideoMaeConfig(
                         + " heads is not possible");
         // A damaged file must not make a reader allocate what its numbers claim.
         long cells = (long) (height / patches.patch()) * (width / patches.patch());
-        double positions = (double) cells * (frames / patches.tubelet()) * Math.max(embedDim, decoderDim);
+        int slots = frames / patches.tubelet();
+        double positions = (double) cells * slots * Math.max(embedDim, decoderDim);
         if (positions > MOST_POSITIONS || Math.max(depth, decoderDepth) > DEEPEST) {
             throw new IllegalArgumentException("VideoMAE: " + frames + " frames of " + height + " x " + width
                     + " pixels, widths of " + embedDim + " and " + decoderDim + " and depths of " + depth + " and "

@@ -35,7 +35,7 @@ class ScalarAttentionTest extends PlainFamilies {
                 (int) s[2],
                 (int) s[2],
                 (int) s[3],
-                1 / Math.sqrt(s[3]),
+                1 / Math.sqrt((double) s[3]),
                 strides,
                 strides,
                 strides,
@@ -115,7 +115,7 @@ class ScalarAttentionTest extends PlainFamilies {
     void biasOfEachSampleHasItsOwnGradient() {
         int n = 4;
         int d = 3;
-        Strides strides = new Strides(n * d, n * d, d);
+        Strides strides = new Strides((long) n * d, (long) n * d, d);
         AttentionShape one = new AttentionShape(1, 1, n, n, d, 0.7, strides, strides, strides, strides, 1);
         AttentionShape two = new AttentionShape(2, 1, n, n, d, 0.7, strides, strides, strides, strides, 2);
         Buffer q = noise(2 * n * d, 1);
@@ -124,7 +124,7 @@ class ScalarAttentionTest extends PlainFamilies {
         Buffer bias = noise(2 * n * n, 4);
         Buffer dout = noise(2 * n * d, 5);
         Buffer out = like(q);
-        Buffer logSumExp = f64(2 * n);
+        Buffer logSumExp = f64(2L * n);
         KERNELS.attention().attention(two, new AttentionTensors(q, k, v, bias), out, logSumExp);
         Buffer dbias = like(bias);
         KERNELS.attention()
@@ -135,7 +135,7 @@ class ScalarAttentionTest extends PlainFamilies {
                         logSumExp,
                         dout,
                         new AttentionTensors(like(q), like(k), like(v), dbias));
-        Buffer second = f64(n * n);
+        Buffer second = f64((long) n * n);
         int half = n * d;
         KERNELS.attention()
                 .attentionBackward(
@@ -144,7 +144,7 @@ class ScalarAttentionTest extends PlainFamilies {
                                 q.slice(half, half),
                                 k.slice(half, half),
                                 v.slice(half, half),
-                                bias.slice(n * n, n * n)),
+                                bias.slice((long) n * n, (long) n * n)),
                         out.slice(half, half),
                         logSumExp.slice(n, n),
                         dout.slice(half, half),

@@ -1,5 +1,6 @@
 package tessera.kernels.cpu.scalar;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -46,7 +47,7 @@ class ScalarLossesTest extends PlainFamilies {
         }
         double[] p = LOSSES.doubles(name + ".params_T_alpha_beta_tauw");
         Buffer loss = f64(1);
-        Buffer gradient = f64(rows * cols);
+        Buffer gradient = f64((long) rows * cols);
         KERNELS.losses()
                 .distillationLoss(
                         new RowShape(rows, cols),
@@ -64,7 +65,10 @@ class ScalarLossesTest extends PlainFamilies {
         IllegalArgumentException e = assertThrows(
                 IllegalArgumentException.class,
                 () -> KERNELS.losses().crossEntropy(new RowShape(2, 3), noise(6, 1), i32(0, 3), 0, f64(1), null));
-        assertTrue(e.getMessage().contains("label 3 of row 1") && e.getMessage().contains("3 classes"), e.getMessage());
+        assertTrue(
+                requireNonNull(e.getMessage()).contains("label 3 of row 1")
+                        && e.getMessage().contains("3 classes"),
+                e.getMessage());
     }
 
     @Test

@@ -56,7 +56,7 @@ class ScalarMatmulTest extends PlainFamilies {
         Buffer b = noise((transposeB ? n : k) * ldb, 2);
         Buffer bias = noise(n, 3);
         Buffer addend = noise(m * ldc, 4);
-        Buffer c = f64(m * ldc);
+        Buffer c = f64((long) m * ldc);
         KERNELS.elementwise().fill(c, 7);
         MatmulShape shape = new MatmulShape(transposeA, transposeB, m, n, k, lda, ldb, ldc);
         KERNELS.matmul().matmul(shape, a, b, new Epilogue(bias, addend, Activation.GELU), c);

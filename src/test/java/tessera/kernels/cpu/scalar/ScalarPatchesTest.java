@@ -128,7 +128,7 @@ class ScalarPatchesTest extends PlainFamilies {
                 channels,
                 tubelet,
                 patch,
-                channels * frames * plane,
+                (long) channels * frames * plane,
                 plane,
                 width,
                 1,

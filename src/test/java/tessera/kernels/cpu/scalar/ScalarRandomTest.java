@@ -25,8 +25,8 @@ class ScalarRandomTest extends PlainFamilies {
         int plane = 14;
         int masked = 9;
         for (boolean tube : new boolean[] {true, false}) {
-            Buffer visible = DEVICE.allocate(DType.I32, batch * slots * (plane - masked));
-            Buffer hidden = DEVICE.allocate(DType.I32, batch * slots * masked);
+            Buffer visible = DEVICE.allocate(DType.I32, (long) batch * slots * (plane - masked));
+            Buffer hidden = DEVICE.allocate(DType.I32, (long) batch * slots * masked);
             KERNELS.random()
                     .randomMask(
                             new RandomStream(5, 6), new MaskShape(batch, slots, plane, masked, tube), visible, hidden);

@@ -1,5 +1,6 @@
 package tessera.kernels.cpu.scalar;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -63,6 +64,6 @@ class ScalarTokensTest extends PlainFamilies {
         IllegalArgumentException e = assertThrows(
                 IllegalArgumentException.class,
                 () -> KERNELS.tokens().gatherRows(new TokenShape(1, 4, 2, 1), f64(4), i32(0, 4), f64(2)));
-        assertTrue(e.getMessage().contains("index 4 at position 1 is outside [0, 4)"), e.getMessage());
+        assertTrue(requireNonNull(e.getMessage()).contains("index 4 at position 1 is outside [0, 4)"), e.getMessage());
     }
 }

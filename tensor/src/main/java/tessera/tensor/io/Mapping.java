@@ -20,7 +20,7 @@ final class Mapping {
 
     /** Opens an existing ordinary file for reading. Its length can be asked from any thread, interrupted or not. */
     static RandomAccessFile open(Path path) throws IOException {
-        if (path.getFileSystem() != FileSystems.getDefault()) {
+        if (!path.getFileSystem().equals(FileSystems.getDefault())) {
             throw new TensorFileException(
                     path.toString(), "lies in a virtual file system", "copy it to an ordinary directory");
         }

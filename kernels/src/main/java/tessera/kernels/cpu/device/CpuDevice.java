@@ -53,6 +53,11 @@ public final class CpuDevice extends Device {
     }
 
     @Override
+    public String architecture() {
+        return name();
+    }
+
+    @Override
     public String describe() {
         return this + " (" + name() + ", " + threads() + (threads() == 1 ? " thread)" : " threads)");
     }
