@@ -302,7 +302,7 @@ class VideoTest {
     @EnabledOnOs({OS.LINUX, OS.MAC})
     void decodersThatHangAreStopped() throws IOException {
         withProgram(programThat("sleep 1000"), () -> {
-            DecodeOptions hurried = DecodeOptions.NATIVE.withTimeout(Duration.ofSeconds(1));
+            DecodeOptions hurried = new DecodeOptions(0, 0, 0, 0, Duration.ofSeconds(1));
             try (VideoReader reader = VideoReader.open(video("ramp.mp4"), hurried)) {
                 VideoException refused = assertThrows(VideoException.class, reader::next);
                 assertTrue(refused.getMessage().contains("no frame within 1.0 s"), refused.getMessage());

@@ -167,11 +167,6 @@ public final class ClipSet implements AutoCloseable {
      * @throws IllegalArgumentException if the set was loaded without the modality
      */
     public Tensor batch(Device device, Modality modality, int[] indices) {
-        if (!device.isHost()) {
-            try (Scope scope = Scope.open()) {
-                return scope.keep(batch(Device.cpu(), modality, indices).to(device));
-            }
-        }
         MemorySegment segment = data.get(modality);
         if (segment == null) {
             throw new IllegalArgumentException("the clips were loaded without " + modality
@@ -182,22 +177,12 @@ public final class ClipSet implements AutoCloseable {
         long bytes = geometry.length(modality) * type.bytes();
         Shape shape = Shape.of(
                 indices.length, geometry.frames(), side, side, modality.layout().channels());
-        if (type == modality.layout().values().batched()) {
-            Tensor batch = Tensor.empty(device, type, shape);
-            copy(segment, indices, bytes, batch);
-            return batch;
-        }
         try (Scope scope = Scope.open()) {
-            Tensor stored = Tensor.empty(device, type, shape);
-            copy(segment, indices, bytes, stored);
-            return scope.keep(stored.to(modality.layout().values().batched()));
-        }
-    }
-
-    private static void copy(MemorySegment from, int[] indices, long bytes, Tensor to) {
-        MemorySegment target = to.segment();
-        for (int i = 0; i < indices.length; i++) {
-            MemorySegment.copy(from, indices[i] * bytes, target, i * bytes, bytes);
+            Tensor stored = Tensor.empty(device.isHost() ? device : Device.cpu(), type, shape);
+            for (int i = 0; i < indices.length; i++) {
+                MemorySegment.copy(segment, indices[i] * bytes, stored.segment(), i * bytes, bytes);
+            }
+            return scope.keep(stored.to(modality.layout().values().batched()).to(device));
         }
     }
 

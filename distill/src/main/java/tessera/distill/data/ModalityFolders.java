@@ -1,6 +1,5 @@
 package tessera.distill.data;
 
-import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -15,12 +14,10 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.IntConsumer;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.Video;
-import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.ArrayInfo;
 import tessera.tensor.io.FileSummary;
 import tessera.tensor.io.Npy;
@@ -126,14 +123,7 @@ public final class ModalityFolders {
             throw new IllegalArgumentException(
                     folder + (Files.exists(folder) ? " is no folder" : " does not exist") + "; " + purpose);
         }
-        try (Stream<Path> entries = Files.list(folder)) {
-            return entries.filter(entry -> !entry.getFileName().toString().startsWith("."))
-                    .sorted()
-                    .toList();
-        } catch (IOException e) {
-            throw new IllegalArgumentException(
-                    folder + " cannot be read (" + e.getMessage() + "); check its permissions", e);
-        }
+        return ClipFolder.list(folder, entry -> true);
     }
 
     private static void requireCounterparts(
@@ -237,21 +227,18 @@ public final class ModalityFolders {
         Map<Modality, MemorySegment> clip = new TreeMap<>();
         for (Modality modality : files.keySet()) {
             boolean bytes = modality.layout().values() == SampleLayout.Values.BYTE;
+            Path file = file(modality, index);
             clip.put(
                     modality,
-                    bytes
-                            ? MemorySegment.ofArray(bytes(modality, index))
-                            : MemorySegment.ofArray(values(modality, index)));
+                    bytes ? MemorySegment.ofArray(bytes(file)) : MemorySegment.ofArray(values(modality, file)));
         }
         return clip;
     }
 
-    private byte[] bytes(Modality modality, int index) {
-        Path file = file(modality, index);
+    private byte[] bytes(Path file) {
         if (!file.toString().endsWith(NPY)) {
-            return Video.cut(file, ClipCut.whole(geometry.frames(), geometry.size(), geometry.size()))
-                    .getFirst()
-                    .pixels();
+            ClipCut whole = ClipCut.whole(geometry.frames(), geometry.size(), geometry.size());
+            return Video.cut(file, whole).getFirst().pixels();
         }
         try (Arena arena = Arena.ofConfined()) {
             return Npy.read(file, arena).data().toArray(ValueLayout.JAVA_BYTE);
@@ -267,12 +254,10 @@ public final class ModalityFolders {
         return list.get(index);
     }
 
-    private float[] values(Modality modality, int index) {
-        Path file = file(modality, index);
+    private static float[] values(Modality modality, Path file) {
         float[] values;
         try (Arena arena = Arena.ofConfined()) {
-            ArrayData array = Npy.read(file, arena);
-            values = array.floats();
+            values = Npy.read(file, arena).floats();
         }
         SampleLayout.Values kind = modality.layout().values();
         for (float value : values) {
@@ -289,6 +274,7 @@ public final class ModalityFolders {
     /** Mean and standard deviation of the flow of up to 64 clips, spread evenly: what flow is normalised with. */
     public FlowStats flowStats() {
         int clips = Math.min(STATISTICS_CLIPS, size());
-        return FlowStats.measure(clips, i -> values(Modality.FLOW, (int) ((long) i * size() / clips)));
+        return FlowStats.measure(
+                clips, i -> values(Modality.FLOW, file(Modality.FLOW, (int) ((long) i * size() / clips))));
     }
 }

@@ -3,6 +3,7 @@ package tessera.distill.egosim;
 import static tessera.distill.egosim.Noun.*;
 import static tessera.distill.egosim.Verb.*;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 import tessera.distill.data.Split;
@@ -53,7 +54,7 @@ public record ActionClass(Verb verb, Noun noun) {
 
     @SafeVarargs
     private static List<ActionClass> classes(Stream<ActionClass>... groups) {
-        return Stream.of(groups).flatMap(group -> group).toList();
+        return Arrays.stream(groups).flatMap(group -> group).toList();
     }
 
     /** The class in plain words, such as "pour cup". */

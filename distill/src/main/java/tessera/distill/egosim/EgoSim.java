@@ -45,10 +45,6 @@ public final class EgoSim {
         return geometry;
     }
 
-    public Sensors sensors() {
-        return sensors;
-    }
-
     /** The classes of a split; a clip's label is its class's place in this list. Splits share no class. */
     public static List<ActionClass> classes(Split split) {
         return ActionClass.of(split);

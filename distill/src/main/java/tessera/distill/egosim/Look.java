@@ -111,7 +111,7 @@ final class Look {
      */
     Paint paint(Noun noun) {
         int kept = domain == Domain.SOURCE ? SOURCE_OBJECTS : TARGET_OBJECTS;
-        return paint(new Draws(OBJECTS, domain.key, noun.key, draws.below(kept)));
+        return paint(new Draws(OBJECTS, domain.key, Noun.ALL.indexOf(noun), draws.below(kept)));
     }
 
     private Paint paint(Draws draws) {

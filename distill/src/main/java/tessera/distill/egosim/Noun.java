@@ -1,31 +1,30 @@
 package tessera.distill.egosim;
 
+import java.util.List;
+import java.util.Locale;
+
 /** What is acted on. It shows in the silhouette; colours and textures vary freely. */
 public enum Noun {
-    CUP(0),
-    BOTTLE(1),
-    BOX(2),
-    BALL(3),
-    PAN(4),
-    BOOK(5),
-    PHONE(6),
-    KNIFE(7),
-    BOWL(8),
-    CAN(9),
-    JAR(10),
-    HAMMER(11),
-    SPONGE(12),
-    LOAF(13);
+    CUP,
+    BOTTLE,
+    BOX,
+    BALL,
+    PAN,
+    BOOK,
+    PHONE,
+    KNIFE,
+    BOWL,
+    CAN,
+    JAR,
+    HAMMER,
+    SPONGE,
+    LOAF;
 
-    /** Stands for the noun where random numbers are drawn for it; never changes. */
-    final int key;
-
-    Noun(int key) {
-        this.key = key;
-    }
+    /** In the order by which random numbers choose among them; it never changes. */
+    static final List<Noun> ALL = List.of(values());
 
     /** The noun in plain words, such as "cup". */
     public String word() {
-        return name().toLowerCase(java.util.Locale.ROOT);
+        return name().toLowerCase(Locale.ROOT);
     }
 }

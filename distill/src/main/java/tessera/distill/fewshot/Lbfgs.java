@@ -2,6 +2,7 @@ package tessera.distill.fewshot;
 
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
 
@@ -104,25 +105,17 @@ record Lbfgs(int history, double tolerance, int maxIterations) {
     }
 
     private static void scale(double[] values, double factor) {
-        for (int i = 0; i < values.length; i++) {
-            values[i] *= factor;
-        }
+        Arrays.setAll(values, i -> values[i] * factor);
     }
 
     private static double[] difference(double[] a, double[] b) {
-        double[] d = new double[a.length];
-        for (int i = 0; i < d.length; i++) {
-            d[i] = a[i] - b[i];
-        }
+        double[] d = a.clone();
+        addScaled(d, -1, b);
         return d;
     }
 
     private static double maxNorm(double[] values) {
-        double max = 0;
-        for (double v : values) {
-            max = Math.max(max, Math.abs(v));
-        }
-        return max;
+        return Arrays.stream(values).map(Math::abs).max().orElse(0);
     }
 
     private static double oneNorm(double[] values) {

@@ -43,11 +43,6 @@ public final class LinearClassifier {
         return intercepts.length;
     }
 
-    /** Number of features D. */
-    public int dimensions() {
-        return dimensions;
-    }
-
     /** A copy of the weights, {@code [classes][D]}. */
     public double[][] coefficients() {
         double[][] rows = new double[classes()][];

@@ -47,29 +47,31 @@ public final class ClipFolder {
      * @throws VideoException if the folder is missing or no folder, holds no label folders, or one of these is empty
      */
     public static ClipFolder open(Path folder) {
-        if (!Files.isDirectory(folder)) {
-            throw new VideoException(
-                    folder,
-                    Files.exists(folder) ? "is a file, not a folder of labelled videos" : "does not exist",
-                    "name a folder that holds one folder of videos for each label");
-        }
+        VideoException.require(
+                Files.isDirectory(folder),
+                folder,
+                Files.exists(folder) ? "is a file, not a folder of labelled videos" : "does not exist",
+                "name a folder that holds one folder of videos for each label");
         SortedMap<String, List<Path>> videos = new TreeMap<>();
         for (Path label : list(folder, Files::isDirectory)) {
             List<Path> files = list(label, file -> !Files.isDirectory(file));
-            if (files.isEmpty()) {
-                throw new VideoException(
-                        label, "holds no videos for its label", "put videos into it or remove the folder");
-            }
-            videos.put(label.getFileName().toString(), files);
+            VideoException.require(
+                    !files.isEmpty(),
+                    label,
+                    "holds no videos for its label",
+                    "put videos into it or remove the folder");
+            videos.put(label.getFileName().toString(), new ArrayList<>(files));
         }
         for (Path file : list(folder, ClipFolder::isVideo)) {
             String name = file.getFileName().toString();
-            videos.merge(name.substring(0, name.lastIndexOf('.')), List.of(file), ClipFolder::joined);
+            videos.computeIfAbsent(name.substring(0, name.lastIndexOf('.')), label -> new ArrayList<>())
+                    .add(file);
         }
-        if (videos.isEmpty()) {
-            throw new VideoException(
-                    folder, "holds no label folders", "put the videos of each label into a folder of its own in it");
-        }
+        VideoException.require(
+                !videos.isEmpty(),
+                folder,
+                "holds no label folders",
+                "put the videos of each label into a folder of its own in it");
         return new ClipFolder(List.copyOf(videos.keySet()), List.copyOf(videos.values()));
     }
 
@@ -79,13 +81,12 @@ public final class ClipFolder {
         return EXTENSIONS.contains(name.substring(name.lastIndexOf('.') + 1)) && !Files.isDirectory(file);
     }
 
-    private static List<Path> joined(List<Path> some, List<Path> more) {
-        List<Path> all = new ArrayList<>(some);
-        all.addAll(more);
-        return all;
-    }
-
-    private static List<Path> list(Path folder, Predicate<Path> kind) {
+    /**
+     * What a folder holds of a kind, in the order of names, without hidden files.
+     *
+     * @throws VideoException if the folder cannot be read
+     */
+    public static List<Path> list(Path folder, Predicate<Path> kind) {
         try (Stream<Path> entries = Files.list(folder)) {
             return entries.filter(entry -> !entry.getFileName().toString().startsWith(".") && kind.test(entry))
                     .sorted()
