@@ -39,7 +39,8 @@ public final class ClipSet implements AutoCloseable {
         this.classes = List.copyOf(classes);
         this.labels = labels;
         for (Modality modality : modalities) {
-            long bytes = geometry.length(modality) * kept(modality).bytes();
+            long bytes = geometry.length(modality)
+                    * modality.layout().values().kept().bytes();
             data.put(modality, arena.allocate(Math.multiplyExact(bytes, (long) labels.length), 64));
         }
     }
@@ -72,14 +73,12 @@ public final class ClipSet implements AutoCloseable {
                 progress.accept(done.incrementAndGet());
             });
             return set;
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | Error e) {
             set.close();
             // A parallel stream wraps what another thread threw in an exception of the same class.
-            throw e.getCause() instanceof RuntimeException original && original.getClass() == e.getClass()
-                    ? original
-                    : e;
-        } catch (Error e) {
-            set.close();
+            if (e.getCause() instanceof RuntimeException original && original.getClass() == e.getClass()) {
+                throw original;
+            }
             throw e;
         }
     }
@@ -105,10 +104,6 @@ public final class ClipSet implements AutoCloseable {
                 }
             }
         });
-    }
-
-    private static DType kept(Modality modality) {
-        return modality.layout().values().kept();
     }
 
     /** Number of clips. */
@@ -173,7 +168,7 @@ public final class ClipSet implements AutoCloseable {
                     + "; load them with every modality that training needs");
         }
         int side = geometry.side(modality);
-        DType type = kept(modality);
+        DType type = modality.layout().values().kept();
         long bytes = geometry.length(modality) * type.bytes();
         Shape shape = Shape.of(
                 indices.length, geometry.frames(), side, side, modality.layout().channels());

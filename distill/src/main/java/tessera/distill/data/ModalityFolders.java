@@ -14,6 +14,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.IntConsumer;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
@@ -93,20 +94,18 @@ public final class ModalityFolders {
     /** Files by {@code label/name}, without their extensions. */
     private static SortedMap<String, Path> clips(Path folder) {
         SortedMap<String, Path> clips = new TreeMap<>();
-        for (Path label : list(folder, "it holds one folder for each label")) {
-            if (Files.isDirectory(label)) {
-                List<Path> files = list(label, "it holds the label's clips");
-                if (files.isEmpty()) {
-                    throw new IllegalArgumentException(label + " holds no clip; put clips there or remove the folder");
-                }
-                for (Path file : files) {
-                    String name = String.valueOf(file.getFileName());
-                    String stem = name.contains(".") ? name.substring(0, name.lastIndexOf('.')) : name;
-                    Path other = clips.put(label(file) + "/" + stem, file);
-                    if (other != null) {
-                        throw new IllegalArgumentException(
-                                other + " and " + file + " are the same clip twice; keep one of them");
-                    }
+        for (Path label : list(folder, Files::isDirectory, "it holds one folder for each label")) {
+            List<Path> files = list(label, file -> true, "it holds the label's clips");
+            if (files.isEmpty()) {
+                throw new IllegalArgumentException(label + " holds no clip; put clips there or remove the folder");
+            }
+            for (Path file : files) {
+                String name = String.valueOf(file.getFileName());
+                String stem = name.contains(".") ? name.substring(0, name.lastIndexOf('.')) : name;
+                Path other = clips.put(label(file) + "/" + stem, file);
+                if (other != null) {
+                    throw new IllegalArgumentException(
+                            other + " and " + file + " are the same clip twice; keep one of them");
                 }
             }
         }
@@ -117,13 +116,12 @@ public final class ModalityFolders {
         return clips;
     }
 
-    /** What a folder holds, in the order of names, without hidden files. */
-    private static List<Path> list(Path folder, String purpose) {
+    private static List<Path> list(Path folder, Predicate<Path> kind, String purpose) {
         if (!Files.isDirectory(folder)) {
             throw new IllegalArgumentException(
                     folder + (Files.exists(folder) ? " is no folder" : " does not exist") + "; " + purpose);
         }
-        return ClipFolder.list(folder, entry -> true);
+        return ClipFolder.list(folder, kind);
     }
 
     private static void requireCounterparts(
@@ -171,14 +169,10 @@ public final class ModalityFolders {
     private static ArrayInfo info(Path file) {
         FileSummary summary = FileSummary.of(file);
         if (summary.format() != FileSummary.Format.NPY) {
-            throw new IllegalArgumentException(
-                    file + " is " + name(summary.format()) + ", not npy; save one array in it");
+            throw new IllegalArgumentException(file + " is "
+                    + summary.format().name().toLowerCase(Locale.ROOT) + ", not npy; save one array in it");
         }
         return summary.arrays().getFirst();
-    }
-
-    private static String name(FileSummary.Format format) {
-        return format.name().toLowerCase(Locale.ROOT);
     }
 
     private static void requireArray(Path file, Modality modality, Geometry geometry) {

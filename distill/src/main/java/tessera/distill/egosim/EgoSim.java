@@ -113,7 +113,7 @@ public final class EgoSim {
     }
 
     private long key(Split split, Domain domain, int classIndex, long clipIndex) {
-        return new Draws(seed, KEYS.indexOf(split), domain.key, classIndex, clipIndex).bits();
+        return new Draws(seed, KEYS.indexOf(split), Domain.ALL.indexOf(domain), classIndex, clipIndex).bits();
     }
 
     private Scene scene(Domain domain, ActionClass what, long clip) {

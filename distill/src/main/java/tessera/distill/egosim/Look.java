@@ -1,5 +1,7 @@
 package tessera.distill.egosim;
 
+import static tessera.distill.egosim.Texture.Pattern.*;
+
 import tessera.distill.egosim.Texture.Pattern;
 
 /** How one clip looks: everything that is appearance and not motion, drawn from its domain. */
@@ -49,28 +51,22 @@ final class Look {
     final int clutter;
 
     private final Domain domain;
+    private final int place;
     private final Draws draws;
 
     Look(Domain domain, Draws draws) {
         this.domain = domain;
+        this.place = Domain.ALL.indexOf(domain);
         this.draws = draws;
         table = switch (domain) {
-            case SOURCE ->
-                surface(
-                        .25,
-                        .75,
-                        .05,
-                        .5,
-                        pick(Pattern.WOOD, Pattern.CLOTH, Pattern.CARPET, Pattern.CHECK, Pattern.PLANKS));
-            case KITCHEN ->
-                surface(.55, 1.0, .0, .2, pick(Pattern.TILES, Pattern.MARBLE, Pattern.STEEL, Pattern.SPECKLE));
-            case WORKSHOP ->
-                surface(.12, .5, .0, .3, pick(Pattern.PLATE, Pattern.SAWDUST, Pattern.CONCRETE, Pattern.PLANKS));
+            case SOURCE -> surface(.25, .75, .05, .5, draws.pick(WOOD, CLOTH, CARPET, CHECK, PLANKS));
+            case KITCHEN -> surface(.55, 1.0, .0, .2, draws.pick(TILES, MARBLE, STEEL, SPECKLE));
+            case WORKSHOP -> surface(.12, .5, .0, .3, draws.pick(PLATE, SAWDUST, CONCRETE, PLANKS));
         };
         wall = switch (domain) {
-            case SOURCE -> surface(.3, .8, .0, .35, pick(Pattern.WOOD, Pattern.CLOTH, Pattern.CHECK));
-            case KITCHEN -> surface(.6, 1.0, .0, .25, pick(Pattern.TILES, Pattern.TILES, Pattern.STEEL));
-            case WORKSHOP -> surface(.05, .35, .0, .25, pick(Pattern.CONCRETE, Pattern.PLATE, Pattern.STEEL));
+            case SOURCE -> surface(.3, .8, .0, .35, draws.pick(WOOD, CLOTH, CHECK));
+            case KITCHEN -> surface(.6, 1.0, .0, .25, draws.pick(TILES, TILES, STEEL));
+            case WORKSHOP -> surface(.05, .35, .0, .25, draws.pick(CONCRETE, PLATE, STEEL));
         };
         // Figures for homes, kitchens and workshops; where numbers are drawn, the least and the largest for each.
         boolean gloves = domain != Domain.SOURCE && draws.chance(here(0, .15, .7));
@@ -95,7 +91,7 @@ final class Look {
         sleeve = domain == Domain.WORKSHOP
                 ? hsv(draws.uniform(.55, .68), draws.uniform(.2, .6), draws.uniform(.15, .4))
                 : hsv(draws.uniform(), draws.uniform(0, .7), draws.uniform(.2, .95));
-        sleeveTexture = Texture.of(pick(Pattern.CLOTH, Pattern.CHECK, Pattern.SAWDUST));
+        sleeveTexture = Texture.of(draws.pick(CLOTH, CHECK, SAWDUST));
         handScale = draws.uniform(.9, 1.12);
         double azimuth = draws.uniform(0, 2 * Math.PI);
         double lean = draws.uniform(.2, .9);
@@ -111,7 +107,7 @@ final class Look {
      */
     Paint paint(Noun noun) {
         int kept = domain == Domain.SOURCE ? SOURCE_OBJECTS : TARGET_OBJECTS;
-        return paint(new Draws(OBJECTS, domain.key, Noun.ALL.indexOf(noun), draws.below(kept)));
+        return paint(new Draws(OBJECTS, place, Noun.ALL.indexOf(noun), draws.below(kept)));
     }
 
     private Paint paint(Draws draws) {
@@ -137,23 +133,18 @@ final class Look {
                 colours[2] = hsv(.58, draws.uniform(0, .2), draws.uniform(.2, .5));
             }
         }
-        Pattern[] patterns = {Pattern.SAWDUST, Pattern.CLOTH, Pattern.STEEL, Pattern.SPECKLE, Pattern.CHECK};
-        Texture texture = Texture.of(patterns[draws.below(patterns.length)]);
+        Texture texture = Texture.of(draws.pick(SAWDUST, CLOTH, STEEL, SPECKLE, CHECK));
         return new Paint(colours, texture, draws.uniform(.05, .45));
     }
 
     /** The figure of this domain among those of all. */
     private double here(double... figures) {
-        return figures[domain.key];
+        return figures[place];
     }
 
     /** A number drawn between the two figures of this domain. */
     private double drawn(double... bounds) {
-        return draws.uniform(bounds[2 * domain.key], bounds[2 * domain.key + 1]);
-    }
-
-    private Pattern pick(Pattern... patterns) {
-        return patterns[draws.below(patterns.length)];
+        return draws.uniform(bounds[2 * place], bounds[2 * place + 1]);
     }
 
     private Surface surface(

@@ -3,10 +3,10 @@ package tessera.distill.egosim;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
-import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Collectors;
 
 /**
  * An object as triangles, in decimetres, standing on z = 0 at the origin. Immutable once built.
@@ -17,13 +17,8 @@ final class Mesh {
     /** Objects are a little larger than life: pictures are small. */
     private static final double SCALE = 1.2;
 
-    private static final Map<Noun, Mesh> OF_NOUN = new EnumMap<>(Noun.class);
-
-    static {
-        for (Noun noun : Noun.values()) {
-            OF_NOUN.put(noun, build(noun));
-        }
-    }
+    private static final Map<Noun, Mesh> OF_NOUN =
+            Noun.ALL.stream().collect(Collectors.toMap(noun -> noun, Mesh::build));
 
     /** How a hand takes the object. */
     enum Grip {

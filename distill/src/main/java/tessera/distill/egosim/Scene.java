@@ -36,7 +36,7 @@ final class Scene {
         sleeve = new Look.Paint(new float[][] {look.sleeve}, look.sleeveTexture, appearance.uniform(.3, 1.2));
         wallY = appearance.uniform(2.0, 5.0);
         for (int i = 0; i < look.clutter; i++) {
-            Noun noun = Noun.ALL.get(appearance.below(Noun.ALL.size()));
+            Noun noun = appearance.pick(Noun.values());
             double angle = appearance.uniform(0, 2 * Math.PI);
             double far = appearance.uniform(1.5, 2.9);
             double x = action.base.x() + far * Math.cos(angle);

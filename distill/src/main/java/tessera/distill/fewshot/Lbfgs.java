@@ -20,12 +20,8 @@ record Lbfgs(int history, double tolerance, int maxIterations) {
         double evaluate(double[] x, double[] gradient);
     }
 
-    /**
-     * Where the search ended.
-     *
-     * @param gradientNorm largest absolute gradient entry at {@code x}
-     */
-    record Minimum(double[] x, double value, double gradientNorm, int iterations, boolean converged) {}
+    /** Where the search ended. */
+    record Minimum(double[] x, double value, int iterations, boolean converged) {}
 
     private record Update(double[] step, double[] gradientChange, double rho) {}
 
@@ -51,8 +47,7 @@ record Lbfgs(int history, double tolerance, int maxIterations) {
             remember(updates, point, next);
             point = next;
         }
-        double norm = maxNorm(point.gradient());
-        return new Minimum(point.x(), point.value(), norm, iterations, norm <= tolerance);
+        return new Minimum(point.x(), point.value(), iterations, maxNorm(point.gradient()) <= tolerance);
     }
 
     private void remember(Deque<Update> updates, WolfeSearch.Point from, WolfeSearch.Point to) {
@@ -119,10 +114,6 @@ record Lbfgs(int history, double tolerance, int maxIterations) {
     }
 
     private static double oneNorm(double[] values) {
-        double sum = 0;
-        for (double v : values) {
-            sum += Math.abs(v);
-        }
-        return sum;
+        return Arrays.stream(values).map(Math::abs).reduce(0, Double::sum);
     }
 }

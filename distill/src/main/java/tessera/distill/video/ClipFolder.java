@@ -11,6 +11,7 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.Predicate;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import tessera.nn.inference.VideoClip;
 
@@ -113,21 +114,16 @@ public final class ClipFolder {
      * @throws VideoException if one of the videos cannot be decoded
      */
     public List<LabelledClip> clips(int label, ClipCut cut) {
-        List<LabelledClip> clips = new ArrayList<>();
-        for (Path video : videos.get(label)) {
-            for (VideoClip clip : Video.cut(video, cut)) {
-                clips.add(new LabelledClip(label, video, clip));
-            }
-        }
-        return clips;
+        return videos.get(label).stream()
+                .flatMap(video -> Video.cut(video, cut).stream().map(clip -> new LabelledClip(label, video, clip)))
+                .toList();
     }
 
     /** Decodes the clips of all labels, label by label. */
     public List<LabelledClip> clips(ClipCut cut) {
-        List<LabelledClip> clips = new ArrayList<>();
-        for (int label = 0; label < labels.size(); label++) {
-            clips.addAll(clips(label, cut));
-        }
-        return clips;
+        return IntStream.range(0, labels.size())
+                .boxed()
+                .flatMap(label -> clips(label, cut).stream())
+                .toList();
     }
 }

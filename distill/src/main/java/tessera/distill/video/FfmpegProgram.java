@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.natives.NativeLibraries;
 
@@ -122,7 +123,7 @@ final class FfmpegProgram {
             if (!Files.isRegularFile(program)) {
                 return "there is no program " + program;
             }
-            try (Child child = start(program, List.of("-hide_banner", "-v", "error", "-version"))) {
+            try (Child child = start(program, BLANKS.splitAsStream("-hide_banner -v error -version"))) {
                 if (!child.waitFor(Duration.ofSeconds(30)) || child.exitValue() != 0) {
                     return child.complaint().isEmpty() ? program + " does not work" : child.complaint();
                 }
@@ -156,21 +157,16 @@ final class FfmpegProgram {
     private Child start(Path program, String arguments, Path video) {
         try {
             return start(
-                    program,
-                    BLANKS.splitAsStream(arguments)
-                            .map(word -> word.equals("VIDEO") ? url(video) : word)
-                            .toList());
+                    program, BLANKS.splitAsStream(arguments).map(word -> word.equals("VIDEO") ? url(video) : word));
         } catch (IOException failure) {
             throw new VideoException(
                     program.toString(), "cannot be started (" + failure.getMessage() + ")", REMEDY, failure);
         }
     }
 
-    private Child start(Path program, List<String> arguments) throws IOException {
-        List<String> command = new ArrayList<>();
-        command.add(program.toString());
-        command.addAll(arguments);
-        ProcessBuilder builder = new ProcessBuilder(command);
+    private Child start(Path program, Stream<String> arguments) throws IOException {
+        ProcessBuilder builder = new ProcessBuilder(
+                Stream.concat(Stream.of(program.toString()), arguments).toList());
         // Would make FFmpeg write a log file into the current folder.
         builder.environment().remove("FFREPORT");
         if (carried) {
