@@ -1,6 +1,7 @@
 /** The stages of multimodal distillation, the EgoSim benchmark, video reading, and the command line. */
 module tessera.distill {
     requires transitive tessera.nn;
+    requires tessera.natives;
     requires info.picocli;
     requires tools.jackson.core;
     requires java.logging;

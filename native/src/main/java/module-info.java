@@ -4,7 +4,8 @@ module tessera.natives {
     requires static org.jspecify;
 
     exports tessera.natives to
-            tessera.kernels;
+            tessera.kernels,
+            tessera.distill;
     exports tessera.natives.cuda to
             tessera.kernels;
     exports tessera.natives.onednn to

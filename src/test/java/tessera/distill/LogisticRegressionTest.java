@@ -25,8 +25,7 @@ class LogisticRegressionTest {
     @ValueSource(strings = {"case0", "case1", "case2"})
     void agreesWithTheReference(String name) {
         int classes = (int) GOLDEN.shape(name + ".coef")[0];
-        var fit = new LogisticRegression()
-                .withTolerance(1e-9)
+        var fit = new LogisticRegression(1, 1e-9, 1000)
                 .fit(GOLDEN.rows(name + ".support"), GOLDEN.ints(name + ".support_labels"), classes);
         assertTrue(fit.converged(), "converged in " + fit.iterations());
         LinearClassifier head = fit.classifier();
@@ -107,7 +106,7 @@ class LogisticRegressionTest {
     @Test
     void twoClassesGetOneRowEach() {
         double[][] x = {{-1}, {1}};
-        var fit = new LogisticRegression().withTolerance(1e-12).fit(x, new int[] {0, 1}, 2);
+        var fit = new LogisticRegression(1, 1e-12, 1000).fit(x, new int[] {0, 1}, 2);
         double[][] w = fit.classifier().coefficients();
         assertEquals(2, w.length);
         // By symmetry w = W[1] = -W[0] solves w = 2 / (1 + exp(2 w)).

@@ -182,10 +182,10 @@ class VideoTest {
     @Test
     void clipsOverlapLeaveGapsOrArePadded() {
         ClipCut cut = ClipCut.every(1, 10, 48, 64);
-        List<VideoClip> overlapping = Video.cut(video("ramp.mp4"), cut.withStride(0.5));
+        List<VideoClip> overlapping = Video.cut(video("ramp.mp4"), new ClipCut(10, 48, 64, 1, 0.5, 0, 1));
         assertEquals(7, overlapping.size());
         assertEquals(5, numbers(overlapping.get(1))[0]);
-        List<VideoClip> apart = Video.cut(video("ramp.mp4"), cut.withStride(1.5));
+        List<VideoClip> apart = Video.cut(video("ramp.mp4"), new ClipCut(10, 48, 64, 1, 1.5, 0, 1));
         assertEquals(3, apart.size());
         assertArrayEquals(IntStream.range(15, 25).toArray(), numbers(apart.get(1)));
         List<VideoClip> padded = Video.cut(video("ramp.mp4"), cut.part(0.9, 1));
@@ -303,7 +303,7 @@ class VideoTest {
     @EnabledOnOs({OS.LINUX, OS.MAC})
     void decodersThatHangAreStopped() throws IOException {
         withProgram(programThat("sleep 1000"), () -> {
-            DecodeOptions hurried = DecodeOptions.NATIVE.withTimeout(Duration.ofSeconds(1));
+            DecodeOptions hurried = new DecodeOptions(0, 0, 0, 0, Duration.ofSeconds(1));
             try (VideoReader reader = VideoReader.open(video("ramp.mp4"), hurried)) {
                 VideoException refused = assertThrows(VideoException.class, reader::next);
                 assertTrue(

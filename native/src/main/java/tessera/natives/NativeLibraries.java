@@ -157,7 +157,8 @@ public final class NativeLibraries {
         return base.resolve("tessera").resolve("natives");
     }
 
-    private static @Nullable URL resource(String name) {
+    /** A resource on the class path or in a resolved module, or null. */
+    public static @Nullable URL resource(String name) {
         ClassLoader own = NativeLibraries.class.getClassLoader();
         URL url = own == null ? null : own.getResource(name);
         ClassLoader context = Thread.currentThread().getContextClassLoader();

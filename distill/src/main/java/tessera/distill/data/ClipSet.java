@@ -39,7 +39,8 @@ public final class ClipSet implements AutoCloseable {
         this.classes = List.copyOf(classes);
         this.labels = labels;
         for (Modality modality : modalities) {
-            long bytes = geometry.length(modality) * kept(modality).bytes();
+            long bytes = geometry.length(modality)
+                    * modality.layout().values().kept().bytes();
             data.put(modality, arena.allocate(Math.multiplyExact(bytes, (long) labels.length), 64));
         }
     }
@@ -72,14 +73,12 @@ public final class ClipSet implements AutoCloseable {
                 progress.accept(done.incrementAndGet());
             });
             return set;
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | Error e) {
             set.close();
             // A parallel stream wraps what another thread threw in an exception of the same class.
-            throw e.getCause() instanceof RuntimeException original && original.getClass() == e.getClass()
-                    ? original
-                    : e;
-        } catch (Error e) {
-            set.close();
+            if (e.getCause() instanceof RuntimeException original && original.getClass() == e.getClass()) {
+                throw original;
+            }
             throw e;
         }
     }
@@ -105,10 +104,6 @@ public final class ClipSet implements AutoCloseable {
                 }
             }
         });
-    }
-
-    private static DType kept(Modality modality) {
-        return modality.layout().values().kept();
     }
 
     /** Number of clips. */
@@ -167,37 +162,22 @@ public final class ClipSet implements AutoCloseable {
      * @throws IllegalArgumentException if the set was loaded without the modality
      */
     public Tensor batch(Device device, Modality modality, int[] indices) {
-        if (!device.isHost()) {
-            try (Scope scope = Scope.open()) {
-                return scope.keep(batch(Device.cpu(), modality, indices).to(device));
-            }
-        }
         MemorySegment segment = data.get(modality);
         if (segment == null) {
             throw new IllegalArgumentException("the clips were loaded without " + modality
                     + "; load them with every modality that training needs");
         }
         int side = geometry.side(modality);
-        DType type = kept(modality);
+        DType type = modality.layout().values().kept();
         long bytes = geometry.length(modality) * type.bytes();
         Shape shape = Shape.of(
                 indices.length, geometry.frames(), side, side, modality.layout().channels());
-        if (type == modality.layout().values().batched()) {
-            Tensor batch = Tensor.empty(device, type, shape);
-            copy(segment, indices, bytes, batch);
-            return batch;
-        }
         try (Scope scope = Scope.open()) {
-            Tensor stored = Tensor.empty(device, type, shape);
-            copy(segment, indices, bytes, stored);
-            return scope.keep(stored.to(modality.layout().values().batched()));
-        }
-    }
-
-    private static void copy(MemorySegment from, int[] indices, long bytes, Tensor to) {
-        MemorySegment target = to.segment();
-        for (int i = 0; i < indices.length; i++) {
-            MemorySegment.copy(from, indices[i] * bytes, target, i * bytes, bytes);
+            Tensor stored = Tensor.empty(device.isHost() ? device : Device.cpu(), type, shape);
+            for (int i = 0; i < indices.length; i++) {
+                MemorySegment.copy(segment, indices[i] * bytes, stored.segment(), i * bytes, bytes);
+            }
+            return scope.keep(stored.to(modality.layout().values().batched()).to(device));
         }
     }
 

@@ -4,6 +4,8 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import tessera.distill.data.SampleLayout.Grid;
+import tessera.distill.data.SampleLayout.Values;
 
 /**
  * One way of perceiving a clip: a name with the layout of its samples. The constants are those of MM-CDFSL; any other is made
@@ -19,26 +21,16 @@ public record Modality(String id, SampleLayout layout) implements Comparable<Mod
     /** Frames, u8 {@code [T, H, W, 3]}, normalised with the usual ImageNet figures. */
     public static final Modality RGB = new Modality(
             "rgb",
-            new SampleLayout(
-                    3,
-                    SampleLayout.Values.BYTE,
-                    SampleLayout.Grid.PICTURE,
-                    List.of(.485, .456, .406),
-                    List.of(.229, .224, .225)));
+            new SampleLayout(3, Values.BYTE, Grid.PICTURE, List.of(.485, .456, .406), List.of(.229, .224, .225)));
 
     /** Optical flow in pixels, f32 {@code [T, H, W, 2]}, normalised with {@link FlowStats}. */
-    public static final Modality FLOW = new Modality(
-            "flow", new SampleLayout(2, SampleLayout.Values.REAL, SampleLayout.Grid.PICTURE, List.of(), List.of()));
+    public static final Modality FLOW =
+            new Modality("flow", new SampleLayout(2, Values.REAL, Grid.PICTURE, List.of(), List.of()));
 
     /** Heat maps of the 21 hand joints, f32 {@code [T, h, w, 21]} in [0, 1]. */
     public static final Modality POSE = new Modality(
             "pose",
-            new SampleLayout(
-                    21,
-                    SampleLayout.Values.SHARE,
-                    SampleLayout.Grid.MAP,
-                    Collections.nCopies(21, .3),
-                    Collections.nCopies(21, .3)));
+            new SampleLayout(21, Values.SHARE, Grid.MAP, Collections.nCopies(21, .3), Collections.nCopies(21, .3)));
 
     /** The modalities of MM-CDFSL, in order. */
     public static final Set<Modality> ALL = Collections.unmodifiableSortedSet(new TreeSet<>(Set.of(RGB, FLOW, POSE)));

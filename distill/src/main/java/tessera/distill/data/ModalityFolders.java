@@ -1,6 +1,5 @@
 package tessera.distill.data;
 
-import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -15,12 +14,11 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.IntConsumer;
-import java.util.stream.Stream;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.Video;
-import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.ArrayInfo;
 import tessera.tensor.io.FileSummary;
 import tessera.tensor.io.Npy;
@@ -96,20 +94,18 @@ public final class ModalityFolders {
     /** Files by {@code label/name}, without their extensions. */
     private static SortedMap<String, Path> clips(Path folder) {
         SortedMap<String, Path> clips = new TreeMap<>();
-        for (Path label : list(folder, "it holds one folder for each label")) {
-            if (Files.isDirectory(label)) {
-                List<Path> files = list(label, "it holds the label's clips");
-                if (files.isEmpty()) {
-                    throw new IllegalArgumentException(label + " holds no clip; put clips there or remove the folder");
-                }
-                for (Path file : files) {
-                    String name = String.valueOf(file.getFileName());
-                    String stem = name.contains(".") ? name.substring(0, name.lastIndexOf('.')) : name;
-                    Path other = clips.put(label(file) + "/" + stem, file);
-                    if (other != null) {
-                        throw new IllegalArgumentException(
-                                other + " and " + file + " are the same clip twice; keep one of them");
-                    }
+        for (Path label : list(folder, Files::isDirectory, "it holds one folder for each label")) {
+            List<Path> files = list(label, file -> true, "it holds the label's clips");
+            if (files.isEmpty()) {
+                throw new IllegalArgumentException(label + " holds no clip; put clips there or remove the folder");
+            }
+            for (Path file : files) {
+                String name = String.valueOf(file.getFileName());
+                String stem = name.contains(".") ? name.substring(0, name.lastIndexOf('.')) : name;
+                Path other = clips.put(label(file) + "/" + stem, file);
+                if (other != null) {
+                    throw new IllegalArgumentException(
+                            other + " and " + file + " are the same clip twice; keep one of them");
                 }
             }
         }
@@ -120,20 +116,12 @@ public final class ModalityFolders {
         return clips;
     }
 
-    /** What a folder holds, in the order of names, without hidden files. */
-    private static List<Path> list(Path folder, String purpose) {
+    private static List<Path> list(Path folder, Predicate<Path> kind, String purpose) {
         if (!Files.isDirectory(folder)) {
             throw new IllegalArgumentException(
                     folder + (Files.exists(folder) ? " is no folder" : " does not exist") + "; " + purpose);
         }
-        try (Stream<Path> entries = Files.list(folder)) {
-            return entries.filter(entry -> !entry.getFileName().toString().startsWith("."))
-                    .sorted()
-                    .toList();
-        } catch (IOException e) {
-            throw new IllegalArgumentException(
-                    folder + " cannot be read (" + e.getMessage() + "); check its permissions", e);
-        }
+        return ClipFolder.list(folder, kind);
     }
 
     private static void requireCounterparts(
@@ -181,14 +169,10 @@ public final class ModalityFolders {
     private static ArrayInfo info(Path file) {
         FileSummary summary = FileSummary.of(file);
         if (summary.format() != FileSummary.Format.NPY) {
-            throw new IllegalArgumentException(
-                    file + " is " + name(summary.format()) + ", not npy; save one array in it");
+            throw new IllegalArgumentException(file + " is "
+                    + summary.format().name().toLowerCase(Locale.ROOT) + ", not npy; save one array in it");
         }
         return summary.arrays().getFirst();
-    }
-
-    private static String name(FileSummary.Format format) {
-        return format.name().toLowerCase(Locale.ROOT);
     }
 
     private static void requireArray(Path file, Modality modality, Geometry geometry) {
@@ -237,21 +221,18 @@ public final class ModalityFolders {
         Map<Modality, MemorySegment> clip = new TreeMap<>();
         for (Modality modality : files.keySet()) {
             boolean bytes = modality.layout().values() == SampleLayout.Values.BYTE;
+            Path file = file(modality, index);
             clip.put(
                     modality,
-                    bytes
-                            ? MemorySegment.ofArray(bytes(modality, index))
-                            : MemorySegment.ofArray(values(modality, index)));
+                    bytes ? MemorySegment.ofArray(bytes(file)) : MemorySegment.ofArray(values(modality, file)));
         }
         return clip;
     }
 
-    private byte[] bytes(Modality modality, int index) {
-        Path file = file(modality, index);
+    private byte[] bytes(Path file) {
         if (!file.toString().endsWith(NPY)) {
-            return Video.cut(file, ClipCut.whole(geometry.frames(), geometry.size(), geometry.size()))
-                    .getFirst()
-                    .pixels();
+            ClipCut whole = ClipCut.whole(geometry.frames(), geometry.size(), geometry.size());
+            return Video.cut(file, whole).getFirst().pixels();
         }
         try (Arena arena = Arena.ofConfined()) {
             return Npy.read(file, arena).data().toArray(ValueLayout.JAVA_BYTE);
@@ -267,12 +248,10 @@ public final class ModalityFolders {
         return list.get(index);
     }
 
-    private float[] values(Modality modality, int index) {
-        Path file = file(modality, index);
+    private static float[] values(Modality modality, Path file) {
         float[] values;
         try (Arena arena = Arena.ofConfined()) {
-            ArrayData array = Npy.read(file, arena);
-            values = array.floats();
+            values = Npy.read(file, arena).floats();
         }
         SampleLayout.Values kind = modality.layout().values();
         for (float value : values) {
@@ -289,6 +268,7 @@ public final class ModalityFolders {
     /** Mean and standard deviation of the flow of up to 64 clips, spread evenly: what flow is normalised with. */
     public FlowStats flowStats() {
         int clips = Math.min(STATISTICS_CLIPS, size());
-        return FlowStats.measure(clips, i -> values(Modality.FLOW, (int) ((long) i * size() / clips)));
+        return FlowStats.measure(
+                clips, i -> values(Modality.FLOW, file(Modality.FLOW, (int) ((long) i * size() / clips))));
     }
 }

@@ -17,22 +17,18 @@ public record SampleLayout(int channels, Values values, Grid grid, List<Double> 
     /** What kind of numbers a sample holds, and how thousands of clips are kept in memory. */
     public enum Values {
         /** u8, 255 as one. */
-        BYTE(DType.U8, DType.U8, DType.U8, 1 / 255.0),
+        BYTE(DType.U8, DType.U8),
         /** Finite f32, kept as bf16. */
-        REAL(DType.F32, DType.BF16, DType.F32, 1),
+        REAL(DType.F32, DType.BF16),
         /** f32 in [0, 1], kept as u8 with 255 as one. */
-        SHARE(DType.F32, DType.U8, DType.U8, 1 / 255.0);
+        SHARE(DType.F32, DType.U8);
 
         private final DType given;
         private final DType kept;
-        private final DType batched;
-        private final double scale;
 
-        Values(DType given, DType kept, DType batched, double scale) {
+        Values(DType given, DType kept) {
             this.given = given;
             this.kept = kept;
-            this.batched = batched;
-            this.scale = scale;
         }
 
         /** The type of files and of whatever delivers clips. */
@@ -46,12 +42,12 @@ public record SampleLayout(int channels, Values values, Grid grid, List<Double> 
 
         /** The type in which models get them. */
         public DType batched() {
-            return batched;
+            return kept == DType.BF16 ? DType.F32 : kept;
         }
 
         /** What models multiply the numbers of a batch with before they are normalised. */
         public double scale() {
-            return scale;
+            return kept == DType.U8 ? 1 / 255.0 : 1;
         }
 
         /** Whether a sample may hold a number. */

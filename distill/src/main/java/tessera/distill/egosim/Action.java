@@ -1,7 +1,9 @@
 package tessera.distill.egosim;
 
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Set;
 import tessera.distill.egosim.Hand.Fingers;
 import tessera.distill.egosim.Mesh.Grip;
 
@@ -17,8 +19,16 @@ final class Action {
     private static final Fingers HANDLE = new Fingers(.8, .85, .8, .3);
     private static final Fingers RELAXED = new Fingers(.2, .25, .3, .8);
 
+    /** What a hand may let go of, or take, in the middle of a clip. */
+    private static final Set<Verb> LOOSE =
+            EnumSet.of(Verb.PUT_DOWN, Verb.PUSH, Verb.PULL, Verb.SLIDE, Verb.TURN, Verb.CLOSE, Verb.OPEN);
+
     /** A hand at one instant; side is 1 for the right hand, -1 for the left. */
-    record HandState(int side, Pose wrist, Fingers fingers) {}
+    record HandState(int side, Pose wrist, Fingers fingers) {
+        Vec[] joints(double scale) {
+            return Hand.joints(wrist, fingers, side, scale);
+        }
+    }
 
     /** Everything at one instant. The lid moves within the object's own frame. */
     record Moment(Pose object, Pose lid, double squash, List<HandState> hands) {}
@@ -27,8 +37,9 @@ final class Action {
     private final Mesh mesh;
     private final int side;
     private final int direction;
-    private final double baseX;
-    private final double baseY;
+    /** Where the object stands, give or take its motion. */
+    final Vec base;
+
     private final double yaw;
     private final double start;
     private final double end;
@@ -42,9 +53,7 @@ final class Action {
     private final boolean reaches;
     private final boolean leaves;
     private final boolean secondHand;
-    private final double[] elbowX = new double[2];
-    private final double[] elbowY = new double[2];
-    private final double[] elbowZ = new double[2];
+    private final Vec[] elbows = new Vec[2];
     private final double idleX;
     private final double idleY;
     private final Wave sway;
@@ -55,8 +64,7 @@ final class Action {
         mesh = Mesh.of(action.noun());
         side = draws.chance(.72) ? 1 : -1;
         direction = draws.sign();
-        baseX = draws.uniform(-.5, .5);
-        baseY = draws.uniform(-.35, .45);
+        base = new Vec(draws.uniform(-.5, .5), draws.uniform(-.35, .45), 0);
         reaches = draws.chance(.3);
         leaves = draws.chance(.4);
         start = reaches ? draws.uniform(.22, .36) : draws.uniform(-.1, .25);
@@ -70,136 +78,110 @@ final class Action {
         flatPush = draws.chance(.4);
         secondHand = draws.chance(.4);
         for (int i = 0; i < 2; i++) {
-            elbowX[i] = (i == 0 ? -1 : 1) * draws.uniform(1.1, 1.9) + .4 * baseX;
-            elbowY[i] = draws.uniform(-3.5, -2.9);
-            elbowZ[i] = draws.uniform(.3, .7);
+            elbows[i] = new Vec(
+                    (i == 0 ? -1 : 1) * draws.uniform(1.1, 1.9) + .4 * base.x(),
+                    draws.uniform(-3.5, -2.9),
+                    draws.uniform(.3, .7));
         }
         idleX = draws.uniform(.9, 1.5);
         idleY = draws.uniform(-.9, .4);
         sway = new Wave(draws, .05, 1);
         idle = new Wave(draws, .15, .7);
-        double free = mesh.grip == Grip.HANDLE || verb == Verb.OPEN || verb == Verb.CLOSE ? .2 : .7;
+        boolean atLid = verb == Verb.OPEN || verb == Verb.CLOSE;
+        double free = mesh.grip == Grip.HANDLE || atLid ? .2 : .7;
         double turned = draws.uniform(-free, free);
-        boolean hinged = mesh.lidKind == Mesh.Lid.HINGED && (verb == Verb.OPEN || verb == Verb.CLOSE);
         if (mesh.grip == Grip.HANDLE) {
-            yaw = turned + .5 * aim(side, baseX, baseY) + (side < 0 ? Math.PI : 0);
-        } else if (hinged) {
+            yaw = turned + .5 * aim(side, base) + (side < 0 ? Math.PI : 0);
+        } else if (mesh.lidKind == Mesh.Lid.HINGED && atLid) {
             yaw = turned + (side > 0 ? Math.PI : 0);
         } else {
             yaw = turned + (draws.chance(.5) ? Math.PI : 0);
         }
     }
 
-    double baseX() {
-        return baseX;
-    }
-
-    double baseY() {
-        return baseY;
-    }
-
     /** The elbow of a side, at a place that hardly moves, out of the picture below. */
-    double[] elbow(int side) {
-        int i = side < 0 ? 0 : 1;
-        return new double[] {elbowX[i], elbowY[i], elbowZ[i]};
+    Vec elbow(int side) {
+        return elbows[side < 0 ? 0 : 1];
     }
 
     Moment at(double time) {
         double q = ease((time - start) / (end - start));
         double phi = 2 * Math.PI * (cycles * time + phase);
-        double dx = 0;
-        double dy = 0;
-        double dz = 0;
-        double squash = 0;
-        Pose turn = Pose.IDENTITY;
-        switch (verb) {
+        double squash = verb == Verb.SQUEEZE ? (.5 - .5 * Math.cos(phi)) * .34 * extent : 0;
+        Vec grip = grip(mesh.gripZ);
+        Pose move = Pose.at(base.plus(shift(q, phi)).plus(grip).plus(new Vec(sway.at(time), 0, 0)))
+                .after(turn(q, phi))
+                .after(Pose.at(grip.times(-1)));
+        Pose object = move.after(Pose.turn(2, yaw));
+        Pose lid = lid(verb == Verb.OPEN ? q : verb == Verb.CLOSE ? 1 - q : 0);
+        return new Moment(object, lid, squash, hands(time, q, phi, move, object, lid, squash));
+    }
+
+    /** How far the object is from its place: q is how much of the action is done, phi the angle of what recurs. */
+    private Vec shift(double q, double phi) {
+        return switch (verb) {
             case PUSH, PULL -> {
                 double along = 1.5 * extent * (q - .5) * (verb == Verb.PUSH ? 1 : -1);
-                dx = -Math.sin(heading) * along;
-                dy = Math.cos(heading) * along;
+                yield new Vec(-Math.sin(heading) * along, Math.cos(heading) * along, 0);
             }
             case SLIDE -> {
-                dx = direction * 1.9 * extent * (q - .5) * Math.cos(heading);
-                dy = direction * 1.9 * extent * (q - .5) * Math.sin(heading) * .5;
+                double along = direction * 1.9 * extent * (q - .5);
+                yield new Vec(along * Math.cos(heading), along * Math.sin(heading) * .5, 0);
             }
-            case LIFT -> dz = 1.5 * extent * q;
-            case PUT_DOWN -> dz = 1.5 * extent * (1 - q);
-            case TURN -> turn = Pose.turn(2, direction * 1.7 * extent * (q - .5));
-            case POUR -> {
-                dz = air;
-                turn = Pose.turn(0, heading * q).after(Pose.turn(1, -side * 1.6 * extent * q));
-            }
-            case FLIP -> {
-                dz = .3 + 1.1 * extent * Math.sin(Math.PI * q);
-                turn = Pose.turn(0, direction * Math.PI * q);
-            }
-            case SHAKE -> {
-                dz = air + .32 * extent * Math.cos(heading * 2) * Math.sin(1.5 * phi);
-                dx = .32 * extent * Math.sin(heading * 2) * Math.sin(1.5 * phi);
-                turn = Pose.turn(0, .15 * Math.sin(1.5 * phi));
-            }
-            case SWIRL -> {
-                dz = .5 * air;
-                dx = .38 * extent * Math.cos(phi) * direction;
-                dy = .38 * extent * Math.sin(phi);
-            }
+            case LIFT -> new Vec(0, 0, 1.5 * extent * q);
+            case PUT_DOWN -> new Vec(0, 0, 1.5 * extent * (1 - q));
+            case POUR -> new Vec(0, 0, air);
+            case FLIP -> new Vec(0, 0, .3 + 1.1 * extent * Math.sin(Math.PI * q));
+            case SHAKE ->
+                new Vec(
+                        .32 * extent * Math.sin(heading * 2) * Math.sin(1.5 * phi),
+                        0,
+                        air + .32 * extent * Math.cos(heading * 2) * Math.sin(1.5 * phi));
+            case SWIRL -> new Vec(.38 * extent * Math.cos(phi) * direction, .38 * extent * Math.sin(phi), .5 * air);
             case TOSS -> {
                 double u = phi / (2 * Math.PI) % 1;
-                dz = .6 * air + 1.5 * extent * 4 * Math.max(0, u - .3) * (1 - u) / .7 / .7 - .15 * dip(u);
+                yield new Vec(
+                        0, 0, .6 * air + 1.5 * extent * 4 * Math.max(0, u - .3) * (1 - u) / .7 / .7 - .15 * dip(u));
             }
-            case SQUEEZE -> {
-                dz = secondHand ? air : .02;
-                squash = (.5 - .5 * Math.cos(phi)) * .34 * extent;
-            }
-            case PASS -> {
-                dz = .5 * air + .4 * Math.sin(Math.PI * q);
-                dx = side * 2.0 * extent * (.5 - q);
-            }
-            case WIPE, STIR, TAP, OPEN, CLOSE -> {}
-        }
-        double gx = mesh.gripX * Math.cos(yaw);
-        double gy = mesh.gripX * Math.sin(yaw);
-        double gz = mesh.gripZ;
-        Pose move = Pose.at(baseX + dx + gx + sway.at(time), baseY + dy + gy, dz + gz)
-                .after(turn)
-                .after(Pose.at(-gx, -gy, -gz));
-        Pose object = move.after(Pose.turn(2, yaw));
-        double opened = verb == Verb.OPEN ? q : verb == Verb.CLOSE ? 1 - q : 0;
-        Pose lid = lid(opened);
-        return new Moment(object, lid, squash, hands(time, q, phi, move, object, lid, squash));
+            case SQUEEZE -> new Vec(0, 0, secondHand ? air : .02);
+            case PASS -> new Vec(side * 2.0 * extent * (.5 - q), 0, .5 * air + .4 * Math.sin(Math.PI * q));
+            case TURN, WIPE, STIR, TAP, OPEN, CLOSE -> Vec.ZERO;
+        };
+    }
+
+    private Pose turn(double q, double phi) {
+        return switch (verb) {
+            case TURN -> Pose.turn(2, direction * 1.7 * extent * (q - .5));
+            case POUR -> Pose.turn(0, heading * q).after(Pose.turn(1, -side * 1.6 * extent * q));
+            case FLIP -> Pose.turn(0, direction * Math.PI * q);
+            case SHAKE -> Pose.turn(0, .15 * Math.sin(1.5 * phi));
+            default -> Pose.IDENTITY;
+        };
     }
 
     private List<HandState> hands(double time, double q, double phi, Pose move, Pose object, Pose lid, double squash) {
         var hands = new ArrayList<HandState>();
-        boolean otherHandBusy = true;
         switch (verb) {
             case WIPE -> {
                 double along = .55 * extent * Math.sin(phi);
-                hands.add(touch(
-                        FLAT, .12, baseX + Math.cos(heading) * along, baseY + Math.sin(heading) * along, mesh.height));
-                otherHandBusy = false;
+                hands.add(touch(FLAT, over(Math.cos(heading) * along, Math.sin(heading) * along, 0), .12, .9, .1));
             }
             case STIR -> {
                 double radius = .33 * extent;
-                hands.add(touch(
-                        PINCH,
-                        .8,
-                        baseX + radius * Math.cos(phi) * direction,
-                        baseY + radius * Math.sin(phi),
-                        mesh.height + .15));
-                otherHandBusy = secondHand;
+                Vec at = over(radius * Math.cos(phi) * direction, radius * Math.sin(phi), .15);
+                hands.add(touch(PINCH, at, .8, 1.35, .5));
                 if (secondHand) {
-                    hands.add(hold(-side, object, gentle(mesh.gripRadius)));
+                    hands.add(hold(-side, object));
                 }
             }
             case TAP -> {
                 double lift = .6 * extent * Math.max(0, Math.sin(1.4 * phi));
-                hands.add(touch(POINTING, .55, baseX, baseY, mesh.height + lift));
-                otherHandBusy = false;
+                hands.add(touch(POINTING, over(0, 0, lift), .55, 1.75, .1));
             }
             case OPEN, CLOSE -> {
-                hands.add(lidHand(object, lid));
-                hands.add(hold(-side, object, gentle(mesh.gripRadius)));
+                Vec edge = new Vec(mesh.lidKind == Mesh.Lid.HINGED ? -.5 : 0, 0, mesh.height);
+                hands.add(touch(PINCH, object.after(lid).map(edge), .45, 1.15, .38));
+                hands.add(hold(-side, object));
             }
             case PASS -> {
                 double held = ease((.62 - q) / .2);
@@ -209,55 +191,42 @@ final class Action {
             }
             case SQUEEZE -> {
                 hands.add(grasp(side, move, squash));
-                otherHandBusy = secondHand;
                 if (secondHand) {
                     hands.add(grasp(-side, move, squash));
                 }
             }
-            case TOSS -> {
-                double u = phi / (2 * Math.PI) % 1;
-                hands.add(palmUp(.6 * air - .15 * dip(u) - .02));
-                otherHandBusy = false;
-            }
-            case PUSH -> {
-                hands.add(flatPush ? pushing(object) : grasp(side, move, 0));
-                otherHandBusy = false;
-            }
-            default -> {
-                hands.add(grasp(side, move, 0));
-                otherHandBusy = false;
-            }
+            case TOSS -> hands.add(palmUp(.6 * air - .15 * dip(phi / (2 * Math.PI) % 1) - .02));
+            default -> hands.add(verb == Verb.PUSH && flatPush ? pushing(object) : grasp(side, move, 0));
         }
         double absent = reaches ? ease((start - .02 - time) / .22) : 0;
-        boolean free = verb == Verb.PUT_DOWN
-                || verb == Verb.PUSH
-                || verb == Verb.PULL
-                || verb == Verb.SLIDE
-                || verb == Verb.TURN
-                || verb == Verb.CLOSE
-                || verb == Verb.OPEN;
-        if (leaves && free) {
+        if (leaves && LOOSE.contains(verb)) {
             absent = Math.max(absent, ease((time - end - .03) / .22));
         }
-        if (absent > 0 && verb != Verb.PASS && verb != Verb.PUT_DOWN || absent > 0 && time > end) {
+        if ((verb != Verb.PASS && verb != Verb.PUT_DOWN) || time > end) {
             hands.set(0, away(hands.getFirst(), absent, 1.2));
         }
-        if (!otherHandBusy && secondHand) {
-            double x = -side * idleX + baseX + idle.at(time);
-            double y = idleY + baseY + idle.at(time + .37);
-            Pose wrist = frame(-side, Grip.TOP, aim(-side, x, y), .15, x, y, .2, .05, .8);
-            hands.add(new HandState(-side, wrist, RELAXED));
+        if (hands.size() == 1 && secondHand) {
+            Vec at = new Vec(-side * idleX + base.x() + idle.at(time), idleY + base.y() + idle.at(time + .37), .2);
+            hands.add(new HandState(-side, frame(-side, Grip.TOP, aim(-side, at), .15, at, .05, .8), RELAXED));
         }
         return hands;
     }
 
+    /** Where the object is held while it stands at its place, from there, at a height. */
+    private Vec grip(double z) {
+        return new Vec(mesh.gripX * Math.cos(yaw), mesh.gripX * Math.sin(yaw), z);
+    }
+
+    /** A place above the object's, from its top. */
+    private Vec over(double dx, double dy, double dz) {
+        return new Vec(base.x() + dx, base.y() + dy, mesh.height + dz);
+    }
+
     /** A hand that holds the object at its grip and moves with it. */
     private HandState grasp(int s, Pose move, double squash) {
-        double gx = mesh.gripX * Math.cos(yaw);
-        double gy = mesh.gripX * Math.sin(yaw);
-        double psi = mesh.grip == Grip.HANDLE ? yaw - (s < 0 ? Math.PI : 0) : aim(s, baseX + gx, baseY + gy);
-        double gz = mesh.grip == Grip.TOP ? mesh.height : mesh.gripZ;
-        Pose wrist = frame(s, mesh.grip, psi, tilt, gx, gy, gz, mesh.gripRadius * (1 - squash), .8);
+        Vec grip = grip(mesh.grip == Grip.TOP ? mesh.height : mesh.gripZ);
+        double psi = mesh.grip == Grip.HANDLE ? yaw - (s < 0 ? Math.PI : 0) : aim(s, base.plus(grip));
+        Pose wrist = frame(s, mesh.grip, psi, tilt, grip, mesh.gripRadius * (1 - squash), .8);
         Fingers fingers = switch (mesh.grip) {
             case SIDE -> around(mesh.gripRadius * (1 - squash));
             case TOP -> new Fingers(.42 + .8 * squash, .42 + .8 * squash, .55 + squash, 1);
@@ -266,60 +235,41 @@ final class Action {
         return new HandState(s, move.after(wrist), fingers);
     }
 
-    /** A hand that steadies the object's body from the side. */
-    private HandState hold(int s, Pose object, double radius) {
-        double z = Math.min(.45, .6 * mesh.height);
-        Pose wrist = frame(
-                s, Grip.SIDE, aim(s, object.x(), object.y()), .3, object.x(), object.y(), object.z() + z, radius, .7);
-        return new HandState(s, wrist, around(radius));
+    /** A hand that steadies the object's body gently from the side. */
+    private HandState hold(int s, Pose object) {
+        double radius = Math.max(.4, mesh.gripRadius);
+        Vec at = object.origin().plus(new Vec(0, 0, Math.min(.45, .6 * mesh.height)));
+        return new HandState(s, frame(s, Grip.SIDE, aim(s, at), .3, at, radius, .7), around(radius));
     }
 
-    private HandState touch(Fingers fingers, double pitch, double x, double y, double z) {
-        double reach = fingers == POINTING ? 1.75 : fingers == PINCH ? 1.35 : .9;
-        double drop = fingers == PINCH ? .5 : .1;
-        Pose wrist = framed(side, aim(side, x, y), pitch, x, y, z, 0, reach, drop);
-        return new HandState(side, wrist, fingers);
+    /** A hand whose finger tips, reach ahead of the wrist and drop below it, are at a place. */
+    private HandState touch(Fingers fingers, Vec at, double pitch, double reach, double drop) {
+        return new HandState(side, framed(aim(side, at), pitch, at, 0, reach, drop), fingers);
     }
 
     private HandState pushing(Pose object) {
-        double x = object.x() + Math.sin(heading) * (mesh.reach * .8 + .1);
-        double y = object.y() - Math.cos(heading) * (Math.min(mesh.reach, .8) + .12);
-        Pose wrist = framed(side, heading, -.7, x, y, Math.max(.35, .5 * mesh.height), 0, .95, .0);
-        return new HandState(side, wrist, FLAT);
+        Vec at = new Vec(
+                object.origin().x() + Math.sin(heading) * (mesh.reach * .8 + .1),
+                object.origin().y() - Math.cos(heading) * (Math.min(mesh.reach, .8) + .12),
+                Math.max(.35, .5 * mesh.height));
+        return new HandState(side, framed(heading, -.7, at, 0, .95, .0), FLAT);
     }
 
     private HandState palmUp(double z) {
-        double psi = aim(side, baseX, baseY);
-        Pose rotation = Pose.turn(2, psi).after(Pose.turn(0, -.1)).after(Pose.turn(1, Math.PI));
-        double dx = rotation.mapX(0, .85, 0);
-        double dy = rotation.mapY(0, .85, 0);
-        Pose wrist = rotation.shifted(baseX - dx, baseY - dy, z - .18);
+        Pose rotation = turned(aim(side, base), .1, Math.PI);
+        Vec palm = rotation.map(new Vec(0, .85, 0));
+        Pose wrist = rotation.shifted(new Vec(base.x() - palm.x(), base.y() - palm.y(), z - .18));
         return new HandState(side, wrist, new Fingers(.22, .22, .3, 1));
-    }
-
-    private HandState lidHand(Pose object, Pose lid) {
-        boolean hinged = mesh.lidKind == Mesh.Lid.HINGED;
-        double lx = hinged ? -.5 : 0;
-        double lz = mesh.height;
-        Pose whole = object.after(lid);
-        double x = whole.mapX(lx, 0, lz);
-        double y = whole.mapY(lx, 0, lz);
-        double z = whole.mapZ(lx, 0, lz);
-        Pose wrist = framed(side, aim(side, x, y), .45, x, y, z, 0, 1.15, .38);
-        return new HandState(side, wrist, PINCH);
     }
 
     private Pose lid(double opened) {
         if (mesh.lidKind == Mesh.Lid.HINGED) {
-            return Pose.at(mesh.hingeX, 0, mesh.hingeZ)
+            return Pose.at(mesh.hinge)
                     .after(Pose.turn(1, 1.9 * Math.min(1, extent) * opened))
-                    .after(Pose.at(-mesh.hingeX, 0, -mesh.hingeZ));
+                    .after(Pose.at(mesh.hinge.times(-1)));
         }
-        double c = Math.cos(-yaw);
-        double s = Math.sin(-yaw);
-        double x = side * .75 * extent * opened;
-        double y = -.25 * opened;
-        return Pose.at(c * x - s * y, s * x + c * y, .6 * extent * Math.sqrt(opened));
+        Vec lifted = new Vec(side * .75 * extent * opened, -.25 * opened, .6 * extent * Math.sqrt(opened));
+        return Pose.at(Pose.turn(2, -yaw).map(lifted));
     }
 
     /** Draws a hand back towards its elbow and opens it. */
@@ -327,46 +277,38 @@ final class Action {
         if (share <= 0) {
             return hand;
         }
-        double[] e = elbow(hand.side());
-        double dx = e[0] - hand.wrist().x();
-        double dy = e[1] - hand.wrist().y();
-        double n = share * distance / Math.hypot(dx, dy);
-        Pose wrist = hand.wrist().shifted(dx * n, dy * n, .35 * share);
+        Vec way = elbow(hand.side()).minus(hand.wrist().origin());
+        double n = share * distance / Math.hypot(way.x(), way.y());
+        Pose wrist = hand.wrist().shifted(new Vec(way.x() * n, way.y() * n, .35 * share));
         return new HandState(hand.side(), wrist, hand.fingers().towards(RELAXED, share));
     }
 
-    private double aim(int s, double x, double y) {
-        double[] e = elbow(s);
-        return Math.atan2(e[0] - x, y - e[1]);
+    private double aim(int s, Vec at) {
+        return Math.atan2(elbow(s).x() - at.x(), at.y() - elbow(s).y());
     }
 
     /** The wrist frame of a grip around a point. */
-    private static Pose frame(
-            int s, Grip grip, double psi, double pitch, double x, double y, double z, double radius, double reach) {
+    private static Pose frame(int s, Grip grip, double psi, double pitch, Vec at, double radius, double reach) {
         return switch (grip) {
-            case SIDE -> framed(s, psi, .5 * pitch, x, y, z, s * Math.PI / 2, reach - .08, radius + .15);
-            case TOP -> framed(s, psi, pitch + .1, x, y, z, 0, reach + .15, .3);
-            case HANDLE -> framed(s, psi, .6 * pitch, x, y, z, 0, reach, .24);
+            case SIDE -> framed(psi, .5 * pitch, at, s * Math.PI / 2, reach - .08, radius + .15);
+            case TOP -> framed(psi, pitch + .1, at, 0, reach + .15, .3);
+            case HANDLE -> framed(psi, .6 * pitch, at, 0, reach, .24);
         };
     }
 
     /** A wrist turned by psi, pitched down and rolled, so that the point lies reach ahead of it and drop under its palm. */
-    private static Pose framed(
-            int s, double psi, double pitch, double x, double y, double z, double roll, double reach, double drop) {
-        Pose rotation = Pose.turn(2, psi).after(Pose.turn(0, -pitch)).after(Pose.turn(1, roll));
-        return rotation.shifted(
-                x - rotation.mapX(0, reach, -drop),
-                y - rotation.mapY(0, reach, -drop),
-                z - rotation.mapZ(0, reach, -drop));
+    private static Pose framed(double psi, double pitch, Vec at, double roll, double reach, double drop) {
+        Pose rotation = turned(psi, pitch, roll);
+        return rotation.shifted(at.minus(rotation.map(new Vec(0, reach, -drop))));
+    }
+
+    private static Pose turned(double psi, double pitch, double roll) {
+        return Pose.turn(2, psi).after(Pose.turn(0, -pitch)).after(Pose.turn(1, roll));
     }
 
     private static Fingers around(double radius) {
         double curl = Math.clamp(1.0 - 1.05 * radius, .25, .9);
         return new Fingers(curl, curl, .35 + .4 * curl, .6);
-    }
-
-    private static double gentle(double radius) {
-        return Math.max(.4, radius);
     }
 
     private static double dip(double u) {

@@ -50,6 +50,11 @@ final class Draws {
         return uniform() < probability;
     }
 
+    @SafeVarargs
+    final <T> T pick(T... some) {
+        return some[below(some.length)];
+    }
+
     int sign() {
         return chance(.5) ? 1 : -1;
     }

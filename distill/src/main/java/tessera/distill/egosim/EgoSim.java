@@ -16,6 +16,10 @@ import tessera.distill.data.Split;
  * the head's motion as well as the hands'; with realistic {@link Sensors} flow and pose carry an estimator's errors.
  */
 public final class EgoSim {
+    /** The place of a split is its part of a clip's random key, so the order never changes. */
+    private static final List<Split> KEYS =
+            List.of(Split.SOURCE_TRAIN, Split.TARGET_UNLABELLED, Split.VALIDATION, Split.TEST);
+
     private static final long MOTION = 1;
     private static final long APPEARANCE = 2;
     private static final long IMAGE_NOISE = 3;
@@ -39,10 +43,6 @@ public final class EgoSim {
 
     public Geometry geometry() {
         return geometry;
-    }
-
-    public Sensors sensors() {
-        return sensors;
     }
 
     /** The classes of a split; a clip's label is its class's place in this list. Splits share no class. */
@@ -73,9 +73,8 @@ public final class EgoSim {
         boolean wantsRgb = modalities.contains(Modality.RGB);
         boolean wantsFlow = modalities.contains(Modality.FLOW);
         boolean wantsPose = modalities.contains(Modality.POSE);
-        long clip = new Draws(seed, split.ordinal(), domain.ordinal(), classIndex, clipIndex).bits();
-        Scene scene = new Scene(
-                geometry, domain, classes.get(classIndex), new Draws(clip, MOTION), new Draws(clip, APPEARANCE));
+        long clip = key(split, domain, classIndex, clipIndex);
+        Scene scene = scene(domain, classes.get(classIndex), clip);
         var rgb = new byte[wantsRgb ? Math.multiplyExact(frames, 3 * area) : 0];
         var flow = new float[wantsFlow ? Math.multiplyExact(frames, 2 * area) : 0];
         var pose = new float[wantsPose ? Math.multiplyExact(frames, poseArea) : 0];
@@ -109,13 +108,15 @@ public final class EgoSim {
      * behind the lens.
      */
     public List<double[]> joints(Split split, Domain domain, int classIndex, long clipIndex, int frame) {
-        long clip = new Draws(seed, split.ordinal(), domain.ordinal(), classIndex, clipIndex).bits();
-        return new Scene(
-                        geometry,
-                        domain,
-                        classes(split).get(classIndex),
-                        new Draws(clip, MOTION),
-                        new Draws(clip, APPEARANCE))
+        return scene(domain, classes(split).get(classIndex), key(split, domain, classIndex, clipIndex))
                 .joints(frame);
+    }
+
+    private long key(Split split, Domain domain, int classIndex, long clipIndex) {
+        return new Draws(seed, KEYS.indexOf(split), Domain.ALL.indexOf(domain), classIndex, clipIndex).bits();
+    }
+
+    private Scene scene(Domain domain, ActionClass what, long clip) {
+        return new Scene(geometry, domain, what, new Draws(clip, MOTION), new Draws(clip, APPEARANCE));
     }
 }

@@ -3,6 +3,7 @@ package tessera.distill.egosim;
 import java.util.List;
 import java.util.Set;
 import java.util.function.IntConsumer;
+import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Modality;
@@ -21,10 +22,7 @@ public final class EgoSimClips {
             EgoSim sim, Split split, Domain domain, int perClass, Set<Modality> modalities, IntConsumer progress) {
         List<ActionClass> classes = EgoSim.classes(split);
         int count = classes.size();
-        int[] labels = new int[count * perClass];
-        for (int i = 0; i < labels.length; i++) {
-            labels[i] = i % count;
-        }
+        int[] labels = IntStream.range(0, count * perClass).map(i -> i % count).toArray();
         return ClipSet.load(
                 sim.geometry(),
                 classes.stream().map(ActionClass::name).toList(),

@@ -37,7 +37,7 @@ final class FlowErrors {
                     flow[o + k] = gain * flow[o + k]
                             + top
                             + fy * (low - top)
-                            + .04f * unit * Draws.tableNormal(bits >>> 12 * k);
+                            + .04f * unit * Draws.tableNormal(bits >>> (12 * k));
                 }
             }
         }

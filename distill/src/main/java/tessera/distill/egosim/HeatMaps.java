@@ -1,5 +1,6 @@
 package tessera.distill.egosim;
 
+import java.util.Arrays;
 import java.util.List;
 import tessera.distill.data.Geometry;
 
@@ -18,7 +19,7 @@ final class HeatMaps {
             for (int j = 0; j < Hand.JOINTS; j++) {
                 double px = hand[2 * j];
                 double py = hand[2 * j + 1];
-                if (!(px >= 0 && py >= 0 && px < geometry.size() && py < geometry.size())) {
+                if (!isInside(px, py, geometry)) {
                     continue;
                 }
                 double x = px / pixelsPerCell - .5;
@@ -38,6 +39,10 @@ final class HeatMaps {
                 }
             }
         }
+    }
+
+    private static boolean isInside(double x, double y, Geometry geometry) {
+        return x >= 0 && y >= 0 && x < geometry.size() && y < geometry.size();
     }
 
     /** What a detector makes of true joints: it misses hands for a while, drops joints, and jitters. */
@@ -66,14 +71,14 @@ final class HeatMaps {
                 for (int j = 0; j < Hand.JOINTS; j++) {
                     double x = hand[2 * j];
                     double y = hand[2 * j + 1];
-                    inside += x >= 0 && y >= 0 && x < geometry.size() && y < geometry.size() ? 1 : 0;
+                    inside += isInside(x, y, geometry) ? 1 : 0;
                     boolean dropped = draws.chance(.03);
                     hand[2 * j] = dropped ? Double.NaN : x + shiftX + quality[h] * draws.normal();
                     hand[2 * j + 1] = y + shiftY + quality[h] * draws.normal();
                 }
                 // A hand mostly out of the picture is not detected at all.
                 if (missing[h] || inside < 6) {
-                    java.util.Arrays.fill(hand, Double.NaN);
+                    Arrays.fill(hand, Double.NaN);
                 }
             }
         }

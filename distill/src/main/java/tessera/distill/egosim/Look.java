@@ -1,5 +1,7 @@
 package tessera.distill.egosim;
 
+import static tessera.distill.egosim.Texture.Pattern.*;
+
 import tessera.distill.egosim.Texture.Pattern;
 
 /** How one clip looks: everything that is appearance and not motion, drawn from its domain. */
@@ -27,9 +29,9 @@ final class Look {
     final double bare;
 
     final double handScale;
-    final double lightX;
-    final double lightY;
-    final double lightZ;
+    /** Towards the light, of length 1. */
+    final Vec light;
+
     final double ambient;
     final double shine;
     final float[] gain;
@@ -49,99 +51,51 @@ final class Look {
     final int clutter;
 
     private final Domain domain;
+    private final int place;
     private final Draws draws;
 
     Look(Domain domain, Draws draws) {
         this.domain = domain;
+        this.place = Domain.ALL.indexOf(domain);
         this.draws = draws;
-        boolean gloves;
-        double warmth;
-        double brightness;
-        switch (domain) {
-            case SOURCE -> {
-                table = surface(
-                        .25,
-                        .75,
-                        .05,
-                        .5,
-                        pick(Pattern.WOOD, Pattern.CLOTH, Pattern.CARPET, Pattern.CHECK, Pattern.PLANKS));
-                wall = surface(.3, .8, .0, .35, pick(Pattern.WOOD, Pattern.CLOTH, Pattern.CHECK));
-                gloves = false;
-                bare = draws.chance(.5) ? draws.uniform(.1, .6) : 2;
-                warmth = draws.uniform(0, .16);
-                brightness = draws.uniform(1.05, 1.5);
-                ambient = draws.uniform(.4, .6);
-                contrast = (float) draws.uniform(.9, 1.1);
-                saturation = (float) draws.uniform(.85, 1.1);
-                noise = (float) draws.uniform(2, 6);
-                vignette = (float) draws.uniform(0, .15);
-                shine = draws.uniform(0, .15);
-                fieldOfView = draws.uniform(52, 62);
-                distance = draws.uniform(3.7, 4.6);
-                pitch = draws.uniform(.72, 1.0);
-                headShift = .3;
-                headTurn = .055;
-                headPace = .7;
-                shiver = .003;
-                clutter = 1 + draws.below(3);
-            }
-            case KITCHEN -> {
-                table = surface(.55, 1.0, .0, .2, pick(Pattern.TILES, Pattern.MARBLE, Pattern.STEEL, Pattern.SPECKLE));
-                wall = surface(.6, 1.0, .0, .25, pick(Pattern.TILES, Pattern.TILES, Pattern.STEEL));
-                gloves = draws.chance(.15);
-                bare = draws.chance(.2) ? draws.uniform(.4, .8) : 2;
-                warmth = draws.uniform(-.16, -.02);
-                brightness = draws.uniform(1.0, 1.3);
-                ambient = draws.uniform(.55, .75);
-                contrast = (float) draws.uniform(1.05, 1.3);
-                saturation = (float) draws.uniform(.9, 1.3);
-                noise = (float) draws.uniform(1, 4);
-                vignette = (float) draws.uniform(.1, .3);
-                shine = draws.uniform(.2, .5);
-                fieldOfView = draws.uniform(64, 76);
-                distance = draws.uniform(3.3, 4.1);
-                pitch = draws.uniform(.8, 1.1);
-                headShift = .45;
-                headTurn = .1;
-                headPace = .9;
-                shiver = .005;
-                clutter = 2 + draws.below(3);
-            }
-            default -> {
-                table = surface(
-                        .12, .5, .0, .3, pick(Pattern.PLATE, Pattern.SAWDUST, Pattern.CONCRETE, Pattern.PLANKS));
-                wall = surface(.05, .35, .0, .25, pick(Pattern.CONCRETE, Pattern.PLATE, Pattern.STEEL));
-                gloves = draws.chance(.7);
-                bare = draws.chance(.85) ? draws.uniform(.0, .2) : 2;
-                warmth = draws.uniform(-.05, .12);
-                brightness = draws.uniform(1.1, 1.6);
-                ambient = draws.uniform(.3, .45);
-                contrast = (float) draws.uniform(.75, 1.0);
-                saturation = (float) draws.uniform(.4, .75);
-                noise = (float) draws.uniform(7, 13);
-                vignette = (float) draws.uniform(.35, .6);
-                shine = draws.uniform(.1, .4);
-                fieldOfView = draws.uniform(44, 52);
-                distance = draws.uniform(4.3, 5.3);
-                pitch = draws.uniform(.7, .92);
-                headShift = .2;
-                headTurn = .04;
-                headPace = 1.1;
-                shiver = .008;
-                clutter = 2 + draws.below(4);
-            }
-        }
+        table = switch (domain) {
+            case SOURCE -> surface(.25, .75, .05, .5, draws.pick(WOOD, CLOTH, CARPET, CHECK, PLANKS));
+            case KITCHEN -> surface(.55, 1.0, .0, .2, draws.pick(TILES, MARBLE, STEEL, SPECKLE));
+            case WORKSHOP -> surface(.12, .5, .0, .3, draws.pick(PLATE, SAWDUST, CONCRETE, PLANKS));
+        };
+        wall = switch (domain) {
+            case SOURCE -> surface(.3, .8, .0, .35, draws.pick(WOOD, CLOTH, CHECK));
+            case KITCHEN -> surface(.6, 1.0, .0, .25, draws.pick(TILES, TILES, STEEL));
+            case WORKSHOP -> surface(.05, .35, .0, .25, draws.pick(CONCRETE, PLATE, STEEL));
+        };
+        // Figures for homes, kitchens and workshops; where numbers are drawn, the least and the largest for each.
+        boolean gloves = domain != Domain.SOURCE && draws.chance(here(0, .15, .7));
+        bare = draws.chance(here(.5, .2, .85)) ? drawn(.1, .6, .4, .8, .0, .2) : 2;
+        double warmth = drawn(0, .16, -.16, -.02, -.05, .12);
+        double brightness = drawn(1.05, 1.5, 1.0, 1.3, 1.1, 1.6);
+        ambient = drawn(.4, .6, .55, .75, .3, .45);
+        contrast = (float) drawn(.9, 1.1, 1.05, 1.3, .75, 1.0);
+        saturation = (float) drawn(.85, 1.1, .9, 1.3, .4, .75);
+        noise = (float) drawn(2, 6, 1, 4, 7, 13);
+        vignette = (float) drawn(0, .15, .1, .3, .35, .6);
+        shine = drawn(0, .15, .2, .5, .1, .4);
+        fieldOfView = drawn(52, 62, 64, 76, 44, 52);
+        distance = drawn(3.7, 4.6, 3.3, 4.1, 4.3, 5.3);
+        pitch = drawn(.72, 1.0, .8, 1.1, .7, .92);
+        headShift = here(.3, .45, .2);
+        headTurn = here(.055, .1, .04);
+        headPace = here(.7, .9, 1.1);
+        shiver = here(.003, .005, .008);
+        clutter = domain == Domain.SOURCE ? 1 + draws.below(3) : 2 + draws.below(domain == Domain.KITCHEN ? 3 : 4);
         skin = gloves ? glove() : skinTone();
         sleeve = domain == Domain.WORKSHOP
                 ? hsv(draws.uniform(.55, .68), draws.uniform(.2, .6), draws.uniform(.15, .4))
                 : hsv(draws.uniform(), draws.uniform(0, .7), draws.uniform(.2, .95));
-        sleeveTexture = Texture.of(pick(Pattern.CLOTH, Pattern.CHECK, Pattern.SAWDUST));
+        sleeveTexture = Texture.of(draws.pick(CLOTH, CHECK, SAWDUST));
         handScale = draws.uniform(.9, 1.12);
         double azimuth = draws.uniform(0, 2 * Math.PI);
         double lean = draws.uniform(.2, .9);
-        lightX = Math.cos(azimuth) * Math.sin(lean);
-        lightY = Math.sin(azimuth) * Math.sin(lean);
-        lightZ = Math.cos(lean);
+        light = new Vec(Math.cos(azimuth) * Math.sin(lean), Math.sin(azimuth) * Math.sin(lean), Math.cos(lean));
         gain = new float[] {(float) (brightness * (1 + warmth)), (float) brightness, (float) (brightness * (1 - warmth))
         };
         flicker = new Wave(draws, .04, 2);
@@ -153,7 +107,7 @@ final class Look {
      */
     Paint paint(Noun noun) {
         int kept = domain == Domain.SOURCE ? SOURCE_OBJECTS : TARGET_OBJECTS;
-        return paint(new Draws(OBJECTS, domain.ordinal(), noun.ordinal(), draws.below(kept)));
+        return paint(new Draws(OBJECTS, place, Noun.ALL.indexOf(noun), draws.below(kept)));
     }
 
     private Paint paint(Draws draws) {
@@ -179,20 +133,23 @@ final class Look {
                 colours[2] = hsv(.58, draws.uniform(0, .2), draws.uniform(.2, .5));
             }
         }
-        Pattern[] patterns = {Pattern.SAWDUST, Pattern.CLOTH, Pattern.STEEL, Pattern.SPECKLE, Pattern.CHECK};
-        Texture texture = Texture.of(patterns[draws.below(patterns.length)]);
+        Texture texture = Texture.of(draws.pick(SAWDUST, CLOTH, STEEL, SPECKLE, CHECK));
         return new Paint(colours, texture, draws.uniform(.05, .45));
     }
 
-    private Pattern pick(Pattern... patterns) {
-        return patterns[draws.below(patterns.length)];
+    /** The figure of this domain among those of all. */
+    private double here(double... figures) {
+        return figures[place];
+    }
+
+    /** A number drawn between the two figures of this domain. */
+    private double drawn(double... bounds) {
+        return draws.uniform(bounds[2 * place], bounds[2 * place + 1]);
     }
 
     private Surface surface(
             double darkest, double brightest, double minSaturation, double maxSaturation, Pattern pattern) {
-        double hue = domain == Domain.SOURCE
-                ? draws.uniform(-.02, .2)
-                : domain == Domain.KITCHEN ? draws.uniform(.4, .7) : draws.uniform(0, 1);
+        double hue = drawn(-.02, .2, .4, .7, 0, 1);
         float[] dark = hsv(
                 hue + draws.uniform(-.05, .05),
                 draws.uniform(minSaturation, maxSaturation),
@@ -213,7 +170,7 @@ final class Look {
     }
 
     private float[] skinTone() {
-        double depth = domain == Domain.KITCHEN ? draws.uniform(.0, .6) : draws.uniform(0, 1);
+        double depth = drawn(0, 1, 0, .6, 0, 1);
         return new float[] {(float) (.95 - .58 * depth), (float) (.74 - .52 * depth), (float) (.62 - .47 * depth)};
     }
 

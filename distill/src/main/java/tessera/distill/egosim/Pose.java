@@ -1,49 +1,43 @@
 package tessera.distill.egosim;
 
-/** A rigid motion: rotation, row-major 3 x 3, then translation. Immutable. */
-record Pose(double[] r, double x, double y, double z) {
-    static final Pose IDENTITY = new Pose(new double[] {1, 0, 0, 0, 1, 0, 0, 0, 1}, 0, 0, 0);
+/** A rigid motion: the rows of a rotation, and where it takes the origin. Immutable. */
+record Pose(Vec right, Vec ahead, Vec up, Vec origin) {
+    static final Pose IDENTITY = new Pose(new Vec(1, 0, 0), new Vec(0, 1, 0), new Vec(0, 0, 1), Vec.ZERO);
 
-    static Pose at(double x, double y, double z) {
-        return new Pose(IDENTITY.r, x, y, z);
+    static Pose at(Vec place) {
+        return IDENTITY.shifted(place);
     }
 
     /** Rotation about an axis through the origin: 0 = x, 1 = y, 2 = z. */
     static Pose turn(int axis, double angle) {
         double c = Math.cos(angle);
         double s = Math.sin(angle);
-        double[] r = switch (axis) {
-            case 0 -> new double[] {1, 0, 0, 0, c, -s, 0, s, c};
-            case 1 -> new double[] {c, 0, s, 0, 1, 0, -s, 0, c};
-            default -> new double[] {c, -s, 0, s, c, 0, 0, 0, 1};
+        return switch (axis) {
+            case 0 -> new Pose(IDENTITY.right, new Vec(0, c, -s), new Vec(0, s, c), Vec.ZERO);
+            case 1 -> new Pose(new Vec(c, 0, s), IDENTITY.ahead, new Vec(-s, 0, c), Vec.ZERO);
+            default -> new Pose(new Vec(c, -s, 0), new Vec(s, c, 0), IDENTITY.up, Vec.ZERO);
         };
-        return new Pose(r, 0, 0, 0);
     }
 
     /** This motion after the other one. */
     Pose after(Pose o) {
-        var m = new double[9];
-        for (int i = 0; i < 3; i++) {
-            for (int j = 0; j < 3; j++) {
-                m[3 * i + j] = r[3 * i] * o.r[j] + r[3 * i + 1] * o.r[3 + j] + r[3 * i + 2] * o.r[6 + j];
-            }
-        }
-        return new Pose(m, mapX(o.x, o.y, o.z), mapY(o.x, o.y, o.z), mapZ(o.x, o.y, o.z));
+        return new Pose(o.across(right), o.across(ahead), o.across(up), map(o.origin));
     }
 
-    Pose shifted(double dx, double dy, double dz) {
-        return new Pose(r, x + dx, y + dy, z + dz);
+    /** A row times the rotation. */
+    private Vec across(Vec row) {
+        return new Vec(
+                row.dot(new Vec(right.x(), ahead.x(), up.x())),
+                row.dot(new Vec(right.y(), ahead.y(), up.y())),
+                row.dot(new Vec(right.z(), ahead.z(), up.z())));
     }
 
-    double mapX(double px, double py, double pz) {
-        return r[0] * px + r[1] * py + r[2] * pz + x;
+    Pose shifted(Vec way) {
+        return new Pose(right, ahead, up, origin.plus(way));
     }
 
-    double mapY(double px, double py, double pz) {
-        return r[3] * px + r[4] * py + r[5] * pz + y;
-    }
-
-    double mapZ(double px, double py, double pz) {
-        return r[6] * px + r[7] * py + r[8] * pz + z;
+    /** Where the motion takes a place. */
+    Vec map(Vec p) {
+        return new Vec(right.dot(p), ahead.dot(p), up.dot(p)).plus(origin);
     }
 }

@@ -1,6 +1,8 @@
 package tessera.distill.egosim;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * Draws one frame: meshes and capsules into a depth buffer of 2 x 2 samples per pixel, then colour and true motion of
@@ -12,29 +14,32 @@ final class Raster {
     private static final double NEAR = .25;
     private static final double FAR = 60;
 
-    /** Floats per capsule: both ends (x, y, inverse depth, radius) now and next in pixels, then its surface. */
-    private static final int CAPSULE = 16;
-
     /** Floats per vertex: pixel (x, y), inverse depth, world next (x, y, z), world normal, texture position (x, y, z). */
     private static final int VERTEX = 12;
+
+    private sealed interface Surface {}
+
+    /**
+     * A stretch of a limb.
+     *
+     * @param c both ends (x, y, inverse depth, radius) now and next in pixels
+     */
+    private record Capsule(double[] c, double length, Look.Paint paint) implements Surface {}
+
+    /** A triangle between three of an object's vertices, given by where their numbers begin. */
+    private record Face(float[] vertices, int a, int b, int c, Look.Paint paint, int material) implements Surface {}
+
+    /** A dark spot on the table. */
+    private record Shadow(double x, double y, double perSquare, double dark) {}
 
     private final int size;
     private final int wide;
     private final float[] nearness;
     private final int[] id;
-    private double[] capsules = new double[CAPSULE * 64];
-    private int capsuleCount;
-    private Look.Paint[] capsulePaint = new Look.Paint[64];
-    private double[] capsuleLength = new double[64];
-    private float[] vertices = new float[VERTEX * 1024];
-    private int vertexCount;
-    private int[] triangles = new int[4 * 2048];
-    private int triangleCount;
-    private Look.Paint[] paints = new Look.Paint[16];
-    private int paintCount;
-    private double[] shadows = new double[4 * 16];
-    private int shadowCount;
+    /** What may be seen, from 1 on in {@link #id}; 0 is the background. */
+    private final List<Surface> surfaces = new ArrayList<>();
 
+    private final List<Shadow> shadows = new ArrayList<>();
     private final Look look;
     private Camera now;
     private Camera next;
@@ -63,77 +68,58 @@ final class Raster {
         this.wallY = wallY;
         Arrays.fill(nearness, 0);
         Arrays.fill(id, 0);
-        capsuleCount = 0;
-        vertexCount = 0;
-        triangleCount = 0;
-        paintCount = 0;
-        shadowCount = 0;
+        surfaces.clear();
+        shadows.clear();
     }
 
-    /** A dark spot on the table, cast by something around (x, y, z). */
-    void shadow(double x, double y, double z, double radius) {
-        double height = Math.max(z, 0);
-        double t = height / look.lightZ;
-        int i = 4 * shadowCount++;
-        if (i == shadows.length) {
-            shadows = Arrays.copyOf(shadows, 2 * shadows.length);
-        }
+    /** A dark spot on the table, cast by something around a place. */
+    void shadow(Vec by, double radius) {
+        double height = Math.max(by.z(), 0);
+        double t = height / look.light.z();
         double soft = radius + .35 * height;
-        shadows[i] = x - t * look.lightX;
-        shadows[i + 1] = y - t * look.lightY;
-        shadows[i + 2] = 1 / (soft * soft);
-        shadows[i + 3] = .55 * radius * radius / (soft * soft);
+        shadows.add(new Shadow(
+                by.x() - t * look.light.x(),
+                by.y() - t * look.light.y(),
+                1 / (soft * soft),
+                .55 * radius * radius / (soft * soft)));
     }
 
-    /** A limb from a to b, now and next (world x, y, z), with its two radii. */
-    void capsule(double[] a, double[] b, double[] a1, double[] b1, double ra, double rb, Look.Paint paint) {
-        double da = now.depth(a[0], a[1], a[2]);
-        double db = now.depth(b[0], b[1], b[2]);
+    /** A limb from a to b, now and next, with its two radii. */
+    void capsule(Vec a, Vec b, Vec a1, Vec b1, double ra, double rb, Look.Paint paint) {
+        double da = now.depth(a);
+        double db = now.depth(b);
         if (da < NEAR && db < NEAR) {
             return;
         }
         double from = da < NEAR ? (NEAR - da) / (db - da) : 0;
         double to = db < NEAR ? (NEAR - da) / (db - da) : 1;
-        int index = capsuleCount++;
-        if (index == capsulePaint.length) {
-            capsules = Arrays.copyOf(capsules, 2 * capsules.length);
-            capsulePaint = Arrays.copyOf(capsulePaint, 2 * index);
-            capsuleLength = Arrays.copyOf(capsuleLength, 2 * index);
-        }
-        capsulePaint[index] = paint;
-        capsuleLength[index] = Math.hypot(Math.hypot(b[0] - a[0], b[1] - a[1]), b[2] - a[2]);
-        int i = CAPSULE * index;
-        end(i, now, a, b, from, ra, rb);
-        end(i + 4, now, a, b, to, ra, rb);
-        end(i + 8, next, a1, b1, from, ra, rb);
-        end(i + 12, next, a1, b1, to, ra, rb);
-        fillCapsule(index);
+        var ends = new double[16];
+        end(ends, 0, now, a.towards(b, from), ra + from * (rb - ra));
+        end(ends, 4, now, a.towards(b, to), ra + to * (rb - ra));
+        end(ends, 8, next, a1.towards(b1, from), ra + from * (rb - ra));
+        end(ends, 12, next, a1.towards(b1, to), ra + to * (rb - ra));
+        surfaces.add(new Capsule(ends, b.minus(a).length(), paint));
+        fillCapsule(ends);
     }
 
-    private void end(int i, Camera camera, double[] a, double[] b, double share, double ra, double rb) {
-        double x = a[0] + share * (b[0] - a[0]);
-        double y = a[1] + share * (b[1] - a[1]);
-        double z = a[2] + share * (b[2] - a[2]);
-        double inverse = 1 / Math.max(camera.depth(x, y, z), .6 * NEAR);
-        double right =
-                camera.axes[0] * (x - camera.x) + camera.axes[1] * (y - camera.y) + camera.axes[2] * (z - camera.z);
-        double up = camera.axes[3] * (x - camera.x) + camera.axes[4] * (y - camera.y) + camera.axes[5] * (z - camera.z);
-        capsules[i] = camera.centre + camera.focal * right * inverse;
-        capsules[i + 1] = camera.centre - camera.focal * up * inverse;
-        capsules[i + 2] = inverse;
-        capsules[i + 3] = (ra + share * (rb - ra)) * camera.focal * inverse;
+    private static void end(double[] ends, int i, Camera camera, Vec at, double radius) {
+        double inverse = 1 / Math.max(camera.depth(at), .6 * NEAR);
+        Vec from = at.minus(camera.place);
+        ends[i] = camera.centre + camera.focal * camera.right.dot(from) * inverse;
+        ends[i + 1] = camera.centre - camera.focal * camera.up.dot(from) * inverse;
+        ends[i + 2] = inverse;
+        ends[i + 3] = radius * camera.focal * inverse;
     }
 
-    private void fillCapsule(int index) {
-        int i = CAPSULE * index;
-        float ax = (float) capsules[i];
-        float ay = (float) capsules[i + 1];
-        float az = (float) capsules[i + 2];
-        float ar = (float) capsules[i + 3];
-        float dx = (float) capsules[i + 4] - ax;
-        float dy = (float) capsules[i + 5] - ay;
-        float dz = (float) capsules[i + 6] - az;
-        float dr = (float) capsules[i + 7] - ar;
+    private void fillCapsule(double[] ends) {
+        float ax = (float) ends[0];
+        float ay = (float) ends[1];
+        float az = (float) ends[2];
+        float ar = (float) ends[3];
+        float dx = (float) ends[4] - ax;
+        float dy = (float) ends[5] - ay;
+        float dz = (float) ends[6] - az;
+        float dr = (float) ends[7] - ar;
         int x0 = sampleFrom(Math.min(ax - ar, ax + dx - ar - dr));
         int x1 = sampleTo(Math.max(ax + ar, ax + dx + ar + dr));
         int y0 = sampleFrom(Math.min(ay - ar, ay + dy - ar - dr));
@@ -145,7 +131,6 @@ final class Raster {
         float half = Math.abs(dy) > 1e-3f
                 ? (float) (Math.max(ar, ar + dr) * Math.sqrt(dx * dx + dy * dy) / Math.abs(dy))
                 : 4 * size;
-        int mine = index + 1;
         for (int y = y0; y < y1; y++) {
             float py = (y + .5f) / SUB - ay;
             int from = Math.max(x0, sampleFrom(ax + py * slope - half));
@@ -160,61 +145,45 @@ final class Raster {
                 if (rest > 0) {
                     float z = az + u * dz;
                     float near = z / (1 - Math.min(.5f, (float) Math.sqrt(rest) * perFocal));
-                    int s = y * wide + x;
-                    if (near > nearness[s]) {
-                        nearness[s] = near;
-                        id[s] = mine;
-                    }
+                    cover(y * wide + x, near);
                 }
             }
         }
     }
 
-    /** An object: world vertices now and next, and world normals, three doubles per vertex. */
-    void mesh(Mesh mesh, double[] world, double[] worldNext, double[] normals, Look.Paint paint) {
-        int first = vertexCount;
-        int n = mesh.size();
-        if ((first + n) * VERTEX > vertices.length) {
-            vertices = Arrays.copyOf(vertices, 2 * (first + n) * VERTEX);
+    /** The surface that was added last covers a sample, if nothing nearer does. */
+    private void cover(int sample, float near) {
+        if (near > nearness[sample]) {
+            nearness[sample] = near;
+            id[sample] = surfaces.size();
         }
-        for (int v = 0; v < n; v++) {
-            double x = world[3 * v];
-            double y = world[3 * v + 1];
-            double z = world[3 * v + 2];
-            int o = VERTEX * (first + v);
-            vertices[o] = (float) now.pixelX(x, y, z);
-            vertices[o + 1] = (float) now.pixelY(x, y, z);
-            vertices[o + 2] = (float) (1 / now.depth(x, y, z));
-            for (int k = 0; k < 3; k++) {
-                vertices[o + 3 + k] = (float) worldNext[3 * v + k];
-                vertices[o + 6 + k] = (float) normals[3 * v + k];
-                vertices[o + 9 + k] = (float) mesh.vertices[3 * v + k];
-            }
-        }
-        vertexCount += n;
-        if (paintCount == paints.length) {
-            paints = Arrays.copyOf(paints, 2 * paintCount);
-        }
-        paints[paintCount] = paint;
-        int count = mesh.material.length;
-        if (4 * (triangleCount + count) > triangles.length) {
-            triangles = Arrays.copyOf(triangles, 8 * (triangleCount + count));
-        }
-        for (int t = 0; t < count; t++) {
-            int o = 4 * triangleCount;
-            triangles[o] = VERTEX * (first + mesh.triangles[3 * t]);
-            triangles[o + 1] = VERTEX * (first + mesh.triangles[3 * t + 1]);
-            triangles[o + 2] = VERTEX * (first + mesh.triangles[3 * t + 2]);
-            triangles[o + 3] = 3 * paintCount + mesh.material[t];
-            fillTriangle(triangleCount++);
-        }
-        paintCount++;
     }
 
-    private void fillTriangle(int index) {
-        int a = triangles[4 * index];
-        int b = triangles[4 * index + 1];
-        int c = triangles[4 * index + 2];
+    /** An object: world places of its vertices now and next, and world normals. */
+    void mesh(Mesh mesh, Vec[] world, Vec[] worldNext, Vec[] normals, Look.Paint paint) {
+        var vertices = new float[VERTEX * world.length];
+        for (int v = 0; v < world.length; v++) {
+            int o = VERTEX * v;
+            vertices[o] = (float) now.pixelX(world[v]);
+            vertices[o + 1] = (float) now.pixelY(world[v]);
+            vertices[o + 2] = (float) (1 / now.depth(world[v]));
+            put(vertices, o + 3, worldNext[v]);
+            put(vertices, o + 6, normals[v]);
+            put(vertices, o + 9, mesh.vertices.get(v));
+        }
+        for (Mesh.Triangle t : mesh.triangles) {
+            surfaces.add(new Face(vertices, VERTEX * t.a(), VERTEX * t.b(), VERTEX * t.c(), paint, t.material()));
+            fillTriangle(vertices, VERTEX * t.a(), VERTEX * t.b(), VERTEX * t.c());
+        }
+    }
+
+    private static void put(float[] vertices, int offset, Vec v) {
+        vertices[offset] = (float) v.x();
+        vertices[offset + 1] = (float) v.y();
+        vertices[offset + 2] = (float) v.z();
+    }
+
+    private void fillTriangle(float[] vertices, int a, int b, int c) {
         float az = vertices[a + 2];
         float bz = vertices[b + 2];
         float cz = vertices[c + 2];
@@ -241,7 +210,6 @@ final class Raster {
         float inverse = 1 / area;
         float stepB = cy * inverse / SUB;
         float stepC = -by * inverse / SUB;
-        int mine = -1 - index;
         for (int y = y0; y < y1; y++) {
             float py = (y + .5f) / SUB - ay;
             float px = (x0 + .5f) / SUB - ax;
@@ -250,11 +218,7 @@ final class Raster {
             for (int x = x0; x < x1; x++) {
                 if (wb >= 0 && wc >= 0 && wb + wc <= 1) {
                     float near = az + wb * (bz - az) + wc * (cz - az);
-                    int s = y * wide + x;
-                    if (near > nearness[s]) {
-                        nearness[s] = near;
-                        id[s] = mine;
-                    }
+                    cover(y * wide + x, near);
                 }
                 wb += stepB;
                 wc += stepC;
@@ -293,7 +257,7 @@ final class Raster {
                         count[kinds++] = 0;
                     }
                     count[k]++;
-                    if (count[k] > count[winner] || count[k] == count[winner] && nearness[at] > winnerNear) {
+                    if (count[k] > count[winner] || (count[k] == count[winner] && nearness[at] > winnerNear)) {
                         winner = k;
                         winnerNear = nearness[at];
                     }
@@ -330,40 +294,37 @@ final class Raster {
     private void shade(int what, double px, double py, boolean colour, boolean motion) {
         if (what == 0) {
             shadeBackground(px, py, colour, motion);
-        } else if (what > 0) {
-            shadeCapsule(what - 1, px, py, colour, motion);
-        } else {
-            shadeTriangle(-1 - what, px, py, colour, motion);
+            return;
+        }
+        switch (surfaces.get(what - 1)) {
+            case Capsule capsule -> shadeCapsule(capsule, px, py, colour, motion);
+            case Face face -> shadeFace(face, px, py, colour, motion);
         }
     }
 
     private void shadeBackground(double px, double py, boolean colour, boolean motion) {
         double right = (px - now.centre) / now.focal;
         double up = (now.centre - py) / now.focal;
-        double[] m = now.axes;
-        double dx = right * m[0] + up * m[3] + m[6];
-        double dy = right * m[1] + up * m[4] + m[7];
-        double dz = right * m[2] + up * m[5] + m[8];
-        double onTable = dz < -1e-3 ? -now.z / dz : FAR;
-        double onWall = dy > 1e-3 ? (wallY - now.y) / dy : FAR;
+        Vec way = now.right.times(right).plus(now.up.times(up)).plus(now.forward);
+        double onTable = way.z() < -1e-3 ? -now.place.z() / way.z() : FAR;
+        double onWall = way.y() > 1e-3 ? (wallY - now.place.y()) / way.y() : FAR;
         boolean table = onTable <= onWall;
         double t = Math.min(FAR, Math.min(onTable, onWall));
-        double x = now.x + t * dx;
-        double y = now.y + t * dy;
-        double z = now.z + t * dz;
+        Vec at = now.place.plus(way.times(t));
         if (motion) {
-            motionX = next.pixelX(x, y, z) - px;
-            motionY = next.pixelY(x, y, z) - py;
+            motionX = next.pixelX(at) - px;
+            motionY = next.pixelY(at) - py;
         }
         if (colour) {
             Look.Surface s = table ? look.table : look.wall;
-            double v = table ? y : z + 7;
-            double u = (s.cos() * x - s.sin() * v) * s.scale() + s.shift();
-            double w = (s.sin() * x + s.cos() * v) * s.scale();
+            double v = table ? at.y() : at.z() + 7;
+            double u = (s.cos() * at.x() - s.sin() * v) * s.scale() + s.shift();
+            double w = (s.sin() * at.x() + s.cos() * v) * s.scale();
             float value = s.texture().at(u, w, Texture.texels(s.scale()) * t / now.focal * (table ? 1.3 : 1));
-            double light = look.ambient + (1 - look.ambient) * (table ? look.lightZ : .4 + .4 * Math.abs(look.lightY));
+            double light =
+                    look.ambient + (1 - look.ambient) * (table ? look.light.z() : .4 + .4 * Math.abs(look.light.y()));
             if (table) {
-                light *= shadowAt(x, y);
+                light *= shadowAt(at.x(), at.y());
             }
             float[] c0 = s.dark();
             float[] c1 = s.bright();
@@ -375,29 +336,28 @@ final class Raster {
 
     private double shadowAt(double x, double y) {
         double light = 1;
-        for (int i = 0; i < 4 * shadowCount; i += 4) {
-            double dx = x - shadows[i];
-            double dy = y - shadows[i + 1];
-            double d = (dx * dx + dy * dy) * shadows[i + 2];
+        for (Shadow shadow : shadows) {
+            double dx = x - shadow.x;
+            double dy = y - shadow.y;
+            double d = (dx * dx + dy * dy) * shadow.perSquare;
             if (d < 1) {
-                light *= 1 - shadows[i + 3] * (1 - d) * (1 - d) * 1.4;
+                light *= 1 - shadow.dark * (1 - d) * (1 - d) * 1.4;
             }
         }
         return light;
     }
 
-    private void shadeCapsule(int index, double px, double py, boolean colour, boolean motion) {
-        int i = CAPSULE * index;
-        double[] c = capsules;
-        double dx = c[i + 4] - c[i];
-        double dy = c[i + 5] - c[i + 1];
+    private void shadeCapsule(Capsule capsule, double px, double py, boolean colour, boolean motion) {
+        double[] c = capsule.c;
+        double dx = c[4] - c[0];
+        double dy = c[5] - c[1];
         double length = Math.sqrt(dx * dx + dy * dy);
         double ex = length > 1e-6 ? dx / length : 1;
         double ey = length > 1e-6 ? dy / length : 0;
-        double u = Math.clamp(((px - c[i]) * ex + (py - c[i + 1]) * ey) / Math.max(length, 1e-6), 0, 1);
-        double r = c[i + 3] + u * (c[i + 7] - c[i + 3]);
-        double ox = (px - c[i] - u * dx) / r;
-        double oy = (py - c[i + 1] - u * dy) / r;
+        double u = Math.clamp(((px - c[0]) * ex + (py - c[1]) * ey) / Math.max(length, 1e-6), 0, 1);
+        double r = c[3] + u * (c[7] - c[3]);
+        double ox = (px - c[0] - u * dx) / r;
+        double oy = (py - c[1] - u * dy) / r;
         double d = Math.sqrt(ox * ox + oy * oy);
         if (d > 1) {
             ox /= d;
@@ -405,40 +365,37 @@ final class Raster {
             d = 1;
         }
         // Perspective: equal steps on the picture are not equal steps along the limb.
-        double share = u * c[i + 6] / ((1 - u) * c[i + 2] + u * c[i + 6]);
+        double share = u * c[6] / ((1 - u) * c[2] + u * c[6]);
         double along = ox * ex + oy * ey;
         double across = oy * ex - ox * ey;
         if (motion) {
-            double nx = c[i + 12] - c[i + 8];
-            double ny = c[i + 13] - c[i + 9];
+            double nx = c[12] - c[8];
+            double ny = c[13] - c[9];
             double nextLength = Math.sqrt(nx * nx + ny * ny);
             double fx = nextLength > 1e-6 ? nx / nextLength : ex;
             double fy = nextLength > 1e-6 ? ny / nextLength : ey;
-            double v = share * c[i + 10] / ((1 - share) * c[i + 14] + share * c[i + 10]);
-            double nextR = c[i + 11] + v * (c[i + 15] - c[i + 11]);
-            double toX = c[i + 8] + v * nx + nextR * (along * fx - across * fy);
-            double toY = c[i + 9] + v * ny + nextR * (along * fy + across * fx);
-            motionX = toX - (c[i] + u * dx + r * ox);
-            motionY = toY - (c[i + 1] + u * dy + r * oy);
+            double v = share * c[10] / ((1 - share) * c[14] + share * c[10]);
+            double nextR = c[11] + v * (c[15] - c[11]);
+            double toX = c[8] + v * nx + nextR * (along * fx - across * fy);
+            double toY = c[9] + v * ny + nextR * (along * fy + across * fx);
+            motionX = toX - (c[0] + u * dx + r * ox);
+            motionY = toY - (c[1] + u * dy + r * oy);
         }
         if (colour) {
             double h = Math.sqrt(Math.max(0, 1 - d * d));
-            double[] m = now.axes;
-            double nx = ox * m[0] - oy * m[3] - h * m[6];
-            double ny = ox * m[1] - oy * m[4] - h * m[7];
-            double nz = ox * m[2] - oy * m[5] - h * m[8];
-            Look.Paint paint = capsulePaint[index];
-            double cover = paint.texture().at(.5 * share * capsuleLength[index], .3 * across, 2);
+            Vec normal = now.right.times(ox).minus(now.up.times(oy)).minus(now.forward.times(h));
+            Look.Paint paint = capsule.paint;
+            double cover = paint.texture().at(.5 * share * capsule.length, .3 * across, 2);
             double tone = 1 + paint.strength() * (cover - .5);
-            light(nx, ny, nz, paint.colours()[0], tone * (.62 + .38 * h));
+            light(normal, paint.colours()[0], tone * (.62 + .38 * h));
         }
     }
 
-    private void shadeTriangle(int index, double px, double py, boolean colour, boolean motion) {
-        int a = triangles[4 * index];
-        int b = triangles[4 * index + 1];
-        int c = triangles[4 * index + 2];
-        float[] v = vertices;
+    private void shadeFace(Face face, double px, double py, boolean colour, boolean motion) {
+        float[] v = face.vertices;
+        int a = face.a;
+        int b = face.b;
+        int c = face.c;
         double bx = v[b] - v[a];
         double by = v[b + 1] - v[a + 1];
         double cx = v[c] - v[a];
@@ -449,53 +406,43 @@ final class Raster {
         double wb = Math.max(0, (x * cy - y * cx) * inverse);
         double wc = Math.max(0, (bx * y - by * x) * inverse);
         double wa = Math.max(0, 1 - wb - wc);
-        double sum = wa + wb + wc;
-        wa /= sum;
-        wb /= sum;
-        wc /= sum;
-        double fromX = wa * v[a] + wb * v[b] + wc * v[c];
-        double fromY = wa * v[a + 1] + wb * v[b + 1] + wc * v[c + 1];
-        wa *= v[a + 2];
-        wb *= v[b + 2];
-        wc *= v[c + 2];
-        double total = wa + wb + wc;
-        wa /= total;
-        wb /= total;
-        wc /= total;
+        Vec weights = new Vec(wa, wb, wc).over(wa + wb + wc);
+        Vec from = blend(face, weights, 0);
+        weights = new Vec(weights.x() * v[a + 2], weights.y() * v[b + 2], weights.z() * v[c + 2]).over(from.z());
         if (motion) {
-            double nx = wa * v[a + 3] + wb * v[b + 3] + wc * v[c + 3];
-            double ny = wa * v[a + 4] + wb * v[b + 4] + wc * v[c + 4];
-            double nz = wa * v[a + 5] + wb * v[b + 5] + wc * v[c + 5];
-            motionX = next.pixelX(nx, ny, nz) - fromX;
-            motionY = next.pixelY(nx, ny, nz) - fromY;
+            Vec to = blend(face, weights, 3);
+            motionX = next.pixelX(to) - from.x();
+            motionY = next.pixelY(to) - from.y();
         }
         if (colour) {
-            double nx = wa * v[a + 6] + wb * v[b + 6] + wc * v[c + 6];
-            double ny = wa * v[a + 7] + wb * v[b + 7] + wc * v[c + 7];
-            double nz = wa * v[a + 8] + wb * v[b + 8] + wc * v[c + 8];
-            double towards = nx * now.axes[6] + ny * now.axes[7] + nz * now.axes[8];
-            double flip = towards > 0 ? -1 : 1;
-            double tx = wa * v[a + 9] + wb * v[b + 9] + wc * v[c + 9];
-            double ty = wa * v[a + 10] + wb * v[b + 10] + wc * v[c + 10];
-            double tz = wa * v[a + 11] + wb * v[b + 11] + wc * v[c + 11];
-            int paintAndMaterial = triangles[4 * index + 3];
-            Look.Paint paint = paints[paintAndMaterial / 3];
-            double cover = paint.texture().at(.35 * (tx + tz), .35 * (ty + tz), 1.5);
+            Vec normal = blend(face, weights, 6);
+            Vec on = blend(face, weights, 9);
+            Look.Paint paint = face.paint;
+            double cover = paint.texture().at(.35 * (on.x() + on.z()), .35 * (on.y() + on.z()), 1.5);
             double tone = 1 + paint.strength() * (cover - .5);
-            light(flip * nx, flip * ny, flip * nz, paint.colours()[paintAndMaterial % 3], tone);
+            light(normal.times(normal.dot(now.forward) > 0 ? -1 : 1), paint.colours()[face.material], tone);
         }
     }
 
+    /** The mean of three numbers of a face's vertices, from k on. */
+    private static Vec blend(Face face, Vec weights, int k) {
+        float[] v = face.vertices;
+        int a = face.a + k;
+        int b = face.b + k;
+        int c = face.c + k;
+        return new Vec(
+                weights.x() * v[a] + weights.y() * v[b] + weights.z() * v[c],
+                weights.x() * v[a + 1] + weights.y() * v[b + 1] + weights.z() * v[c + 1],
+                weights.x() * v[a + 2] + weights.y() * v[b + 2] + weights.z() * v[c + 2]);
+    }
+
     /** Lambert's law with ambient light, and a highlight towards the camera. */
-    private void light(double nx, double ny, double nz, float[] colour, double tone) {
-        double facing = Math.max(0, nx * look.lightX + ny * look.lightY + nz * look.lightZ);
-        double sky = .8 + .2 * nz;
+    private void light(Vec normal, float[] colour, double tone) {
+        double facing = Math.max(0, normal.dot(look.light));
+        double sky = .8 + .2 * normal.z();
         double value = tone * (look.ambient * sky + (1 - look.ambient) * facing);
-        double hx = look.lightX - now.axes[6];
-        double hy = look.lightY - now.axes[7];
-        double hz = look.lightZ - now.axes[8];
-        double half = (nx * hx + ny * hy + nz * hz) / Math.sqrt(hx * hx + hy * hy + hz * hz);
-        double glint = Math.max(0, half);
+        Vec between = look.light.minus(now.forward);
+        double glint = Math.max(0, normal.dot(between) / Math.sqrt(between.dot(between)));
         glint *= glint;
         glint *= glint;
         glint *= glint;

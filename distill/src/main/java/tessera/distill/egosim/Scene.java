@@ -1,6 +1,7 @@
 package tessera.distill.egosim;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import tessera.distill.data.Geometry;
 import tessera.distill.egosim.Action.HandState;
@@ -9,7 +10,7 @@ import tessera.distill.egosim.Action.Moment;
 /** One clip's world: the action, the things that lie around, the head that looks on. Used by one thread. */
 final class Scene {
     /** A thing that lies still. */
-    private record Still(Mesh mesh, Pose pose, double[] world, double[] normals, Look.Paint paint) {}
+    private record Still(Mesh mesh, Pose pose, Vec[] world, Vec[] normals, Look.Paint paint) {}
 
     private final Geometry geometry;
     private final Look look;
@@ -35,16 +36,16 @@ final class Scene {
         sleeve = new Look.Paint(new float[][] {look.sleeve}, look.sleeveTexture, appearance.uniform(.3, 1.2));
         wallY = appearance.uniform(2.0, 5.0);
         for (int i = 0; i < look.clutter; i++) {
-            Noun noun = Noun.values()[appearance.below(Noun.values().length)];
+            Noun noun = appearance.pick(Noun.values());
             double angle = appearance.uniform(0, 2 * Math.PI);
             double far = appearance.uniform(1.5, 2.9);
-            double x = action.baseX() + far * Math.cos(angle);
-            double y = action.baseY() + .9 * far * Math.sin(angle);
+            double x = action.base.x() + far * Math.cos(angle);
+            double y = action.base.y() + .9 * far * Math.sin(angle);
             double yaw = appearance.uniform(0, 2 * Math.PI);
             Look.Paint itsPaint = look.paint(noun);
-            boolean hides = y < action.baseY() - .5 && Math.abs(x - action.baseX()) < 1.1;
+            boolean hides = y < action.base.y() - .5 && Math.abs(x - action.base.x()) < 1.1;
             if (y < wallY - .8 && !hides) {
-                clutter.add(still(Mesh.of(noun), Pose.at(x, y, 0).after(Pose.turn(2, yaw)), itsPaint));
+                clutter.add(still(Mesh.of(noun), Pose.at(new Vec(x, y, 0)).after(Pose.turn(2, yaw)), itsPaint));
             }
         }
         int frames = geometry.frames();
@@ -57,20 +58,19 @@ final class Scene {
     }
 
     private static Still still(Mesh mesh, Pose pose, Look.Paint paint) {
-        double[] world = place(mesh, pose, Pose.IDENTITY, 0);
+        Vec[] world = place(mesh, pose, Pose.IDENTITY, 0);
         return new Still(mesh, pose, world, normals(mesh, pose, Pose.IDENTITY), paint);
     }
 
     private Camera[] head(Draws draws, int count) {
         double focal = geometry.size() / 2.0 / Math.tan(Math.toRadians(look.fieldOfView) / 2);
         double yaw = draws.uniform(-.3, .3);
-        double targetX = .6 * action.baseX() + draws.uniform(-.3, .3);
-        double targetY = .6 * action.baseY() + draws.uniform(-.2, .4);
-        double targetZ = draws.uniform(.3, .8);
+        Vec target = action.base
+                .times(.6)
+                .plus(new Vec(draws.uniform(-.3, .3), draws.uniform(-.2, .4), draws.uniform(.3, .8)));
         double flat = look.distance * Math.cos(look.pitch);
-        double x = targetX + flat * Math.sin(yaw);
-        double y = targetY - flat * Math.cos(yaw);
-        double z = targetZ + look.distance * Math.sin(look.pitch);
+        Vec place =
+                target.plus(new Vec(flat * Math.sin(yaw), -flat * Math.cos(yaw), look.distance * Math.sin(look.pitch)));
         double roll = draws.uniform(-.12, .12);
         var waves = new Wave[7];
         for (int i = 0; i < waves.length; i++) {
@@ -81,9 +81,7 @@ final class Scene {
         for (int t = 0; t < count; t++) {
             double s = t / (count - 1.0);
             cameras[t] = new Camera(
-                    x + waves[0].at(s),
-                    y + waves[1].at(s),
-                    z + waves[2].at(s),
+                    place.plus(new Vec(waves[0].at(s), waves[1].at(s), waves[2].at(s))),
                     yaw + waves[3].at(s) + look.shiver * draws.normal(),
                     look.pitch + waves[4].at(s) + look.shiver * draws.normal(),
                     roll + waves[5].at(s) + .5 * look.shiver * draws.normal(),
@@ -100,7 +98,7 @@ final class Scene {
         raster.begin(cameras[t], cameras[t + 1], wallY);
         for (Still still : clutter) {
             raster.mesh(still.mesh, still.world, still.world, still.normals, still.paint);
-            raster.shadow(still.pose.x(), still.pose.y(), .3 * still.mesh.height, 1.15 * still.mesh.reach);
+            shadow(still.mesh, still.pose);
         }
         Pose pose = now.object();
         raster.mesh(
@@ -109,89 +107,67 @@ final class Scene {
                 place(mesh, next.object(), next.lid(), next.squash()),
                 normals(mesh, pose, now.lid()),
                 paint);
-        raster.shadow(pose.x(), pose.y(), pose.z() + .3 * mesh.height, 1.15 * mesh.reach);
+        shadow(mesh, pose);
         for (int h = 0; h < now.hands().size(); h++) {
             limb(now.hands().get(h), next.hands().get(h));
         }
         raster.resolve(colours, flow, flowOffset);
     }
 
+    private void shadow(Mesh mesh, Pose pose) {
+        raster.shadow(pose.origin().plus(new Vec(0, 0, .3 * mesh.height)), 1.15 * mesh.reach);
+    }
+
     private void limb(HandState now, HandState next) {
         double scale = look.handScale;
-        double[] a = Hand.joints(now.wrist(), now.fingers(), now.side(), scale);
-        double[] b = Hand.joints(next.wrist(), next.fingers(), next.side(), scale);
+        Vec[] a = now.joints(scale);
+        Vec[] b = next.joints(scale);
         for (int j = 1; j < Hand.JOINTS; j++) {
-            int p = Hand.PARENT[j];
-            bone(a, b, p, j, scale);
+            bone(a, b, Hand.PARENT[j], j, scale);
         }
         bone(a, b, 5, 17, scale);
         bone(a, b, 1, 5, scale);
-        double[] elbow = action.elbow(now.side());
-        double[] wrist = joint(a, 0);
-        double[] wristNext = joint(b, 0);
+        Vec elbow = action.elbow(now.side());
         double thick = .42 * scale;
         double thin = .27 * scale;
         double bare = Math.min(1, look.bare);
-        double[] cuff = between(wrist, elbow, bare);
-        double[] cuffNext = between(wristNext, elbow, bare);
+        Vec cuff = a[0].towards(elbow, bare);
+        Vec cuffNext = b[0].towards(elbow, bare);
         double mid = thin + bare * (thick - thin);
         if (bare > 0) {
-            raster.capsule(wrist, cuff, wristNext, cuffNext, thin, mid, skin);
+            raster.capsule(a[0], cuff, b[0], cuffNext, thin, mid, skin);
         }
         if (bare < 1) {
             raster.capsule(cuff, elbow, cuffNext, elbow, mid + .07, thick + .12, sleeve);
         }
-        raster.shadow(a[27], a[28], a[29], .55);
-        raster.shadow(cuff[0], cuff[1], cuff[2], .5);
+        raster.shadow(a[9], .55);
+        raster.shadow(cuff, .5);
     }
 
-    private void bone(double[] a, double[] b, int from, int to, double scale) {
-        raster.capsule(
-                joint(a, from),
-                joint(a, to),
-                joint(b, from),
-                joint(b, to),
-                Hand.RADIUS[from] * scale * (from == 0 ? .9 : 1),
-                Hand.RADIUS[to] * scale,
-                skin);
-    }
-
-    private static double[] joint(double[] joints, int j) {
-        return new double[] {joints[3 * j], joints[3 * j + 1], joints[3 * j + 2]};
-    }
-
-    private static double[] between(double[] a, double[] b, double share) {
-        return new double[] {a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]), a[2] + share * (b[2] - a[2])};
+    private void bone(Vec[] a, Vec[] b, int from, int to, double scale) {
+        double thick = Hand.RADIUS[from] * scale * (from == 0 ? .9 : 1);
+        raster.capsule(a[from], a[to], b[from], b[to], thick, Hand.RADIUS[to] * scale, skin);
     }
 
     /** World positions of an object's vertices; squash narrows it across and lets it bulge along. */
-    private static double[] place(Mesh mesh, Pose pose, Pose lid, double squash) {
+    private static Vec[] place(Mesh mesh, Pose pose, Pose lid, double squash) {
         Pose opened = pose.after(lid);
-        var world = new double[3 * mesh.size()];
-        for (int v = 0; v < mesh.size(); v++) {
-            double x = mesh.vertices[3 * v] * (1 + .3 * squash);
-            double y = mesh.vertices[3 * v + 1] * (1 - squash);
-            double z = mesh.vertices[3 * v + 2] * (1 - .4 * squash);
-            Pose part = mesh.lid[v] == 1 ? opened : pose;
-            world[3 * v] = part.mapX(x, y, z);
-            world[3 * v + 1] = part.mapY(x, y, z);
-            world[3 * v + 2] = part.mapZ(x, y, z);
-        }
+        var world = new Vec[mesh.vertices.size()];
+        Arrays.setAll(world, v -> {
+            Vec p = mesh.vertices.get(v);
+            Pose part = mesh.lid.get(v) ? opened : pose;
+            return part.map(new Vec(p.x() * (1 + .3 * squash), p.y() * (1 - squash), p.z() * (1 - .4 * squash)));
+        });
         return world;
     }
 
-    private static double[] normals(Mesh mesh, Pose pose, Pose lid) {
+    private static Vec[] normals(Mesh mesh, Pose pose, Pose lid) {
         Pose opened = pose.after(lid);
-        var world = new double[3 * mesh.size()];
-        for (int v = 0; v < mesh.size(); v++) {
-            double x = mesh.normals[3 * v];
-            double y = mesh.normals[3 * v + 1];
-            double z = mesh.normals[3 * v + 2];
-            Pose part = mesh.lid[v] == 1 ? opened : pose;
-            world[3 * v] = part.mapX(x, y, z) - part.x();
-            world[3 * v + 1] = part.mapY(x, y, z) - part.y();
-            world[3 * v + 2] = part.mapZ(x, y, z) - part.z();
-        }
+        var world = new Vec[mesh.normals.length];
+        Arrays.setAll(world, v -> {
+            Pose part = mesh.lid.get(v) ? opened : pose;
+            return part.map(mesh.normals[v]).minus(part.origin());
+        });
         return world;
     }
 
@@ -200,15 +176,12 @@ final class Scene {
         var hands = new ArrayList<double[]>();
         Camera camera = cameras[t];
         for (HandState hand : moments[t].hands()) {
-            double[] world = Hand.joints(hand.wrist(), hand.fingers(), hand.side(), look.handScale);
+            Vec[] joints = hand.joints(look.handScale);
             var pixels = new double[2 * Hand.JOINTS];
             for (int j = 0; j < Hand.JOINTS; j++) {
-                double x = world[3 * j];
-                double y = world[3 * j + 1];
-                double z = world[3 * j + 2];
-                boolean ahead = camera.depth(x, y, z) > .2;
-                pixels[2 * j] = ahead ? camera.pixelX(x, y, z) : Double.NaN;
-                pixels[2 * j + 1] = ahead ? camera.pixelY(x, y, z) : Double.NaN;
+                boolean ahead = camera.depth(joints[j]) > .2;
+                pixels[2 * j] = ahead ? camera.pixelX(joints[j]) : Double.NaN;
+                pixels[2 * j + 1] = ahead ? camera.pixelY(joints[j]) : Double.NaN;
             }
             hands.add(pixels);
         }

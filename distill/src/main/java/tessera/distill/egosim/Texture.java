@@ -1,5 +1,9 @@
 package tessera.distill.egosim;
 
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Objects;
+
 /** A tiling grey texture in [0, 1] with its mip levels. Immutable; shared by all threads. */
 final class Texture {
     /** The patterns; the first ones belong to homes, then kitchens, then workshops. */
@@ -20,21 +24,22 @@ final class Texture {
 
     private static final int SIZE = 128;
     private static final int LEVELS = 6;
-    private static final Texture[] ALL = new Texture[Pattern.values().length];
+    private static final Map<Pattern, Texture> ALL = new EnumMap<>(Pattern.class);
 
     static {
         for (Pattern p : Pattern.values()) {
-            ALL[p.ordinal()] = new Texture(p);
+            ALL.put(p, new Texture(p, ALL.size()));
         }
     }
 
     private final float[][] levels = new float[LEVELS][];
 
-    private Texture(Pattern pattern) {
+    private Texture(Pattern pattern, int salt) {
         var base = new float[SIZE * SIZE];
         for (int y = 0; y < SIZE; y++) {
             for (int x = 0; x < SIZE; x++) {
-                base[y * SIZE + x] = (float) Math.clamp(paint(pattern, x / (double) SIZE, y / (double) SIZE), 0, 1);
+                base[y * SIZE + x] =
+                        (float) Math.clamp(paint(pattern, salt, x / (double) SIZE, y / (double) SIZE), 0, 1);
             }
         }
         levels[0] = base;
@@ -53,7 +58,7 @@ final class Texture {
     }
 
     static Texture of(Pattern pattern) {
-        return ALL[pattern.ordinal()];
+        return Objects.requireNonNull(ALL.get(pattern));
     }
 
     /** Bilinear value at texture coordinates that repeat with period 1, at the mip level of a footprint in texels. */
@@ -83,8 +88,7 @@ final class Texture {
         return scale * SIZE;
     }
 
-    private static double paint(Pattern pattern, double u, double v) {
-        int salt = pattern.ordinal();
+    private static double paint(Pattern pattern, int salt, double u, double v) {
         return switch (pattern) {
             case WOOD -> {
                 double grain = noise(u, v, 3, 24, salt);

@@ -1,5 +1,6 @@
 package tessera.distill.fewshot;
 
+import java.util.Arrays;
 import java.util.Locale;
 
 /**
@@ -21,15 +22,9 @@ public record Accuracy(double mean, double std, double interval95, int episodes)
             throw new IllegalArgumentException("accuracy: no episode given; evaluate at least one");
         }
         Features.requireFinite("accuracy", "the accuracies", accuracies);
-        double sum = 0;
-        for (double a : accuracies) {
-            sum += a;
-        }
-        double mean = sum / accuracies.length;
-        double squares = 0;
-        for (double a : accuracies) {
-            squares += (a - mean) * (a - mean);
-        }
+        double mean = Arrays.stream(accuracies).reduce(0, Double::sum) / accuracies.length;
+        double squares =
+                Arrays.stream(accuracies).map(a -> (a - mean) * (a - mean)).reduce(0, Double::sum);
         double std = Math.sqrt(squares / accuracies.length);
         return new Accuracy(mean, std, 1.96 * std / Math.sqrt(accuracies.length), accuracies.length);
     }

@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 
 /**
  * Draws few-shot episodes from labelled clips.
@@ -28,10 +29,10 @@ public final class EpisodeSampler {
         final int[] clips;
         int used;
 
-        ClassClips(int id, int[] clips) {
+        ClassClips(int id, List<Integer> clips) {
             this.id = id;
-            this.clips = clips;
-            this.used = clips.length;
+            this.clips = clips.stream().mapToInt(Integer::intValue).toArray();
+            this.used = clips.size();
         }
     }
 
@@ -65,8 +66,7 @@ public final class EpisodeSampler {
                         + " clips but an episode takes " + (shots + queries) + " (" + shots + " support + " + queries
                         + " queries); add clips, drop the class, or ask for fewer");
             }
-            classes.add(new ClassClips(
-                    id, clips.stream().mapToInt(Integer::intValue).toArray()));
+            classes.add(new ClassClips(id, clips));
         });
         this.ways = ways;
         this.shots = shots;
@@ -76,11 +76,7 @@ public final class EpisodeSampler {
 
     /** Draws the next {@code count} episodes. */
     public List<Episode> draw(int count) {
-        List<Episode> episodes = new ArrayList<>(count);
-        for (int i = 0; i < count; i++) {
-            episodes.add(next());
-        }
-        return episodes;
+        return Stream.generate(this::next).limit(count).toList();
     }
 
     /** Draws the next episode. */

@@ -1,5 +1,6 @@
 package tessera.distill.fewshot;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
@@ -58,18 +59,14 @@ public final class FewShotEvaluation {
      * @throws IllegalArgumentException if there is no episode or one names a clip that has no features
      */
     public Result evaluate(List<Episode> episodes, IntConsumer progress) {
-        var counter = new Object() {
-            private int finished;
-
-            synchronized void increment() {
-                progress.accept(++finished);
-            }
-        };
+        int[] finished = {0};
         return new Result(IntStream.range(0, episodes.size())
                 .parallel()
                 .mapToObj(i -> {
                     EpisodeResult result = evaluate(episodes.get(i));
-                    counter.increment();
+                    synchronized (finished) {
+                        progress.accept(++finished[0]);
+                    }
                     return result;
                 })
                 .toList());
@@ -77,32 +74,27 @@ public final class FewShotEvaluation {
 
     /** Evaluates one episode on the calling thread. */
     public EpisodeResult evaluate(Episode episode) {
-        double[][][] support = new double[passes.length][episode.support().length][];
-        for (int p = 0; p < support.length; p++) {
-            for (int i = 0; i < support[p].length; i++) {
-                support[p][i] = features(p, episode.support()[i]);
-            }
-        }
+        double[][][] support = Arrays.stream(passes)
+                .map(pass -> IntStream.of(episode.support())
+                        .mapToObj(clip -> features(pass, clip))
+                        .toArray(double[][]::new))
+                .toArray(double[][][]::new);
         LinearClassifier classifier =
                 head.fitViews(support, episode.supportLabels(), episode.ways()).classifier();
-        double[][] probabilities = new double[episode.queries().length][];
-        double[][] views = new double[passes.length][];
-        for (int q = 0; q < probabilities.length; q++) {
-            for (int p = 0; p < views.length; p++) {
-                views[p] = features(p, episode.queries()[q]);
-            }
-            probabilities[q] = classifier.ensemble(views);
-        }
+        double[][] probabilities = IntStream.of(episode.queries())
+                .mapToObj(clip -> classifier.ensemble(
+                        Arrays.stream(passes).map(pass -> features(pass, clip)).toArray(double[][]::new)))
+                .toArray(double[][]::new);
         return new EpisodeResult(probabilities, episode.queryLabels());
     }
 
-    private double[] features(int pass, int clip) {
-        if (clip < 0 || clip >= passes[pass].length) {
+    private static double[] features(double[][] pass, int clip) {
+        if (clip < 0 || clip >= pass.length) {
             throw new IllegalArgumentException(
-                    "few_shot: the episode names clip " + clip + " but there are features of " + passes[pass].length
+                    "few_shot: the episode names clip " + clip + " but there are features of " + pass.length
                             + "; draw episodes from the labels of the same clips");
         }
-        return passes[pass][clip];
+        return pass[clip];
     }
 
     /** The results of all episodes, in their order. */

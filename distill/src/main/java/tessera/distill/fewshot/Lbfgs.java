@@ -2,6 +2,7 @@ package tessera.distill.fewshot;
 
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
 
@@ -19,12 +20,8 @@ record Lbfgs(int history, double tolerance, int maxIterations) {
         double evaluate(double[] x, double[] gradient);
     }
 
-    /**
-     * Where the search ended.
-     *
-     * @param gradientNorm largest absolute gradient entry at {@code x}
-     */
-    record Minimum(double[] x, double value, double gradientNorm, int iterations, boolean converged) {}
+    /** Where the search ended. */
+    record Minimum(double[] x, double value, int iterations, boolean converged) {}
 
     private record Update(double[] step, double[] gradientChange, double rho) {}
 
@@ -50,8 +47,7 @@ record Lbfgs(int history, double tolerance, int maxIterations) {
             remember(updates, point, next);
             point = next;
         }
-        double norm = maxNorm(point.gradient());
-        return new Minimum(point.x(), point.value(), norm, iterations, norm <= tolerance);
+        return new Minimum(point.x(), point.value(), iterations, maxNorm(point.gradient()) <= tolerance);
     }
 
     private void remember(Deque<Update> updates, WolfeSearch.Point from, WolfeSearch.Point to) {
@@ -104,32 +100,20 @@ record Lbfgs(int history, double tolerance, int maxIterations) {
     }
 
     private static void scale(double[] values, double factor) {
-        for (int i = 0; i < values.length; i++) {
-            values[i] *= factor;
-        }
+        Arrays.setAll(values, i -> values[i] * factor);
     }
 
     private static double[] difference(double[] a, double[] b) {
-        double[] d = new double[a.length];
-        for (int i = 0; i < d.length; i++) {
-            d[i] = a[i] - b[i];
-        }
+        double[] d = a.clone();
+        addScaled(d, -1, b);
         return d;
     }
 
     private static double maxNorm(double[] values) {
-        double max = 0;
-        for (double v : values) {
-            max = Math.max(max, Math.abs(v));
-        }
-        return max;
+        return Arrays.stream(values).map(Math::abs).max().orElse(0);
     }
 
     private static double oneNorm(double[] values) {
-        double sum = 0;
-        for (double v : values) {
-            sum += Math.abs(v);
-        }
-        return sum;
+        return Arrays.stream(values).map(Math::abs).reduce(0, Double::sum);
     }
 }

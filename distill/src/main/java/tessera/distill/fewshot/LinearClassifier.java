@@ -8,9 +8,8 @@ import java.util.Arrays;
  * <p>Immutable and safe to share between threads.
  */
 public final class LinearClassifier {
-    private final double[] coefficients;
+    private final double[][] coefficients;
     private final double[] intercepts;
-    private final int dimensions;
 
     /**
      * Copies the weights.
@@ -24,15 +23,14 @@ public final class LinearClassifier {
             throw new IllegalArgumentException("linear_classifier: " + coefficients.length + " coefficient rows and "
                     + intercepts.length + " intercepts given; pass one of each for every class");
         }
-        this.dimensions = coefficients[0].length;
-        this.coefficients = new double[coefficients.length * dimensions];
+        this.coefficients = new double[coefficients.length][];
         for (int k = 0; k < coefficients.length; k++) {
-            if (coefficients[k].length != dimensions) {
+            if (coefficients[k].length != coefficients[0].length) {
                 throw new IllegalArgumentException("linear_classifier: class " + k + " has " + coefficients[k].length
-                        + " coefficients but class 0 has " + dimensions + "; pass rows of one length");
+                        + " coefficients but class 0 has " + coefficients[0].length + "; pass rows of one length");
             }
             Features.requireFinite("linear_classifier", "the coefficients of class " + k, coefficients[k]);
-            System.arraycopy(coefficients[k], 0, this.coefficients, k * dimensions, dimensions);
+            this.coefficients[k] = coefficients[k].clone();
         }
         Features.requireFinite("linear_classifier", "the intercepts", intercepts);
         this.intercepts = intercepts.clone();
@@ -43,18 +41,9 @@ public final class LinearClassifier {
         return intercepts.length;
     }
 
-    /** Number of features D. */
-    public int dimensions() {
-        return dimensions;
-    }
-
     /** A copy of the weights, {@code [classes][D]}. */
     public double[][] coefficients() {
-        double[][] rows = new double[classes()][];
-        for (int k = 0; k < rows.length; k++) {
-            rows[k] = Arrays.copyOfRange(coefficients, k * dimensions, (k + 1) * dimensions);
-        }
-        return rows;
+        return Arrays.stream(coefficients).map(double[]::clone).toArray(double[][]::new);
     }
 
     /** A copy of the intercepts, {@code [classes]}. */
@@ -69,15 +58,15 @@ public final class LinearClassifier {
      * @throws IllegalArgumentException if the length is not D or a number is not finite
      */
     public double[] probabilities(double[] x) {
-        if (x.length != dimensions) {
+        if (x.length != coefficients[0].length) {
             throw new IllegalArgumentException(
-                    "linear_classifier: " + x.length + " features given but it was fitted on " + dimensions
+                    "linear_classifier: " + x.length + " features given but it was fitted on " + coefficients[0].length
                             + "; pass features of the model it was fitted with");
         }
         Features.requireFinite("linear_classifier", "the input", x);
         double[] p = new double[classes()];
         for (int k = 0; k < p.length; k++) {
-            p[k] = intercepts[k] + dot(coefficients, k * dimensions, x);
+            p[k] = intercepts[k] + dot(coefficients[k], 0, x);
         }
         softmax(p);
         return p;

@@ -46,11 +46,6 @@ public record LogisticRegression(double c, double tolerance, int maxIterations) 
         this(1, 1e-4, 1000);
     }
 
-    /** The same with another gradient tolerance. */
-    public LogisticRegression withTolerance(double newTolerance) {
-        return new LogisticRegression(c, newTolerance, maxIterations);
-    }
-
     /**
      * Fits on several views of each clip, each view an example of weight 1 / P: P equal views give what one gives.
      *

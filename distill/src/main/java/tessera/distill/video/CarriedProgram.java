@@ -13,7 +13,6 @@ import java.security.NoSuchAlgorithmException;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import java.util.UUID;
 import java.util.jar.JarEntry;
@@ -21,7 +20,7 @@ import java.util.jar.JarFile;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import org.jspecify.annotations.Nullable;
+import tessera.natives.NativeLibraries;
 
 /**
  * The FFmpeg program that the platform jar of {@code org.bytedeco:ffmpeg} carries, unpacked once for each user and content.
@@ -38,9 +37,9 @@ final class CarriedProgram {
 
     /** The unpacked program, or nothing when no jar on the class path carries one for this platform. */
     static Optional<Path> unpack() throws IOException {
-        String folder = "org/bytedeco/ffmpeg/" + platform() + "/";
+        String folder = "org/bytedeco/ffmpeg/" + NativeLibraries.platform() + "/";
         String program = FfmpegProgram.executable("ffmpeg");
-        URL url = resource(folder + program);
+        URL url = NativeLibraries.resource(folder + program);
         if (url == null || !(url.openConnection() instanceof JarURLConnection connection)) {
             return Optional.empty();
         }
@@ -51,7 +50,9 @@ final class CarriedProgram {
                     .filter(entry -> isNeeded(entry.getName(), folder))
                     .sorted(Comparator.comparing(JarEntry::getName))
                     .toList();
-            Path target = cacheFolder().resolve("ffmpeg-" + contentHash(entries));
+            Path target = NativeLibraries.defaultCache(System.getenv())
+                    .resolveSibling("ffmpeg-" + contentHash(entries))
+                    .toAbsolutePath();
             if (!isComplete(target, entries)) {
                 unpack(jar, entries, target);
             }
@@ -59,16 +60,9 @@ final class CarriedProgram {
         }
     }
 
-    private static @Nullable URL resource(String name) {
-        ClassLoader own = CarriedProgram.class.getClassLoader();
-        URL url = own == null ? null : own.getResource(name);
-        return url == null ? ClassLoader.getSystemResource(name) : url;
-    }
-
     /** Files directly in the folder, without the libraries that serve Java bindings only. */
     private static boolean isNeeded(String entry, String folder) {
-        String name = entry.startsWith(folder) ? entry.substring(folder.length()) : "";
-        return !name.isEmpty() && !name.contains("/") && !name.startsWith("libjni") && !name.startsWith("jni");
+        return entry.startsWith(folder) && entry.substring(folder.length()).matches("(?!jni|libjni)[^/]+");
     }
 
     /** From the names, sizes and check sums in the jar's table of contents: no need to read 60 MB at every start. */
@@ -83,15 +77,6 @@ final class CarriedProgram {
         } catch (NoSuchAlgorithmException impossible) {
             throw new IllegalStateException("every Java has SHA-256", impossible);
         }
-    }
-
-    private static Path cacheFolder() {
-        String xdg = System.getenv("XDG_CACHE_HOME");
-        // The XDG base directory rules say that a relative path is to be ignored.
-        Path base = xdg != null && Path.of(xdg).isAbsolute()
-                ? Path.of(xdg)
-                : Path.of(System.getProperty("user.home", "."), ".cache");
-        return base.resolve("tessera").toAbsolutePath();
     }
 
     /** Someone who tidies the cache may have removed a part of it. */
@@ -165,29 +150,15 @@ final class CarriedProgram {
 
     private static void remove(Path folder) throws IOException {
         if (Files.isDirectory(folder)) {
-            try (Stream<Path> files = Files.list(folder)) {
-                for (Path file : files.toList()) {
+            try (Stream<Path> filesFirst = Files.walk(folder).sorted(Comparator.reverseOrder())) {
+                for (Path file : filesFirst.toList()) {
                     Files.deleteIfExists(file);
                 }
             }
-            Files.deleteIfExists(folder);
         }
     }
 
     private static String name(JarEntry entry) {
         return entry.getName().substring(entry.getName().lastIndexOf('/') + 1);
-    }
-
-    /** The operating system and processor in the form the platform jars use, for example {@code linux-x86_64}. */
-    private static String platform() {
-        String os = System.getProperty("os.name", "").toLowerCase(Locale.ROOT);
-        String arch = System.getProperty("os.arch", "").toLowerCase(Locale.ROOT);
-        String system = os.startsWith("mac") ? "macosx" : os.startsWith("windows") ? "windows" : "linux";
-        String processor = switch (arch) {
-            case "amd64", "x86_64" -> "x86_64";
-            case "aarch64", "arm64" -> "arm64";
-            default -> arch;
-        };
-        return system + "-" + processor;
     }
 }

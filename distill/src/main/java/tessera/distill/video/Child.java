@@ -3,7 +3,6 @@ package tessera.distill.video;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
 import java.io.InterruptedIOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -30,8 +29,7 @@ final class Child implements AutoCloseable {
     }
 
     private void listen() {
-        try (BufferedReader reader =
-                new BufferedReader(new InputStreamReader(process.getErrorStream(), StandardCharsets.UTF_8))) {
+        try (BufferedReader reader = process.errorReader(StandardCharsets.UTF_8)) {
             char[] buffer = new char[8192];
             StringBuilder head = new StringBuilder();
             for (int n = reader.read(buffer); n >= 0; n = reader.read(buffer)) {
@@ -63,7 +61,7 @@ final class Child implements AutoCloseable {
 
     /** What the child wrote, line by line. */
     Stream<String> outputLines() {
-        return new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8)).lines();
+        return process.inputReader(StandardCharsets.UTF_8).lines();
     }
 
     /** Whether the child ended within the limit; its complaints are complete then. */

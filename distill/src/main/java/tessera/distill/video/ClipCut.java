@@ -50,9 +50,4 @@ public record ClipCut(
     public ClipCut part(double from, double to) {
         return new ClipCut(frames, height, width, clipSeconds, strideSeconds, from, to);
     }
-
-    /** The same with a clip every {@code strideSeconds}; shorter than a clip, the clips overlap. */
-    public ClipCut withStride(double strideSeconds) {
-        return new ClipCut(frames, height, width, clipSeconds, strideSeconds, from, to);
-    }
 }

@@ -11,6 +11,7 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.Predicate;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import tessera.nn.inference.VideoClip;
 
@@ -47,29 +48,31 @@ public final class ClipFolder {
      * @throws VideoException if the folder is missing or no folder, holds no label folders, or one of these is empty
      */
     public static ClipFolder open(Path folder) {
-        if (!Files.isDirectory(folder)) {
-            throw new VideoException(
-                    folder,
-                    Files.exists(folder) ? "is a file, not a folder of labelled videos" : "does not exist",
-                    "name a folder that holds one folder of videos for each label");
-        }
+        VideoException.require(
+                Files.isDirectory(folder),
+                folder,
+                Files.exists(folder) ? "is a file, not a folder of labelled videos" : "does not exist",
+                "name a folder that holds one folder of videos for each label");
         SortedMap<String, List<Path>> videos = new TreeMap<>();
         for (Path label : list(folder, Files::isDirectory)) {
             List<Path> files = list(label, file -> !Files.isDirectory(file));
-            if (files.isEmpty()) {
-                throw new VideoException(
-                        label, "holds no videos for its label", "put videos into it or remove the folder");
-            }
-            videos.put(label.getFileName().toString(), files);
+            VideoException.require(
+                    !files.isEmpty(),
+                    label,
+                    "holds no videos for its label",
+                    "put videos into it or remove the folder");
+            videos.put(label.getFileName().toString(), new ArrayList<>(files));
         }
         for (Path file : list(folder, ClipFolder::isVideo)) {
             String name = file.getFileName().toString();
-            videos.merge(name.substring(0, name.lastIndexOf('.')), List.of(file), ClipFolder::joined);
+            videos.computeIfAbsent(name.substring(0, name.lastIndexOf('.')), label -> new ArrayList<>())
+                    .add(file);
         }
-        if (videos.isEmpty()) {
-            throw new VideoException(
-                    folder, "holds no label folders", "put the videos of each label into a folder of its own in it");
-        }
+        VideoException.require(
+                !videos.isEmpty(),
+                folder,
+                "holds no label folders",
+                "put the videos of each label into a folder of its own in it");
         return new ClipFolder(List.copyOf(videos.keySet()), List.copyOf(videos.values()));
     }
 
@@ -79,13 +82,12 @@ public final class ClipFolder {
         return EXTENSIONS.contains(name.substring(name.lastIndexOf('.') + 1)) && !Files.isDirectory(file);
     }
 
-    private static List<Path> joined(List<Path> some, List<Path> more) {
-        List<Path> all = new ArrayList<>(some);
-        all.addAll(more);
-        return all;
-    }
-
-    private static List<Path> list(Path folder, Predicate<Path> kind) {
+    /**
+     * What a folder holds of a kind, in the order of names, without hidden files.
+     *
+     * @throws VideoException if the folder cannot be read
+     */
+    public static List<Path> list(Path folder, Predicate<Path> kind) {
         try (Stream<Path> entries = Files.list(folder)) {
             return entries.filter(entry -> !entry.getFileName().toString().startsWith(".") && kind.test(entry))
                     .sorted()
@@ -112,21 +114,16 @@ public final class ClipFolder {
      * @throws VideoException if one of the videos cannot be decoded
      */
     public List<LabelledClip> clips(int label, ClipCut cut) {
-        List<LabelledClip> clips = new ArrayList<>();
-        for (Path video : videos.get(label)) {
-            for (VideoClip clip : Video.cut(video, cut)) {
-                clips.add(new LabelledClip(label, video, clip));
-            }
-        }
-        return clips;
+        return videos.get(label).stream()
+                .flatMap(video -> Video.cut(video, cut).stream().map(clip -> new LabelledClip(label, video, clip)))
+                .toList();
     }
 
     /** Decodes the clips of all labels, label by label. */
     public List<LabelledClip> clips(ClipCut cut) {
-        List<LabelledClip> clips = new ArrayList<>();
-        for (int label = 0; label < labels.size(); label++) {
-            clips.addAll(clips(label, cut));
-        }
-        return clips;
+        return IntStream.range(0, labels.size())
+                .boxed()
+                .flatMap(label -> clips(label, cut).stream())
+                .toList();
     }
 }

@@ -49,9 +49,4 @@ public record DecodeOptions(int width, int height, double frameRate, long start,
     public DecodeOptions withStart(long start) {
         return new DecodeOptions(width, height, frameRate, start, timeout);
     }
-
-    /** The same with another time limit for one frame. */
-    public DecodeOptions withTimeout(Duration timeout) {
-        return new DecodeOptions(width, height, frameRate, start, timeout);
-    }
 }

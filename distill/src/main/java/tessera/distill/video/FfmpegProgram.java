@@ -7,9 +7,11 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import tessera.natives.NativeLibraries;
 
 /**
  * The pair of programs {@code ffmpeg} and {@code ffprobe} in one folder, and how to start them.
@@ -21,10 +23,14 @@ final class FfmpegProgram {
     static final String PROPERTY = "tessera.ffmpeg";
 
     private static final int MOST_STAND_INS = 16;
+    private static final Pattern BLANKS = Pattern.compile(" +");
 
     private static final System.Logger LOG = System.getLogger(FfmpegProgram.class.getName());
     private static final String REMEDY =
             "install FFmpeg 5.1 or newer, or name its program with -D" + PROPERTY + "=/path/to/ffmpeg";
+
+    /** What holds without the property does not change while the JVM runs: looked for once, unless it fails. */
+    private static volatile @Nullable FfmpegProgram unnamed;
 
     private final Path ffmpeg;
     private final boolean carried;
@@ -37,21 +43,15 @@ final class FfmpegProgram {
     /** The program to use; it has been started once in this JVM. */
     static FfmpegProgram find() {
         String named = System.getProperty(PROPERTY);
-        return named == null ? Default.get() : named(named);
-    }
-
-    /** What holds without the property does not change while the JVM runs: looked for once, unless it fails. */
-    private static final class Default {
-        private static volatile @Nullable FfmpegProgram found;
-
-        static FfmpegProgram get() {
-            FfmpegProgram program = found;
-            if (program == null) {
-                program = carriedOrOnPath();
-                found = program;
-            }
-            return program;
+        if (named != null) {
+            return named(named);
         }
+        FfmpegProgram program = unnamed;
+        if (program == null) {
+            program = carriedOrOnPath();
+            unnamed = program;
+        }
+        return program;
     }
 
     private static FfmpegProgram named(String named) {
@@ -104,17 +104,12 @@ final class FfmpegProgram {
     }
 
     private static Optional<Path> onPath(String name) {
-        String path = System.getenv("PATH");
-        if (path == null) {
-            return Optional.empty();
-        }
-        for (String folder : path.split(File.pathSeparator)) {
-            Path program = Path.of(folder.isEmpty() ? "." : folder).resolve(executable(name));
-            if (Files.isRegularFile(program) && Files.isExecutable(program)) {
-                return Optional.of(program.toAbsolutePath());
-            }
-        }
-        return Optional.empty();
+        return Optional.ofNullable(System.getenv("PATH")).stream()
+                .flatMap(Pattern.compile(File.pathSeparator)::splitAsStream)
+                .map(folder -> Path.of(folder.isEmpty() ? "." : folder).resolve(executable(name)))
+                .filter(program -> Files.isRegularFile(program) && Files.isExecutable(program))
+                .findFirst()
+                .map(Path::toAbsolutePath);
     }
 
     @Override
@@ -128,7 +123,7 @@ final class FfmpegProgram {
             if (!Files.isRegularFile(program)) {
                 return "there is no program " + program;
             }
-            try (Child child = start(program, List.of("-hide_banner", "-v", "error", "-version"))) {
+            try (Child child = start(program, BLANKS.splitAsStream("-hide_banner -v error -version"))) {
                 if (!child.waitFor(Duration.ofSeconds(30)) || child.exitValue() != 0) {
                     return child.complaint().isEmpty() ? program + " does not work" : child.complaint();
                 }
@@ -140,38 +135,43 @@ final class FfmpegProgram {
     }
 
     /** Starts the decoder. */
-    Child decode(List<String> arguments) {
-        return startOrRefuse(ffmpeg, arguments);
+    Child decode(String arguments, Path video) {
+        return start(ffmpeg, arguments, video);
     }
 
     /** Starts the program that reports what a file holds. */
-    Child probe(List<String> arguments) {
-        return startOrRefuse(ffprobe(), arguments);
+    Child probe(String arguments, Path video) {
+        return start(ffprobe(), arguments, video);
     }
 
     private Path ffprobe() {
         return ffmpeg.resolveSibling(executable("ffprobe"));
     }
 
-    private Child startOrRefuse(Path program, List<String> arguments) {
+    /** How the programs are told of a file: with the scheme in front, no name is taken for an option or another protocol. */
+    static String url(Path file) {
+        return "file:" + file.toAbsolutePath();
+    }
+
+    /** With the video in the place of the word VIDEO. */
+    private Child start(Path program, String arguments, Path video) {
         try {
-            return start(program, arguments);
+            return start(
+                    program, BLANKS.splitAsStream(arguments).map(word -> word.equals("VIDEO") ? url(video) : word));
         } catch (IOException failure) {
             throw new VideoException(
                     program.toString(), "cannot be started (" + failure.getMessage() + ")", REMEDY, failure);
         }
     }
 
-    private Child start(Path program, List<String> arguments) throws IOException {
-        List<String> command = new ArrayList<>();
-        command.add(program.toString());
-        command.addAll(arguments);
-        ProcessBuilder builder = new ProcessBuilder(command);
+    private Child start(Path program, Stream<String> arguments) throws IOException {
+        ProcessBuilder builder = new ProcessBuilder(
+                Stream.concat(Stream.of(program.toString()), arguments).toList());
         // Would make FFmpeg write a log file into the current folder.
         builder.environment().remove("FFREPORT");
         if (carried) {
             // The libraries lie beside the program, but do not all know that they find each other there.
-            String variable = isMac() ? "DYLD_LIBRARY_PATH" : "LD_LIBRARY_PATH";
+            String variable = NativeLibraries.platform().startsWith("mac") ? "DYLD_LIBRARY_PATH" : "LD_LIBRARY_PATH";
             builder.environment()
                     .put(variable, ffmpeg.getParent() + File.pathSeparator + CarriedProgram.standIns(ffmpeg));
         }
@@ -179,10 +179,6 @@ final class FfmpegProgram {
     }
 
     static String executable(String name) {
-        return System.getProperty("os.name").startsWith("Windows") ? name + ".exe" : name;
-    }
-
-    private static boolean isMac() {
-        return System.getProperty("os.name").toLowerCase(Locale.ROOT).startsWith("mac");
+        return NativeLibraries.platform().startsWith("windows") ? name + ".exe" : name;
     }
 }

@@ -1,5 +1,6 @@
 package tessera.distill.video;
 
+import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -154,13 +155,8 @@ public final class Video {
     }
 
     private static VideoClip join(Collection<byte[]> frames, int height, int width) {
-        int length = 3 * height * width;
-        byte[] pixels = new byte[Math.multiplyExact(frames.size(), length)];
-        int at = 0;
-        for (byte[] frame : frames) {
-            System.arraycopy(frame, 0, pixels, at, length);
-            at += length;
-        }
+        byte[] pixels = new byte[Math.multiplyExact(frames.size(), 3 * height * width)];
+        frames.forEach(ByteBuffer.wrap(pixels)::put);
         return new VideoClip(frames.size(), height, width, pixels);
     }
 

@@ -31,6 +31,12 @@ public final class VideoException extends IllegalArgumentException {
                 "check that it is the file you mean and that it plays elsewhere, or fetch it again");
     }
 
+    static void require(boolean ok, Path file, String problem, String remedy) {
+        if (!ok) {
+            throw new VideoException(file, problem, remedy);
+        }
+    }
+
     private static String printable(String text) {
         return text.replaceAll("[\\p{Cntrl}\\p{Cs}\\u2028\\u2029]", "\uFFFD");
     }

@@ -18,12 +18,11 @@ public record VideoInfo(
         Path file, int width, int height, OptionalDouble frameRate, OptionalDouble duration, OptionalLong frames) {
     /** The number of frames when the video is resampled to {@code rate} frames per second, if the file says how long it is. */
     public OptionalLong framesAt(double rate) {
-        if (duration.isPresent()) {
-            return OptionalLong.of(Math.max(1, (long) Math.floor(duration.getAsDouble() * rate + 1e-6)));
-        }
-        if (frames.isPresent() && frameRate.isPresent()) {
-            return OptionalLong.of(
-                    Math.max(1, (long) Math.floor(frames.getAsLong() / frameRate.getAsDouble() * rate + 1e-6)));
+        OptionalDouble seconds = duration.isPresent() || frames.isEmpty() || frameRate.isEmpty()
+                ? duration
+                : OptionalDouble.of(frames.getAsLong() / frameRate.getAsDouble());
+        if (seconds.isPresent()) {
+            return OptionalLong.of(Math.max(1, (long) Math.floor(seconds.getAsDouble() * rate + 1e-6)));
         }
         return OptionalLong.empty();
     }

@@ -38,24 +38,21 @@ public final class VideoReader implements AutoCloseable {
     private static final Set<String> NO_VIDEOS = Set.of("tty", "bin", "xbin", "adf", "idf", "hls", "concat", "dash");
 
     private static final int FRAMES_AHEAD = 2;
-    private static final byte[] END = new byte[0];
     private static final System.Logger LOG = System.getLogger(VideoReader.class.getName());
 
     private final VideoInfo info;
-    private final int width;
-    private final int height;
-    private final Duration timeout;
+    private final DecodeOptions options;
     private final Child child;
+    /** Frames, then an array of length 0. */
     private final BlockingQueue<byte[]> ahead = new ArrayBlockingQueue<>(FRAMES_AHEAD);
+
     private final Thread decoder;
     private long position;
     private boolean ended;
 
     private VideoReader(VideoInfo info, DecodeOptions options, Child child) {
         this.info = info;
-        this.width = options.width();
-        this.height = options.height();
-        this.timeout = options.timeout();
+        this.options = options;
         this.child = child;
         this.decoder =
                 Thread.ofPlatform().daemon().name("tessera-ffmpeg-frames").start(this::readAhead);
@@ -88,7 +85,7 @@ public final class VideoReader implements AutoCloseable {
                     "decode: frames of %d x %d pixels are asked for; at most %d pixels are possible"
                             .formatted(sized.width(), sized.height(), MOST_PIXELS));
         }
-        return new VideoReader(info, sized, FfmpegProgram.find().decode(decodeArguments(file, sized)));
+        return new VideoReader(info, sized, FfmpegProgram.find().decode(decodeArguments(sized), file));
     }
 
     /**
@@ -102,21 +99,13 @@ public final class VideoReader implements AutoCloseable {
 
     private static VideoInfo probe(Path file, Duration timeout) {
         requireReadable(file);
-        List<String> arguments = List.of(
-                "-v",
-                "error",
-                "-protocol_whitelist",
-                "file",
-                "-select_streams",
-                "V:0",
-                "-show_entries",
-                "stream=width,height,avg_frame_rate,nb_frames,duration:stream_side_data=rotation:format=duration,format_name",
-                "-of",
-                "flat",
-                "-i",
-                url(file));
         Map<String, String> fields = new HashMap<>();
-        try (Child probe = FfmpegProgram.find().probe(arguments)) {
+        try (Child probe = FfmpegProgram.find()
+                .probe(
+                        "-v error -protocol_whitelist file -select_streams V:0 -of flat -i VIDEO -show_entries "
+                                + "stream=width,height,avg_frame_rate,nb_frames,duration:stream_side_data=rotation"
+                                + ":format=duration,format_name",
+                        file)) {
             if (!probe.waitFor(timeout)) {
                 throw tookTooLong(file, timeout);
             }
@@ -127,24 +116,18 @@ public final class VideoReader implements AutoCloseable {
                 lines.forEach(line -> addField(fields, line));
             }
         }
-        if (NO_VIDEOS.contains(fields.getOrDefault("format.format_name", ""))) {
-            throw new VideoException(file, "is a text or a play list, not a video", "give a file with moving pictures");
-        }
+        String format = fields.getOrDefault("format.format_name", "");
+        String wanted = "give a file with moving pictures";
+        VideoException.require(!NO_VIDEOS.contains(format), file, "is a text or a play list, not a video", wanted);
+        VideoException.require(fields.containsKey("width"), file, "holds no video stream", wanted);
         int width = (int) number(fields, "width").orElse(0);
         int height = (int) number(fields, "height").orElse(0);
-        if (fields.get("width") == null) {
-            throw new VideoException(file, "holds no video stream", "give a file with moving pictures");
-        }
         if (width <= 0 || height <= 0) {
             throw VideoException.undecodable(file, "its frame size cannot be found");
         }
-        if ((long) width * height > MOST_PIXELS) {
-            throw new VideoException(
-                    file,
-                    "has frames of %d x %d pixels, more than the %d that are read"
-                            .formatted(width, height, MOST_PIXELS),
-                    "scale it down first");
-        }
+        String large =
+                "has frames of %d x %d pixels, more than the %d that are read".formatted(width, height, MOST_PIXELS);
+        VideoException.require((long) width * height <= MOST_PIXELS, file, large, "scale it down first");
         boolean turned = Math.round(Math.abs(number(fields, "rotation").orElse(0)) / 90) % 2 == 1;
         OptionalDouble frames = number(fields, "nb_frames");
         OptionalDouble streamDuration = number(fields, "duration");
@@ -187,7 +170,7 @@ public final class VideoReader implements AutoCloseable {
         return rate > 0 && Double.isFinite(rate) ? OptionalDouble.of(rate) : OptionalDouble.empty();
     }
 
-    private static List<String> decodeArguments(Path file, DecodeOptions options) {
+    private static String decodeArguments(DecodeOptions options) {
         List<String> filters = new ArrayList<>();
         if (options.frameRate() > 0) {
             filters.add(String.format(Locale.ROOT, "fps=%.9f", options.frameRate()));
@@ -198,54 +181,22 @@ public final class VideoReader implements AutoCloseable {
         // Always scaled, so that every frame has one size even if the video changes its own midway.
         filters.add("scale=%d:%d:flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_inp"
                 .formatted(options.width(), options.height()));
-        return List.of(
-                "-nostdin",
-                "-hide_banner",
-                "-v",
-                "error",
-                "-protocol_whitelist",
-                "file",
-                "-max_pixels",
-                String.valueOf(MOST_PIXELS),
-                "-i",
-                url(file),
-                "-map",
-                "0:V:0",
-                "-vf",
-                String.join(",", filters),
-                "-fps_mode",
-                "passthrough",
-                "-pix_fmt",
-                "rgb24",
-                "-f",
-                "rawvideo",
-                "pipe:1");
-    }
-
-    /** With the scheme in front, no file name is taken for an option or another protocol. */
-    private static String url(Path file) {
-        return "file:" + file.toAbsolutePath();
+        return "-nostdin -hide_banner -v error -protocol_whitelist file -max_pixels " + MOST_PIXELS
+                + " -i VIDEO -map 0:V:0 -vf " + String.join(",", filters)
+                + " -fps_mode passthrough -pix_fmt rgb24 -f rawvideo pipe:1";
     }
 
     private static void requireReadable(Path file) {
-        if (!Files.exists(file)) {
-            throw new VideoException(file, "does not exist", "check the path");
-        }
-        if (Files.isDirectory(file)) {
-            throw new VideoException(file, "is a directory, not a video", "name a file");
-        }
-        if (!Files.isRegularFile(file)) {
-            throw new VideoException(file, "is no ordinary file", "copy the video into a file");
-        }
-        if (!Files.isReadable(file)) {
-            throw new VideoException(file, "may not be read", "check its permissions");
-        }
+        VideoException.require(Files.exists(file), file, "does not exist", "check the path");
+        VideoException.require(!Files.isDirectory(file), file, "is a directory, not a video", "name a file");
+        VideoException.require(Files.isRegularFile(file), file, "is no ordinary file", "copy the video into a file");
+        VideoException.require(Files.isReadable(file), file, "may not be read", "check its permissions");
     }
 
     private void readAhead() {
         try {
             try {
-                int size = Math.multiplyExact(width * height, 3);
+                int size = Math.multiplyExact(width() * height(), 3);
                 InputStream in = child.output();
                 byte[] frame = in.readNBytes(size);
                 while (frame.length == size) {
@@ -255,7 +206,7 @@ public final class VideoReader implements AutoCloseable {
             } catch (IOException closed) {
                 LOG.log(System.Logger.Level.DEBUG, "the decoder was stopped", closed);
             }
-            ahead.put(END);
+            ahead.put(new byte[0]);
         } catch (InterruptedException end) {
             // The reader was closed: nobody waits for frames.
         }
@@ -273,16 +224,16 @@ public final class VideoReader implements AutoCloseable {
         }
         byte[] frame;
         try {
-            frame = ahead.poll(timeout.toNanos(), TimeUnit.NANOSECONDS);
+            frame = ahead.poll(options.timeout().toNanos(), TimeUnit.NANOSECONDS);
         } catch (InterruptedException interruption) {
             close();
             throw Child.interrupted();
         }
         if (frame == null) {
             close();
-            throw tookTooLong(info.file(), timeout);
+            throw tookTooLong(info.file(), options.timeout());
         }
-        if (frame == END) {
+        if (frame.length == 0) {
             ended = true;
             requireGoodEnd();
             return null;
@@ -292,13 +243,12 @@ public final class VideoReader implements AutoCloseable {
     }
 
     private void requireGoodEnd() {
-        if (!child.waitFor(timeout)) {
+        if (!child.waitFor(options.timeout())) {
             close();
-            throw tookTooLong(info.file(), timeout);
+            throw tookTooLong(info.file(), options.timeout());
         }
         int exit = child.exitValue();
-        boolean crashed = exit > 128;
-        if (crashed) {
+        if (exit > 128) {
             throw VideoException.undecodable(
                     info.file(), "the decoder crashed with exit code %d after %d frames".formatted(exit, position));
         }
@@ -316,7 +266,7 @@ public final class VideoReader implements AutoCloseable {
     }
 
     private static String reason(Child child, Path file) {
-        return child.complaint().replace(url(file) + ": ", "");
+        return child.complaint().replace(FfmpegProgram.url(file) + ": ", "");
     }
 
     private static VideoException tookTooLong(Path file, Duration timeout) {
@@ -333,12 +283,12 @@ public final class VideoReader implements AutoCloseable {
 
     /** Width in pixels of the frames given. */
     public int width() {
-        return width;
+        return options.width();
     }
 
     /** Height in pixels of the frames given. */
     public int height() {
-        return height;
+        return options.height();
     }
 
     /** How many frames have been given. */
