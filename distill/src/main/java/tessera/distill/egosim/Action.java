@@ -19,7 +19,7 @@ final class Action {
     private static final Fingers HANDLE = new Fingers(.8, .85, .8, .3);
     private static final Fingers RELAXED = new Fingers(.2, .25, .3, .8);
 
-    /** What a hand may let go of, or take, in the middle of a clip. */
+    /** The verbs after which the hand may leave before the clip ends. */
     private static final Set<Verb> LOOSE =
             EnumSet.of(Verb.PUT_DOWN, Verb.PUSH, Verb.PULL, Verb.SLIDE, Verb.TURN, Verb.CLOSE, Verb.OPEN);
 

@@ -3,7 +3,6 @@ package tessera.distill.egosim;
 import static tessera.distill.egosim.Noun.*;
 import static tessera.distill.egosim.Verb.*;
 
-import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 import tessera.distill.data.Split;
@@ -48,13 +47,12 @@ public record ActionClass(Verb verb, Noun noun) {
             of(SPONGE, TOSS, FLIP, PUSH),
             of(HAMMER, TURN, SHAKE));
 
-    private static Stream<ActionClass> of(Noun noun, Verb... verbs) {
-        return Stream.of(verbs).map(verb -> new ActionClass(verb, noun));
+    private static ActionClass[] of(Noun noun, Verb... verbs) {
+        return Stream.of(verbs).map(verb -> new ActionClass(verb, noun)).toArray(ActionClass[]::new);
     }
 
-    @SafeVarargs
-    private static List<ActionClass> classes(Stream<ActionClass>... groups) {
-        return Arrays.stream(groups).flatMap(group -> group).toList();
+    private static List<ActionClass> classes(ActionClass[]... groups) {
+        return Stream.of(groups).flatMap(Stream::of).toList();
     }
 
     /** The class in plain words, such as "pour cup". */
