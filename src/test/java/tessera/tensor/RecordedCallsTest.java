@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -85,7 +86,7 @@ class RecordedCallsTest {
                 for (float value : expected) {
                     total += value;
                 }
-                Close.relative(results.get("total"), new float[] {total}, 1e-6, "call " + call);
+                Close.relative(Objects.requireNonNull(results.get("total")), new float[] {total}, 1e-6, "call " + call);
             }
         }
         assertEquals(device.records() ? 2 : 6, runs.get());

@@ -48,13 +48,13 @@ public final class NativeReport {
             versions.put("CUDA of the driver", (long) CudaDriver.driverVersion());
         }
         if (CudaLibraries.cublasLt().usable()) {
-            versions.put("cuBLASLt", (long) CublasLt.version());
+            versions.put("cuBLASLt", CublasLt.version());
         }
         if (CudaLibraries.nvrtc().usable()) {
             versions.put("NVRTC", (long) Nvrtc.version());
         }
         if (CudaLibraries.cudnn().usable()) {
-            versions.put("cuDNN", (long) Cudnn.version());
+            versions.put("cuDNN", Cudnn.version());
         }
         return versions;
     }

@@ -9,10 +9,10 @@ import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.EpochOrder;
 import tessera.distill.data.Modality;
-import tessera.nn.inference.ImageOps;
-import tessera.nn.inference.VideoClip;
 import tessera.kernels.Device;
 import tessera.kernels.Philox;
+import tessera.nn.inference.ImageOps;
+import tessera.nn.inference.VideoClip;
 import tessera.tensor.Tensor;
 
 /**

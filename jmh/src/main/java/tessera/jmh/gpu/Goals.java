@@ -58,7 +58,8 @@ public final class Goals {
 
     private static Goal memoryBound(Results results) {
         List<Map<String, Object>> bound = results.list("kernels").stream()
-                .filter(entry -> Boolean.TRUE.equals(entry.get("memory_bound")) && entry.get("of_copy") instanceof Double)
+                .filter(entry ->
+                        Boolean.TRUE.equals(entry.get("memory_bound")) && entry.get("of_copy") instanceof Double)
                 .sorted(Comparator.comparingDouble(entry -> number(entry, "of_copy")))
                 .toList();
         double target = .9;

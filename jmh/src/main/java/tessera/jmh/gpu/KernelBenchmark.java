@@ -142,8 +142,7 @@ final class KernelBenchmark {
         return right;
     }
 
-    private void report(
-            KernelCase one, DType type, double error, Stopwatch.Time time, Map<String, Object> entry) {
+    private void report(KernelCase one, DType type, double error, Stopwatch.Time time, Map<String, Object> entry) {
         double bytes = one.bytes().of((double) one.batch(), type.bytes());
         double flops = one.flops().of((double) one.batch(), type.bytes());
         boolean right = right(one, type, error);

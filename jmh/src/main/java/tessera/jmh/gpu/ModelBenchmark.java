@@ -274,7 +274,8 @@ final class ModelBenchmark implements AutoCloseable {
                 }
             }
             if (entry.get("times_faster") instanceof Map<?, ?> ratios) {
-                ratios.forEach((mode, ratio) -> line.append(String.format(Locale.ROOT, ", %.2f x %s", (Double) ratio, mode)));
+                ratios.forEach(
+                        (mode, ratio) -> line.append(String.format(Locale.ROOT, ", %.2f x %s", (Double) ratio, mode)));
             }
         }
         out.println(line);
@@ -324,8 +325,7 @@ final class ModelBenchmark implements AutoCloseable {
         List<Double> times = new ArrayList<>();
         session.predict(0);
         long begin = System.nanoTime();
-        while (times.size() < (tiny ? 1 : 5)
-                || (!tiny && times.size() < 100 && System.nanoTime() - begin < 300e6)) {
+        while (times.size() < (tiny ? 1 : 5) || (!tiny && times.size() < 100 && System.nanoTime() - begin < 300e6)) {
             long start = System.nanoTime();
             float[] probabilities = session.predict(times.size());
             times.add((System.nanoTime() - start) / 1e3);

@@ -78,6 +78,7 @@ public final class CudaLibraries {
 
         private final String title;
         private final String prefix;
+
         @SuppressWarnings("ImmutableEnumChecker") // made by List.of, so it is immutable
         private final List<Integer> majors;
 
