@@ -52,8 +52,9 @@ final class JavaGemm extends Gemm {
                     for (long i = 0; i < m; i += Tiles.ROWS) {
                         int rows = (int) Math.min(Tiles.ROWS, m - i);
                         tiles.packA(product.a(), i * rowA + depthFrom * columnA, rowA, columnA, rows, depth);
-                        for (int from = 0; from < columns; from += tiles.width) {
-                            tiles.multiply(depth, from / tiles.width);
+                        for (int panel = 0; panel * tiles.width < columns; panel++) {
+                            int from = panel * tiles.width;
+                            tiles.multiply(depth, panel);
                             tiles.store(product, i, j + from, rows, Math.min(tiles.width, columns - from), first, gelu);
                         }
                     }

@@ -66,25 +66,36 @@ public final class Layout {
         return strides[operand][rank - 1];
     }
 
+    // Rows are often short and then one piece each: divisions would cost more than the work.
+
+    private long row(long unit) {
+        return unitsPerRow == 1 ? unit : unit / unitsPerRow;
+    }
+
+    private long start(long unit) {
+        return unitsPerRow == 1 ? 0 : unit % unitsPerRow * CHUNK;
+    }
+
     /** Length of a piece. */
     public int length(long unit) {
-        return (int) Math.min(CHUNK, shape[rank - 1] - unit % unitsPerRow * CHUNK);
+        return (int) Math.min(CHUNK, shape[rank - 1] - start(unit));
     }
 
     /** Where a piece begins in row-major order of the whole shape. */
     public long position(long unit) {
-        return unit / unitsPerRow * shape[rank - 1] + unit % unitsPerRow * CHUNK;
+        return row(unit) * shape[rank - 1] + start(unit);
     }
 
     /** Writes to {@code offsets} where a piece begins in each operand. */
     public void locate(long unit, long[] offsets) {
-        long start = unit % unitsPerRow * CHUNK;
-        long row = unit / unitsPerRow;
+        long start = start(unit);
+        long row = row(unit);
         offsets[0] = start * stride(0);
         offsets[1] = start * stride(1);
         for (int axis = rank - 2; axis >= 0; axis--) {
-            long index = row % shape[axis];
-            row /= shape[axis];
+            long rest = axis == 0 ? 0 : row / shape[axis];
+            long index = row - rest * shape[axis];
+            row = rest;
             offsets[0] += index * strides[0][axis];
             offsets[1] += index * strides[1][axis];
         }
