@@ -9,7 +9,6 @@ import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.device.CpuDevice;
 import tessera.kernels.cpu.device.CpuKernels;
 import tessera.kernels.cpu.scalar.ScalarElementwise;
-import tessera.kernels.cpu.scalar.ScalarMatmul;
 
 /** The plain Java kernels, which all others are compared with, and a device that computes in bf16 with them. */
 public final class PlainDevice {

@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import static tessera.distill.cli.Shell.refuse;
 
 import java.io.IOException;
@@ -15,11 +16,13 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
 import tessera.kernels.DType;
@@ -170,16 +173,6 @@ class BadInputTest {
         refuse(List.of(below + " cannot be"), "pretrain", "--modality=rgb", "--egosim", "--out", below);
         refuse(List.of("is a file"), "pretrain", "--modality=rgb", "--egosim", "--out", student);
         refuse(List.of("--out " + student, "is a file"), "demo", "--out", student);
-        // Nobody may make a file there, the administrator neither.
-        Path system = Path.of("/proc");
-        if (Files.isDirectory(system)) {
-            Path run = system.resolve("run");
-            List<String> unwritable = List.of("--out " + run + " lies in /proc, where you may not write");
-            refuse(unwritable, "pretrain", "--modality=rgb", "--egosim", "--out", run);
-            refuse(unwritable, "distill", "--teachers=rgb=" + student, "--egosim", "--out", run);
-            refuse(unwritable, "demo", "--out", run);
-            refuse(unwritable, "import", "--checkpoint", student, "--out", run);
-        }
         refuse(List.of(nowhere.toString()), "import", "--checkpoint", student, "--out", nowhere.resolve("s"));
         refuse(
                 List.of(nowhere.toString()),
@@ -209,6 +202,40 @@ class BadInputTest {
                 "--out",
                 out.resolve("d"));
         refuse(List.of("either --clips DIR, or --egosim"), "fewshot", "--student", student);
+    }
+
+    /** Of all inputs none exists, so what is told first was looked at first. */
+    @Test
+    void anOutputThatCannotBeWrittenIsToldBeforeAnyWorkByEveryCommand() {
+        String missing = folder.resolve("missing").toString();
+        Map<String, List<String>> commands = Map.of(
+                "demo", List.of(),
+                "pretrain", List.of("--modality=rgb", "--source", missing, "--target", missing),
+                "distill", List.of("--teachers", "rgb=" + missing, "--target", missing),
+                "learn", List.of("--student", missing, "--clips", missing),
+                "features", List.of("--student", missing, "--clips", missing),
+                "import", List.of("--checkpoint", missing));
+        assertEquals(commandsWithOut(), commands.keySet());
+        // Nobody may make a file there, the administrator neither.
+        assumeTrue(Files.isDirectory(Path.of("/proc")));
+        Path result = Path.of("/proc/tessera.npy");
+        commands.forEach((command, inputs) -> {
+            List<Object> words = new ArrayList<>(List.of(command, "--out", result));
+            words.addAll(inputs);
+            refuse(
+                    List.of("--out " + result + " lies in /proc, where you may not write", "; name another place"),
+                    words.toArray());
+        });
+    }
+
+    private static Set<String> commandsWithOut() {
+        Set<String> with = new TreeSet<>();
+        new CommandLine(new Main()).getSubcommands().forEach((name, command) -> {
+            if (command.getCommandSpec().findOption("--out") != null) {
+                with.add(name);
+            }
+        });
+        return with;
     }
 
     @Test

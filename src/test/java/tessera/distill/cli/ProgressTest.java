@@ -46,7 +46,7 @@ class ProgressTest {
         try (Progress p = progress(Progress.Style.LINES, StandardCharsets.UTF_8, 0, 3)) {
             for (int step = 1; step <= 3; step++) {
                 clock.addAndGet(1_000_000_000);
-                p.update(step);
+                p.update(step, Double.NaN);
             }
         }
         assertEquals(3, shown().lines().count());
@@ -87,7 +87,7 @@ class ProgressTest {
     @Test
     void aTerminalWithoutBlocksGetsPlainCharacters() {
         try (Progress p = progress(Progress.Style.BAR, StandardCharsets.US_ASCII, 0, 2)) {
-            p.update(1);
+            p.update(1, Double.NaN);
         }
         assertTrue(shown().contains("############............"), shown());
     }
@@ -96,8 +96,8 @@ class ProgressTest {
     void quietIsQuiet() {
         assertEquals(Progress.Style.QUIET, Progress.Style.detect(true));
         try (Progress p = progress(Progress.Style.QUIET, StandardCharsets.UTF_8, 0, 2)) {
-            p.update(1);
-            p.update(2);
+            p.update(1, Double.NaN);
+            p.update(2, Double.NaN);
         }
         assertEquals("", shown());
     }
@@ -105,7 +105,7 @@ class ProgressTest {
     @Test
     void anEmptyTaskIsNoDivisionByZero() {
         try (Progress p = progress(Progress.Style.BAR, StandardCharsets.UTF_8, 0, 0)) {
-            p.update(0);
+            p.update(0, Double.NaN);
         }
         assertTrue(shown().contains("100 %"));
         assertThrows(IllegalArgumentException.class, () -> progress(Progress.Style.BAR, StandardCharsets.UTF_8, 5, 4));

@@ -89,7 +89,7 @@ class UsageErrorsTest {
         refuses(file.resolve("far").resolve("below"), file + " is a file");
         Path nowhere = Path.of("/proc/tessera");
         if (Files.isDirectory(requireNonNull(nowhere.getParent()))) {
-            refuses(nowhere, "no file can be made");
+            refuses(nowhere, "lies in /proc, where you may not write");
         }
     }
 

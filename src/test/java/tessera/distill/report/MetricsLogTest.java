@@ -22,7 +22,7 @@ class MetricsLogTest {
 
     private Path logOfSteps(int... steps) {
         Path file = directory.resolve("metrics.jsonl");
-        try (MetricsLog log = MetricsLog.create(file)) {
+        try (MetricsLog log = MetricsLog.resumeAt(file, 0)) {
             for (int step : steps) {
                 log.write(step, Map.of(Metric.LOSS, 1.0 / step));
             }
@@ -37,7 +37,7 @@ class MetricsLogTest {
     @Test
     void everyLineIsInTheFileBeforeTheLogIsClosed() throws IOException {
         Path file = directory.resolve("metrics.jsonl");
-        try (MetricsLog log = MetricsLog.create(file)) {
+        try (MetricsLog log = MetricsLog.resumeAt(file, 0)) {
             log.write(3, Map.of(Metric.LOSS, 0.5));
             assertEquals("{\"step\":3,\"loss\":0.5}\n", Files.readString(file));
             log.write(4, Map.of(Metric.LOSS, Double.NaN));
@@ -50,7 +50,7 @@ class MetricsLogTest {
     void doublesComeBackBitForBit() {
         Path file = directory.resolve("metrics.jsonl");
         double value = Math.nextUp(0.1) / 3;
-        try (MetricsLog log = MetricsLog.create(file)) {
+        try (MetricsLog log = MetricsLog.resumeAt(file, 0)) {
             log.write(1, Map.of(new Metric("a \"quoted\" λ"), value, new Metric("tiny"), 1e-300));
         }
         assertEquals(

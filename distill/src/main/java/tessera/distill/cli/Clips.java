@@ -52,12 +52,10 @@ final class Clips {
                         + " channels; pass one for rgb (3), flow (2) or pose (21)"));
     }
 
-    /** The clips that a model takes; the sizes of what it does not see mean nothing. */
-    static Geometry geometry(ClipShape input, Modality modality) {
-        int side = input.height();
-        return modality.layout().grid() == SampleLayout.Grid.MAP
-                ? new Geometry(input.frames(), 4 * side, side)
-                : new Geometry(input.frames(), side, side);
+    /** The clips that a model takes of one modality; the sizes of what it does not see mean nothing. */
+    static Geometry geometry(int frames, int side, Modality modality) {
+        boolean map = modality.layout().grid() == SampleLayout.Grid.MAP;
+        return new Geometry(frames, map ? 4 * side : side, side);
     }
 
     /** Refuses a model that videos cannot feed. */

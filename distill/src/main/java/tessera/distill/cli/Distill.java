@@ -33,9 +33,6 @@ final class Distill extends ToolCommand {
     private static final String SOURCE = "distill needs clips: pass either --target DIR";
 
     @Mixin
-    private ComputeOptions compute;
-
-    @Mixin
     private EgoSimOptions egosim;
 
     @Mixin
@@ -69,7 +66,7 @@ final class Distill extends ToolCommand {
         Map<Modality, VideoMaeConfig> configs = new TreeMap<>();
         files.forEach((modality, file) -> configs.put(modality, config(modality, file)));
         Distillation stage = stage(files);
-        RunContext context = training.context(compute);
+        RunContext context = training.context();
         Path student;
         try (ClipSet clips = egosim.clips(
                 SOURCE, target, "load target", geometry(configs), Split.TARGET_UNLABELLED, files.keySet(), context)) {
@@ -133,7 +130,7 @@ final class Distill extends ToolCommand {
                         + "; all need one grid and width, so pretrain them with the same sizes");
             }
         });
-        Geometry plain = Clips.geometry(rgb.input(), Modality.RGB);
+        Geometry plain = Clips.geometry(rgb.frames(), rgb.height(), Modality.RGB);
         return pose == null ? plain : new Geometry(plain.frames(), plain.size(), pose.height());
     }
 

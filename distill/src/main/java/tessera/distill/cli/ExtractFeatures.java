@@ -44,9 +44,6 @@ final class ExtractFeatures extends ToolCommand {
     @Mixin
     private StudentOptions student;
 
-    @Mixin
-    private MaskOptions masks;
-
     @Option(
             names = "--clips",
             required = true,
@@ -64,12 +61,12 @@ final class ExtractFeatures extends ToolCommand {
 
     @Override
     void run() {
-        Masking masking = masks.masking();
+        Masking masking = student.masks().masking();
         Outputs.requireFile(out);
         String extension = extension();
         List<Long> shape;
         try (Arena arena = Arena.ofConfined();
-                Student model = student.load(masks)) {
+                Student model = student.load()) {
             ArrayData array = read(arena);
             requireFit(array, model.config().input());
             ArrayData result = compute(model, array, masking);
@@ -152,7 +149,7 @@ final class ExtractFeatures extends ToolCommand {
                         return input;
                     },
                     masking,
-                    masks.seed(),
+                    student.masks().seed(),
                     task::advance);
         }
         for (double[][] pass : features) {

@@ -20,6 +20,7 @@ import tessera.distill.fewshot.FewShotEvaluation;
 import tessera.distill.fewshot.LogisticRegression;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
+import tessera.nn.ClipShape;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 
@@ -53,9 +54,6 @@ final class FewShot extends ToolCommand {
     @Mixin
     private EgoSimOptions egosim;
 
-    @Mixin
-    private MaskOptions masks;
-
     @Option(names = "--clips", paramLabel = "DIR", description = "Labelled clips.")
     private @Nullable Path clips;
 
@@ -82,7 +80,7 @@ final class FewShot extends ToolCommand {
 
     @Override
     void run() {
-        Masking masking = masks.masking();
+        Masking masking = student.masks().masking();
         egosim.check();
         egosim.requireOne(SOURCE, clips);
         if (episodes < 1) {
@@ -90,9 +88,10 @@ final class FewShot extends ToolCommand {
         }
         RunContext context = progress.context(student.compute());
         FewShotEvaluation.Result result;
-        try (Student model = student.load(masks)) {
-            Modality modality = Clips.modality(model.config().input(), student.file());
-            Geometry geometry = Clips.geometry(model.config().input(), modality);
+        try (Student model = student.load()) {
+            ClipShape input = model.config().input();
+            Modality modality = Clips.modality(input, student.file());
+            Geometry geometry = Clips.geometry(input.frames(), input.height(), modality);
             try (ClipSet set = egosim.clips(SOURCE, clips, "load", geometry, judged.split, Set.of(modality), context)) {
                 result = evaluate(model, set, modality, masking, context);
             }
@@ -138,8 +137,11 @@ final class FewShot extends ToolCommand {
 
     private FewShotEvaluation.Result evaluate(
             Student model, ClipSet set, Modality modality, Masking masking, RunContext context) {
-        List<Episode> drawn = new EpisodeSampler(set.labels(), ways, shots, queries, masks.seed()).draw(episodes);
-        double[][][] features = FeatureExtraction.extract(model, set, modality, masking, masks.seed(), context);
+        List<Episode> drawn = new EpisodeSampler(
+                        set.labels(), ways, shots, queries, student.masks().seed())
+                .draw(episodes);
+        double[][][] features = FeatureExtraction.extract(
+                model, set, modality, masking, student.masks().seed(), context);
         FewShotEvaluation evaluation = new FewShotEvaluation(features, new LogisticRegression());
         try (Task task = context.task("episodes", Task.Unit.EPISODES, episodes)) {
             return evaluation.evaluate(drawn, task::advance);

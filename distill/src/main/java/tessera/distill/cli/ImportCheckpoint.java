@@ -111,9 +111,7 @@ final class ImportCheckpoint extends ToolCommand {
         if (side < patch || side % patch != 0) {
             throw new IllegalArgumentException("--pixels is " + side + "; pass a multiple of the patch, " + patch);
         }
-        Geometry geometry = modality.equals(Modality.POSE)
-                ? new Geometry(frames, 4 * side, side)
-                : new Geometry(frames, side, side);
+        Geometry geometry = Clips.geometry(frames, side, modality);
         VideoMaeConfig plain = new ModalityInput(geometry, side / patch, ModalityInput.TUBELET, PUBLISHED_FLOW)
                 .config(modality, size.size());
         return new VideoMaeConfig(

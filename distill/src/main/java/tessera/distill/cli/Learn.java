@@ -4,6 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -51,9 +52,6 @@ final class Learn extends ToolCommand {
     private StudentOptions student;
 
     @Mixin
-    private MaskOptions masks;
-
-    @Mixin
     private CutOptions cutting;
 
     @Option(names = "--clips", required = true, paramLabel = "DIR", description = "The labelled videos.")
@@ -80,7 +78,7 @@ final class Learn extends ToolCommand {
 
     @Override
     void run() {
-        Masking masking = masks.masking();
+        Masking masking = student.masks().masking();
         cutting.check();
         Outputs.requireFile(out);
         if (shots != null && shots < 1) {
@@ -92,42 +90,22 @@ final class Learn extends ToolCommand {
             throw new IllegalArgumentException(clips + " holds videos of one label, "
                     + videos.labels().getFirst() + "; there must be two or more to tell apart");
         }
-        try (Student model = student.load(masks)) {
+        try (Student model = student.load()) {
             Clips.requireRgb(model.config().input(), student.file());
             ClipCut cut = cutting.cut(model.config().input());
             List<ClipCut> rest = evaluate ? rest(cut) : List.of();
-            Examples support = support(model, videos, cut, masking);
-            LinearClassifier classifier = new LogisticRegression()
-                    .fitViews(
-                            support.passes(),
-                            support.labelArray(),
-                            videos.labels().size())
-                    .classifier();
+            Learned learned = learn(model, videos, cut, masking);
+            LinearClassifier classifier = learned.classifier();
             Judgement judgement = evaluate ? judge(model, videos, rest, classifier, masking) : null;
             Head.of(classifier.coefficients(), classifier.intercepts(), videos.labels())
                     .fittedOn(model.checksum())
                     .save(out);
-            print(videos.labels(), support.labels.size(), judgement);
+            print(videos.labels(), learned.clips(), judgement);
         }
     }
 
-    /** Features with labels. */
-    private record Examples(List<double[][]> views, List<Integer> labels) {
-        Examples() {
-            this(new ArrayList<>(), new ArrayList<>());
-        }
-
-        /** The features of every clip under each mask, {@code [P][clips][D]}. */
-        double[][][] passes() {
-            double[][][] passes = new double[views.getFirst().length][][];
-            Arrays.setAll(passes, p -> views.stream().map(view -> view[p]).toArray(double[][]::new));
-            return passes;
-        }
-
-        int[] labelArray() {
-            return labels.stream().mapToInt(label -> label).toArray();
-        }
-    }
+    /** A classifier and the number of clips it was fitted on. */
+    private record Learned(LinearClassifier classifier, int clips) {}
 
     /**
      * How many clips were recognised.
@@ -145,20 +123,24 @@ final class Learn extends ToolCommand {
         }
     }
 
-    private Examples support(Student model, ClipFolder videos, ClipCut cut, Masking masking) {
-        Examples support = new Examples();
+    private Learned learn(Student model, ClipFolder videos, ClipCut cut, Masking masking) {
+        List<double[][]> views = new ArrayList<>();
+        List<Integer> answers = new ArrayList<>();
         int labels = videos.labels().size();
         try (Task task = progress.context(student.compute()).task("learn", Task.Unit.LABELS, labels)) {
             for (int label = 0; label < labels; label++) {
                 List<VideoClip> chosen = choose(videos.labels().get(label), cut(videos, label, cut));
-                for (double[][] view : views(model, chosen, masking, masks.seed() + support.labels.size())) {
-                    support.views.add(view);
-                    support.labels.add(label);
-                }
+                views.addAll(
+                        List.of(views(model, chosen, masking, student.masks().seed() + views.size())));
+                answers.addAll(Collections.nCopies(chosen.size(), label));
                 task.advance(label + 1);
             }
         }
-        return support;
+        double[][][] passes = new double[masking.ensemble()][][]; // [P][clips][D]
+        Arrays.setAll(passes, p -> views.stream().map(view -> view[p]).toArray(double[][]::new));
+        int[] labelOf = answers.stream().mapToInt(label -> label).toArray();
+        return new Learned(
+                new LogisticRegression().fitViews(passes, labelOf, labels).classifier(), views.size());
     }
 
     private static List<VideoClip> cut(ClipFolder videos, int label, ClipCut cut) {
@@ -210,7 +192,7 @@ final class Learn extends ToolCommand {
             for (int label = 0; label < labels; label++) {
                 for (Path video : videos.videos(label)) {
                     for (ClipCut part : rest) {
-                        long first = masks.seed() + QUERIES + judgement.clips();
+                        long first = student.masks().seed() + QUERIES + judgement.clips();
                         for (double[][] views : views(model, Video.cut(video, part), masking, first)) {
                             judgement.total[label]++;
                             judgement.right[label] += Clips.largest(classifier.ensemble(views)) == label ? 1 : 0;
@@ -280,8 +262,8 @@ final class Learn extends ToolCommand {
                         100.0 * judgement.recognised() / judgement.clips(),
                         judgement.recognised(),
                         judgement.clips(),
-                        masks.masking().ratio(),
-                        masks.masking().ensemble());
+                        student.masks().masking().ratio(),
+                        student.masks().masking().ensemble());
             }
         });
     }

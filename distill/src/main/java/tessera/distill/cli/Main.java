@@ -21,7 +21,7 @@ import tessera.distill.train.StopSignal;
 import tessera.kernels.DeviceException;
 
 /**
- * The root command. A new command is a class of its own in this package, a {@code Callable<Integer>}, named in the
+ * The root command. A new command is a class of its own in this package, a {@link ToolCommand}, named in the
  * {@code subcommands} below. It throws {@link IllegalArgumentException} for bad input, with one line that names the
  * thing and the remedy; this class turns it into exit code 2.
  */
@@ -64,7 +64,7 @@ public final class Main implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
-    private Main() {}
+    Main() {}
 
     /** Without a command: the list of them. */
     @Override

@@ -19,10 +19,7 @@ final class Outputs {
      *     takes no writing
      */
     static void requireWritable(Path path) {
-        Path existing = path.toAbsolutePath();
-        while (existing.getParent() != null && !Files.exists(existing)) {
-            existing = existing.getParent();
-        }
+        Path existing = nearest(path);
         if (Files.isDirectory(existing)) {
             requireNewFiles(path, existing);
         } else if (existing.equals(path.toAbsolutePath())) {
@@ -58,15 +55,21 @@ final class Outputs {
      * @throws IllegalArgumentException if it is a file or below one, or cannot be written
      */
     static void requireFolder(Path folder) {
-        Path existing = folder.toAbsolutePath();
-        while (existing.getParent() != null && !Files.exists(existing)) {
-            existing = existing.getParent();
-        }
+        Path existing = nearest(folder);
         if (!Files.isDirectory(existing)) {
             throw new IllegalArgumentException("--out " + folder + " cannot be a folder, because " + existing
                     + " is a file; name a folder for the run");
         }
         requireWritable(folder);
+    }
+
+    /** The path itself, or what exists of the folders around it. */
+    private static Path nearest(Path path) {
+        Path existing = path.toAbsolutePath();
+        while (existing.getParent() != null && !Files.exists(existing)) {
+            existing = existing.getParent();
+        }
+        return existing;
     }
 
     /** Permissions do not tell all: a file system may be read-only, full, or one that takes no files at all. */

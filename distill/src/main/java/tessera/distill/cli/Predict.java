@@ -28,9 +28,6 @@ final class Predict extends ToolCommand {
     private StudentOptions student;
 
     @Mixin
-    private MaskOptions masks;
-
-    @Mixin
     private CutOptions cutting;
 
     @Option(
@@ -46,10 +43,13 @@ final class Predict extends ToolCommand {
     @Override
     void run() {
         Predictor.Options options = new Predictor.Options(
-                student.compute().device(), student.compute().precision(), masks.masking(), masks.seed());
+                student.compute().device(),
+                student.compute().precision(),
+                student.masks().masking(),
+                student.masks().seed());
         cutting.check();
         try (Predictor predictor = Predictor.open(options, student.file(), head)) {
-            masks.check(predictor.student());
+            student.masks().check(predictor.student());
             List<VideoClip> clips =
                     Video.cut(video, cutting.cut(predictor.student().config().input()));
             print(predictor.predictAll(clips));

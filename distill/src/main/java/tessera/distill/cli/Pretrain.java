@@ -40,9 +40,6 @@ final class Pretrain extends ToolCommand {
     private static final int STATISTICS_CLIPS = 60;
 
     @Mixin
-    private ComputeOptions compute;
-
-    @Mixin
     private EgoSimOptions egosim;
 
     @Mixin
@@ -96,7 +93,7 @@ final class Pretrain extends ToolCommand {
         if (start != null && !Files.isRegularFile(start)) {
             throw new IllegalArgumentException("--start " + start + " is no file; name a safetensors file");
         }
-        RunContext context = training.context(compute);
+        RunContext context = training.context();
         Path model = egosim.wanted() ? onEgoSim(stage, context) : onFolders(stage, context);
         print(new Answer(model, stage.recipe().steps()), out -> out.println(model));
     }
@@ -109,7 +106,7 @@ final class Pretrain extends ToolCommand {
         if (!(weight >= 0) || Double.isInfinite(weight)) {
             throw new IllegalArgumentException("--lambda is " + weight + "; pass 0 or more");
         }
-        return standard.withTargetReconstruction(!noTarget).withLambda(weight).withRecipe(training.recipe());
+        return new Pretraining(modality, !noTarget, weight, standard.dropout(), training.recipe());
     }
 
     private Path onEgoSim(Pretraining stage, RunContext context) {

@@ -58,12 +58,8 @@ final class Progress implements AutoCloseable {
      * @param unit what is counted, in the plural, such as {@code steps}
      * @param first how many are done already, over 0 when a run resumes; they do not count for the rate
      * @param total how many there are
+     * @param nanoTime the clock, in nanoseconds
      */
-    public Progress(PrintStream out, Style style, String title, String unit, long first, long total) {
-        this(out, style, title, unit, first, total, System::nanoTime);
-    }
-
-    /** The same with a clock of the caller, in nanoseconds. */
     Progress(PrintStream out, Style style, String title, String unit, long first, long total, LongSupplier nanoTime) {
         if (first < 0 || total < first) {
             throw new IllegalArgumentException("progress: " + first + " of " + total + " " + unit
@@ -83,11 +79,6 @@ final class Progress implements AutoCloseable {
         boolean blocks = out.charset().newEncoder().canEncode("█░");
         this.filled = blocks ? "█" : "#";
         this.empty = blocks ? "░" : ".";
-    }
-
-    /** Tells that {@code done} are done, of a task without a loss. */
-    public void update(long done) {
-        update(done, Double.NaN);
     }
 
     /**

@@ -26,7 +26,14 @@ final class ProgressPrinter implements ProgressListener {
             case ProgressEvent.Started started ->
                 shown.put(
                         task,
-                        new Progress(out, style, task.title(), task.unit().toString(), task.first(), task.total()));
+                        new Progress(
+                                out,
+                                style,
+                                task.title(),
+                                task.unit().toString(),
+                                task.first(),
+                                task.total(),
+                                System::nanoTime));
             case ProgressEvent.Advanced advanced -> {
                 Progress progress = shown.get(task);
                 if (progress != null) {

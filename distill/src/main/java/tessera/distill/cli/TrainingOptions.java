@@ -63,6 +63,9 @@ final class TrainingOptions {
     @Mixin
     private ProgressOption progress;
 
+    @Mixin
+    private ComputeOptions compute;
+
     TrainingOptions(Recipe standard) {
         this.standard = standard;
         batch = standard.batch();
@@ -88,7 +91,7 @@ final class TrainingOptions {
                 .withSeed(seed);
     }
 
-    RunContext context(ComputeOptions compute) {
+    RunContext context() {
         return progress.resumable(compute);
     }
 

@@ -128,14 +128,14 @@ public record DemoPlan(
         LearningRate rate = new LearningRate(LearningRate.Shape.COSINE, lr, lr / 20, lr / 100, steps / 10, steps);
         Map<Modality, Pretraining> all = new TreeMap<>();
         for (Modality modality : Modality.ALL) {
-            Pretraining standard = Pretraining.defaults(modality);
-            Recipe recipe = standard.recipe()
+            Recipe recipe = Pretraining.defaults(modality)
+                    .recipe()
                     .withRate(steps, rate)
                     .withBatch(8)
                     .withMaskRatio(.75)
                     .withAugment(false)
                     .withSeed(0);
-            all.put(modality, standard.withLambda(1).withDropout(0).withRecipe(recipe));
+            all.put(modality, new Pretraining(modality, true, 1, 0, recipe));
         }
         return all;
     }

@@ -47,15 +47,6 @@ public final class MetricsLog implements AutoCloseable {
     }
 
     /**
-     * Starts a log, empty even if the file exists.
-     *
-     * @throws UncheckedIOException if the file cannot be created
-     */
-    public static MetricsLog create(Path file) {
-        return resumeAt(file, Long.MIN_VALUE);
-    }
-
-    /**
      * Continues the log of a run that resumes from a checkpoint: lines of steps beyond {@code step} are dropped, and so is
      * a last line that was cut short. A file that does not exist is created.
      *
@@ -65,8 +56,7 @@ public final class MetricsLog implements AutoCloseable {
      */
     public static MetricsLog resumeAt(Path file, long step) {
         try {
-            boolean fresh = step == Long.MIN_VALUE || !Files.exists(file);
-            Parsed parsed = fresh ? new Parsed(List.of(), List.of()) : parse(file);
+            Parsed parsed = Files.exists(file) ? parse(file) : new Parsed(List.of(), List.of());
             int kept = 0;
             while (kept < parsed.lines().size() && parsed.lines().get(kept).step() <= step) {
                 kept++;

@@ -26,7 +26,7 @@ import tessera.tensor.TokenMask;
  * unlabelled target clips with {@code L = reconstruction(source) + reconstruction(target) + lambda CE(source)}.
  *
  * <p>Source and target clip of a pair share one tube mask. The model ends up in {@code model.safetensors} of the run's
- * folder. Made from {@link #defaults} by its {@code with} methods.
+ * folder. {@link #defaults} has the paper's settings.
  *
  * @param modality what the model sees
  * @param targetReconstruction whether target clips are reconstructed too; without, this is the ablation S + CE
@@ -57,19 +57,9 @@ public record Pretraining(
         return new Pretraining(modality, true, modality.equals(Modality.RGB) ? .05 : .01, .5, recipe);
     }
 
-    /** The same with or without the target clips' reconstruction. */
-    public Pretraining withTargetReconstruction(boolean wanted) {
-        return new Pretraining(modality, wanted, lambda, dropout, recipe);
-    }
-
     /** The same with another weight of the cross-entropy. */
     public Pretraining withLambda(double weight) {
         return new Pretraining(modality, targetReconstruction, weight, dropout, recipe);
-    }
-
-    /** The same with another dropout of the classifier's feature. */
-    public Pretraining withDropout(double share) {
-        return new Pretraining(modality, targetReconstruction, lambda, share, recipe);
     }
 
     /** The same with another recipe. */

@@ -1,9 +1,6 @@
-package tessera.kernels.cpu.scalar;
+package tessera.kernels;
 
 import java.util.Arrays;
-import tessera.kernels.Buffer;
-import tessera.kernels.Elementwise;
-import tessera.kernels.Matmul;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Erf;
