@@ -15,33 +15,31 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.jmh.gpu.Benchmarked;
+import tessera.tensor.SampleRun;
 
 /** Every primitive is compared with the plain kernels, watched by the sanitizers, and timed. */
 class FamiliesTest {
-    private static final Device HOST = Device.cpu(1);
-
+    /** The suite has the cases of {@link KernelParity} and the samples of all operations, see {@code OpDevicesTest}. */
     @Test
-    void everyPrimitiveIsInTheParitySuite() throws Exception {
-        assertNoneMissing("KernelParity", RecordedKernels.of(kernels -> {
-            try {
-                runAll(new Suite(kernels));
-            } catch (ReflectiveOperationException e) {
-                throw new LinkageError("a test of the suite cannot be called", e);
-            }
+    void everyPrimitiveIsInTheParitySuite() {
+        assertNoneMissing("the operation's samples in OpCatalogue, or to KernelParity", RecordedKernels.of(device -> {
+            runAll(new Suite(device));
+            SampleRun.all(device);
         }));
     }
 
     @Test
-    void everyPrimitiveIsRunUnderTheSanitizers() throws Exception {
+    void everyPrimitiveIsRunUnderTheSanitizers() {
         assertNoneMissing(
-                "SanitizedKernels.sample", RecordedKernels.of(kernels -> new SanitizedKernels(HOST, kernels).sample()));
+                "the operation's samples in OpCatalogue, or to SanitizedKernels.sample",
+                RecordedKernels.of(device -> new SanitizedKernels(device).sample()));
     }
 
     @Test
-    void everyPrimitiveIsInTheKernelBenchmark() throws Exception {
+    void everyPrimitiveIsInTheKernelBenchmark() {
         Set<String> named = new TreeSet<>();
         for (Benchmarked benchmarked : Benchmarked.all()) {
-            Set<String> called = RecordedKernels.of(benchmarked.run());
+            Set<String> called = RecordedKernels.of(device -> benchmarked.run().accept(device.kernels()));
             assertTrue(called.contains(benchmarked.primitive()), benchmarked.primitive() + " is not in " + called);
             named.add(benchmarked.primitive());
         }
@@ -56,18 +54,22 @@ class FamiliesTest {
     }
 
     /** Calls every test of the suite once with each of its arguments. */
-    private static void runAll(Suite suite) throws ReflectiveOperationException {
+    private static void runAll(Suite suite) {
         int tests = 0;
-        for (Method method : KernelParity.class.getDeclaredMethods()) {
-            if (method.isAnnotationPresent(Test.class)) {
-                method.invoke(suite);
-                tests++;
-            } else if (method.isAnnotationPresent(ParameterizedTest.class)) {
-                for (Object argument : arguments(method)) {
-                    method.invoke(suite, argument);
+        try {
+            for (Method method : KernelParity.class.getDeclaredMethods()) {
+                if (method.isAnnotationPresent(Test.class)) {
+                    method.invoke(suite);
+                    tests++;
+                } else if (method.isAnnotationPresent(ParameterizedTest.class)) {
+                    for (Object argument : arguments(method)) {
+                        method.invoke(suite, argument);
+                    }
+                    tests++;
                 }
-                tests++;
             }
+        } catch (ReflectiveOperationException e) {
+            throw new AssertionError(e);
         }
         assertTrue(tests > 20, tests + " tests");
     }
@@ -88,17 +90,17 @@ class FamiliesTest {
         return arguments;
     }
 
-    /** The suite on kernels that compute nothing. */
+    /** The suite on one device; compares nothing. */
     private static final class Suite extends KernelParity {
-        private final Kernels kernels;
+        private final Device device;
 
-        Suite(Kernels kernels) {
-            this.kernels = kernels;
+        Suite(Device device) {
+            this.device = device;
         }
 
         @Override
         protected void check(String what, double tolerance, Call call) {
-            run(kernels, HOST, DType.F64, false, 0, call);
+            run(device.kernels(), device, DType.F32, false, 0, call);
         }
     }
 }

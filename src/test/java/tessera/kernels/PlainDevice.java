@@ -1,6 +1,7 @@
 package tessera.kernels;
 
 import java.util.Set;
+import java.util.function.UnaryOperator;
 import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
@@ -32,11 +33,16 @@ public final class PlainDevice {
      * by it.
      */
     public static Device create() {
+        return create(UnaryOperator.identity());
+    }
+
+    /** The same with kernels that someone watches. */
+    static Device create(UnaryOperator<Kernels> watched) {
         Workers workers = new Workers(1);
         Elementwise elementwise = new ScalarElementwise(workers);
         Matmul products = new RoundedMatmul(workers, elementwise);
         Kernels kernels = CpuKernels.scalar(workers, elementwise, products);
-        return new CpuDevice(workers, new HostMemory(), kernels, Set.of(DType.F32, DType.BF16));
+        return new CpuDevice(workers, new HostMemory(), watched.apply(kernels), Set.of(DType.F32, DType.BF16));
     }
 
     /**

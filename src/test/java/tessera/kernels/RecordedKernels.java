@@ -1,14 +1,14 @@
 package tessera.kernels;
 
+import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.lang.reflect.RecordComponent;
-import java.util.Arrays;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Consumer;
 
-/** Kernels that compute nothing and remember which primitives were called. */
+/** The plain kernels, and which primitives of them were called. */
 final class RecordedKernels {
     private RecordedKernels() {}
 
@@ -23,26 +23,38 @@ final class RecordedKernels {
         return names;
     }
 
-    /** The names of the primitives that some work calls. */
-    static Set<String> of(Consumer<Kernels> work) throws ReflectiveOperationException {
+    /** The names of the primitives that some work on a device calls. */
+    static Set<String> of(Consumer<Device> work) {
         Set<String> called = new TreeSet<>();
-        RecordComponent[] families = Kernels.class.getRecordComponents();
-        Object[] recorders = Arrays.stream(families)
-                .map(family -> stub(family.getType(), method -> called.add(family.getName() + "." + method)))
-                .toArray();
-        Class<?>[] types = Arrays.stream(families).map(RecordComponent::getType).toArray(Class<?>[]::new);
-        work.accept(Kernels.class.getConstructor(types).newInstance(recorders));
+        work.accept(PlainDevice.create(kernels -> recorded(kernels, called)));
         return called;
     }
 
-    private static Object stub(Class<?> type, Consumer<String> called) {
+    private static Kernels recorded(Kernels kernels, Set<String> called) {
+        RecordComponent[] families = Kernels.class.getRecordComponents();
+        Object[] recorders = new Object[families.length];
+        Class<?>[] types = new Class<?>[families.length];
+        try {
+            for (int i = 0; i < families.length; i++) {
+                Object family = families[i].getAccessor().invoke(kernels);
+                String name = families[i].getName();
+                types[i] = families[i].getType();
+                recorders[i] = recorder(types[i], family, method -> called.add(name + "." + method));
+            }
+            return Kernels.class.getConstructor(types).newInstance(recorders);
+        } catch (ReflectiveOperationException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    private static Object recorder(Class<?> type, Object family, Consumer<String> called) {
         return Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type}, (proxy, method, arguments) -> {
             called.accept(method.getName());
-            Class<?> result = method.getReturnType();
-            if (result == long.class) {
-                return 0L;
+            try {
+                return method.invoke(family, arguments);
+            } catch (InvocationTargetException e) {
+                throw e.getCause();
             }
-            return result.isInterface() ? stub(result, ignored -> {}) : null;
         });
     }
 }

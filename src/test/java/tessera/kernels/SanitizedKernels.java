@@ -9,22 +9,23 @@ import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Norms.RowShape;
+import tessera.tensor.SampleRun;
 
-/** Runs a sample of the parity suite on the first CUDA device, in a process that sanitizers watch; compares nothing. */
+/**
+ * Runs a sample of the parity suite and the samples of every operation on the first CUDA device, in a process that sanitizers
+ * watch; compares nothing.
+ */
 public final class SanitizedKernels extends KernelParity {
     private final Device device;
-    private final Kernels kernels;
     private int calls;
 
-    SanitizedKernels(Device device, Kernels kernels) {
+    SanitizedKernels(Device device) {
         this.device = device;
-        this.kernels = kernels;
     }
 
     /** Runs all and says so. */
     public static void main(String[] args) {
-        Device device = Device.cuda(0);
-        SanitizedKernels sample = new SanitizedKernels(device, device.kernels());
+        SanitizedKernels sample = new SanitizedKernels(Device.cuda(0));
         sample.sample();
         System.out.println("sanitized: " + sample.calls + " calls");
     }
@@ -75,6 +76,7 @@ public final class SanitizedKernels extends KernelParity {
             kernels.matmul()
                     .matmul(shape, a, a, new Epilogue(memory.normal(17), memory.normal(17 * 17), Activation.GELU), c);
         });
+        calls += SampleRun.all(device);
     }
 
     private void longRows() {
@@ -121,7 +123,7 @@ public final class SanitizedKernels extends KernelParity {
     protected void check(String what, double tolerance, Call call) {
         for (DType type : List.of(DType.F32, DType.BF16)) {
             for (int offset = 0; offset < 2; offset++) {
-                run(kernels, device, type, type == DType.BF16, offset, call);
+                run(device.kernels(), device, type, type == DType.BF16, offset, call);
                 calls++;
             }
         }
