@@ -17,7 +17,7 @@ final class CudaAttention implements Attention {
     private final Passes[] plain = new Passes[HEAD_DIMS];
     private final Passes[] biased = new Passes[HEAD_DIMS];
     private final CudaVariants[] biasGradients = new CudaVariants[HEAD_DIMS];
-    private final CudaFunction biasTotal;
+    private final CudaFunction total;
     private final CudaVariants stats;
     private final CudnnAttention cudnn;
 
@@ -30,7 +30,7 @@ final class CudaAttention implements Attention {
             biased[i] = new Passes(module, "biased_" + dim);
             biasGradients[i] = module.variants("attention_bias_" + dim);
         }
-        this.biasTotal = module.function("attention_bias_total");
+        this.total = module.function("attention_bias_total");
         this.stats = module.variants("attention_stats");
         this.cudnn = new CudnnAttention(device);
     }
@@ -96,8 +96,7 @@ final class CudaAttention implements Attention {
         long count = (long) shape.heads() * shape.queries() * shape.keys();
         try (Buffer partials = device.allocate(DType.F32, Math.max(1, splits * count))) {
             call.launch(kernel, tiles * splits, partials, scratch, splits);
-            biasTotal
-                    .begin()
+            total.begin()
                     .buffers(partials, dbias)
                     .i64(count)
                     .i32(splits, CudaTypes.isBf16(dbias))

@@ -304,10 +304,8 @@ public final class CudaDevice extends Device {
         CudaThread.get().use(this);
         try {
             MemorySegment segment = CudaDriver.memHostAlloc(Math.max(bytes, 1), 0);
-            return pinnedBuffer(dtype, length, segment.asSlice(0, bytes), () -> {
-                CudaThread.get().use(this);
-                quietly(() -> CudaDriver.memFreeHost(segment.address()));
-            });
+            Buffer.Memory owned = () -> quietly(() -> run(() -> CudaDriver.memFreeHost(segment.address())));
+            return pinnedBuffer(dtype, length, segment.asSlice(0, bytes), owned);
         } catch (CudaException e) {
             if (!e.outOfMemory()) {
                 throw failed(e);

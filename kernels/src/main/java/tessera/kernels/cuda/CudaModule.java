@@ -1,6 +1,5 @@
 package tessera.kernels.cuda;
 
-import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.Locale;
 import java.util.Map;
@@ -37,9 +36,9 @@ final class CudaModule {
     /** One such kernel for each operation of a kind, {@code PREFIX_op}. */
     <E extends Enum<E>> Map<E, CudaVariants> variants(String prefix, Class<E> ops) {
         Map<E, CudaVariants> variants = new EnumMap<>(ops);
-        Arrays.stream(ops.getEnumConstants())
-                .forEach(op ->
-                        variants.put(op, variants(prefix + "_" + op.name().toLowerCase(Locale.ROOT))));
+        for (E op : ops.getEnumConstants()) {
+            variants.put(op, variants(prefix + "_" + op.name().toLowerCase(Locale.ROOT)));
+        }
         return variants;
     }
 

@@ -13,7 +13,7 @@ final class CudaStream implements Stream {
     private final CudaMemory.Pool pool;
     private volatile CudaMemory.Pool allocating;
     private volatile long variables;
-    private volatile CudaOptimiser.Betas recordedBetas = CudaOptimiser.Betas.NONE;
+    private volatile CudaOptimiser.@Nullable Betas recordedBetas;
     private volatile @Nullable CudaStream outer;
     private volatile boolean closed;
 
@@ -49,15 +49,17 @@ final class CudaStream implements Stream {
 
     /** Notes what the graph's optimiser step computes its corrections from. */
     void recordBetas(CudaOptimiser.Betas betas) {
-        if (!recordedBetas.equals(CudaOptimiser.Betas.NONE) && !recordedBetas.equals(betas)) {
-            throw new IllegalArgumentException("adamw: one graph cannot hold steps with " + recordedBetas + " and with "
+        CudaOptimiser.Betas before = recordedBetas;
+        if (before != null && !before.equals(betas)) {
+            throw new IllegalArgumentException("adamw: one graph cannot hold steps with " + before + " and with "
                     + betas + "; record a graph for each");
         }
         recordedBetas = betas;
     }
 
     CudaOptimiser.Betas recordedBetas() {
-        return recordedBetas;
+        CudaOptimiser.Betas betas = recordedBetas;
+        return betas == null ? CudaOptimiser.Betas.NONE : betas;
     }
 
     @Override
