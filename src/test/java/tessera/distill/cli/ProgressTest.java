@@ -12,14 +12,16 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
+import tessera.distill.train.ProgressListener;
+import tessera.distill.train.Task;
 
 class ProgressTest {
     private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
     private final AtomicLong clock = new AtomicLong();
 
     private Progress progress(Progress.Style style, Charset charset, long first, long total) {
-        return new Progress(
-                new PrintStream(bytes, true, charset), style, "pretrain rgb", "steps", first, total, clock::get);
+        Task task = new Task(ProgressListener.NONE, "pretrain rgb", Task.Unit.STEPS, first, total);
+        return new Progress(new PrintStream(bytes, true, charset), style, task, clock::get);
     }
 
     private String shown() {

@@ -4,6 +4,7 @@ import java.io.Console;
 import java.io.PrintStream;
 import java.util.Locale;
 import java.util.function.LongSupplier;
+import tessera.distill.train.Task;
 
 /**
  * Shows how far a long task has come: one bar that redraws itself on a terminal, one line for each percent elsewhere,
@@ -35,10 +36,7 @@ final class Progress implements AutoCloseable {
 
     private final PrintStream out;
     private final Style style;
-    private final String title;
-    private final String unit;
-    private final long first;
-    private final long total;
+    private final Task task;
     private final LongSupplier nanoTime;
     private final long began;
     private final String filled;
@@ -51,30 +49,23 @@ final class Progress implements AutoCloseable {
     private int shownWidth;
 
     /**
-     * Begins a task.
+     * Begins a task; what was done before it began does not count for the rate.
      *
      * @param out where the progress goes; not closed
-     * @param title what is done, such as {@code pretrain rgb}
-     * @param unit what is counted, in the plural, such as {@code steps}
-     * @param first how many are done already, over 0 when a run resumes; they do not count for the rate
-     * @param total how many there are
      * @param nanoTime the clock, in nanoseconds
      */
-    Progress(PrintStream out, Style style, String title, String unit, long first, long total, LongSupplier nanoTime) {
-        if (first < 0 || total < first) {
-            throw new IllegalArgumentException("progress: " + first + " of " + total + " " + unit
+    Progress(PrintStream out, Style style, Task task, LongSupplier nanoTime) {
+        if (task.first() < 0 || task.total() < task.first()) {
+            throw new IllegalArgumentException("progress: " + task.first() + " of " + task.total() + " " + task.unit()
                     + " are done at the start; pass 0 <= first <= total");
         }
         this.out = out;
         this.style = style;
-        this.title = title;
-        this.unit = unit;
-        this.first = first;
-        this.total = total;
-        this.done = first;
+        this.task = task;
+        this.done = task.first();
         this.nanoTime = nanoTime;
         this.began = nanoTime.getAsLong();
-        this.shownPercent = percent(first);
+        this.shownPercent = percent(done);
         this.shownAt = began - REDRAW_NANOS;
         boolean blocks = out.charset().newEncoder().canEncode("█░");
         this.filled = blocks ? "█" : "#";
@@ -92,14 +83,14 @@ final class Progress implements AutoCloseable {
         long now = nanoTime.getAsLong();
         switch (style) {
             case BAR -> {
-                if (now - shownAt >= REDRAW_NANOS || done >= total) {
+                if (now - shownAt >= REDRAW_NANOS || done >= task.total()) {
                     redraw(now);
                 }
             }
             case LINES -> {
                 if (percent(done) > shownPercent) {
                     shownPercent = percent(done);
-                    out.println(title + "  " + status(now));
+                    out.println(task.title() + "  " + status(now));
                     out.flush();
                 }
             }
@@ -119,8 +110,8 @@ final class Progress implements AutoCloseable {
 
     private void redraw(long now) {
         shownAt = now;
-        int full = total == 0 ? BAR_WIDTH : Math.clamp(BAR_WIDTH * done / total, 0, BAR_WIDTH);
-        String line = title + "  " + filled.repeat(full) + empty.repeat(BAR_WIDTH - full) + " " + status(now);
+        int full = task.total() == 0 ? BAR_WIDTH : Math.clamp(BAR_WIDTH * done / task.total(), 0, BAR_WIDTH);
+        String line = task.title() + "  " + filled.repeat(full) + empty.repeat(BAR_WIDTH - full) + " " + status(now);
         // Spaces wipe what a longer line left behind.
         out.print("\r" + line + " ".repeat(Math.max(0, shownWidth - line.length())));
         out.flush();
@@ -129,21 +120,24 @@ final class Progress implements AutoCloseable {
 
     private String status(long now) {
         double seconds = (now - began) / 1e9;
-        double rate = (done - first) / seconds;
-        StringBuilder s =
-                new StringBuilder(String.format(Locale.ROOT, "%3d %%  %d/%d %s", percent(done), done, total, unit));
+        double rate = (done - task.first()) / seconds;
+        StringBuilder s = new StringBuilder(
+                String.format(Locale.ROOT, "%3d %%  %d/%d %s", percent(done), done, task.total(), task.unit()));
         if (Double.isFinite(loss)) {
             s.append(String.format(Locale.ROOT, "  loss %.4f", loss));
         }
-        if (done > first && seconds > 0) {
-            s.append(String.format(Locale.ROOT, rate >= 10 ? "  %.0f %s/s" : "  %.2f %s/s", rate, unit));
-            s.append(done >= total ? "  took " + duration(seconds) : "  " + duration((total - done) / rate) + " left");
+        if (done > task.first() && seconds > 0) {
+            s.append(String.format(Locale.ROOT, rate >= 10 ? "  %.0f %s/s" : "  %.2f %s/s", rate, task.unit()));
+            s.append(
+                    done >= task.total()
+                            ? "  took " + duration(seconds)
+                            : "  " + duration((task.total() - done) / rate) + " left");
         }
         return s.toString();
     }
 
     private long percent(long count) {
-        return total == 0 ? 100 : 100 * count / total;
+        return task.total() == 0 ? 100 : 100 * count / task.total();
     }
 
     /** Minutes and seconds, with hours in front where there are any. */

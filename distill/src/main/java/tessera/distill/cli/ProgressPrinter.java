@@ -23,17 +23,7 @@ final class ProgressPrinter implements ProgressListener {
     public void on(ProgressEvent event) {
         Task task = event.task();
         switch (event) {
-            case ProgressEvent.Started started ->
-                shown.put(
-                        task,
-                        new Progress(
-                                out,
-                                style,
-                                task.title(),
-                                task.unit().toString(),
-                                task.first(),
-                                task.total(),
-                                System::nanoTime));
+            case ProgressEvent.Started started -> shown.put(task, new Progress(out, style, task, System::nanoTime));
             case ProgressEvent.Advanced advanced -> {
                 Progress progress = shown.get(task);
                 if (progress != null) {

@@ -190,7 +190,11 @@ public final class Demo {
     }
 
     /** A model under one way of masking. */
-    private record Subject(Model model, Modality modality, double maskRatio, int ensemble, Split split) {}
+    private record Subject(Model model, Modality modality, double maskRatio, int ensemble, Split split) {
+        Score score(int shots, double[] accuracies) {
+            return new Score(model, modality, maskRatio, ensemble, split, shots, Accuracy.of(accuracies));
+        }
+    }
 
     private SeedResult judge(EgoSim sim, long seed) {
         DemoPlan.Evaluation how = plan.evaluation();
@@ -226,14 +230,7 @@ public final class Demo {
                         double[] each = accuracies(entry.getValue(), episodes, task, done);
                         done += how.episodes();
                         accuracies.put(s, each);
-                        scores.add(new Score(
-                                s.model(),
-                                s.modality(),
-                                s.maskRatio(),
-                                s.ensemble(),
-                                s.split(),
-                                shots,
-                                Accuracy.of(each)));
+                        scores.add(s.score(shots, each));
                     }
                     double[] distilled = of(accuracies, compared(Model.DISTILLED, Modality.RGB, Split.TEST));
                     double[] undistilled = of(accuracies, compared(Model.UNDISTILLED, Modality.RGB, Split.TEST));
@@ -258,17 +255,14 @@ public final class Demo {
 
     /** The distilled student under the grid's first mask. */
     private Subject unmasked() {
-        double ratio = plan.evaluation().maskRatios().getFirst();
-        int ensemble = plan.evaluation().ensemblesAt(ratio).getFirst();
-        return new Subject(Model.DISTILLED, Modality.RGB, ratio, ensemble, Split.TEST);
+        Masking first = plan.evaluation().grid().getFirst();
+        return new Subject(Model.DISTILLED, Modality.RGB, first.ratio(), first.ensemble(), Split.TEST);
     }
 
     private void look(Map<Subject, double[][][]> features, long seed, Subject s, ClipSet clips) {
         try (Student student = student(seed, s.model(), s.modality())) {
-            features.put(
-                    s,
-                    FeatureExtraction.extract(
-                            student, clips, s.modality(), Masking.of(s.maskRatio(), s.ensemble()), seed, context));
+            Masking masking = Masking.of(s.maskRatio(), s.ensemble());
+            features.put(s, FeatureExtraction.extract(student, clips, s.modality(), masking, seed, context));
         }
     }
 
@@ -317,22 +311,18 @@ public final class Demo {
         byte[] clip = new EgoSim(plan.geometry(), seed)
                 .render(Split.TEST, plan.target(), 0, 0, Set.of(Modality.RGB))
                 .rgb();
+        List<Masking> grid = how.grid();
         List<Student.Session> cells = new ArrayList<>();
         try (Student student = student(seed, Model.DISTILLED, Modality.RGB)) {
-            for (double maskRatio : how.maskRatios()) {
-                for (int ensemble : how.ensemblesAt(maskRatio)) {
-                    Student.Session session = student.session(1, Masking.of(maskRatio, ensemble));
-                    session.input().copyFrom(MemorySegment.ofArray(clip));
-                    cells.add(session);
-                }
+            for (Masking masking : grid) {
+                Student.Session session = student.session(1, masking);
+                session.input().copyFrom(MemorySegment.ofArray(clip));
+                cells.add(session);
             }
             double[][] milliseconds = time(cells, how.latencyRounds());
             List<Cost> costs = new ArrayList<>();
-            for (double maskRatio : how.maskRatios()) {
-                for (int ensemble : how.ensemblesAt(maskRatio)) {
-                    int cell = costs.size();
-                    costs.add(cost(maskRatio, ensemble, cells.get(cell), milliseconds[cell], milliseconds[0]));
-                }
+            for (int cell = 0; cell < cells.size(); cell++) {
+                costs.add(cost(grid.get(cell), cells.get(cell), milliseconds[cell], milliseconds[0]));
             }
             return costs;
         } finally {
@@ -357,8 +347,7 @@ public final class Demo {
         return milliseconds;
     }
 
-    private static Cost cost(
-            double maskRatio, int ensemble, Student.Session session, double[] milliseconds, double[] unmasked) {
+    private static Cost cost(Masking masking, Student.Session session, double[] milliseconds, double[] unmasked) {
         double[] ratios = new double[milliseconds.length];
         Arrays.setAll(ratios, i -> unmasked[i] / milliseconds[i]);
         try (CostMeter meter = CostMeter.open()) {
@@ -366,7 +355,13 @@ public final class Demo {
             // The patch embedding is a linear layer too.
             double linear = meter.of("linear").flops() / 1e9;
             double attention = meter.of("attention").flops() / 1e9;
-            return new Cost(maskRatio, ensemble, median(milliseconds), median(ratios), linear + attention, linear);
+            return new Cost(
+                    masking.ratio(),
+                    masking.ensemble(),
+                    median(milliseconds),
+                    median(ratios),
+                    linear + attention,
+                    linear);
         }
     }
 

@@ -15,6 +15,7 @@ import tessera.distill.train.ModalityInput.ModelSize;
 import tessera.distill.train.Pretraining;
 import tessera.distill.train.Recipe;
 import tessera.distill.train.Settings;
+import tessera.nn.inference.Masking;
 
 /**
  * Every setting of a demo: all stages of MM-CDFSL on EgoSim, once for each seed.
@@ -85,6 +86,13 @@ public record DemoPlan(
             double maskRatio,
             int ensemble,
             int latencyRounds) {
+
+        /** Every way of masking that is judged, in order. */
+        List<Masking> grid() {
+            return maskRatios.stream()
+                    .flatMap(ratio -> ensemblesAt(ratio).stream().map(ensemble -> Masking.of(ratio, ensemble)))
+                    .toList();
+        }
 
         /** The ensembles to judge at a mask ratio: without masks all passes are equal, so one stands for all. */
         List<Integer> ensemblesAt(double ratio) {
