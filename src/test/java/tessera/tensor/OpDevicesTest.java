@@ -31,7 +31,7 @@ class OpDevicesTest {
     /** A reader of the build's log sees what it did not test. */
     @Test
     void tellsWhatIsNotTested() {
-        long checks = 3;
+        int checks = 3;
         int places = Place.PER_GPU;
         long samples =
                 OpCatalogue.samples().stream().filter(SampleRun::runsOnGpus).count();
