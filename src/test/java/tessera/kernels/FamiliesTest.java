@@ -43,7 +43,7 @@ class FamiliesTest {
             assertTrue(called.contains(benchmarked.primitive()), benchmarked.primitive() + " is not in " + called);
             named.add(benchmarked.primitive());
         }
-        assertNoneMissing("KernelCases of jmh", named);
+        assertNoneMissing("the family's cases in jmh", named);
     }
 
     private static void assertNoneMissing(String where, Set<String> called) {

@@ -43,7 +43,7 @@ final class RecordedKernels {
             }
             return Kernels.class.getConstructor(types).newInstance(recorders);
         } catch (ReflectiveOperationException e) {
-            throw new AssertionError(e);
+            throw new LinkageError("the kernels cannot be watched", e);
         }
     }
 
@@ -53,7 +53,7 @@ final class RecordedKernels {
             try {
                 return method.invoke(family, arguments);
             } catch (InvocationTargetException e) {
-                throw e.getCause();
+                throw e.getTargetException();
             }
         });
     }
