@@ -1,4 +1,7 @@
-/** What a GPU is measured by: every kernel, whole models, and PyTorch beside them. */
+/**
+ * What a GPU is measured by: every kernel, whole models, and PyTorch beside them. Start at {@link tessera.jmh.gpu.GpuBenchmark}, which the
+ * bundle runs.
+ */
 @NullMarked
 package tessera.jmh.gpu;
 
