@@ -13,7 +13,7 @@ class HostMemoryTest {
     @Test
     void smallAndLargeBlocksAreRefusedAlike(@TempDir Path temp) throws Exception {
         String output = ChildJava.run(temp, "-XX:MaxDirectMemorySize=512k", HostMemoryTest.class);
-        for (String bytes : new String[] {"40", "600000"}) {
+        for (String bytes : new String[] {"40", "2000000"}) {
             String line = "true cpu: cannot allocate " + bytes + " bytes; 0 bytes are live in 0 buffers";
             assertTrue(output.lines().anyMatch(said -> said.startsWith(line)), output);
         }
@@ -21,7 +21,7 @@ class HostMemoryTest {
 
     public static void main(String[] args) {
         HostMemory memory = new HostMemory();
-        for (long bytes : new long[] {40, 600_000}) {
+        for (long bytes : new long[] {40, 2_000_000}) {
             try {
                 memory.allocate(bytes).free();
             } catch (DeviceException e) {
