@@ -4,18 +4,21 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.DeviceException;
 import tessera.kernels.Graph.Variables;
 
 /** Work that is recorded and replayed gives what it gives operation by operation. */
@@ -161,6 +164,37 @@ class RecordedCallsTest {
         }
         assertEquals(4, runs.get());
         assertEquals(before, device.memory().live());
+    }
+
+    /** The launch of a replay is refused: the host has noted nothing, so the next call counts once. */
+    @Test
+    void aReplayThatDidNotBeginIsNotNoted() {
+        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        AtomicInteger replays = new AtomicInteger();
+        RecordedCalls.Work work = new RecordedCalls.Work() {
+            @Override
+            public Map<String, Tensor> run(List<Tensor> inputs, Variables variables) {
+                return sums(inputs, variables);
+            }
+
+            @Override
+            public void replayed() {
+                replays.incrementAndGet();
+            }
+        };
+        try (Scope scope = Scope.open();
+                RecordedCalls calls = new RecordedCalls(Device.cuda(0), true, INPUTS)) {
+            fill(calls, 2);
+            calls.run("sums", Variables.NONE, work);
+            calls.run("sums", Variables.NONE, work);
+            FakeCuda.fail("cuGraphLaunch", 1, FakeCuda.OUT_OF_MEMORY);
+            assertThrows(DeviceException.class, () -> calls.run("sums", Variables.NONE, work));
+            assertEquals(0, replays.get());
+            assertArrayEquals(
+                    expected(2, Variables.NONE),
+                    calls.run("sums", Variables.NONE, work).get("sum"));
+            assertEquals(1, replays.get());
+        }
     }
 
     @ParameterizedTest

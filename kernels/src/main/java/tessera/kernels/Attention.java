@@ -5,8 +5,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Scaled dot-product attention.
  *
- * <p>Types: data are f32 or f64 on the CPU, f32 or bf16 on a GPU. The bias, its gradient and the log of the sums are f32 beside
- * bf16 data, else of the type of the data.
+ * <p>Types: all buffers of one call share one type, f32 or f64 on the CPU, f32 or bf16 on a GPU. There the bias and its gradient may
+ * be f32 or bf16 each beside data of either type, and the log of the sums is always f32.
  */
 public interface Attention {
     /**

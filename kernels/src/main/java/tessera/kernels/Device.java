@@ -193,7 +193,11 @@ public abstract class Device {
     /** A stream of its own, which the caller closes. */
     public abstract Stream newStream();
 
-    /** Runs with another current stream; orders nothing between it and the stream before, see {@link Stream#await}. */
+    /**
+     * Runs with another current stream; orders nothing between it and the stream before, see {@link Stream#await}.
+     *
+     * @throws IllegalArgumentException if the stream is another device's
+     */
     public abstract void on(Stream stream, Runnable body);
 
     /**

@@ -3,18 +3,21 @@ package tessera.kernels;
 /**
  * Element-wise functions, copies, casts and sums.
  *
- * <p>Types: the floating buffers of one call share one type that the device computes in: f32 or f64 on the CPU, f32 or bf16 on a
- * GPU, where bf16 is computed in f32 and rounded once. {@link #fill}, {@link #cast} and {@link #copyStrided} take every type.
+ * <p>Types: the buffers of one call share one type that the device computes in, f32 or f64 on the CPU, f32 or bf16 on a GPU, where
+ * bf16 is computed in f32 and rounded once; functions say where they take others.
  */
 public interface Elementwise {
-    /** {@code y[i] = value} for every floating or integer type. */
+    /** {@code y[i] = value} for every type, on a GPU for every type but f64. */
     void fill(Buffer y, double value);
 
-    /** {@code y[i] = x[i]}, converting between any two types; bf16 rounds to nearest even, integers saturate. */
+    /**
+     * {@code y[i] = x[i]}, converting between any two types; bf16 rounds to nearest even, integers saturate. A GPU copies f64 but does
+     * not convert it.
+     */
     void cast(Buffer x, Buffer y);
 
     /**
-     * Copies a strided view into another of the same type: for every index of {@code shape}, {@code to[offset + i . strides] =
+     * Copies a strided view into another of the same type, whichever it is: for every index of {@code shape}, {@code to[offset + i . strides] =
      * from[offset + i . strides]}. A stride of 0 on the input broadcasts.
      */
     void copyStrided(Strided from, Strided to, long[] shape);
@@ -31,13 +34,19 @@ public interface Elementwise {
     /** {@code y = alpha * x + beta}; may work in place. */
     void affine(Buffer x, double alpha, double beta, Buffer y);
 
-    /** {@code y += alpha * x}. */
+    /** {@code y += alpha * x}; on a GPU x may be bf16 beside an f32 y. */
     void axpy(double alpha, Buffer x, Buffer y);
 
-    /** {@code y = x * scale[0]} where {@code scale} has one element; may work in place. */
+    /**
+     * {@code y = x * scale[0]} where {@code scale} has one element; may work in place. On a GPU the scale is f32 or bf16, whatever the
+     * data are.
+     */
     void scaleBy(Buffer x, Buffer scale, Buffer y);
 
-    /** Sum over the middle axis: {@code y[o, i] = scale * sum_r x[o, r, i]} for x {@code [outer, reduced, inner]}. */
+    /**
+     * Sum over the middle axis: {@code y[o, i] = scale * sum_r x[o, r, i]} for x {@code [outer, reduced, inner]}. On a GPU x and y are
+     * f32 or bf16 each.
+     */
     void sum(Buffer x, long outer, long reduced, long inner, double scale, Buffer y);
 
     /**

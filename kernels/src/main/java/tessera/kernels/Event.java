@@ -1,7 +1,7 @@
 package tessera.kernels;
 
 /**
- * A mark in a stream's work, to wait for or to measure time between. On a CPU it is reached at once. Thread-safe, except that nobody
+ * A mark in a stream's work, to wait for or to measure time between. On a CPU it is reached at once, and closing it does nothing. Thread-safe, except that nobody
  * may use an event while its maker closes it; what is asked of it afterwards is refused.
  */
 public interface Event extends AutoCloseable {

@@ -6,7 +6,8 @@ import tessera.kernels.Norms.RowShape;
 /**
  * Losses, each with its gradient in the same pass.
  *
- * <p>Types: f32 or f64 on the CPU, f32 or bf16 on a GPU, where the losses of bf16 data are f32. Labels are i32.
+ * <p>Types: logits, features and their gradients share one type, f32 or f64 on the CPU, f32 or bf16 on a GPU. Losses and the weights of
+ * an {@link Ensemble} have that type too, on a GPU always f32. Labels are i32.
  */
 public interface Losses {
     /**

@@ -5,8 +5,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * Matrix products.
  *
- * <p>Types: all buffers of one call share one type that the device computes in (f32 or f64 on the CPU, f32 or bf16 on a GPU, where
- * bf16 products add up in f32); on a GPU a bias and the gradients of {@link #linearBackward} may be f32 beside bf16 data.
+ * <p>Types: all buffers of one call share one type that the device computes in: f32 or f64 on the CPU, f32 or bf16 on a GPU, where
+ * bf16 products add up in f32. On a GPU the result of two bf16 factors may also be f32. A bias and an addend have the type of
+ * the result, and so has the gradient of a bias that of the weight.
  */
 public interface Matmul {
     /** {@code C = act(op(A) op(B) + bias + addend)}, in one pass where the device can. */
@@ -26,7 +27,7 @@ public interface Matmul {
 
     /**
      * Gradients of a linear layer's parameters: {@code dW = dY^T X} and {@code db}, the sums of the columns of dY, for dY
-     * {@code [m, n]}, X {@code [m, k]}, dW {@code [n, k]} and db {@code [n]}, all without gaps; db has the type of dW.
+     * {@code [m, n]}, X {@code [m, k]}, dW {@code [n, k]} and db {@code [n]}, all without gaps.
      */
     void linearBackward(LinearShape shape, Buffer dy, Buffer x, Buffer dw, Buffer db);
 

@@ -9,10 +9,10 @@ import org.jspecify.annotations.Nullable;
  */
 public interface Optimiser {
     /**
-     * L2 norm of all elements of many gradients together, each f32, f64 or bf16. Squares are summed in f32 at least. NaN or
-     * infinite where an element is, or where that sum overflows.
+     * L2 norm of all elements of many gradients together, each f32 or bf16, on the CPU also f64. Squares are summed in f32 at least.
+     * NaN or infinite where an element is, or where that sum overflows.
      *
-     * @param norm one element, f32 or f64
+     * @param norm one element, f32, on the CPU also f64
      */
     void globalNorm(Buffer[] gradients, Buffer norm);
 

@@ -5,8 +5,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Patches of a video, and what masked autoencoders reconstruct of them.
  *
- * <p>Types: videos are u8 or floating; patches, targets and predictions are f32 or f64 on the CPU, f32 or bf16 on a GPU, where the
- * loss of bf16 predictions is f32. Indices are i32.
+ * <p>Types: patches, targets and predictions are f32 or f64 on the CPU, f32 or bf16 on a GPU. Videos are u8, f32 or f64, on a GPU u8
+ * or f32. The gradient of a video and a loss have the type of the patches, on a GPU always f32. Indices are i32.
  */
 public interface Patches {
     /**
@@ -14,7 +14,7 @@ public interface Patches {
      * indices[b, j]} of sample b as a vector in the order (c, dt, dy, dx), each value {@code (pixel * scale - mean[c]) /
      * std[c]}. Only visible patches are ever read.
      *
-     * @param video u8, f32 or f64, addressed by the geometry's strides
+     * @param video addressed by the geometry's strides
      * @param indices i32 {@code [batch, count]}, or null for all patches in order
      * @param out {@code [batch, count, patchLength]}
      */

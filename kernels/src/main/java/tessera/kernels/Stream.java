@@ -9,7 +9,7 @@ package tessera.kernels;
  * a stream may outlive it.
  *
  * <p>Thread-safe, except that nobody may use a stream while it is closed. {@link #close()} waits for the work and then frees the
- * stream; what is asked of it afterwards is refused.
+ * stream; what is asked of it afterwards is refused. On a CPU closing does nothing.
  */
 public interface Stream extends AutoCloseable {
     Device device();

@@ -5,10 +5,14 @@ import org.jspecify.annotations.Nullable;
 /**
  * Gathering, scattering and assembling of tokens.
  *
- * <p>Types: tokens and tables share one type, f32 or f64 on the CPU, f32 or bf16 on a GPU. Indices are i32.
+ * <p>Types: tokens and tables share one type, f32 or f64 on the CPU, f32 or bf16 on a GPU; functions say where they take others.
+ * Indices are i32.
  */
 public interface Tokens {
-    /** {@code y[b, j, :] = x[b, indices[b, j], :]} for x {@code [batch, tokens, width]}, indices {@code [batch, selected]}. */
+    /**
+     * {@code y[b, j, :] = x[b, indices[b, j], :]} for x {@code [batch, tokens, width]}, indices {@code [batch, selected]}, and x and y
+     * of any one type, on a GPU of 1, 2 or 4 bytes.
+     */
     void gatherRows(TokenShape shape, Buffer x, Buffer indices, Buffer y);
 
     /** Adjoint of {@link #gatherRows}: clears {@code dx} and adds each row of {@code dy}, in ascending j. */
@@ -30,7 +34,10 @@ public interface Tokens {
     void assembleDecoder(
             DecoderShape shape, Buffer visible, TokenIndices indices, Buffer maskToken, Buffer table, Buffer y);
 
-    /** Gradients of {@link #assembleDecoder}; both outputs are overwritten. */
+    /**
+     * Gradients of {@link #assembleDecoder}; both outputs are overwritten. On a GPU the mask token's is f32 or bf16, whatever the
+     * tokens are.
+     */
     void assembleDecoderBackward(DecoderShape shape, Buffer dy, Buffer dvisible, Buffer dmaskToken);
 
     /** Rows of {@code width} values: {@code selected} of the {@code tokens} of each sample. */

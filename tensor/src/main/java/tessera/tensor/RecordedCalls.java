@@ -24,7 +24,8 @@ import tessera.kernels.Stream;
  * results lie in memory that the device copies by itself. Elsewhere every call runs operation by operation on the inputs
  * themselves.
  *
- * <p>Any thread may use it, one at a time. A call that failed may be tried again. It owns its inputs and its graphs; closing it
+ * <p>Any thread may use it, one at a time. A call that failed may be tried again, unless the work had run to its end on the host and only the
+ * launch of its new graph or the device failed: what the host noted then would be noted twice. It owns its inputs and its graphs; closing it
  * twice does no harm, using it afterwards is refused.
  */
 public final class RecordedCalls implements AutoCloseable {
@@ -53,7 +54,7 @@ public final class RecordedCalls implements AutoCloseable {
          */
         Map<String, Tensor> run(List<Tensor> inputs, Variables variables);
 
-        /** Called when a graph is about to do the work instead: what the host has to note then. */
+        /** Called when a graph was launched to do the work instead: what the host has to note then. */
         default void replayed() {}
     }
 
@@ -164,16 +165,18 @@ public final class RecordedCalls implements AutoCloseable {
             return values;
         }
         Graph graph = known.graph;
+        boolean replay = graph != null;
         if (graph == null) {
             graph = record(known, variables, work);
-        } else {
-            work.replayed();
         }
         graph.launch(new Variables(
                 variables.seed() - known.at.seed(),
                 variables.stream() - known.at.stream(),
                 variables.lr(),
                 variables.step()));
+        if (replay) {
+            work.replayed();
+        }
         device.currentStream().synchronize();
         Map<String, float[]> values = new LinkedHashMap<>();
         known.results.forEach((result, memory) -> {

@@ -75,22 +75,29 @@ public final class HostMemory {
     }
 
     private Block fresh(int sizeClass, long size, long bytes) {
-        if (size <= SLAB_BYTES / 16) {
-            if (slab.byteSize() - slabUsed < size) {
-                slab = slabs.allocate(SLAB_BYTES, ALIGNMENT);
-                slabUsed = 0;
-            }
-            MemorySegment segment = slab.asSlice(slabUsed, size);
-            slabUsed += size;
-            return new Block(segment, sizeClass, null);
-        }
-        Arena arena = Arena.ofShared();
+        Arena arena = null;
         try {
+            if (size <= SLAB_BYTES / 16) {
+                return new Block(fromSlab(size), sizeClass, null);
+            }
+            arena = Arena.ofShared();
             return new Block(arena.allocate(size, ALIGNMENT), sizeClass, arena);
         } catch (OutOfMemoryError e) {
-            arena.close();
+            if (arena != null) {
+                arena.close();
+            }
             throw exhausted(bytes, e);
         }
+    }
+
+    private MemorySegment fromSlab(long size) {
+        if (slab.byteSize() - slabUsed < size) {
+            slab = slabs.allocate(SLAB_BYTES, ALIGNMENT);
+            slabUsed = 0;
+        }
+        MemorySegment segment = slab.asSlice(slabUsed, size);
+        slabUsed += size;
+        return segment;
     }
 
     private DeviceException exhausted(long bytes, @Nullable Throwable cause) {

@@ -309,7 +309,6 @@ final class CudaElementwise implements Elementwise {
         affine.begin(y.dtype()).buffers(x, y).i64(y.length()).f32(alpha, beta).launch(blocks(y), THREADS, 0);
     }
 
-    /** A bf16 x may be added to an f32 y. */
     @Override
     public void axpy(double alpha, Buffer x, Buffer y) {
         boolean mixed = x.dtype() == DType.BF16 && y.dtype() == DType.F32 && x.length() >= y.length();
@@ -323,7 +322,6 @@ final class CudaElementwise implements Elementwise {
                 .launch(blocks(y), THREADS, 0);
     }
 
-    /** The scale may be f32 beside bf16 data. */
     @Override
     public void scaleBy(Buffer x, Buffer scale, Buffer y) {
         if (scale.dtype() != DType.F32 && scale.dtype() != DType.BF16) {
@@ -339,7 +337,6 @@ final class CudaElementwise implements Elementwise {
 
     // -------------------------------------------------------------------------------------------------------- sums
 
-    /** Data and result may be f32 or bf16 each. */
     @Override
     public void sum(Buffer x, long outer, long reduced, long inner, double scale, Buffer y) {
         sum(x, outer, reduced * inner, reduced, inner, scale, y);

@@ -27,7 +27,7 @@ final class CudaLosses implements Losses {
     private final CudaVariants longCrossEntropy;
     private final CudaVariants distillation;
     private final CudaVariants longDistillation;
-    private final CudaVariants features;
+    private final CudaVariants featureLoss;
     private final CudaFunction lossSum;
 
     CudaLosses(CudaDevice device) {
@@ -37,7 +37,7 @@ final class CudaLosses implements Losses {
         this.longCrossEntropy = module.variants("cross_entropy_long");
         this.distillation = module.variants("distillation_loss");
         this.longDistillation = module.variants("distillation_loss_long");
-        this.features = module.variants("feature_loss");
+        this.featureLoss = module.variants("feature_loss");
         this.lossSum = module.function("loss_sum");
     }
 
@@ -45,6 +45,8 @@ final class CudaLosses implements Losses {
     public void crossEntropy(
             RowShape shape, Buffer logits, Buffer labels, double smoothing, Buffer loss, @Nullable Buffer dlogits) {
         CudaTypes.same("cross_entropy", logits, dlogits);
+        CudaTypes.require("cross_entropy", DType.I32, labels);
+        CudaTypes.require("cross_entropy", DType.F32, loss);
         long rows = shape.rows();
         long cols = shape.cols();
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, rows))) {
@@ -66,7 +68,7 @@ final class CudaLosses implements Losses {
     @Override
     public void meanSquaredError(Buffer a, Buffer b, Buffer loss, @Nullable Buffer da) {
         Buffer[] gradients = da == null ? null : new Buffer[] {da};
-        featureLoss(new Buffer[] {a}, new Buffer[] {b}, new double[] {1}, null, loss, gradients);
+        features("mean_squared_error", new Buffer[] {a}, new Buffer[] {b}, new double[] {1}, null, loss, gradients);
     }
 
     @Override
@@ -74,22 +76,34 @@ final class CudaLosses implements Losses {
             Buffer[] projected,
             Buffer[] targets,
             double[] weights,
+            Buffer losses,
+            Buffer loss,
+            Buffer @Nullable [] dprojected) {
+        features("feature_loss", projected, targets, weights, losses, loss, dprojected);
+    }
+
+    private void features(
+            String op,
+            Buffer[] projected,
+            Buffer[] targets,
+            double[] weights,
             @Nullable Buffer losses,
             Buffer loss,
             Buffer @Nullable [] dprojected) {
         int parts = projected.length;
-        checkParts("feature_loss", parts, "modalities");
+        checkParts(op, parts, "modalities");
+        CudaTypes.require(op, DType.F32, losses, loss);
         long longest = 0;
         for (int m = 0; m < parts; m++) {
             longest = Math.max(longest, projected[m].length());
-            CudaTypes.same("feature_loss", projected[0], projected[m]);
-            CudaTypes.same("feature_loss", projected[0], targets[m]);
-            CudaTypes.same("feature_loss", projected[0], dprojected == null ? null : dprojected[m]);
+            CudaTypes.same(op, projected[0], projected[m]);
+            CudaTypes.same(op, projected[0], targets[m]);
+            CudaTypes.same(op, projected[0], dprojected == null ? null : dprojected[m]);
         }
         long blocks = Math.clamp(Math.ceilDiv(longest, THREADS * 16L), 0, MAX_FEATURE_BLOCKS);
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, parts * blocks))) {
             if (parts > 0 && blocks > 0) {
-                CudaLaunch launch = features.begin(projected[0].dtype());
+                CudaLaunch launch = featureLoss.begin(projected[0].dtype());
                 launch.array(projected, parts, MAX_PARTS)
                         .array(targets, parts, MAX_PARTS)
                         .array(dprojected, parts, MAX_PARTS);
@@ -133,6 +147,8 @@ final class CudaLosses implements Losses {
             CudaTypes.same("distillation_loss", student, teacher);
         }
         CudaTypes.same("distillation_loss", student, dstudent);
+        CudaTypes.require("distillation_loss", DType.I32, labels);
+        CudaTypes.require("distillation_loss", DType.F32, ensemble.weights(), loss);
         long rows = shape.rows();
         long cols = shape.cols();
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, rows))) {

@@ -166,6 +166,7 @@ final class CudaPatches implements Patches {
             Buffer result,
             @Nullable Buffer dprediction) {
         CudaTypes.same("reconstruction_loss", prediction, dprediction);
+        CudaTypes.require("reconstruction_loss", DType.F32, result);
         PatchGeometry g = which.geometry();
         int length = g.patchLength();
         long rows = g.batch() * which.count();

@@ -147,7 +147,6 @@ final class CudaTokens implements Tokens {
                 .launch(Rows.blocks(wide, tokens * d, y.dtype()), THREADS, 0);
     }
 
-    /** For bf16 data the mask token's gradient is f32 or bf16. */
     @Override
     public void assembleDecoderBackward(DecoderShape shape, Buffer dy, Buffer dvisible, Buffer dmaskToken) {
         long batch = shape.batch();

@@ -142,6 +142,10 @@ public final class CpuDevice extends Device {
 
     @Override
     public void on(Stream other, Runnable body) {
+        if (other.device() != this) {
+            throw new IllegalArgumentException("a stream of " + other.device() + " is no stream of this " + this
+                    + "; make one with newStream() of this device");
+        }
         body.run();
     }
 

@@ -6,7 +6,18 @@ import tessera.kernels.Event;
 import tessera.kernels.Stream;
 
 /** Work of the CPU, which is done when it is asked for. */
-record HostStream(Device device) implements Stream {
+final class HostStream implements Stream {
+    private final Device device;
+
+    HostStream(Device device) {
+        this.device = device;
+    }
+
+    @Override
+    public Device device() {
+        return device;
+    }
+
     @Override
     public long handle() {
         return 0;
