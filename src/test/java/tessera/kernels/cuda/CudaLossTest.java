@@ -26,9 +26,9 @@ import tessera.kernels.Optimiser.AdamWTensors;
 import tessera.kernels.Optimiser.Clip;
 import tessera.kernels.Patches.PatchGeometry;
 import tessera.kernels.Patches.PatchTarget;
-import tessera.kernels.PlainDevice;
 import tessera.kernels.RandomOps.RandomStream;
 import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.scalar.PlainDevice;
 
 /** Losses and the optimiser on a GPU against the plain kernels in f64 on the CPU. */
 @Tag(FakeCuda.TAG)

@@ -29,9 +29,9 @@ import tessera.kernels.Norms.NormGradients;
 import tessera.kernels.Norms.NormParameters;
 import tessera.kernels.Norms.NormStatistics;
 import tessera.kernels.Norms.RowShape;
-import tessera.kernels.PlainDevice;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.PlainDevice;
 import tessera.tensor.TestDevices;
 
 /** Layer norm, softmax and attention on a GPU against the plain kernels in f64, on the same inputs. */
