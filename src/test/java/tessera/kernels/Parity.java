@@ -8,6 +8,7 @@ import java.util.Random;
 import tessera.kernels.Patches.PatchGeometry;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.PlainDevice;
 
 /** Runs calls on inputs that are the same for every device and type; who extends this says what is done with the results. */
 public abstract class Parity {

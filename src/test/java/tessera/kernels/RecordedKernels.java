@@ -7,6 +7,7 @@ import java.lang.reflect.RecordComponent;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Consumer;
+import tessera.kernels.cpu.scalar.PlainDevice;
 
 /** The plain kernels, and which primitives of them were called. */
 final class RecordedKernels {

@@ -16,7 +16,7 @@ import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.kernels.PlainDevice;
+import tessera.kernels.cpu.scalar.PlainDevice;
 import tessera.tensor.OpCatalogue.Sample;
 import tessera.tensor.SampleRun.Place;
 

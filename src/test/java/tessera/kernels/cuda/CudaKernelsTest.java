@@ -12,7 +12,7 @@ import tessera.FakeCuda;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.KernelParity;
-import tessera.kernels.PlainDevice;
+import tessera.kernels.cpu.scalar.PlainDevice;
 
 /**
  * The CUDA kernels against the plain ones in f64: f32 and bf16, aligned and not, three times the same bits, one

@@ -31,10 +31,10 @@ import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
-import tessera.kernels.PlainDevice;
 import tessera.kernels.Stream;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.PlainDevice;
 import tessera.tensor.TestDevices;
 
 /** Products on a GPU against the plain kernels in f64, on the same inputs. */

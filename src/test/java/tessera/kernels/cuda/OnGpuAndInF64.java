@@ -12,7 +12,7 @@ import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Kernels;
-import tessera.kernels.PlainDevice;
+import tessera.kernels.cpu.scalar.PlainDevice;
 import tessera.kernels.cpu.Elements;
 
 /** Losses and updates on a GPU and by the plain kernels in f64 on the CPU, on the same values, and how they are compared. */

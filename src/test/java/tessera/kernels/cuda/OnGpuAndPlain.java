@@ -11,7 +11,7 @@ import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Kernels;
-import tessera.kernels.PlainDevice;
+import tessera.kernels.cpu.scalar.PlainDevice;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Workers;
 import tessera.tensor.TestDevices;

@@ -7,7 +7,6 @@ import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Kernels;
-import tessera.kernels.PlainDevice;
 import tessera.kernels.RandomOps.RandomStream;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Workers;

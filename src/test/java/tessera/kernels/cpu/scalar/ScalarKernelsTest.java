@@ -18,7 +18,6 @@ import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Norms.NormParameters;
 import tessera.kernels.Norms.NormStatistics;
 import tessera.kernels.Norms.RowShape;
-import tessera.kernels.PlainDevice;
 import tessera.kernels.RandomOps.MaskShape;
 import tessera.kernels.RandomOps.RandomStream;
 import tessera.kernels.Tokens.TokenShape;

@@ -1,15 +1,20 @@
-package tessera.kernels;
+package tessera.kernels.cpu.scalar;
 
 import java.util.Set;
 import java.util.function.UnaryOperator;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Elementwise;
 import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.Kernels;
+import tessera.kernels.Matmul;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.cpu.HostMemory;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.device.CpuDevice;
 import tessera.kernels.cpu.device.CpuKernels;
-import tessera.kernels.cpu.scalar.ScalarElementwise;
 
 /** The plain Java kernels, which all others are compared with, and a device that computes in bf16 with them. */
 public final class PlainDevice {
@@ -37,7 +42,7 @@ public final class PlainDevice {
     }
 
     /** The same with kernels that someone watches. */
-    static Device create(UnaryOperator<Kernels> watched) {
+    public static Device create(UnaryOperator<Kernels> watched) {
         Workers workers = new Workers(1);
         Elementwise elementwise = new ScalarElementwise(workers);
         Matmul products = new RoundedMatmul(workers, elementwise);

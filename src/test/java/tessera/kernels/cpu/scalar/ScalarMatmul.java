@@ -1,6 +1,9 @@
-package tessera.kernels;
+package tessera.kernels.cpu.scalar;
 
 import java.util.Arrays;
+import tessera.kernels.Buffer;
+import tessera.kernels.Elementwise;
+import tessera.kernels.Matmul;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Erf;
