@@ -1,8 +1,11 @@
 package tessera.nn;
 
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.ServiceLoader;
+import java.util.Set;
 import java.util.TreeMap;
 
 /**
@@ -29,6 +32,16 @@ public interface Architecture {
      * @throws CheckpointException if they describe none
      */
     VideoModel build(Params params, Map<String, String> metadata);
+
+    /**
+     * Why a file of this architecture is no student, where its weights' names tell: what it is instead and what to do with it. Empty
+     * where they do not.
+     *
+     * @param names of all weights in the file
+     */
+    default Optional<String> refusal(Path file, Set<String> names) {
+        return Optional.empty();
+    }
 
     /** Whether a weight of this name belongs into a student's file. */
     default boolean keeps(String weight) {

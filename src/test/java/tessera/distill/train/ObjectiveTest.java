@@ -1,6 +1,7 @@
 package tessera.distill.train;
 
 import static java.util.Objects.requireNonNull;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -14,16 +15,19 @@ import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import tessera.Close;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.distill.report.Metric;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.Architecture;
 import tessera.nn.DropPath;
 import tessera.nn.Params;
 import tessera.nn.Projector;
 import tessera.nn.TokenGrid;
+import tessera.nn.VideoModel;
 import tessera.nn.videomae.VideoMaePretraining;
 import tessera.tensor.Losses;
 import tessera.tensor.Scope;
@@ -77,16 +81,33 @@ class ObjectiveTest {
         return new Look(batch, Modality.RGB, mask, student.network(), Noise.NONE);
     }
 
-    private Tensor feature(VideoMaeNetwork network, Modality modality) {
+    private Tensor feature(ModelNetwork network, Modality modality) {
         return network.model().features(batch.clips(modality), mask.visible());
     }
 
-    private static VideoMaeNetwork network(Teacher teacher) {
-        return (VideoMaeNetwork) teacher.network();
+    private static ModelNetwork network(Teacher teacher) {
+        return (ModelNetwork) teacher.network();
     }
 
-    private Tensor logits(VideoMaeNetwork network, Modality modality) {
+    private Tensor logits(ModelNetwork network, Modality modality) {
         return Objects.requireNonNull(network.heads().get(ACTION)).forward(feature(network, modality));
+    }
+
+    /** An architecture without tokens is a student as any other, until the stage has masks. */
+    @Test
+    void aModelThatCannotBeMaskedRefusesMasks() {
+        Params params = Params.random(Device.cpu(), DType.F32, 5);
+        VideoModel model =
+                Architecture.of(Map.of(Architecture.ENTRY, "mean-colour")).build(params, Map.of());
+        ModelNetwork network = new ModelNetwork(model, Map.of());
+        Tensor pixels = batch.clips(Modality.RGB);
+        Tensor feature = network.forward(pixels, null, Noise.NONE).feature();
+        assertArrayEquals(model.features(pixels, null).toFloats(), feature.toFloats());
+        for (Executable call : List.<Executable>of(network::grid, () -> network.forward(pixels, mask, Noise.NONE))) {
+            String message = String.valueOf(
+                    assertThrows(IllegalArgumentException.class, call).getMessage());
+            assertTrue(message.endsWith("; give the stage no masks"), message);
+        }
     }
 
     private FeatureMatch match() {

@@ -26,7 +26,7 @@ final class SmallNetworks {
     private SmallNetworks() {}
 
     /** A network with its parameters. */
-    record Made(VideoMaeNetwork network, Map<String, Tensor> parameters) {}
+    record Made(ModelNetwork network, Map<String, Tensor> parameters) {}
 
     static VideoMaeConfig config(Modality modality) {
         return new ModalityInput(GEOMETRY, 4, 2, FlowStats.NONE)
@@ -40,8 +40,7 @@ final class SmallNetworks {
         Linear head = Linear.fanIn(params.at("head_action"), WIDTH, classes);
         params.finish();
         params.all().values().forEach(parameter -> parameter.requiresGrad(!frozen));
-        return new Made(
-                new VideoMaeNetwork(model, Map.of(ClipBatches.ACTION, head)), new LinkedHashMap<>(params.all()));
+        return new Made(new ModelNetwork(model, Map.of(ClipBatches.ACTION, head)), new LinkedHashMap<>(params.all()));
     }
 
     static ClipSet clips() {

@@ -171,16 +171,43 @@ class TrainerTest {
                 unknown.getMessage());
     }
 
+    @Test
+    void aDamagedEntryIsRefusedWithTheFileAndWhatToDo() {
+        StopSignal stop = new StopSignal();
+        stop.request();
+        Stage stage = mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), 1);
+        Path run = folder.resolve("damaged");
+        assertThrows(StopSignal.Stopped.class, () -> Trainer.run(stage, run, context(ProgressListener.NONE, stop)));
+        Path checkpoint = run.resolve("checkpoint.safetensors");
+        for (String step : List.of("one", "-1", "7")) {
+            rewrite(checkpoint, "tessera.step", before -> step);
+            Exception refused = assertThrows(CheckpointException.class, () -> run("damaged", stage));
+            assertEquals(
+                    checkpoint + ": its step is '" + step + "' but must be 0 to " + STEPS
+                            + "; delete the folder to start again",
+                    refused.getMessage());
+        }
+        rewrite(checkpoint, settings -> settings.substring(1));
+        String message = requireNonNull(assertThrows(CheckpointException.class, () -> run("damaged", stage))
+                .getMessage());
+        assertTrue(message.startsWith(checkpoint + ": its settings cannot be read ("), message);
+        assertTrue(message.endsWith("; use another folder, or delete this one to start again"), message);
+    }
+
     /** Changes the settings in a file's metadata; an empty text leaves them out. */
     private static void rewrite(Path file, UnaryOperator<String> change) {
+        rewrite(file, "tessera.settings", change);
+    }
+
+    private static void rewrite(Path file, String entry, UnaryOperator<String> change) {
         try (Scope scope = Scope.open();
                 Checkpoint checkpoint = Checkpoint.read(file)) {
             Map<String, String> metadata = new HashMap<>(checkpoint.metadata());
-            String before = String.valueOf(metadata.remove("tessera.settings"));
+            String before = String.valueOf(metadata.remove(entry));
             String after = change.apply(before);
             assertNotEquals(before, after);
             if (!after.isEmpty()) {
-                metadata.put("tessera.settings", after);
+                metadata.put(entry, after);
             }
             Checkpoint.write(file, checkpoint.tensors(), metadata);
         }

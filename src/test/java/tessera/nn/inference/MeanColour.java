@@ -14,7 +14,10 @@ import tessera.nn.TokenGrid;
 import tessera.nn.VideoModel;
 import tessera.tensor.Tensor;
 
-/** An application's own architecture, which has no tokens: the feature is a linear map of the clip's mean colour. */
+/**
+ * An application's own architecture, which has no tokens: the feature is a linear map of the clip's mean colour. Its weights'
+ * names begin as those that a VideoMAE student must not have.
+ */
 public final class MeanColour implements Architecture {
     static final ModelConfig CONFIG = new ModelConfig() {
         @Override
@@ -45,12 +48,12 @@ public final class MeanColour implements Architecture {
 
     @Override
     public List<String> weightPrefixes() {
-        return List.of("colour.");
+        return List.of("decoder.");
     }
 
     @Override
     public VideoModel build(Params params, Map<String, String> metadata) {
-        Tensor weight = params.at("colour").get("weight", Init.fanIn(3), 3, 3);
+        Tensor weight = params.at("decoder").get("weight", Init.fanIn(3), 3, 3);
         return new VideoModel() {
             @Override
             public ModelConfig config() {

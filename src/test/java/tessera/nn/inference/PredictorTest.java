@@ -158,6 +158,9 @@ class PredictorTest {
         predictor.close();
         assertEquals(0, own.memory().live());
         assertThrows(IllegalStateException.class, () -> predictor.predict(new byte[3], 1, 1, 1));
+        List<VideoClip> clips = List.of(new VideoClip(1, 1, 1, new byte[3]));
+        Exception closed = assertThrows(IllegalStateException.class, () -> predictor.predictAll(clips));
+        assertEquals("the predictor is closed; open another with Predictor.open", closed.getMessage());
     }
 
     @Test
@@ -166,6 +169,7 @@ class PredictorTest {
         assertRefused(() -> Predictor.open(options, flow, head), flow + ": the student sees 2 channels");
         assertRefused(() -> Predictor.open(options, student), "no head given");
         assertRefused(() -> Predictor.open(options, student, head, head), "two heads are called 'action'");
+        assertRefused(() -> Prediction.mean(List.of()), "no mean of 0 predictions; pass one or more");
         try (Predictor predictor = Predictor.open(options, student, head)) {
             assertRefused(() -> predictor.predict(new byte[10], 1, 2, 2), "needs 12 bytes but 10 are given");
             assertRefused(() -> predictor.predict(new byte[0], 0, 2, 2), "u8[0, 2, 2, 3] has no pixels");

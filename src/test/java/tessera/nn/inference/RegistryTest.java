@@ -62,7 +62,7 @@ class RegistryTest {
         try (Scope scope = Scope.open()) {
             float[] identity = {1, 0, 0, 0, 1, 0, 0, 0, 1};
             Map<String, Tensor> weights =
-                    Map.of("colour.weight", Tensor.of(identity, 3, 3), "decoration", Tensor.zeros(1));
+                    Map.of("decoder.weight", Tensor.of(identity, 3, 3), "decoration", Tensor.zeros(1));
             Student.save(file, weights, MeanColour.CONFIG, Map.of());
             try (Student student = Student.load(file, Device.cpu())) {
                 Tensor clips = Tensor.of(new byte[] {10, 20, 30}, 1, 1, 1, 1, 3)
@@ -76,6 +76,18 @@ class RegistryTest {
                         assertThrows(IllegalArgumentException.class, () -> student.session(1, Masking.of(.5, 1)));
                 assertTrue(String.valueOf(e.getMessage()).contains("Masking.none()"), e.getMessage());
             }
+        }
+    }
+
+    @Test
+    void anUnfinishedTrainingIsToldByTheArchitecturesOwnNames() {
+        Path run = folder.resolve("checkpoint.safetensors");
+        for (String begin : List.of("p.", "p.student.")) {
+            try (Scope scope = Scope.open()) {
+                Map<String, Tensor> weights = Map.of(begin + "decoder.weight", Tensor.zeros(3, 3));
+                Checkpoint.write(run, weights, MeanColour.CONFIG.toMetadata());
+            }
+            refused(run, "has not finished");
         }
     }
 

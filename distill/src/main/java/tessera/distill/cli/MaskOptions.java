@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import picocli.CommandLine.Option;
 import tessera.nn.TokenGrid;
 import tessera.nn.inference.Masking;
+import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
 import tessera.tensor.TokenMask;
 
@@ -14,19 +15,19 @@ final class MaskOptions {
             names = "--mask-ratio",
             paramLabel = "R",
             description = "Share of the tokens that are not looked at, 0 <= R < 1. Default: ${DEFAULT-VALUE}")
-    private double maskRatio = 0.75;
+    private double maskRatio = Masking.DEFAULT.ratio();
 
     @Option(
             names = "--ensemble",
             paramLabel = "P",
             description = "Masks per clip, over which probabilities are averaged. Default: ${DEFAULT-VALUE}")
-    private int ensemble = 2;
+    private int ensemble = Masking.DEFAULT.ensemble();
 
     @Option(
             names = "--seed",
             paramLabel = "N",
             description = "Determines the masks and every other draw. Default: ${DEFAULT-VALUE}")
-    private long seed = 1;
+    private long seed = Predictor.Options.SEED;
 
     /** The masks; refuses numbers that no student can work with, so it is called before anything is loaded. */
     Masking masking() {

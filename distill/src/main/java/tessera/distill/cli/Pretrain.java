@@ -69,7 +69,8 @@ final class Pretrain extends ToolCommand {
     @Option(
             names = "--lambda",
             paramLabel = "X",
-            description = "Weight of the source labels' cross-entropy. Default: 0.05 for rgb, 0.01 for flow and pose")
+            description = "Weight of the source labels' cross-entropy. Default: " + Pretraining.RGB_LAMBDA
+                    + " for rgb, " + Pretraining.OTHER_LAMBDA + " for flow and pose")
     private @Nullable Double lambda;
 
     @Option(

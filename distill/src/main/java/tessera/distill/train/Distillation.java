@@ -83,11 +83,12 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
      * @return the student's file
      */
     public Path run(Map<Modality, Path> teachers, ClipSet target, Path folder, RunContext context) {
-        VideoMaeConfig config = encoderConfig(require(teachers, Modality.RGB));
-        return Trainer.run(stage(config, teachers, target), folder, context);
+        return Trainer.run(stage(teachers, target), folder, context);
     }
 
-    private Stage stage(VideoMaeConfig config, Map<Modality, Path> teachers, ClipSet target) {
+    /** What {@link #run} trains. */
+    public Stage stage(Map<Modality, Path> teachers, ClipSet target) {
+        VideoMaeConfig config = encoderConfig(require(teachers, Modality.RGB));
         return new Stage(
                 "distill",
                 recipe,
@@ -117,7 +118,7 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
         try {
             weights.forEach((modality, weight) -> {
                 Projector projector = new Projector(projectors.at("cmt").at("mlp_to_" + modality), config.embedDim());
-                VideoMaeNetwork network = frozen(require(teachers, modality), seed, context);
+                ModelNetwork network = frozen(require(teachers, modality), seed, context);
                 matches.add(new FeatureMatch.Match(new Teacher(modality, network), projector, weight));
             });
         } catch (RuntimeException | Error e) {
@@ -131,7 +132,7 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
         return new Stage.Setup(
                 trained,
                 Modality.RGB,
-                new VideoMaeNetwork(student.model(), Map.of()),
+                new ModelNetwork(student.model(), Map.of()),
                 matches.stream().map(FeatureMatch.Match::teacher).toList(),
                 List.of(new Stage.Part(
                         new ClipBatches(target, seen, false, recipe, seed + 2, seed),
@@ -176,11 +177,11 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
         }
     }
 
-    private static VideoMaeNetwork frozen(Path file, long seed, RunContext context) {
+    private static ModelNetwork frozen(Path file, long seed, RunContext context) {
         Encoder teacher = Encoder.of(file, encoderConfig(file), seed, context.device(), context.compute());
         teacher.params().all().values().forEach(parameter -> parameter.requiresGrad(false));
         teacher.model().pack();
-        return new VideoMaeNetwork(teacher.model(), Map.of());
+        return new ModelNetwork(teacher.model(), Map.of());
     }
 
     /**

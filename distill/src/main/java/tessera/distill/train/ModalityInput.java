@@ -68,8 +68,5 @@ public record ModalityInput(Geometry geometry, int grid, int tubelet, FlowStats 
     }
 
     /** Widths and depths of a model, whatever its input. */
-    public record ModelSize(int embedDim, int depth, int heads, int decoderDim, int decoderDepth, int decoderHeads) {
-        /** ViT-S with the decoder of the papers. */
-        public static final ModelSize SMALL = new ModelSize(384, 12, 6, 192, 4, 3);
-    }
+    public record ModelSize(int embedDim, int depth, int heads, int decoderDim, int decoderDepth, int decoderHeads) {}
 }

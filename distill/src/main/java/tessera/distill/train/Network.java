@@ -16,7 +16,11 @@ public interface Network extends AutoCloseable {
      */
     Outputs forward(Tensor clips, @Nullable TokenMask mask, Noise noise);
 
-    /** The tokens that masks hide. */
+    /**
+     * The tokens that masks hide.
+     *
+     * @throws IllegalArgumentException if the network cannot be masked
+     */
     TokenGrid grid();
 
     /** Frees what belongs to the network beside its parameters. */

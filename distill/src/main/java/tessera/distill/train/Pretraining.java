@@ -39,6 +39,12 @@ public record Pretraining(
     /** Name of the finished model in a run's folder. */
     public static final String MODEL = "model.safetensors";
 
+    /** The paper's weight of the cross-entropy for RGB. */
+    public static final double RGB_LAMBDA = .05;
+
+    /** The paper's weight of the cross-entropy for the other modalities. */
+    public static final double OTHER_LAMBDA = .01;
+
     private static final Metric SOURCE = new Metric("reconstruction_source");
     private static final Metric TARGET = new Metric("reconstruction_target");
     private static final Metric CLASSES = new Metric("cross_entropy");
@@ -54,7 +60,7 @@ public record Pretraining(
         Recipe recipe = common.over(common.steps(), 1e-3)
                 .withMaskRatio(.9)
                 .withOptimiser(new Optimiser(.9, .95, 1e-8, .05, Optimiser.Decays.MATRICES, 0));
-        return new Pretraining(modality, true, modality.equals(Modality.RGB) ? .05 : .01, .5, recipe);
+        return new Pretraining(modality, true, modality.equals(Modality.RGB) ? RGB_LAMBDA : OTHER_LAMBDA, .5, recipe);
     }
 
     /** The same with another weight of the cross-entropy. */

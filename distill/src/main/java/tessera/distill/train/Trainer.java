@@ -153,7 +153,11 @@ public final class Trainer {
                 differences.add(name.replaceFirst("^tessera\\.", "") + " was " + was + ", is " + is);
             }
         }
-        differences.addAll(Settings.parse(settings).differences(stage.settings(), stage.defaults()));
+        try {
+            differences.addAll(Settings.parse(settings).differences(stage.settings(), stage.defaults()));
+        } catch (IllegalArgumentException e) {
+            throw new CheckpointException(file + ": its settings cannot be read (" + e.getMessage() + ")" + advice);
+        }
         if (!differences.isEmpty()) {
             throw new CheckpointException(
                     file + " was " + how + " with other settings (" + String.join("; ", differences) + ")" + advice);
@@ -189,9 +193,22 @@ public final class Trainer {
             if (step == null) {
                 throw new CheckpointException(checkpoint + " does not say its step; delete the folder to start again");
             }
-            long done = Long.parseLong(step);
+            long done = done(step);
             optimiser.restore(saved.tensors(), done);
             return done;
         }
+    }
+
+    private long done(String step) {
+        try {
+            long done = Long.parseLong(step);
+            if (done >= 0 && done <= recipe.steps()) {
+                return done;
+            }
+        } catch (NumberFormatException e) {
+            // Refused below, as a number out of range is.
+        }
+        throw new CheckpointException(checkpoint + ": its step is '" + step + "' but must be 0 to " + recipe.steps()
+                + "; delete the folder to start again");
     }
 }

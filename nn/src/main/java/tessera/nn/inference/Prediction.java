@@ -79,8 +79,15 @@ public record Prediction(List<Answer> answers) {
         return answers.getFirst().top(k);
     }
 
-    /** The mean of predictions of the same heads, such as those of a recording's clips. */
+    /**
+     * The mean of predictions of the same heads, such as those of a recording's clips.
+     *
+     * @param predictions at least one
+     */
     public static Prediction mean(List<Prediction> predictions) {
+        if (predictions.isEmpty()) {
+            throw new IllegalArgumentException("there is no mean of 0 predictions; pass one or more");
+        }
         List<Answer> mean = new ArrayList<>();
         for (int h = 0; h < predictions.getFirst().answers().size(); h++) {
             int head = h;

@@ -23,8 +23,8 @@ import tessera.tensor.Tensor;
  * FrameSampling#uniform}; fewer frames are repeated), and the whole picture resized to the model's size with an antialiased
  * bilinear filter ({@link ImageOps#resize}); its aspect ratio is not kept.
  *
- * <p>Safe to share between threads: calls for one clip wait for each other, since one already uses the whole device. {@link #close}
- * it when no thread uses it any more. Equal frames get equal answers: the masks depend on the seed alone.
+ * <p>Safe to share between threads: calls wait for each other while they compute, since one already uses the whole device. {@link
+ * #close} it when no thread uses it any more; later calls are refused with an {@link IllegalStateException}. Equal frames get equal answers: the masks depend on the seed alone.
  */
 public final class Predictor implements AutoCloseable {
     private static final int BATCH = 8;
@@ -47,9 +47,12 @@ public final class Predictor implements AutoCloseable {
      * @param seed determines the masks
      */
     public record Options(Device device, DType compute, Masking masking, long seed) {
-        /** The fastest device, f32, {@link Masking#DEFAULT} and seed 1, as the command line has them. */
+        /** The standard seed. */
+        public static final long SEED = 1;
+
+        /** The fastest device, f32, {@link Masking#DEFAULT} and {@link #SEED}, as the command line has them. */
         public static Options standard() {
-            return new Options(Device.best(), DType.F32, Masking.DEFAULT, 1);
+            return new Options(Device.best(), DType.F32, Masking.DEFAULT, SEED);
         }
 
         /** The same on another device. */
@@ -197,11 +200,27 @@ public final class Predictor implements AutoCloseable {
                             MemorySegment.ofArray(fitted(sampled(batch.get(i))).pixels());
                     MemorySegment.copy(pixels, 0, tensor.segment(), i * pixels.byteSize(), pixels.byteSize());
                 }
-                predictions.addAll(
-                        answers(student.predictAll(tensor, masking, seed + from).toFloats()));
+                predictions.addAll(answers(batch(tensor, seed + from)));
             }
         }
         return predictions;
+    }
+
+    private float[] batch(Tensor clips, long batchSeed) {
+        lock.lock();
+        try {
+            requireOpen();
+            return student.predictAll(clips, masking, batchSeed).toFloats();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** To be called under the lock. */
+    private void requireOpen() {
+        if (closed) {
+            throw new IllegalStateException("the predictor is closed; open another with Predictor.open");
+        }
     }
 
     private ClipShape input() {
@@ -222,9 +241,7 @@ public final class Predictor implements AutoCloseable {
     private Prediction one(VideoClip clip) {
         lock.lock();
         try {
-            if (closed) {
-                throw new IllegalStateException("the predictor is closed; open another with Predictor.open");
-            }
+            requireOpen();
             Student.Session open = session;
             if (open == null) {
                 open = student.session(1, masking);

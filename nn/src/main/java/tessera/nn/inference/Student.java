@@ -1,5 +1,7 @@
 package tessera.nn.inference;
 
+import static java.util.Objects.requireNonNull;
+
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -49,6 +51,9 @@ import tessera.tensor.TokenMask;
  * any more. Results are the tensors of the caller.
  */
 public final class Student implements AutoCloseable {
+    /** What the names of a model's weights begin with in the checkpoint of a training, before their own names. */
+    private static final List<String> UNFINISHED = List.of("p.", "p.student.");
+
     private final Loaded loaded;
     private final List<Classifier> classifiers;
     private final boolean owner;
@@ -129,7 +134,10 @@ public final class Student implements AutoCloseable {
      */
     public static Student load(Path file, Device device, DType compute) {
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
-            requireStudent(file, checkpoint.tensors().keySet());
+            requireStudent(
+                    file,
+                    Architecture.of(checkpoint.metadata()),
+                    checkpoint.tensors().keySet());
             return of(checkpoint.tensors(), checkpoint.metadata(), device, compute);
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());
@@ -137,18 +145,17 @@ public final class Student implements AutoCloseable {
     }
 
     /** Says what a file is that is taken for a student, where its weights' names tell. */
-    private static void requireStudent(Path file, Set<String> names) {
-        if (names.stream().anyMatch(name -> name.startsWith("p.encoder.") || name.startsWith("p.student."))) {
+    private static void requireStudent(Path file, Architecture architecture, Set<String> names) {
+        if (names.stream()
+                .anyMatch(name -> UNFINISHED.stream()
+                        .anyMatch(begin ->
+                                name.startsWith(begin) && architecture.keeps(name.substring(begin.length()))))) {
             throw new CheckpointException("this is the checkpoint of a training that has not finished, not a student;"
                     + " run the same command again to finish it");
         }
-        if (names.stream().anyMatch(name -> name.startsWith("decoder."))) {
-            throw new CheckpointException(
-                    "this is a pretraining model with a decoder, not a student; distil one from it"
-                            + " with `tessera distill --teachers rgb=" + file
-                            + "`, or make a student of its encoder alone with"
-                            + " `tessera import --checkpoint " + file + " --out STUDENT`");
-        }
+        architecture.refusal(file, names).ifPresent(refusal -> {
+            throw new CheckpointException(refusal);
+        });
         if (names.contains("head.weight") && names.size() <= 2) {
             throw new CheckpointException("this is a head, not a student; pass the student that it was learned with");
         }
@@ -486,11 +493,11 @@ public final class Student implements AutoCloseable {
         }
 
         private float[] run(String what, long seed, Pass pass) {
-            return calls.run(
-                            what,
-                            Graph.Variables.ofSeed(seed),
-                            (inputs, variables) -> Map.of(what, pass.of(inputs.getFirst(), masking, variables.seed())))
-                    .getOrDefault(what, new float[0]);
+            Map<String, float[]> results = calls.run(
+                    what,
+                    Graph.Variables.ofSeed(seed),
+                    (inputs, variables) -> Map.of(what, pass.of(inputs.getFirst(), masking, variables.seed())));
+            return requireNonNull(results.get(what), "the recorded call returned no result of its own name");
         }
 
         @Override
