@@ -158,16 +158,74 @@ class PredictorTest {
         predictor.close();
         assertEquals(0, own.memory().live());
         assertThrows(IllegalStateException.class, () -> predictor.predict(new byte[3], 1, 1, 1));
-        List<VideoClip> clips = List.of(new VideoClip(1, 1, 1, new byte[3]));
+        List<VideoClip> clips = List.of(new VideoClip(1, 8, 8, Toy.pixels(1, 8, 8, 1)));
         Exception closed = assertThrows(IllegalStateException.class, () -> predictor.predictAll(clips));
         assertEquals("the predictor is closed; open another with Predictor.open", closed.getMessage());
+        assertThrows(IllegalStateException.class, () -> predictor.features(clips));
+    }
+
+    /** Also of a student that sees no pictures. */
+    @ParameterizedTest
+    @ValueSource(ints = {2, 3})
+    void featuresNeedNoHeadAndEqualTheStudents(int channels) {
+        Path file = Toy.student(folder.resolve("plain.safetensors"), Toy.config(channels), 5);
+        float[] values = new float[2 * 4 * 16 * 16 * channels];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = i * 37 % 256;
+        }
+        try (Predictor predictor = Predictor.open(options, file);
+                Student plain = Student.load(file, Device.cpu());
+                Scope scope = Scope.open()) {
+            Tensor clips = Tensor.of(values, 2, 4, 16, 16, channels);
+            Tensor features = predictor.features(clips);
+            assertEquals(plain.features(clips, options.masking(), 9).shape(), features.shape());
+            assertArrayEquals(plain.features(clips, options.masking(), 9).toFloats(), features.toFloats());
+            assertArrayEquals(
+                    plain.features(clips, options.masking(), 4).toFloats(),
+                    predictor.features(clips, 4).toFloats());
+        }
+    }
+
+    @Test
+    void framesHaveTheFeaturesOfWhatTheyArePreparedTo() {
+        List<VideoClip> clips = IntStream.range(0, 10)
+                .mapToObj(i -> new VideoClip(5, HEIGHT, WIDTH, Toy.pixels(5, HEIGHT, WIDTH, i)))
+                .toList();
+        try (Predictor predictor = Predictor.open(options, student);
+                Scope scope = Scope.open()) {
+            Tensor features = predictor.features(clips);
+            Tensor[] prepared = clips.stream()
+                    .map(clip -> ImageOps.resize(clip.select(FrameSampling.uniform(0, 5, 4)), 16, 16, true))
+                    .map(clip -> Tensor.of(clip.pixels(), 1, 4, 16, 16, 3))
+                    .toArray(Tensor[]::new);
+            for (int from : new int[] {0, 8}) {
+                Tensor batch = Tensor.concat(0, Arrays.copyOfRange(prepared, from, Math.min(10, from + 8)));
+                Tensor expected = predictor.student().features(batch, options.masking(), 9 + from);
+                Tensor found = features.slice(1, from, from + batch.size(0));
+                assertEquals(expected.shape(), found.shape());
+                assertArrayEquals(expected.toFloats(), found.toFloats());
+            }
+        }
+    }
+
+    @Test
+    void withoutAHeadPredictionIsRefused() {
+        List<VideoClip> clips = List.of(new VideoClip(1, 8, 8, Toy.pixels(1, 8, 8, 1)));
+        Path flow = Toy.student(folder.resolve("flow.safetensors"), Toy.config(2), 5);
+        try (Predictor predictor = Predictor.open(options, student);
+                Predictor ofFlow = Predictor.open(options, flow)) {
+            assertRefused(() -> predictor.predict(new byte[12], 1, 2, 2), "no head given");
+            assertRefused(() -> predictor.predict(pictures(Toy.pixels(1, HEIGHT, WIDTH, 1), 1, 1)), "no head given");
+            assertRefused(() -> predictor.predictAll(clips), "no head given");
+            assertRefused(() -> predictor.features(List.of()), "pass one or more");
+            assertRefused(() -> ofFlow.features(clips), "the student sees 2 channels");
+        }
     }
 
     @Test
     void whatCannotWorkIsRefused() {
         Path flow = Toy.student(folder.resolve("flow.safetensors"), Toy.config(2), 5);
         assertRefused(() -> Predictor.open(options, flow, head), flow + ": the student sees 2 channels");
-        assertRefused(() -> Predictor.open(options, student), "no head given");
         assertRefused(() -> Predictor.open(options, student, head, head), "two heads are called 'action'");
         assertRefused(() -> Prediction.mean(List.of()), "no mean of 0 predictions; pass one or more");
         try (Predictor predictor = Predictor.open(options, student, head)) {

@@ -77,13 +77,4 @@ final class Clips {
                     file + " cannot be read (" + e.getMessage() + "); check its permissions", e);
         }
     }
-
-    /** Place of the largest number. */
-    static int largest(double[] values) {
-        int best = 0;
-        for (int i = 1; i < values.length; i++) {
-            best = values[i] > values[best] ? i : best;
-        }
-        return best;
-    }
 }

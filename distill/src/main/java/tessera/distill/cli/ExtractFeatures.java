@@ -17,8 +17,7 @@ import tessera.distill.train.Task;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.ClipShape;
-import tessera.nn.inference.Masking;
-import tessera.nn.inference.Student;
+import tessera.nn.inference.Predictor;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.ArrayData;
@@ -61,15 +60,14 @@ final class ExtractFeatures extends ToolCommand {
 
     @Override
     void run() {
-        Masking masking = student.masks().masking();
         Outputs.requireFile(out);
         String extension = extension();
         List<Long> shape;
         try (Arena arena = Arena.ofConfined();
-                Student model = student.load()) {
+                Predictor predictor = student.open()) {
             ArrayData array = read(arena);
-            requireFit(array, model.config().input());
-            ArrayData result = compute(model, array, masking);
+            requireFit(array, predictor.student().config().input());
+            ArrayData result = compute(predictor, array);
             shape = LongStream.of(result.shape()).boxed().toList();
             switch (extension) {
                 case "npy" -> Npy.write(out, result);
@@ -128,18 +126,18 @@ final class ExtractFeatures extends ToolCommand {
         }
     }
 
-    private ArrayData compute(Student model, ArrayData array, Masking masking) {
+    private ArrayData compute(Predictor predictor, ArrayData array) {
         long[] shape = array.shape();
         int count = Math.toIntExact(shape[0]);
-        int width = model.config().featureWidth();
+        int width = predictor.student().config().featureWidth();
         long clipBytes = array.data().byteSize() / count;
         DType type = array.type() == StoredType.U8 ? DType.U8 : DType.F32;
-        FloatBuffer flat =
-                FloatBuffer.allocate(Math.multiplyExact(Math.multiplyExact(masking.ensemble(), count), width));
+        int ensemble = predictor.masking().ensemble();
+        FloatBuffer flat = FloatBuffer.allocate(Math.multiplyExact(Math.multiplyExact(ensemble, count), width));
         double[][][] features;
         try (Task task = progress.context(student.compute()).task(FEATURES, Task.Unit.CLIPS, count)) {
             features = FeatureExtraction.extract(
-                    model,
+                    predictor,
                     count,
                     BATCH,
                     (from, batch) -> {
@@ -148,8 +146,6 @@ final class ExtractFeatures extends ToolCommand {
                         MemorySegment.copy(array.data(), from * clipBytes, input.segment(), 0, batch * clipBytes);
                         return input;
                     },
-                    masking,
-                    student.masks().seed(),
                     task::advance);
         }
         for (double[][] pass : features) {
@@ -159,6 +155,6 @@ final class ExtractFeatures extends ToolCommand {
                 }
             }
         }
-        return ArrayData.of(FEATURES, flat.array(), masking.ensemble(), count, width);
+        return ArrayData.of(FEATURES, flat.array(), ensemble, count, width);
     }
 }

@@ -22,7 +22,7 @@ import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
 import tessera.nn.ClipShape;
 import tessera.nn.inference.Masking;
-import tessera.nn.inference.Student;
+import tessera.nn.inference.Predictor;
 
 /** {@code tessera fewshot}: accuracy over few-shot episodes. */
 @Command(
@@ -88,12 +88,12 @@ final class FewShot extends ToolCommand {
         }
         RunContext context = progress.context(student.compute());
         FewShotEvaluation.Result result;
-        try (Student model = student.load()) {
-            ClipShape input = model.config().input();
+        try (Predictor predictor = student.open()) {
+            ClipShape input = predictor.student().config().input();
             Modality modality = Clips.modality(input, student.file());
             Geometry geometry = Clips.geometry(input.frames(), input.height(), modality);
             try (ClipSet set = egosim.clips(SOURCE, clips, "load", geometry, judged.split, Set.of(modality), context)) {
-                result = evaluate(model, set, modality, masking, context);
+                result = evaluate(predictor, set, modality, context);
             }
         }
         Accuracy accuracy = result.accuracy();
@@ -135,13 +135,11 @@ final class FewShot extends ToolCommand {
             double maskRatio,
             int ensemble) {}
 
-    private FewShotEvaluation.Result evaluate(
-            Student model, ClipSet set, Modality modality, Masking masking, RunContext context) {
+    private FewShotEvaluation.Result evaluate(Predictor predictor, ClipSet set, Modality modality, RunContext context) {
         List<Episode> drawn = new EpisodeSampler(
                         set.labels(), ways, shots, queries, student.masks().seed())
                 .draw(episodes);
-        double[][][] features = FeatureExtraction.extract(
-                model, set, modality, masking, student.masks().seed(), context);
+        double[][][] features = FeatureExtraction.extract(predictor, set, modality, context);
         FewShotEvaluation evaluation = new FewShotEvaluation(features, new LogisticRegression());
         try (Task task = context.task("episodes", Task.Unit.EPISODES, episodes)) {
             return evaluation.evaluate(drawn, task::advance);

@@ -1,6 +1,5 @@
 package tessera.distill.cli;
 
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -13,22 +12,19 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import tessera.distill.evaluation.FeatureExtraction;
 import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.fewshot.LogisticRegression;
 import tessera.distill.train.Task;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.Video;
-import tessera.kernels.DType;
-import tessera.kernels.Device;
-import tessera.nn.ClipShape;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
+import tessera.nn.inference.Prediction;
+import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
 import tessera.nn.inference.VideoClip;
-import tessera.tensor.Shape;
-import tessera.tensor.Tensor;
+import tessera.tensor.Scope;
 
 /** {@code tessera learn}: a few-shot head from labelled videos. */
 @Command(
@@ -45,8 +41,6 @@ final class Learn extends ToolCommand {
 
     /** Keeps the masks of judged clips apart from those of learned ones. */
     private static final long QUERIES = 1L << 32;
-
-    private static final int BATCH = 8;
 
     @Mixin
     private StudentOptions student;
@@ -90,22 +84,21 @@ final class Learn extends ToolCommand {
             throw new IllegalArgumentException(clips + " holds videos of one label, "
                     + videos.labels().getFirst() + "; there must be two or more to tell apart");
         }
-        try (Student model = student.load()) {
+        try (Predictor predictor = student.open()) {
+            Student model = predictor.student();
             Clips.requireRgb(model.config().input(), student.file());
             ClipCut cut = cutting.cut(model.config().input());
             List<ClipCut> rest = evaluate ? rest(cut) : List.of();
             Learned learned = learn(model, videos, cut, masking);
-            LinearClassifier classifier = learned.classifier();
-            Judgement judgement = evaluate ? judge(model, videos, rest, classifier, masking) : null;
-            Head.of(classifier.coefficients(), classifier.intercepts(), videos.labels())
-                    .fittedOn(model.checksum())
-                    .save(out);
+            Head head = learned.head();
+            Judgement judgement = evaluate ? judge(model, videos, rest, head, masking) : null;
+            head.save(out);
             print(videos.labels(), learned.clips(), judgement);
         }
     }
 
-    /** A classifier and the number of clips it was fitted on. */
-    private record Learned(LinearClassifier classifier, int clips) {}
+    /** A head and the number of clips it was fitted on. */
+    private record Learned(Head head, int clips) {}
 
     /**
      * How many clips were recognised.
@@ -139,8 +132,11 @@ final class Learn extends ToolCommand {
         double[][][] passes = new double[masking.ensemble()][][]; // [P][clips][D]
         Arrays.setAll(passes, p -> views.stream().map(view -> view[p]).toArray(double[][]::new));
         int[] labelOf = answers.stream().mapToInt(label -> label).toArray();
-        return new Learned(
-                new LogisticRegression().fitViews(passes, labelOf, labels).classifier(), views.size());
+        LinearClassifier fitted =
+                new LogisticRegression().fitViews(passes, labelOf, labels).classifier();
+        Head head = Head.of(fitted.coefficients(), fitted.intercepts(), videos.labels())
+                .fittedOn(model.checksum());
+        return new Learned(head, views.size());
     }
 
     private static List<VideoClip> cut(ClipFolder videos, int label, ClipCut cut) {
@@ -184,18 +180,21 @@ final class Learn extends ToolCommand {
         return rest;
     }
 
-    private Judgement judge(
-            Student model, ClipFolder videos, List<ClipCut> rest, LinearClassifier classifier, Masking masking) {
+    private Judgement judge(Student model, ClipFolder videos, List<ClipCut> rest, Head head, Masking masking) {
         int labels = videos.labels().size();
         Judgement judgement = new Judgement(new int[labels], new int[labels]);
-        try (Task task = progress.context(student.compute()).task("evaluate", Task.Unit.LABELS, labels)) {
+        try (Task task = progress.context(student.compute()).task("evaluate", Task.Unit.LABELS, labels);
+                Student judged = model.withHead(head)) {
             for (int label = 0; label < labels; label++) {
                 for (Path video : videos.videos(label)) {
                     for (ClipCut part : rest) {
                         long first = student.masks().seed() + QUERIES + judgement.clips();
-                        for (double[][] views : views(model, Video.cut(video, part), masking, first)) {
-                            judgement.total[label]++;
-                            judgement.right[label] += Clips.largest(classifier.ensemble(views)) == label ? 1 : 0;
+                        try (Predictor predictor = Predictor.of(judged, masking, first)) {
+                            for (Prediction prediction : predictor.predictAll(Video.cut(video, part))) {
+                                judgement.total[label]++;
+                                judgement.right[label] +=
+                                        prediction.label().equals(head.labels().get(label)) ? 1 : 0;
+                            }
                         }
                     }
                 }
@@ -212,27 +211,18 @@ final class Learn extends ToolCommand {
      * @return {@code [clips][ensemble][D]}
      */
     private static double[][][] views(Student model, List<VideoClip> clips, Masking masking, long seed) {
-        ClipShape input = model.config().input();
-        double[][][] passes = FeatureExtraction.extract(
-                model,
-                clips.size(),
-                BATCH,
-                (from, count) -> {
-                    Tensor batch = Tensor.empty(
-                            Device.cpu(), DType.U8, Shape.of(count, input.frames(), input.height(), input.width(), 3));
-                    for (int i = 0; i < count; i++) {
-                        MemorySegment pixels =
-                                MemorySegment.ofArray(clips.get(from + i).pixels());
-                        MemorySegment.copy(pixels, 0, batch.segment(), i * pixels.byteSize(), pixels.byteSize());
-                    }
-                    return batch;
-                },
-                masking,
-                seed,
-                done -> {});
-        double[][][] views = new double[clips.size()][][];
-        Arrays.setAll(
-                views, clip -> Arrays.stream(passes).map(pass -> pass[clip]).toArray(double[][]::new));
+        double[][][] views =
+                new double[clips.size()][masking.ensemble()][model.config().featureWidth()];
+        try (Scope scope = Scope.open();
+                Predictor predictor = Predictor.of(model, masking, seed)) {
+            double[] features = predictor.features(clips).toDoubles(); // [P, clips, D]
+            for (int p = 0, at = 0; p < masking.ensemble(); p++) {
+                for (double[][] view : views) {
+                    System.arraycopy(features, at, view[p], 0, view[p].length);
+                    at += view[p].length;
+                }
+            }
+        }
         return views;
     }
 

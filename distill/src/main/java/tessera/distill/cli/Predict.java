@@ -42,14 +42,8 @@ final class Predict extends ToolCommand {
 
     @Override
     void run() {
-        Predictor.Options options = new Predictor.Options(
-                student.compute().device(),
-                student.compute().precision(),
-                student.masks().masking(),
-                student.masks().seed());
         cutting.check();
-        try (Predictor predictor = Predictor.open(options, student.file(), head)) {
-            student.masks().check(predictor.student());
+        try (Predictor predictor = student.open(head)) {
             List<VideoClip> clips =
                     Video.cut(video, cutting.cut(predictor.student().config().input()));
             print(predictor.predictAll(clips));

@@ -3,7 +3,7 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import tessera.nn.inference.Student;
+import tessera.nn.inference.Predictor;
 
 /** The student of a command, where it computes and through which masks it looks: {@code --student} and two mixins. */
 final class StudentOptions {
@@ -29,15 +29,17 @@ final class StudentOptions {
         return masks;
     }
 
-    /** Loads the student, which belongs to the caller, if the masks leave it something to look at. */
-    Student load() {
-        Student student = Student.load(file, compute.device(), compute.precision());
+    /** Opens the student with heads or without, if the masks leave it something to look at. */
+    Predictor open(Path... heads) {
+        Predictor.Options options =
+                new Predictor.Options(compute.device(), compute.precision(), masks.masking(), masks.seed());
+        Predictor predictor = Predictor.open(options, file, heads);
         try {
-            masks.check(student);
+            masks.check(predictor.student());
         } catch (IllegalArgumentException e) {
-            student.close();
+            predictor.close();
             throw e;
         }
-        return student;
+        return predictor;
     }
 }

@@ -41,6 +41,7 @@ import tessera.distill.train.RunContext;
 import tessera.distill.train.Settings;
 import tessera.distill.train.Task;
 import tessera.nn.inference.Masking;
+import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
 import tessera.tensor.CostMeter;
 import tessera.tensor.io.AtomicFile;
@@ -260,9 +261,10 @@ public final class Demo {
     }
 
     private void look(Map<Subject, double[][][]> features, long seed, Subject s, ClipSet clips) {
-        try (Student student = student(seed, s.model(), s.modality())) {
-            Masking masking = Masking.of(s.maskRatio(), s.ensemble());
-            features.put(s, FeatureExtraction.extract(student, clips, s.modality(), masking, seed, context));
+        Masking masking = Masking.of(s.maskRatio(), s.ensemble());
+        try (Student student = student(seed, s.model(), s.modality());
+                Predictor predictor = Predictor.of(student, masking, seed)) {
+            features.put(s, FeatureExtraction.extract(predictor, clips, s.modality(), context));
         }
     }
 
@@ -271,12 +273,14 @@ public final class Demo {
         try (Student student = student(seed, Model.DISTILLED, Modality.RGB)) {
             for (double maskRatio : plan.evaluation().maskRatios()) {
                 List<Integer> ensembles = plan.evaluation().ensemblesAt(maskRatio);
-                double[][][] all = FeatureExtraction.extract(
-                        student, test, Modality.RGB, Masking.of(maskRatio, ensembles.getLast()), seed, context);
-                for (int ensemble : ensembles) {
-                    features.put(
-                            new Subject(Model.DISTILLED, Modality.RGB, maskRatio, ensemble, Split.TEST),
-                            Arrays.copyOf(all, ensemble));
+                Masking masking = Masking.of(maskRatio, ensembles.getLast());
+                try (Predictor predictor = Predictor.of(student, masking, seed)) {
+                    double[][][] all = FeatureExtraction.extract(predictor, test, Modality.RGB, context);
+                    for (int ensemble : ensembles) {
+                        features.put(
+                                new Subject(Model.DISTILLED, Modality.RGB, maskRatio, ensemble, Split.TEST),
+                                Arrays.copyOf(all, ensemble));
+                    }
                 }
             }
         }

@@ -6,12 +6,11 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
-import tessera.nn.inference.Masking;
-import tessera.nn.inference.Student;
+import tessera.nn.inference.Predictor;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
-/** Computes a student's features of a whole set of clips, for few-shot evaluation. */
+/** Computes the features of a whole set of prepared clips, for few-shot evaluation: a {@link Predictor}'s, batch by batch. */
 public final class FeatureExtraction {
     private static final int BATCH = 16;
 
@@ -25,38 +24,38 @@ public final class FeatureExtraction {
     }
 
     /**
-     * Features of every clip of a set, with progress; see {@link #extract(Student, int, int, Source, Masking, long,
-     * LongConsumer)}.
+     * Features of every clip of a set, with progress; see {@link #extract(Predictor, int, int, Source, LongConsumer)}.
      *
-     * @param modality what the student looks at
+     * @param modality what the predictor's student looks at
      * @return {@code [ensemble][clips][D]}
      */
-    public static double[][][] extract(
-            Student student, ClipSet clips, Modality modality, Masking masking, long seed, RunContext context) {
+    public static double[][][] extract(Predictor predictor, ClipSet clips, Modality modality, RunContext context) {
         Source source = (from, count) -> clips.batch(
-                student.device(), modality, IntStream.range(from, from + count).toArray());
+                predictor.student().device(),
+                modality,
+                IntStream.range(from, from + count).toArray());
         try (Task task = context.task("features " + modality, Task.Unit.CLIPS, clips.size())) {
-            return extract(student, clips.size(), BATCH, source, masking, seed, task::advance);
+            return extract(predictor, clips.size(), BATCH, source, task::advance);
         }
     }
 
     /**
-     * Features of clips under the masks of an ensemble, each clip with masks of its own.
+     * Features of clips under the masks of the predictor's ensemble, each clip with masks of its own.
      *
      * @param count of clips in all
      * @param most clips in a batch; the masks depend on it
      * @param progress hears how many clips are done
      * @return {@code [ensemble][clips][D]}
      */
-    public static double[][][] extract(
-            Student student, int count, int most, Source clips, Masking masking, long seed, LongConsumer progress) {
-        int width = student.config().featureWidth();
-        double[][][] features = new double[masking.ensemble()][count][width];
+    public static double[][][] extract(Predictor predictor, int count, int most, Source clips, LongConsumer progress) {
+        int width = predictor.student().config().featureWidth();
+        double[][][] features = new double[predictor.masking().ensemble()][count][width];
         for (int from = 0; from < count; from += most) {
             int batch = Math.min(most, count - from);
             try (Scope scope = Scope.open()) {
                 // The masks depend on the seed and the place in the batch, so every batch needs a seed of its own.
-                double[] values = student.features(clips.batch(from, batch), masking, seed + from)
+                double[] values = predictor
+                        .features(clips.batch(from, batch), predictor.seed() + from)
                         .toDoubles();
                 for (int p = 0; p < features.length; p++) {
                     for (int i = 0; i < batch; i++) {

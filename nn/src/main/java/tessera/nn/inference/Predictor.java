@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -17,14 +18,18 @@ import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
 /**
- * Recognises what frames of any size and number show: the door for an application.
+ * Recognises what frames of any size and number show: the door for an application, and for every command that looks through a
+ * student. It {@link #predict predicts} with the heads it was opened with, and gives the {@link #features features} that heads are
+ * learned on; for these it needs no head.
  *
  * <p>Frames are prepared as for evaluation: the middle frame of each of as many equal parts as the model takes frames ({@link
  * FrameSampling#uniform}; fewer frames are repeated), and the whole picture resized to the model's size with an antialiased
- * bilinear filter ({@link ImageOps#resize}); its aspect ratio is not kept.
+ * bilinear filter ({@link ImageOps#resize}); its aspect ratio is not kept. Frames are RGB pictures, so heads are for students that see
+ * these; features of prepared clips are given by students of any input.
  *
  * <p>Safe to share between threads: calls wait for each other while they compute, since one already uses the whole device. {@link
- * #close} it when no thread uses it any more; later calls are refused with an {@link IllegalStateException}. Equal frames get equal answers: the masks depend on the seed alone.
+ * #close} it when no thread uses it any more; later calls are refused with an {@link IllegalStateException}. Equal frames get
+ * equal answers: the masks depend on the seed alone.
  */
 public final class Predictor implements AutoCloseable {
     private static final int BATCH = 8;
@@ -77,13 +82,8 @@ public final class Predictor implements AutoCloseable {
     }
 
     private Predictor(Student student, @Nullable Student owned, Masking masking, long seed) {
-        int channels = student.config().input().channels();
-        if (channels != RGB) {
-            throw new IllegalArgumentException("the student sees " + channels
-                    + " channels but frames are pictures of 3 (RGB); pass an rgb student");
-        }
-        if (student.heads().isEmpty()) {
-            throw new IllegalArgumentException("the student has no head; learn one and pass it too");
+        if (!student.heads().isEmpty()) {
+            requireRgb(student);
         }
         this.student = student;
         this.owned = owned;
@@ -96,18 +96,27 @@ public final class Predictor implements AutoCloseable {
         return open(Options.standard(), student, heads);
     }
 
+    private static void requireRgb(Student student) {
+        int channels = student.config().input().channels();
+        if (channels != RGB) {
+            throw new IllegalArgumentException("the student sees " + channels
+                    + " channels but frames are pictures of 3 (RGB); pass an rgb student");
+        }
+    }
+
     /**
      * Opens a student with heads that were learned with it. Closing the predictor frees all of it.
      *
-     * @param heads one or more, of different names; the first is the main one
-     * @throws IllegalArgumentException if a file is not what it should be, the student takes no RGB pictures, or a head was learned
-     *     with another student
+     * @param heads of different names; the first is the main one. Without any, the predictor gives features alone
+     * @throws IllegalArgumentException if a file is not what it should be, heads are given but the student takes no RGB pictures, or a
+     *     head was learned with another student
      */
     public static Predictor open(Options options, Path student, Path... heads) {
         List<Head> read = Arrays.stream(heads).map(Head::load).toList();
         Student loaded = Student.load(student, options.device(), options.compute());
         try {
-            return new Predictor(loaded.withHeads(read), loaded, options.masking(), options.seed());
+            Student opened = read.isEmpty() ? loaded : loaded.withHeads(read);
+            return new Predictor(opened, loaded, options.masking(), options.seed());
         } catch (IllegalArgumentException e) {
             loaded.close();
             throw new IllegalArgumentException(student + ": " + e.getMessage(), e);
@@ -117,7 +126,11 @@ public final class Predictor implements AutoCloseable {
         }
     }
 
-    /** A predictor on a student with heads, which stays the caller's and is closed after the predictor. */
+    /**
+     * A predictor on a student, which stays the caller's and is closed after the predictor.
+     *
+     * @throws IllegalArgumentException if the student has heads but takes no RGB pictures
+     */
     public static Predictor of(Student student, Masking masking, long seed) {
         return new Predictor(student, null, masking, seed);
     }
@@ -127,10 +140,21 @@ public final class Predictor implements AutoCloseable {
         return student;
     }
 
+    /** Which tokens are looked at. */
+    public Masking masking() {
+        return masking;
+    }
+
+    /** Determines the masks where a call names no seed of its own. */
+    public long seed() {
+        return seed;
+    }
+
     /**
      * What a clip shows.
      *
      * @param frames u8 {@code [count, height, width, 3]} in RGB order
+     * @throws IllegalArgumentException if the frames do not fit these sizes, or the predictor was opened without a head
      */
     public Prediction predict(byte[] frames, int count, int height, int width) {
         return predict(MemorySegment.ofArray(frames), count, height, width);
@@ -140,8 +164,10 @@ public final class Predictor implements AutoCloseable {
      * What a clip shows.
      *
      * @param frames u8 {@code [count, height, width, 3]} in RGB order, in the heap or outside; only read
+     * @throws IllegalArgumentException if the frames do not fit these sizes, or the predictor was opened without a head
      */
     public Prediction predict(MemorySegment frames, int count, int height, int width) {
+        requireHead();
         if (count < 1 || height < 1 || width < 1) {
             throw new IllegalArgumentException(
                     "frames: u8[%d, %d, %d, 3] has no pixels; give positive sizes".formatted(count, height, width));
@@ -170,8 +196,10 @@ public final class Predictor implements AutoCloseable {
      * What a clip shows.
      *
      * @param frames pictures of any kind and size; transparency is not looked at
+     * @throws IllegalArgumentException if there are none, or the predictor was opened without a head
      */
     public Prediction predict(List<BufferedImage> frames) {
+        requireHead();
         if (frames.isEmpty()) {
             throw new IllegalArgumentException("frames: there are none; pass one or more pictures");
         }
@@ -184,33 +212,86 @@ public final class Predictor implements AutoCloseable {
      * batch's first clip.
      *
      * @param clips frames of any size and number
+     * @throws IllegalArgumentException if the predictor was opened without a head
      */
     public List<Prediction> predictAll(List<VideoClip> clips) {
-        ClipShape input = input();
+        requireHead();
         List<Prediction> predictions = new ArrayList<>();
         for (int from = 0; from < clips.size(); from += BATCH) {
-            List<VideoClip> batch = clips.subList(from, Math.min(clips.size(), from + BATCH));
             try (Scope scope = Scope.open()) {
-                Tensor tensor = Tensor.empty(
-                        Device.cpu(),
-                        DType.U8,
-                        Shape.of(batch.size(), input.frames(), input.height(), input.width(), RGB));
-                for (int i = 0; i < batch.size(); i++) {
-                    MemorySegment pixels =
-                            MemorySegment.ofArray(fitted(sampled(batch.get(i))).pixels());
-                    MemorySegment.copy(pixels, 0, tensor.segment(), i * pixels.byteSize(), pixels.byteSize());
-                }
-                predictions.addAll(answers(batch(tensor, seed + from)));
+                int first = from;
+                predictions.addAll(answers(locked(() -> student.predictAll(batch(clips, first), masking, seed + first)
+                        .toFloats())));
             }
         }
         return predictions;
     }
 
-    private float[] batch(Tensor clips, long batchSeed) {
+    /** As {@link #features(Tensor, long)} with the predictor's seed. */
+    public Tensor features(Tensor clips) {
+        return features(clips, seed);
+    }
+
+    /**
+     * Features of clips that are prepared as the model takes them, in one batch, one feature for each mask. Needs no head.
+     *
+     * @param clips u8 or f32 {@code [B, T, H, W, C]} of the model's sizes and channels, f32 in the units of the pixels (0 to 255)
+     * @param seed determines the masks; clip b's depend on it and b alone
+     * @return f32 {@code [ensemble, B, D]} on the student's device; it belongs to the innermost open scope, else to the caller
+     * @throws IllegalArgumentException if the clips are of another type or shape
+     */
+    public Tensor features(Tensor clips, long seed) {
+        return locked(() -> student.features(clips, masking, seed));
+    }
+
+    /**
+     * Features of clips that are prepared here, under the masks through which {@link #predictAll} sees them. Needs no head.
+     *
+     * @param clips one or more, their frames of any size and number
+     * @return f32 {@code [ensemble, clips, D]} on the student's device; it belongs to the innermost open scope, else to the caller
+     * @throws IllegalArgumentException if there is no clip, or the student takes no RGB pictures
+     */
+    public Tensor features(List<VideoClip> clips) {
+        requireRgb(student);
+        if (clips.isEmpty()) {
+            throw new IllegalArgumentException("clips: there are none; pass one or more");
+        }
+        try (Scope scope = Scope.open()) {
+            List<Tensor> batches = new ArrayList<>();
+            for (int from = 0; from < clips.size(); from += BATCH) {
+                batches.add(features(batch(clips, from), seed + from));
+            }
+            return scope.keep(
+                    batches.size() == 1 ? batches.getFirst() : Tensor.concat(1, batches.toArray(Tensor[]::new)));
+        }
+    }
+
+    /** The batch of clips that begins with this one, u8 {@code [B, T, H, W, 3]} of the model's sizes. */
+    private Tensor batch(List<VideoClip> clips, int from) {
+        ClipShape input = input();
+        List<VideoClip> batch = clips.subList(from, Math.min(clips.size(), from + BATCH));
+        Tensor tensor = Tensor.empty(
+                Device.cpu(), DType.U8, Shape.of(batch.size(), input.frames(), input.height(), input.width(), RGB));
+        for (int i = 0; i < batch.size(); i++) {
+            MemorySegment pixels =
+                    MemorySegment.ofArray(fitted(sampled(batch.get(i))).pixels());
+            MemorySegment.copy(pixels, 0, tensor.segment(), i * pixels.byteSize(), pixels.byteSize());
+        }
+        return tensor;
+    }
+
+    private void requireHead() {
+        if (student.heads().isEmpty()) {
+            throw new IllegalArgumentException(
+                    "predict: no head given; learn one with this student and open the predictor with it too");
+        }
+    }
+
+    private <T> T locked(Supplier<T> body) {
         lock.lock();
         try {
             requireOpen();
-            return student.predictAll(clips, masking, batchSeed).toFloats();
+            return body.get();
         } finally {
             lock.unlock();
         }
