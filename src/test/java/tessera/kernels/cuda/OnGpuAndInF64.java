@@ -12,8 +12,8 @@ import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Kernels;
-import tessera.kernels.cpu.scalar.PlainDevice;
 import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.scalar.PlainDevice;
 
 /** Losses and updates on a GPU and by the plain kernels in f64 on the CPU, on the same values, and how they are compared. */
 abstract class OnGpuAndInF64 {

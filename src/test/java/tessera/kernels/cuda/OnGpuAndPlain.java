@@ -11,9 +11,9 @@ import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Kernels;
-import tessera.kernels.cpu.scalar.PlainDevice;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.PlainDevice;
 import tessera.tensor.TestDevices;
 
 /** Calls on a GPU and by the plain kernels on the CPU, on the same inputs, and how their results are compared. */

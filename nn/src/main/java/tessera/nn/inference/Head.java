@@ -142,10 +142,10 @@ public final class Head {
             metadata.put(STUDENT, student);
         }
         try (Scope scope = Scope.open()) {
-            Checkpoint.write(
-                    file,
-                    Map.of("head.weight", Tensor.of(weight, classes(), width()), "head.bias", Tensor.of(bias)),
-                    metadata);
+            Map<String, Tensor> tensors = new LinkedHashMap<>(); // in this order, so that equal heads are equal bytes
+            tensors.put("head.weight", Tensor.of(weight, classes(), width()));
+            tensors.put("head.bias", Tensor.of(bias));
+            Checkpoint.write(file, tensors, metadata);
         }
     }
 
