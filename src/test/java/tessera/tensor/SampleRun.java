@@ -2,7 +2,9 @@ package tessera.tensor;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -51,18 +53,22 @@ public record SampleRun(List<double[]> results, List<DType> types, List<double[]
     }
 
     /**
-     * Runs all samples of the catalogue in every place of a device; compares nothing.
+     * Runs every sample of the catalogue once, in the places of a device in turn; compares nothing.
      *
      * @return how many there were
      */
     public static int all(Device device) {
+        List<Place> places = Place.of(device);
         int runs = 0;
-        for (Place place : Place.of(device)) {
-            for (Sample sample : OpCatalogue.samples()) {
-                if (place.runs(sample)) {
-                    of(sample, sample.call(), place, place.type);
-                    runs++;
-                }
+        for (Sample sample : OpCatalogue.samples()) {
+            int turn = runs;
+            Optional<Place> next = IntStream.range(0, places.size())
+                    .mapToObj(i -> places.get((turn + i) % places.size()))
+                    .filter(place -> place.runs(sample))
+                    .findFirst();
+            if (next.isPresent()) {
+                of(sample, sample.call(), next.get(), next.get().type);
+                runs++;
             }
         }
         return runs;
