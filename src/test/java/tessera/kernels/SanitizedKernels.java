@@ -1,6 +1,9 @@
 package tessera.kernels;
 
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.stream.Stream;
 import tessera.kernels.Elementwise.BinaryOp;
 import tessera.kernels.Elementwise.Strided;
 import tessera.kernels.Elementwise.UnaryOp;
@@ -16,6 +19,21 @@ import tessera.tensor.SampleRun;
  * watch; compares nothing.
  */
 public final class SanitizedKernels extends KernelParity {
+    /** What a process runs; two of them share a machine's cores. */
+    enum Part {
+        /** Samples of the parity suite. */
+        KERNELS,
+        /** Samples of every operation. */
+        OPERATIONS
+    }
+
+    /** Runs something with the name of a part. */
+    @FunctionalInterface
+    interface Run {
+        /** Gives its output. */
+        String of(String part) throws Exception;
+    }
+
     private final Device device;
     private int calls;
 
@@ -23,15 +41,48 @@ public final class SanitizedKernels extends KernelParity {
         this.device = device;
     }
 
-    /** Runs all and says so. */
+    /** Runs the {@link Part} that the argument names, or all without one, and says so. */
     public static void main(String[] args) {
         SanitizedKernels sample = new SanitizedKernels(Device.cuda(0));
-        sample.sample();
+        if (args.length == 0) {
+            sample.all();
+        } else {
+            sample.run(Part.valueOf(args[0]));
+        }
         System.out.println("sanitized: " + sample.calls + " calls");
     }
 
+    void all() {
+        for (Part part : Part.values()) {
+            run(part);
+        }
+    }
+
+    private void run(Part part) {
+        switch (part) {
+            case KERNELS -> sample();
+            case OPERATIONS -> calls += SampleRun.all(device);
+        }
+    }
+
+    /** The output of each part; both run at once, in processes of their own. */
+    static List<String> parts(Run run) {
+        return Stream.of(Part.values())
+                .map(part -> CompletableFuture.supplyAsync(() -> {
+                    try {
+                        return run.of(part.name());
+                    } catch (Exception e) {
+                        throw new CompletionException(e);
+                    }
+                }))
+                .toList()
+                .stream()
+                .map(CompletableFuture::join)
+                .toList();
+    }
+
     @SuppressWarnings("JUnitMethodInvoked") // the suite is run here by hand, where JUnit is not, under a sanitizer
-    void sample() {
+    private void sample() {
         unary(UnaryOp.GELU);
         binary(BinaryOp.DIV);
         arithmetic();
@@ -76,7 +127,6 @@ public final class SanitizedKernels extends KernelParity {
             kernels.matmul()
                     .matmul(shape, a, a, new Epilogue(memory.normal(17), memory.normal(17 * 17), Activation.GELU), c);
         });
-        calls += SampleRun.all(device);
     }
 
     private void longRows() {
