@@ -42,16 +42,17 @@ class GoldenStltOnCudaTest extends GoldenStltTest {
     /** Features and gradients of calls that differ in boxes, classes, padding and what is dropped. */
     private static List<Map<String, float[]>> training(Device device) {
         StltConfig config = StltConfig.of(3, 4, 16, 2, 1, 1);
-        try (Scope scope = Scope.open();
-                RecordedCalls calls = new RecordedCalls(
-                        device, true, List.of(new RecordedCalls.Input(DType.F32, Shape.of(2, 3, 4, 1, 8))))) {
+        try (Scope scope = Scope.open()) {
             Params params = Params.random(device, DType.F32, 3);
-            try (StltModel model = new StltModel(params, config)) {
+            Tensor cotangent = Tensor.normal(device, DType.F32, Shape.of(2, 16), 1, 1, 0, 1);
+            RecordedCalls.Input clips = new RecordedCalls.Input(DType.F32, Shape.of(2, 3, 4, 1, 8));
+            try (StltModel model = new StltModel(params, config);
+                    RecordedCalls calls = new RecordedCalls(device, true, List.of(clips))) {
                 RecordedCalls.Work work = (inputs, variables) -> {
                     params.all().values().forEach(Tensor::zeroGrad);
                     DropPath drop = new DropPath(0, variables.seed(), variables.stream());
                     Tensor features = model.features(inputs.getFirst(), null, drop);
-                    features.square().sum().backward();
+                    features.backward(cotangent);
                     Map<String, Tensor> results = new LinkedHashMap<>(Map.of("features", features.detach()));
                     params.all().forEach((name, p) -> results.put(name, requireNonNull(p.grad(), name)));
                     return results;
