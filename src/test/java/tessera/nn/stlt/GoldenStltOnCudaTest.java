@@ -104,6 +104,17 @@ class GoldenStltOnCudaTest extends GoldenStltTest {
                         golden.doubles("grad." + name),
                         1e-1,
                         "gradient of " + name);
+                DropPath drop = new DropPath(0, 3, 4);
+                Params exact = Params.from(Device.cpu(), DType.F32, GoldenTensors.below(golden, "param.", DType.F32));
+                try (StltModel reference = new StltModel(exact, CONFIG)) {
+                    Close.relative(
+                            model.features(clips, null, drop).toDoubles(),
+                            reference
+                                    .features(clips.to(Device.cpu()), null, drop)
+                                    .toDoubles(),
+                            5e-2,
+                            "features with elements dropped");
+                }
                 model.pack();
                 Close.relative(
                         Autograd.noGrad(() -> model.features(clips, null)).toDoubles(), expected, 3e-2, "packed");
