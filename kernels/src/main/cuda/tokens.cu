@@ -1,19 +1,19 @@
 // Rows of tokens picked by index: gathered, scattered, given positions, assembled for the decoder.
 //
 // Formula       gather_rows y[b, j] = x[b, i[b, j]]; scatter_rows dx[b, t] = sum of dy[b, j] over all j with i[b, j] = t;
-//               select_rows and sum_rows the same with one i[j] for all samples, in which -1 is a row of zeros;
+//               select_rows and sum_selected the same with one i[j] for all samples, in which -1 is a row of zeros;
 //               add_rows y[b, j] = x[b, j] + table[i[b, j]]; assemble_decoder y = [visible + table[iv]; mask_token + table[im]].
 // Layouts       rows of d contiguous values, tokens of a sample one after the other, indices i32.
 // Accumulation  f32; bf16 is rounded once at the end.
 // Determinism   every output value is computed by one thread. scatter_rows asks a table made before (invert_indices) which
-//               row goes to a token; where there are several, it adds them in ascending j. sum_rows cuts the j into shares,
+//               row goes to a token; where there are several, it adds them in ascending j. sum_selected cuts the j into shares,
 //               adds each in ascending j by one thread and then the shares in order; their number depends on the shape and device.
 // Bad indices   an index outside the table is not followed: gathered, selected and added rows become NaN (-1 for integers),
 //               scattered and summed rows are left out.
 // Geometry      256 threads, 4 x 16 bytes per thread, all indices of a thread before the first row that one names; misaligned rows
-//               go element by element. invert_indices: a block per sample. sum_rows: a warp per 4 or 8 tokens, 32 units of columns and
+//               go element by element. invert_indices: a block per sample. sum_selected: a warp per 4 or 8 tokens, 32 units of columns and
 //               share of the j reads all indices of its share, 128 at a time, and the rows that go to its tokens, 4 in flight.
-// Bytes         every row read and written once, plus 4 per index; sum_rows reads an index once for each warp that may
+// Bytes         every row read and written once, plus 4 per index; sum_selected reads an index once for each warp that may
 //               need it, from L2, and writes a share's sums as f32. FLOPs: 1 per value that is added.
 // Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
 //               there to fit more threads.
@@ -64,7 +64,7 @@ DEVICE Pack<u32> all_ones() {
     return {{0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu}};
 }
 
-/** SHARED_INDEX: all samples have the same indices, and those below 0 stand for rows of zeros. */
+/** SHARED_INDEX: all samples have the same indices, and NONE stands for a row of zeros. */
 template <class U, bool SHARED_INDEX>
 DEVICE void gather_rows(const GatherArgs& args) {
     const U* x = static_cast<const U*>(args.x);
@@ -85,7 +85,7 @@ DEVICE void gather_rows(const GatherArgs& args) {
     for (int k = 0; k < VECTORS; k++) {
         if (indices[k] >= 0 && indices[k] < args.n) {
             units[k] = x[(samples[k] * args.n + indices[k]) * args.width + (own_unit(k) - rows[k] * args.width)];
-        } else if (SHARED_INDEX && indices[k] < 0) {
+        } else if (SHARED_INDEX && indices[k] == NONE) {
             units[k] = U();
         } else {
             units[k] = all_ones<U>();
@@ -295,7 +295,7 @@ DEVICE void add_found(float (&sums)[SUM_TOKENS<N>][N], u32 found, int token, con
 }
 
 template <class T, int N>
-DEVICE void sum_rows(const SumArgs& args) {
+DEVICE void sum_selected(const SumArgs& args) {
     constexpr int TOKENS = SUM_TOKENS<N>;
     const i64 groups = (args.n + TOKENS - 1) / TOKENS;
     const i64 parts = (args.d + WARP * N - 1) / (WARP * N);
@@ -519,6 +519,6 @@ DEVICE void assemble_decoder(const AssembleArgs& args) {
     }
 
 ROWS(scatter_rows, ScatterArgs)
-ROWS(sum_rows, SumArgs)
+ROWS(sum_selected, SumArgs)
 ROWS(add_rows, AddRowsArgs)
 ROWS(assemble_decoder, AssembleArgs)

@@ -41,7 +41,7 @@ final class CudaTokens implements Tokens {
         this.gather = new Copies(module, "gather_rows");
         this.select = new Copies(module, "select_rows");
         this.scatter = new Rows(module, "scatter_rows");
-        this.sum = new Rows(module, "sum_rows");
+        this.sum = new Rows(module, "sum_selected");
         this.sumOfShares = module.variants("sum_of_shares");
         this.add = new Rows(module, "add_rows");
         this.assemble = new Rows(module, "assemble_decoder");
