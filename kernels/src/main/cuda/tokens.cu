@@ -316,11 +316,16 @@ DEVICE void sum_selected(const SumArgs& args) {
     float sums[TOKENS][N] = {};
     for (i64 j = share * args.share; j < end; j += WARP * VECTORS) {
         int tokens[VECTORS];
+        bool any = false;
 #pragma unroll
         for (int k = 0; k < VECTORS; k++) {
             const i64 at = j + k * WARP + lane_index();
             const i64 token = (at < end ? args.indices[at] : NONE) - first;
             tokens[k] = token >= 0 && token < TOKENS && token + first < args.n ? static_cast<int>(token) : NONE;
+            any |= tokens[k] != NONE;
+        }
+        if (__ballot_sync(ALL_LANES, any) == 0) {
+            continue;
         }
 #pragma unroll
         for (int k = 0; k < VECTORS; k++) {

@@ -287,6 +287,7 @@ class CudaAttentionTest extends OnGpuAndPlain {
         "BF16, 4, 2, 0, F32, 20",
         "BF16, 6, 3, 1, F32, 49",
         "BF16, 2, 2, 1, BF16, 130",
+        "BF16, 2, 2, 1, F32, 392",
         "BF16, 2, 1, 2, BF16, 70"
     })
     void attentionBetweenRegions(DType dtype, int batch, int regionBatch, int biasBatch, DType biasType, int tokens) {
