@@ -53,8 +53,8 @@ public class ScalarPatches implements Patches {
                     for (int line = 0; line < g.tubelet() * p; line++) {
                         int columns = columns(g, place, line);
                         if (columns > 0) {
-                            Elements.load(
-                                    video, lineStart(g, place.origin(), c, line), g.strideX(), columns, patch, at);
+                            long start = lineStart(g, place.origin(), c, line);
+                            Elements.load(video, start, g.strideX(), columns, patch, at);
                         }
                         for (int x = at; x < at + columns; x++) {
                             patch[x] = (patch[x] * g.scale() - mean) / std;
