@@ -7,10 +7,12 @@ module tessera.nn {
 
     exports tessera.nn;
     exports tessera.nn.inference;
+    exports tessera.nn.swin;
     exports tessera.nn.videomae;
 
     uses tessera.nn.Architecture;
 
     provides tessera.nn.Architecture with
+            tessera.nn.swin.SwinArchitecture,
             tessera.nn.videomae.VideoMaeArchitecture;
 }
