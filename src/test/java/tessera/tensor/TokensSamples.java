@@ -101,7 +101,7 @@ final class TokensSamples {
                 () -> ones(1, 2, 4)
                         .requiresGrad(true)
                         .rearrange(Tensor.of(new int[] {1, 0}, 2), Tensor.of(new int[] {0, 1}, 2)),
-                "rearrange: the inverse has row 0 in place 0 but the index has row 1 there");
+                "rearrange: the inverse has row 0 in place 0 but the index has not; pass the place where the index has the row");
         all.bad(
                 "row used twice",
                 () -> ones(1, 2, 4)
