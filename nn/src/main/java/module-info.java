@@ -9,11 +9,13 @@ module tessera.nn {
     exports tessera.nn.audio;
     exports tessera.nn.inference;
     exports tessera.nn.stlt;
+    exports tessera.nn.swin;
     exports tessera.nn.videomae;
 
     uses tessera.nn.Architecture;
 
     provides tessera.nn.Architecture with
             tessera.nn.stlt.StltArchitecture,
+            tessera.nn.swin.SwinArchitecture,
             tessera.nn.videomae.VideoMaeArchitecture;
 }
