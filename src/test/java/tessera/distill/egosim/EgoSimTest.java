@@ -230,7 +230,7 @@ class EgoSimTest {
         assertTrue(
                 requireNonNull(e.getMessage()).contains("99") && e.getMessage().contains("TEST"), e.getMessage());
         assertThrows(IllegalArgumentException.class, () -> new Geometry(16, 8, 4));
-        assertThrows(IllegalArgumentException.class, () -> new Sensors(0, true, true));
+        assertThrows(IllegalArgumentException.class, () -> new Sensors(0, true, true, true, true));
     }
 
     @Test
