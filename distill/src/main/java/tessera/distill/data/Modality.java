@@ -32,12 +32,6 @@ public record Modality(String id, SampleLayout layout) implements Comparable<Mod
             "pose",
             new SampleLayout(21, Values.SHARE, Grid.MAP, Collections.nCopies(21, .3), Collections.nCopies(21, .3)));
 
-    public static final Modality BOXES =
-            new Modality("boxes", new SampleLayout(8, Values.REAL, Grid.PICTURE, List.of(), List.of()));
-
-    public static final Modality AUDIO =
-            new Modality("audio", new SampleLayout(1, Values.REAL, Grid.PICTURE, List.of(-28.1125), List.of(16.5627)));
-
     /** The modalities of MM-CDFSL, in order. */
     public static final Set<Modality> ALL = Collections.unmodifiableSortedSet(new TreeSet<>(Set.of(RGB, FLOW, POSE)));
 

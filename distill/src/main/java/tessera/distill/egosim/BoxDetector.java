@@ -92,12 +92,8 @@ final class BoxDetector {
             boxes[i] = box == null || missed ? null : found(box, hidden[i]);
         }
         if (draws.chance(FALSE)) {
-            for (int i = 0; i < boxes.length; i++) {
-                if (boxes[i] == null) {
-                    boxes[i] = invented();
-                    break;
-                }
-            }
+            // Frames never hold so many things that one has this place.
+            boxes[Box.COUNT - 1] = invented();
         }
     }
 
