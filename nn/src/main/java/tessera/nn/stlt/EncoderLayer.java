@@ -61,25 +61,23 @@ final class EncoderLayer implements AutoCloseable {
     }
 
     private Tensor compute(Tensor x, Tensor bias) {
-        Tensor packed = qkv.forward(x); // [B, N, 3 D]
-        Tensor mixed = Tensor.attention(part(packed, 0), part(packed, 1), part(packed, 2), bias, scale(x));
-        Tensor attended = norm1.forward(out.addTo(x, joined(mixed))); // [B, N, D]
+        Tensor mixed = qkv.forward(x).selfAttention(heads, bias, null); // [B, N, D]
+        Tensor attended = norm1.forward(out.addTo(x, mixed)); // [B, N, D]
         return norm2.forward(linear2.addTo(attended, linear1.forwardGelu(attended))); // [B, N, D]
     }
 
     /** The same with elements dropped; the attention's weights are too, so they exist as a matrix. */
     private Tensor drop(Tensor x, Tensor bias, Dropout dropout) {
         Tensor packed = qkv.forward(x); // [B, N, 3 D]
-        Tensor scores = part(packed, 0).matmul(part(packed, 1).transpose(2, 3)).mul(scale(x)); // [B, heads, N, N]
+        double scale = Math.sqrt(heads / (double) x.size(2));
+        Tensor scores = part(packed, 0).matmul(part(packed, 1).transpose(2, 3)).mul(scale); // [B, heads, N, N]
         Tensor weights = dropout.apply(scores.add(bias).softmax(), 0);
-        Tensor mixed = joined(weights.matmul(part(packed, 2))); // [B, N, D]
+        Tensor mixed = weights.matmul(part(packed, 2))
+                .permute(0, 2, 1, 3)
+                .reshape(x.shape().toArray()); // [B, N, D]
         Tensor attended = norm1.forward(x.add(dropout.apply(out.forward(mixed), 1))); // [B, N, D]
         Tensor hidden = dropout.apply(linear1.forwardGelu(attended), 2); // [B, N, 4 D]
         return norm2.forward(attended.add(dropout.apply(linear2.forward(hidden), 3))); // [B, N, D]
-    }
-
-    private double scale(Tensor x) {
-        return 1 / Math.sqrt(x.size(2) / (double) heads);
     }
 
     /** Queries, keys or values of a packed projection, {@code [B, heads, N, headDim]}. */
@@ -88,11 +86,6 @@ final class EncoderLayer implements AutoCloseable {
         return packed.slice(2, which * d, (which + 1) * d)
                 .reshape(packed.size(0), packed.size(1), heads, d / heads)
                 .permute(0, 2, 1, 3);
-    }
-
-    /** {@code [B, heads, N, headDim]} to {@code [B, N, D]}. */
-    private static Tensor joined(Tensor parted) {
-        return parted.permute(0, 2, 1, 3).reshape(parted.size(0), parted.size(2), -1);
     }
 
     void pack(DType dtype) {
