@@ -13,6 +13,7 @@ import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import tessera.Close;
+import tessera.distill.data.Boxes;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
@@ -95,11 +96,11 @@ class EgoSimBoxesTest {
                                 && box.top() <= ys.first()
                                 && box.bottom() >= ys.last()) {
                             held = true;
-                            // A joint's radius is at most .27 decimetres, some 5 pixels.
+                            // The wrist is .3 decimetres thick, up to 7 pixels.
                             double loose = Math.max(
                                     Math.max(xs.first() - box.left(), box.right() - xs.last()),
                                     Math.max(ys.first() - box.top(), box.bottom() - ys.last()));
-                            tight += loose < 6 / 64.0 ? 1 : 0;
+                            tight += loose < 8 / 64.0 ? 1 : 0;
                         }
                     }
                     checked++;
@@ -170,7 +171,7 @@ class EgoSimBoxesTest {
                     }
                     assertEquals(a.kind(), b.kind());
                     assertEquals(a.side(), b.side());
-                    assertEquals(i < HANDS ? Box.HAND : Box.OBJECT, a.kind());
+                    assertEquals(i < HANDS ? Boxes.HAND : Boxes.OBJECT, a.kind());
                     steps++;
                     large += overlap(a, b) < .3 ? 1 : 0;
                 }

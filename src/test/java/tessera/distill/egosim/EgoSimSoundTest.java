@@ -65,7 +65,8 @@ class EgoSimSoundTest {
                 seen += hand != null ? 1 : 0;
                 touching |= hand != null && hand.state() == Box.TOUCHING;
             }
-            int hands = EXACT.joints(Split.SOURCE_TRAIN, Domain.SOURCE, c, clip, t).size();
+            int hands =
+                    EXACT.joints(Split.SOURCE_TRAIN, Domain.SOURCE, c, clip, t).size();
             if (touching || seen < hands) {
                 return touching && seen == hands ? t : -1;
             }

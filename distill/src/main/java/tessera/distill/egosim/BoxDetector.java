@@ -2,6 +2,7 @@ package tessera.distill.egosim;
 
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import tessera.distill.data.Boxes;
 import tessera.distill.egosim.Scene.Thing;
 
 /**
@@ -39,7 +40,7 @@ final class BoxDetector {
 
     private final Draws draws;
     private final double quality;
-    private final boolean[] lost = new boolean[Box.COUNT];
+    private final boolean[] lost = new boolean[Boxes.PER_FRAME];
 
     BoxDetector(Draws draws) {
         this.draws = draws;
@@ -55,7 +56,7 @@ final class BoxDetector {
      * @param size of the frame in pixels
      */
     static @Nullable Box[] truth(List<Thing> things, int size) {
-        var boxes = new @Nullable Box[Box.COUNT];
+        var boxes = new @Nullable Box[Boxes.PER_FRAME];
         for (Thing thing : things) {
             boxes[thing.place()] = box(thing, size);
         }
@@ -73,15 +74,15 @@ final class BoxDetector {
             return null;
         }
         if (thing.side() == 0) {
-            return new Box(left, top, right, bottom, 1, Box.OBJECT, 0, 0);
+            return new Box(left, top, right, bottom, 1, Boxes.OBJECT, 0, 0);
         }
-        int side = thing.side() > 0 ? Box.RIGHT : Box.LEFT;
-        return new Box(left, top, right, bottom, 1, Box.HAND, side, thing.touching() ? Box.TOUCHING : Box.FREE);
+        int side = thing.side() > 0 ? Boxes.RIGHT : Boxes.LEFT;
+        return new Box(left, top, right, bottom, 1, Boxes.HAND, side, thing.touching() ? Box.TOUCHING : Box.FREE);
     }
 
     /** Replaces the next frame's true boxes by found ones. */
     void disturb(@Nullable Box[] boxes, List<Thing> things) {
-        var hidden = new double[Box.COUNT];
+        var hidden = new double[Boxes.PER_FRAME];
         for (Thing thing : things) {
             hidden[thing.place()] = 1 - thing.outline().share();
         }
@@ -93,7 +94,7 @@ final class BoxDetector {
         }
         if (draws.chance(FALSE)) {
             // Frames never hold so many things that one has this place.
-            boxes[Box.COUNT - 1] = invented();
+            boxes[Boxes.PER_FRAME - 1] = invented();
         }
     }
 
@@ -114,9 +115,9 @@ final class BoxDetector {
         int side = 0;
         int state = 0;
         if (hand) {
-            boolean right = box.isHand() ? (box.side() == Box.RIGHT) != draws.chance(SIDES) : draws.chance(.5);
+            boolean right = box.isHand() ? (box.side() == Boxes.RIGHT) != draws.chance(SIDES) : draws.chance(.5);
             boolean touching = box.isHand() ? (box.state() == Box.TOUCHING) != draws.chance(CONTACT) : draws.chance(.5);
-            side = right ? Box.RIGHT : Box.LEFT;
+            side = right ? Boxes.RIGHT : Boxes.LEFT;
             state = touching ? Box.TOUCHING : Box.FREE;
         }
         return bounded(
@@ -125,7 +126,7 @@ final class BoxDetector {
                 box.right() + errors[2] * box.width(),
                 box.bottom() + errors[3] * box.height(),
                 score,
-                hand ? Box.HAND : Box.OBJECT,
+                hand ? Boxes.HAND : Boxes.OBJECT,
                 side,
                 state);
     }
@@ -137,9 +138,9 @@ final class BoxDetector {
         double top = draws.uniform(0, 1 - height);
         double score = draws.uniform(LEAST_SCORE, .6);
         boolean hand = draws.chance(.2);
-        int side = hand ? draws.pick(Box.LEFT, Box.RIGHT) : 0;
+        int side = hand ? draws.pick(Boxes.LEFT, Boxes.RIGHT) : 0;
         int state = hand ? draws.pick(Box.FREE, Box.TOUCHING) : 0;
-        return bounded(left, top, left + width, top + height, score, hand ? Box.HAND : Box.OBJECT, side, state);
+        return bounded(left, top, left + width, top + height, score, hand ? Boxes.HAND : Boxes.OBJECT, side, state);
     }
 
     /** A box within the frame that is not empty. */

@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import tessera.distill.data.Boxes;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
@@ -51,7 +52,12 @@ public final class EgoSim {
         this(geometry, Sensors.realistic(geometry), seed);
     }
 
+    /** @throws IllegalArgumentException if pictures are not square */
     public EgoSim(Geometry geometry, Sensors sensors, long seed) {
+        if (geometry.width() != geometry.size() || geometry.poseWidth() != geometry.poseSize()) {
+            throw new IllegalArgumentException("egosim: pictures of " + geometry.size() + " x " + geometry.width()
+                    + " are not square, as it renders them; pass a geometry without widths");
+        }
         this.geometry = geometry;
         this.sensors = sensors;
         this.seed = seed;
@@ -91,7 +97,7 @@ public final class EgoSim {
         var rgb = new byte[wantsRgb ? Math.multiplyExact(frames, 3 * area) : 0];
         var flow = new float[wantsFlow ? Math.multiplyExact(frames, 2 * area) : 0];
         var pose = new float[wantsPose ? Math.multiplyExact(frames, poseArea) : 0];
-        var boxes = new float[wantsBoxes ? frames * Box.COUNT * Box.CHANNELS : 0];
+        var boxes = new float[wantsBoxes ? frames * Boxes.PER_FRAME * Boxes.NUMBERS : 0];
         var colours = new float[wantsRgb ? 3 * area : 0];
         var imageNoise = new Draws(clip, IMAGE_NOISE);
         var flowNoise = new Draws(clip, FLOW_NOISE);
