@@ -1,6 +1,8 @@
 package tessera.distill.train;
 
 import java.util.Collection;
+import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -62,10 +64,29 @@ final class ClipViews implements BatchSource {
                 .toArray(View[]::new);
     }
 
+    /** How clips are seen in the first steps, each view once, in the order of their first use. */
+    Set<View> all(long steps) {
+        Set<View> all = new LinkedHashSet<>();
+        for (long step = 0; step < steps; step++) {
+            all.addAll(List.of(of(step)));
+        }
+        return all;
+    }
+
     @Override
     public Batch at(Device host, long step) {
         View[] of = of(step);
         return new Batch(look(host, seen, of), labels(of));
+    }
+
+    /** The same batches with what teachers made of them before. */
+    BatchSource with(List<CachedTeacher> teachers) {
+        return (host, step) -> {
+            View[] of = of(step);
+            Map<String, Tensor> taught = new TreeMap<>();
+            teachers.forEach(teacher -> taught.putAll(teacher.answers(of)));
+            return new Batch(look(host, seen, of), labels(of), taught);
+        };
     }
 
     /** Clips in these views. */
