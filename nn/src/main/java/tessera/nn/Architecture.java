@@ -7,6 +7,11 @@ import java.util.Optional;
 import java.util.ServiceLoader;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.Predicate;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
 
 /**
  * A family of models, told by the entry {@value #ENTRY} of a file's metadata. To add one, implement this interface and
@@ -42,6 +47,42 @@ public interface Architecture {
     default Optional<String> refusal(Path file, Set<String> names) {
         return Optional.empty();
     }
+
+    /**
+     * The sizes of the model that a file's metadata describe, without its weights.
+     *
+     * @throws CheckpointException if they describe none
+     */
+    default ModelConfig config(Map<String, String> metadata) {
+        try (Scope scope = Scope.open()) {
+            // Of an empty checkpoint no parameter gets memory.
+            try (VideoModel hollow = build(Params.from(Device.cpu(), DType.F32, Map.of()), metadata)) {
+                return hollow.config();
+            }
+        }
+    }
+
+    /** The weights under the names of this code, whichever public code's names they have; by default unchanged. */
+    default Map<String, Tensor> translate(Map<String, Tensor> weights) {
+        return weights;
+    }
+
+    /**
+     * How a file opens that is to teach or to be trained on, where it need not be a finished student: by default as it is.
+     *
+     * @param names of all weights in the file, as {@link #translate} gives them
+     */
+    default Opening opening(Map<String, String> metadata, Set<String> names) {
+        return new Opening(metadata, name -> false);
+    }
+
+    /**
+     * How a file opens.
+     *
+     * @param metadata from which the model is built
+     * @param fresh names of weights that are not taken from the file but start afresh
+     */
+    record Opening(Map<String, String> metadata, Predicate<String> fresh) {}
 
     /** Whether a weight of this name belongs into a student's file. */
     default boolean keeps(String weight) {

@@ -7,12 +7,23 @@ public final class Projector {
     private final Linear first;
     private final Linear second;
 
+    /** Between features of one width. */
     public Projector(Params params, long width) {
-        first = Linear.fanIn(params.at(0), width, width);
-        second = Linear.fanIn(params.at(2), width, width);
+        this(params, width, width);
     }
 
-    /** {@code [B, D]} to {@code [B, D]}. */
+    /**
+     * Between features of any widths.
+     *
+     * @param in width of the student's feature, and of what lies between the layers
+     * @param out width of the teacher's
+     */
+    public Projector(Params params, long in, long out) {
+        first = Linear.fanIn(params.at(0), in, in);
+        second = Linear.fanIn(params.at(2), in, out);
+    }
+
+    /** {@code [B, in]} to {@code [B, out]}. */
     public Tensor forward(Tensor x) {
         return second.forward(first.forward(x).relu());
     }

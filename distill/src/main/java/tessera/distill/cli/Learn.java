@@ -72,7 +72,7 @@ final class Learn extends ToolCommand {
 
     @Override
     void run() {
-        Masking masking = student.masks().masking();
+        student.masks().masking();
         cutting.check();
         Outputs.requireFile(out);
         if (shots != null && shots < 1) {
@@ -86,6 +86,7 @@ final class Learn extends ToolCommand {
         }
         try (Predictor predictor = student.open()) {
             Student model = predictor.student();
+            Masking masking = predictor.masking();
             Clips.requireRgb(model.config().input(), student.file());
             ClipCut cut = cutting.cut(model.config().input());
             List<ClipCut> rest = evaluate ? rest(cut) : List.of();
@@ -93,7 +94,7 @@ final class Learn extends ToolCommand {
             Head head = learned.head();
             Judgement judgement = evaluate ? judge(model, videos, rest, head, masking) : null;
             head.save(out);
-            print(videos.labels(), learned.clips(), judgement);
+            print(videos.labels(), learned.clips(), judgement, masking);
         }
     }
 
@@ -226,7 +227,7 @@ final class Learn extends ToolCommand {
         return views;
     }
 
-    private void print(List<String> labels, int learned, @Nullable Judgement judgement) {
+    private void print(List<String> labels, int learned, @Nullable Judgement judgement, Masking masking) {
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("head", out);
         result.put("labels", labels);
@@ -252,8 +253,8 @@ final class Learn extends ToolCommand {
                         100.0 * judgement.recognised() / judgement.clips(),
                         judgement.recognised(),
                         judgement.clips(),
-                        student.masks().masking().ratio(),
-                        student.masks().masking().ensemble());
+                        masking.ratio(),
+                        masking.ensemble());
             }
         });
     }

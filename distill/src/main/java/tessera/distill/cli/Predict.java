@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -18,7 +19,8 @@ import tessera.nn.inference.VideoClip;
 @Command(
         name = "predict",
         description = {
-            "Recognise a video with a head that learn wrote: probabilities of each clip, and their mean.",
+            "Recognise a video with a head that learn wrote, or with those of the student's own file, as train and distill"
+                    + " write them: probabilities of each clip, and their mean.",
             "Each clip is seen through several masks whose probabilities are averaged."
         })
 final class Predict extends ToolCommand {
@@ -32,10 +34,9 @@ final class Predict extends ToolCommand {
 
     @Option(
             names = "--head",
-            required = true,
             paramLabel = "HEAD",
-            description = "The head that learn wrote with this student.")
-    private Path head = Path.of("");
+            description = "The head that learn wrote with this student. Default: those in the student's file")
+    private @Nullable Path head;
 
     @Option(names = "--video", required = true, paramLabel = "FILE", description = "Any video FFmpeg can decode.")
     private Path video = Path.of("");
@@ -43,7 +44,13 @@ final class Predict extends ToolCommand {
     @Override
     void run() {
         cutting.check();
-        try (Predictor predictor = student.open(head)) {
+        Path[] heads = head == null ? new Path[0] : new Path[] {head};
+        try (Predictor predictor = student.open(heads)) {
+            if (predictor.student().heads().isEmpty()) {
+                throw new IllegalArgumentException(
+                        student.file() + " has no head of its own; pass --head HEAD, one that learn wrote with it");
+            }
+            Clips.requireRgb(predictor.student().config().input(), student.file());
             List<VideoClip> clips =
                     Video.cut(video, cutting.cut(predictor.student().config().input()));
             print(predictor.predictAll(clips));
@@ -52,8 +59,19 @@ final class Predict extends ToolCommand {
 
     private void print(List<Prediction> clips) {
         Prediction mean = Prediction.mean(clips);
-        List<Map<String, Double>> each = clips.stream().map(Predict::named).toList();
-        print(new Answer(video, mean.label(), named(mean), each), out -> {
+        Map<String, Object> answer = new LinkedHashMap<>();
+        answer.put("video", video);
+        answer.put("label", mean.label());
+        answer.put("probabilities", named(mean.answers().getFirst()));
+        answer.put(
+                "clips",
+                clips.stream().map(clip -> named(clip.answers().getFirst())).toList());
+        if (mean.answers().size() > 1) {
+            Map<String, Object> heads = new LinkedHashMap<>();
+            mean.answers().forEach(each -> heads.put(each.head(), named(each)));
+            answer.put("heads", heads);
+        }
+        print(answer, out -> {
             out.printf("%s: %s%n", video, top(mean));
             for (int i = 0; i < clips.size(); i++) {
                 out.printf("  clip %d: %s%n", i + 1, top(clips.get(i)));
@@ -61,17 +79,22 @@ final class Predict extends ToolCommand {
         });
     }
 
-    private record Answer(
-            Path video, String label, Map<String, Double> probabilities, List<Map<String, Double>> clips) {}
-
-    private static Map<String, Double> named(Prediction prediction) {
+    private static Map<String, Double> named(Prediction.Answer answer) {
         Map<String, Double> named = new LinkedHashMap<>();
-        prediction.answers().getFirst().scores().forEach(score -> named.put(score.label(), score.probability()));
+        answer.scores().forEach(score -> named.put(score.label(), score.probability()));
         return named;
     }
 
+    /** The likeliest labels, of several heads one head after the other. */
     private static String top(Prediction prediction) {
-        return prediction.top(SHOWN).stream()
+        boolean several = prediction.answers().size() > 1;
+        return prediction.answers().stream()
+                .map(answer -> (several ? answer.head() + " " : "") + top(answer))
+                .collect(Collectors.joining("; "));
+    }
+
+    private static String top(Prediction.Answer answer) {
+        return answer.top(SHOWN).stream()
                 .map(score -> String.format(Locale.ROOT, "%s %.1f %%", score.label(), 100 * score.probability()))
                 .collect(Collectors.joining(", "));
     }

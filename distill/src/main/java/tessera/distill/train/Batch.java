@@ -14,8 +14,10 @@ import tessera.tensor.Tensor;
  *
  * @param clips {@code [B, T, H, W, C]} of each modality, aligned
  * @param labels i32 {@code [B]} by the name of the head that learns them; empty for unlabelled clips
+ * @param taught what frozen teachers made of these clips before, by names of their own; empty where they look themselves
  */
-public record Batch(SortedMap<Modality, Tensor> clips, SortedMap<String, Tensor> labels) {
+public record Batch(
+        SortedMap<Modality, Tensor> clips, SortedMap<String, Tensor> labels, SortedMap<String, Tensor> taught) {
 
     /** Clips without labels. */
     public Batch(Map<Modality, Tensor> clips) {
@@ -23,7 +25,11 @@ public record Batch(SortedMap<Modality, Tensor> clips, SortedMap<String, Tensor>
     }
 
     public Batch(Map<Modality, Tensor> clips, Map<String, Tensor> labels) {
-        this(new TreeMap<>(clips), new TreeMap<>(labels));
+        this(clips, labels, Map.of());
+    }
+
+    public Batch(Map<Modality, Tensor> clips, Map<String, Tensor> labels, Map<String, Tensor> taught) {
+        this(new TreeMap<>(clips), new TreeMap<>(labels), new TreeMap<>(taught));
     }
 
     /** Clips of a modality. */
@@ -49,14 +55,16 @@ public record Batch(SortedMap<Modality, Tensor> clips, SortedMap<String, Tensor>
     List<Tensor> tensors() {
         List<Tensor> all = new ArrayList<>(clips.values());
         all.addAll(labels.values());
+        all.addAll(taught.values());
         return all;
     }
 
     /** A batch like this one of other tensors, in the order of {@link #tensors}. */
     Batch of(Iterator<Tensor> tensors) {
-        Batch batch = new Batch(new TreeMap<>(clips), new TreeMap<>(labels));
+        Batch batch = new Batch(new TreeMap<>(clips), new TreeMap<>(labels), new TreeMap<>(taught));
         batch.clips.replaceAll((modality, old) -> tensors.next());
         batch.labels.replaceAll((head, old) -> tensors.next());
+        batch.taught.replaceAll((name, old) -> tensors.next());
         return batch;
     }
 }

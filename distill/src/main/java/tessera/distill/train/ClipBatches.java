@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.IntToLongFunction;
 import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.EpochOrder;
@@ -113,7 +114,7 @@ public final class ClipBatches implements BatchSource {
         for (Modality modality : seen) {
             Tensor samples = clips.batch(host, modality, indices);
             if (recipe.augment() && modality.equals(Modality.RGB)) {
-                augment(samples, viewSeed, step);
+                augment(samples, viewSeed, i -> step, i -> i);
             }
             batch.put(modality, samples);
         }
@@ -122,9 +123,9 @@ public final class ClipBatches implements BatchSource {
 
     /**
      * One random resized crop and flip for each clip of u8 pictures {@code [B, T, S, S, 3]}, in place, as a function of the
-     * seed and the step.
+     * seed and two numbers of each clip of the batch.
      */
-    private static void augment(Tensor clips, long seed, long step) {
+    static void augment(Tensor clips, long seed, IntToLongFunction stream, IntToLongFunction counter) {
         int batch = (int) clips.size(0);
         int frames = (int) clips.size(1);
         int side = (int) clips.size(2);
@@ -133,7 +134,7 @@ public final class ClipBatches implements BatchSource {
         IntStream.range(0, batch).parallel().forEach(i -> {
             byte[] clip = new byte[length];
             MemorySegment.copy(pixels, ValueLayout.JAVA_BYTE, (long) i * length, clip, 0, length);
-            long draw = Philox.word(seed, step, i);
+            long draw = Philox.word(seed, stream.applyAsLong(i), counter.applyAsLong(i));
             byte[] changed = ImageOps.trainTransform(new VideoClip(frames, side, side, clip), side, draw)
                     .pixels();
             MemorySegment.copy(changed, 0, pixels, ValueLayout.JAVA_BYTE, (long) i * length, length);

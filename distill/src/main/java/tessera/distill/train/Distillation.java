@@ -14,20 +14,19 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.nn.Checkpoint;
-import tessera.nn.CheckpointException;
 import tessera.nn.MaskStrategy;
+import tessera.nn.ModelConfig;
+import tessera.nn.ModelHeads;
 import tessera.nn.Params;
 import tessera.nn.Projector;
 import tessera.nn.inference.Student;
-import tessera.nn.videomae.VideoMaeClassifier;
-import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
 /**
  * The second stage of MM-CDFSL (ECCV 2024): the RGB student learns, on unlabelled target clips, to predict the pooled
- * features of frozen RGB, flow and pose teachers through one projector each. All see the same tokens.
+ * features of frozen RGB, flow and pose teachers through one projector each. All see the same tokens, and have one architecture
+ * with tokens, or all see everything.
  *
  * <p>The student ends up in {@code student.safetensors} of the run's folder. Made from {@link #defaults} by its {@code with}
  * methods.
@@ -38,9 +37,6 @@ import tessera.tensor.Tensor;
 public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
     /** Name of the finished student in a run's folder. */
     public static final String STUDENT = "student.safetensors";
-
-    /** Epsilon of every norm in this stage and after; the published code differs here from the first stage. */
-    private static final double EPS = 1e-5;
 
     /** Begins the names of the student's parameters in a checkpoint. */
     private static final String STUDENTS = "student.";
@@ -88,13 +84,14 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
 
     /** What {@link #run} trains. */
     public Stage stage(Map<Modality, Path> teachers, ClipSet target) {
-        VideoMaeConfig config = encoderConfig(require(teachers, Modality.RGB));
+        ModelConfig config =
+                OpenModel.Description.of(require(teachers, Modality.RGB)).config();
         return new Stage(
                 "distill",
                 recipe,
                 settings(),
                 defaults().withWeights(Map.of()).settings(),
-                context -> setUp(config, teachers, target, context),
+                context -> setUp(teachers, target, context),
                 new Stage.Export(STUDENT, config.toMetadata(), (setup, file, metadata) -> {
                     Map<String, Tensor> weights = new LinkedHashMap<>();
                     setup.trained().forEach((name, parameter) -> {
@@ -106,10 +103,9 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
                 }));
     }
 
-    private Stage.Setup setUp(VideoMaeConfig config, Map<Modality, Path> teachers, ClipSet target, RunContext context) {
+    private Stage.Setup setUp(Map<Modality, Path> teachers, ClipSet target, RunContext context) {
         long seed = recipe.seed();
-        Encoder student =
-                Encoder.of(require(teachers, Modality.RGB), config, seed, context.device(), context.compute());
+        OpenModel student = OpenModel.open(require(teachers, Modality.RGB), seed, ModelHeads.NONE, context);
         student.params().addShadows();
         Map<String, Tensor> trained = new LinkedHashMap<>();
         student.params().all().forEach((name, parameter) -> trained.put(STUDENTS + name, parameter));
@@ -117,8 +113,12 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
         List<FeatureMatch.Match> matches = new ArrayList<>();
         try {
             weights.forEach((modality, weight) -> {
-                Projector projector = new Projector(projectors.at("cmt").at("mlp_to_" + modality), config.embedDim());
-                ModelNetwork network = frozen(require(teachers, modality), seed, context);
+                ModelNetwork network =
+                        OpenModel.frozen(require(teachers, modality), context).network();
+                Projector projector = new Projector(
+                        projectors.at("cmt").at("mlp_to_" + modality),
+                        student.model().config().featureWidth(),
+                        network.model().config().featureWidth());
                 matches.add(new FeatureMatch.Match(new Teacher(modality, network), projector, weight));
             });
         } catch (RuntimeException | Error e) {
@@ -132,13 +132,13 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
         return new Stage.Setup(
                 trained,
                 Modality.RGB,
-                new ModelNetwork(student.model(), Map.of()),
+                student.network(),
                 matches.stream().map(FeatureMatch.Match::teacher).toList(),
                 List.of(new Stage.Part(
                         new ClipBatches(target, seen, false, recipe, seed + 2, seed),
                         new FeatureMatch(matches),
                         PATH_STREAM)),
-                MaskStrategy.tubes(),
+                student.model().config().grid() == null ? null : MaskStrategy.tubes(),
                 MASK_STREAM);
     }
 
@@ -151,49 +151,17 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
         return file;
     }
 
-    private static VideoMaeConfig encoderConfig(Path file) {
-        try (Checkpoint checkpoint = Checkpoint.read(file)) {
-            return VideoMaeConfig.fromMetadata(checkpoint.metadata()).withEps(EPS, EPS);
-        }
-    }
-
-    private record Encoder(VideoMaeClassifier model, Params params) {
-        /** The encoder of a pretrained model with a fresh feature norm, as MM-CDFSL loads it. */
-        static Encoder of(Path file, VideoMaeConfig config, long seed, Device device, DType compute) {
-            try (Checkpoint checkpoint = Checkpoint.read(file)) {
-                Params params = Params.from(
-                                device,
-                                DType.F32,
-                                checkpoint.select(name -> name.startsWith("encoder.")),
-                                seed,
-                                name -> name.startsWith("fc_norm."))
-                        .computeIn(compute);
-                VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0);
-                params.finish();
-                return new Encoder(model, params);
-            } catch (CheckpointException e) {
-                throw new CheckpointException(file + ": " + e.getMessage());
-            }
-        }
-    }
-
-    private static ModelNetwork frozen(Path file, long seed, RunContext context) {
-        Encoder teacher = Encoder.of(file, encoderConfig(file), seed, context.device(), context.compute());
-        teacher.params().all().values().forEach(parameter -> parameter.requiresGrad(false));
-        teacher.model().pack();
-        return new ModelNetwork(teacher.model(), Map.of());
-    }
-
     /**
      * The encoder of a pretrained model as a student, without distillation: the baseline, and the way to use a teacher of
      * one modality alone.
      */
     public static void saveUndistilled(Path pretrained, Path student) {
         try (Scope scope = Scope.open()) {
-            VideoMaeConfig config = encoderConfig(pretrained);
-            Encoder encoder = Encoder.of(pretrained, config, 0, Device.cpu(), DType.F32);
-            encoder.model().close();
-            Student.save(student, encoder.params().all(), config, config.toMetadata());
+            RunContext plain = new RunContext(ProgressListener.NONE, new StopSignal(), Device.cpu(), DType.F32);
+            OpenModel open = OpenModel.open(pretrained, 0, ModelHeads.NONE, plain);
+            ModelConfig config = open.model().config();
+            open.model().close();
+            Student.save(student, open.params().all(), config, config.toMetadata());
         }
     }
 }

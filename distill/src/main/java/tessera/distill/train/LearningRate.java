@@ -38,6 +38,11 @@ public record LearningRate(
         return new LearningRate(Shape.COSINE, highest, highest / 100, highest / 1000, steps / 10, steps);
     }
 
+    /** The second system's decay: from 0 over a tenth of the steps to the highest rate, then in a straight line to 0 at the end. */
+    public static LearningRate linear(long steps, double highest) {
+        return new LearningRate(Shape.LINEAR, highest, 0, 0, steps / 10, steps - steps / 10);
+    }
+
     Schedule schedule() {
         return shape == Shape.COSINE
                 ? Schedule.cosine(highest, lowest, warmupStart, warmupSteps, period)

@@ -65,7 +65,7 @@ public final class Look {
     /** What a teacher makes of the batch, without gradients. */
     public Outputs of(Teacher teacher) {
         return taught.computeIfAbsent(
-                teacher, t -> Autograd.noGrad(() -> t.network().forward(batch.clips(t.sees()), mask, Noise.NONE)));
+                teacher, t -> Autograd.noGrad(() -> t.network().look(batch, t.sees(), mask)));
     }
 
     /** Class scores of a teacher's head, without gradients. */

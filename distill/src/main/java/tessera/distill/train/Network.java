@@ -1,6 +1,7 @@
 package tessera.distill.train;
 
 import org.jspecify.annotations.Nullable;
+import tessera.distill.data.Modality;
 import tessera.nn.TokenGrid;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
@@ -15,6 +16,15 @@ public interface Network extends AutoCloseable {
      * @param noise what is left out at random; {@link Noise#NONE} for a teacher
      */
     Outputs forward(Tensor clips, @Nullable TokenMask mask, Noise noise);
+
+    /**
+     * What a teacher makes of a batch: by default one look without noise.
+     *
+     * @param sees what it looks at
+     */
+    default Outputs look(Batch batch, Modality sees, @Nullable TokenMask mask) {
+        return forward(batch.clips(sees), mask, Noise.NONE);
+    }
 
     /**
      * The tokens that masks hide.

@@ -54,9 +54,15 @@ public record Recipe(
         return new Recipe(clips, steps, rate, optimiser, maskRatio, dropPath, augment, views, seed);
     }
 
-    /** The same over a number of steps, with the standard decay from a highest rate: {@link LearningRate#over}. */
+    /**
+     * The same over a number of steps, with the standard decay of its shape from a highest rate: {@link LearningRate#over} or
+     * {@link LearningRate#linear}.
+     */
     public Recipe over(long allSteps, double highestRate) {
-        return withRate(allSteps, LearningRate.over(allSteps, highestRate));
+        boolean straight = rate.shape() == LearningRate.Shape.LINEAR;
+        return withRate(
+                allSteps,
+                straight ? LearningRate.linear(allSteps, highestRate) : LearningRate.over(allSteps, highestRate));
     }
 
     /** The same over a number of steps, with a learning rate of one's own. */

@@ -53,12 +53,17 @@ public interface Weighting {
      * @param losses mean cross-entropy of each teacher on clips that it was not trained on
      */
     static Weighting dataSet(double temperature, double... losses) {
+        return given(softmin(temperature, losses));
+    }
+
+    /** The weights of {@link #dataSet}. */
+    static double[] softmin(double temperature, double... losses) {
         double least = DoubleStream.of(losses).min().orElse(0);
         double[] weights = DoubleStream.of(losses)
                 .map(loss -> Math.exp((least - loss) / positive(temperature)))
                 .toArray();
         double sum = DoubleStream.of(weights).sum();
-        return given(DoubleStream.of(weights).map(weight -> weight / sum).toArray());
+        return DoubleStream.of(weights).map(weight -> weight / sum).toArray();
     }
 
     /** Teachers that know a clip better count more for it: {@code softmax_t(-CE_bt / temperature)}. */

@@ -48,7 +48,7 @@ public final class Predictor implements AutoCloseable {
      *
      * @param device where to compute
      * @param compute f32, or on a GPU bf16
-     * @param masking which tokens are looked at
+     * @param masking which tokens are looked at; {@link Masking#DEFAULT} means all of them where the model cannot be masked
      * @param seed determines the masks
      */
     public record Options(Device device, DType compute, Masking masking, long seed) {
@@ -82,16 +82,15 @@ public final class Predictor implements AutoCloseable {
     }
 
     private Predictor(Student student, @Nullable Student owned, Masking masking, long seed) {
-        if (!student.heads().isEmpty()) {
-            requireRgb(student);
-        }
         this.student = student;
         this.owned = owned;
-        this.masking = masking;
+        // The default is for models that can be masked; asking any other for a mask is an error.
+        boolean whole = student.config().grid() == null && masking.equals(Masking.DEFAULT);
+        this.masking = whole ? Masking.none() : masking;
         this.seed = seed;
     }
 
-    /** Opens a student with heads that were learned with it, {@link Options#standard}. */
+    /** Opens a student with its own heads or those that were learned with it, {@link Options#standard}. */
     public static Predictor open(Path student, Path... heads) {
         return open(Options.standard(), student, heads);
     }
@@ -105,9 +104,10 @@ public final class Predictor implements AutoCloseable {
     }
 
     /**
-     * Opens a student with heads that were learned with it. Closing the predictor frees all of it.
+     * Opens a student with heads that were learned with it, or those of its own file. Closing the predictor frees all of it.
      *
-     * @param heads of different names; the first is the main one. Without any, the predictor gives features alone
+     * @param heads of different names; the first is the main one. Without any, the student has the heads of its file; without these
+     *     too, the predictor gives features alone
      * @throws IllegalArgumentException if a file is not what it should be, heads are given but the student takes no RGB pictures, or a
      *     head was learned with another student
      */
@@ -115,6 +115,9 @@ public final class Predictor implements AutoCloseable {
         List<Head> read = Arrays.stream(heads).map(Head::load).toList();
         Student loaded = Student.load(student, options.device(), options.compute());
         try {
+            if (!read.isEmpty()) {
+                requireRgb(loaded);
+            }
             Student opened = read.isEmpty() ? loaded : loaded.withHeads(read);
             return new Predictor(opened, loaded, options.masking(), options.seed());
         } catch (IllegalArgumentException e) {
@@ -128,8 +131,6 @@ public final class Predictor implements AutoCloseable {
 
     /**
      * A predictor on a student, which stays the caller's and is closed after the predictor.
-     *
-     * @throws IllegalArgumentException if the student has heads but takes no RGB pictures
      */
     public static Predictor of(Student student, Masking masking, long seed) {
         return new Predictor(student, null, masking, seed);
@@ -154,7 +155,7 @@ public final class Predictor implements AutoCloseable {
      * What a clip shows.
      *
      * @param frames u8 {@code [count, height, width, 3]} in RGB order
-     * @throws IllegalArgumentException if the frames do not fit these sizes, or the predictor was opened without a head
+     * @throws IllegalArgumentException if the frames do not fit these sizes, or the student has no head or takes no RGB pictures
      */
     public Prediction predict(byte[] frames, int count, int height, int width) {
         return predict(MemorySegment.ofArray(frames), count, height, width);
@@ -164,7 +165,7 @@ public final class Predictor implements AutoCloseable {
      * What a clip shows.
      *
      * @param frames u8 {@code [count, height, width, 3]} in RGB order, in the heap or outside; only read
-     * @throws IllegalArgumentException if the frames do not fit these sizes, or the predictor was opened without a head
+     * @throws IllegalArgumentException if the frames do not fit these sizes, or the student has no head or takes no RGB pictures
      */
     public Prediction predict(MemorySegment frames, int count, int height, int width) {
         requireHead();
@@ -196,7 +197,7 @@ public final class Predictor implements AutoCloseable {
      * What a clip shows.
      *
      * @param frames pictures of any kind and size; transparency is not looked at
-     * @throws IllegalArgumentException if there are none, or the predictor was opened without a head
+     * @throws IllegalArgumentException if there are none, or the student has no head or takes no RGB pictures
      */
     public Prediction predict(List<BufferedImage> frames) {
         requireHead();
@@ -212,7 +213,7 @@ public final class Predictor implements AutoCloseable {
      * batch's first clip.
      *
      * @param clips frames of any size and number
-     * @throws IllegalArgumentException if the predictor was opened without a head
+     * @throws IllegalArgumentException if the student has no head or takes no RGB pictures
      */
     public List<Prediction> predictAll(List<VideoClip> clips) {
         requireHead();
@@ -285,6 +286,7 @@ public final class Predictor implements AutoCloseable {
             throw new IllegalArgumentException(
                     "predict: no head given; learn one with this student and open the predictor with it too");
         }
+        requireRgb(student);
     }
 
     private <T> T locked(Supplier<T> body) {

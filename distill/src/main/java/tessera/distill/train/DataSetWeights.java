@@ -1,0 +1,201 @@
+package tessera.distill.train;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+import tessera.distill.data.ClipSet;
+import tessera.distill.report.Json;
+import tessera.kernels.Device;
+import tessera.tensor.Autograd;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+
+/**
+ * What teachers weigh by the data set: for each head the softmin of their mean cross-entropies on held-out training clips, which they
+ * see as stored, unmasked. Computed once for a run and kept in its folder, so that a resumed run has the same.
+ */
+final class DataSetWeights {
+    /** Where a run keeps them. */
+    static final String FILE = "teacher-weights.json";
+
+    private static final String MADE_OF = "madeOf";
+    private static final String WEIGHTS = "weights";
+
+    private DataSetWeights() {}
+
+    /**
+     * The weights by head and teacher, from the run's folder if they were made of the same.
+     *
+     * @throws IllegalArgumentException if no clips are held out
+     */
+    static Map<String, Map<String, Double>> of(
+            Ensemble stage, Ensemble.Lesson lesson, Path folder, RunContext context) {
+        ClipSet own = lesson.heldOut();
+        ClipSet clips = own == null ? lesson.clips() : own;
+        int[] held = own == null
+                ? stage.heldOut().held(clips.labels())
+                : IntStream.range(0, own.size()).toArray();
+        if (held.length == 0) {
+            throw new IllegalArgumentException("teachers are weighted by held-out training clips but none are held"
+                    + " out; hold out a share of the clips, 0.1 for example, or pass other training clips");
+        }
+        if (own != null && !own.classes().equals(lesson.clips().classes())) {
+            throw new IllegalArgumentException("the held-out clips are of classes " + own.classes()
+                    + " but the training clips of " + lesson.clips().classes() + "; pass clips of the same classes");
+        }
+        Map<String, Object> madeOf = new LinkedHashMap<>();
+        madeOf.put("clips", clips.checksum());
+        madeOf.put(
+                "heldOut",
+                own == null ? stage.heldOut().share() + " by " + stage.heldOut().seed() : "all");
+        madeOf.put("heads", stage.heads().keySet().toString());
+        madeOf.put("temperature", stage.weighting().temperature());
+        for (TeacherFile teacher : lesson.teachers()) {
+            madeOf.put(
+                    "teacher " + teacher.name(),
+                    TeacherCache.checksum(teacher.file()) + " sees "
+                            + teacher.sees().id());
+        }
+        Path file = folder.resolve(FILE);
+        Map<String, Map<String, Double>> kept = read(file, Json.text(madeOf));
+        if (!kept.isEmpty()) {
+            return kept;
+        }
+        Map<String, Map<String, Double>> losses = losses(stage, lesson, clips, held, context);
+        Map<String, Map<String, Double>> weights = new LinkedHashMap<>();
+        losses.forEach((head, ofTeachers) -> {
+            double[] each = Weighting.softmin(
+                    stage.weighting().temperature(),
+                    ofTeachers.values().stream()
+                            .mapToDouble(Double::doubleValue)
+                            .toArray());
+            Map<String, Double> ofHead = new LinkedHashMap<>();
+            int t = 0;
+            for (String teacher : ofTeachers.keySet()) {
+                ofHead.put(teacher, each[t++]);
+            }
+            weights.put(head, ofHead);
+        });
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put(MADE_OF, madeOf);
+        all.put("losses", losses);
+        all.put(WEIGHTS, weights);
+        write(file, Json.text(all));
+        return weights;
+    }
+
+    /** The weights of a file that was made of the same; none if there is no such file. */
+    private static Map<String, Map<String, Double>> read(Path file, String madeOf) {
+        if (!Files.exists(file)) {
+            return Map.of();
+        }
+        try {
+            Map<String, @Nullable Object> all = Json.object(Files.readString(file));
+            Map<String, Map<String, Double>> weights = new LinkedHashMap<>();
+            if (Json.text(all.get(MADE_OF)).equals(madeOf) && all.get(WEIGHTS) instanceof Map<?, ?> heads) {
+                heads.forEach((head, ofTeachers) -> {
+                    Map<String, Double> ofHead = new LinkedHashMap<>();
+                    ((Map<?, ?>) ofTeachers)
+                            .forEach((teacher, weight) ->
+                                    ofHead.put(teacher.toString(), ((Number) weight).doubleValue()));
+                    weights.put(head.toString(), ofHead);
+                });
+            }
+            return weights;
+        } catch (IllegalArgumentException | ClassCastException e) {
+            return Map.of(); // damaged: it is computed again, to the same bits
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + " cannot be read", e);
+        }
+    }
+
+    /** To a temporary name, then moved. */
+    private static void write(Path file, String text) {
+        try {
+            Files.createDirectories(file.toAbsolutePath().getParent());
+            Path temporary = file.resolveSibling(FILE + ".tmp");
+            Files.writeString(temporary, text + "\n", StandardCharsets.UTF_8);
+            Files.move(temporary, file, StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + " cannot be written", e);
+        }
+    }
+
+    private static Map<String, Map<String, Double>> losses(
+            Ensemble stage, Ensemble.Lesson lesson, ClipSet clips, int[] held, RunContext context) {
+        Map<String, Map<String, Double>> losses = new LinkedHashMap<>();
+        stage.heads().keySet().forEach(head -> losses.put(head, new LinkedHashMap<>()));
+        long total = (long) held.length * lesson.teachers().size();
+        try (Task task = context.task("weigh teachers", Task.Unit.CLIPS, total)) {
+            long done = 0;
+            for (TeacherFile teacher : lesson.teachers()) {
+                try (Scope scope = Scope.open();
+                        Network network =
+                                OpenModel.frozen(teacher.file(), context).network()) {
+                    double[] sums = new double[stage.heads().size()];
+                    int batch = stage.recipe().batch();
+                    for (int from = 0; from < held.length; from += batch) {
+                        int[] chosen = Arrays.copyOfRange(held, from, Math.min(held.length, from + batch));
+                        add(sums, stage, network, teacher, clips, chosen, context.device());
+                        done += chosen.length;
+                        task.advance(done);
+                    }
+                    int h = 0;
+                    for (Map<String, Double> ofHead : losses.values()) {
+                        ofHead.put(teacher.name(), sums[h++] / held.length);
+                    }
+                }
+            }
+        }
+        return losses;
+    }
+
+    private static void add(
+            double[] sums,
+            Ensemble stage,
+            Network network,
+            TeacherFile teacher,
+            ClipSet clips,
+            int[] chosen,
+            Device device) {
+        Autograd.noGrad(() -> {
+            try (Scope scope = Scope.open()) {
+                Tensor seen = clips.batch(device, teacher.sees(), chosen);
+                Outputs outputs = network.forward(seen, null, Noise.NONE);
+                int h = 0;
+                for (String head : List.copyOf(stage.heads().keySet())) {
+                    int[] labels = HeadClasses.of(clips, head).ofClip();
+                    double[] logits = outputs.logits(head).toDoubles();
+                    int classes = logits.length / chosen.length;
+                    for (int i = 0; i < chosen.length; i++) {
+                        sums[h] += crossEntropy(logits, i * classes, classes, labels[chosen[i]]);
+                    }
+                    h++;
+                }
+                return Set.of();
+            }
+        });
+    }
+
+    private static double crossEntropy(double[] logits, int from, int classes, int label) {
+        double most = Double.NEGATIVE_INFINITY;
+        for (int c = 0; c < classes; c++) {
+            most = Math.max(most, logits[from + c]);
+        }
+        double sum = 0;
+        for (int c = 0; c < classes; c++) {
+            sum += Math.exp(logits[from + c] - most);
+        }
+        return Math.log(sum) + most - logits[from + label];
+    }
+}

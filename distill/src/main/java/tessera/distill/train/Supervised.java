@@ -1,0 +1,191 @@
+package tessera.distill.train;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.Modality;
+import tessera.distill.report.Metric;
+import tessera.nn.ClipShape;
+import tessera.nn.MaskStrategy;
+import tessera.nn.ModelConfig;
+import tessera.nn.ModelHeads;
+import tessera.nn.inference.Student;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+
+/**
+ * A model of any registered architecture learns the labels of clips that it sees in one modality: the teachers of the second
+ * system (Radevski et al., ICCV 2023) and its student's baseline. The loss is the mean over the heads of {@code weight_head
+ * CE_head}.
+ *
+ * <p>The model ends up in {@code model.safetensors} of the run's folder, a student's file with its heads. Made from {@link
+ * #defaults} by its {@code with} methods.
+ *
+ * @param modality what the model sees
+ * @param heads weight of each head's cross-entropy; the first is the main one
+ * @param heldOut clips that it is not trained on
+ * @param views of each clip where the recipe augments, 0 for another one in every epoch
+ * @param recipe how it trains; a mask ratio above 0 hides tokens, as VideoMAE's models can bear
+ */
+public record Supervised(Modality modality, Map<String, Double> heads, HeldOut heldOut, int views, Recipe recipe) {
+    /** Name of the finished model in a run's folder. */
+    public static final String MODEL = "model.safetensors";
+
+    private static final int PATH_STREAM = 7;
+    private static final int MASK_STREAM = 8;
+
+    public Supervised {
+        heads = Collections.unmodifiableMap(new LinkedHashMap<>(heads));
+        requireHeads(heads);
+        requireViews(views);
+        if (heads.isEmpty()) {
+            throw new IllegalArgumentException("supervised training without a head learns nothing; name one or more");
+        }
+    }
+
+    /** The published recipe with as many steps as small sets of clips need, and one head, {@link ClipBatches#ACTION}. */
+    public static Supervised defaults(Modality modality) {
+        return new Supervised(modality, Map.of(ClipBatches.ACTION, 1.0), HeldOut.NONE, 0, published());
+    }
+
+    /** Warm-up and decay in straight lines to 0, every weight decays by .02, gradients are clipped to a norm of 5. */
+    static Recipe published() {
+        Recipe common = Recipe.defaults();
+        return common.withRate(common.steps(), LearningRate.linear(common.steps(), 1e-4))
+                .withOptimiser(new Optimiser(.9, .999, 1e-8, .02, Optimiser.Decays.ALL, 5))
+                .withMaskRatio(0);
+    }
+
+    /** The same with other heads, whose cross-entropies weigh alike. */
+    public Supervised withHeads(String... names) {
+        Map<String, Double> weights = new LinkedHashMap<>();
+        for (String name : names) {
+            weights.put(name, 1.0);
+        }
+        return withHeads(weights);
+    }
+
+    /** The same with other heads, or other weights of them; the map's first is the main one. */
+    public Supervised withHeads(Map<String, Double> weights) {
+        return new Supervised(modality, weights, heldOut, views, recipe);
+    }
+
+    /** The same without training on some clips. */
+    public Supervised withHeldOut(HeldOut other) {
+        return new Supervised(modality, heads, other, views, recipe);
+    }
+
+    /** The same with a number of views of each clip. */
+    public Supervised withViews(int number) {
+        return new Supervised(modality, heads, heldOut, number, recipe);
+    }
+
+    /** The same with another recipe. */
+    public Supervised withRecipe(Recipe other) {
+        return new Supervised(modality, heads, heldOut, views, other);
+    }
+
+    /** The settings by name. */
+    public Settings settings() {
+        return recipe.addTo(heldOut.addTo(
+                Settings.NONE.with("modality", modality).with("heads", heads).with("views", views)));
+    }
+
+    /**
+     * Trains, or resumes, or returns at once if the folder holds the finished model of the same settings.
+     *
+     * @param config of the model, of any registered architecture
+     * @param clips labelled for every head
+     * @param start a file to start from, whose weights have this or any public code's names, or null; heads that it does not have start
+     *     afresh
+     * @return the file with the finished model
+     * @throws IllegalArgumentException if the clips do not fit the model or have no labels for a head
+     */
+    public Path run(ModelConfig config, ClipSet clips, @Nullable Path start, Path folder, RunContext context) {
+        return Trainer.run(stage(config, clips, start), folder, context);
+    }
+
+    /** What {@link #run} trains. */
+    public Stage stage(ModelConfig config, ClipSet clips, @Nullable Path start) {
+        requireClips("the model", config, modality, clips);
+        ModelHeads labels = HeadClasses.heads(clips, heads.keySet());
+        Map<String, String> model = new LinkedHashMap<>(config.toMetadata());
+        model.putAll(labels.toMetadata());
+        return new Stage(
+                "train " + modality,
+                recipe,
+                settings(),
+                defaults(modality).settings(),
+                context -> setUp(config, labels, clips, start, context),
+                new Stage.Export(
+                        MODEL,
+                        model,
+                        (setup, file, metadata) -> Student.save(file, setup.trained(), config, labels, metadata)));
+    }
+
+    private Stage.Setup setUp(
+            ModelConfig config, ModelHeads labels, ClipSet clips, @Nullable Path start, RunContext context) {
+        OpenModel open = OpenModel.trained(config, labels, start, recipe.seed(), context);
+        open.params().addShadows();
+        ClipViews batches =
+                new ClipViews(clips, heldOut.rest(clips.labels()), Set.of(modality), heads.keySet(), recipe, views);
+        return new Stage.Setup(
+                open.params().all(),
+                modality,
+                open.network(),
+                List.of(),
+                List.of(new Stage.Part(batches, objective(), PATH_STREAM)),
+                masks(recipe),
+                MASK_STREAM);
+    }
+
+    private Objective objective() {
+        List<Weighted.Term> terms = new ArrayList<>();
+        heads.forEach((head, weight) -> terms.add(
+                new Weighted.Term(new CrossEntropy(head), weight / heads.size(), new Metric("cross_entropy_" + head))));
+        return new Weighted(terms);
+    }
+
+    static @Nullable MaskStrategy masks(Recipe recipe) {
+        return recipe.maskRatio() > 0 ? MaskStrategy.tubes() : null;
+    }
+
+    static void requireHeads(Map<String, Double> heads) {
+        heads.forEach((head, weight) -> {
+            if (!(weight >= 0) || weight.isInfinite()) {
+                throw new IllegalArgumentException(
+                        "the head '" + head + "' weighs " + weight + "; give each head a number of 0 or more");
+            }
+        });
+    }
+
+    static void requireViews(int views) {
+        if (views < 0) {
+            throw new IllegalArgumentException(
+                    views + " views of each clip; pass 1 or more, or 0 for another one in every epoch");
+        }
+    }
+
+    /** Refuses a model that does not take clips of a set. */
+    static void requireClips(String who, ModelConfig config, Modality modality, ClipSet clips) {
+        if (!clips.modalities().contains(modality)) {
+            throw new IllegalArgumentException(who + " sees " + modality + " but the clips were loaded with "
+                    + clips.modalities() + "; load them with " + modality + " too");
+        }
+        try (Scope scope = Scope.open()) {
+            Shape given = clips.batch(modality, new int[] {0}).shape();
+            ClipShape input = config.input();
+            Shape needed = Shape.of(1, input.frames(), input.height(), input.width(), input.channels());
+            if (!given.equals(needed)) {
+                throw new IllegalArgumentException(who + " takes clips " + needed + " but those of " + modality
+                        + " are " + given + "; pass a model of that modality and size");
+            }
+        }
+    }
+}

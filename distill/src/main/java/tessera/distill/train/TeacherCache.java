@@ -1,0 +1,214 @@
+package tessera.distill.train;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.zip.CRC32;
+
+/**
+ * What a frozen teacher made of clips, on disk: the logits of its heads and its feature for each view of each clip.
+ *
+ * <p>One file for each teacher. Its name is a SHA-256 of what it was made of, so that another teacher, other clips or other views
+ * never meet it. It begins with a head of 48 bytes (the text {@code TESSTCH1}, the SHA-256, the number of values of an entry as
+ * i32, a CRC-32 of these), then has a place of fixed size for each entry: a CRC-32 of the entry's number and values, and the
+ * values as f32, all in little-endian order. Entries are written one by one as they are computed, in any order. An entry that is not
+ * there, or not as it was written, is absent and can be computed again; so a process may end at any moment. Processes that write
+ * the same file at the same time write the same.
+ *
+ * <p>Not thread-safe.
+ */
+public final class TeacherCache implements AutoCloseable {
+    private static final byte[] MAGIC = "TESSTCH1".getBytes(StandardCharsets.US_ASCII);
+    private static final int HEAD = 48;
+    private static final int CHECK = Integer.BYTES;
+
+    private final Path file;
+    private final int values;
+    private final FileChannel channel;
+
+    private TeacherCache(Path file, int values, FileChannel channel) {
+        this.file = file;
+        this.values = values;
+        this.channel = channel;
+    }
+
+    /**
+     * Opens a teacher's cache or makes it; a file that is damaged where it says what it is begins again.
+     *
+     * @param folder of the caches, made where it is missing
+     * @param teacher begins the file's name, for people
+     * @param madeOf everything that determines the values, by name
+     * @param values numbers of an entry
+     */
+    public static TeacherCache open(Path folder, String teacher, Map<String, String> madeOf, int values) {
+        byte[] key = sha(Map.copyOf(madeOf).entrySet().stream()
+                .sorted(Map.Entry.comparingByKey())
+                .map(Map.Entry::toString)
+                .reduce("", (all, one) -> all + one + "\n")
+                .getBytes(StandardCharsets.UTF_8));
+        String name = teacher + "-" + HexFormat.of().formatHex(key) + ".teacher";
+        try {
+            Files.createDirectories(folder);
+            Path file = folder.resolve(name);
+            FileChannel channel = FileChannel.open(
+                    file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+            TeacherCache cache = new TeacherCache(file, values, channel);
+            cache.begin(key);
+            return cache;
+        } catch (IOException e) {
+            throw new UncheckedIOException("the teacher cache " + folder.resolve(name) + " cannot be used", e);
+        }
+    }
+
+    private void begin(byte[] key) throws IOException {
+        ByteBuffer head = buffer(HEAD).put(MAGIC).put(key).putInt(values);
+        head.putInt(crc(head.array(), HEAD - CHECK)).flip();
+        ByteBuffer found = buffer(HEAD);
+        read(found, 0);
+        if (!Arrays.equals(head.array(), found.array())) {
+            if (channel.size() > 0) {
+                System.getLogger("tessera")
+                        .log(System.Logger.Level.WARNING, "the teacher cache {0} is damaged and begins again", file);
+            }
+            channel.truncate(0);
+            write(head, 0);
+        }
+    }
+
+    /** Its file. */
+    public Path file() {
+        return file;
+    }
+
+    /**
+     * An entry.
+     *
+     * @param number of the entry, from 0
+     * @return its values, or an empty array if it is absent or damaged
+     */
+    public float[] read(long number) {
+        ByteBuffer entry = buffer(CHECK + Float.BYTES * values);
+        try {
+            if (!read(entry, place(number)) || entry.getInt() != check(number, entry.array())) {
+                return new float[0];
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException("the teacher cache " + file + " cannot be read", e);
+        }
+        float[] read = new float[values];
+        entry.asFloatBuffer().get(read);
+        return read;
+    }
+
+    /** Writes an entry, over what was there. */
+    public void write(long number, float[] entry) {
+        if (entry.length != values) {
+            throw new IllegalArgumentException(
+                    "an entry of " + entry.length + " values for a cache of " + values + "; pass all of them");
+        }
+        ByteBuffer bytes = buffer(CHECK + Float.BYTES * values).position(CHECK);
+        bytes.asFloatBuffer().put(entry);
+        bytes.putInt(0, check(number, bytes.array())).rewind();
+        try {
+            write(bytes, place(number));
+        } catch (IOException e) {
+            throw new UncheckedIOException("the teacher cache " + file + " cannot be written", e);
+        }
+    }
+
+    private long place(long number) {
+        return HEAD + number * (CHECK + (long) Float.BYTES * values);
+    }
+
+    /** Whether the file holds all of it. */
+    private boolean read(ByteBuffer into, long from) throws IOException {
+        while (into.hasRemaining()) {
+            if (channel.read(into, from + into.position()) < 0) {
+                return false;
+            }
+        }
+        into.flip();
+        return true;
+    }
+
+    private void write(ByteBuffer bytes, long to) throws IOException {
+        while (bytes.hasRemaining()) {
+            channel.write(bytes, to + bytes.position());
+        }
+    }
+
+    private static ByteBuffer buffer(int bytes) {
+        return ByteBuffer.allocate(bytes).order(ByteOrder.LITTLE_ENDIAN);
+    }
+
+    private static int check(long number, byte[] entry) {
+        CRC32 crc = new CRC32();
+        crc.update(buffer(Long.BYTES).putLong(number).array());
+        crc.update(entry, CHECK, entry.length - CHECK);
+        return (int) crc.getValue();
+    }
+
+    private static int crc(byte[] bytes, int length) {
+        CRC32 crc = new CRC32();
+        crc.update(bytes, 0, length);
+        return (int) crc.getValue();
+    }
+
+    private static byte[] sha(byte[] bytes) {
+        return digest().digest(bytes);
+    }
+
+    private static MessageDigest digest() {
+        try {
+            return MessageDigest.getInstance("SHA-256");
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("every Java has SHA-256", e);
+        }
+    }
+
+    /** SHA-256 of a file's bytes, in hexadecimal. */
+    static String checksum(Path file) {
+        MessageDigest digest = digest();
+        try (var in = Files.newInputStream(file)) {
+            byte[] part = new byte[1 << 16];
+            for (int read = in.read(part); read >= 0; read = in.read(part)) {
+                digest.update(part, 0, read);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException("the teacher " + file + " cannot be read", e);
+        }
+        return HexFormat.of().formatHex(digest.digest());
+    }
+
+    @Override
+    public void close() {
+        try {
+            channel.close();
+        } catch (IOException e) {
+            throw new UncheckedIOException("the teacher cache " + file + " cannot be closed", e);
+        }
+    }
+
+    /** What a cache of a teacher is made of, in a map of one's own. */
+    static Map<String, String> madeOf(String teacher, String clips, String views, String heads, String compute) {
+        Map<String, String> parts = new LinkedHashMap<>();
+        parts.put("teacher", teacher);
+        parts.put("clips", clips);
+        parts.put("views", views);
+        parts.put("heads", heads);
+        parts.put("compute", compute);
+        return parts;
+    }
+}
