@@ -80,7 +80,7 @@ final class FewShot extends ToolCommand {
 
     @Override
     void run() {
-        Masking masking = student.masks().masking();
+        student.masks().masking();
         egosim.check();
         egosim.requireOne(SOURCE, clips);
         if (episodes < 1) {
@@ -88,7 +88,9 @@ final class FewShot extends ToolCommand {
         }
         RunContext context = progress.context(student.compute());
         FewShotEvaluation.Result result;
+        Masking masking;
         try (Predictor predictor = student.open()) {
+            masking = predictor.masking();
             ClipShape input = predictor.student().config().input();
             Modality modality = Clips.modality(input, student.file());
             Geometry geometry = Clips.geometry(input.frames(), input.height(), modality);

@@ -57,6 +57,12 @@ final class Learn extends ToolCommand {
             description = "Clips of each label to learn from, spread evenly over its videos. Default: all")
     private @Nullable Integer shots;
 
+    @Option(
+            names = "--name",
+            paramLabel = "NAME",
+            description = "The head's name, by which predict tells several heads apart. Default: ${DEFAULT-VALUE}")
+    private String name = Head.ACTION;
+
     @Option(names = "--evaluate", description = "Recognise the rest of each video and print the accuracy.")
     private boolean evaluate;
 
@@ -72,7 +78,7 @@ final class Learn extends ToolCommand {
 
     @Override
     void run() {
-        Masking masking = student.masks().masking();
+        student.masks().masking();
         cutting.check();
         Outputs.requireFile(out);
         if (shots != null && shots < 1) {
@@ -86,6 +92,7 @@ final class Learn extends ToolCommand {
         }
         try (Predictor predictor = student.open()) {
             Student model = predictor.student();
+            Masking masking = predictor.masking();
             Clips.requireRgb(model.config().input(), student.file());
             ClipCut cut = cutting.cut(model.config().input());
             List<ClipCut> rest = evaluate ? rest(cut) : List.of();
@@ -93,7 +100,7 @@ final class Learn extends ToolCommand {
             Head head = learned.head();
             Judgement judgement = evaluate ? judge(model, videos, rest, head, masking) : null;
             head.save(out);
-            print(videos.labels(), learned.clips(), judgement);
+            print(videos.labels(), learned.clips(), judgement, masking);
         }
     }
 
@@ -135,6 +142,7 @@ final class Learn extends ToolCommand {
         LinearClassifier fitted =
                 new LogisticRegression().fitViews(passes, labelOf, labels).classifier();
         Head head = Head.of(fitted.coefficients(), fitted.intercepts(), videos.labels())
+                .named(name)
                 .fittedOn(model.checksum());
         return new Learned(head, views.size());
     }
@@ -226,7 +234,7 @@ final class Learn extends ToolCommand {
         return views;
     }
 
-    private void print(List<String> labels, int learned, @Nullable Judgement judgement) {
+    private void print(List<String> labels, int learned, @Nullable Judgement judgement, Masking masking) {
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("head", out);
         result.put("labels", labels);
@@ -252,8 +260,8 @@ final class Learn extends ToolCommand {
                         100.0 * judgement.recognised() / judgement.clips(),
                         judgement.recognised(),
                         judgement.clips(),
-                        student.masks().masking().ratio(),
-                        student.masks().masking().ensemble());
+                        masking.ratio(),
+                        masking.ensemble());
             }
         });
     }

@@ -18,7 +18,8 @@ import tessera.nn.inference.VideoClip;
 @Command(
         name = "predict",
         description = {
-            "Recognise a video with a head that learn wrote: probabilities of each clip, and their mean.",
+            "Recognise a video with heads that learn wrote, or with those in the student's file: probabilities of each clip,"
+                    + " and their mean.",
             "Each clip is seen through several masks whose probabilities are averaged."
         })
 final class Predict extends ToolCommand {
@@ -32,10 +33,12 @@ final class Predict extends ToolCommand {
 
     @Option(
             names = "--head",
-            required = true,
+            split = ",",
             paramLabel = "HEAD",
-            description = "The head that learn wrote with this student.")
-    private Path head = Path.of("");
+            description =
+                    "Heads that learn wrote with this student, of different names (learn --name); the first is the main"
+                            + " one. Default: those in the student's file")
+    private List<Path> heads = List.of();
 
     @Option(names = "--video", required = true, paramLabel = "FILE", description = "Any video FFmpeg can decode.")
     private Path video = Path.of("");
@@ -43,7 +46,12 @@ final class Predict extends ToolCommand {
     @Override
     void run() {
         cutting.check();
-        try (Predictor predictor = student.open(head)) {
+        try (Predictor predictor = student.open(heads.toArray(Path[]::new))) {
+            if (predictor.student().heads().isEmpty()) {
+                throw new IllegalArgumentException(student.file()
+                        + " has no head of its own; pass --head with one that `tessera learn` made with this student");
+            }
+            Clips.requireRgb(predictor.student().config().input(), student.file());
             List<VideoClip> clips =
                     Video.cut(video, cutting.cut(predictor.student().config().input()));
             print(predictor.predictAll(clips));
@@ -52,8 +60,19 @@ final class Predict extends ToolCommand {
 
     private void print(List<Prediction> clips) {
         Prediction mean = Prediction.mean(clips);
-        List<Map<String, Double>> each = clips.stream().map(Predict::named).toList();
-        print(new Answer(video, mean.label(), named(mean), each), out -> {
+        Map<String, HeadAnswer> each = new LinkedHashMap<>();
+        for (Prediction.Answer answer : mean.answers()) {
+            each.put(
+                    answer.head(),
+                    new HeadAnswer(
+                            answer.label(),
+                            named(answer),
+                            clips.stream()
+                                    .map(clip -> named(clip.answer(answer.head())))
+                                    .toList()));
+        }
+        HeadAnswer main = each.values().iterator().next();
+        print(new Answer(video, main.label(), main.probabilities(), main.clips(), each), out -> {
             out.printf("%s: %s%n", video, top(mean));
             for (int i = 0; i < clips.size(); i++) {
                 out.printf("  clip %d: %s%n", i + 1, top(clips.get(i)));
@@ -61,17 +80,32 @@ final class Predict extends ToolCommand {
         });
     }
 
+    /** What all heads say; what the main one says stands outside {@code heads} too. */
     private record Answer(
-            Path video, String label, Map<String, Double> probabilities, List<Map<String, Double>> clips) {}
+            Path video,
+            String label,
+            Map<String, Double> probabilities,
+            List<Map<String, Double>> clips,
+            Map<String, HeadAnswer> heads) {}
 
-    private static Map<String, Double> named(Prediction prediction) {
+    private record HeadAnswer(String label, Map<String, Double> probabilities, List<Map<String, Double>> clips) {}
+
+    private static Map<String, Double> named(Prediction.Answer answer) {
         Map<String, Double> named = new LinkedHashMap<>();
-        prediction.answers().getFirst().scores().forEach(score -> named.put(score.label(), score.probability()));
+        answer.scores().forEach(score -> named.put(score.label(), score.probability()));
         return named;
     }
 
+    /** The likeliest labels: of one head alone, or behind the name of each. */
     private static String top(Prediction prediction) {
-        return prediction.top(SHOWN).stream()
+        boolean several = prediction.answers().size() > 1;
+        return prediction.answers().stream()
+                .map(answer -> (several ? answer.head() + ": " : "") + top(answer))
+                .collect(Collectors.joining("; "));
+    }
+
+    private static String top(Prediction.Answer answer) {
+        return answer.top(SHOWN).stream()
                 .map(score -> String.format(Locale.ROOT, "%s %.1f %%", score.label(), 100 * score.probability()))
                 .collect(Collectors.joining(", "));
     }

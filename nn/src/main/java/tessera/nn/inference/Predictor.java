@@ -82,12 +82,9 @@ public final class Predictor implements AutoCloseable {
     }
 
     private Predictor(Student student, @Nullable Student owned, Masking masking, long seed) {
-        if (!student.heads().isEmpty()) {
-            requireRgb(student);
-        }
         this.student = student;
         this.owned = owned;
-        this.masking = masking;
+        this.masking = masking.suiting(student.config());
         this.seed = seed;
     }
 
@@ -107,7 +104,8 @@ public final class Predictor implements AutoCloseable {
     /**
      * Opens a student with heads that were learned with it. Closing the predictor frees all of it.
      *
-     * @param heads of different names; the first is the main one. Without any, the predictor gives features alone
+     * @param heads of different names, instead of those in the student's file; the first is the main one. Without any here or there,
+     *     the predictor gives features alone
      * @throws IllegalArgumentException if a file is not what it should be, heads are given but the student takes no RGB pictures, or a
      *     head was learned with another student
      */
@@ -115,6 +113,9 @@ public final class Predictor implements AutoCloseable {
         List<Head> read = Arrays.stream(heads).map(Head::load).toList();
         Student loaded = Student.load(student, options.device(), options.compute());
         try {
+            if (!read.isEmpty()) {
+                requireRgb(loaded);
+            }
             Student opened = read.isEmpty() ? loaded : loaded.withHeads(read);
             return new Predictor(opened, loaded, options.masking(), options.seed());
         } catch (IllegalArgumentException e) {
@@ -126,11 +127,7 @@ public final class Predictor implements AutoCloseable {
         }
     }
 
-    /**
-     * A predictor on a student, which stays the caller's and is closed after the predictor.
-     *
-     * @throws IllegalArgumentException if the student has heads but takes no RGB pictures
-     */
+    /** A predictor on a student, which stays the caller's and is closed after the predictor. */
     public static Predictor of(Student student, Masking masking, long seed) {
         return new Predictor(student, null, masking, seed);
     }
@@ -154,7 +151,8 @@ public final class Predictor implements AutoCloseable {
      * What a clip shows.
      *
      * @param frames u8 {@code [count, height, width, 3]} in RGB order
-     * @throws IllegalArgumentException if the frames do not fit these sizes, or the predictor was opened without a head
+     * @throws IllegalArgumentException if the frames do not fit these sizes, or the predictor was opened without a head or its student takes no RGB
+     *     pictures
      */
     public Prediction predict(byte[] frames, int count, int height, int width) {
         return predict(MemorySegment.ofArray(frames), count, height, width);
@@ -164,7 +162,8 @@ public final class Predictor implements AutoCloseable {
      * What a clip shows.
      *
      * @param frames u8 {@code [count, height, width, 3]} in RGB order, in the heap or outside; only read
-     * @throws IllegalArgumentException if the frames do not fit these sizes, or the predictor was opened without a head
+     * @throws IllegalArgumentException if the frames do not fit these sizes, or the predictor was opened without a head or its student takes no RGB
+     *     pictures
      */
     public Prediction predict(MemorySegment frames, int count, int height, int width) {
         requireHead();
@@ -196,7 +195,8 @@ public final class Predictor implements AutoCloseable {
      * What a clip shows.
      *
      * @param frames pictures of any kind and size; transparency is not looked at
-     * @throws IllegalArgumentException if there are none, or the predictor was opened without a head
+     * @throws IllegalArgumentException if there are none, or the predictor was opened without a head or its student takes no RGB
+     *     pictures
      */
     public Prediction predict(List<BufferedImage> frames) {
         requireHead();
@@ -212,7 +212,8 @@ public final class Predictor implements AutoCloseable {
      * batch's first clip.
      *
      * @param clips frames of any size and number
-     * @throws IllegalArgumentException if the predictor was opened without a head
+     * @throws IllegalArgumentException if the predictor was opened without a head or its student takes no RGB
+     *     pictures
      */
     public List<Prediction> predictAll(List<VideoClip> clips) {
         requireHead();
@@ -285,6 +286,7 @@ public final class Predictor implements AutoCloseable {
             throw new IllegalArgumentException(
                     "predict: no head given; learn one with this student and open the predictor with it too");
         }
+        requireRgb(student);
     }
 
     private <T> T locked(Supplier<T> body) {
