@@ -13,6 +13,11 @@ public final class Classification {
      * @throws IllegalArgumentException if the arrays do not fit together, {@code k} is out of range or a score is NaN
      */
     public static double topK(double[][] scores, int[] labels, int k) {
+        return (double) hits(scores, labels, k) / scores.length;
+    }
+
+    /** As {@link #topK}, their number. */
+    static int hits(double[][] scores, int[] labels, int k) {
         check("top_k", scores, labels);
         if (k < 1 || k > scores[0].length) {
             throw new IllegalArgumentException(
@@ -24,7 +29,7 @@ public final class Classification {
                 hits++;
             }
         }
-        return (double) hits / scores.length;
+        return hits;
     }
 
     /**

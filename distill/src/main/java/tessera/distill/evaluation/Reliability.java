@@ -2,6 +2,7 @@ package tessera.distill.evaluation;
 
 import java.util.ArrayList;
 import java.util.List;
+import tessera.distill.report.ReliabilityDiagram;
 
 /**
  * How well confidences are accuracies: samples in equal bins of their confidence, the highest probability of each (Guo et al., "On
@@ -95,5 +96,18 @@ public record Reliability(List<Bin> bins, int samples) {
     /** Mean confidence of all samples, in [0, 1]. */
     public double confidence() {
         return bins.stream().mapToDouble(Bin::confidences).sum() / samples;
+    }
+
+    /**
+     * The diagram for a report, an SVG element.
+     *
+     * @param title what it shows, read out by screen readers
+     */
+    public String diagram(String title) {
+        ReliabilityDiagram diagram = new ReliabilityDiagram(title);
+        for (Bin bin : bins) {
+            diagram.bin(bin.from, bin.to, bin.accuracy(), bin.confidence(), (double) bin.count / samples);
+        }
+        return diagram.svg();
     }
 }

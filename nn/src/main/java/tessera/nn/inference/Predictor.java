@@ -88,7 +88,7 @@ public final class Predictor implements AutoCloseable {
         this.seed = seed;
     }
 
-    /** Opens a student with heads that were learned with it, {@link Options#standard}. */
+    /** Opens a student with its own heads or those that were learned with it, {@link Options#standard}. */
     public static Predictor open(Path student, Path... heads) {
         return open(Options.standard(), student, heads);
     }
@@ -102,10 +102,10 @@ public final class Predictor implements AutoCloseable {
     }
 
     /**
-     * Opens a student with heads that were learned with it. Closing the predictor frees all of it.
+     * Opens a student with heads that were learned with it, or those of its own file. Closing the predictor frees all of it.
      *
-     * @param heads of different names, instead of those in the student's file; the first is the main one. Without any here or there,
-     *     the predictor gives features alone
+     * @param heads of different names; the first is the main one. Without any, the student has the heads of its file; without these
+     *     too, the predictor gives features alone
      * @throws IllegalArgumentException if a file is not what it should be, heads are given but the student takes no RGB pictures, or a
      *     head was learned with another student
      */
@@ -127,7 +127,9 @@ public final class Predictor implements AutoCloseable {
         }
     }
 
-    /** A predictor on a student, which stays the caller's and is closed after the predictor. */
+    /**
+     * A predictor on a student, which stays the caller's and is closed after the predictor.
+     */
     public static Predictor of(Student student, Masking masking, long seed) {
         return new Predictor(student, null, masking, seed);
     }
@@ -151,8 +153,7 @@ public final class Predictor implements AutoCloseable {
      * What a clip shows.
      *
      * @param frames u8 {@code [count, height, width, 3]} in RGB order
-     * @throws IllegalArgumentException if the frames do not fit these sizes, or the predictor was opened without a head or its student takes no RGB
-     *     pictures
+     * @throws IllegalArgumentException if the frames do not fit these sizes, or the student has no head or takes no RGB pictures
      */
     public Prediction predict(byte[] frames, int count, int height, int width) {
         return predict(MemorySegment.ofArray(frames), count, height, width);
@@ -162,8 +163,7 @@ public final class Predictor implements AutoCloseable {
      * What a clip shows.
      *
      * @param frames u8 {@code [count, height, width, 3]} in RGB order, in the heap or outside; only read
-     * @throws IllegalArgumentException if the frames do not fit these sizes, or the predictor was opened without a head or its student takes no RGB
-     *     pictures
+     * @throws IllegalArgumentException if the frames do not fit these sizes, or the student has no head or takes no RGB pictures
      */
     public Prediction predict(MemorySegment frames, int count, int height, int width) {
         requireHead();
@@ -195,8 +195,7 @@ public final class Predictor implements AutoCloseable {
      * What a clip shows.
      *
      * @param frames pictures of any kind and size; transparency is not looked at
-     * @throws IllegalArgumentException if there are none, or the predictor was opened without a head or its student takes no RGB
-     *     pictures
+     * @throws IllegalArgumentException if there are none, or the student has no head or takes no RGB pictures
      */
     public Prediction predict(List<BufferedImage> frames) {
         requireHead();
@@ -212,8 +211,7 @@ public final class Predictor implements AutoCloseable {
      * batch's first clip.
      *
      * @param clips frames of any size and number
-     * @throws IllegalArgumentException if the predictor was opened without a head or its student takes no RGB
-     *     pictures
+     * @throws IllegalArgumentException if the student has no head or takes no RGB pictures
      */
     public List<Prediction> predictAll(List<VideoClip> clips) {
         requireHead();
