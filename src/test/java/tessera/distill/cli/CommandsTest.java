@@ -468,6 +468,7 @@ class CommandsTest {
                 "pretrain", List.of("--modality=rgb", "--source", data, "--target", data),
                 "distill", List.of("--teachers", "rgb=" + teacher, "--target", data),
                 "fewshot", List.of("--student", student, "--clips", data),
+                "evaluate", List.of("--student", student, "--clips", data),
                 "learn", List.of("--student", student, "--clips", videos),
                 "predict", List.of("--student", student, "--head", head, "--video", video),
                 "features", List.of("--student", student, "--clips", clips));
