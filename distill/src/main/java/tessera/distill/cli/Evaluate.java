@@ -17,6 +17,7 @@ import picocli.CommandLine.Option;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
 import tessera.distill.evaluation.ActionAccuracy;
 import tessera.distill.evaluation.Evaluation;
@@ -169,10 +170,7 @@ final class Evaluate extends ToolCommand {
         if (folder == null) {
             return null;
         }
-        ClipSet held = Clips.load(
-                tessera.distill.data.ModalityFolders.open(folder, Set.of(modality), geometry),
-                "load held-out",
-                context);
+        ClipSet held = Clips.load(ModalityFolders.open(folder, Set.of(modality), geometry), "load held-out", context);
         if (held.checksum().equals(judged.checksum())) {
             held.close();
             throw new IllegalArgumentException(

@@ -88,9 +88,10 @@ public record Evaluation(List<OfHead> heads, @Nullable ActionAccuracy action) {
         HeadLogits nouns = judged.get(ActionAccuracy.NOUN);
         int[] verb = labels.get(ActionAccuracy.VERB);
         int[] noun = labels.get(ActionAccuracy.NOUN);
-        boolean both = verbs != null && nouns != null && verb != null && noun != null;
-        return new Evaluation(
-                heads, both ? ActionAccuracy.of(verbs, verb, nouns, noun, tail.verbs(), tail.nouns()) : null);
+        ActionAccuracy action = verbs == null || nouns == null || verb == null || noun == null
+                ? null
+                : ActionAccuracy.of(verbs, verb, nouns, noun, tail.verbs(), tail.nouns());
+        return new Evaluation(heads, action);
     }
 
     private static OfHead judge(HeadLogits head, int[] labels, @Nullable Double temperature) {

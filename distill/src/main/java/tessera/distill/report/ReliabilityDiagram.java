@@ -49,12 +49,12 @@ public final class ReliabilityDiagram {
                 title, List.of("accuracy", "gap to the mean confidence"), Axis.linear("accuracy (%)"), percent);
         Scale x = frame.drawX(Axis.linear("confidence (%)"), percent, 0);
         Scale y = frame.y;
-        for (Bin bin : bins) {
-            if (Double.isFinite(bin.accuracy) && Double.isFinite(bin.confidence)) {
-                draw(frame.svg, bin, x, y);
-            }
-        }
+        List<Bin> filled = bins.stream()
+                .filter(bin -> Double.isFinite(bin.accuracy) && Double.isFinite(bin.confidence))
+                .toList();
+        filled.forEach(bin -> draw(frame.svg, bin, x, y));
         frame.svg.dashedLine(x.at(0), y.at(0), x.at(100), y.at(100));
+        filled.forEach(bin -> label(frame.svg, bin, x, y));
         frame.drawBaseLine();
         frame.drawLegend();
         return frame.svg.finish();
@@ -68,9 +68,14 @@ public final class ReliabilityDiagram {
         double top = Math.min(accuracy, confidence);
         svg.rect(left, accuracy, width, y.at(0) - accuracy, Svg.colour(0));
         svg.rect(left + width / 4, top, width / 2, Math.abs(accuracy - confidence), Svg.colour(1));
-        if (width >= LABEL_WIDTH) {
+    }
+
+    private static void label(Svg svg, Bin bin, Scale x, Scale y) {
+        if (x.at(100 * bin.to) - x.at(100 * bin.from) >= LABEL_WIDTH) {
             String share = String.format(Locale.ROOT, bin.share < .1 ? "%.1f %%" : "%.0f %%", 100 * bin.share);
-            svg.label(left + width / 2 - Svg.textWidth(share) / 2, Math.max(top - 5, y.at(100) + Svg.FONT), share);
+            double middle = x.at(50 * (bin.from + bin.to));
+            double top = y.at(100 * Math.max(bin.accuracy, bin.confidence));
+            svg.label(middle - Svg.textWidth(share) / 2, Math.max(top - 5, y.at(100) + Svg.FONT), share);
         }
     }
 }
