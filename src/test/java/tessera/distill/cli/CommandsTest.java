@@ -23,6 +23,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -339,7 +340,7 @@ class CommandsTest {
         }
         Object[] asJson = Arrays.copyOf(predict, predict.length + 1);
         asJson[predict.length] = "--json";
-        Map<String, Object> answer = Json.object(succeed(asJson));
+        Map<String, @Nullable Object> answer = Json.object(succeed(asJson));
         Map<?, ?> heads = (Map<?, ?>) requireNonNull(answer.get("heads"));
         assertEquals(List.of("verb", "action"), List.copyOf(heads.keySet()));
         Map<?, ?> main = (Map<?, ?>) requireNonNull(heads.get("verb"));

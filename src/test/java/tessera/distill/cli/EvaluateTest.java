@@ -13,6 +13,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -113,7 +114,7 @@ class EvaluateTest {
         return ((Number) requireNonNull(object.get(name), name)).doubleValue();
     }
 
-    private static Map<?, ?> only(Map<String, Object> answer) {
+    private static Map<?, ?> only(Map<String, @Nullable Object> answer) {
         List<?> looked = (List<?>) requireNonNull(answer.get("looked"));
         assertEquals(1, looked.size());
         return (Map<?, ?>) looked.getFirst();
@@ -121,7 +122,7 @@ class EvaluateTest {
 
     @Test
     void figuresAreThoseOfTheLibrary() {
-        Map<String, Object> answer =
+        Map<String, @Nullable Object> answer =
                 Json.object(Shell.succeed(words("--head", head, "--mask-ratio=0.5", "--ensemble=2", "--json")));
         assertEquals(15L, answer.get("clips"));
         Map<?, ?> way = only(answer);
