@@ -18,8 +18,8 @@ import tessera.nn.inference.VideoClip;
 @Command(
         name = "predict",
         description = {
-            "Recognise a video with heads that learn wrote, or with those in the student's file: probabilities of each clip,"
-                    + " and their mean.",
+            "Recognise a video with heads that learn wrote, or with those in the student's file, as train and distill write"
+                    + " them: probabilities of each clip, and their mean.",
             "Each clip is seen through several masks whose probabilities are averaged."
         })
 final class Predict extends ToolCommand {

@@ -86,6 +86,16 @@ public final class Head {
         return new Head(ACTION, weight, bias, labels, null);
     }
 
+    /** A head of two tensors, whose values are copied. */
+    static Head of(String name, Tensor weight, Tensor bias, List<String> labels, @Nullable String student) {
+        if (weight.rank() != 2 || weight.dtype() != DType.F32 || bias.rank() != 1 || bias.dtype() != DType.F32) {
+            throw new CheckpointException("its weight is " + weight.describe() + " and its bias " + bias.describe()
+                    + ", not f32[classes, width] and f32[classes]");
+        }
+        requireFit(weight.describe(), weight.size(0), bias.size(0), labels);
+        return new Head(name, weight.toFloats(), bias.toFloats(), labels, student);
+    }
+
     private static void requireFit(String weight, long classes, long biases, List<String> labels) {
         if (classes < 1 || classes != labels.size() || biases != classes) {
             throw new IllegalArgumentException("head: weight " + weight + " and bias f32[" + biases + "] do not fit "
@@ -112,20 +122,10 @@ public final class Head {
                     || checkpoint.tensors().size() > 2) {
                 throw new CheckpointException("it does not hold head.weight, head.bias and the labels alone");
             }
-            if (weight.rank() != 2 || weight.dtype() != DType.F32 || bias.rank() != 1 || bias.dtype() != DType.F32) {
-                throw new CheckpointException("its weight is " + weight.describe() + " and its bias " + bias.describe()
-                        + ", not f32[classes, width] and f32[classes]");
-            }
             List<String> labels = json != null
                     ? fromJson(json)
                     : List.of(String.valueOf(lines).split("\n", -1));
-            requireFit(weight.describe(), weight.size(0), bias.size(0), labels);
-            return new Head(
-                    metadata.getOrDefault(NAME, ACTION),
-                    weight.toFloats(),
-                    bias.toFloats(),
-                    labels,
-                    metadata.get(STUDENT));
+            return of(metadata.getOrDefault(NAME, ACTION), weight, bias, labels, metadata.get(STUDENT));
         } catch (tessera.tensor.io.TensorFileException e) {
             throw e;
         } catch (IllegalArgumentException e) {

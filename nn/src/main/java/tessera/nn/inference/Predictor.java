@@ -48,7 +48,7 @@ public final class Predictor implements AutoCloseable {
      *
      * @param device where to compute
      * @param compute f32, or on a GPU bf16
-     * @param masking which tokens are looked at
+     * @param masking which tokens are looked at; {@link Masking#DEFAULT} means all of them where the model cannot be masked
      * @param seed determines the masks
      */
     public record Options(Device device, DType compute, Masking masking, long seed) {

@@ -30,6 +30,7 @@ import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
 import tessera.nn.MaskContext;
 import tessera.nn.ModelConfig;
+import tessera.nn.ModelHeads;
 import tessera.nn.Params;
 import tessera.nn.TokenGrid;
 import tessera.nn.VideoModel;
@@ -119,7 +120,8 @@ public final class Student implements AutoCloseable {
     }
 
     /**
-     * Loads a student file: safetensors with the model's architecture and configuration in its metadata.
+     * Loads a student file: safetensors with the model's architecture and configuration in its metadata. A file with {@link
+     * ModelHeads heads} gives a student with these heads.
      *
      * @throws IllegalArgumentException if the file is malformed, is no student or does not fit its own configuration
      */
@@ -177,19 +179,48 @@ public final class Student implements AutoCloseable {
 
     private static Student of(Map<String, Tensor> weights, Map<String, String> metadata, Device device, DType compute) {
         Architecture architecture = Architecture.of(metadata);
+        ModelHeads own = ModelHeads.fromMetadata(metadata);
+        Map<String, Tensor> backbone = new LinkedHashMap<>(weights);
+        List<Head> heads = own.labels().entrySet().stream()
+                .map(head -> head(head.getKey(), head.getValue(), backbone))
+                .toList();
         return Scope.outside(() -> {
-            Params params = Params.from(device, DType.F32, weights).computeIn(compute);
+            Params params = Params.from(device, DType.F32, backbone).computeIn(compute);
             VideoModel model = architecture.build(params, metadata);
+            List<Classifier> classifiers = new ArrayList<>();
             try {
                 params.finish();
                 params.all().values().forEach(parameter -> parameter.requiresGrad(false));
                 model.pack();
-                return new Student(new Loaded(model, new LinkedHashMap<>(params.all()), device), List.of(), true);
+                Set<String> names = new HashSet<>();
+                heads.forEach(head -> {
+                    requireFit(head, names, model.config().featureWidth());
+                    classifiers.add(Classifier.of(head, device));
+                });
+                Loaded loaded = new Loaded(model, new LinkedHashMap<>(params.all()), device);
+                return new Student(loaded, List.copyOf(classifiers), true);
             } catch (RuntimeException | Error e) {
                 model.close();
+                classifiers.forEach(Classifier::close);
+                params.all().values().forEach(Tensor::close);
                 throw e;
             }
         });
+    }
+
+    /** A head of a file, whose weights are taken out of the others. */
+    private static Head head(String name, List<String> labels, Map<String, Tensor> weights) {
+        Tensor weight = weights.remove(ModelHeads.weight(name));
+        Tensor bias = weights.remove(ModelHeads.bias(name));
+        if (weight == null || bias == null) {
+            throw new CheckpointException("the checkpoint lacks " + ModelHeads.weight(name) + " or "
+                    + ModelHeads.bias(name) + ", which its metadata name; use the file as it was written");
+        }
+        try {
+            return Head.of(name, weight, bias, labels, null);
+        } catch (IllegalArgumentException e) {
+            throw new CheckpointException("its head '" + name + "': " + e.getMessage());
+        }
     }
 
     /**
@@ -199,12 +230,33 @@ public final class Student implements AutoCloseable {
      * @param metadata further text about the student
      */
     public static void save(Path file, Map<String, Tensor> weights, ModelConfig config, Map<String, String> metadata) {
+        save(file, weights, config, ModelHeads.NONE, metadata);
+    }
+
+    /**
+     * As {@link #save(Path, Map, ModelConfig, Map)}, with heads.
+     *
+     * @param weights those of the model and of the heads; others are left out
+     * @throws IllegalArgumentException if a head's weights are missing
+     */
+    public static void save(
+            Path file,
+            Map<String, Tensor> weights,
+            ModelConfig config,
+            ModelHeads heads,
+            Map<String, String> metadata) {
         Map<String, String> entries = new LinkedHashMap<>(metadata);
         entries.putAll(config.toMetadata());
+        entries.putAll(heads.toMetadata());
         Architecture architecture = Architecture.of(entries);
+        List<String> ofHeads = heads.weights();
+        if (!weights.keySet().containsAll(ofHeads)) {
+            throw new IllegalArgumentException("heads " + heads.labels().keySet() + " need the weights " + ofHeads
+                    + " but some are missing; pass them with the model's");
+        }
         Map<String, Tensor> kept = new LinkedHashMap<>();
         weights.forEach((name, tensor) -> {
-            if (architecture.keeps(name)) {
+            if (ModelHeads.isHead(name) ? ofHeads.contains(name) : architecture.keeps(name)) {
                 kept.put(name, tensor);
             }
         });
@@ -226,7 +278,10 @@ public final class Student implements AutoCloseable {
      */
     public Student withHeads(List<Head> heads) {
         Set<String> names = new HashSet<>();
-        heads.forEach(head -> requireFit(head, names));
+        heads.forEach(head -> {
+            requireFit(head, names, config().featureWidth());
+            requireFittedHere(head);
+        });
         if (heads.isEmpty()) {
             throw new IllegalArgumentException("no head given; pass one or more");
         }
@@ -242,22 +297,24 @@ public final class Student implements AutoCloseable {
         return student;
     }
 
-    private void requireFit(Head head, Set<String> names) {
-        int width = config().featureWidth();
+    private static void requireFit(Head head, Set<String> names, int width) {
         if (head.width() != width) {
             throw new IllegalArgumentException("head: the weight is f32[" + head.classes() + ", " + head.width()
                     + "] but the student's features have " + width
                     + " values; use a head that was learned with this student");
         }
+        if (!names.add(head.name())) {
+            throw new IllegalArgumentException(
+                    "two heads are called '" + head.name() + "'; give each a name of its own with Head.named");
+        }
+    }
+
+    private void requireFittedHere(Head head) {
         String fitted = head.student().orElse(null);
         if (fitted != null && !fitted.equals(checksum())) {
             throw new IllegalArgumentException("head '" + head.name() + "' was learned with student " + brief(fitted)
                     + " but this is student " + brief(checksum())
                     + "; pass the student that it was learned with, or learn a head with this one");
-        }
-        if (!names.add(head.name())) {
-            throw new IllegalArgumentException(
-                    "two heads are called '" + head.name() + "'; give each a name of its own with Head.named");
         }
     }
 
