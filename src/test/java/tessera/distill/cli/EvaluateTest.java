@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
@@ -21,6 +22,9 @@ import tessera.Close;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
+import tessera.distill.data.Split;
+import tessera.distill.egosim.ActionClass;
+import tessera.distill.egosim.EgoSim;
 import tessera.distill.evaluation.Evaluation;
 import tessera.distill.evaluation.Gflops;
 import tessera.distill.evaluation.HeadLogits;
@@ -38,6 +42,8 @@ import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
+import tessera.tensor.io.ArrayData;
+import tessera.tensor.io.Npy;
 
 /** The command that judges a student's heads. */
 class EvaluateTest {
@@ -158,6 +164,87 @@ class EvaluateTest {
                 "standard error");
     }
 
+    /** Clips with twice the student's frames and larger pictures: ways of looking are in order, however they were asked for. */
+    @Test
+    void severalWaysOfLookingMakeACurve() throws IOException {
+        Path longer = folder.resolve("longer");
+        for (int i = 0; i < 6; i++) {
+            byte[] pixels = new byte[8 * 20 * 20 * 3];
+            new Random(i).nextBytes(pixels);
+            Path label = Files.createDirectories(longer.resolve("rgb").resolve(LABELS.get(i % 3)));
+            Npy.write(label.resolve("clip" + i + ".npy"), ArrayData.of("rgb", pixels, 8, 20, 20, 3));
+        }
+        Path page = folder.resolve("curves.html");
+        String json = Shell.succeed(
+                "evaluate",
+                "--student",
+                student,
+                "--head",
+                head,
+                "--clips",
+                longer,
+                "--mask-ratio=0",
+                "--ensemble=1",
+                "--views=2x3,1x1,2x1",
+                "--report",
+                page,
+                "--quiet",
+                "--json");
+        List<?> looked = (List<?>) requireNonNull(Json.object(json).get("looked"));
+        List<Map<?, ?>> ways = new ArrayList<>();
+        looked.forEach(way -> ways.add((Map<?, ?>) way));
+        assertEquals(
+                List.of("1x1", "2x1", "2x3"),
+                ways.stream().map(way -> way.get("views")).toList());
+        for (int i = 0; i < 3; i++) {
+            double views = List.of(1, 2, 6).get(i);
+            Close.within(number(ways.get(i), "viewsOfAClip"), views, 0, "views");
+            Close.within(number(ways.get(i), "gflops"), views * number(ways.getFirst(), "gflops"), 1e-12, "GFLOPs");
+        }
+        assertEquals(4, Files.readString(page).split("<svg ", -1).length - 1, "a diagram and three curves");
+        Shell.refuse(
+                List.of("cannot be seen as 4 frames", "load clips with at least as many frames"),
+                "evaluate",
+                "--student",
+                student,
+                "--head",
+                head,
+                "--clips",
+                short3(),
+                "--quiet");
+    }
+
+    private static Path short3() throws IOException {
+        Path clips =
+                Files.createDirectories(folder.resolve("short").resolve("rgb").resolve("dark"));
+        Npy.write(clips.resolve("clip.npy"), ArrayData.of("rgb", new byte[3 * 16 * 16 * 3], 3, 16, 16, 3));
+        return folder.resolve("short");
+    }
+
+    @Test
+    void theBenchmarkIsJudgedByItsClasses() {
+        List<String> classes = EgoSim.classes(Split.SOURCE_TRAIN).stream()
+                .map(ActionClass::name)
+                .toList();
+        Path actions = folder.resolve("actions.safetensors");
+        Head.of(new double[classes.size()][16], new double[classes.size()], classes)
+                .save(actions);
+        String text = Shell.succeed(
+                "evaluate",
+                "--student",
+                student,
+                "--head",
+                actions,
+                "--egosim",
+                "--per-class=1",
+                "--domain=source",
+                "--frames=8",
+                "--views=2x1",
+                "--quiet");
+        // All scores are equal, so the first class is said: one of thirty, with a confidence of a thirtieth.
+        assertTrue(text.contains("top-1 3.33 ± 3.28 %, top-5 16.67 ± 6.80 %, calibration error 0.00 %"), text);
+    }
+
     @Test
     void heldOutClipsGiveATemperature() throws IOException {
         Path other = OwnClips.write(folder.resolve("held"), 3, "grey", "bright", "dark");
@@ -188,6 +275,7 @@ class EvaluateTest {
     void badInputIsRefused() throws IOException {
         Shell.refuse(List.of(student + " has no heads", "tessera train", "tessera learn"), words());
         Shell.refuse(List.of("has no head 'verb'", "[action]"), words("--head", head, "--heads=verb"));
+        Shell.refuse(List.of("mask ratio 1.0"), words("--head", head, "--mask-ratio=1"));
         Shell.refuse(
                 List.of("--report", "is no folder"),
                 words("--head", head, "--report", folder.resolve("none").resolve("page.html")));

@@ -1,24 +1,38 @@
 package tessera.distill.evaluation;
 
+import static java.util.Objects.requireNonNull;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import tessera.Close;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+import tessera.distill.data.View;
+import tessera.distill.data.Views;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.StopSignal;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Params;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
+import tessera.nn.stlt.StltConfig;
+import tessera.nn.stlt.StltModel;
 import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.CostMeter;
@@ -173,6 +187,49 @@ class MultiViewTest {
                 () -> MultiView.logits(student, Masking.none(), 1, 1, 0, MultiViewTest::pixels, done -> {}));
     }
 
+    /** Clips of more frames and wider pictures than the student takes, with labels of both heads. */
+    @Test
+    void viewsOfASetAreAveragedAndJudgedByEveryHead() {
+        Geometry stored = new Geometry(8, 16, 24, 4, 6);
+        Geometry seen = new Geometry(4, 16, 4);
+        List<String> classes = List.of("open cup", "stir box", "cut cup");
+        Map<String, List<String>> values =
+                Map.of("verb", List.of("open", "stir", "cut"), "noun", List.of("cup", "box", "cup"));
+        ClipSet.Source source = i -> {
+            byte[] pixels = new byte[8 * 16 * 24 * 3];
+            new Random(i).nextBytes(pixels);
+            return Map.of(Modality.RGB, MemorySegment.ofArray(pixels));
+        };
+        int[] own = {0, 1, 2, 0, 1, 2, 2, 2, 0};
+        RunContext context = new RunContext(event -> {}, new StopSignal());
+        try (ClipSet set = ClipSet.load(stored, classes, values, own, Set.of(Modality.RGB), source, done -> {})) {
+            List<View> views = Views.PUBLISHED.test(stored, seen, 2, 3);
+            List<HeadLogits> logits = MultiView.logits(student, Masking.none(), 1, set, Modality.RGB, views, context);
+            for (int i = 0; i < set.size(); i++) {
+                double[] expected = new double[3];
+                for (View view : views) {
+                    Tensor seenOnce = set.view(Device.cpu(), Modality.RGB, new int[] {i}, view);
+                    double[] one = scores(student.heads().getFirst(), student.features(seenOnce, Masking.none(), 1));
+                    for (int c = 0; c < 3; c++) {
+                        expected[c] += one[c] / 6;
+                    }
+                }
+                Close.relative(logits.getFirst().values()[i], expected, 1e-5, "clip " + i);
+            }
+            Map<String, int[]> labels = Evaluation.labels(set, logits);
+            // The verbs' classes are open, cut, stir in the head's order, and the nouns' box, cup.
+            assertArrayEquals(new int[] {0, 2, 1, 0, 2, 1, 1, 1, 0}, labels.get("verb"));
+            assertArrayEquals(new int[] {1, 0, 1, 1, 0, 1, 1, 1, 1}, labels.get("noun"));
+            Evaluation evaluation = Evaluation.of(logits, labels, Map.of(), Evaluation.Tail.NONE);
+            assertEquals(9, requireNonNull(evaluation.action()).all().clips());
+            double[][] single = MultiView.logits(
+                            student, Masking.none(), 1, set, Modality.RGB, views.subList(0, 1), context)
+                    .getFirst()
+                    .values();
+            assertFalse(Arrays.equals(single[0], logits.getFirst().values()[0]), "more views see more");
+        }
+    }
+
     /** {@code 2 (12 D^2 N L + 2 N^2 D L + N K D)} with K values of a patch, as the specification's table counts. */
     @Test
     void workIsCountedInBothConventions() {
@@ -195,6 +252,19 @@ class MultiViewTest {
         try (CostMeter meter = CostMeter.open()) {
             Gflops.of(plain, Masking.none());
             assertEquals(one, Gflops.of(meter), "also counted by a meter around it");
+        }
+    }
+
+    /** The specification has about 10.95 10^9 multiply-adds for 16 frames of 14 boxes; most are in linear layers. */
+    @Test
+    void workOfAModelOfBoxesIsCounted() {
+        StltConfig config = StltConfig.of(16);
+        Params params = Params.random(Device.cpu(), DType.F32, 5);
+        new StltModel(params, config).close();
+        try (Student boxes = Student.of(params.all(), config, Device.cpu())) {
+            Gflops gflops = Gflops.of(boxes, Masking.none());
+            Close.within(gflops.all() / 2, 10.95, .05, "10^9 multiply-adds");
+            assertTrue(gflops.withoutAttention() > .95 * gflops.all() && gflops.withoutAttention() < gflops.all());
         }
     }
 }

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -19,6 +20,7 @@ import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
+import tessera.distill.data.Views;
 import tessera.distill.evaluation.ActionAccuracy;
 import tessera.distill.evaluation.Evaluation;
 import tessera.distill.evaluation.EvaluationReport;
@@ -28,7 +30,6 @@ import tessera.distill.evaluation.HeadLogits;
 import tessera.distill.evaluation.MultiView;
 import tessera.distill.evaluation.Share;
 import tessera.distill.train.RunContext;
-import tessera.distill.train.Task;
 import tessera.nn.ClipShape;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Predictor;
@@ -62,6 +63,14 @@ final class Evaluate extends ToolCommand {
             paramLabel = "CLIPSxCROPS",
             description = "Moments and crops (1 or 3) of each clip that are averaged. Default: 1x1")
     private List<ViewScheme> schemes = List.of(new ViewScheme(1, 1));
+
+    @Option(
+            names = "--frames",
+            paramLabel = "N",
+            description =
+                    "Frames that clips are loaded with, of which a view shows as many as the student takes. Default: those"
+                            + " of the files; of EgoSim, as many as the student takes")
+    private @Nullable Integer frames;
 
     @Option(
             names = "--heads",
@@ -113,29 +122,71 @@ final class Evaluate extends ToolCommand {
                 Student judged = predictor.student().withHeads(chosen(predictor.student()))) {
             ClipShape input = judged.config().input();
             Modality modality = Clips.modality(input, student.file());
-            Geometry geometry = Clips.geometry(input.frames(), input.height(), modality);
-            List<Looked> looked = new ArrayList<>();
-            try (ClipSet set = egosim.clips(
-                            SOURCE, clips, "load", geometry, Split.SOURCE_TRAIN, Set.of(modality), context);
-                    @Nullable ClipSet held = held(geometry, modality, set, context)) {
-                Gflops once = Gflops.of(judged, predictor.masking());
-                for (ViewScheme scheme : ordered()) {
-                    Map<String, Double> temperatures = Map.of();
-                    if (held != null) {
-                        List<HeadLogits> logits =
-                                logits("temperature", judged, predictor, held, modality, scheme, context);
-                        temperatures = Evaluation.temperatures(logits, labels(held, logits));
-                    }
-                    List<HeadLogits> logits = logits("evaluate", judged, predictor, set, modality, scheme, context);
-                    Evaluation evaluation =
-                            Evaluation.of(logits, labels(set, logits), temperatures, Evaluation.Tail.NONE);
-                    looked.add(new Looked(scheme.toString(), scheme.views(), once.times(scheme.views()), evaluation));
-                }
+            Geometry seen = Clips.geometry(input.frames(), input.height(), modality);
+            try (ClipSet set = clips(seen, modality, context);
+                    @Nullable ClipSet held = held(seen, modality, set, context)) {
+                requireLabels(set);
+                List<Looked> looked = look(judged, predictor, modality, seen, set, held, context);
                 if (report != null) {
                     EvaluationReport.of(String.valueOf(student.file().getFileName()), looked)
                             .write(report);
                 }
                 print(set.size(), predictor, looked);
+            }
+        }
+    }
+
+    private List<Looked> look(
+            Student judged,
+            Predictor predictor,
+            Modality modality,
+            Geometry seen,
+            ClipSet set,
+            @Nullable ClipSet held,
+            RunContext context) {
+        Gflops once = Gflops.of(judged, predictor.masking());
+        List<Looked> looked = new ArrayList<>();
+        for (ViewScheme scheme : ordered()) {
+            Function<ClipSet, List<HeadLogits>> logits = of -> MultiView.logits(
+                    judged,
+                    predictor.masking(),
+                    predictor.seed(),
+                    of,
+                    modality,
+                    Views.PUBLISHED.test(of.geometry(), seen, scheme.clips(), scheme.crops()),
+                    context);
+            Map<String, Double> temperatures = Map.of();
+            if (held != null) {
+                List<HeadLogits> ofHeld = logits.apply(held);
+                temperatures = Evaluation.temperatures(ofHeld, Evaluation.labels(held, ofHeld));
+            }
+            List<HeadLogits> ofSet = logits.apply(set);
+            Evaluation evaluation =
+                    Evaluation.of(ofSet, Evaluation.labels(set, ofSet), temperatures, Evaluation.Tail.NONE);
+            looked.add(new Looked(scheme.toString(), scheme.views(), once.times(scheme.views()), evaluation));
+        }
+        return looked;
+    }
+
+    private ClipSet clips(Geometry seen, Modality modality, RunContext context) {
+        Path folder = clips;
+        Geometry stored = frames == null ? seen : seen.withFrames(frames);
+        return folder == null
+                ? egosim.render(egosim.sim(stored), Split.SOURCE_TRAIN, egosim.domain(), Set.of(modality), context)
+                : load("load", folder, stored, modality, context);
+    }
+
+    /** Clips of any size, unless the number of frames is asked for; the views choose from them. */
+    private ClipSet load(String title, Path folder, Geometry stored, Modality modality, RunContext context) {
+        return Clips.load(
+                ModalityFolders.open(folder, Set.of(modality), frames == null ? null : stored), title, context);
+    }
+
+    private void requireLabels(ClipSet set) {
+        for (String name : names) {
+            if (!set.heads().contains(name)) {
+                throw new IllegalArgumentException("--heads: the clips have no labels for '" + name + "' but for "
+                        + set.heads() + "; write them into labels.csv beside the clips, or judge other heads");
             }
         }
     }
@@ -165,12 +216,13 @@ final class Evaluate extends ToolCommand {
                 : heads.stream().filter(head -> names.contains(head.name())).toList();
     }
 
-    private @Nullable ClipSet held(Geometry geometry, Modality modality, ClipSet judged, RunContext context) {
+    private @Nullable ClipSet held(Geometry seen, Modality modality, ClipSet judged, RunContext context) {
         Path folder = holdout;
         if (folder == null) {
             return null;
         }
-        ClipSet held = Clips.load(ModalityFolders.open(folder, Set.of(modality), geometry), "load held-out", context);
+        Geometry stored = frames == null ? seen : seen.withFrames(frames);
+        ClipSet held = load("load held-out", folder, stored, modality, context);
         if (held.checksum().equals(judged.checksum())) {
             held.close();
             throw new IllegalArgumentException(
@@ -178,37 +230,6 @@ final class Evaluate extends ToolCommand {
                             + " holds the very clips to judge on; a temperature is fitted on other clips, held out of the training ones");
         }
         return held;
-    }
-
-    private List<HeadLogits> logits(
-            String title,
-            Student judged,
-            Predictor predictor,
-            ClipSet set,
-            Modality modality,
-            ViewScheme scheme,
-            RunContext context) {
-        try (Task task = context.task(title + " " + scheme, Task.Unit.CLIPS, set.size())) {
-            return MultiView.logits(
-                    judged,
-                    predictor.masking(),
-                    predictor.seed(),
-                    scheme.views(),
-                    set.size(),
-                    (view, chosen) -> set.batch(judged.device(), modality, chosen),
-                    task::advance);
-        }
-    }
-
-    /** Labels of the clips for each head that they have some for, in the order of its classes. */
-    private static Map<String, int[]> labels(ClipSet set, List<HeadLogits> logits) {
-        Map<String, int[]> labels = new LinkedHashMap<>();
-        for (HeadLogits head : logits) {
-            if (head.head().equals(Head.ACTION)) {
-                labels.put(head.head(), head.numbered(set.classes(), set.labels()));
-            }
-        }
-        return labels;
     }
 
     private void print(int count, Predictor predictor, List<Looked> looked) {

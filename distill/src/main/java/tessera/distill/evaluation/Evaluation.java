@@ -8,6 +8,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.HeadLabels;
 
 /**
  * How good a student is on labelled clips that were seen in one way: accuracy and calibration of each head, and of verb and noun
@@ -104,6 +106,23 @@ public record Evaluation(List<OfHead> heads, @Nullable ActionAccuracy action) {
                 temperature == null
                         ? null
                         : new Scaled(temperature, Reliability.of(head.probabilities(temperature), labels)));
+    }
+
+    /**
+     * Labels of clips for each head that they have some for, as {@link #of} and {@link #temperatures} take them: a head's classes are
+     * found by their names.
+     *
+     * @throws IllegalArgumentException if a clip's class is none of a head's
+     */
+    public static Map<String, int[]> labels(ClipSet clips, List<HeadLogits> logits) {
+        Map<String, int[]> labels = new LinkedHashMap<>();
+        for (HeadLogits head : logits) {
+            if (clips.heads().contains(head.head())) {
+                HeadLabels own = clips.head(head.head());
+                labels.put(head.head(), head.numbered(own.classes(), own.ofClip()));
+            }
+        }
+        return labels;
     }
 
     /**

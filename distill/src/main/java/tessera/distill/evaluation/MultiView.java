@@ -4,6 +4,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.LongConsumer;
 import java.util.stream.IntStream;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.Modality;
+import tessera.distill.data.View;
+import tessera.distill.data.Views;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.Task;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
@@ -72,6 +78,27 @@ public final class MultiView {
             progress.accept(from + batch.length);
         }
         return heads;
+    }
+
+    /**
+     * The same of a set's clips, with progress.
+     *
+     * @param modality what the student looks at
+     * @param views such as {@link Views#test}, made for sets of this geometry
+     */
+    public static List<HeadLogits> logits(
+            Student student,
+            Masking masking,
+            long seed,
+            ClipSet clips,
+            Modality modality,
+            List<View> views,
+            RunContext context) {
+        Source source = (view, chosen) -> clips.view(student.device(), modality, chosen, views.get(view));
+        String title = "evaluate " + modality + ", views " + views.size();
+        try (Task task = context.task(title, Task.Unit.CLIPS, clips.size())) {
+            return logits(student, masking, seed, views.size(), clips.size(), source, task::advance);
+        }
     }
 
     private static void add(List<HeadLogits> heads, int[] batch, int views, Tensor logits) {
