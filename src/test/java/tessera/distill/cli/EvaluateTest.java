@@ -275,6 +275,9 @@ class EvaluateTest {
     void badInputIsRefused() throws IOException {
         Shell.refuse(List.of(student + " has no heads", "tessera train", "tessera learn"), words());
         Shell.refuse(List.of("has no head 'verb'", "[action]"), words("--head", head, "--heads=verb"));
+        Shell.refuse(
+                List.of("--tail-verbs", "no head 'verb' is judged"),
+                words("--head", head, "--tail-verbs", folder.resolve("tail")));
         Shell.refuse(List.of("mask ratio 1.0"), words("--head", head, "--mask-ratio=1"));
         Shell.refuse(
                 List.of("--report", "is no folder"),

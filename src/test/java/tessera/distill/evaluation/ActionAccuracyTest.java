@@ -5,10 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import tessera.Close;
 
 class ActionAccuracyTest {
@@ -65,6 +69,16 @@ class ActionAccuracyTest {
         assertEquals(Set.of("f"), TailClasses.of(classes, labels, 0));
         assertEquals(Set.copyOf(classes), TailClasses.of(classes, labels, 1));
         assertThrows(IllegalArgumentException.class, () -> TailClasses.of(classes, labels, 1.5));
+    }
+
+    @Test
+    void aListedTailIsRead(@TempDir Path folder) throws IOException {
+        Path file = Files.writeString(folder.resolve("tail.csv"), "noun\ncup\n\n leek \n");
+        assertEquals(Set.of("cup", "leek"), TailClasses.read(file, "noun", NOUNS));
+        Path other = Files.writeString(folder.resolve("other.csv"), "cup\nsaw\n");
+        var unknown = assertThrows(IllegalArgumentException.class, () -> TailClasses.read(other, "noun", NOUNS));
+        assertTrue(String.valueOf(unknown.getMessage()).contains("line 2: the head 'noun' knows no 'saw'"));
+        assertThrows(IllegalArgumentException.class, () -> TailClasses.read(folder.resolve("none"), "noun", NOUNS));
     }
 
     @Test

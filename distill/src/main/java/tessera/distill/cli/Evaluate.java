@@ -29,6 +29,7 @@ import tessera.distill.evaluation.Gflops;
 import tessera.distill.evaluation.HeadLogits;
 import tessera.distill.evaluation.MultiView;
 import tessera.distill.evaluation.Share;
+import tessera.distill.evaluation.TailClasses;
 import tessera.distill.train.RunContext;
 import tessera.nn.ClipShape;
 import tessera.nn.inference.Head;
@@ -96,6 +97,17 @@ final class Evaluate extends ToolCommand {
     private @Nullable Path holdout;
 
     @Option(
+            names = "--tail-verbs",
+            paramLabel = "FILE",
+            description =
+                    "Verbs of few training clips, one a line: accuracies of tail classes are told too. EPIC-KITCHENS-100 lists"
+                            + " the smallest classes that make up a fifth of the training clips.")
+    private @Nullable Path tailVerbs;
+
+    @Option(names = "--tail-nouns", paramLabel = "FILE", description = "Nouns of few training clips, one a line.")
+    private @Nullable Path tailNouns;
+
+    @Option(
             names = "--report",
             paramLabel = "FILE",
             description = "Also write a page with reliability diagrams, and curves where there are several --views.")
@@ -126,6 +138,7 @@ final class Evaluate extends ToolCommand {
             try (ClipSet set = clips(seen, modality, context);
                     @Nullable ClipSet held = held(seen, modality, set, context)) {
                 requireLabels(set);
+                tail(judged);
                 List<Looked> looked = look(judged, predictor, modality, seen, set, held, context);
                 if (report != null) {
                     EvaluationReport.of(String.valueOf(student.file().getFileName()), looked)
@@ -161,11 +174,27 @@ final class Evaluate extends ToolCommand {
                 temperatures = Evaluation.temperatures(ofHeld, Evaluation.labels(held, ofHeld));
             }
             List<HeadLogits> ofSet = logits.apply(set);
-            Evaluation evaluation =
-                    Evaluation.of(ofSet, Evaluation.labels(set, ofSet), temperatures, Evaluation.Tail.NONE);
+            Evaluation evaluation = Evaluation.of(ofSet, Evaluation.labels(set, ofSet), temperatures, tail(judged));
             looked.add(new Looked(scheme.toString(), scheme.views(), once.times(scheme.views()), evaluation));
         }
         return looked;
+    }
+
+    private Evaluation.Tail tail(Student judged) {
+        return new Evaluation.Tail(
+                tail(judged, ActionAccuracy.VERB, tailVerbs), tail(judged, ActionAccuracy.NOUN, tailNouns));
+    }
+
+    private static Set<String> tail(Student judged, String name, @Nullable Path file) {
+        if (file == null) {
+            return Set.of();
+        }
+        Head head = judged.heads().stream()
+                .filter(one -> one.name().equals(name))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("--tail-" + name + "s " + file + " lists " + name
+                        + "s but no head '" + name + "' is judged; leave it away, or judge such a head"));
+        return TailClasses.read(file, name, head.labels());
     }
 
     private ClipSet clips(Geometry seen, Modality modality, RunContext context) {

@@ -1,5 +1,8 @@
 package tessera.distill.evaluation;
 
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
@@ -15,6 +18,37 @@ public final class TailClasses {
     public static final double SHARE = .2;
 
     private TailClasses() {}
+
+    /**
+     * Reads a list of tail classes, one name a line, such as the benchmark publishes. A first line that is the head's name is a
+     * heading.
+     *
+     * @param head the classes' head
+     * @param known names of the head's classes
+     * @throws IllegalArgumentException if the file cannot be read or names a class that the head does not know
+     */
+    public static Set<String> read(Path file, String head, List<String> known) {
+        List<String> lines;
+        try {
+            lines = Files.readAllLines(file);
+        } catch (IOException e) {
+            throw new IllegalArgumentException(
+                    file + " cannot be read (" + e.getMessage() + "); give a text file with one class a line", e);
+        }
+        Set<String> tail = new LinkedHashSet<>();
+        for (int i = 0; i < lines.size(); i++) {
+            String name = lines.get(i).strip();
+            if (name.isEmpty() || (i == 0 && name.equals(head))) {
+                continue;
+            }
+            if (!known.contains(name)) {
+                throw new IllegalArgumentException(file + " line " + (i + 1) + ": the head '" + head + "' knows no '"
+                        + name + "'; give names of its classes, one a line");
+            }
+            tail.add(name);
+        }
+        return tail;
+    }
 
     /** With the published share; see {@link #of(List, int[], double)}. */
     public static Set<String> of(List<String> classes, int[] trainingLabels) {
