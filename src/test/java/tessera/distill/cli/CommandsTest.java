@@ -1,5 +1,6 @@
 package tessera.distill.cli;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -22,6 +23,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -30,6 +32,7 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
+import tessera.distill.report.Json;
 import tessera.distill.train.Distillation;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -81,30 +84,7 @@ class CommandsTest {
     }
 
     private static Object[] pretraining(String modality, Path out, int steps, Object... more) {
-        Object[] words = {
-            "pretrain",
-            "--modality",
-            modality,
-            "--source",
-            data,
-            "--target",
-            data,
-            "--dim=16",
-            "--depth=1",
-            "--heads=2",
-            "--grid=2",
-            "--batch=2",
-            "--mask-ratio=0.5",
-            "--threads=1",
-            "--quiet",
-            "--steps",
-            steps,
-            "--out",
-            out
-        };
-        Object[] all = Arrays.copyOf(words, words.length + more.length);
-        System.arraycopy(more, 0, all, words.length, more.length);
-        return all;
+        return OwnClips.pretraining(modality, data, out, steps, more);
     }
 
     @Test
@@ -160,22 +140,7 @@ class CommandsTest {
         byte[] before = Files.readAllBytes(out.resolve("model.safetensors"));
         Shell.refuse(
                 List.of(out.resolve("model.safetensors") + " was trained with other settings (source was 18 clips"),
-                "pretrain",
-                "--modality=rgb",
-                "--source",
-                other,
-                "--target",
-                data,
-                "--dim=16",
-                "--depth=1",
-                "--heads=2",
-                "--grid=2",
-                "--batch=2",
-                "--mask-ratio=0.5",
-                "--quiet",
-                "--steps=1",
-                "--out",
-                out);
+                OwnClips.pretraining("rgb", other, out, 1));
         assertArrayEquals(before, Files.readAllBytes(out.resolve("model.safetensors")));
     }
 
@@ -359,6 +324,47 @@ class CommandsTest {
         Shell.refuse(List.of(other + ": head 'action' was learned with student ", "but this is student "), predict);
     }
 
+    @Test
+    void severalHeadsAnswerByTheirNames() throws Exception {
+        Path videos = Files.createDirectories(folder.resolve("several"));
+        Path video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
+        Files.copy(video, videos.resolve("open.mp4"));
+        Files.copy(video, videos.resolve("cut.mp4"));
+        Path verb = folder.resolve("verb.safetensors");
+        Path action = folder.resolve("action.safetensors");
+        succeed("learn", "--student", student, "--clips", videos, "--quiet", "--name=verb", "--out", verb);
+        succeed("learn", "--student", student, "--clips", videos, "--quiet", "--out", action);
+        Object[] predict = {"predict", "--student", student, "--head", verb + "," + action, "--video", video};
+        for (String line : succeed(predict).lines().toList()) {
+            assertTrue(line.matches(".*: verb: (cut|open) .* %; action: (cut|open) .* %"), line);
+        }
+        Object[] asJson = Arrays.copyOf(predict, predict.length + 1);
+        asJson[predict.length] = "--json";
+        Map<String, @Nullable Object> answer = Json.object(succeed(asJson));
+        Map<?, ?> heads = (Map<?, ?>) requireNonNull(answer.get("heads"));
+        assertEquals(List.of("verb", "action"), List.copyOf(heads.keySet()));
+        Map<?, ?> main = (Map<?, ?>) requireNonNull(heads.get("verb"));
+        for (String part : List.of("label", "probabilities", "clips")) {
+            assertEquals(main.get(part), answer.get(part), "the first head is the main one");
+        }
+        Shell.refuse(
+                List.of("two heads are called 'action'"),
+                "predict",
+                "--student",
+                student,
+                "--head",
+                action + "," + action,
+                "--video",
+                video);
+        Shell.refuse(
+                List.of(student + " has no head of its own", "tessera learn"),
+                "predict",
+                "--student",
+                student,
+                "--video",
+                video);
+    }
+
     /** Its own metadata say what it is, so no sizes are asked for. */
     @Test
     void aPretrainedModelIsToldAsOneAndBecomesAStudent() {
@@ -463,6 +469,7 @@ class CommandsTest {
                 "pretrain", List.of("--modality=rgb", "--source", data, "--target", data),
                 "distill", List.of("--teachers", "rgb=" + teacher, "--target", data),
                 "fewshot", List.of("--student", student, "--clips", data),
+                "evaluate", List.of("--student", student, "--clips", data),
                 "learn", List.of("--student", student, "--clips", videos),
                 "predict", List.of("--student", student, "--head", head, "--video", video),
                 "features", List.of("--student", student, "--clips", clips));

@@ -30,25 +30,7 @@ class DistillTest {
     static void pretrain() throws IOException {
         data = OwnClips.write(folder.resolve("data"), 3, "dark", "bright");
         for (String modality : MODALITIES) {
-            Shell.succeed(
-                    "pretrain",
-                    "--modality",
-                    modality,
-                    "--source",
-                    data,
-                    "--target",
-                    data,
-                    "--dim=16",
-                    "--depth=1",
-                    "--heads=2",
-                    "--grid=2",
-                    "--batch=2",
-                    "--mask-ratio=0.5",
-                    "--threads=1",
-                    "--quiet",
-                    "--steps=2",
-                    "--out",
-                    folder.resolve(modality));
+            Shell.succeed(OwnClips.pretraining(modality, data, folder.resolve(modality), 2));
         }
     }
 

@@ -3,6 +3,8 @@ package tessera.distill.cli;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Random;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
@@ -27,6 +29,16 @@ final class OwnClips {
             }
         }
         return root;
+    }
+
+    /** The words that pretrain the tiniest model on them, of source and target alike. */
+    static Object[] pretraining(String modality, Path data, Path out, int steps, Object... more) {
+        List<Object> words =
+                new ArrayList<>(List.of("pretrain", "--modality", modality, "--source", data, "--target", data));
+        words.addAll(List.of("--dim=16", "--depth=1", "--heads=2", "--grid=2", "--batch=2", "--mask-ratio=0.5"));
+        words.addAll(List.of("--threads=1", "--quiet", "--steps", steps, "--out", out));
+        words.addAll(List.of(more));
+        return words.toArray();
     }
 
     private static float[] floats(Random random, int count, float most) {

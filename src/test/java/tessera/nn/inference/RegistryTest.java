@@ -75,6 +75,11 @@ class RegistryTest {
                 IllegalArgumentException e =
                         assertThrows(IllegalArgumentException.class, () -> student.session(1, Masking.of(.5, 1)));
                 assertTrue(String.valueOf(e.getMessage()).contains("Masking.none()"), e.getMessage());
+                try (Predictor predictor = Predictor.of(student, Masking.DEFAULT, 1)) {
+                    assertEquals(Masking.none(), predictor.masking(), "the default suits a model without tokens");
+                    assertEquals(
+                            "f32[1, 1, 3]", predictor.features(clips).describe(), "one pass, for all would be equal");
+                }
             }
         }
     }

@@ -117,6 +117,32 @@ class StudentTest {
         Close.within(probabilities[0] + probabilities[1] + probabilities[2], 1, 1e-6, "sum of a clip's probabilities");
     }
 
+    /** One head after the other, of an ensemble the mean of the passes, whatever the aggregation. */
+    @Test
+    void logitsAreTheHeadsScores() {
+        Head other = Head.of(new double[2][24], new double[] {3, -1}, List.of("a", "b"))
+                .named("other");
+        Student classifier = student.withHeads(List.of(head(), other));
+        Tensor clips = clips(2);
+        Tensor features = student.features(clips, Masking.of(.5, 4), 9);
+        float[] expected = features.linear(Tensor.of(head().weight(), 3, 24), Tensor.of(head().bias()))
+                .mean(0)
+                .toFloats();
+        for (Aggregation aggregation : Aggregation.values()) {
+            Tensor logits = classifier.logits(clips, Masking.of(.5, 4).withAggregation(aggregation), 9);
+            assertEquals("f32[2, 5]", logits.describe());
+            Close.relative(logits.slice(1, 0, 3).toFloats(), expected, 1e-5, "first head, " + aggregation);
+            assertArrayEquals(new float[] {3, -1, 3, -1}, logits.slice(1, 3, 5).toFloats());
+        }
+        Tensor one = classifier.logits(clips, Masking.of(.5, 1), 9).slice(1, 0, 3);
+        Close.relative(
+                one.softmax().toFloats(),
+                classifier.predict(clips, Masking.of(.5, 1), 9).toFloats(),
+                1e-6,
+                "their softmax is what it predicts");
+        assertThrows(IllegalStateException.class, () -> student.logits(clips, Masking.of(0, 1), 1));
+    }
+
     @Test
     void withoutMaskingEnsemblesChangeNothing() {
         Student classifier = student.withHead(head());

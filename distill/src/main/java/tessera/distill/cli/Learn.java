@@ -57,6 +57,12 @@ final class Learn extends ToolCommand {
             description = "Clips of each label to learn from, spread evenly over its videos. Default: all")
     private @Nullable Integer shots;
 
+    @Option(
+            names = "--name",
+            paramLabel = "NAME",
+            description = "The head's name, by which predict tells several heads apart. Default: ${DEFAULT-VALUE}")
+    private String name = Head.ACTION;
+
     @Option(names = "--evaluate", description = "Recognise the rest of each video and print the accuracy.")
     private boolean evaluate;
 
@@ -136,6 +142,7 @@ final class Learn extends ToolCommand {
         LinearClassifier fitted =
                 new LogisticRegression().fitViews(passes, labelOf, labels).classifier();
         Head head = Head.of(fitted.coefficients(), fitted.intercepts(), videos.labels())
+                .named(name)
                 .fittedOn(model.checksum());
         return new Learned(head, views.size());
     }

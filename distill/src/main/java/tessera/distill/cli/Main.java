@@ -36,6 +36,7 @@ import tessera.kernels.DeviceException;
             Pretrain.class,
             Distill.class,
             FewShot.class,
+            Evaluate.class,
             Learn.class,
             Predict.class,
             ExtractFeatures.class,
@@ -97,6 +98,7 @@ public final class Main implements Callable<Integer> {
                 .setErr(err)
                 .setAbbreviatedOptionsAllowed(false)
                 .registerConverter(Modality.class, Clips::modality)
+                .registerConverter(ViewScheme.class, ViewScheme::parse)
                 .setExecutionStrategy(parsed -> {
                     LIBRARY.setLevel(main.verbose ? Level.INFO : Level.WARNING);
                     return new RunLast().execute(parsed);

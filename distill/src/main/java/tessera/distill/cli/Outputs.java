@@ -19,15 +19,19 @@ final class Outputs {
      *     takes no writing
      */
     static void requireWritable(Path path) {
+        requireWritable("--out", path);
+    }
+
+    private static void requireWritable(String option, Path path) {
         Path existing = nearest(path);
         if (Files.isDirectory(existing)) {
-            requireNewFiles(path, existing);
+            requireNewFiles(option, path, existing);
         } else if (existing.equals(path.toAbsolutePath())) {
-            requireOpens(path);
+            requireOpens(option, path);
             // Results appear under their names by a move from beside them.
-            requireNewFiles(path, existing.resolveSibling(""));
+            requireNewFiles(option, path, existing.resolveSibling(""));
         } else {
-            throw new IllegalArgumentException("--out " + path + " cannot be written, because " + existing
+            throw new IllegalArgumentException(option + " " + path + " cannot be written, because " + existing
                     + " is a file and no folder; name another place");
         }
     }
@@ -38,15 +42,20 @@ final class Outputs {
      * @throws IllegalArgumentException if its folder does not exist or cannot be written, or it is itself a folder
      */
     static void requireFile(Path file) {
+        requireFile("--out", file);
+    }
+
+    /** As {@link #requireFile(Path)}, of another option. */
+    static void requireFile(String option, Path file) {
         Path parent = file.toAbsolutePath().getParent();
         if (parent == null || !Files.isDirectory(parent)) {
-            throw new IllegalArgumentException("--out " + file + " lies in " + parent
+            throw new IllegalArgumentException(option + " " + file + " lies in " + parent
                     + ", which is no folder; make it first or name another place");
         }
         if (Files.isDirectory(file)) {
-            throw new IllegalArgumentException("--out " + file + " is a folder; name a file to write in it");
+            throw new IllegalArgumentException(option + " " + file + " is a folder; name a file to write in it");
         }
-        requireWritable(file);
+        requireWritable(option, file);
     }
 
     /**
@@ -73,23 +82,23 @@ final class Outputs {
     }
 
     /** Permissions do not tell all: a file system may be read-only, full, or one that takes no files at all. */
-    private static void requireNewFiles(Path path, Path folder) {
+    private static void requireNewFiles(String option, Path path, Path folder) {
         try {
             Files.delete(Files.createTempFile(folder, ".tessera", ".tmp"));
         } catch (IOException e) {
             throw new IllegalArgumentException(
-                    "--out " + path + " lies in " + folder + ", where you may not write" + reason(e)
+                    option + " " + path + " lies in " + folder + ", where you may not write" + reason(e)
                             + "; name another place",
                     e);
         }
     }
 
-    private static void requireOpens(Path file) {
+    private static void requireOpens(String option, Path file) {
         try {
             FileChannel.open(file, StandardOpenOption.WRITE).close();
         } catch (IOException e) {
             throw new IllegalArgumentException(
-                    "--out " + file + " cannot be written" + reason(e) + "; name another place", e);
+                    option + " " + file + " cannot be written" + reason(e) + "; name another place", e);
         }
     }
 

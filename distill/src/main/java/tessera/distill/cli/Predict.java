@@ -6,7 +6,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -19,8 +18,8 @@ import tessera.nn.inference.VideoClip;
 @Command(
         name = "predict",
         description = {
-            "Recognise a video with a head that learn wrote, or with those of the student's own file, as train and distill"
-                    + " write them: probabilities of each clip, and their mean.",
+            "Recognise a video with heads that learn wrote, or with those in the student's file, as train and distill write"
+                    + " them: probabilities of each clip, and their mean.",
             "Each clip is seen through several masks whose probabilities are averaged."
         })
 final class Predict extends ToolCommand {
@@ -34,9 +33,12 @@ final class Predict extends ToolCommand {
 
     @Option(
             names = "--head",
+            split = ",",
             paramLabel = "HEAD",
-            description = "The head that learn wrote with this student. Default: those in the student's file")
-    private @Nullable Path head;
+            description =
+                    "Heads that learn wrote with this student, of different names (learn --name); the first is the main"
+                            + " one. Default: those in the student's file")
+    private List<Path> heads = List.of();
 
     @Option(names = "--video", required = true, paramLabel = "FILE", description = "Any video FFmpeg can decode.")
     private Path video = Path.of("");
@@ -44,11 +46,10 @@ final class Predict extends ToolCommand {
     @Override
     void run() {
         cutting.check();
-        Path[] heads = head == null ? new Path[0] : new Path[] {head};
-        try (Predictor predictor = student.open(heads)) {
+        try (Predictor predictor = student.open(heads.toArray(Path[]::new))) {
             if (predictor.student().heads().isEmpty()) {
-                throw new IllegalArgumentException(
-                        student.file() + " has no head of its own; pass --head HEAD, one that learn wrote with it");
+                throw new IllegalArgumentException(student.file()
+                        + " has no head of its own; pass --head with one that `tessera learn` made with this student");
             }
             Clips.requireRgb(predictor.student().config().input(), student.file());
             List<VideoClip> clips =
@@ -59,19 +60,19 @@ final class Predict extends ToolCommand {
 
     private void print(List<Prediction> clips) {
         Prediction mean = Prediction.mean(clips);
-        Map<String, Object> answer = new LinkedHashMap<>();
-        answer.put("video", video);
-        answer.put("label", mean.label());
-        answer.put("probabilities", named(mean.answers().getFirst()));
-        answer.put(
-                "clips",
-                clips.stream().map(clip -> named(clip.answers().getFirst())).toList());
-        if (mean.answers().size() > 1) {
-            Map<String, Object> heads = new LinkedHashMap<>();
-            mean.answers().forEach(each -> heads.put(each.head(), named(each)));
-            answer.put("heads", heads);
+        Map<String, HeadAnswer> each = new LinkedHashMap<>();
+        for (Prediction.Answer answer : mean.answers()) {
+            each.put(
+                    answer.head(),
+                    new HeadAnswer(
+                            answer.label(),
+                            named(answer),
+                            clips.stream()
+                                    .map(clip -> named(clip.answer(answer.head())))
+                                    .toList()));
         }
-        print(answer, out -> {
+        HeadAnswer main = each.values().iterator().next();
+        print(new Answer(video, main.label(), main.probabilities(), main.clips(), each), out -> {
             out.printf("%s: %s%n", video, top(mean));
             for (int i = 0; i < clips.size(); i++) {
                 out.printf("  clip %d: %s%n", i + 1, top(clips.get(i)));
@@ -79,17 +80,27 @@ final class Predict extends ToolCommand {
         });
     }
 
+    /** What all heads say; what the main one says stands outside {@code heads} too. */
+    private record Answer(
+            Path video,
+            String label,
+            Map<String, Double> probabilities,
+            List<Map<String, Double>> clips,
+            Map<String, HeadAnswer> heads) {}
+
+    private record HeadAnswer(String label, Map<String, Double> probabilities, List<Map<String, Double>> clips) {}
+
     private static Map<String, Double> named(Prediction.Answer answer) {
         Map<String, Double> named = new LinkedHashMap<>();
         answer.scores().forEach(score -> named.put(score.label(), score.probability()));
         return named;
     }
 
-    /** The likeliest labels, of several heads one head after the other. */
+    /** The likeliest labels: of one head alone, or behind the name of each. */
     private static String top(Prediction prediction) {
         boolean several = prediction.answers().size() > 1;
         return prediction.answers().stream()
-                .map(answer -> (several ? answer.head() + " " : "") + top(answer))
+                .map(answer -> (several ? answer.head() + ": " : "") + top(answer))
                 .collect(Collectors.joining("; "));
     }
 

@@ -13,6 +13,11 @@ public final class Classification {
      * @throws IllegalArgumentException if the arrays do not fit together, {@code k} is out of range or a score is NaN
      */
     public static double topK(double[][] scores, int[] labels, int k) {
+        return (double) hits(scores, labels, k) / scores.length;
+    }
+
+    /** As {@link #topK}, their number. */
+    static int hits(double[][] scores, int[] labels, int k) {
         check("top_k", scores, labels);
         if (k < 1 || k > scores[0].length) {
             throw new IllegalArgumentException(
@@ -24,7 +29,7 @@ public final class Classification {
                 hits++;
             }
         }
-        return (double) hits / scores.length;
+        return hits;
     }
 
     /**
@@ -38,34 +43,11 @@ public final class Classification {
      *     probability
      */
     public static double expectedCalibrationError(double[][] probabilities, int[] labels, int bins) {
-        check("calibration_error", probabilities, labels);
-        if (bins < 1) {
-            throw new IllegalArgumentException("calibration_error: " + bins + " bins given; pass at least 1");
-        }
-        double[] confidences = new double[bins];
-        int[] hits = new int[bins];
-        for (int i = 0; i < probabilities.length; i++) {
-            double confidence = 0;
-            for (double p : probabilities[i]) {
-                if (!(p >= 0 && p <= 1 + 1e-6)) {
-                    throw new IllegalArgumentException("calibration_error: sample " + i + " has probability " + p
-                            + "; pass softmax outputs, not logits");
-                }
-                confidence = Math.max(confidence, p);
-            }
-            int bin = Math.clamp((int) Math.ceil(confidence * bins) - 1, 0, bins - 1);
-            confidences[bin] += confidence;
-            hits[bin] += rank(probabilities[i], labels[i]) == 0 ? 1 : 0;
-        }
-        double gap = 0;
-        for (int b = 0; b < bins; b++) {
-            gap += Math.abs(hits[b] - confidences[b]);
-        }
-        return gap / probabilities.length;
+        return Reliability.of(probabilities, labels, bins).expectedCalibrationError();
     }
 
     /** How many classes stand before {@code label}. */
-    private static int rank(double[] scores, int label) {
+    static int rank(double[] scores, int label) {
         int rank = 0;
         for (int c = 0; c < scores.length; c++) {
             if (scores[c] > scores[label] || (scores[c] == scores[label] && c < label)) {
@@ -75,7 +57,7 @@ public final class Classification {
         return rank;
     }
 
-    private static void check(String operation, double[][] scores, int[] labels) {
+    static void check(String operation, double[][] scores, int[] labels) {
         if (scores.length == 0 || scores.length != labels.length) {
             throw new IllegalArgumentException(operation + ": " + scores.length + " rows of scores and " + labels.length
                     + " labels given; pass one label for each row, and at least one row");

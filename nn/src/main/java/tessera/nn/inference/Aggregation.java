@@ -27,7 +27,8 @@ public enum Aggregation {
         };
     }
 
-    private static Tensor mean(Tensor rows, int passes) {
-        return rows.reshape(passes, rows.size(0) / passes, rows.size(1)).mean(0); // [P * B, n] to [B, n]
+    /** The mean over the passes, {@code [P * B, n]} to {@code [B, n]}. */
+    static Tensor mean(Tensor rows, int passes) {
+        return rows.reshape(passes, rows.size(0) / passes, rows.size(1)).mean(0);
     }
 }

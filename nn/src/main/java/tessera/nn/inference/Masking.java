@@ -1,6 +1,7 @@
 package tessera.nn.inference;
 
 import tessera.nn.MaskStrategy;
+import tessera.nn.ModelConfig;
 import tessera.tensor.TokenMask;
 
 /**
@@ -13,7 +14,10 @@ import tessera.tensor.TokenMask;
  * @param aggregation how the passes of an ensemble become one answer
  */
 public record Masking(double ratio, int ensemble, MaskStrategy strategy, Aggregation aggregation) {
-    /** Three quarters hidden and two masks, the command line's default: about 2.6 times as fast as seeing every token. */
+    /**
+     * Three quarters hidden and two masks, the command line's default: about 2.6 times as fast as seeing every token. Where it is
+     * the default, a model that cannot be masked is opened with {@link #none()}; see {@link #suiting}.
+     */
     public static final Masking DEFAULT = of(.75, 2);
 
     public Masking {
@@ -26,6 +30,11 @@ public record Masking(double ratio, int ensemble, MaskStrategy strategy, Aggrega
     /** Every token is seen, once. */
     public static Masking none() {
         return of(0, 1);
+    }
+
+    /** The same, or {@link #none()} in place of {@link #DEFAULT} where a model has no tokens to mask. */
+    public Masking suiting(ModelConfig config) {
+        return config.grid() == null && equals(DEFAULT) ? none() : this;
     }
 
     /**

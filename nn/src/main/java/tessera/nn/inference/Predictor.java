@@ -84,9 +84,7 @@ public final class Predictor implements AutoCloseable {
     private Predictor(Student student, @Nullable Student owned, Masking masking, long seed) {
         this.student = student;
         this.owned = owned;
-        // The default is for models that can be masked; asking any other for a mask is an error.
-        boolean whole = student.config().grid() == null && masking.equals(Masking.DEFAULT);
-        this.masking = whole ? Masking.none() : masking;
+        this.masking = masking.suiting(student.config());
         this.seed = seed;
     }
 

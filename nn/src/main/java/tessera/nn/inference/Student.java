@@ -391,6 +391,28 @@ public final class Student implements AutoCloseable {
         return probabilities(clips, masking, seed, classifiers);
     }
 
+    /**
+     * Class scores of clips by every head, whose features are computed once: what softmax makes probabilities of, and what is
+     * averaged over several views of a clip. Of an ensemble's passes it is the mean, whatever the masking's aggregation.
+     *
+     * @param clips u8 or f32 {@code [B, T, H, W, C]}, f32 in the units of the pixels (0 to 255)
+     * @param seed determines the masks
+     * @return f32 {@code [B, classes of all heads]}, the heads one after the other
+     * @throws IllegalStateException if the student has no head
+     */
+    public Tensor logits(Tensor clips, Masking masking, long seed) {
+        requireHead();
+        return Autograd.noGrad(() -> {
+            try (Scope scope = Scope.open()) {
+                Tensor features = Aggregation.mean(compute(clips, masking, seed), masking.ensemble()); // [B, D]
+                Tensor[] each = classifiers.stream()
+                        .map(head -> features.linear(head.weight(), head.bias()))
+                        .toArray(Tensor[]::new); // [B, classes]
+                return scope.keep(each.length == 1 ? each[0] : Tensor.concat(1, each));
+            }
+        });
+    }
+
     private void requireHead() {
         if (classifiers.isEmpty()) {
             throw new IllegalStateException(

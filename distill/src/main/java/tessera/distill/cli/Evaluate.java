@@ -1,0 +1,379 @@
+package tessera.distill.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
+import tessera.distill.data.Split;
+import tessera.distill.data.Views;
+import tessera.distill.evaluation.ActionAccuracy;
+import tessera.distill.evaluation.Evaluation;
+import tessera.distill.evaluation.EvaluationReport;
+import tessera.distill.evaluation.EvaluationReport.Looked;
+import tessera.distill.evaluation.Gflops;
+import tessera.distill.evaluation.HeadLogits;
+import tessera.distill.evaluation.MultiView;
+import tessera.distill.evaluation.Share;
+import tessera.distill.evaluation.TailClasses;
+import tessera.distill.train.RunContext;
+import tessera.nn.ClipShape;
+import tessera.nn.inference.Head;
+import tessera.nn.inference.Predictor;
+import tessera.nn.inference.Student;
+
+/** {@code tessera evaluate}: how good a student's own heads are. */
+@Command(
+        name = "evaluate",
+        description = {
+            "Judge a student's heads on labelled clips: top-1 and top-5 accuracy, calibration error in 15 bins, and actions (verb"
+                    + " and noun both right) where it has both heads.",
+            "With --views 2x3 each clip is seen at 2 moments in 3 crops, and the class scores are averaged; several, as in"
+                    + " --views 1x1,2x1,2x3, give a curve of accuracy against views and GFLOPs.",
+            "With --json, accuracies and errors are shares in [0, 1]; the text has them in percent, ± sqrt(p (100 - p) / n)."
+        })
+final class Evaluate extends ToolCommand {
+    private static final String SOURCE = "evaluate needs clips: pass either --clips DIR";
+
+    @Mixin
+    private StudentOptions student;
+
+    @Mixin
+    private EgoSimOptions egosim;
+
+    @Option(names = "--clips", paramLabel = "DIR", description = "Labelled clips to judge on.")
+    private @Nullable Path clips;
+
+    @Option(
+            names = "--views",
+            split = ",",
+            paramLabel = "CLIPSxCROPS",
+            description = "Moments and crops (1 or 3) of each clip that are averaged. Default: 1x1")
+    private List<ViewScheme> schemes = List.of(new ViewScheme(1, 1));
+
+    @Option(
+            names = "--frames",
+            paramLabel = "N",
+            description =
+                    "Frames that clips are loaded with, of which a view shows as many as the student takes. Default: those"
+                            + " of the files; of EgoSim, as many as the student takes")
+    private @Nullable Integer frames;
+
+    @Option(
+            names = "--heads",
+            split = ",",
+            paramLabel = "NAME",
+            description =
+                    "Which of the student's heads to judge, such as verb,noun. Default: all for which clips have labels")
+    private List<String> names = List.of();
+
+    @Option(
+            names = "--head",
+            split = ",",
+            paramLabel = "HEAD",
+            description = "Heads that learn wrote with this student, instead of those in its file.")
+    private List<Path> learned = List.of();
+
+    @Option(
+            names = "--holdout",
+            paramLabel = "DIR",
+            description =
+                    "Labelled clips of the training classes that were not trained on: one temperature for each head is fitted"
+                            + " on them, and the calibration error at it printed as a reference. Never the clips to judge on.")
+    private @Nullable Path holdout;
+
+    @Option(
+            names = "--tail-verbs",
+            paramLabel = "FILE",
+            description =
+                    "Verbs of few training clips, one a line: accuracies of tail classes are told too. EPIC-KITCHENS-100 lists"
+                            + " the smallest classes that make up a fifth of the training clips.")
+    private @Nullable Path tailVerbs;
+
+    @Option(names = "--tail-nouns", paramLabel = "FILE", description = "Nouns of few training clips, one a line.")
+    private @Nullable Path tailNouns;
+
+    @Option(
+            names = "--report",
+            paramLabel = "FILE",
+            description = "Also write a page with reliability diagrams, and curves where there are several --views.")
+    private @Nullable Path report;
+
+    @Mixin
+    private ProgressOption progress;
+
+    @Override
+    void run() {
+        student.masks().masking();
+        egosim.check();
+        egosim.requireOne(SOURCE, clips);
+        if (report != null) {
+            Outputs.requireFile("--report", report);
+        }
+        if (holdout != null && clips != null && holdout.toAbsolutePath().equals(clips.toAbsolutePath())) {
+            throw new IllegalArgumentException(
+                    "--holdout " + holdout
+                            + " are the clips to judge on; a temperature is fitted on other clips, held out of the training ones");
+        }
+        RunContext context = progress.context(student.compute());
+        try (Predictor predictor = student.open(learned.toArray(Path[]::new));
+                Student judged = predictor.student().withHeads(chosen(predictor.student()))) {
+            ClipShape input = judged.config().input();
+            Modality modality = Clips.modality(input, student.file());
+            Geometry seen = Clips.geometry(input.frames(), input.height(), modality);
+            try (ClipSet set = clips(seen, modality, context);
+                    @Nullable ClipSet held = held(seen, modality, set, context)) {
+                requireLabels(set);
+                tail(judged);
+                List<Looked> looked = look(judged, predictor, modality, seen, set, held, context);
+                if (report != null) {
+                    EvaluationReport.of(String.valueOf(student.file().getFileName()), looked)
+                            .write(report);
+                }
+                print(set.size(), predictor, looked);
+            }
+        }
+    }
+
+    private List<Looked> look(
+            Student judged,
+            Predictor predictor,
+            Modality modality,
+            Geometry seen,
+            ClipSet set,
+            @Nullable ClipSet held,
+            RunContext context) {
+        Gflops once = Gflops.of(judged, predictor.masking());
+        List<Looked> looked = new ArrayList<>();
+        for (ViewScheme scheme : ordered()) {
+            Function<ClipSet, List<HeadLogits>> logits = of -> MultiView.logits(
+                    judged,
+                    predictor.masking(),
+                    predictor.seed(),
+                    of,
+                    modality,
+                    Views.PUBLISHED.test(of.geometry(), seen, scheme.clips(), scheme.crops()),
+                    context);
+            Map<String, Double> temperatures = Map.of();
+            if (held != null) {
+                List<HeadLogits> ofHeld = logits.apply(held);
+                temperatures = Evaluation.temperatures(ofHeld, Evaluation.labels(held, ofHeld));
+            }
+            List<HeadLogits> ofSet = logits.apply(set);
+            Evaluation evaluation = Evaluation.of(ofSet, Evaluation.labels(set, ofSet), temperatures, tail(judged));
+            looked.add(new Looked(scheme.toString(), scheme.views(), once.times(scheme.views()), evaluation));
+        }
+        return looked;
+    }
+
+    private Evaluation.Tail tail(Student judged) {
+        return new Evaluation.Tail(
+                tail(judged, ActionAccuracy.VERB, tailVerbs), tail(judged, ActionAccuracy.NOUN, tailNouns));
+    }
+
+    private static Set<String> tail(Student judged, String name, @Nullable Path file) {
+        if (file == null) {
+            return Set.of();
+        }
+        Head head = judged.heads().stream()
+                .filter(one -> one.name().equals(name))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("--tail-" + name + "s " + file + " lists " + name
+                        + "s but no head '" + name + "' is judged; leave it away, or judge such a head"));
+        return TailClasses.read(file, name, head.labels());
+    }
+
+    private ClipSet clips(Geometry seen, Modality modality, RunContext context) {
+        Path folder = clips;
+        Geometry stored = frames == null ? seen : seen.withFrames(frames);
+        return folder == null
+                ? egosim.render(egosim.sim(stored), Split.SOURCE_TRAIN, egosim.domain(), Set.of(modality), context)
+                : load("load", folder, stored, modality, context);
+    }
+
+    /** Clips of any size, unless the number of frames is asked for; the views choose from them. */
+    private ClipSet load(String title, Path folder, Geometry stored, Modality modality, RunContext context) {
+        return Clips.load(
+                ModalityFolders.open(folder, Set.of(modality), frames == null ? null : stored), title, context);
+    }
+
+    private void requireLabels(ClipSet set) {
+        for (String name : names) {
+            if (!set.heads().contains(name)) {
+                throw new IllegalArgumentException("--heads: the clips have no labels for '" + name + "' but for "
+                        + set.heads() + "; write them into labels.csv beside the clips, or judge other heads");
+            }
+        }
+    }
+
+    private List<ViewScheme> ordered() {
+        return schemes.stream()
+                .sorted(Comparator.comparingInt(ViewScheme::views))
+                .toList();
+    }
+
+    /** The heads to judge. */
+    private List<Head> chosen(Student model) {
+        List<Head> heads = model.heads();
+        if (heads.isEmpty()) {
+            throw new IllegalArgumentException(
+                    student.file() + " has no heads, so there are no classes to judge; train it with"
+                            + " `tessera train` or `tessera distill --heads`, or learn a head with `tessera learn` and pass it by --head");
+        }
+        for (String name : names) {
+            if (heads.stream().noneMatch(head -> head.name().equals(name))) {
+                throw new IllegalArgumentException("--heads: " + student.file() + " has no head '" + name
+                        + "'; there are " + heads.stream().map(Head::name).toList());
+            }
+        }
+        return names.isEmpty()
+                ? heads
+                : heads.stream().filter(head -> names.contains(head.name())).toList();
+    }
+
+    private @Nullable ClipSet held(Geometry seen, Modality modality, ClipSet judged, RunContext context) {
+        Path folder = holdout;
+        if (folder == null) {
+            return null;
+        }
+        Geometry stored = frames == null ? seen : seen.withFrames(frames);
+        ClipSet held = load("load held-out", folder, stored, modality, context);
+        if (held.checksum().equals(judged.checksum())) {
+            held.close();
+            throw new IllegalArgumentException(
+                    "--holdout " + folder
+                            + " holds the very clips to judge on; a temperature is fitted on other clips, held out of the training ones");
+        }
+        return held;
+    }
+
+    private void print(int count, Predictor predictor, List<Looked> looked) {
+        Answer answer = new Answer(
+                student.file(),
+                count,
+                predictor.masking().ratio(),
+                predictor.masking().ensemble(),
+                looked.stream().map(Evaluate::way).toList());
+        print(answer, out -> {
+            out.printf(
+                    Locale.ROOT,
+                    "%s: %d clips, mask ratio %s, ensemble %d%n",
+                    student.file(),
+                    count,
+                    predictor.masking().ratio(),
+                    predictor.masking().ensemble());
+            looked.forEach(way -> print(out, way));
+        });
+    }
+
+    private static void print(PrintWriter out, Looked way) {
+        out.printf(
+                Locale.ROOT,
+                "views %s: %.3f GFLOPs a clip, %.3f without attention%n",
+                way.name(),
+                way.gflops().all(),
+                way.gflops().withoutAttention());
+        for (Evaluation.OfHead head : way.evaluation().heads()) {
+            Evaluation.Scaled scaled = head.scaled();
+            out.printf(
+                    Locale.ROOT,
+                    "  %-8s top-1 %s %%, top-5 %s %%, calibration error %.2f %%%s%n",
+                    head.head(),
+                    head.top1().interval(),
+                    head.top5().interval(),
+                    100 * head.reliability().expectedCalibrationError(),
+                    scaled == null
+                            ? ""
+                            : String.format(
+                                    Locale.ROOT,
+                                    " (%.2f %% at temperature %.3f)",
+                                    100 * scaled.reliability().expectedCalibrationError(),
+                                    scaled.temperature()));
+        }
+        ActionAccuracy action = way.evaluation().action();
+        if (action != null) {
+            out.printf(
+                    "  %-8s top-1 %s %%, verb and noun both right%n",
+                    "action", action.all().interval());
+            String tail = tail(action).entrySet().stream()
+                    .map(part -> part.getKey() + " " + part.getValue().interval() + " % of "
+                            + part.getValue().clips())
+                    .collect(Collectors.joining(", "));
+            if (!tail.isEmpty()) {
+                out.printf("  %-8s %s%n", "tail", tail);
+            }
+        }
+    }
+
+    private static Map<String, Share> tail(ActionAccuracy action) {
+        Map<String, Share> tail = new LinkedHashMap<>();
+        tail.put("verbs", action.tailVerbs());
+        tail.put("nouns", action.tailNouns());
+        tail.put("both", action.tailAnd());
+        tail.put("either", action.tailOr());
+        tail.values().removeIf(share -> share.clips() == 0);
+        return tail;
+    }
+
+    /** Accuracies and errors as shares in [0, 1]. */
+    private record Answer(Path student, int clips, double maskRatio, int ensemble, List<Way> looked) {}
+
+    private record Way(
+            String views,
+            int viewsOfAClip,
+            double gflops,
+            double gflopsWithoutAttention,
+            Map<String, OfHead> heads,
+            @Nullable OfAction action) {}
+
+    private record OfHead(
+            double top1,
+            double top1StandardError,
+            double top5,
+            double top5StandardError,
+            double calibrationError,
+            @Nullable Double temperature,
+            @Nullable Double calibrationErrorAtTemperature) {}
+
+    private record OfAction(double top1, double top1StandardError, Map<String, Double> tail) {}
+
+    private static Way way(Looked way) {
+        Map<String, OfHead> heads = new LinkedHashMap<>();
+        for (Evaluation.OfHead head : way.evaluation().heads()) {
+            Evaluation.Scaled scaled = head.scaled();
+            heads.put(
+                    head.head(),
+                    new OfHead(
+                            head.top1().value(),
+                            head.top1().interval().half(),
+                            head.top5().value(),
+                            head.top5().interval().half(),
+                            head.reliability().expectedCalibrationError(),
+                            scaled == null ? null : scaled.temperature(),
+                            scaled == null ? null : scaled.reliability().expectedCalibrationError()));
+        }
+        ActionAccuracy action = way.evaluation().action();
+        OfAction ofAction = null;
+        if (action != null) {
+            Map<String, Double> tail = new LinkedHashMap<>();
+            tail(action).forEach((name, share) -> tail.put(name, share.value()));
+            ofAction =
+                    new OfAction(action.all().value(), action.all().interval().half(), tail);
+        }
+        return new Way(way.name(), way.views(), way.gflops().all(), way.gflops().withoutAttention(), heads, ofAction);
+    }
+}
