@@ -82,10 +82,6 @@ public record Ensemble(
             throw new IllegalArgumentException("distillation at T " + temperature + ", alpha " + alpha + ", beta "
                     + beta + "; pass a positive temperature, and weights of 0 or more");
         }
-        if ((heads.isEmpty() || alpha + beta == 0) && features.isEmpty()) {
-            throw new IllegalArgumentException("distillation of no head and no feature teaches nothing; name heads and"
-                    + " give alpha a positive number, or give features weights");
-        }
     }
 
     /**
@@ -235,6 +231,10 @@ public record Ensemble(
      * folder holds.
      */
     public Stage stage(ModelConfig config, Lesson lesson, Path folder, RunContext context) {
+        if ((heads.isEmpty() || alpha + beta == 0) && features.isEmpty()) {
+            throw new IllegalArgumentException("distillation of no head and no feature teaches nothing; name heads and"
+                    + " give alpha a positive number, or give features weights");
+        }
         Supervised.requireClips("the student", config, modality, lesson.clips());
         ModelHeads labels = HeadClasses.heads(lesson.clips(), heads.keySet());
         requireTeachers(labels, lesson);
