@@ -6,11 +6,14 @@ module tessera.nn {
     requires static org.jspecify;
 
     exports tessera.nn;
+    exports tessera.nn.audio;
     exports tessera.nn.inference;
+    exports tessera.nn.stlt;
     exports tessera.nn.videomae;
 
     uses tessera.nn.Architecture;
 
     provides tessera.nn.Architecture with
+            tessera.nn.stlt.StltArchitecture,
             tessera.nn.videomae.VideoMaeArchitecture;
 }

@@ -71,6 +71,8 @@ class ArchitectureTest {
                 "tessera.tensor.io",
                 "tessera.nn",
                 "tessera.nn.videomae",
+                "tessera.nn.stlt",
+                "tessera.nn.audio",
                 "tessera.nn.inference",
                 "tessera.distill",
                 "tessera.distill.cli"

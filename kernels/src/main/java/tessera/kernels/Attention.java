@@ -9,8 +9,11 @@ import org.jspecify.annotations.Nullable;
  * be f32 or bf16 each beside data of either type, and the log of the sums is always f32.
  */
 public interface Attention {
+    /** Added to the score of a query and a key that lie in different regions. */
+    float OTHER_REGION = -100;
+
     /**
-     * {@code out = softmax(scale * Q K^T + bias) V}, tiled: the matrix of scores never exists as a whole (Dao et al., 2022).
+     * {@code out = softmax(scale * Q K^T + bias) V}, with the regions' term if there are any, tiled: the matrix of scores never exists as a whole (Dao et al., 2022).
      *
      * @param logSumExp {@code [batch, heads, queries]}, log of the softmax's denominator for the backward pass, or null
      */
@@ -34,9 +37,21 @@ public interface Attention {
      * What attention looks at.
      *
      * @param bias added to the scores, {@code [biasBatch, heads, queries, keys]} with biasBatch 1 or the batch, or null
+     * @param regions i32 {@code [regionBatch, queries]}, or null: sample b has row {@code b % regionBatch}, and {@link
+     *     #OTHER_REGION} is added to the score of a query and a key in different regions (the shift mask of Liu et al., "Swin
+     *     transformer", ICCV 2021); there are as many keys as queries. Unused in gradients
      */
     record AttentionTensors(
-            Buffer q, Buffer k, Buffer v, @Nullable Buffer bias) {}
+            Buffer q,
+            Buffer k,
+            Buffer v,
+            @Nullable Buffer bias,
+            @Nullable Buffer regions) {
+        /** Without regions. */
+        public AttentionTensors(Buffer q, Buffer k, Buffer v, @Nullable Buffer bias) {
+            this(q, k, v, bias, null);
+        }
+    }
 
     /**
      * Geometry of one attention call. Element (batch b, head h, row n, dim d) of a tensor lies at {@code b *
@@ -44,6 +59,7 @@ public interface Attention {
      * heads, headDim]} buffer.
      *
      * @param biasBatch 1 if all samples share one bias, else the batch size; 0 without bias
+     * @param regionBatch rows of the regions, a divisor of the batch; 0 without regions
      */
     record AttentionShape(
             long batch,
@@ -56,7 +72,24 @@ public interface Attention {
             Strides k,
             Strides v,
             Strides out,
-            long biasBatch) {}
+            long biasBatch,
+            long regionBatch) {
+        /** Without regions. */
+        public AttentionShape(
+                long batch,
+                int heads,
+                int queries,
+                int keys,
+                int headDim,
+                double scale,
+                Strides q,
+                Strides k,
+                Strides v,
+                Strides out,
+                long biasBatch) {
+            this(batch, heads, queries, keys, headDim, scale, q, k, v, out, biasBatch, 0);
+        }
+    }
 
     /** Strides in elements; the stride of the last axis is 1. */
     record Strides(long batch, long head, long row) {}

@@ -62,7 +62,9 @@ public interface Patches {
      * Where the patches of a video lie.
      *
      * @param batch samples
-     * @param frames height width channels size of one sample, multiples of the patch
+     * @param frames height width channels size of one sample. Where it is no multiple of the patch, the last patch of the axis
+     *     reaches beyond the video, and what lies there is zero after normalisation and has no gradient; only {@link
+     *     #gatherPatches} and {@link #scatterPatches} take such sizes
      * @param tubelet frames per patch
      * @param patch pixels per patch side
      * @param strideB strides of the video in elements along batch, time, row, column and channel, so that channel-last
@@ -89,12 +91,22 @@ public interface Patches {
             double[] std) {
         /** Patches along time. */
         public int slots() {
-            return frames / tubelet;
+            return Math.ceilDiv(frames, tubelet);
         }
 
         /** Patches in the plane of one slot. */
         public int plane() {
-            return (height / patch) * (width / patch);
+            return Math.ceilDiv(height, patch) * across();
+        }
+
+        /** Patches in one row of the plane. */
+        public int across() {
+            return Math.ceilDiv(width, patch);
+        }
+
+        /** Whether patches reach beyond the video. */
+        public boolean padded() {
+            return frames % tubelet != 0 || height % patch != 0 || width % patch != 0;
         }
 
         /** Patches of one sample. */

@@ -19,6 +19,18 @@ public interface Tokens {
     void scatterRows(TokenShape shape, Buffer dy, Buffer indices, Buffer dx);
 
     /**
+     * Rows by one index list for all samples: {@code y[b, j, :] = x[b, index[j], :]}, and zeros where {@code index[j]} is -1, for
+     * x {@code [batch, tokens, width]} and index {@code [selected]}.
+     */
+    void selectRows(TokenShape shape, Buffer x, Buffer index, Buffer y);
+
+    /**
+     * Adjoint of {@link #selectRows}: {@code dx[b, i, :]} is the sum of {@code dy[b, j, :]} over all j with {@code index[j] == i},
+     * in an order that does not depend on the number of threads. All of {@code dx} is overwritten.
+     */
+    void sumRows(TokenShape shape, Buffer dy, Buffer index, Buffer dx);
+
+    /**
      * {@code y[b, j, :] = x[b, j, :] + table[indices[b, j], :]} for x {@code [batch, selected, width]} and a table of
      * {@code tokens} rows; null indices mean j itself. May work in place.
      */

@@ -14,8 +14,8 @@ import tessera.tensor.Tensor;
  * @param stream below 2^48, so that steps that count it up do not meet other branches' numbers
  */
 public record DropPath(double rate, long seed, long stream) {
-    /** Leaves nothing out. */
-    public static final DropPath NONE = new DropPath(0, 0, 0);
+    /** Leaves nothing out, and so does the {@link #dropout} of it: its stream is none that a training draws from. */
+    public static final DropPath NONE = new DropPath(0, 0, -1);
 
     private static final int BRANCH_SHIFT = 48;
 
@@ -28,6 +28,16 @@ public record DropPath(double rate, long seed, long stream) {
     /** What one of several blocks is left out by. */
     public DropPath ofBlock(int block, int depth) {
         return new DropPath(rate * block / Math.max(1, depth - 1), seed, stream + ((2L * block) << BRANCH_SHIFT));
+    }
+
+    /**
+     * The dropout of a model that has one of its own, by this seed and stream, whatever this rate; {@link Dropout#NONE} of {@link
+     * #NONE}. A model with both numbers its dropout's places after the branches of its blocks.
+     *
+     * @param probability of an element to be dropped, in [0, 1)
+     */
+    public Dropout dropout(double probability) {
+        return equals(NONE) ? Dropout.NONE : new Dropout(probability, seed, stream);
     }
 
     /** {@code residual + branch} for the first (0) or second (1) branch of a block. */

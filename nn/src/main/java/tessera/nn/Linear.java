@@ -50,7 +50,7 @@ public final class Linear implements AutoCloseable {
     }
 
     /** GELU of {@link #forward}, in one pass where the weight is packed. */
-    Tensor forwardGelu(Tensor x) {
+    public Tensor forwardGelu(Tensor x) {
         PackedLinear fast = packed;
         return fast != null && !Autograd.isRecording()
                 ? fast.apply(x, Activation.GELU)
@@ -58,7 +58,7 @@ public final class Linear implements AutoCloseable {
     }
 
     /** {@code residual + forward(x)}; where the weight is packed the sum is written over {@code residual}. */
-    Tensor addTo(Tensor residual, Tensor x) {
+    public Tensor addTo(Tensor residual, Tensor x) {
         PackedLinear fast = packed;
         return fast != null && !Autograd.isRecording()
                 ? fast.accumulate(x, residual)

@@ -20,7 +20,7 @@ public interface VideoModel extends AutoCloseable {
      *
      * @param clips u8 or float {@code [B, T, H, W, C]}, in the units of the pixels
      * @param visible i32 {@code [B, Nvis]}, the tokens that are looked at, or null for all of them
-     * @param drop leaves branches out while gradients are recorded
+     * @param drop leaves branches out while gradients are recorded; a model with a dropout of its own takes the numbers of it too
      * @return {@code [B, D]}
      */
     Tensor features(Tensor clips, @Nullable Tensor visible, DropPath drop);

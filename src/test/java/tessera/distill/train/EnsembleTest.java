@@ -41,7 +41,7 @@ class EnsembleTest {
     private static final Ensemble STAGE = Ensemble.defaults()
             .withLoss(1, .5, 2)
             .withHeldOut(HeldOut.of(.3))
-            .withViews(2)
+            .withViewCount(2)
             .withRecipe(Lessons.recipe());
     private static final Map<String, Double> FEATURES = Map.of("flow", .5, "pose", 1.0);
 
@@ -120,12 +120,18 @@ class EnsembleTest {
         try (Scope scope = Scope.open()) {
             OpenModel student = OpenModel.trained(
                     CONFIG,
-                    HeadClasses.heads(clips, List.of("action")),
+                    Supervised.labels(clips, List.of("action")),
                     null,
                     stage.recipe().seed(),
                     Lessons.context());
             ClipViews batches = new ClipViews(
-                    clips, stage.heldOut().rest(clips.labels()), Modality.ALL, List.of("action"), stage.recipe(), 1);
+                    clips,
+                    clips.geometry(),
+                    stage.heldOut().rest(clips.labels()),
+                    Modality.ALL,
+                    List.of("action"),
+                    stage.recipe(),
+                    1);
             Batch batch = batches.at(Device.cpu(), 0);
             List<Tensor> logits = new ArrayList<>();
             for (TeacherFile teacher : teachers) {
@@ -344,7 +350,7 @@ class EnsembleTest {
         refused(STAGE.withLoss(1, .5, 4), file, "temperature was 2.0, is 4.0");
         refused(STAGE.withWeighting(TeacherWeights.perSample()), file, "weighting was uniform, is per-sample");
         refused(STAGE.withFeatures(Map.of("pose", 1.0)), file, "features.pose was none, is 1.0");
-        refused(STAGE.withViews(3), file, "views was 2, is 3");
+        refused(STAGE.withViewCount(3), file, "viewCount was 2, is 3");
     }
 
     private void refused(Ensemble stage, Path file, String difference) {
@@ -374,7 +380,7 @@ class EnsembleTest {
     @Test
     void whatDoesNotFitIsRefused() {
         refuse(STAGE.withRecipe(Lessons.recipe().withMaskRatio(.5)), lesson().withCache(folder), "mask ratio is 0.5");
-        refuse(STAGE.withViews(0), lesson().withCache(folder), "give each clip some views");
+        refuse(STAGE.withViewCount(0), lesson().withCache(folder), "give each clip some views");
         refuse(STAGE.withFeatures(Map.of("audio", 1.0)), lesson(), "there is none of that name");
         TeacherFile flow = teachers.get(1);
         TeacherFile wrong = new TeacherFile("wrong", Modality.RGB, flow.file());

@@ -1,35 +1,78 @@
 package tessera.tensor;
 
+import java.util.ArrayList;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention.AttentionShape;
 import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Attention.Strides;
 import tessera.kernels.Buffer;
+import tessera.kernels.DType;
 
 /** Scaled dot-product attention, tiled so that the matrix of scores never exists as a whole. */
 final class AttentionOps {
     private AttentionOps() {}
 
-    /** Two products of {@code 2 * queries * keys * headDim} each. */
+    /** Two products of {@code 2 * queries * keys * headDim} each; as the softmax, what is added to the scores is not counted. */
     private static Cost cost(long batch, long heads, long queries, long keys, long headDim, long bytes) {
         return new Cost(4 * batch * heads * queries * keys * headDim, bytes);
     }
 
-    /** Attention on a packed {@code [B, N, 3 * heads * headDim]} projection. */
-    record SelfAttention(int heads) implements Op.Differentiable {
+    private static void checkBias(String name, Tensor data, Tensor bias, Shape scores) {
+        Op.floating(name, data, bias);
+        Op.check(
+                bias.shape().equals(scores) || bias.shape().equals(scores.with(0, 1)),
+                name,
+                () -> "bias is " + bias.describe() + " but the scores are " + scores
+                        + "; pass that shape or 1 in front");
+    }
+
+    static Tensor self(Tensor qkv, int heads, @Nullable Tensor bias, @Nullable Tensor regions) {
+        List<Tensor> inputs = new ArrayList<>(List.of(qkv));
+        if (bias != null) {
+            inputs.add(bias);
+        }
+        if (regions != null) {
+            inputs.add(regions);
+        }
+        return Op.apply(new SelfAttention(heads, bias != null, regions != null), inputs.toArray(Tensor[]::new));
+    }
+
+    /** Inputs a packed {@code [B, N, 3 * heads * headDim]} projection and, where so said, the bias and the regions. */
+    record SelfAttention(int heads, boolean biased, boolean divided) implements Op.Differentiable {
+        SelfAttention(int heads) {
+            this(heads, false, false);
+        }
+
         @Override
         public String name() {
             return "attention";
         }
 
-        private AttentionShape shape(Tensor qkv) {
+        private AttentionShape shape(Tensor qkv, @Nullable Tensor bias, @Nullable Tensor regions) {
             int n = Math.toIntExact(qkv.size(1));
             int d = Math.toIntExact(qkv.size(2) / 3);
             int headDim = d / heads;
             Strides packed = new Strides(3L * d * n, headDim, 3L * d);
             Strides out = new Strides((long) d * n, headDim, d);
             return new AttentionShape(
-                    qkv.size(0), heads, n, n, headDim, 1 / Math.sqrt(headDim), packed, packed, packed, out, 0);
+                    qkv.size(0),
+                    heads,
+                    n,
+                    n,
+                    headDim,
+                    1 / Math.sqrt(headDim),
+                    packed,
+                    packed,
+                    packed,
+                    out,
+                    bias == null ? 0 : bias.size(0),
+                    regions == null ? 0 : regions.size(0));
+        }
+
+        private static AttentionTensors tensors(Tensor qkv, @Nullable Tensor bias, @Nullable Tensor regions) {
+            return new AttentionTensors(
+                    part(qkv, 0), part(qkv, 1), part(qkv, 2), Op.bufferOrNull(bias), Op.bufferOrNull(regions));
         }
 
         private static Buffer part(Tensor qkv, int which) {
@@ -47,8 +90,24 @@ final class AttentionOps {
                     () -> "the packed projection is " + in[0].describe() + " with " + heads
                             + " heads; pass [batch, tokens, 3 * heads * headDim]");
             Tensor qkv = in[0].contiguous();
-            AttentionShape shape = shape(qkv);
             long n = qkv.size(1);
+            Tensor bias = biased ? in[1].contiguous() : null;
+            Tensor regions = divided ? in[in.length - 1].contiguous() : null;
+            if (bias != null) {
+                checkBias(name(), qkv, bias, Shape.of(qkv.size(0), heads, n, n));
+            }
+            if (regions != null) {
+                Op.check(
+                        regions.dtype() == DType.I32
+                                && regions.rank() == 2
+                                && regions.size(1) == n
+                                && regions.size(0) > 0
+                                && qkv.size(0) % regions.size(0) == 0,
+                        name(),
+                        () -> "regions are " + regions.describe() + " beside " + in[0].describe() + "; pass i32[rows, "
+                                + n + "], the batch being a multiple of the rows");
+                Op.sameDevice(name(), qkv, regions);
+            }
             Tensor out = Tensor.empty(qkv.device(), qkv.dtype(), qkv.shape().with(2, qkv.size(2) / 3));
             Tensor lse = context.isRecording()
                     ? Tensor.empty(qkv.device(), Op.wide(qkv.dtype()), Shape.of(qkv.size(0), heads, n))
@@ -56,12 +115,16 @@ final class AttentionOps {
             qkv.kernels()
                     .attention()
                     .attention(
-                            shape,
-                            new AttentionTensors(part(qkv, 0), part(qkv, 1), part(qkv, 2), null),
-                            out.buffer(),
-                            Op.bufferOrNull(lse));
+                            shape(qkv, bias, regions), tensors(qkv, bias, regions), out.buffer(), Op.bufferOrNull(lse));
             if (lse != null) {
-                context.save(qkv, out.detach(), lse);
+                List<Tensor> saved = new ArrayList<>(List.of(qkv, out.detach(), lse));
+                if (bias != null) {
+                    saved.add(bias);
+                }
+                if (regions != null) {
+                    saved.add(regions);
+                }
+                context.save(saved.toArray(Tensor[]::new));
             }
             return out;
         }
@@ -69,24 +132,38 @@ final class AttentionOps {
         @Override
         public @Nullable Tensor[] backward(Context context, Tensor dy) {
             Tensor qkv = context.saved(0);
+            Tensor bias = biased ? context.saved(3) : null;
+            Tensor regions = divided ? context.saved(context.savedCount() - 1) : null;
             Tensor dqkv = Tensor.empty(dy.device(), dy.dtype(), qkv.shape());
+            Tensor dbias = bias != null && context.needsGradient(1)
+                    ? Tensor.empty(dy.device(), dy.dtype(), bias.shape())
+                    : null;
             dy.kernels()
                     .attention()
                     .attentionBackward(
-                            shape(qkv),
-                            new AttentionTensors(part(qkv, 0), part(qkv, 1), part(qkv, 2), null),
+                            shape(qkv, bias, regions),
+                            tensors(qkv, bias, regions),
                             context.saved(1).buffer(),
                             context.saved(2).buffer(),
                             dy.buffer(),
-                            new AttentionTensors(part(dqkv, 0), part(dqkv, 1), part(dqkv, 2), null));
-            return new Tensor[] {dqkv};
+                            tensors(dqkv, dbias, null));
+            @Nullable Tensor[] d = new Tensor[context.inputCount()];
+            d[0] = dqkv;
+            if (biased) {
+                d[1] = dbias;
+            }
+            return d;
         }
 
         @Override
         public Cost cost(Tensor output, Tensor... in) {
             long n = in[0].size(1);
             long headDim = in[0].size(2) / 3 / heads;
-            return AttentionOps.cost(in[0].size(0), heads, n, n, headDim, in[0].byteSize() + output.byteSize());
+            long bytes = output.byteSize();
+            for (Tensor x : in) {
+                bytes += x.byteSize();
+            }
+            return AttentionOps.cost(in[0].size(0), heads, n, n, headDim, bytes);
         }
     }
 
@@ -127,13 +204,7 @@ final class AttentionOps {
                             + " do not fit; pass [B, heads, N, headDim] and twice [B, heads, M, headDim]");
             Tensor bias = in.length == 4 ? in[3].contiguous() : null;
             if (bias != null) {
-                Op.floating(name(), q, bias);
-                Shape scores = Shape.of(q.size(0), q.size(1), q.size(2), k.size(2));
-                Op.check(
-                        bias.shape().equals(scores) || bias.shape().equals(scores.with(0, 1)),
-                        name(),
-                        () -> "bias is " + bias.describe() + " but the scores are " + scores
-                                + "; pass that shape or 1 in front");
+                checkBias(name(), q, bias, Shape.of(q.size(0), q.size(1), q.size(2), k.size(2)));
             }
             Tensor out = Tensor.empty(q.device(), q.dtype(), q.shape());
             Tensor lse = Tensor.empty(q.device(), Op.wide(q.dtype()), Shape.of(q.size(0), q.size(1), q.size(2)));

@@ -16,8 +16,9 @@ import tessera.kernels.Patches.PatchGeometry;
  * @param scale factor on raw values before normalisation, 1/255 for u8 pixels
  * @param mean per channel, subtracted after scaling
  * @param std per channel, divided by
+ * @param pads whether videos that are no whole number of patches are taken too, see {@link #padded}
  */
-public record Patches(int channels, int tubelet, int patch, double scale, double[] mean, double[] std) {
+public record Patches(int channels, int tubelet, int patch, double scale, double[] mean, double[] std, boolean pads) {
 
     public Patches {
         Op.check(
@@ -34,6 +35,19 @@ public record Patches(int channels, int tubelet, int patch, double scale, double
                         + " channels; pass one of each per channel");
         mean = mean.clone();
         std = std.clone();
+    }
+
+    /** Patches of videos that are a whole number of patches. */
+    public Patches(int channels, int tubelet, int patch, double scale, double[] mean, double[] std) {
+        this(channels, tubelet, patch, scale, mean, std, false);
+    }
+
+    /**
+     * These patches for videos of any size: at the end of each axis that is no multiple of the patch, zeros are added after
+     * normalisation. Only {@link #gather} takes such videos.
+     */
+    public Patches padded() {
+        return new Patches(channels, tubelet, patch, scale, mean, std, true);
     }
 
     /** Patches of a video whose values are used as they are. */

@@ -15,16 +15,17 @@ final class PatchesOps {
         return whole.slice(video.offset(), whole.length() - video.offset());
     }
 
-    private static void check(String name, Patches patches, Tensor video, @Nullable Tensor indices) {
+    private static void check(String name, Patches patches, Tensor video, @Nullable Tensor indices, boolean mayPad) {
         Op.check(
                 video.rank() == 5
                         && (video.dtype() == DType.U8 || video.dtype() == DType.F32 || video.dtype() == DType.F64),
                 name,
                 () -> "the video is " + video.describe() + "; pass u8 or f32 [batch, frames, height, width, channels]");
         Op.check(
-                video.size(1) % patches.tubelet() == 0
-                        && video.size(2) % patches.patch() == 0
-                        && video.size(3) % patches.patch() == 0,
+                mayPad
+                        || (video.size(1) % patches.tubelet() == 0
+                                && video.size(2) % patches.patch() == 0
+                                && video.size(3) % patches.patch() == 0),
                 name,
                 () -> "the video " + video.describe() + " is no whole number of patches of " + patches.tubelet()
                         + " frames x " + patches.patch() + " x " + patches.patch()
@@ -69,7 +70,7 @@ final class PatchesOps {
         public Tensor forward(Context context, Tensor... in) {
             Tensor video = in[0];
             Tensor indices = in.length == 2 ? in[1].contiguous() : null;
-            check(name(), patches, video, indices);
+            check(name(), patches, video, indices, patches.pads());
             DType out = as == null ? outputType(video) : as;
             checkOutput(name(), video, out);
             PatchGeometry g = patches.geometry(video.shape(), video.strides());
@@ -119,7 +120,7 @@ final class PatchesOps {
         public Tensor forward(Context context, Tensor... in) {
             Tensor video = in[0];
             Tensor indices = in[1].contiguous();
-            check(name(), patches, video, indices);
+            check(name(), patches, video, indices, false);
             PatchGeometry g = patches.geometry(video.shape(), video.strides());
             Tensor y = Tensor.empty(
                     video.device(), outputType(video), Shape.of(video.size(0), indices.size(1), g.patchLength()));
@@ -148,7 +149,7 @@ final class PatchesOps {
             Tensor prediction = in[0].contiguous();
             Tensor video = in[1];
             Tensor indices = in[2].contiguous();
-            check(name(), patches, video, indices);
+            check(name(), patches, video, indices, false);
             PatchGeometry g = patches.geometry(video.shape(), video.strides());
             Shape target = Shape.of(video.size(0), indices.size(1), g.patchLength());
             Op.check(

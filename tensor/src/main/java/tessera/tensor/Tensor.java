@@ -629,7 +629,17 @@ public final class Tensor implements AutoCloseable {
      * result is {@code [B, N, heads * headDim]} and the scale {@code headDim^-1/2}.
      */
     public Tensor selfAttention(int heads) {
-        return Op.apply(new AttentionOps.SelfAttention(heads), this);
+        return selfAttention(heads, null, null);
+    }
+
+    /**
+     * As {@link #selfAttention(int)}, with terms added to the scores; see {@link tessera.kernels.Attention.AttentionTensors}.
+     *
+     * @param bias {@code [1 or B, heads, N, N]}, or null
+     * @param regions i32 {@code [R, N]} with B a multiple of R, or null; -100 for pairs in different regions of row {@code b % R}
+     */
+    public Tensor selfAttention(int heads, @Nullable Tensor bias, @Nullable Tensor regions) {
+        return AttentionOps.self(this, heads, bias, regions);
     }
 
     /**
@@ -648,6 +658,22 @@ public final class Tensor implements AutoCloseable {
     /** Rows {@code indices[b, j]} of sample b, for this {@code [B, N, D]} and i32 indices {@code [B, M]}: {@code [B, M, D]}. */
     public Tensor gatherRows(Tensor indices) {
         return Op.apply(new TokensOps.GatherRows(), this, indices);
+    }
+
+    /**
+     * Rows in another order, the same in all samples: row {@code index[j]} of this {@code [B, N, D]}, or zeros for -1, in place j
+     * of {@code [B, M, D]}. No row is used twice.
+     *
+     * @param index i32 {@code [M]}
+     * @param inverse i32 {@code [N]}: the place of each row, or -1 if it has none
+     */
+    public Tensor rearrange(Tensor index, Tensor inverse) {
+        return Op.apply(new TokensOps.Rearrange(), this, index, inverse);
+    }
+
+    /** Rows of this table {@code [V, D]} by an i32 index of any shape: {@code [.., D]}; -1 gives zeros without a gradient. */
+    public Tensor embedding(Tensor index) {
+        return Op.apply(new TokensOps.Embedding(), this, index);
     }
 
     // ---------------------------------------------------------------------------------------------------- printing

@@ -1,5 +1,8 @@
 package tessera.tensor;
 
+import java.nio.ByteOrder;
+import java.nio.IntBuffer;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Tokens.DecoderShape;
@@ -51,6 +54,132 @@ final class TokensOps {
                             indices.buffer(),
                             dx.buffer());
             return new @Nullable Tensor[] {dx, null};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return new Cost(0, 2 * output.byteSize() + in[1].byteSize());
+        }
+    }
+
+    private static TokenShape rows(Shape x, long selected) {
+        return new TokenShape(x.size(0), x.size(1), selected, x.size(2));
+    }
+
+    /** Inputs x {@code [B, N, D]}, index {@code [M]} and its inverse {@code [N]}. */
+    record Rearrange() implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0]);
+            Op.check(in[0].rank() == 3, name(), () -> "x is " + in[0].describe() + "; pass [batch, tokens, width]");
+            Op.check(
+                    in[1].dtype() == DType.I32
+                            && in[1].rank() == 1
+                            && in[2].dtype() == DType.I32
+                            && in[2].shape().equals(Shape.of(in[0].size(1))),
+                    name(),
+                    () -> "x is " + in[0].describe() + ", the index " + in[1].describe() + " and the inverse "
+                            + in[2].describe()
+                            + "; pass the row of each place, i32[places], and the place of each row, i32["
+                            + in[0].size(1) + "]");
+            Op.sameDevice(name(), in[0], in[1]);
+            Op.sameDevice(name(), in[0], in[2]);
+            Tensor x = in[0].contiguous();
+            Tensor index = in[1].contiguous();
+            Tensor inverse = in[2].contiguous();
+            if (context.isRecording() && x.device().isHost()) {
+                checkInverse(name(), index, inverse);
+            }
+            Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape().with(1, index.size(0)));
+            x.kernels().tokens().selectRows(rows(x.shape(), index.size(0)), x.buffer(), index.buffer(), y.buffer());
+            context.save(inverse);
+            return y;
+        }
+
+        /** A wrong inverse would be a wrong gradient without a word; on a GPU the lists are not at hand. */
+        private static void checkInverse(String name, Tensor index, Tensor inverse) {
+            IntBuffer rows = index.segment()
+                    .asByteBuffer()
+                    .order(ByteOrder.nativeOrder())
+                    .asIntBuffer();
+            IntBuffer places = inverse.segment()
+                    .asByteBuffer()
+                    .order(ByteOrder.nativeOrder())
+                    .asIntBuffer();
+            int used = 0;
+            for (int i = 0; i < places.limit(); i++) {
+                int place = places.get(i);
+                int row = i;
+                used += place < 0 ? 0 : 1;
+                Op.check(
+                        place == -1 || (place >= 0 && place < rows.limit() && rows.get(place) == row),
+                        name,
+                        () -> "the inverse has row " + row + " in place " + place
+                                + " but the index has another row there; pass the place where the index has the row, or -1");
+            }
+            int filled = 0;
+            for (int j = 0; j < rows.limit(); j++) {
+                filled += rows.get(j) < 0 ? 0 : 1;
+            }
+            int places1 = filled;
+            int rows1 = used;
+            Op.check(
+                    filled == used,
+                    name,
+                    () -> "the index fills " + places1 + " places but its inverse knows of " + rows1
+                            + "; use each row once at most and say where it is");
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Tensor inverse = context.saved(0);
+            Tensor dx = Tensor.empty(dy.device(), dy.dtype(), context.inputShape(0));
+            dy.kernels()
+                    .tokens()
+                    .selectRows(rows(dy.shape(), inverse.size(0)), dy.buffer(), inverse.buffer(), dx.buffer());
+            return new @Nullable Tensor[] {dx, null, null};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return new Cost(0, 2 * output.byteSize() + in[1].byteSize());
+        }
+    }
+
+    /** Inputs a table {@code [V, D]} and an index of any shape. */
+    record Embedding() implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0]);
+            Op.check(in[0].rank() == 2, name(), () -> "the table is " + in[0].describe() + "; pass [rows, width]");
+            Op.check(
+                    in[1].dtype() == DType.I32,
+                    name(),
+                    () -> "the index is " + in[1].describe() + "; pass rows of the table as i32");
+            Op.sameDevice(name(), in[0], in[1]);
+            Tensor table = in[0].contiguous();
+            Tensor index = in[1].contiguous();
+            long[] sizes = Arrays.copyOf(index.shape().toArray(), index.rank() + 1);
+            sizes[index.rank()] = table.size(1);
+            Tensor y = Tensor.empty(table.device(), table.dtype(), Shape.of(sizes));
+            table.kernels()
+                    .tokens()
+                    .selectRows(shape(table.shape(), index), table.buffer(), index.buffer(), y.buffer());
+            context.save(index);
+            return y;
+        }
+
+        private static TokenShape shape(Shape table, Tensor index) {
+            return new TokenShape(1, table.size(0), index.shape().count(), table.size(1));
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Shape table = context.inputShape(0);
+            Tensor index = context.saved(0);
+            Tensor dtable = Tensor.empty(dy.device(), dy.dtype(), table);
+            dy.kernels().tokens().sumRows(shape(table, index), dy.buffer(), index.buffer(), dtable.buffer());
+            return new @Nullable Tensor[] {dtable, null};
         }
 
         @Override

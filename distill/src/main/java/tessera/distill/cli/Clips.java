@@ -27,7 +27,7 @@ final class Clips {
             return Modality.of(name);
         } catch (IllegalArgumentException e) {
             throw new TypeConversionException(
-                    "pass one of " + Modality.ALL.stream().map(Modality::id).collect(Collectors.joining(", ")));
+                    "pass one of " + Modality.KNOWN.stream().map(Modality::id).collect(Collectors.joining(", ")));
         }
     }
 

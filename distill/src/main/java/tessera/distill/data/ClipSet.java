@@ -3,6 +3,7 @@ package tessera.distill.data;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -13,7 +14,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import java.util.zip.CRC32;
-import tessera.kernels.DType;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Device;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
@@ -26,33 +27,42 @@ import tessera.tensor.Tensor;
  * between threads. The memory is off-heap and freed by {@link #close()}.
  */
 public final class ClipSet implements AutoCloseable {
+    /** The head of the clips' own classes, which every set has. */
+    public static final String ACTION = "action";
+
     private static final long CHECKED_AT_ONCE = 1L << 30;
 
     private final Geometry geometry;
-    private final List<String> classes;
-    private final int[] labels;
+    private final Heads heads;
     private final Arena arena = Arena.ofShared();
     private final SortedMap<Modality, MemorySegment> data = new TreeMap<>();
+    private int[] labels;
 
-    private ClipSet(Geometry geometry, List<String> classes, int[] labels, Set<Modality> modalities) {
+    private ClipSet(Geometry geometry, Heads heads, int[] labels, Set<Modality> modalities) {
         this.geometry = geometry;
-        this.classes = List.copyOf(classes);
+        this.heads = heads;
         this.labels = labels;
         for (Modality modality : modalities) {
-            long bytes = geometry.length(modality)
-                    * modality.layout().values().kept().bytes();
-            data.put(modality, arena.allocate(Math.multiplyExact(bytes, (long) labels.length), 64));
+            data.put(modality, arena.allocate(Math.multiplyExact(bytes(modality), (long) labels.length), 64));
         }
+    }
+
+    private long bytes(Modality modality) {
+        return geometry.length(modality) * modality.layout().values().kept().bytes();
     }
 
     /** Delivers clip i of a set that is being filled; called from several threads. */
     public interface Source {
-        /** Heap or native memory with the clip's samples of every modality of the set, in the type that their layout gives. */
+        /**
+         * Heap or native memory with the clip's samples of every modality of the set, in the type that their layout gives; or null
+         * to leave the clip out of the set.
+         */
+        @Nullable
         Map<Modality, MemorySegment> clip(int index);
     }
 
     /**
-     * Loads clips in parallel.
+     * Loads clips with labels of the head {@link #ACTION} alone, in parallel.
      *
      * @param labels class of each clip
      * @param modalities what the source's clips hold and the set keeps
@@ -65,13 +75,39 @@ public final class ClipSet implements AutoCloseable {
             Set<Modality> modalities,
             Source source,
             IntConsumer progress) {
-        ClipSet set = new ClipSet(geometry, classes, labels.clone(), modalities);
+        return load(geometry, classes, Map.of(), labels, modalities, source, progress);
+    }
+
+    /**
+     * Loads clips in parallel.
+     *
+     * @param heads further heads by name: the value of each class, such as {@code verb -> [open, open, cut]}
+     * @param labels class of each clip
+     * @param modalities what the source's clips hold and the set keeps
+     * @param progress told after each clip how many are done
+     * @throws IllegalArgumentException if a head has not one value for every class, or is called {@link #ACTION}
+     */
+    public static ClipSet load(
+            Geometry geometry,
+            List<String> classes,
+            Map<String, List<String>> heads,
+            int[] labels,
+            Set<Modality> modalities,
+            Source source,
+            IntConsumer progress) {
+        ClipSet set = new ClipSet(geometry, new Heads(classes, heads), labels.clone(), modalities);
+        boolean[] kept = new boolean[labels.length];
         try {
             AtomicInteger done = new AtomicInteger();
             IntStream.range(0, labels.length).parallel().forEach(i -> {
-                set.store(i, source.clip(i));
+                Map<Modality, MemorySegment> clip = source.clip(i);
+                if (clip != null) {
+                    set.store(i, clip);
+                    kept[i] = true;
+                }
                 progress.accept(done.incrementAndGet());
             });
+            set.keepOnly(kept);
             return set;
         } catch (RuntimeException | Error e) {
             set.close();
@@ -83,12 +119,36 @@ public final class ClipSet implements AutoCloseable {
         }
     }
 
+    /** Closes the gaps of clips that were left out. */
+    private void keepOnly(boolean[] kept) {
+        int[] clips = IntStream.range(0, kept.length).filter(i -> kept[i]).toArray();
+        if (clips.length < kept.length) {
+            data.replaceAll((modality, segment) -> {
+                long bytes = bytes(modality);
+                for (int i = 0; i < clips.length; i++) {
+                    MemorySegment.copy(segment, clips[i] * bytes, segment, i * bytes, bytes);
+                }
+                return segment.asSlice(0, clips.length * bytes);
+            });
+            labels = IntStream.of(clips).map(i -> labels[i]).toArray();
+        }
+    }
+
     private void store(int index, Map<Modality, MemorySegment> clip) {
         data.forEach((modality, segment) -> {
             MemorySegment samples = Objects.requireNonNull(clip.get(modality), modality::id);
             long length = geometry.length(modality);
             switch (modality.layout().values()) {
                 case BYTE -> MemorySegment.copy(samples, 0, segment, index * length, length);
+                case EXACT ->
+                    MemorySegment.copy(
+                            samples,
+                            ValueLayout.JAVA_FLOAT_UNALIGNED,
+                            0,
+                            segment,
+                            ValueLayout.JAVA_FLOAT,
+                            index * length * Float.BYTES,
+                            length);
                 case REAL -> {
                     for (long i = 0; i < length; i++) {
                         int bits = Float.floatToIntBits(samples.getAtIndex(ValueLayout.JAVA_FLOAT, i));
@@ -123,7 +183,24 @@ public final class ClipSet implements AutoCloseable {
 
     /** Names of the classes. */
     public List<String> classes() {
-        return classes;
+        return heads.classes(ACTION);
+    }
+
+    /** Names of the heads that the clips have labels for, {@link #ACTION} first. */
+    public List<String> heads() {
+        return heads.names();
+    }
+
+    /**
+     * The clips' labels for a head.
+     *
+     * @throws IllegalArgumentException if there are none
+     */
+    public HeadLabels head(String name) {
+        int[] ofClass = heads.ofClass(name);
+        return new HeadLabels(
+                heads.classes(name),
+                IntStream.of(labels).map(label -> ofClass[label]).toArray());
     }
 
     public Geometry geometry() {
@@ -136,6 +213,7 @@ public final class ClipSet implements AutoCloseable {
         for (int label : labels) {
             checksum.update(label);
         }
+        heads.addTo(checksum);
         data.forEach((modality, segment) -> {
             for (long from = 0; from < segment.byteSize(); from += CHECKED_AT_ONCE) {
                 long bytes = Math.min(CHECKED_AT_ONCE, segment.byteSize() - from);
@@ -156,29 +234,82 @@ public final class ClipSet implements AutoCloseable {
     }
 
     /**
-     * A batch of one modality, {@code [B, T, H, W, C]} in the type that its layout gives. It belongs to the innermost open
-     * scope.
+     * A batch of one modality as it was loaded, {@code [B, T, rows, columns, C]} in the type that its layout gives. It belongs to
+     * the innermost open scope.
      *
      * @throws IllegalArgumentException if the set was loaded without the modality
      */
     public Tensor batch(Device device, Modality modality, int[] indices) {
+        MemorySegment segment = segment(modality);
+        SampleLayout.Values values = modality.layout().values();
+        long bytes = bytes(modality);
+        try (Scope scope = Scope.open()) {
+            Tensor stored = Tensor.empty(host(device), values.kept(), shape(indices.length, geometry, modality));
+            for (int i = 0; i < indices.length; i++) {
+                MemorySegment.copy(segment, indices[i] * bytes, stored.segment(), i * bytes, bytes);
+            }
+            return scope.keep(stored.to(values.batched()).to(device));
+        }
+    }
+
+    /** As {@link #view(Device, Modality, int[], List)}, every clip in the same view. */
+    public Tensor view(Device device, Modality modality, int[] indices, View view) {
+        return view(device, modality, indices, Collections.nCopies(indices.length, view));
+    }
+
+    /**
+     * A batch of one modality, each clip in a view: {@code [B, T, rows, columns, C]} of the views' geometry, in the type that the
+     * modality's layout gives. It belongs to the innermost open scope.
+     *
+     * @param views one for each clip, made for sets of this geometry
+     * @throws IllegalArgumentException if the set was loaded without the modality, or a view is none of this set
+     */
+    public Tensor view(Device device, Modality modality, int[] indices, List<View> views) {
+        MemorySegment segment = segment(modality);
+        if (views.size() != indices.length || views.isEmpty()) {
+            throw new IllegalArgumentException(
+                    views.size() + " views of " + indices.length + " clips; pass one for each of 1 clip or more");
+        }
+        Geometry seen = views.getFirst().seen();
+        views.forEach(view -> view.requireOf(geometry, seen));
+        SampleLayout.Values values = modality.layout().values();
+        try (Scope scope = Scope.open()) {
+            Tensor shown = Tensor.empty(host(device), values.batched(), shape(indices.length, seen, modality));
+            long from = bytes(modality);
+            long to = seen.length(modality) * values.batched().bytes();
+            MemorySegment target = shown.segment();
+            IntStream.range(0, indices.length)
+                    .parallel()
+                    .forEach(i -> views.get(i)
+                            .show(
+                                    modality,
+                                    geometry,
+                                    segment.asSlice(indices[i] * from, from),
+                                    target.asSlice(i * to, to)));
+            return scope.keep(shown.to(device));
+        }
+    }
+
+    private static Device host(Device device) {
+        return device.isHost() ? device : Device.cpu();
+    }
+
+    private static Shape shape(int clips, Geometry geometry, Modality modality) {
+        return Shape.of(
+                clips,
+                geometry.frames(),
+                geometry.rows(modality),
+                geometry.columns(modality),
+                modality.layout().channels());
+    }
+
+    private MemorySegment segment(Modality modality) {
         MemorySegment segment = data.get(modality);
         if (segment == null) {
             throw new IllegalArgumentException("the clips were loaded without " + modality
                     + "; load them with every modality that training needs");
         }
-        int side = geometry.side(modality);
-        DType type = modality.layout().values().kept();
-        long bytes = geometry.length(modality) * type.bytes();
-        Shape shape = Shape.of(
-                indices.length, geometry.frames(), side, side, modality.layout().channels());
-        try (Scope scope = Scope.open()) {
-            Tensor stored = Tensor.empty(device.isHost() ? device : Device.cpu(), type, shape);
-            for (int i = 0; i < indices.length; i++) {
-                MemorySegment.copy(segment, indices[i] * bytes, stored.segment(), i * bytes, bytes);
-            }
-            return scope.keep(stored.to(modality.layout().values().batched()).to(device));
-        }
+        return segment;
     }
 
     @Override

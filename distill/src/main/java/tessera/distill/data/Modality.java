@@ -4,12 +4,13 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.Collectors;
 import tessera.distill.data.SampleLayout.Grid;
 import tessera.distill.data.SampleLayout.Values;
 
 /**
- * One way of perceiving a clip: a name with the layout of its samples. The constants are those of MM-CDFSL; any other is made
- * by its constructor, for example {@code new Modality("audio", layout)}.
+ * One way of perceiving a clip: a name with the layout of its samples. The constants are those of the two systems; any other is
+ * made by its constructor, for example {@code new Modality("depth", layout)}.
  *
  * <p>Ordered: rgb, flow and pose first, then the others by name, so that sums over modalities and texts about them are the
  * same in every process.
@@ -32,27 +33,51 @@ public record Modality(String id, SampleLayout layout) implements Comparable<Mod
             "pose",
             new SampleLayout(21, Values.SHARE, Grid.MAP, Collections.nCopies(21, .3), Collections.nCopies(21, .3)));
 
+    /**
+     * Detected hands and objects, f32 {@code [T, 14, 1, 8]}: per frame up to 14 {@linkplain Boxes boxes} of eight numbers, then
+     * padding.
+     */
+    public static final Modality BOXES = new Modality(
+            "boxes",
+            new SampleLayout(
+                    Boxes.NUMBERS,
+                    Values.EXACT,
+                    new Grid.Fixed(Boxes.PER_FRAME, 1),
+                    Collections.nCopies(Boxes.NUMBERS, 0.0),
+                    Collections.nCopies(Boxes.NUMBERS, 1.0)));
+
+    /**
+     * Mel spectrograms of the sound around each frame in decibel, f32 {@code [T, S, S, 1]}, normalised with the figures of
+     * multimodal distillation (Radevski et al., ICCV 2023).
+     */
+    public static final Modality AUDIO =
+            new Modality("audio", new SampleLayout(1, Values.REAL, Grid.SQUARE, List.of(-28.1125), List.of(16.5627)));
+
     /** The modalities of MM-CDFSL, in order. */
     public static final Set<Modality> ALL = Collections.unmodifiableSortedSet(new TreeSet<>(Set.of(RGB, FLOW, POSE)));
+
+    /** All constants, in order. */
+    public static final Set<Modality> KNOWN =
+            Collections.unmodifiableSortedSet(new TreeSet<>(Set.of(RGB, FLOW, POSE, BOXES, AUDIO)));
 
     public Modality {
         if (!id.matches("[a-z][a-z0-9_-]*")) {
             throw new IllegalArgumentException("a modality cannot be called '" + id
-                    + "'; pass a name of lower-case letters and digits, for example audio");
+                    + "'; pass a name of lower-case letters and digits, for example depth");
         }
     }
 
     /**
-     * The modality of MM-CDFSL with this name, in any case.
+     * The known modality with this name, in any case.
      *
      * @throws IllegalArgumentException if there is none
      */
     public static Modality of(String id) {
-        return ALL.stream()
+        return KNOWN.stream()
                 .filter(modality -> modality.id.equalsIgnoreCase(id))
                 .findFirst()
-                .orElseThrow(() ->
-                        new IllegalArgumentException("there is no modality '" + id + "'; pass rgb, flow or pose"));
+                .orElseThrow(() -> new IllegalArgumentException("there is no modality '" + id + "'; pass one of "
+                        + KNOWN.stream().map(Modality::id).collect(Collectors.joining(", "))));
     }
 
     private int rank() {

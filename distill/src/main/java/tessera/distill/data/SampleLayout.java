@@ -4,7 +4,7 @@ import java.util.List;
 import tessera.kernels.DType;
 
 /**
- * What the samples of a modality are: {@code [T, S, S, channels]} for each clip.
+ * What the samples of a modality are: {@code [T, rows, columns, channels]} for each clip.
  *
  * @param channels numbers of a cell
  * @param values what kind of numbers
@@ -21,7 +21,9 @@ public record SampleLayout(int channels, Values values, Grid grid, List<Double> 
         /** Finite f32, kept as bf16. */
         REAL(DType.F32, DType.BF16),
         /** f32 in [0, 1], kept as u8 with 255 as one. */
-        SHARE(DType.F32, DType.U8);
+        SHARE(DType.F32, DType.U8),
+        /** Finite f32, kept as it is. */
+        EXACT(DType.F32, DType.F32);
 
         private final DType given;
         private final DType kept;
@@ -56,12 +58,31 @@ public record SampleLayout(int channels, Values values, Grid grid, List<Double> 
         }
     }
 
-    /** How many cells a frame has. */
-    public enum Grid {
-        /** Those of the picture, {@link Geometry#size}. */
-        PICTURE,
-        /** Those of a coarser map, {@link Geometry#poseSize}. */
-        MAP
+    /** How many cells a frame has; {@link Geometry} gives the rows and columns. */
+    public sealed interface Grid {
+        /** Those of the picture, {@link Geometry#size} x {@link Geometry#width}. */
+        Grid PICTURE = Scaled.PICTURE;
+        /** Those of a coarser map of the picture, {@link Geometry#poseSize} x {@link Geometry#poseWidth}. */
+        Grid MAP = Scaled.MAP;
+        /** {@link Geometry#size} x {@link Geometry#size}, whatever the width of pictures: an image of something unseen. */
+        Grid SQUARE = Scaled.SQUARE;
+
+        /** Cells that follow the size of pictures. */
+        enum Scaled implements Grid {
+            PICTURE,
+            MAP,
+            SQUARE
+        }
+
+        /** The same number of cells, however large pictures are. */
+        record Fixed(int rows, int columns) implements Grid {
+            public Fixed {
+                if (rows < 1 || columns < 1) {
+                    throw new IllegalArgumentException(
+                            "a grid of " + rows + " x " + columns + " cells; pass positive numbers");
+                }
+            }
+        }
     }
 
     public SampleLayout {

@@ -2,14 +2,20 @@ package tessera.distill.train;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.IntToLongFunction;
 import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.EpochOrder;
+import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
+import tessera.distill.data.View;
+import tessera.distill.data.Views;
 import tessera.kernels.Device;
 import tessera.kernels.Philox;
 import tessera.nn.inference.ImageOps;
@@ -17,51 +23,102 @@ import tessera.nn.inference.VideoClip;
 import tessera.tensor.Tensor;
 
 /**
- * Batches of a set of clips in random order, each clip once per epoch; where the recipe augments, pictures are cropped and flipped
- * at random. Not thread-safe.
+ * Batches of a set of clips in random order, each clip once per epoch, in random views where the recipe augments. Not thread-safe.
  */
 public final class ClipBatches implements BatchSource {
     /** The head that learns the classes of labelled clips. */
-    public static final String ACTION = "action";
+    public static final String ACTION = ClipSet.ACTION;
 
     private final ClipSet clips;
+    private final Geometry sees;
     private final Set<Modality> seen;
-    private final boolean labelled;
+    private final SortedMap<String, int[]> labels = new TreeMap<>();
     private final Recipe recipe;
-    private final long augmentSeed;
+    private final long viewSeed;
     private final EpochOrder order;
 
     /**
-     * Makes a source.
+     * Batches of clips as large as they are.
      *
      * @param seen what batches hold
      * @param labelled whether batches hold labels of the head {@link #ACTION}
      * @param orderSeed determines the order
-     * @param augmentSeed determines crops and flips
+     * @param viewSeed determines views
      */
     public ClipBatches(
-            ClipSet clips, Set<Modality> seen, boolean labelled, Recipe recipe, long orderSeed, long augmentSeed) {
+            ClipSet clips, Set<Modality> seen, boolean labelled, Recipe recipe, long orderSeed, long viewSeed) {
+        this(clips, clips.geometry(), seen, labelled ? Set.of(ACTION) : Set.of(), recipe, orderSeed, viewSeed);
+    }
+
+    /**
+     * Batches of views.
+     *
+     * @param sees sizes of what batches hold; those of the clips if the recipe has no {@link Recipe#views views}. Without
+     *     augmentation it is the middle view of a test
+     * @param seen what batches hold
+     * @param heads whose labels batches hold
+     * @param orderSeed determines the order
+     * @param viewSeed determines views
+     * @throws IllegalArgumentException if the clips have no labels for a head, or cannot be seen so
+     */
+    public ClipBatches(
+            ClipSet clips,
+            Geometry sees,
+            Set<Modality> seen,
+            Set<String> heads,
+            Recipe recipe,
+            long orderSeed,
+            long viewSeed) {
+        if (recipe.views() == null && !sees.equals(clips.geometry())) {
+            throw new IllegalArgumentException("clips of " + clips.geometry() + " are to be seen as " + sees
+                    + " but the recipe has no views; give it views, such as Views.PUBLISHED");
+        }
         this.clips = clips;
+        this.sees = sees;
         this.seen = Set.copyOf(seen);
-        this.labelled = labelled;
+        heads.forEach(head -> labels.put(head, clips.head(head).ofClip()));
         this.recipe = recipe;
-        this.augmentSeed = augmentSeed;
+        this.viewSeed = viewSeed;
         this.order = new EpochOrder(clips.size(), orderSeed);
     }
 
     @Override
     public Batch at(Device host, long step) {
         int[] indices = order.batch(step, recipe.batch());
+        Map<Modality, Tensor> batch = recipe.views() == null
+                ? croppedAndFlipped(host, indices, step)
+                : viewed(host, recipe.views(), indices, step);
+        Map<String, Tensor> ofHeads = new TreeMap<>();
+        labels.forEach((head, ofClip) -> ofHeads.put(
+                head, Tensor.of(IntStream.of(indices).map(i -> ofClip[i]).toArray())));
+        return new Batch(batch, ofHeads);
+    }
+
+    /** Every modality of a clip in the same view. */
+    private Map<Modality, Tensor> viewed(Device host, Views views, int[] indices, long step) {
+        List<View> each = new ArrayList<>();
+        for (int i = 0; i < indices.length; i++) {
+            each.add(
+                    recipe.augment()
+                            ? views.train(clips.geometry(), sees, viewSeed, step, i)
+                            : views.test(clips.geometry(), sees, 1, 1).getFirst());
+        }
+        Map<Modality, Tensor> batch = new TreeMap<>();
+        seen.forEach(modality -> batch.put(modality, clips.view(host, modality, indices, each)));
+        return batch;
+    }
+
+    /** What MM-CDFSL trains on. */
+    private Map<Modality, Tensor> croppedAndFlipped(Device host, int[] indices, long step) {
         Map<Modality, Tensor> batch = new TreeMap<>();
         for (Modality modality : seen) {
             Tensor samples = clips.batch(host, modality, indices);
             if (recipe.augment() && modality.equals(Modality.RGB)) {
-                augment(samples, augmentSeed, i -> step, i -> i);
+                augment(samples, viewSeed, i -> step, i -> i);
             }
             batch.put(modality, samples);
         }
-        int[] labels = IntStream.of(indices).map(clips::label).toArray();
-        return new Batch(batch, labelled ? Map.of(ACTION, Tensor.of(labels)) : Map.of());
+        return batch;
     }
 
     /**

@@ -1,5 +1,8 @@
 package tessera.distill.train;
 
+import org.jspecify.annotations.Nullable;
+import tessera.distill.data.Views;
+
 /**
  * How a stage trains, whatever it trains. Made from {@link #defaults}, or those of a stage, by its {@code with} methods.
  *
@@ -9,7 +12,9 @@ package tessera.distill.train;
  * @param optimiser how weights are updated
  * @param maskRatio share of masked tokens, in [0, 1)
  * @param dropPath stochastic depth's rate in the student's last block, in [0, 1)
- * @param augment whether pictures are cropped and flipped at random
+ * @param augment whether clips are seen in random views: those of {@code views}, or, as MM-CDFSL has it, RGB alone cropped and
+ *     flipped
+ * @param views how all modalities of a clip are seen, or null for MM-CDFSL's crops and flips
  * @param seed determines weights, order, masks and augmentation
  */
 public record Recipe(
@@ -20,6 +25,7 @@ public record Recipe(
         double maskRatio,
         double dropPath,
         boolean augment,
+        @Nullable Views views,
         long seed) {
 
     public Recipe {
@@ -39,12 +45,13 @@ public record Recipe(
                 .75,
                 0,
                 true,
+                null,
                 1);
     }
 
     /** The same with other batches. */
     public Recipe withBatch(int clips) {
-        return new Recipe(clips, steps, rate, optimiser, maskRatio, dropPath, augment, seed);
+        return new Recipe(clips, steps, rate, optimiser, maskRatio, dropPath, augment, views, seed);
     }
 
     /**
@@ -60,12 +67,12 @@ public record Recipe(
 
     /** The same over a number of steps, with a learning rate of one's own. */
     public Recipe withRate(long allSteps, LearningRate other) {
-        return new Recipe(batch, allSteps, other, optimiser, maskRatio, dropPath, augment, seed);
+        return new Recipe(batch, allSteps, other, optimiser, maskRatio, dropPath, augment, views, seed);
     }
 
     /** The same with another optimiser. */
     public Recipe withOptimiser(Optimiser other) {
-        return new Recipe(batch, steps, rate, other, maskRatio, dropPath, augment, seed);
+        return new Recipe(batch, steps, rate, other, maskRatio, dropPath, augment, views, seed);
     }
 
     /** The same with gradients clipped to a norm, 0 for any. */
@@ -76,22 +83,27 @@ public record Recipe(
 
     /** The same with another share of masked tokens. */
     public Recipe withMaskRatio(double ratio) {
-        return new Recipe(batch, steps, rate, optimiser, ratio, dropPath, augment, seed);
+        return new Recipe(batch, steps, rate, optimiser, ratio, dropPath, augment, views, seed);
     }
 
     /** The same with another rate of stochastic depth. */
     public Recipe withDropPath(double probability) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, probability, augment, seed);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, probability, augment, views, seed);
     }
 
     /** The same with or without random crops and flips. */
     public Recipe withAugment(boolean wanted) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, dropPath, wanted, seed);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, dropPath, wanted, views, seed);
+    }
+
+    /** The same with clips seen in other views, or null for MM-CDFSL's crops and flips. */
+    public Recipe withViews(@Nullable Views others) {
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, dropPath, augment, others, seed);
     }
 
     /** The same with another seed. */
     public Recipe withSeed(long other) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, dropPath, augment, other);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, dropPath, augment, views, other);
     }
 
     /** The settings by name. */
@@ -101,7 +113,7 @@ public record Recipe(
 
     /** These settings after others. */
     Settings addTo(Settings settings) {
-        return settings.with("maskRatio", maskRatio)
+        Settings all = settings.with("maskRatio", maskRatio)
                 .with("batch", batch)
                 .with("steps", steps)
                 .with("lr", rate.highest())
@@ -119,5 +131,6 @@ public record Recipe(
                 .with("dropPath", dropPath)
                 .with("augment", augment)
                 .with("seed", seed);
+        return views == null ? all : all.with("views", views);
     }
 }

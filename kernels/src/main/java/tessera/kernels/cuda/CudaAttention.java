@@ -4,6 +4,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.DeviceException;
 
 /** Scaled dot-product attention on a GPU; the kernels and their layouts are described in {@code attention.cu}. */
 final class CudaAttention implements Attention {
@@ -37,6 +38,7 @@ final class CudaAttention implements Attention {
 
     @Override
     public void attention(AttentionShape shape, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp) {
+        withoutRegions(in);
         DType dtype = in.q().dtype();
         CudaTypes.require("attention", dtype, in.k(), in.v(), out);
         CudaTypes.require("attention", DType.F32, logSumExp);
@@ -101,6 +103,13 @@ final class CudaAttention implements Attention {
                     .i64(count)
                     .i32(splits, CudaTypes.isBf16(dbias))
                     .launch(Math.min(Math.ceilDiv(count, THREADS), 4 * most), THREADS, 0);
+        }
+    }
+
+    private void withoutRegions(AttentionTensors in) {
+        if (in.regions() != null) {
+            throw new DeviceException(
+                    DeviceException.Reason.FAILED, "attention with regions is missing on " + device, null);
         }
     }
 

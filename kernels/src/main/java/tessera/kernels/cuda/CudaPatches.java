@@ -3,6 +3,7 @@ package tessera.kernels.cuda;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.DeviceException;
 import tessera.kernels.Patches;
 
 /**
@@ -99,11 +100,14 @@ final class CudaPatches implements Patches {
 
     /** Writes what all kernels take of the geometry. */
     private static CudaLaunch geometry(CudaLaunch launch, PatchGeometry g, long rows, long count) {
+        if (g.padded()) {
+            throw new DeviceException(DeviceException.Reason.FAILED, "padded patches are missing on the GPU", null);
+        }
         return launch.i64(rows, count)
                 .i64(g.strideB(), g.strideT())
                 .i64(g.strideY(), g.strideX(), g.strideC())
                 .i32(g.patches(), g.plane())
-                .i32(g.width() / g.patch(), g.channels(), g.tubelet(), g.patch());
+                .i32(g.across(), g.channels(), g.tubelet(), g.patch());
     }
 
     /** Writes what follows the buffers in the arguments of all kernels but the loss. */

@@ -3,6 +3,7 @@ package tessera.kernels.cuda;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.DeviceException;
 import tessera.kernels.Elementwise.Strided;
 import tessera.kernels.Tokens;
 
@@ -109,6 +110,16 @@ final class CudaTokens implements Tokens {
                     .i64(batch * n, n, m, d)
                     .launch(Rows.blocks(wide, batch * n * d, dx.dtype()), THREADS, 0);
         }
+    }
+
+    @Override
+    public void selectRows(TokenShape shape, Buffer x, Buffer index, Buffer y) {
+        throw new DeviceException(DeviceException.Reason.FAILED, "select_rows is missing on " + device, null);
+    }
+
+    @Override
+    public void sumRows(TokenShape shape, Buffer dy, Buffer index, Buffer dx) {
+        throw new DeviceException(DeviceException.Reason.FAILED, "sum_rows is missing on " + device, null);
     }
 
     private static long rows(Buffer table, long d) {

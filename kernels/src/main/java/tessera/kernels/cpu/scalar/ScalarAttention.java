@@ -176,6 +176,14 @@ public class ScalarAttention implements Attention {
             for (int j = 0; j < p.length; j++) {
                 p[j] = p[j] * shape.scale() + biasRow[j];
             }
+            Buffer regions = in.regions();
+            if (regions != null) {
+                long first = sample % shape.regionBatch() * shape.keys();
+                int region = Elements.getInt(regions, first + i);
+                for (int j = 0; j < p.length; j++) {
+                    p[j] += Elements.getInt(regions, first + j) == region ? 0 : OTHER_REGION;
+                }
+            }
         }
 
         double logDenominator() {

@@ -1,5 +1,6 @@
 package tessera.kernels.cpu.scalar;
 
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.Patches;
@@ -15,16 +16,26 @@ public class ScalarPatches implements Patches {
         this.workers = workers;
     }
 
-    /** Where the patch of output row {@code row}, of {@code count} of each sample, begins in the video. */
-    protected static long origin(String op, PatchGeometry g, @Nullable Buffer indices, long count, long row) {
+    /**
+     * Where a patch lies.
+     *
+     * @param origin its first pixel in the video
+     * @param frames rows columns of the patch that are in the video
+     */
+    protected record Place(long origin, int frames, int rows, int columns) {}
+
+    /** The place of the patch of output row {@code row}, of {@code count} of each sample. */
+    protected static Place place(String op, PatchGeometry g, @Nullable Buffer indices, long count, long row) {
         long token = indices == null ? row % count : Elements.index(op, indices, row, g.patches());
-        long slot = token / g.plane();
-        int across = g.width() / g.patch();
+        int frame = (int) (token / g.plane()) * g.tubelet();
         int cell = (int) (token % g.plane());
-        return row / count * g.strideB()
-                + slot * g.tubelet() * g.strideT()
-                + (long) (cell / across) * g.patch() * g.strideY()
-                + (long) (cell % across) * g.patch() * g.strideX();
+        int y = cell / g.across() * g.patch();
+        int x = cell % g.across() * g.patch();
+        return new Place(
+                row / count * g.strideB() + frame * g.strideT() + y * g.strideY() + x * g.strideX(),
+                Math.min(g.tubelet(), g.frames() - frame),
+                Math.min(g.patch(), g.height() - y),
+                Math.min(g.patch(), g.width() - x));
     }
 
     @Override
@@ -33,14 +44,16 @@ public class ScalarPatches implements Patches {
         workers.parallelFor(g.batch() * count, 8, (worker, from, to) -> {
             double[] patch = new double[g.patchLength()];
             for (long row = from; row < to; row++) {
-                long origin = origin("gather_patches", g, indices, count, row);
+                Place place = place("gather_patches", g, indices, count, row);
+                Arrays.fill(patch, 0);
                 int at = 0;
                 for (int c = 0; c < g.channels(); c++) {
                     double mean = g.mean()[c];
                     double std = g.std()[c];
                     for (int line = 0; line < g.tubelet() * p; line++) {
-                        Elements.load(video, lineStart(g, origin, c, line), g.strideX(), p, patch, at);
-                        for (int x = at; x < at + p; x++) {
+                        int columns = columns(g, place, line);
+                        Elements.load(video, lineStart(g, place.origin(), c, line), g.strideX(), columns, patch, at);
+                        for (int x = at; x < at + columns; x++) {
                             patch[x] = (patch[x] * g.scale() - mean) / std;
                         }
                         at += p;
@@ -56,23 +69,30 @@ public class ScalarPatches implements Patches {
         return origin + c * g.strideC() + (line / g.patch()) * g.strideT() + (line % g.patch()) * g.strideY();
     }
 
+    /** How many pixels of line (dt, dy) of a patch are in the video. */
+    private static int columns(PatchGeometry g, Place place, int line) {
+        return line / g.patch() < place.frames() && line % g.patch() < place.rows() ? place.columns() : 0;
+    }
+
     @Override
     public void scatterPatches(PatchGeometry g, Buffer dout, @Nullable Buffer indices, long count, Buffer dvideo) {
         int p = g.patch();
         workers.parallelFor(g.batch(), 1, (worker, from, to) -> {
             double[] patch = new double[g.patchLength()];
             for (long row = from * count; row < to * count; row++) {
-                long origin = origin("scatter_patches", g, indices, count, row);
+                Place place = place("scatter_patches", g, indices, count, row);
                 Elements.load(dout, row * patch.length, patch.length, patch, 0);
                 int at = 0;
                 for (int c = 0; c < g.channels(); c++) {
                     double factor = g.scale() / g.std()[c];
                     for (int line = 0; line < g.tubelet() * p; line++) {
-                        long start = lineStart(g, origin, c, line);
-                        for (int x = 0; x < p; x++) {
+                        long start = lineStart(g, place.origin(), c, line);
+                        int columns = columns(g, place, line);
+                        for (int x = 0; x < columns; x++) {
                             long target = start + x * g.strideX();
-                            Elements.set(dvideo, target, Elements.get(dvideo, target) + patch[at++] * factor);
+                            Elements.set(dvideo, target, Elements.get(dvideo, target) + patch[at + x] * factor);
                         }
+                        at += p;
                     }
                 }
             }
@@ -143,7 +163,8 @@ public class ScalarPatches implements Patches {
         }
 
         void compute(long row) {
-            long origin = origin("reconstruction_target", g, indices, which.count(), row);
+            long origin = place("reconstruction_target", g, indices, which.count(), row)
+                    .origin();
             int p = g.patch();
             for (int c = 0; c < g.channels(); c++) {
                 for (int line = 0; line < g.tubelet() * p; line++) {

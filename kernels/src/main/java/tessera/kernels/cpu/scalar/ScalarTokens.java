@@ -11,6 +11,7 @@ import tessera.kernels.cpu.Workers;
 /** Rows of tokens picked by index. Results do not depend on the number of threads. */
 public class ScalarTokens implements Tokens {
     private static final int COLUMNS = 64;
+    private static final int SUM_COLUMNS = 256;
     private static final int GRAIN_ELEMENTS = 16384;
 
     protected final Workers workers;
@@ -52,6 +53,88 @@ public class ScalarTokens implements Tokens {
                 sum.write(dx, target, dy, j * d, target);
             }
         });
+    }
+
+    @Override
+    public void selectRows(TokenShape shape, Buffer x, Buffer index, Buffer y) {
+        long n = shape.tokens();
+        long m = shape.selected();
+        long bytes = shape.width() * x.dtype().bytes();
+        workers.parallelFor(shape.batch() * m, grain(shape.width()), (worker, from, to) -> {
+            for (long row = from; row < to; row++) {
+                int source = rowOrHole("select_rows", index, row % m, n);
+                if (source < 0) {
+                    y.segment().asSlice(row * bytes, bytes).fill((byte) 0);
+                } else {
+                    MemorySegment.copy(x.segment(), (row / m * n + source) * bytes, y.segment(), row * bytes, bytes);
+                }
+            }
+        });
+    }
+
+    /** Entry {@code at} of an index list that may have holes. */
+    private static int rowOrHole(String op, Buffer index, long at, long n) {
+        int row = Elements.getInt(index, at);
+        if (row < -1 || row >= n) {
+            throw new IllegalArgumentException(op + ": index " + row + " at position " + at + " is outside [-1, " + n
+                    + "); pass an existing row, or -1 for a row of zeros");
+        }
+        return row;
+    }
+
+    /** {@inheritDoc} The order is that of j. */
+    @Override
+    public void sumRows(TokenShape shape, Buffer dy, Buffer index, Buffer dx) {
+        int n = Math.toIntExact(shape.tokens());
+        int m = Math.toIntExact(shape.selected());
+        long d = shape.width();
+        int[] start = new int[n + 1];
+        int[] uses = usesOfRows(index, n, m, start);
+        int parts = (int) Blocks.ceilDiv(d, SUM_COLUMNS);
+        long work = Math.max(1, d * m / Math.max(1, n));
+        workers.parallelFor(shape.batch() * n * parts, Math.max(1, GRAIN_ELEMENTS / work), (worker, from, to) -> {
+            for (long unit = from; unit < to; unit++) {
+                int column = (int) (unit % parts) * SUM_COLUMNS;
+                long row = unit / parts;
+                int i = (int) (row % n);
+                int width = (int) Math.min(SUM_COLUMNS, d - column);
+                sumUses(dy, row / n * m * d + column, d, uses, start[i], start[i + 1], dx, row * d + column, width);
+            }
+        });
+    }
+
+    /** The places j of each row i one after the other, those of row i from {@code start[i]} to {@code start[i + 1]}. */
+    private static int[] usesOfRows(Buffer index, int n, int m, int[] start) {
+        int[] rows = new int[m];
+        for (int j = 0; j < m; j++) {
+            rows[j] = rowOrHole("sum_rows", index, j, n);
+            if (rows[j] >= 0) {
+                start[rows[j] + 1]++;
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            start[i + 1] += start[i];
+        }
+        int[] uses = new int[start[n]];
+        int[] next = start.clone();
+        for (int j = 0; j < m; j++) {
+            if (rows[j] >= 0) {
+                uses[next[rows[j]]++] = j;
+            }
+        }
+        return uses;
+    }
+
+    /** Writes to {@code dx} the sum of the rows {@code uses[first..end)} of a sample of {@code dy}, of {@code width} columns. */
+    protected void sumUses(
+            Buffer dy, long dyFrom, long stride, int[] uses, int first, int end, Buffer dx, long to, int width) {
+        double[] sum = new double[width];
+        double[] row = new double[width];
+        for (int use = first; use < end; use++) {
+            Elements.load(dy, dyFrom + uses[use] * stride, width, row, 0);
+            add(row, sum);
+        }
+        Elements.store(sum, 0, width, dx, to);
     }
 
     @Override

@@ -46,6 +46,7 @@ public final class VectorAttention extends ScalarAttention {
     /** Whether this is f32 and the rows of q, k, v and out can be read as matrices. */
     private static boolean has(AttentionShape s, AttentionTensors in) {
         return isF32(in.q())
+                && in.regions() == null
                 && s.headDim() > 0
                 && s.keys() > 0
                 && s.q().row() >= s.headDim()

@@ -57,11 +57,15 @@ public final class VectorPatches extends ScalarPatches {
         int length = g.patchLength();
         workers.parallelFor(g.batch() * count, grain(g), (worker, first, last) -> {
             for (long row = first; row < last; row++) {
-                long corner = origin("gather_patches", g, indices, count, row);
+                Place place = place("gather_patches", g, indices, count, row);
+                if (g.padded()) {
+                    out.asSlice(row * length * Float.BYTES, (long) length * Float.BYTES)
+                            .fill((byte) 0);
+                }
                 for (int c = 0; c < channels; c++) {
-                    long from = corner + c * g.strideC();
+                    long from = place.origin() + c * g.strideC();
                     long to = row * length + (long) c * (length / channels);
-                    gatherChannel(g, video, bytes, from, factor[c], shift[c], out, to);
+                    gatherChannel(g, place, video, bytes, from, factor[c], shift[c], out, to);
                 }
             }
         });
@@ -69,6 +73,7 @@ public final class VectorPatches extends ScalarPatches {
 
     private static void gatherChannel(
             PatchGeometry g,
+            Place place,
             MemorySegment video,
             boolean bytes,
             long source,
@@ -78,24 +83,24 @@ public final class VectorPatches extends ScalarPatches {
             long target) {
         int p = g.patch();
         long step = g.strideX();
-        long to = target;
-        for (int dt = 0; dt < g.tubelet(); dt++) {
-            for (int dy = 0; dy < p; dy++) {
+        int columns = place.columns();
+        for (int dt = 0; dt < place.frames(); dt++) {
+            for (int dy = 0; dy < place.rows(); dy++) {
+                long to = target + (dt * p + dy) * (long) p;
                 long at = source + dt * g.strideT() + dy * g.strideY();
                 if (bytes) {
-                    for (int dx = 0; dx < p; dx++) {
+                    for (int dx = 0; dx < columns; dx++) {
                         int pixel = video.get(ValueLayout.JAVA_BYTE, at + dx * step) & 0xFF;
                         VectorMath.set(out, to + dx, Math.fma(pixel, factor, shift));
                     }
                 } else if (step == 1) {
-                    VectorRuns.affine(video, at, p, factor, shift, out, to);
+                    VectorRuns.affine(video, at, columns, factor, shift, out, to);
                 } else {
-                    for (int dx = 0; dx < p; dx++) {
+                    for (int dx = 0; dx < columns; dx++) {
                         float pixel = VectorMath.get(video, at + dx * step);
                         VectorMath.set(out, to + dx, Math.fma(pixel, factor, shift));
                     }
                 }
-                to += p;
             }
         }
     }
@@ -138,7 +143,9 @@ public final class VectorPatches extends ScalarPatches {
                 MemorySegment squares = means.asSlice((long) ld * Float.BYTES);
                 MemorySegment inverses = squares.asSlice((long) ld * Float.BYTES);
                 for (long row = from; row < to; row++) {
-                    readPatch(g, video, bytes, origin("reconstruction_loss", g, indices, count, row), patch, ld);
+                    long corner =
+                            place("reconstruction_loss", g, indices, count, row).origin();
+                    readPatch(g, video, bytes, corner, patch, ld);
                     if (which.normalise()) {
                         statistics(patch, line, ld, lines, g.channels(), (float) which.eps(), means, squares, inverses);
                     } else {
