@@ -6,9 +6,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import tessera.kernels.Attention.AttentionShape;
-import tessera.kernels.Attention.AttentionTensors;
-import tessera.kernels.Attention.Strides;
 import tessera.kernels.Elementwise.BinaryOp;
 import tessera.kernels.Elementwise.Strided;
 import tessera.kernels.Elementwise.UnaryOp;
@@ -38,7 +35,7 @@ import tessera.kernels.Tokens.TokenShape;
  * Calls of every primitive in many sizes, on inputs that are the same for every device and type; who extends this compares the
  * results with those of the plain kernels in f64.
  */
-public abstract class KernelParity extends Parity {
+public abstract class KernelParity extends AttentionParity {
     @ParameterizedTest
     @EnumSource(UnaryOp.class)
     protected void unary(UnaryOp op) {
@@ -225,43 +222,6 @@ public abstract class KernelParity extends Parity {
         }
     }
 
-    protected final void checkAttention(int batch, int heads, int queries, int keys, int dim, int biasBatch) {
-        boolean packed = queries == keys;
-        long width = (long) heads * dim;
-        Strides q =
-                packed ? new Strides(3 * width * queries, dim, 3 * width) : new Strides(width * queries, dim, width);
-        Strides k = packed ? q : new Strides(width * keys, dim, width);
-        Strides out = new Strides(width * queries, dim, width);
-        AttentionShape shape =
-                new AttentionShape(batch, heads, queries, keys, dim, 1 / Math.sqrt(dim), q, k, k, out, biasBatch);
-        String what = "attention " + shape;
-        check(what, 1e-5, (kernels, memory) -> {
-            long rows = (long) batch * queries;
-            Buffer qkv = memory.normal(packed ? 3 * width * rows : width * batch * (queries + 2L * keys));
-            long kFrom = packed ? Math.min(qkv.length(), width) : width * rows;
-            long vFrom = packed ? Math.min(qkv.length(), 2 * width) : kFrom + width * batch * keys;
-            Buffer bias = biasBatch == 0 ? null : memory.normal((long) biasBatch * heads * queries * keys);
-            Buffer y = memory.output(width * rows);
-            Buffer logSumExp = memory.singleOutput(rows * heads);
-            Buffer keyBuffer = qkv.slice(kFrom, qkv.length() - kFrom);
-            Buffer valueBuffer = qkv.slice(vFrom, qkv.length() - vFrom);
-            kernels.attention().attention(shape, new AttentionTensors(qkv, keyBuffer, valueBuffer, bias), y, logSumExp);
-            Buffer gradient = memory.output(qkv.length());
-            kernels.attention()
-                    .attentionBackward(
-                            shape,
-                            new AttentionTensors(qkv, keyBuffer, valueBuffer, bias),
-                            y,
-                            logSumExp,
-                            memory.normal(width * rows),
-                            new AttentionTensors(
-                                    gradient,
-                                    gradient.slice(kFrom, qkv.length() - kFrom),
-                                    gradient.slice(vFrom, qkv.length() - vFrom),
-                                    bias == null || keys == 1 ? null : memory.output(bias.length())));
-        });
-    }
-
     @Test
     protected void attention() {
         for (int n : new int[] {1, 3, 5, 16, 17, 33, 131}) {
@@ -273,6 +233,20 @@ public abstract class KernelParity extends Parity {
         checkAttention(2, 2, 65, 31, 24, 1);
         checkAttention(2, 2, 0, 9, 8, 0);
         checkAttention(0, 2, 9, 9, 8, 0);
+    }
+
+    /** As Swin: many windows with one bias, some of which have several regions. */
+    @Test
+    protected void attentionInWindows() {
+        for (int n : new int[] {1, 5, 17, 70}) {
+            checkAttention(6, 2, n, n, 16, 1, 3);
+            checkAttention(9, 1, n, n, 7, 1, 1);
+            checkAttention(4, 2, n, n, 32, 4, 2);
+            checkAttention(2, 1, n, n, 24, 0, 2);
+        }
+        checkAttention(0, 2, 9, 9, 8, 1, 1);
+        checkAttention(6, 3, 392, 392, 32, 1, 2);
+        checkAttention(1, 1, 2100, 2100, 8, 1, 1);
     }
 
     /** More keys than one tile holds. */
@@ -357,6 +331,21 @@ public abstract class KernelParity extends Parity {
                                 memory.normal(d),
                                 table,
                                 memory.output(3L * 10 * d));
+            });
+        }
+    }
+
+    /** One index list for all samples, with holes, rows that nothing names and rows that are named many times. */
+    @Test
+    protected void sharedRows() {
+        for (int d : SIZES) {
+            check("shared rows of " + d, (kernels, memory) -> {
+                Buffer index = memory.holes(300, 11, 7);
+                TokenShape shape = new TokenShape(3, 11, 300, d);
+                kernels.tokens().selectRows(shape, memory.normal(3L * 11 * d), index, memory.output(3L * 300 * d));
+                kernels.tokens().sumRows(shape, memory.normal(3L * 300 * d), index, memory.output(3L * 11 * d));
+                TokenShape none = new TokenShape(2, 4, 0, d);
+                kernels.tokens().sumRows(none, memory.normal(0), memory.indices(0, 1), memory.output(8L * d));
             });
         }
     }

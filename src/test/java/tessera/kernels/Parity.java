@@ -162,6 +162,22 @@ public abstract class Parity {
             return upload(DType.I32, values);
         }
 
+        /** Indices below {@code bound}, but every {@code gap}-th is -1; few of them are the upper half. */
+        public Buffer holes(int n, int bound, int gap) {
+            double[] values = new double[n];
+            Arrays.setAll(
+                    values,
+                    i -> i % gap == gap - 1 ? -1 : random.nextInt(i % 10 == 0 ? bound : Math.max(1, bound / 2)));
+            return upload(DType.I32, values);
+        }
+
+        /** Regions of positions, {@code [rows, n]}: one in the first row, three in the others. */
+        public Buffer regions(int rows, int n) {
+            double[] values = new double[rows * n];
+            Arrays.setAll(values, i -> i < n ? 9 : random.nextInt(3) - 1);
+            return upload(DType.I32, values);
+        }
+
         /** Holds NaN until it is written. */
         public Buffer output(long n) {
             return written(unwritten(type, n));

@@ -50,6 +50,8 @@ public final class SanitizedKernels extends KernelParity {
             checkAttention(3, 1, n, n, 48, 1);
             checkAttention(2, 1, n, n + 1, 64, 0);
             checkAttention(1, 1, n, n + 1, 24, 0);
+            checkAttention(6, 2, n, n, 32, 1, 3);
+            checkAttention(2, 1, n, n, 16, 0, 2);
         }
         longRows();
         transpositions();
@@ -60,6 +62,7 @@ public final class SanitizedKernels extends KernelParity {
         checkPatches(geometry(1, 2, false, 1), false);
         patchTargetsAndGradients();
         tokens();
+        sharedRows();
         decoderGradients();
         losses();
         distillation();

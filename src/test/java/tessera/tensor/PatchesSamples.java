@@ -20,6 +20,7 @@ final class PatchesSamples {
     static void addTo(OpCatalogue all) {
         samples(all);
         sizes(all);
+        padded(all);
         refusals(all);
     }
 
@@ -117,6 +118,28 @@ final class PatchesSamples {
         all.add(new PatchesOps.ReconstructionLoss(many, 1e-6, true), normal(1, 2, 84), manyChannels.constant(), ends);
     }
 
+    /** Videos that are no whole number of patches along some axis or all. */
+    private static void padded(OpCatalogue all) {
+        PatchesOps.GatherPatches scaled = new PatchesOps.GatherPatches(
+                new Patches(3, 2, 4, .5, new double[] {.1, -.2, .3}, new double[] {.5, 2, 1}).padded());
+        all.add(scaled, "padded", normal(2, 3, 6, 5, 3).unrounded());
+        all.add(scaled, "padded in time", normal(1, 1, 4, 4, 3).unrounded());
+        all.add(scaled, "padded in rows", normal(1, 2, 7, 4, 3).unrounded());
+        all.add(scaled, "padded in columns", normal(1, 2, 4, 9, 3).unrounded());
+        all.add(
+                scaled,
+                "padded, channel first",
+                normal(2, 3, 5, 5, 5).unrounded().seen(t -> t.permute(0, 2, 3, 4, 1)));
+        all.add(scaled, "padded, by index", normal(1, 3, 6, 5, 3).unrounded(), indices(new int[] {7, 0, 2}));
+        all.add(scaled, "padded, but whole", normal(1, 2, 4, 8, 3).unrounded());
+        all.add(scaled, "padded, of nothing", normal(1, 0, 5, 5, 3).unrounded());
+        all.add(scaled, "padded, of pixels", pixels(1, 3, 6, 5, 3));
+        all.add(
+                scaled,
+                "padded, of pixels, channel first",
+                pixels(1, 3, 3, 18, 5).seen(t -> t.permute(0, 2, 3, 4, 1)));
+    }
+
     private static void refusals(OpCatalogue all) {
         Patches plain = Patches.plain(3, 2, 2);
         all.bad(
@@ -131,6 +154,10 @@ final class PatchesSamples {
                 "odd height",
                 () -> plain.gather(ones(1, 2, 3, 4, 3), null),
                 "is no whole number of patches of 2 frames x 2 x 2 pixels");
+        all.bad(
+                "target of padded patches",
+                () -> plain.padded().reconstructionTarget(ones(1, 2, 3, 4, 3), zeroInts(1, 1), 1e-6, true),
+                "reconstruction_target: the video f32[1, 2, 3, 4, 3] is no whole number of patches");
         all.bad(
                 "video channels",
                 () -> plain.gather(ones(1, 2, 2, 2, 4), null),

@@ -14,6 +14,8 @@ final class TokensSamples {
         samples(all);
         sizes(all);
         refusals(all);
+        shared(all);
+        sharedRefusals(all);
     }
 
     private static void samples(OpCatalogue all) {
@@ -48,6 +50,73 @@ final class TokensSamples {
                 normal(2, 3).constant(),
                 indices(new int[] {0, 1}),
                 ints(1, 1, 0));
+    }
+
+    /** A list without a batch: rows, or places, and -1 for holes. */
+    private static OpCatalogue.Input list(int... rows) {
+        return indices(rows).seen(t -> t.reshape(-1));
+    }
+
+    private static void shared(OpCatalogue all) {
+        TokensOps.Rearrange rearrange = new TokensOps.Rearrange();
+        all.add(rearrange, normal(2, 5, 3), list(2, -1, 0, 4, -1, 1), list(2, 5, 0, -1, 3));
+        all.add(rearrange, "to all holes", normal(2, 2, 3), list(-1, -1, -1), list(-1, -1));
+        all.add(rearrange, "of a view", normal(3, 2, 4).seen(t -> t.transpose(0, 1)), list(2, 0), list(1, -1, 0));
+        all.add(rearrange, "to nothing", normal(2, 2, 3), ints(2, 0), list(-1, -1));
+        all.add(rearrange, normal(2, 0, 3), list(-1, -1), ints(2, 0));
+        all.add(rearrange, normal(0, 3, 2), list(1, 0, 2), list(1, 0, 2));
+        all.add(rearrange, normal(1, 1, 1), list(-1, 0), list(1));
+        all.add(rearrange, normal(2, 3, 37), list(1, -1, 2, 0), list(3, 0, 2));
+        TokensOps.Embedding embedding = new TokensOps.Embedding();
+        all.add(embedding, normal(4, 3), indices(new int[] {0, 3, -1}, new int[] {3, 3, 1}));
+        all.add(embedding, "by one index", normal(4, 3), ints(4, 1).seen(t -> t.reshape()));
+        all.add(embedding, "by a view", normal(4, 3), ints(4, 2, 5).seen(t -> t.transpose(0, 1)));
+        all.add(embedding, "without rows", normal(0, 3), list(-1, -1));
+        all.add(embedding, "often the same", normal(3, 300), ints(3, 50, 3));
+        all.add(embedding, normal(3, 2), ints(3, 0));
+        all.add(embedding, normal(3, 0), ints(3, 4));
+        all.add(embedding, normal(1, 1), list(0, -1, 0));
+        all.add(embedding, normal(9, 37), ints(9, 3, 7));
+    }
+
+    private static void sharedRefusals(OpCatalogue all) {
+        all.bad(
+                "rearrange rank",
+                () -> ones(2, 3).rearrange(zeroInts(1), zeroInts(2)),
+                "rearrange: x is f32[2, 3]; pass [batch, tokens, width]");
+        all.bad(
+                "rearrange by floats",
+                () -> ones(2, 3, 4).rearrange(ones(3), zeroInts(3)),
+                "rearrange: x is f32[2, 3, 4], the index f32[3] and the inverse i32[3]; pass");
+        all.bad(
+                "rearrange by an inverse of another size",
+                () -> ones(2, 3, 4).rearrange(zeroInts(2), zeroInts(2)),
+                "the inverse i32[2]; pass the row of each place, i32[places], and the place of each row, i32[3]");
+        all.bad(
+                "row beyond the rows",
+                () -> ones(2, 3, 4).rearrange(Tensor.of(new int[] {0, 3}, 2), zeroInts(3)),
+                "select_rows: index 3 at position 1 is outside [-1, 3); pass an existing row, or -1 for a row of zeros");
+        all.bad(
+                "inverse of another index",
+                () -> ones(1, 2, 4)
+                        .requiresGrad(true)
+                        .rearrange(Tensor.of(new int[] {1, 0}, 2), Tensor.of(new int[] {0, 1}, 2)),
+                "rearrange: the inverse has row 0 in place 0 but the index has not; pass the place where the index has the row");
+        all.bad(
+                "row used twice",
+                () -> ones(1, 2, 4)
+                        .requiresGrad(true)
+                        .rearrange(Tensor.of(new int[] {1, 1}, 2), Tensor.of(new int[] {-1, 0}, 2)),
+                "rearrange: the index fills 2 places but its inverse knows of 1");
+        all.bad(
+                "embedding rank",
+                () -> ones(2, 3, 4).embedding(zeroInts(2)),
+                "embedding: the table is f32[2, 3, 4]; pass [rows, width]");
+        all.bad(
+                "embedding by floats",
+                () -> ones(2, 3).embedding(ones(2)),
+                "embedding: the index is f32[2]; pass rows of the table as i32");
+        all.bad("embedding beyond the table", () -> ones(2, 3).embedding(Tensor.of(new int[] {-2}, 1)), "index -2");
     }
 
     /** Nothing, next to nothing and rows with a tail, where they have not been sampled so above. */

@@ -26,7 +26,7 @@ import tessera.tensor.io.StoredType;
 public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metadata) implements AutoCloseable {
 
     /**
-     * Reads a safetensors file.
+     * Reads a safetensors file. Half floats become f32, integers of types that tensors do not have i32.
      *
      * @throws tessera.tensor.io.TensorFileException if the file is missing, malformed or of a type without tensors
      */
@@ -38,7 +38,7 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
                 DType stored = data.type().dtype();
                 Shape shape = Shape.of(data.shape());
                 if (stored == null) {
-                    tensors.put(name, Tensor.of(data.floats()).reshape(data.shape()));
+                    tensors.put(name, converted(data));
                 } else {
                     Tensor tensor = Tensor.empty(Device.cpu(), stored, shape);
                     MemorySegment.copy(
@@ -51,6 +51,14 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
             tensors.values().forEach(Tensor::close);
             throw e;
         }
+    }
+
+    private static Tensor converted(ArrayData data) {
+        Tensor flat = switch (data.type()) {
+            case I8, I16, U16, U32, I64, U64 -> Tensor.of(data.ints());
+            default -> Tensor.of(data.floats());
+        };
+        return flat.reshape(data.shape());
     }
 
     /** Writes a safetensors file: to a temporary name, then moved. */

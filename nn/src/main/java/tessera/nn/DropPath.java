@@ -41,7 +41,7 @@ public record DropPath(double rate, long seed, long stream) {
     }
 
     /** {@code residual + branch} for the first (0) or second (1) branch of a block. */
-    Tensor add(Tensor residual, Tensor branch, int which) {
+    public Tensor add(Tensor residual, Tensor branch, int which) {
         return residual.addDropPath(branch, rate, seed, stream + ((long) which << BRANCH_SHIFT));
     }
 }

@@ -13,6 +13,8 @@ import tessera.tensor.Tensor;
  * <p>{@link #pack} lays the weight out for inference; it is then used wherever no gradient is recorded.
  */
 public final class Linear implements AutoCloseable {
+    private static final Init NORMAL = Init.truncatedNormal(.02, 2);
+
     private final Tensor weight;
     private final @Nullable Tensor bias;
     private @Nullable PackedLinear packed;
@@ -36,6 +38,16 @@ public final class Linear implements AutoCloseable {
     /** As {@link #xavier}, without a bias. */
     public static Linear withoutBias(Params params, long in, long out) {
         return new Linear(params.get("weight", Init.fanIn(in), out, in), null);
+    }
+
+    /** Swin transformers: normal weight of standard deviation .02, zero bias. */
+    public static Linear normal(Params params, long in, long out) {
+        return new Linear(params.get("weight", NORMAL, out, in), params.get("bias", Init.constant(0), out));
+    }
+
+    /** As {@link #normal}, without a bias. */
+    public static Linear normalWithoutBias(Params params, long in, long out) {
+        return new Linear(params.get("weight", NORMAL, out, in), null);
     }
 
     /** Heads and projectors: weight and bias uniform within {@code 1 / sqrt(in)}. */

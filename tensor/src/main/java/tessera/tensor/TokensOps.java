@@ -1,8 +1,8 @@
 package tessera.tensor;
 
-import java.nio.ByteOrder;
-import java.nio.IntBuffer;
+import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Tokens.DecoderShape;
@@ -98,35 +98,21 @@ final class TokensOps {
 
         /** A wrong inverse would be a wrong gradient without a word; on a GPU the lists are not at hand. */
         private static void checkInverse(String name, Tensor index, Tensor inverse) {
-            IntBuffer rows = index.segment()
-                    .asByteBuffer()
-                    .order(ByteOrder.nativeOrder())
-                    .asIntBuffer();
-            IntBuffer places = inverse.segment()
-                    .asByteBuffer()
-                    .order(ByteOrder.nativeOrder())
-                    .asIntBuffer();
-            int used = 0;
-            for (int i = 0; i < places.limit(); i++) {
-                int place = places.get(i);
-                int row = i;
-                used += place < 0 ? 0 : 1;
-                Op.check(
-                        place == -1 || (place >= 0 && place < rows.limit() && rows.get(place) == row),
-                        name,
-                        () -> "the inverse has row " + row + " in place " + place
-                                + " but the index has another row there; pass the place where the index has the row, or -1");
+            int[] rows = index.segment().toArray(ValueLayout.JAVA_INT);
+            int[] places = inverse.segment().toArray(ValueLayout.JAVA_INT);
+            for (int i = 0; i < places.length; i++) {
+                int place = places[i];
+                if (place != -1 && (place < 0 || place >= rows.length || rows[place] != i)) {
+                    throw new IllegalArgumentException(name + ": the inverse has row " + i + " in place " + place
+                            + " but the index has not; pass the place where the index has the row, or -1");
+                }
             }
-            int filled = 0;
-            for (int j = 0; j < rows.limit(); j++) {
-                filled += rows.get(j) < 0 ? 0 : 1;
-            }
-            int places1 = filled;
-            int rows1 = used;
+            long filled = IntStream.of(rows).filter(row -> row >= 0).count();
+            long known = IntStream.of(places).filter(place -> place >= 0).count();
             Op.check(
-                    filled == used,
+                    filled == known,
                     name,
-                    () -> "the index fills " + places1 + " places but its inverse knows of " + rows1
+                    () -> "the index fills " + filled + " places but its inverse knows of " + known
                             + "; use each row once at most and say where it is");
         }
 

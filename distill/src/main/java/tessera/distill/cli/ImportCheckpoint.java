@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -14,13 +15,20 @@ import tessera.distill.data.Modality;
 import tessera.distill.train.ModalityInput;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.Architecture;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.ModelConfig;
 import tessera.nn.Params;
 import tessera.nn.inference.Student;
+import tessera.nn.swin.SwinArchitecture;
+import tessera.nn.swin.SwinConfig;
+import tessera.nn.swin.SwinModel;
+import tessera.nn.swin.SwinNames;
 import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.nn.videomae.VideoMaeNames;
+import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -28,16 +36,20 @@ import tessera.tensor.Tensor;
 @Command(
         name = "import",
         description = {
-            "Make a student of a public VideoMAE checkpoint in safetensors (original or Hugging Face names).",
-            "A model of pretrain needs no sizes. The encoder is taken, decoder and heads are left. Every missing,"
-                    + " misshapen or unexpected weight is named."
+            "Make a student of a public VideoMAE or Swin3D checkpoint in safetensors (original, Hugging Face or"
+                    + " torchvision names).",
+            "A model of pretrain needs no sizes, a Swin3D tells its own. The encoder is taken, decoder and heads are"
+                    + " left. Every missing, misshapen or unexpected weight is named."
         })
 final class ImportCheckpoint extends ToolCommand {
     private static final String PATCH_WEIGHT = "encoder.patch_embed.proj.weight";
     private static final int GRID = 14;
+    private static final int SWIN_PIXELS = 224;
+    private static final List<String> SIZES = List.of("--size", "--dim", "--depth", "--heads");
     /** The options that say what a file of others does not. */
-    private static final List<String> SHAPES =
-            List.of("--size", "--dim", "--depth", "--heads", "--frames", "--pixels", "--modality");
+    private static final List<String> SHAPES = Stream.concat(
+                    SIZES.stream(), Stream.of("--frames", "--pixels", "--modality"))
+            .toList();
 
     private static final FlowStats PUBLISHED_FLOW = new FlowStats(List.of(.0507f, .4671f), List.of(10.9280f, 8.6857f));
 
@@ -65,28 +77,29 @@ final class ImportCheckpoint extends ToolCommand {
                             + " map")
     private @Nullable Integer pixels;
 
+    /** Whose names the written file has. */
+    enum Names {
+        tessera,
+        torchvision
+    }
+
+    @Option(
+            names = "--names",
+            paramLabel = "tessera|torchvision",
+            description = "torchvision writes, instead of a student, what its Swin3D loads strictly; a head is kept."
+                    + " Default: ${DEFAULT-VALUE}")
+    private Names names = Names.tessera;
+
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "The student to write.")
     private Path out = Path.of("");
 
     @Override
     void run() {
         Outputs.requireFile(out);
-        VideoMaeConfig written;
+        ModelConfig written;
         try (Scope scope = Scope.open();
                 Checkpoint checkpoint = Checkpoint.read(file)) {
-            Map<String, Tensor> weights = VideoMaeNames.translate(checkpoint.tensors());
-            VideoMaeConfig config = config(weights, checkpoint.metadata());
-            Params params = Params.from(
-                    Device.cpu(),
-                    DType.F32,
-                    weights,
-                    0,
-                    name -> name.startsWith("fc_norm.") && !weights.containsKey("fc_norm.weight"));
-            try (VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0)) {
-                params.finish(name -> !name.startsWith("encoder.") && !name.startsWith("fc_norm."));
-                Student.save(out, params.all(), model.config(), Map.of());
-            }
-            written = config;
+            written = SwinNames.matches(checkpoint.tensors().keySet()) ? swin(checkpoint) : videoMae(checkpoint);
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());
         }
@@ -94,6 +107,60 @@ final class ImportCheckpoint extends ToolCommand {
     }
 
     private record Answer(Path student, Map<String, String> config) {}
+
+    private SwinConfig swin(Checkpoint checkpoint) {
+        Map<String, Tensor> weights = SwinNames.translate(checkpoint.tensors());
+        SwinConfig config = swinConfig(checkpoint);
+        SwinArchitecture architecture = new SwinArchitecture();
+        Params params = Params.from(Device.cpu(), DType.F32, weights);
+        try (SwinModel model = new SwinModel(params, config, 0)) {
+            params.finish(name -> !architecture.keeps(name));
+            if (names == Names.torchvision) {
+                SwinNames.writeForTorchvision(out, weights, config);
+            } else {
+                Student.save(out, params.all(), model.config(), Map.of());
+            }
+        }
+        return config;
+    }
+
+    private SwinConfig swinConfig(Checkpoint checkpoint) {
+        ParseResult given = spec().commandLine().getParseResult();
+        for (String option : SIZES) {
+            if (given.hasMatchedOption(option)) {
+                throw new IllegalArgumentException(
+                        option + " is given but a Swin3D's weights tell its sizes; leave it away");
+            }
+        }
+        if (new SwinArchitecture().name().equals(checkpoint.metadata().get(Architecture.ENTRY))
+                && SHAPES.stream().noneMatch(given::hasMatchedOption)) {
+            return SwinConfig.fromMetadata(checkpoint.metadata());
+        }
+        int side = pixels == null ? SWIN_PIXELS : pixels;
+        Patches input =
+                new ModalityInput(Clips.geometry(frames, side, modality), 1, 1, PUBLISHED_FLOW).patches(modality);
+        return SwinNames.config(checkpoint.tensors(), input, frames, side, side, 1e-5);
+    }
+
+    private VideoMaeConfig videoMae(Checkpoint checkpoint) {
+        if (names == Names.torchvision) {
+            throw new IllegalArgumentException("--names torchvision is for Swin3D, but " + file
+                    + " is a VideoMAE, which torchvision does not have");
+        }
+        Map<String, Tensor> weights = VideoMaeNames.translate(checkpoint.tensors());
+        VideoMaeConfig config = config(weights, checkpoint.metadata());
+        Params params = Params.from(
+                Device.cpu(),
+                DType.F32,
+                weights,
+                0,
+                name -> name.startsWith("fc_norm.") && !weights.containsKey("fc_norm.weight"));
+        try (VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0)) {
+            params.finish(name -> !name.startsWith("encoder.") && !name.startsWith("fc_norm."));
+            Student.save(out, params.all(), model.config(), Map.of());
+        }
+        return config;
+    }
 
     /** The architecture: as Tessera's own files say, or as asked for, of which the weights tell the patch size and two details. */
     private VideoMaeConfig config(Map<String, Tensor> weights, Map<String, String> metadata) {

@@ -14,6 +14,7 @@ final class AttentionCases extends FamilyCases {
     @Override
     void all() {
         attention("attention", visible, heads, d);
+        windows(8, visible, 2 * heads, d);
         attention("attention", tokens, heads, d);
         attention(
                 "attention of the decoder",
@@ -73,6 +74,77 @@ final class AttentionCases extends FamilyCases {
                     kernels.attention().attention(form, tensors, out, logSumExp);
                     return () -> kernels.attention().attentionBackward(form, tensors, out, logSumExp, dout, gradients);
                 }));
+    }
+
+    /** Attention in windows with one bias and regions, as in Swin. */
+    private void windows(int count, int n, int h, int width) {
+        String shape = batched(count, n, h, width / h);
+        double products = 2.0 * n * n * width * count;
+        double pairs = (double) h * n * n;
+        add(new KernelCase(
+                "attention.attention",
+                "attention in windows",
+                shape,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> (b * 4 * count * n * width + pairs) * s,
+                (b, s) -> b * 2 * products,
+                false,
+                true,
+                (kernels, in, b) -> {
+                    Buffer qkv = in.normal(b * count * n * 3 * width);
+                    AttentionTensors tensors = windows(in, qkv, width, (long) pairs, count, n);
+                    Buffer out = in.output(b * count * n * width);
+                    AttentionShape form = windowShape(b * count, n, h, width, count);
+                    return () -> kernels.attention().attention(form, tensors, out, null);
+                }));
+        add(new KernelCase(
+                "attention.attentionBackward",
+                "attention in windows backward",
+                shape,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> (b * 8 * count * n * width + 2 * pairs) * s,
+                (b, s) -> b * 5 * products,
+                false,
+                true,
+                (kernels, in, b) -> {
+                    Buffer qkv = in.normal(b * count * n * 3 * width);
+                    AttentionTensors tensors = windows(in, qkv, width, (long) pairs, count, n);
+                    Buffer dout = in.normal(b * count * n * width);
+                    Buffer out = in.output(b * count * n * width);
+                    Buffer logSumExp = in.masterOutput(b * count * h * n);
+                    Buffer dqkv = in.output(b * count * n * 3 * width);
+                    AttentionTensors gradients = new AttentionTensors(
+                            dqkv, part(dqkv, 1, width), part(dqkv, 2, width), in.output((long) pairs));
+                    AttentionShape form = windowShape(b * count, n, h, width, count);
+                    kernels.attention().attention(form, tensors, out, logSumExp);
+                    return () -> kernels.attention().attentionBackward(form, tensors, out, logSumExp, dout, gradients);
+                }));
+    }
+
+    private static AttentionTensors windows(Inputs in, Buffer qkv, int width, long pairs, int count, int n) {
+        return new AttentionTensors(
+                qkv, part(qkv, 1, width), part(qkv, 2, width), in.normal(pairs), in.regions(count, n));
+    }
+
+    private static AttentionShape windowShape(long windows, int n, int h, int width, int regionBatch) {
+        AttentionShape plain = attentionShape(windows, n, h, width);
+        return new AttentionShape(
+                windows,
+                h,
+                n,
+                n,
+                plain.headDim(),
+                plain.scale(),
+                plain.q(),
+                plain.k(),
+                plain.v(),
+                plain.out(),
+                1,
+                regionBatch);
     }
 
     /** The three parts of {@code [B, N, 3, D]}. */

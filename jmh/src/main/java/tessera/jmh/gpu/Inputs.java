@@ -200,6 +200,11 @@ final class Inputs implements AutoCloseable {
         return indices(batch, count, (row, column) -> (int) (column * tokens / count + (row * 7 + column * 13) % gap));
     }
 
+    /** Regions of positions, {@code [rows, positions]}: two in every fourth row, as in shifted windows, one in the others. */
+    Buffer regions(long rows, long positions) {
+        return indices(rows, positions, (row, column) -> row % 4 == 3 ? (int) (2 * column / positions) : 0);
+    }
+
     /** Labels of {@code rows} rows. */
     Buffer labels(long rows, long classes) {
         return indices(rows, 1, (row, column) -> (int) (row * 31 % classes));

@@ -42,6 +42,33 @@ final class TokensCases extends FamilyCases {
                     return () -> kernels.tokens().scatterRows(shape, dy, indices, dx);
                 });
         moves(
+                "tokens.selectRows",
+                "rows in another order",
+                batched(tokens, d),
+                (b, s) -> b * 2 * all * s,
+                (b, s) -> 0,
+                (kernels, in, b) -> {
+                    Buffer x = in.normal(b * tokens * d);
+                    Buffer index = in.tokens(1, tokens, tokens);
+                    Buffer y = in.output(b * tokens * d);
+                    TokenShape shape = new TokenShape(b, tokens, tokens, d);
+                    return () -> kernels.tokens().selectRows(shape, x, index, y);
+                });
+        int pairs = visible * visible;
+        moves(
+                "tokens.sumRows",
+                "gradient of a table of " + tokens + " rows",
+                pairs + " x " + heads,
+                (b, s) -> ((double) pairs + tokens) * heads * s,
+                (b, s) -> (double) pairs * heads,
+                (kernels, in, b) -> {
+                    Buffer dy = in.normal((long) pairs * heads);
+                    Buffer index = in.labels(pairs, tokens);
+                    Buffer dx = in.output((long) tokens * heads);
+                    TokenShape shape = new TokenShape(1, tokens, pairs, heads);
+                    return () -> kernels.tokens().sumRows(shape, dy, index, dx);
+                });
+        moves(
                 "tokens.addRows",
                 "add position rows",
                 batched(visible, d),

@@ -1,12 +1,12 @@
 package tessera.nn.videomae;
 
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import tessera.nn.Architecture;
 import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
+import tessera.nn.ConfigEntries;
 import tessera.nn.ModelConfig;
 import tessera.nn.TokenGrid;
 import tessera.tensor.Patches;
@@ -185,8 +185,8 @@ public record VideoMaeConfig(
         entries.put("tessera.tubelet", Integer.toString(patches.tubelet()));
         entries.put("tessera.patch", Integer.toString(patches.patch()));
         entries.put("tessera.scale", Double.toString(patches.scale()));
-        entries.put("tessera.mean", join(patches.mean()));
-        entries.put("tessera.std", join(patches.std()));
+        entries.put("tessera.mean", ConfigEntries.join(patches.mean()));
+        entries.put("tessera.std", ConfigEntries.join(patches.std()));
         entries.put("tessera.frames", Integer.toString(frames));
         entries.put("tessera.height", Integer.toString(height));
         entries.put("tessera.width", Integer.toString(width));
@@ -215,7 +215,7 @@ public record VideoMaeConfig(
                     + "', not videomae; pass a VideoMAE checkpoint");
         }
         try {
-            return read(entries);
+            return read(new ConfigEntries(entries));
         } catch (CheckpointException e) {
             throw e;
         } catch (IllegalArgumentException e) {
@@ -223,70 +223,28 @@ public record VideoMaeConfig(
         }
     }
 
-    private static VideoMaeConfig read(Map<String, String> entries) {
+    private static VideoMaeConfig read(ConfigEntries entries) {
         Patches patches = new Patches(
-                integer(entries, "channels"),
-                integer(entries, "tubelet"),
-                integer(entries, "patch"),
-                number(entries, "scale"),
-                split(entries, "mean"),
-                split(entries, "std"));
+                entries.integer("channels"),
+                entries.integer("tubelet"),
+                entries.integer("patch"),
+                entries.number("scale"),
+                entries.numbers("mean"),
+                entries.numbers("std"));
         return new VideoMaeConfig(
                 patches,
-                integer(entries, "frames"),
-                integer(entries, "height"),
-                integer(entries, "width"),
-                integer(entries, "embedDim"),
-                integer(entries, "depth"),
-                integer(entries, "heads"),
-                integer(entries, "decoderDim"),
-                integer(entries, "decoderDepth"),
-                integer(entries, "decoderHeads"),
-                number(entries, "layerNormEps"),
-                number(entries, "outputNormEps"),
-                Boolean.parseBoolean(entry(entries, "encoderNorm")),
-                Boolean.parseBoolean(entry(entries, "keyBias")));
-    }
-
-    private static String join(double[] values) {
-        return String.join(" ", Arrays.stream(values).mapToObj(Double::toString).toList());
-    }
-
-    private static String entry(Map<String, String> entries, String name) {
-        String value = entries.get("tessera." + name);
-        if (value == null) {
-            throw new CheckpointException("the checkpoint's metadata has no entry tessera." + name
-                    + (entries.containsKey(Architecture.ENTRY) ? "" : " and no " + Architecture.ENTRY)
-                    + ", so its architecture is unknown; pass a file written by Tessera, or import the weights first");
-        }
-        return value;
-    }
-
-    private static double number(Map<String, String> entries, String name) {
-        return parse(entries, name, entry(entries, name));
-    }
-
-    private static double parse(Map<String, String> entries, String name, String text) {
-        try {
-            return Double.parseDouble(text);
-        } catch (NumberFormatException e) {
-            throw new CheckpointException("the checkpoint's metadata entry tessera." + name + " is '"
-                    + entry(entries, name) + "', no number");
-        }
-    }
-
-    private static int integer(Map<String, String> entries, String name) {
-        double value = number(entries, name);
-        if (value != Math.rint(value) || Math.abs(value) > 1 << 24) {
-            throw new CheckpointException("the checkpoint's metadata entry tessera." + name + " is '"
-                    + entry(entries, name) + "', no reasonable whole number");
-        }
-        return (int) value;
-    }
-
-    private static double[] split(Map<String, String> entries, String name) {
-        return Arrays.stream(entry(entries, name).trim().split("\\s+"))
-                .mapToDouble(text -> parse(entries, name, text))
-                .toArray();
+                entries.integer("frames"),
+                entries.integer("height"),
+                entries.integer("width"),
+                entries.integer("embedDim"),
+                entries.integer("depth"),
+                entries.integer("heads"),
+                entries.integer("decoderDim"),
+                entries.integer("decoderDepth"),
+                entries.integer("decoderHeads"),
+                entries.number("layerNormEps"),
+                entries.number("outputNormEps"),
+                Boolean.parseBoolean(entries.text("encoderNorm")),
+                Boolean.parseBoolean(entries.text("keyBias")));
     }
 }

@@ -53,12 +53,12 @@ public final class CpuKernels {
     /**
      * The fastest kernels there are.
      *
-     * @param memory where packed weights lie
+     * @param memory where packed weights and partial sums lie
      */
     public static Kernels create(Workers workers, HostMemory memory) {
         Gemm gemm = Gemm.create(workers, memory);
         if (Vectors.READABLE) {
-            return vector(workers, gemm);
+            return vector(workers, gemm, memory);
         }
         Elementwise elementwise = new ScalarElementwise(workers);
         return scalar(workers, elementwise, new GemmMatmul(workers, gemm, elementwise));
@@ -78,13 +78,13 @@ public final class CpuKernels {
                 new ScalarOptimiser(workers));
     }
 
-    private static Kernels vector(Workers workers, Gemm gemm) {
+    private static Kernels vector(Workers workers, Gemm gemm, HostMemory memory) {
         Elementwise elementwise = new VectorElementwise(workers);
         return new Kernels(
                 elementwise,
                 new GemmMatmul(workers, gemm, elementwise),
                 new VectorNorms(workers),
-                new VectorAttention(workers, gemm),
+                new VectorAttention(workers, gemm, memory),
                 new VectorPatches(workers),
                 new VectorTokens(workers),
                 new ScalarRandom(workers),

@@ -52,7 +52,10 @@ public class ScalarPatches implements Patches {
                     double std = g.std()[c];
                     for (int line = 0; line < g.tubelet() * p; line++) {
                         int columns = columns(g, place, line);
-                        Elements.load(video, lineStart(g, place.origin(), c, line), g.strideX(), columns, patch, at);
+                        if (columns > 0) {
+                            long start = lineStart(g, place.origin(), c, line);
+                            Elements.load(video, start, g.strideX(), columns, patch, at);
+                        }
                         for (int x = at; x < at + columns; x++) {
                             patch[x] = (patch[x] * g.scale() - mean) / std;
                         }

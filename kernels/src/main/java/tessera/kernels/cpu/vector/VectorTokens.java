@@ -1,6 +1,7 @@
 package tessera.kernels.cpu.vector;
 
 import static tessera.kernels.cpu.vector.VectorMath.LANES;
+import static tessera.kernels.cpu.vector.VectorMath.all;
 import static tessera.kernels.cpu.vector.VectorMath.first;
 import static tessera.kernels.cpu.vector.VectorMath.isF32;
 import static tessera.kernels.cpu.vector.VectorMath.load;
@@ -8,13 +9,16 @@ import static tessera.kernels.cpu.vector.VectorMath.store;
 import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import tessera.kernels.Buffer;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.ScalarTokens;
 
-/** Sums of f32 token rows; other types are left to the plain Java kernels. */
+/** Sums of f32 token rows, those over many rows in blocks of {@value #BLOCK}; other types are left to the plain Java kernels. */
 public final class VectorTokens extends ScalarTokens {
+    private static final int BLOCK = 64;
+
     public VectorTokens(Workers workers) {
         super(workers);
     }
@@ -26,6 +30,30 @@ public final class VectorTokens extends ScalarTokens {
         }
         MemorySegment target = y.segment();
         return (a, aFrom, b, bFrom, to) -> add(a.segment(), aFrom, b.segment(), bFrom, target, to, width);
+    }
+
+    /** {@inheritDoc} Blocks keep the error of long sums, of thousands of words of few kinds, small. */
+    @Override
+    protected void sumUses(
+            Buffer dy, long dyFrom, long stride, int[] uses, int from, int end, Buffer dx, long to, int width) {
+        if (!isF32(dy)) {
+            super.sumUses(dy, dyFrom, stride, uses, from, end, dx, to, width);
+            return;
+        }
+        MemorySegment rows = dy.segment();
+        MemorySegment target = dx.segment();
+        for (int i = 0; i < width; i += LANES) {
+            VectorMask<Float> mask = first(Math.min(LANES, width - i));
+            FloatVector total = all(0);
+            for (int block = from; block < end; block += BLOCK) {
+                FloatVector sum = all(0);
+                for (int use = block; use < Math.min(block + BLOCK, end); use++) {
+                    sum = sum.add(load(rows, dyFrom + uses[use] * stride + i, mask));
+                }
+                total = total.add(sum);
+            }
+            store(total, target, to + i, mask);
+        }
     }
 
     private static void add(

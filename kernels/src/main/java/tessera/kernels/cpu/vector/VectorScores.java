@@ -1,0 +1,200 @@
+package tessera.kernels.cpu.vector;
+
+import static tessera.kernels.Attention.OTHER_REGION;
+import static tessera.kernels.cpu.vector.VectorMath.LANES;
+import static tessera.kernels.cpu.vector.VectorMath.all;
+import static tessera.kernels.cpu.vector.VectorMath.first;
+import static tessera.kernels.cpu.vector.VectorMath.load;
+import static tessera.kernels.cpu.vector.VectorMath.segment;
+import static tessera.kernels.cpu.vector.VectorMath.set;
+import static tessera.kernels.cpu.vector.VectorMath.store;
+import static tessera.kernels.cpu.vector.VectorMath.whole;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+
+/** What attention makes of the products of queries and keys before its softmax. Rows begin at whole vectors. Thread-safe. */
+final class VectorScores {
+    private static final VectorSpecies<Integer> IDS = VectorSpecies.of(int.class, VectorMath.SPECIES.vectorShape());
+
+    private final AttentionShape shape;
+    private final float scale;
+    private final @Nullable MemorySegment bias;
+    private final @Nullable MemorySegment regions;
+    /** Which rows of the regions have more than one; the others are as if there were none. */
+    private final boolean[] divided;
+
+    VectorScores(AttentionShape shape, AttentionTensors in) {
+        this.shape = shape;
+        this.scale = (float) shape.scale();
+        this.bias = segment(in.bias());
+        this.regions = segment(in.regions());
+        this.divided = regions == null ? new boolean[1] : divided(regions, shape);
+    }
+
+    private static boolean[] divided(MemorySegment regions, AttentionShape shape) {
+        boolean[] divided = new boolean[Math.toIntExact(shape.regionBatch())];
+        for (int row = 0; row < divided.length; row++) {
+            long from = (long) row * shape.keys();
+            int first = regions.getAtIndex(ValueLayout.JAVA_INT, from);
+            for (int i = 1; i < shape.keys() && !divided[row]; i++) {
+                divided[row] = regions.getAtIndex(ValueLayout.JAVA_INT, from + i) != first;
+            }
+        }
+        return divided;
+    }
+
+    /** Elements of whole vectors that hold n. */
+    static int padded(int n) {
+        return (n + LANES - 1) & -LANES;
+    }
+
+    /** Whether the scores of a sample are the products times the scale and nothing else. */
+    boolean onlyScaled(long sample) {
+        return bias == null && !divided[(int) (sample % divided.length)];
+    }
+
+    /** Where a query's row of the bias or its gradient begins. */
+    long biasRow(long sample, long head, int query) {
+        long first = shape.biasBatch() == 1 ? 0 : sample;
+        return ((first * shape.heads() + head) * shape.queries() + query) * shape.keys();
+    }
+
+    /**
+     * Products of a query and the {@code count} keys from {@code key} become scores: with the scale, the bias and the regions, and
+     * filled to whole vectors with scores that have no weight.
+     *
+     * @return the largest
+     */
+    float complete(long sample, long head, int query, MemorySegment x, long start, int key, int count) {
+        float max;
+        if (bias == null) {
+            scale(x, start, count, scale);
+            max = paddedMax(x, start, count);
+        } else {
+            max = scaleAndAdd(x, start, count, scale, bias, biasRow(sample, head, query) + key);
+        }
+        int row = (int) (sample % divided.length);
+        if (regions == null || !divided[row]) {
+            return max;
+        }
+        long from = (long) row * shape.keys();
+        int region = regions.getAtIndex(ValueLayout.JAVA_INT, from + query);
+        return divide(x, start, count, regions, from + key, region);
+    }
+
+    /** Fills a row to whole vectors with scores that have no weight, and finds the largest. */
+    static float paddedMax(MemorySegment x, long start, int n) {
+        int end = padded(n);
+        for (int i = n; i < end; i++) {
+            set(x, start + i, Float.NEGATIVE_INFINITY);
+        }
+        return VectorRuns.max(x, start, end);
+    }
+
+    /** {@code x = scale * x + bias}, filled to whole vectors, and the largest. */
+    private static float scaleAndAdd(
+            MemorySegment x, long start, int n, float scale, MemorySegment bias, long biasFrom) {
+        FloatVector factor = all(scale);
+        FloatVector none = all(Float.NEGATIVE_INFINITY);
+        FloatVector best = none;
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector score = load(x, start + i).fma(factor, load(bias, biasFrom + i));
+            store(score, x, start + i);
+            best = VectorMath.max(best, score);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector score = load(x, start + end).fma(factor, load(bias, biasFrom + end, mask));
+            score = none.blend(score, mask);
+            store(score, x, start + end);
+            best = VectorMath.max(best, score);
+        }
+        return best.reduceLanes(VectorOperators.MAX);
+    }
+
+    /** Adds {@link tessera.kernels.Attention#OTHER_REGION} to keys outside the region in a filled row, and finds the largest. */
+    private static float divide(MemorySegment x, long start, int n, MemorySegment ids, long idsFrom, int region) {
+        FloatVector best = all(Float.NEGATIVE_INFINITY);
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            IntVector id =
+                    IntVector.fromMemorySegment(IDS, ids, (idsFrom + i) * Integer.BYTES, ByteOrder.nativeOrder());
+            FloatVector score = load(x, start + i)
+                    .add(
+                            all(OTHER_REGION),
+                            id.compare(VectorOperators.NE, region).cast(VectorMath.SPECIES));
+            store(score, x, start + i);
+            best = VectorMath.max(best, score);
+        }
+        float max = best.reduceLanes(VectorOperators.MAX);
+        for (int i = end; i < n; i++) {
+            float score = VectorMath.get(x, start + i);
+            score += ids.getAtIndex(ValueLayout.JAVA_INT, idsFrom + i) == region ? 0 : OTHER_REGION;
+            set(x, start + i, score);
+            max = score > max ? score : max;
+        }
+        return max;
+    }
+
+    /** {@code x = factor * x}. */
+    static void scale(MemorySegment x, long start, int n, float factor) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(load(x, start + i).mul(factor), x, start + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            store(load(x, start + end, mask).mul(factor), x, start + end, mask);
+        }
+    }
+
+    /**
+     * The gradient dP of probabilities P becomes that of the products, {@code scale * P (dP - dot)}. What follows the keys in the
+     * last vector is rubbish that nobody reads.
+     */
+    static void gradient(MemorySegment p, MemorySegment ds, long start, int n, float dot, float scale) {
+        for (int i = 0; i < n; i += LANES) {
+            store(load(ds, start + i).sub(dot).mul(load(p, start + i)).mul(scale), ds, start + i);
+        }
+    }
+
+    /**
+     * As {@link #gradient}; the gradient of the scores, which is that of the bias, goes to {@code dbias}.
+     *
+     * @param add whether it is added to what is there
+     */
+    static void gradient(
+            MemorySegment p,
+            MemorySegment ds,
+            long start,
+            int n,
+            float dot,
+            float scale,
+            MemorySegment dbias,
+            long biasFrom,
+            boolean add) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector d = load(ds, start + i).sub(dot).mul(load(p, start + i));
+            store(add ? d.add(load(dbias, biasFrom + i)) : d, dbias, biasFrom + i);
+            store(d.mul(scale), ds, start + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector d = load(ds, start + end).sub(dot).mul(load(p, start + end));
+            store(add ? d.add(load(dbias, biasFrom + end, mask)) : d, dbias, biasFrom + end, mask);
+            store(d.mul(scale), ds, start + end);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+package tessera.nn.swin;
+
+import tessera.kernels.DType;
+import tessera.nn.DropPath;
+import tessera.nn.LayerNorm;
+import tessera.nn.Linear;
+import tessera.nn.Params;
+import tessera.nn.TokenGrid;
+import tessera.tensor.Autograd;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+
+/** Swin's block: {@code x += attn(norm1(x)); x += mlp(norm2(x))} with attention inside windows, shifted in every other block. */
+final class SwinBlock implements AutoCloseable {
+    private static final int MLP_RATIO = 4;
+
+    private final LayerNorm norm1;
+    private final WindowAttention attn;
+    private final LayerNorm norm2;
+    private final Linear fc1;
+    private final Linear fc2;
+
+    SwinBlock(Params params, long width, int heads, TokenGrid window, double eps, WindowPartition windows) {
+        norm1 = new LayerNorm(params.at("norm1"), width, eps);
+        attn = new WindowAttention(params.at("attn"), width, heads, window, windows);
+        norm2 = new LayerNorm(params.at("norm2"), width, eps);
+        fc1 = Linear.normal(params.at("mlp").at(0), width, MLP_RATIO * width);
+        fc2 = Linear.normal(params.at("mlp").at(3), MLP_RATIO * width, width);
+    }
+
+    /** {@code [B, N, D]} to {@code [B, N, D]}; without recording, x is used up. */
+    Tensor forward(Tensor x, DropPath drop) {
+        if (Autograd.isRecording()) {
+            return drop.rate() == 0 ? compute(x) : computeDropping(x, drop);
+        }
+        try (Scope scope = Scope.open()) {
+            Tensor y = scope.keep(compute(x));
+            if (!y.sharesMemory(x)) {
+                x.close();
+            }
+            return y;
+        }
+    }
+
+    private Tensor compute(Tensor x) {
+        Tensor mixed = attn.addTo(x, norm1.forward(x)); // [B, N, D]
+        return fc2.addTo(mixed, fc1.forwardGelu(norm2.forward(mixed))); // [B, N, D]
+    }
+
+    private Tensor computeDropping(Tensor x, DropPath drop) {
+        Tensor mixed = drop.add(x, attn.forward(norm1.forward(x)), 0); // [B, N, D]
+        return drop.add(mixed, fc2.forward(fc1.forwardGelu(norm2.forward(mixed))), 1); // [B, N, D]
+    }
+
+    void pack(DType dtype) {
+        attn.pack(dtype);
+        fc1.pack(dtype);
+        fc2.pack(dtype);
+    }
+
+    @Override
+    public void close() {
+        attn.close();
+        fc1.close();
+        fc2.close();
+    }
+}
