@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumMap;
@@ -16,7 +17,9 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.Executors;
+import java.util.zip.CRC32;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import tessera.Close;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Geometry;
@@ -110,6 +113,35 @@ class EgoSimTest {
             assertFalse(Arrays.equals(first.flow(), other.flow()));
             assertFalse(Arrays.equals(first.pose(), other.pose()));
         }
+    }
+
+    /** What was trained on these clips stays comparable. The sums are those of HotSpot's sine and the like on x86. */
+    @Test
+    @EnabledIfSystemProperty(named = "os.arch", matches = "amd64")
+    void pixelsFlowAndHeatStayAsTheyEverWere() {
+        for (EgoSim sim : List.of(REAL, EXACT)) {
+            var rgb = new CRC32();
+            var flow = new CRC32();
+            var pose = new CRC32();
+            for (Split split : Split.values()) {
+                for (int c = 0; c < EgoSim.classes(split).size(); c++) {
+                    Clip clip = sim.render(
+                            split, DOMAINS.get(c % 3), c, c % 4, sim == REAL ? Modality.KNOWN : Modality.ALL);
+                    rgb.update(clip.rgb());
+                    update(flow, clip.flow());
+                    update(pose, clip.pose());
+                }
+            }
+            assertEquals("6f86190d", Long.toHexString(rgb.getValue()));
+            assertEquals(sim == REAL ? "39e9c2e3" : "6bfa1870", Long.toHexString(flow.getValue()));
+            assertEquals(sim == REAL ? "95473df2" : "2b410b61", Long.toHexString(pose.getValue()));
+        }
+    }
+
+    private static void update(CRC32 sum, float[] values) {
+        ByteBuffer bytes = ByteBuffer.allocate(4 * values.length);
+        bytes.asFloatBuffer().put(values);
+        sum.update(bytes.array());
     }
 
     @Test
@@ -230,7 +262,7 @@ class EgoSimTest {
         assertTrue(
                 requireNonNull(e.getMessage()).contains("99") && e.getMessage().contains("TEST"), e.getMessage());
         assertThrows(IllegalArgumentException.class, () -> new Geometry(16, 8, 4));
-        assertThrows(IllegalArgumentException.class, () -> new Sensors(0, true, true));
+        assertThrows(IllegalArgumentException.class, () -> new Sensors(0, true, true, true, true));
     }
 
     @Test

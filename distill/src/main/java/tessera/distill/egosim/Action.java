@@ -17,16 +17,34 @@ final class Action {
     private static final Fingers POINTING = new Fingers(.05, .85, .7, .5);
     private static final Fingers PINCH = new Fingers(.48, .5, .95, .4);
     private static final Fingers HANDLE = new Fingers(.8, .85, .8, .3);
+    /** A gap that counts as none. */
+    static final double TOUCH = .06;
+
     private static final Fingers RELAXED = new Fingers(.2, .25, .3, .8);
 
     /** The verbs after which the hand may leave before the clip ends. */
     private static final Set<Verb> LOOSE =
             EnumSet.of(Verb.PUT_DOWN, Verb.PUSH, Verb.PULL, Verb.SLIDE, Verb.TURN, Verb.CLOSE, Verb.OPEN);
 
-    /** A hand at one instant; side is 1 for the right hand, -1 for the left. */
-    record HandState(int side, Pose wrist, Fingers fingers) {
+    /**
+     * A hand at one instant.
+     *
+     * @param side 1 for the right hand, -1 for the left
+     * @param gap how far it is from where it touches the object, 0 where it does; infinite for a hand that never will
+     */
+    record HandState(int side, Pose wrist, Fingers fingers, double gap) {
+        /** Whether the hand, or what it holds to stir with, touches the object. */
+        boolean touches() {
+            return gap < TOUCH;
+        }
+
         Vec[] joints(double scale) {
             return Hand.joints(wrist, fingers, side, scale);
+        }
+
+        /** The hand with another gap. */
+        HandState apart(double gap) {
+            return new HandState(side, wrist, fingers, gap);
         }
     }
 
@@ -176,7 +194,7 @@ final class Action {
             }
             case TAP -> {
                 double lift = .6 * extent * Math.max(0, Math.sin(1.4 * phi));
-                hands.add(touch(POINTING, over(0, 0, lift), .55, 1.75, .1));
+                hands.add(touch(POINTING, over(0, 0, lift), .55, 1.75, .1).apart(lift));
             }
             case OPEN, CLOSE -> {
                 Vec edge = new Vec(mesh.lidKind == Mesh.Lid.HINGED ? -.5 : 0, 0, mesh.height);
@@ -195,7 +213,10 @@ final class Action {
                     hands.add(grasp(-side, move, squash));
                 }
             }
-            case TOSS -> hands.add(palmUp(.6 * air - .15 * dip(phi / (2 * Math.PI) % 1) - .02));
+            case TOSS -> {
+                double palm = .6 * air - .15 * dip(phi / (2 * Math.PI) % 1);
+                hands.add(palmUp(palm - .02).apart(shift(q, phi).z() - palm));
+            }
             default -> hands.add(verb == Verb.PUSH && flatPush ? pushing(object) : grasp(side, move, 0));
         }
         double absent = reaches ? ease((start - .02 - time) / .22) : 0;
@@ -207,7 +228,11 @@ final class Action {
         }
         if (hands.size() == 1 && secondHand) {
             Vec at = new Vec(-side * idleX + base.x() + idle.at(time), idleY + base.y() + idle.at(time + .37), .2);
-            hands.add(new HandState(-side, frame(-side, Grip.TOP, aim(-side, at), .15, at, .05, .8), RELAXED));
+            hands.add(new HandState(
+                    -side,
+                    frame(-side, Grip.TOP, aim(-side, at), .15, at, .05, .8),
+                    RELAXED,
+                    Double.POSITIVE_INFINITY));
         }
         return hands;
     }
@@ -232,19 +257,19 @@ final class Action {
             case TOP -> new Fingers(.42 + .8 * squash, .42 + .8 * squash, .55 + squash, 1);
             case HANDLE -> HANDLE;
         };
-        return new HandState(s, move.after(wrist), fingers);
+        return new HandState(s, move.after(wrist), fingers, 0);
     }
 
     /** A hand that steadies the object's body gently from the side. */
     private HandState hold(int s, Pose object) {
         double radius = Math.max(.4, mesh.gripRadius);
         Vec at = object.origin().plus(new Vec(0, 0, Math.min(.45, .6 * mesh.height)));
-        return new HandState(s, frame(s, Grip.SIDE, aim(s, at), .3, at, radius, .7), around(radius));
+        return new HandState(s, frame(s, Grip.SIDE, aim(s, at), .3, at, radius, .7), around(radius), 0);
     }
 
     /** A hand whose finger tips, reach ahead of the wrist and drop below it, are at a place. */
     private HandState touch(Fingers fingers, Vec at, double pitch, double reach, double drop) {
-        return new HandState(side, framed(aim(side, at), pitch, at, 0, reach, drop), fingers);
+        return new HandState(side, framed(aim(side, at), pitch, at, 0, reach, drop), fingers, 0);
     }
 
     private HandState pushing(Pose object) {
@@ -252,14 +277,14 @@ final class Action {
                 object.origin().x() + Math.sin(heading) * (mesh.reach * .8 + .1),
                 object.origin().y() - Math.cos(heading) * (Math.min(mesh.reach, .8) + .12),
                 Math.max(.35, .5 * mesh.height));
-        return new HandState(side, framed(heading, -.7, at, 0, .95, .0), FLAT);
+        return new HandState(side, framed(heading, -.7, at, 0, .95, .0), FLAT, 0);
     }
 
     private HandState palmUp(double z) {
         Pose rotation = turned(aim(side, base), .1, Math.PI);
         Vec palm = rotation.map(new Vec(0, .85, 0));
         Pose wrist = rotation.shifted(new Vec(base.x() - palm.x(), base.y() - palm.y(), z - .18));
-        return new HandState(side, wrist, new Fingers(.22, .22, .3, 1));
+        return new HandState(side, wrist, new Fingers(.22, .22, .3, 1), 0);
     }
 
     private Pose lid(double opened) {
@@ -280,7 +305,7 @@ final class Action {
         Vec way = elbow(hand.side()).minus(hand.wrist().origin());
         double n = share * distance / Math.hypot(way.x(), way.y());
         Pose wrist = hand.wrist().shifted(new Vec(way.x() * n, way.y() * n, .35 * share));
-        return new HandState(hand.side(), wrist, hand.fingers().towards(RELAXED, share));
+        return new HandState(hand.side(), wrist, hand.fingers().towards(RELAXED, share), hand.gap() + share * distance);
     }
 
     private double aim(int s, Vec at) {

@@ -1,10 +1,15 @@
 package tessera.distill.egosim;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
+import tessera.distill.data.Boxes;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
+import tessera.nn.audio.MelSpectrogram;
+import tessera.tensor.Tensor;
 
 /**
  * A procedural benchmark of first-person hand actions. A clip is a pure function of (seed, split, domain, class, clip
@@ -13,7 +18,9 @@ import tessera.distill.data.Split;
  *
  * <p>The verb shows in the motion of hands and object, the noun in a silhouette; start, pace, extent, direction,
  * handedness, place, head motion, lens, light, colours, textures and the things lying around vary freely. Flow holds
- * the head's motion as well as the hands'; with realistic {@link Sensors} flow and pose carry an estimator's errors.
+ * the head's motion as well as the hands'; with realistic {@link Sensors} flow, pose and boxes carry an estimator's
+ * errors. Sound follows from what touches what, how fast: it tells a part of the verb and of the noun. A clip lasts {@link
+ * #SECONDS}, however many frames it has.
  */
 public final class EgoSim {
     /** The place of a split is its part of a clip's random key, so the order never changes. */
@@ -25,17 +32,32 @@ public final class EgoSim {
     private static final long IMAGE_NOISE = 3;
     private static final long FLOW_NOISE = 4;
     private static final long POSE_NOISE = 5;
+    private static final long BOX_NOISE = 6;
+    private static final long SOUND = 7;
+    private static final long SOUND_NOISE = 8;
+
+    /** Seconds of a clip: 16 frames are 7.5 a second, 32 are 15. */
+    public static final double SECONDS = 16 / 7.5;
+
+    /** Samples of a second of sound. */
+    public static final int SOUND_RATE = 24000;
 
     private final Geometry geometry;
     private final Sensors sensors;
     private final long seed;
+    private @Nullable MelSpectrogram pictures;
 
     /** A benchmark with realistic estimators. */
     public EgoSim(Geometry geometry, long seed) {
         this(geometry, Sensors.realistic(geometry), seed);
     }
 
+    /** @throws IllegalArgumentException if pictures are not square */
     public EgoSim(Geometry geometry, Sensors sensors, long seed) {
+        if (geometry.width() != geometry.size() || geometry.poseWidth() != geometry.poseSize()) {
+            throw new IllegalArgumentException("egosim: pictures of " + geometry.size() + " x " + geometry.width()
+                    + " are not square, as it renders them; pass a geometry without widths");
+        }
         this.geometry = geometry;
         this.sensors = sensors;
         this.seed = seed;
@@ -50,7 +72,7 @@ public final class EgoSim {
         return ActionClass.of(split);
     }
 
-    /** Renders every modality of a clip. */
+    /** Renders RGB, flow and pose of a clip. */
     public Clip render(Split split, Domain domain, int classIndex, long clipIndex) {
         return render(split, domain, classIndex, clipIndex, Modality.ALL);
     }
@@ -61,11 +83,6 @@ public final class EgoSim {
      * @throws IllegalArgumentException if the class index is not one of the split
      */
     public Clip render(Split split, Domain domain, int classIndex, long clipIndex, Set<Modality> modalities) {
-        List<ActionClass> classes = classes(split);
-        if (classIndex < 0 || classIndex >= classes.size()) {
-            throw new IllegalArgumentException("egosim: class index " + classIndex + " is outside split " + split
-                    + ", which has " + classes.size() + " classes; pass 0 to " + (classes.size() - 1));
-        }
         int frames = geometry.frames();
         int size = geometry.size();
         int area = size * size;
@@ -73,18 +90,24 @@ public final class EgoSim {
         boolean wantsRgb = modalities.contains(Modality.RGB);
         boolean wantsFlow = modalities.contains(Modality.FLOW);
         boolean wantsPose = modalities.contains(Modality.POSE);
+        boolean wantsBoxes = modalities.contains(Modality.BOXES);
         long clip = key(split, domain, classIndex, clipIndex);
-        Scene scene = scene(domain, classes.get(classIndex), clip);
+        ActionClass what = classes(split).get(classIndex);
+        Scene scene = scene(domain, what, clip, wantsBoxes);
         var rgb = new byte[wantsRgb ? Math.multiplyExact(frames, 3 * area) : 0];
         var flow = new float[wantsFlow ? Math.multiplyExact(frames, 2 * area) : 0];
         var pose = new float[wantsPose ? Math.multiplyExact(frames, poseArea) : 0];
+        var boxes = new float[wantsBoxes ? frames * Boxes.PER_FRAME * Boxes.NUMBERS : 0];
         var colours = new float[wantsRgb ? 3 * area : 0];
         var imageNoise = new Draws(clip, IMAGE_NOISE);
         var flowNoise = new Draws(clip, FLOW_NOISE);
         var detector = new HeatMaps.Detector(geometry, new Draws(clip, POSE_NOISE));
+        var boxDetector = new BoxDetector(new Draws(clip, BOX_NOISE));
         for (int t = 0; t < frames; t++) {
             if (wantsRgb || wantsFlow) {
                 scene.draw(t, colours, flow, 2 * t * area);
+            } else if (wantsBoxes) {
+                scene.fill(t);
             }
             if (wantsRgb) {
                 scene.develop(t, colours, rgb, 3 * t * area, imageNoise);
@@ -99,8 +122,61 @@ public final class EgoSim {
                 }
                 HeatMaps.paint(hands, geometry, sensors.poseSigma(), pose, t * poseArea);
             }
+            if (wantsBoxes) {
+                Box.write(boxes(scene, boxDetector), boxes, t);
+            }
         }
-        return new Clip(rgb, flow, pose, classIndex);
+        boolean wantsAudio = modalities.contains(Modality.AUDIO);
+        float[] waveform = wantsAudio ? waveform(scene, what, domain, clip) : new float[0];
+        return new Clip(rgb, flow, pose, boxes, wantsAudio ? audio(waveform) : waveform, waveform, classIndex);
+    }
+
+    /** The boxes of the frame that the scene shows, each at its thing's place. */
+    private @Nullable Box[] boxes(Scene scene, BoxDetector detector) {
+        List<Scene.Thing> things = scene.things();
+        @Nullable Box[] boxes = BoxDetector.truth(things, geometry.size());
+        if (sensors.boxErrors()) {
+            detector.disturb(boxes, things);
+        }
+        return boxes;
+    }
+
+    private float[] waveform(Scene scene, ActionClass what, Domain domain, long clip) {
+        float[] waveform = Sound.of(scene, what.noun(), domain, new Draws(clip, SOUND));
+        if (sensors.soundErrors()) {
+            Background.add(waveform, domain, new Draws(clip, SOUND_NOISE));
+        }
+        return waveform;
+    }
+
+    /** Pictures of the sound around the time of each frame. */
+    private float[] audio(float[] waveform) {
+        var seconds = new double[geometry.frames()];
+        Arrays.setAll(seconds, t -> t * SECONDS / geometry.frames());
+        try (Tensor images = pictures().images(waveform, SOUND_RATE, seconds)) {
+            return images.toFloats();
+        }
+    }
+
+    /** Made where it is first needed, since it takes as long as a clip. */
+    private synchronized MelSpectrogram pictures() {
+        MelSpectrogram made = pictures == null ? new MelSpectrogram(geometry.size()) : pictures;
+        pictures = made;
+        return made;
+    }
+
+    /** The boxes of every frame, {@code [T][14]}, each at its thing's place; null where none is. */
+    @Nullable
+    Box[][] boxes(Split split, Domain domain, int classIndex, long clipIndex) {
+        long clip = key(split, domain, classIndex, clipIndex);
+        Scene scene = scene(domain, classes(split).get(classIndex), clip, true);
+        var detector = new BoxDetector(new Draws(clip, BOX_NOISE));
+        var boxes = new @Nullable Box[geometry.frames()][];
+        for (int t = 0; t < boxes.length; t++) {
+            scene.fill(t);
+            boxes[t] = boxes(scene, detector);
+        }
+        return boxes;
     }
 
     /**
@@ -108,15 +184,20 @@ public final class EgoSim {
      * behind the lens.
      */
     public List<double[]> joints(Split split, Domain domain, int classIndex, long clipIndex, int frame) {
-        return scene(domain, classes(split).get(classIndex), key(split, domain, classIndex, clipIndex))
-                .joints(frame);
+        long clip = key(split, domain, classIndex, clipIndex);
+        return scene(domain, classes(split).get(classIndex), clip, false).joints(frame);
     }
 
     private long key(Split split, Domain domain, int classIndex, long clipIndex) {
+        int count = classes(split).size();
+        if (classIndex < 0 || classIndex >= count) {
+            throw new IllegalArgumentException("egosim: class index " + classIndex + " is outside split " + split
+                    + ", which has " + count + " classes; pass 0 to " + (count - 1));
+        }
         return new Draws(seed, KEYS.indexOf(split), Domain.ALL.indexOf(domain), classIndex, clipIndex).bits();
     }
 
-    private Scene scene(Domain domain, ActionClass what, long clip) {
-        return new Scene(geometry, domain, what, new Draws(clip, MOTION), new Draws(clip, APPEARANCE));
+    private Scene scene(Domain domain, ActionClass what, long clip, boolean outlined) {
+        return new Scene(geometry, domain, what, new Draws(clip, MOTION), new Draws(clip, APPEARANCE), outlined);
     }
 }

@@ -1,6 +1,7 @@
 package tessera.distill.egosim;
 
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
@@ -13,22 +14,54 @@ import tessera.distill.data.Split;
 public final class EgoSimClips {
     private EgoSimClips() {}
 
+    /** The heads beside that of actions. */
+    public static final String VERB = "verb";
+
+    public static final String NOUN = "noun";
+
     /**
-     * Renders equally many of each class: the first {@code perClass} clips of every class of a split.
+     * Renders equally many of each class: the first {@code perClass} clips of every class of a split, with the further heads
+     * {@value #VERB} and {@value #NOUN}.
      *
      * @param progress told after each clip how many are done
      */
     public static ClipSet render(
             EgoSim sim, Split split, Domain domain, int perClass, Set<Modality> modalities, IntConsumer progress) {
+        return render(sim, split, domain, 0, perClass, modalities, progress);
+    }
+
+    /**
+     * Renders clips {@code firstClip} to {@code firstClip + perClass - 1} of every class of a split, with the further heads
+     * {@value #VERB} and {@value #NOUN}. Ranges that do not overlap are sets for training and judging on the same classes.
+     *
+     * @param progress told after each clip how many are done
+     * @throws IllegalArgumentException if the first clip is negative, or there is no clip of a class
+     */
+    public static ClipSet render(
+            EgoSim sim,
+            Split split,
+            Domain domain,
+            long firstClip,
+            int perClass,
+            Set<Modality> modalities,
+            IntConsumer progress) {
+        if (firstClip < 0 || perClass < 1) {
+            throw new IllegalArgumentException("egosim: " + perClass + " clips of each class from clip " + firstClip
+                    + " on are none; pass 1 or more, from clip 0 or a later one on");
+        }
         List<ActionClass> classes = EgoSim.classes(split);
         int count = classes.size();
         int[] labels = IntStream.range(0, count * perClass).map(i -> i % count).toArray();
         return ClipSet.load(
                 sim.geometry(),
                 classes.stream().map(ActionClass::name).toList(),
+                Map.of(
+                        VERB, classes.stream().map(c -> c.verb().word()).toList(),
+                        NOUN, classes.stream().map(c -> c.noun().word()).toList()),
                 labels,
                 modalities,
-                i -> sim.render(split, domain, i % count, i / count, modalities).samples(),
+                i -> sim.render(split, domain, i % count, firstClip + i / count, modalities)
+                        .samples(),
                 progress);
     }
 

@@ -17,8 +17,12 @@ final class Look {
     /** A flat surface of two colours mixed by a texture that is scaled, turned and shifted. */
     record Surface(Texture texture, float[] dark, float[] bright, double scale, double cos, double sin, double shift) {}
 
-    /** Three colours (body, detail, hard parts) and the texture strength of an object. */
-    record Paint(float[][] colours, Texture texture, double strength) {}
+    /**
+     * Three colours (body, detail, hard parts) and the texture strength of an object.
+     *
+     * @param object which of the domain's objects of its kind it is
+     */
+    record Paint(float[][] colours, Texture texture, double strength, int object) {}
 
     final Surface table;
     final Surface wall;
@@ -106,11 +110,11 @@ final class Look {
      * from clip to clip, and another place has others.
      */
     Paint paint(Noun noun) {
-        int kept = domain == Domain.SOURCE ? SOURCE_OBJECTS : TARGET_OBJECTS;
-        return paint(new Draws(OBJECTS, place, Noun.ALL.indexOf(noun), draws.below(kept)));
+        int object = draws.below(domain == Domain.SOURCE ? SOURCE_OBJECTS : TARGET_OBJECTS);
+        return paint(new Draws(OBJECTS, place, Noun.ALL.indexOf(noun), object), object);
     }
 
-    private Paint paint(Draws draws) {
+    private Paint paint(Draws draws, int object) {
         var colours = new float[3][];
         switch (domain) {
             case SOURCE -> {
@@ -134,7 +138,7 @@ final class Look {
             }
         }
         Texture texture = Texture.of(draws.pick(SAWDUST, CLOTH, STEEL, SPECKLE, CHECK));
-        return new Paint(colours, texture, draws.uniform(.05, .45));
+        return new Paint(colours, texture, draws.uniform(.05, .45), object);
     }
 
     /** The figure of this domain among those of all. */

@@ -40,4 +40,10 @@ record Pose(Vec right, Vec ahead, Vec up, Vec origin) {
     Vec map(Vec p) {
         return new Vec(right.dot(p), ahead.dot(p), up.dot(p)).plus(origin);
     }
+
+    /** The place that the motion takes to p. */
+    Vec back(Vec p) {
+        Vec from = p.minus(origin);
+        return right.times(from.x()).plus(ahead.times(from.y())).plus(up.times(from.z()));
+    }
 }

@@ -39,6 +39,16 @@ final class Raster {
     /** What may be seen, from 1 on in {@link #id}; 0 is the background. */
     private final List<Surface> surfaces = new ArrayList<>();
 
+    /** The thing that each surface belongs to; empty unless outlines are wanted. */
+    private final List<Outline> outlines = new ArrayList<>();
+
+    private final boolean outlined;
+    /** The thing that was last drawn over each sample, as its place in the order of things. */
+    private final int[] drawnBy;
+
+    private Outline outline = new Outline();
+    private int things;
+
     private final List<Shadow> shadows = new ArrayList<>();
     private final Look look;
     private Camera now;
@@ -52,14 +62,17 @@ final class Raster {
     private double motionX;
     private double motionY;
 
-    Raster(int size, Look look, Camera camera) {
+    /** @param outlined whether to keep account of the outlines of things */
+    Raster(int size, Look look, Camera camera, boolean outlined) {
         this.size = size;
         this.look = look;
+        this.outlined = outlined;
         now = camera;
         next = camera;
         wide = SUB * size;
         nearness = new float[wide * wide];
         id = new int[wide * wide];
+        drawnBy = new int[outlined ? wide * wide : 0];
     }
 
     void begin(Camera now, Camera next, double wallY) {
@@ -69,7 +82,33 @@ final class Raster {
         Arrays.fill(nearness, 0);
         Arrays.fill(id, 0);
         surfaces.clear();
+        outlines.clear();
         shadows.clear();
+        Arrays.fill(drawnBy, 0);
+        things = 0;
+    }
+
+    /** What is drawn from here on is one more thing. */
+    Outline thing() {
+        outline = new Outline();
+        things++;
+        return outline;
+    }
+
+    /** Counts what can be seen of each thing, once all are drawn. */
+    void look() {
+        for (int surface : id) {
+            if (surface > 0) {
+                outlines.get(surface - 1).visible++;
+            }
+        }
+    }
+
+    private void add(Surface surface) {
+        surfaces.add(surface);
+        if (outlined) {
+            outlines.add(outline);
+        }
     }
 
     /** A dark spot on the table, cast by something around a place. */
@@ -98,7 +137,9 @@ final class Raster {
         end(ends, 4, now, a.towards(b, to), ra + to * (rb - ra));
         end(ends, 8, next, a1.towards(b1, from), ra + from * (rb - ra));
         end(ends, 12, next, a1.towards(b1, to), ra + to * (rb - ra));
-        surfaces.add(new Capsule(ends, b.minus(a).length(), paint));
+        add(new Capsule(ends, b.minus(a).length(), paint));
+        outline.include(ends[0], ends[1], ends[3]);
+        outline.include(ends[4], ends[5], ends[7]);
         fillCapsule(ends);
     }
 
@@ -153,6 +194,10 @@ final class Raster {
 
     /** The surface that was added last covers a sample, if nothing nearer does. */
     private void cover(int sample, float near) {
+        if (outlined && drawnBy[sample] != things) {
+            drawnBy[sample] = things;
+            outline.covered++;
+        }
         if (near > nearness[sample]) {
             nearness[sample] = near;
             id[sample] = surfaces.size();
@@ -172,7 +217,7 @@ final class Raster {
             put(vertices, o + 9, mesh.vertices.get(v));
         }
         for (Mesh.Triangle t : mesh.triangles) {
-            surfaces.add(new Face(vertices, VERTEX * t.a(), VERTEX * t.b(), VERTEX * t.c(), paint, t.material()));
+            add(new Face(vertices, VERTEX * t.a(), VERTEX * t.b(), VERTEX * t.c(), paint, t.material()));
             fillTriangle(vertices, VERTEX * t.a(), VERTEX * t.b(), VERTEX * t.c());
         }
     }
@@ -192,6 +237,11 @@ final class Raster {
         }
         float ax = vertices[a];
         float ay = vertices[a + 1];
+        if (outlined) {
+            for (int v : new int[] {a, b, c}) {
+                outline.include(vertices[v], vertices[v + 1], 0);
+            }
+        }
         float bx = vertices[b] - ax;
         float by = vertices[b + 1] - ay;
         float cx = vertices[c] - ax;

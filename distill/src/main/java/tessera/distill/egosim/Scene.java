@@ -12,6 +12,21 @@ final class Scene {
     /** A thing that lies still. */
     private record Still(Mesh mesh, Pose pose, Vec[] world, Vec[] normals, Look.Paint paint) {}
 
+    /**
+     * What a detector may find in a frame.
+     *
+     * @param place the same for the same thing in every frame, unlike any other's: the right hand 0, the left one 1, the object
+     *     acted on 2, then what lies around
+     * @param side 1 for a right hand, -1 for a left one, 0 for an object
+     * @param touching whether it is a hand that touches the object
+     */
+    record Thing(int place, int side, boolean touching, Outline outline) {}
+
+    /** Places of the object acted on, and of the first thing that lies around. */
+    private static final int OBJECT = 2;
+
+    private static final int FIRST_STILL = 3;
+
     private final Geometry geometry;
     private final Look look;
     private final Action action;
@@ -24,16 +39,18 @@ final class Scene {
     private final Camera[] cameras;
     private final Moment[] moments;
     private final Raster raster;
+    private final List<Thing> things = new ArrayList<>();
 
-    Scene(Geometry geometry, Domain domain, ActionClass what, Draws motion, Draws appearance) {
+    /** @param outlined whether {@link #things} will be asked for */
+    Scene(Geometry geometry, Domain domain, ActionClass what, Draws motion, Draws appearance, boolean outlined) {
         this.geometry = geometry;
         look = new Look(domain, appearance);
         action = new Action(what, motion);
         mesh = Mesh.of(what.noun());
         paint = look.paint(what.noun());
         Texture fine = Texture.of(Texture.Pattern.SAWDUST);
-        skin = new Look.Paint(new float[][] {look.skin}, fine, .25);
-        sleeve = new Look.Paint(new float[][] {look.sleeve}, look.sleeveTexture, appearance.uniform(.3, 1.2));
+        skin = new Look.Paint(new float[][] {look.skin}, fine, .25, 0);
+        sleeve = new Look.Paint(new float[][] {look.sleeve}, look.sleeveTexture, appearance.uniform(.3, 1.2), 0);
         wallY = appearance.uniform(2.0, 5.0);
         for (int i = 0; i < look.clutter; i++) {
             Noun noun = appearance.pick(Noun.values());
@@ -54,7 +71,7 @@ final class Scene {
         for (int t = 0; t <= frames; t++) {
             moments[t] = action.at(t / (double) frames);
         }
-        raster = new Raster(geometry.size(), look, cameras[0]);
+        raster = new Raster(geometry.size(), look, cameras[0], outlined);
     }
 
     private static Still still(Mesh mesh, Pose pose, Look.Paint paint) {
@@ -93,14 +110,30 @@ final class Scene {
 
     /** Draws frame t: linear colours [size * size * 3] and true motion; either array may be empty. */
     void draw(int t, float[] colours, float[] flow, int flowOffset) {
+        fill(t);
+        raster.resolve(colours, flow, flowOffset);
+    }
+
+    /** The things of the frame that was drawn or filled last; those out of sight have empty outlines. */
+    List<Thing> things() {
+        raster.look();
+        return List.copyOf(things);
+    }
+
+    /** Finds what frame t shows where, without its colours. */
+    void fill(int t) {
         Moment now = moments[t];
         Moment next = moments[t + 1];
         raster.begin(cameras[t], cameras[t + 1], wallY);
-        for (Still still : clutter) {
+        things.clear();
+        for (int i = 0; i < clutter.size(); i++) {
+            Still still = clutter.get(i);
+            things.add(new Thing(FIRST_STILL + i, 0, false, raster.thing()));
             raster.mesh(still.mesh, still.world, still.world, still.normals, still.paint);
             shadow(still.mesh, still.pose);
         }
         Pose pose = now.object();
+        things.add(new Thing(OBJECT, 0, false, raster.thing()));
         raster.mesh(
                 mesh,
                 place(mesh, pose, now.lid(), now.squash()),
@@ -111,7 +144,6 @@ final class Scene {
         for (int h = 0; h < now.hands().size(); h++) {
             limb(now.hands().get(h), next.hands().get(h));
         }
-        raster.resolve(colours, flow, flowOffset);
     }
 
     private void shadow(Mesh mesh, Pose pose) {
@@ -122,11 +154,13 @@ final class Scene {
         double scale = look.handScale;
         Vec[] a = now.joints(scale);
         Vec[] b = next.joints(scale);
+        things.add(new Thing(now.side() > 0 ? 0 : 1, now.side(), now.touches(), raster.thing()));
         for (int j = 1; j < Hand.JOINTS; j++) {
             bone(a, b, Hand.PARENT[j], j, scale);
         }
         bone(a, b, 5, 17, scale);
         bone(a, b, 1, 5, scale);
+        raster.thing(); // The arm belongs to no hand.
         Vec elbow = action.elbow(now.side());
         double thick = .42 * scale;
         double thin = .27 * scale;
@@ -186,6 +220,15 @@ final class Scene {
             hands.add(pixels);
         }
         return hands;
+    }
+
+    Action action() {
+        return action;
+    }
+
+    /** Which of the domain's objects of its kind is acted on. */
+    int whichObject() {
+        return paint.object();
     }
 
     /** What the sensor makes of linear colours: exposure, cast, contrast, vignette and noise. */
