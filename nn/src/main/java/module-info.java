@@ -8,20 +8,14 @@ module tessera.nn {
     exports tessera.nn;
     exports tessera.nn.audio;
     exports tessera.nn.inference;
-<<<<<<< HEAD
     exports tessera.nn.stlt;
-=======
     exports tessera.nn.swin;
->>>>>>> swin
     exports tessera.nn.videomae;
 
     uses tessera.nn.Architecture;
 
     provides tessera.nn.Architecture with
-<<<<<<< HEAD
             tessera.nn.stlt.StltArchitecture,
-=======
             tessera.nn.swin.SwinArchitecture,
->>>>>>> swin
             tessera.nn.videomae.VideoMaeArchitecture;
 }
