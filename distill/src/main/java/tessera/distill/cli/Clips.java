@@ -57,7 +57,7 @@ final class Clips {
         if (modality.layout().grid() instanceof SampleLayout.Grid.Fixed) {
             return Geometry.SMALL.withFrames(frames);
         }
-        boolean map = modality.layout().grid() == SampleLayout.Grid.MAP;
+        boolean map = modality.layout().grid().equals(SampleLayout.Grid.MAP);
         return new Geometry(frames, map ? 4 * side : side, side);
     }
 
