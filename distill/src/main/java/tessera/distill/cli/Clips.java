@@ -54,7 +54,7 @@ final class Clips {
 
     /** The clips that a model takes of one modality; the sizes of what it does not see mean nothing. */
     static Geometry geometry(int frames, int side, Modality modality) {
-        boolean map = modality.layout().grid() == SampleLayout.Grid.MAP;
+        boolean map = modality.layout().grid().equals(SampleLayout.Grid.MAP);
         return new Geometry(frames, map ? 4 * side : side, side);
     }
 
