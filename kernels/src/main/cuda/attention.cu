@@ -1,13 +1,13 @@
-// Scaled dot-product attention O = softmax(scale Q K^T + bias) V and its gradients, tiled: no matrix of scores in memory.
+// Scaled dot-product attention O = softmax(scale Q K^T + bias + mask) V and its gradients, tiled: no matrix of scores in memory.
 //
 // Formulas (natural logarithm; the kernels work in powers of two)
-//   S = scale Q K^T + bias, L = log(rowsum(exp(S))), P = exp(S - L), O = P V
+//   S = scale Q K^T + bias + mask, L = log(rowsum(exp(S))), P = exp(S - L), O = P V; mask = -100 between tokens of two regions
 //   D = rowsum(dO O), dV = P^T dO, dS = P (dO V^T - D), dbias = dS, dQ = scale dS K, dK = scale dS^T Q
 // Source of the algorithm: T. Dao, "FlashAttention-2", 2023 (online softmax, L saved, P recomputed in the backward pass).
 // Layouts: element (sample b, head h, row n, dim d) of a tensor lies at b batch + h head + n row + d of that tensor's strides, so
 //   q, k, v may be slices of one packed [B, N, 3, heads, dim]; q, k, v, out and their gradients are all f32 or all bf16; bias and
-//   dbias [1 or B, heads, queries, keys] are f32 or bf16; L is f32 [B, heads, queries]. Head dims up to 80; each is computed with
-//   the next multiple of 16, zeros behind.
+//   dbias [1 or B, heads, queries, keys] are f32 or bf16; L is f32 [B, heads, queries]; regions are i32 [R, queries], those of a
+//   sample in row b mod R. Head dims up to 80; each is computed with the next multiple of 16, zeros behind.
 // Accumulation: f32. bf16 runs on tensor cores (mma.sync m16n8k16), P and dS rounded to bf16 as operands; f32 runs on FMA units
 //   without any rounding to a shorter type.
 // Determinism: no atomics. A block owns its output tile and walks over the other axis in order. The gradients take two kernels,
@@ -26,6 +26,7 @@
 
 constexpr float LOG2E = 1.4426950408889634f;
 constexpr float LN2 = 0.6931471805599453f;
+constexpr float SEPARATION = -100.0f * LOG2E;  // added to the exponent of a pair of tokens of different regions
 constexpr int TAIL = 16;  // columns per step in the last tile
 
 struct Strides {
@@ -40,6 +41,7 @@ struct AttentionArgs {
     const void* k;
     const void* v;
     const void* bias;  // or null
+    const int* regions;  // or null
     void* out;
     float* log_sum_exp;  // or null in the forward pass
     const void* dout;
@@ -64,7 +66,7 @@ struct AttentionArgs {
     int splits;       // blocks that share the samples of one tile of dbias
     int aligned;      // all tensors allow 16-byte accesses
     float scale;
-    int zero;  // fills the struct
+    int region_batch;  // rows of regions
 };
 
 /** What a block works on: a tile of one head of one sample. */
@@ -92,26 +94,22 @@ DEVICE int tiles_of(int rows, int tile) {
 }
 
 /**
- * What turns products Q K^T into exponents of 2. Without a bias that is one positive factor, which the multiply-add before the
- * exponential takes in; BIASED replaces the products by exponents first, and the factor is 1.
+ * What turns products Q K^T into exponents of 2. Without a bias and regions that is one positive factor, which the multiply-add
+ * before the exponential takes in; BIASED replaces the products by exponents first, and the factor is 1.
  */
 template <bool BIASED>
 struct Exponent {
     float factor;
     float scale;
-    const void* bias;  // or null, where only the scale is not positive
-    i64 offset;        // of the head's bias
+    const void* bias;    // or null
+    const int* regions;  // of the sample, or null; then there are as many keys as queries
+    i64 offset;          // of the head's bias
     int queries;
     int keys;
     int bias_bf16;
 
-    DEVICE float at(float product, int query, int key) const {
-        float b = 0.0f;
-        if (bias != nullptr && query < queries && key < keys) {
-            const i64 i = offset + static_cast<i64>(query) * keys + key;
-            b = LOG2E * (bias_bf16 ? to_float(static_cast<const bf16*>(bias)[i]) : static_cast<const float*>(bias)[i]);
-        }
-        return fmaf(product, scale, b);
+    DEVICE int region(int token) const {
+        return token < keys ? regions[token] : 0;
     }
 };
 
@@ -121,6 +119,7 @@ DEVICE Exponent<BIASED> exponent_of(const AttentionArgs& args, i64 sample, int h
     exponent.scale = args.scale * LOG2E;
     exponent.factor = BIASED ? 1.0f : exponent.scale;
     exponent.bias = args.bias;
+    exponent.regions = args.regions == nullptr ? nullptr : args.regions + sample % args.region_batch * args.keys;
     exponent.offset = ((args.shared_bias ? 0 : sample) * args.heads + head) * args.queries * args.keys;
     exponent.queries = args.queries;
     exponent.keys = args.keys;
@@ -416,7 +415,26 @@ DEVICE void load_tile(
     }
 }
 
-/** Replaces products by exponents where there is a bias; TRANSPOSED: rows are keys, columns queries. */
+/** Adds a head's bias to exponents; rows and columns as for apply_bias. */
+template <class E, bool TRANSPOSED, class B, int COUNT>
+DEVICE void add_bias(float (&s)[E::ROWS][COUNT], int row, int col, const B* bias, int queries, int keys) {
+    const int rows = TRANSPOSED ? keys : queries;
+    const int cols = TRANSPOSED ? queries : keys;
+#pragma unroll
+    for (int i = 0; i < E::ROWS; i++) {
+        const int r = row + E::row(i);
+        const B* from = bias + (TRANSPOSED ? r : static_cast<i64>(r) * keys);
+#pragma unroll
+        for (int j = 0; j < COUNT; j++) {
+            const int c = col + E::col(j);
+            if (r < rows && c < cols) {
+                s[i][j] = fmaf(to_float(from[TRANSPOSED ? static_cast<i64>(c) * keys : c]), LOG2E, s[i][j]);
+            }
+        }
+    }
+}
+
+/** Replaces products by exponents where BIASED; TRANSPOSED: rows are keys, columns queries. */
 template <class E, bool TRANSPOSED, bool BIASED, int COUNT>
 DEVICE void apply_bias(float (&s)[E::ROWS][COUNT], int row, int col, const Exponent<BIASED>& exponent) {
     if constexpr (BIASED) {
@@ -424,9 +442,29 @@ DEVICE void apply_bias(float (&s)[E::ROWS][COUNT], int row, int col, const Expon
         for (int i = 0; i < E::ROWS; i++) {
 #pragma unroll
             for (int j = 0; j < COUNT; j++) {
-                const int r = row + E::row(i);
-                const int c = col + E::col(j);
-                s[i][j] = exponent.at(s[i][j], TRANSPOSED ? c : r, TRANSPOSED ? r : c);
+                s[i][j] *= exponent.scale;
+            }
+        }
+        if (exponent.bias != nullptr && exponent.bias_bf16) {
+            const bf16* bias = static_cast<const bf16*>(exponent.bias) + exponent.offset;
+            add_bias<E, TRANSPOSED>(s, row, col, bias, exponent.queries, exponent.keys);
+        } else if (exponent.bias != nullptr) {
+            const float* bias = static_cast<const float*>(exponent.bias) + exponent.offset;
+            add_bias<E, TRANSPOSED>(s, row, col, bias, exponent.queries, exponent.keys);
+        }
+        if (exponent.regions != nullptr) {
+            int regions[E::ROWS];
+#pragma unroll
+            for (int i = 0; i < E::ROWS; i++) {
+                regions[i] = exponent.region(row + E::row(i));
+            }
+#pragma unroll
+            for (int j = 0; j < COUNT; j++) {
+                const int region = exponent.region(col + E::col(j));
+#pragma unroll
+                for (int i = 0; i < E::ROWS; i++) {
+                    s[i][j] += regions[i] == region ? 0.0f : SEPARATION;
+                }
             }
         }
     }
@@ -1096,6 +1134,8 @@ KERNEL(256, attention_stats_bf16, AttentionArgs) {
 // Fewer blocks per multiprocessor asked for than fit: else the compiler spills a few registers to fit one more.
 #define MMA_KERNEL(name, Args) KERNEL(128, name, Args)
 #define MMA_BIASED(name, Args) KERNEL_BLOCKS(128, 2, name, Args)
+#define NARROW_KERNEL(name, Args) KERNEL(128, name, Args)
+#define NARROW_BIASED(name, Args) KERNEL_BLOCKS(128, 3, name, Args)
 #define FMA_KERNEL(name, Args) KERNEL_BLOCKS(64, 4, name, Args)
 #define FMA_BIASED(name, Args) KERNEL_BLOCKS(64, 4, name, Args)
 
@@ -1106,8 +1146,8 @@ KERNEL(256, attention_stats_bf16, AttentionArgs) {
         attention_bias<Engine<dim>>(args);                                        \
     }
 
-HEAD_DIM(MMA, Mma, bf16, 16)
-HEAD_DIM(MMA, Mma, bf16, 32)
+HEAD_DIM(NARROW, Mma, bf16, 16)
+HEAD_DIM(NARROW, Mma, bf16, 32)
 HEAD_DIM(MMA, Mma, bf16, 48)
 HEAD_DIM(MMA, Mma, bf16, 64)
 HEAD_DIM(MMA, Mma, bf16, 80)

@@ -1,7 +1,8 @@
 // Patches of videos as vectors, their adjoint, and the target and loss of masked reconstruction.
 //
 // Formula       gather: out[b, j, (c, dt, dy, dx)] = pixel scale / std[c] - mean[c] / std[c] of patch indices[b, j]; only listed
-//               patches are read. scatter: dvideo += dout scale / std[c]. target: [b, j, (dt, dy, dx, c)] = (x - mean) / (sd + eps)
+//               patches are read; a pixel beyond the end of the video counts as 0 after normalisation. scatter: dvideo += dout
+//               scale / std[c]. target, of whole patches: [b, j, (dt, dy, dx, c)] = (x - mean) / (sd + eps)
 //               with x = pixel scale, mean and unbiased standard deviation sd over the pixels of the patch and channel. loss: mean of
 //               (prediction - target)^2, dprediction = 2/n (prediction - target).
 // Layouts       video u8 or f32 with any strides (channel-last frames and channel-first tensors alike), patches, predictions and their
@@ -50,10 +51,14 @@ struct PatchArgs {
     int channels;
     int tubelet;
     int patch;
+    int frames;
+    int height;
+    int width;
     int mode;
     float eps;
     float scale;
     int normalise;
+    int padded;  // whether patches reach beyond the end of the video: by pixels only
     float factor[MAX_CHANNELS];
     float shift[MAX_CHANNELS];
 };
@@ -95,6 +100,22 @@ DEVICE Place channel_first(const PatchArgs& args, int e) {
     return {c, slice - c * args.tubelet, line - slice * args.patch, e - line * args.patch};
 }
 
+/** How far the video reaches from the first pixel of patch `token`. */
+DEVICE Place room_of(const PatchArgs& args, int token) {
+    int slot = token / args.plane;
+    int cell = token % args.plane;
+    return {
+        args.channels,
+        args.frames - slot * args.tubelet,
+        args.height - cell / args.across * args.patch,
+        args.width - cell % args.across * args.patch};
+}
+
+/** Whether a pixel is one of the video's. */
+DEVICE bool exists(const PatchArgs& args, const Place& place, const Place& room) {
+    return !args.padded || (place.dt < room.dt && place.dy < room.dy && place.dx < room.dx);
+}
+
 // ------------------------------------------------------------------------------------------------------------- gather
 
 template <class S, int N>
@@ -110,11 +131,14 @@ DEVICE void fill_nan(T* out, int length) {
 }
 
 template <class S, class T>
-DEVICE void gather_pixels(const PatchArgs& args, const S* from, T* out, int length) {
+DEVICE void gather_pixels(const PatchArgs& args, const S* from, T* out, int length, const Place& room) {
     for (int e = lane_index(); e < length; e += WARP) {
         Place place = channel_first(args, e);
-        float pixel = pixel_value(from[place.offset(args)]);
-        out[e] = from_float<T>(fmaf(pixel, args.factor[place.c], args.shift[place.c]));
+        float value = 0.0f;
+        if (exists(args, place, room)) {
+            value = fmaf(pixel_value(from[place.offset(args)]), args.factor[place.c], args.shift[place.c]);
+        }
+        out[e] = from_float<T>(value);
     }
 }
 
@@ -210,7 +234,7 @@ DEVICE void gather_patches(const PatchArgs& args) {
     }
     const S* from = static_cast<const S*>(args.video) + origin_of(args, sample, token);
     if (args.mode == PIXELS) {
-        gather_pixels(args, from, out, length);
+        gather_pixels(args, from, out, length, room_of(args, token));
     } else if (args.mode != CHANNEL_LAST) {
         gather_lines(args, from, out, length);
     } else if constexpr (sizeof(S) == 1) {
@@ -257,8 +281,12 @@ DEVICE void scatter_patches(const PatchArgs& args) {
     i64 end = source >= 0 ? source + 1 : args.count;
     float* to = static_cast<float*>(const_cast<void*>(args.video)) + origin_of(args, sample, token);
     const T* gradients = static_cast<const T*>(args.values) + sample * args.count * length;
+    const Place room = room_of(args, token);
     for (int e = lane_index(); e < length; e += WARP) {
         Place place = channel_first(args, e);
+        if (!exists(args, place, room)) {
+            continue;
+        }
         float* target = to + place.offset(args);
         float sum = *target;
         for (i64 j = begin; j < end; j++) {

@@ -1,16 +1,20 @@
 // Rows of tokens picked by index: gathered, scattered, given positions, assembled for the decoder.
 //
 // Formula       gather_rows y[b, j] = x[b, i[b, j]]; scatter_rows dx[b, t] = sum of dy[b, j] over all j with i[b, j] = t;
+//               select_rows and sum_selected the same with one i[j] for all samples, in which -1 is a row of zeros;
 //               add_rows y[b, j] = x[b, j] + table[i[b, j]]; assemble_decoder y = [visible + table[iv]; mask_token + table[im]].
 // Layouts       rows of d contiguous values, tokens of a sample one after the other, indices i32.
 // Accumulation  f32; bf16 is rounded once at the end.
 // Determinism   every output value is computed by one thread. scatter_rows asks a table made before (invert_indices) which
-//               row goes to a token; where there are several, it adds them in ascending j.
-// Bad indices   an index outside the table is not followed: gathered and added rows become NaN (-1 for integers), scattered
-//               rows are left out.
+//               row goes to a token; where there are several, it adds them in ascending j. sum_selected cuts the j into shares,
+//               adds each in ascending j by one thread and then the shares in order; their number depends on the shape and device.
+// Bad indices   an index outside the table is not followed: gathered, selected and added rows become NaN (-1 for integers),
+//               scattered and summed rows are left out.
 // Geometry      256 threads, 4 x 16 bytes per thread, all indices of a thread before the first row that one names; misaligned rows
-//               go element by element. invert_indices: a block per sample.
-// Bytes         every row read and written once, plus 4 per index. FLOPs: 1 per value that is added.
+//               go element by element. invert_indices: a block per sample. sum_selected: a warp per 4 or 8 tokens, 32 units of columns and
+//               share of the j reads all indices of its share, 128 at a time, and the rows that go to its tokens, 4 in flight.
+// Bytes         every row read and written once, plus 4 per index; sum_selected reads an index once for each warp that may
+//               need it, from L2, and writes a share's sums as f32. FLOPs: 1 per value that is added.
 // Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
 //               there to fit more threads.
 #include "tessera.cuh"
@@ -29,7 +33,7 @@ DEVICE i64 own_unit(int k) {
 
 struct GatherArgs {
     const void* x;
-    const int* indices;
+    const int* indices;  // [batch, m] to gather, [m] to select
     void* y;
     i64 rows;  // batch * m
     i64 n;
@@ -60,25 +64,29 @@ DEVICE Pack<u32> all_ones() {
     return {{0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu}};
 }
 
-template <class U>
+/** SHARED_INDEX: all samples have the same indices, and NONE stands for a row of zeros. */
+template <class U, bool SHARED_INDEX>
 DEVICE void gather_rows(const GatherArgs& args) {
     const U* x = static_cast<const U*>(args.x);
     U* y = static_cast<U*>(args.y);
     i64 count = args.rows * args.width;
     i64 rows[VECTORS];
+    i64 samples[VECTORS];
     int indices[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         i64 i = own_unit(k);
         rows[k] = divide(i, args.width);
-        indices[k] = i < count ? args.indices[rows[k]] : NONE;
+        samples[k] = divide(rows[k], args.m);
+        indices[k] = i < count ? args.indices[SHARED_INDEX ? rows[k] - samples[k] * args.m : rows[k]] : NONE;
     }
     U units[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         if (indices[k] >= 0 && indices[k] < args.n) {
-            i64 sample = divide(rows[k], args.m);
-            units[k] = x[(sample * args.n + indices[k]) * args.width + (own_unit(k) - rows[k] * args.width)];
+            units[k] = x[(samples[k] * args.n + indices[k]) * args.width + (own_unit(k) - rows[k] * args.width)];
+        } else if (SHARED_INDEX && indices[k] == NONE) {
+            units[k] = U();
         } else {
             units[k] = all_ones<U>();
         }
@@ -92,21 +100,18 @@ DEVICE void gather_rows(const GatherArgs& args) {
     }
 }
 
-KERNEL_BLOCKS(256, 2, gather_rows_1, GatherArgs) {
-    gather_rows<unsigned char>(args);
-}
+#define GATHER(size, U) \
+    KERNEL_BLOCKS(256, 2, gather_rows_##size, GatherArgs) { \
+        gather_rows<U, false>(args); \
+    } \
+    KERNEL_BLOCKS(256, 2, select_rows_##size, GatherArgs) { \
+        gather_rows<U, true>(args); \
+    }
 
-KERNEL_BLOCKS(256, 2, gather_rows_2, GatherArgs) {
-    gather_rows<unsigned short>(args);
-}
-
-KERNEL_BLOCKS(256, 2, gather_rows_4, GatherArgs) {
-    gather_rows<u32>(args);
-}
-
-KERNEL_BLOCKS(256, 2, gather_rows_16, GatherArgs) {
-    gather_rows<Pack<u32>>(args);
-}
+GATHER(1, unsigned char)
+GATHER(2, unsigned short)
+GATHER(4, u32)
+GATHER(16, Pack<u32>)
 
 // ------------------------------------------------------------------------------------------------------------ scatter
 
@@ -235,6 +240,145 @@ DEVICE void scatter_rows(const ScatterArgs& args) {
             store_lanes<T, N>(dx + i * N, lanes[k]);
         }
     }
+}
+
+// ---------------------------------------------------------------------------------------------------------------- sum
+
+constexpr int SUM_ROWS = 4;  // read ahead of the sum
+
+/** How many tokens a warp sums: bounded by registers; as in CudaTokens. */
+template <int N>
+constexpr int SUM_TOKENS = N > 4 ? 4 : 8;
+
+struct SumArgs {
+    const void* dy;      // [batch, m, d]
+    const int* indices;  // [m]
+    void* dx;            // [batch, n, d], or f32 [shares, batch, n, d]
+    i64 batch;
+    i64 n;
+    i64 m;
+    i64 d;
+    i64 share;   // j of one share, a multiple of the indices that a warp reads at a time
+    i64 shares;  // where there are several, dx is f32
+};
+
+/** Adds rows of dy, for every bit of `found` in ascending order; `token` is the place in sums of the row of a lane's bit. */
+template <class T, int N>
+DEVICE void add_found(float (&sums)[SUM_TOKENS<N>][N], u32 found, int token, const T* dy, i64 d, bool inside) {
+    while (found != 0) {
+        Lanes<T, N> lanes[SUM_ROWS];
+        int tokens[SUM_ROWS];
+#pragma unroll
+        for (int r = 0; r < SUM_ROWS; r++) {
+            const int bit = __ffs(static_cast<int>(found)) - 1;
+            tokens[r] = __shfl_sync(ALL_LANES, token, bit & (WARP - 1));
+            if (found == 0) {
+                tokens[r] = NONE;
+            } else if (inside) {
+                lanes[r] = load_lanes<T, N>(dy + bit * d);
+            }
+            found &= found - 1;
+        }
+#pragma unroll
+        for (int r = 0; r < SUM_ROWS; r++) {
+#pragma unroll
+            for (int t = 0; t < SUM_TOKENS<N>; t++) {
+                if (inside && tokens[r] == t) {
+#pragma unroll
+                    for (int l = 0; l < N; l++) {
+                        sums[t][l] += to_float(lanes[r].values[l]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+template <class T, int N>
+DEVICE void sum_selected(const SumArgs& args) {
+    constexpr int TOKENS = SUM_TOKENS<N>;
+    const i64 groups = (args.n + TOKENS - 1) / TOKENS;
+    const i64 parts = (args.d + WARP * N - 1) / (WARP * N);
+    i64 place = static_cast<i64>(blockIdx.x) * (THREADS / WARP) + warp_index();
+    const i64 part = place % parts;
+    place /= parts;
+    const i64 first = place % groups * TOKENS;
+    place /= groups;
+    const i64 sample = place % args.batch;
+    const i64 share = place / args.batch;
+    if (share >= args.shares) {
+        return;
+    }
+    const i64 column = (part * WARP + lane_index()) * N;
+    const bool inside = column < args.d;
+    const T* dy = static_cast<const T*>(args.dy) + sample * args.m * args.d + column;
+    const i64 end = min(args.m, (share + 1) * args.share);
+    float sums[TOKENS][N] = {};
+    for (i64 j = share * args.share; j < end; j += WARP * VECTORS) {
+        int tokens[VECTORS];
+        bool any = false;
+#pragma unroll
+        for (int k = 0; k < VECTORS; k++) {
+            const i64 at = j + k * WARP + lane_index();
+            const i64 token = (at < end ? args.indices[at] : NONE) - first;
+            tokens[k] = token >= 0 && token < TOKENS && token + first < args.n ? static_cast<int>(token) : NONE;
+            any |= tokens[k] != NONE;
+        }
+        if (__ballot_sync(ALL_LANES, any) == 0) {
+            continue;
+        }
+#pragma unroll
+        for (int k = 0; k < VECTORS; k++) {
+            const u32 found = __ballot_sync(ALL_LANES, tokens[k] != NONE);
+            add_found<T, N>(sums, found, tokens[k], dy + (j + k * WARP) * args.d, args.d, inside);
+        }
+    }
+    if (!inside) {
+        return;
+    }
+#pragma unroll
+    for (int t = 0; t < TOKENS; t++) {
+        if (first + t < args.n) {
+            const i64 at = ((share * args.batch + sample) * args.n + first + t) * args.d + column;
+            if (args.shares == 1) {
+                write<N>(static_cast<T*>(args.dx) + at, sums[t]);
+            } else {
+#pragma unroll
+                for (int l = 0; l < N; l++) {
+                    static_cast<float*>(args.dx)[at + l] = sums[t][l];
+                }
+            }
+        }
+    }
+}
+
+struct SharesArgs {
+    const float* partials;  // [shares, count]
+    void* dx;
+    i64 count;
+    i64 shares;
+};
+
+template <class T>
+DEVICE void sum_of_shares(const SharesArgs& args) {
+    const i64 i = global_index();
+    if (i >= args.count) {
+        return;
+    }
+    float sum = 0.0f;
+#pragma unroll 4
+    for (i64 share = 0; share < args.shares; share++) {
+        sum += args.partials[share * args.count + i];
+    }
+    static_cast<T*>(args.dx)[i] = from_float<T>(sum);
+}
+
+KERNEL(256, sum_of_shares_f32, SharesArgs) {
+    sum_of_shares<float>(args);
+}
+
+KERNEL(256, sum_of_shares_bf16, SharesArgs) {
+    sum_of_shares<bf16>(args);
 }
 
 // ---------------------------------------------------------------------------------------------------------- positions
@@ -380,5 +524,6 @@ DEVICE void assemble_decoder(const AssembleArgs& args) {
     }
 
 ROWS(scatter_rows, ScatterArgs)
+ROWS(sum_selected, SumArgs)
 ROWS(add_rows, AddRowsArgs)
 ROWS(assemble_decoder, AssembleArgs)

@@ -35,6 +35,7 @@ class CudaAttentionTest extends OnGpuAndPlain {
         final double[] dout;
         final DType biasType;
         final double[] bias;
+        final double[] regions;
 
         Attention(
                 DType dtype,
@@ -46,7 +47,7 @@ class CudaAttentionTest extends OnGpuAndPlain {
                 int biasBatch,
                 DType biasType,
                 int offset) {
-            this(dtype, batch, heads, queries, keys, headDim, biasBatch, biasType, offset, 1 / Math.sqrt(headDim));
+            this(dtype, batch, heads, queries, keys, headDim, biasBatch, biasType, offset, 1 / Math.sqrt(headDim), 0);
         }
 
         Attention(
@@ -59,7 +60,8 @@ class CudaAttentionTest extends OnGpuAndPlain {
                 int biasBatch,
                 DType biasType,
                 int offset,
-                double scale) {
+                double scale,
+                int regionBatch) {
             long row = 3L * heads * headDim + offset;
             int rows = Math.max(queries, keys);
             Strides strides = new Strides(rows * row, headDim, row);
@@ -67,12 +69,26 @@ class CudaAttentionTest extends OnGpuAndPlain {
             this.dtype = dtype;
             this.offset = offset;
             this.shape = new AttentionShape(
-                    batch, heads, queries, keys, headDim, (float) scale, strides, strides, strides, out, biasBatch);
+                    batch,
+                    heads,
+                    queries,
+                    keys,
+                    headDim,
+                    (float) scale,
+                    strides,
+                    strides,
+                    strides,
+                    out,
+                    biasBatch,
+                    regionBatch);
             this.starts = new long[] {0, (long) heads * headDim, 2L * heads * headDim};
             this.packed = normal((long) batch * rows * row, dtype);
             this.dout = normal(batch * out.batch(), dtype);
             this.biasType = biasType;
             this.bias = normal((long) biasBatch * heads * queries * keys, biasType);
+            this.regions = random.ints((long) regionBatch * queries, 0, 3)
+                    .asDoubleStream()
+                    .toArray();
         }
 
         /** The part of a packed buffer in which q (0), k (1) or v (2) lies. */
@@ -82,18 +98,19 @@ class CudaAttentionTest extends OnGpuAndPlain {
         }
 
         /** Out, log of the denominators, packed gradients, gradient of the bias. */
-        Buffer[] run(Kernels kernels, Buffer all, Buffer biases, Buffer[] outputs, Buffer douts) {
+        Buffer[] run(Kernels kernels, Buffer all, Buffer biases, Buffer areas, Buffer[] outputs, Buffer douts) {
             boolean biased = shape.biasBatch() > 0;
-            kernels.attention()
-                    .attention(
-                            shape,
-                            new AttentionTensors(part(all, 0), part(all, 1), part(all, 2), biased ? biases : null),
-                            outputs[0],
-                            outputs[1]);
+            AttentionTensors in = new AttentionTensors(
+                    part(all, 0),
+                    part(all, 1),
+                    part(all, 2),
+                    biased ? biases : null,
+                    shape.regionBatch() > 0 ? areas : null);
+            kernels.attention().attention(shape, in, outputs[0], outputs[1]);
             kernels.attention()
                     .attentionBackward(
                             shape,
-                            new AttentionTensors(part(all, 0), part(all, 1), part(all, 2), biased ? biases : null),
+                            in,
                             outputs[0],
                             outputs[1],
                             douts,
@@ -120,6 +137,7 @@ class CudaAttentionTest extends OnGpuAndPlain {
                     device().kernels(),
                     onGpu(dtype, offset, packed),
                     onGpu(biasType, 0, bias),
+                    onGpu(DType.I32, 0, regions),
                     outputs,
                     onGpu(dtype, offset, dout));
         }
@@ -139,6 +157,7 @@ class CudaAttentionTest extends OnGpuAndPlain {
                     PLAIN.kernels(),
                     OnGpuAndPlain.onCpu(data, packed),
                     OnGpuAndPlain.onCpu(biases, bias),
+                    OnGpuAndPlain.onCpu(DType.I32, regions),
                     outputs,
                     OnGpuAndPlain.onCpu(data, dout));
         }
@@ -261,6 +280,21 @@ class CudaAttentionTest extends OnGpuAndPlain {
     }
 
     @ParameterizedTest
+    @CsvSource({
+        "F32, 4, 2, 0, F32, 20",
+        "F32, 6, 3, 1, F32, 49",
+        "F32, 2, 1, 2, F32, 70",
+        "BF16, 4, 2, 0, F32, 20",
+        "BF16, 6, 3, 1, F32, 49",
+        "BF16, 2, 2, 1, BF16, 130",
+        "BF16, 2, 2, 1, F32, 392",
+        "BF16, 2, 1, 2, BF16, 70"
+    })
+    void attentionBetweenRegions(DType dtype, int batch, int regionBatch, int biasBatch, DType biasType, int tokens) {
+        new Attention(dtype, batch, 2, tokens, tokens, 32, biasBatch, biasType, 0, .2, regionBatch).check();
+    }
+
+    @ParameterizedTest
     @EnumSource(names = {"F32", "BF16"})
     void attentionOnMisalignedRows(DType dtype) {
         new Attention(dtype, 2, 2, 33, 33, 32, 0, DType.F32, 1).check();
@@ -270,8 +304,8 @@ class CudaAttentionTest extends OnGpuAndPlain {
     @ParameterizedTest
     @EnumSource(names = {"F32", "BF16"})
     void attentionOfLargeScores(DType dtype) {
-        new Attention(dtype, 1, 1, 33, 49, 16, 0, DType.F32, 0, 20).check();
-        new Attention(dtype, 1, 1, 33, 49, 16, 0, DType.F32, 0, -3).check();
+        new Attention(dtype, 1, 1, 33, 49, 16, 0, DType.F32, 0, 20, 0).check();
+        new Attention(dtype, 1, 1, 33, 49, 16, 0, DType.F32, 0, -3, 0).check();
     }
 
     @ParameterizedTest
@@ -299,6 +333,23 @@ class CudaAttentionTest extends OnGpuAndPlain {
         Buffer[] results = masked.onGpuOnce();
         assertArrayEquals(new double[16], Arrays.copyOf(values(results[0]), 16));
         assertTrue(Arrays.stream(values(results[2])).allMatch(Double::isFinite));
+    }
+
+    @Test
+    void otherTypesAreRefused() {
+        assertTrue(refusal(DType.F64, DType.F64).contains("computes in f32 or bf16 but was given f64"));
+        assertTrue(refusal(DType.F32, DType.F64).contains("attention's bias on"));
+    }
+
+    private String refusal(DType data, DType bias) {
+        Attention call = new Attention(DType.F32, 1, 1, 3, 3, 16, 1, DType.F32, 0);
+        Buffer[] outputs = {output(data, 0, 48), output(data, 0, 3), output(data, 0, 144), output(bias, 0, 9)};
+        Buffer all = onGpu(data, 0, call.packed);
+        Buffer biases = onGpu(bias, 0, call.bias);
+        IllegalArgumentException e = assertThrows(
+                IllegalArgumentException.class,
+                () -> call.run(device().kernels(), all, biases, biases, outputs, outputs[0]));
+        return String.valueOf(e.getMessage());
     }
 
     @Test

@@ -78,6 +78,57 @@ class CudaTokensTest extends OnGpuAndCpu {
     }
 
     @ParameterizedTest
+    @CsvSource({
+        "1,1,1,1",
+        "2,5,3,7",
+        "3,9,9,8",
+        "2,40,33,33",
+        "1,8,3,384",
+        "1,20,600,3",
+        "1,2,700,16",
+        "2,70,300,24",
+        "1,300,1500,12",
+        "1,1000,6000,3",
+        "0,4,2,8",
+        "2,4,0,8",
+        "2,3,2,0",
+        "2,0,3,8"
+    })
+    void rowsByOneIndexForAllSamples(int batch, int n, int m, int d) {
+        Random random = new Random(6);
+        int[] picked =
+                IntStream.generate(() -> random.nextInt(n + 1) - 1).limit(m).toArray();
+        TokenShape shape = new TokenShape(batch, n, m, d);
+        checkExactly(List.of(DType.F32, DType.BF16), (kernels, memory) -> {
+            Buffer x = memory.fill(memory.type, batch * n * d, i -> i % 253);
+            kernels.tokens().selectRows(shape, x, memory.indices(picked), memory.output(batch * m * d));
+        });
+        check((kernels, memory) -> kernels.tokens()
+                .sumRows(shape, memory.normal(batch * m * d), memory.indices(picked), memory.output(batch * n * d)));
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {-2, 4, Integer.MAX_VALUE})
+    void aSharedIndexOutOfRangeIsNotFollowed(int index) {
+        Kernels kernels = Device.cuda(0).kernels();
+        TokenShape shape = new TokenShape(1, 4, 3, 8);
+        try (Memory memory = new Memory(Device.cuda(0), DType.F32, DType.F32, DType.F32, 0)) {
+            Buffer x = memory.normal(4 * 8);
+            Buffer indices = memory.indices(1, index, -1);
+            kernels.tokens().selectRows(shape, x, indices, memory.output(24));
+            double[] selected = values(memory.outputs.getFirst());
+            assertArrayEquals(Arrays.copyOfRange(values(x), 8, 16), Arrays.copyOf(selected, 8));
+            assertTrue(Arrays.stream(selected, 8, 16).allMatch(Double::isNaN), "the bad row");
+            assertTrue(Arrays.stream(selected, 16, 24).allMatch(v -> v == 0), "the hole");
+            Buffer dx = memory.make(DType.F32, 32);
+            kernels.tokens().sumRows(shape, x.slice(0, 24), indices, dx);
+            double[] expected = new double[32];
+            System.arraycopy(values(x), 0, expected, 8, 8);
+            assertArrayEquals(expected, values(dx), "nothing from the bad row and the hole");
+        }
+    }
+
+    @ParameterizedTest
     @CsvSource({"1,1,1,1", "2,3,5,7", "3,8,20,16", "2,0,4,8", "2,4,0,8", "0,3,3,8", "2,20,180,192"})
     void theDecodersInput(int batch, int visible, int masked, int d) {
         int tokens = visible + masked;

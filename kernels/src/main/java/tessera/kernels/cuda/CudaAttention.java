@@ -4,7 +4,6 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.DeviceException;
 
 /** Scaled dot-product attention on a GPU; the kernels and their layouts are described in {@code attention.cu}. */
 final class CudaAttention implements Attention {
@@ -12,7 +11,8 @@ final class CudaAttention implements Attention {
     private static final int HEAD_DIMS = LARGEST_HEAD_DIM / 16;
     private static final int THREADS = 256;
     private static final int THREADS_PER_STAT = 8;
-    private static final int BLOCKS_PER_MULTIPROCESSOR = 4;
+    /** Of the gradient of a bias: three to six are computed at a time, so the last ones are few among all. */
+    private static final int BLOCKS_PER_MULTIPROCESSOR = 16;
 
     private final CudaDevice device;
     private final Passes[] plain = new Passes[HEAD_DIMS];
@@ -38,9 +38,9 @@ final class CudaAttention implements Attention {
 
     @Override
     public void attention(AttentionShape shape, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp) {
-        withoutRegions(in);
         DType dtype = in.q().dtype();
-        CudaTypes.require("attention", dtype, in.k(), in.v(), out);
+        require(dtype, in);
+        CudaTypes.require("attention", dtype, out);
         CudaTypes.require("attention", DType.F32, logSumExp);
         int index = index(shape, dtype);
         Call call = new Call(shape, in, out, logSumExp, null, null, aligned(shape, in, out));
@@ -59,7 +59,9 @@ final class CudaAttention implements Attention {
             Buffer dout,
             AttentionTensors gradients) {
         DType dtype = in.q().dtype();
-        CudaTypes.require("attention", dtype, in.k(), in.v(), out, dout, gradients.q(), gradients.k(), gradients.v());
+        require(dtype, in);
+        require(dtype, gradients);
+        CudaTypes.require("attention", dtype, out, dout, gradients.q());
         CudaTypes.require("attention", DType.F32, logSumExp);
         int index = index(shape, dtype);
         boolean aligned = aligned(shape, in, out) && aligned(shape, gradients, dout);
@@ -81,7 +83,17 @@ final class CudaAttention implements Attention {
         }
     }
 
-    /** Blocks share the samples of a common bias where its tiles alone are too few to fill the device. */
+    private void require(DType dtype, AttentionTensors tensors) {
+        CudaTypes.single("attention", dtype, device);
+        CudaTypes.require("attention", dtype, tensors.k(), tensors.v());
+        CudaTypes.require("attention", DType.I32, tensors.regions());
+        Buffer bias = tensors.bias();
+        if (bias != null) {
+            CudaTypes.single("attention's bias", bias.dtype(), device);
+        }
+    }
+
+    /** Blocks share the samples of a common bias where its tiles alone are too few to fill the device evenly. */
     private void biasGradient(Call call, CudaVariants kernel, Buffer dbias, Buffer scratch) {
         AttentionShape shape = call.shape;
         long tiles = shape.heads() * call.tiles(shape.queries()) * call.tiles(shape.keys());
@@ -102,14 +114,7 @@ final class CudaAttention implements Attention {
                     .buffers(partials, dbias)
                     .i64(count)
                     .i32(splits, CudaTypes.isBf16(dbias))
-                    .launch(Math.min(Math.ceilDiv(count, THREADS), 4 * most), THREADS, 0);
-        }
-    }
-
-    private void withoutRegions(AttentionTensors in) {
-        if (in.regions() != null) {
-            throw new DeviceException(
-                    DeviceException.Reason.FAILED, "attention with regions is missing on " + device, null);
+                    .launch(Math.min(Math.ceilDiv(count, THREADS), most), THREADS, 0);
         }
     }
 
@@ -162,9 +167,9 @@ final class CudaAttention implements Attention {
             return in.q().dtype();
         }
 
-        /** The kernels without a bias take the largest product for the largest score. */
+        /** The kernels that know no bias and regions take the largest product for the largest score. */
         boolean biased() {
-            return in.bias() != null || !(shape.scale() > 0);
+            return in.bias() != null || in.regions() != null || !(shape.scale() > 0);
         }
 
         boolean suitsCudnn() {
@@ -199,7 +204,7 @@ final class CudaAttention implements Attention {
         CudaLaunch arguments(CudaVariants kernel, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
             CudaLaunch launch = kernel.begin(dtype())
                     .buffers(in.q(), in.k(), in.v(), in.bias())
-                    .buffers(out, logSumExp, dout);
+                    .buffers(in.regions(), out, logSumExp, dout);
             if (gradients == null) {
                 launch.zeros(3);
             } else {
@@ -213,7 +218,7 @@ final class CudaAttention implements Attention {
                     .i32(CudaTypes.isBf16(in.bias()), CudaTypes.isBf16(dbias))
                     .i32(splits, aligned ? 1 : 0)
                     .f32(shape.scale())
-                    .i32(0);
+                    .i32(Math.toIntExact(shape.regionBatch()));
         }
 
         private static CudaLaunch strides(CudaLaunch launch, Strides strides) {

@@ -3,7 +3,6 @@ package tessera.kernels.cuda;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.DeviceException;
 import tessera.kernels.Patches;
 
 /**
@@ -74,9 +73,17 @@ final class CudaPatches implements Patches {
                 .launch(Math.ceilDiv(rows, WARPS), THREADS, mode == CHANNEL_LAST ? WARPS * geometry.patchLength() : 0);
     }
 
+    private static void requireWhole(String op, PatchGeometry g) {
+        if (g.padded()) {
+            throw new IllegalArgumentException(op + ": videos of " + g.frames() + " x " + g.height() + " x "
+                    + g.width() + " were given but only whole patches of " + g.tubelet() + " x " + g.patch() + " x "
+                    + g.patch() + " can be reconstructed; use sizes that are multiples of the patch");
+        }
+    }
+
     /** The fastest way of reading that strides and alignment allow. */
     private static int mode(PatchGeometry g, Buffer video, Buffer out) {
-        if (out.address() % VECTOR_BYTES != 0) {
+        if (out.address() % VECTOR_BYTES != 0 || g.padded()) {
             return PIXELS;
         }
         int element = video.dtype().bytes();
@@ -100,9 +107,6 @@ final class CudaPatches implements Patches {
 
     /** Writes what all kernels take of the geometry. */
     private static CudaLaunch geometry(CudaLaunch launch, PatchGeometry g, long rows, long count) {
-        if (g.padded()) {
-            throw new DeviceException(DeviceException.Reason.FAILED, "padded patches are missing on the GPU", null);
-        }
         return launch.i64(rows, count)
                 .i64(g.strideB(), g.strideT())
                 .i64(g.strideY(), g.strideX(), g.strideC())
@@ -125,7 +129,11 @@ final class CudaPatches implements Patches {
                     op + ": " + g.channels() + " channels were given but a GPU takes at most " + MAX_CHANNELS
                             + "; split the channels or use the cpu");
         }
-        geometry(launch, g, rows, count).i32(mode).f32(eps, g.scale()).i32(normalise ? 1 : 0);
+        geometry(launch, g, rows, count)
+                .i32(g.frames(), g.height())
+                .i32(g.width(), mode)
+                .f32(eps, g.scale())
+                .i32(normalise ? 1 : 0, g.padded() ? 1 : 0);
         for (int c = 0; c < MAX_CHANNELS; c++) {
             launch.f32(c < g.channels() ? g.scale() / g.std()[c] : 0);
         }
@@ -154,6 +162,7 @@ final class CudaPatches implements Patches {
     @Override
     public void reconstructionTarget(PatchTarget which, Buffer video, Buffer indices, Buffer result) {
         PatchGeometry g = which.geometry();
+        requireWhole("reconstruction_target", g);
         long count = which.count();
         long rows = g.batch() * count;
         CudaLaunch launch = target.begin(video, result.dtype()).buffers(video, indices, null, result);
@@ -172,6 +181,7 @@ final class CudaPatches implements Patches {
         CudaTypes.same("reconstruction_loss", prediction, dprediction);
         CudaTypes.require("reconstruction_loss", DType.F32, result);
         PatchGeometry g = which.geometry();
+        requireWhole("reconstruction_loss", g);
         int length = g.patchLength();
         long rows = g.batch() * which.count();
         double scale = 1.0 / Math.max(1, rows * length);

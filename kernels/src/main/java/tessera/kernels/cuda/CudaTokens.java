@@ -3,7 +3,6 @@ package tessera.kernels.cuda;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.DeviceException;
 import tessera.kernels.Elementwise.Strided;
 import tessera.kernels.Tokens;
 
@@ -11,7 +10,7 @@ import tessera.kernels.Tokens;
  * Rows gathered, scattered and assembled on a GPU.
  *
  * <p>Indices lie in device memory, so they are not checked before the launch: one that is out of range yields NaN (or -1 for
- * integers) where it is read, and is left out where rows are scattered.
+ * integers) where it is read, and is left out where rows are scattered or summed.
  */
 final class CudaTokens implements Tokens {
     private static final int THREADS = 256;
@@ -19,11 +18,19 @@ final class CudaTokens implements Tokens {
     private static final int VECTORS = 4;
 
     private static final int VECTOR_BYTES = 16;
+    /** What a warp reads of an index that is summed over, as in tokens.cu. */
+    private static final long INDICES_AT_A_TIME = 32 * VECTORS;
+
+    private static final int WARPS_PER_MULTIPROCESSOR = 32;
 
     private final CudaDevice device;
     private final CudaElementwise elementwise;
     private final CudaModule module;
+    private final Copies gather;
+    private final Copies select;
     private final Rows scatter;
+    private final Rows sum;
+    private final CudaVariants sumOfShares;
     private final Rows add;
     private final Rows assemble;
 
@@ -31,7 +38,11 @@ final class CudaTokens implements Tokens {
         this.device = device;
         this.elementwise = elementwise;
         this.module = new CudaModule(device, "tokens");
+        this.gather = new Copies(module, "gather_rows");
+        this.select = new Copies(module, "select_rows");
         this.scatter = new Rows(module, "scatter_rows");
+        this.sum = new Rows(module, "sum_selected");
+        this.sumOfShares = module.variants("sum_of_shares");
         this.add = new Rows(module, "add_rows");
         this.assemble = new Rows(module, "assemble_decoder");
     }
@@ -60,28 +71,48 @@ final class CudaTokens implements Tokens {
         return Math.ceilDiv(units, (long) THREADS * VECTORS);
     }
 
+    /** Kernels that copy rows in units of 1, 2, 4 or 16 bytes. */
+    private record Copies(String op, CudaFunction one, CudaFunction two, CudaFunction four, CudaFunction sixteen) {
+        Copies(CudaModule module, String op) {
+            this(
+                    op,
+                    module.function(op + "_1"),
+                    module.function(op + "_2"),
+                    module.function(op + "_4"),
+                    module.function(op + "_16"));
+        }
+
+        void launch(TokenShape shape, Buffer x, Buffer indices, Buffer y) {
+            CudaTypes.same(op, x, y);
+            long d = shape.width();
+            int element = x.dtype().bytes();
+            int unit = Rows.wide(x.address() | y.address(), d, x.dtype()) ? VECTOR_BYTES : element;
+            CudaFunction kernel = switch (unit) {
+                case 1 -> one;
+                case 2 -> two;
+                case 4 -> four;
+                case VECTOR_BYTES -> sixteen;
+                default ->
+                    throw new IllegalArgumentException(op + " on " + x.device() + " does not know " + x.dtype()
+                            + "; f64 exists on the cpu only, use f32 here");
+            };
+            long width = d * element / unit;
+            long rows = shape.batch() * shape.selected();
+            kernel.begin()
+                    .buffers(x, indices, y)
+                    .i64(rows, shape.tokens(), shape.selected(), width)
+                    .launch(blocks(rows * width), THREADS, 0);
+        }
+    }
+
     @Override
     public void gatherRows(TokenShape shape, Buffer x, Buffer indices, Buffer y) {
-        long d = shape.width();
-        CudaTypes.same("gather_rows", x, y);
-        int element = x.dtype().bytes();
-        int unit = Rows.wide(x.address() | y.address(), d, x.dtype()) ? VECTOR_BYTES : element;
-        String name = switch (unit) {
-            case 1 -> "gather_rows_1";
-            case 2 -> "gather_rows_2";
-            case 4 -> "gather_rows_4";
-            case VECTOR_BYTES -> "gather_rows_16";
-            default ->
-                throw new IllegalArgumentException("gather_rows on " + device + " does not know " + x.dtype()
-                        + "; f64 exists on the cpu only, use f32 here");
-        };
-        long width = d * element / unit;
-        long rows = shape.batch() * shape.selected();
-        module.function(name)
-                .begin()
-                .buffers(x, indices, y)
-                .i64(rows, shape.tokens(), shape.selected(), width)
-                .launch(blocks(rows * width), THREADS, 0);
+        gather.launch(shape, x, indices, y);
+    }
+
+    @Override
+    public void selectRows(TokenShape shape, Buffer x, Buffer index, Buffer y) {
+        select.launch(shape, x, index, y);
     }
 
     /** For each of {@code n} tokens of each sample the one j that names it, or a mark for none or several; see tokens.cu. */
@@ -113,13 +144,53 @@ final class CudaTokens implements Tokens {
     }
 
     @Override
-    public void selectRows(TokenShape shape, Buffer x, Buffer index, Buffer y) {
-        throw new DeviceException(DeviceException.Reason.FAILED, "select_rows is missing on " + device, null);
+    public void sumRows(TokenShape shape, Buffer dy, Buffer index, Buffer dx) {
+        long batch = shape.batch();
+        long n = shape.tokens();
+        long m = shape.selected();
+        long d = shape.width();
+        CudaTypes.same("sum_rows", dy, dx);
+        DType dtype = dx.dtype();
+        boolean wide = Rows.wide(dy.address() | dx.address(), d, dtype);
+        int lanes = wide ? VECTOR_BYTES / dtype.bytes() : 1;
+        long warps = batch * Math.ceilDiv(n, lanes > 4 ? 4L : 8L) * Math.ceilDiv(d, 32L * lanes);
+        if (warps == 0) {
+            return;
+        }
+        // Where its tokens and columns alone are too few warps to fill the device, the sum is cut into shares.
+        long wanted = Math.ceilDiv((long) WARPS_PER_MULTIPROCESSOR * device.multiprocessors(), warps);
+        long share = Math.ceilDiv(Math.max(1, Math.ceilDiv(m, wanted)), INDICES_AT_A_TIME) * INDICES_AT_A_TIME;
+        long shares = Math.max(1, Math.ceilDiv(m, share));
+        if (shares == 1) {
+            sum(wide, shape, dy, index, dx, dtype, warps, share, 1);
+            return;
+        }
+        long count = batch * n * d;
+        try (Buffer partials = device.allocate(DType.F32, shares * count)) {
+            sum(wide, shape, dy, index, partials, dtype, warps, share, shares);
+            sumOfShares
+                    .begin(dtype)
+                    .buffers(partials, dx)
+                    .i64(count, shares)
+                    .launch(Math.ceilDiv(count, (long) THREADS), THREADS, 0);
+        }
     }
 
-    @Override
-    public void sumRows(TokenShape shape, Buffer dy, Buffer index, Buffer dx) {
-        throw new DeviceException(DeviceException.Reason.FAILED, "sum_rows is missing on " + device, null);
+    private void sum(
+            boolean wide,
+            TokenShape shape,
+            Buffer dy,
+            Buffer index,
+            Buffer to,
+            DType dtype,
+            long warps,
+            long share,
+            long shares) {
+        sum.begin(wide, dtype)
+                .buffers(dy, index, to)
+                .i64(shape.batch(), shape.tokens(), shape.selected(), shape.width())
+                .i64(share, shares)
+                .launch(Math.ceilDiv(warps * shares, THREADS / 32L), THREADS, 0);
     }
 
     private static long rows(Buffer table, long d) {

@@ -3,6 +3,7 @@ package tessera.kernels.cuda;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.Device;
 
 /** Checks of the types and lengths of buffers; each names the operation in what it says. */
 final class CudaTypes {
@@ -32,6 +33,14 @@ final class CudaTypes {
                 throw new IllegalArgumentException(op + " on " + buffer.device() + " was given " + buffer.dtype()
                         + " where " + dtype + " is needed; convert it");
             }
+        }
+    }
+
+    /** Checks that a GPU computes in a type: f32 or bf16. */
+    static void single(String op, DType dtype, Device device) {
+        if (dtype != DType.F32 && dtype != DType.BF16) {
+            throw new IllegalArgumentException(op + " on " + device + " computes in f32 or bf16 but was given " + dtype
+                    + "; convert to f32, or compute on the cpu");
         }
     }
 

@@ -10,10 +10,7 @@ record CudaVariants(String name, CudaFunction f32, CudaFunction bf16) {
      * @throws IllegalArgumentException for another type than f32 or bf16
      */
     CudaLaunch begin(DType dtype) {
-        if (dtype != DType.F32 && dtype != DType.BF16) {
-            throw new IllegalArgumentException(name + " on " + f32.device() + " computes in f32 or bf16 but was given "
-                    + dtype + "; convert to f32, or compute on the cpu");
-        }
+        CudaTypes.single(name, dtype, f32.device());
         return (dtype == DType.F32 ? f32 : bf16).begin();
     }
 }

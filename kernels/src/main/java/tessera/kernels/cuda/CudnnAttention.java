@@ -25,7 +25,7 @@ import tessera.natives.cuda.CudaLibraries;
 import tessera.natives.cuda.Cudnn;
 
 /**
- * cuDNN as a second provider of attention: bf16, no bias, rows that allow 16-byte accesses.
+ * cuDNN as a second provider of attention: bf16, no bias and no regions, rows that allow 16-byte accesses.
  *
  * <p>It computes where it is installed and {@code attention.providers}, a table that the kernel benchmark writes, names it for
  * the shape; the property {@value #PROPERTY} ({@code own}, {@code cudnn}, or {@code auto} for the table) overrides the table.

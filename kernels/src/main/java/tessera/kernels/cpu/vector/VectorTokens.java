@@ -32,7 +32,7 @@ public final class VectorTokens extends ScalarTokens {
         return (a, aFrom, b, bFrom, to) -> add(a.segment(), aFrom, b.segment(), bFrom, target, to, width);
     }
 
-    /** {@inheritDoc} Blocks keep the error of long sums, of thousands of words of few kinds, small. */
+    /** {@inheritDoc} What the sum over the blocks loses by rounding is added again (Kahan, 1965): there may be thousands. */
     @Override
     protected void sumUses(
             Buffer dy, long dyFrom, long stride, int[] uses, int from, int end, Buffer dx, long to, int width) {
@@ -45,12 +45,16 @@ public final class VectorTokens extends ScalarTokens {
         for (int i = 0; i < width; i += LANES) {
             VectorMask<Float> mask = first(Math.min(LANES, width - i));
             FloatVector total = all(0);
+            FloatVector lost = total;
             for (int block = from; block < end; block += BLOCK) {
                 FloatVector sum = all(0);
                 for (int use = block; use < Math.min(block + BLOCK, end); use++) {
                     sum = sum.add(load(rows, dyFrom + uses[use] * stride + i, mask));
                 }
-                total = total.add(sum);
+                FloatVector corrected = sum.sub(lost);
+                FloatVector next = total.add(corrected);
+                lost = next.sub(total).sub(corrected);
+                total = next;
             }
             store(total, target, to + i, mask);
         }
