@@ -53,7 +53,7 @@ class RegistryTest {
         try (Scope scope = Scope.open()) {
             Checkpoint.write(file, Map.of("w", Tensor.zeros(1)), Map.of(Architecture.ENTRY, "perceiver"));
         }
-        refused(file, file + ": ", "architecture 'perceiver' but known are mean-colour, ", "stlt", "videomae");
+        refused(file, file + ": ", "architecture 'perceiver' but known are mean-colour, stlt, swin3d, videomae");
     }
 
     @Test

@@ -1,0 +1,112 @@
+package tessera.distill.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.Golden;
+import tessera.GoldenTensors;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Checkpoint;
+import tessera.nn.TokenGrid;
+import tessera.nn.inference.Student;
+import tessera.nn.swin.SwinConfig;
+import tessera.nn.swin.SwinNames;
+import tessera.tensor.Patches;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+
+/** {@code tessera import} of a Swin3D. */
+class ImportSwinTest {
+    @TempDir
+    private Path folder;
+
+    /** The weights of a reference model as torchvision stores them. */
+    private Path torchvision(Map<String, Tensor> weights) {
+        SwinConfig config = new SwinConfig(
+                Patches.plain(3, 2, 4), 8, 32, 32, 24, List.of(2, 2), List.of(2, 4), new TokenGrid(2, 4, 4), 1e-5);
+        Path file = folder.resolve("torchvision.safetensors");
+        SwinNames.writeForTorchvision(file, weights, config);
+        try (Checkpoint checkpoint = Checkpoint.read(file)) {
+            Checkpoint.write(file, checkpoint.tensors(), Map.of());
+        }
+        return file;
+    }
+
+    @Test
+    void aTorchvisionCheckpointBecomesAStudentAndGoesBack() {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> weights = GoldenTensors.below(Golden.open("swin3d-even"), "param.", DType.F32);
+            Path file = torchvision(weights);
+            Path student = folder.resolve("student.safetensors");
+            assertEquals(
+                    0,
+                    Shell.run("import", "--checkpoint", file, "--frames=8", "--pixels=32", "--out", student)
+                            .code());
+            try (Student opened = Student.load(student, Device.cpu())) {
+                assertEquals(48, opened.config().featureWidth());
+                assertEquals(32, opened.config().input().width());
+            }
+            Path back = folder.resolve("back.safetensors");
+            assertEquals(
+                    0,
+                    Shell.run("import", "--checkpoint", file, "--names=torchvision", "--out", back)
+                            .code());
+            try (Checkpoint read = Checkpoint.read(back)) {
+                Map<String, Tensor> returned = new LinkedHashMap<>(read.tensors());
+                returned.keySet().removeIf(name -> name.endsWith("relative_position_index"));
+                assertEquals(weights.keySet(), returned.keySet());
+                returned.forEach((name, tensor) ->
+                        assertArrayEquals(Golden.open("swin3d-even").floats("param." + name), tensor.toFloats(), name));
+            }
+            Path again = folder.resolve("again.safetensors");
+            assertEquals(
+                    0,
+                    Shell.run("import", "--checkpoint", student, "--out", again).code());
+        }
+    }
+
+    @Test
+    void missingAndUnexpectedWeightsAreNamed() {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> weights = GoldenTensors.below(Golden.open("swin3d-even"), "param.", DType.F32);
+            weights.put("features.9.bias", Tensor.zeros(1));
+            Tensor lost = weights.remove("features.1.reduction.weight");
+            assertEquals(2, java.util.Objects.requireNonNull(lost).rank());
+            Path file = torchvision(weights);
+            Path out = folder.resolve("student.safetensors");
+            Shell.refuse(
+                    List.of(file.toString(), "missing (features.1.reduction.weight", "unexpected (features.9.bias"),
+                    "import",
+                    "--checkpoint",
+                    file,
+                    "--out",
+                    out);
+        }
+    }
+
+    @Test
+    void sizesAreNotAskedForAndVideoMaeHasNoNamesOfTorchvision() {
+        try (Scope scope = Scope.open()) {
+            Path file = torchvision(GoldenTensors.below(Golden.open("swin3d-even"), "param.", DType.F32));
+            Path out = folder.resolve("student.safetensors");
+            Shell.refuse(List.of("--depth"), "import", "--checkpoint", file, "--depth=3", "--out", out);
+            Path videoMae = folder.resolve("videomae.safetensors");
+            Checkpoint.write(videoMae, Map.of("encoder.norm.weight", Tensor.ones(4)), Map.of());
+            Shell.refuse(
+                    List.of("--names torchvision is for Swin3D"),
+                    "import",
+                    "--checkpoint",
+                    videoMae,
+                    "--names=torchvision",
+                    "--out",
+                    out);
+        }
+    }
+}
