@@ -138,9 +138,12 @@ class TrainTest {
         Shell.refuse(List.of("train needs labelled clips"), "train", "--modality=rgb", "--out", out);
         Shell.refuse(List.of("temperature"), distilling(out, SWIN, "--temperature=0"));
         Shell.refuse(List.of("none are held out"), distilling(out, SWIN, "--weighting=dataset"));
-        Shell.refuse(
-                List.of("--weighting is 'best'", "uniform, dataset, per-sample"),
-                distilling(out, SWIN, "--weighting=best"));
+        Shell.Outcome wrong = Shell.run(distilling(out, SWIN, "--weighting=best"));
+        assertEquals(2, wrong.code());
+        assertTrue(
+                wrong.err()
+                        .startsWith("tessera: error: --weighting is 'best'; pass one of uniform, dataset, per-sample"),
+                wrong.err());
         Shell.refuse(List.of("give each clip some views"), distilling(out, SWIN, "--cache=" + folder.resolve("c")));
         Shell.refuse(List.of("--target and --weights"), distilling(out, SWIN, "--weights=rgb=1"));
         assertFalse(Files.exists(out.resolve("student.safetensors")));
