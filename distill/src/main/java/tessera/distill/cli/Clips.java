@@ -34,7 +34,7 @@ final class Clips {
     /** Reads clips with progress. */
     static ClipSet load(ModalityFolders folders, String title, RunContext context) {
         try (Task task = context.task(title, Task.Unit.CLIPS, folders.size())) {
-            return folders.load(task::advance);
+            return folders.load(task::advance, task::note);
         }
     }
 

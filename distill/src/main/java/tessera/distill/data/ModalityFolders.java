@@ -384,7 +384,7 @@ public final class ModalityFolders {
     }
 
     private Map<Modality, MemorySegment> read(int index) {
-        SortedMap<Modality, Recording> recordings = new TreeMap<>();
+        Map<Modality, Recording> recordings = new TreeMap<>();
         clips.get(index).forEach((modality, file) -> recordings.put(modality, recording(file, modality, options)));
         // Boxes of exactly the clip's frames count nothing, and flow may have one fewer.
         Recording counted = Stream.of(Modality.RGB, Modality.BOXES, Modality.FLOW)
