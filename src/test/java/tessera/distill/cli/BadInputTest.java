@@ -211,6 +211,7 @@ class BadInputTest {
         Map<String, List<String>> commands = Map.of(
                 "demo", List.of(),
                 "pretrain", List.of("--modality=rgb", "--source", missing, "--target", missing),
+                "train", List.of("--modality=rgb", "--clips", missing),
                 "distill", List.of("--teachers", "rgb=" + missing, "--target", missing),
                 "learn", List.of("--student", missing, "--clips", missing),
                 "features", List.of("--student", missing, "--clips", missing),

@@ -483,6 +483,7 @@ class CommandsTest {
         Map<String, List<Object>> lines = Map.of(
                 "demo", List.of(),
                 "pretrain", List.of("--modality=rgb", "--source", data, "--target", data),
+                "train", List.of("--modality=rgb", "--clips", data),
                 "distill", List.of("--teachers", "rgb=" + teacher, "--target", data),
                 "fewshot", List.of("--student", student, "--clips", data),
                 "evaluate", List.of("--student", student, "--clips", data),

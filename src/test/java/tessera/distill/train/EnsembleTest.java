@@ -29,9 +29,12 @@ import tessera.distill.report.MetricsLog;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.TokenGrid;
 import tessera.nn.inference.Student;
+import tessera.nn.swin.SwinConfig;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Losses;
+import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -323,6 +326,55 @@ class EnsembleTest {
             }
         }
         return files;
+    }
+
+    /** A student without tokens learns features of a VideoMAE beside verbs and nouns; and a Swin3D teaches a VideoMAE. */
+    @Test
+    void architecturesMixAndHeadsAreSeveral() throws IOException {
+        SwinConfig swin = new SwinConfig(
+                new Patches(3, 2, 4, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2}),
+                4,
+                16,
+                16,
+                8,
+                List.of(1, 1),
+                List.of(1, 2),
+                new TokenGrid(2, 2, 2),
+                1e-5);
+        String[] heads = {"verb", "noun"};
+        Path pose = Supervised.defaults(Modality.POSE)
+                .withHeads(heads)
+                .withRecipe(Lessons.recipe())
+                .run(Lessons.config(Modality.POSE, 24), clips, null, folder.resolve("pose"), Lessons.context());
+        Ensemble stage = STAGE.withHeads(heads).withFeatures(Map.of("pose", .5));
+        Ensemble.Lesson lesson = new Ensemble.Lesson(List.of(TeacherFile.of(Modality.POSE, pose)), clips);
+        Path ofSwin = stage.run(swin, lesson, folder.resolve("swin"), Lessons.context());
+        assertEquals(
+                List.of("distillation_verb", "distillation_noun", "features", "loss", "gradient_norm", "lr"),
+                losses("swin").getFirst().keySet().stream().map(Metric::id).toList());
+        Path cut = folder.resolve("cut");
+        Lessons.cut(() -> stage.run(swin, lesson, cut, Lessons.stoppedAfterTwoSteps()));
+        assertArrayEquals(
+                Files.readAllBytes(ofSwin), Files.readAllBytes(stage.run(swin, lesson, cut, Lessons.context())));
+        try (Student student = Student.load(ofSwin, Device.cpu())) {
+            assertEquals(
+                    List.of("verb", "noun"),
+                    student.heads().stream().map(head -> head.name()).toList());
+            assertEquals(clips.head("noun").classes(), student.heads().getLast().labels());
+        }
+        Ensemble.Lesson back = new Ensemble.Lesson(
+                List.of(TeacherFile.of(Modality.RGB, ofSwin), TeacherFile.of(Modality.POSE, pose)), clips);
+        Ensemble masked = STAGE.withHeads(heads)
+                .withFeatures(Map.of("rgb", 1.0))
+                .withRecipe(Lessons.recipe().withMaskRatio(.5));
+        Path student = masked.run(CONFIG, back, folder.resolve("back"), Lessons.context());
+        assertTrue(Files.exists(student));
+        Path plain = folder.resolve("plain");
+        Distillation.saveUndistilled(ofSwin, plain);
+        try (Student features = Student.load(plain, Device.cpu());
+                Student before = Student.load(ofSwin, Device.cpu())) {
+            assertEquals(before.checksum(), features.checksum());
+        }
     }
 
     /** With masks, as MM-CDFSL trains; teachers of the same grid see what the student sees. */

@@ -2,9 +2,13 @@ package tessera.distill.cli;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -14,19 +18,27 @@ import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
 import tessera.distill.train.Distillation;
+import tessera.distill.train.Ensemble;
 import tessera.distill.train.Pretraining;
+import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
+import tessera.distill.train.Supervised;
+import tessera.distill.train.TeacherFile;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.ModelConfig;
 import tessera.nn.videomae.VideoMaeConfig;
 
-/** {@code tessera distill}: the second stage, teachers into an RGB student. */
+/** {@code tessera distill}: teachers into an RGB student, by their features alone (MM-CDFSL) or by their class scores. */
 @Command(
         name = "distill",
         description = {
             "Teach an RGB student to predict the features of frozen teachers on unlabelled target clips.",
             "The student starts from the rgb teacher and ends up in DIR/student.safetensors of --out; stopped runs"
-                    + " resume by the same command. The layout of clips of your own is that of pretrain."
+                    + " resume by the same command. The layout of clips of your own is that of pretrain.",
+            "With --heads, --alpha or another option of class scores, it learns these from an ensemble of teachers that"
+                    + " train made, on labelled --clips, and may be of any architecture; its learning rate is then 0.0001 and"
+                    + " no token is masked, unless you say otherwise."
         })
 final class Distill extends ToolCommand {
 
@@ -58,10 +70,27 @@ final class Distill extends ToolCommand {
             description = "Weight of each teacher's loss, for example rgb=1,flow=0.5. Default: 1 for every teacher")
     private @Nullable Map<Modality, Double> weights;
 
+    @Mixin
+    private EnsembleOptions ensemble;
+
+    @Mixin
+    private LabelledOptions labelled;
+
+    @Mixin
+    private ModelOptions model;
+
     @Override
     void run() {
         training.check();
         egosim.check();
+        if (EnsembleOptions.asked(spec().commandLine().getParseResult())) {
+            learnScores();
+        } else {
+            learnFeatures();
+        }
+    }
+
+    private void learnFeatures() {
         Map<Modality, Path> files = teacherFiles();
         Map<Modality, VideoMaeConfig> configs = new TreeMap<>();
         files.forEach((modality, file) -> configs.put(modality, config(modality, file)));
@@ -79,6 +108,75 @@ final class Distill extends ToolCommand {
     }
 
     private record Answer(Path student, long steps) {}
+
+    private void learnScores() {
+        if (target != null || weights != null) {
+            throw new IllegalArgumentException("--target and --weights are for distilling features alone; for class"
+                    + " scores pass labelled --clips, and --features where features are distilled too");
+        }
+        Recipe recipe = training.recipe(
+                Ensemble.defaults().recipe(), spec().commandLine().getParseResult());
+        Ensemble stage = ensemble.stage(labelled, recipe);
+        RunContext context = training.context();
+        List<TeacherFile> files = new ArrayList<>();
+        Set<Modality> seen = new TreeSet<>(Set.of(stage.modality()));
+        new TreeMap<>(teachers).forEach((modality, path) -> {
+            files.add(TeacherFile.of(modality, finished(modality, path)));
+            seen.add(modality);
+        });
+        Path start = labelled.start();
+        try (LabelledOptions.Loaded loaded = labelled.load("distill", egosim, seen, context);
+                ClipSet heldOut = heldOut(loaded.clips(), seen, context)) {
+            Map<String, String> origin = new LinkedHashMap<>();
+            origin.put("tessera.clips", loaded.clips().checksum());
+            files.forEach(teacher -> origin.put("tessera.teacher." + teacher.name(), Clips.checksum(teacher.file())));
+            if (start != null) {
+                origin.put("tessera.start", Clips.checksum(start));
+            }
+            if (heldOut != null) {
+                origin.put("tessera.heldOut", heldOut.checksum());
+            }
+            Ensemble.Lesson lesson = new Ensemble.Lesson(files, loaded.clips(), heldOut, start, ensemble.cache());
+            ModelConfig config = model.config(stage.modality(), loaded.clips().geometry(), loaded.flow());
+            Path student = stage.run(config, lesson, training.out(), context.startingFrom(origin));
+            Map<String, Object> answer = new LinkedHashMap<>();
+            answer.put("student", student);
+            answer.put("steps", recipe.steps());
+            answer.put("alpha", stage.alpha());
+            answer.put("beta", stage.beta());
+            answer.put("temperature", stage.temperature());
+            answer.put("weighting", stage.weighting().kind());
+            print(answer, out -> {
+                out.println(student);
+                out.printf(
+                        "alpha %s, beta %s, T %s, weighting %s%n",
+                        stage.alpha(),
+                        stage.beta(),
+                        stage.temperature(),
+                        stage.weighting().kind());
+            });
+        }
+    }
+
+    private @Nullable ClipSet heldOut(ClipSet clips, Set<Modality> seen, RunContext context) {
+        Path folder = ensemble.heldOut();
+        return folder == null
+                ? null
+                : Clips.load(labelled.open(folder, seen, clips.geometry()), "load held-out", context);
+    }
+
+    private static Path finished(Modality modality, Path path) {
+        Path file = path;
+        if (Files.isDirectory(path)) {
+            Path model = path.resolve(Supervised.MODEL);
+            file = Files.exists(model) ? model : path.resolve(Ensemble.STUDENT);
+        }
+        if (!Files.isRegularFile(file)) {
+            throw new IllegalArgumentException("the " + modality + " teacher " + file
+                    + " is no file; pass a finished folder of train or distill, or its safetensors file");
+        }
+        return file;
+    }
 
     private Map<Modality, Path> teacherFiles() {
         Map<Modality, Path> files = new TreeMap<>();

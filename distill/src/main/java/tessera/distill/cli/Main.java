@@ -34,6 +34,7 @@ import tessera.kernels.DeviceException;
         subcommands = {
             DemoCommand.class,
             Pretrain.class,
+            Train.class,
             Distill.class,
             FewShot.class,
             Evaluate.class,

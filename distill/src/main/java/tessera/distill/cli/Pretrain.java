@@ -14,7 +14,6 @@ import tessera.distill.data.FlowStats;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
-import tessera.distill.data.SampleLayout;
 import tessera.distill.data.Split;
 import tessera.distill.egosim.Domain;
 import tessera.distill.egosim.EgoSim;
@@ -158,9 +157,7 @@ final class Pretrain extends ToolCommand {
     }
 
     private VideoMaeConfig config(Geometry geometry, FlowStats stats) {
-        int side = geometry.side(modality);
-        int patch = modality.layout().grid() == SampleLayout.Grid.MAP ? (side < 28 ? 2 : 4) : (side < 112 ? 8 : 16);
-        int cells = grid == null ? side / patch : grid;
+        int cells = grid == null ? Clips.cells(modality, geometry) : grid;
         return new ModalityInput(geometry, cells, ModalityInput.TUBELET, stats).config(modality, size.size());
     }
 }

@@ -4,10 +4,11 @@ import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
 import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
 
-/** What both training stages are told; the defaults are those of the stage's recipe. */
+/** What all training stages are told; the defaults are those of the stage's recipe. */
 final class TrainingOptions {
     private final Recipe standard;
 
@@ -33,14 +34,16 @@ final class TrainingOptions {
     @Option(
             names = "--mask-ratio",
             paramLabel = "R",
-            description = "Share of masked tokens, 0 < R < 1. Default: ${DEFAULT-VALUE}")
+            description =
+                    "Share of masked tokens, 0 < R < 1; 0 masks none where that is the default. Default: ${DEFAULT-VALUE}")
     private double maskRatio;
 
     @Option(
             names = "--clip-norm",
             paramLabel = "X",
             description =
-                    "Scale the gradients of a step so that their global norm is at most X, for example 5. Default: off")
+                    "Scale the gradients of a step so that their global norm is at most X, for example 5. Default: off; 5"
+                            + " for train and for distill's class scores")
     private @Nullable Double clipNorm;
 
     @Option(
@@ -80,12 +83,26 @@ final class TrainingOptions {
         return out;
     }
 
+    /** Another stage's recipe with what the user changes of it. */
+    Recipe recipe(Recipe other, ParseResult given) {
+        return changed(
+                other,
+                given.hasMatchedOption("--batch") ? batch : other.batch(),
+                given.hasMatchedOption("--steps") ? steps : other.steps(),
+                given.hasMatchedOption("--lr") ? lr : other.rate().highest(),
+                given.hasMatchedOption("--mask-ratio") ? maskRatio : other.maskRatio());
+    }
+
     /** The stage's recipe with what the user changes of it. */
     Recipe recipe() {
-        return standard.withBatch(batch)
+        return changed(standard, batch, steps, lr, maskRatio);
+    }
+
+    private Recipe changed(Recipe from, int batch, long steps, double lr, double maskRatio) {
+        return from.withBatch(batch)
                 .over(steps, lr)
                 .withMaskRatio(maskRatio)
-                .withClipNorm(clipNorm == null ? standard.optimiser().clipNorm() : clipNorm)
+                .withClipNorm(clipNorm == null ? from.optimiser().clipNorm() : clipNorm)
                 .withDropPath(dropPath)
                 .withAugment(!plain)
                 .withSeed(seed);
@@ -112,7 +129,7 @@ final class TrainingOptions {
             throw new IllegalArgumentException(
                     "--drop-path is " + dropPath + "; pass a probability of 0 or more and less than 1 such as 0.1");
         }
-        if (!(maskRatio > 0 && maskRatio < 1)) {
+        if (!(maskRatio > 0 && maskRatio < 1) && !(maskRatio == 0 && standard.maskRatio() == 0)) {
             throw new IllegalArgumentException("--mask-ratio is " + maskRatio
                     + " but training hides some tokens and shows some; pass a share between 0 and 1 such as 0.75");
         }

@@ -36,7 +36,8 @@ import tessera.tensor.TokenMask;
  * up in {@code student.safetensors} of the run's folder, with its heads. Made from {@link #defaults} by its {@code with} methods.
  *
  * @param modality what the student sees
- * @param heads weight of each head's cross-entropy; the first is the main one. Without heads, features alone are distilled
+ * @param heads weight of each head's cross-entropy; the first is the main one. Without heads, or with alpha and beta 0,
+ *     features alone are distilled
  * @param alpha weight of the teachers' logits
  * @param beta weight of the labels
  * @param temperature T
@@ -247,7 +248,7 @@ public record Ensemble(
                         OpenModel.Description.of(teacher.file()).config().input()));
         Geometry sees = Supervised.sees(recipe, lesson.clips(), inputs);
         Supervised.requireClips("the student", config, modality, lesson.clips(), sees);
-        ModelHeads labels = Supervised.labels(lesson.clips(), heads.keySet());
+        ModelHeads labels = alpha + beta == 0 ? ModelHeads.NONE : Supervised.labels(lesson.clips(), heads.keySet());
         requireTeachers(labels, lesson, sees);
         requireCacheable(lesson);
         Settings settings = settings();
@@ -332,7 +333,8 @@ public record Ensemble(
         if (cache == null) {
             lesson.teachers().forEach(teacher -> seen.add(teacher.sees()));
         }
-        ClipViews batches = new ClipViews(clips, sees, chosen, seen, heads.keySet(), recipe, viewCount);
+        ClipViews batches =
+                new ClipViews(clips, sees, chosen, seen, labels.labels().keySet(), recipe, viewCount);
         List<Teacher> teachers = new ArrayList<>();
         List<CachedTeacher> cached = new ArrayList<>();
         try {

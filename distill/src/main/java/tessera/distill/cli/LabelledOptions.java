@@ -1,0 +1,145 @@
+package tessera.distill.cli;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.FlowStats;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
+import tessera.distill.data.Split;
+import tessera.distill.egosim.EgoSim;
+import tessera.distill.egosim.EgoSimClips;
+import tessera.distill.train.HeldOut;
+import tessera.distill.train.RunContext;
+
+/** Labelled clips and what is learned of them: what {@code train} and {@code distill} are told alike. */
+final class LabelledOptions {
+    /** EgoSim clips from which the normalisation of flow is measured. */
+    private static final int STATISTICS_CLIPS = 60;
+
+    @Option(
+            names = "--clips",
+            paramLabel = "DIR",
+            description = "Labelled training clips, DIR/<modality>/<label>/<name>.")
+    private @Nullable Path clips;
+
+    @Option(
+            names = "--heads",
+            split = ",",
+            paramLabel = "NAME",
+            description =
+                    "What is learned, the main one first: action (the label folders), or columns of DIR/labels.csv such"
+                            + " as verb,noun. Default: action")
+    private List<String> heads = List.of(ClipSet.ACTION);
+
+    @Option(
+            names = "--head-weights",
+            split = ",",
+            paramLabel = "NAME=X",
+            description = "Weight of each head's cross-entropy, for example verb=1,noun=0.5. Default: 1 for every head")
+    private Map<String, Double> headWeights = Map.of();
+
+    @Option(
+            names = "--hold-out",
+            paramLabel = "SHARE",
+            description =
+                    "Share of the training clips of each class that is not trained on; the same for every command with"
+                            + " this share. Default: ${DEFAULT-VALUE}")
+    private double holdOut;
+
+    @Option(
+            names = "--view-count",
+            paramLabel = "N",
+            description =
+                    "Different random views of each clip, after which they come again. Default: a new one in every epoch")
+    private int viewCount;
+
+    @Option(
+            names = "--start",
+            paramLabel = "FILE",
+            description =
+                    "Weights to start from: a file of Tessera's, or safetensors of a public checkpoint of the architecture.")
+    private @Nullable Path start;
+
+    @Option(
+            names = "--skip-broken",
+            description = "Leave out clips of which a file is missing or broken, and tell how many. Default: refuse")
+    private boolean skipBroken;
+
+    int viewCount() {
+        return viewCount;
+    }
+
+    HeldOut heldOut() {
+        return HeldOut.of(holdOut);
+    }
+
+    /** The file to start from, or null. */
+    @Nullable
+    Path start() {
+        if (start != null && !Files.isRegularFile(start)) {
+            throw new IllegalArgumentException("--start " + start + " is no file; name a safetensors file");
+        }
+        return start;
+    }
+
+    /** Weights by head, in the order of the heads. */
+    Map<String, Double> heads() {
+        headWeights.keySet().forEach(head -> {
+            if (!heads.contains(head)) {
+                throw new IllegalArgumentException(
+                        "--head-weights names '" + head + "' but --heads are " + heads + "; name one of these");
+            }
+        });
+        Map<String, Double> weights = new LinkedHashMap<>();
+        heads.forEach(head -> weights.put(head, headWeights.getOrDefault(head, 1.0)));
+        return weights;
+    }
+
+    /**
+     * Clips with the figures of their flow.
+     *
+     * @param flow figures, {@link FlowStats#NONE} unless the clips have flow
+     */
+    record Loaded(ClipSet clips, FlowStats flow) implements AutoCloseable {
+        @Override
+        public void close() {
+            clips.close();
+        }
+    }
+
+    /** Loads the clips in every modality that somebody sees. */
+    Loaded load(String command, EgoSimOptions egosim, Set<Modality> modalities, RunContext context) {
+        egosim.check();
+        egosim.requireOne(command + " needs labelled clips: pass either --clips DIR", clips);
+        boolean measure = modalities.contains(Modality.FLOW);
+        if (clips == null) {
+            EgoSim sim = egosim.sim(Geometry.SMALL);
+            FlowStats stats = measure
+                    ? EgoSimClips.flowStats(sim, Split.SOURCE_TRAIN, egosim.domain(), STATISTICS_CLIPS)
+                    : FlowStats.NONE;
+            return new Loaded(egosim.render(sim, Split.SOURCE_TRAIN, egosim.domain(), modalities, context), stats);
+        }
+        ModalityFolders folders = open(clips, modalities, null);
+        FlowStats stats = measure ? folders.flowStats() : FlowStats.NONE;
+        return new Loaded(Clips.load(folders, "load", context), stats);
+    }
+
+    /** Opens clips of one's own. */
+    ModalityFolders open(Path folder, Set<Modality> modalities, @Nullable Geometry wanted) {
+        return ModalityFolders.open(
+                folder, modalities, wanted, ModalityFolders.Options.DEFAULT.withSkipBroken(skipBroken));
+    }
+
+    /** Whether clips of one's own are named. */
+    boolean named() {
+        return clips != null;
+    }
+}
