@@ -63,11 +63,12 @@ class GoldenSwinTest {
                 loss.backward();
                 Map<String, Tensor> gradients = GoldenTensors.below(golden, "grad.", dtype());
                 assertEquals(params.all().keySet(), gradients.keySet());
-                params.all().forEach((parameter, tensor) -> GoldenTensors.close(
-                        requireNonNull(tensor.grad()),
-                        requireNonNull(gradients.get(parameter)).toDoubles(),
-                        GRADIENT,
-                        "gradient of " + parameter));
+                params.all()
+                        .forEach((parameter, tensor) -> GoldenTensors.close(
+                                requireNonNull(tensor.grad()),
+                                requireNonNull(gradients.get(parameter)).toDoubles(),
+                                GRADIENT,
+                                "gradient of " + parameter));
                 model.pack();
                 Autograd.noGrad(() -> {
                     GoldenTensors.close(

@@ -82,9 +82,10 @@ public final class SwinModel implements VideoModel {
                 || clips.size(1) != config.frames()
                 || clips.size(2) != config.height()
                 || clips.size(3) != config.width()) {
-            throw new IllegalArgumentException("Swin3D: clips are " + clips.describe() + " but the model was built for [B, "
-                    + config.frames() + ", " + config.height() + ", " + config.width() + ", "
-                    + config.patches().channels() + "]; resize them or build it for their size");
+            throw new IllegalArgumentException(
+                    "Swin3D: clips are " + clips.describe() + " but the model was built for [B, "
+                            + config.frames() + ", " + config.height() + ", " + config.width() + ", "
+                            + config.patches().channels() + "]; resize them or build it for their size");
         }
     }
 

@@ -21,7 +21,9 @@ final class SwinStage implements AutoCloseable {
     private final @Nullable PatchMerging merging;
 
     SwinStage(Params params, SwinConfig config, int stage) {
-        first = config.depths().subList(0, stage).stream().mapToInt(Integer::intValue).sum();
+        first = config.depths().subList(0, stage).stream()
+                .mapToInt(Integer::intValue)
+                .sum();
         depth = config.depth();
         TokenGrid grid = config.tokens(stage);
         int width = config.width(stage);

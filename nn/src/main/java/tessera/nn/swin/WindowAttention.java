@@ -28,10 +28,7 @@ final class WindowAttention implements AutoCloseable {
         this.heads = heads;
         compute = params.compute();
         table = params.get(
-                "relative_position_bias_table",
-                Init.truncatedNormal(.02, 2),
-                Windows.relativePositions(window),
-                heads);
+                "relative_position_bias_table", Init.truncatedNormal(.02, 2), Windows.relativePositions(window), heads);
         qkv = Linear.normal(params.at("qkv"), width, 3 * width);
         proj = Linear.normal(params.at("proj"), width, width);
     }

@@ -36,7 +36,8 @@ final class WindowPartition implements AutoCloseable {
     }
 
     /** i32 {@code [windows, window]}, or null without a shift. */
-    @Nullable Tensor regions() {
+    @Nullable
+    Tensor regions() {
         return regions;
     }
 

@@ -142,7 +142,8 @@ record Windows(TokenGrid window, int count, int[] index, int[] inverse, int @Nul
         for (int q = 0; q < tokens; q++) {
             for (int k = 0; k < tokens; k++) {
                 int dt = q / window.plane() - k / window.plane() + window.slots() - 1;
-                int dy = q / window.columns() % window.rows() - k / window.columns() % window.rows() + window.rows() - 1;
+                int dy =
+                        q / window.columns() % window.rows() - k / window.columns() % window.rows() + window.rows() - 1;
                 int dx = q % window.columns() - k % window.columns() + window.columns() - 1;
                 index[q * tokens + k] = (dt * (2 * window.rows() - 1) + dy) * (2 * window.columns() - 1) + dx;
             }
