@@ -201,4 +201,22 @@ class SwinModelTest {
             }
         }
     }
+
+    @Test
+    void callsReturnTheirMemoryAndStayOnTheirDevice() {
+        Device own = Device.cpu(1);
+        try (Scope scope = Scope.open()) {
+            Params params = fresh(3);
+            new SwinModel(params, ToySwin.config(3), 0).close();
+            Tensor clips = ToySwin.clips(2, 3, 7);
+            try (Student student = Student.of(params.all(), ToySwin.config(3), own)) {
+                long before = own.memory().liveBuffers();
+                try (Tensor features = student.features(clips, Masking.none(), 1)) {
+                    assertEquals(own, features.device());
+                }
+                assertEquals(before, own.memory().liveBuffers());
+            }
+        }
+        assertEquals(0, own.memory().live());
+    }
 }
