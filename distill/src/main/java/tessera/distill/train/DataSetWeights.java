@@ -14,6 +14,7 @@ import java.util.Set;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
+import tessera.distill.data.Geometry;
 import tessera.distill.report.Json;
 import tessera.kernels.Device;
 import tessera.tensor.Autograd;
@@ -22,7 +23,7 @@ import tessera.tensor.Tensor;
 
 /**
  * What teachers weigh by the data set: for each head the softmin of their mean cross-entropies on held-out training clips, which they
- * see as stored, unmasked. Computed once for a run and kept in its folder, so that a resumed run has the same.
+ * see in the middle view, unmasked. Computed once for a run and kept in its folder, so that a resumed run has the same.
  */
 final class DataSetWeights {
     /** Where a run keeps them. */
@@ -39,7 +40,7 @@ final class DataSetWeights {
      * @throws IllegalArgumentException if no clips are held out
      */
     static Map<String, Map<String, Double>> of(
-            Ensemble stage, Ensemble.Lesson lesson, Path folder, RunContext context) {
+            Ensemble stage, Ensemble.Lesson lesson, Geometry sees, Path folder, RunContext context) {
         ClipSet own = lesson.heldOut();
         ClipSet clips = own == null ? lesson.clips() : own;
         int[] held = own == null
@@ -58,6 +59,7 @@ final class DataSetWeights {
         madeOf.put(
                 "heldOut",
                 own == null ? stage.heldOut().share() + " by " + stage.heldOut().seed() : "all");
+        madeOf.put("seen", sees + " by " + stage.recipe().views());
         madeOf.put("heads", stage.heads().keySet().toString());
         madeOf.put("temperature", stage.weighting().temperature());
         for (TeacherFile teacher : lesson.teachers()) {
@@ -71,7 +73,7 @@ final class DataSetWeights {
         if (!kept.isEmpty()) {
             return kept;
         }
-        Map<String, Map<String, Double>> losses = losses(stage, lesson, clips, held, context);
+        Map<String, Map<String, Double>> losses = losses(stage, lesson, clips, sees, held, context);
         Map<String, Map<String, Double>> weights = new LinkedHashMap<>();
         losses.forEach((head, ofTeachers) -> {
             double[] each = Weighting.softmin(
@@ -132,7 +134,7 @@ final class DataSetWeights {
     }
 
     private static Map<String, Map<String, Double>> losses(
-            Ensemble stage, Ensemble.Lesson lesson, ClipSet clips, int[] held, RunContext context) {
+            Ensemble stage, Ensemble.Lesson lesson, ClipSet clips, Geometry sees, int[] held, RunContext context) {
         Map<String, Map<String, Double>> losses = new LinkedHashMap<>();
         stage.heads().keySet().forEach(head -> losses.put(head, new LinkedHashMap<>()));
         long total = (long) held.length * lesson.teachers().size();
@@ -146,7 +148,7 @@ final class DataSetWeights {
                     int batch = stage.recipe().batch();
                     for (int from = 0; from < held.length; from += batch) {
                         int[] chosen = Arrays.copyOfRange(held, from, Math.min(held.length, from + batch));
-                        add(sums, stage, network, teacher, clips, chosen, context.device());
+                        add(sums, stage, network, teacher, clips, sees, chosen, context.device());
                         done += chosen.length;
                         task.advance(done);
                     }
@@ -166,15 +168,17 @@ final class DataSetWeights {
             Network network,
             TeacherFile teacher,
             ClipSet clips,
+            Geometry sees,
             int[] chosen,
             Device device) {
         Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
-                Tensor seen = clips.batch(device, teacher.sees(), chosen);
+                Tensor seen =
+                        ClipViews.plain(device, clips, sees, stage.recipe().views(), teacher.sees(), chosen);
                 Outputs outputs = network.forward(seen, null, Noise.NONE);
                 int h = 0;
                 for (String head : List.copyOf(stage.heads().keySet())) {
-                    int[] labels = HeadClasses.of(clips, head).ofClip();
+                    int[] labels = clips.head(head).ofClip();
                     double[] logits = outputs.logits(head).toDoubles();
                     int classes = logits.length / chosen.length;
                     for (int i = 0; i < chosen.length; i++) {

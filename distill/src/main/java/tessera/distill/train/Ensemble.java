@@ -8,12 +8,15 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
+import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.report.Metric;
 import tessera.kernels.DType;
+import tessera.nn.ClipShape;
 import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
 import tessera.nn.Params;
@@ -40,7 +43,7 @@ import tessera.tensor.TokenMask;
  * @param weighting of the teachers
  * @param features weight of each teacher's feature by the teacher's name; empty for logits alone
  * @param heldOut training clips that the student is not trained on, by which teachers are weighted
- * @param views of each clip where the recipe augments, 0 for another one in every epoch
+ * @param viewCount views of each clip where the recipe augments, 0 for another one in every epoch
  * @param recipe how it trains
  */
 public record Ensemble(
@@ -52,7 +55,7 @@ public record Ensemble(
         TeacherWeights weighting,
         Map<String, Double> features,
         HeldOut heldOut,
-        int views,
+        int viewCount,
         Recipe recipe) {
     /** Name of the finished student in a run's folder. */
     public static final String STUDENT = "student.safetensors";
@@ -71,7 +74,7 @@ public record Ensemble(
         heads = Collections.unmodifiableMap(new LinkedHashMap<>(heads));
         features = Collections.unmodifiableMap(new LinkedHashMap<>(features));
         Supervised.requireHeads(heads);
-        Supervised.requireViews(views);
+        Supervised.requireViewCount(viewCount);
         features.forEach((teacher, weight) -> {
             if (!(weight >= 0) || weight.isInfinite()) {
                 throw new IllegalArgumentException("the feature of the teacher '" + teacher + "' weighs " + weight
@@ -81,10 +84,6 @@ public record Ensemble(
         if (!(temperature > 0) || !(alpha >= 0 && beta >= 0) || Double.isInfinite(alpha + beta + temperature)) {
             throw new IllegalArgumentException("distillation at T " + temperature + ", alpha " + alpha + ", beta "
                     + beta + "; pass a positive temperature, and weights of 0 or more");
-        }
-        if ((heads.isEmpty() || alpha + beta == 0) && features.isEmpty()) {
-            throw new IllegalArgumentException("distillation of no head and no feature teaches nothing; name heads and"
-                    + " give alpha a positive number, or give features weights");
         }
     }
 
@@ -108,7 +107,7 @@ public record Ensemble(
 
     /** The same for a student that sees another modality. */
     public Ensemble withModality(Modality other) {
-        return new Ensemble(other, heads, alpha, beta, temperature, weighting, features, heldOut, views, recipe);
+        return new Ensemble(other, heads, alpha, beta, temperature, weighting, features, heldOut, viewCount, recipe);
     }
 
     /** The same with other heads, whose cross-entropies weigh alike. */
@@ -122,38 +121,40 @@ public record Ensemble(
 
     /** The same with other heads, or other weights of them; the map's first is the main one. */
     public Ensemble withHeads(Map<String, Double> weights) {
-        return new Ensemble(modality, weights, alpha, beta, temperature, weighting, features, heldOut, views, recipe);
+        return new Ensemble(
+                modality, weights, alpha, beta, temperature, weighting, features, heldOut, viewCount, recipe);
     }
 
     /** The same with other weights of the teachers' logits and the labels, at another temperature. */
     public Ensemble withLoss(double ofTeachers, double ofLabels, double atTemperature) {
         return new Ensemble(
-                modality, heads, ofTeachers, ofLabels, atTemperature, weighting, features, heldOut, views, recipe);
+                modality, heads, ofTeachers, ofLabels, atTemperature, weighting, features, heldOut, viewCount, recipe);
     }
 
     /** The same with teachers weighted otherwise. */
     public Ensemble withWeighting(TeacherWeights other) {
-        return new Ensemble(modality, heads, alpha, beta, temperature, other, features, heldOut, views, recipe);
+        return new Ensemble(modality, heads, alpha, beta, temperature, other, features, heldOut, viewCount, recipe);
     }
 
     /** The same with features of teachers distilled too. */
     public Ensemble withFeatures(Map<String, Double> ofTeachers) {
-        return new Ensemble(modality, heads, alpha, beta, temperature, weighting, ofTeachers, heldOut, views, recipe);
+        return new Ensemble(
+                modality, heads, alpha, beta, temperature, weighting, ofTeachers, heldOut, viewCount, recipe);
     }
 
     /** The same without training on some clips. */
     public Ensemble withHeldOut(HeldOut other) {
-        return new Ensemble(modality, heads, alpha, beta, temperature, weighting, features, other, views, recipe);
+        return new Ensemble(modality, heads, alpha, beta, temperature, weighting, features, other, viewCount, recipe);
     }
 
     /** The same with a number of views of each clip. */
-    public Ensemble withViews(int number) {
+    public Ensemble withViewCount(int number) {
         return new Ensemble(modality, heads, alpha, beta, temperature, weighting, features, heldOut, number, recipe);
     }
 
     /** The same with another recipe. */
     public Ensemble withRecipe(Recipe other) {
-        return new Ensemble(modality, heads, alpha, beta, temperature, weighting, features, heldOut, views, other);
+        return new Ensemble(modality, heads, alpha, beta, temperature, weighting, features, heldOut, viewCount, other);
     }
 
     /** The settings by name. */
@@ -167,7 +168,7 @@ public record Ensemble(
                 .with("weighting", weighting.kind())
                 .with("weightingTemperature", weighting.temperature())
                 .with("features", features)
-                .with("views", views);
+                .with("viewCount", viewCount);
         return recipe.addTo(heldOut.addTo(settings));
     }
 
@@ -235,14 +236,24 @@ public record Ensemble(
      * folder holds.
      */
     public Stage stage(ModelConfig config, Lesson lesson, Path folder, RunContext context) {
-        Supervised.requireClips("the student", config, modality, lesson.clips());
-        ModelHeads labels = HeadClasses.heads(lesson.clips(), heads.keySet());
-        requireTeachers(labels, lesson);
+        if ((heads.isEmpty() || alpha + beta == 0) && features.isEmpty()) {
+            throw new IllegalArgumentException("distillation of no head and no feature teaches nothing; name heads and"
+                    + " give alpha a positive number, or give features weights");
+        }
+        Map<Modality, ClipShape> inputs = new TreeMap<>(Map.of(modality, config.input()));
+        lesson.teachers()
+                .forEach(teacher -> inputs.putIfAbsent(
+                        teacher.sees(),
+                        OpenModel.Description.of(teacher.file()).config().input()));
+        Geometry sees = Supervised.sees(recipe, lesson.clips(), inputs);
+        Supervised.requireClips("the student", config, modality, lesson.clips(), sees);
+        ModelHeads labels = Supervised.labels(lesson.clips(), heads.keySet());
+        requireTeachers(labels, lesson, sees);
         requireCacheable(lesson);
         Settings settings = settings();
         Map<String, Map<String, Double>> weights = Map.of();
         if (weighting.kind() == TeacherWeights.Kind.DATASET) {
-            weights = DataSetWeights.of(this, lesson, folder, context);
+            weights = DataSetWeights.of(this, lesson, sees, folder, context);
             settings = settings.with(TEACHER_WEIGHTS, weights);
         }
         Map<String, Map<String, Double>> weighed = weights;
@@ -253,7 +264,7 @@ public record Ensemble(
                 recipe,
                 settings,
                 defaults().settings(),
-                run -> setUp(config, labels, lesson, weighed, run),
+                run -> setUp(config, labels, lesson, sees, weighed, run),
                 new Stage.Export(STUDENT, model, (setup, file, metadata) -> {
                     Map<String, Tensor> student = new LinkedHashMap<>();
                     setup.trained().forEach((name, parameter) -> {
@@ -265,11 +276,11 @@ public record Ensemble(
                 }));
     }
 
-    private void requireTeachers(ModelHeads labels, Lesson lesson) {
+    private void requireTeachers(ModelHeads labels, Lesson lesson, Geometry sees) {
         for (TeacherFile teacher : lesson.teachers()) {
             String who = "the teacher " + teacher.name() + " (" + teacher.file() + ")";
             OpenModel.Description described = OpenModel.Description.of(teacher.file());
-            Supervised.requireClips(who, described.config(), teacher.sees(), lesson.clips());
+            Supervised.requireClips(who, described.config(), teacher.sees(), lesson.clips(), sees);
             labels.labels().forEach((head, classes) -> {
                 List<String> own = described.heads().labels().get(head);
                 if (own == null) {
@@ -297,7 +308,7 @@ public record Ensemble(
             throw new IllegalArgumentException("a cache of teachers' answers needs teachers that see all of a clip but"
                     + " the mask ratio is " + recipe.maskRatio() + "; set it to 0, or train without a cache");
         }
-        if (lesson.cache() != null && recipe.augment() && views == 0) {
+        if (lesson.cache() != null && recipe.augment() && viewCount == 0) {
             throw new IllegalArgumentException("a cache of teachers' answers needs a number of views but clips are"
                     + " augmented anew in every epoch; give each clip some views, 4 for example, or do not augment");
         }
@@ -307,6 +318,7 @@ public record Ensemble(
             ModelConfig config,
             ModelHeads labels,
             Lesson lesson,
+            Geometry sees,
             Map<String, Map<String, Double>> weights,
             RunContext context) {
         OpenModel student = OpenModel.trained(config, labels, lesson.start(), recipe.seed(), context);
@@ -320,7 +332,7 @@ public record Ensemble(
         if (cache == null) {
             lesson.teachers().forEach(teacher -> seen.add(teacher.sees()));
         }
-        ClipViews batches = new ClipViews(clips, chosen, seen, heads.keySet(), recipe, views);
+        ClipViews batches = new ClipViews(clips, sees, chosen, seen, heads.keySet(), recipe, viewCount);
         List<Teacher> teachers = new ArrayList<>();
         List<CachedTeacher> cached = new ArrayList<>();
         try {

@@ -2,6 +2,7 @@ package tessera.distill.train;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -9,15 +10,16 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
+import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
+import tessera.distill.data.SampleLayout;
+import tessera.distill.data.Views;
 import tessera.distill.report.Metric;
 import tessera.nn.ClipShape;
 import tessera.nn.MaskStrategy;
 import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
 import tessera.nn.inference.Student;
-import tessera.tensor.Scope;
-import tessera.tensor.Shape;
 
 /**
  * A model of any registered architecture learns the labels of clips that it sees in one modality: the teachers of the second
@@ -30,10 +32,10 @@ import tessera.tensor.Shape;
  * @param modality what the model sees
  * @param heads weight of each head's cross-entropy; the first is the main one
  * @param heldOut clips that it is not trained on
- * @param views of each clip where the recipe augments, 0 for another one in every epoch
+ * @param viewCount views of each clip where the recipe augments, 0 for another one in every epoch
  * @param recipe how it trains; a mask ratio above 0 hides tokens, as VideoMAE's models can bear
  */
-public record Supervised(Modality modality, Map<String, Double> heads, HeldOut heldOut, int views, Recipe recipe) {
+public record Supervised(Modality modality, Map<String, Double> heads, HeldOut heldOut, int viewCount, Recipe recipe) {
     /** Name of the finished model in a run's folder. */
     public static final String MODEL = "model.safetensors";
 
@@ -43,7 +45,7 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
     public Supervised {
         heads = Collections.unmodifiableMap(new LinkedHashMap<>(heads));
         requireHeads(heads);
-        requireViews(views);
+        requireViewCount(viewCount);
         if (heads.isEmpty()) {
             throw new IllegalArgumentException("supervised training without a head learns nothing; name one or more");
         }
@@ -59,6 +61,7 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
         Recipe common = Recipe.defaults();
         return common.withRate(common.steps(), LearningRate.linear(common.steps(), 1e-4))
                 .withOptimiser(new Optimiser(.9, .999, 1e-8, .02, Optimiser.Decays.ALL, 5))
+                .withViews(Views.PUBLISHED)
                 .withMaskRatio(0);
     }
 
@@ -73,28 +76,28 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
 
     /** The same with other heads, or other weights of them; the map's first is the main one. */
     public Supervised withHeads(Map<String, Double> weights) {
-        return new Supervised(modality, weights, heldOut, views, recipe);
+        return new Supervised(modality, weights, heldOut, viewCount, recipe);
     }
 
     /** The same without training on some clips. */
     public Supervised withHeldOut(HeldOut other) {
-        return new Supervised(modality, heads, other, views, recipe);
+        return new Supervised(modality, heads, other, viewCount, recipe);
     }
 
     /** The same with a number of views of each clip. */
-    public Supervised withViews(int number) {
+    public Supervised withViewCount(int number) {
         return new Supervised(modality, heads, heldOut, number, recipe);
     }
 
     /** The same with another recipe. */
     public Supervised withRecipe(Recipe other) {
-        return new Supervised(modality, heads, heldOut, views, other);
+        return new Supervised(modality, heads, heldOut, viewCount, other);
     }
 
     /** The settings by name. */
     public Settings settings() {
         return recipe.addTo(heldOut.addTo(
-                Settings.NONE.with("modality", modality).with("heads", heads).with("views", views)));
+                Settings.NONE.with("modality", modality).with("heads", heads).with("viewCount", viewCount)));
     }
 
     /**
@@ -113,8 +116,9 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
 
     /** What {@link #run} trains. */
     public Stage stage(ModelConfig config, ClipSet clips, @Nullable Path start) {
-        requireClips("the model", config, modality, clips);
-        ModelHeads labels = HeadClasses.heads(clips, heads.keySet());
+        Geometry sees = sees(recipe, clips, Map.of(modality, config.input()));
+        requireClips("the model", config, modality, clips, sees);
+        ModelHeads labels = labels(clips, heads.keySet());
         Map<String, String> model = new LinkedHashMap<>(config.toMetadata());
         model.putAll(labels.toMetadata());
         return new Stage(
@@ -122,7 +126,7 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
                 recipe,
                 settings(),
                 defaults(modality).settings(),
-                context -> setUp(config, labels, clips, start, context),
+                context -> setUp(config, labels, clips, sees, start, context),
                 new Stage.Export(
                         MODEL,
                         model,
@@ -130,11 +134,16 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
     }
 
     private Stage.Setup setUp(
-            ModelConfig config, ModelHeads labels, ClipSet clips, @Nullable Path start, RunContext context) {
+            ModelConfig config,
+            ModelHeads labels,
+            ClipSet clips,
+            Geometry sees,
+            @Nullable Path start,
+            RunContext context) {
         OpenModel open = OpenModel.trained(config, labels, start, recipe.seed(), context);
         open.params().addShadows();
-        ClipViews batches =
-                new ClipViews(clips, heldOut.rest(clips.labels()), Set.of(modality), heads.keySet(), recipe, views);
+        ClipViews batches = new ClipViews(
+                clips, sees, heldOut.rest(clips.labels()), Set.of(modality), heads.keySet(), recipe, viewCount);
         return new Stage.Setup(
                 open.params().all(),
                 modality,
@@ -165,27 +174,74 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
         });
     }
 
-    static void requireViews(int views) {
-        if (views < 0) {
+    static void requireViewCount(int viewCount) {
+        if (viewCount < 0) {
             throw new IllegalArgumentException(
-                    views + " views of each clip; pass 1 or more, or 0 for another one in every epoch");
+                    viewCount + " views of each clip; pass 1 or more, or 0 for another one in every epoch");
         }
     }
 
+    /** Heads for all labels that a set of clips has for them. */
+    static ModelHeads labels(ClipSet clips, Collection<String> heads) {
+        Map<String, List<String>> labels = new LinkedHashMap<>();
+        heads.forEach(head -> labels.put(head, clips.head(head).classes()));
+        return new ModelHeads(labels);
+    }
+
+    /**
+     * The sizes in which models see clips.
+     *
+     * @param inputs of the models by what they see
+     */
+    static Geometry sees(Recipe recipe, ClipSet clips, Map<Modality, ClipShape> inputs) {
+        Geometry stored = clips.geometry();
+        if (recipe.views() == null || inputs.isEmpty()) {
+            return stored;
+        }
+        int frames = inputs.values().iterator().next().frames();
+        Geometry sees = stored.withFrames(frames);
+        ClipShape map = null;
+        ClipShape picture = null;
+        for (Map.Entry<Modality, ClipShape> input : inputs.entrySet()) {
+            int channels = input.getKey().layout().channels();
+            if (input.getValue().channels() != channels) {
+                throw new IllegalArgumentException("a model takes clips " + text(input.getValue()) + " but those of "
+                        + input.getKey() + " have " + channels + " channels; pass a model of that modality");
+            }
+            SampleLayout.Grid grid = input.getKey().layout().grid();
+            if (grid == SampleLayout.Grid.MAP) {
+                map = input.getValue();
+            } else if (grid == SampleLayout.Grid.PICTURE || (grid == SampleLayout.Grid.SQUARE && picture == null)) {
+                picture = input.getValue();
+            }
+        }
+        int size = picture == null ? sees.size() : picture.height();
+        int width = picture == null ? sees.width() : picture.width();
+        // Maps that nobody sees need only be possible.
+        int poseSize = map == null ? Math.min(stored.poseSize(), size) : map.height();
+        int poseWidth = map == null ? Math.clamp(stored.poseWidth(), poseSize, width) : map.width();
+        return new Geometry(frames, size, width, poseSize, poseWidth);
+    }
+
     /** Refuses a model that does not take clips of a set. */
-    static void requireClips(String who, ModelConfig config, Modality modality, ClipSet clips) {
+    static void requireClips(String who, ModelConfig config, Modality modality, ClipSet clips, Geometry sees) {
         if (!clips.modalities().contains(modality)) {
             throw new IllegalArgumentException(who + " sees " + modality + " but the clips were loaded with "
                     + clips.modalities() + "; load them with " + modality + " too");
         }
-        try (Scope scope = Scope.open()) {
-            Shape given = clips.batch(modality, new int[] {0}).shape();
-            ClipShape input = config.input();
-            Shape needed = Shape.of(1, input.frames(), input.height(), input.width(), input.channels());
-            if (!given.equals(needed)) {
-                throw new IllegalArgumentException(who + " takes clips " + needed + " but those of " + modality
-                        + " are " + given + "; pass a model of that modality and size");
-            }
+        ClipShape input = config.input();
+        ClipShape given = new ClipShape(
+                sees.frames(),
+                sees.rows(modality),
+                sees.columns(modality),
+                modality.layout().channels());
+        if (!given.equals(input)) {
+            throw new IllegalArgumentException(who + " takes clips " + text(input) + " but those of " + modality
+                    + " are " + text(given) + "; pass a model of that modality and size");
         }
+    }
+
+    private static String text(ClipShape shape) {
+        return "[" + shape.frames() + ", " + shape.height() + ", " + shape.width() + ", " + shape.channels() + "]";
     }
 }

@@ -5,6 +5,7 @@ import java.util.Map;
 import tessera.nn.Architecture;
 import tessera.nn.Params;
 import tessera.nn.VideoModel;
+import tessera.tensor.Tensor;
 
 /** STLT's entry in the registry; {@link StltConfig} says what the metadata mean. */
 public final class StltArchitecture implements Architecture {
@@ -21,6 +22,16 @@ public final class StltArchitecture implements Architecture {
     @Override
     public List<String> weightPrefixes() {
         return List.of(StltModel.ROOT + ".");
+    }
+
+    @Override
+    public StltConfig config(Map<String, String> metadata) {
+        return StltConfig.fromMetadata(metadata);
+    }
+
+    @Override
+    public Map<String, Tensor> translate(Map<String, Tensor> weights) {
+        return StltNames.translate(weights);
     }
 
     @Override

@@ -5,6 +5,7 @@ import java.util.Map;
 import tessera.nn.Architecture;
 import tessera.nn.Params;
 import tessera.nn.VideoModel;
+import tessera.tensor.Tensor;
 
 /** Swin3D's entry in the registry; {@link SwinConfig} says what the metadata mean. */
 public final class SwinArchitecture implements Architecture {
@@ -21,6 +22,16 @@ public final class SwinArchitecture implements Architecture {
     @Override
     public List<String> weightPrefixes() {
         return List.of("patch_embed.", "features.", "norm.");
+    }
+
+    @Override
+    public SwinConfig config(Map<String, String> metadata) {
+        return SwinConfig.fromMetadata(metadata);
+    }
+
+    @Override
+    public Map<String, Tensor> translate(Map<String, Tensor> weights) {
+        return SwinNames.translate(weights);
     }
 
     @Override
