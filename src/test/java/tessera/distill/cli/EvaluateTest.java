@@ -222,13 +222,9 @@ class EvaluateTest {
     }
 
     @Test
-    void theBenchmarkIsJudgedByItsClasses() {
-        List<String> classes = EgoSim.classes(Split.SOURCE_TRAIN).stream()
-                .map(ActionClass::name)
-                .toList();
-        Path actions = folder.resolve("actions.safetensors");
-        Head.of(new double[classes.size()][16], new double[classes.size()], classes)
-                .save(actions);
+    void theBenchmarkIsJudgedByItsClasses() throws IOException {
+        List<ActionClass> all = EgoSim.classes(Split.SOURCE_TRAIN);
+        Path actions = equalScores("action", all.stream().map(ActionClass::name).toList());
         String text = Shell.succeed(
                 "evaluate",
                 "--student",
@@ -243,6 +239,50 @@ class EvaluateTest {
                 "--quiet");
         // All scores are equal, so the first class is said: one of thirty, with a confidence of a thirtieth.
         assertTrue(text.contains("top-1 3.33 ± 3.28 %, top-5 16.67 ± 6.80 %, calibration error 0.00 %"), text);
+        List<String> verbs =
+                all.stream().map(c -> c.verb().word()).distinct().sorted().toList();
+        List<String> nouns =
+                all.stream().map(c -> c.noun().word()).distinct().sorted().toList();
+        Path tail = Files.writeString(folder.resolve("tail.csv"), "verb\n" + verbs.getFirst() + "\n");
+        String json = Shell.succeed(
+                "evaluate",
+                "--student",
+                student,
+                "--head",
+                equalScores("verb", verbs) + "," + equalScores("noun", nouns),
+                "--egosim",
+                "--per-class=1",
+                "--held-per-class=1",
+                "--domain=source",
+                "--tail-verbs",
+                tail,
+                "--quiet",
+                "--json");
+        Map<?, ?> action = members(only(Json.object(json)), "action");
+        long firstVerb = all.stream()
+                .filter(c -> c.verb().word().equals(verbs.getFirst()))
+                .count();
+        long both = all.stream()
+                .filter(c -> c.verb().word().equals(verbs.getFirst())
+                        && c.noun().word().equals(nouns.getFirst()))
+                .count();
+        Close.within(number(action, "top1"), both / 30.0, 1e-12, "verb and noun both right");
+        Close.within(number(members(action, "tail"), "verbs"), 1, 0, "the first verb is always said");
+        Close.within(
+                number(members(action, "tail"), "either"), (double) both / firstVerb, 1e-12, "actions of that verb");
+        Map<?, ?> verb = members(members(only(Json.object(json)), "heads"), "verb");
+        Close.within(number(verb, "top1"), firstVerb / 30.0, 1e-12, "verbs");
+        assertTrue(number(verb, "temperature") > 0);
+        Shell.refuse(List.of("--held-per-class only with --egosim"), words("--head", head, "--held-per-class=2"));
+    }
+
+    /** A head that gives every class the same score. */
+    private static Path equalScores(String name, List<String> classes) {
+        Path file = folder.resolve("equal-" + name + ".safetensors");
+        Head.of(new double[classes.size()][16], new double[classes.size()], classes)
+                .named(name)
+                .save(file);
+        return file;
     }
 
     @Test

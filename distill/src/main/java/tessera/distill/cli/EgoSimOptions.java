@@ -88,12 +88,28 @@ final class EgoSimOptions {
         }
     }
 
+    int perClass() {
+        return perClass;
+    }
+
     /** Renders a split, with progress. */
     ClipSet render(EgoSim sim, Split split, Domain where, Set<Modality> modalities, RunContext context) {
-        int total = perClass * EgoSim.classes(split).size();
+        return render(sim, split, where, 0, perClass, modalities, context);
+    }
+
+    /** Renders some clips of every class of a split, with progress. */
+    ClipSet render(
+            EgoSim sim,
+            Split split,
+            Domain where,
+            long firstClip,
+            int count,
+            Set<Modality> modalities,
+            RunContext context) {
+        int total = count * EgoSim.classes(split).size();
         String title = "render " + split.name().toLowerCase(Locale.ROOT);
         try (Task task = context.task(title, Task.Unit.CLIPS, total)) {
-            return EgoSimClips.render(sim, split, where, perClass, modalities, task::advance);
+            return EgoSimClips.render(sim, split, where, firstClip, count, modalities, task::advance);
         }
     }
 }

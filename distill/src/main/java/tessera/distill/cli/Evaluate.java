@@ -97,6 +97,20 @@ final class Evaluate extends ToolCommand {
     private @Nullable Path holdout;
 
     @Option(
+            names = "--first-clip",
+            paramLabel = "N",
+            description =
+                    "EgoSim's source classes are judged on their clips from this number on; training takes those from 0 on."
+                            + " Default: ${DEFAULT-VALUE}")
+    private long firstClip = 1000;
+
+    @Option(
+            names = "--held-per-class",
+            paramLabel = "N",
+            description = "EgoSim clips of each class, after those that are judged, for the temperature. Default: none")
+    private int heldPerClass;
+
+    @Option(
             names = "--tail-verbs",
             paramLabel = "FILE",
             description =
@@ -121,6 +135,10 @@ final class Evaluate extends ToolCommand {
         student.masks().masking();
         egosim.check();
         egosim.requireOne(SOURCE, clips);
+        if (firstClip < 0 || heldPerClass < 0 || (heldPerClass > 0 && (holdout != null || !egosim.wanted()))) {
+            throw new IllegalArgumentException("--first-clip is " + firstClip + " and --held-per-class " + heldPerClass
+                    + "; pass 0 or more, and --held-per-class only with --egosim and without --holdout");
+        }
         if (report != null) {
             Outputs.requireFile("--report", report);
         }
@@ -201,8 +219,13 @@ final class Evaluate extends ToolCommand {
         Path folder = clips;
         Geometry stored = frames == null ? seen : seen.withFrames(frames);
         return folder == null
-                ? egosim.render(egosim.sim(stored), Split.SOURCE_TRAIN, egosim.domain(), Set.of(modality), context)
+                ? render(stored, firstClip, egosim.perClass(), modality, context)
                 : load("load", folder, stored, modality, context);
+    }
+
+    private ClipSet render(Geometry stored, long first, int perClass, Modality modality, RunContext context) {
+        return egosim.render(
+                egosim.sim(stored), Split.SOURCE_TRAIN, egosim.domain(), first, perClass, Set.of(modality), context);
     }
 
     /** Clips of any size, unless the number of frames is asked for; the views choose from them. */
@@ -247,10 +270,13 @@ final class Evaluate extends ToolCommand {
 
     private @Nullable ClipSet held(Geometry seen, Modality modality, ClipSet judged, RunContext context) {
         Path folder = holdout;
+        Geometry stored = frames == null ? seen : seen.withFrames(frames);
+        if (heldPerClass > 0) {
+            return render(stored, firstClip + egosim.perClass(), heldPerClass, modality, context);
+        }
         if (folder == null) {
             return null;
         }
-        Geometry stored = frames == null ? seen : seen.withFrames(frames);
         ClipSet held = load("load held-out", folder, stored, modality, context);
         if (held.checksum().equals(judged.checksum())) {
             held.close();
