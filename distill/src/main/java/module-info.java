@@ -2,6 +2,7 @@
 module tessera.distill {
     requires transitive tessera.nn;
     requires tessera.natives;
+    requires java.desktop;
     requires info.picocli;
     requires tools.jackson.core;
     requires java.logging;

@@ -323,10 +323,6 @@ public abstract class KernelParity extends AttentionParity {
                 Buffer table = memory.normal(11L * d);
                 kernels.tokens().addRows(new TokenShape(3, 11, 9, d), x, table, null, memory.output(3L * 9 * d));
                 kernels.tokens().addRows(new TokenShape(3, 11, 9, d), x, table, indices, memory.written(x));
-                TokenShape shared = new TokenShape(2, 11, 300, d);
-                Buffer index = memory.indices(300, 11);
-                kernels.tokens().selectRows(shared, memory.normal(2L * 11 * d), index, memory.output(2L * 300 * d));
-                kernels.tokens().sumRows(shared, memory.normal(2L * 300 * d), index, memory.output(2L * 11 * d));
                 kernels.tokens()
                         .assembleDecoder(
                                 new DecoderShape(3, 4, 6, d),

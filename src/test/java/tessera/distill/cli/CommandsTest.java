@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
+import static tessera.distill.cli.Shell.refuse;
 import static tessera.distill.cli.Shell.succeed;
 
 import java.io.IOException;
@@ -196,6 +197,21 @@ class CommandsTest {
                 Geometry.FULL,
                 ModalityFolders.open(clips, Set.of(Modality.RGB), null).geometry(),
                 "videos alone have no size");
+    }
+
+    @Test
+    void brokenClipsAreRefusedOrLeftOut() throws IOException {
+        Path clips = OwnClips.write(folder.resolve("broken"), 2, "dark", "grey");
+        Files.writeString(clips.resolve("flow/grey/clip1.npy"), "no array");
+        Path out = folder.resolve("whole");
+        Object[] words = pretraining("flow", out, 1, "--flow-bound=8");
+        Arrays.setAll(words, i -> words[i].equals(data) ? clips : words[i]);
+        refuse(List.of(clips.resolve("flow/grey/clip1.npy").toString(), "(1 of 4 clips is broken)"), words);
+        words[words.length - 1] = "--skip-broken";
+        succeed(words);
+        try (SafetensorsFile model = Safetensors.open(out.resolve("model.safetensors"))) {
+            assertTrue(String.valueOf(model.metadata().get("tessera.source")).startsWith("3 clips"));
+        }
     }
 
     @Test

@@ -105,6 +105,23 @@ class ProgressTest {
     }
 
     @Test
+    void notesAreShownInEveryStyle() {
+        for (Progress.Style style : Progress.Style.values()) {
+            try (Progress p = progress(style, StandardCharsets.UTF_8, 0, 2)) {
+                p.update(1, Double.NaN);
+                p.note("1 of 2 clips left out");
+            }
+            assertTrue(
+                    shown().lines()
+                            .anyMatch(line -> line.replaceFirst(".*\r", "")
+                                    .stripTrailing()
+                                    .equals("pretrain rgb: 1 of 2 clips left out")),
+                    shown());
+            bytes.reset();
+        }
+    }
+
+    @Test
     void anEmptyTaskIsNoDivisionByZero() {
         try (Progress p = progress(Progress.Style.BAR, StandardCharsets.UTF_8, 0, 0)) {
             p.update(0, Double.NaN);

@@ -34,7 +34,7 @@ final class Clips {
     /** Reads clips with progress. */
     static ClipSet load(ModalityFolders folders, String title, RunContext context) {
         try (Task task = context.task(title, Task.Unit.CLIPS, folders.size())) {
-            return folders.load(task::advance);
+            return folders.load(task::advance, task::note);
         }
     }
 
@@ -57,7 +57,7 @@ final class Clips {
         if (modality.layout().grid() instanceof SampleLayout.Grid.Fixed) {
             return Geometry.SMALL.withFrames(frames);
         }
-        boolean map = modality.layout().grid() == SampleLayout.Grid.MAP;
+        boolean map = modality.layout().grid().equals(SampleLayout.Grid.MAP);
         return new Geometry(frames, map ? 4 * side : side, side);
     }
 

@@ -4,11 +4,11 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
-import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
 import tessera.distill.egosim.Domain;
 import tessera.distill.egosim.EgoSim;
@@ -39,6 +39,9 @@ final class EgoSimOptions {
             paramLabel = "N",
             description = "Seed of EgoSim itself, the same in every command. Default: ${DEFAULT-VALUE}")
     private long seed = 1;
+
+    @Mixin
+    private FolderOptions folders;
 
     boolean wanted() {
         return wanted;
@@ -78,7 +81,12 @@ final class EgoSimOptions {
         requireOne(refusal, folder);
         return folder == null
                 ? render(sim(geometry), split, domain, modalities, context)
-                : Clips.load(ModalityFolders.open(folder, modalities, geometry), title, context);
+                : Clips.load(folders.open(folder, modalities, geometry), title, context);
+    }
+
+    /** How clips of one's own are read. */
+    FolderOptions folders() {
+        return folders;
     }
 
     /** Refuses two sources of clips, or none. */

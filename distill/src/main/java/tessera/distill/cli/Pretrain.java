@@ -136,8 +136,8 @@ final class Pretrain extends ToolCommand {
                     "pretrain needs clips: pass --source DIR and --target DIR, or --egosim for the built-in benchmark");
         }
         Set<Modality> modalities = Set.of(modality);
-        ModalityFolders labelled = ModalityFolders.open(from, modalities, null);
-        ModalityFolders unlabelled = ModalityFolders.open(to, modalities, labelled.geometry());
+        ModalityFolders labelled = egosim.folders().open(from, modalities, null);
+        ModalityFolders unlabelled = egosim.folders().open(to, modalities, labelled.geometry());
         VideoMaeConfig config =
                 config(labelled.geometry(), modality.equals(Modality.FLOW) ? labelled.flowStats() : FlowStats.NONE);
         try (ClipSet sourceClips = Clips.load(labelled, "load source", context);

@@ -98,6 +98,20 @@ final class Progress implements AutoCloseable {
         }
     }
 
+    /** Prints a line above the bar, also where no progress is shown: it says what was done with the user's data. */
+    public synchronized void note(String text) {
+        String line = task.title() + ": " + text;
+        if (style == Style.BAR) {
+            // Spaces wipe the bar, which is drawn again below.
+            out.print("\r" + line + " ".repeat(Math.max(0, shownWidth - line.length())));
+            shownWidth = 0;
+        } else {
+            out.print(line);
+        }
+        out.println();
+        out.flush();
+    }
+
     /** Leaves the bar in its last state and moves on to the next line. */
     @Override
     public synchronized void close() {

@@ -30,6 +30,12 @@ final class ProgressPrinter implements ProgressListener {
                     progress.update(advanced.done(), advanced.metrics().getOrDefault(Metric.LOSS, Double.NaN));
                 }
             }
+            case ProgressEvent.Noted noted -> {
+                Progress progress = shown.get(task);
+                if (progress != null) {
+                    progress.note(noted.text());
+                }
+            }
             case ProgressEvent.Ended ended -> {
                 Progress progress = shown.remove(task);
                 if (progress != null) {

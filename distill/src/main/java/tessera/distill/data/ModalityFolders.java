@@ -1,11 +1,11 @@
 package tessera.distill.data;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -13,29 +13,44 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 import java.util.function.Predicate;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
-import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
-import tessera.distill.video.Video;
+import tessera.nn.inference.FrameSampling;
 import tessera.tensor.io.ArrayInfo;
 import tessera.tensor.io.FileSummary;
-import tessera.tensor.io.Npy;
 import tessera.tensor.io.StoredType;
 
 /**
  * Clips of one's own: {@code DIR/<modality>/<label>/<name>.npy}, the same labels and names below every modality.
  *
  * <ul>
- *   <li>{@code rgb}: u8 {@code [T, H, W, 3]}, or a video file, whose frames are then spread over all of it;
- *   <li>{@code flow}: f32 {@code [T, H, W, 2]}, pixels to the right and down from a frame to the next;
- *   <li>{@code pose}: f32 {@code [T, h, w, 21]}, heat maps in [0, 1].
+ *   <li>{@code rgb}: u8 {@code [T, H, W, 3]}, or a video file, or a folder {@code <name>} of numbered JPEG or PNG frames;
+ *   <li>{@code flow}: f32 {@code [T, H, W, 2]}, pixels to the right and down from a frame to the next, or a folder {@code <name>}
+ *       with two folders {@code u} and {@code v} of numbered 8 bit JPEG or PNG pictures: level 0 is {@code -bound} pixels of the
+ *       picture, 255 is {@code bound}, of {@link Options#flowBound};
+ *   <li>{@code pose}: f32 {@code [T, h, w, 21]}, heat maps in [0, 1];
+ *   <li>{@code boxes}: f32 {@code [T, 14, 1, 8]} as {@link Boxes} says, or {@code <name>.json}: <pre>{@code
+ * {"width": W, "height": H, "frames": [
+ *   [{"box": [x1, y1, x2, y2], "class": "hand", "score": s, "side": "left", "state": n}, ...], ...]}
+ * }</pre> with a list for each frame and corners in pixels; class {@code hand}, {@code object} or a number, side {@code left},
+ *       {@code right} or a number; score is 1, side and state are 0 where they are left away; the 14 highest scores are taken;
+ *   <li>{@code audio}: f32 {@code [T, S, S, 1]} in decibels, or {@code <name>.wav}, which lasts as long as the clip: PCM of 8 to 32
+ *       bits or floats, of which {@link tessera.nn.audio.MelSpectrogram} makes an image around each frame.
  * </ul>
  *
- * Pictures are square, and all clips have one size. Unlabelled clips lie in a single label folder of any name.
- * Opening checks every name and every npy header; what is wrong is an {@link IllegalArgumentException} of one line.
- * Immutable.
+ * Frames, flow and boxes of one clip are counted alike and spread evenly over it, the same of each; a video and sound are taken at the
+ * same times. Arrays hold exactly the clip's frames. Boxes may also be given for exactly these, and flow for one frame fewer. All
+ * clips have one size; videos and frames are resized to it as a whole. Unlabelled clips lie in a single label folder of any name.
+ *
+ * <p>A file {@code DIR/labels.csv} gives further heads: a line {@code label,verb,noun}, then one for each label.
+ *
+ * <p>Opening checks every name, every npy header and the numbers of frames. What is wrong with the folder is an {@link
+ * IllegalArgumentException} of one line. A clip that lacks a modality, or of which a file is broken, is handled as {@link Options}
+ * say; nothing is ever made up for it. Immutable.
  */
 public final class ModalityFolders {
     /** Frames and side of pictures when nothing but videos says how large clips are. */
@@ -43,52 +58,115 @@ public final class ModalityFolders {
 
     private static final String NPY = ".npy";
     private static final int STATISTICS_CLIPS = 64;
+    private static final System.Logger LOGGER = System.getLogger(ModalityFolders.class.getName());
+
+    /**
+     * How folders are read.
+     *
+     * @param skipBroken whether clips that lack a modality or are broken are left out of every modality, and their number told; if
+     *     not, they are refused: the first is named, and how many there are
+     * @param flowBound motion in pixels that level 255 of flow pictures stands for, positive
+     */
+    public record Options(boolean skipBroken, double flowBound) {
+        /** Broken clips are refused; flow is within 20 pixels, as it was published for EPIC-KITCHENS. */
+        public static final Options DEFAULT = new Options(false, 20);
+
+        public Options {
+            if (!(flowBound > 0 && flowBound < 1e4)) {
+                throw new IllegalArgumentException(
+                        "flow pictures bounded by " + flowBound + " pixels; pass a positive number such as 20");
+            }
+        }
+
+        /** The same with broken clips left out, or refused. */
+        public Options withSkipBroken(boolean wanted) {
+            return new Options(wanted, flowBound);
+        }
+
+        /** The same with another bound of flow. */
+        public Options withFlowBound(double pixels) {
+            return new Options(skipBroken, pixels);
+        }
+    }
 
     private final Path root;
     private final Geometry geometry;
+    private final Options options;
     private final List<String> classes;
+    private final Map<String, List<String>> heads;
+    /** Files of each clip that is not known to be broken, by label/name. */
+    private final List<Map<Modality, Path>> clips;
+
+    private final List<String> names;
     private final int[] labels;
-    private final Map<Modality, List<Path>> files;
+    private final Faults faults;
 
     private ModalityFolders(
-            Path root, Geometry geometry, List<String> classes, int[] labels, Map<Modality, List<Path>> files) {
+            Path root,
+            Geometry geometry,
+            Options options,
+            List<String> classes,
+            SortedMap<String, Map<Modality, Path>> clips,
+            Faults faults) {
         this.root = root;
         this.geometry = geometry;
+        this.options = options;
         this.classes = classes;
-        this.labels = labels;
-        this.files = files;
+        this.clips = List.copyOf(clips.values());
+        this.names = List.copyOf(clips.keySet());
+        this.labels =
+                names.stream().mapToInt(name -> classes.indexOf(label(name))).toArray();
+        this.faults = faults;
+        Path table = root.resolve("labels.csv");
+        this.heads = Files.exists(table) ? HeadTable.read(table, classes) : Map.of();
+    }
+
+    /** As {@link #open(Path, Set, Geometry, Options)}, refusing broken clips. */
+    public static ModalityFolders open(Path root, Set<Modality> modalities, @Nullable Geometry wanted) {
+        return open(root, modalities, wanted, Options.DEFAULT);
     }
 
     /**
      * Finds and checks the files.
      *
-     * @param modalities what to load of each clip
-     * @param wanted sizes that the clips must have, or null if the first clip decides
+     * @param modalities what to load of each clip, 1 or more
+     * @param wanted sizes that the clips must have, or null if the first array of each modality decides
      * @throws IllegalArgumentException if something is missing or does not fit
      */
-    public static ModalityFolders open(Path root, Set<Modality> modalities, @Nullable Geometry wanted) {
+    public static ModalityFolders open(
+            Path root, Set<Modality> modalities, @Nullable Geometry wanted, Options options) {
         SortedMap<Modality, SortedMap<String, Path>> found = new TreeMap<>();
         for (Modality modality : new TreeSet<>(modalities)) {
             found.put(modality, clips(root.resolve(modality.id())));
         }
-        found.forEach(
-                (modality, clips) -> found.forEach((other, others) -> requireCounterparts(root, clips, other, others)));
-
-        SortedMap<String, Path> any = found.values().iterator().next();
+        SortedMap<String, Map<Modality, Path>> clips = new TreeMap<>();
+        found.forEach((modality, files) -> files.forEach((name, file) ->
+                clips.computeIfAbsent(name, n -> new TreeMap<>()).put(modality, file)));
         List<String> classes =
-                any.values().stream().map(ModalityFolders::label).distinct().toList();
-        int[] labels = any.values().stream()
-                .mapToInt(file -> classes.indexOf(label(file)))
-                .toArray();
-        SortedMap<Modality, List<Path>> files = new TreeMap<>();
-        found.forEach((modality, clips) -> files.put(modality, List.copyOf(clips.values())));
-        Geometry geometry = wanted == null ? geometry(files) : wanted;
-        files.forEach((modality, list) -> list.forEach(file -> requireArray(file, modality, geometry)));
-        return new ModalityFolders(root, geometry, classes, labels, files);
+                clips.keySet().stream().map(ModalityFolders::label).distinct().toList();
+
+        Faults faults = new Faults(clips.size());
+        found.forEach((modality, files) ->
+                found.forEach((other, others) -> requireCounterparts(root, files, other, others, faults)));
+        clips.keySet().removeAll(faults.names());
+        Geometry geometry = wanted == null ? geometry(clips.values()) : wanted;
+        for (Modality modality : found.keySet()) {
+            clips.forEach((name, files) -> faults.check(name, () -> {
+                Path file = files.get(modality);
+                if (file != null) {
+                    requireClip(file, modality, geometry, options);
+                }
+            }));
+        }
+        clips.keySet().removeAll(faults.names());
+        if (!options.skipBroken() || clips.isEmpty()) {
+            faults.refuse();
+        }
+        return new ModalityFolders(root, geometry, options, classes, clips, faults);
     }
 
-    private static String label(Path file) {
-        return String.valueOf(file.getName(file.getNameCount() - 2));
+    private static String label(String name) {
+        return name.substring(0, name.indexOf('/'));
     }
 
     /** Files by {@code label/name}, without their extensions. */
@@ -101,8 +179,9 @@ public final class ModalityFolders {
             }
             for (Path file : files) {
                 String name = String.valueOf(file.getFileName());
-                String stem = name.contains(".") ? name.substring(0, name.lastIndexOf('.')) : name;
-                Path other = clips.put(label(file) + "/" + stem, file);
+                boolean extended = name.contains(".") && !Files.isDirectory(file);
+                String stem = extended ? name.substring(0, name.lastIndexOf('.')) : name;
+                Path other = clips.put(label.getFileName() + "/" + stem, file);
                 if (other != null) {
                     throw new IllegalArgumentException(
                             other + " and " + file + " are the same clip twice; keep one of them");
@@ -125,37 +204,44 @@ public final class ModalityFolders {
     }
 
     private static void requireCounterparts(
-            Path root, SortedMap<String, Path> clips, Modality modality, SortedMap<String, Path> others) {
-        clips.forEach((name, file) -> {
+            Path root,
+            SortedMap<String, Path> clips,
+            Modality modality,
+            SortedMap<String, Path> others,
+            Faults faults) {
+        clips.forEach((name, file) -> faults.check(name, () -> {
             if (!others.containsKey(name)) {
                 throw new IllegalArgumentException(file + " has no counterpart "
                         + root.resolve(modality.id()).resolve(name + NPY)
                         + "; every clip needs all of its modalities under the same label and name");
             }
-        });
+        }));
     }
 
     /** The sizes that the first array of each modality gives. */
-    private static Geometry geometry(Map<Modality, List<Path>> files) {
+    private static Geometry geometry(Collection<Map<Modality, Path>> clips) {
         int frames = 0;
-        int size = 0;
-        int poseSize = 0;
-        for (Map.Entry<Modality, List<Path>> entry : files.entrySet()) {
-            Path file = entry.getValue().stream()
-                    .filter(f -> f.toString().endsWith(NPY))
-                    .findFirst()
-                    .orElse(null);
-            if (file != null) {
-                ArrayInfo info = info(file);
-                long[] shape = info.shape();
-                if (shape.length != 4 || shape[1] > 4096 || shape[0] > 4096) {
-                    throw misfit(file, info, "four dimensions: frames, height, width, channels");
-                }
-                frames = (int) shape[0];
-                if (entry.getKey().layout().grid() == SampleLayout.Grid.MAP) {
-                    poseSize = (int) shape[1];
-                } else {
-                    size = (int) shape[1];
+        int[] picture = {0, 0};
+        int[] map = {0, 0};
+        Set<Modality> seen = new TreeSet<>();
+        for (Map<Modality, Path> clip : clips) {
+            for (Map.Entry<Modality, Path> entry : clip.entrySet()) {
+                Path file = entry.getValue();
+                if (file.toString().endsWith(NPY) && seen.add(entry.getKey())) {
+                    ArrayInfo info = info(file);
+                    long[] shape = info.shape();
+                    if (shape.length != 4 || shape[0] > 4096 || shape[1] > 4096 || shape[2] > 4096) {
+                        throw misfit(file, info, "four dimensions: frames, height, width, channels");
+                    }
+                    frames = (int) shape[0];
+                    if (entry.getKey().layout().grid() instanceof SampleLayout.Grid.Scaled grid) {
+                        int[] side = {(int) shape[1], (int) shape[2]};
+                        switch (grid) {
+                            case PICTURE -> picture = side;
+                            case MAP -> map = side;
+                            case SQUARE -> picture = picture[0] == 0 ? side : picture;
+                        }
+                    }
                 }
             }
         }
@@ -163,7 +249,14 @@ public final class ModalityFolders {
             return OF_VIDEOS;
         }
         // The sizes of what is not loaded mean nothing, but have to be possible.
-        return new Geometry(frames, size == 0 ? 4 * poseSize : size, poseSize == 0 ? size : poseSize);
+        if (picture[0] == 0) {
+            picture =
+                    map[0] == 0 ? new int[] {OF_VIDEOS.size(), OF_VIDEOS.width()} : new int[] {4 * map[0], 4 * map[1]};
+        }
+        if (map[0] == 0) {
+            map = picture;
+        }
+        return new Geometry(frames, picture[0], picture[1], map[0], map[1]);
     }
 
     private static ArrayInfo info(Path file) {
@@ -175,21 +268,67 @@ public final class ModalityFolders {
         return summary.arrays().getFirst();
     }
 
-    private static void requireArray(Path file, Modality modality, Geometry geometry) {
+    /** What can be told of a clip without reading it. */
+    private static void requireClip(Path file, Modality modality, Geometry geometry, Options options) {
         if (!file.toString().endsWith(NPY)) {
-            if (modality.equals(Modality.RGB) && ClipFolder.isVideo(file)) {
-                return;
+            if (!isKind(file, modality)) {
+                throw new IllegalArgumentException(
+                        file + " is no clip of " + modality.id() + "; give " + kinds(modality));
             }
-            throw new IllegalArgumentException(file + " is no clip of " + modality.id() + "; give "
-                    + (modality.equals(Modality.RGB) ? "an npy file or a video" : "an npy file"));
+            if (Files.isDirectory(file)) {
+                recording(file, modality, options);
+            }
+            return;
         }
         ArrayInfo info = info(file);
-        int side = geometry.side(modality);
         StoredType type = StoredType.of(modality.layout().values().given());
-        long[] shape = {geometry.frames(), side, side, modality.layout().channels()};
+        long[] shape = {
+            geometry.frames(),
+            geometry.rows(modality),
+            geometry.columns(modality),
+            modality.layout().channels()
+        };
         if (info.type() != type || !Arrays.equals(info.shape(), shape)) {
             throw misfit(file, info, type.name().toLowerCase(Locale.ROOT) + Arrays.toString(shape));
         }
+    }
+
+    private static boolean isKind(Path file, Modality modality) {
+        return switch (modality.id()) {
+            case "rgb" -> Files.isDirectory(file) || ClipFolder.isVideo(file);
+            case "flow" -> Files.isDirectory(file);
+            case "boxes" -> file.toString().endsWith(".json");
+            case "audio" -> file.toString().toLowerCase(Locale.ROOT).endsWith(".wav");
+            default -> false;
+        };
+    }
+
+    private static String kinds(Modality modality) {
+        return switch (modality.id()) {
+            case "rgb" -> "an npy file, a video, or a folder of frames";
+            case "flow" -> "an npy file, or a folder with u and v";
+            case "boxes" -> "an npy or json file";
+            case "audio" -> "an npy or wav file";
+            default -> "an npy file";
+        };
+    }
+
+    private static Recording recording(Path file, Modality modality, Options options) {
+        if (file.toString().endsWith(NPY)) {
+            return new Recording.Array(file, modality.layout().values());
+        }
+        return switch (modality.id()) {
+            case "flow" ->
+                new Recording.FlowPairs(
+                        file,
+                        PictureFolder.open(file.resolve("u")),
+                        PictureFolder.open(file.resolve("v")),
+                        options.flowBound());
+            case "boxes" -> new Recording.BoxList(file, BoxFile.read(file));
+            case "audio" -> new Recording.Sound(file);
+            default ->
+                Files.isDirectory(file) ? new Recording.Frames(PictureFolder.open(file)) : new Recording.Film(file);
+        };
     }
 
     private static IllegalArgumentException misfit(Path file, ArrayInfo info, String needed) {
@@ -202,73 +341,105 @@ public final class ModalityFolders {
         return geometry;
     }
 
-    /** Number of clips. */
+    /** Number of clips that opening found whole. */
     public int size() {
         return labels.length;
+    }
+
+    /** Clips are left out with one warning in the log; see {@link #load(IntConsumer, Consumer)}. */
+    public ClipSet load(IntConsumer progress) {
+        return load(progress, note -> LOGGER.log(System.Logger.Level.WARNING, note));
     }
 
     /**
      * Reads all clips.
      *
      * @param progress told after each clip how many are done
-     * @throws IllegalArgumentException if a video cannot be decoded, a flow is not finite, or a heat map is not in [0, 1]
+     * @param notes told at the end, if clips were left out, in one line how many and why the first of them
+     * @throws IllegalArgumentException if clips are broken and not left out, or none is left
      */
-    public ClipSet load(IntConsumer progress) {
-        return ClipSet.load(geometry, classes, labels, files.keySet(), this::read, progress);
+    public ClipSet load(IntConsumer progress, Consumer<String> notes) {
+        Faults all = new Faults(faults);
+        int opened = all.names().size();
+        ClipSet set = ClipSet.load(
+                geometry,
+                classes,
+                heads,
+                labels,
+                clips.getFirst().keySet(),
+                i -> {
+                    Map<Modality, MemorySegment> clip = new TreeMap<>();
+                    return all.check(names.get(i), opened + i, () -> clip.putAll(read(i))) ? clip : null;
+                },
+                progress);
+        if (all.isEmpty()) {
+            return set;
+        }
+        if (!options.skipBroken() || set.size() == 0) {
+            set.close();
+            all.refuse();
+        }
+        notes.accept(all.leftOut());
+        return set;
     }
 
     private Map<Modality, MemorySegment> read(int index) {
-        Map<Modality, MemorySegment> clip = new TreeMap<>();
-        for (Modality modality : files.keySet()) {
-            boolean bytes = modality.layout().values() == SampleLayout.Values.BYTE;
-            Path file = file(modality, index);
-            clip.put(
-                    modality,
-                    bytes ? MemorySegment.ofArray(bytes(file)) : MemorySegment.ofArray(values(modality, file)));
+        Map<Modality, Recording> recordings = new TreeMap<>();
+        clips.get(index).forEach((modality, file) -> recordings.put(modality, recording(file, modality, options)));
+        // Boxes of exactly the clip's frames count nothing, and flow may have one fewer.
+        Recording counted = Stream.of(Modality.RGB, Modality.BOXES, Modality.FLOW)
+                .filter(modality -> recordings.containsKey(modality) && !exact(modality, recordings.get(modality)))
+                .map(recordings::get)
+                .filter(recording -> recording.frames() > 0)
+                .findFirst()
+                .orElse(null);
+        int of = counted == null ? geometry.frames() : counted.frames();
+        if (counted != null && of < geometry.frames()) {
+            throw new IllegalArgumentException(counted.path() + " holds " + of + " frames but clips have "
+                    + geometry.frames() + "; load clips of fewer frames, or remove the clip");
         }
+        long[] spread = FrameSampling.uniform(0, of, geometry.frames());
+        Map<Modality, MemorySegment> clip = new TreeMap<>();
+        recordings.forEach((modality, recording) -> {
+            int frames = recording.frames();
+            boolean exact = exact(modality, recording);
+            boolean steps = modality.equals(Modality.FLOW) && frames == of - 1;
+            if (frames != 0 && counted != null && frames != of && !exact && !steps) {
+                throw new IllegalArgumentException(recording.path() + " holds " + frames + " frames but "
+                        + counted.path() + " " + of + "; extract the clip again, or remove it");
+            }
+            long[] chosen = exact ? FrameSampling.uniform(0, frames, frames) : spread;
+            clip.put(modality, recording.read(geometry, chosen, of));
+        });
         return clip;
     }
 
-    private byte[] bytes(Path file) {
-        if (!file.toString().endsWith(NPY)) {
-            ClipCut whole = ClipCut.whole(geometry.frames(), geometry.size(), geometry.size());
-            return Video.cut(file, whole).getFirst().pixels();
-        }
-        try (Arena arena = Arena.ofConfined()) {
-            return Npy.read(file, arena).data().toArray(ValueLayout.JAVA_BYTE);
-        }
+    private boolean exact(Modality modality, @Nullable Recording recording) {
+        return modality.equals(Modality.BOXES) && recording != null && recording.frames() == geometry.frames();
     }
 
-    private Path file(Modality modality, int index) {
-        List<Path> list = files.get(modality);
-        if (list == null) {
-            throw new IllegalArgumentException(
-                    root + " was opened without " + modality + "; open it with " + modality + " to read it");
-        }
-        return list.get(index);
-    }
-
-    private static float[] values(Modality modality, Path file) {
-        float[] values;
-        try (Arena arena = Arena.ofConfined()) {
-            values = Npy.read(file, arena).floats();
-        }
-        SampleLayout.Values kind = modality.layout().values();
-        for (float value : values) {
-            if (!kind.allows(value)) {
-                throw new IllegalArgumentException(file + " holds " + value + " but "
-                        + (kind == SampleLayout.Values.SHARE
-                                ? "heat maps lie in [0, 1]; scale them"
-                                : modality + " is finite; write 0 where it is unknown"));
-            }
-        }
-        return values;
-    }
-
-    /** Mean and standard deviation of the flow of up to 64 clips, spread evenly: what flow is normalised with. */
+    /**
+     * Mean and standard deviation of the flow of up to 64 clips, spread evenly: what flow is normalised with.
+     *
+     * @throws IllegalArgumentException if the folders were opened without flow, or one of these clips is broken and not left out
+     */
     public FlowStats flowStats() {
-        int clips = Math.min(STATISTICS_CLIPS, size());
-        return FlowStats.measure(
-                clips, i -> values(Modality.FLOW, file(Modality.FLOW, (int) ((long) i * size() / clips))));
+        int count = Math.min(STATISTICS_CLIPS, size());
+        return FlowStats.measure(count, i -> flow((int) ((long) i * size() / count)));
+    }
+
+    private float[] flow(int index) {
+        if (!clips.get(index).containsKey(Modality.FLOW)) {
+            throw new IllegalArgumentException(root + " was opened without flow; open it with flow to measure it");
+        }
+        try {
+            MemorySegment flow = read(index).get(Modality.FLOW);
+            return flow == null ? new float[0] : flow.toArray(ValueLayout.JAVA_FLOAT);
+        } catch (IllegalArgumentException e) {
+            if (options.skipBroken()) {
+                return new float[0];
+            }
+            throw e;
+        }
     }
 }

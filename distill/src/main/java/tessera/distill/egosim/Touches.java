@@ -3,6 +3,7 @@ package tessera.distill.egosim;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.ToDoubleFunction;
 import tessera.distill.egosim.Action.HandState;
 import tessera.distill.egosim.Action.Moment;
 
@@ -166,7 +167,7 @@ final class Touches {
     }
 
     /** How fast a place of the object moves. */
-    private java.util.function.ToDoubleFunction<Vec> speed(int i) {
+    private ToDoubleFunction<Vec> speed(int i) {
         return p -> RATE
                 * moments[i + 1]
                         .object()

@@ -19,6 +19,13 @@ public sealed interface ProgressEvent {
      */
     record Advanced(Task task, long done, Map<Metric, Double> metrics) implements ProgressEvent {}
 
+    /**
+     * Something that people should know.
+     *
+     * @param text one line, such as how many clips were left out
+     */
+    record Noted(Task task, String text) implements ProgressEvent {}
+
     /** A task ends, done or not. */
     record Ended(Task task) implements ProgressEvent {}
 }

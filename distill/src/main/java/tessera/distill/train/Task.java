@@ -46,6 +46,11 @@ public record Task(ProgressListener listener, String title, Unit unit, long firs
         listener.on(new ProgressEvent.Advanced(this, done, metrics));
     }
 
+    /** Tells something that people should know, in one line. */
+    public void note(String text) {
+        listener.on(new ProgressEvent.Noted(this, text));
+    }
+
     @Override
     public void close() {
         listener.on(new ProgressEvent.Ended(this));

@@ -13,8 +13,13 @@ final class AttentionCases extends FamilyCases {
 
     @Override
     void all() {
-        attention("attention", visible, heads, d);
+        whole();
         windows(8, visible, 2 * heads, d);
+    }
+
+    /** Attention without a bias and regions, for which there are several providers. */
+    void whole() {
+        attention("attention", visible, heads, d);
         attention("attention", tokens, heads, d);
         attention(
                 "attention of the decoder",

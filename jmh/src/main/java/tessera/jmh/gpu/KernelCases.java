@@ -28,7 +28,7 @@ final class KernelCases {
     /** Attention alone, at the lengths that the mask ratios leave. */
     static List<KernelCase> attention(Sizes sizes) {
         AttentionCases family = new AttentionCases(sizes);
-        family.all();
+        family.whole();
         family.otherLengths();
         return family.cases();
     }

@@ -1,0 +1,163 @@
+package tessera.distill.data;
+
+import java.awt.image.BufferedImage;
+import java.awt.image.Raster;
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Locale;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import javax.imageio.ImageIO;
+import javax.imageio.ImageReader;
+import javax.imageio.stream.ImageInputStream;
+import tessera.distill.video.ClipFolder;
+
+/**
+ * Numbered JPEG or PNG pictures of one size: the frames of a clip in the order of the last number in their names, which rises by
+ * the same step from each to the next. Immutable; pictures are read when they are asked for.
+ */
+final class PictureFolder {
+    private static final Pattern NUMBERED = Pattern.compile("^(?:.*\\D)?(\\d{1,18})\\D*\\.(?:jpg|jpeg|png)$");
+
+    private final Path folder;
+    private final List<Path> files;
+
+    private PictureFolder(Path folder, List<Path> files) {
+        this.folder = folder;
+        this.files = files;
+    }
+
+    /**
+     * Lists a folder.
+     *
+     * @throws IllegalArgumentException if it holds anything else, no picture, or lacks a number
+     */
+    static PictureFolder open(Path folder) {
+        if (!Files.isDirectory(folder)) {
+            throw new IllegalArgumentException(folder + (Files.exists(folder) ? " is no folder" : " does not exist")
+                    + "; it holds a clip's frames as numbered JPEG or PNG files");
+        }
+        TreeMap<Long, Path> byNumber = new TreeMap<>();
+        for (Path file : ClipFolder.list(folder, file -> true)) {
+            Matcher name = NUMBERED.matcher(String.valueOf(file.getFileName()).toLowerCase(Locale.ROOT));
+            if (Files.isDirectory(file) || !name.matches()) {
+                throw new IllegalArgumentException(file
+                        + " is no numbered JPEG or PNG file; a folder of frames holds nothing else, so move it away");
+            }
+            Path other = byNumber.put(Long.parseLong(name.group(1)), file);
+            if (other != null) {
+                throw new IllegalArgumentException(other + " and " + file + " have the same number; keep one of them");
+            }
+        }
+        if (byNumber.isEmpty()) {
+            throw new IllegalArgumentException(folder + " holds no frames; put them there or remove the folder");
+        }
+        requireAll(folder, byNumber);
+        return new PictureFolder(folder, List.copyOf(byNumber.values()));
+    }
+
+    /** Frames that were taken at equal distances lack no number; whatever is missing is never made up. */
+    private static void requireAll(Path folder, TreeMap<Long, Path> byNumber) {
+        List<Long> numbers = new ArrayList<>(byNumber.keySet());
+        long step = Long.MAX_VALUE;
+        for (int i = 1; i < numbers.size(); i++) {
+            step = Math.min(step, numbers.get(i) - numbers.get(i - 1));
+        }
+        for (int i = 1; i < numbers.size(); i++) {
+            if (numbers.get(i) - numbers.get(i - 1) != step) {
+                throw new IllegalArgumentException(
+                        folder + " lacks the frame " + (numbers.get(i - 1) + step) + " after "
+                                + byNumber.get(numbers.get(i - 1)).getFileName()
+                                + "; extract the clip again, or remove it");
+            }
+        }
+    }
+
+    Path folder() {
+        return folder;
+    }
+
+    int size() {
+        return files.size();
+    }
+
+    /** Colours of a picture. */
+    record Picture(int height, int width, float[] values) {}
+
+    /**
+     * A frame's colours, {@code [height, width, 3]} in [0, 255].
+     *
+     * @throws IllegalArgumentException if the file is broken
+     */
+    Picture colours(int frame) {
+        BufferedImage image = decode(files.get(frame));
+        int height = image.getHeight();
+        int width = image.getWidth();
+        int[] colours = image.getRGB(0, 0, width, height, null, 0, width);
+        float[] values = new float[Math.multiplyExact(3, colours.length)];
+        for (int i = 0; i < colours.length; i++) {
+            values[3 * i] = colours[i] >> 16 & 0xFF;
+            values[3 * i + 1] = colours[i] >> 8 & 0xFF;
+            values[3 * i + 2] = colours[i] & 0xFF;
+        }
+        return new Picture(height, width, values);
+    }
+
+    /**
+     * The first channel of a frame as it is stored, {@code [height, width]} in [0, 255], without any correction of its tones.
+     *
+     * @throws IllegalArgumentException if the file is broken or has not 8 bits
+     */
+    Picture levels(int frame) {
+        Path file = files.get(frame);
+        Raster raster = decode(file).getRaster();
+        if (raster.getSampleModel().getSampleSize(0) != 8) {
+            throw new IllegalArgumentException(
+                    file + " has " + raster.getSampleModel().getSampleSize(0)
+                            + " bits a number but must have 8; write it as 8 bit grey, or remove the clip");
+        }
+        float[] values = raster.getSamples(0, 0, raster.getWidth(), raster.getHeight(), 0, (float[]) null);
+        return new Picture(raster.getHeight(), raster.getWidth(), values);
+    }
+
+    private static BufferedImage decode(Path file) {
+        List<String> faults = new ArrayList<>();
+        try (ImageInputStream in = ImageIO.createImageInputStream(new File(file.toString()))) {
+            Iterator<ImageReader> readers =
+                    in == null ? List.<ImageReader>of().iterator() : ImageIO.getImageReaders(in);
+            if (!readers.hasNext()) {
+                throw broken(file, "it is neither JPEG nor PNG");
+            }
+            ImageReader reader = readers.next();
+            try {
+                reader.setInput(in, true, true);
+                // The decoder of JPEG fills what is missing with grey and only warns.
+                reader.addIIOReadWarningListener((source, warning) -> {
+                    if (warning.startsWith("Premature") || warning.startsWith("Corrupt")) {
+                        faults.add(warning);
+                    }
+                });
+                BufferedImage image = reader.read(0);
+                if (!faults.isEmpty()) {
+                    throw broken(file, faults.getFirst());
+                }
+                return image;
+            } finally {
+                reader.dispose();
+            }
+        } catch (IOException | IndexOutOfBoundsException e) {
+            throw broken(file, String.valueOf(e.getMessage()));
+        }
+    }
+
+    private static IllegalArgumentException broken(Path file, String why) {
+        return new IllegalArgumentException(file + " cannot be read as a picture ("
+                + why.lines().findFirst().orElse(why) + "); extract it again, or remove the clip");
+    }
+}

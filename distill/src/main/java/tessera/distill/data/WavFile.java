@@ -1,0 +1,144 @@
+package tessera.distill.data;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Sound of a WAV file (RIFF): PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64, of any number of channels, whose mean it is.
+ *
+ * @param rate samples of a second
+ * @param samples full scale is 1
+ */
+record WavFile(int rate, float[] samples) {
+    private static final int PCM = 1;
+    private static final int FLOAT = 3;
+    private static final int EXTENSIBLE = 0xFFFE;
+
+    /** A size that programs write which do not know it, because they write to a pipe. */
+    private static final long UNKNOWN = 0xFFFFFFFFL;
+
+    /** What the chunk {@code fmt} says. */
+    private record Format(int code, int channels, int rate, int bits) {
+        boolean known() {
+            boolean fits = code == PCM
+                    ? Set.of(8, 16, 24, 32).contains(bits)
+                    : code == FLOAT && Set.of(32, 64).contains(bits);
+            return fits && channels > 0 && rate > 0;
+        }
+
+        int frameBytes() {
+            return channels * bits / 8;
+        }
+    }
+
+    /**
+     * Reads a file.
+     *
+     * @throws IllegalArgumentException if it cannot be read, is cut off, or holds other sound
+     */
+    static WavFile read(Path file) {
+        ByteBuffer bytes;
+        try {
+            bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(ByteOrder.LITTLE_ENDIAN);
+        } catch (IOException e) {
+            throw new IllegalArgumentException(
+                    file + " cannot be read (" + e.getMessage() + "); check that it is there and may be read", e);
+        }
+        if (bytes.limit() < 12
+                || !name(bytes, 0).equals("RIFF")
+                || !name(bytes, 8).equals("WAVE")) {
+            throw wrong(file, "is no WAV file");
+        }
+        Format format = null;
+        for (int at = 12; at + 8 <= bytes.limit(); ) {
+            String name = name(bytes, at);
+            long size = bytes.getInt(at + 4) & 0xFFFFFFFFL;
+            int rest = bytes.limit() - at - 8;
+            if (size > rest && !(size == UNKNOWN && name.equals("data"))) {
+                throw wrong(file, "holds " + rest + " of the " + size + " bytes of its part '" + name + "'");
+            }
+            if (name.equals("fmt ")) {
+                format = format(file, bytes.slice(at + 8, (int) size).order(ByteOrder.LITTLE_ENDIAN));
+            } else if (name.equals("data")) {
+                return decode(
+                        file,
+                        format,
+                        bytes.slice(at + 8, (int) Math.min(size, rest)).order(ByteOrder.LITTLE_ENDIAN));
+            }
+            at = (int) Math.min(bytes.limit(), at + 8 + size + (size & 1));
+        }
+        throw wrong(file, "holds no sound");
+    }
+
+    private static String name(ByteBuffer bytes, int at) {
+        StringBuilder name = new StringBuilder();
+        for (int i = at; i < at + 4; i++) {
+            char letter = (char) (bytes.get(i) & 0xFF);
+            name.append(letter >= ' ' && letter < 127 ? letter : '?');
+        }
+        return name.toString();
+    }
+
+    private static Format format(Path file, ByteBuffer part) {
+        if (part.limit() < 16) {
+            throw wrong(file, "does not say what its sound is");
+        }
+        int code = part.getShort(0) & 0xFFFF;
+        if (code == EXTENSIBLE && part.limit() >= 26) {
+            code = part.getShort(24) & 0xFFFF;
+        }
+        Format format = new Format(code, part.getShort(2) & 0xFFFF, part.getInt(4), part.getShort(14) & 0xFFFF);
+        if (!format.known()) {
+            throw wrong(
+                    file,
+                    "holds sound of code " + code + ", " + format.channels + " channels, " + format.rate + " Hz, "
+                            + format.bits + " bits");
+        }
+        return format;
+    }
+
+    private static WavFile decode(Path file, @Nullable Format format, ByteBuffer data) {
+        if (format == null) {
+            throw wrong(file, "does not say what its sound is");
+        }
+        int count = data.limit() / format.frameBytes();
+        if (count == 0) {
+            throw wrong(file, "holds no sound");
+        }
+        int bytes = format.bits / 8;
+        float[] samples = new float[count];
+        for (int i = 0; i < count; i++) {
+            double sum = 0;
+            for (int channel = 0; channel < format.channels; channel++) {
+                sum += sample(format, data, (i * format.channels + channel) * bytes);
+            }
+            samples[i] = (float) (sum / format.channels);
+            if (!Float.isFinite(samples[i])) {
+                throw wrong(file, "holds " + samples[i] + " at sample " + i);
+            }
+        }
+        return new WavFile(format.rate, samples);
+    }
+
+    private static double sample(Format format, ByteBuffer data, int at) {
+        if (format.code == FLOAT) {
+            return format.bits == 32 ? data.getFloat(at) : data.getDouble(at);
+        }
+        return switch (format.bits) {
+            case 8 -> ((data.get(at) & 0xFF) - 128) / 128.0;
+            case 16 -> data.getShort(at) / 32768.0;
+            case 24 -> ((data.get(at + 2) << 16) | (data.getShort(at) & 0xFFFF)) / 8388608.0;
+            default -> data.getInt(at) / 2147483648.0;
+        };
+    }
+
+    private static IllegalArgumentException wrong(Path file, String what) {
+        return new IllegalArgumentException(
+                file + " " + what + "; give a whole WAV file of 8 to 32 bit PCM or of floats, or remove the clip");
+    }
+}
