@@ -61,7 +61,8 @@ final class Clips {
     /** Tokens per side of a picture by patches of 16 pixels, 8 below 112 pixels; for heat maps 4, and 2 below 28. */
     static int cells(Modality modality, Geometry geometry) {
         int side = geometry.side(modality);
-        int patch = modality.layout().grid() == SampleLayout.Grid.MAP ? (side < 28 ? 2 : 4) : (side < 112 ? 8 : 16);
+        int patch =
+                modality.layout().grid().equals(SampleLayout.Grid.MAP) ? (side < 28 ? 2 : 4) : (side < 112 ? 8 : 16);
         return side / patch;
     }
 

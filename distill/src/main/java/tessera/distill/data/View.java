@@ -79,7 +79,8 @@ public record View(
         int columns = stored.columns(modality);
         int from = stored.frameLength(modality);
         int length = seen.frameLength(modality);
-        boolean part = layout.grid() == SampleLayout.Grid.PICTURE || layout.grid() == SampleLayout.Grid.MAP;
+        boolean part =
+                layout.grid().equals(SampleLayout.Grid.PICTURE) || layout.grid().equals(SampleLayout.Grid.MAP);
         Resampling rows = part
                 ? axis(stored.rows(modality), top, height, seen.rows(modality), false)
                 : nearest(stored.rows(modality), seen.rows(modality));

@@ -32,7 +32,7 @@ record Rearrangement(Tensor index, Tensor inverse) implements AutoCloseable {
 
     /** {@code [B, places, D]} to {@code [B, tokens, D]}; what is in the other places goes. */
     Tensor back(Tensor x) {
-        return x.rearrange(inverse, index);
+        return x.rearrange(/* index= */ inverse, /* inverse= */ index);
     }
 
     @Override
