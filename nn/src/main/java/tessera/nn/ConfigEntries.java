@@ -24,7 +24,7 @@ public record ConfigEntries(Map<String, String> metadata) {
     }
 
     /**
-     * An entry as it is.
+     * The text of an entry.
      *
      * @throws CheckpointException if there is no such entry
      */
@@ -39,7 +39,7 @@ public record ConfigEntries(Map<String, String> metadata) {
     }
 
     /**
-     * An entry that is a number.
+     * The number of an entry.
      *
      * @throws CheckpointException if there is no such entry or it is no number
      */
@@ -48,7 +48,7 @@ public record ConfigEntries(Map<String, String> metadata) {
     }
 
     /**
-     * An entry that is a whole number.
+     * The whole number of an entry.
      *
      * @throws CheckpointException if there is no such entry or it is no whole number of reasonable size
      */
@@ -57,7 +57,7 @@ public record ConfigEntries(Map<String, String> metadata) {
     }
 
     /**
-     * An entry of several numbers.
+     * The numbers of an entry.
      *
      * @throws CheckpointException if there is no such entry or a part of it is no number
      */
@@ -68,7 +68,7 @@ public record ConfigEntries(Map<String, String> metadata) {
     }
 
     /**
-     * An entry of several whole numbers.
+     * The whole numbers of an entry.
      *
      * @throws CheckpointException if there is no such entry or a part of it is no whole number of reasonable size
      */

@@ -45,18 +45,15 @@ final class Clips {
      */
     static Modality modality(ClipShape input, Path file) {
         int channels = input.channels();
-        return Modality.KNOWN.stream()
+        return Modality.ALL.stream()
                 .filter(modality -> modality.layout().channels() == channels)
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(file + " is a model of " + channels
-                        + " channels; pass one for rgb (3), flow (2), pose (21), boxes (8) or audio (1)"));
+                        + " channels; pass one for rgb (3), flow (2) or pose (21)"));
     }
 
     /** The clips that a model takes of one modality; the sizes of what it does not see mean nothing. */
     static Geometry geometry(int frames, int side, Modality modality) {
-        if (modality.layout().grid() instanceof SampleLayout.Grid.Fixed) {
-            return Geometry.SMALL.withFrames(frames);
-        }
         boolean map = modality.layout().grid().equals(SampleLayout.Grid.MAP);
         return new Geometry(frames, map ? 4 * side : side, side);
     }
@@ -64,7 +61,8 @@ final class Clips {
     /** Tokens per side of a picture by patches of 16 pixels, 8 below 112 pixels; for heat maps 4, and 2 below 28. */
     static int cells(Modality modality, Geometry geometry) {
         int side = geometry.side(modality);
-        int patch = modality.layout().grid().equals(SampleLayout.Grid.MAP) ? (side < 28 ? 2 : 4) : (side < 112 ? 8 : 16);
+        int patch =
+                modality.layout().grid().equals(SampleLayout.Grid.MAP) ? (side < 28 ? 2 : 4) : (side < 112 ? 8 : 16);
         return side / patch;
     }
 

@@ -209,9 +209,10 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
                         + input.getKey() + " have " + channels + " channels; pass a model of that modality");
             }
             SampleLayout.Grid grid = input.getKey().layout().grid();
-            if (grid == SampleLayout.Grid.MAP) {
+            if (grid.equals(SampleLayout.Grid.MAP)) {
                 map = input.getValue();
-            } else if (grid == SampleLayout.Grid.PICTURE || (grid == SampleLayout.Grid.SQUARE && picture == null)) {
+            } else if (grid.equals(SampleLayout.Grid.PICTURE)
+                    || (grid.equals(SampleLayout.Grid.SQUARE) && picture == null)) {
                 picture = input.getValue();
             }
         }
