@@ -128,23 +128,29 @@ final class VectorScores {
         FloatVector best = all(Float.NEGATIVE_INFINITY);
         int end = whole(n);
         for (int i = 0; i < end; i += LANES) {
-            IntVector id =
-                    IntVector.fromMemorySegment(IDS, ids, (idsFrom + i) * Integer.BYTES, ByteOrder.nativeOrder());
-            FloatVector score = load(x, start + i)
-                    .add(
-                            all(OTHER_REGION),
-                            id.compare(VectorOperators.NE, region).cast(VectorMath.SPECIES));
+            FloatVector score = divided(
+                    load(x, start + i),
+                    IntVector.fromMemorySegment(IDS, ids, (idsFrom + i) * Integer.BYTES, ByteOrder.nativeOrder()),
+                    region);
             store(score, x, start + i);
             best = VectorMath.max(best, score);
         }
-        float max = best.reduceLanes(VectorOperators.MAX);
-        for (int i = end; i < n; i++) {
-            float score = VectorMath.get(x, start + i);
-            score += ids.getAtIndex(ValueLayout.JAVA_INT, idsFrom + i) == region ? 0 : OTHER_REGION;
-            set(x, start + i, score);
-            max = score > max ? score : max;
+        if (end < n) {
+            VectorMask<Integer> mask = IDS.indexInRange(0, n - end);
+            FloatVector score = divided(
+                    load(x, start + end),
+                    IntVector.fromMemorySegment(
+                            IDS, ids, (idsFrom + end) * Integer.BYTES, ByteOrder.nativeOrder(), mask),
+                    region);
+            store(score, x, start + end);
+            best = VectorMath.max(best, score);
         }
-        return max;
+        return best.reduceLanes(VectorOperators.MAX);
+    }
+
+    private static FloatVector divided(FloatVector score, IntVector ids, int region) {
+        return score.add(
+                all(OTHER_REGION), ids.compare(VectorOperators.NE, region).cast(VectorMath.SPECIES));
     }
 
     /** {@code x = factor * x}. */
