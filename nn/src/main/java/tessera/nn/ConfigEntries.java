@@ -19,10 +19,15 @@ public record ConfigEntries(Map<String, String> metadata) {
 
     /** Whole numbers as {@link #integers} reads them. */
     public static String join(int... values) {
-        return String.join(" ", Arrays.stream(values).mapToObj(Integer::toString).toList());
+        return String.join(
+                " ", Arrays.stream(values).mapToObj(Integer::toString).toList());
     }
 
-    /** @throws CheckpointException if there is no such entry */
+    /**
+     * An entry as it stands.
+     *
+     * @throws CheckpointException if there is no such entry
+     */
     public String text(String name) {
         String value = metadata.get("tessera." + name);
         if (value == null) {
@@ -33,26 +38,44 @@ public record ConfigEntries(Map<String, String> metadata) {
         return value;
     }
 
-    /** @throws CheckpointException if there is no such entry or it is no number */
+    /**
+     * A number.
+     *
+     * @throws CheckpointException if there is no such entry or it is no number
+     */
     public double number(String name) {
         return parse(name, text(name));
     }
 
-    /** @throws CheckpointException if there is no such entry or it is no whole number of reasonable size */
+    /**
+     * A whole number.
+     *
+     * @throws CheckpointException if there is no such entry or it is no whole number of reasonable size
+     */
     public int integer(String name) {
         return whole(name, number(name));
     }
 
-    /** @throws CheckpointException if there is no such entry or a part of it is no number */
+    /**
+     * Numbers with spaces between.
+     *
+     * @throws CheckpointException if there is no such entry or a part of it is no number
+     */
     public double[] numbers(String name) {
         return Arrays.stream(text(name).trim().split("\\s+"))
                 .mapToDouble(part -> parse(name, part))
                 .toArray();
     }
 
-    /** @throws CheckpointException if there is no such entry or a part of it is no whole number of reasonable size */
+    /**
+     * Whole numbers with spaces between.
+     *
+     * @throws CheckpointException if there is no such entry or a part of it is no whole number of reasonable size
+     */
     public int[] integers(String name) {
-        return Arrays.stream(numbers(name)).mapToInt(value -> whole(name, value)).toArray();
+        return Arrays.stream(numbers(name))
+                .mapToInt(value -> whole(name, value))
+                .toArray();
     }
 
     private int whole(String name, double value) {
