@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -67,7 +68,7 @@ class WindowsTest {
     }
 
     /** {@code slice(from, to)} of Python on an axis; to may be none. */
-    private static int[] slice(int size, int from, Integer to) {
+    private static int[] slice(int size, int from, @Nullable Integer to) {
         int begin = from < 0 ? Math.max(0, size + from) : Math.min(from, size);
         int end = to == null ? size : to < 0 ? Math.max(0, size + to) : Math.min(to, size);
         return new int[] {begin, end};
