@@ -159,7 +159,8 @@ final class Pretrain extends ToolCommand {
 
     private VideoMaeConfig config(Geometry geometry, FlowStats stats) {
         int side = geometry.side(modality);
-        int patch = modality.layout().grid() == SampleLayout.Grid.MAP ? (side < 28 ? 2 : 4) : (side < 112 ? 8 : 16);
+        int patch =
+                modality.layout().grid().equals(SampleLayout.Grid.MAP) ? (side < 28 ? 2 : 4) : (side < 112 ? 8 : 16);
         int cells = grid == null ? side / patch : grid;
         return new ModalityInput(geometry, cells, ModalityInput.TUBELET, stats).config(modality, size.size());
     }
