@@ -40,7 +40,9 @@ public record Colour(double brightness, double contrast, double saturation, doub
         List<Integer> left = new ArrayList<>(List.of(0, 1, 2, 3));
         int rest = order;
         for (int n = 4; n > 0; n--) {
-            switch (left.remove(rest % n)) {
+            int step = left.get(rest % n);
+            left.removeIf(other -> other == step);
+            switch (step) {
                 case 0 -> scale(frame);
                 case 1 -> blendWithMean(frame);
                 case 2 -> blendWithGrey(frame);

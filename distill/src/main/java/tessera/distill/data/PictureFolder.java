@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
+import java.util.NavigableMap;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -43,7 +44,7 @@ final class PictureFolder {
             throw new IllegalArgumentException(folder + (Files.exists(folder) ? " is no folder" : " does not exist")
                     + "; it holds a clip's frames as numbered JPEG or PNG files");
         }
-        TreeMap<Long, Path> byNumber = new TreeMap<>();
+        NavigableMap<Long, Path> byNumber = new TreeMap<>();
         for (Path file : ClipFolder.list(folder, file -> true)) {
             Matcher name = NUMBERED.matcher(String.valueOf(file.getFileName()).toLowerCase(Locale.ROOT));
             if (Files.isDirectory(file) || !name.matches()) {
@@ -63,7 +64,7 @@ final class PictureFolder {
     }
 
     /** Frames that were taken at equal distances lack no number; whatever is missing is never made up. */
-    private static void requireAll(Path folder, TreeMap<Long, Path> byNumber) {
+    private static void requireAll(Path folder, NavigableMap<Long, Path> byNumber) {
         List<Long> numbers = new ArrayList<>(byNumber.keySet());
         long step = Long.MAX_VALUE;
         for (int i = 1; i < numbers.size(); i++) {
