@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -65,7 +66,7 @@ class StudentHeadsTest {
             assertEquals(
                     List.of("jar", "door", "Tür"), student.heads().getLast().labels());
             assertArrayEquals(
-                    weights().get("heads.noun.weight").toFloats(),
+                    Objects.requireNonNull(weights().get("heads.noun.weight")).toFloats(),
                     student.heads().getLast().weight());
             Tensor clips = Toy.clips(2, 3);
             float[] all = student.predictAll(clips, Masking.none(), 1).toFloats();
@@ -180,8 +181,8 @@ class StudentHeadsTest {
         for (String part : parts) {
             assertTrue(
                     String.valueOf(e.getMessage()).startsWith(file + ": ")
-                            && e.getMessage().contains(part),
-                    e.getMessage());
+                            && String.valueOf(e.getMessage()).contains(part),
+                    String.valueOf(e.getMessage()));
         }
     }
 }

@@ -87,17 +87,15 @@ record OpenModel(VideoModel model, Params params, Map<String, Linear> heads) {
             Path file, @Nullable ModelConfig wanted, ModelHeads heads, long seed, RunContext context) {
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
             Map<String, String> metadata = checkpoint.metadata();
-            boolean foreign = wanted != null && !metadata.containsKey(Architecture.ENTRY);
-            Architecture architecture = Architecture.of(foreign ? wanted.toMetadata() : metadata);
+            Map<String, String> foreign =
+                    wanted == null || metadata.containsKey(Architecture.ENTRY) ? null : wanted.toMetadata();
+            Architecture architecture = Architecture.of(foreign == null ? metadata : foreign);
             Map<String, Tensor> weights =
                     new LinkedHashMap<>(architecture.translate(checkpoint.select(name -> !ModelHeads.isHead(name))));
-            Architecture.Opening opening = foreign
-                    ? new Architecture.Opening(
-                            wanted.toMetadata(),
-                            architecture
-                                    .opening(wanted.toMetadata(), weights.keySet())
-                                    .fresh())
-                    : architecture.opening(metadata, weights.keySet());
+            Architecture.Opening opening = foreign == null
+                    ? architecture.opening(metadata, weights.keySet())
+                    : new Architecture.Opening(
+                            foreign, architecture.opening(foreign, weights.keySet()).fresh());
             requireSame(architecture, wanted);
             weights.keySet().removeIf(name -> !architecture.keeps(name));
             addHeads(checkpoint, heads, weights);

@@ -73,11 +73,12 @@ public final class TeacherCache implements AutoCloseable {
     }
 
     private void begin(byte[] key) throws IOException {
-        ByteBuffer head = buffer(HEAD).put(MAGIC).put(key).putInt(values);
-        head.putInt(crc(head.array(), HEAD - CHECK)).flip();
-        ByteBuffer found = buffer(HEAD);
-        read(found, 0);
-        if (!Arrays.equals(head.array(), found.array())) {
+        byte[] wanted = new byte[HEAD];
+        ByteBuffer head = buffer(wanted).put(MAGIC).put(key).putInt(values);
+        head.putInt(crc(wanted, HEAD - CHECK)).flip();
+        byte[] found = new byte[HEAD];
+        read(buffer(found), 0);
+        if (!Arrays.equals(wanted, found)) {
             if (channel.size() > 0) {
                 System.getLogger("tessera")
                         .log(System.Logger.Level.WARNING, "the teacher cache {0} is damaged and begins again", file);
@@ -99,9 +100,10 @@ public final class TeacherCache implements AutoCloseable {
      * @return its values, or an empty array if it is absent or damaged
      */
     public float[] read(long number) {
-        ByteBuffer entry = buffer(CHECK + Float.BYTES * values);
+        byte[] bytes = new byte[CHECK + Float.BYTES * values];
+        ByteBuffer entry = buffer(bytes);
         try {
-            if (!read(entry, place(number)) || entry.getInt() != check(number, entry.array())) {
+            if (!read(entry, place(number)) || entry.getInt() != check(number, bytes)) {
                 return new float[0];
             }
         } catch (IOException e) {
@@ -118,9 +120,10 @@ public final class TeacherCache implements AutoCloseable {
             throw new IllegalArgumentException(
                     "an entry of " + entry.length + " values for a cache of " + values + "; pass all of them");
         }
-        ByteBuffer bytes = buffer(CHECK + Float.BYTES * values).position(CHECK);
+        byte[] checked = new byte[CHECK + Float.BYTES * values];
+        ByteBuffer bytes = buffer(checked).position(CHECK);
         bytes.asFloatBuffer().put(entry);
-        bytes.putInt(0, check(number, bytes.array())).rewind();
+        bytes.putInt(0, check(number, checked)).rewind();
         try {
             write(bytes, place(number));
         } catch (IOException e) {
@@ -149,13 +152,15 @@ public final class TeacherCache implements AutoCloseable {
         }
     }
 
-    private static ByteBuffer buffer(int bytes) {
-        return ByteBuffer.allocate(bytes).order(ByteOrder.LITTLE_ENDIAN);
+    private static ByteBuffer buffer(byte[] bytes) {
+        return ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
     }
 
     private static int check(long number, byte[] entry) {
         CRC32 crc = new CRC32();
-        crc.update(buffer(Long.BYTES).putLong(number).array());
+        byte[] place = new byte[Long.BYTES];
+        buffer(place).putLong(number);
+        crc.update(place);
         crc.update(entry, CHECK, entry.length - CHECK);
         return (int) crc.getValue();
     }
