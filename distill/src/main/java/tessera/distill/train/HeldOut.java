@@ -42,8 +42,8 @@ public record HeldOut(double share, long seed) {
                     int count = clips.size();
                     int held = share == 0 || count < 2 ? 0 : Math.clamp(Math.round(share * count), 1, count - 1);
                     return clips.stream()
-                            .sorted(Comparator.comparing((Integer clip) -> Philox.word(seed, 0, clip))
-                                    .thenComparing(clip -> clip))
+                            .sorted(Comparator.comparingInt((Integer clip) -> Philox.word(seed, 0, clip))
+                                    .thenComparingInt(clip -> clip))
                             .limit(held);
                 })
                 .mapToInt(clip -> clip)

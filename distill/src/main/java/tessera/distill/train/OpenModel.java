@@ -3,6 +3,7 @@ package tessera.distill.train;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
@@ -87,17 +88,14 @@ record OpenModel(VideoModel model, Params params, Map<String, Linear> heads) {
             Path file, @Nullable ModelConfig wanted, ModelHeads heads, long seed, RunContext context) {
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
             Map<String, String> metadata = checkpoint.metadata();
+            // Public checkpoints do not say what they are: what is trained does.
             boolean foreign = wanted != null && !metadata.containsKey(Architecture.ENTRY);
-            Architecture architecture = Architecture.of(foreign ? wanted.toMetadata() : metadata);
+            Map<String, String> described =
+                    foreign ? Objects.requireNonNull(wanted).toMetadata() : metadata;
+            Architecture architecture = Architecture.of(described);
             Map<String, Tensor> weights =
                     new LinkedHashMap<>(architecture.translate(checkpoint.select(name -> !ModelHeads.isHead(name))));
-            Architecture.Opening opening = foreign
-                    ? new Architecture.Opening(
-                            wanted.toMetadata(),
-                            architecture
-                                    .opening(wanted.toMetadata(), weights.keySet())
-                                    .fresh())
-                    : architecture.opening(metadata, weights.keySet());
+            Architecture.Opening opening = architecture.opening(described, weights.keySet());
             requireSame(architecture, wanted);
             weights.keySet().removeIf(name -> !architecture.keeps(name));
             addHeads(checkpoint, heads, weights);
