@@ -43,7 +43,7 @@ public record HeldOut(double share, long seed) {
                     int held = share == 0 || count < 2 ? 0 : Math.clamp(Math.round(share * count), 1, count - 1);
                     return clips.stream()
                             .sorted(Comparator.comparingInt((Integer clip) -> Philox.word(seed, 0, clip))
-                                    .thenComparing(clip -> clip))
+                                    .thenComparingInt(clip -> clip))
                             .limit(held);
                 })
                 .mapToInt(clip -> clip)

@@ -3,6 +3,7 @@ package tessera.distill.train;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
@@ -87,15 +88,14 @@ record OpenModel(VideoModel model, Params params, Map<String, Linear> heads) {
             Path file, @Nullable ModelConfig wanted, ModelHeads heads, long seed, RunContext context) {
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
             Map<String, String> metadata = checkpoint.metadata();
-            Map<String, String> foreign =
-                    wanted == null || metadata.containsKey(Architecture.ENTRY) ? null : wanted.toMetadata();
-            Architecture architecture = Architecture.of(foreign == null ? metadata : foreign);
+            // Public checkpoints do not say what they are: what is trained does.
+            boolean foreign = wanted != null && !metadata.containsKey(Architecture.ENTRY);
+            Map<String, String> described =
+                    foreign ? Objects.requireNonNull(wanted).toMetadata() : metadata;
+            Architecture architecture = Architecture.of(described);
             Map<String, Tensor> weights =
                     new LinkedHashMap<>(architecture.translate(checkpoint.select(name -> !ModelHeads.isHead(name))));
-            Architecture.Opening opening = foreign == null
-                    ? architecture.opening(metadata, weights.keySet())
-                    : new Architecture.Opening(
-                            foreign, architecture.opening(foreign, weights.keySet()).fresh());
+            Architecture.Opening opening = architecture.opening(described, weights.keySet());
             requireSame(architecture, wanted);
             weights.keySet().removeIf(name -> !architecture.keeps(name));
             addHeads(checkpoint, heads, weights);

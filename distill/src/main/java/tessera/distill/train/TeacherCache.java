@@ -73,12 +73,12 @@ public final class TeacherCache implements AutoCloseable {
     }
 
     private void begin(byte[] key) throws IOException {
-        byte[] wanted = new byte[HEAD];
-        ByteBuffer head = buffer(wanted).put(MAGIC).put(key).putInt(values);
-        head.putInt(crc(wanted, HEAD - CHECK)).flip();
+        byte[] head = new byte[HEAD];
+        ByteBuffer parts = little(head).put(MAGIC).put(key).putInt(values);
+        parts.putInt(crc(head, HEAD - CHECK));
         byte[] found = new byte[HEAD];
-        read(buffer(found), 0);
-        if (!Arrays.equals(wanted, found)) {
+        read(found, 0);
+        if (!Arrays.equals(head, found)) {
             if (channel.size() > 0) {
                 System.getLogger("tessera")
                         .log(System.Logger.Level.WARNING, "the teacher cache {0} is damaged and begins again", file);
@@ -100,17 +100,17 @@ public final class TeacherCache implements AutoCloseable {
      * @return its values, or an empty array if it is absent or damaged
      */
     public float[] read(long number) {
-        byte[] bytes = new byte[CHECK + Float.BYTES * values];
-        ByteBuffer entry = buffer(bytes);
+        byte[] entry = new byte[CHECK + Float.BYTES * values];
+        ByteBuffer parts = little(entry);
         try {
-            if (!read(entry, place(number)) || entry.getInt() != check(number, bytes)) {
+            if (!read(entry, place(number)) || parts.getInt() != check(number, entry)) {
                 return new float[0];
             }
         } catch (IOException e) {
             throw new UncheckedIOException("the teacher cache " + file + " cannot be read", e);
         }
         float[] read = new float[values];
-        entry.asFloatBuffer().get(read);
+        parts.asFloatBuffer().get(read);
         return read;
     }
 
@@ -120,10 +120,10 @@ public final class TeacherCache implements AutoCloseable {
             throw new IllegalArgumentException(
                     "an entry of " + entry.length + " values for a cache of " + values + "; pass all of them");
         }
-        byte[] checked = new byte[CHECK + Float.BYTES * values];
-        ByteBuffer bytes = buffer(checked).position(CHECK);
-        bytes.asFloatBuffer().put(entry);
-        bytes.putInt(0, check(number, checked)).rewind();
+        byte[] bytes = new byte[CHECK + Float.BYTES * values];
+        ByteBuffer parts = little(bytes).position(CHECK);
+        parts.asFloatBuffer().put(entry);
+        parts.putInt(0, check(number, bytes));
         try {
             write(bytes, place(number));
         } catch (IOException e) {
@@ -136,30 +136,31 @@ public final class TeacherCache implements AutoCloseable {
     }
 
     /** Whether the file holds all of it. */
-    private boolean read(ByteBuffer into, long from) throws IOException {
+    private boolean read(byte[] bytes, long from) throws IOException {
+        ByteBuffer into = ByteBuffer.wrap(bytes);
         while (into.hasRemaining()) {
             if (channel.read(into, from + into.position()) < 0) {
                 return false;
             }
         }
-        into.flip();
         return true;
     }
 
-    private void write(ByteBuffer bytes, long to) throws IOException {
-        while (bytes.hasRemaining()) {
-            channel.write(bytes, to + bytes.position());
+    private void write(byte[] bytes, long to) throws IOException {
+        ByteBuffer from = ByteBuffer.wrap(bytes);
+        while (from.hasRemaining()) {
+            channel.write(from, to + from.position());
         }
     }
 
-    private static ByteBuffer buffer(byte[] bytes) {
+    private static ByteBuffer little(byte[] bytes) {
         return ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
     }
 
     private static int check(long number, byte[] entry) {
         CRC32 crc = new CRC32();
         byte[] place = new byte[Long.BYTES];
-        buffer(place).putLong(number);
+        little(place).putLong(number);
         crc.update(place);
         crc.update(entry, CHECK, entry.length - CHECK);
         return (int) crc.getValue();
