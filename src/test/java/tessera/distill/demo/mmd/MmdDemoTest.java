@@ -57,10 +57,10 @@ class MmdDemoTest {
     private static Path page;
 
     private static MmdPlan plan(long... seeds) {
-        return plan(STEPS, seeds);
+        return steps(STEPS, seeds);
     }
 
-    private static MmdPlan plan(long steps, long... seeds) {
+    private static MmdPlan steps(long steps, long... seeds) {
         SwinSize size = new SwinSize(8, 2, new TokenGrid(1, 2, 2), 8, List.of(1, 1), List.of(1, 2));
         Map<Modality, Supervised> teachers = new TreeMap<>();
         for (Modality modality : TEACHERS) {
@@ -242,7 +242,7 @@ class MmdDemoTest {
         Files.writeString(other.resolve(MmdDemo.PLAN), "{\"name\":\"quick\"}");
         Exception system = assertThrows(IllegalArgumentException.class, () -> MmdDemo.run(plan(7), other, silent()));
         assertTrue(requireNonNull(system.getMessage()).contains("another system than mmd"), system.getMessage());
-        Exception unfair = assertThrows(IllegalArgumentException.class, () -> plan(STEPS + 1L, 7));
+        Exception unfair = assertThrows(IllegalArgumentException.class, () -> steps(STEPS + 1L, 7));
         assertTrue(requireNonNull(unfair.getMessage()).contains("for 4 steps of 4 clips"), unfair.getMessage());
     }
 
