@@ -10,6 +10,7 @@ module tessera.distill {
 
     exports tessera.distill.data;
     exports tessera.distill.demo;
+    exports tessera.distill.demo.mmd;
     exports tessera.distill.egosim;
     exports tessera.distill.evaluation;
     exports tessera.distill.fewshot;

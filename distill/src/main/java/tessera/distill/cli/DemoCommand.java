@@ -2,6 +2,7 @@ package tessera.distill.cli;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -12,6 +13,10 @@ import tessera.distill.demo.Demo;
 import tessera.distill.demo.DemoPlan;
 import tessera.distill.demo.DemoReport;
 import tessera.distill.demo.DemoResult;
+import tessera.distill.demo.mmd.MmdDemo;
+import tessera.distill.demo.mmd.MmdPlan;
+import tessera.distill.demo.mmd.MmdReport;
+import tessera.distill.demo.mmd.MmdResult;
 import tessera.distill.report.Json;
 
 /** {@code tessera demo}: all stages on EgoSim, then the report. */
@@ -20,6 +25,22 @@ import tessera.distill.report.Json;
         description = "Train and judge everything on the built-in benchmark EgoSim, and write a report.")
 final class DemoCommand extends ToolCommand {
 
+    /** What is shown. */
+    enum Shown {
+        /** A student of masked autoencoders for few-shot recognition across domains, MM-CDFSL. */
+        CDFSL,
+        /** An RGB student of supervised teachers of several modalities. */
+        MMD
+    }
+
+    @Option(
+            names = "--system",
+            paramLabel = "NAME",
+            description =
+                    "${COMPLETION-CANDIDATES}: few-shot recognition across domains with masked tokens (MM-CDFSL), or"
+                            + " multimodal distillation into an RGB student (ICCV 2023). Default: ${DEFAULT-VALUE}")
+    private Shown system = Shown.CDFSL;
+
     @Option(names = "--full", description = "Three seeds and more of everything: up to an hour instead of minutes.")
     private boolean full;
 
@@ -27,7 +48,7 @@ final class DemoCommand extends ToolCommand {
             names = "--out",
             paramLabel = "DIR",
             description = "Folder for models, logs and the report; the same command resumes there. Default: runs/demo,"
-                    + " with --full runs/full")
+                    + " with --full runs/full; of the second system runs/mmd and runs/mmd-full")
     private @Nullable Path out;
 
     @Option(
@@ -44,12 +65,18 @@ final class DemoCommand extends ToolCommand {
 
     @Override
     void run() {
-        DemoPlan plan = full ? DemoPlan.full(seed) : DemoPlan.quick(seed);
-        Path folder = out != null ? out : Path.of("runs", full ? "full" : "demo");
-        Outputs.requireFolder(folder);
-        if (!progress.quiet()) {
-            describe(spec().commandLine().getErr(), plan, folder);
+        if (system == Shown.MMD) {
+            runMmd();
+            return;
         }
+        DemoPlan plan = full ? DemoPlan.full(seed) : DemoPlan.quick(seed);
+        Path folder = folder(full ? "full" : "demo");
+        describe(
+                plan.name(),
+                "RGB, flow and pose teachers and the distilled student",
+                plan.seeds(),
+                folder,
+                full ? "up to an hour" : "five to ten minutes");
         DemoResult result = Demo.run(plan, folder, progress.resumable(compute));
         Path page = DemoReport.write(result, folder);
         print(new Answer(page, Json.object(result.json())), out -> {
@@ -58,19 +85,45 @@ final class DemoCommand extends ToolCommand {
         });
     }
 
+    private void runMmd() {
+        MmdPlan plan = full ? MmdPlan.full(seed) : MmdPlan.quick(seed);
+        Path folder = folder(full ? "mmd-full" : "mmd");
+        describe(
+                plan.name(),
+                "multimodal distillation, teachers of RGB, flow, sound and boxes and their RGB students",
+                plan.seeds(),
+                folder,
+                full ? "about half an hour" : "five to eight minutes");
+        MmdResult result = MmdDemo.run(plan, folder, progress.resumable(compute));
+        Path page = MmdReport.write(result, folder);
+        print(new Answer(page, Json.object(result.json())), out -> {
+            out.print(MmdReport.markdown(result));
+            out.printf(
+                    "%nreport: %s (%.0f s, %.0f s of processors)%n", page, result.seconds(), result.processorSeconds());
+        });
+    }
+
+    private Path folder(String standard) {
+        Path folder = out != null ? out : Path.of("runs", standard);
+        Outputs.requireFolder(folder);
+        return folder;
+    }
+
     private record Answer(Path report, Map<String, @Nullable Object> result) {}
 
-    private void describe(PrintWriter messages, DemoPlan plan, Path folder) {
+    private void describe(String plan, String what, List<Long> seeds, Path folder, String duration) {
+        if (progress.quiet()) {
+            return;
+        }
+        PrintWriter messages = spec().commandLine().getErr();
         messages.printf(
-                "demo (%s): RGB, flow and pose teachers and the distilled student, seed%s %s, into %s%n",
-                plan.name(),
-                plan.seeds().size() == 1 ? "" : "s",
-                plan.seeds().stream().map(String::valueOf).collect(Collectors.joining(", ")),
+                "demo (%s): %s, seed%s %s, into %s%n",
+                plan,
+                what,
+                seeds.size() == 1 ? "" : "s",
+                seeds.stream().map(String::valueOf).collect(Collectors.joining(", ")),
                 folder);
-        messages.println(
-                full
-                        ? "takes up to an hour on two cores; after Ctrl-C the same command resumes"
-                        : "takes five to ten minutes on two cores; after Ctrl-C the same command resumes");
+        messages.printf("takes %s on two cores; after Ctrl-C the same command resumes%n", duration);
         messages.flush();
     }
 }

@@ -1,0 +1,253 @@
+package tessera.distill.demo.mmd;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+import tessera.distill.data.Views;
+import tessera.distill.egosim.Domain;
+import tessera.distill.egosim.EgoSimClips;
+import tessera.distill.report.Json;
+import tessera.distill.train.Ensemble;
+import tessera.distill.train.Recipe;
+import tessera.distill.train.Settings;
+import tessera.distill.train.Supervised;
+import tessera.distill.train.TeacherWeights;
+import tessera.nn.ModelConfig;
+import tessera.nn.TokenGrid;
+import tessera.nn.stlt.StltConfig;
+import tessera.nn.swin.SwinConfig;
+import tessera.tensor.Patches;
+
+/**
+ * Every setting of a demo of the second system: teachers of several modalities and RGB students on EgoSim, once for each seed.
+ *
+ * @param name what the plan is called
+ * @param seeds of the replicas; each renders its own clips and trains its own models
+ * @param geometry of the clips
+ * @param frames of a clip that a model sees at once
+ * @param domain where all clips are filmed
+ * @param swins models of what has pictures by modality; RGB's is the students' too
+ * @param boxes model of object boxes
+ * @param teachers how each modality's teacher is trained; the seed in it is replaced by the replica's. RGB's is the baseline too
+ * @param distillation how every student is trained, but for the teachers' weights; the seed in it is replaced by the replica's
+ * @param students what the students learn from
+ * @param views numbers of views with which models are judged, ascending; teachers are judged with the last, and so are claims
+ */
+public record MmdPlan(
+        String name,
+        List<Long> seeds,
+        Geometry geometry,
+        int frames,
+        Domain domain,
+        Clips clips,
+        Map<Modality, SwinSize> swins,
+        StltConfig boxes,
+        Map<Modality, Supervised> teachers,
+        Ensemble distillation,
+        List<Taught> students,
+        List<Integer> views) {
+
+    /**
+     * Clips per class. All sets are of the same classes and share no clip.
+     *
+     * @param heldOut clips that nothing is trained on, for the teachers' data-set weights and the temperatures
+     * @param flowStatistics training clips in all, from which the normalisation of flow is measured
+     */
+    public record Clips(int train, int heldOut, int test, int flowStatistics) {}
+
+    /**
+     * Sizes of a Swin3D.
+     *
+     * @param patch pixels of a patch's side
+     * @param tubelet frames of a patch
+     */
+    public record SwinSize(
+            int patch, int tubelet, TokenGrid window, int embedDim, List<Integer> depths, List<Integer> heads) {
+        public SwinSize {
+            depths = List.copyOf(depths);
+            heads = List.copyOf(heads);
+        }
+    }
+
+    /**
+     * What a student learns from.
+     *
+     * @param teachers by modality, in order
+     * @param weighting of several
+     */
+    public record Taught(List<Modality> teachers, TeacherWeights weighting) {
+        public Taught {
+            teachers = List.copyOf(teachers);
+        }
+
+        /** As folders are called. */
+        String id() {
+            return teachers.size() == 1
+                    ? teachers.getFirst().id()
+                    : weighting.kind().toString();
+        }
+
+        /** In words, as tables have it. */
+        String words() {
+            return teachers.size() == 1
+                    ? "RGB taught by " + MmdPlan.words(teachers.getFirst())
+                    : "RGB taught by all, " + weighting.kind() + " weights";
+        }
+    }
+
+    /** All teachers of the full and the quick demo. */
+    private static final List<Modality> TEACHERS = List.of(Modality.RGB, Modality.FLOW, Modality.AUDIO, Modality.BOXES);
+
+    public MmdPlan {
+        seeds = List.copyOf(seeds);
+        swins = Collections.unmodifiableSortedMap(new TreeMap<>(swins));
+        teachers = Collections.unmodifiableSortedMap(new TreeMap<>(teachers));
+        students = List.copyOf(students);
+        views = List.copyOf(views);
+        Supervised baseline = teachers.get(Modality.RGB);
+        if (baseline == null || seeds.isEmpty() || views.isEmpty() || students.isEmpty()) {
+            throw new IllegalArgumentException("a demo of multimodal distillation compares students with an RGB model;"
+                    + " plan an rgb teacher, one seed, one student and one number of views, or more");
+        }
+        Recipe alone = baseline.recipe();
+        Recipe taught = distillation.recipe();
+        if (alone.steps() != taught.steps()
+                || alone.batch() != taught.batch()
+                || baseline.viewCount() != distillation.viewCount()) {
+            throw new IllegalArgumentException("the RGB baseline is trained for " + alone.steps() + " steps of "
+                    + alone.batch() + " clips and its students for " + taught.steps() + " of " + taught.batch()
+                    + "; give both the same, and as many views, so that they can be compared");
+        }
+    }
+
+    /** Minutes on two cores: one seed. */
+    public static MmdPlan quick(long seed) {
+        return plan("quick", List.of(seed), new Clips(40, 8, 20, 60), 1000, ensembles());
+    }
+
+    /** Half an hour on two cores: three seeds, more clips and steps, and a student of each single teacher. */
+    public static MmdPlan full(long seed) {
+        List<Taught> students = new ArrayList<>();
+        TEACHERS.forEach(modality -> students.add(new Taught(List.of(modality), TeacherWeights.UNIFORM)));
+        students.addAll(ensembles());
+        return plan("full", List.of(seed, seed + 1, seed + 2), new Clips(50, 8, 30, 60), 1500, students);
+    }
+
+    private static List<Taught> ensembles() {
+        return List.of(
+                new Taught(TEACHERS, TeacherWeights.UNIFORM),
+                new Taught(TEACHERS, TeacherWeights.dataSet()),
+                new Taught(TEACHERS, TeacherWeights.perSample()));
+    }
+
+    private static MmdPlan plan(String name, List<Long> seeds, Clips clips, long steps, List<Taught> students) {
+        int frames = 6;
+        int views = 8;
+        // Swins start afresh, not from Kinetics: their pictures are small, and cut into few patches.
+        SwinSize pictures = new SwinSize(8, 2, new TokenGrid(3, 7, 7), 48, List.of(2, 2), List.of(3, 6));
+        SwinSize sound = new SwinSize(8, 2, new TokenGrid(3, 7, 7), 32, List.of(2, 2), List.of(2, 4));
+        Map<Modality, Supervised> teachers = new TreeMap<>();
+        for (Modality modality : TEACHERS) {
+            Supervised published = Supervised.defaults(modality);
+            teachers.put(
+                    modality,
+                    published
+                            .withHeads(EgoSimClips.VERB, EgoSimClips.NOUN)
+                            .withViewCount(views)
+                            .withRecipe(recipe(published.recipe(), steps)));
+        }
+        Ensemble published = Ensemble.defaults();
+        return new MmdPlan(
+                name,
+                seeds,
+                new Geometry(24, 56, 14),
+                frames,
+                Domain.SOURCE,
+                clips,
+                Map.of(Modality.RGB, pictures, Modality.FLOW, pictures, Modality.AUDIO, sound),
+                StltConfig.of(frames, 14, 64, 4, 1, 2),
+                teachers,
+                published
+                        .withHeads(EgoSimClips.VERB, EgoSimClips.NOUN)
+                        .withViewCount(views)
+                        .withRecipe(recipe(published.recipe(), steps)),
+                students,
+                List.of(1, 2, 4));
+    }
+
+    private static Recipe recipe(Recipe published, long steps) {
+        return published
+                .withBatch(16)
+                .over(steps, 2e-3)
+                .withViews(Views.PUBLISHED.withSizes(1, 1.25).withColours(0, 0))
+                .withSeed(0);
+    }
+
+    /** All that the teachers look at. */
+    Set<Modality> modalities() {
+        return teachers.keySet();
+    }
+
+    /** Sizes of what a model sees at once. */
+    Geometry seen() {
+        return geometry.withFrames(frames);
+    }
+
+    /** How clips are looked at. */
+    Views how() {
+        Views views = distillation.recipe().views();
+        return views == null ? Views.PLAIN : views;
+    }
+
+    /** The number of views with which all models are compared. */
+    int compared() {
+        return views.getLast();
+    }
+
+    /**
+     * The model of a modality.
+     *
+     * @param patches of a Swin
+     */
+    ModelConfig model(Modality modality, Patches patches) {
+        SwinSize size = swins.get(modality);
+        if (size == null) {
+            return boxes;
+        }
+        int side = geometry.side(modality);
+        return new SwinConfig(patches, frames, side, side, size.embedDim, size.depths, size.heads, size.window, 1e-5);
+    }
+
+    /** A modality in words. */
+    static String words(Modality modality) {
+        return modality.equals(Modality.RGB) ? "RGB" : modality.id();
+    }
+
+    /** The settings by name; the seeds of the stages do not count. */
+    Settings settings() {
+        return Settings.parse(Json.text(this, MmdPlan::written)).with("system", "mmd");
+    }
+
+    /** What stands for the settings of the stages that an older demo's plan does not have. */
+    Settings defaults() {
+        Map<Modality, Supervised> standard = new TreeMap<>(teachers);
+        standard.replaceAll((modality, own) -> Supervised.defaults(modality));
+        Settings all = settings().with("teachers", standard).with("distillation", Ensemble.defaults());
+        return Settings.parse(Json.text(all.values(), MmdPlan::written));
+    }
+
+    /** How values of this package are written in JSON. */
+    static Object written(Object value) {
+        return switch (value) {
+            case Modality modality -> modality.id();
+            case Supervised stage -> stage.settings().values();
+            case Ensemble stage -> stage.settings().values();
+            default -> value;
+        };
+    }
+}
