@@ -120,7 +120,7 @@ class SwinNamesTest {
     @ParameterizedTest
     @ValueSource(strings = {"2 4 4", "5 3 2", "1 2 3", "8 7 7"})
     void whatIsWrittenForTorchvisionTellsItsSizes(String window) {
-        String[] parts = window.split(" ");
+        String[] parts = window.split(" ", -1);
         TokenGrid grid =
                 new TokenGrid(Integer.parseInt(parts[0]), Integer.parseInt(parts[1]), Integer.parseInt(parts[2]));
         SwinConfig config =
