@@ -65,7 +65,8 @@ final class PictureFolder {
 
     /** Frames that were taken at equal distances lack no number; whatever is missing is never made up. */
     private static void requireAll(Path folder, NavigableMap<Long, Path> byNumber) {
-        List<Long> numbers = new ArrayList<>(byNumber.keySet());
+        List<Long> numbers = List.copyOf(byNumber.keySet());
+        List<Path> files = List.copyOf(byNumber.values());
         long step = Long.MAX_VALUE;
         for (int i = 1; i < numbers.size(); i++) {
             step = Math.min(step, numbers.get(i) - numbers.get(i - 1));
@@ -74,7 +75,7 @@ final class PictureFolder {
             if (numbers.get(i) - numbers.get(i - 1) != step) {
                 throw new IllegalArgumentException(
                         folder + " lacks the frame " + (numbers.get(i - 1) + step) + " after "
-                                + byNumber.get(numbers.get(i - 1)).getFileName()
+                                + folder.relativize(files.get(i - 1))
                                 + "; extract the clip again, or remove it");
             }
         }
