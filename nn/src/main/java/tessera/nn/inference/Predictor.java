@@ -82,6 +82,9 @@ public final class Predictor implements AutoCloseable {
     }
 
     private Predictor(Student student, @Nullable Student owned, Masking masking, long seed) {
+        if (student.hasOtherHeads()) {
+            requireRgb(student);
+        }
         this.student = student;
         this.owned = owned;
         this.masking = masking.suiting(student.config());
@@ -113,9 +116,6 @@ public final class Predictor implements AutoCloseable {
         List<Head> read = Arrays.stream(heads).map(Head::load).toList();
         Student loaded = Student.load(student, options.device(), options.compute());
         try {
-            if (!read.isEmpty()) {
-                requireRgb(loaded);
-            }
             Student opened = read.isEmpty() ? loaded : loaded.withHeads(read);
             return new Predictor(opened, loaded, options.masking(), options.seed());
         } catch (IllegalArgumentException e) {
@@ -129,6 +129,9 @@ public final class Predictor implements AutoCloseable {
 
     /**
      * A predictor on a student, which stays the caller's and is closed after the predictor.
+     *
+     * @throws IllegalArgumentException if the student was given heads but takes no RGB pictures; with those of its file it gives
+     *     features, as without heads
      */
     public static Predictor of(Student student, Masking masking, long seed) {
         return new Predictor(student, null, masking, seed);

@@ -362,6 +362,11 @@ public final class Student implements AutoCloseable {
         return classifiers.stream().map(Classifier::head).toList();
     }
 
+    /** Whether it has heads that are not those of its file. */
+    boolean hasOtherHeads() {
+        return !owner && !classifiers.isEmpty();
+    }
+
     /** Names of the main head's classes, empty without a head. */
     public List<String> labels() {
         return classifiers.isEmpty() ? List.of() : classifiers.getFirst().head().labels();
