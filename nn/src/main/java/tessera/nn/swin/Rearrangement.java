@@ -18,7 +18,8 @@ record Rearrangement(Tensor index, Tensor inverse) implements AutoCloseable {
 
     /** Indices on a device, in memory of their own. */
     static Tensor onDevice(Device device, int[] values, long... sizes) {
-        Tensor target = Tensor.empty(device, DType.I32, Shape.of(sizes.length == 0 ? new long[] {values.length} : sizes));
+        Tensor target =
+                Tensor.empty(device, DType.I32, Shape.of(sizes.length == 0 ? new long[] {values.length} : sizes));
         try (Tensor host = Tensor.of(values, target.shape().toArray())) {
             target.copyFrom(host);
         }
@@ -32,7 +33,7 @@ record Rearrangement(Tensor index, Tensor inverse) implements AutoCloseable {
 
     /** {@code [B, places, D]} to {@code [B, tokens, D]}; what is in the other places goes. */
     Tensor back(Tensor x) {
-        return x.rearrange(inverse, index);
+        return x.rearrange(/* index= */ inverse, /* inverse= */ index);
     }
 
     @Override
