@@ -174,7 +174,6 @@ class BadInputTest {
         refuse(List.of("is a file"), "pretrain", "--modality=rgb", "--egosim", "--out", student);
         refuse(List.of("--out " + student, "is a file"), "demo", "--out", student);
         refuse(List.of("--out " + student, "is a file"), "demo", "--system=mmd", "--out", student);
-        refuse(List.of("--system", "one of cdfsl, mmd"), "demo", "--system=videomae");
         refuse(List.of(nowhere.toString()), "import", "--checkpoint", student, "--out", nowhere.resolve("s"));
         refuse(
                 List.of(nowhere.toString()),

@@ -40,6 +40,7 @@ class UsageErrorsTest {
                 "fewshot --student s --quiet=5          | --quiet is '5'; it takes no value",
                 "fewshot --student s --split train      | --split is 'train'; pass one of validation, test",
                 "pretrain --modality sound --out o      | --modality is 'sound'; pass one of rgb, flow, pose",
+                "demo --system videomae                 | --system is 'videomae'; pass one of cdfsl, mmd",
                 "distill --teachers rgb --out o         | --teachers is 'rgb'; pass pairs with '=' between them",
                 "inspect                                | 'inspect' needs FILE",
                 "inspect a b                            | 'inspect' has no place for 'b'",
