@@ -7,7 +7,9 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Deque;
 import java.util.List;
+import java.util.Locale;
 import java.util.OptionalLong;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import tessera.nn.inference.FrameSampling;
 import tessera.nn.inference.VideoClip;
@@ -88,6 +90,15 @@ public final class Video {
      * @throws VideoException if the part has no frame
      */
     public static List<VideoClip> cut(Path file, ClipCut cut) {
+        return cut(file, cut, note -> LOG.log(System.Logger.Level.WARNING, note));
+    }
+
+    /**
+     * As {@link #cut(Path, ClipCut)}, for those who tell their user themselves.
+     *
+     * @param notes told in one line if the part is shorter than one clip
+     */
+    public static List<VideoClip> cut(Path file, ClipCut cut, Consumer<String> notes) {
         if (cut.clipSeconds() == 0) {
             return List.of(spread(file, cut));
         }
@@ -120,7 +131,10 @@ public final class Video {
             }
         }
         if (clips.isEmpty()) {
-            logRepeated(file, cut.frames() - window.size(), cut.frames());
+            notes.accept(String.format(
+                    Locale.ROOT,
+                    "%s: the part that is looked at has %.1f s, less than a clip of %s s; its last frame is repeated",
+                    file, window.size() / rate, cut.clipSeconds()));
             while (window.size() < cut.frames()) {
                 window.add(window.getLast());
             }
