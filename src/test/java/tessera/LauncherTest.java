@@ -227,8 +227,8 @@ class LauncherTest {
         Path theirs = Files.writeString(natives.resolve("carrier.jar"), "library");
         Path first = copy(told("doctor"));
         assertEquals(first, copy(told("doctor")), "nothing has changed");
-        Path user = Files.createFile(
-                first.resolve("users").resolve(Long.toString(ProcessHandle.current().pid())));
+        Path user = Files.createFile(first.resolve("users")
+                .resolve(Long.toString(ProcessHandle.current().pid())));
 
         Files.writeString(own, "second"); // in place, as Maven does
         Files.delete(theirs);

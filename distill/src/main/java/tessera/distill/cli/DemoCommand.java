@@ -13,7 +13,6 @@ import tessera.distill.demo.DemoPlan;
 import tessera.distill.demo.DemoReport;
 import tessera.distill.demo.DemoResult;
 import tessera.distill.report.Json;
-import tessera.distill.train.RunContext;
 
 /** {@code tessera demo}: all stages on EgoSim, then the report. */
 @Command(
@@ -45,14 +44,14 @@ final class DemoCommand extends ToolCommand {
 
     @Override
     void run() {
+        compute.check();
         DemoPlan plan = full ? DemoPlan.full(seed) : DemoPlan.quick(seed);
         Path folder = out != null ? out : Path.of("runs", full ? "full" : "demo");
         Outputs.requireFolder(folder);
-        RunContext context = progress.resumable(compute); // refuses a device before anything is said
         if (!progress.quiet()) {
             describe(spec().commandLine().getErr(), plan, folder);
         }
-        DemoResult result = Demo.run(plan, folder, context);
+        DemoResult result = Demo.run(plan, folder, progress.resumable(compute));
         Path page = DemoReport.write(result, folder);
         print(new Answer(page, Json.object(result.json())), out -> {
             out.print(DemoReport.markdown(result));

@@ -162,7 +162,7 @@ final class Distill extends ToolCommand {
         Path folder = ensemble.heldOut();
         return folder == null
                 ? null
-                : Clips.load(labelled.open(folder, seen, clips.geometry()), "load held-out", context);
+                : Clips.load(egosim.folders().open(folder, seen, clips.geometry()), "load held-out", context);
     }
 
     private static Path finished(Modality modality, Path path) {

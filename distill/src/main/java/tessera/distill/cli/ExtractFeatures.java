@@ -45,8 +45,7 @@ final class ExtractFeatures extends ToolCommand {
     private static final String CLIPS = "clips";
     private static final String FEATURES = "features";
     private static final Set<StoredType> TYPES = Set.of(StoredType.U8, StoredType.F32, StoredType.F64);
-    private static final ValueLayout.OfFloat F32 =
-            ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfDouble F64 =
             ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
@@ -181,11 +180,7 @@ final class ExtractFeatures extends ToolCommand {
         double[][][] features;
         try (Task task = progress.context(student.compute()).task(FEATURES, Task.Unit.CLIPS, count)) {
             features = FeatureExtraction.extract(
-                    predictor,
-                    count,
-                    BATCH,
-                    (from, batch) -> batch(array, from, batch),
-                    task::advance);
+                    predictor, count, BATCH, (from, batch) -> batch(array, from, batch), task::advance);
         }
         for (double[][] pass : features) {
             for (double[] clip : pass) {

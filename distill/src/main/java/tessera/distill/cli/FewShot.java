@@ -134,7 +134,9 @@ final class FewShot extends ToolCommand {
         requireLeast("--shots", shots, 1);
         requireLeast("--queries", queries, 1);
         if (clips == null) {
-            requireWays(EgoSim.classes(judged.split).size(), "EgoSim's " + judged.split.name().toLowerCase(Locale.ROOT));
+            requireWays(
+                    EgoSim.classes(judged.split).size(),
+                    "EgoSim's " + judged.split.name().toLowerCase(Locale.ROOT));
             requireEnough(egosim.perClass(), "each class of EgoSim", "raise --per-class");
         }
     }

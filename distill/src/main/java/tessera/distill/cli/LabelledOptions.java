@@ -68,11 +68,6 @@ final class LabelledOptions {
                     "Weights to start from: a file of Tessera's, or safetensors of a public checkpoint of the architecture.")
     private @Nullable Path start;
 
-    @Option(
-            names = "--skip-broken",
-            description = "Leave out clips of which a file is missing or broken, and tell how many. Default: refuse")
-    private boolean skipBroken;
-
     int viewCount() {
         return viewCount;
     }
@@ -127,19 +122,8 @@ final class LabelledOptions {
                     : FlowStats.NONE;
             return new Loaded(egosim.render(sim, Split.SOURCE_TRAIN, egosim.domain(), modalities, context), stats);
         }
-        ModalityFolders folders = open(clips, modalities, null);
+        ModalityFolders folders = egosim.folders().open(clips, modalities, null);
         FlowStats stats = measure ? folders.flowStats() : FlowStats.NONE;
         return new Loaded(Clips.load(folders, "load", context), stats);
-    }
-
-    /** Opens clips of one's own. */
-    ModalityFolders open(Path folder, Set<Modality> modalities, @Nullable Geometry wanted) {
-        return ModalityFolders.open(
-                folder, modalities, wanted, ModalityFolders.Options.DEFAULT.withSkipBroken(skipBroken));
-    }
-
-    /** Whether clips of one's own are named. */
-    boolean named() {
-        return clips != null;
     }
 }

@@ -61,27 +61,27 @@ final class Outputs {
     /**
      * A result is not to take the place of what it is made of.
      *
-     * @param option that names the result, {@code file}
+     * @param option that names the result
      * @param source that names the input
      * @param input a file, or a folder in which every file is an input
      * @throws IllegalArgumentException if they are the same, by whatever path
      */
-    static void requireOther(String option, Path file, String source, Path input) {
+    static void requireOther(String option, Path result, String source, Path input) {
         try {
-            if (!Files.exists(file) || !Files.exists(input)) {
+            if (!Files.exists(result) || !Files.exists(input)) {
                 return;
             }
-            if (Files.isSameFile(file, input)) {
+            if (Files.isSameFile(result, input)) {
                 throw new IllegalArgumentException(
-                        option + " " + file + " is the input of " + source + "; name another file");
+                        option + " " + result + " is the input of " + source + "; name another file");
             }
-            if (file.toRealPath().startsWith(input.toRealPath())) {
-                throw new IllegalArgumentException(option + " " + file + " is one of the inputs in " + source + " "
+            if (result.toRealPath().startsWith(input.toRealPath())) {
+                throw new IllegalArgumentException(option + " " + result + " is one of the inputs in " + source + " "
                         + input + "; name another file");
             }
         } catch (IOException e) {
             throw new IllegalArgumentException(
-                    option + " " + file + " cannot be looked at" + reason(e) + "; name another place", e);
+                    option + " " + result + " cannot be looked at" + reason(e) + "; name another place", e);
         }
     }
 

@@ -54,9 +54,12 @@ final class Predict extends ToolCommand {
             }
             Clips.requireRgb(predictor.student().config().input(), student.file());
             ClipCut cut = cutting.cut(predictor.student().config().input());
-            List<VideoClip> clips =
-                    Video.cut(video, cut, note -> spec().commandLine().getErr().println("tessera: " + note
-                            + " (--clip-seconds makes clips shorter)"));
+            List<VideoClip> clips = Video.cut(
+                    video,
+                    cut,
+                    note -> spec().commandLine()
+                            .getErr()
+                            .println("tessera: " + note + " (--clip-seconds makes clips shorter)"));
             print(predictor.predictAll(clips));
         }
     }

@@ -63,8 +63,7 @@ final class SizeOptions {
             boolean same = (dim != null || named.embedDim() == own.embedDim())
                     && (depth != null || named.depth() == own.depth())
                     && (heads != null || named.heads() == own.heads());
-            requireEqual(
-                    "--size", asked, same ? asked : sizes(own.embedDim(), own.depth(), own.heads()), file);
+            requireEqual("--size", asked, same ? asked : sizes(own.embedDim(), own.depth(), own.heads()), file);
         }
         requireEqual("--dim", dim == null ? own.embedDim() : dim, own.embedDim(), file);
         requireEqual("--depth", depth == null ? own.depth() : depth, own.depth(), file);

@@ -7,7 +7,6 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Deque;
 import java.util.List;
-import java.util.Locale;
 import java.util.OptionalLong;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -131,10 +130,8 @@ public final class Video {
             }
         }
         if (clips.isEmpty()) {
-            notes.accept(String.format(
-                    Locale.ROOT,
-                    "%s: the part that is looked at has %.1f s, less than a clip of %s s; its last frame is repeated",
-                    file, window.size() / rate, cut.clipSeconds()));
+            notes.accept(file + ": the part that is looked at is shorter than a clip of " + cut.clipSeconds() + " s ("
+                    + window.size() + " of its " + cut.frames() + " frames); the last frame is repeated");
             while (window.size() < cut.frames()) {
                 window.add(window.getLast());
             }
