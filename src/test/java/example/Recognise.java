@@ -1,5 +1,6 @@
 package example;
 
+// example
 import java.awt.image.BufferedImage;
 import java.io.File;
 import java.io.IOException;
@@ -11,7 +12,6 @@ import tessera.nn.inference.Prediction;
 import tessera.nn.inference.Predictor;
 
 /** An application outside the project, with the one dependency tessera-nn. */
-// example
 public final class Recognise {
     public static void main(String[] files) throws IOException { // STUDENT HEAD PICTURE...
         List<BufferedImage> frames = new ArrayList<>();

@@ -215,4 +215,42 @@ class LauncherTest {
         assertTrue(told("predict", "--help")
                 .endsWith(" --module tessera.distill/tessera.distill.cli.Main predict --help"));
     }
+
+    /** Java opens jars late, so what a build does to them must not reach a program that runs. */
+    @Test
+    void runsFromACopyThatNoBuildTouchesAndThatGoesWithItsUsers() throws Exception {
+        told("doctor");
+        Path home = folder.resolve("home");
+        Path modules = Files.createDirectories(home.resolve("distill/target/lib/modules"));
+        Path natives = Files.createDirectories(home.resolve("distill/target/lib/natives"));
+        Path own = Files.writeString(modules.resolve("tessera-nn.jar"), "first");
+        Path theirs = Files.writeString(natives.resolve("carrier.jar"), "library");
+        Path first = copy(told("doctor"));
+        assertEquals(first, copy(told("doctor")), "nothing has changed");
+        Path user = Files.createFile(first.resolve("users")
+                .resolve(Long.toString(ProcessHandle.current().pid())));
+
+        Files.writeString(own, "second"); // in place, as Maven does
+        Files.delete(theirs);
+        Files.writeString(theirs, "library");
+        Path second = copy(told("doctor"));
+        assertEquals("first", Files.readString(first.resolve("modules/tessera-nn.jar")));
+        assertEquals("library", Files.readString(first.resolve("natives/carrier.jar")));
+        assertEquals("second", Files.readString(second.resolve("modules/tessera-nn.jar")));
+
+        Files.delete(user);
+        told("doctor");
+        assertFalse(Files.exists(first), "nobody uses it");
+        assertTrue(Files.exists(second));
+    }
+
+    /** The folder that Java was told to take its modules and libraries from. */
+    private Path copy(String told) {
+        List<String> words = List.of(told.split(" "));
+        Path modules = Path.of(words.get(words.indexOf("--module-path") + 1));
+        Path copy = modules.getParent();
+        assertEquals(copy + "/natives/*", words.get(words.indexOf("-cp") + 1));
+        assertEquals(folder.resolve("home").resolve(".tessera"), copy.getParent());
+        return copy;
+    }
 }

@@ -1,5 +1,6 @@
 package tessera.distill.cli;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -38,6 +39,7 @@ import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
+import tessera.tensor.io.Npz;
 
 /** Bad input gives exit code 2, one line that names the thing, and nothing written. */
 class BadInputTest {
@@ -428,6 +430,157 @@ class BadInputTest {
                 first,
                 "--from=0.8",
                 "--to=0.2");
+    }
+
+    /** By whatever path: the file itself, one through a link, one in a folder of inputs. */
+    @Test
+    void resultsThatWouldReplaceAnInput() throws IOException {
+        byte[] before = Files.readAllBytes(student);
+        Path clips = folder.resolve("clips.npy");
+        Npy.write(clips, ArrayData.of("clips", new byte[4 * 16 * 16 * 3], 1, 4, 16, 16, 3));
+        Path link = Files.createSymbolicLink(folder.resolve("link.npy"), clips);
+        for (Path result : List.of(clips, link)) {
+            refuse(
+                    List.of("--out " + result + " is the input of --clips; name another file"),
+                    "features",
+                    "--student",
+                    student,
+                    "--clips",
+                    clips,
+                    "--out",
+                    result);
+        }
+        Object[][] others = {
+            {"features", "--student", student, "--clips", clips, "--out", student},
+            {"import", "--checkpoint", student, "--out", student},
+            {"learn", "--student", student, "--clips", data, "--out", student},
+            {"evaluate", "--student", student, "--clips", data, "--report", student}
+        };
+        for (Object[] words : others) {
+            refuse(List.of(student + " is the input of --"), words);
+        }
+        Path video = Files.writeString(data.resolve("rgb").resolve("a.mp4"), "no video");
+        refuse(
+                List.of("--out " + video + " is one of the inputs in --clips " + data),
+                "learn",
+                "--student",
+                student,
+                "--clips",
+                data,
+                "--out",
+                video);
+        assertArrayEquals(before, Files.readAllBytes(student));
+    }
+
+    @Test
+    void arraysThatAreNoClips() {
+        Path clips = folder.resolve("clips.npy");
+        int pixels = 4 * 16 * 16 * 3;
+        Npy.write(clips, ArrayData.of("clips", new int[pixels], 1, 4, 16, 16, 3));
+        refusePredict(List.of(clips + " is i32[1, 4, 16, 16, 3]", "convert to u8 or f32"));
+        Npy.write(clips, ArrayData.of("clips", new float[0], 0, 4, 16, 16, 3));
+        refusePredict(List.of(clips + " is f32[0, 4, 16, 16, 3], which holds no clips"));
+        float[] floats = new float[10 * pixels];
+        floats[9 * pixels + 5] = Float.NaN;
+        Npy.write(clips, ArrayData.of("clips", floats, 10, 4, 16, 16, 3));
+        refusePredict(List.of(clips + " holds NaN in clip 9 (counted from 0)"));
+        double[] doubles = new double[2 * pixels];
+        doubles[2 * pixels - 1] = 1e300; // which f32 does not hold
+        Npy.write(clips, ArrayData.of("clips", doubles, 2, 4, 16, 16, 3));
+        refusePredict(List.of(clips + " holds Infinity in clip 1"));
+        Npz.write(clips, List.of(ArrayData.of("a", doubles, 2, 4, 16, 16, 3), ArrayData.of("b", new int[1], 1)));
+        refusePredict(List.of(clips + " holds 2 arrays, none of them called clips"));
+    }
+
+    /** The student's file is no student: what is wrong with the episodes is told first. */
+    @Test
+    void episodesThatTheClipsDoNotMake() {
+        Path none = folder.resolve("none.safetensors");
+        Object[][] wrong = {
+            {"--per-class=19", "each class of EgoSim has 19 clips", "20 (--shots 5 and --queries 15)", "--per-class"},
+            {"--ways=17", "EgoSim's test has 16 labels but --ways is 17"},
+            {"--ways=1", "--ways is 1; pass 2 or more"},
+            {"--shots=0", "--shots is 0; pass 1 or more"},
+            {"--queries=0", "--queries is 0; pass 1 or more"},
+            {"--episodes=0", "--episodes is 0; pass 1 or more"}
+        };
+        for (Object[] one : wrong) {
+            List<String> expected = Stream.of(one).skip(1).map(Object::toString).toList();
+            refuse(expected, "fewshot", "--student", none, "--egosim", one[0]);
+        }
+        Object[] own = {"fewshot", "--student", student, "--clips", data, "--ways=2", "--shots=1", "--queries=2"};
+        refuse(
+                List.of(
+                        "label bright of " + data + " has 2 clips",
+                        "an episode takes 3 (--shots 1 and --queries 2)",
+                        "add clips"),
+                own);
+        own[5] = "--ways=3";
+        refuse(List.of(data + " has 2 labels but --ways is 3"), own);
+    }
+
+    @Test
+    void optionsThatContradictTheCheckpoint() {
+        Map<String, String> wrong = Map.of(
+                "--modality=flow", "--modality is flow but " + student + " says rgb of its model",
+                "--size=small", "--size is small (width 384, 12 blocks, 6 heads) but " + student,
+                "--dim=32", "--dim is 32 but " + student + " says 16 of its model",
+                "--frames=8", "--frames is 8 but " + student + " says 4 of its model",
+                "--pixels=32", "--pixels is 32 but " + student + " says 16 of its model");
+        wrong.forEach((option, message) ->
+                refuse(List.of(message), "import", "--checkpoint", student, option, "--out", out.resolve("s")));
+    }
+
+    @Test
+    void filesOfOtherFormats() throws IOException {
+        Path text = Files.writeString(folder.resolve("notes.txt"), "no arrays at all");
+        Path brief = Files.writeString(folder.resolve("brief"), "a");
+        for (Path file : List.of(text, brief)) {
+            refuse(List.of(file + ": is neither safetensors, npy nor npz"), "inspect", file);
+        }
+        Path pointer = Files.writeString(folder.resolve("pointer"), "version https://example.org/spec/v1");
+        refuse(List.of("neither safetensors", "Git LFS pointer"), "inspect", pointer);
+        Path array = folder.resolve("array.npy");
+        Npy.write(array, ArrayData.of("a", new float[4], 4));
+        refuse(
+                List.of(array + ": is an npy file but safetensors is needed"),
+                "features",
+                "--student",
+                array,
+                "--clips",
+                array,
+                "--out",
+                out.resolve("f.npy"));
+    }
+
+    /** Nothing is said of a demo that does not begin, though it is not quiet. */
+    @Test
+    void aDemoThatCannotBegin() {
+        refuse(List.of("unknown device 'tpu'"), "demo", "--device=tpu", "--out", out.resolve("demo"));
+        refuse(List.of("unknown --precision 'f8'"), "demo", "--precision=f8", "--out", out.resolve("demo"));
+        refuse(List.of("--threads is 0"), "demo", "--threads=0", "--out", out.resolve("demo"));
+    }
+
+    @Test
+    void cutsAreToldByTheirOptions() {
+        Map<String, String> wrong = Map.of(
+                "--from=0.8 --to=0.2",
+                        "the part from 0.8 to 0.2 is none of a video; pass shares with 0 <= --from < --to",
+                "--to=1.5", "the part from 0.0 to 1.5",
+                "--clip-seconds=-1", "--clip-seconds is -1.0; pass a positive",
+                "--clip-seconds=NaN", "--clip-seconds is NaN; pass a positive",
+                "--stride-seconds=0", "--stride-seconds is 0.0; pass a positive",
+                "--clip-seconds=0.001", "--clip-seconds is 0.001 but the student takes 4 frames");
+        Path head = folder.resolve("head.safetensors");
+        try (Scope scope = Scope.open()) {
+            Head.of(new double[2][16], new double[2], List.of("box", "cup")).save(head);
+        }
+        wrong.forEach((options, message) -> {
+            List<Object> words =
+                    new ArrayList<>(List.of("predict", "--student", student, "--head", head, "--video", student));
+            words.addAll(List.of(options.split(" ")));
+            refuse(List.of("tessera: error: " + message), words.toArray());
+        });
     }
 
     private void assertThrowsNaming(Path missing, Path present, Set<Modality> modalities) {

@@ -37,6 +37,7 @@ import tessera.distill.report.Json;
 import tessera.distill.train.Distillation;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 import tessera.tensor.Scope;
@@ -44,6 +45,7 @@ import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
+import tessera.tensor.io.Npz;
 import tessera.tensor.io.Safetensors;
 import tessera.tensor.io.SafetensorsFile;
 
@@ -286,6 +288,74 @@ class CommandsTest {
             assertArrayEquals(expected, Npy.read(folder.resolve("f.npy"), arena).floats());
             assertArrayEquals(expected, file.floats("features"));
         }
+    }
+
+    /** Numbers that f32 holds give the same features from f32, f64, and an archive. */
+    @Test
+    void featuresOfDoublesAndArchivesAreThoseOfFloats() throws IOException {
+        Random random = new Random(9);
+        float[] floats = new float[9 * 4 * 16 * 16 * 3];
+        double[] doubles = new double[floats.length];
+        for (int i = 0; i < floats.length; i++) {
+            floats[i] = 255 * random.nextFloat();
+            doubles[i] = floats[i];
+        }
+        ArrayData single = ArrayData.of("clips", floats, 9, 4, 16, 16, 3);
+        Path f32 = folder.resolve("single.npy");
+        Npy.write(f32, single);
+        Path f64 = folder.resolve("double.npy");
+        Npy.write(f64, ArrayData.of("clips", doubles, 9, 4, 16, 16, 3));
+        Path archive = folder.resolve("archive.npz");
+        Npz.write(archive, List.of(ArrayData.of("labels", new int[9], 9), single));
+        List<byte[]> features = new ArrayList<>();
+        for (Path clips : List.of(f32, f64, archive)) {
+            Path out = folder.resolve("features-of-" + clips.getFileName() + ".npy");
+            succeed("features", "--student", student, "--clips", clips, "--threads=1", "--quiet", "--out", out);
+            features.add(Files.readAllBytes(out));
+        }
+        assertArrayEquals(features.get(0), features.get(1));
+        assertArrayEquals(features.get(0), features.get(2));
+    }
+
+    @Test
+    void aVideoShorterThanAClipIsToldAsOne() throws Exception {
+        Path video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
+        Path head = folder.resolve("short.safetensors");
+        try (Scope scope = Scope.open()) {
+            Head.of(new double[2][16], new double[2], List.of("one", "two")).save(head);
+        }
+        Shell.Outcome outcome =
+                Shell.run("predict", "--student", student, "--head", head, "--video", video, "--clip-seconds=5");
+        assertEquals(0, outcome.code(), outcome.err());
+        assertEquals(
+                "tessera: " + video
+                        + ": the part that is looked at is shorter than a clip of 5.0 s (3 of its 4 frames);"
+                        + " the last frame is repeated (--clip-seconds makes clips shorter)",
+                outcome.err().strip());
+        assertTrue(outcome.out().contains("  clip 1: "), outcome.out());
+    }
+
+    /** A file of Tessera's own says what it is; options that say the same are no contradiction. */
+    @Test
+    void whatACheckpointSaysOfItselfMayBeGiven() throws IOException {
+        Path flow = folder.resolve("flow").resolve("model.safetensors");
+        Path plain = folder.resolve("flow-plain.safetensors");
+        Path given = folder.resolve("flow-given.safetensors");
+        succeed("import", "--checkpoint", flow, "--out", plain);
+        succeed(
+                "import",
+                "--checkpoint",
+                flow,
+                "--modality=flow",
+                "--size=small",
+                "--dim=16",
+                "--depth=1",
+                "--heads=2",
+                "--frames=4",
+                "--pixels=16",
+                "--out",
+                given);
+        assertArrayEquals(Files.readAllBytes(plain), Files.readAllBytes(given));
     }
 
     @Test

@@ -198,7 +198,9 @@ class NpzTest {
         assertEquals("[file.dat: f32[2, 2]]", summary.arrays().toString());
 
         Files.writeString(path, "hello");
-        assertThrows(TensorFileException.class, () -> FileSummary.of(path));
+        String refusal = String.valueOf(assertThrows(TensorFileException.class, () -> FileSummary.of(path))
+                .getMessage());
+        assertTrue(refusal.startsWith(path + ": is neither safetensors, npy nor npz; "), refusal);
     }
 
     @Test

@@ -26,6 +26,12 @@ final class ComputeOptions {
             description = "What to compute in; bf16 needs a GPU. Default: ${DEFAULT-VALUE}")
     private String precision = "f32";
 
+    /** Refuses what is unknown or not available, before anything is said or done. */
+    void check() {
+        device();
+        precision();
+    }
+
     /**
      * What to compute in.
      *

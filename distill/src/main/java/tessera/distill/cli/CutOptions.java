@@ -42,12 +42,32 @@ final class CutOptions {
      * @throws IllegalArgumentException if the part or a length is impossible
      */
     ClipCut cut(ClipShape config) {
-        double stride = strideSeconds == null ? clipSeconds : strideSeconds;
-        return new ClipCut(config.frames(), config.height(), config.width(), clipSeconds, stride, from, to);
+        check();
+        if (clipSeconds > 0 && config.frames() / clipSeconds > ClipCut.MOST_FRAMES_PER_SECOND) {
+            throw new IllegalArgumentException("--clip-seconds is " + clipSeconds + " but the student takes "
+                    + config.frames() + " frames of a clip, at most " + ClipCut.MOST_FRAMES_PER_SECOND
+                    + " a second; make clips longer");
+        }
+        return new ClipCut(config.frames(), config.height(), config.width(), clipSeconds, stride(), from, to);
     }
 
     /** Refuses impossible lengths and parts before anything is loaded. */
     void check() {
-        new ClipCut(16, 16, 16, clipSeconds, strideSeconds == null ? clipSeconds : strideSeconds, from, to);
+        if (!(clipSeconds >= 0 && clipSeconds < ClipCut.LONGEST)) {
+            throw new IllegalArgumentException("--clip-seconds is " + clipSeconds
+                    + "; pass a positive number of seconds, or 0 for one clip of the whole part");
+        }
+        if (clipSeconds > 0 && !(stride() > 0 && stride() < ClipCut.LONGEST)) {
+            throw new IllegalArgumentException(
+                    "--stride-seconds is " + stride() + "; pass a positive number of seconds, or leave it away");
+        }
+        if (!(0 <= from && from < to && to <= 1)) {
+            throw new IllegalArgumentException("the part from " + from + " to " + to
+                    + " is none of a video; pass shares with 0 <= --from < --to <= 1");
+        }
+    }
+
+    private double stride() {
+        return strideSeconds == null ? clipSeconds : strideSeconds;
     }
 }

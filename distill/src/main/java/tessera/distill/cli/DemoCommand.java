@@ -65,6 +65,7 @@ final class DemoCommand extends ToolCommand {
 
     @Override
     void run() {
+        compute.check();
         if (system == Shown.MMD) {
             runMmd();
             return;

@@ -141,6 +141,10 @@ final class Evaluate extends ToolCommand {
         }
         if (report != null) {
             Outputs.requireFile("--report", report);
+            student.requireOther("--report", report);
+            for (Path head : learned) {
+                Outputs.requireOther("--report", report, "--head", head);
+            }
         }
         if (holdout != null && clips != null && holdout.toAbsolutePath().equals(clips.toAbsolutePath())) {
             throw new IllegalArgumentException(

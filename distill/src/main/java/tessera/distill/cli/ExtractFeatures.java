@@ -2,12 +2,16 @@ package tessera.distill.cli;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.SequencedSet;
+import java.util.Set;
 import java.util.stream.LongStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -24,6 +28,7 @@ import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.FileSummary;
 import tessera.tensor.io.Npy;
 import tessera.tensor.io.Npz;
+import tessera.tensor.io.NpzFile;
 import tessera.tensor.io.Safetensors;
 import tessera.tensor.io.SafetensorsFile;
 import tessera.tensor.io.StoredType;
@@ -39,6 +44,10 @@ final class ExtractFeatures extends ToolCommand {
     private static final int BATCH = 8;
     private static final String CLIPS = "clips";
     private static final String FEATURES = "features";
+    private static final Set<StoredType> TYPES = Set.of(StoredType.U8, StoredType.F32, StoredType.F64);
+    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfDouble F64 =
+            ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     @Mixin
     private StudentOptions student;
@@ -48,8 +57,8 @@ final class ExtractFeatures extends ToolCommand {
             required = true,
             paramLabel = "FILE",
             description =
-                    "npy, or safetensors with one array or one called clips: u8 or f32 [B,T,H,W,C], f32 in the units of"
-                            + " u8 pictures (0 to 255).")
+                    "npy, or npz or safetensors with one array or one called clips: u8, f32 or f64 [B,T,H,W,C], f32 and f64"
+                            + " in the units of u8 pictures (0 to 255).")
     private Path clips = Path.of("");
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "Where the features go.")
@@ -61,6 +70,8 @@ final class ExtractFeatures extends ToolCommand {
     @Override
     void run() {
         Outputs.requireFile(out);
+        student.requireOther("--out", out);
+        Outputs.requireOther("--out", out, "--clips", clips);
         String extension = extension();
         List<Long> shape;
         try (Arena arena = Arena.ofConfined();
@@ -94,17 +105,14 @@ final class ExtractFeatures extends ToolCommand {
         FileSummary summary = FileSummary.of(clips);
         return switch (summary.format()) {
             case NPY -> Npy.map(clips, arena);
-            case NPZ -> throw new IllegalArgumentException(clips + " is npz; save the one array of clips as npy");
+            case NPZ -> {
+                try (NpzFile file = Npz.open(clips)) {
+                    yield file.read(chosen(file.names()), arena);
+                }
+            }
             case SAFETENSORS -> {
                 try (SafetensorsFile file = Safetensors.open(clips)) {
-                    if (file.names().size() != 1 && !file.names().contains(CLIPS)) {
-                        throw new IllegalArgumentException(
-                                clips + " holds " + file.names().size()
-                                        + " arrays, none of them called clips; save the clips alone or under that"
-                                        + " name");
-                    }
-                    ArrayData entry = file.entry(
-                            file.names().contains(CLIPS) ? CLIPS : file.names().getFirst());
+                    ArrayData entry = file.entry(chosen(file.names()));
                     MemorySegment own =
                             arena.allocate(entry.data().byteSize(), 64).copyFrom(entry.data());
                     yield new ArrayData(entry.name(), entry.type(), entry.shape(), own);
@@ -113,40 +121,66 @@ final class ExtractFeatures extends ToolCommand {
         };
     }
 
+    private String chosen(SequencedSet<String> names) {
+        if (names.size() != 1 && !names.contains(CLIPS)) {
+            throw new IllegalArgumentException(clips + " holds " + names.size()
+                    + " arrays, none of them called clips; save the clips alone or under that name");
+        }
+        return names.contains(CLIPS) ? CLIPS : names.getFirst();
+    }
+
     private void requireFit(ArrayData array, ClipShape input) {
         long[] shape = array.shape();
         long[] needed = {input.frames(), input.height(), input.width(), input.channels()};
-        boolean typed = array.type() == StoredType.U8 || array.type() == StoredType.F32;
-        if (!typed || shape.length != 5 || shape[0] < 1 || !Arrays.equals(Arrays.copyOfRange(shape, 1, 5), needed)) {
+        String given = array.type().name().toLowerCase(Locale.ROOT) + Arrays.toString(shape);
+        if (shape.length != 5 || !Arrays.equals(Arrays.copyOfRange(shape, 1, 5), needed)) {
             throw new IllegalArgumentException(
-                    clips + " is " + array.type().name().toLowerCase(Locale.ROOT)
-                            + Arrays.toString(shape) + " but the student takes u8 or f32 [clips, " + needed[0] + ", "
+                    clips + " is " + given + " but the student takes u8 or f32 [clips, " + needed[0] + ", "
                             + needed[1]
                             + ", " + needed[2] + ", " + needed[3] + "]; sample and resize the clips to that size");
         }
+        if (shape[0] == 0) {
+            throw new IllegalArgumentException(clips + " is " + given + ", which holds no clips; save one or more");
+        }
+        if (!TYPES.contains(array.type())) {
+            throw new IllegalArgumentException(
+                    clips + " is " + given + " but the student takes u8 or f32; convert to u8 or f32");
+        }
+    }
+
+    /** Some of the clips; f64 becomes f32. */
+    private Tensor batch(ArrayData array, int from, int count) {
+        long[] shape = array.shape();
+        long each = shape[1] * shape[2] * shape[3] * shape[4];
+        DType type = array.type() == StoredType.U8 ? DType.U8 : DType.F32;
+        Tensor input = Tensor.empty(Device.cpu(), type, Shape.of(count, shape[1], shape[2], shape[3], shape[4]));
+        if (type == DType.U8) {
+            MemorySegment.copy(array.data(), from * each, input.segment(), 0, count * each);
+            return input;
+        }
+        for (long i = 0; i < count * each; i++) {
+            float value = array.type() == StoredType.F32
+                    ? array.data().getAtIndex(F32, from * each + i)
+                    : (float) array.data().getAtIndex(F64, from * each + i);
+            if (!Float.isFinite(value)) {
+                throw new IllegalArgumentException(clips + " holds " + value + " in clip " + (from + i / each)
+                        + " (counted from 0); pixels must be finite, from 0 to 255: mend the clip or leave it out");
+            }
+            input.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, value);
+        }
+        return input;
     }
 
     private ArrayData compute(Predictor predictor, ArrayData array) {
         long[] shape = array.shape();
         int count = Math.toIntExact(shape[0]);
         int width = predictor.student().config().featureWidth();
-        long clipBytes = array.data().byteSize() / count;
-        DType type = array.type() == StoredType.U8 ? DType.U8 : DType.F32;
         int ensemble = predictor.masking().ensemble();
         FloatBuffer flat = FloatBuffer.allocate(Math.multiplyExact(Math.multiplyExact(ensemble, count), width));
         double[][][] features;
         try (Task task = progress.context(student.compute()).task(FEATURES, Task.Unit.CLIPS, count)) {
             features = FeatureExtraction.extract(
-                    predictor,
-                    count,
-                    BATCH,
-                    (from, batch) -> {
-                        Tensor input = Tensor.empty(
-                                Device.cpu(), type, Shape.of(batch, shape[1], shape[2], shape[3], shape[4]));
-                        MemorySegment.copy(array.data(), from * clipBytes, input.segment(), 0, batch * clipBytes);
-                        return input;
-                    },
-                    task::advance);
+                    predictor, count, BATCH, (from, batch) -> batch(array, from, batch), task::advance);
         }
         for (double[][] pass : features) {
             for (double[] clip : pass) {

@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -11,7 +12,9 @@ import picocli.CommandLine.Option;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
+import tessera.distill.egosim.EgoSim;
 import tessera.distill.evaluation.FeatureExtraction;
 import tessera.distill.fewshot.Accuracy;
 import tessera.distill.fewshot.Episode;
@@ -30,7 +33,8 @@ import tessera.nn.inference.Predictor;
         description = {
             "Measure a student's accuracy over few-shot episodes, with its 95 %% confidence interval.",
             "With --json, accuracy, interval and calibration error are shares in [0, 1]; the text has them in percent.",
-            "Clips of your own lie as for pretrain: DIR/<modality>/<label>/<name>.npy, in the student's modality."
+            "Clips of your own lie as for pretrain, not as for learn: DIR/<modality>/<label>/<name>.npy or a video, in the"
+                    + " student's modality."
         })
 final class FewShot extends ToolCommand {
 
@@ -83,9 +87,7 @@ final class FewShot extends ToolCommand {
         student.masks().masking();
         egosim.check();
         egosim.requireOne(SOURCE, clips);
-        if (episodes < 1) {
-            throw new IllegalArgumentException("--episodes is " + episodes + "; pass 1 or more");
-        }
+        requireCounts();
         RunContext context = progress.context(student.compute());
         FewShotEvaluation.Result result;
         Masking masking;
@@ -94,7 +96,7 @@ final class FewShot extends ToolCommand {
             ClipShape input = predictor.student().config().input();
             Modality modality = Clips.modality(input, student.file());
             Geometry geometry = Clips.geometry(input.frames(), input.height(), modality);
-            try (ClipSet set = egosim.clips(SOURCE, clips, "load", geometry, judged.split, Set.of(modality), context)) {
+            try (ClipSet set = load(geometry, modality, context)) {
                 result = evaluate(predictor, set, modality, context);
             }
         }
@@ -123,6 +125,54 @@ final class FewShot extends ToolCommand {
                         masking.ratio(),
                         masking.ensemble(),
                         100 * calibrationError));
+    }
+
+    /** Refuses, before anything is opened, episodes that nothing makes, or EgoSim has not enough for. */
+    private void requireCounts() {
+        requireLeast("--episodes", episodes, 1);
+        requireLeast("--ways", ways, 2);
+        requireLeast("--shots", shots, 1);
+        requireLeast("--queries", queries, 1);
+        if (clips == null) {
+            requireWays(
+                    EgoSim.classes(judged.split).size(),
+                    "EgoSim's " + judged.split.name().toLowerCase(Locale.ROOT));
+            requireEnough(egosim.perClass(), "each class of EgoSim", "raise --per-class");
+        }
+    }
+
+    private static void requireLeast(String option, int given, int least) {
+        if (given < least) {
+            throw new IllegalArgumentException(option + " is " + given + "; pass " + least + " or more");
+        }
+    }
+
+    private void requireWays(int labels, String where) {
+        if (labels < ways) {
+            throw new IllegalArgumentException(where + " has " + labels + (labels == 1 ? " label" : " labels")
+                    + " but --ways is " + ways + "; lower it or add labels");
+        }
+    }
+
+    private void requireEnough(int count, String where, String remedy) {
+        long taken = (long) shots + queries;
+        if (count < taken) {
+            throw new IllegalArgumentException(where + " has " + count + (count == 1 ? " clip" : " clips")
+                    + " but an episode takes " + taken + " (--shots " + shots + " and --queries " + queries
+                    + "); lower these or " + remedy);
+        }
+    }
+
+    /** Finds the clips, checks that there are enough of each label, and only then reads or renders them. */
+    private ClipSet load(Geometry geometry, Modality modality, RunContext context) {
+        if (clips == null) {
+            return egosim.render(egosim.sim(geometry), judged.split, egosim.domain(), Set.of(modality), context);
+        }
+        ModalityFolders found = egosim.folders().open(clips, Set.of(modality), geometry);
+        Map<String, Integer> counts = found.counts();
+        requireWays(counts.size(), clips.toString());
+        counts.forEach((label, count) -> requireEnough(count, "label " + label + " of " + clips, "add clips"));
+        return Clips.load(found, "load", context);
     }
 
     /** Accuracy, interval and error as shares in [0, 1]. */

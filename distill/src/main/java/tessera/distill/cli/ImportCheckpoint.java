@@ -3,7 +3,6 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -18,6 +17,7 @@ import tessera.kernels.Device;
 import tessera.nn.Architecture;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.ClipShape;
 import tessera.nn.ModelConfig;
 import tessera.nn.Params;
 import tessera.nn.inference.Student;
@@ -46,10 +46,6 @@ final class ImportCheckpoint extends ToolCommand {
     private static final int GRID = 14;
     private static final int SWIN_PIXELS = 224;
     private static final List<String> SIZES = List.of("--size", "--dim", "--depth", "--heads");
-    /** The options that say what a file of others does not. */
-    private static final List<String> SHAPES = Stream.concat(
-                    SIZES.stream(), Stream.of("--frames", "--pixels", "--modality"))
-            .toList();
 
     private static final FlowStats PUBLISHED_FLOW = new FlowStats(List.of(.0507f, .4671f), List.of(10.9280f, 8.6857f));
 
@@ -96,6 +92,7 @@ final class ImportCheckpoint extends ToolCommand {
     @Override
     void run() {
         Outputs.requireFile(out);
+        Outputs.requireOther("--out", out, "--checkpoint", file);
         ModelConfig written;
         try (Scope scope = Scope.open();
                 Checkpoint checkpoint = Checkpoint.read(file)) {
@@ -132,14 +129,31 @@ final class ImportCheckpoint extends ToolCommand {
                         option + " is given but a Swin3D's weights tell its sizes; leave it away");
             }
         }
-        if (new SwinArchitecture().name().equals(checkpoint.metadata().get(Architecture.ENTRY))
-                && SHAPES.stream().noneMatch(given::hasMatchedOption)) {
-            return SwinConfig.fromMetadata(checkpoint.metadata());
+        if (new SwinArchitecture().name().equals(checkpoint.metadata().get(Architecture.ENTRY))) {
+            SwinConfig own = SwinConfig.fromMetadata(checkpoint.metadata());
+            requireAsGiven(own);
+            return own;
         }
         int side = pixels == null ? SWIN_PIXELS : pixels;
         Patches input =
                 new ModalityInput(Clips.geometry(frames, side, modality), 1, 1, PUBLISHED_FLOW).patches(modality);
         return SwinNames.config(checkpoint.tensors(), input, frames, side, side, 1e-5);
+    }
+
+    /** Refuses options that contradict a file which says itself what its model sees. */
+    private void requireAsGiven(ModelConfig own) {
+        ParseResult given = spec().commandLine().getParseResult();
+        ClipShape input = own.input();
+        if (given.hasMatchedOption("--modality")) {
+            SizeOptions.requireEqual("--modality", modality, Clips.modality(input, file), file);
+        }
+        if (given.hasMatchedOption("--frames")) {
+            SizeOptions.requireEqual("--frames", frames, input.frames(), file);
+        }
+        if (pixels != null) {
+            SizeOptions.requireEqual("--pixels", pixels, input.height(), file);
+            SizeOptions.requireEqual("--pixels", pixels, input.width(), file);
+        }
     }
 
     private VideoMaeConfig videoMae(Checkpoint checkpoint) {
@@ -164,9 +178,11 @@ final class ImportCheckpoint extends ToolCommand {
 
     /** The architecture: as Tessera's own files say, or as asked for, of which the weights tell the patch size and two details. */
     private VideoMaeConfig config(Map<String, Tensor> weights, Map<String, String> metadata) {
-        ParseResult given = spec().commandLine().getParseResult();
-        if (metadata.containsKey("tessera.embedDim") && SHAPES.stream().noneMatch(given::hasMatchedOption)) {
-            return VideoMaeConfig.fromMetadata(metadata);
+        if (metadata.containsKey("tessera.embedDim")) {
+            VideoMaeConfig own = VideoMaeConfig.fromMetadata(metadata);
+            requireAsGiven(own);
+            size.requireAsGiven(own, file);
+            return own;
         }
         Tensor embedding = weights.get(PATCH_WEIGHT);
         if (embedding == null || embedding.rank() != 5 || embedding.shape().count() == 0) {

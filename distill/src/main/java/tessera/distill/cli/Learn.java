@@ -81,6 +81,8 @@ final class Learn extends ToolCommand {
         student.masks().masking();
         cutting.check();
         Outputs.requireFile(out);
+        student.requireOther("--out", out);
+        Outputs.requireOther("--out", out, "--clips", clips);
         if (shots != null && shots < 1) {
             throw new IllegalArgumentException(
                     "--shots is " + shots + "; pass 1 or more, or leave it away for all clips");

@@ -59,6 +59,33 @@ final class Outputs {
     }
 
     /**
+     * A result is not to take the place of what it is made of.
+     *
+     * @param option that names the result
+     * @param source that names the input
+     * @param input a file, or a folder in which every file is an input
+     * @throws IllegalArgumentException if they are the same, by whatever path
+     */
+    static void requireOther(String option, Path result, String source, Path input) {
+        try {
+            if (!Files.exists(result) || !Files.exists(input)) {
+                return;
+            }
+            if (Files.isSameFile(result, input)) {
+                throw new IllegalArgumentException(
+                        option + " " + result + " is the input of " + source + "; name another file");
+            }
+            if (result.toRealPath().startsWith(input.toRealPath())) {
+                throw new IllegalArgumentException(option + " " + result + " is one of the inputs in " + source + " "
+                        + input + "; name another file");
+            }
+        } catch (IOException e) {
+            throw new IllegalArgumentException(
+                    option + " " + result + " cannot be looked at" + reason(e) + "; name another place", e);
+        }
+    }
+
+    /**
      * A folder to make, with those around it, or to go on in.
      *
      * @throws IllegalArgumentException if it is a file or below one, or cannot be written

@@ -9,6 +9,7 @@ import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.video.ClipCut;
 import tessera.distill.video.Video;
 import tessera.nn.inference.Prediction;
 import tessera.nn.inference.Predictor;
@@ -52,8 +53,13 @@ final class Predict extends ToolCommand {
                         + " has no head of its own; pass --head with one that `tessera learn` made with this student");
             }
             Clips.requireRgb(predictor.student().config().input(), student.file());
-            List<VideoClip> clips =
-                    Video.cut(video, cutting.cut(predictor.student().config().input()));
+            ClipCut cut = cutting.cut(predictor.student().config().input());
+            List<VideoClip> clips = Video.cut(
+                    video,
+                    cut,
+                    note -> spec().commandLine()
+                            .getErr()
+                            .println("tessera: " + note + " (--clip-seconds makes clips shorter)"));
             print(predictor.predictAll(clips));
         }
     }

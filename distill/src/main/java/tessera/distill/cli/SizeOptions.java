@@ -1,5 +1,6 @@
 package tessera.distill.cli;
 
+import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import tessera.distill.train.ModalityInput.ModelSize;
@@ -12,8 +13,8 @@ final class SizeOptions {
     @Option(
             names = "--size",
             paramLabel = "NAME",
-            description = "tiny, small, base or large; small is ViT-S, which the papers use. Default: ${DEFAULT-VALUE}")
-    private String size = "small";
+            description = "tiny, small, base or large; small is ViT-S, which the papers use. Default: small")
+    private @Nullable String size;
 
     @Option(
             names = "--dim",
@@ -28,7 +29,7 @@ final class SizeOptions {
     private @Nullable Integer heads;
 
     ModelSize size() {
-        VideoMaeConfig named = VideoMaeConfig.of(size, Patches.plain(3, 2, 16));
+        VideoMaeConfig named = VideoMaeConfig.of(size == null ? "small" : size, Patches.plain(3, 2, 16));
         if (dim == null && depth == null && heads == null) {
             return new ModelSize(
                     named.embedDim(),
@@ -48,5 +49,36 @@ final class SizeOptions {
         }
         return new ModelSize(
                 width, blocks, split, width / 2, Math.min(blocks, named.decoderDepth()), Math.max(1, split / 2));
+    }
+
+    /**
+     * Compares what was given with a model whose file tells its own sizes.
+     *
+     * @throws IllegalArgumentException if an option contradicts the file
+     */
+    void requireAsGiven(VideoMaeConfig own, Path file) {
+        if (size != null) {
+            VideoMaeConfig named = VideoMaeConfig.of(size, Patches.plain(3, 2, 16));
+            String asked = size + " (" + sizes(named.embedDim(), named.depth(), named.heads()) + ")";
+            boolean same = (dim != null || named.embedDim() == own.embedDim())
+                    && (depth != null || named.depth() == own.depth())
+                    && (heads != null || named.heads() == own.heads());
+            requireEqual("--size", asked, same ? asked : sizes(own.embedDim(), own.depth(), own.heads()), file);
+        }
+        requireEqual("--dim", dim == null ? own.embedDim() : dim, own.embedDim(), file);
+        requireEqual("--depth", depth == null ? own.depth() : depth, own.depth(), file);
+        requireEqual("--heads", heads == null ? own.heads() : heads, own.heads(), file);
+    }
+
+    private static String sizes(int dim, int depth, int heads) {
+        return "width " + dim + ", " + depth + " blocks, " + heads + " heads";
+    }
+
+    /** Refuses an option that contradicts what a file says of its model. */
+    static void requireEqual(String option, Object given, Object own, Path file) {
+        if (!given.equals(own)) {
+            throw new IllegalArgumentException(
+                    option + " is " + given + " but " + file + " says " + own + " of its model; leave it away");
+        }
     }
 }

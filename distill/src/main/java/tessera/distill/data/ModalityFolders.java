@@ -346,6 +346,14 @@ public final class ModalityFolders {
         return labels.length;
     }
 
+    /** How many clips of each label opening found whole, in the order of the labels. */
+    public SortedMap<String, Integer> counts() {
+        SortedMap<String, Integer> counts = new TreeMap<>();
+        classes.forEach(label -> counts.put(label, 0));
+        names.forEach(name -> counts.merge(label(name), 1, Integer::sum));
+        return counts;
+    }
+
     /** Clips are left out with one warning in the log; see {@link #load(IntConsumer, Consumer)}. */
     public ClipSet load(IntConsumer progress) {
         return load(progress, note -> LOGGER.log(System.Logger.Level.WARNING, note));

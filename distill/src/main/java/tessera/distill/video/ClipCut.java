@@ -14,18 +14,23 @@ package tessera.distill.video;
  */
 public record ClipCut(
         int frames, int height, int width, double clipSeconds, double strideSeconds, double from, double to) {
+    /** Above every length of a clip, in seconds. */
+    public static final double LONGEST = 1e6;
+
+    public static final int MOST_FRAMES_PER_SECOND = 1000;
+
     public ClipCut {
         if (frames < 1 || height < 1 || width < 1) {
             throw new IllegalArgumentException(
                     "cut: clips of %d frames of %d x %d pixels; give positive sizes".formatted(frames, height, width));
         }
-        if (!(clipSeconds >= 0 && clipSeconds < 1e6)
-                || (clipSeconds > 0 && !(strideSeconds > 0 && strideSeconds < 1e6))) {
+        if (!(clipSeconds >= 0 && clipSeconds < LONGEST)
+                || (clipSeconds > 0 && !(strideSeconds > 0 && strideSeconds < LONGEST))) {
             throw new IllegalArgumentException(
                     "cut: clips of %s s, one every %s s; give positive lengths, or 0 for one clip of the whole part"
                             .formatted(clipSeconds, strideSeconds));
         }
-        if (clipSeconds > 0 && frames / clipSeconds > 1000) {
+        if (clipSeconds > 0 && frames / clipSeconds > MOST_FRAMES_PER_SECOND) {
             throw new IllegalArgumentException("cut: %d frames in %s s are more than 1000 per second; give longer clips"
                     .formatted(frames, clipSeconds));
         }

@@ -8,6 +8,7 @@ import java.util.Collection;
 import java.util.Deque;
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import tessera.nn.inference.FrameSampling;
 import tessera.nn.inference.VideoClip;
@@ -88,6 +89,15 @@ public final class Video {
      * @throws VideoException if the part has no frame
      */
     public static List<VideoClip> cut(Path file, ClipCut cut) {
+        return cut(file, cut, note -> LOG.log(System.Logger.Level.WARNING, note));
+    }
+
+    /**
+     * As {@link #cut(Path, ClipCut)}, for those who tell their user themselves.
+     *
+     * @param notes told in one line if the part is shorter than one clip
+     */
+    public static List<VideoClip> cut(Path file, ClipCut cut, Consumer<String> notes) {
         if (cut.clipSeconds() == 0) {
             return List.of(spread(file, cut));
         }
@@ -120,7 +130,8 @@ public final class Video {
             }
         }
         if (clips.isEmpty()) {
-            logRepeated(file, cut.frames() - window.size(), cut.frames());
+            notes.accept(file + ": the part that is looked at is shorter than a clip of " + cut.clipSeconds() + " s ("
+                    + window.size() + " of its " + cut.frames() + " frames); the last frame is repeated");
             while (window.size() < cut.frames()) {
                 window.add(window.getLast());
             }

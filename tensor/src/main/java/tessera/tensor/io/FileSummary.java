@@ -34,7 +34,7 @@ public record FileSummary(Path path, Format format, Map<String, String> metadata
     /**
      * Reads the headers of a safetensors, npy or npz file, checking them as opening the file would.
      *
-     * @throws TensorFileException if the file cannot be read or is malformed in any way
+     * @throws TensorFileException if the file cannot be read, is of another format or malformed in any way
      */
     public static FileSummary of(Path path) {
         byte[] start = start(path);
@@ -46,6 +46,13 @@ public record FileSummary(Path path, Format format, Map<String, String> metadata
                 return new FileSummary(path, Format.NPZ, Map.of(), file.infos());
             }
         }
+        // A header length, then JSON.
+        if (start.length <= Long.BYTES || start[Long.BYTES] != '{') {
+            throw new TensorFileException(
+                    path.toString(),
+                    "is neither safetensors, npy nor npz" + SafetensorsFile.likelyFormat(start),
+                    "check that it is the file you mean, or convert it to one of these");
+        }
         try (SafetensorsFile file = Safetensors.open(path)) {
             List<ArrayInfo> infos =
                     file.names().stream().map(name -> file.entry(name).info()).toList();
@@ -55,7 +62,7 @@ public record FileSummary(Path path, Format format, Map<String, String> metadata
 
     private static byte[] start(Path path) {
         try (RandomAccessFile file = Mapping.open(path)) {
-            byte[] start = new byte[Long.BYTES];
+            byte[] start = new byte[Long.BYTES + 1];
             int count = Math.max(0, file.read(start));
             return Arrays.copyOf(start, count);
         } catch (IOException failure) {

@@ -99,6 +99,11 @@ public final class SafetensorsFile implements AutoCloseable {
             throw TensorFileException.malformed(
                     file, "safetensors", "it has " + mapped.byteSize() + " bytes, too few for a header length");
         }
+        byte[] start = mapped.asSlice(0, Long.BYTES).toArray(ValueLayout.JAVA_BYTE);
+        if (NpyHeader.startsLikeNpy(start)) {
+            throw new TensorFileException(
+                    file, "is an npy file but safetensors is needed", "check that it is the file you mean");
+        }
         long length = mapped.get(LITTLE_ENDIAN_LONG, 0);
         if (length < 2 || length > Safetensors.MAX_HEADER || length > mapped.byteSize() - Long.BYTES) {
             throw TensorFileException.malformed(
@@ -106,7 +111,7 @@ public final class SafetensorsFile implements AutoCloseable {
                     "safetensors",
                     "it claims a header of " + Long.toUnsignedString(length) + " bytes, and 2 to "
                             + Math.min(Safetensors.MAX_HEADER, mapped.byteSize() - Long.BYTES) + " are possible"
-                            + likelyFormat(mapped));
+                            + likelyFormat(start));
         }
         MemorySegment header = mapped.asSlice(Long.BYTES, length);
         if (header.get(ValueLayout.JAVA_BYTE, 0) != '{') {
@@ -116,8 +121,7 @@ public final class SafetensorsFile implements AutoCloseable {
     }
 
     /** A hint for the files most often mistaken for safetensors. */
-    private static String likelyFormat(MemorySegment mapped) {
-        byte[] start = mapped.asSlice(0, Long.BYTES).toArray(ValueLayout.JAVA_BYTE);
+    static String likelyFormat(byte[] start) {
         String text = new String(start, StandardCharsets.ISO_8859_1);
         if (text.startsWith("version ")) {
             return " (it looks like a Git LFS pointer: fetch the real file with git lfs pull)";
