@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import java.util.spi.ToolProvider;
@@ -248,7 +249,7 @@ class LauncherTest {
     private Path copy(String told) {
         List<String> words = List.of(told.split(" "));
         Path modules = Path.of(words.get(words.indexOf("--module-path") + 1));
-        Path copy = modules.getParent();
+        Path copy = Objects.requireNonNull(modules.getParent());
         assertEquals(copy + "/natives/*", words.get(words.indexOf("-cp") + 1));
         assertEquals(folder.resolve("home").resolve(".tessera"), copy.getParent());
         return copy;
