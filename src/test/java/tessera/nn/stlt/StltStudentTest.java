@@ -88,8 +88,8 @@ class StltStudentTest {
                     "8 channels",
                     "pictures of 3 (RGB)",
                     "pass an rgb student");
-            Predictor headed = Predictor.of(student.withHead(HEAD), Masking.none(), 1);
-            refused(() -> headed.predictAll(List.of(picture)), "8 channels", "pass an rgb student");
+            Student headed = student.withHead(HEAD);
+            refused(() -> Predictor.of(headed, Masking.none(), 1), "8 channels", "pass an rgb student");
         }
     }
 
