@@ -431,6 +431,9 @@ class EnsembleTest {
 
     @Test
     void whatDoesNotFitIsRefused() {
+        Ensemble weighed = STAGE.withWeighting(TeacherWeights.dataSet());
+        refuse(weighed.withHeldOut(HeldOut.of(.5)), lesson(), "so it has seen clips by which it would be weighed");
+        refuse(weighed, lesson().withHeldOut(lesson().clips()), "the held-out clips are the training clips themselves");
         refuse(STAGE.withRecipe(Lessons.recipe().withMaskRatio(.5)), lesson().withCache(folder), "mask ratio is 0.5");
         refuse(STAGE.withViewCount(0), lesson().withCache(folder), "give each clip some views");
         refuse(STAGE.withFeatures(Map.of("audio", 1.0)), lesson(), "there is none of that name");

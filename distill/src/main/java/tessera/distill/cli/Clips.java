@@ -45,15 +45,18 @@ final class Clips {
      */
     static Modality modality(ClipShape input, Path file) {
         int channels = input.channels();
-        return Modality.ALL.stream()
+        return Modality.KNOWN.stream()
                 .filter(modality -> modality.layout().channels() == channels)
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(file + " is a model of " + channels
-                        + " channels; pass one for rgb (3), flow (2) or pose (21)"));
+                        + " channels; pass one for rgb (3), flow (2), pose (21), boxes (8) or audio (1)"));
     }
 
     /** The clips that a model takes of one modality; the sizes of what it does not see mean nothing. */
     static Geometry geometry(int frames, int side, Modality modality) {
+        if (modality.layout().grid() instanceof SampleLayout.Grid.Fixed) {
+            return Geometry.SMALL.withFrames(frames);
+        }
         boolean map = modality.layout().grid().equals(SampleLayout.Grid.MAP);
         return new Geometry(frames, map ? 4 * side : side, side);
     }

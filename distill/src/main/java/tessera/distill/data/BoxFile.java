@@ -23,7 +23,10 @@ import tessera.distill.report.Json;
  * are left away. Of more than {@value Boxes#PER_FRAME} boxes those with the highest scores are taken. Other members are ignored.
  */
 final class BoxFile {
-    private static final int MOST = 1000;
+    private static final int LARGEST_SIDE = 2;
+
+    /** Of contact; see {@code StltConfig}. */
+    private static final int LARGEST_STATE = 5;
 
     private final Path file;
 
@@ -107,18 +110,20 @@ final class BoxFile {
         Object score = box.get("score");
         numbers[Boxes.SCORE] = score == null ? 1 : (float) number(score, "score of " + where, 0, 1);
         Map<String, Integer> classes = Map.of("object", Boxes.OBJECT, "hand", Boxes.HAND);
-        numbers[Boxes.CLASS] = whole(box.get("class"), classes, "class of " + where, 1);
+        numbers[Boxes.CLASS] = whole(box.get("class"), classes, "class of " + where, 1, Boxes.HAND);
         Map<String, Integer> sides = Map.of("left", Boxes.LEFT, "right", Boxes.RIGHT);
-        numbers[Boxes.SIDE] = box.get("side") == null ? 0 : whole(box.get("side"), sides, "side of " + where, 0);
-        numbers[Boxes.STATE] = box.get("state") == null ? 0 : whole(box.get("state"), Map.of(), "state of " + where, 0);
+        numbers[Boxes.SIDE] =
+                box.get("side") == null ? 0 : whole(box.get("side"), sides, "side of " + where, 0, LARGEST_SIDE);
+        numbers[Boxes.STATE] =
+                box.get("state") == null ? 0 : whole(box.get("state"), Map.of(), "state of " + where, 0, LARGEST_STATE);
         return numbers;
     }
 
-    private int whole(@Nullable Object value, Map<String, Integer> words, String what, int least) {
+    private int whole(@Nullable Object value, Map<String, Integer> words, String what, int least, int most) {
         if (value instanceof String word && words.containsKey(word)) {
             return words.getOrDefault(word, 0);
         }
-        double number = number(value, what, least, MOST);
+        double number = number(value, what, least, most);
         if (number != Math.rint(number)) {
             throw wrong("gives " + value + " as " + what, null);
         }

@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -17,6 +18,7 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.report.Json;
 import tessera.kernels.Device;
+import tessera.nn.Checkpoint;
 import tessera.tensor.Autograd;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
@@ -50,9 +52,10 @@ final class DataSetWeights {
             throw new IllegalArgumentException("teachers are weighted by held-out training clips but none are held"
                     + " out; hold out a share of the clips, 0.1 for example, or pass other training clips");
         }
-        if (own != null && !own.classes().equals(lesson.clips().classes())) {
-            throw new IllegalArgumentException("the held-out clips are of classes " + own.classes()
-                    + " but the training clips of " + lesson.clips().classes() + "; pass clips of the same classes");
+        if (own != null) {
+            requireSameClasses(own, lesson.clips(), stage.heads().keySet());
+        } else {
+            lesson.teachers().forEach(teacher -> requireHeldOut(teacher, stage.heldOut()));
         }
         Map<String, Object> madeOf = new LinkedHashMap<>();
         madeOf.put("clips", clips.checksum());
@@ -201,5 +204,43 @@ final class DataSetWeights {
             sum += Math.exp(logits[from + c] - most);
         }
         return Math.log(sum) + most - logits[from + label];
+    }
+
+    private static void requireSameClasses(ClipSet own, ClipSet clips, Set<String> heads) {
+        if (own.checksum().equals(clips.checksum())) {
+            throw new IllegalArgumentException(
+                    "the held-out clips are the training clips themselves; pass other clips, or"
+                            + " hold out a share of the training clips");
+        }
+        for (String head : heads) {
+            List<String> held = own.head(head).classes();
+            List<String> trained = clips.head(head).classes();
+            if (!held.equals(trained)) {
+                throw new IllegalArgumentException("the held-out clips have the classes " + held + " for the head '"
+                        + head + "' but the training clips " + trained + "; pass clips of the same classes");
+            }
+        }
+    }
+
+    /** Teachers that were trained here tell which clips they left out; those of other origin have not seen these clips. */
+    private static void requireHeldOut(TeacherFile teacher, HeldOut heldOut) {
+        String trained;
+        try (Checkpoint checkpoint = Checkpoint.read(teacher.file())) {
+            trained = checkpoint.metadata().get(Trainer.SETTINGS);
+        }
+        if (trained == null) {
+            return;
+        }
+        Map<String, @Nullable Object> left = Settings.parse(trained).values();
+        Map<String, @Nullable Object> wanted =
+                Settings.parse(heldOut.addTo(Settings.NONE).json()).values();
+        wanted.forEach((name, value) -> {
+            if (left.containsKey(name) && !Objects.equals(left.get(name), value)) {
+                throw new IllegalArgumentException("the teacher " + teacher.name() + " (" + teacher.file()
+                        + ") was trained with " + name + " " + left.get(name) + ", not " + value
+                        + ", so it has seen clips by which it would be weighed; hold out the same share in `tessera train`,"
+                        + " or pass other clips to weigh it by");
+            }
+        });
     }
 }

@@ -178,8 +178,8 @@ public record Ensemble(
      *
      * @param teachers 1 to 8, of different names
      * @param clips training clips in every modality that somebody sees, labelled for every head
-     * @param heldOut other training clips, by which teachers are weighted by the data set; null to hold out a share of {@code clips}.
-     *     Never test clips
+     * @param heldOut other training clips, by which teachers are weighted by the data set; null for those that {@link #heldOut()} leaves
+     *     out. Never test clips
      * @param start a file that the student starts from, as {@link Supervised#run} takes it, or null
      * @param cache folder of the teachers' answers, which then look once at each view of a clip, or null
      */
@@ -327,7 +327,7 @@ public record Ensemble(
         Map<String, Tensor> trained = new LinkedHashMap<>();
         student.params().all().forEach((name, parameter) -> trained.put(STUDENTS + name, parameter));
         ClipSet clips = lesson.clips();
-        int[] chosen = lesson.heldOut() == null ? heldOut.rest(clips.labels()) : HeldOut.NONE.rest(clips.labels());
+        int[] chosen = heldOut.rest(clips.labels());
         Set<Modality> seen = new TreeSet<>(Set.of(modality));
         Path cache = lesson.cache();
         if (cache == null) {

@@ -32,7 +32,7 @@ public final class Trainer {
     private static final long CHECKPOINT_NANOS = TimeUnit.SECONDS.toNanos(30);
     private static final String STEP = "tessera.step";
     private static final String STAGE = "tessera.stage";
-    private static final String SETTINGS = "tessera.settings";
+    static final String SETTINGS = "tessera.settings";
     private static final String COMPUTE = "tessera.compute";
 
     private final Stage stage;

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.regex.Matcher;
@@ -23,7 +24,7 @@ import tessera.tensor.io.Safetensors;
 import tessera.tensor.io.StoredType;
 
 /**
- * Names of public Swin3D checkpoints. Tessera's are torchvision's; the original code's ({@code backbone.layers.0.blocks.1.*}) and
+ * Names of public Swin3D checkpoints. Tessera's are torchvision's; the original code's ({@code backbone.layers.0.blocks.1.*}, {@code classifiers.VERB.*}) and
  * those that training frameworks make of either ({@code module.}, {@code _orig_mod.}) are translated.
  */
 public final class SwinNames {
@@ -31,6 +32,7 @@ public final class SwinNames {
     private static final Pattern BLOCK = Pattern.compile("layers\\.(\\d+)\\.blocks\\.(\\d+)\\.(.*)");
     private static final Pattern MERGING = Pattern.compile("layers\\.(\\d+)\\.downsample\\.(.*)");
     private static final Pattern HEAD = Pattern.compile("(?:cls_head\\.fc_cls|heads\\.[^.]+)\\.(weight|bias)");
+    private static final Pattern TASK = Pattern.compile("classifiers\\.([A-Za-z]+)\\.(weight|bias)");
     private static final String TABLE = ".relative_position_bias_table";
     private static final String INDEX = ".relative_position_index";
     private static final String PATCH_WEIGHT = "patch_embed.proj.weight";
@@ -68,6 +70,10 @@ public final class SwinNames {
         Matcher merging = MERGING.matcher(name);
         if (merging.matches()) {
             return "features." + (2 * Integer.parseInt(merging.group(1)) + 1) + "." + merging.group(2);
+        }
+        Matcher task = TASK.matcher(name);
+        if (task.matches()) {
+            return "heads." + task.group(1).toLowerCase(Locale.ROOT) + "." + task.group(2);
         }
         return name.replaceFirst("^cls_head\\.fc_cls\\.", "head.");
     }
