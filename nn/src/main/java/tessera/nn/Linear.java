@@ -13,8 +13,6 @@ import tessera.tensor.Tensor;
  * <p>{@link #pack} lays the weight out for inference; it is then used wherever no gradient is recorded.
  */
 public final class Linear implements AutoCloseable {
-    private static final Init NORMAL = Init.truncatedNormal(.02, 2);
-
     private final Tensor weight;
     private final @Nullable Tensor bias;
     private @Nullable PackedLinear packed;
@@ -40,14 +38,15 @@ public final class Linear implements AutoCloseable {
         return new Linear(params.get("weight", Init.fanIn(in), out, in), null);
     }
 
-    /** Swin transformers: normal weight of standard deviation .02, zero bias. */
-    public static Linear normal(Params params, long in, long out) {
-        return new Linear(params.get("weight", NORMAL, out, in), params.get("bias", Init.constant(0), out));
+    /** Swin transformers: normal weight of a standard deviation, cut at 2, zero bias. */
+    public static Linear normal(Params params, long in, long out, double std) {
+        return new Linear(
+                params.get("weight", Init.truncatedNormal(std, 2), out, in), params.get("bias", Init.constant(0), out));
     }
 
     /** As {@link #normal}, without a bias. */
-    public static Linear normalWithoutBias(Params params, long in, long out) {
-        return new Linear(params.get("weight", NORMAL, out, in), null);
+    public static Linear normalWithoutBias(Params params, long in, long out, double std) {
+        return new Linear(params.get("weight", Init.truncatedNormal(std, 2), out, in), null);
     }
 
     /** Heads and projectors: weight and bias uniform within {@code 1 / sqrt(in)}. */

@@ -13,11 +13,14 @@ final class PatchMerging implements AutoCloseable {
     private final LayerNorm norm;
     private final Linear reduction;
 
-    PatchMerging(Params params, TokenGrid grid, long width, double eps) {
+    PatchMerging(Params params, SwinConfig config, int stage) {
+        TokenGrid grid = config.tokens(stage);
+        int width = config.width(stage);
         int[] index = Windows.merging(grid);
         order = Rearrangement.of(params.device(), index, Windows.inverse(index, grid.tokens()));
-        reduction = Linear.normalWithoutBias(params.at("reduction"), 4 * width, 2 * width);
-        norm = new LayerNorm(params.at("norm"), 4 * width, eps);
+        reduction =
+                Linear.normalWithoutBias(params.at("reduction"), 4 * width, 2 * width, config.initialStd(4 * width));
+        norm = new LayerNorm(params.at("norm"), 4 * width, config.layerNormEps());
     }
 
     /** {@code [B, N, D]} to {@code [B, about N / 4, 2 D]}. */

@@ -5,7 +5,6 @@ import tessera.nn.DropPath;
 import tessera.nn.LayerNorm;
 import tessera.nn.Linear;
 import tessera.nn.Params;
-import tessera.nn.TokenGrid;
 import tessera.tensor.Autograd;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
@@ -20,12 +19,14 @@ final class SwinBlock implements AutoCloseable {
     private final Linear fc1;
     private final Linear fc2;
 
-    SwinBlock(Params params, long width, int heads, TokenGrid window, double eps, WindowPartition windows) {
+    SwinBlock(Params params, SwinConfig config, int stage, WindowPartition windows) {
+        int width = config.width(stage);
+        double eps = config.layerNormEps();
         norm1 = new LayerNorm(params.at("norm1"), width, eps);
-        attn = new WindowAttention(params.at("attn"), width, heads, window, windows);
+        attn = new WindowAttention(params.at("attn"), config, stage, windows);
         norm2 = new LayerNorm(params.at("norm2"), width, eps);
-        fc1 = Linear.normal(params.at("mlp").at(0), width, MLP_RATIO * width);
-        fc2 = Linear.normal(params.at("mlp").at(3), MLP_RATIO * width, width);
+        fc1 = Linear.normal(params.at("mlp").at(0), width, MLP_RATIO * width, config.initialStd(width));
+        fc2 = Linear.normal(params.at("mlp").at(3), MLP_RATIO * width, width, config.initialStd(MLP_RATIO * width));
     }
 
     /** {@code [B, N, D]} to {@code [B, N, D]}; without recording, x is used up. */

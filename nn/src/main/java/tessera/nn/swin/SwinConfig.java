@@ -38,6 +38,7 @@ public record SwinConfig(
         double layerNormEps)
         implements ModelConfig {
 
+    private static final int PUBLISHED_WIDTH = 96;
     private static final int DEEPEST = 1024;
     private static final int WIDEST = 1 << 16;
     /** Tokens times width; 2.4 million in the published models. */
@@ -108,7 +109,7 @@ public record SwinConfig(
                 frames,
                 height,
                 width,
-                96,
+                PUBLISHED_WIDTH,
                 List.of(2, 2, 6, 2),
                 List.of(3, 6, 12, 24),
                 new TokenGrid(8, 7, 7),
@@ -128,6 +129,15 @@ public record SwinConfig(
     /** Width of a stage. */
     int width(int stage) {
         return embedDim << stage;
+    }
+
+    /**
+     * Standard deviation of fresh weights of a layer: .02, as published, from a first stage as wide as Swin3D-T's on. In narrower
+     * models, our choice, one over the root of the layer's inputs (LeCun et al., Efficient BackProp, 1998): with .02 their residual
+     * branches start near 0 and learning takes twice as many steps.
+     */
+    double initialStd(long in) {
+        return embedDim < PUBLISHED_WIDTH ? 1 / Math.sqrt((double) in) : .02;
     }
 
     /** Blocks of all stages. */

@@ -54,7 +54,10 @@ public final class SwinModel implements VideoModel {
             stages.add(new SwinStage(params, config, stage));
         }
         norm = new LayerNorm(params.at("norm"), config.featureWidth(), config.layerNormEps());
-        head = classes > 0 ? Linear.normal(params.at("head"), config.featureWidth(), classes) : null;
+        head = classes > 0
+                ? Linear.normal(
+                        params.at("head"), config.featureWidth(), classes, config.initialStd(config.featureWidth()))
+                : null;
     }
 
     @Override

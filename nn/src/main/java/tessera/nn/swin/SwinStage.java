@@ -26,23 +26,15 @@ final class SwinStage implements AutoCloseable {
                 .sum();
         depth = config.depth();
         TokenGrid grid = config.tokens(stage);
-        int width = config.width(stage);
         Params features = params.at("features");
         for (int i = 0; i < config.depths().get(stage); i++) {
             if (i < 2) {
                 partitions.add(new WindowPartition(params.device(), grid, config.window(), i == 1));
             }
-            blocks.add(new SwinBlock(
-                    features.at(2 * stage).at(i),
-                    width,
-                    config.heads().get(stage),
-                    config.window(),
-                    config.layerNormEps(),
-                    partitions.get(i % 2)));
+            blocks.add(new SwinBlock(features.at(2 * stage).at(i), config, stage, partitions.get(i % 2)));
         }
-        merging = stage + 1 < config.depths().size()
-                ? new PatchMerging(features.at(2 * stage + 1), grid, width, config.layerNormEps())
-                : null;
+        merging =
+                stage + 1 < config.depths().size() ? new PatchMerging(features.at(2 * stage + 1), config, stage) : null;
     }
 
     /** {@code [B, N, D]} to the next stage's; drop is that of the whole network. */

@@ -5,7 +5,6 @@ import tessera.kernels.DType;
 import tessera.nn.Init;
 import tessera.nn.Linear;
 import tessera.nn.Params;
-import tessera.nn.TokenGrid;
 import tessera.tensor.Autograd;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
@@ -23,14 +22,18 @@ final class WindowAttention implements AutoCloseable {
     private final Linear proj;
     private @Nullable Tensor packedBias;
 
-    WindowAttention(Params params, long width, int heads, TokenGrid window, WindowPartition windows) {
+    WindowAttention(Params params, SwinConfig config, int stage, WindowPartition windows) {
+        int width = config.width(stage);
         this.windows = windows;
-        this.heads = heads;
+        this.heads = config.heads().get(stage);
         compute = params.compute();
         table = params.get(
-                "relative_position_bias_table", Init.truncatedNormal(.02, 2), Windows.relativePositions(window), heads);
-        qkv = Linear.normal(params.at("qkv"), width, 3 * width);
-        proj = Linear.normal(params.at("proj"), width, width);
+                "relative_position_bias_table",
+                Init.truncatedNormal(.02, 2),
+                Windows.relativePositions(config.window()),
+                heads);
+        qkv = Linear.normal(params.at("qkv"), width, 3 * width, config.initialStd(width));
+        proj = Linear.normal(params.at("proj"), width, width, config.initialStd(width));
     }
 
     /** {@code attention(x)} for x {@code [B, N, D]}. */
