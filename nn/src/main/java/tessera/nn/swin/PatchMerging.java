@@ -19,8 +19,8 @@ final class PatchMerging implements AutoCloseable {
         int[] index = Windows.merging(grid);
         order = Rearrangement.of(params.device(), index, Windows.inverse(index, grid.tokens()));
         reduction =
-                Linear.normalWithoutBias(params.at("reduction"), 4 * width, 2 * width, config.initialStd(4 * width));
-        norm = new LayerNorm(params.at("norm"), 4 * width, config.layerNormEps());
+                Linear.normalWithoutBias(params.at("reduction"), 4L * width, 2L * width, config.initialStd(4L * width));
+        norm = new LayerNorm(params.at("norm"), 4L * width, config.layerNormEps());
     }
 
     /** {@code [B, N, D]} to {@code [B, about N / 4, 2 D]}. */
