@@ -26,7 +26,8 @@ final class SwinBlock implements AutoCloseable {
         attn = new WindowAttention(params.at("attn"), config, stage, windows);
         norm2 = new LayerNorm(params.at("norm2"), width, eps);
         fc1 = Linear.normal(params.at("mlp").at(0), width, (long) MLP_RATIO * width, config.initialStd(width));
-        fc2 = Linear.normal(params.at("mlp").at(3), (long) MLP_RATIO * width, width, config.initialStd((long) MLP_RATIO * width));
+        fc2 = Linear.normal(
+                params.at("mlp").at(3), (long) MLP_RATIO * width, width, config.initialStd((long) MLP_RATIO * width));
     }
 
     /** {@code [B, N, D]} to {@code [B, N, D]}; without recording, x is used up. */

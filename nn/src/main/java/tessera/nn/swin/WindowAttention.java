@@ -32,7 +32,7 @@ final class WindowAttention implements AutoCloseable {
                 Init.truncatedNormal(.02, 2),
                 Windows.relativePositions(config.window()),
                 heads);
-        qkv = Linear.normal(params.at("qkv"), width, 3 * width, config.initialStd(width));
+        qkv = Linear.normal(params.at("qkv"), width, 3L * width, config.initialStd(width));
         proj = Linear.normal(params.at("proj"), width, width, config.initialStd(width));
     }
 
