@@ -223,7 +223,7 @@ class PredictorTest {
                 assertRefused(() -> Predictor.of(judged, Masking.none(), 1), "the student sees 2 channels");
             }
             assertEquals(
-                    "f32[1, 2, 24]",
+                    "f32[2, 2, 24]", // two masks
                     ofFlow.features(Tensor.zeros(2, 4, 16, 16, 2)).describe(),
                     "features of tensors are given all the same");
         }
