@@ -2,6 +2,7 @@ package tessera.nn;
 
 import java.util.Arrays;
 import java.util.Map;
+import tessera.tensor.Patches;
 
 /**
  * What a {@link ModelConfig} reads from a file's metadata: entries {@code tessera.<name>}, each a text, a number or numbers
@@ -21,6 +22,31 @@ public record ConfigEntries(Map<String, String> metadata) {
     public static String join(int... values) {
         return String.join(
                 " ", Arrays.stream(values).mapToObj(Integer::toString).toList());
+    }
+
+    /** Writes what {@link #patches} reads. */
+    public static void put(Map<String, String> metadata, Patches patches) {
+        metadata.put("tessera.channels", Integer.toString(patches.channels()));
+        metadata.put("tessera.tubelet", Integer.toString(patches.tubelet()));
+        metadata.put("tessera.patch", Integer.toString(patches.patch()));
+        metadata.put("tessera.scale", Double.toString(patches.scale()));
+        metadata.put("tessera.mean", join(patches.mean()));
+        metadata.put("tessera.std", join(patches.std()));
+    }
+
+    /**
+     * Patch size and normalisation of the input.
+     *
+     * @throws CheckpointException if an entry is missing or no number
+     */
+    public Patches patches() {
+        return new Patches(
+                integer("channels"),
+                integer("tubelet"),
+                integer("patch"),
+                number("scale"),
+                numbers("mean"),
+                numbers("std"));
     }
 
     /**

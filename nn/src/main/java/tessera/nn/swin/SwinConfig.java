@@ -165,12 +165,7 @@ public record SwinConfig(
     public Map<String, String> toMetadata() {
         Map<String, String> entries = new LinkedHashMap<>();
         entries.put(Architecture.ENTRY, SwinArchitecture.NAME);
-        entries.put("tessera.channels", Integer.toString(patches.channels()));
-        entries.put("tessera.tubelet", Integer.toString(patches.tubelet()));
-        entries.put("tessera.patch", Integer.toString(patches.patch()));
-        entries.put("tessera.scale", Double.toString(patches.scale()));
-        entries.put("tessera.mean", ConfigEntries.join(patches.mean()));
-        entries.put("tessera.std", ConfigEntries.join(patches.std()));
+        ConfigEntries.put(entries, patches);
         entries.put("tessera.frames", Integer.toString(frames));
         entries.put("tessera.height", Integer.toString(height));
         entries.put("tessera.width", Integer.toString(width));
@@ -195,13 +190,7 @@ public record SwinConfig(
         ConfigEntries entries = new ConfigEntries(metadata);
         try {
             return new SwinConfig(
-                    new Patches(
-                            entries.integer("channels"),
-                            entries.integer("tubelet"),
-                            entries.integer("patch"),
-                            entries.number("scale"),
-                            entries.numbers("mean"),
-                            entries.numbers("std")),
+                    entries.patches(),
                     entries.integer("frames"),
                     entries.integer("height"),
                     entries.integer("width"),

@@ -181,12 +181,7 @@ public record VideoMaeConfig(
     public Map<String, String> toMetadata() {
         Map<String, String> entries = new LinkedHashMap<>();
         entries.put(Architecture.ENTRY, VideoMaeArchitecture.NAME);
-        entries.put("tessera.channels", Integer.toString(patches.channels()));
-        entries.put("tessera.tubelet", Integer.toString(patches.tubelet()));
-        entries.put("tessera.patch", Integer.toString(patches.patch()));
-        entries.put("tessera.scale", Double.toString(patches.scale()));
-        entries.put("tessera.mean", ConfigEntries.join(patches.mean()));
-        entries.put("tessera.std", ConfigEntries.join(patches.std()));
+        ConfigEntries.put(entries, patches);
         entries.put("tessera.frames", Integer.toString(frames));
         entries.put("tessera.height", Integer.toString(height));
         entries.put("tessera.width", Integer.toString(width));
@@ -224,15 +219,8 @@ public record VideoMaeConfig(
     }
 
     private static VideoMaeConfig read(ConfigEntries entries) {
-        Patches patches = new Patches(
-                entries.integer("channels"),
-                entries.integer("tubelet"),
-                entries.integer("patch"),
-                entries.number("scale"),
-                entries.numbers("mean"),
-                entries.numbers("std"));
         return new VideoMaeConfig(
-                patches,
+                entries.patches(),
                 entries.integer("frames"),
                 entries.integer("height"),
                 entries.integer("width"),
