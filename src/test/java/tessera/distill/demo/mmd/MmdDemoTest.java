@@ -25,6 +25,7 @@ import org.xml.sax.InputSource;
 import tessera.Close;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
+import tessera.distill.data.Split;
 import tessera.distill.data.Views;
 import tessera.distill.demo.mmd.MmdClaims.Verdict;
 import tessera.distill.demo.mmd.MmdPlan.SwinSize;
@@ -69,6 +70,11 @@ class MmdDemoTest {
                     modality,
                     stage.withHeads("verb", "noun").withViewCount(2).withRecipe(small(stage.recipe(), steps)));
         }
+        Supervised before = Supervised.defaults(Modality.RGB);
+        var pretraining = new MmdPlan.Pretraining(
+                Split.VALIDATION,
+                1,
+                before.withHeads("verb", "noun").withViewCount(2).withRecipe(small(before.recipe(), steps)));
         Ensemble distillation = Ensemble.defaults();
         return new MmdPlan(
                 "micro",
@@ -79,6 +85,7 @@ class MmdDemoTest {
                 new MmdPlan.Clips(1, 1, 1, 4),
                 Map.of(Modality.RGB, size, Modality.FLOW, size),
                 StltConfig.of(2, 14, 8, 2, 1, 1),
+                pretraining,
                 teachers,
                 distillation.withHeads("verb", "noun").withViewCount(2).withRecipe(small(distillation.recipe(), STEPS)),
                 List.of(
@@ -175,8 +182,8 @@ class MmdDemoTest {
                 .newDocumentBuilder()
                 .parse(new InputSource(new StringReader(html.substring(html.indexOf("<html")))))
                 .getDocumentElement();
-        // Two bar charts, a diagram of both heads of five models, three curves, and six stages.
-        assertEquals(2 + 10 + 3 + 6, root.getElementsByTagName("svg").getLength());
+        // Two bar charts, a diagram of both heads of five models, three curves, and seven stages.
+        assertEquals(2 + 10 + 3 + 7, root.getElementsByTagName("svg").getLength());
         assertEquals(4, root.getElementsByTagName("table").getLength());
         assertFalse(html.replace("http://www.w3.org/2000/svg", "").contains("http"), "a reference to elsewhere");
         List<String> lines = Files.readAllLines(whole.resolve(MmdReport.TABLES));
@@ -217,7 +224,7 @@ class MmdDemoTest {
         MmdResult resumed = MmdDemo.run(plan(7), other, silent());
         assertEquals(result.seeds().getFirst(), resumed.seeds().getFirst());
         List<Path> models = models(other);
-        assertEquals(6, models.size());
+        assertEquals(7, models.size());
         for (Path model : models) {
             assertArrayEquals(
                     Files.readAllBytes(whole.resolve(other.relativize(model))),
@@ -243,7 +250,7 @@ class MmdDemoTest {
         Exception system = assertThrows(IllegalArgumentException.class, () -> MmdDemo.run(plan(7), other, silent()));
         assertTrue(requireNonNull(system.getMessage()).contains("another system than mmd"), system.getMessage());
         Exception unfair = assertThrows(IllegalArgumentException.class, () -> steps(STEPS + 1L, 7));
-        assertTrue(requireNonNull(unfair.getMessage()).contains("for 4 steps of 4 clips"), unfair.getMessage());
+        assertTrue(requireNonNull(unfair.getMessage()).contains("(steps was 3, is 4; period"), unfair.getMessage());
     }
 
     /** A student and the baseline take as many steps and clips, in both plans that the command line knows. */

@@ -10,6 +10,8 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Modality;
@@ -157,10 +159,13 @@ public final class MmdDemo {
 
     /** Clips of every class, in all modalities. */
     private ClipSet render(EgoSim sim, String what, long first, int perClass) {
-        long clips = (long) perClass * EgoSim.classes(Split.SOURCE_TRAIN).size();
+        return render(sim, what, MmdPlan.SPLIT, first, perClass, plan.modalities());
+    }
+
+    private ClipSet render(EgoSim sim, String what, Split split, long first, int perClass, Set<Modality> modalities) {
+        long clips = (long) perClass * EgoSim.classes(split).size();
         try (Task task = context.task("render " + what + " clips", Task.Unit.CLIPS, clips)) {
-            return EgoSimClips.render(
-                    sim, Split.SOURCE_TRAIN, plan.domain(), first, perClass, plan.modalities(), task::advance);
+            return EgoSimClips.render(sim, split, plan.domain(), first, perClass, modalities, task::advance);
         }
     }
 
@@ -187,13 +192,36 @@ public final class MmdDemo {
                 && plan.students().stream().allMatch(student -> Files.exists(student(seed, student)));
     }
 
+    static Path pretrainingFolder(Path out, long seed) {
+        return out.resolve("seed-" + seed).resolve("pretraining");
+    }
+
+    /** The file that the RGB models start from, trained where it is not there, or null for none. */
+    private @Nullable Path pretrained(EgoSim sim, long seed) {
+        MmdPlan.Pretraining pretraining = plan.pretraining();
+        if (pretraining == null) {
+            return null;
+        }
+        Path folder = pretrainingFolder(out, seed);
+        if (Files.exists(folder.resolve(Supervised.MODEL))) {
+            return folder.resolve(Supervised.MODEL);
+        }
+        try (ClipSet clips =
+                render(sim, "pretraining", pretraining.split(), 0, pretraining.clips(), Set.of(Modality.RGB))) {
+            Supervised stage = pretraining.stage();
+            return stage.withRecipe(stage.recipe().withSeed(seed))
+                    .run(plan.model(Modality.RGB, patches(Modality.RGB, FlowStats.NONE)), clips, null, folder, context);
+        }
+    }
+
     private void train(EgoSim sim, long seed, ClipSet heldOut) {
         if (trained(seed)) {
             return;
         }
+        Path start = pretrained(sim, seed);
         FlowStats flow = plan.modalities().contains(Modality.FLOW)
                 ? EgoSimClips.flowStats(
-                        sim, Split.SOURCE_TRAIN, plan.domain(), plan.clips().flowStatistics())
+                        sim, MmdPlan.SPLIT, plan.domain(), plan.clips().flowStatistics())
                 : FlowStats.NONE;
         try (ClipSet clips = render(sim, "training", 0, plan.clips().train())) {
             plan.teachers()
@@ -202,16 +230,15 @@ public final class MmdDemo {
                             .run(
                                     plan.model(modality, patches(modality, flow)),
                                     clips,
-                                    null,
+                                    modality.equals(Modality.RGB) ? start : null,
                                     teacherFolder(out, seed, modality),
                                     context));
             for (Taught student : plan.students()) {
                 List<TeacherFile> teachers = student.teachers().stream()
                         .map(modality -> TeacherFile.of(modality, teacher(seed, modality)))
                         .toList();
-                Ensemble.Lesson lesson = new Ensemble.Lesson(teachers, clips)
-                        .withHeldOut(heldOut)
-                        .withCache(out.resolve("seed-" + seed).resolve("teachers"));
+                Path cache = out.resolve("seed-" + seed).resolve("teachers");
+                var lesson = new Ensemble.Lesson(teachers, clips, heldOut, start, cache);
                 Ensemble stage = plan.distillation().withWeighting(student.weighting());
                 stage.withRecipe(stage.recipe().withSeed(seed))
                         .run(

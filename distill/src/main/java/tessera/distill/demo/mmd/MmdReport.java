@@ -14,6 +14,7 @@ import tessera.distill.demo.Machine;
 import tessera.distill.demo.mmd.MmdPlan.Taught;
 import tessera.distill.demo.mmd.MmdResult.Calibration;
 import tessera.distill.demo.mmd.MmdResult.Score;
+import tessera.distill.egosim.EgoSim;
 import tessera.distill.evaluation.AccuracyCurve;
 import tessera.distill.evaluation.Interval;
 import tessera.distill.evaluation.Reliability;
@@ -89,6 +90,18 @@ public final class MmdReport {
                 plan.distillation().recipe().batch());
     }
 
+    private static String start(MmdPlan plan) {
+        MmdPlan.Pretraining pretraining = plan.pretraining();
+        if (pretraining == null) {
+            return "from random weights";
+        }
+        return "teachers from random weights, the RGB baseline and all students from one model that told %d other classes apart (%d clips of each, %d steps)"
+                .formatted(
+                        EgoSim.classes(pretraining.split()).size(),
+                        pretraining.clips(),
+                        pretraining.stage().recipe().steps());
+    }
+
     private static String seeds(MmdPlan plan) {
         return plan.seeds().stream().map(String::valueOf).collect(Collectors.joining(", "));
     }
@@ -130,9 +143,9 @@ public final class MmdReport {
                                 plan.clips().heldOut(),
                                 plan.clips().test()));
         page.paragraph("Seeds run: " + seeds(plan)
-                + ". Each rendered its own clips and trained its own models, from random weights. The last weights of each"
-                + " stage are used: nothing was selected on test clips, and sizes, steps and learning rates were chosen on"
-                + " other seeds. " + loss(plan));
+                + ". Each rendered its own clips and trained its own models, " + start(plan)
+                + ". The last weights of each stage are used: nothing was selected on test clips, and sizes, clips, steps and"
+                + " learning rates were chosen on clips of seed " + MmdPlan.CHOSEN_ON + ". " + loss(plan));
         page.paragraph(provenance(result));
     }
 
@@ -225,6 +238,9 @@ public final class MmdReport {
 
     private void losses(HtmlReport page) {
         page.heading("Training");
+        if (plan.pretraining() != null) {
+            losses(page, "model that RGB models start from", seed -> MmdDemo.pretrainingFolder(out, seed));
+        }
         for (Modality modality : plan.modalities()) {
             losses(page, MmdPlan.words(modality) + " teacher", seed -> MmdDemo.teacherFolder(out, seed, modality));
         }
@@ -253,6 +269,11 @@ public final class MmdReport {
         setting(page, "Clips per class, and clips in all for the statistics of flow", plan.clips());
         plan.swins().forEach((modality, size) -> setting(page, "Model of " + modality, size));
         setting(page, "Model of boxes", plan.boxes());
+        MmdPlan.Pretraining pretraining = plan.pretraining();
+        if (pretraining != null) {
+            setting(page, "Clips per class before that", pretraining.clips());
+            setting(page, "Training before that", pretraining.stage().settings());
+        }
         plan.teachers().forEach((modality, stage) -> setting(page, "Training, " + modality, stage.settings()));
         setting(page, "Distillation", plan.distillation().settings());
         setting(page, "Seeds, which replace those above", plan.seeds());
