@@ -4,13 +4,17 @@ import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.Close;
 import tessera.Golden;
 import tessera.GoldenTensors;
 import tessera.kernels.DType;
@@ -21,6 +25,8 @@ import tessera.nn.inference.Student;
 import tessera.nn.stlt.StltConfig;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
+import tessera.tensor.io.ArrayData;
+import tessera.tensor.io.Npy;
 
 /** {@code tessera import} of an STLT: a reference model's weights under the names of the authors' files. */
 class ImportStltTest {
@@ -84,6 +90,32 @@ class ImportStltTest {
             read.tensors()
                     .forEach((name, tensor) ->
                             assertArrayEquals(requireNonNull(expected.get(name)).toFloats(), tensor.toFloats(), name));
+        }
+    }
+
+    /** By so small a rate weights stay as they start. */
+    @Test
+    void trainingStartsFromTheAuthorsFile() throws IOException {
+        for (String label : List.of("cut", "open")) {
+            Path clip = Files.createDirectories(
+                            folder.resolve("data").resolve("boxes").resolve(label))
+                    .resolve("clip.npy");
+            Npy.write(clip, ArrayData.of("boxes", new float[4 * 14 * 8], 4, 14, 1, 8));
+        }
+        Path out = folder.resolve("run");
+        List<Object> words = new ArrayList<>(List.of("train", "--modality=boxes", "--clips", folder.resolve("data")));
+        words.addAll(List.of("--dim=24", "--depths=2,3", "--attention-heads=3", "--start", file, "--lr=1e-30"));
+        words.addAll(List.of("--batch=2", "--steps=2", "--threads=1", "--quiet", "--out", out));
+        Shell.succeed(words.toArray());
+        try (Scope scope = Scope.open();
+                Checkpoint trained = Checkpoint.read(out.resolve("model.safetensors"))) {
+            GoldenTensors.below(GOLDEN, "param.", DType.F32)
+                    .forEach((name, tensor) -> Close.relative(
+                            requireNonNull(trained.tensors().get(name), name).toDoubles(),
+                            tensor.toDoubles(),
+                            1e-6,
+                            name));
+            assertEquals("stlt", trained.metadata().get("tessera.architecture"));
         }
     }
 

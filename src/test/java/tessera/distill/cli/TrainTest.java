@@ -216,7 +216,9 @@ class TrainTest {
             Params params = Params.random(Device.cpu(), DType.F32, 3);
             try (SwinModel pictures = new SwinModel(params, config, 0)) {
                 Map<String, Tensor> named = new LinkedHashMap<>();
-                params.all().forEach((name, tensor) -> named.put("backbone." + name, tensor));
+                params.all().forEach((name, tensor) -> named.put("_orig_mod.backbone." + name, tensor));
+                named.put("_orig_mod.classifiers.ACTION.weight", Tensor.ones(7, 16));
+                named.put("_orig_mod.classifiers.ACTION.bias", Tensor.ones(7));
                 Checkpoint.write(start, named, Map.of());
 
                 Path out = folder.resolve("sound");
