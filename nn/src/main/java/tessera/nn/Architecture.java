@@ -84,6 +84,14 @@ public interface Architecture {
      */
     record Opening(Map<String, String> metadata, Predicate<String> fresh) {}
 
+    /**
+     * Name of the layer that embeds patches, whose weight is {@code [width, channels, tubelet, patch, patch]}; empty, the default, where there is
+     * none. A model with one can start from a file of pictures, as {@link PictureWeights} says.
+     */
+    default Optional<String> patchEmbedding() {
+        return Optional.empty();
+    }
+
     /** Whether a weight of this name belongs into a student's file. */
     default boolean keeps(String weight) {
         return weightPrefixes().stream().anyMatch(weight::startsWith);

@@ -9,17 +9,23 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.Close;
 import tessera.Golden;
 import tessera.GoldenTensors;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
+import tessera.nn.Params;
 import tessera.nn.TokenGrid;
+import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 import tessera.nn.swin.SwinConfig;
+import tessera.nn.swin.SwinModel;
 import tessera.nn.swin.SwinNames;
+import tessera.tensor.Autograd;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
+import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
 /** {@code tessera import} of a Swin3D. */
@@ -69,6 +75,60 @@ class ImportSwinTest {
             assertEquals(
                     0,
                     Shell.run("import", "--checkpoint", student, "--out", again).code());
+        }
+    }
+
+    /** A checkpoint of pictures becomes one of sound, which is repeated to three channels there, and of flow, there a picture (u, v, 0). */
+    @Test
+    void aCheckpointOfPicturesBecomesAStudentOfSoundOrFlow() {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> weights = GoldenTensors.below(Golden.open("swin3d-even"), "param.", DType.F32);
+            Path file = torchvision(weights);
+            Tensor decibels = normal(1).mul(17).add(-28);
+            Patches sound =
+                    new Patches(3, 2, 4, 1, numbers(-28.1125, -28.1125, -28.1125), numbers(16.5627, 16.5627, 16.5627));
+            same("audio", file, decibels, weights, sound, Tensor.concat(4, decibels, decibels, decibels));
+
+            Tensor pixels = normal(2).mul(4);
+            Tensor levels = pixels.mul(1 / 20.0).add(1).mul(127.5);
+            Patches imageNet = new Patches(3, 2, 4, 1 / 255.0, numbers(.485, .456, .406), numbers(.229, .224, .225));
+            same("flow", file, pixels, weights, imageNet, Tensor.concat(4, levels, Tensor.zeros(2, 8, 32, 32, 1)));
+
+            Shell.refuse(
+                    List.of("of 3 channels but the model takes 21"),
+                    "import",
+                    "--checkpoint",
+                    file,
+                    "--modality=pose",
+                    "--frames=8",
+                    "--pixels=32",
+                    "--out",
+                    folder.resolve("pose.safetensors"));
+        }
+    }
+
+    private static double[] numbers(double... values) {
+        return values;
+    }
+
+    private static Tensor normal(long channels) {
+        return Tensor.normal(Device.cpu(), DType.F32, Shape.of(2, 8, 32, 32, channels), 1, 3, 0, 1);
+    }
+
+    private void same(
+            String modality, Path file, Tensor clips, Map<String, Tensor> weights, Patches patches, Tensor pictures) {
+        Path student = folder.resolve(modality + ".safetensors");
+        Shell.succeed(
+                "import", "--checkpoint", file, "--modality", modality, "--frames=8", "--pixels=32", "--out", student);
+        SwinConfig config =
+                new SwinConfig(patches, 8, 32, 32, 24, List.of(2, 2), List.of(2, 4), new TokenGrid(2, 4, 4), 1e-5);
+        Params params = Params.from(Device.cpu(), DType.F32, weights);
+        try (Student opened = Student.load(student, Device.cpu());
+                SwinModel reference = new SwinModel(params, config, 0)) {
+            double[] expected =
+                    Autograd.noGrad(() -> reference.features(pictures, null).toDoubles());
+            Tensor features = opened.features(clips, Masking.none(), 1);
+            Close.relative(features.toDoubles(), expected, 1e-5, modality);
         }
     }
 

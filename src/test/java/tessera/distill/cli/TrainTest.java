@@ -9,14 +9,30 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.Close;
+import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
+import tessera.nn.Params;
+import tessera.nn.TokenGrid;
 import tessera.nn.inference.Head;
+import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
+import tessera.nn.swin.SwinConfig;
+import tessera.nn.swin.SwinModel;
+import tessera.tensor.Autograd;
+import tessera.tensor.Patches;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
+import tessera.tensor.io.ArrayData;
+import tessera.tensor.io.Npy;
 
 /** The second system from the command line: teachers of two architectures, and students of their class scores. */
 class TrainTest {
@@ -122,6 +138,109 @@ class TrainTest {
     void aMaskedStudentOfAnotherArchitecture() {
         Shell.succeed(distilling(folder.resolve("masked"), VIDEOMAE, "--mask-ratio=0.5", "--alpha=0.5"));
         assertTrue(Files.exists(folder.resolve("masked").resolve("student.safetensors")));
+    }
+
+    private static String settings(Path file) {
+        try (Checkpoint checkpoint = Checkpoint.read(file)) {
+            return String.valueOf(checkpoint.metadata().get("tessera.settings"));
+        }
+    }
+
+    private static void holds(String settings, String part) {
+        assertTrue(settings.contains(part), () -> "no " + part + " in " + settings);
+    }
+
+    /** Views are the published ones, and so is stochastic depth, which only Swin3D has. */
+    @Test
+    void viewsAndStochasticDepthAreAsPublishedUnlessOneSaysOtherwise() throws IOException {
+        String published =
+                "\"views\":{\"frames\":\"UNIFORM\",\"stride\":8,\"smallest\":1.15,\"largest\":1.43,\"mirror\":false,"
+                        + "\"jitter\":0.25,\"hue\":0.1}";
+        String swin = settings(folder.resolve("rgb").resolve("model.safetensors"));
+        holds(swin, published);
+        holds(swin, "\"dropPath\":0.2,");
+        holds(settings(folder.resolve("pose").resolve("model.safetensors")), "\"dropPath\":0.0,");
+
+        Path out = folder.resolve("views");
+        String[] views = {"--frame-sampling=dense", "--frame-stride=2", "--scales=1,1.25", "--jitter=0.5", "--hue=0"};
+        List<String> words = new ArrayList<>(List.of(views));
+        words.addAll(List.of("--flip", "--frames=2", "--drop-path=0.1"));
+        Shell.succeed(training("rgb", out, SWIN, words.toArray(String[]::new)));
+        String other = settings(out.resolve("model.safetensors"));
+        holds(
+                other,
+                "\"views\":{\"frames\":\"DENSE\",\"stride\":2,\"smallest\":1.0,\"largest\":1.25,\"mirror\":true,"
+                        + "\"jitter\":0.5,\"hue\":0.0}");
+        holds(other, "\"dropPath\":0.1,");
+
+        Path student = folder.resolve("flipped");
+        Shell.succeed(distilling(student, SWIN, "--flip"));
+        holds(settings(student.resolve("student.safetensors")), published.replace("false", "true"));
+        holds(settings(student.resolve("student.safetensors")), "\"dropPath\":0.2,");
+
+        Path never = folder.resolve("never");
+        Shell.refuse(List.of("--scales has 1 numbers"), training("rgb", never, SWIN, "--scales=1"));
+        Shell.refuse(List.of("stride 0"), training("rgb", never, SWIN, "--frame-stride=0"));
+        Shell.refuse(
+                List.of("--target and --weights are for distilling features alone"),
+                "distill",
+                "--teachers=rgb=" + folder.resolve("rgb"),
+                "--target=" + data,
+                "--flip",
+                "--out=" + never);
+    }
+
+    /** A model of sound starts as what gives the same as a public one of pictures, with the spectrogram in all three channels. */
+    @Test
+    void aModelOfSoundStartsFromPictures() throws IOException {
+        Path sounds = folder.resolve("sounds");
+        for (String label : List.of("low", "high")) {
+            Path clip = Files.createDirectories(sounds.resolve("audio").resolve(label))
+                    .resolve("clip.npy");
+            Npy.write(clip, ArrayData.of("audio", new float[4 * 16 * 16], 4, 16, 16, 1));
+        }
+        Path start = folder.resolve("pictures.safetensors");
+        double[] mean = {-28.1125, -28.1125, -28.1125};
+        double[] std = {16.5627, 16.5627, 16.5627};
+        SwinConfig config = new SwinConfig(
+                new Patches(3, 2, 4, 1, mean, std),
+                4,
+                16,
+                16,
+                8,
+                List.of(1, 1),
+                List.of(1, 2),
+                new TokenGrid(2, 2, 2),
+                1e-5);
+        try (Scope scope = Scope.open()) {
+            Params params = Params.random(Device.cpu(), DType.F32, 3);
+            try (SwinModel pictures = new SwinModel(params, config, 0)) {
+                Map<String, Tensor> named = new LinkedHashMap<>();
+                params.all().forEach((name, tensor) -> named.put("_orig_mod.backbone." + name, tensor));
+                named.put("_orig_mod.classifiers.ACTION.weight", Tensor.ones(7, 16));
+                named.put("_orig_mod.classifiers.ACTION.bias", Tensor.ones(7));
+                Checkpoint.write(start, named, Map.of());
+
+                Path out = folder.resolve("sound");
+                List<Object> words = new ArrayList<>(List.of("train", "--modality=audio", "--clips", sounds));
+                Shell.succeed(words(words, out, SWIN, "--start=" + start, "--lr=1e-30"));
+                Tensor decibels = Tensor.normal(Device.cpu(), DType.F32, Shape.of(2, 4, 16, 16, 1), 1, 2, -28, 17);
+                double[] expected =
+                        Autograd.noGrad(() -> pictures.features(Tensor.concat(4, decibels, decibels, decibels), null)
+                                .toDoubles());
+                try (Student trained = Student.load(out.resolve("model.safetensors"), Device.cpu())) {
+                    Tensor features = trained.features(decibels, Masking.none(), 1);
+                    Close.relative(features.toDoubles(), expected, 1e-5, "features");
+                }
+            }
+        }
+        Shell.refuse(
+                List.of(start + ": the file holds a model of clips of 3 channels but the model takes 21"),
+                training(
+                        "pose",
+                        folder.resolve("never"),
+                        List.of("--arch=swin3d", "--dim=8", "--depths=1,1", "--attention-heads=1,2", "--window=2x2x2"),
+                        "--start=" + start));
     }
 
     @Test

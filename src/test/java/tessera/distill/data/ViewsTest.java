@@ -266,6 +266,9 @@ class ViewsTest {
         Geometry eight = SEEN.withFrames(8);
         assertEquals(ALL, Views.PUBLISHED.train(STORED, eight, 3, 1, 4).frames());
         assertEquals(ALL, Views.PUBLISHED.test(STORED, eight, 1, 1).getFirst().frames());
+        Views dense = Views.PUBLISHED.withFrames(Views.Frames.DENSE, 3);
+        assertEquals(ALL, dense.train(STORED, eight, 3, 1, 4).frames());
+        assertEquals(ALL, dense.test(STORED, eight, 2, 1).getLast().frames());
     }
 
     @Test

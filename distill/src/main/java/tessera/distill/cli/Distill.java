@@ -114,8 +114,10 @@ final class Distill extends ToolCommand {
             throw new IllegalArgumentException("--target and --weights are for distilling features alone; for class"
                     + " scores pass labelled --clips, and --features where features are distilled too");
         }
+        Ensemble published = Ensemble.defaults();
         Recipe recipe = training.recipe(
-                Ensemble.defaults().recipe(), spec().commandLine().getParseResult());
+                labelled.seen(published.recipe().withDropPath(model.dropPath(published.modality()))),
+                spec().commandLine().getParseResult());
         Ensemble stage = ensemble.stage(labelled, recipe);
         RunContext context = training.context();
         List<TeacherFile> files = new ArrayList<>();

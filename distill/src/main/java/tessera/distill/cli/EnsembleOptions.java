@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
@@ -78,7 +79,7 @@ final class EnsembleOptions {
 
     /** Whether the user asks for logit distillation. */
     static boolean asked(ParseResult given) {
-        return ASKING.stream().anyMatch(given::hasMatchedOption);
+        return Stream.concat(ASKING.stream(), ViewOptions.NAMES.stream()).anyMatch(given::hasMatchedOption);
     }
 
     @Nullable

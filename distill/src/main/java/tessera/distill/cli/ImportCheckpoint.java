@@ -3,11 +3,13 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
+import tessera.distill.data.Boxes;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
@@ -20,11 +22,17 @@ import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
 import tessera.nn.ModelConfig;
 import tessera.nn.Params;
+import tessera.nn.PictureWeights;
 import tessera.nn.inference.Student;
+import tessera.nn.stlt.StltArchitecture;
+import tessera.nn.stlt.StltConfig;
+import tessera.nn.stlt.StltModel;
+import tessera.nn.stlt.StltNames;
 import tessera.nn.swin.SwinArchitecture;
 import tessera.nn.swin.SwinConfig;
 import tessera.nn.swin.SwinModel;
 import tessera.nn.swin.SwinNames;
+import tessera.nn.videomae.VideoMaeArchitecture;
 import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.nn.videomae.VideoMaeNames;
@@ -36,16 +44,22 @@ import tessera.tensor.Tensor;
 @Command(
         name = "import",
         description = {
-            "Make a student of a public VideoMAE or Swin3D checkpoint in safetensors (original, Hugging Face or"
+            "Make a student of a public VideoMAE, Swin3D or STLT checkpoint in safetensors (original, Hugging Face or"
                     + " torchvision names).",
-            "A model of pretrain needs no sizes, a Swin3D tells its own. The encoder is taken, decoder and heads are"
-                    + " left. Every missing, misshapen or unexpected weight is named."
+            "A model of pretrain needs no sizes, Swin3D and STLT tell their own. Of a model of pictures, --modality audio"
+                    + " or flow makes one that gives the same for a spectrogram in all three channels, or for flow as a picture"
+                    + " (u, v, 0) of up to 20 pixels. The encoder is taken, decoder and heads are left. Every missing, misshapen"
+                    + " or unexpected weight is named."
         })
 final class ImportCheckpoint extends ToolCommand {
     private static final String PATCH_WEIGHT = "encoder.patch_embed.proj.weight";
     private static final int GRID = 14;
     private static final int SWIN_PIXELS = 224;
     private static final List<String> SIZES = List.of("--size", "--dim", "--depth", "--heads");
+    /** Their weights do not tell heads. */
+    private static final List<String> STLT_TELLS = List.of("--size", "--dim", "--depth", "--pixels");
+
+    private static final int STLT_HEADS = 8;
 
     private static final FlowStats PUBLISHED_FLOW = new FlowStats(List.of(.0507f, .4671f), List.of(10.9280f, 8.6857f));
 
@@ -59,10 +73,16 @@ final class ImportCheckpoint extends ToolCommand {
             description = "The safetensors file to import.")
     private Path file = Path.of("");
 
-    @Option(names = "--modality", paramLabel = "rgb|flow|pose", description = "What the model sees. Default: rgb")
+    @Option(
+            names = "--modality",
+            paramLabel = "rgb|flow|pose|boxes|audio",
+            description = "What the model sees. Default: boxes for STLT, else rgb")
     private Modality modality = Modality.RGB;
 
-    @Option(names = "--frames", paramLabel = "T", description = "Frames of a clip. Default: ${DEFAULT-VALUE}")
+    @Option(
+            names = "--frames",
+            paramLabel = "T",
+            description = "Frames of a clip, which STLT tells itself. Default: ${DEFAULT-VALUE}")
     private int frames = 16;
 
     @Option(
@@ -96,7 +116,10 @@ final class ImportCheckpoint extends ToolCommand {
         ModelConfig written;
         try (Scope scope = Scope.open();
                 Checkpoint checkpoint = Checkpoint.read(file)) {
-            written = SwinNames.matches(checkpoint.tensors().keySet()) ? swin(checkpoint) : videoMae(checkpoint);
+            Set<String> found = checkpoint.tensors().keySet();
+            written = SwinNames.matches(found)
+                    ? swin(checkpoint)
+                    : StltNames.matches(found) ? stlt(checkpoint) : videoMae(checkpoint);
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());
         }
@@ -106,9 +129,9 @@ final class ImportCheckpoint extends ToolCommand {
     private record Answer(Path student, Map<String, String> config) {}
 
     private SwinConfig swin(Checkpoint checkpoint) {
-        Map<String, Tensor> weights = SwinNames.translate(checkpoint.tensors());
         SwinConfig config = swinConfig(checkpoint);
         SwinArchitecture architecture = new SwinArchitecture();
+        Map<String, Tensor> weights = fit(architecture, SwinNames.translate(checkpoint.tensors()), config);
         Params params = Params.from(Device.cpu(), DType.F32, weights);
         try (SwinModel model = new SwinModel(params, config, 0)) {
             params.finish(name -> !architecture.keeps(name));
@@ -121,14 +144,57 @@ final class ImportCheckpoint extends ToolCommand {
         return config;
     }
 
-    private SwinConfig swinConfig(Checkpoint checkpoint) {
+    /** Weights for what the model sees, which may be another modality than that of a file of pictures. */
+    private static Map<String, Tensor> fit(Architecture architecture, Map<String, Tensor> weights, ModelConfig config) {
+        return PictureWeights.fit(architecture, weights, config.toMetadata(), config.toMetadata());
+    }
+
+    private void refuseSizes(String model, List<String> options) {
         ParseResult given = spec().commandLine().getParseResult();
-        for (String option : SIZES) {
+        for (String option : options) {
             if (given.hasMatchedOption(option)) {
                 throw new IllegalArgumentException(
-                        option + " is given but a Swin3D's weights tell its sizes; leave it away");
+                        option + " is given but " + model + " tells its sizes itself; leave it away");
             }
         }
+    }
+
+    private StltConfig stlt(Checkpoint checkpoint) {
+        refuseTorchvision("an STLT");
+        refuseSizes("an STLT", STLT_TELLS);
+        ParseResult given = spec().commandLine().getParseResult();
+        if (given.hasMatchedOption("--modality")) {
+            SizeOptions.requireEqual("--modality", modality, Modality.BOXES, file);
+        }
+        Map<String, Tensor> weights = StltNames.translate(checkpoint.tensors());
+        StltArchitecture architecture = new StltArchitecture();
+        boolean described = architecture.name().equals(checkpoint.metadata().get(Architecture.ENTRY));
+        StltConfig config = described
+                ? StltConfig.fromMetadata(checkpoint.metadata())
+                : StltNames.config(weights, Boxes.PER_FRAME, given.matchedOptionValue("--heads", STLT_HEADS));
+        if (given.hasMatchedOption("--frames")) {
+            SizeOptions.requireEqual("--frames", frames, config.frames(), file);
+        }
+        if (given.hasMatchedOption("--heads")) {
+            SizeOptions.requireEqual("--heads", given.matchedOptionValue("--heads", STLT_HEADS), config.heads(), file);
+        }
+        Params params = Params.from(Device.cpu(), DType.F32, weights);
+        try (StltModel model = new StltModel(params, config)) {
+            params.finish(name -> !architecture.keeps(name));
+            Student.save(out, params.all(), model.config(), Map.of());
+        }
+        return config;
+    }
+
+    private void refuseTorchvision(String model) {
+        if (names == Names.torchvision) {
+            throw new IllegalArgumentException("--names torchvision is for Swin3D, but " + file + " is " + model
+                    + ", which torchvision does not have");
+        }
+    }
+
+    private SwinConfig swinConfig(Checkpoint checkpoint) {
+        refuseSizes("a Swin3D", SIZES);
         if (new SwinArchitecture().name().equals(checkpoint.metadata().get(Architecture.ENTRY))) {
             SwinConfig own = SwinConfig.fromMetadata(checkpoint.metadata());
             requireAsGiven(own);
@@ -157,12 +223,10 @@ final class ImportCheckpoint extends ToolCommand {
     }
 
     private VideoMaeConfig videoMae(Checkpoint checkpoint) {
-        if (names == Names.torchvision) {
-            throw new IllegalArgumentException("--names torchvision is for Swin3D, but " + file
-                    + " is a VideoMAE, which torchvision does not have");
-        }
-        Map<String, Tensor> weights = VideoMaeNames.translate(checkpoint.tensors());
-        VideoMaeConfig config = config(weights, checkpoint.metadata());
+        refuseTorchvision("a VideoMAE");
+        Map<String, Tensor> found = VideoMaeNames.translate(checkpoint.tensors());
+        VideoMaeConfig config = config(found, checkpoint.metadata());
+        Map<String, Tensor> weights = fit(new VideoMaeArchitecture(), found, config);
         Params params = Params.from(
                 Device.cpu(),
                 DType.F32,

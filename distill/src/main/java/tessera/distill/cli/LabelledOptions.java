@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.FlowStats;
@@ -17,6 +18,7 @@ import tessera.distill.data.Split;
 import tessera.distill.egosim.EgoSim;
 import tessera.distill.egosim.EgoSimClips;
 import tessera.distill.train.HeldOut;
+import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
 
 /** Labelled clips and what is learned of them: what {@code train} and {@code distill} are told alike. */
@@ -65,8 +67,12 @@ final class LabelledOptions {
             names = "--start",
             paramLabel = "FILE",
             description =
-                    "Weights to start from: a file of Tessera's, or safetensors of a public checkpoint of the architecture.")
+                    "Weights to start from: a file of Tessera's, or safetensors of a public checkpoint of the architecture. One of"
+                            + " pictures starts models of audio and flow too.")
     private @Nullable Path start;
+
+    @Mixin
+    private ViewOptions views;
 
     int viewCount() {
         return viewCount;
@@ -74,6 +80,11 @@ final class LabelledOptions {
 
     HeldOut heldOut() {
         return HeldOut.of(holdOut);
+    }
+
+    /** A recipe with clips seen in the views that are asked for. */
+    Recipe seen(Recipe recipe) {
+        return recipe.withViews(views.views());
     }
 
     /** The file to start from, or null. */

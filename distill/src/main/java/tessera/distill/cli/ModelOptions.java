@@ -75,17 +75,26 @@ final class ModelOptions {
      */
     ModelConfig config(Modality modality, Geometry clips, FlowStats stats) {
         Geometry sees = frames == null ? clips : clips.withFrames(frames);
+        return switch (arch(modality)) {
+            case SWIN3D -> swin(modality, sees, stats);
+            case STLT -> stlt(modality, sees);
+            case VIDEOMAE -> videoMae(modality, sees, stats);
+        };
+    }
+
+    /** The published rate of stochastic depth: Swin3D's, while the others have none. */
+    double dropPath(Modality modality) {
+        return arch(modality) == Arch.SWIN3D ? SwinConfig.DROP_PATH : 0;
+    }
+
+    private Arch arch(Modality modality) {
         boolean boxes = modality.equals(Modality.BOXES);
         Arch chosen = arch == null ? (boxes ? Arch.STLT : Arch.SWIN3D) : arch;
         if (boxes != (chosen == Arch.STLT)) {
             throw new IllegalArgumentException("--arch is " + EnumWords.of(chosen) + " but the model sees " + modality
                     + "; pass stlt for boxes, and swin3d or videomae for everything else");
         }
-        return switch (chosen) {
-            case SWIN3D -> swin(modality, sees, stats);
-            case STLT -> stlt(modality, sees);
-            case VIDEOMAE -> videoMae(modality, sees, stats);
-        };
+        return chosen;
     }
 
     private SwinConfig swin(Modality modality, Geometry sees, FlowStats stats) {

@@ -9,6 +9,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tessera.distill.data.Modality;
+import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Supervised;
 import tessera.nn.ModelConfig;
@@ -46,8 +47,10 @@ final class Train extends ToolCommand {
     @Override
     void run() {
         training.check();
-        Supervised stage =
-                new Supervised(modality, labelled.heads(), labelled.heldOut(), labelled.viewCount(), training.recipe());
+        Recipe published = Supervised.defaults(modality).recipe().withDropPath(model.dropPath(modality));
+        Recipe recipe =
+                training.recipe(labelled.seen(published), spec().commandLine().getParseResult());
+        Supervised stage = new Supervised(modality, labelled.heads(), labelled.heldOut(), labelled.viewCount(), recipe);
         Path start = labelled.start();
         RunContext context = training.context();
         try (LabelledOptions.Loaded loaded = labelled.load("train", egosim, Set.of(modality), context)) {

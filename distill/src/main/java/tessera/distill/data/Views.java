@@ -181,13 +181,17 @@ public record Views(
     }
 
     private long lastWindow(int stored, int seen) {
-        return Math.max(0, stored - (long) seen * stride);
+        return Math.max(0, stored - (long) seen * step(stored, seen));
     }
 
     private long[] window(long start, int stored, int seen) {
         return LongStream.range(0, seen)
-                .map(k -> Math.min(stored - 1, start + k * stride))
+                .map(k -> Math.min(stored - 1, start + k * step(stored, seen)))
                 .toArray();
+    }
+
+    private int step(int stored, int seen) {
+        return stored == seen ? 1 : stride;
     }
 
     private static List<Integer> numbers(long[] frames) {

@@ -15,6 +15,7 @@ import tessera.nn.Linear;
 import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
 import tessera.nn.Params;
+import tessera.nn.PictureWeights;
 import tessera.nn.VideoModel;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.Safetensors;
@@ -73,7 +74,8 @@ record OpenModel(VideoModel model, Params params, Map<String, Linear> heads) {
      * A model with heads, to be trained.
      *
      * @param start a file of the same architecture, under any public code's names, whose weights it starts from, and with the heads
-     *     of the file where they have the same labels; null to start afresh
+     *     of the file where they have the same labels; one of pictures is fitted to sound and flow ({@link PictureWeights}). Null to start
+     *     afresh
      */
     static OpenModel trained(
             ModelConfig config, ModelHeads heads, @Nullable Path start, long seed, RunContext context) {
@@ -98,6 +100,9 @@ record OpenModel(VideoModel model, Params params, Map<String, Linear> heads) {
             Architecture.Opening opening = architecture.opening(described, weights.keySet());
             requireSame(architecture, wanted);
             weights.keySet().removeIf(name -> !architecture.keeps(name));
+            if (wanted != null) {
+                weights.putAll(PictureWeights.fit(architecture, weights, described, wanted.toMetadata()));
+            }
             addHeads(checkpoint, heads, weights);
             Predicate<String> fresh =
                     name -> opening.fresh().test(name) || (ModelHeads.isHead(name) && !weights.containsKey(name));

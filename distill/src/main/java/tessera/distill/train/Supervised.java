@@ -106,7 +106,7 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
      * @param config of the model, of any registered architecture
      * @param clips labelled for every head
      * @param start a file to start from, whose weights have this or any public code's names, or null; heads that it does not have start
-     *     afresh
+     *     afresh. One of pictures starts models of sound and flow too, as {@link tessera.nn.PictureWeights} says
      * @return the file with the finished model
      * @throws IllegalArgumentException if the clips do not fit the model or have no labels for a head
      */

@@ -2,6 +2,7 @@ package tessera.nn.swin;
 
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import tessera.nn.Architecture;
 import tessera.nn.Params;
 import tessera.nn.VideoModel;
@@ -32,6 +33,11 @@ public final class SwinArchitecture implements Architecture {
     @Override
     public Map<String, Tensor> translate(Map<String, Tensor> weights) {
         return SwinNames.translate(weights);
+    }
+
+    @Override
+    public Optional<String> patchEmbedding() {
+        return Optional.of("patch_embed.proj");
     }
 
     @Override

@@ -38,6 +38,9 @@ public record SwinConfig(
         double layerNormEps)
         implements ModelConfig {
 
+    /** The published rate of stochastic depth, in the last block. */
+    public static final double DROP_PATH = .2;
+
     private static final int PUBLISHED_WIDTH = 96;
     private static final int DEEPEST = 1024;
     private static final int WIDEST = 1 << 16;

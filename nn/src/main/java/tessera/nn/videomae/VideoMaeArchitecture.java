@@ -69,6 +69,11 @@ public final class VideoMaeArchitecture implements Architecture {
     }
 
     @Override
+    public Optional<String> patchEmbedding() {
+        return Optional.of("encoder.patch_embed.proj");
+    }
+
+    @Override
     public VideoModel build(Params params, Map<String, String> metadata) {
         return new VideoMaeClassifier(params, config(metadata), 0);
     }

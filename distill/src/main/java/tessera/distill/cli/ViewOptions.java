@@ -1,0 +1,69 @@
+package tessera.distill.cli;
+
+import java.util.List;
+import picocli.CommandLine.Option;
+import tessera.distill.data.Views;
+
+/** How labelled clips are looked at in training; the published way where nothing else is said. */
+final class ViewOptions {
+    /** Names of all options. */
+    static final List<String> NAMES =
+            List.of("--frame-sampling", "--frame-stride", "--scales", "--jitter", "--hue", "--flip");
+
+    @Option(
+            names = "--frame-sampling",
+            paramLabel = "uniform|dense",
+            description =
+                    "Frames of a clip that holds more than the model takes: one of each of equal parts, or a window"
+                            + " with a stride. Default: ${DEFAULT-VALUE}")
+    private Views.Frames sampling = Views.PUBLISHED.frames();
+
+    @Option(
+            names = "--frame-stride",
+            paramLabel = "N",
+            description = "Frames from one to the next of dense windows. Default: ${DEFAULT-VALUE}")
+    private int stride = Views.PUBLISHED.stride();
+
+    @Option(
+            names = "--scales",
+            split = ",",
+            paramLabel = "A,B",
+            description =
+                    "The picture's shorter side is A to B times as long as what is seen of it; 1,1 shows it whole."
+                            + " Default: 1.15,1.43")
+    private List<Double> scales = List.of(Views.PUBLISHED.smallest(), Views.PUBLISHED.largest());
+
+    @Option(
+            names = "--jitter",
+            paramLabel = "X",
+            description =
+                    "Brightness, contrast and saturation change by factors of 1 - X to 1 + X, 0 for none. Default:"
+                            + " ${DEFAULT-VALUE}")
+    private double jitter = Views.PUBLISHED.jitter();
+
+    @Option(
+            names = "--hue",
+            paramLabel = "X",
+            description = "Hues turn by at most this share of the colour circle, 0 for none. Default: ${DEFAULT-VALUE}")
+    private double hue = Views.PUBLISHED.hue();
+
+    @Option(names = "--flip", description = "Mirror every second clip of training. Default: none is")
+    private boolean flip = Views.PUBLISHED.mirror();
+
+    /**
+     * The views of training.
+     *
+     * @throws IllegalArgumentException if the numbers make none
+     */
+    Views views() {
+        if (scales.size() != 2) {
+            throw new IllegalArgumentException(
+                    "--scales has " + scales.size() + " numbers; pass two with a comma between, such as 1.15,1.43");
+        }
+        return Views.PUBLISHED
+                .withFrames(sampling, stride)
+                .withSizes(scales.getFirst(), scales.getLast())
+                .withColours(jitter, hue)
+                .withMirror(flip);
+    }
+}
