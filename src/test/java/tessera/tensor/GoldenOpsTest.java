@@ -125,6 +125,12 @@ class GoldenOpsTest {
         distillation(Device.cpu(), DType.F64, 1e-12, 1e-12);
     }
 
+    @Test
+    void distillationInSinglePrecision() {
+        distillation(Device.cpu(), DType.F32, 1e-5, 1e-5);
+        distillation(Device.cpu(3), DType.F32, 1e-5, 1e-5);
+    }
+
     @Tag(FakeCuda.TAG)
     @Test
     void distillationOnCuda() {

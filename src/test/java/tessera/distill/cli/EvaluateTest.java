@@ -276,6 +276,60 @@ class EvaluateTest {
         Shell.refuse(List.of("--held-per-class only with --egosim"), words("--head", head, "--held-per-class=2"));
     }
 
+    /**
+     * The rare classes are counted in the clips that were trained on. Judged are 5 clips each of dark (open cup), grey (cut cup) and
+     * bright (cut leek); the heads always say cut and leek, which are the first of their scores.
+     */
+    @Test
+    void rareClassesAreCountedInTheTrainingClips() throws IOException {
+        String table = "label,verb,noun\ndark,open,cup\ngrey,cut,cup\nbright,cut,leek\n";
+        Path judged = OwnClips.write(folder.resolve("judged"), 5, "dark", "grey", "bright");
+        Files.writeString(judged.resolve("labels.csv"), table);
+        // 2 dark, 7 grey and 1 bright: of 10 clips 2 open and 8 cut, 9 hold a cup and 1 a leek.
+        Path trained = OwnClips.write(folder.resolve("trained"), 7, "dark", "grey", "bright");
+        Files.writeString(trained.resolve("labels.csv"), table);
+        for (String modality : List.of("rgb", "flow", "pose")) {
+            for (int i = 2; i < 7; i++) {
+                Files.delete(trained.resolve(modality + "/dark/clip" + i + ".npy"));
+            }
+            for (int i = 1; i < 7; i++) {
+                Files.delete(trained.resolve(modality + "/bright/clip" + i + ".npy"));
+            }
+        }
+        Path verbs = equalScores("verb", List.of("cut", "open"));
+        Path nouns = equalScores("noun", List.of("leek", "cup"));
+        List<Object> words = new ArrayList<>(List.of("evaluate", "--student", student, "--clips", judged, "--quiet"));
+        words.addAll(List.of("--head", verbs + "," + nouns, "--training-clips", trained));
+        String text = Shell.succeed(words.toArray());
+        // Rare are open (dark: said cut) and leek (bright: said leek). None is both; of the ten that are either, bright
+        // is right.
+        assertTrue(
+                text.contains("  tail     verbs 0.00 ± 0.00 % of 5, nouns 100.00 ± 0.00 % of 5, either 50.00 ± 15.81 %"
+                        + " of 10\n"),
+                text);
+        words.add("--json");
+        Map<?, ?> action = members(only(Json.object(Shell.succeed(words.toArray()))), "action");
+        assertEquals(Map.of("verbs", 0.0, "nouns", 1.0, "either", .5), members(action, "tail"));
+        Close.within(number(action, "top1"), 1 / 3.0, 1e-12, "all actions");
+        words.addAll(List.of("--tail-verbs", folder.resolve("tail")));
+        Shell.refuse(List.of("pass either the clips or the lists"), words.toArray());
+        Shell.refuse(
+                List.of("--training-clips " + trained, "no head 'verb' is judged"),
+                words("--head", head, "--training-clips", trained));
+        Shell.refuse(
+                List.of("no labels for the head 'verb'"),
+                "evaluate",
+                "--student",
+                student,
+                "--clips",
+                judged,
+                "--quiet",
+                "--head",
+                verbs + "," + nouns,
+                "--training-clips",
+                data);
+    }
+
     /** A head that gives every class the same score. */
     private static Path equalScores(String name, List<String> classes) {
         Path file = folder.resolve("equal-" + name + ".safetensors");

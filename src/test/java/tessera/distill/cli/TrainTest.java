@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -132,6 +133,20 @@ class TrainTest {
         assertArrayEquals(
                 Files.readAllBytes(folder.resolve("plain").resolve("student.safetensors")),
                 Files.readAllBytes(folder.resolve("cached").resolve("student.safetensors")));
+    }
+
+    /** Of another number of clips others are held out; teachers may have been trained on those. */
+    @Test
+    void teachersAreNotWeighedByClipsThatTheyMayHaveSeen() throws IOException {
+        Path more = OwnClips.write(folder.resolve("more"), 5, "dark", "grey", "bright");
+        Files.copy(data.resolve("labels.csv"), more.resolve("labels.csv"));
+        Object[] words = distilling(folder.resolve("others"), SWIN, "--weighting=dataset", "--hold-out=0.25");
+        Object[] others = words.clone();
+        Arrays.setAll(others, i -> others[i].equals(data) ? more : others[i]);
+        Shell.refuse(List.of("the teacher rgb (", "was trained on other clips (12 clips ", "than the 15 here"), others);
+        Object[] held = Arrays.copyOf(others, others.length + 1);
+        held[others.length] = "--held-out=" + data;
+        Shell.succeed(held);
     }
 
     @Test

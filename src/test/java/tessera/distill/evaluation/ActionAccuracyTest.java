@@ -14,6 +14,7 @@ import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.Close;
+import tessera.distill.data.HeadLabels;
 
 class ActionAccuracyTest {
     private static final List<String> VERBS = List.of("open", "cut");
@@ -69,6 +70,18 @@ class ActionAccuracyTest {
         assertEquals(Set.of("f"), TailClasses.of(classes, labels, 0));
         assertEquals(Set.copyOf(classes), TailClasses.of(classes, labels, 1));
         assertThrows(IllegalArgumentException.class, () -> TailClasses.of(classes, labels, 1.5));
+    }
+
+    @Test
+    void theTailIsCountedByTheNamesOfTheClasses() {
+        // Of ten clips three are cups and seven boxes; the head knows leeks too, of which there is none.
+        HeadLabels training = new HeadLabels(List.of("cup", "box"), new int[] {0, 0, 0, 1, 1, 1, 1, 1, 1, 1});
+        assertEquals(Set.of("leek"), TailClasses.of(NOUNS, training), "three are more than a fifth");
+        HeadLabels fewer = new HeadLabels(List.of("cup", "box"), new int[] {0, 0, 1, 1, 1, 1, 1, 1, 1, 1});
+        assertEquals(Set.of("leek", "cup"), TailClasses.of(NOUNS, fewer));
+        HeadLabels foreign = new HeadLabels(List.of("saw"), new int[] {0});
+        var unknown = assertThrows(IllegalArgumentException.class, () -> TailClasses.of(NOUNS, foreign));
+        assertTrue(String.valueOf(unknown.getMessage()).contains("'saw', which the head does not know"));
     }
 
     @Test

@@ -3,15 +3,24 @@ package tessera.distill.evaluation;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import tessera.Close;
+import tessera.FakeCuda;
 import tessera.Golden;
+import tessera.GoldenTensors;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.tensor.Scope;
+import tessera.tensor.TestDevices;
 
 /** Reliability and temperature. */
 class CalibrationTest {
@@ -44,6 +53,39 @@ class CalibrationTest {
             }
         }
         Close.within(byHand, error, 1e-12, "sum over the bins");
+    }
+
+    /** Confidences that a device made in single precision. */
+    @Test
+    void reliabilityOfSinglePrecision() {
+        reliabilityOfSinglePrecision(Device.cpu());
+    }
+
+    @Tag(FakeCuda.TAG)
+    @Test
+    void reliabilityOnCuda() {
+        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
+        reliabilityOfSinglePrecision(TestDevices.cuda().getFirst());
+    }
+
+    private static void reliabilityOfSinglePrecision(Device device) {
+        Golden golden = Golden.open("losses-schedules");
+        try (Scope scope = Scope.open()) {
+            double[] confidences = GoldenTensors.tensor(golden, "ece.logits", DType.F32, device)
+                    .softmax()
+                    .toDoubles();
+            double[][] probabilities = new double[confidences.length / 7][];
+            for (int i = 0; i < probabilities.length; i++) {
+                probabilities[i] = Arrays.copyOfRange(confidences, 7 * i, 7 * i + 7);
+            }
+            Close.relative(
+                    new double[] {
+                        Reliability.of(probabilities, golden.ints("ece.labels")).expectedCalibrationError()
+                    },
+                    golden.doubles("ece.value"),
+                    1e-5,
+                    "calibration error");
+        }
     }
 
     @Test

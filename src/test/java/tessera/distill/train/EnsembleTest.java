@@ -16,6 +16,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -286,6 +287,66 @@ class EnsembleTest {
         assertArrayEquals(plain, Files.readAllBytes(repaired));
         assertArrayEquals(good, Files.readAllBytes(flow));
     }
+
+    /** However a cache is damaged: the file is named, what is damaged is made anew, and the student is the same. */
+    @Test
+    void damageIsNamedAndMadeAnew() throws IOException {
+        byte[] plain = Files.readAllBytes(run("plain", STAGE, lesson()));
+        Path cache = folder.resolve("cache");
+        run("first", STAGE, lesson().withCache(cache));
+        Path pose = cache.resolve(files(cache).keySet().stream()
+                .filter(name -> name.startsWith("pose-"))
+                .findFirst()
+                .orElseThrow());
+        byte[] good = Files.readAllBytes(pose);
+        // Entries: a check of 4 bytes, the feature and the scores of every action.
+        int entry = 4 + 4 * (24 + clips.classes().size());
+        assertEquals(0, (good.length - 48) % entry);
+        // Places of the entries: those of clips that are held out stay empty, and the last one ends the file.
+        int[] places = IntStream.range(0, (good.length - 48) / entry)
+                .map(i -> 48 + i * entry)
+                .filter(at -> IntStream.range(at, at + entry).anyMatch(i -> good[i] != 0))
+                .toArray();
+        byte[] flipped = good.clone();
+        for (int at : new int[] {places[1] + 9, places[3], places[3] + entry - 1}) {
+            flipped[at] ^= (byte) 0xFF;
+        }
+        byte[] unchecked = good.clone();
+        Arrays.fill(unchecked, places[0], places[0] + 4, (byte) 0);
+        byte[] empty = good.clone(); // as if it had never been written
+        Arrays.fill(empty, places[2], places[2] + entry, (byte) 0);
+        byte[] other = good.clone();
+        other[8] ^= 1;
+        String entries = pose + " was damaged; entries made anew: ";
+        String all = pose + " was damaged where it says what it is; all of it is made anew";
+        int last = (good.length - 48) / entry - 1;
+        List<Damage> damages = List.of(
+                new Damage(flipped, entries + "2, the first is entry " + (places[1] - 48) / entry),
+                new Damage(unchecked, entries + "1, the first is entry " + (places[0] - 48) / entry),
+                new Damage(Arrays.copyOf(good, good.length - 5), entries + "1, the first is entry " + last),
+                new Damage(empty, ""),
+                new Damage(other, all),
+                new Damage(Arrays.copyOf(good, 20), all),
+                new Damage(new byte[0], all));
+        for (Damage damage : damages) {
+            Files.write(pose, damage.file());
+            List<String> told = new ArrayList<>();
+            ProgressListener watching = event -> {
+                if (event instanceof ProgressEvent.Noted noted) {
+                    told.add(noted.task().title() + ": " + noted.text());
+                }
+            };
+            Path again = folder.resolve("damaged" + damages.indexOf(damage));
+            Path student =
+                    STAGE.run(CONFIG, lesson().withCache(cache), again, new RunContext(watching, new StopSignal()));
+            assertEquals(damage.told().isEmpty() ? List.of() : List.of("cache pose: " + damage.told()), told);
+            assertArrayEquals(good, Files.readAllBytes(pose), damage.told());
+            assertArrayEquals(plain, Files.readAllBytes(student), damage.told());
+        }
+    }
+
+    /** A cache as it is found, and what is told of it. */
+    private record Damage(byte[] file, String told) {}
 
     /** A run that ends while the cache is filled goes on where it was. */
     @Test

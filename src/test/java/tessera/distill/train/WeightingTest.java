@@ -4,18 +4,24 @@ import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import tessera.Close;
+import tessera.FakeCuda;
 import tessera.Golden;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
 import tessera.tensor.Losses;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
+import tessera.tensor.TestDevices;
 
 /** The weights of teachers against those of the reference, whose temperature is the last of its parameters. */
 class WeightingTest {
@@ -95,6 +101,42 @@ class WeightingTest {
                 weights,
                 1e-12,
                 "a constant added to every loss changes nothing");
+    }
+
+    /** Weights from logits in single precision; the reference's are of double precision. */
+    @Test
+    void inSinglePrecision() {
+        inSinglePrecision(Device.cpu());
+    }
+
+    @Tag(FakeCuda.TAG)
+    @Test
+    void onCuda() {
+        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
+        inSinglePrecision(TestDevices.cuda().getFirst());
+    }
+
+    private void inSinglePrecision(Device device) {
+        List<Tensor> rounded =
+                logits.stream().map(one -> one.to(DType.F32).to(device)).toList();
+        Tensor there = labels.to(device);
+        Close.relative(
+                Weighting.perSample(temperature("kd2_per_sample"))
+                        .weights(rounded, there)
+                        .toDoubles(),
+                byClip("kd2_per_sample"),
+                1e-5,
+                "of each clip");
+        double[] losses = rounded.stream()
+                .mapToDouble(one -> Losses.crossEntropy(one, there).item())
+                .toArray();
+        Close.relative(
+                Weighting.dataSet(temperature("kd3_dataset"), losses)
+                        .weights(rounded, null)
+                        .toDoubles(),
+                ofFirstClip("kd3_dataset"),
+                1e-5,
+                "of the data set");
     }
 
     @Test

@@ -122,6 +122,14 @@ final class Evaluate extends ToolCommand {
     private @Nullable Path tailNouns;
 
     @Option(
+            names = "--training-clips",
+            paramLabel = "DIR",
+            description =
+                    "The labelled clips that the student was trained on, instead of these files: their labels are counted, and"
+                            + " the smallest verbs and nouns that together have at most a fifth of the clips are the tail.")
+    private @Nullable Path trainingClips;
+
+    @Option(
             names = "--report",
             paramLabel = "FILE",
             description = "Also write a page with reliability diagrams, and curves where there are several --views.")
@@ -160,8 +168,8 @@ final class Evaluate extends ToolCommand {
             try (ClipSet set = clips(seen, modality, context);
                     @Nullable ClipSet held = held(seen, modality, set, context)) {
                 requireLabels(set);
-                tail(judged);
-                List<Looked> looked = look(judged, predictor, modality, seen, set, held, context);
+                Evaluation.Tail tail = tail(judged, modality);
+                List<Looked> looked = look(judged, predictor, modality, seen, set, held, tail, context);
                 if (report != null) {
                     EvaluationReport.of(String.valueOf(student.file().getFileName()), looked)
                             .write(report);
@@ -178,6 +186,7 @@ final class Evaluate extends ToolCommand {
             Geometry seen,
             ClipSet set,
             @Nullable ClipSet held,
+            Evaluation.Tail tail,
             RunContext context) {
         Gflops once = Gflops.of(judged, predictor.masking());
         List<Looked> looked = new ArrayList<>();
@@ -196,27 +205,43 @@ final class Evaluate extends ToolCommand {
                 temperatures = Evaluation.temperatures(ofHeld, Evaluation.labels(held, ofHeld));
             }
             List<HeadLogits> ofSet = logits.apply(set);
-            Evaluation evaluation = Evaluation.of(ofSet, Evaluation.labels(set, ofSet), temperatures, tail(judged));
+            Evaluation evaluation = Evaluation.of(ofSet, Evaluation.labels(set, ofSet), temperatures, tail);
             looked.add(new Looked(scheme.toString(), scheme.views(), once.times(scheme.views()), evaluation));
         }
         return looked;
     }
 
-    private Evaluation.Tail tail(Student judged) {
+    private Evaluation.Tail tail(Student judged, Modality modality) {
+        Path folder = trainingClips;
+        if (folder == null) {
+            return new Evaluation.Tail(
+                    tail(judged, ActionAccuracy.VERB, tailVerbs), tail(judged, ActionAccuracy.NOUN, tailNouns));
+        }
+        if (tailVerbs != null || tailNouns != null) {
+            throw new IllegalArgumentException("--training-clips counts the tail classes that --tail-verbs and"
+                    + " --tail-nouns list; pass either the clips or the lists");
+        }
+        ModalityFolders training = ModalityFolders.open(folder, Set.of(modality), null);
+        String option = "--training-clips " + folder;
         return new Evaluation.Tail(
-                tail(judged, ActionAccuracy.VERB, tailVerbs), tail(judged, ActionAccuracy.NOUN, tailNouns));
+                TailClasses.of(head(judged, ActionAccuracy.VERB, option), training.head(ActionAccuracy.VERB)),
+                TailClasses.of(head(judged, ActionAccuracy.NOUN, option), training.head(ActionAccuracy.NOUN)));
     }
 
     private static Set<String> tail(Student judged, String name, @Nullable Path file) {
-        if (file == null) {
-            return Set.of();
-        }
-        Head head = judged.heads().stream()
+        return file == null
+                ? Set.of()
+                : TailClasses.read(file, name, head(judged, name, "--tail-" + name + "s " + file));
+    }
+
+    /** Classes of the head whose tail an option tells. */
+    private static List<String> head(Student judged, String name, String option) {
+        return judged.heads().stream()
                 .filter(one -> one.name().equals(name))
                 .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("--tail-" + name + "s " + file + " lists " + name
-                        + "s but no head '" + name + "' is judged; leave it away, or judge such a head"));
-        return TailClasses.read(file, name, head.labels());
+                .orElseThrow(() -> new IllegalArgumentException(option + " tells the rare " + name + "s but no head '"
+                        + name + "' is judged; leave it away, or judge such a head"))
+                .labels();
     }
 
     private ClipSet clips(Geometry seen, Modality modality, RunContext context) {

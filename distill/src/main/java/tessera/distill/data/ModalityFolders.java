@@ -16,6 +16,7 @@ import java.util.TreeSet;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 import java.util.function.Predicate;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.video.ClipFolder;
@@ -49,8 +50,8 @@ import tessera.tensor.io.StoredType;
  * <p>A file {@code DIR/labels.csv} gives further heads: a line {@code label,verb,noun}, then one for each label.
  *
  * <p>Opening checks every name, every npy header and the numbers of frames. What is wrong with the folder is an {@link
- * IllegalArgumentException} of one line. A clip that lacks a modality, or of which a file is broken, is handled as {@link Options}
- * say; nothing is ever made up for it. Immutable.
+ * IllegalArgumentException} of one line. A clip that lacks a modality that is asked for, or of which such a file is broken, is handled
+ * as {@link Options} say; nothing is ever made up for it. Clips are known by every modality that the folder has, asked for or not. Immutable.
  */
 public final class ModalityFolders {
     /** Frames and side of pictures when nothing but videos says how large clips are. */
@@ -139,14 +140,20 @@ public final class ModalityFolders {
         for (Modality modality : new TreeSet<>(modalities)) {
             found.put(modality, clips(root.resolve(modality.id())));
         }
+        SortedMap<Modality, SortedMap<String, Path>> known = new TreeMap<>(found);
+        for (Modality modality : Modality.KNOWN) {
+            known.computeIfAbsent(modality, other -> named(root.resolve(other.id())));
+        }
         SortedMap<String, Map<Modality, Path>> clips = new TreeMap<>();
-        found.forEach((modality, files) -> files.forEach((name, file) ->
-                clips.computeIfAbsent(name, n -> new TreeMap<>()).put(modality, file)));
+        known.forEach(
+                (modality, files) -> files.keySet().forEach(name -> clips.computeIfAbsent(name, n -> new TreeMap<>())));
+        found.forEach((modality, files) -> files.forEach(
+                (name, file) -> clips.getOrDefault(name, new TreeMap<>()).put(modality, file)));
         List<String> classes =
                 clips.keySet().stream().map(ModalityFolders::label).distinct().toList();
 
         Faults faults = new Faults(clips.size());
-        found.forEach((modality, files) ->
+        known.forEach((modality, files) ->
                 found.forEach((other, others) -> requireCounterparts(root, files, other, others, faults)));
         clips.keySet().removeAll(faults.names());
         Geometry geometry = wanted == null ? geometry(clips.values()) : wanted;
@@ -178,10 +185,7 @@ public final class ModalityFolders {
                 throw new IllegalArgumentException(label + " holds no clip; put clips there or remove the folder");
             }
             for (Path file : files) {
-                String name = String.valueOf(file.getFileName());
-                boolean extended = name.contains(".") && !Files.isDirectory(file);
-                String stem = extended ? name.substring(0, name.lastIndexOf('.')) : name;
-                Path other = clips.put(label.getFileName() + "/" + stem, file);
+                Path other = clips.put(name(label, file), file);
                 if (other != null) {
                     throw new IllegalArgumentException(
                             other + " and " + file + " are the same clip twice; keep one of them");
@@ -191,6 +195,23 @@ public final class ModalityFolders {
         if (clips.isEmpty()) {
             throw new IllegalArgumentException(
                     folder + " holds no folder with clips; it needs one for each label, or a single one of any name");
+        }
+        return clips;
+    }
+
+    private static String name(Path label, Path file) {
+        String name = String.valueOf(file.getFileName());
+        boolean extended = name.contains(".") && !Files.isDirectory(file);
+        return label.getFileName() + "/" + (extended ? name.substring(0, name.lastIndexOf('.')) : name);
+    }
+
+    /** The clips of a modality that is not asked for, by which those lacking are known; whatever else lies there is passed over. */
+    private static SortedMap<String, Path> named(Path folder) {
+        SortedMap<String, Path> clips = new TreeMap<>();
+        if (Files.isDirectory(folder)) {
+            ClipFolder.list(folder, Files::isDirectory)
+                    .forEach(label ->
+                            ClipFolder.list(label, file -> true).forEach(file -> clips.put(name(label, file), file)));
         }
         return clips;
     }
@@ -354,6 +375,19 @@ public final class ModalityFolders {
         return counts;
     }
 
+    /**
+     * What the clips that opening found whole are for a head, without reading them.
+     *
+     * @throws IllegalArgumentException if there are no labels for it
+     */
+    public HeadLabels head(String name) {
+        Heads all = new Heads(classes, heads);
+        int[] ofClass = all.ofClass(name);
+        return new HeadLabels(
+                all.classes(name),
+                IntStream.of(labels).map(label -> ofClass[label]).toArray());
+    }
+
     /** Clips are left out with one warning in the log; see {@link #load(IntConsumer, Consumer)}. */
     public ClipSet load(IntConsumer progress) {
         return load(progress, note -> LOGGER.log(System.Logger.Level.WARNING, note));
@@ -447,6 +481,7 @@ public final class ModalityFolders {
             if (options.skipBroken()) {
                 return new float[0];
             }
+            load(done -> {}).close(); // refuses this clip or one before it, and tells how many there are
             throw e;
         }
     }

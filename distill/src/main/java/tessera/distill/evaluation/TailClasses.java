@@ -7,6 +7,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.IntStream;
+import tessera.distill.data.HeadLabels;
 
 /**
  * The rare classes of a training set: the smallest classes whose clips make up a fifth of it (Damen et al., "Rescaling Egocentric
@@ -48,6 +49,30 @@ public final class TailClasses {
             tail.add(name);
         }
         return tail;
+    }
+
+    /**
+     * With the published share, the classes found by their names.
+     *
+     * @param classes names of a head's classes
+     * @param training labels of the training clips for the same head
+     * @throws IllegalArgumentException if a training clip's class is none of the head's
+     */
+    public static Set<String> of(List<String> classes, HeadLabels training) {
+        return of(
+                classes,
+                IntStream.of(training.ofClip())
+                        .map(label -> {
+                            String name = training.classes().get(label);
+                            int known = classes.indexOf(name);
+                            if (known < 0) {
+                                throw new IllegalArgumentException(
+                                        "tail classes: a training clip is of the class '" + name
+                                                + "', which the head does not know; pass the clips that it was trained on");
+                            }
+                            return known;
+                        })
+                        .toArray());
     }
 
     /** With the published share; see {@link #of(List, int[], double)}. */

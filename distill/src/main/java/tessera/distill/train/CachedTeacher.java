@@ -90,6 +90,10 @@ final class CachedTeacher implements Network {
                         Task.Unit.CLIPS,
                         all.size() - absent.size(),
                         all.size())) {
+            String damage = cache.damage(absent.stream().map(this::number).toList());
+            if (!damage.isEmpty()) {
+                task.note(damage);
+            }
             for (int from = 0; from < absent.size(); from += recipe.batch()) {
                 List<ClipViews.View> batch = absent.subList(from, Math.min(absent.size(), from + recipe.batch()));
                 // The last batch is filled up: every one has the shape of training's, whose bits may depend on it.

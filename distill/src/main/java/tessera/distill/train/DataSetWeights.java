@@ -31,6 +31,9 @@ final class DataSetWeights {
     /** Where a run keeps them. */
     static final String FILE = "teacher-weights.json";
 
+    /** Where the command line notes what a model was trained on, {@link ClipSet#checksum}. */
+    private static final String CLIPS = "tessera.clips";
+
     private static final String MADE_OF = "madeOf";
     private static final String WEIGHTS = "weights";
 
@@ -55,7 +58,7 @@ final class DataSetWeights {
         if (own != null) {
             requireSameClasses(own, lesson.clips(), stage.heads().keySet());
         } else {
-            lesson.teachers().forEach(teacher -> requireHeldOut(teacher, stage.heldOut()));
+            lesson.teachers().forEach(teacher -> requireHeldOut(teacher, stage.heldOut(), clips.size()));
         }
         Map<String, Object> madeOf = new LinkedHashMap<>();
         madeOf.put("clips", clips.checksum());
@@ -223,10 +226,12 @@ final class DataSetWeights {
     }
 
     /** Teachers that were trained here tell which clips they left out; those of other origin have not seen these clips. */
-    private static void requireHeldOut(TeacherFile teacher, HeldOut heldOut) {
+    private static void requireHeldOut(TeacherFile teacher, HeldOut heldOut, int size) {
         String trained;
+        String clips;
         try (Checkpoint checkpoint = Checkpoint.read(teacher.file())) {
             trained = checkpoint.metadata().get(Trainer.SETTINGS);
+            clips = checkpoint.metadata().get(CLIPS);
         }
         if (trained == null) {
             return;
@@ -242,5 +247,12 @@ final class DataSetWeights {
                         + " or pass other clips to weigh it by");
             }
         });
+        // Which clips are left out depends on their number; another one may be left out where one was broken or added.
+        if (clips != null && !clips.startsWith(size + " ")) {
+            throw new IllegalArgumentException("the teacher " + teacher.name() + " (" + teacher.file()
+                    + ") was trained on other clips (" + clips + ") than the " + size
+                    + " here, so it may have seen clips"
+                    + " by which it would be weighed; train it on the same clips, or pass other clips to weigh it by");
+        }
     }
 }

@@ -14,7 +14,9 @@ import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import java.util.zip.CRC32;
 
 /**
@@ -37,11 +39,13 @@ public final class TeacherCache implements AutoCloseable {
     private final Path file;
     private final int values;
     private final FileChannel channel;
+    private final boolean beganAgain;
 
-    private TeacherCache(Path file, int values, FileChannel channel) {
+    private TeacherCache(Path file, int values, FileChannel channel, boolean beganAgain) {
         this.file = file;
         this.values = values;
         this.channel = channel;
+        this.beganAgain = beganAgain;
     }
 
     /**
@@ -62,30 +66,29 @@ public final class TeacherCache implements AutoCloseable {
         try {
             Files.createDirectories(folder);
             Path file = folder.resolve(name);
+            boolean existed = Files.exists(file);
             FileChannel channel = FileChannel.open(
                     file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
-            TeacherCache cache = new TeacherCache(file, values, channel);
-            cache.begin(key);
-            return cache;
+            boolean begun = begin(channel, key, values);
+            return new TeacherCache(file, values, channel, begun && existed);
         } catch (IOException e) {
             throw new UncheckedIOException("the teacher cache " + folder.resolve(name) + " cannot be used", e);
         }
     }
 
-    private void begin(byte[] key) throws IOException {
+    /** Writes what the file says it is, unless it says so. */
+    private static boolean begin(FileChannel channel, byte[] key, int values) throws IOException {
         byte[] head = new byte[HEAD];
         ByteBuffer parts = little(head).put(MAGIC).put(key).putInt(values);
         parts.putInt(crc(head, HEAD - CHECK));
         byte[] found = new byte[HEAD];
-        read(found, 0);
-        if (!Arrays.equals(head, found)) {
-            if (channel.size() > 0) {
-                System.getLogger("tessera")
-                        .log(System.Logger.Level.WARNING, "the teacher cache {0} is damaged and begins again", file);
-            }
-            channel.truncate(0);
-            write(head, 0);
+        read(channel, found, 0);
+        if (Arrays.equals(head, found)) {
+            return false;
         }
+        channel.truncate(0);
+        write(channel, head, 0);
+        return true;
     }
 
     /** Its file. */
@@ -103,7 +106,7 @@ public final class TeacherCache implements AutoCloseable {
         byte[] entry = new byte[CHECK + Float.BYTES * values];
         ByteBuffer parts = little(entry);
         try {
-            if (!read(entry, place(number)) || parts.getInt() != check(number, entry)) {
+            if (read(channel, entry, place(number)) < entry.length || parts.getInt() != check(number, entry)) {
                 return new float[0];
             }
         } catch (IOException e) {
@@ -112,6 +115,34 @@ public final class TeacherCache implements AutoCloseable {
         float[] read = new float[values];
         parts.asFloatBuffer().get(read);
         return read;
+    }
+
+    /**
+     * What was found damaged, in one line for people.
+     *
+     * @param absent entries that {@link #read} did not find
+     * @return an empty text if they were never written
+     */
+    String damage(List<Long> absent) {
+        if (beganAgain) {
+            return file + " was damaged where it says what it is; all of it is made anew";
+        }
+        List<Long> damaged = absent.stream().filter(this::isWritten).sorted().toList();
+        return damaged.isEmpty()
+                ? ""
+                : file + " was damaged; entries made anew: " + damaged.size() + ", the first is entry "
+                        + damaged.getFirst();
+    }
+
+    /** Places between entries that were written hold zeros. */
+    private boolean isWritten(long number) {
+        byte[] entry = new byte[CHECK + Float.BYTES * values];
+        try {
+            int held = read(channel, entry, place(number));
+            return IntStream.range(0, held).anyMatch(i -> entry[i] != 0);
+        } catch (IOException e) {
+            throw new UncheckedIOException("the teacher cache " + file + " cannot be read", e);
+        }
     }
 
     /** Writes an entry, over what was there. */
@@ -125,7 +156,7 @@ public final class TeacherCache implements AutoCloseable {
         parts.asFloatBuffer().put(entry);
         parts.putInt(0, check(number, bytes));
         try {
-            write(bytes, place(number));
+            write(channel, bytes, place(number));
         } catch (IOException e) {
             throw new UncheckedIOException("the teacher cache " + file + " cannot be written", e);
         }
@@ -135,18 +166,14 @@ public final class TeacherCache implements AutoCloseable {
         return HEAD + number * (CHECK + (long) Float.BYTES * values);
     }
 
-    /** Whether the file holds all of it. */
-    private boolean read(byte[] bytes, long from) throws IOException {
+    /** How many bytes the file holds there; the others stay 0. */
+    private static int read(FileChannel channel, byte[] bytes, long from) throws IOException {
         ByteBuffer into = ByteBuffer.wrap(bytes);
-        while (into.hasRemaining()) {
-            if (channel.read(into, from + into.position()) < 0) {
-                return false;
-            }
-        }
-        return true;
+        while (into.hasRemaining() && channel.read(into, from + into.position()) >= 0) {}
+        return into.position();
     }
 
-    private void write(byte[] bytes, long to) throws IOException {
+    private static void write(FileChannel channel, byte[] bytes, long to) throws IOException {
         ByteBuffer from = ByteBuffer.wrap(bytes);
         while (from.hasRemaining()) {
             channel.write(from, to + from.position());
