@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -10,13 +11,19 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.distill.data.FlowStats;
+import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
+import tessera.distill.train.HeldOut;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Student;
+import tessera.nn.swin.SwinConfig;
 
 /** The second system from the command line: teachers of two architectures, and students of their class scores. */
 class TrainTest {
@@ -122,6 +129,43 @@ class TrainTest {
     void aMaskedStudentOfAnotherArchitecture() {
         Shell.succeed(distilling(folder.resolve("masked"), VIDEOMAE, "--mask-ratio=0.5", "--alpha=0.5"));
         assertTrue(Files.exists(folder.resolve("masked").resolve("student.safetensors")));
+    }
+
+    /** A student of two teachers of one modality, which have names of their own. */
+    @Test
+    void severalTeachersOfOneModality() throws IOException {
+        Shell.succeed(training("rgb", folder.resolve("large"), SWIN, "--seed=7"));
+        String teachers = "--teachers=small:rgb=" + folder.resolve("rgb") + ",large:rgb=" + folder.resolve("large");
+        List<Object> words = new ArrayList<>(List.of("distill", "--clips", data, "--heads=verb,noun", teachers));
+        words.addAll(List.of("--weighting=dataset", "--hold-out=0.25", "--features=large=0.5"));
+        Path out = folder.resolve("of-two");
+        Shell.succeed(words(words, out, SWIN));
+        try (Checkpoint checkpoint = Checkpoint.read(out.resolve("student.safetensors"))) {
+            String settings = String.valueOf(checkpoint.metadata().get("tessera.settings"));
+            assertTrue(settings.matches(".*\"teacherWeights\":\\{\"verb\":\\{\"large\":[^}]*\"small\":.*"), settings);
+            assertTrue(checkpoint.metadata().containsKey("tessera.teacher.large"));
+            assertTrue(checkpoint.metadata().containsKey("tessera.teacher.small"));
+        }
+        Shell.refuse(
+                List.of("--teachers names 'rgb' twice"),
+                distilling(folder.resolve("never"), SWIN, "--teachers=rgb=" + folder.resolve("large")));
+    }
+
+    /** What flow is normalised with was not seen on clips that are held out. */
+    @Test
+    void flowIsMeasuredOnTheClipsThatAreTrainedOn() {
+        Path out = folder.resolve("flow");
+        Shell.succeed(training("flow", out, SWIN));
+        ModalityFolders folders = ModalityFolders.open(data, Set.of(Modality.FLOW), null);
+        Set<String> held = HeldOut.of(.25).names(folders.names());
+        assertEquals(3, held.size());
+        FlowStats rest = folders.flowStats(name -> !held.contains(name));
+        assertNotEquals(folders.flowStats(), rest);
+        try (Checkpoint checkpoint = Checkpoint.read(out.resolve("model.safetensors"))) {
+            double[] mean =
+                    SwinConfig.fromMetadata(checkpoint.metadata()).patches().mean();
+            assertEquals(rest.mean(), List.of((float) mean[0], (float) mean[1]));
+        }
     }
 
     @Test
