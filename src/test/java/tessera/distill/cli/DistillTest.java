@@ -5,15 +5,26 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
+import java.lang.reflect.Field;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import picocli.CommandLine;
+import picocli.CommandLine.Option;
+import tessera.distill.data.Modality;
 import tessera.tensor.io.Safetensors;
 import tessera.tensor.io.SafetensorsFile;
 
@@ -92,5 +103,108 @@ class DistillTest {
         Shell.succeed(distilling(out, "--lr=1e-3"));
         assertEquals(List.of("metrics.jsonl", "student.safetensors"), names(out));
         assertEquals(4, Files.readAllLines(out.resolve("metrics.jsonl")).size());
+    }
+
+    /** Options that only class scores need, none of which asks for these. */
+    private static final List<String> OF_SCORES = List.of(
+            "--weighting-temperature=2",
+            "--held-out=x",
+            "--head-weights=action=1",
+            "--hold-out=0.1",
+            "--view-count=2",
+            "--start=x",
+            "--frames=2",
+            "--dim=8",
+            "--depths=1",
+            "--attention-heads=1",
+            "--window=2x2x2");
+
+    static List<String> ofScores() {
+        return OF_SCORES;
+    }
+
+    @ParameterizedTest
+    @MethodSource("ofScores")
+    void featuresAloneRefuseWhatTheyWouldIgnore(String option) {
+        Path out = folder.resolve("never");
+        String name = option.substring(0, option.indexOf('='));
+        Shell.refuse(
+                List.of(
+                        "error: " + name + " is for learning from class scores but nothing asks for that",
+                        "add --heads action (or other heads) and labelled --clips, or leave " + name + " away"),
+                distilling(out, option));
+        assertFalse(Files.exists(out));
+    }
+
+    /** Every option of these mixins asks for class scores or is refused without them. */
+    @Test
+    void noOptionOfClassScoresIsForgotten() {
+        CommandLine command = new CommandLine(new Distill());
+        command.registerConverter(Modality.class, Clips::modality);
+        command.registerConverter(NamedTeacher.class, NamedTeacher::parse);
+        Set<String> asking = Set.of(
+                "--alpha",
+                "--beta",
+                "--temperature",
+                "--weighting",
+                "--features",
+                "--heads",
+                "--clips",
+                "--student-arch",
+                "--cache");
+        Set<String> names = new TreeSet<>(asking);
+        OF_SCORES.forEach(option -> names.add(option.substring(0, option.indexOf('='))));
+        Set<String> there = new TreeSet<>();
+        for (Class<?> mixin : List.of(EnsembleOptions.class, LabelledOptions.class, ModelOptions.class)) {
+            for (Field field : mixin.getDeclaredFields()) {
+                Option option = field.getAnnotation(Option.class);
+                if (option != null) {
+                    there.add(option.names()[option.names().length - 1]);
+                }
+            }
+        }
+        assertEquals(there, names);
+        for (String name : asking) {
+            assertTrue(EnsembleOptions.asked(command.parseArgs("--teachers=rgb=x", "--out=x", name, word(name))), name);
+        }
+    }
+
+    private static String word(String option) {
+        return switch (option) {
+            case "--weighting" -> "UNIFORM";
+            case "--student-arch" -> "STLT";
+            case "--features" -> "rgb=1";
+            default -> "1";
+        };
+    }
+
+    @Test
+    void featuresAloneHaveOneTeacherOfEachModality() {
+        Path out = folder.resolve("never");
+        Shell.refuse(
+                List.of("--teachers names 'large:flow'", "one teacher of each modality", "write flow=x"),
+                distilling(out, "--teachers=large:flow=x"));
+        Shell.refuse(
+                List.of("--teachers names 'rgb' twice; give each a name of its own, such as large:rgb=x"),
+                distilling(out, "--teachers=rgb=x"));
+        Shell.Outcome outcome = Shell.run(distilling(out, "--teachers=large:sound=x"));
+        assertEquals(2, outcome.code());
+        assertTrue(outcome.err().contains("--teachers is 'large:sound=x'; pass one of rgb, flow, pose"), outcome.err());
+    }
+
+    @Test
+    void progressSaysWhoTeachesWhom() {
+        List<Object> words = new ArrayList<>(List.of(distilling(folder.resolve("told"))));
+        words.remove("--quiet");
+        PrintStream before = System.err;
+        ByteArrayOutputStream shown = new ByteArrayOutputStream();
+        System.setErr(new PrintStream(shown, true, StandardCharsets.UTF_8));
+        try {
+            Shell.succeed(words.toArray());
+        } finally {
+            System.setErr(before);
+        }
+        String text = shown.toString(StandardCharsets.UTF_8);
+        assertTrue(text.contains("distill rgb from rgb, flow, pose  "), text);
     }
 }

@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -23,6 +24,7 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
+import tessera.distill.data.Views;
 import tessera.distill.egosim.ActionClass;
 import tessera.distill.egosim.EgoSim;
 import tessera.distill.evaluation.Evaluation;
@@ -32,8 +34,13 @@ import tessera.distill.evaluation.MultiView;
 import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.fewshot.LogisticRegression;
 import tessera.distill.report.Json;
+import tessera.distill.train.Recipe;
+import tessera.distill.train.RunContext;
+import tessera.distill.train.Settings;
+import tessera.distill.train.StopSignal;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.Checkpoint;
 import tessera.nn.Params;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
@@ -211,6 +218,100 @@ class EvaluateTest {
                 head,
                 "--clips",
                 short3(),
+                "--quiet");
+    }
+
+    @Test
+    void brokenClipsAreRefusedOrLeftOutAndTold() throws IOException {
+        Path clips = OwnClips.write(folder.resolve("broken"), 2, "dark", "grey", "bright");
+        Path broken = clips.resolve("rgb").resolve("grey").resolve("clip1.npy");
+        Files.writeString(broken, "no array");
+        Object[] words = {"evaluate", "--student", student, "--head", head, "--clips", clips, "--quiet"};
+        Shell.refuse(List.of(broken.toString(), "1 of 6 clips is broken"), words);
+        List<Object> skipping = new ArrayList<>(List.of(words));
+        skipping.add("--skip-broken");
+        String text = Shell.succeed(skipping.toArray());
+        assertTrue(text.startsWith(student + ": 5 clips, "), text);
+        assertTrue(text.contains("\n1 broken clips left out: grey/clip1\n"), text);
+        skipping.add("--json");
+        Map<String, @Nullable Object> answer = Json.object(Shell.succeed(skipping.toArray()));
+        assertEquals(5L, answer.get("clips"));
+        assertEquals(List.of("grey/clip1"), answer.get("leftOut"));
+    }
+
+    /** A student that was trained on every frame in a row is judged so. */
+    @Test
+    void framesAreChosenAsInTraining() throws IOException {
+        Path longer = folder.resolve("moments");
+        for (int i = 0; i < 6; i++) {
+            byte[] pixels = new byte[16 * 16 * 16 * 3];
+            new Random(i).nextBytes(pixels);
+            Path label = Files.createDirectories(longer.resolve("rgb").resolve(LABELS.get(i % 3)));
+            Npy.write(label.resolve("clip" + i + ".npy"), ArrayData.of("rgb", pixels, 16, 16, 16, 3));
+        }
+        Views dense = Views.PUBLISHED.withFrames(Views.Frames.DENSE, 2);
+        Path trained = folder.resolve("dense.safetensors");
+        String settings = Settings.NONE.with("views", dense).json();
+        try (Checkpoint plain = Checkpoint.read(student)) {
+            Map<String, String> metadata = new HashMap<>(plain.metadata());
+            metadata.put("tessera.settings", settings);
+            Checkpoint.write(trained, plain.tensors(), metadata);
+        }
+        assertEquals(Views.PUBLISHED, Recipe.viewsOf(student), "nothing is said");
+        assertEquals(dense, Recipe.viewsOf(trained));
+        Map<?, ?> action = members(
+                members(
+                        only(Json.object(Shell.succeed(
+                                "evaluate",
+                                "--student",
+                                trained,
+                                "--head",
+                                head,
+                                "--clips",
+                                longer,
+                                "--mask-ratio=0",
+                                "--ensemble=1",
+                                "--quiet",
+                                "--json"))),
+                        "heads"),
+                "action");
+        try (Student loaded = Student.load(trained, Device.cpu());
+                Student judged = loaded.withHead(Head.load(head));
+                ClipSet set = load(longer)) {
+            double[] errors = new double[2];
+            for (int i = 0; i < 2; i++) {
+                Views views = i == 0 ? dense : Views.PUBLISHED;
+                List<HeadLogits> logits = MultiView.logits(
+                        judged,
+                        Masking.none(),
+                        0,
+                        set,
+                        Modality.RGB,
+                        views.test(set.geometry(), set.geometry().withFrames(4), 1, 1),
+                        new RunContext(event -> {}, new StopSignal()));
+                errors[i] = Evaluation.of(logits, Map.of("action", set.labels()), Map.of(), Evaluation.Tail.NONE)
+                        .heads()
+                        .getFirst()
+                        .reliability()
+                        .expectedCalibrationError();
+            }
+            Close.within(number(action, "calibrationError"), errors[0], 1e-9, "every second frame of the middle");
+            assertTrue(Math.abs(errors[0] - errors[1]) > 1e-4, "other frames give other figures");
+        }
+        try (Checkpoint plain = Checkpoint.read(student)) {
+            Map<String, String> metadata = new HashMap<>(plain.metadata());
+            metadata.put("tessera.settings", "{\"views\":{\"frames\":\"ALL\"}}");
+            Checkpoint.write(trained, plain.tensors(), metadata);
+        }
+        Shell.refuse(
+                List.of(trained + ": its settings cannot be read", "{frames=ALL} does not say how clips are looked at"),
+                "evaluate",
+                "--student",
+                trained,
+                "--head",
+                head,
+                "--clips",
+                longer,
                 "--quiet");
     }
 

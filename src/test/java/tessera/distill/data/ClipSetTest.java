@@ -7,8 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import tessera.kernels.DType;
 import tessera.tensor.Scope;
@@ -94,6 +98,38 @@ class ClipSetTest {
                 ClipSet again = SmallClips.make(GEOMETRY, SmallClips.HEADS, i -> true)) {
             assertEquals(with.checksum(), again.checksum());
             assertNotEquals(without.checksum(), with.checksum());
+        }
+    }
+
+    /** Labels that differ in their higher bytes alone. */
+    @Test
+    void checksumsTellEveryLabelApart() {
+        List<String> classes =
+                IntStream.range(0, 257).mapToObj(i -> "%03d".formatted(i)).toList();
+        assertNotEquals(checksum(classes, Map.of(), 0), checksum(classes, Map.of(), 256));
+        List<String> swapped = new ArrayList<>(classes);
+        Collections.swap(swapped, 0, 256);
+        assertNotEquals(checksum(classes, Map.of("verb", classes), 7), checksum(classes, Map.of("verb", swapped), 7));
+    }
+
+    private static String checksum(List<String> classes, Map<String, List<String>> heads, int label) {
+        try (ClipSet clips = ClipSet.load(
+                GEOMETRY,
+                classes,
+                heads,
+                new int[] {label},
+                Set.of(Modality.POSE),
+                i -> SmallClips.clip(GEOMETRY, Set.of(Modality.POSE), 0),
+                done -> {})) {
+            return clips.checksum();
+        }
+    }
+
+    @Test
+    void clipsAreCalledByTheirPlaceInTheirClassAndThoseLeftOutAreKnown() {
+        try (ClipSet some = SmallClips.make(GEOMETRY, Map.of(), i -> i != 0 && i != 4)) {
+            assertEquals(List.of("open box/0", "cut bread/0", "open door/1", "cut bread/1"), some.names());
+            assertEquals(Set.of("open door/0", "open box/1"), some.leftOut());
         }
     }
 }

@@ -144,6 +144,22 @@ class ModalityFoldersTest {
     }
 
     @Test
+    void flowIsMeasuredOnChosenClipsAlone() throws IOException {
+        for (int i = 0; i < 3; i++) {
+            float[] flow = new float[4 * 16 * 16 * 2];
+            Arrays.fill(flow, i);
+            Npy.write(place("flow/cut/" + i + ".npy"), ArrayData.of("a", flow, 4, 16, 16, 2));
+        }
+        ModalityFolders folders = ModalityFolders.open(root, Set.of(Modality.FLOW), null);
+        assertEquals(Set.of("cut/0", "cut/1", "cut/2"), folders.names());
+        assertEquals(List.of(1f, 1f), folders.flowStats().mean());
+        assertEquals(
+                List.of(.5f, .5f),
+                folders.flowStats(name -> !name.equals("cut/2")).mean());
+        assertThrows(IllegalArgumentException.class, () -> folders.flowStats(name -> false));
+    }
+
+    @Test
     void jpegFramesAreOrderedByTheirNumbers() throws IOException {
         pictures("rgb/cut/a", "jpg", 12, i -> colour(16, 16, new Color(20 * i, 20 * i, 20 * i)));
         try (ClipSet clips = ModalityFolders.open(root, Set.of(Modality.RGB), new Geometry(12, 16, 4))

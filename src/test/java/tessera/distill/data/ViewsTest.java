@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -387,6 +388,21 @@ class ViewsTest {
             double[] second = new double[4 * 16 * 16 * 3];
             System.arraycopy(both.toDoubles(), second.length, second, 0, second.length);
             assertArrayEquals(show(clips, Modality.RGB, each.get(1)), second);
+        }
+    }
+
+    @Test
+    void viewsAreMadeOfNamedParts() {
+        Views own = new Views(Views.Frames.DENSE, 3, 1.5, 2.25, true, .125, .0625);
+        Map<String, String> parts = new HashMap<>(Map.of("frames", "DENSE", "stride", "3", "smallest", "1.5"));
+        parts.putAll(Map.of("largest", "2.25", "mirror", "true", "jitter", "0.125", "hue", "0.0625"));
+        assertEquals(own, Views.of(parts));
+        assertEquals(Views.PUBLISHED, Views.of(Map.of()));
+        assertEquals(Views.PUBLISHED.withMirror(true), Views.of(Map.of("mirror", "true")), "the rest is published");
+        for (Map<String, String> wrong :
+                List.of(Map.of("stride", "x"), Map.of("stride", "0"), Map.of("frames", "ALL"), Map.of("hue", "2"))) {
+            Exception refused = assertThrows(IllegalArgumentException.class, () -> Views.of(wrong));
+            assertTrue(String.valueOf(refused.getMessage()).startsWith(wrong + " does not say how"), wrong::toString);
         }
     }
 }

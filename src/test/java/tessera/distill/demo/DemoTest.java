@@ -258,7 +258,7 @@ class DemoTest {
             StopSignal stop = new StopSignal();
             ProgressListener watching = event -> {
                 if (event instanceof ProgressEvent.Advanced advanced
-                        && event.task().title().equals(stage)
+                        && event.task().title().startsWith(stage)
                         && advanced.done() == 2) {
                     stop.request();
                 }

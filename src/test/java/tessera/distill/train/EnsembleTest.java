@@ -49,6 +49,8 @@ class EnsembleTest {
             .withRecipe(Lessons.recipe());
     private static final Map<String, Double> FEATURES = Map.of("flow", .5, "pose", 1.0);
 
+    private static final String TITLE = "distill rgb from rgb, flow, pose";
+
     @TempDir
     private static Path shared;
 
@@ -131,7 +133,7 @@ class EnsembleTest {
             ClipViews batches = new ClipViews(
                     clips,
                     clips.geometry(),
-                    stage.heldOut().rest(clips.labels()),
+                    stage.heldOut().rest(clips),
                     Modality.ALL,
                     List.of("action"),
                     stage.recipe(),
@@ -187,22 +189,24 @@ class EnsembleTest {
         Ensemble stage = STAGE.withWeighting(TeacherWeights.dataSet());
         Path run = folder.resolve("weighted");
         List<String> tasks = new ArrayList<>();
+        StopSignal stop = new StopSignal();
         ProgressListener watching = event -> {
             if (event instanceof ProgressEvent.Started started) {
                 tasks.add(started.task().title());
+                if (started.task().unit() == Task.Unit.STEPS) {
+                    stop.request();
+                }
             }
         };
-        StopSignal stop = new StopSignal();
-        stop.request();
         Lessons.cut(() -> stage.run(CONFIG, lesson(), run, new RunContext(watching, stop)));
-        assertEquals(List.of("weigh teachers", "distill"), tasks);
+        assertEquals(List.of("weigh teachers", TITLE), tasks);
         Path file = run.resolve("teacher-weights.json");
         byte[] kept = Files.readAllBytes(file);
         Map<?, ?> all = Json.object(Files.readString(file));
         Map<?, ?> losses = (Map<?, ?>) requireNonNull(((Map<?, ?>) requireNonNull(all.get("losses"))).get("action"));
         Map<?, ?> weights = (Map<?, ?>) requireNonNull(((Map<?, ?>) requireNonNull(all.get("weights"))).get("action"));
         assertEquals(List.of("rgb", "flow", "pose"), List.copyOf(weights.keySet()));
-        int[] held = stage.heldOut().held(clips.labels());
+        int[] held = stage.heldOut().held(clips);
         double sum = 0;
         for (TeacherFile teacher : teachers) {
             double loss = (double) requireNonNull(losses.get(teacher.name()));
@@ -215,7 +219,7 @@ class EnsembleTest {
             Close.relative(new double[] {weight}, new double[] {Math.exp(-loss) / sum}, 1e-12, teacher.name());
         }
         Path finished = stage.run(CONFIG, lesson(), run, new RunContext(watching, new StopSignal()));
-        assertEquals(List.of("weigh teachers", "distill", "distill"), tasks);
+        assertEquals(List.of("weigh teachers", TITLE, TITLE), tasks);
         assertArrayEquals(kept, Files.readAllBytes(file));
         try (Checkpoint checkpoint = Checkpoint.read(finished)) {
             assertTrue(String.valueOf(checkpoint.metadata().get("tessera.settings"))
@@ -224,6 +228,40 @@ class EnsembleTest {
         Files.writeString(file, "{\"damaged"); // the finished run's weights come out the same
         assertEquals(finished, stage.run(CONFIG, lesson(), run, Lessons.context()));
         assertArrayEquals(kept, Files.readAllBytes(file));
+    }
+
+    /** Stopped after any batch, it goes on with the next one, to the same bits. */
+    @Test
+    void weighingTeachersStopsBetweenBatchesAndGoesOn() throws IOException {
+        Ensemble stage = STAGE.withWeighting(TeacherWeights.dataSet())
+                .withRecipe(STAGE.recipe().withBatch(2));
+        Path whole = folder.resolve("whole");
+        stage.stage(CONFIG, lesson(), whole, Lessons.context());
+        Path run = folder.resolve("cut");
+        int held = stage.heldOut().held(clips).length;
+        int batches = 3 * Math.ceilDiv(held, 2);
+        assertTrue(held % 2 == 1 || held > 2, "several batches");
+        StopSignal stop = new StopSignal();
+        stop.request();
+        List<Long> first = new ArrayList<>();
+        RunContext context = new RunContext(
+                event -> {
+                    if (event instanceof ProgressEvent.Started started) {
+                        first.add(started.task().first());
+                    }
+                },
+                stop);
+        for (int batch = 1; batch < batches; batch++) {
+            Exception stopped =
+                    assertThrows(StopSignal.Stopped.class, () -> stage.stage(CONFIG, lesson(), run, context));
+            assertTrue(String.valueOf(stopped.getMessage()).contains("run the same command to go on"));
+        }
+        stage.stage(CONFIG, lesson(), run, context);
+        assertEquals(batches, first.size());
+        assertEquals(batches, first.stream().distinct().count(), "no batch was looked at twice");
+        assertArrayEquals(
+                Files.readAllBytes(whole.resolve("teacher-weights.json")),
+                Files.readAllBytes(run.resolve("teacher-weights.json")));
     }
 
     private static double crossEntropy(TeacherFile teacher, int[] held) {
@@ -271,7 +309,7 @@ class EnsembleTest {
         };
         Path again = stage.run(CONFIG, cached, folder.resolve("again"), new RunContext(watching, new StopSignal()));
         assertArrayEquals(plain, Files.readAllBytes(again));
-        assertEquals(List.of("distill"), tasks, "every answer was there");
+        assertEquals(List.of(TITLE), tasks, "every answer was there");
         // A damaged entry is found and made anew.
         Path flow = cache.resolve(files.keySet().stream()
                 .filter(name -> name.startsWith("flow-"))
@@ -283,7 +321,7 @@ class EnsembleTest {
         Files.write(flow, bad);
         Path repaired =
                 stage.run(CONFIG, cached, folder.resolve("repaired"), new RunContext(watching, new StopSignal()));
-        assertEquals(List.of("distill", "cache flow", "distill"), tasks);
+        assertEquals(List.of(TITLE, "cache flow", TITLE), tasks);
         assertArrayEquals(plain, Files.readAllBytes(repaired));
         assertArrayEquals(good, Files.readAllBytes(flow));
     }
@@ -347,6 +385,18 @@ class EnsembleTest {
 
     /** A cache as it is found, and what is told of it. */
     private record Damage(byte[] file, String told) {}
+
+    /** How many clips are looked at together may change the last bits of answers, so these are kept apart. */
+    @Test
+    void aCacheIsOfBatchesOfOneSize() throws IOException {
+        Path cache = folder.resolve("cache");
+        Ensemble other = STAGE.withRecipe(STAGE.recipe().withBatch(1));
+        run("four", STAGE, lesson().withCache(cache));
+        assertEquals(3, files(cache).size());
+        byte[] plain = Files.readAllBytes(run("plain", other, lesson()));
+        assertArrayEquals(plain, Files.readAllBytes(run("one", other, lesson().withCache(cache))));
+        assertEquals(6, files(cache).size());
+    }
 
     /** A run that ends while the cache is filled goes on where it was. */
     @Test

@@ -2,8 +2,13 @@ package tessera.distill.train;
 
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Modality;
@@ -26,6 +31,19 @@ final class Lessons {
     static ClipSet clips(int perClass, long seed) {
         EgoSim sim = new EgoSim(SmallNetworks.GEOMETRY, seed);
         return EgoSimClips.render(sim, Split.VALIDATION, Domain.SOURCE, perClass, Modality.ALL, done -> {});
+    }
+
+    /** Black clips of these classes. */
+    static ClipSet poses(int... labels) {
+        int classes = Arrays.stream(labels).max().orElse(0) + 1;
+        MemorySegment black = MemorySegment.ofArray(new float[4 * 4 * 4 * 21]);
+        return ClipSet.load(
+                SmallNetworks.GEOMETRY,
+                IntStream.range(0, classes).mapToObj(label -> "class" + label).toList(),
+                labels,
+                Set.of(Modality.POSE),
+                i -> Map.of(Modality.POSE, black),
+                done -> {});
     }
 
     static Recipe recipe() {

@@ -216,7 +216,14 @@ class SupervisedTest {
     void heldOutClipsAreAShareOfEveryClassAndNeverTrainedOn() {
         int[] labels = {0, 1, 0, 1, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0};
         HeldOut share = HeldOut.of(.3);
-        int[] held = share.held(labels);
+        int[] held;
+        int[] rest;
+        int[] otherwise;
+        try (ClipSet set = Lessons.poses(labels)) {
+            held = share.held(set);
+            rest = share.rest(set);
+            otherwise = new HeldOut(.3, 2).held(set);
+        }
         assertEquals(
                 List.of(3L, 1L, 0L),
                 IntStream.range(0, 3)
@@ -226,22 +233,21 @@ class SupervisedTest {
                         .toList());
         assertEquals(
                 IntStream.range(0, labels.length).boxed().toList(),
-                IntStream.concat(Arrays.stream(held), Arrays.stream(share.rest(labels)))
+                IntStream.concat(Arrays.stream(held), Arrays.stream(rest))
                         .sorted()
                         .boxed()
                         .toList());
-        assertNotEquals(
-                Arrays.toString(held), Arrays.toString(new HeldOut(.3, 2).held(labels)), "the seed chooses them");
+        assertNotEquals(Arrays.toString(held), Arrays.toString(otherwise), "the seed chooses them");
         assertThrows(IllegalArgumentException.class, () -> HeldOut.of(1));
         ClipViews views = new ClipViews(
                 clips,
                 clips.geometry(),
-                HeldOut.of(.5).rest(clips.labels()),
+                HeldOut.of(.5).rest(clips),
                 Set.of(Modality.POSE),
                 List.of(),
                 Lessons.recipe(),
                 0);
-        int[] never = HeldOut.of(.5).held(clips.labels());
+        int[] never = HeldOut.of(.5).held(clips);
         assertTrue(views.all(40).stream().noneMatch(view -> Arrays.binarySearch(never, view.clip()) >= 0));
         assertEquals(
                 clips.size() - never.length,

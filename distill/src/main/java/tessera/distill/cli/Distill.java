@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -13,6 +14,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
@@ -42,6 +44,9 @@ import tessera.nn.videomae.VideoMaeConfig;
         })
 final class Distill extends ToolCommand {
 
+    /** The mixins of what only class scores need. */
+    private static final List<String> SCORES = List.of("ensemble", "labelled", "model");
+
     private static final String SOURCE = "distill needs clips: pass either --target DIR";
 
     @Mixin
@@ -55,10 +60,12 @@ final class Distill extends ToolCommand {
             names = "--teachers",
             required = true,
             split = ",",
-            paramLabel = "MODALITY=FILE",
+            paramLabel = "[NAME:]MODALITY=FILE",
             description =
-                    "For example rgb=runs/rgb,flow=runs/flow,pose=runs/pose: folders of pretrain, or model files.")
-    private Map<Modality, Path> teachers = Map.of();
+                    "For example rgb=runs/rgb,flow=runs/flow,pose=runs/pose: folders of pretrain (for class scores, of train"
+                            + " or distill), or model files. For class scores there may be several of one modality, each with a name of"
+                            + " its own: small:rgb=runs/small,large:rgb=runs/large.")
+    private List<NamedTeacher> teachers = List.of();
 
     @Option(names = "--target", paramLabel = "DIR", description = "Unlabelled target clips.")
     private @Nullable Path target;
@@ -83,6 +90,7 @@ final class Distill extends ToolCommand {
     void run() {
         training.check();
         egosim.check();
+        teachers = NamedTeacher.ordered(teachers);
         if (EnsembleOptions.asked(spec().commandLine().getParseResult())) {
             learnScores();
         } else {
@@ -90,7 +98,22 @@ final class Distill extends ToolCommand {
         }
     }
 
+    /** Refuses what would be ignored. */
+    private void requireNoneOfScores() {
+        ParseResult given = spec().commandLine().getParseResult();
+        SCORES.stream()
+                .flatMap(mixin -> Objects.requireNonNull(spec().mixins().get(mixin), mixin).options().stream())
+                .filter(given::hasMatchedOption)
+                .findFirst()
+                .ifPresent(option -> {
+                    throw new IllegalArgumentException(option.longestName() + " is for learning from class scores but"
+                            + " nothing asks for that, so features alone are distilled; add --heads action (or other heads)"
+                            + " and labelled --clips, or leave " + option.longestName() + " away");
+                });
+    }
+
     private void learnFeatures() {
+        requireNoneOfScores();
         Map<Modality, Path> files = teacherFiles();
         Map<Modality, VideoMaeConfig> configs = new TreeMap<>();
         files.forEach((modality, file) -> configs.put(modality, config(modality, file)));
@@ -111,8 +134,9 @@ final class Distill extends ToolCommand {
 
     private void learnScores() {
         if (target != null || weights != null) {
-            throw new IllegalArgumentException("--target and --weights are for distilling features alone; for class"
-                    + " scores pass labelled --clips, and --features where features are distilled too");
+            throw new IllegalArgumentException((target != null ? "--target" : "--weights")
+                    + " is given for class scores but --target and --weights are for distilling features alone; pass"
+                    + " labelled --clips, and --features where features are distilled too");
         }
         Ensemble published = Ensemble.defaults();
         Recipe recipe = training.recipe(
@@ -122,9 +146,9 @@ final class Distill extends ToolCommand {
         RunContext context = training.context();
         List<TeacherFile> files = new ArrayList<>();
         Set<Modality> seen = new TreeSet<>(Set.of(stage.modality()));
-        new TreeMap<>(teachers).forEach((modality, path) -> {
-            files.add(TeacherFile.of(modality, finished(modality, path)));
-            seen.add(modality);
+        teachers.forEach(teacher -> {
+            files.add(new TeacherFile(teacher.name(), teacher.modality(), finished(teacher)));
+            seen.add(teacher.modality());
         });
         Path start = labelled.start();
         try (LabelledOptions.Loaded loaded = labelled.load("distill", egosim, seen, context);
@@ -167,14 +191,14 @@ final class Distill extends ToolCommand {
                 : Clips.load(egosim.folders().open(folder, seen, clips.geometry()), "load held-out", context);
     }
 
-    private static Path finished(Modality modality, Path path) {
-        Path file = path;
-        if (Files.isDirectory(path)) {
-            Path model = path.resolve(Supervised.MODEL);
-            file = Files.exists(model) ? model : path.resolve(Ensemble.STUDENT);
+    private static Path finished(NamedTeacher teacher) {
+        Path file = teacher.path();
+        if (Files.isDirectory(file)) {
+            Path model = file.resolve(Supervised.MODEL);
+            file = Files.exists(model) ? model : file.resolve(Ensemble.STUDENT);
         }
         if (!Files.isRegularFile(file)) {
-            throw new IllegalArgumentException("the " + modality + " teacher " + file
+            throw new IllegalArgumentException("the " + teacher.name() + " teacher " + file
                     + " is no file; pass a finished folder of train or distill, or its safetensors file");
         }
         return file;
@@ -182,7 +206,14 @@ final class Distill extends ToolCommand {
 
     private Map<Modality, Path> teacherFiles() {
         Map<Modality, Path> files = new TreeMap<>();
-        teachers.forEach((modality, path) -> {
+        teachers.forEach(teacher -> {
+            Modality modality = teacher.modality();
+            if (!teacher.name().equals(modality.id())) {
+                throw new IllegalArgumentException("--teachers names '" + teacher.name() + ":" + modality
+                        + "' but where features alone are distilled there is one teacher of each modality; write "
+                        + modality + "=" + teacher.path() + ", or learn class scores by --heads and --clips");
+            }
+            Path path = teacher.path();
             Path file = Files.isDirectory(path) ? path.resolve(Pretraining.MODEL) : path;
             if (!Files.isRegularFile(file)) {
                 throw new IllegalArgumentException("the " + modality + " teacher " + file

@@ -58,8 +58,10 @@ final class EnsembleOptions {
     @Option(
             names = "--features",
             split = ",",
-            paramLabel = "MODALITY=X",
-            description = "Distil features of these teachers too, with these weights.")
+            paramLabel = "NAME=X",
+            description =
+                    "Distil features of these teachers too, with these weights; a teacher without a name of its own is"
+                            + " called as its modality.")
     private Map<String, Double> features = Map.of();
 
     @Option(

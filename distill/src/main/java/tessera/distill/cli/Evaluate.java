@@ -30,6 +30,7 @@ import tessera.distill.evaluation.HeadLogits;
 import tessera.distill.evaluation.MultiView;
 import tessera.distill.evaluation.Share;
 import tessera.distill.evaluation.TailClasses;
+import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
 import tessera.nn.ClipShape;
 import tessera.nn.inference.Head;
@@ -44,6 +45,9 @@ import tessera.nn.inference.Student;
                     + " and noun both right) where it has both heads.",
             "With --views 2x3 each clip is seen at 2 moments in 3 crops, and the class scores are averaged; several, as in"
                     + " --views 1x1,2x1,2x3, give a curve of accuracy against views and GFLOPs.",
+            "Frames are chosen in the way in which the student was trained, which its file says; else one of the middle of each of"
+                    + " as many equal parts.",
+            "Broken clips are refused, or, with --skip-broken, left out, and their number and names told.",
             "With --json, accuracies and errors are shares in [0, 1]; the text has them in percent, ± sqrt(p (100 - p) / n)."
         })
 final class Evaluate extends ToolCommand {
@@ -174,7 +178,7 @@ final class Evaluate extends ToolCommand {
                     EvaluationReport.of(String.valueOf(student.file().getFileName()), looked)
                             .write(report);
                 }
-                print(set.size(), predictor, looked);
+                print(set, predictor, looked);
             }
         }
     }
@@ -189,6 +193,7 @@ final class Evaluate extends ToolCommand {
             Evaluation.Tail tail,
             RunContext context) {
         Gflops once = Gflops.of(judged, predictor.masking());
+        Views views = Recipe.viewsOf(student.file());
         List<Looked> looked = new ArrayList<>();
         for (ViewScheme scheme : ordered()) {
             Function<ClipSet, List<HeadLogits>> logits = of -> MultiView.logits(
@@ -197,7 +202,7 @@ final class Evaluate extends ToolCommand {
                     predictor.seed(),
                     of,
                     modality,
-                    Views.PUBLISHED.test(of.geometry(), seen, scheme.clips(), scheme.crops()),
+                    views.test(of.geometry(), seen, scheme.clips(), scheme.crops()),
                     context);
             Map<String, Double> temperatures = Map.of();
             if (held != null) {
@@ -260,7 +265,7 @@ final class Evaluate extends ToolCommand {
     /** Clips of any size, unless the number of frames is asked for; the views choose from them. */
     private ClipSet load(String title, Path folder, Geometry stored, Modality modality, RunContext context) {
         return Clips.load(
-                ModalityFolders.open(folder, Set.of(modality), frames == null ? null : stored), title, context);
+                egosim.folders().open(folder, Set.of(modality), frames == null ? null : stored), title, context);
     }
 
     private void requireLabels(ClipSet set) {
@@ -316,10 +321,11 @@ final class Evaluate extends ToolCommand {
         return held;
     }
 
-    private void print(int count, Predictor predictor, List<Looked> looked) {
+    private void print(ClipSet set, Predictor predictor, List<Looked> looked) {
         Answer answer = new Answer(
                 student.file(),
-                count,
+                set.size(),
+                List.copyOf(set.leftOut()),
                 predictor.masking().ratio(),
                 predictor.masking().ensemble(),
                 looked.stream().map(Evaluate::way).toList());
@@ -328,9 +334,12 @@ final class Evaluate extends ToolCommand {
                     Locale.ROOT,
                     "%s: %d clips, mask ratio %s, ensemble %d%n",
                     student.file(),
-                    count,
+                    set.size(),
                     predictor.masking().ratio(),
                     predictor.masking().ensemble());
+            if (!set.leftOut().isEmpty()) {
+                out.println(set.leftOut().size() + " broken clips left out: " + String.join(", ", set.leftOut()));
+            }
             looked.forEach(way -> print(out, way));
         });
     }
@@ -385,7 +394,8 @@ final class Evaluate extends ToolCommand {
     }
 
     /** Accuracies and errors as shares in [0, 1]. */
-    private record Answer(Path student, int clips, double maskRatio, int ensemble, List<Way> looked) {}
+    private record Answer(
+            Path student, int clips, List<String> leftOut, double maskRatio, int ensemble, List<Way> looked) {}
 
     private record Way(
             String views,

@@ -52,8 +52,8 @@ final class LabelledOptions {
             names = "--hold-out",
             paramLabel = "SHARE",
             description =
-                    "Share of the training clips of each class that is not trained on; the same for every command with"
-                            + " this share. Default: ${DEFAULT-VALUE}")
+                    "Share of the training clips of each class that is not trained on, chosen by their names; the same for"
+                            + " every command with this share. Default: ${DEFAULT-VALUE}")
     private double holdOut;
 
     @Option(
@@ -121,20 +121,23 @@ final class LabelledOptions {
         }
     }
 
-    /** Loads the clips in every modality that somebody sees. */
+    /** Loads the clips in every modality that somebody sees; flow is measured on those that are trained on. */
     Loaded load(String command, EgoSimOptions egosim, Set<Modality> modalities, RunContext context) {
         egosim.check();
         egosim.requireOne(command + " needs labelled clips: pass either --clips DIR", clips);
         boolean measure = modalities.contains(Modality.FLOW);
         if (clips == null) {
             EgoSim sim = egosim.sim(Geometry.SMALL);
+            Set<String> held = heldOut().names(EgoSimClips.names(Split.SOURCE_TRAIN, 0, egosim.perClass()));
             FlowStats stats = measure
-                    ? EgoSimClips.flowStats(sim, Split.SOURCE_TRAIN, egosim.domain(), STATISTICS_CLIPS)
+                    ? EgoSimClips.flowStats(
+                            sim, Split.SOURCE_TRAIN, egosim.domain(), STATISTICS_CLIPS, name -> !held.contains(name))
                     : FlowStats.NONE;
             return new Loaded(egosim.render(sim, Split.SOURCE_TRAIN, egosim.domain(), modalities, context), stats);
         }
         ModalityFolders folders = egosim.folders().open(clips, modalities, null);
-        FlowStats stats = measure ? folders.flowStats() : FlowStats.NONE;
+        Set<String> held = heldOut().names(folders.names());
+        FlowStats stats = measure ? folders.flowStats(name -> !held.contains(name)) : FlowStats.NONE;
         return new Loaded(Clips.load(folders, "load", context), stats);
     }
 }

@@ -99,6 +99,7 @@ public final class Main implements Callable<Integer> {
                 .setErr(err)
                 .setAbbreviatedOptionsAllowed(false)
                 .registerConverter(Modality.class, Clips::modality)
+                .registerConverter(NamedTeacher.class, NamedTeacher::parse)
                 .registerConverter(ViewScheme.class, ViewScheme::parse)
                 .setExecutionStrategy(parsed -> {
                     LIBRARY.setLevel(main.verbose ? Level.INFO : Level.WARNING);

@@ -6,10 +6,12 @@ import java.lang.foreign.ValueLayout;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableSet;
 import java.util.Objects;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
@@ -36,12 +38,16 @@ public final class ClipSet implements AutoCloseable {
     private final Heads heads;
     private final Arena arena = Arena.ofShared();
     private final SortedMap<Modality, MemorySegment> data = new TreeMap<>();
+    private final NavigableSet<String> leftOut;
+    private List<String> names;
     private int[] labels;
 
-    private ClipSet(Geometry geometry, Heads heads, int[] labels, Set<Modality> modalities) {
+    private ClipSet(Geometry geometry, Heads heads, Listing listing, Set<Modality> modalities) {
         this.geometry = geometry;
         this.heads = heads;
-        this.labels = labels;
+        this.leftOut = new TreeSet<>(listing.missing);
+        this.names = listing.names;
+        this.labels = listing.labels.clone();
         for (Modality modality : modalities) {
             data.put(modality, arena.allocate(Math.multiplyExact(bytes(modality), (long) labels.length), 64));
         }
@@ -62,7 +68,36 @@ public final class ClipSet implements AutoCloseable {
     }
 
     /**
-     * Loads clips with labels of the head {@link #ACTION} alone, in parallel.
+     * Which clips a set is made of. A clip is called as its class, a slash, and what no other clip of the class is called.
+     *
+     * @param names of the clips to load
+     * @param labels class of each of them
+     * @param missing names of further clips, which are known to be broken
+     */
+    public record Listing(List<String> names, int[] labels, Set<String> missing) {
+        public Listing {
+            names = List.copyOf(names);
+            missing = Set.copyOf(missing);
+            if (names.size() != labels.length) {
+                throw new IllegalArgumentException(
+                        names.size() + " names and " + labels.length + " labels of clips; pass one of each for each");
+            }
+        }
+
+        /** Clips that are called by their place in their class, from 0. */
+        static Listing numbered(List<String> classes, int[] labels) {
+            int[] places = new int[classes.size()];
+            return new Listing(
+                    IntStream.of(labels)
+                            .mapToObj(label -> classes.get(label) + "/" + places[label]++)
+                            .toList(),
+                    labels,
+                    Set.of());
+        }
+    }
+
+    /**
+     * Loads clips with labels of the head {@link #ACTION} alone, in parallel. They are called by their place in their class.
      *
      * @param labels class of each clip
      * @param modalities what the source's clips hold and the set keeps
@@ -78,15 +113,7 @@ public final class ClipSet implements AutoCloseable {
         return load(geometry, classes, Map.of(), labels, modalities, source, progress);
     }
 
-    /**
-     * Loads clips in parallel.
-     *
-     * @param heads further heads by name: the value of each class, such as {@code verb -> [open, open, cut]}
-     * @param labels class of each clip
-     * @param modalities what the source's clips hold and the set keeps
-     * @param progress told after each clip how many are done
-     * @throws IllegalArgumentException if a head has not one value for every class, or is called {@link #ACTION}
-     */
+    /** As {@link #load(Geometry, List, Map, Listing, Set, Source, IntConsumer)}, of clips called by their place in their class. */
     public static ClipSet load(
             Geometry geometry,
             List<String> classes,
@@ -95,11 +122,31 @@ public final class ClipSet implements AutoCloseable {
             Set<Modality> modalities,
             Source source,
             IntConsumer progress) {
-        ClipSet set = new ClipSet(geometry, new Heads(classes, heads), labels.clone(), modalities);
-        boolean[] kept = new boolean[labels.length];
+        return load(geometry, classes, heads, Listing.numbered(classes, labels), modalities, source, progress);
+    }
+
+    /**
+     * Loads clips in parallel.
+     *
+     * @param heads further heads by name: the value of each class, such as {@code verb -> [open, open, cut]}
+     * @param listing the clips
+     * @param modalities what the source's clips hold and the set keeps
+     * @param progress told after each clip how many are done
+     * @throws IllegalArgumentException if a head has not one value for every class, or is called {@link #ACTION}
+     */
+    public static ClipSet load(
+            Geometry geometry,
+            List<String> classes,
+            Map<String, List<String>> heads,
+            Listing listing,
+            Set<Modality> modalities,
+            Source source,
+            IntConsumer progress) {
+        ClipSet set = new ClipSet(geometry, new Heads(classes, heads), listing, modalities);
+        boolean[] kept = new boolean[set.size()];
         try {
             AtomicInteger done = new AtomicInteger();
-            IntStream.range(0, labels.length).parallel().forEach(i -> {
+            IntStream.range(0, kept.length).parallel().forEach(i -> {
                 Map<Modality, MemorySegment> clip = source.clip(i);
                 if (clip != null) {
                     set.store(i, clip);
@@ -130,6 +177,9 @@ public final class ClipSet implements AutoCloseable {
                 }
                 return segment.asSlice(0, clips.length * bytes);
             });
+            leftOut.addAll(names);
+            names = IntStream.of(clips).mapToObj(names::get).toList();
+            names.forEach(leftOut::remove);
             labels = IntStream.of(clips).map(i -> labels[i]).toArray();
         }
     }
@@ -171,6 +221,16 @@ public final class ClipSet implements AutoCloseable {
         return labels.length;
     }
 
+    /** What each clip is called, such as {@code open door/17}; see {@link Listing}. */
+    public List<String> names() {
+        return names;
+    }
+
+    /** Names of the clips that should be in the set but are broken. */
+    public Set<String> leftOut() {
+        return Collections.unmodifiableSet(leftOut);
+    }
+
     /** Class of a clip. */
     public int label(int index) {
         return labels[index];
@@ -207,11 +267,11 @@ public final class ClipSet implements AutoCloseable {
         return geometry;
     }
 
-    /** A checksum of the clips and their labels: equal for equal sets. */
+    /** A checksum of the clips and their labels, whatever they are called: equal for equal sets. */
     public String checksum() {
         CRC32 checksum = new CRC32();
         for (int label : labels) {
-            checksum.update(label);
+            Heads.update(checksum, label);
         }
         heads.addTo(checksum);
         data.forEach((modality, segment) -> {

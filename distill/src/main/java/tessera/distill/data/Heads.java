@@ -72,9 +72,16 @@ final class Heads {
                 byte[] text = (name + labels.classes).getBytes(StandardCharsets.UTF_8);
                 checksum.update(text, 0, text.length);
                 for (int label : labels.ofClass) {
-                    checksum.update(label);
+                    update(checksum, label);
                 }
             }
         });
+    }
+
+    /** All four bytes of a label. */
+    static void update(Checksum checksum, int label) {
+        for (int shift = 0; shift < Integer.SIZE; shift += Byte.SIZE) {
+            checksum.update(label >>> shift & 0xFF);
+        }
     }
 }

@@ -11,6 +11,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.SortedMap;
+import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Consumer;
@@ -131,7 +132,7 @@ public final class ModalityFolders {
      * Finds and checks the files.
      *
      * @param modalities what to load of each clip, 1 or more
-     * @param wanted sizes that the clips must have, or null if the first array of each modality decides
+     * @param wanted sizes that the clips must have, or null if the first whole array of each modality decides
      * @throws IllegalArgumentException if something is missing or does not fit
      */
     public static ModalityFolders open(
@@ -248,12 +249,9 @@ public final class ModalityFolders {
         for (Map<Modality, Path> clip : clips) {
             for (Map.Entry<Modality, Path> entry : clip.entrySet()) {
                 Path file = entry.getValue();
-                if (file.toString().endsWith(NPY) && seen.add(entry.getKey())) {
-                    ArrayInfo info = info(file);
-                    long[] shape = info.shape();
-                    if (shape.length != 4 || shape[0] > 4096 || shape[1] > 4096 || shape[2] > 4096) {
-                        throw misfit(file, info, "four dimensions: frames, height, width, channels");
-                    }
+                long[] shape = file.toString().endsWith(NPY) && !seen.contains(entry.getKey()) ? shape(file) : null;
+                if (shape != null) {
+                    seen.add(entry.getKey());
                     frames = (int) shape[0];
                     if (entry.getKey().layout().grid() instanceof SampleLayout.Grid.Scaled grid) {
                         int[] side = {(int) shape[1], (int) shape[2]};
@@ -280,6 +278,20 @@ public final class ModalityFolders {
         return new Geometry(frames, picture[0], picture[1], map[0], map[1]);
     }
 
+    /** A clip's shape, or null if the file holds none: what is wrong with it is told with the other broken clips. */
+    private static long @Nullable [] shape(Path file) {
+        try {
+            long[] shape = info(file).shape();
+            return isPossible(shape) ? shape : null;
+        } catch (IllegalArgumentException e) {
+            return null;
+        }
+    }
+
+    private static boolean isPossible(long[] shape) {
+        return shape.length == 4 && shape[0] <= 4096 && shape[1] <= 4096 && shape[2] <= 4096;
+    }
+
     private static ArrayInfo info(Path file) {
         FileSummary summary = FileSummary.of(file);
         if (summary.format() != FileSummary.Format.NPY) {
@@ -302,6 +314,9 @@ public final class ModalityFolders {
             return;
         }
         ArrayInfo info = info(file);
+        if (!isPossible(info.shape())) {
+            throw misfit(file, info, "four dimensions: frames, height, width, channels");
+        }
         StoredType type = StoredType.of(modality.layout().values().given());
         long[] shape = {
             geometry.frames(),
@@ -367,6 +382,13 @@ public final class ModalityFolders {
         return labels.length;
     }
 
+    /** Names {@code label/name} of all clips that are there, whole or broken. */
+    public SortedSet<String> names() {
+        SortedSet<String> all = new TreeSet<>(names);
+        all.addAll(faults.names());
+        return all;
+    }
+
     /** How many clips of each label opening found whole, in the order of the labels. */
     public SortedMap<String, Integer> counts() {
         SortedMap<String, Integer> counts = new TreeMap<>();
@@ -407,7 +429,7 @@ public final class ModalityFolders {
                 geometry,
                 classes,
                 heads,
-                labels,
+                new ClipSet.Listing(names, labels, faults.names()),
                 clips.getFirst().keySet(),
                 i -> {
                     Map<Modality, MemorySegment> clip = new TreeMap<>();
@@ -460,14 +482,24 @@ public final class ModalityFolders {
         return modality.equals(Modality.BOXES) && recording != null && recording.frames() == geometry.frames();
     }
 
+    /** As {@link #flowStats(Predicate)}, of all clips. */
+    public FlowStats flowStats() {
+        return flowStats(name -> true);
+    }
+
     /**
      * Mean and standard deviation of the flow of up to 64 clips, spread evenly: what flow is normalised with.
      *
-     * @throws IllegalArgumentException if the folders were opened without flow, or one of these clips is broken and not left out
+     * @param chosen of which clips, by their names {@code label/name}
+     * @throws IllegalArgumentException if the folders were opened without flow, one of these clips is broken and not left out, or
+     *     there is none
      */
-    public FlowStats flowStats() {
-        int count = Math.min(STATISTICS_CLIPS, size());
-        return FlowStats.measure(count, i -> flow((int) ((long) i * size() / count)));
+    public FlowStats flowStats(Predicate<String> chosen) {
+        int[] of = IntStream.range(0, size())
+                .filter(i -> chosen.test(names.get(i)))
+                .toArray();
+        int count = Math.min(STATISTICS_CLIPS, of.length);
+        return FlowStats.measure(count, i -> flow(of[(int) ((long) i * of.length / count)]));
     }
 
     private float[] flow(int index) {

@@ -3,6 +3,7 @@ package tessera.distill.data;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.LongStream;
 import tessera.kernels.Philox;
 import tessera.nn.inference.FrameSampling;
@@ -51,6 +52,29 @@ public record Views(
                     + largest + " times as large as what is seen, jitter " + jitter + ", hue " + hue
                     + "; pass a stride of 1 or more, 1 <= smallest <= largest <= 16, a jitter in [0, 1] and a hue in"
                     + " [0, 0.5]");
+        }
+    }
+
+    /**
+     * Views from their parts, as the settings of a run keep them.
+     *
+     * @param parts by their names; those that are not there are the published ones
+     * @throws IllegalArgumentException if a part has a value that it cannot have
+     */
+    public static Views of(Map<String, String> parts) {
+        Views views = PUBLISHED;
+        try {
+            return new Views(
+                    Frames.valueOf(parts.getOrDefault("frames", views.frames.name())),
+                    Integer.parseInt(parts.getOrDefault("stride", "" + views.stride)),
+                    Double.parseDouble(parts.getOrDefault("smallest", "" + views.smallest)),
+                    Double.parseDouble(parts.getOrDefault("largest", "" + views.largest)),
+                    Boolean.parseBoolean(parts.getOrDefault("mirror", "" + views.mirror)),
+                    Double.parseDouble(parts.getOrDefault("jitter", "" + views.jitter)),
+                    Double.parseDouble(parts.getOrDefault("hue", "" + views.hue)));
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(
+                    parts + " does not say how clips are looked at; it must be like " + PUBLISHED, e);
         }
     }
 

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.IntConsumer;
+import java.util.function.Predicate;
 import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.FlowStats;
@@ -58,19 +59,47 @@ public final class EgoSimClips {
                 Map.of(
                         VERB, classes.stream().map(c -> c.verb().word()).toList(),
                         NOUN, classes.stream().map(c -> c.noun().word()).toList()),
-                labels,
+                new ClipSet.Listing(names(split, firstClip, perClass), labels, Set.of()),
                 modalities,
                 i -> sim.render(split, domain, i % count, firstClip + i / count, modalities)
                         .samples(),
                 progress);
     }
 
+    /** What the clips are called that {@link #render(EgoSim, Split, Domain, long, int, Set, IntConsumer)} gives. */
+    public static List<String> names(Split split, long firstClip, int perClass) {
+        List<ActionClass> classes = EgoSim.classes(split);
+        int count = classes.size();
+        return IntStream.range(0, count * perClass)
+                .mapToObj(i -> name(classes.get(i % count), firstClip + i / count))
+                .toList();
+    }
+
+    private static String name(ActionClass of, long clip) {
+        return of.name() + "/" + clip;
+    }
+
     /** Measures the flow of some clips of a split, spread evenly over its classes; the same arguments give the same figures. */
     public static FlowStats flowStats(EgoSim sim, Split split, Domain domain, int clips) {
-        int classes = EgoSim.classes(split).size();
-        return FlowStats.measure(
-                clips,
-                i -> sim.render(split, domain, i % classes, i / classes, Set.of(Modality.FLOW))
-                        .flow());
+        return flowStats(sim, split, domain, clips, name -> true);
+    }
+
+    /**
+     * Measures the flow of some clips of a split, spread evenly over its classes.
+     *
+     * @param clips how many
+     * @param chosen which of the split's endless clips may be measured, by their {@link #names}; as many as are asked for
+     */
+    public static FlowStats flowStats(EgoSim sim, Split split, Domain domain, int clips, Predicate<String> chosen) {
+        List<ActionClass> classes = EgoSim.classes(split);
+        int[] measured = IntStream.iterate(0, i -> i + 1)
+                .filter(i -> chosen.test(name(classes.get(i % classes.size()), i / classes.size())))
+                .limit(clips)
+                .toArray();
+        return FlowStats.measure(clips, i -> {
+            int clip = measured[i];
+            return sim.render(split, domain, clip % classes.size(), clip / classes.size(), Set.of(Modality.FLOW))
+                    .flow();
+        });
     }
 }

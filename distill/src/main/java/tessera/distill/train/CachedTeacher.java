@@ -53,7 +53,7 @@ final class CachedTeacher implements Network {
         Map<String, String> madeOf = TeacherCache.madeOf(
                 TeacherCache.checksum(teacher.file()),
                 set.checksum(),
-                views.policy() + " as " + teacher.sees(),
+                views.policy() + " as " + teacher.sees() + ", " + recipe.batch() + " clips at once",
                 described.heads().labels().keySet().toString(),
                 context.compute() + (context.device().isHost() ? " on a CPU" : " on a GPU"));
         int values =
@@ -94,9 +94,11 @@ final class CachedTeacher implements Network {
             if (!damage.isEmpty()) {
                 task.note(damage);
             }
+            context.stop().running(true);
             for (int from = 0; from < absent.size(); from += recipe.batch()) {
                 List<ClipViews.View> batch = absent.subList(from, Math.min(absent.size(), from + recipe.batch()));
-                // The last batch is filled up: every one has the shape of training's, whose bits may depend on it.
+                // The last batch is filled up: every one has the shape of training's, on which bits may depend. So
+                // the number of clips at once is part of the cache's name too; their places in the batch do not matter.
                 ClipViews.View[] padded = batch.toArray(new ClipViews.View[recipe.batch()]);
                 Arrays.fill(padded, batch.size(), padded.length, batch.getLast());
                 List<float[]> entries = look(network, views, padded, context.device());
@@ -109,6 +111,8 @@ final class CachedTeacher implements Network {
                             + " were computed; run the same command to go on");
                 }
             }
+        } finally {
+            context.stop().running(false);
         }
     }
 

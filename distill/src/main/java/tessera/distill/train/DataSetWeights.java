@@ -25,19 +25,31 @@ import tessera.tensor.Tensor;
 
 /**
  * What teachers weigh by the data set: for each head the softmin of their mean cross-entropies on held-out training clips, which they
- * see in the middle view, unmasked. Computed once for a run and kept in its folder, so that a resumed run has the same.
+ * see in the middle view, unmasked. Computed once for a run and kept in its folder, so that a resumed run has the same. A run that
+ * is stopped before they are there keeps the sums so far, and goes on with them.
  */
 final class DataSetWeights {
     /** Where a run keeps them. */
     static final String FILE = "teacher-weights.json";
 
-    /** Where the command line notes what a model was trained on, {@link ClipSet#checksum}. */
-    private static final String CLIPS = "tessera.clips";
-
     private static final String MADE_OF = "madeOf";
+    private static final String LOOKED = "looked";
     private static final String WEIGHTS = "weights";
 
     private DataSetWeights() {}
+
+    /**
+     * What a teacher has looked at.
+     *
+     * @param clips how many, from the first on
+     * @param sums of the cross-entropies by head
+     */
+    private record Looked(int clips, Map<String, Double> sums) {}
+
+    /** What a file holds: nothing of it, the sums so far, or the weights. */
+    private record Kept(Map<String, Looked> looked, Map<String, Map<String, Double>> weights) {
+        static final Kept NOTHING = new Kept(Map.of(), Map.of());
+    }
 
     /**
      * The weights by head and teacher, from the run's folder if they were made of the same.
@@ -49,7 +61,7 @@ final class DataSetWeights {
         ClipSet own = lesson.heldOut();
         ClipSet clips = own == null ? lesson.clips() : own;
         int[] held = own == null
-                ? stage.heldOut().held(clips.labels())
+                ? stage.heldOut().held(clips)
                 : IntStream.range(0, own.size()).toArray();
         if (held.length == 0) {
             throw new IllegalArgumentException("teachers are weighted by held-out training clips but none are held"
@@ -58,14 +70,18 @@ final class DataSetWeights {
         if (own != null) {
             requireSameClasses(own, lesson.clips(), stage.heads().keySet());
         } else {
-            lesson.teachers().forEach(teacher -> requireHeldOut(teacher, stage.heldOut(), clips.size()));
+            lesson.teachers().forEach(teacher -> requireHeldOut(teacher, stage.heldOut(), clips));
         }
         Map<String, Object> madeOf = new LinkedHashMap<>();
         madeOf.put("clips", clips.checksum());
         madeOf.put(
                 "heldOut",
-                own == null ? stage.heldOut().share() + " by " + stage.heldOut().seed() : "all");
+                own == null
+                        ? stage.heldOut().share() + " by " + stage.heldOut().seed() + ", "
+                                + stage.heldOut().checksum(clips)
+                        : "all");
         madeOf.put("seen", sees + " by " + stage.recipe().views());
+        madeOf.put("batch", stage.recipe().batch());
         madeOf.put("heads", stage.heads().keySet().toString());
         madeOf.put("temperature", stage.weighting().temperature());
         for (TeacherFile teacher : lesson.teachers()) {
@@ -75,56 +91,87 @@ final class DataSetWeights {
                             + teacher.sees().id());
         }
         Path file = folder.resolve(FILE);
-        Map<String, Map<String, Double>> kept = read(file, Json.text(madeOf));
-        if (!kept.isEmpty()) {
-            return kept;
+        Kept kept = read(file, Json.text(madeOf));
+        if (!kept.weights.isEmpty()) {
+            return kept.weights;
         }
-        Map<String, Map<String, Double>> losses = losses(stage, lesson, clips, sees, held, context);
-        Map<String, Map<String, Double>> weights = new LinkedHashMap<>();
-        losses.forEach((head, ofTeachers) -> {
-            double[] each = Weighting.softmin(
-                    stage.weighting().temperature(),
-                    ofTeachers.values().stream()
-                            .mapToDouble(Double::doubleValue)
-                            .toArray());
-            Map<String, Double> ofHead = new LinkedHashMap<>();
-            int t = 0;
-            for (String teacher : ofTeachers.keySet()) {
-                ofHead.put(teacher, each[t++]);
+        Map<String, Looked> looked = new LinkedHashMap<>(kept.looked);
+        try {
+            context.stop().running(true);
+            look(looked, stage, lesson, clips, sees, held, context, () -> {
+                write(file, Json.text(Map.of(MADE_OF, madeOf, LOOKED, looked)));
+            });
+            Map<String, Map<String, Double>> losses = new LinkedHashMap<>();
+            Map<String, Map<String, Double>> weights = new LinkedHashMap<>();
+            for (String head : stage.heads().keySet()) {
+                Map<String, Double> ofHead = new LinkedHashMap<>();
+                for (TeacherFile teacher : lesson.teachers()) {
+                    Looked all = Objects.requireNonNull(looked.get(teacher.name()));
+                    ofHead.put(teacher.name(), all.sums.getOrDefault(head, Double.NaN) / held.length);
+                }
+                losses.put(head, ofHead);
+                weights.put(head, softmin(stage.weighting().temperature(), ofHead));
             }
-            weights.put(head, ofHead);
-        });
-        Map<String, Object> all = new LinkedHashMap<>();
-        all.put(MADE_OF, madeOf);
-        all.put("losses", losses);
-        all.put(WEIGHTS, weights);
-        write(file, Json.text(all));
+            Map<String, Object> all = new LinkedHashMap<>();
+            all.put(MADE_OF, madeOf);
+            all.put("losses", losses);
+            all.put(WEIGHTS, weights);
+            write(file, Json.text(all));
+            return weights;
+        } finally {
+            context.stop().running(false);
+        }
+    }
+
+    private static Map<String, Double> softmin(double temperature, Map<String, Double> losses) {
+        double[] each = Weighting.softmin(
+                temperature,
+                losses.values().stream().mapToDouble(Double::doubleValue).toArray());
+        Map<String, Double> weights = new LinkedHashMap<>();
+        int t = 0;
+        for (String teacher : losses.keySet()) {
+            weights.put(teacher, each[t++]);
+        }
         return weights;
     }
 
-    /** The weights of a file that was made of the same; none if there is no such file. */
-    private static Map<String, Map<String, Double>> read(Path file, String madeOf) {
+    /** What a file holds that was made of the same; nothing if there is no such file. */
+    private static Kept read(Path file, String madeOf) {
         if (!Files.exists(file)) {
-            return Map.of();
+            return Kept.NOTHING;
         }
         try {
             Map<String, @Nullable Object> all = Json.object(Files.readString(file));
+            if (!Json.text(all.get(MADE_OF)).equals(madeOf)) {
+                return Kept.NOTHING;
+            }
             Map<String, Map<String, Double>> weights = new LinkedHashMap<>();
-            if (Json.text(all.get(MADE_OF)).equals(madeOf) && all.get(WEIGHTS) instanceof Map<?, ?> heads) {
-                heads.forEach((head, ofTeachers) -> {
-                    Map<String, Double> ofHead = new LinkedHashMap<>();
-                    ((Map<?, ?>) ofTeachers)
-                            .forEach((teacher, weight) ->
-                                    ofHead.put(teacher.toString(), ((Number) weight).doubleValue()));
-                    weights.put(head.toString(), ofHead);
+            if (all.get(WEIGHTS) instanceof Map<?, ?> heads) {
+                heads.forEach((head, ofTeachers) -> weights.put(head.toString(), numbers(ofTeachers)));
+            }
+            Map<String, Looked> looked = new LinkedHashMap<>();
+            if (all.get(LOOKED) instanceof Map<?, ?> teachers) {
+                teachers.forEach((teacher, parts) -> {
+                    Map<?, ?> of = (Map<?, ?>) parts;
+                    if (of.get("clips") instanceof Number clips) {
+                        looked.put(teacher.toString(), new Looked(clips.intValue(), numbers(of.get("sums"))));
+                    }
                 });
             }
-            return weights;
+            return new Kept(looked, weights);
         } catch (IllegalArgumentException | ClassCastException e) {
-            return Map.of(); // damaged: it is computed again, to the same bits
+            return Kept.NOTHING; // damaged: it is computed again, to the same bits
         } catch (IOException e) {
             throw new UncheckedIOException(file + " cannot be read", e);
         }
+    }
+
+    private static Map<String, Double> numbers(@Nullable Object members) {
+        Map<String, Double> numbers = new LinkedHashMap<>();
+        if (members instanceof Map<?, ?> map) {
+            map.forEach((name, number) -> numbers.put(name.toString(), ((Number) number).doubleValue()));
+        }
+        return numbers;
     }
 
     /** To a temporary name, then moved. */
@@ -139,37 +186,48 @@ final class DataSetWeights {
         }
     }
 
-    private static Map<String, Map<String, Double>> losses(
-            Ensemble stage, Ensemble.Lesson lesson, ClipSet clips, Geometry sees, int[] held, RunContext context) {
-        Map<String, Map<String, Double>> losses = new LinkedHashMap<>();
-        stage.heads().keySet().forEach(head -> losses.put(head, new LinkedHashMap<>()));
+    /** Lets every teacher look at what it has not looked at. */
+    private static void look(
+            Map<String, Looked> looked,
+            Ensemble stage,
+            Ensemble.Lesson lesson,
+            ClipSet clips,
+            Geometry sees,
+            int[] held,
+            RunContext context,
+            Runnable save) {
         long total = (long) held.length * lesson.teachers().size();
-        try (Task task = context.task("weigh teachers", Task.Unit.CLIPS, total)) {
-            long done = 0;
+        long done = looked.values().stream().mapToLong(Looked::clips).sum();
+        try (Task task = Task.begin(context.listener(), "weigh teachers", Task.Unit.CLIPS, done, total)) {
             for (TeacherFile teacher : lesson.teachers()) {
+                Looked before = looked.getOrDefault(teacher.name(), new Looked(0, Map.of()));
+                if (before.clips == held.length) {
+                    continue;
+                }
                 try (Scope scope = Scope.open();
                         Network network =
                                 OpenModel.frozen(teacher.file(), context).network()) {
-                    double[] sums = new double[stage.heads().size()];
+                    Map<String, Double> sums = new LinkedHashMap<>(before.sums);
                     int batch = stage.recipe().batch();
-                    for (int from = 0; from < held.length; from += batch) {
+                    for (int from = before.clips; from < held.length; from += batch) {
                         int[] chosen = Arrays.copyOfRange(held, from, Math.min(held.length, from + batch));
                         add(sums, stage, network, teacher, clips, sees, chosen, context.device());
+                        looked.put(teacher.name(), new Looked(from + chosen.length, Map.copyOf(sums)));
                         done += chosen.length;
                         task.advance(done);
-                    }
-                    int h = 0;
-                    for (Map<String, Double> ofHead : losses.values()) {
-                        ofHead.put(teacher.name(), sums[h++] / held.length);
+                        if (context.stop().isRequested() && done < total) {
+                            save.run();
+                            throw new StopSignal.Stopped("stopped while teachers were weighed, after " + done + " of "
+                                    + total + " clips; run the same command to go on");
+                        }
                     }
                 }
             }
         }
-        return losses;
     }
 
     private static void add(
-            double[] sums,
+            Map<String, Double> sums,
             Ensemble stage,
             Network network,
             TeacherFile teacher,
@@ -182,15 +240,14 @@ final class DataSetWeights {
                 Tensor seen =
                         ClipViews.plain(device, clips, sees, stage.recipe().views(), teacher.sees(), chosen);
                 Outputs outputs = network.forward(seen, null, Noise.NONE);
-                int h = 0;
-                for (String head : List.copyOf(stage.heads().keySet())) {
+                for (String head : stage.heads().keySet()) {
                     int[] labels = clips.head(head).ofClip();
                     double[] logits = outputs.logits(head).toDoubles();
                     int classes = logits.length / chosen.length;
                     for (int i = 0; i < chosen.length; i++) {
-                        sums[h] += crossEntropy(logits, i * classes, classes, labels[chosen[i]]);
+                        double loss = crossEntropy(logits, i * classes, classes, labels[chosen[i]]);
+                        sums.merge(head, loss, Double::sum);
                     }
-                    h++;
                 }
                 return Set.of();
             }
@@ -226,17 +283,22 @@ final class DataSetWeights {
     }
 
     /** Teachers that were trained here tell which clips they left out; those of other origin have not seen these clips. */
-    private static void requireHeldOut(TeacherFile teacher, HeldOut heldOut, int size) {
+    private static void requireHeldOut(TeacherFile teacher, HeldOut heldOut, ClipSet clips) {
         String trained;
-        String clips;
         try (Checkpoint checkpoint = Checkpoint.read(teacher.file())) {
             trained = checkpoint.metadata().get(Trainer.SETTINGS);
-            clips = checkpoint.metadata().get(CLIPS);
         }
         if (trained == null) {
             return;
         }
         Map<String, @Nullable Object> left = Settings.parse(trained).values();
+        if (left.get("heldOut") instanceof Number share
+                && share.doubleValue() > 0
+                && !left.containsKey(HeldOut.CLIPS)) {
+            throw new IllegalArgumentException("the teacher " + teacher.name() + " (" + teacher.file()
+                    + ") does not say which clips it left out, because an earlier version chose them otherwise; train it"
+                    + " again, or pass other clips to weigh it by");
+        }
         Map<String, @Nullable Object> wanted =
                 Settings.parse(heldOut.addTo(Settings.NONE).json()).values();
         wanted.forEach((name, value) -> {
@@ -247,12 +309,11 @@ final class DataSetWeights {
                         + " or pass other clips to weigh it by");
             }
         });
-        // Which clips are left out depends on their number; another one may be left out where one was broken or added.
-        if (clips != null && !clips.startsWith(size + " ")) {
+        // Of a class with more or fewer clips another number is left out.
+        if (left.containsKey(HeldOut.CLIPS) && !Objects.equals(left.get(HeldOut.CLIPS), heldOut.checksum(clips))) {
             throw new IllegalArgumentException("the teacher " + teacher.name() + " (" + teacher.file()
-                    + ") was trained on other clips (" + clips + ") than the " + size
-                    + " here, so it may have seen clips"
-                    + " by which it would be weighed; train it on the same clips, or pass other clips to weigh it by");
+                    + ") left out other clips when it was trained than are left out of these, so it may have seen clips by which"
+                    + " it would be weighed; train it on the same clips, or pass other clips to weigh it by");
         }
     }
 }

@@ -87,20 +87,23 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
         ModelConfig config =
                 OpenModel.Description.of(require(teachers, Modality.RGB)).config();
         return new Stage(
-                "distill",
-                recipe,
-                settings(),
-                defaults().withWeights(Map.of()).settings(),
-                context -> setUp(teachers, target, context),
-                new Stage.Export(STUDENT, config.toMetadata(), (setup, file, metadata) -> {
-                    Map<String, Tensor> weights = new LinkedHashMap<>();
-                    setup.trained().forEach((name, parameter) -> {
-                        if (name.startsWith(STUDENTS)) {
-                            weights.put(name.substring(STUDENTS.length()), parameter);
-                        }
-                    });
-                    Student.save(file, weights, config, metadata);
-                }));
+                        "distill",
+                        recipe,
+                        settings(),
+                        defaults().withWeights(Map.of()).settings(),
+                        context -> setUp(teachers, target, context),
+                        new Stage.Export(STUDENT, config.toMetadata(), (setup, file, metadata) -> {
+                            Map<String, Tensor> student = new LinkedHashMap<>();
+                            setup.trained().forEach((name, parameter) -> {
+                                if (name.startsWith(STUDENTS)) {
+                                    student.put(name.substring(STUDENTS.length()), parameter);
+                                }
+                            });
+                            Student.save(file, student, config, metadata);
+                        }))
+                .withTitle(weights.keySet().stream()
+                        .map(Modality::id)
+                        .collect(Collectors.joining(", ", "distill rgb from ", "")));
     }
 
     private Stage.Setup setUp(Map<Modality, Path> teachers, ClipSet target, RunContext context) {

@@ -10,6 +10,7 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
@@ -235,6 +236,8 @@ public record Ensemble(
     /**
      * What {@link #run} trains. Where teachers are weighted by the data set, this weighs them, or takes the weights that the
      * folder holds.
+     *
+     * @throws StopSignal.Stopped if the context's signal asked for it while teachers were weighted; the same call goes on there
      */
     public Stage stage(ModelConfig config, Lesson lesson, Path folder, RunContext context) {
         if ((heads.isEmpty() || alpha + beta == 0) && features.isEmpty()) {
@@ -251,7 +254,7 @@ public record Ensemble(
         ModelHeads labels = alpha + beta == 0 ? ModelHeads.NONE : Supervised.labels(lesson.clips(), heads.keySet());
         requireTeachers(labels, lesson, sees);
         requireCacheable(lesson);
-        Settings settings = settings();
+        Settings settings = heldOut.addTo(settings(), lesson.clips());
         Map<String, Map<String, Double>> weights = Map.of();
         if (weighting.kind() == TeacherWeights.Kind.DATASET) {
             weights = DataSetWeights.of(this, lesson, sees, folder, context);
@@ -261,20 +264,27 @@ public record Ensemble(
         Map<String, String> model = new LinkedHashMap<>(config.toMetadata());
         model.putAll(labels.toMetadata());
         return new Stage(
-                "distill",
-                recipe,
-                settings,
-                defaults().settings(),
-                run -> setUp(config, labels, lesson, sees, weighed, run),
-                new Stage.Export(STUDENT, model, (setup, file, metadata) -> {
-                    Map<String, Tensor> student = new LinkedHashMap<>();
-                    setup.trained().forEach((name, parameter) -> {
-                        if (name.startsWith(STUDENTS)) {
-                            student.put(name.substring(STUDENTS.length()), parameter);
-                        }
-                    });
-                    Student.save(file, student, config, labels, metadata);
-                }));
+                        "distill",
+                        recipe,
+                        settings,
+                        heldOut.addTo(defaults().settings(), lesson.clips()),
+                        run -> setUp(config, labels, lesson, sees, weighed, run),
+                        new Stage.Export(STUDENT, model, (setup, file, metadata) -> {
+                            Map<String, Tensor> student = new LinkedHashMap<>();
+                            setup.trained().forEach((name, parameter) -> {
+                                if (name.startsWith(STUDENTS)) {
+                                    student.put(name.substring(STUDENTS.length()), parameter);
+                                }
+                            });
+                            Student.save(file, student, config, labels, metadata);
+                        }))
+                .withTitle(title(lesson));
+    }
+
+    private String title(Lesson lesson) {
+        return lesson.teachers().stream()
+                .map(TeacherFile::name)
+                .collect(Collectors.joining(", ", "distill " + modality + " from ", ""));
     }
 
     private void requireTeachers(ModelHeads labels, Lesson lesson, Geometry sees) {
@@ -327,7 +337,7 @@ public record Ensemble(
         Map<String, Tensor> trained = new LinkedHashMap<>();
         student.params().all().forEach((name, parameter) -> trained.put(STUDENTS + name, parameter));
         ClipSet clips = lesson.clips();
-        int[] chosen = heldOut.rest(clips.labels());
+        int[] chosen = heldOut.rest(clips);
         Set<Modality> seen = new TreeSet<>(Set.of(modality));
         Path cache = lesson.cache();
         if (cache == null) {

@@ -1,17 +1,25 @@
 package tessera.distill.train;
 
-import java.util.Arrays;
+import java.nio.charset.StandardCharsets;
+import java.util.Collection;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
-import tessera.kernels.Philox;
+import tessera.distill.data.ClipSet;
 
 /**
- * Training clips that nothing is trained on, so that teachers can be judged by them: a share of each class, chosen by the seed
- * alone. Teachers and students with the same share and seed leave out the same clips of a set.
+ * Training clips that nothing is trained on, so that teachers can be judged by them. Teachers and students with the same share and
+ * seed leave out the same clips of a folder, whichever modalities they see and whichever clips are broken in these.
+ *
+ * <p>Of each class those clips are left out whose names come first by a hash with the seed. Their number is a share of all clips
+ * that are known by name, whole or broken, so a broken clip changes nothing for the others. A clip that is not even known, because it
+ * lacks every modality that is loaded, can move one clip of its class in or out, no more.
  *
  * @param share of the clips, in [0, 1); of a class with two clips or more at least one is left out, and one stays
  * @param seed determines which
@@ -19,6 +27,9 @@ import tessera.kernels.Philox;
 public record HeldOut(double share, long seed) {
     /** Nothing is left out. */
     public static final HeldOut NONE = new HeldOut(0, 1);
+
+    /** The setting that tells which clips were left out. */
+    static final String CLIPS = "heldOutClips";
 
     public HeldOut {
         if (!(share >= 0 && share < 1)) {
@@ -32,34 +43,67 @@ public record HeldOut(double share, long seed) {
         return new HeldOut(share, NONE.seed);
     }
 
-    /** The clips that are left out, ascending. */
-    int[] held(int[] labels) {
-        Map<Integer, List<Integer>> ofClass = IntStream.range(0, labels.length)
-                .boxed()
-                .collect(Collectors.groupingBy(clip -> labels[clip], TreeMap::new, Collectors.toList()));
+    /**
+     * Which clips are left out.
+     *
+     * @param known names of all clips that are there, whole or broken: their class, a slash, and how they are called in it
+     */
+    public Set<String> names(Collection<String> known) {
+        if (share == 0) {
+            return Set.of();
+        }
+        Map<String, List<String>> ofClass = new TreeSet<>(known)
+                .stream()
+                        .collect(Collectors.groupingBy(
+                                name -> name.substring(0, name.lastIndexOf('/')), TreeMap::new, Collectors.toList()));
         return ofClass.values().stream()
-                .flatMap(clips -> {
-                    int count = clips.size();
-                    int held = share == 0 || count < 2 ? 0 : Math.clamp(Math.round(share * count), 1, count - 1);
-                    return clips.stream()
-                            .sorted(Comparator.comparingInt((Integer clip) -> Philox.word(seed, 0, clip))
-                                    .thenComparingInt(clip -> clip))
+                .flatMap(names -> {
+                    int count = names.size();
+                    int held = count < 2 ? 0 : Math.clamp(Math.round(share * count), 1, count - 1);
+                    return names.stream()
+                            .sorted(Comparator.comparing(this::rank))
                             .limit(held);
                 })
-                .mapToInt(clip -> clip)
-                .sorted()
+                .collect(Collectors.toSet());
+    }
+
+    /** Depends on the name and the seed alone. */
+    private String rank(String name) {
+        return TeacherCache.checksum((seed + " " + name).getBytes(StandardCharsets.UTF_8));
+    }
+
+    /** The clips that are left out, ascending. */
+    int[] held(ClipSet clips) {
+        Set<String> held = names(clips);
+        return IntStream.range(0, clips.size())
+                .filter(clip -> held.contains(clips.names().get(clip)))
                 .toArray();
     }
 
     /** The other clips, ascending. */
-    int[] rest(int[] labels) {
-        int[] held = held(labels);
-        return IntStream.range(0, labels.length)
-                .filter(clip -> Arrays.binarySearch(held, clip) < 0)
+    int[] rest(ClipSet clips) {
+        Set<String> held = names(clips);
+        return IntStream.range(0, clips.size())
+                .filter(clip -> !held.contains(clips.names().get(clip)))
                 .toArray();
+    }
+
+    private Set<String> names(ClipSet clips) {
+        Set<String> known = new HashSet<>(clips.names());
+        known.addAll(clips.leftOut());
+        return names(known);
     }
 
     Settings addTo(Settings settings) {
         return settings.with("heldOut", share).with("heldOutSeed", seed);
+    }
+
+    /** Settings with a checksum of the names of what is left out of a set, if anything is. */
+    Settings addTo(Settings settings, ClipSet clips) {
+        return share == 0 ? settings : settings.with(CLIPS, checksum(clips));
+    }
+
+    String checksum(ClipSet clips) {
+        return TeacherCache.checksum(new TreeSet<>(names(clips)).toString().getBytes(StandardCharsets.UTF_8));
     }
 }

@@ -1,7 +1,12 @@
 package tessera.distill.train;
 
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.Views;
+import tessera.tensor.io.Safetensors;
+import tessera.tensor.io.SafetensorsFile;
 
 /**
  * How a stage trains, whatever it trains. Made from {@link #defaults}, or those of a stage, by its {@code with} methods.
@@ -27,6 +32,7 @@ public record Recipe(
         boolean augment,
         @Nullable Views views,
         long seed) {
+    private static final String VIEWS = "views";
 
     public Recipe {
         if (batch < 1 || steps < 1) {
@@ -111,6 +117,25 @@ public record Recipe(
         return addTo(Settings.NONE);
     }
 
+    /**
+     * How the model of a finished file looked at clips in training: by the views of the settings in its metadata, or by the published
+     * ones where these have none.
+     *
+     * @throws IllegalArgumentException if the settings cannot be read
+     */
+    public static Views viewsOf(Path file) {
+        try (SafetensorsFile open = Safetensors.open(file)) {
+            String settings = open.metadata().get(Trainer.SETTINGS);
+            Map<String, String> parts = new TreeMap<>();
+            if (settings != null && Settings.parse(settings).values().get(VIEWS) instanceof Map<?, ?> views) {
+                views.forEach((name, value) -> parts.put(name.toString(), String.valueOf(value)));
+            }
+            return Views.of(parts);
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(file + ": its settings cannot be read (" + e.getMessage() + ")", e);
+        }
+    }
+
     /** These settings after others. */
     Settings addTo(Settings settings) {
         Settings all = settings.with("maskRatio", maskRatio)
@@ -131,6 +156,6 @@ public record Recipe(
                 .with("dropPath", dropPath)
                 .with("augment", augment)
                 .with("seed", seed);
-        return views == null ? all : all.with("views", views);
+        return views == null ? all : all.with(VIEWS, views);
     }
 }

@@ -13,7 +13,8 @@ import tessera.tensor.Tensor;
  * A stage of training: what is trained, how, and what comes out. {@link Trainer#run} does the rest: it finishes, resumes and
  * refuses alike for all.
  *
- * @param name for people and files, such as {@code pretrain rgb}
+ * @param name in files, such as {@code distill}; a run is resumed only by a stage of the same
+ * @param title of its progress, for people, such as {@code distill rgb from flow}
  * @param recipe how it trains
  * @param settings everything that must be equal for a run to be resumed
  * @param defaults stand for the settings that an older run's files do not have
@@ -22,11 +23,28 @@ import tessera.tensor.Tensor;
  */
 public record Stage(
         String name,
+        String title,
         Recipe recipe,
         Settings settings,
         Settings defaults,
         Function<RunContext, Setup> build,
         Export export) {
+
+    /** A stage whose progress is titled as it is called. */
+    public Stage(
+            String name,
+            Recipe recipe,
+            Settings settings,
+            Settings defaults,
+            Function<RunContext, Setup> build,
+            Export export) {
+        this(name, name, recipe, settings, defaults, build, export);
+    }
+
+    /** The same with progress under another title. */
+    public Stage withTitle(String other) {
+        return new Stage(name, other, recipe, settings, defaults, build, export);
+    }
 
     /**
      * What a stage trains and looks at.

@@ -3,7 +3,7 @@ package tessera.distill.train;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
-/** Asks a run to stop after the current step, and tells when it has saved its state. Thread-safe. */
+/** Asks a run to stop after the current step or batch, and tells when it has saved its state. Thread-safe. */
 public final class StopSignal {
     private final CountDownLatch saved = new CountDownLatch(1);
     private volatile boolean requested;
@@ -21,6 +21,7 @@ public final class StopSignal {
         return requested;
     }
 
+    /** Tells that something is under way that saves its state when it is asked to stop, or that it has ended. */
     void running(boolean value) {
         running = value;
         if (!value && requested) {
@@ -32,7 +33,7 @@ public final class StopSignal {
      * Asks the run to stop when the process is asked to end (Ctrl-C), and holds the process until the checkpoint is
      * written.
      *
-     * @param whenSaved called then, while the process still lives; not called if no training was under way
+     * @param whenSaved called then, while the process still lives; not called if nothing that saves its state was under way
      */
     public void onShutdown(Runnable whenSaved) {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> stopAndWait(whenSaved), "tessera-stop"));

@@ -124,8 +124,8 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
         return new Stage(
                 "train " + modality,
                 recipe,
-                settings(),
-                defaults(modality).settings(),
+                heldOut.addTo(settings(), clips),
+                heldOut.addTo(defaults(modality).settings(), clips),
                 context -> setUp(config, labels, clips, sees, start, context),
                 new Stage.Export(
                         MODEL,
@@ -142,8 +142,8 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
             RunContext context) {
         OpenModel open = OpenModel.trained(config, labels, start, recipe.seed(), context);
         open.params().addShadows();
-        ClipViews batches = new ClipViews(
-                clips, sees, heldOut.rest(clips.labels()), Set.of(modality), heads.keySet(), recipe, viewCount);
+        ClipViews batches =
+                new ClipViews(clips, sees, heldOut.rest(clips), Set.of(modality), heads.keySet(), recipe, viewCount);
         return new Stage.Setup(
                 open.params().all(),
                 modality,

@@ -57,7 +57,7 @@ public final class TeacherCache implements AutoCloseable {
      * @param values numbers of an entry
      */
     public static TeacherCache open(Path folder, String teacher, Map<String, String> madeOf, int values) {
-        byte[] key = sha(Map.copyOf(madeOf).entrySet().stream()
+        byte[] key = digest().digest(Map.copyOf(madeOf).entrySet().stream()
                 .sorted(Map.Entry.comparingByKey())
                 .map(Map.Entry::toString)
                 .reduce("", (all, one) -> all + one + "\n")
@@ -199,16 +199,17 @@ public final class TeacherCache implements AutoCloseable {
         return (int) crc.getValue();
     }
 
-    private static byte[] sha(byte[] bytes) {
-        return digest().digest(bytes);
-    }
-
     private static MessageDigest digest() {
         try {
             return MessageDigest.getInstance("SHA-256");
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException("every Java has SHA-256", e);
         }
+    }
+
+    /** SHA-256 of bytes, in hexadecimal. */
+    static String checksum(byte[] bytes) {
+        return HexFormat.of().formatHex(digest().digest(bytes));
     }
 
     /** SHA-256 of a file's bytes, in hexadecimal. */

@@ -87,7 +87,7 @@ public final class Trainer {
         long first = restore(setup, optimiser);
         try (TrainingStep trainingStep = new TrainingStep(stage, setup, context.device(), optimiser);
                 MetricsLog log = MetricsLog.resumeAt(folder.resolve("metrics.jsonl"), first);
-                Task task = Task.begin(context.listener(), stage.name(), Task.Unit.STEPS, first, steps)) {
+                Task task = Task.begin(context.listener(), stage.title(), Task.Unit.STEPS, first, steps)) {
             context.stop().running(true);
             long written = System.nanoTime();
             for (long step = first; step < steps; step++) {

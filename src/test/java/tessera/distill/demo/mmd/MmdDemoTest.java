@@ -213,7 +213,7 @@ class MmdDemoTest {
             StopSignal stop = new StopSignal();
             ProgressListener watching = event -> {
                 if (event instanceof ProgressEvent.Advanced
-                        && event.task().title().equals(stage)) {
+                        && event.task().title().startsWith(stage)) {
                     stop.request();
                 }
             };
