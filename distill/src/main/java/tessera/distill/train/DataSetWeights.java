@@ -166,7 +166,7 @@ final class DataSetWeights {
         }
     }
 
-    private static Map<String, Double> numbers(@Nullable Object members) {
+    static Map<String, Double> numbers(@Nullable Object members) {
         Map<String, Double> numbers = new LinkedHashMap<>();
         if (members instanceof Map<?, ?> map) {
             map.forEach((name, number) -> numbers.put(name.toString(), ((Number) number).doubleValue()));

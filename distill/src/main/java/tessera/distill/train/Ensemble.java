@@ -17,6 +17,7 @@ import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.report.Metric;
 import tessera.kernels.DType;
+import tessera.nn.Checkpoint;
 import tessera.nn.ClipShape;
 import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
@@ -157,6 +158,19 @@ public record Ensemble(
     /** The same with another recipe. */
     public Ensemble withRecipe(Recipe other) {
         return new Ensemble(modality, heads, alpha, beta, temperature, weighting, features, heldOut, viewCount, other);
+    }
+
+    /** What teachers weighed in the training of a finished student, by head and teacher; empty where no data set told it. */
+    public static Map<String, Map<String, Double>> teacherWeights(Path student) {
+        String settings;
+        try (Checkpoint file = Checkpoint.read(student)) {
+            settings = file.metadata().get(Trainer.SETTINGS);
+        }
+        Map<String, Map<String, Double>> weights = new LinkedHashMap<>();
+        if (settings != null && Settings.parse(settings).values().get(TEACHER_WEIGHTS) instanceof Map<?, ?> heads) {
+            heads.forEach((head, ofTeachers) -> weights.put(head.toString(), DataSetWeights.numbers(ofTeachers)));
+        }
+        return weights;
     }
 
     /** The settings by name. */

@@ -184,7 +184,14 @@ class MmdDemoTest {
                 .getDocumentElement();
         // Two bar charts, a diagram of both heads of five models, three curves, and seven stages.
         assertEquals(2 + 10 + 3 + 7, root.getElementsByTagName("svg").getLength());
-        assertEquals(4, root.getElementsByTagName("table").getLength());
+        assertEquals(4 + 1, root.getElementsByTagName("table").getLength());
+        Path student = MmdDemo.studentFolder(whole, 7, new Taught(TEACHERS, TeacherWeights.dataSet()));
+        Map<String, Double> ofVerb = requireNonNull(
+                Ensemble.teacherWeights(student.resolve(Ensemble.STUDENT)).get("verb"));
+        Close.within(ofVerb.values().stream().mapToDouble(w -> w).sum(), 1, 1e-12, "weights of the teachers");
+        ofVerb.forEach((teacher, weight) -> assertTrue(
+                html.contains(">" + String.format(java.util.Locale.ROOT, "%.3f", weight) + "</td>"),
+                teacher + " " + weight));
         assertFalse(html.replace("http://www.w3.org/2000/svg", "").contains("http"), "a reference to elsewhere");
         List<String> lines = Files.readAllLines(whole.resolve(MmdReport.TABLES));
         assertEquals(

@@ -24,6 +24,7 @@ import tessera.distill.report.HtmlReport;
 import tessera.distill.report.LineChart;
 import tessera.distill.report.Metric;
 import tessera.distill.report.MetricsLog;
+import tessera.distill.train.Ensemble;
 import tessera.distill.train.TeacherWeights;
 import tessera.tensor.io.AtomicFile;
 
@@ -124,9 +125,34 @@ public final class MmdReport {
         accuracy(page);
         calibration(page);
         work(page);
+        weights(page);
         losses(page);
         settings(page);
         return page;
+    }
+
+    /** What teachers weigh by the data set, of every seed. */
+    private void weights(HtmlReport page) {
+        for (Taught student : plan.students()) {
+            List<List<String>> rows = new ArrayList<>();
+            for (long seed : plan.seeds()) {
+                Path file = MmdDemo.studentFolder(out, seed, student).resolve(Ensemble.STUDENT);
+                Ensemble.teacherWeights(file).forEach((head, ofTeachers) -> {
+                    List<String> row = new ArrayList<>(List.of(Long.toString(seed), head));
+                    for (Modality teacher : student.teachers()) {
+                        double weight = ofTeachers.getOrDefault(teacher.id(), Double.NaN);
+                        row.add(String.format(Locale.ROOT, "%.3f", weight));
+                    }
+                    rows.add(row);
+                });
+            }
+            if (!rows.isEmpty()) {
+                List<String> header = new ArrayList<>(List.of("seed", "head"));
+                student.teachers().forEach(teacher -> header.add(MmdPlan.words(teacher)));
+                page.heading("What teachers weigh");
+                page.table(header, rows, student.words() + ", by their losses on held-out training clips.");
+            }
+        }
     }
 
     private void whatWasRun(HtmlReport page) {
