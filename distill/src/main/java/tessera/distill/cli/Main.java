@@ -114,13 +114,13 @@ public final class Main implements Callable<Integer> {
      * fails again, and is told, where it is needed.
      */
     private static void loadAhead(String[] args) {
-        if (args.length > 0 && args[0].equals("predict")) {
+        if (args.length > 0 && args[0].equals("predict") && !List.of(args).contains("--verbose")) {
             LIBRARY.setLevel(Level.WARNING);
             Thread.ofPlatform().daemon().name("tessera-load-ahead").start(() -> {
                 try {
                     Device.cpu();
                     VideoReader.program();
-                } catch (RuntimeException told) {
+                } catch (RuntimeException | LinkageError told) {
                     LIBRARY.log(Level.FINE, "nothing was loaded ahead", told);
                 }
             });
