@@ -11,11 +11,13 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import java.util.spi.ToolProvider;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -119,6 +121,31 @@ class LauncherTest {
         assertTrue(report.contains("\nmachine code "), report);
         if (!ModulePath.carriers().isEmpty()) {
             assertTrue(report.lines().anyMatch(line -> line.matches("oneDNN +/.*libdnnl.*")), report);
+        }
+    }
+
+    /** The archive of classes is made by the first start; who cannot use one that lies there starts without it and says nothing. */
+    @Test
+    void startsFromAnArchiveOfClassesOrWithoutIt() throws Exception {
+        String help = succeed();
+        Path archive = archive();
+        assertTrue(Files.size(archive) > 0, "it was made");
+        byte[] made = Files.readAllBytes(archive);
+        try {
+            Files.write(archive, Arrays.copyOf(made, made.length / 2));
+            assertEquals(help, succeed(), "a damaged one");
+            Files.write(archive, new byte[0]);
+            assertEquals(help, succeed(), "none to be had");
+        } finally {
+            Files.write(archive, made);
+        }
+    }
+
+    private static Path archive() throws IOException {
+        try (Stream<Path> files = Files.walk(built.resolve(".tessera"))) {
+            return files.filter(file -> file.toString().endsWith(".jsa"))
+                    .findFirst()
+                    .orElseThrow();
         }
     }
 

@@ -561,8 +561,7 @@ class CommandsTest {
                 "predict", List.of("--student", student, "--head", head, "--video", video),
                 "features", List.of("--student", student, "--clips", clips));
         Set<String> asking = new TreeSet<>();
-        for (Class<?> command :
-                Main.class.getAnnotation(CommandLine.Command.class).subcommands()) {
+        for (Class<?> command : Main.COMMANDS.values()) {
             CommandLine.Model.CommandSpec spec = new CommandLine(command).getCommandSpec();
             if (spec.findOption("--device") == null) {
                 continue;
@@ -580,5 +579,13 @@ class CommandsTest {
             assertFalse(Files.exists(out), spec.name() + " wrote something");
         }
         assertEquals(new TreeSet<>(lines.keySet()), asking);
+    }
+
+    @Test
+    void commandsHaveTheNamesOfTheirAnnotations() {
+        List<String> annotated = Main.COMMANDS.values().stream()
+                .map(command -> command.getAnnotation(CommandLine.Command.class).name())
+                .toList();
+        assertEquals(annotated, List.copyOf(Main.COMMANDS.keySet()));
     }
 }

@@ -2,8 +2,12 @@ package tessera.distill.cli;
 
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.logging.Level;
 import java.util.logging.Logger;
@@ -18,11 +22,13 @@ import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
 import tessera.distill.data.Modality;
 import tessera.distill.train.StopSignal;
+import tessera.distill.video.VideoReader;
+import tessera.kernels.Device;
 import tessera.kernels.DeviceException;
 
 /**
- * The root command. A new command is a class of its own in this package, a {@link ToolCommand}, named in the
- * {@code subcommands} below. It throws {@link IllegalArgumentException} for bad input, with one line that names the
+ * The root command. A new command is a class of its own in this package, a {@link ToolCommand}, named in
+ * {@link #COMMANDS}. It throws {@link IllegalArgumentException} for bad input, with one line that names the
  * thing and the remedy; this class turns it into exit code 2.
  */
 @Command(
@@ -30,24 +36,25 @@ import tessera.kernels.DeviceException;
         description = "Teach a small video student from multimodal teachers; recognise actions from few examples.",
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
-        synopsisSubcommandLabel = "COMMAND",
-        subcommands = {
-            DemoCommand.class,
-            Pretrain.class,
-            Train.class,
-            Distill.class,
-            FewShot.class,
-            Evaluate.class,
-            Learn.class,
-            Predict.class,
-            ExtractFeatures.class,
-            ImportCheckpoint.class,
-            Inspect.class,
-            Doctor.class,
-            LauncherCommands.Bench.class,
-            LauncherCommands.Bundle.class
-        })
+        synopsisSubcommandLabel = "COMMAND")
 public final class Main implements Callable<Integer> {
+    /** By the names in their annotations, in the order of the help. */
+    static final Map<String, Class<?>> COMMANDS = commands(
+            Map.entry("demo", DemoCommand.class),
+            Map.entry("pretrain", Pretrain.class),
+            Map.entry("train", Train.class),
+            Map.entry("distill", Distill.class),
+            Map.entry("fewshot", FewShot.class),
+            Map.entry("evaluate", Evaluate.class),
+            Map.entry("learn", Learn.class),
+            Map.entry("predict", Predict.class),
+            Map.entry("features", ExtractFeatures.class),
+            Map.entry("import", ImportCheckpoint.class),
+            Map.entry("inspect", Inspect.class),
+            Map.entry("doctor", Doctor.class),
+            Map.entry("bench", LauncherCommands.Bench.class),
+            Map.entry("bundle", LauncherCommands.Bundle.class));
+
     /** Kept, because a logger that nothing refers to forgets its level. */
     private static final Logger LIBRARY = Logger.getLogger("tessera");
 
@@ -68,6 +75,23 @@ public final class Main implements Callable<Integer> {
 
     Main() {}
 
+    @SafeVarargs
+    private static Map<String, Class<?>> commands(Map.Entry<String, Class<?>>... commands) {
+        Map<String, Class<?>> named = new LinkedHashMap<>();
+        for (Map.Entry<String, Class<?>> command : commands) {
+            named.put(command.getKey(), command.getValue());
+        }
+        return Collections.unmodifiableMap(named);
+    }
+
+    /** What picocli has to look at: the command that the first word names, or all where it names none. To look at one takes a while. */
+    private static Collection<Class<?>> needed(List<String> args) {
+        String first =
+                args.stream().filter(word -> !word.startsWith("-")).findFirst().orElse("");
+        Class<?> named = COMMANDS.get(first);
+        return named == null ? COMMANDS.values() : List.of(named);
+    }
+
     /** Without a command: the list of them. */
     @Override
     public Integer call() {
@@ -79,9 +103,28 @@ public final class Main implements Callable<Integer> {
     public static void main(String[] args) {
         // Figures are read by programs and compared with the README's: a decimal point everywhere.
         Locale.setDefault(Locale.Category.FORMAT, Locale.ROOT);
+        loadAhead(args);
         PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
         PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
         System.exit(run(List.of(args), out, err));
+    }
+
+    /**
+     * Loads what a prediction needs on a thread of its own, while this one still reads the words and the student. What fails there
+     * fails again, and is told, where it is needed.
+     */
+    private static void loadAhead(String[] args) {
+        if (args.length > 0 && args[0].equals("predict") && !List.of(args).contains("--verbose")) {
+            LIBRARY.setLevel(Level.WARNING);
+            Thread.ofPlatform().daemon().name("tessera-load-ahead").start(() -> {
+                try {
+                    Device.cpu();
+                    VideoReader.program();
+                } catch (RuntimeException | LinkageError told) {
+                    LIBRARY.log(Level.FINE, "nothing was loaded ahead", told);
+                }
+            });
+        }
     }
 
     /**
@@ -94,7 +137,9 @@ public final class Main implements Callable<Integer> {
      */
     public static int run(List<String> args, PrintWriter out, PrintWriter err) {
         Main main = new Main();
-        CommandLine commandLine = new CommandLine(main)
+        CommandLine commandLine = new CommandLine(main);
+        needed(args).forEach(commandLine::addSubcommand);
+        commandLine
                 .setOut(out)
                 .setErr(err)
                 .setAbbreviatedOptionsAllowed(false)

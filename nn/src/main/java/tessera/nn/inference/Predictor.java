@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
@@ -181,6 +182,13 @@ public final class Predictor implements AutoCloseable {
                             .formatted(count, height, width, count * length, frames.byteSize()));
         }
         long[] chosen = FrameSampling.uniform(0, count, input().frames());
+        if (height == input().height() && width == input().width()) {
+            return one(input -> {
+                for (int k = 0; k < chosen.length; k++) {
+                    MemorySegment.copy(frames, chosen[k] * length, input, k * length, length);
+                }
+            });
+        }
         byte[] pixels = new byte[Math.toIntExact(chosen.length * length)];
         for (int k = 0; k < chosen.length; k++) {
             MemorySegment.copy(
@@ -323,6 +331,11 @@ public final class Predictor implements AutoCloseable {
     }
 
     private Prediction one(VideoClip clip) {
+        return one(input -> input.copyFrom(MemorySegment.ofArray(clip.pixels())));
+    }
+
+    /** @param fill writes the clip into the model's input */
+    private Prediction one(Consumer<MemorySegment> fill) {
         lock.lock();
         try {
             requireOpen();
@@ -331,7 +344,7 @@ public final class Predictor implements AutoCloseable {
                 open = student.session(1, masking);
                 session = open;
             }
-            open.input().copyFrom(MemorySegment.ofArray(clip.pixels()));
+            fill.accept(open.input());
             return answers(open.predictAll(seed)).getFirst();
         } finally {
             lock.unlock();
