@@ -21,7 +21,7 @@ import tessera.tensor.TokenMask;
 /**
  * How a device takes a step of a stage: losses, gradients, the optimiser's update, as {@link RecordedCalls}. A step draws random
  * numbers only by streams that grow with its number, and never looks at values on the host: on a GPU it is recorded once and then
- * replayed. Not thread-safe.
+ * replayed. Batches come from {@link BatchesAhead}. Not thread-safe.
  */
 final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
     /** Streams of random numbers lie so far apart that steps, which count them up, do not meet. */
@@ -32,6 +32,8 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
     private final Stage.Setup setup;
     private final Device device;
     private final AdamW optimiser;
+    private final Device host;
+    private final BatchesAhead ahead;
     private @Nullable RecordedCalls calls;
 
     /** What the tensors of a step are; the same in every step. */
@@ -43,11 +45,15 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
         this.setup = setup;
         this.device = device;
         this.optimiser = optimiser;
+        this.host = device.isHost() ? device : Device.cpu();
+        this.ahead =
+                new BatchesAhead(setup.parts().stream().map(Stage.Part::batches).toList(), host, recipe.steps());
     }
 
     /** Takes a step and returns its losses, {@link Metric#LOSS} among them, and the norm of the gradients where they are clipped. */
     Map<Metric, Double> take(long step, double lr) {
         Map<Metric, Double> values = new LinkedHashMap<>();
+        batches = ahead.take(step);
         try (Scope scope = Scope.open()) {
             List<Tensor> data = data(step);
             RecordedCalls open = calls;
@@ -65,16 +71,14 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
             }
             open.run("step", new Variables(0, step, lr, optimiser.steps() + 1), this)
                     .forEach((name, value) -> values.put(new Metric(name), (double) value[0]));
+        } finally {
+            batches.forEach(batch -> batch.tensors().forEach(Tensor::close));
         }
         return values;
     }
 
     /** The batches of a step in host memory, then its masks where they cannot be recorded. */
     private List<Tensor> data(long step) {
-        Device host = device.isHost() ? device : Device.cpu();
-        batches = setup.parts().stream()
-                .map(part -> part.batches().at(host, step))
-                .toList();
         List<Tensor> data = new ArrayList<>();
         batches.forEach(batch -> data.addAll(batch.tensors()));
         MaskStrategy masks = setup.masks();
@@ -149,6 +153,7 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
 
     @Override
     public void close() {
+        ahead.close();
         if (calls != null) {
             calls.close();
         }

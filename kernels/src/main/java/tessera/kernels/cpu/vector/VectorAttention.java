@@ -30,7 +30,13 @@ import tessera.kernels.cpu.scalar.ScalarAttention;
  * Other types are left to the plain Java kernels.
  */
 public final class VectorAttention extends ScalarAttention {
-    private static final int QUERY_TILE = 64;
+    /** Queries of a tile: at least so many of one with many keys, at most so many of one with few. */
+    private static final int LEAST_QUERIES = 64;
+
+    private static final int MOST_QUERIES = 128;
+    /** Scores of a tile that stay in the second-level cache beside their gradient. */
+    private static final int TILE_SCORES = 1 << 16;
+
     private static final int KEY_TILE = 2048;
     private static final int SAMPLE_BLOCK = 4;
     /** Elements of the sum over the blocks that are worth a thread. */
@@ -55,6 +61,12 @@ public final class VectorAttention extends ScalarAttention {
                 && s.k().row() >= s.headDim()
                 && s.v().row() >= s.headDim()
                 && s.out().row() >= s.headDim();
+    }
+
+    /** Queries of a tile; tiles of a head are equal but for the last, so that none is left with a few. */
+    private static int tile(int queries, int keys) {
+        int most = Math.clamp(TILE_SCORES / keys, LEAST_QUERIES, MOST_QUERIES);
+        return Math.ceilDiv(queries, Math.max(1, Math.ceilDiv(queries, most)));
     }
 
     private static long offset(Strides strides, long b, long h, long row) {
@@ -83,18 +95,21 @@ public final class VectorAttention extends ScalarAttention {
             return;
         }
         VectorScores rules = new VectorScores(s, in);
-        long tiles = Blocks.ceilDiv(s.queries(), QUERY_TILE);
-        long work = 2L * Math.min(s.queries(), QUERY_TILE) * s.keys() * s.headDim();
+        int tile = tile(s.queries(), s.keys());
+        long tiles = tile == 0 ? 0 : Blocks.ceilDiv(s.queries(), tile);
+        long work = 2L * tile * s.keys() * s.headDim();
         long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, work));
         workers.parallelFor(s.batch() * s.heads() * tiles, grain, (worker, from, to) -> {
             try (Scratch scratch = Scratch.borrow()) {
                 long ld = padded(Math.min(s.keys(), KEY_TILE));
-                MemorySegment statistics = scratch.floats(QUERY_TILE * (ld + 2));
-                MemorySegment scores = from(statistics, 2 * QUERY_TILE);
+                MemorySegment statistics = scratch.floats(padded(2 * tile) + tile * ld);
+                MemorySegment scores = from(statistics, padded(2 * tile));
                 for (long task = from; task < to; task++) {
                     long head = task / tiles;
-                    int row = (int) (task % tiles) * QUERY_TILE;
-                    forwardTile(s, in, rules, out.segment(), segment(logSumExp), head, row, statistics, scores, ld);
+                    int row = (int) (task % tiles) * tile;
+                    int rows = Math.min(tile, s.queries() - row);
+                    forwardTile(
+                            s, in, rules, out.segment(), segment(logSumExp), head, row, rows, statistics, scores, ld);
                 }
             }
         });
@@ -109,12 +124,12 @@ public final class VectorAttention extends ScalarAttention {
             @Nullable MemorySegment logSumExp,
             long head,
             int row,
+            int rows,
             MemorySegment statistics,
             MemorySegment scores,
             long ld) {
         long b = head / s.heads();
         long h = head % s.heads();
-        int rows = Math.min(QUERY_TILE, s.queries() - row);
         int dim = s.headDim();
         // Then the scale goes into the exponential and costs nothing.
         boolean plain = rules.onlyScaled(b) && s.scale() > 0;
@@ -249,8 +264,9 @@ public final class VectorAttention extends ScalarAttention {
         workers.parallelFor(Blocks.ceilDiv(s.batch(), samples) * s.heads(), grain, (worker, first, last) -> {
             try (Scratch scratch = Scratch.borrow()) {
                 long ld = padded(s.keys());
-                MemorySegment p = scratch.floats(2 * QUERY_TILE * ld);
-                MemorySegment ds = from(p, QUERY_TILE * ld);
+                long tile = tile(s.queries(), s.keys());
+                MemorySegment p = scratch.floats(2 * tile * ld);
+                MemorySegment ds = from(p, tile * ld);
                 for (long task = first; task < last; task++) {
                     long block = task / s.heads();
                     MemorySegment target =
@@ -294,8 +310,9 @@ public final class VectorAttention extends ScalarAttention {
             clear(headDk, ldk, keys, dim);
             clear(headDv, ldv, keys, dim);
         }
-        for (int row = 0; row < s.queries(); row += QUERY_TILE) {
-            int rows = Math.min(QUERY_TILE, s.queries() - row);
+        int tile = tile(s.queries(), keys);
+        for (int row = 0; row < s.queries(); row += tile) {
+            int rows = Math.min(tile, s.queries() - row);
             long outFrom = offset(s.out(), b, h, row);
             MemorySegment queries = from(pass.in.q().segment(), offset(s.q(), b, h, row));
             MemorySegment gradient = from(dout, outFrom);
