@@ -193,7 +193,7 @@ class Mixing(nn.Module):
 def kernel(kind, weights, inputs, config):
     """The module that a kernel's or a layer's task names."""
     if kind == "matmul":
-        return linear(inputs["w"], None)
+        return Single(linear(inputs["w"], None), False)
     block = Block(weights, "encoder.blocks.0.", config["heads"], config["eps"]).freeze()
     return {
         "layer_norm": lambda: block.norm1,
