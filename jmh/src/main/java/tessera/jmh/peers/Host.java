@@ -42,7 +42,8 @@ final class Host {
     static String features(Stream<String> lines) {
         return lines.filter(line -> line.matches("(flags|Features)\\s*:.*"))
                 .findFirst()
-                .map(line -> Stream.of(line.substring(line.indexOf(':') + 1).strip().split(" +"))
+                .map(line -> Stream.of(
+                                line.substring(line.indexOf(':') + 1).strip().split(" +"))
                         .filter(flag -> TOLD.stream().anyMatch(flag::contains))
                         .sorted()
                         .collect(Collectors.joining(" ")))

@@ -22,7 +22,8 @@ final class Limits {
         Copy(long bytes, int threads) {
             MemorySegment from = arena.allocate(bytes, 64);
             MemorySegment to = arena.allocate(bytes, 64);
-            pool = Executors.newFixedThreadPool(threads, Thread.ofPlatform().daemon().factory());
+            pool = Executors.newFixedThreadPool(
+                    threads, Thread.ofPlatform().daemon().factory());
             long part = bytes / threads;
             for (int i = 0; i < threads; i++) {
                 long begin = i * part;

@@ -8,10 +8,10 @@ import java.util.List;
 import java.util.Map;
 import tessera.jmh.peers.OnnxGraph.Attribute;
 import tessera.jmh.peers.OnnxGraph.Type;
-import tessera.nn.videomae.VideoMaeConfig;
-import tessera.nn.videomae.SinePositions;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.videomae.SinePositions;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Tensor;
 
 /**
@@ -65,20 +65,29 @@ public final class OnnxStudent {
                         task.shapes().rows(),
                         n);
             }
-            case LAYER_NORM -> graph.output(RESULT, norm(input("x"), block + "norm1", config.layerNormEps()), rows, tokens, d);
+            case LAYER_NORM ->
+                graph.output(RESULT, norm(input("x"), block + "norm1", config.layerNormEps()), rows, tokens, d);
             case LINEAR ->
                 graph.output(
                         RESULT,
-                        linear(input("x"), task.weight(block + "attn.qkv.weight"), qkvBias(block), 3 * (int) d, (int) d),
+                        linear(
+                                input("x"),
+                                task.weight(block + "attn.qkv.weight"),
+                                task.qkvBias(block),
+                                3 * (int) d,
+                                (int) d),
                         rows,
                         tokens,
                         3 * d);
             case LINEAR_GELU ->
-                graph.output(RESULT, gelu(layer(input("x"), block + "mlp.fc1", 4 * (int) d, (int) d)), rows, tokens, 4 * d);
+                graph.output(
+                        RESULT, gelu(layer(input("x"), block + "mlp.fc1", 4 * (int) d, (int) d)), rows, tokens, 4 * d);
             case ATTENTION -> graph.output(RESULT, mix(input("x")), rows, tokens, d);
             case BLOCK -> graph.output(RESULT, block(input("x"), block), rows, tokens, d);
             case FORWARD -> graph.output(RESULT, forward(), rows, d);
-            case SWIN, TRAIN -> throw new IllegalArgumentException("there is no ONNX model of " + work.kind().text());
+            case SWIN, TRAIN ->
+                throw new IllegalArgumentException(
+                        "there is no ONNX model of " + work.kind().text());
         }
     }
 
@@ -183,19 +192,11 @@ public final class OnnxStudent {
                 Attribute.of("epsilon", (float) eps));
     }
 
-    private float[] qkvBias(String block) {
-        float[] q = task.weight(block + "attn.q_bias");
-        float[] v = task.weight(block + "attn.v_bias");
-        float[] bias = Arrays.copyOf(q, 3 * q.length);
-        System.arraycopy(v, 0, bias, 2 * q.length, q.length);
-        return bias;
-    }
-
     /** Attention from queries, keys and values side by side. */
     private String mix(String qkv) {
         List<String> parts = graph.add("", "Split", List.of(qkv), 3, Attribute.of("axis", -1L));
-        return graph.add(
-                        OnnxGraph.MICROSOFT, "MultiHeadAttention", parts, 1, Attribute.of("num_heads", (long) config.heads()))
+        return graph.add(OnnxGraph.MICROSOFT, "MultiHeadAttention", parts, 1, Attribute.of("num_heads", (long)
+                        config.heads()))
                 .getFirst();
     }
 
@@ -203,11 +204,12 @@ public final class OnnxStudent {
     private String attention(String x, String block) {
         int d = config.embedDim();
         float[] weight = task.weight(block + "attn.qkv.weight");
-        String bias = graph.constant(qkvBias(block), 3L * d);
+        String bias = graph.constant(task.qkvBias(block), 3L * d);
         Attribute heads = Attribute.of("num_heads", (long) config.heads());
         if (!quantized) {
             List<String> arguments = List.of(x, graph.constant(transposed(weight, 3 * d, d), d, 3L * d), bias);
-            return graph.add(OnnxGraph.MICROSOFT, "Attention", arguments, 1, heads).getFirst();
+            return graph.add(OnnxGraph.MICROSOFT, "Attention", arguments, 1, heads)
+                    .getFirst();
         }
         Quantized w = Quantized.of(weight, 3 * d, d);
         List<String> q = graph.add("", "DynamicQuantizeLinear", List.of(x), 3);
@@ -236,59 +238,40 @@ public final class OnnxStudent {
     private String forward() {
         int d = config.embedDim();
         int length = config.patches().patchLength();
-        String x = graph.add("Add", List.of(linear(patches(), embedding(), task.weight("encoder.patch_embed.proj.bias"), d, length), positions()));
+        String x = graph.add(
+                "Add",
+                List.of(
+                        linear(
+                                patches(),
+                                task.patchEmbedding(),
+                                task.weight("encoder.patch_embed.proj.bias"),
+                                d,
+                                length),
+                        positions()));
         for (int i = 0; i < config.depth(); i++) {
             x = block(x, "encoder.blocks." + i + ".");
         }
         String normed = norm(x, "encoder.norm", config.layerNormEps());
-        String mean = graph.add("ReduceMean", List.of(normed), Attribute.of("axes", new long[] {1}), Attribute.of("keepdims", 0L));
+        String mean = graph.add(
+                "ReduceMean", List.of(normed), Attribute.of("axes", new long[] {1}), Attribute.of("keepdims", 0L));
         return norm(mean, "fc_norm", config.outputNormEps());
-    }
-
-    /** The patch embedding with columns in the order of the pixels in memory, (dt, dy, dx, c), instead of (c, dt, dy, dx). */
-    private float[] embedding() {
-        float[] weight = task.weight("encoder.patch_embed.proj.weight");
-        int channels = config.patches().channels();
-        int length = config.patches().patchLength();
-        int pixels = length / channels;
-        float[] result = new float[weight.length];
-        for (int row = 0; row < config.embedDim(); row++) {
-            for (int i = 0; i < length; i++) {
-                result[row * length + i % pixels * channels + i / pixels] = weight[row * length + i];
-            }
-        }
-        return result;
     }
 
     /** Normalised patches of the tokens that are seen: rows of a patch's pixels are gathered from the clip as it lies in memory. */
     private String patches() {
         Work work = task.work();
         int channels = config.patches().channels();
-        int patch = config.patches().patch();
-        int tubelet = config.patches().tubelet();
-        int across = config.width() / patch;
-        long rowsOfClip = (long) config.frames() * config.height() * across;
-        int[] visible = visible();
         int tokens = work.tokens(config);
-        int rowsOfPatch = tubelet * patch;
-        long[] rows = new long[visible.length * rowsOfPatch];
-        for (int i = 0; i < visible.length; i++) {
-            long clip = i / tokens % work.batch() * rowsOfClip;
-            int slot = visible[i] / config.plane();
-            int cell = visible[i] % config.plane();
-            for (int r = 0; r < rowsOfPatch; r++) {
-                long frame = (long) slot * tubelet + r / patch;
-                long line = (long) cell / across * patch + r % patch;
-                rows[i * rowsOfPatch + r] = clip + (frame * config.height() + line) * across + cell % across;
-            }
-        }
-        String flat = reshape(input("clip"), work.batch() * rowsOfClip, (long) patch * channels);
+        int rowOfPixels = config.patches().patch() * channels;
+        int length = config.patches().patchLength();
+        long all = task.input("clip").shape().count();
+        String flat = reshape(input("clip"), all / rowOfPixels, rowOfPixels);
         String gathered = graph.add(
                 "Gather",
-                List.of(flat, indices("rows", rows, work.sequences(), tokens, rowsOfPatch)),
+                List.of(flat, indices("rows", task.pixelRows(), work.sequences(), tokens, length / rowOfPixels)),
                 Attribute.of("axis", 0L));
-        int length = config.patches().patchLength();
-        String pixels = graph.add("Cast", List.of(reshape(gathered, work.sequences(), tokens, length)), Attribute.of("to", 1));
+        String pixels =
+                graph.add("Cast", List.of(reshape(gathered, work.sequences(), tokens, length)), Attribute.of("to", 1));
         float[] factor = new float[length];
         float[] shift = new float[length];
         for (int i = 0; i < length; i++) {
@@ -304,18 +287,6 @@ public final class OnnxStudent {
         return graph.add("Reshape", List.of(x, graph.constant(shape, shape.length)));
     }
 
-    /** Numbers of the tokens that are seen, one sequence after the other. */
-    private int[] visible() {
-        if (task.inputs().containsKey("visible")) {
-            return task.input("visible").toInts();
-        }
-        int[] all = new int[task.work().sequences() * config.tokens()];
-        for (int i = 0; i < all.length; i++) {
-            all[i] = i % config.tokens();
-        }
-        return all;
-    }
-
     private String positions() {
         int d = config.embedDim();
         float[] table;
@@ -326,8 +297,9 @@ public final class OnnxStudent {
         if (!task.inputs().containsKey("visible")) {
             return all;
         }
-        long[] tokens = Arrays.stream(visible()).asLongStream().toArray();
-        String visible = indices("visible", tokens, task.work().sequences(), task.work().tokens(config));
+        long[] tokens = Arrays.stream(task.visibleTokens()).asLongStream().toArray();
+        String visible =
+                indices("visible", tokens, task.work().sequences(), task.work().tokens(config));
         return graph.add("Gather", List.of(all, visible), Attribute.of("axis", 0L));
     }
 }

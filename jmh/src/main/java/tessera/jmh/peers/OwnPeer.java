@@ -157,14 +157,10 @@ final class OwnPeer implements Peer {
     }
 
     private Contender projection(Task task, DType type) {
-        String layer = "encoder.blocks.0.attn.";
-        float[] q = task.weight(layer + "q_bias");
-        float[] v = task.weight(layer + "v_bias");
-        float[] bias = new float[3 * q.length];
-        System.arraycopy(q, 0, bias, 0, q.length);
-        System.arraycopy(v, 0, bias, 2 * q.length, q.length);
+        String block = "encoder.blocks.0.";
+        float[] bias = task.qkvBias(block);
         try (Tensor b = Tensor.of(bias, bias.length)) {
-            return product(task.weights().get(layer + "qkv.weight"), b, Activation.NONE, task, type);
+            return product(task.weights().get(block + "attn.qkv.weight"), b, Activation.NONE, task, type);
         }
     }
 
@@ -197,7 +193,11 @@ final class OwnPeer implements Peer {
                 config.keyBias());
         block.pack(type);
         Tensor x = here(task.input("x"));
-        return new Call(() -> block.forward(here(x)), block, x, () -> params.all().values().forEach(Tensor::close));
+        return new Call(
+                () -> block.forward(here(x)),
+                block,
+                x,
+                () -> params.all().values().forEach(Tensor::close));
     }
 
     private Contender swin(Task task, DType type) {
@@ -209,7 +209,11 @@ final class OwnPeer implements Peer {
         SwinModel model = new SwinModel(params, Task.swinConfig(), classes);
         model.pack();
         Tensor clip = here(task.input("clip"));
-        return new Call(() -> model.forward(clip), model, clip, () -> params.all().values().forEach(Tensor::close));
+        return new Call(
+                () -> model.forward(clip),
+                model,
+                clip,
+                () -> params.all().values().forEach(Tensor::close));
     }
 
     // ------------------------------------------------------------------------------------------------------- models
@@ -224,7 +228,11 @@ final class OwnPeer implements Peer {
             Work work = task.work();
             session = student.session(work.batch(), Masking.of(work.ratio(), work.ensemble()));
             MemorySegment.copy(
-                    task.input("clip").segment(), 0, session.input(), 0, session.input().byteSize());
+                    task.input("clip").segment(),
+                    0,
+                    session.input(),
+                    0,
+                    session.input().byteSize());
         }
 
         @Override
@@ -256,7 +264,8 @@ final class OwnPeer implements Peer {
                 throw new AbsentException(device + " does not train in " + type);
             }
             params = Params.from(device, DType.F32, task.weights()).computeIn(type);
-            model = new VideoMaeClassifier(params, task.shapes().config(), task.shapes().classes());
+            model = new VideoMaeClassifier(
+                    params, task.shapes().config(), task.shapes().classes());
             params.finish();
             params.addShadows();
             optimiser = new AdamW(params.all(), .9, .999, 1e-8, Task.DECAY, AdamW.matrices(params.all()));

@@ -105,7 +105,8 @@ public final class PeerBenchmark {
 
     private static void delete(Path folder) {
         try (Stream<Path> files = Files.walk(folder)) {
-            files.sorted(Comparator.reverseOrder()).forEach(each -> each.toFile().delete());
+            files.sorted(Comparator.reverseOrder())
+                    .forEach(each -> each.toFile().delete());
         } catch (IOException e) {
             // It lies in the system's folder for such files.
         }
@@ -139,7 +140,8 @@ public final class PeerBenchmark {
             }
         }
         List<Row> wrong = results.disagreeing();
-        wrong.forEach(row -> out.println("wrong: " + row.work() + " of " + row.contender() + ": differs by " + row.difference()));
+        wrong.forEach(row ->
+                out.println("wrong: " + row.work() + " of " + row.contender() + ": differs by " + row.difference()));
         out.println(results.rows().size() + " results, " + wrong.size() + " wrong: " + file + ", "
                 + PeerResults.sibling(file, ".html"));
         return wrong.isEmpty() ? 0 : 1;
@@ -164,7 +166,8 @@ public final class PeerBenchmark {
             }
         }
         for (String name : missing) {
-            results.absent(ALL, name, "not built; build with \"mvn -Ppeers package\", as \"./tessera bench --peers\" does");
+            results.absent(
+                    ALL, name, "not built; build with \"mvn -Ppeers package\", as \"./tessera bench --peers\" does");
         }
         for (Peer peer : peers) {
             peer.versions().forEach((name, version) -> results.about(peer.name() + " " + name, version));
@@ -190,7 +193,8 @@ public final class PeerBenchmark {
             float[] reference = {};
             for (Peer peer : peers) {
                 for (Peer.Way way : peer.ways(work)) {
-                    String name = peer.name() + " " + way.mode() + " " + way.precision().text();
+                    String name = peer.name() + " " + way.mode() + " "
+                            + way.precision().text();
                     try {
                         Contender contender = peer.open(task, way);
                         float[] output = contender.output();
@@ -274,9 +278,13 @@ public final class PeerBenchmark {
                 time.p20(),
                 time.p50(),
                 time.p80(),
-                peer && own != null ? Double.valueOf(Spread.ofRatios(own, seconds).p50()) : null,
+                peer && own != null
+                        ? Double.valueOf(Spread.ofRatios(own, seconds).p50())
+                        : null,
                 flops / time.p50() / 1e6,
-                flops == 0 ? 0 : Spread.ofRatios(scaled(ofProduct, flops), seconds).p50(),
+                flops == 0
+                        ? 0
+                        : Spread.ofRatios(scaled(ofProduct, flops), seconds).p50(),
                 bytes / time.p50() / 1e6,
                 bytes == 0 ? 0 : Spread.ofRatios(scaled(ofCopy, bytes), seconds).p50(),
                 entry.isReference() ? null : Double.valueOf(entry.difference()),
@@ -294,6 +302,8 @@ public final class PeerBenchmark {
                 PeerTables.milliseconds(row.p50Ms()),
                 ours == null ? "" : String.format(Locale.ROOT, "  ours/this %.2f", ours),
                 row.matmulShare() > 0 ? String.format(Locale.ROOT, "  %.0f %% of matmul", 100 * row.matmulShare()) : "",
-                difference == null ? "" : String.format(Locale.ROOT, "  differs by %.1e%s", difference, row.agrees() ? "" : " WRONG")));
+                difference == null
+                        ? ""
+                        : String.format(Locale.ROOT, "  differs by %.1e%s", difference, row.agrees() ? "" : " WRONG")));
     }
 }

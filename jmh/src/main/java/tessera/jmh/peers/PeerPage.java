@@ -22,9 +22,10 @@ final class PeerPage {
     /** The page. */
     HtmlReport page() {
         HtmlReport page = new HtmlReport("Tessera beside its peers on the CPU");
-        page.paragraph("All contenders ran in turn, round after round, on the same weights, inputs and number of threads, and each"
-                + " result was compared with ours in f32. Times are medians; a ratio is our time over the peer's in the"
-                + " same precision, the median over the rounds, so that less than 1 means that we are faster.");
+        page.paragraph(
+                "All contenders ran in turn, round after round, on the same weights, inputs and number of threads, and each"
+                        + " result was compared with ours in f32. Times are medians; a ratio is our time over the peer's in the"
+                        + " same precision, the median over the rounds, so that less than 1 means that we are faster.");
         page.table(
                 List.of("what", "value"),
                 results.about().entrySet().stream()
@@ -58,18 +59,31 @@ final class PeerPage {
                 results.rows().stream().filter(row -> row.group().equals(group)).toList();
         List<String> works = rows.stream().map(Row::work).distinct().toList();
         page.figure(
-                bars(group + ": time", "ms", rows, works, Row::p50Ms, false).svg(), "Median time of one call, less is better.");
+                bars(group + ": time", "ms", rows, works, Row::p50Ms, false).svg(),
+                "Median time of one call, less is better.");
         List<Row> peers = rows.stream().filter(row -> row.ours() != null).toList();
         if (!peers.isEmpty()) {
             page.figure(
-                    bars(group + ": ratio", "our time / the peer's", peers, works, row -> Objects.requireNonNull(row.ours()), true)
+                    bars(
+                                    group + ": ratio",
+                                    "our time / the peer's",
+                                    peers,
+                                    works,
+                                    row -> Objects.requireNonNull(row.ours()),
+                                    true)
                             .svg(),
                     "Our time over each peer's in the same precision: below the line we are faster.");
         }
         List<Row> counted = rows.stream().filter(row -> row.matmulShare() > 0).toList();
         if (!counted.isEmpty()) {
             page.figure(
-                    bars(group + ": share", "% of the f32 product's rate", counted, works, row -> 100 * row.matmulShare(), false)
+                    bars(
+                                    group + ": share",
+                                    "% of the f32 product's rate",
+                                    counted,
+                                    works,
+                                    row -> 100 * row.matmulShare(),
+                                    false)
                             .reference(100, "product")
                             .svg(),
                     "Floating-point operations over time, as a share of a large f32 product's in the same rounds; bf16 and int8 can"
@@ -86,8 +100,8 @@ final class PeerPage {
         for (String contender : rows.stream().map(Row::contender).distinct().toList()) {
             double[] values = works.stream()
                     .mapToDouble(work -> rows.stream()
-                            .filter(row ->
-                                    row.contender().equals(contender) && row.work().equals(work))
+                            .filter(row -> row.contender().equals(contender)
+                                    && row.work().equals(work))
                             .mapToDouble(value)
                             .findFirst()
                             .orElse(Double.NaN))
@@ -113,7 +127,8 @@ final class PeerPage {
                     .sorted(java.util.Comparator.comparingDouble(Row::ratio))
                     .toArray(Row[]::new);
             double[] x = Arrays.stream(sorted).mapToDouble(Row::ratio).toArray();
-            chart.series(contender, x, Arrays.stream(sorted).mapToDouble(Row::p50Ms).toArray());
+            chart.series(
+                    contender, x, Arrays.stream(sorted).mapToDouble(Row::p50Ms).toArray());
             if (contender.equals(OwnPeer.NAME + " " + Precision.F32.text())) {
                 double rate = sorted[0].gflops() / 1e3;
                 chart.series(

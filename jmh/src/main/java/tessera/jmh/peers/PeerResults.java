@@ -105,7 +105,8 @@ final class PeerResults {
     String csv() {
         StringBuilder text = new StringBuilder(String.join(",", Row.columns())).append('\n');
         rows.forEach(row -> text.append(String.join(
-                        ",", row.cells().values().stream().map(PeerResults::quoted).toList()))
+                        ",",
+                        row.cells().values().stream().map(PeerResults::quoted).toList()))
                 .append('\n'));
         return text.toString();
     }

@@ -33,7 +33,8 @@ final class PeerTables {
         header.add("of the limit");
         List<List<String>> lines = new ArrayList<>();
         for (String work : rows.stream().map(Row::work).distinct().toList()) {
-            List<Row> here = rows.stream().filter(row -> row.work().equals(work)).toList();
+            List<Row> here =
+                    rows.stream().filter(row -> row.work().equals(work)).toList();
             List<String> line = new ArrayList<>(List.of(work));
             for (String contender : contenders) {
                 line.add(here.stream()
@@ -74,14 +75,16 @@ final class PeerTables {
     /** All tables in Markdown, with what they mean and what is missing. */
     String markdown() {
         StringBuilder text = new StringBuilder();
-        results.about().forEach((name, value) -> text.append("- ")
-                .append(name)
-                .append(": ")
-                .append(value)
-                .append('\n'));
-        text.append("\nMedians in milliseconds, taken in turn; in brackets our time over the peer's in the same precision, so less than 1"
-                + " means that we are faster. The last column is our f32's share of a large f32 product's rate (of a copy's, where"
-                + " memory limits) in the same rounds.\n");
+        results.about()
+                .forEach((name, value) -> text.append("- ")
+                        .append(name)
+                        .append(": ")
+                        .append(value)
+                        .append('\n'));
+        text.append(
+                "\nMedians in milliseconds, taken in turn; in brackets our time over the peer's in the same precision, so less than 1"
+                        + " means that we are faster. The last column is our f32's share of a large f32 product's rate (of a copy's, where"
+                        + " memory limits) in the same rounds.\n");
         for (String group : groups()) {
             Table table = table(group);
             text.append("\n**").append(group).append("**\n\n").append(line(table.header()));
@@ -103,6 +106,12 @@ final class PeerTables {
     }
 
     private static String line(List<String> cells) {
-        return "| " + String.join(" | ", cells.stream().map(cell -> Objects.requireNonNull(cell).replace("|", "\\|")).toList()) + " |\n";
+        return "| "
+                + String.join(
+                        " | ",
+                        cells.stream()
+                                .map(cell -> Objects.requireNonNull(cell).replace("|", "\\|"))
+                                .toList())
+                + " |\n";
     }
 }

@@ -60,7 +60,8 @@ final class PythonPeer implements Peer {
             builder.environment().put("OMP_NUM_THREADS", Integer.toString(threads));
             process = builder.start();
         } catch (IOException e) {
-            throw new AbsentException(e.getMessage() + "; name a Python that has torch with TESSERA_PEER_PYTHON or --python");
+            throw new AbsentException(
+                    e.getMessage() + "; name a Python that has torch with TESSERA_PEER_PYTHON or --python");
         }
         requests = process.outputWriter(StandardCharsets.UTF_8);
         Thread.ofPlatform().daemon().start(() -> {
@@ -75,8 +76,8 @@ final class PythonPeer implements Peer {
             answer().forEach((name, value) -> versions.put(name, String.valueOf(value)));
         } catch (IllegalStateException e) {
             close();
-            throw new AbsentException(
-                    python + ": " + e.getMessage() + "; name a Python that has torch with TESSERA_PEER_PYTHON or --python");
+            throw new AbsentException(python + ": " + e.getMessage()
+                    + "; name a Python that has torch with TESSERA_PEER_PYTHON or --python");
         }
     }
 
@@ -164,7 +165,10 @@ final class PythonPeer implements Peer {
             byte[] bytes = Files.readAllBytes(file);
             Files.delete(file);
             float[] values = new float[bytes.length / Float.BYTES];
-            ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
+            ByteBuffer.wrap(bytes)
+                    .order(ByteOrder.LITTLE_ENDIAN)
+                    .asFloatBuffer()
+                    .get(values);
             return values;
         } catch (IOException e) {
             throw new UncheckedIOException("cannot read what the peer wrote", e);

@@ -124,7 +124,7 @@ public record Row(
     }
 
     private static IllegalArgumentException missing(Map<String, ? extends @Nullable Object> members, String name) {
-        return new IllegalArgumentException(
-                "a row of the results has no " + name + " but " + members.keySet() + "; pass a file that bench --peers wrote");
+        return new IllegalArgumentException("a row of the results has no " + name + " but " + members.keySet()
+                + "; pass a file that bench --peers wrote");
     }
 }

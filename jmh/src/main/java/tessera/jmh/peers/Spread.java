@@ -48,8 +48,8 @@ public record Spread(double p20, double p50, double p80) {
      */
     static double difference(float[] result, float[] from) {
         if (result.length != from.length || from.length == 0) {
-            throw new IllegalArgumentException("a result of " + result.length + " values cannot be compared with one of "
-                    + from.length + "; both must compute the same");
+            throw new IllegalArgumentException("a result of " + result.length
+                    + " values cannot be compared with one of " + from.length + "; both must compute the same");
         }
         double squares = 0;
         double size = 0;

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.SplittableRandom;
@@ -18,6 +19,7 @@ import tessera.nn.swin.SwinConfig;
 import tessera.nn.swin.SwinModel;
 import tessera.nn.swin.SwinNames;
 import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
@@ -56,12 +58,11 @@ public record Task(
 
     /** Makes weights and inputs from fixed seeds. */
     static Task make(Work work, Shapes shapes, Path folder) {
-        Map<String, Tensor> weights =
-                switch (work.kind()) {
-                    case MATMUL -> Map.of();
-                    case SWIN -> swin();
-                    default -> student(work, shapes);
-                };
+        Map<String, Tensor> weights = switch (work.kind()) {
+            case MATMUL -> Map.of();
+            case SWIN -> swin();
+            default -> student(work, shapes);
+        };
         Map<String, Tensor> inputs = inputs(work, shapes);
         Path weightsFile = folder.resolve("weights." + work.kind().text());
         Path inputsFile = folder.resolve("inputs." + work.kind().text());
@@ -140,7 +141,7 @@ public record Task(
     }
 
     private static void clips(Work work, Shapes shapes, Map<String, Tensor> inputs) {
-        var config = shapes.config();
+        VideoMaeConfig config = shapes.config();
         inputs.put(
                 "clip",
                 pixels(Shape.of(
@@ -185,6 +186,70 @@ public record Task(
     /** One of the inputs. */
     public Tensor input(String name) {
         return required(inputs, name);
+    }
+
+    /** The bias of a block's queries, keys and values side by side; the keys have none. */
+    public float[] qkvBias(String block) {
+        float[] q = weight(block + "attn.q_bias");
+        float[] v = weight(block + "attn.v_bias");
+        float[] bias = Arrays.copyOf(q, 3 * q.length);
+        System.arraycopy(v, 0, bias, 2 * q.length, q.length);
+        return bias;
+    }
+
+    /** The patch embedding with columns in the order of the pixels in memory, (dt, dy, dx, c), instead of (c, dt, dy, dx). */
+    public float[] patchEmbedding() {
+        VideoMaeConfig config = shapes.config();
+        float[] weight = weight("encoder.patch_embed.proj.weight");
+        int channels = config.patches().channels();
+        int length = config.patches().patchLength();
+        int pixels = length / channels;
+        float[] result = new float[weight.length];
+        for (int row = 0; row < config.embedDim(); row++) {
+            for (int i = 0; i < length; i++) {
+                result[row * length + i % pixels * channels + i / pixels] = weight[row * length + i];
+            }
+        }
+        return result;
+    }
+
+    /** Numbers of the tokens that are seen, one sequence after the other. */
+    public int[] visibleTokens() {
+        if (inputs.containsKey("visible")) {
+            return input("visible").toInts();
+        }
+        int[] all = new int[work.sequences() * shapes.config().tokens()];
+        for (int i = 0; i < all.length; i++) {
+            all[i] = i % shapes.config().tokens();
+        }
+        return all;
+    }
+
+    /**
+     * Where the patches of {@link #visibleTokens} lie in the clips, taken as rows of the pixels that a patch has in one line: for each token
+     * the numbers of its rows in the order (dt, dy).
+     */
+    public long[] pixelRows() {
+        VideoMaeConfig config = shapes.config();
+        int patch = config.patches().patch();
+        int tubelet = config.patches().tubelet();
+        int across = config.width() / patch;
+        long rowsOfClip = (long) config.frames() * config.height() * across;
+        int tokens = work.tokens(config);
+        int rowsOfPatch = tubelet * patch;
+        int[] visible = visibleTokens();
+        long[] rows = new long[visible.length * rowsOfPatch];
+        for (int i = 0; i < visible.length; i++) {
+            long clip = i / tokens % work.batch() * rowsOfClip;
+            int slot = visible[i] / config.plane();
+            int cell = visible[i] % config.plane();
+            for (int r = 0; r < rowsOfPatch; r++) {
+                long frame = (long) slot * tubelet + r / patch;
+                long line = (long) cell / across * patch + r % patch;
+                rows[i * rowsOfPatch + r] = clip + (frame * config.height() + line) * across + cell % across;
+            }
+        }
+        return rows;
     }
 
     private static Tensor required(Map<String, Tensor> tensors, String name) {

@@ -29,7 +29,11 @@ public record Work(Kind kind, int batch, double ratio, int ensemble) {
     }
 
     private String ratioText() {
-        return ratio == 0 ? "0" : String.format(Locale.ROOT, "%.2f", ratio).replaceFirst("^0", "").replaceFirst("0$", "");
+        return ratio == 0
+                ? "0"
+                : String.format(Locale.ROOT, "%.2f", ratio)
+                        .replaceFirst("^0", "")
+                        .replaceFirst("0$", "");
     }
 
     /** Sequences that the model sees: one for each clip and mask. */
@@ -65,7 +69,8 @@ public record Work(Kind kind, int batch, double ratio, int ensemble) {
     }
 
     private static double forward(VideoMaeConfig config, double rows, double block) {
-        return config.depth() * block + 2 * rows * config.embedDim() * config.patches().patchLength();
+        return config.depth() * block
+                + 2 * rows * config.embedDim() * config.patches().patchLength();
     }
 
     /** Bytes of f32 that have to be read and written at least, of what is limited by them; 0 for others. */

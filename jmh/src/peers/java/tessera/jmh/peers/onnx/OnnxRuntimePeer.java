@@ -42,7 +42,8 @@ public final class OnnxRuntimePeer implements Peer {
             try {
                 return new OnnxRuntimePeer(OrtEnvironment.getEnvironment(), threads);
             } catch (RuntimeException | LinkageError e) {
-                throw new AbsentException("its native library does not load here: " + e.getMessage());
+                throw new AbsentException(
+                        "its native library does not load here: " + (e.getCause() == null ? e : e.getCause()));
             }
         }
     }
