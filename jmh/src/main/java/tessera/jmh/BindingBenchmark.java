@@ -43,6 +43,7 @@ import org.openjdk.jmh.annotations.Warmup;
 @Fork(1)
 public class BindingBenchmark {
     /** What is bound, once for all threads. */
+    @SuppressWarnings("restricted")
     private static final class Bound {
         static final MethodHandle FFM;
         static final MethodHandle CRITICAL;

@@ -7,7 +7,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import tessera.jmh.peers.OnnxGraph.Attribute;
-import tessera.jmh.peers.OnnxGraph.Type;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.videomae.SinePositions;
@@ -107,14 +106,14 @@ public final class OnnxStudent {
         boolean u8 = tensor.dtype() == DType.U8;
         long[] shape = tensor.shape().toArray();
         inputs.put(name, new Input(u8, false, tensor.segment().asByteBuffer().order(ByteOrder.nativeOrder()), shape));
-        return graph.input(name, u8 ? Type.U8 : Type.F32, shape);
+        return graph.input(name, u8 ? OnnxGraph.Type.U8 : OnnxGraph.Type.F32, shape);
     }
 
     private String indices(String name, long[] values, long... shape) {
         ByteBuffer data = ByteBuffer.allocateDirect(values.length * Long.BYTES).order(ByteOrder.nativeOrder());
         data.asLongBuffer().put(values);
         inputs.put(name, new Input(false, true, data, shape));
-        return graph.input(name, Type.I64, shape);
+        return graph.input(name, OnnxGraph.Type.I64, shape);
     }
 
     // -------------------------------------------------------------------------------------------------------- layers
@@ -167,9 +166,9 @@ public final class OnnxStudent {
                 "MatMulInteger",
                 List.of(
                         q.get(0),
-                        graph.constant(Type.S8, w.values(), in, out),
+                        graph.constant(OnnxGraph.Type.S8, w.values(), in, out),
                         q.get(2),
-                        graph.constant(Type.S8, new byte[out], out)));
+                        graph.constant(OnnxGraph.Type.S8, new byte[out], out)));
         String real = graph.add("Cast", List.of(sums), Attribute.of("to", 1));
         String scale = graph.add("Mul", List.of(q.get(1), graph.constant(w.scales(), out)));
         return graph.add("Mul", List.of(real, scale));
@@ -215,13 +214,13 @@ public final class OnnxStudent {
         List<String> q = graph.add("", "DynamicQuantizeLinear", List.of(x), 3);
         List<String> arguments = List.of(
                 q.get(0),
-                graph.constant(Type.S8, w.values(), d, 3L * d),
+                graph.constant(OnnxGraph.Type.S8, w.values(), d, 3L * d),
                 bias,
                 q.get(1),
                 graph.constant(w.scales(), 3L * d),
                 "",
                 q.get(2),
-                graph.constant(Type.S8, new byte[3 * d], 3L * d));
+                graph.constant(OnnxGraph.Type.S8, new byte[3 * d], 3L * d));
         return graph.add(OnnxGraph.MICROSOFT, "QAttention", arguments, 1, heads).getFirst();
     }
 

@@ -102,7 +102,7 @@ final class OwnPeer implements Peer {
     // ------------------------------------------------------------------------------------------------------ kernels
 
     /** A call that gives a tensor, with what it needs. */
-    private final class Call extends Contender {
+    private static final class Call extends Contender {
         private final Supplier<Tensor> body;
         private final List<AutoCloseable> owned;
 

@@ -3,6 +3,7 @@ package tessera.jmh.peers.torch;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.openblas.global.openblas;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -31,6 +32,7 @@ public final class TorchPeer implements Peer {
         public Peer open(int threads) {
             try {
                 torch.set_num_threads(threads);
+                openblas.blas_set_num_threads(threads);
                 return new TorchPeer();
             } catch (RuntimeException | LinkageError e) {
                 throw new AbsentException(
