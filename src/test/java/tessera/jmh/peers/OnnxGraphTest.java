@@ -1,5 +1,6 @@
 package tessera.jmh.peers;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -133,7 +134,7 @@ class OnnxGraphTest {
         assertEquals(List.of(1L), constant.numbers(2));
         assertEquals(List.of(w), constant.texts(8));
         assertArrayEquals(new byte[] {0, 0, (byte) 0x80, 0x3F, 0, 0, 0, 0x40, 0, 0, 0x40, 0x40}, (byte[])
-                constant.get(9).getFirst());
+                requireNonNull(constant.get(9)).getFirst());
         Message shape = read.messages(11)
                 .getFirst()
                 .messages(2)

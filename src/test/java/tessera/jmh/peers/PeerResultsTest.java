@@ -111,8 +111,8 @@ class PeerResultsTest {
             })
     void anotherFileIsRefused(String text, String problem, @TempDir Path folder) throws Exception {
         Path file = Files.writeString(folder.resolve("x.json"), text);
-        String message = assertThrows(IllegalArgumentException.class, () -> PeerResults.read(file))
-                .getMessage();
+        String message = String.valueOf(assertThrows(IllegalArgumentException.class, () -> PeerResults.read(file))
+                .getMessage());
         assertTrue(message.contains("x.json: ") && message.contains(problem), message);
     }
 

@@ -34,6 +34,7 @@ public final class PeerBenchmark {
     static final String ALL = "all";
 
     private static final long PAUSE_MILLIS = 20;
+    private static final double WARM_SECONDS = 2;
     /** The peers of the profile, which are named where it is not built. */
     private static final List<String> PROFILE = List.of("ONNX Runtime", "PyTorch Java");
 
@@ -205,7 +206,12 @@ public final class PeerBenchmark {
                     }
                 }
             }
-            add(work, entries, new Rounds(options.rounds(), options.tiny() ? 0 : PAUSE_MILLIS));
+            add(
+                    work,
+                    entries,
+                    options.tiny()
+                            ? new Rounds(options.rounds(), 0, 0)
+                            : new Rounds(options.rounds(), PAUSE_MILLIS, WARM_SECONDS));
         } finally {
             entries.forEach(entry -> entry.contender().close());
         }

@@ -15,15 +15,18 @@ final class Rounds {
 
     private final int rounds;
     private final long pauseMillis;
+    private final double warmSeconds;
 
     /**
      * A way of timing.
      *
      * @param rounds how often each has its turn, at least 1
      * @param pauseMillis before each turn
+     * @param warmSeconds that each runs before the first round, so that what Java compiles while it runs is compiled
      */
-    Rounds(int rounds, long pauseMillis) {
+    Rounds(int rounds, long pauseMillis, double warmSeconds) {
         this.rounds = rounds;
+        this.warmSeconds = warmSeconds;
         this.pauseMillis = pauseMillis;
     }
 
@@ -37,9 +40,12 @@ final class Rounds {
         int[] calls = new int[contenders.size()];
         for (int i = 0; i < calls.length; i++) {
             Contender contender = contenders.get(i);
-            contender.seconds(1);
-            double estimate = Math.max(1e-7, contender.seconds(1));
-            calls[i] = (int) Math.clamp(Math.ceil(SHORT_SECONDS / estimate), 1, MOST_CALLS);
+            long start = System.nanoTime();
+            double estimate = contender.seconds(1);
+            do {
+                estimate = Math.min(estimate, contender.seconds(1));
+            } while ((System.nanoTime() - start) / 1e9 < warmSeconds);
+            calls[i] = (int) Math.clamp(Math.ceil(SHORT_SECONDS / Math.max(1e-7, estimate)), 1, MOST_CALLS);
             all.add(new double[rounds]);
         }
         for (int round = 0; round < rounds; round++) {
