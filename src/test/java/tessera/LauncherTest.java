@@ -244,6 +244,19 @@ class LauncherTest {
                 .endsWith(" --module tessera.distill/tessera.distill.cli.Main predict --help"));
     }
 
+    /** The jars of the peers are fetched by their profile alone, and only where they are asked for. */
+    @Test
+    void peersAreBuiltWhenTheyAreAskedFor() throws Exception {
+        told("bench", "-l");
+        assertFalse(maven().contains("-Ppeers"), maven());
+        assertTrue(told("bench", "--peers", "--quick").endsWith(" tessera.jmh.peers.PeerBenchmark --quick"));
+        assertTrue(maven().contains(" -Ppeers "), maven());
+        told("bench", "--peers");
+        assertEquals("", maven(), "they are built");
+        told("bench", "-l");
+        assertEquals("", maven(), "they do no harm");
+    }
+
     /** Java opens jars late, so what a build does to them must not reach a program that runs. */
     @Test
     void runsFromACopyThatNoBuildTouchesAndThatGoesWithItsUsers() throws Exception {

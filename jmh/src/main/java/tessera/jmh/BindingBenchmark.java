@@ -1,0 +1,158 @@
+package tessera.jmh;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Objects;
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Measurement;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+import org.openjdk.jmh.annotations.Warmup;
+
+/**
+ * What one native call costs: by the foreign function API, the same as critical (no transition of the thread's state, so the garbage
+ * collector waits for it), critical with an array of the heap, and by JNI; and the same sum in Java. The C is compiled when the
+ * benchmark starts, so it needs a C compiler named {@code cc}.
+ *
+ * <p>Trap avoided: a handle that is not a constant is not inlined and makes FFM look slow; so the handles are static and final, as they are
+ * in a binding.
+ */
+@State(Scope.Thread)
+@BenchmarkMode(Mode.AverageTime)
+@OutputTimeUnit(TimeUnit.NANOSECONDS)
+@Warmup(iterations = 3, time = 1)
+@Measurement(iterations = 5, time = 1)
+@Fork(1)
+public class BindingBenchmark {
+    /** What is bound, once for all threads. */
+    @SuppressWarnings("restricted")
+    private static final class Bound {
+        static final MethodHandle FFM;
+        static final MethodHandle CRITICAL;
+        static final MethodHandle HEAP;
+
+        static {
+            Path library = compile();
+            System.load(library.toString());
+            Linker linker = Linker.nativeLinker();
+            MemorySegment function = SymbolLookup.libraryLookup(library, Arena.global())
+                    .find("tessera_sum")
+                    .orElseThrow();
+            FunctionDescriptor type =
+                    FunctionDescriptor.of(ValueLayout.JAVA_DOUBLE, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG);
+            FFM = linker.downcallHandle(function, type);
+            CRITICAL = linker.downcallHandle(function, type, Linker.Option.critical(false));
+            HEAP = linker.downcallHandle(function, type, Linker.Option.critical(true));
+        }
+
+        private static Path compile() {
+            try {
+                Path folder = Files.createTempDirectory("tessera-binding");
+                Path source = folder.resolve("binding.c");
+                try (InputStream in = Objects.requireNonNull(BindingBenchmark.class.getResourceAsStream("binding.c"))) {
+                    Files.write(source, in.readAllBytes());
+                }
+                Path library = folder.resolve("libbinding.so");
+                Process compiler = new ProcessBuilder(
+                                "cc", "-O2", "-shared", "-fPIC", "-o", library.toString(), source.toString())
+                        .inheritIO()
+                        .start();
+                if (compiler.waitFor() != 0) {
+                    throw new IllegalStateException("the C of the benchmark does not compile");
+                }
+                return library;
+            } catch (IOException e) {
+                throw new IllegalStateException("the benchmark of bindings needs a C compiler named cc", e);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new IllegalStateException(e);
+            }
+        }
+    }
+
+    /** Values that are summed: none shows the call alone. */
+    @Param({"0", "64"})
+    public int count;
+
+    private final Arena arena = Arena.ofShared();
+    private MemorySegment values;
+    private double[] array;
+    private MemorySegment heap;
+
+    @Setup(Level.Trial)
+    public void open() throws Throwable {
+        values = arena.allocate(ValueLayout.JAVA_DOUBLE, Math.max(1, count));
+        array = new double[Math.max(1, count)];
+        for (int i = 0; i < count; i++) {
+            array[i] = i + 1;
+            values.setAtIndex(ValueLayout.JAVA_DOUBLE, i, i + 1);
+        }
+        heap = MemorySegment.ofArray(array);
+        double sum = java();
+        double[] others = {ffm(), critical(), criticalHeap(), jni()};
+        for (double other : others) {
+            if (other != sum) {
+                throw new IllegalStateException("the sum is " + sum + " in Java and " + other + " in C");
+            }
+        }
+    }
+
+    /** The foreign function API. */
+    @Benchmark
+    public double ffm() throws Throwable {
+        return (double) Bound.FFM.invokeExact(values, (long) count);
+    }
+
+    /** The same, critical. */
+    @Benchmark
+    public double critical() throws Throwable {
+        return (double) Bound.CRITICAL.invokeExact(values, (long) count);
+    }
+
+    /** The same, critical, on an array of the heap. */
+    @Benchmark
+    public double criticalHeap() throws Throwable {
+        return (double) Bound.HEAP.invokeExact(heap, (long) count);
+    }
+
+    /** The Java Native Interface, with an address, which is the least it can be given. */
+    @Benchmark
+    public double jni() {
+        return jni(values.address(), count);
+    }
+
+    private static native double jni(long address, long length);
+
+    /** No call. */
+    @Benchmark
+    public double java() {
+        double sum = 0;
+        for (int i = 0; i < count; i++) {
+            sum += array[i];
+        }
+        return sum;
+    }
+
+    @TearDown(Level.Trial)
+    public void close() {
+        arena.close();
+    }
+}

@@ -1,0 +1,314 @@
+package tessera.jmh.peers;
+
+import static java.util.Objects.requireNonNull;
+
+import java.lang.foreign.MemorySegment;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.NativeReport;
+import tessera.nn.AdamW;
+import tessera.nn.Block;
+import tessera.nn.Params;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
+import tessera.nn.swin.SwinModel;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.tensor.Autograd;
+import tessera.tensor.Losses;
+import tessera.tensor.PackedLinear;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
+
+/** Ourselves, through the API that an embedder uses. */
+final class OwnPeer implements Peer {
+    static final String NAME = "Tessera";
+
+    private final Device device;
+
+    OwnPeer(int threads) {
+        device = threads == Device.cpu().threads() ? Device.cpu() : Device.cpu(threads);
+    }
+
+    @Override
+    public String name() {
+        return NAME;
+    }
+
+    @Override
+    public Map<String, String> versions() {
+        return NativeReport.findings();
+    }
+
+    /** Every precision everywhere: one that there is not for a kind is told by what opening it throws. */
+    @Override
+    public List<Way> ways(Work work) {
+        return List.of(new Way("", Precision.F32), new Way("", Precision.BF16), new Way("", Precision.INT8));
+    }
+
+    @Override
+    public Contender open(Task task, Way way) {
+        Precision precision = way.precision();
+        try {
+            return switch (task.work().kind()) {
+                case MATMUL -> product(task.input("w"), null, Activation.NONE, task, type(precision));
+                case LINEAR -> projection(task, type(precision));
+                case LINEAR_GELU -> {
+                    String layer = "encoder.blocks.0.mlp.fc1.";
+                    yield product(
+                            task.weights().get(layer + "weight"),
+                            task.weights().get(layer + "bias"),
+                            Activation.GELU,
+                            task,
+                            type(precision));
+                }
+                case LAYER_NORM, ATTENTION -> single(task, precision);
+                case BLOCK -> block(task, type(precision));
+                case FORWARD -> new Inference(task, student(task, precision));
+                case SWIN -> swin(task, type(precision));
+                case TRAIN -> new Training(task, type(precision));
+            };
+        } catch (IllegalArgumentException e) {
+            if (precision == Precision.F32) {
+                throw e;
+            }
+            throw new AbsentException(String.valueOf(e.getMessage()));
+        }
+    }
+
+    /** The type of weights and data, where a precision is one. */
+    private static DType type(Precision precision) {
+        return switch (precision) {
+            case F32 -> DType.F32;
+            case BF16 -> DType.BF16;
+            case INT8 -> throw new AbsentException("there is no int8 for this");
+        };
+    }
+
+    /** The student of a precision; the one place to change when there is another. */
+    private Student student(Task task, Precision precision) {
+        if (precision == Precision.INT8) {
+            throw new AbsentException("students cannot be quantised in this version");
+        }
+        return Student.of(task.weights(), task.shapes().config(), device, type(precision));
+    }
+
+    // ------------------------------------------------------------------------------------------------------ kernels
+
+    /** A call that gives a tensor, with what it needs. */
+    private static final class Call extends Contender {
+        private final Supplier<Tensor> body;
+        private final List<AutoCloseable> owned;
+
+        Call(Supplier<Tensor> body, AutoCloseable... owned) {
+            this.body = body;
+            this.owned = List.of(owned);
+        }
+
+        @Override
+        public float[] output() {
+            return Autograd.noGrad(() -> {
+                try (Scope scope = Scope.open()) {
+                    return body.get().toFloats();
+                }
+            });
+        }
+
+        @Override
+        protected void call() {
+            Autograd.noGrad(() -> {
+                try (Scope scope = Scope.open()) {
+                    return body.get().shape();
+                }
+            });
+        }
+
+        @Override
+        public void close() {
+            owned.forEach(each -> {
+                try {
+                    each.close();
+                } catch (Exception e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+        }
+    }
+
+    private Tensor here(Tensor tensor) {
+        Tensor copy = Tensor.empty(device, tensor.dtype(), tensor.shape());
+        copy.copyFrom(tensor);
+        return copy;
+    }
+
+    private Contender product(
+            @Nullable Tensor weight, @Nullable Tensor bias, Activation activation, Task task, DType type) {
+        Tensor w = here(requireNonNull(weight));
+        Tensor b = bias == null ? null : here(bias);
+        PackedLinear packed = new PackedLinear(w, b, type);
+        Tensor x = task.input("x").to(device).to(type);
+        return new Call(() -> packed.apply(x, activation), packed, w, x, b == null ? () -> {} : b);
+    }
+
+    private Contender projection(Task task, DType type) {
+        String block = "encoder.blocks.0.";
+        float[] bias = task.qkvBias(block);
+        try (Tensor b = Tensor.of(bias, bias.length)) {
+            return product(task.weights().get(block + "attn.qkv.weight"), b, Activation.NONE, task, type);
+        }
+    }
+
+    private Contender single(Task task, Precision precision) {
+        if (precision != Precision.F32) {
+            throw new AbsentException("norms and attention on their own are measured in f32");
+        }
+        VideoMaeConfig config = task.shapes().config();
+        Tensor x = here(task.input("x"));
+        if (task.work().kind() == Kind.ATTENTION) {
+            return new Call(() -> x.selfAttention(config.heads()), x);
+        }
+        Tensor gain = here(requireNonNull(task.weights().get("encoder.blocks.0.norm1.weight")));
+        Tensor bias = here(requireNonNull(task.weights().get("encoder.blocks.0.norm1.bias")));
+        return new Call(() -> x.layerNorm(gain, bias, config.layerNormEps()), x, gain, bias);
+    }
+
+    /** The block writes over its input, so a copy of that is part of the time. */
+    private Contender block(Task task, DType type) {
+        VideoMaeConfig config = task.shapes().config();
+        if (type != DType.F32) {
+            throw new AbsentException("a block on its own is measured in f32");
+        }
+        Params params = Params.from(device, DType.F32, task.weights());
+        Block block = new Block(
+                params.at("encoder").at("blocks").at(0),
+                config.embedDim(),
+                config.heads(),
+                config.layerNormEps(),
+                config.keyBias());
+        block.pack(type);
+        Tensor x = here(task.input("x"));
+        return new Call(
+                () -> block.forward(here(x)),
+                block,
+                x,
+                () -> params.all().values().forEach(Tensor::close));
+    }
+
+    private Contender swin(Task task, DType type) {
+        if (type != DType.F32) {
+            throw new AbsentException("Swin3D is measured in f32");
+        }
+        Params params = Params.from(device, DType.F32, task.weights());
+        int classes = task.weight("head.bias").length;
+        SwinModel model = new SwinModel(params, Task.swinConfig(), classes);
+        model.pack();
+        Tensor clip = here(task.input("clip"));
+        return new Call(
+                () -> model.forward(clip),
+                model,
+                clip,
+                () -> params.all().values().forEach(Tensor::close));
+    }
+
+    // ------------------------------------------------------------------------------------------------------- models
+
+    /** Features of one session; each call draws its masks, which the peers are given. */
+    private static final class Inference extends Contender {
+        private final Student student;
+        private final Student.Session session;
+
+        Inference(Task task, Student student) {
+            this.student = student;
+            Work work = task.work();
+            session = student.session(work.batch(), Masking.of(work.ratio(), work.ensemble()));
+            MemorySegment.copy(
+                    task.input("clip").segment(),
+                    0,
+                    session.input(),
+                    0,
+                    session.input().byteSize());
+        }
+
+        @Override
+        public float[] output() {
+            return session.features(Task.SEED);
+        }
+
+        @Override
+        protected void call() {
+            session.features(Task.SEED);
+        }
+
+        @Override
+        public void close() {
+            session.close();
+            student.close();
+        }
+    }
+
+    /** Steps on the same clips. */
+    private final class Training extends Contender {
+        private final Params params;
+        private final VideoMaeClassifier model;
+        private final AdamW optimiser;
+        private final Map<String, Tensor> inputs = new LinkedHashMap<>();
+
+        Training(Task task, DType type) {
+            if (!device.computes(type)) {
+                throw new AbsentException(device + " does not train in " + type);
+            }
+            params = Params.from(device, DType.F32, task.weights()).computeIn(type);
+            model = new VideoMaeClassifier(
+                    params, task.shapes().config(), task.shapes().classes());
+            params.finish();
+            params.addShadows();
+            optimiser = new AdamW(params.all(), .9, .999, 1e-8, Task.DECAY, AdamW.matrices(params.all()));
+            task.inputs().forEach((name, tensor) -> inputs.put(name, here(tensor)));
+        }
+
+        private double step() {
+            try (Scope scope = Scope.open()) {
+                Tensor clip = requireNonNull(inputs.get("clip"));
+                Tensor labels = requireNonNull(inputs.get("labels"));
+                Tensor loss = Losses.crossEntropy(model.forward(clip, inputs.get("visible")), labels);
+                loss.backward();
+                optimiser.step(Task.RATE);
+                return loss.item();
+            }
+        }
+
+        @Override
+        public float[] output() {
+            float[] losses = new float[Task.STEPS];
+            for (int i = 0; i < losses.length; i++) {
+                losses[i] = (float) step();
+            }
+            return losses;
+        }
+
+        @Override
+        protected void call() {
+            double loss = step();
+            if (!Double.isFinite(loss)) {
+                throw new IllegalStateException("the loss is " + loss);
+            }
+        }
+
+        @Override
+        public void close() {
+            optimiser.close();
+            model.close();
+            params.all().values().forEach(Tensor::close);
+            inputs.values().forEach(Tensor::close);
+        }
+    }
+
+    @Override
+    public void close() {}
+}

@@ -1,0 +1,274 @@
+package tessera.jmh.peers;
+
+import java.io.IOException;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.SplittableRandom;
+import java.util.TreeMap;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Checkpoint;
+import tessera.nn.MaskContext;
+import tessera.nn.Params;
+import tessera.nn.inference.Masking;
+import tessera.nn.swin.SwinConfig;
+import tessera.nn.swin.SwinModel;
+import tessera.nn.swin.SwinNames;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
+
+/**
+ * A {@link Work} with the weights and inputs that all contenders get, in memory and as safetensors files. Its tensors lie in host
+ * memory and belong to it; contenders only read them.
+ *
+ * @param work what is carried out
+ * @param shapes its sizes
+ * @param weights the model's, f32, under Tessera's names; of training with {@code head.weight} and {@code head.bias}
+ * @param weightsFile the same
+ * @param inputs {@code x} f32 (of a product also {@code w}), or {@code clip} u8 {@code [B, T, H, W, C]} with, where tokens are hidden, {@code
+ *     visible} i32 {@code [P * B, tokens]}, and of training {@code labels} i32
+ * @param inputsFile the same
+ * @param folder for files of contenders
+ */
+public record Task(
+        Work work,
+        Shapes shapes,
+        Map<String, Tensor> weights,
+        Path weightsFile,
+        Map<String, Tensor> inputs,
+        Path inputsFile,
+        Path folder)
+        implements AutoCloseable {
+    /** What masks are drawn with. */
+    public static final long SEED = 5;
+    /** Steps whose losses are compared. */
+    public static final int STEPS = 3;
+    /** Learning rate of training. */
+    public static final double RATE = 1e-4;
+    /** Weight decay of its matrices. */
+    public static final double DECAY = .05;
+
+    private static final int SWIN_CLASSES = 400;
+
+    /** Makes weights and inputs from fixed seeds. */
+    static Task make(Work work, Shapes shapes, Path folder) {
+        Map<String, Tensor> weights = switch (work.kind()) {
+            case MATMUL -> Map.of();
+            case SWIN -> swin();
+            default -> student(work, shapes);
+        };
+        Map<String, Tensor> inputs = inputs(work, shapes);
+        Path weightsFile = folder.resolve("weights." + work.kind().text());
+        Path inputsFile = folder.resolve("inputs." + work.kind().text());
+        if (work.kind() == Kind.SWIN) {
+            SwinNames.writeForTorchvision(weightsFile, weights, swinConfig());
+        } else {
+            Checkpoint.write(weightsFile, weights, Map.of());
+        }
+        Checkpoint.write(inputsFile, inputs, Map.of());
+        return new Task(work, shapes, weights, weightsFile, inputs, inputsFile, folder);
+    }
+
+    /** Swin3D-T as published. */
+    static SwinConfig swinConfig() {
+        return SwinConfig.tiny(
+                3, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225}, 16, 224, 224);
+    }
+
+    private static Map<String, Tensor> swin() {
+        Params params = Params.random(Device.cpu(), DType.F32, 1);
+        new SwinModel(params, swinConfig(), SWIN_CLASSES).close();
+        return shaken(params);
+    }
+
+    private static Map<String, Tensor> student(Work work, Shapes shapes) {
+        Params params = Params.random(Device.cpu(), DType.F32, 1);
+        int classes = work.kind() == Kind.TRAIN ? shapes.classes() : 0;
+        new VideoMaeClassifier(params, shapes.config(), classes).close();
+        return shaken(params);
+    }
+
+    /** Biases that are all 0 and gains that are all 1 would hide it if a contender left them out. */
+    private static Map<String, Tensor> shaken(Params params) {
+        Map<String, Tensor> weights = new TreeMap<>(params.all());
+        long stream = 0;
+        for (Map.Entry<String, Tensor> entry : weights.entrySet()) {
+            Tensor weight = entry.getValue().requiresGrad(false);
+            if (weight.rank() == 1) {
+                double mean = entry.getKey().contains("norm") && entry.getKey().endsWith("weight") ? 1 : 0;
+                try (Tensor noise = Tensor.normal(Device.cpu(), DType.F32, weight.shape(), 2, stream++, mean, .1)) {
+                    weight.copyFrom(noise);
+                }
+            }
+        }
+        return weights;
+    }
+
+    private static Map<String, Tensor> inputs(Work work, Shapes shapes) {
+        Map<String, Tensor> inputs = new LinkedHashMap<>();
+        long rows = work.sequences();
+        long tokens = work.tokens(shapes.config());
+        long width = shapes.config().embedDim();
+        switch (work.kind()) {
+            case MATMUL -> {
+                inputs.put("x", normal(Shape.of(shapes.rows(), shapes.inner()), 1));
+                inputs.put("w", normal(Shape.of(shapes.columns(), shapes.inner()), 2));
+            }
+            case LAYER_NORM, LINEAR, LINEAR_GELU, BLOCK -> inputs.put("x", normal(Shape.of(rows, tokens, width), 1));
+            case ATTENTION -> inputs.put("x", normal(Shape.of(rows, tokens, 3 * width), 1));
+            case FORWARD -> clips(work, shapes, inputs);
+            case SWIN -> inputs.put("clip", pixels(Shape.of(work.batch(), 16, 224, 224, 3)));
+            case TRAIN -> {
+                clips(work, shapes, inputs);
+                int[] labels = new int[work.batch()];
+                for (int i = 0; i < labels.length; i++) {
+                    labels[i] = i % shapes.classes();
+                }
+                inputs.put("labels", Tensor.of(labels, labels.length));
+            }
+        }
+        return inputs;
+    }
+
+    private static Tensor normal(Shape shape, long stream) {
+        return Tensor.normal(Device.cpu(), DType.F32, shape, 3, stream, 0, 1);
+    }
+
+    private static void clips(Work work, Shapes shapes, Map<String, Tensor> inputs) {
+        VideoMaeConfig config = shapes.config();
+        inputs.put(
+                "clip",
+                pixels(Shape.of(
+                        work.batch(),
+                        config.frames(),
+                        config.height(),
+                        config.width(),
+                        config.patches().channels())));
+        if (work.ratio() > 0) {
+            Masking masking = Masking.of(work.ratio(), work.ensemble());
+            Tensor[] masks = new Tensor[work.ensemble()];
+            for (int p = 0; p < masks.length; p++) {
+                masks[p] = masking.strategy()
+                        .draw(new MaskContext(
+                                Device.cpu(), work.batch(), config.slots(), config.plane(), work.ratio(), SEED, 0, p))
+                        .visible();
+            }
+            int[] visible = new int[work.sequences() * work.tokens(config)];
+            for (int p = 0; p < masks.length; p++) {
+                int[] one = masks[p].toInts();
+                System.arraycopy(one, 0, visible, p * one.length, one.length);
+                masks[p].close();
+            }
+            inputs.put("visible", Tensor.of(visible, work.sequences(), work.tokens(config)));
+        }
+    }
+
+    private static Tensor pixels(Shape shape) {
+        Tensor clip = Tensor.empty(Device.cpu(), DType.U8, shape);
+        SplittableRandom random = new SplittableRandom(7);
+        for (long i = 0; i < clip.segment().byteSize(); i++) {
+            clip.segment().set(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));
+        }
+        return clip;
+    }
+
+    /** One of the weights. */
+    public float[] weight(String name) {
+        return required(weights, name).toFloats();
+    }
+
+    /** One of the inputs. */
+    public Tensor input(String name) {
+        return required(inputs, name);
+    }
+
+    /** The bias of a block's queries, keys and values side by side; the keys have none. */
+    public float[] qkvBias(String block) {
+        float[] q = weight(block + "attn.q_bias");
+        float[] v = weight(block + "attn.v_bias");
+        float[] bias = Arrays.copyOf(q, 3 * q.length);
+        System.arraycopy(v, 0, bias, 2 * q.length, q.length);
+        return bias;
+    }
+
+    /** The patch embedding with columns in the order of the pixels in memory, (dt, dy, dx, c), instead of (c, dt, dy, dx). */
+    public float[] patchEmbedding() {
+        VideoMaeConfig config = shapes.config();
+        float[] weight = weight("encoder.patch_embed.proj.weight");
+        int channels = config.patches().channels();
+        int length = config.patches().patchLength();
+        int pixels = length / channels;
+        float[] result = new float[weight.length];
+        for (int row = 0; row < config.embedDim(); row++) {
+            for (int i = 0; i < length; i++) {
+                result[row * length + i % pixels * channels + i / pixels] = weight[row * length + i];
+            }
+        }
+        return result;
+    }
+
+    /** Numbers of the tokens that are seen, one sequence after the other. */
+    public int[] visibleTokens() {
+        if (inputs.containsKey("visible")) {
+            return input("visible").toInts();
+        }
+        int[] all = new int[work.sequences() * shapes.config().tokens()];
+        for (int i = 0; i < all.length; i++) {
+            all[i] = i % shapes.config().tokens();
+        }
+        return all;
+    }
+
+    /**
+     * Where the patches of {@link #visibleTokens} lie in the clips, taken as rows of the pixels that a patch has in one line: for each token
+     * the numbers of its rows in the order (dt, dy).
+     */
+    public long[] pixelRows() {
+        VideoMaeConfig config = shapes.config();
+        int patch = config.patches().patch();
+        int tubelet = config.patches().tubelet();
+        int across = config.width() / patch;
+        long rowsOfClip = (long) config.frames() * config.height() * across;
+        int tokens = work.tokens(config);
+        int rowsOfPatch = tubelet * patch;
+        int[] visible = visibleTokens();
+        long[] rows = new long[visible.length * rowsOfPatch];
+        for (int i = 0; i < visible.length; i++) {
+            long clip = i / tokens % work.batch() * rowsOfClip;
+            int slot = visible[i] / config.plane();
+            int cell = visible[i] % config.plane();
+            for (int r = 0; r < rowsOfPatch; r++) {
+                long frame = (long) slot * tubelet + r / patch;
+                long line = (long) cell / across * patch + r % patch;
+                rows[i * rowsOfPatch + r] = clip + (frame * config.height() + line) * across + cell % across;
+            }
+        }
+        return rows;
+    }
+
+    private static Tensor required(Map<String, Tensor> tensors, String name) {
+        Tensor tensor = tensors.get(name);
+        if (tensor == null) {
+            throw new IllegalArgumentException("there is no " + name + "; there are " + tensors.keySet());
+        }
+        return tensor;
+    }
+
+    @Override
+    public void close() {
+        weights.values().forEach(Tensor::close);
+        inputs.values().forEach(Tensor::close);
+        try {
+            Files.deleteIfExists(weightsFile);
+            Files.deleteIfExists(inputsFile);
+        } catch (IOException e) {
+            // The folder is deleted at the end.
+        }
+    }
+}
