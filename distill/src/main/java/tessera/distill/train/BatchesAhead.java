@@ -68,15 +68,10 @@ final class BatchesAhead implements AutoCloseable {
     }
 
     private static RuntimeException unwrapped(CompletionException e) {
-        switch (e.getCause()) {
-            case Error error -> throw error;
-            case RuntimeException cause -> {
-                return cause;
-            }
-            case null, default -> {
-                return e;
-            }
+        if (e.getCause() instanceof Error error) {
+            throw error;
         }
+        return e.getCause() instanceof RuntimeException cause ? cause : e;
     }
 
     /** Waits for what was begun and frees it; nobody asked for it, so nobody is told if it failed. */
