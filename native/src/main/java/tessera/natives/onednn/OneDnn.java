@@ -32,7 +32,11 @@ import tessera.natives.NativeLibraryException;
  * threads set {@link #setThreads} to one around both the creation and the execution of a primitive.
  */
 public final class OneDnn {
+    public static final int BF16 = 2;
     public static final int F32 = 3;
+    public static final int S32 = 4;
+    public static final int S8 = 5;
+    public static final int U8 = 6;
     public static final int FORMAT_ANY = 1;
     public static final int GELU_ERF = 0x31;
     public static final int BINARY_ADD = 0x1fff0;
@@ -127,6 +131,8 @@ public final class OneDnn {
     private static final MethodHandle PRIMITIVE_DESTROY = status("dnnl_primitive_destroy", JAVA_LONG);
     private static final MethodHandle PRIMITIVE_EXECUTE =
             status("dnnl_primitive_execute", JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG);
+    private static final MethodHandle GET_EFFECTIVE_CPU_ISA =
+            function("dnnl_get_effective_cpu_isa", FunctionDescriptor.of(JAVA_INT));
     private static final MethodHandle OMP_GET_MAX_THREADS =
             function("omp_get_max_threads", FunctionDescriptor.of(JAVA_INT), Linker.Option.critical(false));
     private static final MethodHandle OMP_SET_NUM_THREADS =
@@ -188,27 +194,31 @@ public final class OneDnn {
 
     // ------------------------------------------------------------------------------------------------------ memory
 
-    /** Descriptor of an f32 matrix with strides in elements. */
-    public static long matrixDesc(long rows, long columns, long rowStride, long columnStride) {
+    /**
+     * Descriptor of a matrix with strides in elements.
+     *
+     * @param type {@link #F32} or another type of elements
+     */
+    public static long matrixDesc(int type, long rows, long columns, long rowStride, long columnStride) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(JAVA_LONG);
             MemorySegment dims = arena.allocateFrom(JAVA_LONG, rows, columns);
             MemorySegment strides = arena.allocateFrom(JAVA_LONG, rowStride, columnStride);
             check("dnnl_memory_desc_create_with_strides", (int) MEMORY_DESC_CREATE_WITH_STRIDES.invokeExact(
-                    out.address(), 2, dims.address(), F32, strides.address()));
+                    out.address(), 2, dims.address(), type, strides.address()));
             return out.get(JAVA_LONG, 0);
         } catch (Throwable e) {
             throw rethrow(e);
         }
     }
 
-    /** Descriptor of an f32 matrix whose layout the primitive chooses. */
-    public static long matrixDescAny(long rows, long columns) {
+    /** Descriptor of a matrix whose layout the primitive chooses. */
+    public static long matrixDescAny(int type, long rows, long columns) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(JAVA_LONG);
             MemorySegment dims = arena.allocateFrom(JAVA_LONG, rows, columns);
             check("dnnl_memory_desc_create_with_tag", (int)
-                    MEMORY_DESC_CREATE_WITH_TAG.invokeExact(out.address(), 2, dims.address(), F32, FORMAT_ANY));
+                    MEMORY_DESC_CREATE_WITH_TAG.invokeExact(out.address(), 2, dims.address(), type, FORMAT_ANY));
             return out.get(JAVA_LONG, 0);
         } catch (Throwable e) {
             throw rethrow(e);
@@ -382,6 +392,30 @@ public final class OneDnn {
     public static void primitiveExecute(long primitive, long stream, int count, long args) {
         try {
             check("dnnl_primitive_execute", (int) PRIMITIVE_EXECUTE.invokeExact(primitive, stream, count, args));
+        } catch (Throwable e) {
+            throw rethrow(e);
+        }
+    }
+
+    // -------------------------------------------------------------------------------------------------- processor
+
+    private static final int ISA_AVX2_VNNI = 0x8;
+    private static final int ISA_AVX512_VNNI = 0x40;
+    private static final int ISA_AVX512_BF16 = 0x80;
+
+    /** Whether this processor multiplies bytes and adds up in 32 bits in one instruction (VNNI or AMX). */
+    public static boolean hasInt8() {
+        return (isa() & (ISA_AVX2_VNNI | ISA_AVX512_VNNI)) != 0;
+    }
+
+    /** Whether this processor multiplies bf16 and adds up in f32 in one instruction (AVX512_BF16 or AMX). */
+    public static boolean hasBf16() {
+        return (isa() & ISA_AVX512_BF16) != 0;
+    }
+
+    private static int isa() {
+        try {
+            return (int) GET_EFFECTIVE_CPU_ISA.invokeExact();
         } catch (Throwable e) {
             throw rethrow(e);
         }

@@ -1,6 +1,8 @@
 package tessera.kernels.cpu.device;
 
+import java.util.Optional;
 import tessera.kernels.Elementwise;
+import tessera.kernels.Int8Matmul;
 import tessera.kernels.Kernels;
 import tessera.kernels.Matmul;
 import tessera.kernels.cpu.Gemm;
@@ -17,6 +19,7 @@ import tessera.kernels.cpu.scalar.ScalarRandom;
 import tessera.kernels.cpu.scalar.ScalarTokens;
 import tessera.kernels.cpu.vector.VectorAttention;
 import tessera.kernels.cpu.vector.VectorElementwise;
+import tessera.kernels.cpu.vector.VectorInt8;
 import tessera.kernels.cpu.vector.VectorLosses;
 import tessera.kernels.cpu.vector.VectorNorms;
 import tessera.kernels.cpu.vector.VectorOptimiser;
@@ -62,6 +65,11 @@ public final class CpuKernels {
         }
         Elementwise elementwise = new ScalarElementwise(workers);
         return scalar(workers, elementwise, new GemmMatmul(workers, gemm, elementwise));
+    }
+
+    /** Layers on bytes, where the host has the Vector API, oneDNN and a processor for it. */
+    static Optional<Int8Matmul> int8(Workers workers, HostMemory memory) {
+        return Vectors.READABLE ? VectorInt8.create(workers, memory) : Optional.empty();
     }
 
     /** In plain Java, with these products. */

@@ -1,0 +1,91 @@
+package tessera.kernels;
+
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.PackedWeight;
+
+/**
+ * Linear layers whose weights are s8 and whose inputs are rounded to u8, for devices that multiply bytes much faster than floats.
+ *
+ * <p>A weight is {@code q * scale} with q in [-127, 127] and one scale per output channel, see {@link #weightScale}. A row of
+ * the input is {@code (u - zero) * scale} with u in [0, 255], its scale and zero chosen so that the row's values and 0 lie in range;
+ * or, for a weight with an {@link InputRange}, so that this range does, beyond which values are cut off. The integer products are
+ * exact; they, the biases, addends and results are f32. So a row of the result depends on nothing but the same row of the
+ * input. A row that holds a value which is not finite gives NaN, as does a channel of the weight.
+ *
+ * <p>The method is that of Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
+ * inference", CVPR 2018, section 2.1, with the scales of inputs dynamic (per row). Thread-safe.
+ */
+public interface Int8Matmul {
+    /** Largest quantised weight; the smallest is its negative. */
+    int LARGEST_WEIGHT = 127;
+
+    /** Largest quantised input; the smallest is 0. */
+    int LARGEST_INPUT = 255;
+
+    /** Most inputs a layer may have, so that no sum overflows 32 bits. */
+    long MOST_INPUTS = 65_536;
+
+    /**
+     * Quantises the f32 weight {@code [n, k]} of a linear layer. The result is immutable, usable from many threads, and closed
+     * by the caller; only this device's {@link #linear} and {@link #mlp} take it.
+     *
+     * @param input range of the layer's input, known beforehand; or null to look at every row
+     * @throws IllegalArgumentException if k is above {@value #MOST_INPUTS} or the weight is not f32
+     */
+    PackedWeight pack(Buffer weight, long n, long k, @Nullable InputRange input);
+
+    /** {@code y = act(x W^T + bias + addend)} with x f32 {@code [m, k]} and y f32 {@code [m, n]}. */
+    void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y);
+
+    /**
+     * Two layers without their hidden values in memory: {@code y = act(gelu(x W1^T + bias1) W2^T + bias + addend)}.
+     *
+     * @param first W1, {@code [h, k]}
+     * @param firstBias f32 {@code [h]}, or null
+     * @param second W2, {@code [n, h]}
+     * @param epilogue what follows the second layer; its addend may be y
+     */
+    void mlp(
+            long m,
+            Buffer x,
+            PackedWeight first,
+            @Nullable Buffer firstBias,
+            PackedWeight second,
+            Epilogue epilogue,
+            Buffer y);
+
+    /**
+     * The values that a layer's input has.
+     *
+     * @param low at most 0
+     * @param high at least 0
+     */
+    record InputRange(float low, float high) {
+        public InputRange {
+            if (!(low <= 0 && high >= 0 && high - low < Float.POSITIVE_INFINITY)) {
+                throw new IllegalArgumentException("the input range is [" + low + ", " + high
+                        + "] but must be finite and hold 0; calibrate it again on clips that the model was made for");
+            }
+        }
+    }
+
+    /**
+     * The scale of a channel whose largest absolute weight is given: a 127th of it, rounded up to 16 significant bits. So
+     * {@code q * scale} is exact in f32 for every q, and quantising such products again gives the same q and scale.
+     */
+    static float weightScale(float largest) {
+        float scale = largest / LARGEST_WEIGHT;
+        if (!(scale < Float.MAX_VALUE / 2)) {
+            return Float.NaN;
+        }
+        if (scale < Float.MIN_NORMAL) {
+            return 0;
+        }
+        int bits = Float.floatToRawIntBits(scale);
+        float rounded = Float.intBitsToFloat((bits + 0xFF) & ~0xFF);
+        // A scale that was exact comes back as it was although the division rounded.
+        float below = Float.intBitsToFloat(bits & ~0xFF);
+        return below * LARGEST_WEIGHT >= largest ? below : rounded;
+    }
+}
