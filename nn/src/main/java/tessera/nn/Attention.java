@@ -3,6 +3,7 @@ package tessera.nn;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.tensor.PackedLinear;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
@@ -54,7 +55,7 @@ final class Attention implements AutoCloseable {
         Tensor qkv = fast != null && !tessera.tensor.Autograd.isRecording()
                 ? fast.forward(x)
                 : x.linear(weight, bias()); // [B, N, 3 D]
-        return qkv.selfAttention(heads); // [B, N, D]
+        return params.isInt8() ? PackedLinear.attention(qkv, heads, null, null) : qkv.selfAttention(heads); // [B, N, D]
     }
 
     private Tensor bias() {

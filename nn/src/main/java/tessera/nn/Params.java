@@ -97,6 +97,11 @@ public final class Params {
         return this;
     }
 
+    /** Whether the model's linear layers are on bytes. */
+    public boolean isInt8() {
+        return store.int8 != null && !store.int8.isObserving();
+    }
+
     /** The layers on bytes of the model, or null if it has none. */
     @Nullable
     Int8Layers int8() {

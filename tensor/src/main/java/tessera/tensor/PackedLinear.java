@@ -5,8 +5,8 @@ import static java.util.Objects.requireNonNull;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.Int8Matmul;
-import tessera.kernels.Int8Matmul.InputRange;
+import tessera.kernels.Int8Kernels;
+import tessera.kernels.Int8Kernels.InputRange;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
@@ -22,7 +22,7 @@ public final class PackedLinear implements AutoCloseable {
     private final DType dtype;
     private final boolean ownBias;
     /** What computes on bytes, or null for a weight of {@link #dtype}. */
-    private final @Nullable Int8Matmul int8;
+    private final @Nullable Int8Kernels int8;
 
     /** Packs a layer that computes in its weight's type. */
     public PackedLinear(Tensor weight, @Nullable Tensor bias) {
@@ -41,7 +41,7 @@ public final class PackedLinear implements AutoCloseable {
     }
 
     /**
-     * Quantises a layer, see {@link Int8Matmul}: its weight is kept in bytes; inputs, outputs and the bias are f32.
+     * Quantises a layer, see {@link Int8Kernels}: its weight is kept in bytes; inputs, outputs and the bias are f32.
      *
      * @param weight f32 {@code [out, in]}
      * @param bias f32 {@code [out]}, or null
@@ -49,7 +49,7 @@ public final class PackedLinear implements AutoCloseable {
      * @throws IllegalArgumentException if the weight's device has no such layers
      */
     public static PackedLinear int8(Tensor weight, @Nullable Tensor bias, @Nullable InputRange input) {
-        Int8Matmul int8 = weight.device()
+        Int8Kernels int8 = weight.device()
                 .int8()
                 .orElseThrow(() -> new IllegalArgumentException("int8: the device " + weight.device()
                         + " multiplies no bytes faster than floats; compute in f32, or on a CPU with VNNI or AMX"));
@@ -57,7 +57,7 @@ public final class PackedLinear implements AutoCloseable {
     }
 
     private PackedLinear(
-            Tensor weight, @Nullable Tensor bias, DType dtype, @Nullable Int8Matmul int8, @Nullable InputRange input) {
+            Tensor weight, @Nullable Tensor bias, DType dtype, @Nullable Int8Kernels int8, @Nullable InputRange input) {
         this.dtype = dtype;
         this.int8 = int8;
         try (Scope scope = Scope.open()) {
@@ -103,6 +103,14 @@ public final class PackedLinear implements AutoCloseable {
         return Op.apply(new MatmulOps.PackedAccumulate(this, first), x, sum);
     }
 
+    /**
+     * As {@link Tensor#selfAttention(int, Tensor, Tensor)}, for inference between layers on bytes: where the device has them, the
+     * factors of the products may be rounded to bf16, see {@link Int8Kernels#attention}.
+     */
+    public static Tensor attention(Tensor qkv, int heads, @Nullable Tensor bias, @Nullable Tensor regions) {
+        return AttentionOps.self(qkv, heads, bias, regions, true);
+    }
+
     /** Whether the weight is kept in bytes. */
     public boolean isInt8() {
         return int8 != null;
@@ -137,7 +145,7 @@ public final class PackedLinear implements AutoCloseable {
 
     /** Adds the layer of the GELU of the first to sum. */
     void runAfter(PackedLinear first, Tensor x, Tensor sum) {
-        Int8Matmul by = requireNonNull(int8, "layers that are joined are on bytes");
+        Int8Kernels by = requireNonNull(int8, "layers that are joined are on bytes");
         Op.check(
                 x.dtype() == DType.F32 && x.size(-1) == first.weight.k(),
                 "linear",

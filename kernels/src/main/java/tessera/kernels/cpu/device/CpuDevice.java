@@ -9,7 +9,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Event;
 import tessera.kernels.Graph;
-import tessera.kernels.Int8Matmul;
+import tessera.kernels.Int8Kernels;
 import tessera.kernels.Kernels;
 import tessera.kernels.Stream;
 import tessera.kernels.cpu.HostMemory;
@@ -21,7 +21,7 @@ public final class CpuDevice extends Device {
     private final HostMemory memory;
     private final Kernels kernels;
     private final Set<DType> types;
-    private final Optional<Int8Matmul> int8;
+    private final Optional<Int8Kernels> int8;
     private final HostStream stream = new HostStream(this);
 
     /**
@@ -30,9 +30,10 @@ public final class CpuDevice extends Device {
      * @param workers who run them
      * @param memory where they keep packed weights and buffers lie
      * @param types that they take
-     * @param int8 layers on bytes, or empty
+     * @param int8 layers on bytes and the attention between them, or empty
      */
-    public CpuDevice(Workers workers, HostMemory memory, Kernels kernels, Set<DType> types, Optional<Int8Matmul> int8) {
+    public CpuDevice(
+            Workers workers, HostMemory memory, Kernels kernels, Set<DType> types, Optional<Int8Kernels> int8) {
         this.workers = workers;
         this.memory = memory;
         this.kernels = kernels;
@@ -44,12 +45,13 @@ public final class CpuDevice extends Device {
     static CpuDevice of(int threads) {
         Workers workers = new Workers(threads);
         HostMemory memory = new HostMemory();
+        Kernels kernels = CpuKernels.create(workers, memory);
         return new CpuDevice(
                 workers,
                 memory,
-                CpuKernels.create(workers, memory),
+                kernels,
                 EnumSet.of(DType.F32, DType.F64),
-                CpuKernels.int8(workers, memory));
+                CpuKernels.int8(workers, memory, kernels.attention()));
     }
 
     @Override
@@ -88,7 +90,7 @@ public final class CpuDevice extends Device {
     }
 
     @Override
-    public Optional<Int8Matmul> int8() {
+    public Optional<Int8Kernels> int8() {
         return int8;
     }
 

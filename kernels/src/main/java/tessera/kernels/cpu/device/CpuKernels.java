@@ -1,8 +1,9 @@
 package tessera.kernels.cpu.device;
 
 import java.util.Optional;
+import tessera.kernels.Attention;
 import tessera.kernels.Elementwise;
-import tessera.kernels.Int8Matmul;
+import tessera.kernels.Int8Kernels;
 import tessera.kernels.Kernels;
 import tessera.kernels.Matmul;
 import tessera.kernels.cpu.Gemm;
@@ -68,8 +69,8 @@ public final class CpuKernels {
     }
 
     /** Layers on bytes, where the host has the Vector API, oneDNN and a processor for it. */
-    static Optional<Int8Matmul> int8(Workers workers, HostMemory memory) {
-        return Vectors.READABLE ? VectorInt8.create(workers, memory) : Optional.empty();
+    static Optional<Int8Kernels> int8(Workers workers, HostMemory memory, Attention exact) {
+        return Vectors.READABLE ? VectorInt8.create(workers, memory, exact) : Optional.empty();
     }
 
     /** In plain Java, with these products. */

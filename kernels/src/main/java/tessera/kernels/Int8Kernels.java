@@ -1,11 +1,13 @@
 package tessera.kernels;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
 
 /**
- * Linear layers whose weights are s8 and whose inputs are rounded to u8, for devices that multiply bytes much faster than floats.
+ * Linear layers on bytes and the attention between them: layers whose weights are s8 and whose inputs are rounded to u8, for devices that multiply bytes much faster than floats.
  *
  * <p>A weight is {@code q * scale} with q in [-127, 127] and one scale per output channel, see {@link #weightScale}. A row of
  * the input is {@code (u - zero) * scale} with u in [0, 255]: zero is {@value #ZERO} and the scale a 127th of the row's largest
@@ -16,7 +18,7 @@ import tessera.kernels.Matmul.PackedWeight;
  * <p>The method is that of Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
  * inference", CVPR 2018, section 2.1, with the scales of inputs dynamic (per row). Thread-safe.
  */
-public interface Int8Matmul {
+public interface Int8Kernels {
     /** Largest quantised weight; the smallest is its negative. */
     int LARGEST_WEIGHT = 127;
 
@@ -62,6 +64,12 @@ public interface Int8Matmul {
             PackedWeight second,
             Epilogue epilogue,
             Buffer y);
+
+    /**
+     * {@link Attention#attention} of f32 tensors without its log of sums, for inference: the factors of both products are rounded to
+     * bf16 where the device multiplies these faster, their sums and the softmax stay f32.
+     */
+    void attention(AttentionShape shape, AttentionTensors in, Buffer out);
 
     /**
      * The values that a layer's input has.
