@@ -202,7 +202,7 @@ final class VectorBf16Attention {
         }
         for (int i = end; i < n; i++) {
             int bits = Float.floatToIntBits(get(x, from + i));
-            int rounded = bits + 0x7FFF + (bits >>> 16 & 1) >>> 16;
+            int rounded = (bits + 0x7FFF + ((bits >>> 16) & 1)) >>> 16;
             y.set(ValueLayout.JAVA_SHORT_UNALIGNED, (to + i) * Short.BYTES, (short) rounded);
         }
     }
