@@ -3,6 +3,7 @@ package tessera.kernels;
 import java.lang.System.Logger.Level;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
+import java.util.Optional;
 import java.util.ServiceLoader;
 import org.jspecify.annotations.Nullable;
 
@@ -113,6 +114,11 @@ public abstract class Device {
 
     /** The numerical primitives on this device's buffers. */
     public abstract Kernels kernels();
+
+    /** Linear layers on bytes and the attention between them, where the device multiplies them faster than f32; empty elsewhere, and on every GPU. */
+    public Optional<Int8Kernels> int8() {
+        return Optional.empty();
+    }
 
     // ------------------------------------------------------------------------------------------------------- memory
 

@@ -3,6 +3,7 @@ package tessera.nn;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.tensor.PackedLinear;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
@@ -13,6 +14,7 @@ import tessera.tensor.Tensor;
 final class Attention implements AutoCloseable {
     private final int heads;
     private final long width;
+    private final Params params;
     private final Tensor weight;
     private final Tensor qBias;
     private final Tensor vBias;
@@ -23,6 +25,7 @@ final class Attention implements AutoCloseable {
     private @Nullable Tensor packedBias;
 
     Attention(Params params, long width, int heads, boolean keyBias) {
+        this.params = params;
         this.heads = heads;
         this.width = width;
         this.weight = params.get("qkv.weight", Init.xavierUniform(width, 3 * width), 3 * width, width);
@@ -52,7 +55,7 @@ final class Attention implements AutoCloseable {
         Tensor qkv = fast != null && !tessera.tensor.Autograd.isRecording()
                 ? fast.forward(x)
                 : x.linear(weight, bias()); // [B, N, 3 D]
-        return qkv.selfAttention(heads); // [B, N, D]
+        return params.isInt8() ? PackedLinear.attention(qkv, heads, null, null) : qkv.selfAttention(heads); // [B, N, D]
     }
 
     private Tensor bias() {
@@ -63,7 +66,7 @@ final class Attention implements AutoCloseable {
         unpack();
         Tensor bias = tessera.tensor.Autograd.noGrad(this::bias);
         packedBias = bias;
-        packedQkv = Linear.of(weight, bias);
+        packedQkv = Linear.of(params, "qkv.weight", weight, bias);
         packedQkv.pack(dtype);
         proj.pack(dtype);
     }

@@ -52,7 +52,7 @@ public final class Params {
 
     /** The place one name further down. */
     public Params at(String name) {
-        return new Params(store, path.isEmpty() ? name : path + "." + name);
+        return new Params(store, name(name));
     }
 
     /** The place of one element of a list. */
@@ -91,6 +91,28 @@ public final class Params {
         return store.compute;
     }
 
+    /** Lets {@link Linear#pack} lay out the weights of a model that is made from here on bytes, or look at their inputs. */
+    public Params on(Int8Layers layers) {
+        store.int8 = layers;
+        return this;
+    }
+
+    /** Whether the model's linear layers are on bytes. */
+    public boolean isInt8() {
+        return store.int8 != null && !store.int8.isObserving();
+    }
+
+    /** The layers on bytes of the model, or null if it has none. */
+    @Nullable
+    Int8Layers int8() {
+        return store.int8;
+    }
+
+    /** The whole name of a parameter of this place. */
+    String name(String last) {
+        return path.isEmpty() ? last : path + "." + last;
+    }
+
     /** Gives every matrix and bias made so far a bf16 shadow where the model computes in bf16; for models that are trained. */
     public void addShadows() {
         if (store.compute == DType.BF16) {
@@ -104,7 +126,7 @@ public final class Params {
 
     /** The parameter of this name, which requires a gradient and belongs to the model. */
     public Tensor get(String name, Init init, long... sizes) {
-        return store.get(path.isEmpty() ? name : path + "." + name, init, Shape.of(sizes));
+        return store.get(name(name), init, Shape.of(sizes));
     }
 
     /** All parameters made so far, in order. */
@@ -133,6 +155,7 @@ public final class Params {
         private final Device device;
         private final DType dtype;
         private DType compute;
+        private @Nullable Int8Layers int8;
         private final long seed;
         private final @Nullable Map<String, Tensor> checkpoint;
         private final Predicate<String> fresh;

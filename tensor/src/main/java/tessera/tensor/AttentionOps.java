@@ -8,6 +8,7 @@ import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Attention.Strides;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.Int8Kernels;
 
 /** Scaled dot-product attention, tiled so that the matrix of scores never exists as a whole. */
 final class AttentionOps {
@@ -27,7 +28,7 @@ final class AttentionOps {
                         + "; pass that shape or 1 in front");
     }
 
-    static Tensor self(Tensor qkv, int heads, @Nullable Tensor bias, @Nullable Tensor regions) {
+    static Tensor self(Tensor qkv, int heads, @Nullable Tensor bias, @Nullable Tensor regions, boolean rounded) {
         List<Tensor> inputs = new ArrayList<>(List.of(qkv));
         if (bias != null) {
             inputs.add(bias);
@@ -35,13 +36,22 @@ final class AttentionOps {
         if (regions != null) {
             inputs.add(regions);
         }
-        return Op.apply(new SelfAttention(heads, bias != null, regions != null), inputs.toArray(Tensor[]::new));
+        return Op.apply(
+                new SelfAttention(heads, bias != null, regions != null, rounded), inputs.toArray(Tensor[]::new));
     }
 
-    /** Inputs a packed {@code [B, N, 3 * heads * headDim]} projection and, where so said, the bias and the regions. */
-    record SelfAttention(int heads, boolean biased, boolean divided) implements Op.Differentiable {
+    /**
+     * Inputs a packed {@code [B, N, 3 * heads * headDim]} projection and, where so said, the bias and the regions.
+     *
+     * @param rounded whether the factors may be rounded where nothing is recorded, see {@link Int8Kernels#attention}
+     */
+    record SelfAttention(int heads, boolean biased, boolean divided, boolean rounded) implements Op.Differentiable {
         SelfAttention(int heads) {
             this(heads, false, false);
+        }
+
+        SelfAttention(int heads, boolean biased, boolean divided) {
+            this(heads, biased, divided, false);
         }
 
         @Override
@@ -112,10 +122,14 @@ final class AttentionOps {
             Tensor lse = context.isRecording()
                     ? Tensor.empty(qkv.device(), Op.wide(qkv.dtype()), Shape.of(qkv.size(0), heads, n))
                     : null;
-            qkv.kernels()
-                    .attention()
-                    .attention(
-                            shape(qkv, bias, regions), tensors(qkv, bias, regions), out.buffer(), Op.bufferOrNull(lse));
+            AttentionShape shape = shape(qkv, bias, regions);
+            AttentionTensors tensors = tensors(qkv, bias, regions);
+            Int8Kernels coarse = rounded && lse == null ? qkv.device().int8().orElse(null) : null;
+            if (coarse != null) {
+                coarse.attention(shape, tensors, out.buffer());
+            } else {
+                qkv.kernels().attention().attention(shape, tensors, out.buffer(), Op.bufferOrNull(lse));
+            }
             if (lse != null) {
                 List<Tensor> saved = new ArrayList<>(List.of(qkv, out.detach(), lse));
                 if (bias != null) {

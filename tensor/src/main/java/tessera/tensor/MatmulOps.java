@@ -217,8 +217,12 @@ final class MatmulOps {
         }
     }
 
-    /** Adds a linear layer's result to its second input in place, for inference. */
-    record PackedAccumulate(PackedLinear layer) implements Op.Constant {
+    /**
+     * Adds a linear layer's result to its second input in place, for inference.
+     *
+     * @param first a layer before it, with GELU between the two, or null
+     */
+    record PackedAccumulate(PackedLinear layer, @Nullable PackedLinear first) implements Op.Constant {
         @Override
         public String name() {
             return "linear";
@@ -236,14 +240,24 @@ final class MatmulOps {
                     in[1].dtype() == layer.dtype() && in[1].shape().equals(shape) && in[1].isContiguous(),
                     name(),
                     () -> "the sum is " + in[1].describe() + "; pass a contiguous " + layer.dtype() + shape);
-            layer.run(in[0].contiguous(), in[1], Activation.NONE, in[1]);
+            if (first == null) {
+                layer.run(in[0].contiguous(), in[1], Activation.NONE, in[1]);
+            } else {
+                layer.runAfter(first, in[0].contiguous(), in[1]);
+            }
             in[1].changedBy(name());
             return in[1].detach();
         }
 
         @Override
         public Cost cost(Tensor output, Tensor... in) {
-            return linearCost(output, layer.weight().k(), 2 * output.byteSize() + in[0].byteSize() + layer.byteSize());
+            long bytes = 2 * output.byteSize() + in[0].byteSize() + layer.byteSize();
+            Cost cost = linearCost(output, layer.weight().k(), bytes);
+            if (first == null) {
+                return cost;
+            }
+            long hidden = in[0].shape().rows() * first.weight().n();
+            return new Cost(cost.flops() + 2 * hidden * first.weight().k(), cost.bytes() + first.byteSize());
         }
     }
 }

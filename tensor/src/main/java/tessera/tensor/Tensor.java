@@ -639,7 +639,7 @@ public final class Tensor implements AutoCloseable {
      * @param regions i32 {@code [R, N]} with B a multiple of R, or null; -100 for pairs in different regions of row {@code b % R}
      */
     public Tensor selfAttention(int heads, @Nullable Tensor bias, @Nullable Tensor regions) {
-        return AttentionOps.self(this, heads, bias, regions);
+        return AttentionOps.self(this, heads, bias, regions, false);
     }
 
     /**

@@ -282,7 +282,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             return k;
         }
 
-        private void acquire() {
+        void acquire() {
             int now = uses.get();
             while (now < CLOSED && !uses.compareAndSet(now, now + 1)) {
                 now = uses.get();
@@ -292,7 +292,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             }
         }
 
-        private void release() {
+        void release() {
             if (uses.decrementAndGet() == CLOSED) {
                 free();
             }

@@ -1,27 +1,12 @@
 package tessera.kernels.cpu;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.ref.Reference;
-import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
-import tessera.kernels.Matmul.Activation;
-import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.onednn.OneDnn;
 
-/**
- * Matrix products by oneDNN in f32, each call on one thread; f64, which oneDNN does not have on CPUs, goes to Java.
- *
- * <p>A primitive of oneDNN is made for one shape, and so are the memories it is called with. Both are kept in a
- * {@link Context} that one thread has at a time, so that a call with a known shape only sets addresses.
- */
+/** Matrix products by oneDNN in f32, each call on one thread; f64, which oneDNN does not have on CPUs, goes to Java. */
 final class OneDnnGemm extends Gemm {
-    /** The number of rows for which a weight's layout is chosen; the layout serves every other number too. */
-    private static final long TYPICAL_ROWS = 256;
-
-    private static final long ENGINE = OneDnn.engineCreate();
-    private static final Slots<Context> CONTEXTS = new Slots<>(Context::new, Context::close);
+    private static final int F32 = OneDnnProducts.types(OneDnn.F32, OneDnn.F32, OneDnn.F32);
 
     private final JavaGemm java;
 
@@ -37,30 +22,7 @@ final class OneDnnGemm extends Gemm {
             java.multiply(product);
             return;
         }
-        MemorySegment bias = product.bias();
-        MemorySegment addend = product.addend();
-        Context context = CONTEXTS.borrow();
-        int threads = OneDnn.threads();
-        if (threads != 1) {
-            OneDnn.setThreads(1);
-        }
-        try {
-            context.primitive(product).execute(context, product, address(bias), address(addend));
-        } finally {
-            if (threads != 1) {
-                OneDnn.setThreads(threads);
-            }
-            CONTEXTS.giveBack(context);
-            Reference.reachabilityFence(product.a());
-            Reference.reachabilityFence(product.b());
-            Reference.reachabilityFence(product.c());
-            Reference.reachabilityFence(bias);
-            Reference.reachabilityFence(addend);
-        }
-    }
-
-    private static long address(@Nullable MemorySegment data) {
-        return data == null ? 0 : data.address();
+        OneDnnProducts.run(F32, product);
     }
 
     @Override
@@ -68,234 +30,9 @@ final class OneDnnGemm extends Gemm {
         if (type != DType.F32 || n == 0 || k == 0) {
             return java.packed(target, type, n, k, w, ldw);
         }
-        int threads = OneDnn.threads();
-        OneDnn.setThreads(1);
-        Context context = CONTEXTS.borrow();
-        try {
-            long layout = favouriteLayout(n, k);
-            Weight weight = new Weight(target, type, n, k, OneDnn.memoryDescSize(layout), layout);
-            long stored = OneDnn.matrixDesc(k, n, 1, ldw);
-            long attr = OneDnn.attrCreate(false, 0, false);
-            long desc = OneDnn.reorderDescCreate(stored, layout, ENGINE, attr);
-            long reorder = OneDnn.primitiveCreate(desc);
-            long from = OneDnn.memoryCreate(stored, ENGINE, w.address());
-            long to = OneDnn.memoryCreate(layout, ENGINE, weight.data.address());
-            long scratch = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
-            long scratchMemory = OneDnn.memoryCreate(scratch, ENGINE, context.scratch(OneDnn.memoryDescSize(scratch)));
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment args =
-                        arguments(arena, new int[] {OneDnn.ARG_SRC, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD}, new long[] {
-                            from, to, scratchMemory
-                        });
-                OneDnn.primitiveExecute(reorder, context.stream, 3, args.address());
-            }
-            OneDnn.memoryDestroy(scratchMemory);
-            OneDnn.memoryDestroy(from);
-            OneDnn.memoryDestroy(to);
-            OneDnn.primitiveDestroy(reorder);
-            OneDnn.primitiveDescDestroy(desc);
-            OneDnn.attrDestroy(attr);
-            OneDnn.memoryDescDestroy(stored);
-            return weight;
-        } finally {
-            CONTEXTS.giveBack(context);
-            OneDnn.setThreads(threads);
-            Reference.reachabilityFence(w);
-        }
-    }
-
-    private static long favouriteLayout(long n, long k) {
-        long source = OneDnn.matrixDesc(TYPICAL_ROWS, k, k, 1);
-        long weights = OneDnn.matrixDescAny(k, n);
-        long destination = OneDnn.matrixDesc(TYPICAL_ROWS, n, n, 1);
-        long attr = OneDnn.attrCreate(false, 0, false);
-        long desc = OneDnn.matmulDescCreate(ENGINE, source, weights, 0, destination, attr);
-        long layout = OneDnn.memoryDescClone(OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_WEIGHTS));
-        OneDnn.primitiveDescDestroy(desc);
-        OneDnn.attrDestroy(attr);
-        OneDnn.memoryDescDestroy(source);
-        OneDnn.memoryDescDestroy(weights);
-        OneDnn.memoryDescDestroy(destination);
-        return layout;
-    }
-
-    private static MemorySegment arguments(Arena arena, int[] numbers, long[] memories) {
-        MemorySegment args = arena.allocate(numbers.length * OneDnn.EXEC_ARG_BYTES, 8);
-        for (int i = 0; i < numbers.length; i++) {
-            args.set(ValueLayout.JAVA_INT, i * OneDnn.EXEC_ARG_BYTES, numbers[i]);
-            args.set(ValueLayout.JAVA_LONG, i * OneDnn.EXEC_ARG_BYTES + 8, memories[i]);
-        }
-        return args;
-    }
-
-    /** What one thread needs at a time: a stream, scratch memory and the products it has made. */
-    private static final class Context {
-        private static final int SETS = 64;
-        private static final int WAYS = 8;
-
-        final long stream = OneDnn.streamCreate(ENGINE);
-        private final @Nullable Primitive[] primitives = new @Nullable Primitive[SETS * WAYS];
-        private final int[] oldest = new int[SETS];
-        private MemorySegment scratch = MemorySegment.NULL;
-
-        /** The primitive of such products, made when it is not there; makes room by dropping the oldest of its set. */
-        Primitive primitive(Product product) {
-            int form = Primitive.form(product);
-            MatmulShape shape = product.shape();
-            int set = (int) (((shape.hashCode() * 128L + form) * 0x9E3779B97F4A7C15L) >>> 58);
-            int free = set * WAYS + oldest[set];
-            for (int i = set * WAYS; i < set * WAYS + WAYS; i++) {
-                Primitive primitive = primitives[i];
-                if (primitive == null) {
-                    free = i;
-                    break;
-                }
-                if (primitive.form == form && primitive.shape.equals(shape)) {
-                    return primitive;
-                }
-            }
-            Primitive made = new Primitive(form, shape, product.layout());
-            Primitive dropped = primitives[free];
-            primitives[free] = made;
-            if (dropped != null) {
-                oldest[set] = (oldest[set] + 1) % WAYS;
-                dropped.close();
-            }
-            return made;
-        }
-
-        long scratch(long bytes) {
-            if (scratch.byteSize() < bytes) {
-                scratch = Arena.ofAuto().allocate(bytes, 64);
-            }
-            return scratch.address();
-        }
-
-        void close() {
-            for (Primitive primitive : primitives) {
-                if (primitive != null) {
-                    primitive.close();
-                }
-            }
-            OneDnn.streamDestroy(stream);
-        }
-    }
-
-    /** A matmul primitive of one shape with the memories it is called with. */
-    private static final class Primitive {
-        private static final int PACKED_B = 1;
-        private static final int BIAS = 2;
-        private static final int GELU = 4;
-        private static final int ACCUMULATE = 8;
-        private static final int ADDEND = 16;
-
-        private final int form;
-        private final MatmulShape shape;
-
-        private final long primitive;
-        private final long source;
-        private final long weights;
-        private final long destination;
-        private final long scratch;
-        private final long bias;
-        private final long addend;
-        private final long scratchBytes;
-        private final Arena arena = Arena.ofShared();
-        private final MemorySegment args;
-        private final int argCount;
-
-        /** What a product needs of its primitive beside the shape. */
-        static int form(Product product) {
-            MemorySegment addend = product.addend();
-            int added = addend == null ? 0 : addend.address() == product.c().address() ? ACCUMULATE : ADDEND;
-            return added
-                    | (product.layout() != 0 ? PACKED_B : 0)
-                    | (product.bias() != null ? BIAS : 0)
-                    | (product.activation() == Activation.GELU ? GELU : 0);
-        }
-
-        Primitive(int form, MatmulShape shape, long layoutB) {
-            this.form = form;
-            this.shape = shape;
-            long m = shape.m();
-            long n = shape.n();
-            long a = matrix(shape.transposeA(), m, shape.k(), shape.lda());
-            long b = has(PACKED_B)
-                    ? OneDnn.memoryDescClone(layoutB)
-                    : matrix(shape.transposeB(), shape.k(), n, shape.ldb());
-            long c = matrix(false, m, n, shape.ldc());
-            long row = has(BIAS) ? matrix(false, 1, n, n) : 0;
-            long attr = OneDnn.attrCreate(has(ACCUMULATE), has(ADDEND) ? c : 0, has(GELU));
-            long desc = OneDnn.matmulDescCreate(ENGINE, a, b, row, c, attr);
-            long pad = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
-            primitive = OneDnn.primitiveCreate(desc);
-            source = OneDnn.memoryCreate(a, ENGINE, 0);
-            weights = OneDnn.memoryCreate(b, ENGINE, 0);
-            destination = OneDnn.memoryCreate(c, ENGINE, 0);
-            bias = row == 0 ? 0 : OneDnn.memoryCreate(row, ENGINE, 0);
-            addend = has(ADDEND) ? OneDnn.memoryCreate(c, ENGINE, 0) : 0;
-            scratchBytes = OneDnn.memoryDescSize(pad);
-            scratch = OneDnn.memoryCreate(pad, ENGINE, 0);
-            OneDnn.primitiveDescDestroy(desc);
-            OneDnn.attrDestroy(attr);
-            OneDnn.memoryDescDestroy(a);
-            OneDnn.memoryDescDestroy(b);
-            OneDnn.memoryDescDestroy(c);
-            if (row != 0) {
-                OneDnn.memoryDescDestroy(row);
-            }
-            int[] numbers = {OneDnn.ARG_SRC, OneDnn.ARG_WEIGHTS, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD, 0, 0};
-            long[] memories = {source, weights, destination, scratch, 0, 0};
-            int count = 4;
-            if (bias != 0) {
-                numbers[count] = OneDnn.ARG_BIAS;
-                memories[count++] = bias;
-            }
-            if (addend != 0) {
-                numbers[count] = OneDnn.ARG_ADDEND;
-                memories[count++] = addend;
-            }
-            argCount = count;
-            args = arguments(arena, numbers, memories);
-        }
-
-        private boolean has(int bit) {
-            return (form & bit) != 0;
-        }
-
-        private static long matrix(boolean transposed, long rows, long columns, long ld) {
-            return transposed ? OneDnn.matrixDesc(rows, columns, 1, ld) : OneDnn.matrixDesc(rows, columns, ld, 1);
-        }
-
-        void execute(Context context, Product product, long biasAddress, long addendAddress) {
-            OneDnn.memorySetAddress(source, product.a().address());
-            OneDnn.memorySetAddress(weights, product.b().address());
-            OneDnn.memorySetAddress(destination, product.c().address());
-            if (bias != 0) {
-                OneDnn.memorySetAddress(bias, biasAddress);
-            }
-            if (addend != 0) {
-                OneDnn.memorySetAddress(addend, addendAddress);
-            }
-            if (scratchBytes != 0) {
-                OneDnn.memorySetAddress(scratch, context.scratch(scratchBytes));
-            }
-            OneDnn.primitiveExecute(primitive, context.stream, argCount, args.address());
-        }
-
-        void close() {
-            OneDnn.primitiveDestroy(primitive);
-            OneDnn.memoryDestroy(source);
-            OneDnn.memoryDestroy(weights);
-            OneDnn.memoryDestroy(destination);
-            OneDnn.memoryDestroy(scratch);
-            if (bias != 0) {
-                OneDnn.memoryDestroy(bias);
-            }
-            if (addend != 0) {
-                OneDnn.memoryDestroy(addend);
-            }
-            arena.close();
-        }
+        long layout = OneDnnProducts.favouriteLayout(F32, n, k);
+        Weight weight = new Weight(target, type, n, k, OneDnn.memoryDescSize(layout), layout);
+        OneDnnProducts.pack(OneDnn.F32, w, ldw, weight);
+        return weight;
     }
 }

@@ -32,7 +32,11 @@ import tessera.natives.NativeLibraryException;
  * threads set {@link #setThreads} to one around both the creation and the execution of a primitive.
  */
 public final class OneDnn {
+    public static final int BF16 = 2;
     public static final int F32 = 3;
+    public static final int S32 = 4;
+    public static final int S8 = 5;
+    public static final int U8 = 6;
     public static final int FORMAT_ANY = 1;
     public static final int GELU_ERF = 0x31;
     public static final int BINARY_ADD = 0x1fff0;
@@ -44,6 +48,9 @@ public final class OneDnn {
     public static final int ARG_ADDEND = 32768 | 2;
 
     public static final int ARG_SCRATCHPAD = 80;
+    /** Scales of the weights, see {@link #attrScaleColumns}. */
+    public static final int ARG_WEIGHTS_SCALES = 4096 | ARG_WEIGHTS;
+
     public static final int QUERY_WEIGHTS = 131;
     public static final int QUERY_SCRATCHPAD = 136;
 
@@ -54,6 +61,9 @@ public final class OneDnn {
     private static final int STREAM_IN_ORDER = 1;
     private static final int SCRATCHPAD_USER = 1;
     private static final int QUERY_IMPLEMENTATION = 8;
+
+    /** Mask of the second axis. */
+    private static final int COLUMNS = 2;
 
     private static final String FILE = "libdnnl.so.3";
     private static final List<String> MISSING = new ArrayList<>();
@@ -107,6 +117,8 @@ public final class OneDnn {
             status("dnnl_post_ops_append_binary", JAVA_LONG, JAVA_INT, JAVA_LONG);
     private static final MethodHandle POST_OPS_APPEND_SUM =
             status("dnnl_post_ops_append_sum", JAVA_LONG, JAVA_FLOAT, JAVA_INT, JAVA_INT);
+    private static final MethodHandle ATTR_SET_SCALES_MASK =
+            status("dnnl_primitive_attr_set_scales_mask", JAVA_LONG, JAVA_INT, JAVA_INT);
     private static final MethodHandle MATMUL_DESC_CREATE = status(
             "dnnl_matmul_primitive_desc_create",
             JAVA_LONG,
@@ -127,6 +139,8 @@ public final class OneDnn {
     private static final MethodHandle PRIMITIVE_DESTROY = status("dnnl_primitive_destroy", JAVA_LONG);
     private static final MethodHandle PRIMITIVE_EXECUTE =
             status("dnnl_primitive_execute", JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG);
+    private static final MethodHandle GET_EFFECTIVE_CPU_ISA =
+            function("dnnl_get_effective_cpu_isa", FunctionDescriptor.of(JAVA_INT));
     private static final MethodHandle OMP_GET_MAX_THREADS =
             function("omp_get_max_threads", FunctionDescriptor.of(JAVA_INT), Linker.Option.critical(false));
     private static final MethodHandle OMP_SET_NUM_THREADS =
@@ -188,27 +202,45 @@ public final class OneDnn {
 
     // ------------------------------------------------------------------------------------------------------ memory
 
-    /** Descriptor of an f32 matrix with strides in elements. */
-    public static long matrixDesc(long rows, long columns, long rowStride, long columnStride) {
+    /**
+     * Descriptor of a matrix with strides in elements.
+     *
+     * @param type {@link #F32} or another type of elements
+     */
+    public static long matrixDesc(int type, long rows, long columns, long rowStride, long columnStride) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(JAVA_LONG);
             MemorySegment dims = arena.allocateFrom(JAVA_LONG, rows, columns);
             MemorySegment strides = arena.allocateFrom(JAVA_LONG, rowStride, columnStride);
             check("dnnl_memory_desc_create_with_strides", (int) MEMORY_DESC_CREATE_WITH_STRIDES.invokeExact(
-                    out.address(), 2, dims.address(), F32, strides.address()));
+                    out.address(), 2, dims.address(), type, strides.address()));
             return out.get(JAVA_LONG, 0);
         } catch (Throwable e) {
             throw rethrow(e);
         }
     }
 
-    /** Descriptor of an f32 matrix whose layout the primitive chooses. */
-    public static long matrixDescAny(long rows, long columns) {
+    /** Descriptor of an f32 vector. */
+    public static long vectorDesc(long length) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment out = arena.allocate(JAVA_LONG);
+            MemorySegment dims = arena.allocateFrom(JAVA_LONG, length);
+            MemorySegment strides = arena.allocateFrom(JAVA_LONG, 1);
+            check("dnnl_memory_desc_create_with_strides", (int) MEMORY_DESC_CREATE_WITH_STRIDES.invokeExact(
+                    out.address(), 1, dims.address(), F32, strides.address()));
+            return out.get(JAVA_LONG, 0);
+        } catch (Throwable e) {
+            throw rethrow(e);
+        }
+    }
+
+    /** Descriptor of a matrix whose layout the primitive chooses. */
+    public static long matrixDescAny(int type, long rows, long columns) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(JAVA_LONG);
             MemorySegment dims = arena.allocateFrom(JAVA_LONG, rows, columns);
             check("dnnl_memory_desc_create_with_tag", (int)
-                    MEMORY_DESC_CREATE_WITH_TAG.invokeExact(out.address(), 2, dims.address(), F32, FORMAT_ANY));
+                    MEMORY_DESC_CREATE_WITH_TAG.invokeExact(out.address(), 2, dims.address(), type, FORMAT_ANY));
             return out.get(JAVA_LONG, 0);
         } catch (Throwable e) {
             throw rethrow(e);
@@ -298,6 +330,16 @@ public final class OneDnn {
         }
     }
 
+    /** Lets a matmul multiply each column of its integer sums by a scale, f32 {@code [n]}, before the bias is added. */
+    public static void attrScaleColumns(long attr) {
+        try {
+            check("dnnl_primitive_attr_set_scales_mask", (int)
+                    ATTR_SET_SCALES_MASK.invokeExact(attr, ARG_WEIGHTS, COLUMNS));
+        } catch (Throwable e) {
+            throw rethrow(e);
+        }
+    }
+
     public static void attrDestroy(long attr) {
         destroy("dnnl_primitive_attr_destroy", ATTR_DESTROY, attr);
     }
@@ -382,6 +424,30 @@ public final class OneDnn {
     public static void primitiveExecute(long primitive, long stream, int count, long args) {
         try {
             check("dnnl_primitive_execute", (int) PRIMITIVE_EXECUTE.invokeExact(primitive, stream, count, args));
+        } catch (Throwable e) {
+            throw rethrow(e);
+        }
+    }
+
+    // -------------------------------------------------------------------------------------------------- processor
+
+    private static final int ISA_AVX2_VNNI = 0x8;
+    private static final int ISA_AVX512_VNNI = 0x40;
+    private static final int ISA_AVX512_BF16 = 0x80;
+
+    /** Whether this processor multiplies bytes and adds up in 32 bits in one instruction (VNNI or AMX). */
+    public static boolean hasInt8() {
+        return (isa() & (ISA_AVX2_VNNI | ISA_AVX512_VNNI)) != 0;
+    }
+
+    /** Whether this processor multiplies bf16 and adds up in f32 in one instruction (AVX512_BF16 or AMX). */
+    public static boolean hasBf16() {
+        return (isa() & ISA_AVX512_BF16) != 0;
+    }
+
+    private static int isa() {
+        try {
+            return (int) GET_EFFECTIVE_CPU_ISA.invokeExact();
         } catch (Throwable e) {
             throw rethrow(e);
         }

@@ -33,6 +33,8 @@ final class EncoderLayer implements AutoCloseable {
         this.heads = heads;
         Params attention = params.at("self_attn");
         qkv = Linear.of(
+                attention,
+                "in_proj_weight",
                 attention.get("in_proj_weight", Init.xavierUniform(width, 3 * width), 3 * width, width),
                 attention.get("in_proj_bias", Init.constant(0), 3 * width));
         out = Linear.xavier(attention.at("out_proj"), width, width);
@@ -63,7 +65,7 @@ final class EncoderLayer implements AutoCloseable {
     private Tensor compute(Tensor x, Tensor bias) {
         Tensor mixed = qkv.forward(x).selfAttention(heads, bias, null); // [B, N, D]
         Tensor attended = norm1.forward(out.addTo(x, mixed)); // [B, N, D]
-        return norm2.forward(linear2.addTo(attended, linear1.forwardGelu(attended))); // [B, N, D]
+        return norm2.forward(linear2.addAfterGelu(linear1, attended, attended)); // [B, N, D]
     }
 
     /** The same with elements dropped; the attention's weights are too, so they exist as a matrix. */

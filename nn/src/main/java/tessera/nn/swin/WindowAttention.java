@@ -6,6 +6,7 @@ import tessera.nn.Init;
 import tessera.nn.Linear;
 import tessera.nn.Params;
 import tessera.tensor.Autograd;
+import tessera.tensor.PackedLinear;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -17,6 +18,7 @@ final class WindowAttention implements AutoCloseable {
     private final WindowPartition windows;
     private final int heads;
     private final DType compute;
+    private final boolean int8;
     private final Tensor table;
     private final Linear qkv;
     private final Linear proj;
@@ -27,6 +29,7 @@ final class WindowAttention implements AutoCloseable {
         this.windows = windows;
         this.heads = config.heads().get(stage);
         compute = params.compute();
+        int8 = params.isInt8();
         table = params.get(
                 "relative_position_bias_table",
                 Init.truncatedNormal(.02, 2),
@@ -49,7 +52,13 @@ final class WindowAttention implements AutoCloseable {
     /** Tokens return to the grid before the projection, which is the same for every token and so skips the padding. */
     private Tensor mix(Tensor x) {
         Tensor packed = qkv.forward(windows.partition(x)); // [B * windows, window, 3 D]
-        return windows.reverse(packed.selfAttention(heads, bias(), windows.regions())); // [B, N, D]
+        return windows.reverse(attend(packed)); // [B, N, D]
+    }
+
+    private Tensor attend(Tensor packed) {
+        return int8
+                ? PackedLinear.attention(packed, heads, bias(), windows.regions())
+                : packed.selfAttention(heads, bias(), windows.regions());
     }
 
     private Tensor bias() {

@@ -1,5 +1,6 @@
 package tessera.kernels.cpu.scalar;
 
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.UnaryOperator;
 import tessera.kernels.Buffer;
@@ -47,7 +48,8 @@ public final class PlainDevice {
         Elementwise elementwise = new ScalarElementwise(workers);
         Matmul products = new RoundedMatmul(workers, elementwise);
         Kernels kernels = CpuKernels.scalar(workers, elementwise, products);
-        return new CpuDevice(workers, new HostMemory(), watched.apply(kernels), Set.of(DType.F32, DType.BF16));
+        return new CpuDevice(
+                workers, new HostMemory(), watched.apply(kernels), Set.of(DType.F32, DType.BF16), Optional.empty());
     }
 
     /**

@@ -2,12 +2,14 @@ package tessera.kernels.cpu.device;
 
 import java.lang.foreign.MemorySegment;
 import java.util.EnumSet;
+import java.util.Optional;
 import java.util.Set;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Event;
 import tessera.kernels.Graph;
+import tessera.kernels.Int8Kernels;
 import tessera.kernels.Kernels;
 import tessera.kernels.Stream;
 import tessera.kernels.cpu.HostMemory;
@@ -19,6 +21,7 @@ public final class CpuDevice extends Device {
     private final HostMemory memory;
     private final Kernels kernels;
     private final Set<DType> types;
+    private final Optional<Int8Kernels> int8;
     private final HostStream stream = new HostStream(this);
 
     /**
@@ -27,19 +30,28 @@ public final class CpuDevice extends Device {
      * @param workers who run them
      * @param memory where they keep packed weights and buffers lie
      * @param types that they take
+     * @param int8 layers on bytes and the attention between them, or empty
      */
-    public CpuDevice(Workers workers, HostMemory memory, Kernels kernels, Set<DType> types) {
+    public CpuDevice(
+            Workers workers, HostMemory memory, Kernels kernels, Set<DType> types, Optional<Int8Kernels> int8) {
         this.workers = workers;
         this.memory = memory;
         this.kernels = kernels;
         this.types = Set.copyOf(types);
+        this.int8 = int8;
     }
 
     /** A CPU with the fastest kernels there are. */
     static CpuDevice of(int threads) {
         Workers workers = new Workers(threads);
         HostMemory memory = new HostMemory();
-        return new CpuDevice(workers, memory, CpuKernels.create(workers, memory), EnumSet.of(DType.F32, DType.F64));
+        Kernels kernels = CpuKernels.create(workers, memory);
+        return new CpuDevice(
+                workers,
+                memory,
+                kernels,
+                EnumSet.of(DType.F32, DType.F64),
+                CpuKernels.int8(workers, memory, kernels.attention()));
     }
 
     @Override
@@ -75,6 +87,11 @@ public final class CpuDevice extends Device {
     @Override
     public Kernels kernels() {
         return kernels;
+    }
+
+    @Override
+    public Optional<Int8Kernels> int8() {
+        return int8;
     }
 
     @Override

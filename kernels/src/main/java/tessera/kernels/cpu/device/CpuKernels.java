@@ -1,6 +1,9 @@
 package tessera.kernels.cpu.device;
 
+import java.util.Optional;
+import tessera.kernels.Attention;
 import tessera.kernels.Elementwise;
+import tessera.kernels.Int8Kernels;
 import tessera.kernels.Kernels;
 import tessera.kernels.Matmul;
 import tessera.kernels.cpu.Gemm;
@@ -17,6 +20,7 @@ import tessera.kernels.cpu.scalar.ScalarRandom;
 import tessera.kernels.cpu.scalar.ScalarTokens;
 import tessera.kernels.cpu.vector.VectorAttention;
 import tessera.kernels.cpu.vector.VectorElementwise;
+import tessera.kernels.cpu.vector.VectorInt8;
 import tessera.kernels.cpu.vector.VectorLosses;
 import tessera.kernels.cpu.vector.VectorNorms;
 import tessera.kernels.cpu.vector.VectorOptimiser;
@@ -62,6 +66,11 @@ public final class CpuKernels {
         }
         Elementwise elementwise = new ScalarElementwise(workers);
         return scalar(workers, elementwise, new GemmMatmul(workers, gemm, elementwise));
+    }
+
+    /** Layers on bytes, where the host has the Vector API, oneDNN and a processor for it. */
+    static Optional<Int8Kernels> int8(Workers workers, HostMemory memory, Attention exact) {
+        return Vectors.READABLE ? VectorInt8.create(workers, memory, exact) : Optional.empty();
     }
 
     /** In plain Java, with these products. */

@@ -1,0 +1,118 @@
+package tessera.kernels;
+
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.PackedWeight;
+
+/**
+ * Linear layers on bytes and the attention between them: layers whose weights are s8 and whose inputs are rounded to u8, for devices that multiply bytes much faster than floats.
+ *
+ * <p>A weight is {@code q * scale} with q in [-127, 127] and one scale per output channel, see {@link #weightScale}. A row of
+ * the input is {@code (u - zero) * scale} with u in [0, 255]: zero is {@value #ZERO} and the scale a 127th of the row's largest
+ * absolute value; or, for a weight with an {@link InputRange}, this range decides, beyond which values are cut off. The sums of integer
+ * products are exact; what follows them, biases, addends and results are f32. So a row of the result depends on nothing but the
+ * same row of the input. A row that holds a value which is not finite gives NaN, as does a channel of the weight.
+ *
+ * <p>The method is that of Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
+ * inference", CVPR 2018, section 2.1, with the scales of inputs dynamic (per row). Thread-safe.
+ */
+public interface Int8Kernels {
+    /** Largest quantised weight; the smallest is its negative. */
+    int LARGEST_WEIGHT = 127;
+
+    /** Largest quantised input; the smallest is 0. */
+    int LARGEST_INPUT = 255;
+
+    /** The byte of the number 0 where a row has its own scale. */
+    int ZERO = 128;
+
+    /** What is added to GELUs before they become bytes between the layers of {@link #mlp}, so that none is negative. */
+    float GELU_OFFSET = .17f;
+
+    /** Most inputs a layer may have, so that no sum overflows 32 bits. */
+    long MOST_INPUTS = 65_536;
+
+    /**
+     * Quantises the f32 weight {@code [n, k]} of a linear layer. The result is immutable, usable from many threads, and closed
+     * by the caller; only this device's {@link #linear} and {@link #mlp} take it.
+     *
+     * @param input range of the layer's input, known beforehand; or null to look at every row
+     * @throws IllegalArgumentException if k is above {@value #MOST_INPUTS} or the weight is not f32
+     */
+    PackedWeight pack(Buffer weight, long n, long k, @Nullable InputRange input);
+
+    /** {@code y = act(x W^T + bias + addend)} with x f32 {@code [m, k]} and y f32 {@code [m, n]}. */
+    void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y);
+
+    /**
+     * Two layers without their hidden values in memory: {@code y = act(gelu(x W1^T + bias1) W2^T + bias + addend)}. Where the
+     * second has no {@link InputRange}, a hidden row is {@code u * scale - GELU_OFFSET}, which wastes no byte on values that GELU does
+     * not have.
+     *
+     * @param first W1, {@code [h, k]}
+     * @param firstBias f32 {@code [h]}, or null
+     * @param second W2, {@code [n, h]}
+     * @param epilogue what follows the second layer; its addend may be y
+     */
+    void mlp(
+            long m,
+            Buffer x,
+            PackedWeight first,
+            @Nullable Buffer firstBias,
+            PackedWeight second,
+            Epilogue epilogue,
+            Buffer y);
+
+    /**
+     * {@link Attention#attention} of f32 tensors without its log of sums, for inference: the factors of both products are rounded to
+     * bf16 where the device multiplies these faster, their sums and the softmax stay f32.
+     */
+    void attention(AttentionShape shape, AttentionTensors in, Buffer out);
+
+    /**
+     * The values that a layer's input has.
+     *
+     * @param low at most 0
+     * @param high at least 0
+     */
+    record InputRange(float low, float high) {
+        public InputRange {
+            if (!(low <= 0 && high >= 0 && high - low < Float.POSITIVE_INFINITY)) {
+                throw new IllegalArgumentException("the input range is [" + low + ", " + high
+                        + "] but must be finite and hold 0; calibrate it again on clips that the model was made for");
+            }
+        }
+
+        /** The step between two bytes; for a range without extent 1, to which every value in it is 0. */
+        public float scale() {
+            float scale = high / LARGEST_INPUT - low / LARGEST_INPUT;
+            return scale < Float.MIN_NORMAL ? 1 : scale;
+        }
+
+        /** The byte of the number 0. */
+        public int zero() {
+            return (int) Math.rint(-low / scale());
+        }
+    }
+
+    /**
+     * The scale of a channel whose largest absolute weight is given: a 127th of it, rounded up to 16 significant bits. So
+     * {@code q * scale} is exact in f32 for every q, and quantising such products again gives the same q and scale.
+     */
+    static float weightScale(float largest) {
+        float scale = largest / LARGEST_WEIGHT;
+        if (!(scale < Float.MAX_VALUE / 2)) {
+            return Float.NaN;
+        }
+        if (scale < Float.MIN_NORMAL) {
+            return 0;
+        }
+        int bits = Float.floatToRawIntBits(scale);
+        float rounded = Float.intBitsToFloat((bits + 0xFF) & ~0xFF);
+        // A scale that was exact comes back as it was although the division rounded.
+        float below = Float.intBitsToFloat(bits & ~0xFF);
+        return below * LARGEST_WEIGHT >= largest ? below : rounded;
+    }
+}

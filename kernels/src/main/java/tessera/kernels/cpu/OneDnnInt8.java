@@ -1,0 +1,138 @@
+package tessera.kernels.cpu;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+import tessera.kernels.Int8Kernels;
+import tessera.kernels.Int8Kernels.InputRange;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Matmul.PackedWeight;
+import tessera.natives.onednn.OneDnn;
+
+/** Products of a u8 matrix with an s8 weight by oneDNN, each call on the calling thread; the integer sums are exact. */
+public final class OneDnnInt8 {
+    private static final int TO_F32 = OneDnnProducts.types(OneDnn.U8, OneDnn.S8, OneDnn.F32);
+    private static final int TO_S32 = OneDnnProducts.types(OneDnn.U8, OneDnn.S8, OneDnn.S32);
+    private static final long ALIGNMENT = 64;
+
+    private OneDnnInt8() {}
+
+    /**
+     * Whether oneDNN is there and this processor multiplies bytes in one instruction. Others have to make do with sums of
+     * 16 bits, which overflow.
+     */
+    public static boolean usable() {
+        return OneDnn.finding().usable() && OneDnn.hasInt8();
+    }
+
+    /**
+     * {@code y = scales * (x W^T)}, and with shifts added to each row, with x u8 {@code [m, k]}, W of positive sizes and y f32 {@code [m, n]},
+     * without gaps.
+     */
+    public static void multiply(long m, MemorySegment x, Weight weight, boolean shifted, MemorySegment y) {
+        OneDnnProducts.run(TO_F32, weight.product(m, x, shifted, y), weight.scales());
+    }
+
+    /** The integer sums {@code y = x W^T}, s32 {@code [m, n]}. */
+    static void sums(long m, MemorySegment x, Weight weight, MemorySegment y) {
+        OneDnnProducts.run(TO_S32, weight.product(m, x, false, y));
+    }
+
+    /** An s8 weight {@code [n, k]} in oneDNN's layout, with what belongs to each of its rows. */
+    public static final class Weight implements PackedWeight {
+        private final Gemm.Weight packed;
+        private final MemorySegment scales;
+        private final MemorySegment shifts;
+        private final float inputScale;
+        private final int inputZero;
+
+        /**
+         * Packs a weight.
+         *
+         * @param w s8 {@code [n, k]} without gaps
+         * @param scales f32 {@code [n]}, copied
+         * @param sums of each row, scaled, f32 {@code [n]}; the shifts are made of them
+         * @param input range of the inputs, or null where every row has its own scale
+         */
+        public Weight(
+                HostMemory memory,
+                long n,
+                long k,
+                MemorySegment w,
+                MemorySegment scales,
+                MemorySegment sums,
+                @Nullable InputRange input) {
+            boolean empty = n == 0 || k == 0;
+            long layout = empty ? 0 : OneDnnProducts.favouriteLayout(TO_F32, n, k);
+            long bytes = empty ? 0 : OneDnn.memoryDescSize(layout);
+            long table = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+            packed = new Gemm.Weight(memory, DType.F32, n, k, table + 2 * n * Float.BYTES, layout);
+            this.scales = packed.data.asSlice(table, n * Float.BYTES);
+            this.shifts = packed.data.asSlice(table + n * Float.BYTES, n * Float.BYTES);
+            this.scales.copyFrom(scales.asSlice(0, n * Float.BYTES));
+            inputScale = input == null ? 0 : input.scale();
+            inputZero = input == null ? Int8Kernels.ZERO : input.zero();
+            for (long i = 0; i < n; i++) {
+                shifts.setAtIndex(
+                        ValueLayout.JAVA_FLOAT, i, -inputZero * sums.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i));
+            }
+            if (!empty) {
+                OneDnnProducts.pack(OneDnn.S8, w, k, packed);
+            }
+        }
+
+        private Gemm.Product product(long m, MemorySegment x, boolean shifted, MemorySegment y) {
+            MatmulShape shape = new MatmulShape(false, false, m, packed.n, packed.k, packed.k, packed.n, packed.n);
+            @Nullable MemorySegment bias = shifted ? shifts : null;
+            return new Gemm.Product(DType.F32, shape, x, packed.data, packed.layout, bias, null, Activation.NONE, y);
+        }
+
+        @Override
+        public long n() {
+            return packed.n();
+        }
+
+        @Override
+        public long k() {
+            return packed.k();
+        }
+
+        /** Scale of each output channel, f32 {@code [n]}. */
+        public MemorySegment scales() {
+            return scales;
+        }
+
+        /** What is added to each output channel for the zero of its inputs, f32 {@code [n]}. */
+        public MemorySegment shifts() {
+            return shifts;
+        }
+
+        /** The step of the input's bytes, or 0 where every row has its own. */
+        public float inputScale() {
+            return inputScale;
+        }
+
+        /** The byte of the input's 0. */
+        public int inputZero() {
+            return inputZero;
+        }
+
+        /** Keeps the memory until {@link #release}; refused once it is closed. */
+        public void acquire() {
+            packed.acquire();
+        }
+
+        /** Ends what {@link #acquire} began. */
+        public void release() {
+            packed.release();
+        }
+
+        /** Gives the memory back, after the last call that uses it; a second close does nothing. */
+        @Override
+        public void close() {
+            packed.close();
+        }
+    }
+}

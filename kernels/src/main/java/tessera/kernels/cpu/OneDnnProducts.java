@@ -1,0 +1,347 @@
+package tessera.kernels.cpu;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.ref.Reference;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.natives.onednn.OneDnn;
+
+/**
+ * Products of two matrices by oneDNN, each call on the calling thread, of the types that oneDNN multiplies: f32, bf16, and u8 with
+ * s8.
+ *
+ * <p>A primitive of oneDNN is made for one shape, and so are the memories it is called with. Both are kept in a
+ * {@link Context} that one thread has at a time, so that a call with a known shape only sets addresses.
+ */
+final class OneDnnProducts {
+    /** The number of rows for which a weight's layout is chosen; the layout serves every other number too. */
+    private static final long TYPICAL_ROWS = 256;
+
+    private static final long ENGINE = OneDnn.engineCreate();
+    private static final Slots<Context> CONTEXTS = new Slots<>(Context::new, Context::close);
+
+    private OneDnnProducts() {}
+
+    // Types lie above the bits of a primitive's form, four bits each.
+
+    /** Types of A, B and C, by oneDNN's numbers. */
+    static int types(int a, int b, int c) {
+        return a << 8 | b << 12 | c << 16;
+    }
+
+    private static int typeA(int types) {
+        return types >> 8 & 15;
+    }
+
+    private static int typeB(int types) {
+        return types >> 12 & 15;
+    }
+
+    private static int typeC(int types) {
+        return types >> 16 & 15;
+    }
+
+    /**
+     * Runs a product of at least one row, column and term.
+     *
+     * @param types of A, B and C; a product's own type does not count
+     */
+    static void run(int types, Gemm.Product product) {
+        run(types, product, null);
+    }
+
+    /**
+     * As {@link #run(int, Gemm.Product)}, where each column of the integer sums is multiplied before the bias is added.
+     *
+     * @param scales f32 {@code [n]}, or null
+     */
+    static void run(int types, Gemm.Product product, @Nullable MemorySegment scales) {
+        MemorySegment bias = product.bias();
+        MemorySegment addend = product.addend();
+        Context context = CONTEXTS.borrow();
+        int threads = OneDnn.threads();
+        if (threads != 1) {
+            OneDnn.setThreads(1);
+        }
+        try {
+            context.primitive(types, product, scales != null)
+                    .execute(context, product, address(bias), address(addend), address(scales));
+        } finally {
+            if (threads != 1) {
+                OneDnn.setThreads(threads);
+            }
+            CONTEXTS.giveBack(context);
+            Reference.reachabilityFence(product.a());
+            Reference.reachabilityFence(product.b());
+            Reference.reachabilityFence(product.c());
+            Reference.reachabilityFence(bias);
+            Reference.reachabilityFence(addend);
+            Reference.reachabilityFence(scales);
+        }
+    }
+
+    private static long address(@Nullable MemorySegment data) {
+        return data == null ? 0 : data.address();
+    }
+
+    /**
+     * Copies a linear weight into its {@link #favouriteLayout}.
+     *
+     * @param type of w, by oneDNN's number
+     * @param w {@code [n, k]} with rows {@code ldw} elements apart
+     */
+    static void pack(int type, MemorySegment w, long ldw, Gemm.Weight weight) {
+        int threads = OneDnn.threads();
+        OneDnn.setThreads(1);
+        Context context = CONTEXTS.borrow();
+        try {
+            long stored = OneDnn.matrixDesc(type, weight.k, weight.n, 1, ldw);
+            long attr = OneDnn.attrCreate(false, 0, false);
+            long desc = OneDnn.reorderDescCreate(stored, weight.layout, ENGINE, attr);
+            long reorder = OneDnn.primitiveCreate(desc);
+            long from = OneDnn.memoryCreate(stored, ENGINE, w.address());
+            long to = OneDnn.memoryCreate(weight.layout, ENGINE, weight.data.address());
+            long scratch = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
+            long scratchMemory = OneDnn.memoryCreate(scratch, ENGINE, context.scratch(OneDnn.memoryDescSize(scratch)));
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment args =
+                        arguments(arena, new int[] {OneDnn.ARG_SRC, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD}, new long[] {
+                            from, to, scratchMemory
+                        });
+                OneDnn.primitiveExecute(reorder, context.stream, 3, args.address());
+            }
+            OneDnn.memoryDestroy(scratchMemory);
+            OneDnn.memoryDestroy(from);
+            OneDnn.memoryDestroy(to);
+            OneDnn.primitiveDestroy(reorder);
+            OneDnn.primitiveDescDestroy(desc);
+            OneDnn.attrDestroy(attr);
+            OneDnn.memoryDescDestroy(stored);
+        } finally {
+            CONTEXTS.giveBack(context);
+            OneDnn.setThreads(threads);
+            Reference.reachabilityFence(w);
+        }
+    }
+
+    /** Descriptor of the layout that products like best for a linear weight {@code [n, k]}; the caller's. */
+    static long favouriteLayout(int types, long n, long k) {
+        long source = OneDnn.matrixDesc(typeA(types), TYPICAL_ROWS, k, k, 1);
+        long weights = OneDnn.matrixDescAny(typeB(types), k, n);
+        long destination = OneDnn.matrixDesc(typeC(types), TYPICAL_ROWS, n, n, 1);
+        long attr = OneDnn.attrCreate(false, 0, false);
+        long desc = OneDnn.matmulDescCreate(ENGINE, source, weights, 0, destination, attr);
+        long layout = OneDnn.memoryDescClone(OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_WEIGHTS));
+        OneDnn.primitiveDescDestroy(desc);
+        OneDnn.attrDestroy(attr);
+        OneDnn.memoryDescDestroy(source);
+        OneDnn.memoryDescDestroy(weights);
+        OneDnn.memoryDescDestroy(destination);
+        return layout;
+    }
+
+    private static MemorySegment arguments(Arena arena, int[] numbers, long[] memories) {
+        MemorySegment args = arena.allocate(numbers.length * OneDnn.EXEC_ARG_BYTES, 8);
+        for (int i = 0; i < numbers.length; i++) {
+            args.set(ValueLayout.JAVA_INT, i * OneDnn.EXEC_ARG_BYTES, numbers[i]);
+            args.set(ValueLayout.JAVA_LONG, i * OneDnn.EXEC_ARG_BYTES + 8, memories[i]);
+        }
+        return args;
+    }
+
+    /** What one thread needs at a time: a stream, scratch memory and the products it has made. */
+    private static final class Context {
+        private static final int SETS = 64;
+        private static final int WAYS = 8;
+
+        final long stream = OneDnn.streamCreate(ENGINE);
+        private final @Nullable Primitive[] primitives = new @Nullable Primitive[SETS * WAYS];
+        private final int[] oldest = new int[SETS];
+        private MemorySegment scratch = MemorySegment.NULL;
+
+        /** The primitive of such products, made when it is not there; makes room by dropping the oldest of its set. */
+        Primitive primitive(int types, Gemm.Product product, boolean scaled) {
+            int form = types | Primitive.form(product) | (scaled ? Primitive.SCALES : 0);
+            MatmulShape shape = product.shape();
+            int set = (int) (((shape.hashCode() * 128L + form) * 0x9E3779B97F4A7C15L) >>> 58);
+            int free = set * WAYS + oldest[set];
+            for (int i = set * WAYS; i < set * WAYS + WAYS; i++) {
+                Primitive primitive = primitives[i];
+                if (primitive == null) {
+                    free = i;
+                    break;
+                }
+                if (primitive.form == form && primitive.shape.equals(shape)) {
+                    return primitive;
+                }
+            }
+            Primitive made = new Primitive(form, shape, product.layout());
+            Primitive dropped = primitives[free];
+            primitives[free] = made;
+            if (dropped != null) {
+                oldest[set] = (oldest[set] + 1) % WAYS;
+                dropped.close();
+            }
+            return made;
+        }
+
+        long scratch(long bytes) {
+            if (scratch.byteSize() < bytes) {
+                scratch = Arena.ofAuto().allocate(bytes, 64);
+            }
+            return scratch.address();
+        }
+
+        void close() {
+            for (Primitive primitive : primitives) {
+                if (primitive != null) {
+                    primitive.close();
+                }
+            }
+            OneDnn.streamDestroy(stream);
+        }
+    }
+
+    /** A matmul primitive of one shape with the memories it is called with. */
+    private static final class Primitive {
+        private static final int PACKED_B = 1;
+        private static final int BIAS = 2;
+        private static final int GELU = 4;
+        private static final int ACCUMULATE = 8;
+        private static final int ADDEND = 16;
+        private static final int SCALES = 32;
+
+        private final int form;
+        private final MatmulShape shape;
+
+        private final long primitive;
+        private final long source;
+        private final long weights;
+        private final long destination;
+        private final long scratch;
+        private final long bias;
+        private final long addend;
+        private final long scales;
+        private final long scratchBytes;
+        private final Arena arena = Arena.ofShared();
+        private final MemorySegment args;
+        private final int argCount;
+
+        /** What a product needs of its primitive beside the shape. */
+        static int form(Gemm.Product product) {
+            MemorySegment addend = product.addend();
+            int added = addend == null ? 0 : addend.address() == product.c().address() ? ACCUMULATE : ADDEND;
+            return added
+                    | (product.layout() != 0 ? PACKED_B : 0)
+                    | (product.bias() != null ? BIAS : 0)
+                    | (product.activation() == Activation.GELU ? GELU : 0);
+        }
+
+        Primitive(int form, MatmulShape shape, long layoutB) {
+            this.form = form;
+            this.shape = shape;
+            long m = shape.m();
+            long n = shape.n();
+            long a = matrix(typeA(form), shape.transposeA(), m, shape.k(), shape.lda());
+            long b = has(PACKED_B)
+                    ? OneDnn.memoryDescClone(layoutB)
+                    : matrix(typeB(form), shape.transposeB(), shape.k(), n, shape.ldb());
+            long c = matrix(typeC(form), false, m, n, shape.ldc());
+            long row = has(BIAS) ? matrix(OneDnn.F32, false, 1, n, n) : 0;
+            long attr = OneDnn.attrCreate(has(ACCUMULATE), has(ADDEND) ? c : 0, has(GELU));
+            if (has(SCALES)) {
+                OneDnn.attrScaleColumns(attr);
+            }
+            long desc = OneDnn.matmulDescCreate(ENGINE, a, b, row, c, attr);
+            long pad = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
+            primitive = OneDnn.primitiveCreate(desc);
+            source = OneDnn.memoryCreate(a, ENGINE, 0);
+            weights = OneDnn.memoryCreate(b, ENGINE, 0);
+            destination = OneDnn.memoryCreate(c, ENGINE, 0);
+            bias = row == 0 ? 0 : OneDnn.memoryCreate(row, ENGINE, 0);
+            addend = has(ADDEND) ? OneDnn.memoryCreate(c, ENGINE, 0) : 0;
+            long scalesDesc = has(SCALES) ? OneDnn.vectorDesc(n) : 0;
+            scales = scalesDesc == 0 ? 0 : OneDnn.memoryCreate(scalesDesc, ENGINE, 0);
+            scratchBytes = OneDnn.memoryDescSize(pad);
+            scratch = OneDnn.memoryCreate(pad, ENGINE, 0);
+            OneDnn.primitiveDescDestroy(desc);
+            OneDnn.attrDestroy(attr);
+            OneDnn.memoryDescDestroy(a);
+            OneDnn.memoryDescDestroy(b);
+            OneDnn.memoryDescDestroy(c);
+            if (row != 0) {
+                OneDnn.memoryDescDestroy(row);
+            }
+            if (scalesDesc != 0) {
+                OneDnn.memoryDescDestroy(scalesDesc);
+            }
+            int[] numbers = {OneDnn.ARG_SRC, OneDnn.ARG_WEIGHTS, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD, 0, 0, 0};
+            long[] memories = {source, weights, destination, scratch, 0, 0, 0};
+            int count = 4;
+            if (bias != 0) {
+                numbers[count] = OneDnn.ARG_BIAS;
+                memories[count++] = bias;
+            }
+            if (addend != 0) {
+                numbers[count] = OneDnn.ARG_ADDEND;
+                memories[count++] = addend;
+            }
+            if (scales != 0) {
+                numbers[count] = OneDnn.ARG_WEIGHTS_SCALES;
+                memories[count++] = scales;
+            }
+            argCount = count;
+            args = arguments(arena, numbers, memories);
+        }
+
+        private boolean has(int bit) {
+            return (form & bit) != 0;
+        }
+
+        private static long matrix(int type, boolean transposed, long rows, long columns, long ld) {
+            return transposed
+                    ? OneDnn.matrixDesc(type, rows, columns, 1, ld)
+                    : OneDnn.matrixDesc(type, rows, columns, ld, 1);
+        }
+
+        void execute(Context context, Gemm.Product product, long biasAddress, long addendAddress, long scalesAddress) {
+            OneDnn.memorySetAddress(source, product.a().address());
+            OneDnn.memorySetAddress(weights, product.b().address());
+            OneDnn.memorySetAddress(destination, product.c().address());
+            if (bias != 0) {
+                OneDnn.memorySetAddress(bias, biasAddress);
+            }
+            if (addend != 0) {
+                OneDnn.memorySetAddress(addend, addendAddress);
+            }
+            if (scales != 0) {
+                OneDnn.memorySetAddress(scales, scalesAddress);
+            }
+            if (scratchBytes != 0) {
+                OneDnn.memorySetAddress(scratch, context.scratch(scratchBytes));
+            }
+            OneDnn.primitiveExecute(primitive, context.stream, argCount, args.address());
+        }
+
+        void close() {
+            OneDnn.primitiveDestroy(primitive);
+            OneDnn.memoryDestroy(source);
+            OneDnn.memoryDestroy(weights);
+            OneDnn.memoryDestroy(destination);
+            OneDnn.memoryDestroy(scratch);
+            if (bias != 0) {
+                OneDnn.memoryDestroy(bias);
+            }
+            if (addend != 0) {
+                OneDnn.memoryDestroy(addend);
+            }
+            if (scales != 0) {
+                OneDnn.memoryDestroy(scales);
+            }
+            arena.close();
+        }
+    }
+}
