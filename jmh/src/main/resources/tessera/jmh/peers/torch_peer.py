@@ -12,6 +12,7 @@ autocast says so), bf16 (weights and activations), int8 (dynamic quantisation of
 import copy
 import json
 import math
+import re
 import struct
 import sys
 import time
@@ -209,15 +210,19 @@ KEPT = []  # what torch forgets with its Python object
 
 def vision():
     """Imports torchvision and gives its version; an ImportError where there is none."""
-    try:
-        import torchvision
-    except RuntimeError:
-        # Its compiled ops do not fit this torch. The model needs none of them, but importing it names one.
-        for name in [name for name in sys.modules if name.startswith("torchvision")]:
-            del sys.modules[name]
-        KEPT.append(torch.library.Library("torchvision", "FRAGMENT"))
-        KEPT[-1].define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
+    while True:
+        try:
+            import torchvision
+            break
+        except RuntimeError as e:
+            # Its compiled ops do not fit this torch. The model needs none of them, but importing it names them.
+            missing = re.search(r"operator torchvision::(\w+) does not exist", str(e))
+            if missing is None or len(KEPT) > 20:
+                raise
+            for name in [name for name in sys.modules if name.startswith("torchvision")]:
+                del sys.modules[name]
+            KEPT.append(torch.library.Library("torchvision", "FRAGMENT"))
+            KEPT[-1].define(missing.group(1) + "(Tensor x) -> Tensor")
     return torchvision.__version__
 
 
