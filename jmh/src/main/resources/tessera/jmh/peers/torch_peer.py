@@ -12,6 +12,7 @@ autocast says so), bf16 (weights and activations), int8 (dynamic quantisation of
 import copy
 import json
 import math
+import re
 import struct
 import sys
 import time
@@ -204,15 +205,29 @@ def kernel(kind, weights, inputs, config):
     }[kind]()
 
 
+KEPT = []  # what torch forgets with its Python object
+
+
+def vision():
+    """Imports torchvision and gives its version; an ImportError where there is none."""
+    while True:
+        try:
+            import torchvision
+            break
+        except RuntimeError as e:
+            # Its compiled ops do not fit this torch. The model needs none of them, but importing it names them.
+            missing = re.search(r"operator torchvision::(\w+) does not exist", str(e))
+            if missing is None or len(KEPT) > 20:
+                raise
+            for name in [name for name in sys.modules if name.startswith("torchvision")]:
+                del sys.modules[name]
+            KEPT.append(torch.library.Library("torchvision", "FRAGMENT"))
+            KEPT[-1].define(missing.group(1) + "(Tensor x) -> Tensor")
+    return torchvision.__version__
+
+
 def swin(weights, config):
-    try:
-        from torchvision.models.video.swin_transformer import swin3d_t
-    except RuntimeError:
-        # Its compiled ops do not fit this torch; the model needs none of them, but importing it names one.
-        torch.library.Library("torchvision", "DEF").define("nms(Tensor dets, Tensor scores, float iou) -> Tensor")
-        for name in [name for name in sys.modules if name.startswith("torchvision")]:
-            del sys.modules[name]
-        from torchvision.models.video.swin_transformer import swin3d_t
+    from torchvision.models.video.swin_transformer import swin3d_t
     model = swin3d_t(num_classes=weights["head.weight"].shape[0])
     model.load_state_dict(weights)
 
@@ -308,12 +323,11 @@ def has_numpy():
 def serve(threads):
     torch.set_num_threads(threads)
     try:
-        import torchvision
-        vision = torchvision.__version__
+        version = vision()
     except (ImportError, RuntimeError) as e:
-        vision = str(e).splitlines()[0]
+        version = str(e).splitlines()[0]
     tasks = {}
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "torchvision": vision}), flush=True)
+    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "torchvision": version}), flush=True)
     for line in sys.stdin:
         try:
             request = json.loads(line)

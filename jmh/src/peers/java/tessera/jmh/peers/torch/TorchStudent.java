@@ -7,6 +7,7 @@ import java.util.Map;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.openblas.global.openblas;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorOptions;
@@ -192,7 +193,10 @@ final class TorchStudent implements AutoCloseable {
         long n = qkv.size(1);
         long d = qkv.size(2) / 3;
         Tensor parts = qkv.view(b, n, 3, config.heads(), d / config.heads()).permute(2, 0, 3, 1, 4);
+        // Attention calls OpenBLAS from threads of its own, and threads of both would get in each other's way.
+        openblas.blas_set_num_threads(1);
         Tensor mixed = torch.scaled_dot_product_attention(parts.select(0, 0), parts.select(0, 1), parts.select(0, 2));
+        openblas.blas_set_num_threads(torch.get_num_threads());
         return mixed.transpose(1, 2).reshape(b, n, d);
     }
 
