@@ -1,7 +1,6 @@
 package tessera.kernels;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
 
 /**
@@ -16,7 +15,7 @@ import tessera.kernels.Matmul.PackedWeight;
  * <p>The method is that of Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
  * inference", CVPR 2018, section 2.1, with the scales of inputs dynamic (per row). Thread-safe.
  */
-public interface Int8Matmul {
+public interface Int8Matmul extends NarrowMatmul {
     /** Largest quantised weight; the smallest is its negative. */
     int LARGEST_WEIGHT = 127;
 
@@ -34,26 +33,6 @@ public interface Int8Matmul {
      * @throws IllegalArgumentException if k is above {@value #MOST_INPUTS} or the weight is not f32
      */
     PackedWeight pack(Buffer weight, long n, long k, @Nullable InputRange input);
-
-    /** {@code y = act(x W^T + bias + addend)} with x f32 {@code [m, k]} and y f32 {@code [m, n]}. */
-    void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y);
-
-    /**
-     * Two layers without their hidden values in memory: {@code y = act(gelu(x W1^T + bias1) W2^T + bias + addend)}.
-     *
-     * @param first W1, {@code [h, k]}
-     * @param firstBias f32 {@code [h]}, or null
-     * @param second W2, {@code [n, h]}
-     * @param epilogue what follows the second layer; its addend may be y
-     */
-    void mlp(
-            long m,
-            Buffer x,
-            PackedWeight first,
-            @Nullable Buffer firstBias,
-            PackedWeight second,
-            Epilogue epilogue,
-            Buffer y);
 
     /**
      * The values that a layer's input has.

@@ -49,7 +49,12 @@ public final class PlainDevice {
         Matmul products = new RoundedMatmul(workers, elementwise);
         Kernels kernels = CpuKernels.scalar(workers, elementwise, products);
         return new CpuDevice(
-                workers, new HostMemory(), watched.apply(kernels), Set.of(DType.F32, DType.BF16), Optional.empty());
+                workers,
+                new HostMemory(),
+                watched.apply(kernels),
+                Set.of(DType.F32, DType.BF16),
+                Optional.empty(),
+                Optional.empty());
     }
 
     /**

@@ -1,6 +1,7 @@
 package tessera.kernels.cpu.device;
 
 import java.util.Optional;
+import tessera.kernels.Bf16Matmul;
 import tessera.kernels.Elementwise;
 import tessera.kernels.Int8Matmul;
 import tessera.kernels.Kernels;
@@ -18,6 +19,7 @@ import tessera.kernels.cpu.scalar.ScalarPatches;
 import tessera.kernels.cpu.scalar.ScalarRandom;
 import tessera.kernels.cpu.scalar.ScalarTokens;
 import tessera.kernels.cpu.vector.VectorAttention;
+import tessera.kernels.cpu.vector.VectorBf16;
 import tessera.kernels.cpu.vector.VectorElementwise;
 import tessera.kernels.cpu.vector.VectorInt8;
 import tessera.kernels.cpu.vector.VectorLosses;
@@ -70,6 +72,11 @@ public final class CpuKernels {
     /** Layers on bytes, where the host has the Vector API, oneDNN and a processor for it. */
     static Optional<Int8Matmul> int8(Workers workers, HostMemory memory) {
         return Vectors.READABLE ? VectorInt8.create(workers, memory) : Optional.empty();
+    }
+
+    /** Layers on bf16, where the host has the Vector API, oneDNN and a processor for it. */
+    static Optional<Bf16Matmul> bf16(Workers workers, HostMemory memory) {
+        return Vectors.READABLE ? VectorBf16.create(workers, memory) : Optional.empty();
     }
 
     /** In plain Java, with these products. */
