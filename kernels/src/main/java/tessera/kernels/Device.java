@@ -121,7 +121,7 @@ public abstract class Device {
     }
 
     /** Linear layers on f32 data whose factors are rounded to bf16, where a CPU multiplies bf16 faster; empty on every GPU. */
-    public Optional<Bf16Matmul> bf16() {
+    public Optional<Bf16Kernels> bf16() {
         return Optional.empty();
     }
 

@@ -6,7 +6,7 @@ import tessera.kernels.Matmul.PackedWeight;
 
 /**
  * Linear layers whose factors are rounded to fewer bits than f32 for the product alone: inputs, biases, addends and results are
- * f32, and so is the sum. {@link Int8Matmul} and {@link Bf16Matmul} say how they round and pack the weights for it. Thread-safe.
+ * f32, and so is the sum. {@link Int8Matmul} and {@link Bf16Kernels} say how they round and pack the weights for it. Thread-safe.
  */
 public interface NarrowMatmul {
     /** {@code y = act(x W^T + bias + addend)} with x f32 {@code [m, k]} and y f32 {@code [m, n]}; the addend may be y. */

@@ -44,6 +44,18 @@ public final class OneDnnBf16 {
                 new Gemm.Product(type, shape, x, w.data, w.layout, bias, addend, activation, y));
     }
 
+    /**
+     * {@code C = op(A) op(B) + addend} of positive sizes.
+     *
+     * @param a bf16, as b
+     * @param addend f32, c itself or a matrix laid out as it, or null
+     * @param c f32
+     */
+    public static void multiply(
+            MatmulShape shape, MemorySegment a, MemorySegment b, @Nullable MemorySegment addend, MemorySegment c) {
+        OneDnnProducts.run(TO_F32, new Gemm.Product(DType.F32, shape, a, b, 0, null, addend, Activation.NONE, c));
+    }
+
     /** A bf16 weight {@code [n, k]} in oneDNN's layout. */
     public static final class Weight implements PackedWeight {
         private final Gemm.Weight packed;

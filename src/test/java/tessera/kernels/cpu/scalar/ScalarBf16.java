@@ -1,7 +1,9 @@
 package tessera.kernels.cpu.scalar;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Bf16Matmul;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
@@ -10,7 +12,7 @@ import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Erf;
 
 /** Linear layers on bf16 in plain Java: factors rounded, everything else in f64, results rounded to f32. */
-public final class ScalarBf16 implements Bf16Matmul {
+public final class ScalarBf16 implements Bf16Kernels {
     private record Weight(long n, long k, double[] w) implements PackedWeight {
         @Override
         public void close() {}
@@ -66,6 +68,11 @@ public final class ScalarBf16 implements Bf16Matmul {
             }
             store(layer(hidden, w2, epilogue, i), y, i);
         }
+    }
+
+    @Override
+    public void attention(AttentionShape shape, AttentionTensors in, Buffer out) {
+        throw new UnsupportedOperationException("compared with attention on rounded data");
     }
 
     private static void store(double[] row, Buffer y, long i) {

@@ -4,7 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.EnumSet;
 import java.util.Optional;
 import java.util.Set;
-import tessera.kernels.Bf16Matmul;
+import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -23,7 +23,7 @@ public final class CpuDevice extends Device {
     private final Kernels kernels;
     private final Set<DType> types;
     private final Optional<Int8Matmul> int8;
-    private final Optional<Bf16Matmul> bf16;
+    private final Optional<Bf16Kernels> bf16;
     private final HostStream stream = new HostStream(this);
 
     /**
@@ -41,7 +41,7 @@ public final class CpuDevice extends Device {
             Kernels kernels,
             Set<DType> types,
             Optional<Int8Matmul> int8,
-            Optional<Bf16Matmul> bf16) {
+            Optional<Bf16Kernels> bf16) {
         this.workers = workers;
         this.memory = memory;
         this.kernels = kernels;
@@ -104,7 +104,7 @@ public final class CpuDevice extends Device {
     }
 
     @Override
-    public Optional<Bf16Matmul> bf16() {
+    public Optional<Bf16Kernels> bf16() {
         return bf16;
     }
 

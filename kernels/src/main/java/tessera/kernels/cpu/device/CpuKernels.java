@@ -1,7 +1,7 @@
 package tessera.kernels.cpu.device;
 
 import java.util.Optional;
-import tessera.kernels.Bf16Matmul;
+import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Elementwise;
 import tessera.kernels.Int8Matmul;
 import tessera.kernels.Kernels;
@@ -75,7 +75,7 @@ public final class CpuKernels {
     }
 
     /** Layers on bf16, where the host has the Vector API, oneDNN and a processor for it. */
-    static Optional<Bf16Matmul> bf16(Workers workers, HostMemory memory) {
+    static Optional<Bf16Kernels> bf16(Workers workers, HostMemory memory) {
         return Vectors.READABLE ? VectorBf16.create(workers, memory) : Optional.empty();
     }
 

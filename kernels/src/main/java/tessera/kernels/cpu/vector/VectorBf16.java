@@ -5,7 +5,9 @@ import static tessera.kernels.cpu.vector.VectorMath.segment;
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Bf16Matmul;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Matmul.Activation;
@@ -23,7 +25,7 @@ import tessera.kernels.cpu.Workers;
  * Linear layers on bf16: a task rounds blocks of rows that stay in the cache and multiplies them; the hidden values between two
  * layers are bf16 and stay there too.
  */
-public final class VectorBf16 implements Bf16Matmul {
+public final class VectorBf16 implements Bf16Kernels {
     /** Bytes that a block of rows may take with all that is made of it. */
     private static final long BLOCK_BYTES = 768 << 10;
 
@@ -35,9 +37,12 @@ public final class VectorBf16 implements Bf16Matmul {
     private final Workers workers;
     private final HostMemory memory;
 
+    private final VectorAttention attention;
+
     private VectorBf16(Workers workers, HostMemory memory) {
         this.workers = workers;
         this.memory = memory;
+        this.attention = new VectorAttention(workers, Gemm.create(workers, memory), memory);
     }
 
     /**
@@ -45,7 +50,7 @@ public final class VectorBf16 implements Bf16Matmul {
      *
      * @param memory where packed weights lie
      */
-    public static Optional<Bf16Matmul> create(Workers workers, HostMemory memory) {
+    public static Optional<Bf16Kernels> create(Workers workers, HostMemory memory) {
         return OneDnnBf16.usable() ? Optional.of(new VectorBf16(workers, memory)) : Optional.empty();
     }
 
@@ -64,7 +69,7 @@ public final class VectorBf16 implements Bf16Matmul {
             return own;
         }
         throw new IllegalArgumentException(
-                "bf16: the weight was packed for other kernels; pack it by Bf16Matmul.pack of this device");
+                "bf16: the weight was packed for other kernels; pack it by Bf16Kernels.pack of this device");
     }
 
     private static void require(String name, @Nullable Buffer buffer, long count) {
@@ -185,6 +190,11 @@ public final class VectorBf16 implements Bf16Matmul {
                 epilogue.activation(),
                 DType.F32,
                 y.segment().asSlice(at));
+    }
+
+    @Override
+    public void attention(AttentionShape shape, AttentionTensors in, Buffer out) {
+        attention.attentionOfBf16(shape, in, out);
     }
 
     /** Rows of a block, of which each takes so many bytes. */

@@ -13,7 +13,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import tessera.Close;
-import tessera.kernels.Bf16Matmul;
+import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -28,8 +28,8 @@ import tessera.kernels.cpu.scalar.ScalarBf16;
 
 /** Layers on bf16 beside the same rounded factors in f64. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class Bf16MatmulTest {
-    private static final Bf16Matmul REFERENCE = new ScalarBf16();
+class Bf16KernelsTest {
+    private static final Bf16Kernels REFERENCE = new ScalarBf16();
     private static final int[][] SIZES = {{1, 1}, {3, 4}, {17, 5}, {16, 64}, {33, 31}, {129, 100}, {40, 384}};
 
     /** Of sums in f32. */
@@ -46,7 +46,7 @@ class Bf16MatmulTest {
         assumeTrue(OneDnnBf16.usable(), "this processor multiplies no bf16; models are computed in f32");
     }
 
-    private static Bf16Matmul bf16() {
+    private static Bf16Kernels bf16() {
         return Device.cpu().bf16().orElseThrow();
     }
 
@@ -70,7 +70,7 @@ class Bf16MatmulTest {
         return values;
     }
 
-    private static float[] linear(Bf16Matmul by, int m, Buffer x, Buffer w, int n, int k, Epilogue epilogue) {
+    private static float[] linear(Bf16Kernels by, int m, Buffer x, Buffer w, int n, int k, Epilogue epilogue) {
         Buffer y = buffer(m * n, i -> Double.NaN);
         try (PackedWeight weight = by.pack(w, n, k)) {
             by.linear(m, x, weight, epilogue, y);
@@ -237,7 +237,7 @@ class Bf16MatmulTest {
         Epilogue after = new Epilogue(normal(n), normal(m * n), Activation.NONE);
         float[][] results = new float[2][];
         for (int by = 0; by < 2; by++) {
-            Bf16Matmul kernels = by == 0 ? REFERENCE : bf16();
+            Bf16Kernels kernels = by == 0 ? REFERENCE : bf16();
             Buffer y = buffer(m * n, i -> Double.NaN);
             try (PackedWeight first = kernels.pack(w1, h, k);
                     PackedWeight second = kernels.pack(w2, n, h)) {
@@ -283,7 +283,7 @@ class Bf16MatmulTest {
         float[] expected = linear(bf16(), 301, x, w, 256, 64, Epilogue.NONE);
         for (int threads : new int[] {1, 2, 5}) {
             try (Workers workers = new Workers(threads)) {
-                Bf16Matmul own = VectorBf16.create(workers, new HostMemory()).orElseThrow();
+                Bf16Kernels own = VectorBf16.create(workers, new HostMemory()).orElseThrow();
                 assertArrayEquals(expected, linear(own, 301, x, w, 256, 64, Epilogue.NONE), threads + " threads");
             }
         }
@@ -313,7 +313,7 @@ class Bf16MatmulTest {
                     "bf16: the first layer has 3 outputs but the second 4 inputs; pass two layers that follow each other",
                     refusal(() -> bf16().mlp(3, x, weight, null, weight, Epilogue.NONE, normal(9))));
             assertEquals(
-                    "bf16: the weight was packed for other kernels; pack it by Bf16Matmul.pack of this device",
+                    "bf16: the weight was packed for other kernels; pack it by Bf16Kernels.pack of this device",
                     refusal(() -> bf16().linear(3, x, f32, Epilogue.NONE, normal(9))));
             assertEquals(
                     "linear: the weight was packed for other kernels; pack it by the kernels that use it",
