@@ -2,6 +2,8 @@ package tessera.kernels;
 
 import tessera.kernels.Attention.AttentionShape;
 import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
 
 /**
@@ -20,6 +22,13 @@ public interface Bf16Kernels extends NarrowMatmul {
      * @throws IllegalArgumentException if the weight is not f32
      */
     PackedWeight pack(Buffer weight, long n, long k);
+
+    /**
+     * {@code C = act(op(A) op(B) + bias + addend)} of f32 matrices without gaps between their rows, as {@link Matmul#matmul}.
+     *
+     * @throws IllegalArgumentException if rows have gaps or a buffer is not f32 or too short
+     */
+    void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c);
 
     /**
      * {@link Attention#attention} of f32 data for inference, with queries, keys, values and the unnormalised probabilities rounded

@@ -7,10 +7,10 @@ import tessera.kernels.Matmul.PackedWeight;
  * Linear layers whose weights are s8 and whose inputs are rounded to u8, for devices that multiply bytes much faster than floats.
  *
  * <p>A weight is {@code q * scale} with q in [-127, 127] and one scale per output channel, see {@link #weightScale}. A row of
- * the input is {@code (u - zero) * scale} with u in [0, 255], its scale and zero chosen so that the row's values and 0 lie in range;
- * or, for a weight with an {@link InputRange}, so that this range does, beyond which values are cut off. The integer products are
- * exact; they, the biases, addends and results are f32. So a row of the result depends on nothing but the same row of the
- * input. A row that holds a value which is not finite gives NaN, as does a channel of the weight.
+ * the input is {@code (u - zero) * scale} with u in [0, 255]: zero is {@value #ZERO} and the scale a 127th of the row's largest
+ * absolute value; or, for a weight with an {@link InputRange}, this range decides, beyond which values are cut off. The sums of integer
+ * products are exact; what follows them, biases, addends and results are f32. So a row of the result depends on nothing but the
+ * same row of the input. A row that holds a value which is not finite gives NaN, as does a channel of the weight.
  *
  * <p>The method is that of Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
  * inference", CVPR 2018, section 2.1, with the scales of inputs dynamic (per row). Thread-safe.
@@ -21,6 +21,15 @@ public interface Int8Matmul extends NarrowMatmul {
 
     /** Largest quantised input; the smallest is 0. */
     int LARGEST_INPUT = 255;
+
+    /** The byte of the number 0 where a row has its own scale. */
+    int ZERO = 128;
+
+    /**
+     * What is added to GELUs before they become bytes between the layers of {@link #mlp}, where the second has no {@link InputRange}: a
+     * hidden row is {@code u * scale - GELU_OFFSET}, which wastes no byte on values that GELU does not have.
+     */
+    float GELU_OFFSET = .17f;
 
     /** Most inputs a layer may have, so that no sum overflows 32 bits. */
     long MOST_INPUTS = 65_536;
@@ -46,6 +55,17 @@ public interface Int8Matmul extends NarrowMatmul {
                 throw new IllegalArgumentException("the input range is [" + low + ", " + high
                         + "] but must be finite and hold 0; calibrate it again on clips that the model was made for");
             }
+        }
+
+        /** The step between two bytes; for a range without extent 1, to which every value in it is 0. */
+        public float scale() {
+            float scale = high / LARGEST_INPUT - low / LARGEST_INPUT;
+            return scale < Float.MIN_NORMAL ? 1 : scale;
+        }
+
+        /** The byte of the number 0. */
+        public int zero() {
+            return (int) Math.rint(-low / scale());
         }
     }
 

@@ -13,6 +13,7 @@ import tessera.tensor.Tensor;
 final class Attention implements AutoCloseable {
     private final int heads;
     private final long width;
+    private final Params params;
     private final Tensor weight;
     private final Tensor qBias;
     private final Tensor vBias;
@@ -23,6 +24,7 @@ final class Attention implements AutoCloseable {
     private @Nullable Tensor packedBias;
 
     Attention(Params params, long width, int heads, boolean keyBias) {
+        this.params = params;
         this.heads = heads;
         this.width = width;
         this.weight = params.get("qkv.weight", Init.xavierUniform(width, 3 * width), 3 * width, width);
@@ -51,8 +53,10 @@ final class Attention implements AutoCloseable {
         Linear fast = packedQkv;
         Tensor qkv = fast != null && !tessera.tensor.Autograd.isRecording()
                 ? fast.forward(x)
-                : x.linear(weight, bias()); // [B, N, 3 D]
-        return qkv.selfAttention(heads); // [B, N, D]
+                : Linear.of(params, "qkv.weight", weight, bias()).forward(x); // [B, N, 3 D]
+        return params.productsInBf16()
+                ? qkv.selfAttentionInBf16(heads, null, null)
+                : qkv.selfAttention(heads); // [B, N, D]
     }
 
     private Tensor bias() {
@@ -63,7 +67,7 @@ final class Attention implements AutoCloseable {
         unpack();
         Tensor bias = tessera.tensor.Autograd.noGrad(this::bias);
         packedBias = bias;
-        packedQkv = Linear.of(weight, bias);
+        packedQkv = Linear.of(params, "qkv.weight", weight, bias);
         packedQkv.pack(dtype);
         proj.pack(dtype);
     }

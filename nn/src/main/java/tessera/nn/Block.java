@@ -49,7 +49,7 @@ public final class Block implements AutoCloseable {
 
     private Tensor compute(Tensor x) {
         Tensor mixed = attn.addTo(x, norm1.forward(x)); // [B, N, D]
-        return fc2.addTo(mixed, fc1.forwardGelu(norm2.forward(mixed))); // [B, N, D]
+        return fc2.addAfterGelu(fc1, mixed, norm2.forward(mixed)); // [B, N, D]
     }
 
     /** Lays the weights out for inference in a type; later changes of the parameters do not show. */

@@ -3,9 +3,11 @@ package tessera.nn;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Predicate;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -20,6 +22,8 @@ import tessera.tensor.io.StoredType;
 /**
  * Named tensors with text metadata, as a safetensors file holds them.
  *
+ * <p>Weights that a file has in bytes ({@link Int8Layers}) are the f32 tensors that they stand for.
+ *
  * @param tensors CPU tensors by name, which belong to whoever made the checkpoint
  * @param metadata text entries
  */
@@ -33,11 +37,18 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
     public static Checkpoint read(Path path) {
         Map<String, Tensor> tensors = new LinkedHashMap<>();
         try (SafetensorsFile file = Safetensors.open(path)) {
+            Set<String> scales = Int8Layers.isInt8(file.metadata()) ? scales(file) : Set.of();
             for (String name : file.names()) {
+                if (scales.contains(name)) {
+                    continue;
+                }
                 ArrayData data = file.entry(name);
                 DType stored = data.type().dtype();
                 Shape shape = Shape.of(data.shape());
-                if (stored == null) {
+                if (scales.contains(Int8Layers.scaleOf(name))) {
+                    float[] scale = file.floats(Int8Layers.scaleOf(name));
+                    tensors.put(name, Int8Layers.decode(name, shape, data.data(), scale));
+                } else if (stored == null) {
                     tensors.put(name, converted(data));
                 } else {
                     Tensor tensor = Tensor.empty(Device.cpu(), stored, shape);
@@ -53,6 +64,22 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
         }
     }
 
+    /** Names of the scales of the weights in bytes. */
+    private static Set<String> scales(SafetensorsFile file) {
+        Set<String> scales = new HashSet<>();
+        for (String name : file.names()) {
+            if (file.entry(name).type() == StoredType.I8) {
+                String scale = Int8Layers.scaleOf(name);
+                if (!file.names().contains(scale)) {
+                    throw new CheckpointException(
+                            name + " is int8 but " + scale + " is missing; use the file as it was written");
+                }
+                scales.add(scale);
+            }
+        }
+        return scales;
+    }
+
     private static Tensor converted(ArrayData data) {
         Tensor flat = switch (data.type()) {
             case I8, I16, U16, U32, I64, U64 -> Tensor.of(data.ints());
@@ -63,12 +90,28 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
 
     /** Writes a safetensors file: to a temporary name, then moved. */
     public static void write(Path path, Map<String, Tensor> tensors, Map<String, String> metadata) {
+        write(path, tensors, metadata, Set.of());
+    }
+
+    /**
+     * As {@link #write(Path, Map, Map)}, with weights in bytes.
+     *
+     * @param int8 names of weights that {@link Int8Layers} have rounded
+     */
+    public static void write(Path path, Map<String, Tensor> tensors, Map<String, String> metadata, Set<String> int8) {
         try (Scope scope = Scope.open()) {
             List<ArrayData> arrays = new ArrayList<>();
             tensors.forEach((name, tensor) -> {
                 Tensor contiguous = tensor.detach().contiguous().to(Device.cpu());
-                arrays.add(new ArrayData(
-                        name, StoredType.of(tensor.dtype()), tensor.shape().toArray(), contiguous.segment()));
+                long[] shape = tensor.shape().toArray();
+                if (int8.contains(name)) {
+                    byte[] bytes = new byte[Math.toIntExact(tensor.shape().count())];
+                    float[] scales = Int8Layers.encode(name, contiguous, bytes);
+                    arrays.add(new ArrayData(name, StoredType.I8, shape, MemorySegment.ofArray(bytes)));
+                    arrays.add(ArrayData.of(Int8Layers.scaleOf(name), scales, scales.length));
+                } else {
+                    arrays.add(new ArrayData(name, StoredType.of(tensor.dtype()), shape, contiguous.segment()));
+                }
             });
             Safetensors.write(path, arrays, metadata);
         }

@@ -10,70 +10,112 @@ import tessera.tensor.Tensor;
 /**
  * {@code y = x W^T + b} over the last axis, with parameters {@code weight} and {@code bias}.
  *
- * <p>{@link #pack} lays the weight out for inference; it is then used wherever no gradient is recorded.
+ * <p>{@link #pack} lays the weight out for inference, on bytes where the parameters are of a model with {@link Int8Layers}; it is
+ * then used wherever no gradient is recorded.
  */
 public final class Linear implements AutoCloseable {
     private final Tensor weight;
     private final @Nullable Tensor bias;
+    private final String name;
+    private final @Nullable Int8Layers int8;
+    private final boolean inBf16;
     private @Nullable PackedLinear packed;
 
-    private Linear(Tensor weight, @Nullable Tensor bias) {
+    private Linear(Params params, String name, Tensor weight, @Nullable Tensor bias) {
         this.weight = weight;
         this.bias = bias;
+        this.name = params.name(name);
+        this.int8 = params.int8();
+        this.inBf16 = params.productsInBf16();
     }
 
-    /** A layer with given parameters; a weight of more than two axes is flattened to {@code [out, rest]}. */
-    public static Linear of(Tensor weight, @Nullable Tensor bias) {
-        return new Linear(weight, bias);
+    private Linear(Params params, Tensor weight, @Nullable Tensor bias) {
+        this(params, "weight", weight, bias);
+    }
+
+    /**
+     * A layer with parameters that were made already; a weight of more than two axes is flattened to {@code [out, rest]}.
+     *
+     * @param params where they were made
+     * @param name of the weight there
+     */
+    public static Linear of(Params params, String name, Tensor weight, @Nullable Tensor bias) {
+        return new Linear(params, name, weight, bias);
     }
 
     /** Transformer layers: Xavier-uniform weight, zero bias. */
     public static Linear xavier(Params params, long in, long out) {
         return new Linear(
-                params.get("weight", Init.xavierUniform(in, out), out, in), params.get("bias", Init.constant(0), out));
+                params,
+                params.get("weight", Init.xavierUniform(in, out), out, in),
+                params.get("bias", Init.constant(0), out));
     }
 
     /** As {@link #xavier}, without a bias. */
     public static Linear withoutBias(Params params, long in, long out) {
-        return new Linear(params.get("weight", Init.fanIn(in), out, in), null);
+        return new Linear(params, params.get("weight", Init.fanIn(in), out, in), null);
     }
 
     /** Swin transformers: normal weight of a standard deviation, cut at 2, zero bias. */
     public static Linear normal(Params params, long in, long out, double std) {
         return new Linear(
-                params.get("weight", Init.truncatedNormal(std, 2), out, in), params.get("bias", Init.constant(0), out));
+                params,
+                params.get("weight", Init.truncatedNormal(std, 2), out, in),
+                params.get("bias", Init.constant(0), out));
     }
 
     /** As {@link #normal}, without a bias. */
     public static Linear normalWithoutBias(Params params, long in, long out, double std) {
-        return new Linear(params.get("weight", Init.truncatedNormal(std, 2), out, in), null);
+        return new Linear(params, params.get("weight", Init.truncatedNormal(std, 2), out, in), null);
     }
 
     /** Heads and projectors: weight and bias uniform within {@code 1 / sqrt(in)}. */
     public static Linear fanIn(Params params, long in, long out) {
-        return new Linear(params.get("weight", Init.fanIn(in), out, in), params.get("bias", Init.fanIn(in), out));
+        return new Linear(
+                params, params.get("weight", Init.fanIn(in), out, in), params.get("bias", Init.fanIn(in), out));
     }
 
     /** {@code [.., in]} to {@code [.., out]}. */
     public Tensor forward(Tensor x) {
-        PackedLinear fast = packed;
-        return fast != null && !Autograd.isRecording() ? fast.apply(x, Activation.NONE) : x.linear(matrix(), bias);
+        PackedLinear fast = fast(x);
+        return fast != null ? fast.apply(x, Activation.NONE) : slow(x, null);
     }
 
     /** GELU of {@link #forward}, in one pass where the weight is packed. */
     public Tensor forwardGelu(Tensor x) {
-        PackedLinear fast = packed;
-        return fast != null && !Autograd.isRecording()
-                ? fast.apply(x, Activation.GELU)
-                : x.linear(matrix(), bias).gelu();
+        PackedLinear fast = fast(x);
+        return fast != null ? fast.apply(x, Activation.GELU) : slow(x, null).gelu();
     }
 
     /** {@code residual + forward(x)}; where the weight is packed the sum is written over {@code residual}. */
     public Tensor addTo(Tensor residual, Tensor x) {
+        PackedLinear fast = fast(x);
+        return fast != null ? fast.accumulate(x, residual) : slow(x, residual);
+    }
+
+    /** {@code residual + forward(gelu(first(x)))}; where the weights are packed the sum is written over {@code residual}. */
+    public Tensor addAfterGelu(Linear first, Tensor residual, Tensor x) {
+        PackedLinear before = first.packed;
         PackedLinear fast = packed;
-        return fast != null && !Autograd.isRecording()
-                ? fast.accumulate(x, residual)
-                : x.linear(matrix(), bias, residual);
+        return before != null && fast != null && fast.follows(before) && !Autograd.isRecording()
+                ? fast.accumulateAfter(before, x, residual)
+                : addTo(residual, first.forwardGelu(x));
+    }
+
+    /** The packed weight where it is used for x. */
+    private @Nullable PackedLinear fast(Tensor x) {
+        PackedLinear fast = Autograd.isRecording() ? null : packed;
+        if (fast != null && int8 != null && int8.isObserving()) {
+            int8.observe(name, x);
+        }
+        return fast;
+    }
+
+    private Tensor slow(Tensor x, @Nullable Tensor residual) {
+        if (inBf16) {
+            return x.linearInBf16(matrix(), bias, residual);
+        }
+        return residual == null ? x.linear(matrix(), bias) : x.linear(matrix(), bias, residual);
     }
 
     private Tensor matrix() {
@@ -83,7 +125,16 @@ public final class Linear implements AutoCloseable {
     /** Lays the weight out for inference in a type, f32 or on a GPU bf16; later changes of the weight do not show. */
     public void pack(DType dtype) {
         close();
-        packed = Autograd.noGrad(() -> new PackedLinear(matrix(), bias, dtype));
+        packed = Autograd.noGrad(() -> {
+            Tensor matrix = matrix();
+            if (int8 == null || int8.isObserving()) {
+                return inBf16 ? PackedLinear.bf16(matrix, bias) : new PackedLinear(matrix, bias, dtype);
+            }
+            int8.round(name, matrix);
+            return matrix.device().int8().isPresent()
+                    ? PackedLinear.int8(matrix, bias, int8.range(name))
+                    : new PackedLinear(matrix, bias, dtype);
+        });
     }
 
     @Override

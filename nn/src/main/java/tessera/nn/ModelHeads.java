@@ -44,6 +44,11 @@ public record ModelHeads(Map<String, List<String>> labels) {
         return weight.startsWith(WEIGHTS + ".");
     }
 
+    /** Whether a metadata entry of this name tells of heads. */
+    public static boolean isEntry(String name) {
+        return name.equals(ENTRY);
+    }
+
     /** Names of all weights, in order. */
     public List<String> weights() {
         return labels.keySet().stream()

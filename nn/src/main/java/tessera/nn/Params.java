@@ -52,7 +52,7 @@ public final class Params {
 
     /** The place one name further down. */
     public Params at(String name) {
-        return new Params(store, path.isEmpty() ? name : path + "." + name);
+        return new Params(store, name(name));
     }
 
     /** The place of one element of a list. */
@@ -73,22 +73,49 @@ public final class Params {
     /**
      * Lets the model compute in another type than its parameters have (mixed precision); call before making a layer.
      *
-     * @param compute type of activations: that of the parameters, or bf16 for f32 parameters on a GPU
+     * <p>On a GPU that is the type of activations. On a CPU, where {@link Device#bf16} is there, f32 activations and weights are rounded
+     * to bf16 for the products alone.
+     *
+     * @param compute the parameters' type, or bf16 for f32 parameters
      * @throws IllegalArgumentException if the device does not compute in that type
      */
     public Params computeIn(DType compute) {
-        if (compute != store.dtype
-                && (compute != DType.BF16 || store.dtype != DType.F32 || !store.device.computes(compute))) {
+        boolean narrow = compute == DType.BF16 && store.dtype == DType.F32;
+        store.productsInBf16 =
+                narrow && !store.device.computes(compute) && store.device.bf16().isPresent();
+        if (compute != store.dtype && !(narrow && (store.device.computes(compute) || store.productsInBf16))) {
             throw new IllegalArgumentException("a model of " + store.dtype + " parameters cannot compute in " + compute
-                    + " on " + store.device + "; pass f32, or bf16 on a GPU");
+                    + " on " + store.device + "; pass f32, or bf16 on a GPU or a CPU with AVX512_BF16 or AMX");
         }
-        store.compute = compute;
+        store.compute = store.productsInBf16 ? store.dtype : compute;
         return this;
     }
 
     /** The type of activations. */
     public DType compute() {
         return store.compute;
+    }
+
+    /** Whether f32 factors of the products of layers and of attention are rounded to bf16. */
+    public boolean productsInBf16() {
+        return store.productsInBf16;
+    }
+
+    /** Lets {@link Linear#pack} lay out the weights of a model that is made from here on bytes, or look at their inputs. */
+    public Params on(Int8Layers layers) {
+        store.int8 = layers;
+        return this;
+    }
+
+    /** The layers on bytes of the model, or null if it has none. */
+    @Nullable
+    Int8Layers int8() {
+        return store.int8;
+    }
+
+    /** The whole name of a parameter of this place. */
+    String name(String last) {
+        return path.isEmpty() ? last : path + "." + last;
     }
 
     /** Gives every matrix and bias made so far a bf16 shadow where the model computes in bf16; for models that are trained. */
@@ -104,7 +131,7 @@ public final class Params {
 
     /** The parameter of this name, which requires a gradient and belongs to the model. */
     public Tensor get(String name, Init init, long... sizes) {
-        return store.get(path.isEmpty() ? name : path + "." + name, init, Shape.of(sizes));
+        return store.get(name(name), init, Shape.of(sizes));
     }
 
     /** All parameters made so far, in order. */
@@ -133,6 +160,8 @@ public final class Params {
         private final Device device;
         private final DType dtype;
         private DType compute;
+        private boolean productsInBf16;
+        private @Nullable Int8Layers int8;
         private final long seed;
         private final @Nullable Map<String, Tensor> checkpoint;
         private final Predicate<String> fresh;

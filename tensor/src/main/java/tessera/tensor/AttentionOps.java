@@ -27,7 +27,7 @@ final class AttentionOps {
                         + "; pass that shape or 1 in front");
     }
 
-    static Tensor self(Tensor qkv, int heads, @Nullable Tensor bias, @Nullable Tensor regions) {
+    static Tensor self(Tensor qkv, int heads, @Nullable Tensor bias, @Nullable Tensor regions, boolean inBf16) {
         List<Tensor> inputs = new ArrayList<>(List.of(qkv));
         if (bias != null) {
             inputs.add(bias);
@@ -35,11 +35,18 @@ final class AttentionOps {
         if (regions != null) {
             inputs.add(regions);
         }
-        return Op.apply(new SelfAttention(heads, bias != null, regions != null), inputs.toArray(Tensor[]::new));
+        return Op.apply(new SelfAttention(heads, bias != null, regions != null, inBf16), inputs.toArray(Tensor[]::new));
     }
 
-    /** Inputs a packed {@code [B, N, 3 * heads * headDim]} projection and, where so said, the bias and the regions. */
-    record SelfAttention(int heads, boolean biased, boolean divided) implements Op.Differentiable {
+    /**
+     * Inputs a packed {@code [B, N, 3 * heads * headDim]} projection and, where so said, the bias and the regions. In bf16 are its
+     * products for inference alone: with a gradient they are those of the backward pass.
+     */
+    record SelfAttention(int heads, boolean biased, boolean divided, boolean inBf16) implements Op.Differentiable {
+        SelfAttention(int heads, boolean biased, boolean divided) {
+            this(heads, biased, divided, false);
+        }
+
         SelfAttention(int heads) {
             this(heads, false, false);
         }
@@ -112,10 +119,13 @@ final class AttentionOps {
             Tensor lse = context.isRecording()
                     ? Tensor.empty(qkv.device(), Op.wide(qkv.dtype()), Shape.of(qkv.size(0), heads, n))
                     : null;
-            qkv.kernels()
-                    .attention()
-                    .attention(
-                            shape(qkv, bias, regions), tensors(qkv, bias, regions), out.buffer(), Op.bufferOrNull(lse));
+            AttentionShape shape = shape(qkv, bias, regions);
+            AttentionTensors tensors = tensors(qkv, bias, regions);
+            if (inBf16 && lse == null) {
+                Op.bf16(name(), qkv).attention(shape, tensors, out.buffer());
+            } else {
+                qkv.kernels().attention().attention(shape, tensors, out.buffer(), Op.bufferOrNull(lse));
+            }
             if (lse != null) {
                 List<Tensor> saved = new ArrayList<>(List.of(qkv, out.detach(), lse));
                 if (bias != null) {

@@ -26,6 +26,7 @@ import tessera.distill.train.Supervised;
 import tessera.distill.train.TeacherFile;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.Int8Layers;
 import tessera.nn.ModelConfig;
 import tessera.nn.videomae.VideoMaeConfig;
 
@@ -198,6 +199,9 @@ final class Distill extends ToolCommand {
     private static VideoMaeConfig config(Modality modality, Path file) {
         VideoMaeConfig config;
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
+            if (Int8Layers.isInt8(checkpoint.metadata())) {
+                throw new CheckpointException(Int8Layers.NOT_TRAINED);
+            }
             config = VideoMaeConfig.fromMetadata(checkpoint.metadata());
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());

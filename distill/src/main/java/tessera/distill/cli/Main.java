@@ -42,6 +42,7 @@ import tessera.kernels.DeviceException;
             Predict.class,
             ExtractFeatures.class,
             ImportCheckpoint.class,
+            Quantize.class,
             Inspect.class,
             Doctor.class,
             LauncherCommands.Bench.class,

@@ -11,6 +11,7 @@ import tessera.kernels.DType;
 import tessera.nn.Architecture;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.Int8Layers;
 import tessera.nn.Linear;
 import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
@@ -88,6 +89,9 @@ record OpenModel(VideoModel model, Params params, Map<String, Linear> heads) {
             Path file, @Nullable ModelConfig wanted, ModelHeads heads, long seed, RunContext context) {
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
             Map<String, String> metadata = checkpoint.metadata();
+            if (wanted != null && Int8Layers.isInt8(metadata)) {
+                throw new CheckpointException(Int8Layers.NOT_TRAINED);
+            }
             // Public checkpoints do not say what they are: what is trained does.
             boolean foreign = wanted != null && !metadata.containsKey(Architecture.ENTRY);
             Map<String, String> described =

@@ -12,6 +12,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.Int8Layers;
 import tessera.nn.MaskStrategy;
 import tessera.nn.Params;
 import tessera.nn.TokenGrid;
@@ -118,6 +119,9 @@ public record Pretraining(
         Params params;
         VideoMaePretraining model;
         try (Checkpoint checkpoint = start == null ? null : Checkpoint.read(start)) {
+            if (checkpoint != null && Int8Layers.isInt8(checkpoint.metadata())) {
+                throw new CheckpointException(Int8Layers.NOT_TRAINED);
+            }
             params = parameters(checkpoint, context.device()).computeIn(context.compute());
             model = new VideoMaePretraining(params, config, source.classes().size());
             params.finish(name -> start != null);

@@ -45,15 +45,22 @@ public final class OneDnnBf16 {
     }
 
     /**
-     * {@code C = op(A) op(B) + addend} of positive sizes.
+     * {@code C = act(op(A) op(B) + bias + addend)} of positive sizes.
      *
      * @param a bf16, as b
+     * @param bias f32 {@code [n]}, or null
      * @param addend f32, c itself or a matrix laid out as it, or null
      * @param c f32
      */
     public static void multiply(
-            MatmulShape shape, MemorySegment a, MemorySegment b, @Nullable MemorySegment addend, MemorySegment c) {
-        OneDnnProducts.run(TO_F32, new Gemm.Product(DType.F32, shape, a, b, 0, null, addend, Activation.NONE, c));
+            MatmulShape shape,
+            MemorySegment a,
+            MemorySegment b,
+            @Nullable MemorySegment bias,
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment c) {
+        OneDnnProducts.run(TO_F32, new Gemm.Product(DType.F32, shape, a, b, 0, bias, addend, activation, c));
     }
 
     /** A bf16 weight {@code [n, k]} in oneDNN's layout. */

@@ -1,15 +1,20 @@
 package tessera.kernels.cpu;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
+import tessera.kernels.Int8Matmul;
+import tessera.kernels.Int8Matmul.InputRange;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.natives.onednn.OneDnn;
 
-/** Products of a u8 matrix with an s8 weight in s32, exact, by oneDNN, each call on the calling thread. */
+/** Products of a u8 matrix with an s8 weight by oneDNN, each call on the calling thread; the integer sums are exact. */
 public final class OneDnnInt8 {
-    private static final int TYPES = OneDnnProducts.types(OneDnn.U8, OneDnn.S8, OneDnn.S32);
+    private static final int TO_F32 = OneDnnProducts.types(OneDnn.U8, OneDnn.S8, OneDnn.F32);
+    private static final int TO_S32 = OneDnnProducts.types(OneDnn.U8, OneDnn.S8, OneDnn.S32);
     private static final long ALIGNMENT = 64;
 
     private OneDnnInt8() {}
@@ -22,40 +27,66 @@ public final class OneDnnInt8 {
         return OneDnn.finding().usable() && OneDnn.hasInt8();
     }
 
-    /** {@code y = x W^T} with x u8 {@code [m, k]}, W of positive sizes and y s32 {@code [m, n]}, without gaps. */
-    public static void multiply(long m, MemorySegment x, Weight weight, MemorySegment y) {
-        Gemm.Weight w = weight.packed;
-        MatmulShape shape = new MatmulShape(false, false, m, w.n, w.k, w.k, w.n, w.n);
-        OneDnnProducts.run(
-                TYPES, new Gemm.Product(DType.F32, shape, x, w.data, w.layout, null, null, Activation.NONE, y));
+    /**
+     * {@code y = scales * (x W^T)}, and with shifts added to each row, with x u8 {@code [m, k]}, W of positive sizes and y f32 {@code [m, n]},
+     * without gaps.
+     */
+    public static void multiply(long m, MemorySegment x, Weight weight, boolean shifted, MemorySegment y) {
+        OneDnnProducts.run(TO_F32, weight.product(m, x, shifted, y), weight.scales());
     }
 
-    /** An s8 weight {@code [n, k]} in oneDNN's layout, with the scale and the sum of each of its rows. */
+    /** The integer sums {@code y = x W^T}, s32 {@code [m, n]}. */
+    static void sums(long m, MemorySegment x, Weight weight, MemorySegment y) {
+        OneDnnProducts.run(TO_S32, weight.product(m, x, false, y));
+    }
+
+    /** An s8 weight {@code [n, k]} in oneDNN's layout, with what belongs to each of its rows. */
     public static final class Weight implements PackedWeight {
         private final Gemm.Weight packed;
         private final MemorySegment scales;
-        private final MemorySegment sums;
+        private final MemorySegment shifts;
+        private final float inputScale;
+        private final int inputZero;
 
         /**
          * Packs a weight.
          *
          * @param w s8 {@code [n, k]} without gaps
          * @param scales f32 {@code [n]}, copied
-         * @param sums s32 {@code [n]}, copied
+         * @param sums of each row, scaled, f32 {@code [n]}; the shifts are made of them
+         * @param input range of the inputs, or null where every row has its own scale
          */
-        public Weight(HostMemory memory, long n, long k, MemorySegment w, MemorySegment scales, MemorySegment sums) {
+        public Weight(
+                HostMemory memory,
+                long n,
+                long k,
+                MemorySegment w,
+                MemorySegment scales,
+                MemorySegment sums,
+                @Nullable InputRange input) {
             boolean empty = n == 0 || k == 0;
-            long layout = empty ? 0 : OneDnnProducts.favouriteLayout(TYPES, n, k);
+            long layout = empty ? 0 : OneDnnProducts.favouriteLayout(TO_F32, n, k);
             long bytes = empty ? 0 : OneDnn.memoryDescSize(layout);
             long table = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
             packed = new Gemm.Weight(memory, DType.F32, n, k, table + 2 * n * Float.BYTES, layout);
             this.scales = packed.data.asSlice(table, n * Float.BYTES);
-            this.sums = packed.data.asSlice(table + n * Float.BYTES, n * Integer.BYTES);
+            this.shifts = packed.data.asSlice(table + n * Float.BYTES, n * Float.BYTES);
             this.scales.copyFrom(scales.asSlice(0, n * Float.BYTES));
-            this.sums.copyFrom(sums.asSlice(0, n * Integer.BYTES));
+            inputScale = input == null ? 0 : input.scale();
+            inputZero = input == null ? Int8Matmul.ZERO : input.zero();
+            for (long i = 0; i < n; i++) {
+                shifts.setAtIndex(
+                        ValueLayout.JAVA_FLOAT, i, -inputZero * sums.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i));
+            }
             if (!empty) {
                 OneDnnProducts.pack(OneDnn.S8, w, k, packed);
             }
+        }
+
+        private Gemm.Product product(long m, MemorySegment x, boolean shifted, MemorySegment y) {
+            MatmulShape shape = new MatmulShape(false, false, m, packed.n, packed.k, packed.k, packed.n, packed.n);
+            @Nullable MemorySegment bias = shifted ? shifts : null;
+            return new Gemm.Product(DType.F32, shape, x, packed.data, packed.layout, bias, null, Activation.NONE, y);
         }
 
         @Override
@@ -73,9 +104,19 @@ public final class OneDnnInt8 {
             return scales;
         }
 
-        /** Sum of each output channel's quantised weights, s32 {@code [n]}. */
-        public MemorySegment sums() {
-            return sums;
+        /** What is added to each output channel for the zero of its inputs, f32 {@code [n]}. */
+        public MemorySegment shifts() {
+            return shifts;
+        }
+
+        /** The step of the input's bytes, or 0 where every row has its own. */
+        public float inputScale() {
+            return inputScale;
+        }
+
+        /** The byte of the input's 0. */
+        public int inputZero() {
+            return inputZero;
         }
 
         /** Keeps the memory until {@link #release}; refused once it is closed. */

@@ -50,6 +50,15 @@ final class OneDnnProducts {
      * @param types of A, B and C; a product's own type does not count
      */
     static void run(int types, Gemm.Product product) {
+        run(types, product, null);
+    }
+
+    /**
+     * As {@link #run(int, Gemm.Product)}, where each column of the integer sums is multiplied before the bias is added.
+     *
+     * @param scales f32 {@code [n]}, or null
+     */
+    static void run(int types, Gemm.Product product, @Nullable MemorySegment scales) {
         MemorySegment bias = product.bias();
         MemorySegment addend = product.addend();
         Context context = CONTEXTS.borrow();
@@ -58,7 +67,8 @@ final class OneDnnProducts {
             OneDnn.setThreads(1);
         }
         try {
-            context.primitive(types, product).execute(context, product, address(bias), address(addend));
+            context.primitive(types, product, scales != null)
+                    .execute(context, product, address(bias), address(addend), address(scales));
         } finally {
             if (threads != 1) {
                 OneDnn.setThreads(threads);
@@ -69,6 +79,7 @@ final class OneDnnProducts {
             Reference.reachabilityFence(product.c());
             Reference.reachabilityFence(bias);
             Reference.reachabilityFence(addend);
+            Reference.reachabilityFence(scales);
         }
     }
 
@@ -152,8 +163,8 @@ final class OneDnnProducts {
         private MemorySegment scratch = MemorySegment.NULL;
 
         /** The primitive of such products, made when it is not there; makes room by dropping the oldest of its set. */
-        Primitive primitive(int types, Gemm.Product product) {
-            int form = types | Primitive.form(product);
+        Primitive primitive(int types, Gemm.Product product, boolean scaled) {
+            int form = types | Primitive.form(product) | (scaled ? Primitive.SCALES : 0);
             MatmulShape shape = product.shape();
             int set = (int) (((shape.hashCode() * 128L + form) * 0x9E3779B97F4A7C15L) >>> 58);
             int free = set * WAYS + oldest[set];
@@ -201,6 +212,7 @@ final class OneDnnProducts {
         private static final int GELU = 4;
         private static final int ACCUMULATE = 8;
         private static final int ADDEND = 16;
+        private static final int SCALES = 32;
 
         private final int form;
         private final MatmulShape shape;
@@ -212,6 +224,7 @@ final class OneDnnProducts {
         private final long scratch;
         private final long bias;
         private final long addend;
+        private final long scales;
         private final long scratchBytes;
         private final Arena arena = Arena.ofShared();
         private final MemorySegment args;
@@ -239,6 +252,9 @@ final class OneDnnProducts {
             long c = matrix(typeC(form), false, m, n, shape.ldc());
             long row = has(BIAS) ? matrix(OneDnn.F32, false, 1, n, n) : 0;
             long attr = OneDnn.attrCreate(has(ACCUMULATE), has(ADDEND) ? c : 0, has(GELU));
+            if (has(SCALES)) {
+                OneDnn.attrScaleColumns(attr);
+            }
             long desc = OneDnn.matmulDescCreate(ENGINE, a, b, row, c, attr);
             long pad = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
             primitive = OneDnn.primitiveCreate(desc);
@@ -247,6 +263,8 @@ final class OneDnnProducts {
             destination = OneDnn.memoryCreate(c, ENGINE, 0);
             bias = row == 0 ? 0 : OneDnn.memoryCreate(row, ENGINE, 0);
             addend = has(ADDEND) ? OneDnn.memoryCreate(c, ENGINE, 0) : 0;
+            long scalesDesc = has(SCALES) ? OneDnn.vectorDesc(n) : 0;
+            scales = scalesDesc == 0 ? 0 : OneDnn.memoryCreate(scalesDesc, ENGINE, 0);
             scratchBytes = OneDnn.memoryDescSize(pad);
             scratch = OneDnn.memoryCreate(pad, ENGINE, 0);
             OneDnn.primitiveDescDestroy(desc);
@@ -257,8 +275,11 @@ final class OneDnnProducts {
             if (row != 0) {
                 OneDnn.memoryDescDestroy(row);
             }
-            int[] numbers = {OneDnn.ARG_SRC, OneDnn.ARG_WEIGHTS, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD, 0, 0};
-            long[] memories = {source, weights, destination, scratch, 0, 0};
+            if (scalesDesc != 0) {
+                OneDnn.memoryDescDestroy(scalesDesc);
+            }
+            int[] numbers = {OneDnn.ARG_SRC, OneDnn.ARG_WEIGHTS, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD, 0, 0, 0};
+            long[] memories = {source, weights, destination, scratch, 0, 0, 0};
             int count = 4;
             if (bias != 0) {
                 numbers[count] = OneDnn.ARG_BIAS;
@@ -267,6 +288,10 @@ final class OneDnnProducts {
             if (addend != 0) {
                 numbers[count] = OneDnn.ARG_ADDEND;
                 memories[count++] = addend;
+            }
+            if (scales != 0) {
+                numbers[count] = OneDnn.ARG_WEIGHTS_SCALES;
+                memories[count++] = scales;
             }
             argCount = count;
             args = arguments(arena, numbers, memories);
@@ -282,7 +307,7 @@ final class OneDnnProducts {
                     : OneDnn.matrixDesc(type, rows, columns, ld, 1);
         }
 
-        void execute(Context context, Gemm.Product product, long biasAddress, long addendAddress) {
+        void execute(Context context, Gemm.Product product, long biasAddress, long addendAddress, long scalesAddress) {
             OneDnn.memorySetAddress(source, product.a().address());
             OneDnn.memorySetAddress(weights, product.b().address());
             OneDnn.memorySetAddress(destination, product.c().address());
@@ -291,6 +316,9 @@ final class OneDnnProducts {
             }
             if (addend != 0) {
                 OneDnn.memorySetAddress(addend, addendAddress);
+            }
+            if (scales != 0) {
+                OneDnn.memorySetAddress(scales, scalesAddress);
             }
             if (scratchBytes != 0) {
                 OneDnn.memorySetAddress(scratch, context.scratch(scratchBytes));
@@ -309,6 +337,9 @@ final class OneDnnProducts {
             }
             if (addend != 0) {
                 OneDnn.memoryDestroy(addend);
+            }
+            if (scales != 0) {
+                OneDnn.memoryDestroy(scales);
             }
             arena.close();
         }

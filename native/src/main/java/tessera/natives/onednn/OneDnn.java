@@ -48,6 +48,9 @@ public final class OneDnn {
     public static final int ARG_ADDEND = 32768 | 2;
 
     public static final int ARG_SCRATCHPAD = 80;
+    /** Scales of the weights, see {@link #attrScaleColumns}. */
+    public static final int ARG_WEIGHTS_SCALES = 4096 | ARG_WEIGHTS;
+
     public static final int QUERY_WEIGHTS = 131;
     public static final int QUERY_SCRATCHPAD = 136;
 
@@ -58,6 +61,9 @@ public final class OneDnn {
     private static final int STREAM_IN_ORDER = 1;
     private static final int SCRATCHPAD_USER = 1;
     private static final int QUERY_IMPLEMENTATION = 8;
+
+    /** Mask of the second axis. */
+    private static final int COLUMNS = 2;
 
     private static final String FILE = "libdnnl.so.3";
     private static final List<String> MISSING = new ArrayList<>();
@@ -111,6 +117,8 @@ public final class OneDnn {
             status("dnnl_post_ops_append_binary", JAVA_LONG, JAVA_INT, JAVA_LONG);
     private static final MethodHandle POST_OPS_APPEND_SUM =
             status("dnnl_post_ops_append_sum", JAVA_LONG, JAVA_FLOAT, JAVA_INT, JAVA_INT);
+    private static final MethodHandle ATTR_SET_SCALES_MASK =
+            status("dnnl_primitive_attr_set_scales_mask", JAVA_LONG, JAVA_INT, JAVA_INT);
     private static final MethodHandle MATMUL_DESC_CREATE = status(
             "dnnl_matmul_primitive_desc_create",
             JAVA_LONG,
@@ -212,6 +220,20 @@ public final class OneDnn {
         }
     }
 
+    /** Descriptor of an f32 vector. */
+    public static long vectorDesc(long length) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment out = arena.allocate(JAVA_LONG);
+            MemorySegment dims = arena.allocateFrom(JAVA_LONG, length);
+            MemorySegment strides = arena.allocateFrom(JAVA_LONG, 1);
+            check("dnnl_memory_desc_create_with_strides", (int) MEMORY_DESC_CREATE_WITH_STRIDES.invokeExact(
+                    out.address(), 1, dims.address(), F32, strides.address()));
+            return out.get(JAVA_LONG, 0);
+        } catch (Throwable e) {
+            throw rethrow(e);
+        }
+    }
+
     /** Descriptor of a matrix whose layout the primitive chooses. */
     public static long matrixDescAny(int type, long rows, long columns) {
         try (Arena arena = Arena.ofConfined()) {
@@ -303,6 +325,16 @@ public final class OneDnn {
             check("dnnl_primitive_attr_set_post_ops", (int) ATTR_SET_POST_OPS.invokeExact(attr, postOps));
             destroy("dnnl_post_ops_destroy", POST_OPS_DESTROY, postOps);
             return attr;
+        } catch (Throwable e) {
+            throw rethrow(e);
+        }
+    }
+
+    /** Lets a matmul multiply each column of its integer sums by a scale, f32 {@code [n]}, before the bias is added. */
+    public static void attrScaleColumns(long attr) {
+        try {
+            check("dnnl_primitive_attr_set_scales_mask", (int)
+                    ATTR_SET_SCALES_MASK.invokeExact(attr, ARG_WEIGHTS, COLUMNS));
         } catch (Throwable e) {
             throw rethrow(e);
         }

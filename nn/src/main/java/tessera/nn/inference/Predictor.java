@@ -47,7 +47,7 @@ public final class Predictor implements AutoCloseable {
      * How to predict.
      *
      * @param device where to compute
-     * @param compute f32, or on a GPU bf16
+     * @param compute f32, or bf16 on a GPU or a CPU that has {@link Device#bf16}
      * @param masking which tokens are looked at; {@link Masking#DEFAULT} means all of them where the model cannot be masked
      * @param seed determines the masks
      */
@@ -268,10 +268,28 @@ public final class Predictor implements AutoCloseable {
         }
     }
 
+    /**
+     * Clips as the model takes them, chosen frames of its sizes: what {@link #predictAll} looks at.
+     *
+     * @param clips one or more, their frames of any size and number
+     * @return u8 {@code [clips, T, H, W, 3]} on the CPU; it belongs to the innermost open scope, else to the caller
+     * @throws IllegalArgumentException if there is no clip, or the student takes no RGB pictures
+     */
+    public Tensor prepare(List<VideoClip> clips) {
+        requireRgb(student);
+        if (clips.isEmpty()) {
+            throw new IllegalArgumentException("clips: there are none; pass one or more");
+        }
+        return tensor(clips);
+    }
+
     /** The batch of clips that begins with this one, u8 {@code [B, T, H, W, 3]} of the model's sizes. */
     private Tensor batch(List<VideoClip> clips, int from) {
+        return tensor(clips.subList(from, Math.min(clips.size(), from + BATCH)));
+    }
+
+    private Tensor tensor(List<VideoClip> batch) {
         ClipShape input = input();
-        List<VideoClip> batch = clips.subList(from, Math.min(clips.size(), from + BATCH));
         Tensor tensor = Tensor.empty(
                 Device.cpu(), DType.U8, Shape.of(batch.size(), input.frames(), input.height(), input.width(), RGB));
         for (int i = 0; i < batch.size(); i++) {

@@ -3,21 +3,14 @@ package tessera.nn.inference;
 import static java.util.Objects.requireNonNull;
 
 import java.lang.foreign.MemorySegment;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
-import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
@@ -28,6 +21,7 @@ import tessera.nn.Architecture;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
+import tessera.nn.Int8Layers;
 import tessera.nn.MaskContext;
 import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
@@ -52,8 +46,8 @@ import tessera.tensor.TokenMask;
  * any more. Results are the tensors of the caller.
  */
 public final class Student implements AutoCloseable {
-    /** What the names of a model's weights begin with in the checkpoint of a training, before their own names. */
-    private static final List<String> UNFINISHED = List.of("p.", "p.student.");
+    /** Checksum of the student that one on bytes was made from; heads that were learned with it are taken. */
+    private static final String QUANTISED_FROM = "tessera.quantizedFrom";
 
     private final Loaded loaded;
     private final List<Classifier> classifiers;
@@ -65,19 +59,31 @@ public final class Student implements AutoCloseable {
         final VideoModel model;
         final Map<String, Tensor> parameters;
         final Device device;
+        /** Entries of the file, or those that describe the model. */
+        final Map<String, String> metadata;
+        /** The layers on bytes, or null. */
+        final @Nullable Int8Layers int8;
+
         final Set<Student> derived = ConcurrentHashMap.newKeySet();
         private @Nullable String checksum;
 
-        Loaded(VideoModel model, Map<String, Tensor> parameters, Device device) {
+        Loaded(
+                VideoModel model,
+                Map<String, Tensor> parameters,
+                Device device,
+                Map<String, String> metadata,
+                @Nullable Int8Layers int8) {
             this.model = model;
             this.parameters = parameters;
             this.device = device;
+            this.metadata = metadata;
+            this.int8 = int8;
         }
 
         synchronized String checksum() {
             String known = checksum;
             if (known == null) {
-                known = Student.checksum(parameters);
+                known = StudentFile.checksum(parameters);
                 checksum = known;
             }
             return known;
@@ -132,34 +138,18 @@ public final class Student implements AutoCloseable {
     /**
      * As {@link #load(Path, Device)}, computing in a type of the caller's.
      *
-     * @param compute f32, or on a GPU bf16 (norms' statistics, softmax and features stay f32)
+     * @param compute f32, or bf16 on a GPU or a CPU that has {@link Device#bf16} (norms' statistics, softmax and features stay f32); a file on bytes takes f32
+     * @throws IllegalArgumentException also if the file is on bytes and the device a GPU
      */
     public static Student load(Path file, Device device, DType compute) {
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
-            requireStudent(
+            StudentFile.requireStudent(
                     file,
                     Architecture.of(checkpoint.metadata()),
                     checkpoint.tensors().keySet());
             return of(checkpoint.tensors(), checkpoint.metadata(), device, compute);
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());
-        }
-    }
-
-    /** Says what a file is that is taken for a student, where its weights' names tell. */
-    private static void requireStudent(Path file, Architecture architecture, Set<String> names) {
-        if (names.stream()
-                .anyMatch(name -> UNFINISHED.stream()
-                        .anyMatch(begin ->
-                                name.startsWith(begin) && architecture.keeps(name.substring(begin.length()))))) {
-            throw new CheckpointException("this is the checkpoint of a training that has not finished, not a student;"
-                    + " run the same command again to finish it");
-        }
-        architecture.refusal(file, names).ifPresent(refusal -> {
-            throw new CheckpointException(refusal);
-        });
-        if (names.contains("head.weight") && names.size() <= 2) {
-            throw new CheckpointException("this is a head, not a student; pass the student that it was learned with");
         }
     }
 
@@ -172,20 +162,35 @@ public final class Student implements AutoCloseable {
         return of(weights, config, device, DType.F32);
     }
 
-    /** As {@link #of(Map, ModelConfig, Device)}, computing in f32 or, on a GPU, in bf16. */
+    /** As {@link #of(Map, ModelConfig, Device)}, computing in f32 or bf16. */
     public static Student of(Map<String, Tensor> weights, ModelConfig config, Device device, DType compute) {
         return of(weights, config.toMetadata(), device, compute);
     }
 
     private static Student of(Map<String, Tensor> weights, Map<String, String> metadata, Device device, DType compute) {
+        return of(weights, metadata, device, compute, Int8Layers.fromMetadata(metadata));
+    }
+
+    private static Student of(
+            Map<String, Tensor> weights,
+            Map<String, String> metadata,
+            Device device,
+            DType compute,
+            @Nullable Int8Layers int8) {
+        if (int8 != null) {
+            requireForInt8(device, compute);
+        }
         Architecture architecture = Architecture.of(metadata);
         ModelHeads own = ModelHeads.fromMetadata(metadata);
         Map<String, Tensor> backbone = new LinkedHashMap<>(weights);
         List<Head> heads = own.labels().entrySet().stream()
-                .map(head -> head(head.getKey(), head.getValue(), backbone))
+                .map(head -> StudentFile.head(head.getKey(), head.getValue(), backbone))
                 .toList();
         return Scope.outside(() -> {
             Params params = Params.from(device, DType.F32, backbone).computeIn(compute);
+            if (int8 != null) {
+                params.on(int8);
+            }
             VideoModel model = architecture.build(params, metadata);
             List<Classifier> classifiers = new ArrayList<>();
             try {
@@ -197,7 +202,8 @@ public final class Student implements AutoCloseable {
                     requireFit(head, names, model.config().featureWidth());
                     classifiers.add(Classifier.of(head, device));
                 });
-                Loaded loaded = new Loaded(model, new LinkedHashMap<>(params.all()), device);
+                Loaded loaded = new Loaded(
+                        model, new LinkedHashMap<>(params.all()), device, new LinkedHashMap<>(metadata), int8);
                 return new Student(loaded, List.copyOf(classifiers), true);
             } catch (RuntimeException | Error e) {
                 model.close();
@@ -208,18 +214,15 @@ public final class Student implements AutoCloseable {
         });
     }
 
-    /** A head of a file, whose weights are taken out of the others. */
-    private static Head head(String name, List<String> labels, Map<String, Tensor> weights) {
-        Tensor weight = weights.remove(ModelHeads.weight(name));
-        Tensor bias = weights.remove(ModelHeads.bias(name));
-        if (weight == null || bias == null) {
-            throw new CheckpointException("the checkpoint lacks " + ModelHeads.weight(name) + " or "
-                    + ModelHeads.bias(name) + ", which its metadata name; use the file as it was written");
+    private static void requireForInt8(Device device, DType compute) {
+        if (!device.isHost()) {
+            throw new IllegalArgumentException("the student's weights are int8, which is for CPUs, but the device is "
+                    + device + "; pass the CPU, or the student that it was made from");
         }
-        try {
-            return Head.of(name, weight, bias, labels, null);
-        } catch (IllegalArgumentException e) {
-            throw new CheckpointException("its head '" + name + "': " + e.getMessage());
+        if (compute != DType.F32) {
+            throw new IllegalArgumentException("the student's weights are int8 and " + compute
+                    + " is asked for; pass f32, in which everything but its linear layers is computed, or the student"
+                    + " that it was made from");
         }
     }
 
@@ -245,22 +248,98 @@ public final class Student implements AutoCloseable {
             ModelConfig config,
             ModelHeads heads,
             Map<String, String> metadata) {
-        Map<String, String> entries = new LinkedHashMap<>(metadata);
-        entries.putAll(config.toMetadata());
-        entries.putAll(heads.toMetadata());
-        Architecture architecture = Architecture.of(entries);
-        List<String> ofHeads = heads.weights();
-        if (!weights.keySet().containsAll(ofHeads)) {
-            throw new IllegalArgumentException("heads " + heads.labels().keySet() + " need the weights " + ofHeads
-                    + " but some are missing; pass them with the model's");
+        StudentFile.save(file, weights, config, heads, metadata);
+    }
+
+    /** As {@link #quantize(List, Masking, long)}, with nothing known of the layers' inputs: every row of them is looked at. */
+    public Student quantize() {
+        return quantize(Int8Layers.of(Map.of()));
+    }
+
+    /**
+     * The same student with its linear layers on bytes ({@link Int8Layers}): weights s8 with a scale for each output channel,
+     * inputs u8 with a scale for each token, sums exact; the patch embedding, the projections of attention and the MLPs are such
+     * layers. Norms, softmax and its products, positions, heads and all that lies between the layers stay f32. On a CPU with
+     * VNNI or AMX it is two to three times as fast; features keep a cosine above .99 with those of f32 where the model
+     * has no inputs that are far larger than the others of their row (measure it: compare {@link #features} of both).
+     *
+     * <p>With clips the ranges of all inputs are measured on them in f32 and kept: the least and the largest value of each layer,
+     * beyond which values are later cut off. That saves looking at every row, and is coarser where tokens differ in size.
+     *
+     * <p>The result has copies of everything, and its heads are this one's; it takes heads that were learned with this student.
+     * The caller closes it.
+     *
+     * @param clips u8 or f32 {@code [B, T, H, W, C]}, f32 in the units of the pixels; one or more
+     * @param masking through which the clips are looked at, and seed its masks
+     * @throws IllegalArgumentException if this student's layers are on bytes already, it computes on a GPU, or a
+     *     weight or an input is not finite
+     */
+    public Student quantize(List<Tensor> clips, Masking masking, long seed) {
+        if (clips.isEmpty()) {
+            throw new IllegalArgumentException("no clips given to calibrate on; pass one or more, or none at all");
         }
-        Map<String, Tensor> kept = new LinkedHashMap<>();
-        weights.forEach((name, tensor) -> {
-            if (ModelHeads.isHead(name) ? ofHeads.contains(name) : architecture.keeps(name)) {
-                kept.put(name, tensor);
+        requireF32();
+        Int8Layers seen = Int8Layers.observing();
+        try (Student observed = of(loaded.parameters, config().toMetadata(), device(), DType.F32, seen)) {
+            for (Tensor batch : clips) {
+                observed.features(batch, masking, seed).close();
             }
-        });
-        Checkpoint.write(file, kept, entries);
+        }
+        return quantize(Int8Layers.of(seen.ranges()));
+    }
+
+    private void requireF32() {
+        if (loaded.int8 != null) {
+            throw new IllegalArgumentException(
+                    "the student's weights are int8 already; pass the student that it was made from");
+        }
+        requireForInt8(device(), DType.F32);
+    }
+
+    private Student quantize(Int8Layers layers) {
+        requireF32();
+        Map<String, String> metadata = new LinkedHashMap<>(loaded.metadata);
+        metadata.keySet().removeIf(ModelHeads::isEntry);
+        metadata.put(QUANTISED_FROM, checksum());
+        metadata.putAll(layers.toMetadata());
+        Student made = of(loaded.parameters, metadata, device(), DType.F32, layers);
+        try {
+            return classifiers.isEmpty() ? made : made.owning(heads());
+        } catch (RuntimeException | Error e) {
+            made.close();
+            throw e;
+        }
+    }
+
+    /** This student with heads of its own, which it takes over. */
+    private Student owning(List<Head> heads) {
+        return new Student(
+                loaded,
+                heads.stream().map(head -> Classifier.of(head, loaded.device)).toList(),
+                true);
+    }
+
+    /** Whether its linear layers are on bytes. */
+    public boolean isInt8() {
+        return loaded.int8 != null;
+    }
+
+    /** As {@link #save(Path, Map, ModelConfig, Map)}: this student with its heads, on bytes if it is. */
+    public void save(Path file) {
+        Map<String, String> entries = new LinkedHashMap<>(loaded.metadata);
+        entries.putAll(config().toMetadata());
+        Map<String, List<String>> labels = new LinkedHashMap<>();
+        Map<String, Tensor> weights = new LinkedHashMap<>(loaded.parameters);
+        for (Classifier head : classifiers) {
+            String name = head.head().name();
+            labels.put(name, head.head().labels());
+            weights.put(ModelHeads.weight(name), head.weight());
+            weights.put(ModelHeads.bias(name), head.bias());
+        }
+        entries.keySet().removeIf(ModelHeads::isEntry);
+        entries.putAll(new ModelHeads(labels).toMetadata());
+        Int8Layers int8 = loaded.int8;
+        Checkpoint.write(file, weights, entries, int8 == null ? Set.of() : int8.names());
     }
 
     /** As {@link #withHeads} with one head. */
@@ -311,7 +390,7 @@ public final class Student implements AutoCloseable {
 
     private void requireFittedHere(Head head) {
         String fitted = head.student().orElse(null);
-        if (fitted != null && !fitted.equals(checksum())) {
+        if (fitted != null && !fitted.equals(checksum()) && !fitted.equals(loaded.metadata.get(QUANTISED_FROM))) {
             throw new IllegalArgumentException("head '" + head.name() + "' was learned with student " + brief(fitted)
                     + " but this is student " + brief(checksum())
                     + "; pass the student that it was learned with, or learn a head with this one");
@@ -328,24 +407,6 @@ public final class Student implements AutoCloseable {
      */
     public String checksum() {
         return loaded.checksum();
-    }
-
-    private static String checksum(Map<String, Tensor> parameters) {
-        MessageDigest digest;
-        try {
-            digest = MessageDigest.getInstance("SHA-256");
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException("every Java has SHA-256", e);
-        }
-        new TreeMap<>(parameters).forEach((name, tensor) -> {
-            digest.update((name + tensor.shape() + "\n").getBytes(StandardCharsets.UTF_8));
-            float[] values = tensor.toFloats();
-            ByteBuffer bytes =
-                    ByteBuffer.allocate(Math.multiplyExact(4, values.length)).order(ByteOrder.LITTLE_ENDIAN);
-            bytes.asFloatBuffer().put(values);
-            digest.update(bytes);
-        });
-        return HexFormat.of().formatHex(digest.digest());
     }
 
     /** What the model takes and gives. */

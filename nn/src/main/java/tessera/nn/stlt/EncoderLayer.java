@@ -22,6 +22,7 @@ final class EncoderLayer implements AutoCloseable {
     private static final double EPS = 1e-5;
 
     private final int heads;
+    private final boolean inBf16;
     private final Linear qkv;
     private final Linear out;
     private final LayerNorm norm1;
@@ -31,8 +32,11 @@ final class EncoderLayer implements AutoCloseable {
 
     EncoderLayer(Params params, long width, int heads) {
         this.heads = heads;
+        this.inBf16 = params.productsInBf16();
         Params attention = params.at("self_attn");
         qkv = Linear.of(
+                attention,
+                "in_proj_weight",
                 attention.get("in_proj_weight", Init.xavierUniform(width, 3 * width), 3 * width, width),
                 attention.get("in_proj_bias", Init.constant(0), 3 * width));
         out = Linear.xavier(attention.at("out_proj"), width, width);
@@ -61,9 +65,13 @@ final class EncoderLayer implements AutoCloseable {
     }
 
     private Tensor compute(Tensor x, Tensor bias) {
-        Tensor mixed = qkv.forward(x).selfAttention(heads, bias, null); // [B, N, D]
+        Tensor mixed = attention(qkv.forward(x), bias); // [B, N, D]
         Tensor attended = norm1.forward(out.addTo(x, mixed)); // [B, N, D]
-        return norm2.forward(linear2.addTo(attended, linear1.forwardGelu(attended))); // [B, N, D]
+        return norm2.forward(linear2.addAfterGelu(linear1, attended, attended)); // [B, N, D]
+    }
+
+    private Tensor attention(Tensor packed, Tensor bias) {
+        return inBf16 ? packed.selfAttentionInBf16(heads, bias, null) : packed.selfAttention(heads, bias, null);
     }
 
     /** The same with elements dropped; the attention's weights are too, so they exist as a matrix. */

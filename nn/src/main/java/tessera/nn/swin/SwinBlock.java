@@ -46,7 +46,7 @@ final class SwinBlock implements AutoCloseable {
 
     private Tensor compute(Tensor x) {
         Tensor mixed = attn.addTo(x, norm1.forward(x)); // [B, N, D]
-        return fc2.addTo(mixed, fc1.forwardGelu(norm2.forward(mixed))); // [B, N, D]
+        return fc2.addAfterGelu(fc1, mixed, norm2.forward(mixed)); // [B, N, D]
     }
 
     private Tensor computeDropping(Tensor x, DropPath drop) {

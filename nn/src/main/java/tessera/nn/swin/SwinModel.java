@@ -40,6 +40,8 @@ public final class SwinModel implements VideoModel {
         Params proj = params.at("patch_embed").at("proj");
         Init init = Init.fanIn(patches.patchLength());
         patchEmbed = Linear.of(
+                proj,
+                "weight",
                 proj.get(
                         "weight",
                         init,

@@ -17,6 +17,7 @@ final class WindowAttention implements AutoCloseable {
     private final WindowPartition windows;
     private final int heads;
     private final DType compute;
+    private final boolean inBf16;
     private final Tensor table;
     private final Linear qkv;
     private final Linear proj;
@@ -27,6 +28,7 @@ final class WindowAttention implements AutoCloseable {
         this.windows = windows;
         this.heads = config.heads().get(stage);
         compute = params.compute();
+        inBf16 = params.productsInBf16();
         table = params.get(
                 "relative_position_bias_table",
                 Init.truncatedNormal(.02, 2),
@@ -49,7 +51,10 @@ final class WindowAttention implements AutoCloseable {
     /** Tokens return to the grid before the projection, which is the same for every token and so skips the padding. */
     private Tensor mix(Tensor x) {
         Tensor packed = qkv.forward(windows.partition(x)); // [B * windows, window, 3 D]
-        return windows.reverse(packed.selfAttention(heads, bias(), windows.regions())); // [B, N, D]
+        Tensor mixed = inBf16
+                ? packed.selfAttentionInBf16(heads, bias(), windows.regions())
+                : packed.selfAttention(heads, bias(), windows.regions());
+        return windows.reverse(mixed); // [B, N, D]
     }
 
     private Tensor bias() {

@@ -29,6 +29,8 @@ public final class VideoMaeEncoder implements AutoCloseable {
         Params proj = params.at("patch_embed").at("proj");
         Init init = Init.fanIn(config.patches().patchLength());
         patchEmbed = Linear.of(
+                proj,
+                "weight",
                 proj.get(
                         "weight",
                         init,

@@ -7,6 +7,7 @@ import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Erf;
@@ -67,6 +68,24 @@ public final class ScalarBf16 implements Bf16Kernels {
                 hidden[j] = round(hidden[j]);
             }
             store(layer(hidden, w2, epilogue, i), y, i);
+        }
+    }
+
+    @Override
+    public void matmul(MatmulShape s, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        double[] x = rounded(a, 0, s.m() * s.k());
+        double[] w = rounded(b, 0, s.k() * s.n());
+        for (int i = 0; i < s.m(); i++) {
+            double[] row = new double[(int) s.k()];
+            for (int p = 0; p < s.k(); p++) {
+                row[p] = x[s.transposeA() ? p * (int) s.m() + i : i * row.length + p];
+            }
+            double[] columns = new double[w.length];
+            for (int j = 0; j < w.length; j++) {
+                int n = (int) s.n();
+                columns[j] = s.transposeB() ? w[j] : w[j % row.length * n + j / row.length];
+            }
+            store(layer(row, new Weight(s.n(), s.k(), columns), epilogue, i), c, i);
         }
     }
 

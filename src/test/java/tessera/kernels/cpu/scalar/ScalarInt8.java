@@ -56,8 +56,9 @@ public final class ScalarInt8 implements Int8Matmul {
     public void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y) {
         Weight w = (Weight) weight;
         for (long i = 0; i < m; i++) {
-            float[] out = layer(row(x, i * w.k, (int) w.k), w, epilogue.bias(), epilogue, y, i);
-            store(out, y, i);
+            Row row =
+                    w.input == null ? signed(row(x, i * w.k, (int) w.k)) : ranged(row(x, i * w.k, (int) w.k), w.input);
+            store(finish(layer(row, w, epilogue.bias()), epilogue, y, i), y, i);
         }
     }
 
@@ -72,10 +73,14 @@ public final class ScalarInt8 implements Int8Matmul {
             Buffer y) {
         Weight w1 = (Weight) first;
         Weight w2 = (Weight) second;
-        Epilogue gelu = new Epilogue(firstBias, null, Activation.GELU);
         for (long i = 0; i < m; i++) {
-            float[] hidden = layer(row(x, i * w1.k, (int) w1.k), w1, firstBias, gelu, y, i);
-            store(layer(hidden, w2, epilogue.bias(), epilogue, y, i), y, i);
+            float[] values = row(x, i * w1.k, (int) w1.k);
+            float[] hidden = layer(w1.input == null ? signed(values) : ranged(values, w1.input), w1, firstBias);
+            for (int j = 0; j < hidden.length; j++) {
+                hidden[j] = (float) Erf.gelu((double) hidden[j]);
+            }
+            Row row = w2.input == null ? ofGelu(hidden) : ranged(hidden, w2.input);
+            store(finish(layer(row, w2, epilogue.bias()), epilogue, y, i), y, i);
         }
     }
 
@@ -87,37 +92,65 @@ public final class ScalarInt8 implements Int8Matmul {
         Elements.store(wide, 0, row.length, y, i * row.length);
     }
 
-    private static float[] layer(float[] x, Weight w, @Nullable Buffer bias, Epilogue epilogue, Buffer y, long row) {
-        float low = w.input == null ? 0 : w.input.low();
-        float high = w.input == null ? 0 : w.input.high();
-        boolean finite = true;
-        for (float v : x) {
-            finite &= Float.isFinite(v);
-            if (w.input == null) {
-                low = Math.min(low, v);
-                high = Math.max(high, v);
-            }
-        }
-        float scale = finite ? high / LARGEST_INPUT - low / LARGEST_INPUT : Float.NaN;
-        scale = scale < Float.MIN_NORMAL ? 0 : scale;
-        long zero = scale > 0 ? (long) Math.rint(-low / scale) : 0;
-        long[] u = new long[x.length];
+    /** A row of {@code steps * scale - offset}. */
+    private record Row(long[] steps, float scale, float offset) {}
+
+    private static Row steps(float[] x, float scale, float offset, long least, long most) {
+        long[] steps = new long[x.length];
         for (int i = 0; i < x.length && scale > 0; i++) {
-            u[i] = Math.clamp((long) Math.rint((double) x[i] * (1 / scale) + zero), 0, LARGEST_INPUT);
+            steps[i] = Math.clamp((long) Math.rint((double) (x[i] + offset) * (1 / scale)), least, most);
         }
+        return new Row(steps, scale, offset);
+    }
+
+    private static float scale(float[] x, float offset, int parts) {
+        float largest = 0;
+        for (float v : x) {
+            if (!Float.isFinite(v)) {
+                return Float.NaN;
+            }
+            largest = Math.max(largest, Math.abs(v + offset));
+        }
+        return largest / parts < Float.MIN_NORMAL ? 0 : largest / parts;
+    }
+
+    private static Row signed(float[] x) {
+        return steps(x, scale(x, 0, LARGEST_WEIGHT), 0, -LARGEST_WEIGHT, LARGEST_WEIGHT);
+    }
+
+    private static Row ofGelu(float[] x) {
+        return steps(x, scale(x, GELU_OFFSET, LARGEST_INPUT), GELU_OFFSET, 0, LARGEST_INPUT);
+    }
+
+    private static Row ranged(float[] x, InputRange range) {
+        int zero = range.zero();
+        float scale = Float.isNaN(scale(x, 0, 1)) ? Float.NaN : range.scale();
+        return steps(x, scale, 0, -zero, LARGEST_INPUT - zero);
+    }
+
+    private static float[] layer(Row x, Weight w, @Nullable Buffer bias) {
         float[] out = new float[(int) w.n];
-        float[] added = epilogue.addend() == null ? null : row(epilogue.addend(), row * w.n, (int) w.n);
-        float[] biases = bias == null ? null : row(bias, 0, (int) w.n);
+        float[] biases = bias == null ? out.clone() : row(bias, 0, out.length);
+        int k = x.steps.length;
         for (int j = 0; j < w.n; j++) {
             long sum = 0;
-            for (int i = 0; i < x.length; i++) {
-                sum += (u[i] - zero) * w.q[j * x.length + i];
+            long all = 0;
+            for (int i = 0; i < k; i++) {
+                sum += x.steps[i] * w.q[j * k + i];
+                all += w.q[j * k + i];
             }
-            float factor = w.scales[j] * scale;
-            float v = biases == null ? sum * factor : Math.fma(sum, factor, biases[j]);
-            v = added == null ? v : v + added[j];
-            out[j] = epilogue.activation() == Activation.GELU ? (float) Erf.gelu((double) v) : v;
+            double offset = x.offset * (double) w.scales[j] * all;
+            out[j] = (float) ((double) sum * w.scales[j] * x.scale - offset + biases[j]);
         }
         return out;
+    }
+
+    private static float[] finish(float[] v, Epilogue epilogue, Buffer y, long i) {
+        float[] added = epilogue.addend() == null ? v.clone() : row(epilogue.addend(), i * v.length, v.length);
+        for (int j = 0; j < v.length; j++) {
+            v[j] = epilogue.addend() == null ? v[j] : v[j] + added[j];
+            v[j] = epilogue.activation() == Activation.GELU ? (float) Erf.gelu((double) v[j]) : v[j];
+        }
+        return v;
     }
 }

@@ -9,16 +9,21 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.Random;
 import java.util.function.IntToDoubleFunction;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import tessera.Close;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention.Strides;
 import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.HostMemory;
@@ -26,7 +31,7 @@ import tessera.kernels.cpu.OneDnnBf16;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.ScalarBf16;
 
-/** Layers on bf16 beside the same rounded factors in f64. */
+/** Layers, products and attention on bf16 beside the same rounded factors in f64. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class Bf16KernelsTest {
     private static final Bf16Kernels REFERENCE = new ScalarBf16();
@@ -289,6 +294,83 @@ class Bf16KernelsTest {
         }
     }
 
+    @Test
+    void productsOfMatricesInAllOrders() {
+        for (int[] mnk : new int[][] {{1, 1, 1}, {7, 5, 3}, {130, 33, 47}, {3, 4, 0}, {300, 64, 96}}) {
+            for (int order = 0; order < 4; order++) {
+                MatmulShape shape = MatmulShape.of((order & 1) != 0, (order & 2) != 0, mnk[0], mnk[1], mnk[2]);
+                Buffer a = normal(mnk[0] * mnk[2]);
+                Buffer b = normal(mnk[1] * mnk[2]);
+                Epilogue epilogue = order == 0
+                        ? Epilogue.NONE
+                        : new Epilogue(normal(mnk[1]), normal(mnk[0] * mnk[1]), Activation.NONE);
+                Buffer got = buffer(mnk[0] * mnk[1], i -> Double.NaN);
+                Buffer expected = buffer(mnk[0] * mnk[1], i -> Double.NaN);
+                bf16().matmul(shape, a, b, epilogue, got);
+                REFERENCE.matmul(shape, a, b, epilogue, expected);
+                Close.relative(values(got), values(expected), SUMMATION, shape.toString());
+            }
+        }
+        bf16().matmul(MatmulShape.of(false, false, 0, 3, 4), normal(0), normal(12), Epilogue.NONE, normal(0));
+    }
+
+    private Buffer rounded(Buffer x) {
+        return buffer((int) x.length(), i -> Elements.fromBf16(Elements.toBf16(VectorMath.get(x.segment(), i))));
+    }
+
+    private void attention(int batch, int heads, int n, int dim, boolean biased, boolean divided) {
+        int width = heads * dim;
+        Strides packed = new Strides(3L * width * n, dim, 3L * width);
+        Strides plain = new Strides((long) width * n, dim, width);
+        AttentionShape shape = new AttentionShape(
+                batch,
+                heads,
+                n,
+                n,
+                dim,
+                1 / Math.sqrt(dim),
+                packed,
+                packed,
+                packed,
+                plain,
+                biased ? 1 : 0,
+                divided ? 1 : 0);
+        Buffer qkv = normal(batch * n * 3 * width);
+        Buffer bias = biased ? normal(heads * n * n) : null;
+        Buffer regions = divided ? Device.cpu().allocate(DType.I32, n) : null;
+        for (int i = 0; regions != null && i < n; i++) {
+            Elements.setInt(regions, i, i % 3);
+        }
+        Buffer got = buffer(batch * n * width, i -> Double.NaN);
+        Buffer expected = buffer(batch * n * width, i -> Double.NaN);
+        bf16().attention(shape, tensors(qkv, width, bias, regions), got);
+        Device.cpu()
+                .kernels()
+                .attention()
+                .attention(shape, tensors(rounded(qkv), width, bias, regions), expected, null);
+        // What is left are the probabilities, which are rounded too.
+        Close.relative(values(got), values(expected), 0.003, shape.toString());
+    }
+
+    private static AttentionTensors tensors(Buffer qkv, int width, @Nullable Buffer bias, @Nullable Buffer regions) {
+        return new AttentionTensors(
+                qkv,
+                qkv.slice(width, qkv.length() - width),
+                qkv.slice(2L * width, qkv.length() - 2L * width),
+                bias,
+                regions);
+    }
+
+    @Test
+    void attentionEqualsThatOfTheRoundedData() {
+        attention(2, 3, 37, 8, false, false);
+        attention(1, 2, 5, 7, true, false);
+        attention(3, 1, 130, 16, true, true);
+        attention(1, 1, 1, 1, false, true);
+        // More keys than a tile has.
+        attention(1, 2, 2100, 4, false, false);
+    }
+
     private static String refusal(Runnable call) {
         return requireNonNull(
                 assertThrows(IllegalArgumentException.class, call::run).getMessage());
@@ -319,6 +401,14 @@ class Bf16KernelsTest {
                     "linear: the weight was packed for other kernels; pack it by the kernels that use it",
                     refusal(() -> Device.cpu().kernels().matmul().linear(3, x, weight, Epilogue.NONE, normal(9))));
         }
+        assertEquals(
+                "bf16: the rows of MatmulShape[transposeA=false, transposeB=false, m=2, n=2, k=2, lda=3, ldb=2, ldc=2] have"
+                        + " gaps but whole matrices are rounded; copy them first",
+                refusal(() -> bf16().matmul(
+                                new MatmulShape(false, false, 2, 2, 2, 3, 2, 2), x, x, Epilogue.NONE, normal(4))));
+        assertEquals(
+                "bf16: b is f32[12] but f32[16] or more is needed",
+                refusal(() -> bf16().matmul(MatmulShape.of(false, false, 2, 4, 4), x, x, Epilogue.NONE, normal(8))));
         PackedWeight closed = bf16().pack(x, 3, 4);
         closed.close();
         closed.close();

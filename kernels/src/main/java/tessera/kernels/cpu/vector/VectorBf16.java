@@ -12,6 +12,7 @@ import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
@@ -34,15 +35,20 @@ public final class VectorBf16 implements Bf16Kernels {
     /** How many times faster than f32 the products are. */
     private static final long SPEED = 2;
 
+    /** Elements to round that are worth a thread. */
+    private static final long NARROW_GRAIN = 65_536;
+
     private final Workers workers;
     private final HostMemory memory;
 
+    private final Gemm gemm;
     private final VectorAttention attention;
 
     private VectorBf16(Workers workers, HostMemory memory) {
         this.workers = workers;
         this.memory = memory;
-        this.attention = new VectorAttention(workers, Gemm.create(workers, memory), memory);
+        this.gemm = Gemm.create(workers, memory);
+        this.attention = new VectorAttention(workers, gemm, memory);
     }
 
     /**
@@ -190,6 +196,60 @@ public final class VectorBf16 implements Bf16Kernels {
                 epilogue.activation(),
                 DType.F32,
                 y.segment().asSlice(at));
+    }
+
+    @Override
+    public void matmul(MatmulShape s, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        if (s.lda() != (s.transposeA() ? s.m() : s.k())
+                || s.ldb() != (s.transposeB() ? s.k() : s.n())
+                || s.ldc() != s.n()) {
+            throw new IllegalArgumentException(
+                    "bf16: the rows of " + s + " have gaps but whole matrices are rounded; copy them first");
+        }
+        long sizeA = s.m() * s.k();
+        long sizeB = s.k() * s.n();
+        require("a", a, sizeA);
+        require("b", b, sizeB);
+        require("bias", epilogue.bias(), s.n());
+        require("addend", epilogue.addend(), s.m() * s.n());
+        require("c", c, s.m() * s.n());
+        if (s.m() == 0 || s.n() == 0) {
+            return;
+        }
+        MemorySegment bias = segment(epilogue.bias());
+        MemorySegment addend = segment(epilogue.addend());
+        if (s.k() == 0) {
+            gemm.gemmSerial(DType.F32, s, a.segment(), b.segment(), bias, addend, epilogue.activation(), c.segment());
+            return;
+        }
+        HostMemory.Block block = memory.allocate((floats(1, sizeA) + floats(1, sizeB)) * Float.BYTES);
+        try {
+            MemorySegment narrowA = block.segment();
+            MemorySegment narrowB = narrowA.asSlice(floats(1, sizeA) * Float.BYTES);
+            narrow(a.segment(), sizeA, narrowA);
+            narrow(b.segment(), sizeB, narrowB);
+            workers.parallelFor(s.m(), grain(s.n() * s.k()), (worker, from, to) -> {
+                long row = from * s.n() * Float.BYTES;
+                long start = s.transposeA() ? from : from * s.lda();
+                OneDnnBf16.multiply(
+                        s.rows(to - from),
+                        narrowA.asSlice(start * DType.BF16.bytes()),
+                        narrowB,
+                        bias,
+                        addend == null ? null : addend.asSlice(row),
+                        epilogue.activation(),
+                        c.segment().asSlice(row));
+            });
+        } finally {
+            block.free();
+        }
+    }
+
+    private void narrow(MemorySegment x, long count, MemorySegment y) {
+        workers.parallelFor(
+                count,
+                NARROW_GRAIN,
+                (worker, from, to) -> VectorBf16Rows.narrow(x, from, to - from, y.asSlice(from * DType.BF16.bytes())));
     }
 
     @Override

@@ -124,7 +124,7 @@ abstract sealed class VectorHead implements AutoCloseable {
             int dim = shape.headDim();
             narrow(in.q(), shape.q(), row, rows, queries);
             MatmulShape product = new MatmulShape(false, true, rows, count, dim, dim, dim, ld);
-            OneDnnBf16.multiply(product, queries, after(keys, key), null, scores);
+            OneDnnBf16.multiply(product, queries, after(keys, key), null, null, Activation.NONE, scores);
         }
 
         @Override
@@ -136,7 +136,7 @@ abstract sealed class VectorHead implements AutoCloseable {
             int dim = shape.headDim();
             MatmulShape product = new MatmulShape(
                     false, false, rows, dim, count, 2 * ld, dim, shape.out().row());
-            OneDnnBf16.multiply(product, p, after(values, key), accumulate ? out : null, out);
+            OneDnnBf16.multiply(product, p, after(values, key), null, accumulate ? out : null, Activation.NONE, out);
         }
 
         @Override

@@ -1,10 +1,10 @@
 package tessera.kernels.cpu.vector;
 
+import static tessera.kernels.cpu.vector.VectorMath.get;
 import static tessera.kernels.cpu.vector.VectorMath.segment;
 import static tessera.kernels.cpu.vector.VectorMath.set;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
@@ -17,9 +17,9 @@ import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
 import tessera.kernels.cpu.HostMemory;
 import tessera.kernels.cpu.OneDnnInt8;
+import tessera.kernels.cpu.OneDnnInt8.Weight;
 import tessera.kernels.cpu.Scratch;
 import tessera.kernels.cpu.Workers;
-import tessera.kernels.cpu.vector.VectorInt8Rows.Finish;
 
 /**
  * Linear layers on bytes: a task takes blocks of rows that stay in the cache from their f32 input over bytes and integer
@@ -53,29 +53,6 @@ public final class VectorInt8 implements Int8Matmul {
                 : Optional.empty();
     }
 
-    /** A weight with what is known of its input. */
-    private record Weight(OneDnnInt8.Weight bytes, @Nullable InputRange input) implements PackedWeight {
-        @Override
-        public long n() {
-            return bytes.n();
-        }
-
-        @Override
-        public long k() {
-            return bytes.k();
-        }
-
-        Finish finish(@Nullable Buffer bias, @Nullable Buffer addend, Activation activation) {
-            return new Finish(
-                    bytes.scales(), bytes.sums(), segment(bias), segment(addend), activation == Activation.GELU);
-        }
-
-        @Override
-        public void close() {
-            bytes.close();
-        }
-    }
-
     @Override
     public PackedWeight pack(Buffer weight, long n, long k, @Nullable InputRange input) {
         if (weight.dtype() != DType.F32) {
@@ -90,17 +67,14 @@ public final class VectorInt8 implements Int8Matmul {
         HostMemory.Block block = memory.allocate(n * k + 2 * n * Float.BYTES + LINE);
         try {
             MemorySegment scales = block.segment().asSlice(0, n * Float.BYTES);
-            MemorySegment sums = block.segment().asSlice(n * Float.BYTES, n * Integer.BYTES);
+            MemorySegment sums = block.segment().asSlice(n * Float.BYTES, n * Float.BYTES);
             MemorySegment bytes = block.segment().asSlice(2 * n * Float.BYTES, n * k);
-            for (long row = 0; row < n; row++) {
-                set(scales, row, VectorInt8Rows.quantiseWeight(w, row * k, (int) k, bytes, row * k));
-                int sum = 0;
-                for (long i = row * k; i < (row + 1) * k; i++) {
-                    sum += bytes.get(ValueLayout.JAVA_BYTE, i);
+            workers.parallelFor(n, Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, k)), (worker, from, to) -> {
+                for (long row = from; row < to; row++) {
+                    VectorInt8Rows.quantiseWeight(w, row, (int) k, bytes, scales, sums);
                 }
-                sums.set(ValueLayout.JAVA_INT_UNALIGNED, row * Integer.BYTES, sum);
-            }
-            return new Weight(new OneDnnInt8.Weight(memory, n, k, bytes, scales, sums), input);
+            });
+            return new Weight(memory, n, k, bytes, scales, sums, input);
         } finally {
             block.free();
         }
@@ -137,22 +111,21 @@ public final class VectorInt8 implements Int8Matmul {
         if (m == 0 || n == 0) {
             return;
         }
-        Finish finish = w.finish(epilogue.bias(), epilogue.addend(), epilogue.activation());
         long most = rows(k + 4 * n);
-        w.bytes.acquire();
+        w.acquire();
         try {
             workers.parallelFor(m, grain(n * k), (worker, from, to) -> {
                 long rows = Math.min(most, to - from);
                 try (Scratch scratch = Scratch.borrow()) {
-                    Layer layer = new Layer(w, finish, rows, scratch.floats(Layer.bytes(w, rows) / Float.BYTES));
+                    Layer layer = new Layer(w, epilogue.bias(), rows, scratch.floats(Layer.floats(w, rows)));
                     forEachBlock(from, to, most, (first, count) -> {
                         layer.multiply(count, x.segment(), first * k);
-                        layer.finish(count, y.segment(), first * n);
+                        layer.finish(count, epilogue, y.segment(), first * n);
                     });
                 }
             });
         } finally {
-            w.bytes.release();
+            w.release();
         }
     }
 
@@ -179,33 +152,34 @@ public final class VectorInt8 implements Int8Matmul {
         if (m == 0 || n == 0) {
             return;
         }
-        Finish inside = w1.finish(firstBias, null, Activation.GELU);
-        Finish outside = w2.finish(epilogue.bias(), epilogue.addend(), epilogue.activation());
         long most = rows(k + 5 * w1.n() + 4 * n);
-        w1.bytes.acquire();
+        w1.acquire();
         try {
-            w2.bytes.acquire();
+            w2.acquire();
             try {
                 workers.parallelFor(m, grain(w1.n() * (k + n)), (worker, from, to) -> {
                     long rows = Math.min(most, to - from);
-                    long own = Layer.bytes(w1, rows);
+                    long own = Layer.floats(w1, rows);
                     try (Scratch scratch = Scratch.borrow()) {
-                        MemorySegment all = scratch.floats((own + Layer.bytes(w2, rows)) / Float.BYTES);
-                        Layer one = new Layer(w1, inside, rows, all);
-                        Layer two = new Layer(w2, outside, rows, all.asSlice(own));
+                        MemorySegment all = scratch.floats(own + Layer.floats(w2, rows));
+                        Layer one = new Layer(w1, firstBias, rows, all);
+                        Layer two = new Layer(w2, epilogue.bias(), rows, all.asSlice(own * Float.BYTES));
+                        if (w2.inputScale() == 0) {
+                            two.expectGelu();
+                        }
                         forEachBlock(from, to, most, (block, count) -> {
                             one.multiply(count, x.segment(), block * k);
                             one.finishInto(count, two);
                             two.multiply(count);
-                            two.finish(count, y.segment(), block * n);
+                            two.finish(count, epilogue, y.segment(), block * n);
                         });
                     }
                 });
             } finally {
-                w2.bytes.release();
+                w2.release();
             }
         } finally {
-            w1.bytes.release();
+            w1.release();
         }
     }
 
@@ -236,33 +210,60 @@ public final class VectorInt8 implements Int8Matmul {
         return Blocks.ceilDiv(bytes, LINE) * LINE;
     }
 
-    /** One layer at work on a block of rows, with the memory for its bytes and products; used by one thread. */
+    /** One layer at work on a block of rows, with memory of its own; used by one thread. */
     private static final class Layer {
         private final Weight weight;
-        private final Finish finish;
         private final int n;
         private final int k;
+        /** What is added to every row, {@code [n]}. */
+        private final MemorySegment bias;
+        /** Scale of each row's bytes. */
+        private final MemorySegment scales;
+
         private final MemorySegment bytes;
         private final MemorySegment products;
-        private final MemorySegment meaning;
+        /** Whether the bytes are those of GELUs above {@link #GELU_OFFSET}, with the zero 0. */
+        private boolean ofGelu;
 
-        Layer(Weight weight, Finish finish, long rows, MemorySegment memory) {
+        Layer(Weight weight, @Nullable Buffer bias, long rows, MemorySegment memory) {
             this.weight = weight;
-            this.finish = finish;
             this.n = (int) weight.n();
             this.k = (int) weight.k();
-            this.meaning = memory;
-            this.bytes = memory.asSlice(lines(2 * Float.BYTES * rows));
-            this.products = bytes.asSlice(lines(rows * k));
+            this.scales = memory;
+            this.bias = memory.asSlice(lines(Float.BYTES * rows));
+            this.products = this.bias.asSlice(lines(Float.BYTES * weight.n()));
+            this.bytes = products.asSlice(lines(Float.BYTES * rows * n));
+            MemorySegment own = this.bias.asSlice(0, (long) Float.BYTES * n);
+            if (bias == null) {
+                own.fill((byte) 0);
+            } else {
+                own.copyFrom(bias.segment().asSlice(0, own.byteSize()));
+            }
         }
 
-        /** Bytes of memory for so many rows. */
-        static long bytes(Weight weight, long rows) {
-            return lines(2 * Float.BYTES * rows) + lines(rows * weight.k()) + lines(rows * weight.n() * Integer.BYTES);
+        /** How many floats of memory so many rows take. */
+        static long floats(Weight weight, long rows) {
+            return (lines(Float.BYTES * rows)
+                            + lines(Float.BYTES * weight.n())
+                            + lines(Float.BYTES * rows * weight.n())
+                            + lines(rows * weight.k()))
+                    / Float.BYTES;
+        }
+
+        /** Takes bytes of GELUs with {@link #GELU_OFFSET} added, which the bias takes away. */
+        void expectGelu() {
+            ofGelu = true;
+            for (int j = 0; j < n; j++) {
+                // A shift is the zero, 128, times the sum of the weights.
+                set(bias, j, get(bias, j) + GELU_OFFSET / ZERO * get(weight.shifts(), j));
+            }
         }
 
         private void quantise(long row, MemorySegment x, long at) {
-            VectorInt8Rows.quantise(x, at, k, weight.input, bytes, row * k, meaning, row);
+            float scale = weight.inputScale() == 0
+                    ? VectorInt8Rows.quantise(x, at, k, bytes, row * k)
+                    : VectorInt8Rows.quantise(x, at, k, weight.inputScale(), weight.inputZero(), bytes, row * k);
+            set(scales, row, scale);
         }
 
         /** Products of {@code count} rows of x. */
@@ -276,23 +277,35 @@ public final class VectorInt8 implements Int8Matmul {
         /** Products of the bytes. */
         void multiply(long count) {
             if (k == 0) {
-                products.asSlice(0, count * n * Integer.BYTES).fill((byte) 0);
+                products.asSlice(0, count * n * Float.BYTES).fill((byte) 0);
             } else if (n > 0) {
-                OneDnnInt8.multiply(count, bytes, weight.bytes, products);
+                OneDnnInt8.multiply(count, bytes, weight, !ofGelu, products);
             }
         }
 
-        void finish(long count, MemorySegment y, long to) {
+        void finish(long count, Epilogue epilogue, MemorySegment y, long to) {
+            MemorySegment addend = segment(epilogue.addend());
+            boolean gelu = epilogue.activation() == Activation.GELU;
             for (long row = 0; row < count; row++) {
-                VectorInt8Rows.finish(products, row * n, n, meaning, row, finish, y, to + row * n);
+                long at = row * n;
+                VectorInt8Rows.finish(products, at, n, get(scales, row), bias, addend, gelu, y, to + at);
             }
         }
 
         /** Makes the bytes of the next layer, row by row while the row is in the nearest cache. */
         void finishInto(long count, Layer next) {
             for (long row = 0; row < count; row++) {
-                VectorInt8Rows.finish(products, row * n, n, meaning, row, finish, products, row * n);
-                next.quantise(row, products, row * n);
+                long at = row * n;
+                float scale = get(scales, row);
+                if (next.ofGelu) {
+                    set(
+                            next.scales,
+                            row,
+                            VectorInt8Rows.quantiseGelu(products, at, n, scale, bias, GELU_OFFSET, next.bytes, at));
+                } else {
+                    VectorInt8Rows.finish(products, at, n, scale, bias, null, true, products, at);
+                    next.quantise(row, products, at);
+                }
             }
         }
     }

@@ -22,11 +22,11 @@ import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Int8Matmul;
-import tessera.kernels.Int8Matmul.InputRange;
 
 /**
- * Rows of f32 to bytes and back. What a row's bytes mean, its scale and its zero, is kept in a table of one pair of f32 for each
- * row.
+ * Rows of f32 to bytes and back, on the calling thread. A row is {@code (byte - zero) * scale}. Functions that choose a row's scale
+ * return it; it is NaN for a row with a value that is not finite, and 0 for one whose values are all too small, whose bytes do
+ * not count then.
  */
 final class VectorInt8Rows {
     static final boolean SUPPORTED = LANES == 8 || LANES == 16;
@@ -39,154 +39,170 @@ final class VectorInt8Rows {
     private static final float ROUNDER = 0x1.8p23f;
 
     private static final int ROUNDER_BITS = Float.floatToRawIntBits(ROUNDER);
+    /** All bits but the sign: as integers they have the order of absolute values, and above all numbers are infinity and NaN. */
+    private static final int SIZE = Integer.MAX_VALUE;
+
+    private static final int INFINITE = Float.floatToRawIntBits(Float.POSITIVE_INFINITY);
 
     private VectorInt8Rows() {}
 
-    static float scale(MemorySegment meaning, long row) {
-        return get(meaning, 2 * row);
+    private static IntVector size(FloatVector v) {
+        return v.reinterpretAsInts().and(SIZE);
     }
 
-    static float zero(MemorySegment meaning, long row) {
-        return get(meaning, 2 * row + 1);
+    /** A step of which there are so many up to the largest value. */
+    private static float scale(int size, int steps) {
+        float scale = Float.intBitsToFloat(size) / steps;
+        return size >= INFINITE ? Float.NaN : scale < Float.MIN_NORMAL ? 0 : scale;
     }
 
-    /** Chooses what the bytes of a row mean from its values or the range known, and writes them. */
-    static void quantise(
-            MemorySegment x,
-            long at,
-            int k,
-            @Nullable InputRange range,
-            MemorySegment bytes,
-            long to,
-            MemorySegment meaning,
-            long row) {
-        FloatVector low = all(0);
-        FloatVector high = low;
-        // Stays 0 unless a value is not finite.
-        FloatVector bad = low;
-        int end = whole(k);
+    /** Writes bytes with the zero {@link Int8Matmul#ZERO}, which the row's largest absolute value is farthest from. */
+    static float quantise(MemorySegment x, long at, int k, MemorySegment bytes, long to) {
+        IntVector size = IntVector.zero(INTS);
+        IntVector other = size;
         int i = 0;
-        if (range == null) {
-            for (; i < end; i += LANES) {
-                FloatVector v = load(x, at + i);
-                high = max(high, v);
-                low = min(low, v);
-                bad = v.fma(all(0), bad);
-            }
-            if (i < k) {
-                FloatVector v = load(x, at + i, first(k - i));
-                high = max(high, v);
-                low = min(low, v);
-                bad = v.fma(all(0), bad);
-            }
-            choose(low.reduceLanes(VectorOperators.MIN), high.reduceLanes(VectorOperators.MAX), bad, meaning, row);
-        } else {
-            for (; i < end; i += LANES) {
-                bad = load(x, at + i).fma(all(0), bad);
-            }
-            if (i < k) {
-                bad = load(x, at + i, first(k - i)).fma(all(0), bad);
-            }
-            choose(range.low(), range.high(), bad, meaning, row);
+        for (; i <= k - 2 * LANES; i += 2 * LANES) {
+            size = size.max(size(load(x, at + i)));
+            other = other.max(size(load(x, at + i + LANES)));
         }
-        write(x, at, k, bytes, to, meaning, row);
+        for (; i < k; i += LANES) {
+            size = size.max(size(load(x, at + i, first(Math.min(LANES, k - i)))));
+        }
+        float scale = scale(size.max(other).reduceLanes(VectorOperators.MAX), Int8Matmul.LARGEST_WEIGHT);
+        if (scale > 0) {
+            write(x, at, k, 1 / scale, Int8Matmul.ZERO, bytes, to);
+        }
+        return scale;
     }
 
-    private static FloatVector min(FloatVector best, FloatVector x) {
-        return best.blend(x, x.compare(VectorOperators.LT, best));
-    }
-
-    private static void choose(float low, float high, FloatVector bad, MemorySegment meaning, long row) {
-        float scale = high / Int8Matmul.LARGEST_INPUT - low / Int8Matmul.LARGEST_INPUT;
-        if (bad.reduceLanes(VectorOperators.ADD) != 0) {
-            scale = Float.NaN;
-        } else if (scale < Float.MIN_NORMAL) {
-            scale = 0;
-        }
-        set(meaning, 2 * row, scale);
-        set(meaning, 2 * row + 1, scale > 0 ? (float) Math.rint(-low / scale) : 0);
-    }
-
-    /** Writes a row's bytes by their meaning. */
-    private static void write(
-            MemorySegment x, long at, int k, MemorySegment bytes, long to, MemorySegment meaning, long row) {
-        float scale = scale(meaning, row);
-        if (!(scale > 0)) {
-            bytes.asSlice(to, k).fill((byte) 0);
-            return;
-        }
-        float inverse = 1 / scale;
+    /** Writes bytes of values that are in range whatever they round to. */
+    private static void write(MemorySegment x, long at, int k, float inverse, int zero, MemorySegment bytes, long to) {
         FloatVector factor = all(inverse);
-        float base = zero(meaning, row) + ROUNDER;
+        float base = zero + ROUNDER;
         FloatVector shift = all(base);
         int end = whole(k);
         for (int i = 0; i < end; i += LANES) {
-            IntVector q = load(x, at + i).fma(factor, shift).reinterpretAsInts().sub(ROUNDER_BITS);
-            ByteVector narrow =
-                    (ByteVector) q.max(0).min(Int8Matmul.LARGEST_INPUT).convertShape(VectorOperators.I2B, BYTES, 0);
-            narrow.intoMemorySegment(bytes, to + i, ORDER);
+            // The lowest byte of the rounder is 0.
+            IntVector q = load(x, at + i).fma(factor, shift).reinterpretAsInts();
+            narrow(q).intoMemorySegment(bytes, to + i, ORDER);
         }
         for (int i = end; i < k; i++) {
-            int q = Float.floatToRawIntBits(Math.fma(get(x, at + i), inverse, base)) - ROUNDER_BITS;
-            bytes.set(ValueLayout.JAVA_BYTE, to + i, (byte) Math.clamp(q, 0, Int8Matmul.LARGEST_INPUT));
+            int q = Float.floatToRawIntBits(Math.fma(get(x, at + i), inverse, base));
+            bytes.set(ValueLayout.JAVA_BYTE, to + i, (byte) q);
         }
     }
 
-    /** What is added to and done with a row of products. */
-    record Finish(
-            MemorySegment scales,
-            MemorySegment sums,
-            @Nullable MemorySegment bias,
-            @Nullable MemorySegment addend,
-            boolean gelu) {}
+    private static ByteVector narrow(IntVector v) {
+        return (ByteVector) v.convertShape(VectorOperators.I2B, BYTES, 0);
+    }
 
     /**
-     * A row of f32 results from its integer products: {@code act(scale * scales[j] * (acc[j] - zero * sums[j]) + bias[j] +
-     * addend[j])}.
+     * Writes bytes of a known scale and zero, with values out of range cut off.
      *
-     * @param at of the products and the result, which may be the same memory
+     * @return the scale, or NaN
      */
+    static float quantise(MemorySegment x, long at, int k, float scale, int zero, MemorySegment bytes, long to) {
+        float inverse = 1 / scale;
+        float most = Int8Matmul.LARGEST_INPUT - zero;
+        IntVector size = IntVector.zero(INTS);
+        FloatVector factor = all(inverse);
+        FloatVector shift = all(zero + ROUNDER);
+        int end = whole(k);
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector v = load(x, at + i);
+            size = size.max(size(v));
+            FloatVector steps = v.mul(factor);
+            steps = steps.blend(most, steps.compare(VectorOperators.GT, most));
+            steps = steps.blend(-zero, steps.compare(VectorOperators.LT, -zero));
+            narrow(steps.add(shift).reinterpretAsInts()).intoMemorySegment(bytes, to + i, ORDER);
+        }
+        int largest = size.reduceLanes(VectorOperators.MAX);
+        for (int i = end; i < k; i++) {
+            float v = get(x, at + i);
+            largest = Math.max(largest, Float.floatToRawIntBits(v) & SIZE);
+            int q = Float.floatToRawIntBits(Math.clamp(v * inverse, -zero, most) + (zero + ROUNDER));
+            bytes.set(ValueLayout.JAVA_BYTE, to + i, (byte) q);
+        }
+        return largest >= INFINITE ? Float.NaN : scale;
+    }
+
+    /** {@code y = act(scale * x + bias + addend)}. */
     static void finish(
-            MemorySegment acc,
+            MemorySegment x,
             long at,
             int n,
-            MemorySegment meaning,
-            long row,
-            Finish finish,
+            float scale,
+            MemorySegment bias,
+            @Nullable MemorySegment addend,
+            boolean gelu,
             MemorySegment y,
             long to) {
-        FloatVector scale = all(scale(meaning, row));
-        int zero = (int) zero(meaning, row);
         int end = whole(n);
-        for (int j = 0; j < end; j += LANES) {
-            IntVector sum = IntVector.fromMemorySegment(INTS, acc, (at + j) * Integer.BYTES, ORDER);
-            IntVector columns = IntVector.fromMemorySegment(INTS, finish.sums, (long) j * Integer.BYTES, ORDER);
-            FloatVector product = (FloatVector) sum.sub(columns.mul(zero)).convert(VectorOperators.I2F, 0);
-            FloatVector factor = load(finish.scales, j).mul(scale);
-            FloatVector v = finish.bias == null ? product.mul(factor) : product.fma(factor, load(finish.bias, j));
-            if (finish.addend != null) {
-                v = v.add(load(finish.addend, to + j));
+        FloatVector factor = all(scale);
+        if (gelu) {
+            for (int j = 0; j < end; j += LANES) {
+                FloatVector v = load(x, at + j).fma(factor, load(bias, j));
+                store(VectorMath.gelu(addend == null ? v : v.add(load(addend, to + j))), y, to + j);
             }
-            store(finish.gelu ? VectorMath.gelu(v) : v, y, to + j);
+        } else if (addend != null) {
+            for (int j = 0; j < end; j += LANES) {
+                store(load(x, at + j).fma(factor, load(bias, j)).add(load(addend, to + j)), y, to + j);
+            }
+        } else {
+            for (int j = 0; j < end; j += LANES) {
+                store(load(x, at + j).fma(factor, load(bias, j)), y, to + j);
+            }
         }
         if (end < n) {
             VectorMask<Float> mask = first(n - end);
-            VectorMask<Integer> ints = mask.cast(INTS);
-            IntVector sum = IntVector.fromMemorySegment(INTS, acc, (at + end) * Integer.BYTES, ORDER, ints);
-            IntVector columns = IntVector.fromMemorySegment(INTS, finish.sums, (long) end * Integer.BYTES, ORDER, ints);
-            FloatVector product = (FloatVector) sum.sub(columns.mul(zero)).convert(VectorOperators.I2F, 0);
-            FloatVector factor = load(finish.scales, end, mask).mul(scale);
-            FloatVector v =
-                    finish.bias == null ? product.mul(factor) : product.fma(factor, load(finish.bias, end, mask));
-            if (finish.addend != null) {
-                v = v.add(load(finish.addend, to + end, mask));
-            }
-            store(finish.gelu ? VectorMath.gelu(v) : v, y, to + end, mask);
+            FloatVector v = load(x, at + end, mask).fma(factor, load(bias, end, mask));
+            v = addend == null ? v : v.add(load(addend, to + end, mask));
+            store(gelu ? VectorMath.gelu(v) : v, y, to + end, mask);
         }
     }
 
-    /** Quantises one row of a weight and returns its scale, NaN where a value is not finite. */
-    static float quantiseWeight(MemorySegment w, long at, int k, MemorySegment bytes, long to) {
+    /**
+     * Bytes with the zero 0 of {@code gelu(scale * x + bias) + offset}, which is not negative.
+     *
+     * @param x overwritten
+     */
+    static float quantiseGelu(
+            MemorySegment x,
+            long at,
+            int n,
+            float scale,
+            MemorySegment bias,
+            float offset,
+            MemorySegment bytes,
+            long to) {
+        IntVector size = IntVector.zero(INTS);
+        FloatVector factor = all(scale);
+        int end = whole(n);
+        for (int j = 0; j < end; j += LANES) {
+            FloatVector v =
+                    VectorMath.gelu(load(x, at + j).fma(factor, load(bias, j))).add(offset);
+            store(v, x, at + j);
+            size = size.max(size(v));
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            FloatVector v = VectorMath.gelu(load(x, at + end, mask).fma(factor, load(bias, end, mask)))
+                    .add(offset);
+            store(v, x, at + end, mask);
+            size = size.max(size(v));
+        }
+        float step = scale(size.reduceLanes(VectorOperators.MAX), Int8Matmul.LARGEST_INPUT);
+        if (step > 0) {
+            write(x, at, n, 1 / step, 0, bytes, to);
+        }
+        return step;
+    }
+
+    /** Quantises a row of a weight, and writes its scale, NaN where a value is not finite, and the sum of its
+     * bytes times the scale. */
+    static void quantiseWeight(
+            MemorySegment w, long row, int k, MemorySegment bytes, MemorySegment scales, MemorySegment sums) {
+        long at = row * k;
         FloatVector largest = all(0);
         FloatVector bad = largest;
         int end = whole(k);
@@ -203,19 +219,28 @@ final class VectorInt8Rows {
             rest += 0 * v;
         }
         float scale = rest == 0 ? Int8Matmul.weightScale(most) : Float.NaN;
-        if (!(scale > 0)) {
-            bytes.asSlice(to, k).fill((byte) 0);
-            return scale;
+        int total = 0;
+        if (scale > 0) {
+            IntVector sum = IntVector.zero(INTS);
+            for (int i = 0; i < end; i += LANES) {
+                IntVector q = load(w, at + i)
+                        .div(scale)
+                        .add(ROUNDER)
+                        .reinterpretAsInts()
+                        .sub(ROUNDER_BITS);
+                sum = sum.add(q);
+                ((ByteVector) q.convertShape(VectorOperators.I2B, BYTES, 0)).intoMemorySegment(bytes, at + i, ORDER);
+            }
+            total = sum.reduceLanes(VectorOperators.ADD);
+            for (int i = end; i < k; i++) {
+                int q = Float.floatToRawIntBits(get(w, at + i) / scale + ROUNDER) - ROUNDER_BITS;
+                total += q;
+                bytes.set(ValueLayout.JAVA_BYTE, at + i, (byte) q);
+            }
+        } else {
+            bytes.asSlice(at, k).fill((byte) 0);
         }
-        for (int i = 0; i < end; i += LANES) {
-            IntVector q =
-                    load(w, at + i).div(scale).add(ROUNDER).reinterpretAsInts().sub(ROUNDER_BITS);
-            ((ByteVector) q.convertShape(VectorOperators.I2B, BYTES, 0)).intoMemorySegment(bytes, to + i, ORDER);
-        }
-        for (int i = end; i < k; i++) {
-            int q = Float.floatToRawIntBits(get(w, at + i) / scale + ROUNDER) - ROUNDER_BITS;
-            bytes.set(ValueLayout.JAVA_BYTE, to + i, (byte) q);
-        }
-        return scale;
+        set(scales, row, scale);
+        set(sums, row, total * scale);
     }
 }

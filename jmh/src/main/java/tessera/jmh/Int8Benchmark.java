@@ -1,0 +1,106 @@
+package tessera.jmh;
+
+import java.lang.foreign.ValueLayout;
+import java.util.SplittableRandom;
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Measurement;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+import org.openjdk.jmh.annotations.Warmup;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Params;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.tensor.Patches;
+import tessera.tensor.Tensor;
+
+/**
+ * Masked inference of ViT-S on clips of 16 x 224 x 224 in f32 and with linear layers on bytes, of the same weights.
+ *
+ * <p>Traps avoided: pixels are random, so that no row of zeros is cheap; the features of both must have a cosine above .99,
+ * so that a broken pass cannot be fast.
+ */
+@State(Scope.Benchmark)
+@BenchmarkMode(Mode.SampleTime)
+@OutputTimeUnit(TimeUnit.MILLISECONDS)
+@Warmup(iterations = 3, time = 5)
+@Measurement(iterations = 5, time = 5)
+@Fork(1)
+public class Int8Benchmark {
+    private static final double[] MEAN = {.485, .456, .406};
+    private static final double[] STD = {.229, .224, .225};
+
+    /** Share of masked tokens. */
+    @Param({"0", "0.5", "0.75", "0.9"})
+    public double maskRatio;
+
+    @Param({"1", "4"})
+    public int batch;
+
+    private Student f32;
+    private Student int8;
+    private Student.Session plain;
+    private Student.Session bytes;
+    private long seed;
+
+    @Setup(Level.Trial)
+    public void open() {
+        VideoMaeConfig config = VideoMaeConfig.of("small", new Patches(3, 2, 16, 1 / 255.0, MEAN, STD));
+        Params params = Params.random(Device.cpu(), DType.F32, 1);
+        new VideoMaeClassifier(params, config, 0).close();
+        f32 = Student.of(params.all(), config, Device.cpu());
+        params.all().values().forEach(Tensor::close);
+        int8 = f32.quantize();
+        plain = f32.session(batch, Masking.of(maskRatio, 1));
+        bytes = int8.session(batch, Masking.of(maskRatio, 1));
+        SplittableRandom random = new SplittableRandom(7);
+        for (long i = 0; i < plain.input().byteSize(); i++) {
+            byte pixel = (byte) random.nextInt(256);
+            plain.input().set(ValueLayout.JAVA_BYTE, i, pixel);
+            bytes.input().set(ValueLayout.JAVA_BYTE, i, pixel);
+        }
+        float[] a = plain.features(1);
+        float[] b = bytes.features(1);
+        double dot = 0;
+        double aa = 0;
+        double bb = 0;
+        for (int i = 0; i < a.length; i++) {
+            dot += (double) a[i] * b[i];
+            aa += (double) a[i] * a[i];
+            bb += (double) b[i] * b[i];
+        }
+        if (!(dot / Math.sqrt(aa * bb) > .99)) {
+            throw new IllegalStateException("the features' cosine is " + dot / Math.sqrt(aa * bb));
+        }
+    }
+
+    @Benchmark
+    public float[] f32() {
+        return plain.features(seed++);
+    }
+
+    @Benchmark
+    public float[] int8() {
+        return bytes.features(seed++);
+    }
+
+    @TearDown(Level.Trial)
+    public void close() {
+        plain.close();
+        bytes.close();
+        int8.close();
+        f32.close();
+    }
+}

@@ -1,0 +1,149 @@
+package tessera.distill.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static tessera.distill.cli.Shell.succeed;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Params;
+import tessera.nn.inference.Head;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.tensor.Patches;
+import tessera.tensor.Scope;
+
+/** {@code tessera quantize}, and what the other commands do with its file. */
+class QuantizeTest {
+    private static final VideoMaeConfig CONFIG = new VideoMaeConfig(
+            new Patches(3, 2, 8, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2}),
+            4,
+            32,
+            32,
+            64,
+            2,
+            4,
+            16,
+            1,
+            2,
+            1e-5,
+            1e-5,
+            true,
+            false);
+
+    @TempDir
+    private Path folder;
+
+    private Path student;
+    private Path out;
+    private Path video;
+    private Path videos;
+
+    @BeforeEach
+    void write() throws Exception {
+        student = folder.resolve("student.safetensors");
+        out = folder.resolve("int8.safetensors");
+        double[][] weight = new double[3][64];
+        IntStream.range(0, 192).forEach(i -> weight[i / 64][i % 64] = Math.sin(i));
+        try (Scope scope = Scope.open()) {
+            Params params = Params.random(Device.cpu(), DType.F32, 5);
+            new VideoMaeClassifier(params, CONFIG, 0).close();
+            try (Student made = Student.of(params.all(), CONFIG, Device.cpu())) {
+                made.withHead(Head.of(weight, new double[3], List.of("open", "cut", "pour")))
+                        .save(student);
+            }
+        }
+        video = Path.of(QuantizeTest.class.getResource("/video/ramp.mp4").toURI());
+        videos = folder.resolve("videos");
+        for (String label : new String[] {"one", "two"}) {
+            Files.copy(video, Files.createDirectories(videos.resolve(label)).resolve("clip.mp4"));
+        }
+    }
+
+    @Test
+    void theFileIsSmallAndPredictsAsBefore() throws Exception {
+        String line = succeed("quantize", "--student", student, "--out", out);
+        assertEquals("%s: int8, %,d bytes of %,d%n".formatted(out, Files.size(out), Files.size(student)), line);
+        assertTrue(Files.size(out) < .5 * Files.size(student), line);
+        assertTrue(succeed("inspect", out).contains("# tessera.precision = int8"));
+        String before = succeed("predict", "--student", student, "--video", video);
+        String after = succeed("predict", "--student", out, "--video", video);
+        assertEquals(best(before), best(after));
+    }
+
+    /** The likeliest label of a video. */
+    private static String best(String predicted) {
+        return predicted.lines().findFirst().orElseThrow().replaceFirst(".*: (\\w+) .*", "$1");
+    }
+
+    @Test
+    void calibrationTellsTheAgreement() {
+        String text = succeed("quantize", "--student", student, "--calibrate", videos, "--out", out);
+        assertTrue(
+                text.lines()
+                        .toList()
+                        .get(1)
+                        .matches("  \\d+ clips: the cosine .* is (0\\.99\\d\\d|1\\.0000) in the mean and .*"),
+                text);
+        assertTrue(text.lines().toList().get(2).matches("  \\d+ of them get the same label"), text);
+        assertTrue(
+                succeed("inspect", out).contains("# tessera.inputRanges = {\"encoder.blocks.0.attn.proj.weight\":["));
+        String json = succeed("quantize", "--student", student, "--calibrate", videos, "--out", out, "--json");
+        assertTrue(json.contains("\"agreement\":{\"clips\":") && json.contains("\"leastCosine\":"), json);
+    }
+
+    @Test
+    void headsOfBothStudentsServe() {
+        Path head = folder.resolve("head.safetensors");
+        succeed("quantize", "--student", student, "--out", out);
+        succeed("learn", "--student", student, "--clips", videos, "--quiet", "--out", head);
+        assertTrue(succeed("predict", "--student", out, "--head", head, "--video", video)
+                .startsWith(video + ": "));
+        Path own = folder.resolve("own.safetensors");
+        succeed("learn", "--student", out, "--clips", videos, "--quiet", "--out", own);
+        assertTrue(succeed("predict", "--student", out, "--head", own, "--video", video)
+                .startsWith(video + ": "));
+        Shell.refuse(
+                List.of("was learned with student"), "predict", "--student", student, "--head", own, "--video", video);
+    }
+
+    @Test
+    void misuseIsRefusedInOneLine() {
+        succeed("quantize", "--student", student, "--out", out);
+        Shell.refuse(
+                List.of("weights are int8 already; pass the student that it was made from"),
+                "quantize",
+                "--student",
+                out,
+                "--out",
+                folder.resolve("twice.safetensors"));
+        Shell.refuse(List.of("--out"), "quantize", "--student", student, "--out", student);
+        Shell.refuse(
+                List.of("gone"),
+                "quantize",
+                "--student",
+                student,
+                "--calibrate",
+                folder.resolve("gone"),
+                "--out",
+                folder.resolve("other.safetensors"));
+        Shell.refuse(List.of("bf16"), "predict", "--precision=bf16", "--student", out, "--video", video);
+    }
+
+    @Test
+    void noTrainingStartsFromBytes() throws Exception {
+        succeed("quantize", "--student", student, "--out", out);
+        Path data = OwnClips.write(folder.resolve("data"), 2, "open", "cut");
+        Shell.refuse(
+                List.of(out + ": its weights are int8 (made by tessera quantize), which no training starts from"),
+                OwnClips.pretraining("rgb", data, folder.resolve("run"), 2, "--start", out));
+    }
+}
