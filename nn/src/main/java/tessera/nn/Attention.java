@@ -3,6 +3,7 @@ package tessera.nn;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.tensor.Bf16Products;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
@@ -55,7 +56,7 @@ final class Attention implements AutoCloseable {
                 ? fast.forward(x)
                 : Linear.of(params, "qkv.weight", weight, bias()).forward(x); // [B, N, 3 D]
         return params.productsInBf16()
-                ? qkv.selfAttentionInBf16(heads, null, null)
+                ? Bf16Products.selfAttention(qkv, heads, null, null)
                 : qkv.selfAttention(heads); // [B, N, D]
     }
 

@@ -4,6 +4,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Matmul.Activation;
 import tessera.tensor.Autograd;
+import tessera.tensor.Bf16Products;
 import tessera.tensor.PackedLinear;
 import tessera.tensor.Tensor;
 
@@ -113,7 +114,7 @@ public final class Linear implements AutoCloseable {
 
     private Tensor slow(Tensor x, @Nullable Tensor residual) {
         if (inBf16) {
-            return x.linearInBf16(matrix(), bias, residual);
+            return Bf16Products.linear(x, matrix(), bias, residual);
         }
         return residual == null ? x.linear(matrix(), bias) : x.linear(matrix(), bias, residual);
     }

@@ -1,8 +1,6 @@
 package tessera.tensor;
 
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
-import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -625,23 +623,6 @@ public final class Tensor implements AutoCloseable {
     }
 
     /**
-     * As {@link #linear(Tensor, Tensor)} of f32, with the factors of its products and of those of its gradients rounded to bf16.
-     *
-     * @param residual what the product is added to, or null
-     * @throws IllegalArgumentException if the device has no {@link Device#bf16}
-     */
-    public Tensor linearInBf16(Tensor weight, @Nullable Tensor bias, @Nullable Tensor residual) {
-        List<Tensor> in = new ArrayList<>(List.of(this, weight));
-        if (residual != null) {
-            in.add(residual);
-        }
-        if (bias != null) {
-            in.add(bias);
-        }
-        return Op.apply(new MatmulOps.Linear(residual != null, true), in.toArray(Tensor[]::new));
-    }
-
-    /**
      * Scaled dot-product attention of a packed projection.
      *
      * <p>This tensor is {@code [B, N, 3 * heads * headDim]}, all queries, then keys, then values, each head-major; the
@@ -659,15 +640,6 @@ public final class Tensor implements AutoCloseable {
      */
     public Tensor selfAttention(int heads, @Nullable Tensor bias, @Nullable Tensor regions) {
         return AttentionOps.self(this, heads, bias, regions, false);
-    }
-
-    /**
-     * As {@link #selfAttention(int, Tensor, Tensor)}, with the factors of its products rounded to bf16 where no gradient is recorded.
-     *
-     * @throws IllegalArgumentException if the device has no {@link Device#bf16}
-     */
-    public Tensor selfAttentionInBf16(int heads, @Nullable Tensor bias, @Nullable Tensor regions) {
-        return AttentionOps.self(this, heads, bias, regions, true);
     }
 
     /**

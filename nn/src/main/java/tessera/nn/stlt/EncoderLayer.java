@@ -7,6 +7,7 @@ import tessera.nn.LayerNorm;
 import tessera.nn.Linear;
 import tessera.nn.Params;
 import tessera.tensor.Autograd;
+import tessera.tensor.Bf16Products;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -71,7 +72,7 @@ final class EncoderLayer implements AutoCloseable {
     }
 
     private Tensor attention(Tensor packed, Tensor bias) {
-        return inBf16 ? packed.selfAttentionInBf16(heads, bias, null) : packed.selfAttention(heads, bias, null);
+        return inBf16 ? Bf16Products.selfAttention(packed, heads, bias, null) : packed.selfAttention(heads, bias, null);
     }
 
     /** The same with elements dropped; the attention's weights are too, so they exist as a matrix. */

@@ -6,6 +6,7 @@ import tessera.nn.Init;
 import tessera.nn.Linear;
 import tessera.nn.Params;
 import tessera.tensor.Autograd;
+import tessera.tensor.Bf16Products;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -52,7 +53,7 @@ final class WindowAttention implements AutoCloseable {
     private Tensor mix(Tensor x) {
         Tensor packed = qkv.forward(windows.partition(x)); // [B * windows, window, 3 D]
         Tensor mixed = inBf16
-                ? packed.selfAttentionInBf16(heads, bias(), windows.regions())
+                ? Bf16Products.selfAttention(packed, heads, bias(), windows.regions())
                 : packed.selfAttention(heads, bias(), windows.regions());
         return windows.reverse(mixed); // [B, N, D]
     }
