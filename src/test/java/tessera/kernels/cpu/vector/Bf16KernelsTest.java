@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.lang.foreign.ValueLayout;
 import java.util.Random;
 import java.util.function.IntToDoubleFunction;
 import org.jspecify.annotations.Nullable;
@@ -369,6 +370,36 @@ class Bf16KernelsTest {
         attention(1, 1, 1, 1, false, true);
         // More keys than a tile has.
         attention(1, 2, 2100, 4, false, false);
+    }
+
+    @Test
+    void exponentialsAreRoundedAndSummed() {
+        int n = 67;
+        int padded = VectorScores.padded(n);
+        for (float factor : new float[] {1, .125f}) {
+            Buffer x = buffer(3 + padded, i -> -(i - 3) * 1.7 / factor);
+            VectorMath.set(x.segment(), 5, Float.NEGATIVE_INFINITY);
+            float[] before = values(x);
+            float sum = VectorBf16Rows.exps(x.segment(), 3, padded, factor, -.25f);
+            double exactSum = 0;
+            for (int i = 0; i < padded; i++) {
+                double exact = Math.exp((double) before[3 + i] * factor - .25);
+                exactSum += exact;
+                short bits = x.segment().get(ValueLayout.JAVA_SHORT, 3 * Float.BYTES + (long) i * Short.BYTES);
+                double got = Elements.fromBf16(bits);
+                if (exact > 1.2e-38) {
+                    Close.within(got, exact, exact * (0x1p-8 + 2e-4), "exp " + before[3 + i]);
+                } else {
+                    Close.within(got, 0, 1.2e-38, "exp " + before[3 + i]);
+                }
+            }
+            Close.within(sum, exactSum, 1e-4 * exactSum, "sum");
+            assertEquals(0, x.segment().get(ValueLayout.JAVA_SHORT, 3 * Float.BYTES + 2 * Short.BYTES), "of -infinity");
+        }
+        Buffer bad = buffer(padded, i -> i == 20 ? Double.NaN : 0);
+        assertTrue(Float.isNaN(VectorBf16Rows.exps(bad.segment(), 0, padded, 1, 0)));
+        Buffer none = buffer(padded, i -> Double.NEGATIVE_INFINITY);
+        assertEquals(0, VectorBf16Rows.exps(none.segment(), 0, padded, 1, 0));
     }
 
     private static String refusal(Runnable call) {

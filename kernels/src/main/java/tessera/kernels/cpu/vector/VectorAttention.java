@@ -153,7 +153,7 @@ public final class VectorAttention extends ScalarAttention {
                 float max = Math.max(before, factor * largest);
                 // A row whose keys are all masked so far has no maximum to subtract.
                 float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
-                float sum = VectorRuns.exps(scores, at, padded(count), factor, -shift, scores, at);
+                float sum = head.exps(scores, at, padded(count), factor, -shift);
                 if (key > 0) {
                     float shrink = (float) Math.exp(before - shift);
                     sum += shrink * get(statistics, 2L * r + 1);

@@ -2,6 +2,7 @@ package tessera.kernels.cpu.vector;
 
 import static tessera.kernels.cpu.vector.VectorMath.LANES;
 import static tessera.kernels.cpu.vector.VectorMath.SPECIES;
+import static tessera.kernels.cpu.vector.VectorMath.all;
 import static tessera.kernels.cpu.vector.VectorMath.get;
 import static tessera.kernels.cpu.vector.VectorMath.load;
 
@@ -15,7 +16,7 @@ import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
-/** Rounding of f32 to bf16: to the nearest, ties to even, NaN to a quiet NaN. */
+/** Rows of f32 to bf16: to the nearest, ties to even, NaN to a quiet NaN. */
 final class VectorBf16Rows {
     /** Whether vectors are used; they are short ones otherwise, of which one more kind is not worth its code. */
     private static final boolean VECTORS = LANES == 8 || LANES == 16;
@@ -27,6 +28,14 @@ final class VectorBf16Rows {
     private static final int ALMOST_HALF = 0x7FFF;
 
     private static final int QUIET_NAN = 0x7FC0;
+    private static final float LOG2_E = (float) (1 / Math.log(2));
+    /** The power of two that counts as 0. */
+    private static final float LEAST_POWER = -127;
+    /** Adding this rounds to an integer, which then stands in the lowest bits. */
+    private static final float ROUNDER = 0x1.8p23f;
+
+    private static final int MANTISSA_BITS = 23;
+    private static final int ONE_BITS = Float.floatToRawIntBits(1);
 
     private VectorBf16Rows() {}
 
@@ -51,6 +60,50 @@ final class VectorBf16Rows {
         for (long i = end; i < count; i++) {
             y.set(ValueLayout.JAVA_SHORT_UNALIGNED, i * Short.BYTES, narrow(get(x, at + i)));
         }
+    }
+
+    /**
+     * {@code exp(factor * x[i] + shift)} within 1e-4 of itself, for values up to 1, rounded to bf16 over the first half of the row, and the
+     * f32 sum before that rounding. What is below 2^-126 is 0, NaN makes the sum NaN.
+     *
+     * <p>2^t = 2^n 2^r with t = n + r and a minimax cubic of r on |r| <= 1/2.
+     *
+     * @param at index of the first element
+     * @param n of elements
+     */
+    static float exps(MemorySegment x, long at, int n, float factor, float shift) {
+        long to = at * Float.BYTES;
+        FloatVector f = all(factor * LOG2_E);
+        FloatVector s = all(shift * LOG2_E);
+        FloatVector sum = all(0);
+        int end = VECTORS ? VectorMath.whole(n) : 0;
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector e = powerOfTwo(load(x, at + i).fma(f, s));
+            sum = sum.add(e);
+            // Ties go up: they are as good as those to even here, and cheaper.
+            IntVector rounded = e.reinterpretAsInts().add(ALMOST_HALF + 1).lanewise(VectorOperators.LSHR, HALF);
+            ((ShortVector) rounded.convertShape(VectorOperators.I2S, SHORTS, 0))
+                    .intoMemorySegment(x, to + (long) i * Short.BYTES, ByteOrder.nativeOrder());
+        }
+        float total = VectorMath.sum(sum);
+        for (int i = end; i < n; i++) {
+            float e = (float) Math.exp(get(x, at + i) * factor + shift);
+            total += e;
+            x.set(ValueLayout.JAVA_SHORT_UNALIGNED, to + (long) i * Short.BYTES, narrow(e));
+        }
+        return total;
+    }
+
+    private static FloatVector powerOfTwo(FloatVector t) {
+        FloatVector bounded = t.blend(LEAST_POWER, t.compare(VectorOperators.LT, LEAST_POWER));
+        FloatVector shifted = bounded.add(ROUNDER);
+        FloatVector r = bounded.sub(shifted.sub(ROUNDER));
+        FloatVector p = r.fma(all(0.05517167f), all(0.24261113f));
+        p = p.fma(r, all(0.69326097f));
+        p = p.fma(r, all(0.99992806f));
+        // The whole number stands in the lowest bits; with the bias -127 becomes the number 0.
+        IntVector power = shifted.reinterpretAsInts().lanewise(VectorOperators.LSHL, MANTISSA_BITS);
+        return p.mul(power.add(ONE_BITS).reinterpretAsFloats());
     }
 
     /** The nearest bf16. */

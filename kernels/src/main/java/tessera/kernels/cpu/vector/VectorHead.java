@@ -33,10 +33,12 @@ abstract sealed class VectorHead implements AutoCloseable {
     /** Products of {@code rows} queries after {@code row} with {@code count} keys after {@code key}, rows {@code ld} apart. */
     abstract void scores(int row, int rows, int key, int count, MemorySegment scores, long ld);
 
+    /** A row of {@code n} scores, whole vectors, becomes what {@link #mix} takes, {@code exp(factor * x + shift)}; returns its sum. */
+    abstract float exps(MemorySegment scores, long at, int n, float factor, float shift);
+
     /**
      * Products of the probabilities with the values.
      *
-     * @param p takes no part afterwards: its content is undefined
      * @param accumulate whether they are added to {@code out}
      */
     abstract void mix(MemorySegment p, long ld, int rows, int key, int count, MemorySegment out, boolean accumulate);
@@ -66,6 +68,11 @@ abstract sealed class VectorHead implements AutoCloseable {
             MemorySegment queries = rowsOf(in.q(), shape.q(), row);
             MemorySegment keys = rowsOf(in.k(), shape.k(), key);
             gemm.gemmSerial(DType.F32, product, queries, keys, null, null, Activation.NONE, scores);
+        }
+
+        @Override
+        float exps(MemorySegment scores, long at, int n, float factor, float shift) {
+            return VectorRuns.exps(scores, at, n, factor, shift, scores, at);
         }
 
         @Override
@@ -128,11 +135,13 @@ abstract sealed class VectorHead implements AutoCloseable {
         }
 
         @Override
+        float exps(MemorySegment scores, long at, int n, float factor, float shift) {
+            // The rounded row lies over the first half of its own.
+            return VectorBf16Rows.exps(scores, at, n, factor, shift);
+        }
+
+        @Override
         void mix(MemorySegment p, long ld, int rows, int key, int count, MemorySegment out, boolean accumulate) {
-            for (long r = 0; r < rows; r++) {
-                // The rounded row lies over the first half of its own.
-                VectorBf16Rows.narrow(p, r * ld, count, p.asSlice(r * ld * Float.BYTES));
-            }
             int dim = shape.headDim();
             MatmulShape product = new MatmulShape(
                     false, false, rows, dim, count, 2 * ld, dim, shape.out().row());
