@@ -1,7 +1,5 @@
 package tessera.kernels;
 
-import tessera.kernels.Attention.AttentionShape;
-import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
@@ -14,7 +12,7 @@ import tessera.kernels.Matmul.PackedWeight;
  * same row of the input. Infinities stay what they are, as does NaN; a value that rounds to more than the largest bf16, 3.39e38,
  * becomes infinite. What is smaller than the smallest normal number, 1.2e-38, may count as 0. Thread-safe.
  */
-public interface Bf16Kernels extends NarrowMatmul {
+public interface Bf16Kernels extends NarrowKernels {
     /**
      * Rounds the f32 weight {@code [n, k]} of a linear layer. The result is immutable, usable from many threads, and closed by the
      * caller; only this device's {@link #linear} and {@link #mlp} take it.
@@ -29,10 +27,4 @@ public interface Bf16Kernels extends NarrowMatmul {
      * @throws IllegalArgumentException if rows have gaps or a buffer is not f32 or too short
      */
     void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c);
-
-    /**
-     * {@link Attention#attention} of f32 data for inference, with queries, keys, values and the unnormalised probabilities rounded
-     * for the products; scores, the softmax and its sums are f32.
-     */
-    void attention(AttentionShape shape, AttentionTensors in, Buffer out);
 }

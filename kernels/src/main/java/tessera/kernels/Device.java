@@ -115,8 +115,8 @@ public abstract class Device {
     /** The numerical primitives on this device's buffers. */
     public abstract Kernels kernels();
 
-    /** Linear layers on bytes, where the device multiplies them faster than f32; empty elsewhere, and on every GPU. */
-    public Optional<Int8Matmul> int8() {
+    /** Linear layers on bytes and the attention between them, where the device multiplies them faster than f32; empty elsewhere, and on every GPU. */
+    public Optional<Int8Kernels> int8() {
         return Optional.empty();
     }
 

@@ -55,7 +55,7 @@ final class Attention implements AutoCloseable {
         Tensor qkv = fast != null && !tessera.tensor.Autograd.isRecording()
                 ? fast.forward(x)
                 : Linear.of(params, "qkv.weight", weight, bias()).forward(x); // [B, N, 3 D]
-        return params.productsInBf16()
+        return params.attentionInBf16()
                 ? Bf16Products.selfAttention(qkv, heads, null, null)
                 : qkv.selfAttention(heads); // [B, N, D]
     }

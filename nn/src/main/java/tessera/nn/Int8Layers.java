@@ -13,8 +13,8 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.kernels.Int8Matmul;
-import tessera.kernels.Int8Matmul.InputRange;
+import tessera.kernels.Int8Kernels;
+import tessera.kernels.Int8Kernels.InputRange;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tools.jackson.core.JacksonException;
@@ -26,7 +26,7 @@ import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.json.JsonFactory;
 
 /**
- * The linear layers of a model that are computed on bytes (see {@link Int8Matmul}), by the names of their weights: all those
+ * The linear layers of a model that are computed on bytes (see {@link Int8Kernels}), by the names of their weights: all those
  * that {@link Linear#pack} lays out. Norms, softmax, attention, positions and heads stay as they are.
  *
  * <p>Weights are rounded when they are laid out, so the model's parameters are what is computed with: {@code q * scale} with q in
@@ -137,7 +137,7 @@ public final class Int8Layers {
         for (float v : row) {
             largest = Math.max(largest, Math.abs(v));
         }
-        float scale = Int8Matmul.weightScale(largest);
+        float scale = Int8Kernels.weightScale(largest);
         if (Float.isNaN(scale)) {
             throw new IllegalArgumentException("int8: the weight " + name + " holds a value of " + largest
                     + ", which no byte stands for; train the model again");

@@ -96,7 +96,7 @@ public final class Params {
         return store.compute;
     }
 
-    /** Whether f32 factors of the products of layers and of attention are rounded to bf16. */
+    /** Whether f32 factors of the products of layers are rounded to bf16. */
     public boolean productsInBf16() {
         return store.productsInBf16;
     }
@@ -105,6 +105,11 @@ public final class Params {
     public Params on(Int8Layers layers) {
         store.int8 = layers;
         return this;
+    }
+
+    /** Whether attention rounds the factors of its products to bf16 for inference where the device can, as models on bytes do too. */
+    public boolean attentionInBf16() {
+        return store.productsInBf16 || (store.int8 != null && !store.int8.isObserving());
     }
 
     /** The layers on bytes of the model, or null if it has none. */

@@ -8,6 +8,7 @@ import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Attention.Strides;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.NarrowKernels;
 
 /** Scaled dot-product attention, tiled so that the matrix of scores never exists as a whole. */
 final class AttentionOps {
@@ -27,7 +28,7 @@ final class AttentionOps {
                         + "; pass that shape or 1 in front");
     }
 
-    static Tensor self(Tensor qkv, int heads, @Nullable Tensor bias, @Nullable Tensor regions, boolean inBf16) {
+    static Tensor self(Tensor qkv, int heads, @Nullable Tensor bias, @Nullable Tensor regions, boolean rounded) {
         List<Tensor> inputs = new ArrayList<>(List.of(qkv));
         if (bias != null) {
             inputs.add(bias);
@@ -35,20 +36,22 @@ final class AttentionOps {
         if (regions != null) {
             inputs.add(regions);
         }
-        return Op.apply(new SelfAttention(heads, bias != null, regions != null, inBf16), inputs.toArray(Tensor[]::new));
+        return Op.apply(
+                new SelfAttention(heads, bias != null, regions != null, rounded), inputs.toArray(Tensor[]::new));
     }
 
     /**
-     * Inputs a packed {@code [B, N, 3 * heads * headDim]} projection and, where so said, the bias and the regions. In bf16 are its
-     * products for inference alone: with a gradient they are those of the backward pass.
+     * Inputs a packed {@code [B, N, 3 * heads * headDim]} projection and, where so said, the bias and the regions.
+     *
+     * @param rounded whether the factors may be rounded where nothing is recorded, see {@link NarrowKernels#attention}
      */
-    record SelfAttention(int heads, boolean biased, boolean divided, boolean inBf16) implements Op.Differentiable {
-        SelfAttention(int heads, boolean biased, boolean divided) {
-            this(heads, biased, divided, false);
-        }
-
+    record SelfAttention(int heads, boolean biased, boolean divided, boolean rounded) implements Op.Differentiable {
         SelfAttention(int heads) {
             this(heads, false, false);
+        }
+
+        SelfAttention(int heads, boolean biased, boolean divided) {
+            this(heads, biased, divided, false);
         }
 
         @Override
@@ -121,8 +124,9 @@ final class AttentionOps {
                     : null;
             AttentionShape shape = shape(qkv, bias, regions);
             AttentionTensors tensors = tensors(qkv, bias, regions);
-            if (inBf16 && lse == null) {
-                Op.bf16(name(), qkv).attention(shape, tensors, out.buffer());
+            NarrowKernels coarse = rounded && lse == null ? qkv.device().bf16().orElse(null) : null;
+            if (coarse != null) {
+                coarse.attention(shape, tensors, out.buffer());
             } else {
                 qkv.kernels().attention().attention(shape, tensors, out.buffer(), Op.bufferOrNull(lse));
             }

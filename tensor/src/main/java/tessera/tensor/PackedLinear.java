@@ -6,12 +6,12 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.Int8Matmul;
-import tessera.kernels.Int8Matmul.InputRange;
+import tessera.kernels.Int8Kernels;
+import tessera.kernels.Int8Kernels.InputRange;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
-import tessera.kernels.NarrowMatmul;
+import tessera.kernels.NarrowKernels;
 
 /**
  * A linear layer whose weight is laid out for the device's fastest matmul; for inference only.
@@ -24,7 +24,7 @@ public final class PackedLinear implements AutoCloseable {
     private final DType dtype;
     private final boolean ownBias;
     /** What rounds the factors of f32 data, or null for a weight of {@link #dtype}. */
-    private final @Nullable NarrowMatmul narrow;
+    private final @Nullable NarrowKernels narrow;
 
     /** Packs a layer that computes in its weight's type. */
     public PackedLinear(Tensor weight, @Nullable Tensor bias) {
@@ -43,7 +43,7 @@ public final class PackedLinear implements AutoCloseable {
     }
 
     /**
-     * Quantises a layer, see {@link Int8Matmul}: its weight is kept in bytes; inputs, outputs and the bias are f32.
+     * Quantises a layer, see {@link Int8Kernels}: its weight is kept in bytes; inputs, outputs and the bias are f32.
      *
      * @param weight f32 {@code [out, in]}
      * @param bias f32 {@code [out]}, or null
@@ -51,7 +51,7 @@ public final class PackedLinear implements AutoCloseable {
      * @throws IllegalArgumentException if the weight's device has no such layers
      */
     public static PackedLinear int8(Tensor weight, @Nullable Tensor bias, @Nullable InputRange input) {
-        Int8Matmul int8 = weight.device()
+        Int8Kernels int8 = weight.device()
                 .int8()
                 .orElseThrow(() -> new IllegalArgumentException("int8: the device " + weight.device()
                         + " multiplies no bytes faster than floats; compute in f32, or on a CPU with VNNI or AMX"));
@@ -76,7 +76,7 @@ public final class PackedLinear implements AutoCloseable {
     }
 
     private PackedLinear(
-            Tensor weight, @Nullable Tensor bias, DType dtype, @Nullable NarrowMatmul narrow, Packing packing) {
+            Tensor weight, @Nullable Tensor bias, DType dtype, @Nullable NarrowKernels narrow, Packing packing) {
         this.dtype = dtype;
         this.narrow = narrow;
         try (Scope scope = Scope.open()) {
@@ -133,7 +133,7 @@ public final class PackedLinear implements AutoCloseable {
     }
 
     long byteSize() {
-        if (narrow instanceof Int8Matmul) {
+        if (narrow instanceof Int8Kernels) {
             return weight.n() * (weight.k() + (long) Float.BYTES + Integer.BYTES);
         }
         return weight.n() * weight.k() * (narrow == null ? dtype : DType.BF16).bytes();
@@ -155,7 +155,7 @@ public final class PackedLinear implements AutoCloseable {
 
     /** Adds the layer of the GELU of the first to sum. */
     void runAfter(PackedLinear first, Tensor x, Tensor sum) {
-        NarrowMatmul by = requireNonNull(narrow, "layers that are joined round their factors");
+        NarrowKernels by = requireNonNull(narrow, "layers that are joined round their factors");
         Op.check(
                 x.dtype() == DType.F32 && x.size(-1) == first.weight.k(),
                 "linear",

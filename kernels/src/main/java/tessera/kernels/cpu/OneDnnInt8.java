@@ -4,8 +4,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
-import tessera.kernels.Int8Matmul;
-import tessera.kernels.Int8Matmul.InputRange;
+import tessera.kernels.Int8Kernels;
+import tessera.kernels.Int8Kernels.InputRange;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
@@ -73,7 +73,7 @@ public final class OneDnnInt8 {
             this.shifts = packed.data.asSlice(table + n * Float.BYTES, n * Float.BYTES);
             this.scales.copyFrom(scales.asSlice(0, n * Float.BYTES));
             inputScale = input == null ? 0 : input.scale();
-            inputZero = input == null ? Int8Matmul.ZERO : input.zero();
+            inputZero = input == null ? Int8Kernels.ZERO : input.zero();
             for (long i = 0; i < n; i++) {
                 shifts.setAtIndex(
                         ValueLayout.JAVA_FLOAT, i, -inputZero * sums.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i));

@@ -33,7 +33,7 @@ final class EncoderLayer implements AutoCloseable {
 
     EncoderLayer(Params params, long width, int heads) {
         this.heads = heads;
-        this.inBf16 = params.productsInBf16();
+        this.inBf16 = params.attentionInBf16();
         Params attention = params.at("self_attn");
         qkv = Linear.of(
                 attention,

@@ -29,7 +29,7 @@ final class WindowAttention implements AutoCloseable {
         this.windows = windows;
         this.heads = config.heads().get(stage);
         compute = params.compute();
-        inBf16 = params.productsInBf16();
+        inBf16 = params.attentionInBf16();
         table = params.get(
                 "relative_position_bias_table",
                 Init.truncatedNormal(.02, 2),

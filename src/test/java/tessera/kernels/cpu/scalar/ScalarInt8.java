@@ -1,16 +1,19 @@
 package tessera.kernels.cpu.scalar;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Buffer;
-import tessera.kernels.Int8Matmul;
+import tessera.kernels.Int8Kernels;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Erf;
+import tessera.kernels.cpu.Workers;
 
 /** Linear layers on bytes in plain Java, one output after the other, with the integer sums in 64 bits. */
-public final class ScalarInt8 implements Int8Matmul {
+public final class ScalarInt8 implements Int8Kernels {
     private record Weight(
             long n,
             long k,
@@ -34,7 +37,7 @@ public final class ScalarInt8 implements Int8Matmul {
                     break;
                 }
             }
-            scales[i] = Int8Matmul.weightScale(largest);
+            scales[i] = Int8Kernels.weightScale(largest);
             for (int j = 0; j < k && scales[i] > 0; j++) {
                 q[i * (int) k + j] = (byte) Math.rint(row[j] / scales[i]);
             }
@@ -82,6 +85,11 @@ public final class ScalarInt8 implements Int8Matmul {
             Row row = w2.input == null ? ofGelu(hidden) : ranged(hidden, w2.input);
             store(finish(layer(row, w2, epilogue.bias()), epilogue, y, i), y, i);
         }
+    }
+
+    @Override
+    public void attention(AttentionShape shape, AttentionTensors in, Buffer out) {
+        new ScalarAttention(new Workers(1)).attention(shape, in, out, null);
     }
 
     private static void store(float[] row, Buffer y, long i) {

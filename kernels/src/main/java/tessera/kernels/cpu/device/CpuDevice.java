@@ -10,7 +10,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Event;
 import tessera.kernels.Graph;
-import tessera.kernels.Int8Matmul;
+import tessera.kernels.Int8Kernels;
 import tessera.kernels.Kernels;
 import tessera.kernels.Stream;
 import tessera.kernels.cpu.HostMemory;
@@ -22,7 +22,7 @@ public final class CpuDevice extends Device {
     private final HostMemory memory;
     private final Kernels kernels;
     private final Set<DType> types;
-    private final Optional<Int8Matmul> int8;
+    private final Optional<Int8Kernels> int8;
     private final Optional<Bf16Kernels> bf16;
     private final HostStream stream = new HostStream(this);
 
@@ -40,7 +40,7 @@ public final class CpuDevice extends Device {
             HostMemory memory,
             Kernels kernels,
             Set<DType> types,
-            Optional<Int8Matmul> int8,
+            Optional<Int8Kernels> int8,
             Optional<Bf16Kernels> bf16) {
         this.workers = workers;
         this.memory = memory;
@@ -54,13 +54,14 @@ public final class CpuDevice extends Device {
     static CpuDevice of(int threads) {
         Workers workers = new Workers(threads);
         HostMemory memory = new HostMemory();
+        Kernels kernels = CpuKernels.create(workers, memory);
         return new CpuDevice(
                 workers,
                 memory,
-                CpuKernels.create(workers, memory),
+                kernels,
                 EnumSet.of(DType.F32, DType.F64),
-                CpuKernels.int8(workers, memory),
-                CpuKernels.bf16(workers, memory));
+                CpuKernels.int8(workers, memory, kernels.attention()),
+                CpuKernels.bf16(workers, memory, kernels.attention()));
     }
 
     @Override
@@ -99,7 +100,7 @@ public final class CpuDevice extends Device {
     }
 
     @Override
-    public Optional<Int8Matmul> int8() {
+    public Optional<Int8Kernels> int8() {
         return int8;
     }
 

@@ -1,9 +1,10 @@
 package tessera.kernels.cpu.device;
 
 import java.util.Optional;
+import tessera.kernels.Attention;
 import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Elementwise;
-import tessera.kernels.Int8Matmul;
+import tessera.kernels.Int8Kernels;
 import tessera.kernels.Kernels;
 import tessera.kernels.Matmul;
 import tessera.kernels.cpu.Gemm;
@@ -70,13 +71,13 @@ public final class CpuKernels {
     }
 
     /** Layers on bytes, where the host has the Vector API, oneDNN and a processor for it. */
-    static Optional<Int8Matmul> int8(Workers workers, HostMemory memory) {
-        return Vectors.READABLE ? VectorInt8.create(workers, memory) : Optional.empty();
+    static Optional<Int8Kernels> int8(Workers workers, HostMemory memory, Attention exact) {
+        return Vectors.READABLE ? VectorInt8.create(workers, memory, exact) : Optional.empty();
     }
 
     /** Layers on bf16, where the host has the Vector API, oneDNN and a processor for it. */
-    static Optional<Bf16Kernels> bf16(Workers workers, HostMemory memory) {
-        return Vectors.READABLE ? VectorBf16.create(workers, memory) : Optional.empty();
+    static Optional<Bf16Kernels> bf16(Workers workers, HostMemory memory, Attention exact) {
+        return Vectors.READABLE ? VectorBf16.create(workers, memory, exact) : Optional.empty();
     }
 
     /** In plain Java, with these products. */

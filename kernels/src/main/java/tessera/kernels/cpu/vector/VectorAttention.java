@@ -7,7 +7,6 @@ import static tessera.kernels.cpu.vector.VectorMath.set;
 import static tessera.kernels.cpu.vector.VectorScores.padded;
 
 import java.lang.foreign.MemorySegment;
-import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -83,67 +82,55 @@ public final class VectorAttention extends ScalarAttention {
             super.attention(s, in, out, logSumExp);
             return;
         }
-        attention(workers, s, in, out, logSumExp, () -> new VectorHead.Wide(gemm, s, in));
-    }
-
-    /** {@link #attention} with its factors rounded to bf16, of f32 data. */
-    void attentionOfBf16(AttentionShape s, AttentionTensors in, Buffer out) {
-        if (!has(s, in)) {
-            super.attention(s, in, out, null);
-            return;
-        }
-        attention(workers, s, in, out, null, () -> new VectorHead.Narrow(s, in, QUERY_TILE));
-    }
-
-    private static void attention(
-            Workers workers,
-            AttentionShape s,
-            AttentionTensors in,
-            Buffer out,
-            @Nullable Buffer logSumExp,
-            Supplier<VectorHead> products) {
         VectorScores rules = new VectorScores(s, in);
         long tiles = Blocks.ceilDiv(s.queries(), QUERY_TILE);
         long work = 2L * Math.min(s.queries(), QUERY_TILE) * s.keys() * s.headDim();
         long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, work));
         workers.parallelFor(s.batch() * s.heads() * tiles, grain, (worker, from, to) -> {
-            try (Scratch scratch = Scratch.borrow();
-                    VectorHead head = products.get()) {
+            try (Scratch scratch = Scratch.borrow()) {
                 long ld = padded(Math.min(s.keys(), KEY_TILE));
                 MemorySegment statistics = scratch.floats(QUERY_TILE * (ld + 2));
                 MemorySegment scores = from(statistics, 2 * QUERY_TILE);
                 for (long task = from; task < to; task++) {
-                    head.at(task / tiles / s.heads(), task / tiles % s.heads());
+                    long head = task / tiles;
                     int row = (int) (task % tiles) * QUERY_TILE;
-                    forwardTile(head, rules, out.segment(), segment(logSumExp), row, statistics, scores, ld);
+                    forwardTile(s, in, rules, out.segment(), segment(logSumExp), head, row, statistics, scores, ld);
                 }
             }
         });
     }
 
     /** @param statistics the running maximum and sum of each row of the tile, interleaved */
-    private static void forwardTile(
-            VectorHead head,
+    private void forwardTile(
+            AttentionShape s,
+            AttentionTensors in,
             VectorScores rules,
             MemorySegment out,
             @Nullable MemorySegment logSumExp,
+            long head,
             int row,
             MemorySegment statistics,
             MemorySegment scores,
             long ld) {
-        AttentionShape s = head.shape;
-        long b = head.sample;
-        long h = head.head;
+        long b = head / s.heads();
+        long h = head % s.heads();
         int rows = Math.min(QUERY_TILE, s.queries() - row);
         int dim = s.headDim();
         // Then the scale goes into the exponential and costs nothing.
         boolean plain = rules.onlyScaled(b) && s.scale() > 0;
         float factor = plain ? (float) s.scale() : 1;
         long outFrom = offset(s.out(), b, h, row);
+        MemorySegment queries = from(in.q().segment(), offset(s.q(), b, h, row));
         MemorySegment result = from(out, outFrom);
         for (int key = 0; key < s.keys(); key += KEY_TILE) {
             int count = Math.min(KEY_TILE, s.keys() - key);
-            head.scores(row, rows, key, count, scores, ld);
+            MemorySegment keys = from(in.k().segment(), offset(s.k(), b, h, key));
+            multiply(
+                    new MatmulShape(false, true, rows, count, dim, s.q().row(), s.k().row(), ld),
+                    queries,
+                    keys,
+                    scores,
+                    false);
             for (int r = 0; r < rows; r++) {
                 long at = r * ld;
                 float largest = plain
@@ -153,7 +140,7 @@ public final class VectorAttention extends ScalarAttention {
                 float max = Math.max(before, factor * largest);
                 // A row whose keys are all masked so far has no maximum to subtract.
                 float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
-                float sum = head.exps(scores, at, padded(count), factor, -shift);
+                float sum = VectorRuns.exps(scores, at, padded(count), factor, -shift, scores, at);
                 if (key > 0) {
                     float shrink = (float) Math.exp(before - shift);
                     sum += shrink * get(statistics, 2L * r + 1);
@@ -162,14 +149,27 @@ public final class VectorAttention extends ScalarAttention {
                 set(statistics, 2L * r, max);
                 set(statistics, 2L * r + 1, sum);
             }
-            head.mix(scores, ld, rows, key, count, result, key > 0);
+            MemorySegment values = from(in.v().segment(), offset(s.v(), b, h, key));
+            multiply(
+                    new MatmulShape(
+                            false,
+                            false,
+                            rows,
+                            dim,
+                            count,
+                            ld,
+                            s.v().row(),
+                            s.out().row()),
+                    scores,
+                    values,
+                    result,
+                    key > 0);
         }
         for (int r = 0; r < rows; r++) {
             float sum = get(statistics, 2L * r + 1);
             VectorScores.scale(out, outFrom + r * s.out().row(), dim, 1 / sum);
             if (logSumExp != null) {
-                set(logSumExp, (b * s.heads() + h) * s.queries() + row + r, (float)
-                        (get(statistics, 2L * r) + Math.log(sum)));
+                set(logSumExp, head * s.queries() + row + r, (float) (get(statistics, 2L * r) + Math.log(sum)));
             }
         }
     }

@@ -5,6 +5,7 @@ import static tessera.kernels.cpu.vector.VectorMath.segment;
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Attention;
 import tessera.kernels.Attention.AttentionShape;
 import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Bf16Kernels;
@@ -42,22 +43,25 @@ public final class VectorBf16 implements Bf16Kernels {
     private final HostMemory memory;
 
     private final Gemm gemm;
-    private final VectorAttention attention;
+    private final Attention exact;
+    private final VectorBf16Attention rounded;
 
-    private VectorBf16(Workers workers, HostMemory memory) {
+    private VectorBf16(Workers workers, HostMemory memory, Attention exact) {
         this.workers = workers;
         this.memory = memory;
         this.gemm = Gemm.create(workers, memory);
-        this.attention = new VectorAttention(workers, gemm, memory);
+        this.exact = exact;
+        this.rounded = new VectorBf16Attention(workers);
     }
 
     /**
      * These kernels where oneDNN and the processor have the products.
      *
      * @param memory where packed weights lie
+     * @param exact attention in f32, for what the other does not take
      */
-    public static Optional<Bf16Kernels> create(Workers workers, HostMemory memory) {
-        return OneDnnBf16.usable() ? Optional.of(new VectorBf16(workers, memory)) : Optional.empty();
+    public static Optional<Bf16Kernels> create(Workers workers, HostMemory memory, Attention exact) {
+        return OneDnnBf16.usable() ? Optional.of(new VectorBf16(workers, memory, exact)) : Optional.empty();
     }
 
     @Override
@@ -254,7 +258,11 @@ public final class VectorBf16 implements Bf16Kernels {
 
     @Override
     public void attention(AttentionShape shape, AttentionTensors in, Buffer out) {
-        attention.attentionOfBf16(shape, in, out);
+        if (VectorBf16Attention.has(shape, in)) {
+            rounded.attention(shape, in, out);
+        } else {
+            exact.attention(shape, in, out, null);
+        }
     }
 
     /** Rows of a block, of which each takes so many bytes. */

@@ -63,16 +63,16 @@ final class VectorBf16Rows {
     }
 
     /**
-     * {@code exp(factor * x[i] + shift)} within 1e-4 of itself, for values up to 1, rounded to bf16 over the first half of the row, and the
-     * f32 sum before that rounding. What is below 2^-126 is 0, NaN makes the sum NaN.
+     * {@code y[at + i] = exp(factor * x[at + i] + shift)} within 1e-4 of itself, for values up to 1, rounded to bf16, and the f32 sum before that
+     * rounding. What is below 2^-126 is 0, NaN makes the sum NaN.
      *
      * <p>2^t = 2^n 2^r with t = n + r and a minimax cubic of r on |r| <= 1/2.
      *
      * @param at index of the first element
      * @param n of elements
      */
-    static float exps(MemorySegment x, long at, int n, float factor, float shift) {
-        long to = at * Float.BYTES;
+    static float exps(MemorySegment x, long at, int n, float factor, float shift, MemorySegment y) {
+        long to = at * Short.BYTES;
         FloatVector f = all(factor * LOG2_E);
         FloatVector s = all(shift * LOG2_E);
         FloatVector sum = all(0);
@@ -83,13 +83,13 @@ final class VectorBf16Rows {
             // Ties go up: they are as good as those to even here, and cheaper.
             IntVector rounded = e.reinterpretAsInts().add(ALMOST_HALF + 1).lanewise(VectorOperators.LSHR, HALF);
             ((ShortVector) rounded.convertShape(VectorOperators.I2S, SHORTS, 0))
-                    .intoMemorySegment(x, to + (long) i * Short.BYTES, ByteOrder.nativeOrder());
+                    .intoMemorySegment(y, to + (long) i * Short.BYTES, ByteOrder.nativeOrder());
         }
         float total = VectorMath.sum(sum);
         for (int i = end; i < n; i++) {
             float e = (float) Math.exp(get(x, at + i) * factor + shift);
             total += e;
-            x.set(ValueLayout.JAVA_SHORT_UNALIGNED, to + (long) i * Short.BYTES, narrow(e));
+            y.set(ValueLayout.JAVA_SHORT_UNALIGNED, to + (long) i * Short.BYTES, narrow(e));
         }
         return total;
     }

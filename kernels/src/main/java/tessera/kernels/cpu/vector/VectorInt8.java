@@ -7,9 +7,12 @@ import static tessera.kernels.cpu.vector.VectorMath.set;
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Attention;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.Int8Matmul;
+import tessera.kernels.Int8Kernels;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
@@ -25,7 +28,7 @@ import tessera.kernels.cpu.Workers;
  * Linear layers on bytes: a task takes blocks of rows that stay in the cache from their f32 input over bytes and integer
  * products to their f32 result.
  */
-public final class VectorInt8 implements Int8Matmul {
+public final class VectorInt8 implements Int8Kernels {
     /** Bytes that a block of rows may take with all that is made of it. */
     private static final long BLOCK_BYTES = 384 << 10;
 
@@ -36,20 +39,25 @@ public final class VectorInt8 implements Int8Matmul {
 
     private final Workers workers;
     private final HostMemory memory;
+    private final Attention exact;
+    private final VectorBf16Attention rounded;
 
-    private VectorInt8(Workers workers, HostMemory memory) {
+    private VectorInt8(Workers workers, HostMemory memory, Attention exact) {
         this.workers = workers;
         this.memory = memory;
+        this.exact = exact;
+        this.rounded = new VectorBf16Attention(workers);
     }
 
     /**
      * These kernels where oneDNN and the processor have the products.
      *
      * @param memory where packed weights lie
+     * @param exact attention in f32, for processors without bf16
      */
-    public static Optional<Int8Matmul> create(Workers workers, HostMemory memory) {
+    public static Optional<Int8Kernels> create(Workers workers, HostMemory memory, Attention exact) {
         return OneDnnInt8.usable() && VectorInt8Rows.SUPPORTED
-                ? Optional.of(new VectorInt8(workers, memory))
+                ? Optional.of(new VectorInt8(workers, memory, exact))
                 : Optional.empty();
     }
 
@@ -85,7 +93,7 @@ public final class VectorInt8 implements Int8Matmul {
             return own;
         }
         throw new IllegalArgumentException(
-                "int8: the weight was packed for other kernels; pack it by Int8Matmul.pack of this device");
+                "int8: the weight was packed for other kernels; pack it by Int8Kernels.pack of this device");
     }
 
     private static void require(String name, @Nullable Buffer buffer, long count) {
@@ -180,6 +188,15 @@ public final class VectorInt8 implements Int8Matmul {
             }
         } finally {
             w1.release();
+        }
+    }
+
+    @Override
+    public void attention(AttentionShape shape, AttentionTensors in, Buffer out) {
+        if (VectorBf16Attention.has(shape, in)) {
+            rounded.attention(shape, in, out);
+        } else {
+            exact.attention(shape, in, out, null);
         }
     }
 

@@ -21,7 +21,7 @@ import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Int8Matmul;
+import tessera.kernels.Int8Kernels;
 
 /**
  * Rows of f32 to bytes and back, on the calling thread. A row is {@code (byte - zero) * scale}. Functions that choose a row's scale
@@ -56,7 +56,7 @@ final class VectorInt8Rows {
         return size >= INFINITE ? Float.NaN : scale < Float.MIN_NORMAL ? 0 : scale;
     }
 
-    /** Writes bytes with the zero {@link Int8Matmul#ZERO}, which the row's largest absolute value is farthest from. */
+    /** Writes bytes with the zero {@link Int8Kernels#ZERO}, which the row's largest absolute value is farthest from. */
     static float quantise(MemorySegment x, long at, int k, MemorySegment bytes, long to) {
         IntVector size = IntVector.zero(INTS);
         IntVector other = size;
@@ -68,9 +68,9 @@ final class VectorInt8Rows {
         for (; i < k; i += LANES) {
             size = size.max(size(load(x, at + i, first(Math.min(LANES, k - i)))));
         }
-        float scale = scale(size.max(other).reduceLanes(VectorOperators.MAX), Int8Matmul.LARGEST_WEIGHT);
+        float scale = scale(size.max(other).reduceLanes(VectorOperators.MAX), Int8Kernels.LARGEST_WEIGHT);
         if (scale > 0) {
-            write(x, at, k, 1 / scale, Int8Matmul.ZERO, bytes, to);
+            write(x, at, k, 1 / scale, Int8Kernels.ZERO, bytes, to);
         }
         return scale;
     }
@@ -103,7 +103,7 @@ final class VectorInt8Rows {
      */
     static float quantise(MemorySegment x, long at, int k, float scale, int zero, MemorySegment bytes, long to) {
         float inverse = 1 / scale;
-        float most = Int8Matmul.LARGEST_INPUT - zero;
+        float most = Int8Kernels.LARGEST_INPUT - zero;
         IntVector size = IntVector.zero(INTS);
         FloatVector factor = all(inverse);
         FloatVector shift = all(zero + ROUNDER);
@@ -191,7 +191,7 @@ final class VectorInt8Rows {
             store(v, x, at + end, mask);
             size = size.max(size(v));
         }
-        float step = scale(size.reduceLanes(VectorOperators.MAX), Int8Matmul.LARGEST_INPUT);
+        float step = scale(size.reduceLanes(VectorOperators.MAX), Int8Kernels.LARGEST_INPUT);
         if (step > 0) {
             write(x, at, n, 1 / step, 0, bytes, to);
         }
@@ -218,7 +218,7 @@ final class VectorInt8Rows {
             most = Math.max(most, Math.abs(v));
             rest += 0 * v;
         }
-        float scale = rest == 0 ? Int8Matmul.weightScale(most) : Float.NaN;
+        float scale = rest == 0 ? Int8Kernels.weightScale(most) : Float.NaN;
         int total = 0;
         if (scale > 0) {
             IntVector sum = IntVector.zero(INTS);

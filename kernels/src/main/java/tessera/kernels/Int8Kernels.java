@@ -4,7 +4,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.Matmul.PackedWeight;
 
 /**
- * Linear layers whose weights are s8 and whose inputs are rounded to u8, for devices that multiply bytes much faster than floats.
+ * Linear layers on bytes and the attention between them: layers whose weights are s8 and whose inputs are rounded to u8, for devices that multiply bytes much faster than floats.
  *
  * <p>A weight is {@code q * scale} with q in [-127, 127] and one scale per output channel, see {@link #weightScale}. A row of
  * the input is {@code (u - zero) * scale} with u in [0, 255]: zero is {@value #ZERO} and the scale a 127th of the row's largest
@@ -15,7 +15,7 @@ import tessera.kernels.Matmul.PackedWeight;
  * <p>The method is that of Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
  * inference", CVPR 2018, section 2.1, with the scales of inputs dynamic (per row). Thread-safe.
  */
-public interface Int8Matmul extends NarrowMatmul {
+public interface Int8Kernels extends NarrowKernels {
     /** Largest quantised weight; the smallest is its negative. */
     int LARGEST_WEIGHT = 127;
 

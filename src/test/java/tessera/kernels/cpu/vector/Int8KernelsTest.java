@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.lang.foreign.ValueLayout;
 import java.util.Random;
 import java.util.function.IntToDoubleFunction;
 import org.jspecify.annotations.Nullable;
@@ -14,11 +15,14 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import tessera.Close;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention.Strides;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.kernels.Int8Matmul;
-import tessera.kernels.Int8Matmul.InputRange;
+import tessera.kernels.Int8Kernels;
+import tessera.kernels.Int8Kernels.InputRange;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
@@ -29,8 +33,8 @@ import tessera.kernels.cpu.scalar.ScalarInt8;
 
 /** Layers on bytes beside the same arithmetic in plain Java. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class Int8MatmulTest {
-    private static final Int8Matmul REFERENCE = new ScalarInt8();
+class Int8KernelsTest {
+    private static final Int8Kernels REFERENCE = new ScalarInt8();
     private static final int[][] SIZES = {{1, 1}, {3, 4}, {17, 5}, {16, 64}, {33, 31}, {129, 100}, {40, 384}};
 
     private final Random random = new Random(11);
@@ -41,7 +45,7 @@ class Int8MatmulTest {
         assumeTrue(OneDnnInt8.usable(), "this processor multiplies no bytes; models are computed in f32");
     }
 
-    private static Int8Matmul int8() {
+    private static Int8Kernels int8() {
         return Device.cpu().int8().orElseThrow();
     }
 
@@ -66,7 +70,7 @@ class Int8MatmulTest {
     }
 
     private static float[] linear(
-            Int8Matmul by, int m, Buffer x, Buffer w, int n, int k, @Nullable InputRange range, Epilogue epilogue) {
+            Int8Kernels by, int m, Buffer x, Buffer w, int n, int k, @Nullable InputRange range, Epilogue epilogue) {
         Buffer y = buffer(m * n, i -> Double.NaN);
         try (PackedWeight weight = by.pack(w, n, k, range)) {
             by.linear(m, x, weight, epilogue, y);
@@ -215,7 +219,7 @@ class Int8MatmulTest {
                 Epilogue after = new Epilogue(normal(n), normal(m * n), Activation.NONE);
                 double[][] results = new double[2][m * n];
                 for (int by = 0; by < 2; by++) {
-                    Int8Matmul kernels = by == 0 ? REFERENCE : int8();
+                    Int8Kernels kernels = by == 0 ? REFERENCE : int8();
                     Buffer y = buffer(m * n, i -> Double.NaN);
                     try (PackedWeight first = kernels.pack(w1, h, k, null);
                             PackedWeight second = kernels.pack(w2, n, h, null)) {
@@ -250,6 +254,71 @@ class Int8MatmulTest {
         assertArrayEquals(values(apart), values(y));
     }
 
+    private static Buffer part(Buffer x, long from) {
+        return x.slice(from, x.length() - from);
+    }
+
+    @Test
+    void attentionDiffersFromF32ByTheRoundingOfItsFactors() {
+        int[][] sizes = {{1, 1, 1, 1}, {2, 3, 7, 5}, {1, 2, 130, 16}, {3, 2, 65, 33}, {1, 1, 1100, 64}};
+        for (int[] size : sizes) {
+            int batch = size[0];
+            int heads = size[1];
+            int n = size[2];
+            int dim = size[3];
+            long d = (long) heads * dim;
+            Buffer qkv = normal((int) (batch * n * 3 * d));
+            Strides packed = new Strides(3 * d * n, dim, 3 * d);
+            Strides out = new Strides(d * n, dim, d);
+            Buffer bias = normal(heads * n * n);
+            Buffer regions = Device.cpu().allocate(DType.I32, n);
+            for (int i = 0; i < n; i++) {
+                regions.segment().setAtIndex(ValueLayout.JAVA_INT, i, i % 2);
+            }
+            for (int terms = 0; terms < 3; terms++) {
+                AttentionShape shape = new AttentionShape(
+                        batch,
+                        heads,
+                        n,
+                        n,
+                        dim,
+                        1 / Math.sqrt(dim),
+                        packed,
+                        packed,
+                        packed,
+                        out,
+                        terms > 0 ? 1 : 0,
+                        terms > 1 ? 1 : 0);
+                AttentionTensors in = new AttentionTensors(
+                        qkv, part(qkv, d), part(qkv, 2 * d), terms > 0 ? bias : null, terms > 1 ? regions : null);
+                Buffer exact = buffer((int) (batch * n * d), i -> Double.NaN);
+                Buffer rounded = buffer((int) (batch * n * d), i -> Double.NaN);
+                REFERENCE.attention(shape, in, exact);
+                int8().attention(shape, in, rounded);
+                Close.relative(values(rounded), values(exact), .008, shape.toString());
+            }
+        }
+    }
+
+    @Test
+    void attentionOfNothingAndOfValuesThatAreNotFinite() {
+        Strides strides = new Strides(0, 4, 4);
+        AttentionShape none = new AttentionShape(0, 1, 0, 0, 4, .5, strides, strides, strides, strides, 0);
+        Buffer empty = buffer(0, i -> 0);
+        int8().attention(none, new AttentionTensors(empty, empty, empty, null), empty);
+        for (int bits : new int[] {0x7FC00000, 0x7FFFFFFF, -1, 0x7F800001}) {
+            AttentionShape two = new AttentionShape(1, 1, 2, 2, 4, .5, strides, strides, strides, strides, 0);
+            Buffer q = buffer(8, i -> i < 4 ? 1 : Float.intBitsToFloat(bits));
+            Buffer ones = buffer(8, i -> 1);
+            Buffer out = buffer(8, i -> 0);
+            int8().attention(two, new AttentionTensors(q, ones, ones, null), out);
+            float[] values = values(out);
+            for (int i = 0; i < 8; i++) {
+                assertEquals(i >= 4, Float.isNaN(values[i]), "value " + i);
+            }
+        }
+    }
+
     @Test
     void theThreadsDoNotShowInTheResult() {
         Buffer x = normal(301 * 64);
@@ -257,7 +326,11 @@ class Int8MatmulTest {
         float[] expected = linear(int8(), 301, x, w, 256, 64, null, Epilogue.NONE);
         for (int threads : new int[] {1, 2, 5}) {
             try (Workers workers = new Workers(threads)) {
-                Int8Matmul own = VectorInt8.create(workers, new HostMemory()).orElseThrow();
+                Int8Kernels own = VectorInt8.create(
+                                workers,
+                                new HostMemory(),
+                                Device.cpu().kernels().attention())
+                        .orElseThrow();
                 assertArrayEquals(expected, linear(own, 301, x, w, 256, 64, null, Epilogue.NONE), threads + " threads");
             }
         }
@@ -267,18 +340,18 @@ class Int8MatmulTest {
     void quantisedWeightsQuantiseToThemselves() {
         for (int i = 0; i < 20_000; i++) {
             float largest = (float) Math.exp(20 * random.nextGaussian());
-            float scale = Int8Matmul.weightScale(largest);
+            float scale = Int8Kernels.weightScale(largest);
             assertTrue(
                     scale * 127.0 >= largest && scale * 127.0 <= largest * (1 + 1.0 / 32768), largest + ": " + scale);
             for (int q = 1; q <= 127; q++) {
                 assertEquals((double) scale * q, (double) (scale * q), "scale " + scale + " times " + q);
             }
-            assertEquals(scale, Int8Matmul.weightScale(scale * 127), "of " + largest);
+            assertEquals(scale, Int8Kernels.weightScale(scale * 127), "of " + largest);
         }
-        assertEquals(0, Int8Matmul.weightScale(0));
-        assertEquals(0, Int8Matmul.weightScale(Float.MIN_VALUE));
-        assertTrue(Float.isNaN(Int8Matmul.weightScale(Float.POSITIVE_INFINITY)));
-        assertTrue(Float.isNaN(Int8Matmul.weightScale(Float.NaN)));
+        assertEquals(0, Int8Kernels.weightScale(0));
+        assertEquals(0, Int8Kernels.weightScale(Float.MIN_VALUE));
+        assertTrue(Float.isNaN(Int8Kernels.weightScale(Float.POSITIVE_INFINITY)));
+        assertTrue(Float.isNaN(Int8Kernels.weightScale(Float.NaN)));
     }
 
     private static String refusal(Runnable call) {
@@ -312,7 +385,7 @@ class Int8MatmulTest {
                     "int8: the first layer has 3 outputs but the second 4 inputs; pass two layers that follow each other",
                     refusal(() -> int8().mlp(3, x, weight, null, weight, Epilogue.NONE, normal(9))));
             assertEquals(
-                    "int8: the weight was packed for other kernels; pack it by Int8Matmul.pack of this device",
+                    "int8: the weight was packed for other kernels; pack it by Int8Kernels.pack of this device",
                     refusal(() -> int8().linear(3, x, f32, Epilogue.NONE, normal(9))));
             assertEquals(
                     "linear: the weight was packed for other kernels; pack it by the kernels that use it",
