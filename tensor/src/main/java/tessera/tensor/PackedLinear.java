@@ -121,7 +121,7 @@ public final class PackedLinear implements AutoCloseable {
 
     /** Whether {@link #accumulateAfter} takes another layer as the first: both round their factors, and in the same way. */
     public boolean follows(PackedLinear first) {
-        return narrow != null && narrow == first.narrow;
+        return narrow != null && narrow.equals(first.narrow);
     }
 
     PackedWeight weight() {
