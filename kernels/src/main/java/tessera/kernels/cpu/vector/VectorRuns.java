@@ -95,12 +95,20 @@ final class VectorRuns {
     /** Largest of n elements, NaN left out. */
     static float max(MemorySegment x, long start, int n) {
         FloatVector best = all(Float.NEGATIVE_INFINITY);
+        FloatVector other = best;
         int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
+        int i = 0;
+        // Two chains, because each waits for the comparison before it.
+        for (; i <= end - 2 * LANES; i += 2 * LANES) {
+            best = VectorMath.max(best, load(x, start + i));
+            other = VectorMath.max(other, load(x, start + i + LANES));
+        }
+        for (; i < end; i += LANES) {
             best = VectorMath.max(best, load(x, start + i));
         }
+        best = VectorMath.max(best, other);
         float max = best.reduceLanes(VectorOperators.MAX);
-        for (int i = end; i < n; i++) {
+        for (; i < n; i++) {
             float value = get(x, start + i);
             max = value > max ? value : max;
         }
