@@ -1,8 +1,11 @@
 package tessera.jmh;
 
+import static java.util.Objects.requireNonNull;
+
 import java.lang.foreign.ValueLayout;
 import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Fork;
@@ -27,9 +30,10 @@ import tessera.tensor.Patches;
 import tessera.tensor.Tensor;
 
 /**
- * Masked inference of ViT-S on clips of 16 x 224 x 224 in f32 and with linear layers on bytes, of the same weights.
+ * Masked inference of ViT-S on clips of 16 x 224 x 224 in f32, with linear layers on bytes and, where the
+ * processor has it, in bf16, of the same weights.
  *
- * <p>Traps avoided: pixels are random, so that no row of zeros is cheap; the features of both must have a cosine above .99,
+ * <p>Traps avoided: pixels are random, so that no row of zeros is cheap; the features of all must have a cosine above .99,
  * so that a broken pass cannot be fast.
  */
 @State(Scope.Benchmark)
@@ -53,6 +57,8 @@ public class Int8Benchmark {
     private Student int8;
     private Student.Session plain;
     private Student.Session bytes;
+    private @Nullable Student bf16;
+    private Student.@Nullable Session narrow;
     private long seed;
 
     @Setup(Level.Trial)
@@ -61,6 +67,10 @@ public class Int8Benchmark {
         Params params = Params.random(Device.cpu(), DType.F32, 1);
         new VideoMaeClassifier(params, config, 0).close();
         f32 = Student.of(params.all(), config, Device.cpu());
+        if (Device.cpu().bf16().isPresent()) {
+            bf16 = Student.of(params.all(), config, Device.cpu(), DType.BF16);
+            narrow = bf16.session(batch, Masking.of(maskRatio, 1));
+        }
         params.all().values().forEach(Tensor::close);
         int8 = f32.quantize();
         plain = f32.session(batch, Masking.of(maskRatio, 1));
@@ -70,9 +80,18 @@ public class Int8Benchmark {
             byte pixel = (byte) random.nextInt(256);
             plain.input().set(ValueLayout.JAVA_BYTE, i, pixel);
             bytes.input().set(ValueLayout.JAVA_BYTE, i, pixel);
+            if (narrow != null) {
+                narrow.input().set(ValueLayout.JAVA_BYTE, i, pixel);
+            }
         }
-        float[] a = plain.features(1);
-        float[] b = bytes.features(1);
+        float[] features = plain.features(1);
+        check(features, bytes.features(1));
+        if (narrow != null) {
+            check(features, narrow.features(1));
+        }
+    }
+
+    private static void check(float[] a, float[] b) {
         double dot = 0;
         double aa = 0;
         double bb = 0;
@@ -96,8 +115,18 @@ public class Int8Benchmark {
         return bytes.features(seed++);
     }
 
+    /** Fails where the processor does not multiply bf16. */
+    @Benchmark
+    public float[] bf16() {
+        return requireNonNull(narrow, "this processor multiplies no bf16").features(seed++);
+    }
+
     @TearDown(Level.Trial)
     public void close() {
+        if (narrow != null && bf16 != null) {
+            narrow.close();
+            bf16.close();
+        }
         plain.close();
         bytes.close();
         int8.close();

@@ -1,9 +1,6 @@
 package tessera.kernels;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Attention.AttentionShape;
-import tessera.kernels.Attention.AttentionTensors;
-import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
 
 /**
@@ -18,7 +15,7 @@ import tessera.kernels.Matmul.PackedWeight;
  * <p>The method is that of Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
  * inference", CVPR 2018, section 2.1, with the scales of inputs dynamic (per row). Thread-safe.
  */
-public interface Int8Kernels {
+public interface Int8Kernels extends NarrowKernels {
     /** Largest quantised weight; the smallest is its negative. */
     int LARGEST_WEIGHT = 127;
 
@@ -28,7 +25,10 @@ public interface Int8Kernels {
     /** The byte of the number 0 where a row has its own scale. */
     int ZERO = 128;
 
-    /** What is added to GELUs before they become bytes between the layers of {@link #mlp}, so that none is negative. */
+    /**
+     * What is added to GELUs before they become bytes between the layers of {@link #mlp}, where the second has no {@link InputRange}: a
+     * hidden row is {@code u * scale - GELU_OFFSET}, which wastes no byte on values that GELU does not have.
+     */
     float GELU_OFFSET = .17f;
 
     /** Most inputs a layer may have, so that no sum overflows 32 bits. */
@@ -42,34 +42,6 @@ public interface Int8Kernels {
      * @throws IllegalArgumentException if k is above {@value #MOST_INPUTS} or the weight is not f32
      */
     PackedWeight pack(Buffer weight, long n, long k, @Nullable InputRange input);
-
-    /** {@code y = act(x W^T + bias + addend)} with x f32 {@code [m, k]} and y f32 {@code [m, n]}. */
-    void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y);
-
-    /**
-     * Two layers without their hidden values in memory: {@code y = act(gelu(x W1^T + bias1) W2^T + bias + addend)}. Where the
-     * second has no {@link InputRange}, a hidden row is {@code u * scale - GELU_OFFSET}, which wastes no byte on values that GELU does
-     * not have.
-     *
-     * @param first W1, {@code [h, k]}
-     * @param firstBias f32 {@code [h]}, or null
-     * @param second W2, {@code [n, h]}
-     * @param epilogue what follows the second layer; its addend may be y
-     */
-    void mlp(
-            long m,
-            Buffer x,
-            PackedWeight first,
-            @Nullable Buffer firstBias,
-            PackedWeight second,
-            Epilogue epilogue,
-            Buffer y);
-
-    /**
-     * {@link Attention#attention} of f32 tensors without its log of sums, for inference: the factors of both products are rounded to
-     * bf16 where the device multiplies these faster, their sums and the softmax stay f32.
-     */
-    void attention(AttentionShape shape, AttentionTensors in, Buffer out);
 
     /**
      * The values that a layer's input has.

@@ -3,7 +3,7 @@ package tessera.nn;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.tensor.PackedLinear;
+import tessera.tensor.Bf16Products;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
@@ -54,8 +54,10 @@ final class Attention implements AutoCloseable {
         Linear fast = packedQkv;
         Tensor qkv = fast != null && !tessera.tensor.Autograd.isRecording()
                 ? fast.forward(x)
-                : x.linear(weight, bias()); // [B, N, 3 D]
-        return params.isInt8() ? PackedLinear.attention(qkv, heads, null, null) : qkv.selfAttention(heads); // [B, N, D]
+                : Linear.of(params, "qkv.weight", weight, bias()).forward(x); // [B, N, 3 D]
+        return params.attentionInBf16()
+                ? Bf16Products.selfAttention(qkv, heads, null, null)
+                : qkv.selfAttention(heads); // [B, N, D]
     }
 
     private Tensor bias() {

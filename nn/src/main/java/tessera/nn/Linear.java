@@ -4,6 +4,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Matmul.Activation;
 import tessera.tensor.Autograd;
+import tessera.tensor.Bf16Products;
 import tessera.tensor.PackedLinear;
 import tessera.tensor.Tensor;
 
@@ -18,6 +19,7 @@ public final class Linear implements AutoCloseable {
     private final @Nullable Tensor bias;
     private final String name;
     private final @Nullable Int8Layers int8;
+    private final boolean inBf16;
     private @Nullable PackedLinear packed;
 
     private Linear(Params params, String name, Tensor weight, @Nullable Tensor bias) {
@@ -25,6 +27,7 @@ public final class Linear implements AutoCloseable {
         this.bias = bias;
         this.name = params.name(name);
         this.int8 = params.int8();
+        this.inBf16 = params.productsInBf16();
     }
 
     private Linear(Params params, Tensor weight, @Nullable Tensor bias) {
@@ -76,28 +79,26 @@ public final class Linear implements AutoCloseable {
     /** {@code [.., in]} to {@code [.., out]}. */
     public Tensor forward(Tensor x) {
         PackedLinear fast = fast(x);
-        return fast != null ? fast.apply(x, Activation.NONE) : x.linear(matrix(), bias);
+        return fast != null ? fast.apply(x, Activation.NONE) : slow(x, null);
     }
 
     /** GELU of {@link #forward}, in one pass where the weight is packed. */
     public Tensor forwardGelu(Tensor x) {
         PackedLinear fast = fast(x);
-        return fast != null
-                ? fast.apply(x, Activation.GELU)
-                : x.linear(matrix(), bias).gelu();
+        return fast != null ? fast.apply(x, Activation.GELU) : slow(x, null).gelu();
     }
 
     /** {@code residual + forward(x)}; where the weight is packed the sum is written over {@code residual}. */
     public Tensor addTo(Tensor residual, Tensor x) {
         PackedLinear fast = fast(x);
-        return fast != null ? fast.accumulate(x, residual) : x.linear(matrix(), bias, residual);
+        return fast != null ? fast.accumulate(x, residual) : slow(x, residual);
     }
 
     /** {@code residual + forward(gelu(first(x)))}; where the weights are packed the sum is written over {@code residual}. */
     public Tensor addAfterGelu(Linear first, Tensor residual, Tensor x) {
         PackedLinear before = first.packed;
         PackedLinear fast = packed;
-        return before != null && fast != null && before.isInt8() && fast.isInt8() && !Autograd.isRecording()
+        return before != null && fast != null && fast.follows(before) && !Autograd.isRecording()
                 ? fast.accumulateAfter(before, x, residual)
                 : addTo(residual, first.forwardGelu(x));
     }
@@ -111,6 +112,13 @@ public final class Linear implements AutoCloseable {
         return fast;
     }
 
+    private Tensor slow(Tensor x, @Nullable Tensor residual) {
+        if (inBf16) {
+            return Bf16Products.linear(x, matrix(), bias, residual);
+        }
+        return residual == null ? x.linear(matrix(), bias) : x.linear(matrix(), bias, residual);
+    }
+
     private Tensor matrix() {
         return weight.rank() == 2 ? weight : weight.reshape(weight.size(0), -1);
     }
@@ -121,7 +129,7 @@ public final class Linear implements AutoCloseable {
         packed = Autograd.noGrad(() -> {
             Tensor matrix = matrix();
             if (int8 == null || int8.isObserving()) {
-                return new PackedLinear(matrix, bias, dtype);
+                return inBf16 ? PackedLinear.bf16(matrix, bias) : new PackedLinear(matrix, bias, dtype);
             }
             int8.round(name, matrix);
             return matrix.device().int8().isPresent()

@@ -73,16 +73,21 @@ public final class Params {
     /**
      * Lets the model compute in another type than its parameters have (mixed precision); call before making a layer.
      *
-     * @param compute type of activations: that of the parameters, or bf16 for f32 parameters on a GPU
+     * <p>On a GPU that is the type of activations. On a CPU, where {@link Device#bf16} is there, f32 activations and weights are rounded
+     * to bf16 for the products alone.
+     *
+     * @param compute the parameters' type, or bf16 for f32 parameters
      * @throws IllegalArgumentException if the device does not compute in that type
      */
     public Params computeIn(DType compute) {
-        if (compute != store.dtype
-                && (compute != DType.BF16 || store.dtype != DType.F32 || !store.device.computes(compute))) {
+        boolean narrow = compute == DType.BF16 && store.dtype == DType.F32;
+        store.productsInBf16 =
+                narrow && !store.device.computes(compute) && store.device.bf16().isPresent();
+        if (compute != store.dtype && !(narrow && (store.device.computes(compute) || store.productsInBf16))) {
             throw new IllegalArgumentException("a model of " + store.dtype + " parameters cannot compute in " + compute
-                    + " on " + store.device + "; pass f32, or bf16 on a GPU");
+                    + " on " + store.device + "; pass f32, or bf16 on a GPU or a CPU with AVX512_BF16 or AMX");
         }
-        store.compute = compute;
+        store.compute = store.productsInBf16 ? store.dtype : compute;
         return this;
     }
 
@@ -91,15 +96,20 @@ public final class Params {
         return store.compute;
     }
 
+    /** Whether f32 factors of the products of layers are rounded to bf16. */
+    public boolean productsInBf16() {
+        return store.productsInBf16;
+    }
+
     /** Lets {@link Linear#pack} lay out the weights of a model that is made from here on bytes, or look at their inputs. */
     public Params on(Int8Layers layers) {
         store.int8 = layers;
         return this;
     }
 
-    /** Whether the model's linear layers are on bytes. */
-    public boolean isInt8() {
-        return store.int8 != null && !store.int8.isObserving();
+    /** Whether attention rounds the factors of its products to bf16 for inference where the device can, as models on bytes do too. */
+    public boolean attentionInBf16() {
+        return store.productsInBf16 || (store.int8 != null && !store.int8.isObserving());
     }
 
     /** The layers on bytes of the model, or null if it has none. */
@@ -155,6 +165,7 @@ public final class Params {
         private final Device device;
         private final DType dtype;
         private DType compute;
+        private boolean productsInBf16;
         private @Nullable Int8Layers int8;
         private final long seed;
         private final @Nullable Map<String, Tensor> checkpoint;

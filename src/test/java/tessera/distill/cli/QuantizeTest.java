@@ -135,7 +135,7 @@ class QuantizeTest {
                 folder.resolve("gone"),
                 "--out",
                 folder.resolve("other.safetensors"));
-        Shell.refuse(List.of("needs a GPU"), "predict", "--precision=bf16", "--student", out, "--video", video);
+        Shell.refuse(List.of("bf16"), "predict", "--precision=bf16", "--student", out, "--video", video);
     }
 
     @Test

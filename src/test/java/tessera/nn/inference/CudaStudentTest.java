@@ -22,6 +22,7 @@ import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.cpu.scalar.PlainDevice;
 import tessera.nn.Params;
 import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.nn.videomae.VideoMaeConfig;
@@ -156,10 +157,13 @@ class CudaStudentTest {
     }
 
     @Test
-    void theCpuDoesNotComputeInBf16() {
-        IllegalArgumentException e = assertThrows(
-                IllegalArgumentException.class, () -> Student.of(params.all(), CONFIG, Device.cpu(), DType.BF16));
+    void aCpuWithoutItsInstructionsDoesNotComputeInBf16() {
+        Device plain = PlainDevice.withoutBf16();
+        IllegalArgumentException e =
+                assertThrows(IllegalArgumentException.class, () -> Student.of(params.all(), CONFIG, plain, DType.BF16));
         assertEquals(
-                "a model of f32 parameters cannot compute in bf16 on cpu; pass f32, or bf16 on a GPU", e.getMessage());
+                "a model of f32 parameters cannot compute in bf16 on cpu; pass f32, or bf16 on a GPU or a CPU with AVX512_BF16"
+                        + " or AMX",
+                e.getMessage());
     }
 }

@@ -8,7 +8,7 @@ import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Attention.Strides;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.Int8Kernels;
+import tessera.kernels.NarrowKernels;
 
 /** Scaled dot-product attention, tiled so that the matrix of scores never exists as a whole. */
 final class AttentionOps {
@@ -43,7 +43,7 @@ final class AttentionOps {
     /**
      * Inputs a packed {@code [B, N, 3 * heads * headDim]} projection and, where so said, the bias and the regions.
      *
-     * @param rounded whether the factors may be rounded where nothing is recorded, see {@link Int8Kernels#attention}
+     * @param rounded whether the factors may be rounded where nothing is recorded, see {@link NarrowKernels#attention}
      */
     record SelfAttention(int heads, boolean biased, boolean divided, boolean rounded) implements Op.Differentiable {
         SelfAttention(int heads) {
@@ -124,7 +124,7 @@ final class AttentionOps {
                     : null;
             AttentionShape shape = shape(qkv, bias, regions);
             AttentionTensors tensors = tensors(qkv, bias, regions);
-            Int8Kernels coarse = rounded && lse == null ? qkv.device().int8().orElse(null) : null;
+            NarrowKernels coarse = rounded && lse == null ? qkv.device().bf16().orElse(null) : null;
             if (coarse != null) {
                 coarse.attention(shape, tensors, out.buffer());
             } else {

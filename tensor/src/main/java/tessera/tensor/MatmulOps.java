@@ -1,6 +1,7 @@
 package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Kernels;
 import tessera.kernels.Matmul.Activation;
@@ -68,9 +69,21 @@ final class MatmulOps {
 
     /**
      * Inputs x, weight, what the product is added to if {@code residual}, and, if given, bias. Where x is bf16 the parameters
-     * may be f32: their bf16 shadows are multiplied, and their gradients are f32.
+     * may be f32: their bf16 shadows are multiplied, and their gradients are f32. In bf16 are the factors of f32 inputs where so said.
      */
-    record Linear(boolean residual) implements Op.Differentiable {
+    record Linear(boolean residual, boolean inBf16) implements Op.Differentiable {
+        Linear(boolean residual) {
+            this(residual, false);
+        }
+
+        private void multiply(Tensor device, MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+            if (inBf16) {
+                Op.bf16(name(), device).matmul(shape, a, b, epilogue, c);
+            } else {
+                device.kernels().matmul().matmul(shape, a, b, epilogue, c);
+            }
+        }
+
         private int biasAt() {
             return residual ? 3 : 2;
         }
@@ -99,17 +112,16 @@ final class MatmulOps {
                         name(),
                         () -> "the residual has shape " + in[2].shape() + " but the product has " + y.shape());
             }
-            x.kernels()
-                    .matmul()
-                    .matmul(
-                            MatmulShape.of(false, true, x.shape().rows(), n, x.size(-1)),
-                            x.buffer(),
-                            weight.buffer(),
-                            new Epilogue(
-                                    bias == null ? null : bias.inType(x.dtype()).buffer(),
-                                    residual ? Op.buffer(in[2]) : null,
-                                    Activation.NONE),
-                            y.buffer());
+            multiply(
+                    x,
+                    MatmulShape.of(false, true, x.shape().rows(), n, x.size(-1)),
+                    x.buffer(),
+                    weight.buffer(),
+                    new Epilogue(
+                            bias == null ? null : bias.inType(x.dtype()).buffer(),
+                            residual ? Op.buffer(in[2]) : null,
+                            Activation.NONE),
+                    y.buffer());
             context.save(x, weight);
             return y;
         }
@@ -142,13 +154,13 @@ final class MatmulOps {
             if (context.needsGradient(0)) {
                 Tensor dx = Tensor.empty(dy.device(), dy.dtype(), context.inputShape(0));
                 Tensor soFar = context.gradientSoFar(0);
-                kernels.matmul()
-                        .matmul(
-                                MatmulShape.of(false, false, rows, k, n),
-                                dy.buffer(),
-                                context.saved(1).buffer(),
-                                new Epilogue(null, soFar == null ? null : Op.buffer(soFar), Activation.NONE),
-                                dx.buffer());
+                multiply(
+                        dy,
+                        MatmulShape.of(false, false, rows, k, n),
+                        dy.buffer(),
+                        context.saved(1).buffer(),
+                        new Epilogue(null, soFar == null ? null : Op.buffer(soFar), Activation.NONE),
+                        dx.buffer());
                 d[0] = dx;
             }
             if (residual) {
@@ -158,7 +170,7 @@ final class MatmulOps {
             DType parameterType = context.inputType(1);
             Tensor dw = context.needsGradient(1) ? Tensor.empty(dy.device(), parameterType, weight) : null;
             Tensor db = bias ? Tensor.empty(dy.device(), parameterType, Shape.of(n)) : null;
-            if (dw != null && db != null) {
+            if (dw != null && db != null && !inBf16) {
                 kernels.matmul()
                         .linearBackward(
                                 new LinearShape(rows, n, k),
@@ -166,11 +178,14 @@ final class MatmulOps {
                                 context.saved(0).buffer(),
                                 dw.buffer(),
                                 db.buffer());
-            } else if (dw != null) {
-                MatmulShape shape = MatmulShape.of(true, false, n, k, rows);
-                kernels.matmul().matmul(shape, dy.buffer(), context.saved(0).buffer(), Epilogue.NONE, dw.buffer());
-            } else if (db != null) {
-                kernels.elementwise().sum(dy.buffer(), 1, rows, n, 1, db.buffer());
+            } else {
+                if (dw != null) {
+                    MatmulShape shape = MatmulShape.of(true, false, n, k, rows);
+                    multiply(dy, shape, dy.buffer(), context.saved(0).buffer(), Epilogue.NONE, dw.buffer());
+                }
+                if (db != null) {
+                    kernels.elementwise().sum(dy.buffer(), 1, rows, n, 1, db.buffer());
+                }
             }
             d[1] = dw;
             if (bias) {

@@ -2,6 +2,7 @@ package tessera.tensor;
 
 import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -209,6 +210,14 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
     /** As {@link #buffer}, for an operand that a kernel may be given or not. */
     static @Nullable Buffer bufferOrNull(@Nullable Tensor tensor) {
         return tensor == null ? null : buffer(tensor);
+    }
+
+    /** What multiplies a tensor's f32 data in bf16; refuses where its device has none. */
+    static Bf16Kernels bf16(String name, Tensor data) {
+        return data.device()
+                .bf16()
+                .orElseThrow(() -> new IllegalArgumentException(name + ": " + data.device() + " multiplies no bf16;"
+                        + " compute in f32, or on a CPU with AVX512_BF16 or AMX"));
     }
 
     /** Refuses a call with a message in the form {@code name: what is wrong}. */

@@ -3,6 +3,7 @@ package tessera.tensor;
 import static java.util.Objects.requireNonNull;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Int8Kernels;
@@ -10,6 +11,7 @@ import tessera.kernels.Int8Kernels.InputRange;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
+import tessera.kernels.NarrowKernels;
 
 /**
  * A linear layer whose weight is laid out for the device's fastest matmul; for inference only.
@@ -21,8 +23,8 @@ public final class PackedLinear implements AutoCloseable {
     private final @Nullable Tensor bias;
     private final DType dtype;
     private final boolean ownBias;
-    /** What computes on bytes, or null for a weight of {@link #dtype}. */
-    private final @Nullable Int8Kernels int8;
+    /** What rounds the factors of f32 data, or null for a weight of {@link #dtype}. */
+    private final @Nullable NarrowKernels narrow;
 
     /** Packs a layer that computes in its weight's type. */
     public PackedLinear(Tensor weight, @Nullable Tensor bias) {
@@ -37,7 +39,7 @@ public final class PackedLinear implements AutoCloseable {
      * @param dtype what the layer computes in, that of its inputs and outputs: f32, or on a GPU bf16
      */
     public PackedLinear(Tensor weight, @Nullable Tensor bias, DType dtype) {
-        this(weight, bias, dtype, null, null);
+        this(weight, bias, dtype, null, weight.kernels().matmul()::pack);
     }
 
     /**
@@ -53,24 +55,37 @@ public final class PackedLinear implements AutoCloseable {
                 .int8()
                 .orElseThrow(() -> new IllegalArgumentException("int8: the device " + weight.device()
                         + " multiplies no bytes faster than floats; compute in f32, or on a CPU with VNNI or AMX"));
-        return new PackedLinear(weight, bias, DType.F32, int8, input);
+        return new PackedLinear(weight, bias, DType.F32, int8, (w, n, k) -> int8.pack(w, n, k, input));
+    }
+
+    /**
+     * Packs a layer whose weight and inputs are rounded to bf16 for the products, see {@link Bf16Kernels}; inputs, outputs and the bias
+     * are f32.
+     *
+     * @param weight f32 {@code [out, in]}
+     * @param bias f32 {@code [out]}, or null
+     * @throws IllegalArgumentException if the weight's device has no such layers
+     */
+    public static PackedLinear bf16(Tensor weight, @Nullable Tensor bias) {
+        Bf16Kernels bf16 = Op.bf16("linear", weight);
+        return new PackedLinear(weight, bias, DType.F32, bf16, bf16::pack);
+    }
+
+    private interface Packing {
+        PackedWeight pack(Buffer weight, long n, long k);
     }
 
     private PackedLinear(
-            Tensor weight, @Nullable Tensor bias, DType dtype, @Nullable Int8Kernels int8, @Nullable InputRange input) {
+            Tensor weight, @Nullable Tensor bias, DType dtype, @Nullable NarrowKernels narrow, Packing packing) {
         this.dtype = dtype;
-        this.int8 = int8;
+        this.narrow = narrow;
         try (Scope scope = Scope.open()) {
             this.ownBias = bias != null && bias.dtype() != dtype;
             Tensor kept =
                     bias != null && ownBias ? Scope.outside(() -> bias.detach().to(dtype)) : bias;
             this.bias = kept;
             try {
-                Buffer matrix = Op.buffer(weight.to(dtype));
-                long n = weight.size(0);
-                long k = weight.size(1);
-                this.weight =
-                        int8 == null ? weight.kernels().matmul().pack(matrix, n, k) : int8.pack(matrix, n, k, input);
+                this.weight = packing.pack(Op.buffer(weight.to(dtype)), weight.size(0), weight.size(1));
             } catch (RuntimeException | Error e) {
                 if (kept != null && ownBias) {
                     kept.close();
@@ -91,29 +106,22 @@ public final class PackedLinear implements AutoCloseable {
     }
 
     /**
-     * Adds {@code gelu(first(x)) W^T + bias} to {@code sum} in place and returns it; the hidden values between two layers on
-     * bytes never lie in memory as a whole.
+     * Adds {@code gelu(first(x)) W^T + bias} to {@code sum} in place and returns it; the hidden values never lie in memory as
+     * a whole.
      *
-     * @throws IllegalArgumentException if one of the layers is not on bytes
+     * @throws IllegalArgumentException if this layer does not {@link #follows follow} the first
      */
     public Tensor accumulateAfter(PackedLinear first, Tensor x, Tensor sum) {
-        if (int8 == null || first.int8 == null) {
-            throw new IllegalArgumentException("linear: two layers are joined on bytes alone; make both with int8");
+        if (!follows(first)) {
+            throw new IllegalArgumentException(
+                    "linear: only layers whose factors are rounded alike are joined; make both with int8 or with bf16");
         }
         return Op.apply(new MatmulOps.PackedAccumulate(this, first), x, sum);
     }
 
-    /**
-     * As {@link Tensor#selfAttention(int, Tensor, Tensor)}, for inference between layers on bytes: where the device has them, the
-     * factors of the products may be rounded to bf16, see {@link Int8Kernels#attention}.
-     */
-    public static Tensor attention(Tensor qkv, int heads, @Nullable Tensor bias, @Nullable Tensor regions) {
-        return AttentionOps.self(qkv, heads, bias, regions, true);
-    }
-
-    /** Whether the weight is kept in bytes. */
-    public boolean isInt8() {
-        return int8 != null;
+    /** Whether {@link #accumulateAfter} takes another layer as the first: both round their factors, and in the same way. */
+    public boolean follows(PackedLinear first) {
+        return narrow != null && narrow.equals(first.narrow);
     }
 
     PackedWeight weight() {
@@ -125,8 +133,10 @@ public final class PackedLinear implements AutoCloseable {
     }
 
     long byteSize() {
-        long scale = (long) Float.BYTES + Integer.BYTES;
-        return int8 == null ? weight.n() * weight.k() * dtype.bytes() : weight.n() * (weight.k() + scale);
+        if (narrow instanceof Int8Kernels) {
+            return weight.n() * (weight.k() + (long) Float.BYTES + Integer.BYTES);
+        }
+        return weight.n() * weight.k() * (narrow == null ? dtype : DType.BF16).bytes();
     }
 
     void run(Tensor x, @Nullable Tensor addend, Activation activation, Tensor y) {
@@ -136,16 +146,16 @@ public final class PackedLinear implements AutoCloseable {
                 () -> "the packed weight takes " + dtype + "[.., " + weight.k() + "] but x is " + x.describe());
         Epilogue epilogue = new Epilogue(Op.bufferOrNull(bias), Op.bufferOrNull(addend), activation);
         long rows = x.shape().rows();
-        if (int8 == null) {
+        if (narrow == null) {
             x.kernels().matmul().linear(rows, x.buffer(), weight, epilogue, y.buffer());
         } else {
-            int8.linear(rows, x.buffer(), weight, epilogue, y.buffer());
+            narrow.linear(rows, x.buffer(), weight, epilogue, y.buffer());
         }
     }
 
     /** Adds the layer of the GELU of the first to sum. */
     void runAfter(PackedLinear first, Tensor x, Tensor sum) {
-        Int8Kernels by = requireNonNull(int8, "layers that are joined are on bytes");
+        NarrowKernels by = requireNonNull(narrow, "layers that are joined round their factors");
         Op.check(
                 x.dtype() == DType.F32 && x.size(-1) == first.weight.k(),
                 "linear",

@@ -23,7 +23,8 @@ final class ComputeOptions {
     @Option(
             names = "--precision",
             paramLabel = "f32|bf16",
-            description = "What to compute in; bf16 needs a GPU. Default: ${DEFAULT-VALUE}")
+            description =
+                    "What to compute in; bf16 needs a GPU, or a CPU with AVX512_BF16 or AMX. Default: ${DEFAULT-VALUE}")
     private String precision = "f32";
 
     /** Refuses what is unknown or not available, before anything is said or done. */
@@ -43,9 +44,11 @@ final class ComputeOptions {
             case "bf16" -> DType.BF16;
             default -> throw new IllegalArgumentException("unknown --precision '" + precision + "'; pass f32 or bf16");
         };
-        if (type == DType.BF16 && !device().computes(type)) {
+        if (type == DType.BF16 && !device().computes(type) && device().bf16().isEmpty()) {
             throw new IllegalArgumentException(
-                    "--precision bf16 needs a GPU but the device is the CPU; pass --device cuda:0, or f32");
+                    "--precision bf16 needs a GPU, or a CPU with AVX512_BF16 or AMX, oneDNN and"
+                            + " the Vector API, but the device is a CPU that lacks one of them (see tessera doctor); pass --device"
+                            + " cuda:0, or f32");
         }
         return type;
     }

@@ -53,6 +53,7 @@ final class Doctor extends ToolCommand {
         report.put("vector api", vectorApi());
         report.putAll(NativeReport.findings());
         report.put("int8", int8());
+        report.put("bf16", bf16());
         report.put("machine code", NativeReport.machineCode());
         report.put("cuda", cuda());
         report.put("ffmpeg", ffmpeg());
@@ -87,6 +88,12 @@ final class Doctor extends ToolCommand {
         return Device.cpu().int8().isPresent()
                 ? "products of bytes by the processor: students of tessera quantize are fast"
                 : "no products of bytes by the processor or no oneDNN: students of tessera quantize run in f32";
+    }
+
+    private static String bf16() {
+        return Device.cpu().bf16().isPresent()
+                ? "products of bf16 by the processor: --precision bf16 works on the CPU"
+                : "no products of bf16 by the processor or no oneDNN: --precision bf16 needs a GPU";
     }
 
     private static String ffmpeg() {

@@ -10,7 +10,7 @@ import tessera.kernels.Device;
  * @param listener hears of progress
  * @param stop asks the run to stop
  * @param device where training computes
- * @param compute what it computes in: f32, or on a GPU bf16 with f32 master weights, statistics and losses
+ * @param compute what it computes in: f32, or bf16 on a GPU or a CPU that has {@link Device#bf16}, with f32 master weights, statistics and losses
  * @param origin what training starts from, such as a checksum of its clips, by names that begin with {@code tessera.}; a run
  *     is resumed only where it is the same
  */

@@ -48,7 +48,7 @@ public final class Predictor implements AutoCloseable {
      * How to predict.
      *
      * @param device where to compute
-     * @param compute f32, or on a GPU bf16
+     * @param compute f32, or bf16 on a GPU or a CPU that has {@link Device#bf16}
      * @param masking which tokens are looked at; {@link Masking#DEFAULT} means all of them where the model cannot be masked
      * @param seed determines the masks
      */

@@ -138,7 +138,7 @@ public final class Student implements AutoCloseable {
     /**
      * As {@link #load(Path, Device)}, computing in a type of the caller's.
      *
-     * @param compute f32, or on a GPU bf16 (norms' statistics, softmax and features stay f32); a file on bytes takes f32
+     * @param compute f32, or bf16 on a GPU or a CPU that has {@link Device#bf16} (norms' statistics, softmax and features stay f32); a file on bytes takes f32
      * @throws IllegalArgumentException also if the file is on bytes and the device a GPU
      */
     public static Student load(Path file, Device device, DType compute) {
@@ -162,7 +162,7 @@ public final class Student implements AutoCloseable {
         return of(weights, config, device, DType.F32);
     }
 
-    /** As {@link #of(Map, ModelConfig, Device)}, computing in f32 or, on a GPU, in bf16. */
+    /** As {@link #of(Map, ModelConfig, Device)}, computing in f32 or bf16. */
     public static Student of(Map<String, Tensor> weights, ModelConfig config, Device device, DType compute) {
         return of(weights, config.toMetadata(), device, compute);
     }

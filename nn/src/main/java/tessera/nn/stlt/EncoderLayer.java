@@ -7,6 +7,7 @@ import tessera.nn.LayerNorm;
 import tessera.nn.Linear;
 import tessera.nn.Params;
 import tessera.tensor.Autograd;
+import tessera.tensor.Bf16Products;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -22,6 +23,7 @@ final class EncoderLayer implements AutoCloseable {
     private static final double EPS = 1e-5;
 
     private final int heads;
+    private final boolean inBf16;
     private final Linear qkv;
     private final Linear out;
     private final LayerNorm norm1;
@@ -31,6 +33,7 @@ final class EncoderLayer implements AutoCloseable {
 
     EncoderLayer(Params params, long width, int heads) {
         this.heads = heads;
+        this.inBf16 = params.attentionInBf16();
         Params attention = params.at("self_attn");
         qkv = Linear.of(
                 attention,
@@ -63,9 +66,13 @@ final class EncoderLayer implements AutoCloseable {
     }
 
     private Tensor compute(Tensor x, Tensor bias) {
-        Tensor mixed = qkv.forward(x).selfAttention(heads, bias, null); // [B, N, D]
+        Tensor mixed = attention(qkv.forward(x), bias); // [B, N, D]
         Tensor attended = norm1.forward(out.addTo(x, mixed)); // [B, N, D]
         return norm2.forward(linear2.addAfterGelu(linear1, attended, attended)); // [B, N, D]
+    }
+
+    private Tensor attention(Tensor packed, Tensor bias) {
+        return inBf16 ? Bf16Products.selfAttention(packed, heads, bias, null) : packed.selfAttention(heads, bias, null);
     }
 
     /** The same with elements dropped; the attention's weights are too, so they exist as a matrix. */

@@ -6,7 +6,7 @@ import tessera.nn.Init;
 import tessera.nn.Linear;
 import tessera.nn.Params;
 import tessera.tensor.Autograd;
-import tessera.tensor.PackedLinear;
+import tessera.tensor.Bf16Products;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -18,7 +18,7 @@ final class WindowAttention implements AutoCloseable {
     private final WindowPartition windows;
     private final int heads;
     private final DType compute;
-    private final boolean int8;
+    private final boolean inBf16;
     private final Tensor table;
     private final Linear qkv;
     private final Linear proj;
@@ -29,7 +29,7 @@ final class WindowAttention implements AutoCloseable {
         this.windows = windows;
         this.heads = config.heads().get(stage);
         compute = params.compute();
-        int8 = params.isInt8();
+        inBf16 = params.attentionInBf16();
         table = params.get(
                 "relative_position_bias_table",
                 Init.truncatedNormal(.02, 2),
@@ -52,13 +52,10 @@ final class WindowAttention implements AutoCloseable {
     /** Tokens return to the grid before the projection, which is the same for every token and so skips the padding. */
     private Tensor mix(Tensor x) {
         Tensor packed = qkv.forward(windows.partition(x)); // [B * windows, window, 3 D]
-        return windows.reverse(attend(packed)); // [B, N, D]
-    }
-
-    private Tensor attend(Tensor packed) {
-        return int8
-                ? PackedLinear.attention(packed, heads, bias(), windows.regions())
+        Tensor mixed = inBf16
+                ? Bf16Products.selfAttention(packed, heads, bias(), windows.regions())
                 : packed.selfAttention(heads, bias(), windows.regions());
+        return windows.reverse(mixed); // [B, N, D]
     }
 
     private Tensor bias() {

@@ -42,6 +42,18 @@ public final class PlainDevice {
         return create(UnaryOperator.identity());
     }
 
+    /** A CPU whose processor has no instructions for bf16 or bytes. */
+    public static Device withoutBf16() {
+        Workers workers = new Workers(1);
+        return new CpuDevice(
+                workers,
+                new HostMemory(),
+                reference(workers),
+                Set.of(DType.F32, DType.F64),
+                Optional.empty(),
+                Optional.empty());
+    }
+
     /** The same with kernels that someone watches. */
     public static Device create(UnaryOperator<Kernels> watched) {
         Workers workers = new Workers(1);
@@ -49,7 +61,12 @@ public final class PlainDevice {
         Matmul products = new RoundedMatmul(workers, elementwise);
         Kernels kernels = CpuKernels.scalar(workers, elementwise, products);
         return new CpuDevice(
-                workers, new HostMemory(), watched.apply(kernels), Set.of(DType.F32, DType.BF16), Optional.empty());
+                workers,
+                new HostMemory(),
+                watched.apply(kernels),
+                Set.of(DType.F32, DType.BF16),
+                Optional.empty(),
+                Optional.empty());
     }
 
     /**

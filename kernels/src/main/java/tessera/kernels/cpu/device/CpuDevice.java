@@ -4,6 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.EnumSet;
 import java.util.Optional;
 import java.util.Set;
+import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -22,6 +23,7 @@ public final class CpuDevice extends Device {
     private final Kernels kernels;
     private final Set<DType> types;
     private final Optional<Int8Kernels> int8;
+    private final Optional<Bf16Kernels> bf16;
     private final HostStream stream = new HostStream(this);
 
     /**
@@ -30,15 +32,22 @@ public final class CpuDevice extends Device {
      * @param workers who run them
      * @param memory where they keep packed weights and buffers lie
      * @param types that they take
-     * @param int8 layers on bytes and the attention between them, or empty
+     * @param int8 layers on bytes, or empty
+     * @param bf16 layers on bf16, or empty
      */
     public CpuDevice(
-            Workers workers, HostMemory memory, Kernels kernels, Set<DType> types, Optional<Int8Kernels> int8) {
+            Workers workers,
+            HostMemory memory,
+            Kernels kernels,
+            Set<DType> types,
+            Optional<Int8Kernels> int8,
+            Optional<Bf16Kernels> bf16) {
         this.workers = workers;
         this.memory = memory;
         this.kernels = kernels;
         this.types = Set.copyOf(types);
         this.int8 = int8;
+        this.bf16 = bf16;
     }
 
     /** A CPU with the fastest kernels there are. */
@@ -51,7 +60,8 @@ public final class CpuDevice extends Device {
                 memory,
                 kernels,
                 EnumSet.of(DType.F32, DType.F64),
-                CpuKernels.int8(workers, memory, kernels.attention()));
+                CpuKernels.int8(workers, memory, kernels.attention()),
+                CpuKernels.bf16(workers, memory, kernels.attention()));
     }
 
     @Override
@@ -92,6 +102,11 @@ public final class CpuDevice extends Device {
     @Override
     public Optional<Int8Kernels> int8() {
         return int8;
+    }
+
+    @Override
+    public Optional<Bf16Kernels> bf16() {
+        return bf16;
     }
 
     @Override

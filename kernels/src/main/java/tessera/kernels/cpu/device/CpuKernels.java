@@ -2,6 +2,7 @@ package tessera.kernels.cpu.device;
 
 import java.util.Optional;
 import tessera.kernels.Attention;
+import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Elementwise;
 import tessera.kernels.Int8Kernels;
 import tessera.kernels.Kernels;
@@ -19,6 +20,7 @@ import tessera.kernels.cpu.scalar.ScalarPatches;
 import tessera.kernels.cpu.scalar.ScalarRandom;
 import tessera.kernels.cpu.scalar.ScalarTokens;
 import tessera.kernels.cpu.vector.VectorAttention;
+import tessera.kernels.cpu.vector.VectorBf16;
 import tessera.kernels.cpu.vector.VectorElementwise;
 import tessera.kernels.cpu.vector.VectorInt8;
 import tessera.kernels.cpu.vector.VectorLosses;
@@ -71,6 +73,11 @@ public final class CpuKernels {
     /** Layers on bytes, where the host has the Vector API, oneDNN and a processor for it. */
     static Optional<Int8Kernels> int8(Workers workers, HostMemory memory, Attention exact) {
         return Vectors.READABLE ? VectorInt8.create(workers, memory, exact) : Optional.empty();
+    }
+
+    /** Layers on bf16, where the host has the Vector API, oneDNN and a processor for it. */
+    static Optional<Bf16Kernels> bf16(Workers workers, HostMemory memory, Attention exact) {
+        return Vectors.READABLE ? VectorBf16.create(workers, memory, exact) : Optional.empty();
     }
 
     /** In plain Java, with these products. */

@@ -1,26 +1,18 @@
 package tessera.kernels.cpu.vector;
 
 import static tessera.kernels.cpu.vector.VectorMath.LANES;
-import static tessera.kernels.cpu.vector.VectorMath.all;
 import static tessera.kernels.cpu.vector.VectorMath.get;
 import static tessera.kernels.cpu.vector.VectorMath.isF32;
-import static tessera.kernels.cpu.vector.VectorMath.load;
 import static tessera.kernels.cpu.vector.VectorMath.set;
-import static tessera.kernels.cpu.vector.VectorMath.whole;
 import static tessera.kernels.cpu.vector.VectorScores.padded;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
-import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.ShortVector;
-import jdk.incubator.vector.VectorOperators;
-import jdk.incubator.vector.VectorSpecies;
 import tessera.kernels.Attention.AttentionShape;
 import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Attention.Strides;
 import tessera.kernels.Buffer;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
 import tessera.kernels.cpu.OneDnnBf16;
@@ -35,16 +27,6 @@ import tessera.kernels.cpu.Workers;
 final class VectorBf16Attention {
     private static final int QUERY_TILE = 128;
     private static final int KEY_TILE = 512;
-
-    private static final VectorSpecies<Short> SHORTS = LANES == 16 ? ShortVector.SPECIES_256 : ShortVector.SPECIES_128;
-    private static final ByteOrder ORDER = ByteOrder.nativeOrder();
-    private static final float LOG2_E = (float) (1 / Math.log(2));
-    private static final float LEAST = -126;
-    /** Adding this rounds to an integer, which then stands in the lowest bits. */
-    private static final float ROUNDER = 0x1.8p23f;
-
-    private static final int INFINITE = Float.floatToRawIntBits(Float.POSITIVE_INFINITY);
-    private static final int NAN = Float.floatToRawIntBits(Float.NaN);
 
     private final Workers workers;
 
@@ -144,7 +126,7 @@ final class VectorBf16Attention {
 
         private void convert(MemorySegment x, Strides strides, int row, int rows, MemorySegment y) {
             for (int r = 0; r < rows; r++) {
-                halve(x, offset(strides, b, h, row + r), dim, y, (long) r * dim);
+                VectorBf16Rows.narrow(x, offset(strides, b, h, row + r), dim, y.asSlice((long) r * dim * Short.BYTES));
             }
         }
 
@@ -161,7 +143,14 @@ final class VectorBf16Attention {
             for (int key = 0; key < s.keys(); key += KEY_TILE) {
                 int count = Math.min(KEY_TILE, s.keys() - key);
                 MemorySegment some = keys.asSlice((long) key * dim * Short.BYTES);
-                OneDnnBf16.multiply(true, rows, count, dim, dim, dim, ld, queries, some, false, scores);
+                OneDnnBf16.multiply(
+                        new MatmulShape(false, true, rows, count, dim, dim, dim, ld),
+                        queries,
+                        some,
+                        null,
+                        null,
+                        Activation.NONE,
+                        scores);
                 for (int r = 0; r < rows; r++) {
                     long at = (long) r * ld;
                     float largest = plain
@@ -171,7 +160,7 @@ final class VectorBf16Attention {
                     float max = Math.max(before, factor * largest);
                     // A row whose keys are all masked so far has no maximum to subtract.
                     float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
-                    float sum = exps(scores, at, padded(count), factor, -shift, probabilities);
+                    float sum = VectorBf16Rows.exps(scores, at, padded(count), factor, -shift, probabilities);
                     if (key > 0) {
                         float shrink = (float) Math.exp(before - shift);
                         sum += shrink * get(statistics, 2L * r + 1);
@@ -181,61 +170,18 @@ final class VectorBf16Attention {
                     set(statistics, 2L * r + 1, sum);
                 }
                 MemorySegment weighed = values.asSlice((long) key * dim * Short.BYTES);
-                OneDnnBf16.multiply(false, rows, dim, count, ld, dim, outRow, probabilities, weighed, key > 0, result);
+                OneDnnBf16.multiply(
+                        new MatmulShape(false, false, rows, dim, count, ld, dim, outRow),
+                        probabilities,
+                        weighed,
+                        null,
+                        key > 0 ? result : null,
+                        Activation.NONE,
+                        result);
             }
             for (int r = 0; r < rows; r++) {
                 VectorScores.scale(out, outFrom + r * outRow, dim, 1 / get(statistics, 2L * r + 1));
             }
         }
-    }
-
-    /** Rounds n values to bf16, half to even. */
-    private static void halve(MemorySegment x, long from, int n, MemorySegment y, long to) {
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            IntVector bits = load(x, from + i).reinterpretAsInts();
-            IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
-            IntVector rounded = bits.add(0x7FFF).add(odd);
-            // The sum would make some NaNs numbers.
-            rounded = rounded.blend(NAN, bits.and(Integer.MAX_VALUE).compare(VectorOperators.GT, INFINITE));
-            store(rounded, y, to + i);
-        }
-        for (int i = end; i < n; i++) {
-            int bits = Float.floatToIntBits(get(x, from + i));
-            int rounded = (bits + 0x7FFF + ((bits >>> 16) & 1)) >>> 16;
-            y.set(ValueLayout.JAVA_SHORT_UNALIGNED, (to + i) * Short.BYTES, (short) rounded);
-        }
-    }
-
-    /**
-     * {@code y[i] = exp(factor * x[i] + shift)} in bf16 at the same place, and the sum of that before it is rounded, for whole vectors
-     * of exponents of at most 0. Within 1e-4, a twentieth of what rounding to bf16 changes: 2^t = 2^n 2^r with n whole and a
-     * polynomial of r (minimax on |r| <= 1/2). Below 2^-126 it is 2^-126.
-     */
-    private static float exps(MemorySegment x, long from, int n, float factor, float shift, MemorySegment y) {
-        FloatVector f = all(factor * LOG2_E);
-        FloatVector s = all(shift * LOG2_E);
-        FloatVector sum = all(0);
-        for (int i = 0; i < n; i += LANES) {
-            FloatVector t = load(x, from + i).fma(f, s);
-            t = t.blend(LEAST, t.compare(VectorOperators.LT, LEAST));
-            FloatVector shifted = t.add(ROUNDER);
-            FloatVector r = t.sub(shifted.sub(ROUNDER));
-            FloatVector p = r.fma(all(0.05517167f), all(0.24261114f));
-            p = p.fma(r, all(0.69326097f)).fma(r, all(0.99992806f));
-            // The lowest bits of the shifted exponent are n, which goes where a float has its exponent.
-            IntVector bits =
-                    p.reinterpretAsInts().add(shifted.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23));
-            sum = sum.add(bits.reinterpretAsFloats());
-            store(bits.add(0x8000), y, from + i);
-        }
-        return VectorMath.sum(sum);
-    }
-
-    /** Stores the upper halves. */
-    private static void store(IntVector v, MemorySegment y, long at) {
-        ShortVector upper =
-                (ShortVector) v.lanewise(VectorOperators.LSHR, 16).convertShape(VectorOperators.I2S, SHORTS, 0);
-        upper.intoMemorySegment(y, at * Short.BYTES, ORDER);
     }
 }

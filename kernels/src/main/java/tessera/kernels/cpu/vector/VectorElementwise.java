@@ -331,20 +331,13 @@ public final class VectorElementwise extends ScalarElementwise {
                 }
             });
         } else if (x.dtype() == DType.F32 && y.dtype() == DType.BF16) {
-            workers.parallelFor(y.length(), GRAIN, (worker, start, end) -> {
-                for (long i = start; i < end; i++) {
-                    to.set(ValueLayout.JAVA_SHORT, i * Short.BYTES, nearestBf16(VectorMath.get(from, i)));
-                }
-            });
+            workers.parallelFor(
+                    y.length(),
+                    GRAIN,
+                    (worker, start, end) ->
+                            VectorBf16Rows.narrow(from, start, end - start, to.asSlice(start * Short.BYTES)));
         } else {
             super.cast(x, y);
         }
-    }
-
-    /** Ties go to even, NaN to a quiet NaN. */
-    private static short nearestBf16(float value) {
-        int bits = Float.floatToRawIntBits(value);
-        int rounded = (bits + 0x7FFF + (bits >>> 16 & 1)) >>> 16;
-        return (short) (Float.isNaN(value) ? 0x7FC0 : rounded);
     }
 }

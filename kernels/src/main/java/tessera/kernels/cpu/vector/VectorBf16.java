@@ -1,0 +1,295 @@
+package tessera.kernels.cpu.vector;
+
+import static tessera.kernels.cpu.vector.VectorMath.segment;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Attention;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Bf16Kernels;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Matmul.PackedWeight;
+import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Gemm;
+import tessera.kernels.cpu.HostMemory;
+import tessera.kernels.cpu.OneDnnBf16;
+import tessera.kernels.cpu.OneDnnBf16.Weight;
+import tessera.kernels.cpu.Scratch;
+import tessera.kernels.cpu.Workers;
+
+/**
+ * Linear layers on bf16: a task rounds blocks of rows that stay in the cache and multiplies them; the hidden values between two
+ * layers are bf16 and stay there too.
+ */
+public final class VectorBf16 implements Bf16Kernels {
+    /** Bytes that a block of rows may take with all that is made of it. */
+    private static final long BLOCK_BYTES = 768 << 10;
+
+    private static final long LEAST_ROWS = 32;
+    private static final long LINE = 64;
+    /** How many times faster than f32 the products are. */
+    private static final long SPEED = 2;
+
+    /** Elements to round that are worth a thread. */
+    private static final long NARROW_GRAIN = 65_536;
+
+    private final Workers workers;
+    private final HostMemory memory;
+
+    private final Gemm gemm;
+    private final Attention exact;
+    private final VectorBf16Attention rounded;
+
+    private VectorBf16(Workers workers, HostMemory memory, Attention exact) {
+        this.workers = workers;
+        this.memory = memory;
+        this.gemm = Gemm.create(workers, memory);
+        this.exact = exact;
+        this.rounded = new VectorBf16Attention(workers);
+    }
+
+    /**
+     * These kernels where oneDNN and the processor have the products.
+     *
+     * @param memory where packed weights lie
+     * @param exact attention in f32, for what the other does not take
+     */
+    public static Optional<Bf16Kernels> create(Workers workers, HostMemory memory, Attention exact) {
+        return OneDnnBf16.usable() ? Optional.of(new VectorBf16(workers, memory, exact)) : Optional.empty();
+    }
+
+    @Override
+    public PackedWeight pack(Buffer weight, long n, long k) {
+        if (weight.dtype() != DType.F32) {
+            throw new IllegalArgumentException(
+                    "bf16: the weight is " + weight.dtype() + " but f32 is rounded; convert first");
+        }
+        require("the weight", weight, n * k);
+        return new Weight(memory, n, k, weight.segment());
+    }
+
+    private static Weight own(PackedWeight weight) {
+        if (weight instanceof Weight own) {
+            return own;
+        }
+        throw new IllegalArgumentException(
+                "bf16: the weight was packed for other kernels; pack it by Bf16Kernels.pack of this device");
+    }
+
+    private static void require(String name, @Nullable Buffer buffer, long count) {
+        if (buffer != null && (buffer.dtype() != DType.F32 || buffer.length() < count)) {
+            throw new IllegalArgumentException("bf16: " + name + " is " + buffer.dtype() + "[" + buffer.length()
+                    + "] but f32[" + count + "] or more is needed");
+        }
+    }
+
+    private static void require(long m, long n, Epilogue epilogue, Buffer y) {
+        require("bias", epilogue.bias(), n);
+        require("addend", epilogue.addend(), m * n);
+        require("y", y, m * n);
+    }
+
+    @Override
+    public void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y) {
+        Weight w = own(weight);
+        long n = w.n();
+        long k = w.k();
+        require("x", x, m * k);
+        require(m, n, epilogue, y);
+        if (m == 0 || n == 0) {
+            return;
+        }
+        long most = rows(2 * k + 4 * n);
+        w.acquire();
+        try {
+            workers.parallelFor(m, grain(n * k), (worker, from, to) -> {
+                try (Scratch scratch = Scratch.borrow()) {
+                    MemorySegment narrow = scratch.floats(floats(Math.min(most, to - from), w.depth()));
+                    forEachBlock(from, to, most, (first, count) -> {
+                        narrow(x.segment(), first, count, w, narrow);
+                        multiply(count, narrow, w, epilogue, y, first);
+                    });
+                }
+            });
+        } finally {
+            w.release();
+        }
+    }
+
+    @Override
+    public void mlp(
+            long m,
+            Buffer x,
+            PackedWeight first,
+            @Nullable Buffer firstBias,
+            PackedWeight second,
+            Epilogue epilogue,
+            Buffer y) {
+        Weight w1 = own(first);
+        Weight w2 = own(second);
+        long k = w1.k();
+        long h = w1.n();
+        long n = w2.n();
+        if (w2.k() != h) {
+            throw new IllegalArgumentException("bf16: the first layer has " + h + " outputs but the second " + w2.k()
+                    + " inputs; pass two layers that follow each other");
+        }
+        require("x", x, m * k);
+        require("first bias", firstBias, h);
+        require(m, n, epilogue, y);
+        if (m == 0 || n == 0) {
+            return;
+        }
+        MemorySegment bias = segment(firstBias);
+        long most = rows(2 * k + 2 * h + 4 * n);
+        w1.acquire();
+        try {
+            w2.acquire();
+            try {
+                workers.parallelFor(m, grain(h * (k + n)), (worker, from, to) -> {
+                    long rows = Math.min(most, to - from);
+                    try (Scratch scratch = Scratch.borrow()) {
+                        long size = floats(rows, w1.depth());
+                        MemorySegment narrow = scratch.floats(size + floats(rows, w2.depth()));
+                        MemorySegment hidden = narrow.asSlice(size * Float.BYTES);
+                        forEachBlock(from, to, most, (block, count) -> {
+                            if (h == 0) {
+                                narrow(x.segment(), block, count, w2, hidden);
+                            } else {
+                                narrow(x.segment(), block, count, w1, narrow);
+                                OneDnnBf16.multiply(count, narrow, w1, bias, null, Activation.GELU, DType.BF16, hidden);
+                            }
+                            multiply(count, hidden, w2, epilogue, y, block);
+                        });
+                    }
+                });
+            } finally {
+                w2.release();
+            }
+        } finally {
+            w1.release();
+        }
+    }
+
+    /** Rounds rows of x to what a weight is multiplied with. */
+    private static void narrow(MemorySegment x, long row, long count, Weight weight, MemorySegment narrow) {
+        long k = weight.k();
+        if (k == 0) {
+            narrow.asSlice(0, count * DType.BF16.bytes()).fill((byte) 0);
+        } else {
+            VectorBf16Rows.narrow(x, row * k, count * k, narrow);
+        }
+    }
+
+    /** The rows of y after {@code row}, from bf16 rows. */
+    private static void multiply(long count, MemorySegment x, Weight weight, Epilogue epilogue, Buffer y, long row) {
+        long at = row * weight.n() * Float.BYTES;
+        MemorySegment addend = segment(epilogue.addend());
+        OneDnnBf16.multiply(
+                count,
+                x,
+                weight,
+                segment(epilogue.bias()),
+                addend == null ? null : addend.asSlice(at),
+                epilogue.activation(),
+                DType.F32,
+                y.segment().asSlice(at));
+    }
+
+    @Override
+    public void matmul(MatmulShape s, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        if (s.lda() != (s.transposeA() ? s.m() : s.k())
+                || s.ldb() != (s.transposeB() ? s.k() : s.n())
+                || s.ldc() != s.n()) {
+            throw new IllegalArgumentException(
+                    "bf16: the rows of " + s + " have gaps but whole matrices are rounded; copy them first");
+        }
+        long sizeA = s.m() * s.k();
+        long sizeB = s.k() * s.n();
+        require("a", a, sizeA);
+        require("b", b, sizeB);
+        require("bias", epilogue.bias(), s.n());
+        require("addend", epilogue.addend(), s.m() * s.n());
+        require("c", c, s.m() * s.n());
+        if (s.m() == 0 || s.n() == 0) {
+            return;
+        }
+        MemorySegment bias = segment(epilogue.bias());
+        MemorySegment addend = segment(epilogue.addend());
+        if (s.k() == 0) {
+            gemm.gemmSerial(DType.F32, s, a.segment(), b.segment(), bias, addend, epilogue.activation(), c.segment());
+            return;
+        }
+        HostMemory.Block block = memory.allocate((floats(1, sizeA) + floats(1, sizeB)) * Float.BYTES);
+        try {
+            MemorySegment narrowA = block.segment();
+            MemorySegment narrowB = narrowA.asSlice(floats(1, sizeA) * Float.BYTES);
+            narrow(a.segment(), sizeA, narrowA);
+            narrow(b.segment(), sizeB, narrowB);
+            workers.parallelFor(s.m(), grain(s.n() * s.k()), (worker, from, to) -> {
+                long row = from * s.n() * Float.BYTES;
+                long start = s.transposeA() ? from : from * s.lda();
+                OneDnnBf16.multiply(
+                        s.rows(to - from),
+                        narrowA.asSlice(start * DType.BF16.bytes()),
+                        narrowB,
+                        bias,
+                        addend == null ? null : addend.asSlice(row),
+                        epilogue.activation(),
+                        c.segment().asSlice(row));
+            });
+        } finally {
+            block.free();
+        }
+    }
+
+    private void narrow(MemorySegment x, long count, MemorySegment y) {
+        workers.parallelFor(
+                count,
+                NARROW_GRAIN,
+                (worker, from, to) -> VectorBf16Rows.narrow(x, from, to - from, y.asSlice(from * DType.BF16.bytes())));
+    }
+
+    @Override
+    public void attention(AttentionShape shape, AttentionTensors in, Buffer out) {
+        if (VectorBf16Attention.has(shape, in)) {
+            rounded.attention(shape, in, out);
+        } else {
+            exact.attention(shape, in, out, null);
+        }
+    }
+
+    /** Rows of a block, of which each takes so many bytes. */
+    private static long rows(long bytes) {
+        return Math.max(LEAST_ROWS, BLOCK_BYTES / Math.max(1, bytes) / LEAST_ROWS * LEAST_ROWS);
+    }
+
+    /** The f32 that take as much memory as rows of bf16, in whole lines. */
+    private static long floats(long rows, long columns) {
+        return Blocks.ceilDiv(rows * columns * DType.BF16.bytes(), LINE) * LINE / Float.BYTES;
+    }
+
+    private static long grain(long work) {
+        return Math.max(1, SPEED * Gemm.WORTH_A_THREAD / Math.max(1, work));
+    }
+
+    /** What is done with the {@code count} rows after {@code first}. */
+    private interface BlockBody {
+        void run(long first, long count);
+    }
+
+    /** Runs blocks of about equal size. */
+    private static void forEachBlock(long from, long to, long most, BlockBody body) {
+        long blocks = Blocks.ceilDiv(to - from, most);
+        for (long i = 0; i < blocks; i++) {
+            long first = from + (to - from) * i / blocks;
+            body.run(first, from + (to - from) * (i + 1) / blocks - first);
+        }
+    }
+}
