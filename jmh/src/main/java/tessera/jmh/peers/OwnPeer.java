@@ -92,10 +92,12 @@ final class OwnPeer implements Peer {
         };
     }
 
-    /** The student of a precision; the one place to change when there is another. */
+    /** The student of a precision. */
     private Student student(Task task, Precision precision) {
         if (precision == Precision.INT8) {
-            throw new AbsentException("students cannot be quantised in this version");
+            try (Student exact = Student.of(task.weights(), task.shapes().config(), device)) {
+                return exact.quantize();
+            }
         }
         return Student.of(task.weights(), task.shapes().config(), device, type(precision));
     }
