@@ -234,8 +234,8 @@ class BadInputTest {
 
     private static Set<String> commandsWithOut() {
         Set<String> with = new TreeSet<>();
-        new CommandLine(new Main()).getSubcommands().forEach((name, command) -> {
-            if (command.getCommandSpec().findOption("--out") != null) {
+        Main.COMMANDS.forEach((name, command) -> {
+            if (new CommandLine(command).getCommandSpec().findOption("--out") != null) {
                 with.add(name);
             }
         });
@@ -555,10 +555,22 @@ class BadInputTest {
 
     /** Nothing is said of a demo that does not begin, though it is not quiet. */
     @Test
-    void aDemoThatCannotBegin() {
+    void aDemoThatCannotBegin() throws IOException {
         refuse(List.of("unknown device 'tpu'"), "demo", "--device=tpu", "--out", out.resolve("demo"));
         refuse(List.of("unknown --precision 'f8'"), "demo", "--precision=f8", "--out", out.resolve("demo"));
         refuse(List.of("--threads is 0"), "demo", "--threads=0", "--out", out.resolve("demo"));
+        Path damaged = Files.createDirectories(folder.resolve("demo"));
+        Path plan = Files.writeString(damaged.resolve("plan.json"), "cut of");
+        for (String system : List.of("cdfsl", "mmd")) {
+            refuse(
+                    List.of(plan + " holds no settings; use another"),
+                    "demo",
+                    "--quiet",
+                    "--system",
+                    system,
+                    "--out",
+                    damaged);
+        }
     }
 
     @Test

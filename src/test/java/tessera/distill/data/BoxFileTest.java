@@ -90,7 +90,7 @@ class BoxFileTest {
         refused("gives 2 as score of frame 0, box 0", "[[{\"box\": [1, 0, 5, 5], \"class\": 1, \"score\": 2}]]");
         refused("has no list of boxes for frame 0", "[7]");
         refused("has no list 'frames'", "7");
-        refused("is no JSON object", "[");
+        refused("is no JSON object (Unexpected close marker '}': expected ']'); write", "[");
         Path file = Files.writeString(folder.resolve("a.json"), "{\"frames\": []}");
         Exception unsized = assertThrows(IllegalArgumentException.class, () -> BoxFile.read(file));
         assertTrue(

@@ -57,8 +57,8 @@ class ClipSetTest {
             assertArrayEquals(clips.labels(), clips.head("action").ofClip());
             Exception unknown = assertThrows(IllegalArgumentException.class, () -> clips.head("tool"));
             assertEquals(
-                    "the clips have no labels for the head 'tool', only for [action, noun, verb]; load them with a table"
-                            + " of it",
+                    "the clips have no labels for the head 'tool', only for [action, noun, verb]; name one of these, or"
+                            + " give clips of your own a labels.csv with it",
                     unknown.getMessage());
         }
     }

@@ -60,7 +60,9 @@ final class BoxFile {
                             + String.valueOf(cause.getMessage())
                                     .lines()
                                     .findFirst()
-                                    .orElse("") + ")";
+                                    .orElse("")
+                                    .replaceFirst(" \\([^()]*\\[Source.*", "")
+                            + ")"; // where, which it does not know
             throw reader.wrong("is no JSON object" + why, e);
         }
         double width = reader.number(members.get("width"), "width", 1, 1e6);

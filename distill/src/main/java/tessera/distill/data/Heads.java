@@ -60,7 +60,7 @@ final class Heads {
         Labels labels = byName.get(head);
         if (labels == null) {
             throw new IllegalArgumentException("the clips have no labels for the head '" + head + "', only for "
-                    + byName.keySet() + "; load them with a table of it");
+                    + byName.keySet() + "; name one of these, or give clips of your own a labels.csv with it");
         }
         return labels;
     }

@@ -112,8 +112,7 @@ public final class Demo {
         try {
             Files.createDirectories(out);
             if (Files.exists(file)) {
-                List<String> differences =
-                        Settings.parse(Files.readString(file)).differences(settings, plan.defaults());
+                List<String> differences = Settings.read(file).differences(settings, plan.defaults());
                 if (!differences.isEmpty()) {
                     throw new IllegalArgumentException("demo: " + out + " holds a demo with other settings ("
                             + String.join("; ", differences)

@@ -1,5 +1,8 @@
 package tessera.distill.train;
 
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -57,6 +60,20 @@ public final class Settings {
      */
     public static Settings parse(String json) {
         return new Settings(Json.object(json));
+    }
+
+    /**
+     * Reads a file that holds settings as JSON.
+     *
+     * @throws IllegalArgumentException if it holds something else; the message names the file
+     */
+    public static Settings read(Path file) throws IOException {
+        try {
+            return parse(Files.readString(file));
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(
+                    file + " holds no settings; use another folder, or delete this one to start again", e);
+        }
     }
 
     /**

@@ -127,7 +127,7 @@ public final class MmdDemo {
         try {
             Files.createDirectories(out);
             if (Files.exists(file)) {
-                Settings before = Settings.parse(Files.readString(file));
+                Settings before = Settings.read(file);
                 if (!"mmd".equals(before.values().get("system"))) {
                     throw new IllegalArgumentException("demo: " + out + " holds a demo of another system than mmd;"
                             + " use another folder, or delete this one to start again");
