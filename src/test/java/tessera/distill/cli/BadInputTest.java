@@ -218,6 +218,7 @@ class BadInputTest {
                 "distill", List.of("--teachers", "rgb=" + missing, "--target", missing),
                 "learn", List.of("--student", missing, "--clips", missing),
                 "features", List.of("--student", missing, "--clips", missing),
+                "quantize", List.of("--student", missing),
                 "import", List.of("--checkpoint", missing));
         assertEquals(commandsWithOut(), commands.keySet());
         // Nobody may make a file there, the administrator neither.

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -15,6 +16,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -262,6 +264,67 @@ class TrainTest {
                         folder.resolve("never"),
                         List.of("--arch=swin3d", "--dim=8", "--depths=1,1", "--attention-heads=1,2", "--window=2x2x2"),
                         "--start=" + start));
+    }
+
+    /** A model that starts from what has seen all of the clips has seen those that are held out. */
+    @Test
+    void whatIsHeldOutWasNotSeenBefore() throws IOException {
+        Path all = folder.resolve("all");
+        Shell.succeed(words(
+                new ArrayList<>(List.of("train", "--modality=rgb", "--clips", data, "--heads=verb,noun")), all, SWIN));
+        String start = "--start=" + all.resolve("model.safetensors");
+        Shell.refuse(
+                List.of("was trained on these clips without --hold-out 0.25"),
+                training("rgb", folder.resolve("never"), SWIN, start));
+        Shell.succeed(training(
+                "rgb",
+                folder.resolve("goes-on"),
+                SWIN,
+                "--start=" + folder.resolve("rgb").resolve("model.safetensors")));
+    }
+
+    /** Pictures are loaded with as many frames and as large as one says; arrays tell that themselves. */
+    @Test
+    void picturesAreLoadedAsOneSays() throws IOException {
+        Path pictures = folder.resolve("pictures");
+        for (String label : List.of("dark", "bright")) {
+            for (int clip = 0; clip < 2; clip++) {
+                Path frames = Files.createDirectories(
+                        pictures.resolve("rgb").resolve(label).resolve("clip" + clip));
+                for (int t = 0; t < 8; t++) {
+                    BufferedImage image = new BufferedImage(40, 30, BufferedImage.TYPE_INT_RGB);
+                    for (int i = 0; i < 40 * 30; i++) {
+                        image.setRGB(i % 40, i / 40, (label.equals("dark") ? 0x101010 : 0x808080) + t * i);
+                    }
+                    ImageIO.write(
+                            image,
+                            "png",
+                            frames.resolve("%05d.png".formatted(t)).toFile());
+                }
+            }
+        }
+        Path out = folder.resolve("of-pictures");
+        List<Object> words = new ArrayList<>(List.of("train", "--modality=rgb", "--clips", pictures, "--frames=4"));
+        Shell.refuse(List.of("holds 8 frames but clips have 16"), words(new ArrayList<>(words), out, SWIN));
+        Shell.succeed(words(new ArrayList<>(words), out, SWIN, "--clip-frames=8", "--clip-size=24x32"));
+        String printed = Shell.succeed(
+                "evaluate",
+                "--student=" + out.resolve("model.safetensors"),
+                "--clips=" + pictures,
+                "--clip-frames=8",
+                "--clip-size=24x32",
+                "--views=1x1,2x3",
+                "--quiet");
+        assertTrue(printed.contains("views 2x3") && !printed.contains("views differ"), printed);
+        Shell.refuse(
+                List.of("--clip-frames is 9 but the clips", "have 4 frames"),
+                training("rgb", folder.resolve("never"), SWIN, "--clip-frames=9"));
+        Shell.refuse(
+                List.of("--clip-size is 24 x 32 but the clips"),
+                training("rgb", folder.resolve("never"), SWIN, "--clip-size=24x32"));
+        Shell.refuse(
+                List.of("--clip-size is [24]; give height and width"),
+                training("rgb", folder.resolve("never"), SWIN, "--clip-size=24"));
     }
 
     /** A student of two teachers of one modality, which have names of their own. */

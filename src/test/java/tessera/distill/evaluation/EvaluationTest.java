@@ -99,7 +99,8 @@ class EvaluationTest {
         Evaluation evaluation = Evaluation.of(
                 List.of(verbs, nouns), labels, Map.of("verb", 3.0), new Evaluation.Tail(Set.of(), Set.of("noun1")));
         Gflops once = new Gflops(2, 1.5);
-        String one = EvaluationReport.of("a student", List.of(new EvaluationReport.Looked("1x1", 1, once, evaluation)))
+        String one = EvaluationReport.of(
+                        "a student", List.of(new EvaluationReport.Looked("1x1", 1, 1, once, evaluation)))
                 .html();
         assertEquals(3, one.split("<svg ", -1).length - 1, "verb, verb at its temperature, noun");
         assertTrue(one.contains("action, tail verb or noun"), "a row of the tail");
@@ -108,8 +109,8 @@ class EvaluationTest {
         String several = EvaluationReport.of(
                         "a student",
                         List.of(
-                                new EvaluationReport.Looked("1x1", 1, once, evaluation),
-                                new EvaluationReport.Looked("2x3", 6, once.times(6), evaluation)))
+                                new EvaluationReport.Looked("1x1", 1, 1, once, evaluation),
+                                new EvaluationReport.Looked("2x3", 6, 6, once.times(6), evaluation)))
                 .html();
         assertEquals(6, several.split("<svg ", -1).length - 1, "and three curves");
         assertTrue(several.contains("6 views"), several);

@@ -27,7 +27,7 @@ class BatchesAheadTest {
         if (step == 3) {
             throw new IllegalStateException("clip 3 is damaged");
         }
-        return new Batch(Map.of(Modality.RGB, Tensor.full(device, DType.F32, Shape.of(2), step)));
+        return new Batch(Map.of(Modality.RGB, Tensor.full(device, DType.F32, Shape.of(2), (double) step)));
     }
 
     private static long taken(BatchesAhead batches, long step) {

@@ -218,8 +218,11 @@ class EnsembleTest {
             double weight = (double) requireNonNull(weights.get(teacher.name()));
             Close.relative(new double[] {weight}, new double[] {Math.exp(-loss) / sum}, 1e-12, teacher.name());
         }
+        // A digit of a weight: they do not add up to 1, so they are computed again.
+        String weight = String.valueOf(weights.get("flow"));
+        Files.writeString(file, Files.readString(file).replace(weight, "0.9999"));
         Path finished = stage.run(CONFIG, lesson(), run, new RunContext(watching, new StopSignal()));
-        assertEquals(List.of("weigh teachers", TITLE, TITLE), tasks);
+        assertEquals(List.of("weigh teachers", TITLE, "weigh teachers", TITLE), tasks);
         assertArrayEquals(kept, Files.readAllBytes(file));
         try (Checkpoint checkpoint = Checkpoint.read(finished)) {
             assertTrue(String.valueOf(checkpoint.metadata().get("tessera.settings"))

@@ -154,8 +154,9 @@ final class Distill extends ToolCommand {
         Path start = labelled.start();
         try (LabelledOptions.Loaded loaded = labelled.load("distill", egosim, seen, context);
                 ClipSet heldOut = heldOut(loaded.clips(), seen, context)) {
+            labelled.requireUnseen(loaded.clips());
             Map<String, String> origin = new LinkedHashMap<>();
-            origin.put("tessera.clips", loaded.clips().checksum());
+            origin.put(LabelledOptions.CLIPS, loaded.clips().checksum());
             files.forEach(teacher -> origin.put("tessera.teacher." + teacher.name(), Clips.checksum(teacher.file())));
             if (start != null) {
                 origin.put("tessera.start", Clips.checksum(start));

@@ -19,7 +19,9 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
+import tessera.distill.data.SampleLayout;
 import tessera.distill.data.Split;
+import tessera.distill.data.View;
 import tessera.distill.data.Views;
 import tessera.distill.evaluation.ActionAccuracy;
 import tessera.distill.evaluation.Evaluation;
@@ -211,9 +213,21 @@ final class Evaluate extends ToolCommand {
             }
             List<HeadLogits> ofSet = logits.apply(set);
             Evaluation evaluation = Evaluation.of(ofSet, Evaluation.labels(set, ofSet), temperatures, tail);
-            looked.add(new Looked(scheme.toString(), scheme.views(), once.times(scheme.views()), evaluation));
+            int different = different(views.test(set.geometry(), seen, scheme.clips(), scheme.crops()), modality);
+            looked.add(
+                    new Looked(scheme.toString(), scheme.views(), different, once.times(scheme.views()), evaluation));
         }
         return looked;
+    }
+
+    /** How many of some views show different things; boxes and sound have no crops. */
+    private static int different(List<View> views, Modality modality) {
+        boolean cropped =
+                modality.layout().grid() instanceof SampleLayout.Grid.Scaled grid && grid != SampleLayout.Grid.SQUARE;
+        return Math.toIntExact(views.stream()
+                .map(view -> cropped ? view : view.frames())
+                .distinct()
+                .count());
     }
 
     private Evaluation.Tail tail(Student judged, Modality modality) {
@@ -351,6 +365,12 @@ final class Evaluate extends ToolCommand {
                 way.name(),
                 way.gflops().all(),
                 way.gflops().withoutAttention());
+        if (way.different() < way.views()) {
+            out.printf(
+                    "  only %d of the %d views differ: load more frames (--frames, --clip-frames) for other moments, wider pictures"
+                            + " (--clip-size) for other crops%n",
+                    way.different(), way.views());
+        }
         for (Evaluation.OfHead head : way.evaluation().heads()) {
             Evaluation.Scaled scaled = head.scaled();
             out.printf(
@@ -400,6 +420,7 @@ final class Evaluate extends ToolCommand {
     private record Way(
             String views,
             int viewsOfAClip,
+            int differentViews,
             double gflops,
             double gflopsWithoutAttention,
             Map<String, OfHead> heads,
@@ -439,6 +460,13 @@ final class Evaluate extends ToolCommand {
             ofAction =
                     new OfAction(action.all().value(), action.all().interval().half(), tail);
         }
-        return new Way(way.name(), way.views(), way.gflops().all(), way.gflops().withoutAttention(), heads, ofAction);
+        return new Way(
+                way.name(),
+                way.views(),
+                way.different(),
+                way.gflops().all(),
+                way.gflops().withoutAttention(),
+                heads,
+                ofAction);
     }
 }

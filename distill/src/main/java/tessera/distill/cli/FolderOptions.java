@@ -1,6 +1,7 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -24,8 +25,55 @@ final class FolderOptions {
                     + " ${DEFAULT-VALUE}")
     private double flowBound = ModalityFolders.Options.DEFAULT.flowBound();
 
+    @Option(
+            names = "--clip-frames",
+            paramLabel = "N",
+            description =
+                    "Frames that clips of videos and pictures are loaded with, spread evenly; views choose from them. Default:"
+                            + " 16. Arrays have those that they have.")
+    private @Nullable Integer clipFrames;
+
+    @Option(
+            names = "--clip-size",
+            split = "x",
+            paramLabel = "HxW",
+            description =
+                    "Pixels that videos and pictures are resized to, as wide as high or wider; views cut squares out of them."
+                            + " Default: 224x224")
+    private List<Integer> clipSize = List.of();
+
     /** Finds and checks clips. */
     ModalityFolders open(Path folder, Set<Modality> modalities, @Nullable Geometry wanted) {
-        return ModalityFolders.open(folder, modalities, wanted, new ModalityFolders.Options(skipBroken, flowBound));
+        Geometry pictures = pictures();
+        ModalityFolders found = ModalityFolders.open(
+                folder, modalities, wanted, new ModalityFolders.Options(skipBroken, flowBound, pictures));
+        Geometry geometry = found.geometry();
+        if (clipFrames != null && geometry.frames() != pictures.frames()) {
+            throw new IllegalArgumentException("--clip-frames is " + clipFrames + " but the clips of " + folder
+                    + " have " + geometry.frames() + " frames, which their arrays or the command say; leave it out");
+        }
+        boolean seen = modalities.contains(Modality.RGB) || modalities.contains(Modality.FLOW);
+        if (!clipSize.isEmpty()
+                && seen
+                && (geometry.size() != pictures.size() || geometry.width() != pictures.width())) {
+            throw new IllegalArgumentException("--clip-size is " + pictures.size() + " x " + pictures.width()
+                    + " but the clips of " + folder + " have " + geometry.size() + " x " + geometry.width()
+                    + " pixels, which their arrays or the command say; leave it out");
+        }
+        return found;
+    }
+
+    private Geometry pictures() {
+        Geometry standard = ModalityFolders.Options.DEFAULT.pictures();
+        if (clipSize.isEmpty()) {
+            return clipFrames == null ? standard : standard.withFrames(clipFrames);
+        }
+        if (clipSize.size() != 2) {
+            throw new IllegalArgumentException(
+                    "--clip-size is " + clipSize + "; give height and width, such as 224x298");
+        }
+        int frames = clipFrames == null ? standard.frames() : clipFrames;
+        int high = clipSize.getFirst();
+        return new Geometry(frames, high, Math.max(4, high / 4)).withWidth(clipSize.getLast());
     }
 }

@@ -20,9 +20,13 @@ import tessera.distill.egosim.EgoSimClips;
 import tessera.distill.train.HeldOut;
 import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
+import tessera.nn.Checkpoint;
 
 /** Labelled clips and what is learned of them: what {@code train} and {@code distill} are told alike. */
 final class LabelledOptions {
+    /** Where a model's file notes what it was trained on, {@link ClipSet#checksum}. */
+    static final String CLIPS = "tessera.clips";
+
     /** EgoSim clips from which the normalisation of flow is measured. */
     private static final int STATISTICS_CLIPS = 60;
 
@@ -94,6 +98,21 @@ final class LabelledOptions {
             throw new IllegalArgumentException("--start " + start + " is no file; name a safetensors file");
         }
         return start;
+    }
+
+    /** Refuses to hold clips out that the file to start from was trained on. */
+    void requireUnseen(ClipSet clips) {
+        if (start == null || holdOut == 0) {
+            return;
+        }
+        Map<String, String> before;
+        try (Checkpoint file = Checkpoint.read(start)) {
+            before = file.metadata();
+        }
+        if (clips.checksum().equals(before.get(CLIPS)) && !heldOut().equals(HeldOut.of(before))) {
+            throw new IllegalArgumentException("--start " + start + " was trained on these clips without --hold-out "
+                    + holdOut + ", so it has seen those that are to be held out; train it with the same share");
+        }
     }
 
     /** Weights by head, in the order of the heads. */

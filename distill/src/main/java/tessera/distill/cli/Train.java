@@ -54,9 +54,10 @@ final class Train extends ToolCommand {
         Path start = labelled.start();
         RunContext context = training.context();
         try (LabelledOptions.Loaded loaded = labelled.load("train", egosim, Set.of(modality), context)) {
+            labelled.requireUnseen(loaded.clips());
             ModelConfig config = model.config(modality, loaded.clips().geometry(), loaded.flow());
             Map<String, String> origin = new LinkedHashMap<>();
-            origin.put("tessera.clips", loaded.clips().checksum());
+            origin.put(LabelledOptions.CLIPS, loaded.clips().checksum());
             if (start != null) {
                 origin.put("tessera.start", Clips.checksum(start));
             }

@@ -55,9 +55,6 @@ import tessera.tensor.io.StoredType;
  * as {@link Options} say; nothing is ever made up for it. Clips are known by every modality that the folder has, asked for or not. Immutable.
  */
 public final class ModalityFolders {
-    /** Frames and side of pictures when nothing but videos says how large clips are. */
-    private static final Geometry OF_VIDEOS = Geometry.FULL;
-
     private static final String NPY = ".npy";
     private static final int STATISTICS_CLIPS = 64;
     private static final System.Logger LOGGER = System.getLogger(ModalityFolders.class.getName());
@@ -68,10 +65,14 @@ public final class ModalityFolders {
      * @param skipBroken whether clips that lack a modality or are broken are left out of every modality, and their number told; if
      *     not, they are refused: the first is named, and how many there are
      * @param flowBound motion in pixels that level 255 of flow pictures stands for, positive
+     * @param pictures sizes that videos and pictures are loaded with where no array says how large clips are
      */
-    public record Options(boolean skipBroken, double flowBound) {
-        /** Broken clips are refused; flow is within 20 pixels, as it was published for EPIC-KITCHENS. */
-        public static final Options DEFAULT = new Options(false, 20);
+    public record Options(boolean skipBroken, double flowBound, Geometry pictures) {
+        /**
+         * Broken clips are refused; flow is within 20 pixels, as it was published for EPIC-KITCHENS; clips have 16 frames of 224 x
+         * 224.
+         */
+        public static final Options DEFAULT = new Options(false, 20, Geometry.FULL);
 
         public Options {
             if (!(flowBound > 0 && flowBound < 1e4)) {
@@ -82,12 +83,12 @@ public final class ModalityFolders {
 
         /** The same with broken clips left out, or refused. */
         public Options withSkipBroken(boolean wanted) {
-            return new Options(wanted, flowBound);
+            return new Options(wanted, flowBound, pictures);
         }
 
         /** The same with another bound of flow. */
         public Options withFlowBound(double pixels) {
-            return new Options(skipBroken, pixels);
+            return new Options(skipBroken, pixels, pictures);
         }
     }
 
@@ -157,7 +158,7 @@ public final class ModalityFolders {
         known.forEach((modality, files) ->
                 found.forEach((other, others) -> requireCounterparts(root, files, other, others, faults)));
         clips.keySet().removeAll(faults.names());
-        Geometry geometry = wanted == null ? geometry(clips.values()) : wanted;
+        Geometry geometry = wanted == null ? geometry(clips.values(), options.pictures()) : wanted;
         for (Modality modality : found.keySet()) {
             clips.forEach((name, files) -> faults.check(name, () -> {
                 Path file = files.get(modality);
@@ -241,7 +242,7 @@ public final class ModalityFolders {
     }
 
     /** The sizes that the first array of each modality gives. */
-    private static Geometry geometry(Collection<Map<Modality, Path>> clips) {
+    private static Geometry geometry(Collection<Map<Modality, Path>> clips, Geometry pictures) {
         int frames = 0;
         int[] picture = {0, 0};
         int[] map = {0, 0};
@@ -265,12 +266,11 @@ public final class ModalityFolders {
             }
         }
         if (frames == 0) {
-            return OF_VIDEOS;
+            return pictures;
         }
         // The sizes of what is not loaded mean nothing, but have to be possible.
         if (picture[0] == 0) {
-            picture =
-                    map[0] == 0 ? new int[] {OF_VIDEOS.size(), OF_VIDEOS.width()} : new int[] {4 * map[0], 4 * map[1]};
+            picture = map[0] == 0 ? new int[] {pictures.size(), pictures.width()} : new int[] {4 * map[0], 4 * map[1]};
         }
         if (map[0] == 0) {
             map = picture;

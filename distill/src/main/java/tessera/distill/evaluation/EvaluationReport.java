@@ -15,9 +15,11 @@ public final class EvaluationReport {
      *
      * @param name of the views, such as {@code 2x3} for 2 clips in 3 crops
      * @param views of each clip
+     * @param different how many of these show different things: where a clip has no more frames than a model sees, all moments are
+     *     the same, and where it is square, all crops
      * @param gflops of all views together
      */
-    public record Looked(String name, int views, Gflops gflops, Evaluation evaluation) {}
+    public record Looked(String name, int views, int different, Gflops gflops, Evaluation evaluation) {}
 
     /**
      * The page.

@@ -92,7 +92,7 @@ final class DataSetWeights {
         }
         Path file = folder.resolve(FILE);
         Kept kept = read(file, Json.text(madeOf));
-        if (!kept.weights.isEmpty()) {
+        if (isWhole(kept.weights, stage, lesson)) {
             return kept.weights;
         }
         Map<String, Looked> looked = new LinkedHashMap<>(kept.looked);
@@ -133,6 +133,20 @@ final class DataSetWeights {
             weights.put(teacher, each[t++]);
         }
         return weights;
+    }
+
+    /** Whether every teacher has its weight for every head; a damaged file's are computed again. */
+    private static boolean isWhole(Map<String, Map<String, Double>> weights, Ensemble stage, Ensemble.Lesson lesson) {
+        for (String head : stage.heads().keySet()) {
+            Map<String, Double> ofHead = weights.getOrDefault(head, Map.of());
+            double sum = lesson.teachers().stream()
+                    .mapToDouble(teacher -> ofHead.getOrDefault(teacher.name(), Double.NaN))
+                    .sum();
+            if (!(Math.abs(sum - 1) <= 1e-9)) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** What a file holds that was made of the same; nothing if there is no such file. */

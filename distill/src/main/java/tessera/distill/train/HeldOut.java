@@ -11,6 +11,7 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
 
 /**
@@ -70,6 +71,16 @@ public record HeldOut(double share, long seed) {
     /** Depends on the name and the seed alone. */
     private String rank(String name) {
         return TeacherCache.checksum((seed + " " + name).getBytes(StandardCharsets.UTF_8));
+    }
+
+    /** What a model trained here left out, as its file's metadata tell; {@link #NONE} if they tell nothing. */
+    public static HeldOut of(Map<String, String> metadata) {
+        String trained = metadata.get(Trainer.SETTINGS);
+        Map<String, @Nullable Object> settings =
+                trained == null ? Map.of() : Settings.parse(trained).values();
+        return settings.get("heldOut") instanceof Number share && settings.get("heldOutSeed") instanceof Number number
+                ? new HeldOut(share.doubleValue(), number.longValue())
+                : NONE;
     }
 
     /** The clips that are left out, ascending. */
