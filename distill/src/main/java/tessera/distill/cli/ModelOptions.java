@@ -69,12 +69,12 @@ final class ModelOptions {
     private List<Integer> window = List.of(8, 7, 7);
 
     /**
-     * The model for clips of these sizes.
+     * The model for views of clips of these sizes, which are squares as high as the clips.
      *
      * @throws IllegalArgumentException if the options make none
      */
     ModelConfig config(Modality modality, Geometry clips, FlowStats stats) {
-        Geometry sees = frames == null ? clips : clips.withFrames(frames);
+        Geometry sees = new Geometry(frames == null ? clips.frames() : frames, clips.size(), clips.poseSize());
         return switch (arch(modality)) {
             case SWIN3D -> swin(modality, sees, stats);
             case STLT -> stlt(modality, sees);
