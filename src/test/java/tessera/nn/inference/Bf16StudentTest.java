@@ -1,5 +1,6 @@
 package tessera.nn.inference;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -115,7 +116,7 @@ class Bf16StudentTest {
                     Tensor features = model.features(clips(), null);
                     features.mul(features).mean().backward();
                     Tensor gradient = firstMlp(params).grad();
-                    assertEquals(DType.F32, gradient.dtype());
+                    assertEquals(DType.F32, requireNonNull(gradient).dtype());
                     gradients[i] = gradient.toFloats();
                 }
             }

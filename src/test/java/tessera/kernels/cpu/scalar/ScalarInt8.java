@@ -61,7 +61,7 @@ public final class ScalarInt8 implements Int8Kernels {
         for (long i = 0; i < m; i++) {
             Row row =
                     w.input == null ? signed(row(x, i * w.k, (int) w.k)) : ranged(row(x, i * w.k, (int) w.k), w.input);
-            store(finish(layer(row, w, epilogue.bias()), epilogue, y, i), y, i);
+            store(finish(layer(row, w, epilogue.bias()), epilogue, i), y, i);
         }
     }
 
@@ -83,7 +83,7 @@ public final class ScalarInt8 implements Int8Kernels {
                 hidden[j] = (float) Erf.gelu((double) hidden[j]);
             }
             Row row = w2.input == null ? ofGelu(hidden) : ranged(hidden, w2.input);
-            store(finish(layer(row, w2, epilogue.bias()), epilogue, y, i), y, i);
+            store(finish(layer(row, w2, epilogue.bias()), epilogue, i), y, i);
         }
     }
 
@@ -153,7 +153,7 @@ public final class ScalarInt8 implements Int8Kernels {
         return out;
     }
 
-    private static float[] finish(float[] v, Epilogue epilogue, Buffer y, long i) {
+    private static float[] finish(float[] v, Epilogue epilogue, long i) {
         float[] added = epilogue.addend() == null ? v.clone() : row(epilogue.addend(), i * v.length, v.length);
         for (int j = 0; j < v.length; j++) {
             v[j] = epilogue.addend() == null ? v[j] : v[j] + added[j];

@@ -267,7 +267,7 @@ class Int8KernelsTest {
             int n = size[2];
             int dim = size[3];
             long d = (long) heads * dim;
-            Buffer qkv = normal((int) (batch * n * 3 * d));
+            Buffer qkv = normal(Math.toIntExact((long) batch * n * 3 * d));
             Strides packed = new Strides(3 * d * n, dim, 3 * d);
             Strides out = new Strides(d * n, dim, d);
             Buffer bias = normal(heads * n * n);
@@ -291,8 +291,8 @@ class Int8KernelsTest {
                         terms > 1 ? 1 : 0);
                 AttentionTensors in = new AttentionTensors(
                         qkv, part(qkv, d), part(qkv, 2 * d), terms > 0 ? bias : null, terms > 1 ? regions : null);
-                Buffer exact = buffer((int) (batch * n * d), i -> Double.NaN);
-                Buffer rounded = buffer((int) (batch * n * d), i -> Double.NaN);
+                Buffer exact = buffer(Math.toIntExact((long) batch * n * d), i -> Double.NaN);
+                Buffer rounded = buffer(Math.toIntExact((long) batch * n * d), i -> Double.NaN);
                 REFERENCE.attention(shape, in, exact);
                 int8().attention(shape, in, rounded);
                 Close.relative(values(rounded), values(exact), .008, shape.toString());
