@@ -103,7 +103,9 @@ class RepeatedInferenceTest {
                 predictor.predict(pixels, FRAMES, SIZE, SIZE);
                 least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
             }
-            assertTrue(least < CLIP, least + " bytes for a prediction, of a clip of " + CLIP);
+            // The objects of a pass take about a clip of this size on their own; a copy of the clip would be a second
+            // one.
+            assertTrue(least < 2 * CLIP, least + " bytes for a prediction, of a clip of " + CLIP);
         }
     }
 
