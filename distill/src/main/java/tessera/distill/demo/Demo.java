@@ -1,9 +1,6 @@
 package tessera.distill.demo;
 
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -38,13 +35,11 @@ import tessera.distill.fewshot.LogisticRegression;
 import tessera.distill.train.Distillation;
 import tessera.distill.train.ModalityInput;
 import tessera.distill.train.RunContext;
-import tessera.distill.train.Settings;
 import tessera.distill.train.Task;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
 import tessera.tensor.CostMeter;
-import tessera.tensor.io.AtomicFile;
 
 /**
  * All stages of MM-CDFSL on EgoSim: renders clips, pretrains one model per modality, distils them into the RGB student,
@@ -89,7 +84,7 @@ public final class Demo {
 
     private DemoResult run() {
         long began = System.nanoTime();
-        claimFolder();
+        DemoFiles.claim(out, PLAN, plan.settings(), plan.defaults());
         List<SeedResult> seeds = new ArrayList<>();
         for (long seed : plan.seeds()) {
             EgoSim sim = new EgoSim(plan.geometry(), seed);
@@ -99,34 +94,8 @@ public final class Demo {
         List<Cost> costs = costs(plan.seeds().getFirst());
         double seconds = Math.round((System.nanoTime() - began) / 1e8) / 10.0;
         DemoResult result = new DemoResult(Machine.here(), plan, seeds, costs, seconds);
-        write(RESULTS, result.json() + "\n");
+        DemoFiles.write(out.resolve(RESULTS), result.json() + "\n");
         return result;
-    }
-
-    private void claimFolder() {
-        Path file = out.resolve(PLAN);
-        if (Files.exists(out) && !Files.isDirectory(out)) {
-            throw new IllegalArgumentException("demo: " + out + " is a file; name a folder for models and results");
-        }
-        Settings settings = plan.settings();
-        try {
-            Files.createDirectories(out);
-            if (Files.exists(file)) {
-                List<String> differences = Settings.read(file).differences(settings, plan.defaults());
-                if (!differences.isEmpty()) {
-                    throw new IllegalArgumentException("demo: " + out + " holds a demo with other settings ("
-                            + String.join("; ", differences)
-                            + "); use another folder, or delete this one to start again");
-                }
-            }
-        } catch (IOException e) {
-            throw new UncheckedIOException("demo: the folder " + out + " cannot be used", e);
-        }
-        write(PLAN, settings.json() + "\n");
-    }
-
-    private void write(String name, String text) {
-        AtomicFile.write(out.resolve(name), stream -> stream.write(text.getBytes(StandardCharsets.UTF_8)));
     }
 
     /** Trains what is not trained yet; the teachers and the undistilled student become students to judge. */
@@ -168,17 +137,9 @@ public final class Demo {
         teachers.forEach((modality, file) -> {
             Model model = modality.equals(Modality.RGB) ? Model.UNDISTILLED : Model.TEACHER;
             Path student = folder.student(model, modality);
-            createFolder(student.resolveSibling(""));
+            DemoFiles.create(student.resolveSibling(""));
             Distillation.saveUndistilled(file, student);
         });
-    }
-
-    static Path createFolder(Path folder) {
-        try {
-            return Files.createDirectories(folder);
-        } catch (IOException e) {
-            throw new UncheckedIOException("cannot create the folder " + folder, e);
-        }
     }
 
     private ClipSet render(EgoSim sim, Split split, Domain domain, int perClass, Set<Modality> modalities) {

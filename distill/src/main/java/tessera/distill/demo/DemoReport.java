@@ -1,6 +1,5 @@
 package tessera.distill.demo;
 
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
@@ -29,7 +28,6 @@ import tessera.distill.report.LineChart;
 import tessera.distill.report.Metric;
 import tessera.distill.report.MetricsLog;
 import tessera.distill.report.PointChart;
-import tessera.tensor.io.AtomicFile;
 
 /** Writes a demo's results for people: a page with pictures and charts, and tables in Markdown. */
 public final class DemoReport {
@@ -56,9 +54,8 @@ public final class DemoReport {
      * @return the page
      */
     public static Path write(DemoResult result, Path out) {
-        Path page = Demo.createFolder(out.resolve("report")).resolve("index.html");
-        AtomicFile.write(
-                out.resolve(TABLES), stream -> stream.write(markdown(result).getBytes(StandardCharsets.UTF_8)));
+        Path page = DemoFiles.create(out.resolve("report")).resolve("index.html");
+        DemoFiles.write(out.resolve(TABLES), markdown(result));
         new DemoReport(result, out).page().write(page);
         return page;
     }

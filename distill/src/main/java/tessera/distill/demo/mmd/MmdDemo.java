@@ -1,8 +1,5 @@
 package tessera.distill.demo.mmd;
 
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -17,6 +14,7 @@ import tessera.distill.data.FlowStats;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
 import tessera.distill.data.View;
+import tessera.distill.demo.DemoFiles;
 import tessera.distill.demo.Machine;
 import tessera.distill.demo.mmd.MmdPlan.Taught;
 import tessera.distill.demo.mmd.MmdResult.Calibration;
@@ -33,7 +31,6 @@ import tessera.distill.evaluation.MultiView;
 import tessera.distill.train.Ensemble;
 import tessera.distill.train.ModalityInput;
 import tessera.distill.train.RunContext;
-import tessera.distill.train.Settings;
 import tessera.distill.train.StopSignal;
 import tessera.distill.train.Supervised;
 import tessera.distill.train.Task;
@@ -41,7 +38,6 @@ import tessera.distill.train.TeacherFile;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 import tessera.tensor.Patches;
-import tessera.tensor.io.AtomicFile;
 
 /**
  * Multimodal distillation on EgoSim: renders clips of the same classes for training, for what must be fitted on other clips, and for
@@ -84,7 +80,7 @@ public final class MmdDemo {
     private MmdResult run() {
         long began = System.nanoTime();
         double worked = processorSeconds();
-        claimFolder();
+        DemoFiles.claim(out, PLAN, plan.settings(), plan.defaults());
         List<SeedResult> seeds = new ArrayList<>();
         for (long seed : plan.seeds()) {
             EgoSim sim = new EgoSim(plan.geometry(), seed);
@@ -101,7 +97,7 @@ public final class MmdDemo {
                 costs(plan.seeds().getFirst()),
                 tenths((System.nanoTime() - began) / 1e9),
                 tenths(processorSeconds() - worked));
-        write(RESULTS, result.json() + "\n");
+        DemoFiles.write(out.resolve(RESULTS), result.json() + "\n");
         return result;
     }
 
@@ -116,45 +112,6 @@ public final class MmdDemo {
                         .orElse(Duration.ZERO)
                         .toMillis()
                 / 1e3;
-    }
-
-    private void claimFolder() {
-        Path file = out.resolve(PLAN);
-        if (Files.exists(out) && !Files.isDirectory(out)) {
-            throw new IllegalArgumentException("demo: " + out + " is a file; name a folder for models and results");
-        }
-        Settings settings = plan.settings();
-        try {
-            Files.createDirectories(out);
-            if (Files.exists(file)) {
-                Settings before = Settings.read(file);
-                if (!"mmd".equals(before.values().get("system"))) {
-                    throw new IllegalArgumentException("demo: " + out + " holds a demo of another system than mmd;"
-                            + " use another folder, or delete this one to start again");
-                }
-                List<String> differences = before.differences(settings, plan.defaults());
-                if (!differences.isEmpty()) {
-                    throw new IllegalArgumentException("demo: " + out + " holds a demo with other settings ("
-                            + String.join("; ", differences)
-                            + "); use another folder, or delete this one to start again");
-                }
-            }
-        } catch (IOException e) {
-            throw new UncheckedIOException("demo: the folder " + out + " cannot be used", e);
-        }
-        write(PLAN, settings.json() + "\n");
-    }
-
-    private void write(String name, String text) {
-        AtomicFile.write(out.resolve(name), stream -> stream.write(text.getBytes(StandardCharsets.UTF_8)));
-    }
-
-    static Path createFolder(Path folder) {
-        try {
-            return Files.createDirectories(folder);
-        } catch (IOException e) {
-            throw new UncheckedIOException("cannot create the folder " + folder, e);
-        }
     }
 
     /** Clips of every class, in all modalities. */

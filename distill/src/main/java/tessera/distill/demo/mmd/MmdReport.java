@@ -1,6 +1,5 @@
 package tessera.distill.demo.mmd;
 
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -9,6 +8,7 @@ import java.util.function.Function;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import tessera.distill.data.Modality;
+import tessera.distill.demo.DemoFiles;
 import tessera.distill.demo.DemoTable;
 import tessera.distill.demo.Machine;
 import tessera.distill.demo.mmd.MmdPlan.Taught;
@@ -26,7 +26,6 @@ import tessera.distill.report.Metric;
 import tessera.distill.report.MetricsLog;
 import tessera.distill.train.Ensemble;
 import tessera.distill.train.TeacherWeights;
-import tessera.tensor.io.AtomicFile;
 
 /** Writes the results of a demo of the second system for people: a page with charts, and tables in Markdown. */
 public final class MmdReport {
@@ -50,9 +49,8 @@ public final class MmdReport {
      * @return the page
      */
     public static Path write(MmdResult result, Path out) {
-        Path page = MmdDemo.createFolder(out.resolve("report")).resolve("index.html");
-        AtomicFile.write(
-                out.resolve(TABLES), stream -> stream.write(markdown(result).getBytes(StandardCharsets.UTF_8)));
+        Path page = DemoFiles.create(out.resolve("report")).resolve("index.html");
+        DemoFiles.write(out.resolve(TABLES), markdown(result));
         new MmdReport(result, out).page().write(page);
         return page;
     }
