@@ -28,13 +28,9 @@ import tessera.kernels.cpu.Workers;
  * layers are bf16 and stay there too.
  */
 public final class VectorBf16 implements Bf16Kernels {
-    /** Bytes that a block of rows may take with all that is made of it. */
-    private static final long BLOCK_BYTES = 768 << 10;
+    private static final RowBlocks BLOCKS = new RowBlocks(768 << 10, 32, 2);
 
-    private static final long LEAST_ROWS = 32;
     private static final long LINE = 64;
-    /** How many times faster than f32 the products are. */
-    private static final long SPEED = 2;
 
     /** Elements to round that are worth a thread. */
     private static final long NARROW_GRAIN = 65_536;
@@ -105,13 +101,13 @@ public final class VectorBf16 implements Bf16Kernels {
         if (m == 0 || n == 0) {
             return;
         }
-        long most = rows(2 * k + 4 * n);
+        long most = BLOCKS.rows(2 * k + 4 * n);
         w.acquire();
         try {
-            workers.parallelFor(m, grain(n * k), (worker, from, to) -> {
+            workers.parallelFor(m, BLOCKS.grain(n * k), (worker, from, to) -> {
                 try (Scratch scratch = Scratch.borrow()) {
                     MemorySegment narrow = scratch.floats(floats(Math.min(most, to - from), w.depth()));
-                    forEachBlock(from, to, most, (first, count) -> {
+                    RowBlocks.forEach(from, to, most, (first, count) -> {
                         narrow(x.segment(), first, count, w, narrow);
                         multiply(count, narrow, w, epilogue, y, first);
                     });
@@ -147,18 +143,18 @@ public final class VectorBf16 implements Bf16Kernels {
             return;
         }
         MemorySegment bias = segment(firstBias);
-        long most = rows(2 * k + 2 * h + 4 * n);
+        long most = BLOCKS.rows(2 * k + 2 * h + 4 * n);
         w1.acquire();
         try {
             w2.acquire();
             try {
-                workers.parallelFor(m, grain(h * (k + n)), (worker, from, to) -> {
+                workers.parallelFor(m, BLOCKS.grain(h * (k + n)), (worker, from, to) -> {
                     long rows = Math.min(most, to - from);
                     try (Scratch scratch = Scratch.borrow()) {
                         long size = floats(rows, w1.depth());
                         MemorySegment narrow = scratch.floats(size + floats(rows, w2.depth()));
                         MemorySegment hidden = narrow.asSlice(size * Float.BYTES);
-                        forEachBlock(from, to, most, (block, count) -> {
+                        RowBlocks.forEach(from, to, most, (block, count) -> {
                             if (h == 0) {
                                 narrow(x.segment(), block, count, w2, hidden);
                             } else {
@@ -232,7 +228,7 @@ public final class VectorBf16 implements Bf16Kernels {
             MemorySegment narrowB = narrowA.asSlice(floats(1, sizeA) * Float.BYTES);
             narrow(a.segment(), sizeA, narrowA);
             narrow(b.segment(), sizeB, narrowB);
-            workers.parallelFor(s.m(), grain(s.n() * s.k()), (worker, from, to) -> {
+            workers.parallelFor(s.m(), BLOCKS.grain(s.n() * s.k()), (worker, from, to) -> {
                 long row = from * s.n() * Float.BYTES;
                 long start = s.transposeA() ? from : from * s.lda();
                 OneDnnBf16.multiply(
@@ -265,31 +261,8 @@ public final class VectorBf16 implements Bf16Kernels {
         }
     }
 
-    /** Rows of a block, of which each takes so many bytes. */
-    private static long rows(long bytes) {
-        return Math.max(LEAST_ROWS, BLOCK_BYTES / Math.max(1, bytes) / LEAST_ROWS * LEAST_ROWS);
-    }
-
     /** The f32 that take as much memory as rows of bf16, in whole lines. */
     private static long floats(long rows, long columns) {
         return Blocks.ceilDiv(rows * columns * DType.BF16.bytes(), LINE) * LINE / Float.BYTES;
-    }
-
-    private static long grain(long work) {
-        return Math.max(1, SPEED * Gemm.WORTH_A_THREAD / Math.max(1, work));
-    }
-
-    /** What is done with the {@code count} rows after {@code first}. */
-    private interface BlockBody {
-        void run(long first, long count);
-    }
-
-    /** Runs blocks of about equal size. */
-    private static void forEachBlock(long from, long to, long most, BlockBody body) {
-        long blocks = Blocks.ceilDiv(to - from, most);
-        for (long i = 0; i < blocks; i++) {
-            long first = from + (to - from) * i / blocks;
-            body.run(first, from + (to - from) * (i + 1) / blocks - first);
-        }
     }
 }

@@ -29,13 +29,9 @@ import tessera.kernels.cpu.Workers;
  * products to their f32 result.
  */
 public final class VectorInt8 implements Int8Kernels {
-    /** Bytes that a block of rows may take with all that is made of it. */
-    private static final long BLOCK_BYTES = 384 << 10;
+    private static final RowBlocks BLOCKS = new RowBlocks(384 << 10, 16, 4);
 
-    private static final long LEAST_ROWS = 16;
     private static final long LINE = 64;
-    /** How many times faster than f32 the integer products are. */
-    private static final long SPEED = 4;
 
     private final Workers workers;
     private final HostMemory memory;
@@ -119,14 +115,14 @@ public final class VectorInt8 implements Int8Kernels {
         if (m == 0 || n == 0) {
             return;
         }
-        long most = rows(k + 4 * n);
+        long most = BLOCKS.rows(k + 4 * n);
         w.acquire();
         try {
-            workers.parallelFor(m, grain(n * k), (worker, from, to) -> {
+            workers.parallelFor(m, BLOCKS.grain(n * k), (worker, from, to) -> {
                 long rows = Math.min(most, to - from);
                 try (Scratch scratch = Scratch.borrow()) {
                     Layer layer = new Layer(w, epilogue.bias(), rows, scratch.floats(Layer.floats(w, rows)));
-                    forEachBlock(from, to, most, (first, count) -> {
+                    RowBlocks.forEach(from, to, most, (first, count) -> {
                         layer.multiply(count, x.segment(), first * k);
                         layer.finish(count, epilogue, y.segment(), first * n);
                     });
@@ -160,12 +156,12 @@ public final class VectorInt8 implements Int8Kernels {
         if (m == 0 || n == 0) {
             return;
         }
-        long most = rows(k + 5 * w1.n() + 4 * n);
+        long most = BLOCKS.rows(k + 5 * w1.n() + 4 * n);
         w1.acquire();
         try {
             w2.acquire();
             try {
-                workers.parallelFor(m, grain(w1.n() * (k + n)), (worker, from, to) -> {
+                workers.parallelFor(m, BLOCKS.grain(w1.n() * (k + n)), (worker, from, to) -> {
                     long rows = Math.min(most, to - from);
                     long own = Layer.floats(w1, rows);
                     try (Scratch scratch = Scratch.borrow()) {
@@ -175,7 +171,7 @@ public final class VectorInt8 implements Int8Kernels {
                         if (w2.inputScale() == 0) {
                             two.expectGelu();
                         }
-                        forEachBlock(from, to, most, (block, count) -> {
+                        RowBlocks.forEach(from, to, most, (block, count) -> {
                             one.multiply(count, x.segment(), block * k);
                             one.finishInto(count, two);
                             two.multiply(count);
@@ -197,29 +193,6 @@ public final class VectorInt8 implements Int8Kernels {
             rounded.attention(shape, in, out);
         } else {
             exact.attention(shape, in, out, null);
-        }
-    }
-
-    /** Rows of a block, of which each takes so many bytes. */
-    private static long rows(long bytes) {
-        return Math.max(LEAST_ROWS, BLOCK_BYTES / Math.max(1, bytes) / LEAST_ROWS * LEAST_ROWS);
-    }
-
-    private static long grain(long work) {
-        return Math.max(1, SPEED * Gemm.WORTH_A_THREAD / Math.max(1, work));
-    }
-
-    /** What is done with the {@code count} rows after {@code first}. */
-    private interface BlockBody {
-        void run(long first, long count);
-    }
-
-    /** Runs blocks of about equal size. */
-    private static void forEachBlock(long from, long to, long most, BlockBody body) {
-        long blocks = Blocks.ceilDiv(to - from, most);
-        for (long i = 0; i < blocks; i++) {
-            long first = from + (to - from) * i / blocks;
-            body.run(first, from + (to - from) * (i + 1) / blocks - first);
         }
     }
 
