@@ -58,7 +58,11 @@ struct State {
 };
 
 State& state() {
-    static thread_local State instance;
+    static thread_local std::unique_ptr<State> kept;  // not itself: there is little memory of this kind
+    if (!kept) {
+        kept = std::make_unique<State>();
+    }
+    State& instance = *kept;
     if (instance.serial != runner->serial) {
         instance.serial = runner->serial;
         for (Warpgroup& warpgroup : instance.warpgroups) {
