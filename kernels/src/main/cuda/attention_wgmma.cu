@@ -11,6 +11,7 @@
 // Balance at head dim 64, per 64 x 64 scores and multiprocessor: 256 cycles of tensor core, 256 of exponentials (16 a cycle), about
 // 150 issue slots of a scheduler; 16 KiB from L2 for each GROUPS x 64 queries, which is why one group is not enough at large sizes.
 #include "attention.cuh"
+#include "tessera.cuh"
 #include "wgmma.cuh"
 
 /** What can be chosen; see above. */
@@ -418,9 +419,13 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
 
 #define ATTENTION_WGMMA(name, blocks, HD, KEYS, STAGES, GROUPS, Q_REGISTERS, OVERLAP, LAZY, POLYNOMIALS)                  \
     KERNEL_BLOCKS(GROUPS * WARPGROUP, blocks, attention_wgmma_##name, AttentionArgs) {                                  \
-        if constexpr (HOPPER) {                                                                                         \
-            attention_wgmma<WgmmaPlan<HD, KEYS, STAGES, GROUPS, Q_REGISTERS, OVERLAP, LAZY, POLYNOMIALS>>(args);        \
-        }                                                                                                               \
+        attention_wgmma<WgmmaPlan<HD, KEYS, STAGES, GROUPS, Q_REGISTERS, OVERLAP, LAZY, POLYNOMIALS>>(args);            \
     }
 
-ATTENTION_WGMMA(64_bf16, 2, 64, 64, 2, 2, true, true, false, 0)
+// Machine code for other targets lacks these kernels, so that nobody takes an empty one for one that computes.
+#if defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__))
+ATTENTION_WGMMA(32, 2, 32, 64, 2, 2, true, true, true, 0)
+ATTENTION_WGMMA(48, 2, 48, 64, 2, 2, true, true, true, 0)
+ATTENTION_WGMMA(64, 2, 64, 64, 2, 2, true, true, true, 0)
+ATTENTION_WGMMA(80, 1, 80, 64, 2, 3, true, true, true, 0)
+#endif

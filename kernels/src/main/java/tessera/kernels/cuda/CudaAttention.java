@@ -21,6 +21,7 @@ final class CudaAttention implements Attention {
     private final CudaFunction total;
     private final CudaVariants stats;
     private final CudnnAttention cudnn;
+    private final HopperAttention hopper;
 
     CudaAttention(CudaDevice device) {
         CudaModule module = new CudaModule(device, "attention");
@@ -34,6 +35,7 @@ final class CudaAttention implements Attention {
         this.total = module.function("attention_bias_total");
         this.stats = module.variants("attention_stats");
         this.cudnn = new CudnnAttention(device);
+        this.hopper = new HopperAttention(device);
     }
 
     @Override
@@ -44,7 +46,14 @@ final class CudaAttention implements Attention {
         CudaTypes.require("attention", DType.F32, logSumExp);
         int index = index(shape, dtype);
         Call call = new Call(shape, in, out, logSumExp, null, null, aligned(shape, in, out));
-        if (call.suitsCudnn() && cudnn.forward(shape, in, out, logSumExp)) {
+        if (call.plainBf16() && cudnn.forward(shape, in, out, logSumExp)) {
+            return;
+        }
+        HopperAttention.Variant variant = call.plainBf16() ? hopper.forward(shape) : null;
+        if (variant != null) {
+            long blocks = call.heads() * Math.ceilDiv(shape.queries(), variant.queries());
+            call.arguments(variant.kernel().begin(), null, null, 1)
+                    .launch(blocks, variant.threads(), variant.sharedBytes());
             return;
         }
         call.launch((call.biased() ? biased : plain)[index].forward, call.blocks(shape.queries()), null, null, 1);
@@ -67,13 +76,13 @@ final class CudaAttention implements Attention {
         boolean aligned = aligned(shape, in, out) && aligned(shape, gradients, dout);
         Call call = new Call(shape, in, out, logSumExp, dout, gradients, aligned);
         Buffer dbias = gradients.bias();
-        if (call.suitsCudnn() && dbias == null && cudnn.backward(shape, in, out, logSumExp, dout, gradients)) {
+        if (call.plainBf16() && dbias == null && cudnn.backward(shape, in, out, logSumExp, dout, gradients)) {
             return;
         }
         long padded = call.heads() * call.padded();
         try (Buffer scratch = device.allocate(DType.F32, Math.max(1, 2 * padded))) {
             Passes passes = (call.biased() ? biased : plain)[index];
-            call.arguments(stats, null, scratch, 1)
+            call.arguments(stats.begin(dtype), null, scratch, 1)
                     .launch(Math.ceilDiv(padded * THREADS_PER_STAT, THREADS), THREADS, 0);
             call.launch(passes.keys, call.blocks(shape.keys()), null, scratch, 1);
             call.launch(passes.queries, call.blocks(shape.queries()), null, scratch, 1);
@@ -172,7 +181,7 @@ final class CudaAttention implements Attention {
             return in.bias() != null || in.regions() != null || !(shape.scale() > 0);
         }
 
-        boolean suitsCudnn() {
+        boolean plainBf16() {
             return dtype() == DType.BF16 && !biased() && aligned && heads() * shape.queries() * shape.keys() > 0;
         }
 
@@ -198,13 +207,11 @@ final class CudaAttention implements Attention {
         }
 
         void launch(CudaVariants kernel, long blocks, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
-            arguments(kernel, dbias, stats, splits).launch(blocks, dtype() == DType.BF16 ? 128 : 64, 0);
+            arguments(kernel.begin(dtype()), dbias, stats, splits).launch(blocks, dtype() == DType.BF16 ? 128 : 64, 0);
         }
 
-        CudaLaunch arguments(CudaVariants kernel, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
-            CudaLaunch launch = kernel.begin(dtype())
-                    .buffers(in.q(), in.k(), in.v(), in.bias())
-                    .buffers(in.regions(), out, logSumExp, dout);
+        CudaLaunch arguments(CudaLaunch launch, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
+            launch.buffers(in.q(), in.k(), in.v(), in.bias()).buffers(in.regions(), out, logSumExp, dout);
             if (gradients == null) {
                 launch.zeros(3);
             } else {
