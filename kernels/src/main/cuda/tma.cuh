@@ -4,14 +4,11 @@
 // Sources: the PTX ISA manual, "mbarrier", "cp.async.bulk.tensor" and "Tensor memory swizzling".
 #pragma once
 
-#include "tessera.cuh"
+#include "wgmma.cuh"
 
 #if !defined(__CUDACC__) && !defined(__CUDACC_RTC__)
 #include "emulation_tma.h"
 #endif
-
-/** Alignment of a box in shared memory, in bytes: the 128-byte swizzle repeats after 8 rows. */
-constexpr int TMA_ALIGNMENT = 1024;
 
 /** A matrix in global memory and the boxes that are copied from it: what cuTensorMapEncodeTiled writes, a kernel's parameter. */
 struct alignas(64) TensorMap {
@@ -25,22 +22,6 @@ struct alignas(64) TensorMap {
 struct alignas(8) Mbarrier {
     u64 state;
 };
-
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-/** The address of shared memory as instructions take it. */
-DEVICE u32 shared_address(const void* pointer) {
-    return static_cast<u32>(__cvta_generic_to_shared(pointer));
-}
-#endif
-
-/** Rounds an address in shared memory up to the alignment of boxes. */
-DEVICE unsigned char* tma_aligned(unsigned char* pointer) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    return pointer + (-shared_address(pointer) & (TMA_ALIGNMENT - 1));
-#else
-    return pointer + (-reinterpret_cast<u64>(pointer) & (TMA_ALIGNMENT - 1));
-#endif
-}
 
 /** By one thread, before mbarrier_init_done. */
 DEVICE void mbarrier_init(Mbarrier* barrier, int arrivals) {
@@ -104,9 +85,9 @@ DEVICE void tma_prefetch(const TensorMap* map) {
 }
 
 /**
- * Starts to copy the box of a matrix whose first element lies at (row, column) to shared memory at a multiple of TMA_ALIGNMENT;
- * by one thread. Zeros stand for what lies outside the matrix. The bytes of the whole box are counted at the barrier when they are
- * there. With the 128-byte swizzle, 16-byte piece p of row r of the box lies at 128 r + 16 (p ^ (r % 8)).
+ * Starts to copy the box of a matrix whose first element lies at (row, column) to shared memory at a multiple of 1024 (see
+ * align_swizzled); by one thread. Zeros stand for what lies outside the matrix. The bytes of the whole box are counted at the barrier when they are
+ * there. With the 128-byte swizzle a box of 64 bf16 columns lies as `swizzled` says.
  */
 DEVICE void tma_load(void* shared, const TensorMap* map, Mbarrier* barrier, int row, int column) {
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
@@ -116,30 +97,5 @@ DEVICE void tma_load(void* shared, const TensorMap* map, Mbarrier* barrier, int 
                  : "memory");
 #else
     emulation::tma_load(shared, map->words, barrier, row, column);
-#endif
-}
-
-/** Makes this thread's ordinary writes to shared memory visible to the copies and tensor-core products that come after. */
-DEVICE void fence_async_proxy() {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-#endif
-}
-
-/**
- * Gives up or asks for registers, for all warps of a warpgroup together: REGISTERS a thread from now on, a multiple of 8. The kernel
- * must be bound to one number of threads and blocks, and what all its warpgroups hold must fit into what it was launched with.
- */
-template <int REGISTERS>
-DEVICE void fewer_registers() {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS));
-#endif
-}
-
-template <int REGISTERS>
-DEVICE void more_registers() {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
 #endif
 }
