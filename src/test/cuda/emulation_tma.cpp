@@ -63,21 +63,26 @@ Barrier load(const void* barrier) {
     return value;
 }
 
+/** Lets those go on who wait at a barrier: they look again. */
+void wake(const void* barrier) {
+    State& all = state();
+    size_t kept = 0;
+    for (const Waiter& waiter : all.waiters) {
+        if (waiter.barrier == barrier) {
+            unpark(waiter.thread);
+        } else {
+            all.waiters[kept++] = waiter;
+        }
+    }
+    all.waiters.resize(kept);
+}
+
 /** Keeps the barrier; ends its phase where nothing is missing. */
 void store(void* barrier, Barrier value) {
     if (value.missing == 0 && value.bytes == 0) {
         value.parity ^= 1;
         value.missing = value.arrivals;
-        State& all = state();
-        size_t kept = 0;
-        for (const Waiter& waiter : all.waiters) {
-            if (waiter.barrier == barrier) {
-                unpark(waiter.thread);
-            } else {
-                all.waiters[kept++] = waiter;
-            }
-        }
-        all.waiters.resize(kept);
+        wake(barrier);
     }
     memcpy(barrier, &value, sizeof(value));
 }
@@ -200,6 +205,7 @@ void tma_load(void* shared, const void* map, void* barrier, int row, int column)
     }
     memset(box.shared, POISON, bytes);
     state().boxes.push_back(box);
+    wake(barrier);
 }
 
 }  // namespace emulation

@@ -15,11 +15,8 @@
 #include "tma.cuh"
 #include "wgmma.cuh"
 
-#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
-
 /** Columns of a box of x and w: 128 bytes, what the swizzle takes. */
 constexpr int PRODUCT_DEPTH = 64;
-constexpr int WARPGROUP = 128;
 
 /** How tiles are cut: see the top. Rows and columns are those of one warpgroup's part. */
 template <int ROWS, int COLUMNS, int STAGES, int GROUPS, bool TOGETHER>
@@ -36,10 +33,10 @@ struct ProductShape {
     static constexpr int threads = WARPGROUP * GROUPS + (many_sums ? WARPGROUP : WARP);
     static constexpr int x_bytes = tile_rows * PRODUCT_DEPTH * 2;
     static constexpr int stage_bytes = x_bytes + COLUMNS * PRODUCT_DEPTH * 2;
-    static constexpr int staged_bytes = 16 * (COLUMNS < 64 ? 64 : COLUMNS) * 2;  // of 16 rows
+    static constexpr int staged_bytes = 16 * ((COLUMNS + 63) / 64 * 64) * 2;  // of 16 rows
     static constexpr int staging_bytes = ROWS / 16 * staged_bytes;               // of a warpgroup
-    static constexpr int barrier_bytes = 2 * STAGES * 8;
-    static constexpr int shared_bytes = TMA_ALIGNMENT + STAGES * stage_bytes + GROUPS * staging_bytes + barrier_bytes;
+    static constexpr int barrier_bytes = (2 * STAGES + GROUPS) * 8;
+    static constexpr int shared_bytes = SWIZZLE_SLACK + STAGES * stage_bytes + GROUPS * staging_bytes + barrier_bytes;
 };
 
 struct ProductArgs {
@@ -62,7 +59,7 @@ DEVICE int staged(int row, int column) {
 /** Calls step(row, column, offset) for each 16-byte piece of this lane in a warp's 16 staged rows. */
 template <int COLUMNS, class Step>
 DEVICE void for_staged(Step step) {
-    constexpr int WIDTH = COLUMNS < 64 ? COLUMNS : 64;
+    constexpr int WIDTH = COLUMNS % 64 == 0 ? 64 : 32;
 #pragma unroll
     for (int i = 0; i < COLUMNS / 16; i++) {
         const int piece = i * WARP + lane_index();
@@ -154,16 +151,18 @@ DEVICE void product_consumer(
     unsigned char* staging,
     Mbarrier* full,
     Mbarrier* empty,
+    Mbarrier* turns,
     int tiles,
     int tiles_n,
     int steps) {
     constexpr int PARTS = Shape::rows / 64;
-    const int group = warp_index() / 4;
+    const int group = warpgroup_index();
     const int warp = warp_index() % 4;
     staging += group * Shape::staging_bytes + warp * (Shape::staging_bytes / 4);
     const int rows_before = Shape::together ? group * Shape::rows : 0;  // of the tile
     u32 box = 0;
     int turn = 0;
+    u32 parity = group == 0 ? 1 : 0;  // of the phase at whose end this warpgroup's next tile begins; the first's first begins at once
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         const bool mine = Shape::together || turn == group;
         turn = turn + 1 == Shape::groups ? 0 : turn + 1;
@@ -176,21 +175,25 @@ DEVICE void product_consumer(
         if (args.addend != nullptr) {
             product_addend<Shape>(args, staging, row0, column0);
         }
+        if (!Shape::together) {
+            // Not before all boxes of the tile before have come: phases of `full` are known by parity, so none may be skipped.
+            mbarrier_wait(&turns[group], parity);
+            parity ^= 1;
+        }
         float sums[PARTS][Shape::columns / 2];
         for (int step = 0; step < steps; step++, box++) {
             const u32 stage = box % Shape::stages;
             mbarrier_wait(&full[stage], box / Shape::stages & 1);
             const unsigned char* const at = stages + stage * Shape::stage_bytes;
-            const u64 w = wgmma_descriptor(at + Shape::x_bytes);
-            const u64 x = wgmma_descriptor(at + rows_before * PRODUCT_DEPTH * 2);
+            const u64 w = wgmma_descriptor(at + Shape::x_bytes, 0, 1024);
+            const u64 x = wgmma_descriptor(at + rows_before * PRODUCT_DEPTH * 2, 0, 1024);
             wgmma_fence();
 #pragma unroll
             for (int depth = 0; depth < PRODUCT_DEPTH / 16; depth++) {
 #pragma unroll
                 for (int part = 0; part < PARTS; part++) {
-                    // A descriptor counts 16 bytes: 32 for 16 columns, 8192 for 64 rows.
-                    wgmma_bf16<Shape::columns>(
-                        sums[part], x + depth * 2 + part * 512, w + depth * 2, step > 0 || depth > 0);
+                    wgmma<Shape::columns, 0, 0>(sums[part], wgmma_advance(x, depth * 32 + part * 64 * 128),
+                        wgmma_advance(w, depth * 32), step > 0 || depth > 0);
                 }
             }
             wgmma_commit();
@@ -199,7 +202,14 @@ DEVICE void product_consumer(
                 mbarrier_arrive(&empty[(box - 1) % Shape::stages]);
             }
         }
+        if (!Shape::together && lane_index() == 0) {
+            mbarrier_arrive(&turns[turn]);
+        }
         wgmma_wait<0>();
+#pragma unroll
+        for (int part = 0; part < PARTS; part++) {
+            wgmma_hold(sums[part]);
+        }
         if (lane_index() == 0) {
             mbarrier_arrive(&empty[(box - 1) % Shape::stages]);
         }
@@ -217,17 +227,22 @@ DEVICE void product_consumer(
 
 template <class Shape, bool GELU>
 DEVICE void product(const ProductArgs& args) {
+    if constexpr (HOPPER) {
     DYNAMIC_SHARED(unsigned char, shared);
-    unsigned char* const stages = tma_aligned(shared);
+    unsigned char* const stages = align_swizzled(shared);
     unsigned char* const staging = stages + Shape::stages * Shape::stage_bytes;
     Mbarrier* const full = reinterpret_cast<Mbarrier*>(staging + Shape::groups * Shape::staging_bytes);
     Mbarrier* const empty = full + Shape::stages;
+    Mbarrier* const turns = empty + Shape::stages;
     if (threadIdx.x == Shape::groups * WARPGROUP) {
         tma_prefetch(&args.x);
         tma_prefetch(&args.w);
         for (int i = 0; i < Shape::stages; i++) {
             mbarrier_init(&full[i], 1);
             mbarrier_init(&empty[i], Shape::together ? 4 * Shape::groups : 4);
+        }
+        for (int i = 0; i < Shape::groups; i++) {
+            mbarrier_init(&turns[i], 4);
         }
         mbarrier_init_done();
     }
@@ -246,7 +261,8 @@ DEVICE void product(const ProductArgs& args) {
         if (Shape::many_sums) {
             more_registers<Shape::registers>();
         }
-        product_consumer<Shape, GELU>(args, stages, staging, full, empty, tiles, tiles_n, steps);
+        product_consumer<Shape, GELU>(args, stages, staging, full, empty, turns, tiles, tiles_n, steps);
+    }
     }
 }
 
@@ -263,6 +279,4 @@ DEVICE void product(const ProductArgs& args) {
 PRODUCT(128x128t, 1, 128, 128, 5, 2, false)
 PRODUCT(128x192, 1, 64, 192, 4, 2, true)
 PRODUCT(64x64, 1, 64, 64, 8, 1, true)
-#endif
-
 #endif
