@@ -11,7 +11,7 @@
 #endif
 
 /** A matrix in global memory and the boxes that are copied from it: what cuTensorMapEncodeTiled writes, a kernel's parameter. */
-struct alignas(64) TensorMap {
+struct alignas(128) TensorMap {
     u64 words[16];
 };
 
