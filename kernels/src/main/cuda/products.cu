@@ -24,8 +24,9 @@ constexpr int PRODUCT_DEPTH = 64;
  * How tiles are cut: see the top. Rows and columns are those of one warpgroup's part.
  *
  * RESIDENT: 0, or as many boxes of w, the whole depth of a column of tiles, as stay in shared memory; x alone then comes in stages.
+ * CLUSTER: as many blocks compute tiles below each other and share the boxes of w, of which each fetches a part for all.
  */
-template <int ROWS, int COLUMNS, int STAGES, int GROUPS, bool TOGETHER, int RESIDENT>
+template <int ROWS, int COLUMNS, int STAGES, int GROUPS, bool TOGETHER, int RESIDENT, int CLUSTER = 1>
 struct ProductShape {
     static constexpr int rows = ROWS;
     static constexpr int columns = COLUMNS;
@@ -33,6 +34,8 @@ struct ProductShape {
     static constexpr int groups = GROUPS;
     static constexpr bool together = TOGETHER;
     static constexpr int resident = RESIDENT;
+    static constexpr int cluster = cluster_size(CLUSTER);
+    static constexpr int w_box = COLUMNS / cluster;  // rows of w that a block fetches
     static constexpr int tile_rows = TOGETHER ? ROWS * GROUPS : ROWS;
     // Where the sums leave too few of the registers that a thread is launched with, the producer's are given away.
     static constexpr bool many_sums = ROWS * COLUMNS > 64 * 192 || GROUPS > 2;
@@ -81,7 +84,7 @@ DEVICE void for_staged(Step step) {
 /** The order in which a block computes tiles. */
 template <class Shape>
 struct ProductTiles {
-    int columns;  // of tiles
+    int columns;  // of tiles, or of clusters of them
     int rows;
     int first;
     int end;
@@ -89,7 +92,7 @@ struct ProductTiles {
 
     DEVICE explicit ProductTiles(const ProductArgs& args) {
         columns = (args.n + Shape::columns - 1) / Shape::columns;
-        rows = (args.m + Shape::tile_rows - 1) / Shape::tile_rows;
+        rows = (args.m + Shape::tile_rows * Shape::cluster - 1) / (Shape::tile_rows * Shape::cluster);
         const int tiles = columns * rows;
         if (Shape::resident > 0) {
             // A run of neighbours in one column of tiles, or at most a few.
@@ -97,14 +100,15 @@ struct ProductTiles {
             end = static_cast<int>(static_cast<i64>(tiles) * (blockIdx.x + 1) / gridDim.x);
             stride = 1;
         } else {
-            first = static_cast<int>(blockIdx.x);
+            first = static_cast<int>(blockIdx.x) / Shape::cluster;
             end = tiles;
-            stride = static_cast<int>(gridDim.x);
+            stride = static_cast<int>(gridDim.x) / Shape::cluster;
         }
     }
 
     DEVICE int row(int tile) const {
-        return (Shape::resident > 0 ? tile % rows : tile / columns) * Shape::tile_rows;
+        const int of_cluster = Shape::resident > 0 ? tile % rows : tile / columns;
+        return (Shape::cluster > 1 ? of_cluster * Shape::cluster + cluster_rank() : of_cluster) * Shape::tile_rows;
     }
 
     DEVICE int column(int tile) const {
@@ -132,7 +136,7 @@ struct ProductBarriers {
     DEVICE void init() const {
         for (int i = 0; i < Shape::stages; i++) {
             mbarrier_init(&full[i], 1);
-            mbarrier_init(&empty[i], Shape::together ? 4 * Shape::groups : 4);
+            mbarrier_init(&empty[i], (Shape::together ? 4 * Shape::groups : 4) * Shape::cluster);
         }
         for (int i = 0; i < Shape::groups; i++) {
             mbarrier_init(&turns[i], 4);
@@ -178,7 +182,11 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
             Mbarrier* const full = &barriers.full[stage];
             mbarrier_arrive_expect(full, Shape::stage_bytes);
             tma_load(at, &args.x, full, row, step * PRODUCT_DEPTH);
-            if (Shape::resident == 0) {
+            if (Shape::cluster > 1) {
+                const int part = cluster_rank() * Shape::w_box;
+                tma_load_to((1u << Shape::cluster) - 1, at + Shape::x_bytes + part * PRODUCT_DEPTH * 2, &args.w, full, column + part,
+                    step * PRODUCT_DEPTH);
+            } else if (Shape::resident == 0) {
                 tma_load(at + Shape::x_bytes, &args.w, full, column, step * PRODUCT_DEPTH);
             }
         }
@@ -237,6 +245,18 @@ DEVICE void product_epilogue(
         }
     });
     __syncwarp();  // before the next tile's addend takes the place
+}
+
+/** A warp has used the boxes of a stage, which all blocks of the cluster wait for that fetch boxes for it. */
+template <class Shape>
+DEVICE void product_release(Mbarrier* empty) {
+    if (Shape::cluster > 1) {
+        if (lane_index() < Shape::cluster) {
+            mbarrier_arrive_at(empty, lane_index());
+        }
+    } else if (lane_index() == 0) {
+        mbarrier_arrive(empty);
+    }
 }
 
 template <class Shape, bool GELU>
@@ -305,8 +325,8 @@ DEVICE void product_consumer(
             }
             wgmma_commit();
             wgmma_wait<1>();
-            if (step > 0 && leader) {
-                mbarrier_arrive(&barriers.empty[(box - 1) % Shape::stages]);
+            if (step > 0) {
+                product_release<Shape>(&barriers.empty[(box - 1) % Shape::stages]);
             }
         }
         if (!Shape::together && leader) {
@@ -317,9 +337,7 @@ DEVICE void product_consumer(
         for (int part = 0; part < PARTS; part++) {
             wgmma_hold(sums[part]);
         }
-        if (leader) {
-            mbarrier_arrive(&barriers.empty[(box - 1) % Shape::stages]);
-        }
+        product_release<Shape>(&barriers.empty[(box - 1) % Shape::stages]);
         if (args.addend != nullptr) {
             cp_async_wait<0>();
             __syncwarp();
@@ -345,7 +363,11 @@ DEVICE void product(const ProductArgs& args) {
             tma_prefetch(&args.w);
             barriers.init();
         }
-        __syncthreads();
+        if (Shape::cluster > 1) {
+            cluster_sync();
+        } else {
+            __syncthreads();
+        }
         const int steps = (args.k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH;
         if (warp_index() >= Shape::groups * 4) {
             if (Shape::many_sums) {
@@ -359,6 +381,9 @@ DEVICE void product(const ProductArgs& args) {
                 more_registers<Shape::registers>();
             }
             product_consumer<Shape, GELU>(args, stages, staging, barriers, steps);
+        }
+        if (Shape::cluster > 1) {
+            cluster_sync();  // no block may end while others fetch for it or arrive at its barriers
         }
     }
 }
