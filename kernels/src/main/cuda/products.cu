@@ -8,6 +8,8 @@
 //   coming by the tensor memory accelerator. The warps before it form warpgroups that consume them. Either all warpgroups
 //   work on one tile, each on its rows (together), or each has tiles of its own, one after another in the order of the boxes
 //   (taking turns): then one's epilogue runs while the other multiplies, which matters where k is small.
+// Where k is small, the boxes of w for a column of tiles may stay in shared memory (resident): then blocks walk down the columns, and
+//   the L2 cache, which is what bounds products of small tiles, delivers x alone.
 // Epilogue: by warp, 16 rows at a time, through shared memory so that rows are read and written in pieces of 128 bytes; the
 //   addend comes by asynchronous copies while the tile is multiplied.
 // Bytes: x is read once per column of tiles from the L2 cache, from memory about once; FLOPs: 2 m n k.
@@ -18,25 +20,35 @@
 /** Columns of a box of x and w: 128 bytes, what the swizzle takes. */
 constexpr int PRODUCT_DEPTH = 64;
 
-/** How tiles are cut: see the top. Rows and columns are those of one warpgroup's part. */
-template <int ROWS, int COLUMNS, int STAGES, int GROUPS, bool TOGETHER>
+/**
+ * How tiles are cut: see the top. Rows and columns are those of one warpgroup's part.
+ *
+ * RESIDENT: 0, or as many boxes of w, the whole depth of a column of tiles, as stay in shared memory; x alone then comes in stages.
+ * CLUSTER: as many blocks compute tiles below each other and share the boxes of w, of which each fetches a part for all.
+ */
+template <int ROWS, int COLUMNS, int STAGES, int GROUPS, bool TOGETHER, int RESIDENT, int CLUSTER = 1>
 struct ProductShape {
     static constexpr int rows = ROWS;
     static constexpr int columns = COLUMNS;
     static constexpr int stages = STAGES;
     static constexpr int groups = GROUPS;
     static constexpr bool together = TOGETHER;
+    static constexpr int resident = RESIDENT;
+    static constexpr int cluster = cluster_size(CLUSTER);
+    static constexpr int w_box = COLUMNS / cluster;  // rows of w that a block fetches
     static constexpr int tile_rows = TOGETHER ? ROWS * GROUPS : ROWS;
     // Where the sums leave too few of the registers that a thread is launched with, the producer's are given away.
     static constexpr bool many_sums = ROWS * COLUMNS > 64 * 192 || GROUPS > 2;
     static constexpr int registers = GROUPS > 2 ? 160 : 240;
     static constexpr int threads = WARPGROUP * GROUPS + (many_sums ? WARPGROUP : WARP);
     static constexpr int x_bytes = tile_rows * PRODUCT_DEPTH * 2;
-    static constexpr int stage_bytes = x_bytes + COLUMNS * PRODUCT_DEPTH * 2;
+    static constexpr int w_bytes = COLUMNS * PRODUCT_DEPTH * 2;
+    static constexpr int stage_bytes = x_bytes + (RESIDENT > 0 ? 0 : w_bytes);
     static constexpr int staged_bytes = 16 * ((COLUMNS + 63) / 64 * 64) * 2;  // of 16 rows
     static constexpr int staging_bytes = ROWS / 16 * staged_bytes;               // of a warpgroup
-    static constexpr int barrier_bytes = (2 * STAGES + GROUPS) * 8;
-    static constexpr int shared_bytes = SWIZZLE_SLACK + STAGES * stage_bytes + GROUPS * staging_bytes + barrier_bytes;
+    static constexpr int barriers = 2 * STAGES + GROUPS + RESIDENT + (RESIDENT > 0 ? 1 : 0);
+    static constexpr int shared_bytes =
+        SWIZZLE_SLACK + STAGES * stage_bytes + RESIDENT * w_bytes + GROUPS * staging_bytes + barriers * 8;
 };
 
 struct ProductArgs {
@@ -69,23 +81,114 @@ DEVICE void for_staged(Step step) {
     }
 }
 
+/** The order in which a block computes tiles. */
 template <class Shape>
-DEVICE void product_producer(
-    const ProductArgs& args, unsigned char* stages, Mbarrier* full, Mbarrier* empty, int tiles, int tiles_n, int steps) {
+struct ProductTiles {
+    int columns;  // of tiles, or of clusters of them
+    int rows;
+    int first;
+    int end;
+    int stride;
+
+    DEVICE explicit ProductTiles(const ProductArgs& args) {
+        columns = (args.n + Shape::columns - 1) / Shape::columns;
+        rows = (args.m + Shape::tile_rows * Shape::cluster - 1) / (Shape::tile_rows * Shape::cluster);
+        const int tiles = columns * rows;
+        if (Shape::resident > 0) {
+            // A run of neighbours in one column of tiles, or at most a few.
+            first = static_cast<int>(static_cast<i64>(tiles) * blockIdx.x / gridDim.x);
+            end = static_cast<int>(static_cast<i64>(tiles) * (blockIdx.x + 1) / gridDim.x);
+            stride = 1;
+        } else {
+            first = static_cast<int>(blockIdx.x) / Shape::cluster;
+            end = tiles;
+            stride = static_cast<int>(gridDim.x) / Shape::cluster;
+        }
+    }
+
+    DEVICE int row(int tile) const {
+        const int of_cluster = Shape::resident > 0 ? tile % rows : tile / columns;
+        return (Shape::cluster > 1 ? of_cluster * Shape::cluster + cluster_rank() : of_cluster) * Shape::tile_rows;
+    }
+
+    DEVICE int column(int tile) const {
+        return (Shape::resident > 0 ? tile / rows : tile % columns) * Shape::columns;
+    }
+};
+
+/** The barriers of a block. */
+template <class Shape>
+struct ProductBarriers {
+    Mbarrier* full;    // of each stage: its boxes are there
+    Mbarrier* empty;   // of each stage: its boxes have been used
+    Mbarrier* turns;   // of each warpgroup that takes turns: the one before has all boxes of its tile
+    Mbarrier* w_full;  // of each resident box of w
+    Mbarrier* w_free;  // nobody uses the resident boxes any more
+
+    DEVICE explicit ProductBarriers(Mbarrier* first) {
+        full = first;
+        empty = full + Shape::stages;
+        turns = empty + Shape::stages;
+        w_full = turns + Shape::groups;
+        w_free = w_full + Shape::resident;
+    }
+
+    DEVICE void init() const {
+        for (int i = 0; i < Shape::stages; i++) {
+            mbarrier_init(&full[i], 1);
+            mbarrier_init(&empty[i], (Shape::together ? 4 * Shape::groups : 4) * Shape::cluster);
+        }
+        for (int i = 0; i < Shape::groups; i++) {
+            mbarrier_init(&turns[i], 4);
+        }
+        for (int i = 0; i < Shape::resident; i++) {
+            mbarrier_init(&w_full[i], 1);
+        }
+        if (Shape::resident > 0) {
+            mbarrier_init(w_free, 4 * Shape::groups);
+        }
+        mbarrier_init_done();
+    }
+};
+
+template <class Shape>
+DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, const ProductBarriers<Shape>& barriers, int steps) {
+    const ProductTiles<Shape> tiles(args);
+    unsigned char* const w = stages + Shape::stages * Shape::stage_bytes;
+    int resident = -1;  // first column of the tiles whose w is there
+    u32 columns = 0;    // of tiles so far
     u32 box = 0;
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        const int row = tile / tiles_n * Shape::tile_rows;
-        const int column = tile % tiles_n * Shape::columns;
+    for (int tile = tiles.first; tile < tiles.end; tile += tiles.stride) {
+        const int row = tiles.row(tile);
+        const int column = tiles.column(tile);
+        if (Shape::resident > 0 && column != resident) {
+            if (columns > 0) {
+                mbarrier_wait(barriers.w_free, (columns - 1) & 1);
+            }
+            for (int step = 0; step < steps; step++) {
+                mbarrier_arrive_expect(&barriers.w_full[step], Shape::w_bytes);
+                tma_load(w + step * Shape::w_bytes, &args.w, &barriers.w_full[step], column, step * PRODUCT_DEPTH);
+            }
+            resident = column;
+            columns++;
+        }
         for (int step = 0; step < steps; step++, box++) {
             const u32 stage = box % Shape::stages;
             const u32 round = box / Shape::stages;
             if (round > 0) {
-                mbarrier_wait(&empty[stage], (round - 1) & 1);
+                mbarrier_wait(&barriers.empty[stage], (round - 1) & 1);
             }
             unsigned char* const at = stages + stage * Shape::stage_bytes;
-            mbarrier_arrive_expect(&full[stage], Shape::stage_bytes);
-            tma_load(at, &args.x, &full[stage], row, step * PRODUCT_DEPTH);
-            tma_load(at + Shape::x_bytes, &args.w, &full[stage], column, step * PRODUCT_DEPTH);
+            Mbarrier* const full = &barriers.full[stage];
+            mbarrier_arrive_expect(full, Shape::stage_bytes);
+            tma_load(at, &args.x, full, row, step * PRODUCT_DEPTH);
+            if (Shape::cluster > 1) {
+                const int part = cluster_rank() * Shape::w_box;
+                tma_load_to((1u << Shape::cluster) - 1, at + Shape::x_bytes + part * PRODUCT_DEPTH * 2, &args.w, full, column + part,
+                    step * PRODUCT_DEPTH);
+            } else if (Shape::resident == 0) {
+                tma_load(at + Shape::x_bytes, &args.w, full, column, step * PRODUCT_DEPTH);
+            }
         }
     }
 }
@@ -144,75 +247,97 @@ DEVICE void product_epilogue(
     __syncwarp();  // before the next tile's addend takes the place
 }
 
+/** A warp has used the boxes of a stage, which all blocks of the cluster wait for that fetch boxes for it. */
+template <class Shape>
+DEVICE void product_release(Mbarrier* empty) {
+    if (Shape::cluster > 1) {
+        if (lane_index() < Shape::cluster) {
+            mbarrier_arrive_at(empty, lane_index());
+        }
+    } else if (lane_index() == 0) {
+        mbarrier_arrive(empty);
+    }
+}
+
 template <class Shape, bool GELU>
 DEVICE void product_consumer(
     const ProductArgs& args,
     unsigned char* stages,
     unsigned char* staging,
-    Mbarrier* full,
-    Mbarrier* empty,
-    Mbarrier* turns,
-    int tiles,
-    int tiles_n,
+    const ProductBarriers<Shape>& barriers,
     int steps) {
     constexpr int PARTS = Shape::rows / 64;
+    const ProductTiles<Shape> tiles(args);
+    const unsigned char* const resident_w = stages + Shape::stages * Shape::stage_bytes;
     const int group = warpgroup_index();
     const int warp = warp_index() % 4;
+    const bool leader = lane_index() == 0;
     staging += group * Shape::staging_bytes + warp * (Shape::staging_bytes / 4);
     const int rows_before = Shape::together ? group * Shape::rows : 0;  // of the tile
     u32 box = 0;
     int turn = 0;
     u32 parity = group == 0 ? 1 : 0;  // of the phase at whose end this warpgroup's next tile begins; the first's first begins at once
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    int resident = -1;
+    u32 w_parity = 1;
+    for (int tile = tiles.first; tile < tiles.end; tile += tiles.stride) {
+        const int column0 = tiles.column(tile);
+        if (Shape::resident > 0 && column0 != resident) {
+            if (resident >= 0 && leader) {
+                mbarrier_arrive(barriers.w_free);
+            }
+            resident = column0;
+            w_parity ^= 1;
+        }
         const bool mine = Shape::together || turn == group;
         turn = turn + 1 == Shape::groups ? 0 : turn + 1;
         if (!mine) {
             box += steps;
             continue;
         }
-        const int row0 = tile / tiles_n * Shape::tile_rows + rows_before + warp * 16;
-        const int column0 = tile % tiles_n * Shape::columns;
+        const int row0 = tiles.row(tile) + rows_before + warp * 16;
         if (args.addend != nullptr) {
             product_addend<Shape>(args, staging, row0, column0);
         }
         if (!Shape::together) {
             // Not before all boxes of the tile before have come: phases of `full` are known by parity, so none may be skipped.
-            mbarrier_wait(&turns[group], parity);
+            mbarrier_wait(&barriers.turns[group], parity);
             parity ^= 1;
         }
         float sums[PARTS][Shape::columns / 2];
         for (int step = 0; step < steps; step++, box++) {
             const u32 stage = box % Shape::stages;
-            mbarrier_wait(&full[stage], box / Shape::stages & 1);
+            if (Shape::resident > 0) {
+                mbarrier_wait(&barriers.w_full[step], w_parity);
+            }
+            mbarrier_wait(&barriers.full[stage], box / Shape::stages & 1);
             const unsigned char* const at = stages + stage * Shape::stage_bytes;
-            const u64 w = wgmma_descriptor(at + Shape::x_bytes, 0, 1024);
+            const u64 w = wgmma_descriptor(
+                Shape::resident > 0 ? resident_w + step * Shape::w_bytes : at + Shape::x_bytes, 0, 1024);
             const u64 x = wgmma_descriptor(at + rows_before * PRODUCT_DEPTH * 2, 0, 1024);
             wgmma_fence();
 #pragma unroll
             for (int depth = 0; depth < PRODUCT_DEPTH / 16; depth++) {
 #pragma unroll
                 for (int part = 0; part < PARTS; part++) {
-                    wgmma<Shape::columns, 0, 0>(sums[part], wgmma_advance(x, depth * 32 + part * 64 * 128),
+                    wgmma<Shape::columns, Majors::K, Majors::K>(sums[part], wgmma_advance(x, depth * 32 + part * 64 * 128),
                         wgmma_advance(w, depth * 32), step > 0 || depth > 0);
                 }
             }
             wgmma_commit();
             wgmma_wait<1>();
-            if (step > 0 && lane_index() == 0) {
-                mbarrier_arrive(&empty[(box - 1) % Shape::stages]);
+            if (step > 0) {
+                product_release<Shape>(&barriers.empty[(box - 1) % Shape::stages]);
             }
         }
-        if (!Shape::together && lane_index() == 0) {
-            mbarrier_arrive(&turns[turn]);
+        if (!Shape::together && leader) {
+            mbarrier_arrive(&barriers.turns[turn]);
         }
         wgmma_wait<0>();
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
             wgmma_hold(sums[part]);
         }
-        if (lane_index() == 0) {
-            mbarrier_arrive(&empty[(box - 1) % Shape::stages]);
-        }
+        product_release<Shape>(&barriers.empty[(box - 1) % Shape::stages]);
         if (args.addend != nullptr) {
             cp_async_wait<0>();
             __syncwarp();
@@ -228,55 +353,55 @@ DEVICE void product_consumer(
 template <class Shape, bool GELU>
 DEVICE void product(const ProductArgs& args) {
     if constexpr (HOPPER) {
-    DYNAMIC_SHARED(unsigned char, shared);
-    unsigned char* const stages = align_swizzled(shared);
-    unsigned char* const staging = stages + Shape::stages * Shape::stage_bytes;
-    Mbarrier* const full = reinterpret_cast<Mbarrier*>(staging + Shape::groups * Shape::staging_bytes);
-    Mbarrier* const empty = full + Shape::stages;
-    Mbarrier* const turns = empty + Shape::stages;
-    if (threadIdx.x == Shape::groups * WARPGROUP) {
-        tma_prefetch(&args.x);
-        tma_prefetch(&args.w);
-        for (int i = 0; i < Shape::stages; i++) {
-            mbarrier_init(&full[i], 1);
-            mbarrier_init(&empty[i], Shape::together ? 4 * Shape::groups : 4);
-        }
-        for (int i = 0; i < Shape::groups; i++) {
-            mbarrier_init(&turns[i], 4);
-        }
-        mbarrier_init_done();
-    }
-    __syncthreads();
-    const int tiles_n = (args.n + Shape::columns - 1) / Shape::columns;
-    const int tiles = (args.m + Shape::tile_rows - 1) / Shape::tile_rows * tiles_n;
-    const int steps = (args.k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH;
-    if (warp_index() >= Shape::groups * 4) {
-        if (Shape::many_sums) {
-            fewer_registers<24>();
-        }
+        DYNAMIC_SHARED(unsigned char, shared);
+        unsigned char* const stages = align_swizzled(shared);
+        unsigned char* const staging = stages + Shape::stages * Shape::stage_bytes + Shape::resident * Shape::w_bytes;
+        const ProductBarriers<Shape> barriers(
+            reinterpret_cast<Mbarrier*>(staging + Shape::groups * Shape::staging_bytes));
         if (threadIdx.x == Shape::groups * WARPGROUP) {
-            product_producer<Shape>(args, stages, full, empty, tiles, tiles_n, steps);
+            tma_prefetch(&args.x);
+            tma_prefetch(&args.w);
+            barriers.init();
         }
-    } else {
-        if (Shape::many_sums) {
-            more_registers<Shape::registers>();
+        if (Shape::cluster > 1) {
+            cluster_sync();
+        } else {
+            __syncthreads();
         }
-        product_consumer<Shape, GELU>(args, stages, staging, full, empty, turns, tiles, tiles_n, steps);
-    }
+        const int steps = (args.k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH;
+        if (warp_index() >= Shape::groups * 4) {
+            if (Shape::many_sums) {
+                fewer_registers<24>();
+            }
+            if (threadIdx.x == Shape::groups * WARPGROUP) {
+                product_producer<Shape>(args, stages, barriers, steps);
+            }
+        } else {
+            if (Shape::many_sums) {
+                more_registers<Shape::registers>();
+            }
+            product_consumer<Shape, GELU>(args, stages, staging, barriers, steps);
+        }
+        if (Shape::cluster > 1) {
+            cluster_sync();  // no block may end while others fetch for it or arrive at its barriers
+        }
     }
 }
 
-#define PRODUCT(name, blocks, rows, columns, stages, groups, together)                                           \
-    KERNEL_BLOCKS((ProductShape<rows, columns, stages, groups, together>::threads), blocks, product_##name, ProductArgs) { \
-        product<ProductShape<rows, columns, stages, groups, together>, false>(args);                             \
-    }                                                                                                            \
-    KERNEL_BLOCKS((ProductShape<rows, columns, stages, groups, together>::threads), blocks, product_##name##_gelu, ProductArgs) { \
-        product<ProductShape<rows, columns, stages, groups, together>, true>(args);                              \
+#define PRODUCT_KERNEL(name, gelu, blocks, ...)                                                     \
+    KERNEL_BLOCKS((ProductShape<__VA_ARGS__>::threads), blocks, product_##name, ProductArgs) {      \
+        product<ProductShape<__VA_ARGS__>, gelu>(args);                                             \
     }
 
+/** The kernels of a shape, without and with GELU, so many blocks on a multiprocessor. */
+#define PRODUCT(name, blocks, ...)                                  \
+    PRODUCT_KERNEL(name, false, blocks, __VA_ARGS__)                \
+    PRODUCT_KERNEL(name##_gelu, true, blocks, __VA_ARGS__)
+
 #ifndef PRODUCTS
-// Rows and columns of the tile in the name; t: warpgroups take turns.
-PRODUCT(128x128t, 1, 128, 128, 5, 2, false)
-PRODUCT(128x192, 1, 64, 192, 4, 2, true)
-PRODUCT(64x64, 1, 64, 64, 8, 1, true)
+// Rows and columns of the tile in the name; t: warpgroups take turns; r: as many boxes of w stay.
+PRODUCT(128x192, 1, 64, 192, 4, 2, true, 0)
+PRODUCT(128x128t, 1, 128, 128, 5, 2, false, 0)
+PRODUCT(64x192tr6, 1, 64, 192, 4, 2, false, 6)
+PRODUCT(64x64, 1, 64, 64, 8, 1, true, 0)
 #endif

@@ -99,3 +99,60 @@ DEVICE void tma_load(void* shared, const TensorMap* map, Mbarrier* barrier, int 
     emulation::tma_load(shared, map->words, barrier, row, column);
 #endif
 }
+
+// ---------------------------------------------------------------------------------------------------------- clusters
+
+/** How many blocks of a cluster there are where so many are meant: on the CPU clusters are of one block. */
+DEVICE constexpr int cluster_size(int blocks) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    return blocks;
+#else
+    return blocks > 0 ? 1 : 0;
+#endif
+}
+
+/** Position of the block in its cluster. */
+DEVICE int cluster_rank() {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    u32 rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return static_cast<int>(rank);
+#else
+    return 0;
+#endif
+}
+
+/** __syncthreads of all blocks of the cluster. */
+DEVICE void cluster_sync() {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+#else
+    __syncthreads();
+#endif
+}
+
+/** One arrival at the barrier that lies at the same place in another block of the cluster. */
+DEVICE void mbarrier_arrive_at(Mbarrier* barrier, int rank) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("{\n\t.reg .b32 remote;\n\t"
+                 "mapa.shared::cluster.u32 remote, %0, %1;\n\t"
+                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n\t}" ::"r"(shared_address(barrier)),
+                 "r"(rank)
+                 : "memory");
+#else
+    emulation::mbarrier_arrive(barrier, 0);
+#endif
+}
+
+/** As tma_load, to the same place in each block of the cluster whose bit is set, counted there at the barrier in the same place. */
+DEVICE void tma_load_to(u32 blocks, void* shared, const TensorMap* map, Mbarrier* barrier, int row, int column) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+                 "[%0], [%1, {%3, %4}], [%2], %5;" ::"r"(shared_address(shared)),
+                 "l"(reinterpret_cast<u64>(map)), "r"(shared_address(barrier)), "r"(column), "r"(row),
+                 "h"(static_cast<unsigned short>(blocks))
+                 : "memory");
+#else
+    emulation::tma_load(shared, map->words, barrier, row, column);
+#endif
+}

@@ -23,6 +23,9 @@ final class CudaHopperProducts {
     private static final int DEPTH = 64;
     private static final int WARPGROUP = 128;
     private static final int WARP = 32;
+    /** Bytes that alignment may take, as in wgmma.cuh. */
+    private static final int SLACK = 1008;
+
     /** Rows and addresses are read in pieces of 16 bytes. */
     private static final int PIECE = 8;
 
@@ -33,8 +36,9 @@ final class CudaHopperProducts {
      *
      * @param rows of a warpgroup
      * @param together whether the warpgroups share a tile
+     * @param resident 0, or as many boxes of w as stay in shared memory, which k must not exceed
      */
-    record Variant(String name, int rows, int columns, int stages, int groups, boolean together) {
+    record Variant(String name, int rows, int columns, int stages, int groups, boolean together, int resident) {
         int tileRows() {
             return together ? rows * groups : rows;
         }
@@ -45,9 +49,15 @@ final class CudaHopperProducts {
         }
 
         int sharedBytes() {
-            int box = DEPTH * 2;
-            int staging = rows * Math.ceilDiv(columns, 64) * 64 * 2;
-            return 1008 + stages * (tileRows() + columns) * box + groups * staging + (2 * stages + groups) * Long.BYTES;
+            int row = DEPTH * 2;
+            int stage = (tileRows() + (resident > 0 ? 0 : columns)) * row;
+            int staging = rows * Math.ceilDiv(columns, DEPTH) * row;
+            int barriers = 2 * stages + groups + resident + (resident > 0 ? 1 : 0);
+            return SLACK + stages * stage + resident * columns * row + groups * staging + barriers * Long.BYTES;
+        }
+
+        boolean able(MatmulShape shape) {
+            return resident == 0 || shape.k() <= (long) resident * DEPTH;
         }
 
         long tiles(MatmulShape shape) {
@@ -56,9 +66,10 @@ final class CudaHopperProducts {
     }
 
     static final List<Variant> VARIANTS = List.of(
-            new Variant("128x192", 64, 192, 4, 2, true),
-            new Variant("128x128t", 128, 128, 5, 2, false),
-            new Variant("64x64", 64, 64, 8, 1, true));
+            new Variant("64x192tr6", 64, 192, 4, 2, false, 6),
+            new Variant("128x192", 64, 192, 4, 2, true, 0),
+            new Variant("128x128t", 128, 128, 5, 2, false, 0),
+            new Variant("64x64", 64, 64, 8, 1, true, 0));
 
     private final CudaDevice device;
     private final CudaModule module;
@@ -101,10 +112,14 @@ final class CudaHopperProducts {
         run(variant(shape), shape, a, b, epilogue, c);
     }
 
-    /** The variant that keeps most multiprocessors busy. */
+    /** The first variant that keeps all multiprocessors busy, else that of the smallest tiles. */
     private Variant variant(MatmulShape shape) {
-        Variant large = VARIANTS.getFirst();
-        return large.tiles(shape) >= device.multiprocessors() ? large : VARIANTS.getLast();
+        for (Variant variant : VARIANTS) {
+            if (variant.able(shape) && variant.tiles(shape) >= device.multiprocessors()) {
+                return variant;
+            }
+        }
+        return VARIANTS.getLast();
     }
 
     void run(Variant variant, MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
