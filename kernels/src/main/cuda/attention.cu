@@ -50,6 +50,8 @@ struct AttentionArgs {
     void* dv;
     void* dbias;   // f32 partial sums [splits, heads, queries, keys], or dbias itself
     float* stats;  // [batch, heads, padded, 2]: L / ln 2 (infinite beyond the last query) and D
+    float* sums;   // of dQ, for the backward pass in one kernel: [batch, heads, padded, dim] in an order of its own
+    u32* turns;    // or null: blocks that have started, then whose turn it is, [batch, heads, padded / 8]
     Strides qs;
     Strides ks;
     Strides vs;
@@ -67,6 +69,7 @@ struct AttentionArgs {
     int aligned;      // all tensors allow 16-byte accesses
     float scale;
     int region_batch;  // rows of regions
+    int group;         // heads whose blocks come together
 };
 
 /** What a block works on: a tile of one head of one sample. */
@@ -667,6 +670,14 @@ DEVICE void attention_stats(const AttentionArgs& args) {
     const int query = static_cast<int>(index % args.padded);
     const bool exists = head < args.batch * args.heads;
     const bool inside = exists && query < args.queries;
+    if (args.turns != nullptr && exists && part == 0) {
+        if (index == 0) {
+            args.turns[0] = 0;
+        }
+        if (index % 8 == 0) {
+            args.turns[1 + index / 8] = 0;
+        }
+    }
     float sum = 0.0f;
     if (inside) {
         const i64 row = offset_of(args.os, head / args.heads, static_cast<int>(head % args.heads)) + query * args.os.row;
@@ -1090,6 +1101,499 @@ DEVICE void attention_bias(const AttentionArgs& args) {
     }
 }
 
+// ------------------------------------------------------------------------------------------ backward in one kernel
+//
+// bf16 without bias and regions: five products instead of seven. A block owns a tile of keys and walks over the queries in tiles
+// of 64; P and dS come transposed, a warp's keys as rows, so that they are the first operands of dV += P^T dO and dK += dS^T Q as
+// they are, and dS goes through shared memory for its share of dQ. The shares of the tiles of keys are added to f32 sums in the
+// order of these tiles, so that the result is the same bit for bit: a word per warp and tile of queries says whose turn it is; the
+// first block writes, the last one adds and writes dQ itself. Blocks take numbers as they start and wait only for lower ones, so
+// whoever is waited for runs already. The sums lie as the warps hold them, 16 bytes per lane side by side.
+
+constexpr int TURNS = 8;  // words per tile of queries: one for each warp that adds
+
+/** Waits for a word to become `turn`; what its writer's warp wrote before is seen by this warp afterwards. */
+DEVICE void wait_turn(const u32* word, u32 turn) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    if (lane_index() == 0) {
+        u32 value;
+        do {
+            asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
+        } while (value != turn);
+    }
+#else
+    emulation::wait_turn(word, turn);
+#endif
+    __syncwarp();
+}
+
+/** Gives the turn away after all that the warp wrote. */
+DEVICE void pass_turn(u32* word, u32 turn) {
+    __syncwarp();
+    if (lane_index() == 0) {
+        __threadfence();
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+        asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(word), "r"(turn) : "memory");
+#else
+        atomicExch(word, turn);
+#endif
+    }
+}
+
+/** 16 bytes that blocks hand to each other: past the cache of a multiprocessor. */
+DEVICE Pack<float> load_shared_sum(const float* address) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    Pack<float> pack;
+    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(pack.values[0]), "=f"(pack.values[1]), "=f"(pack.values[2]), "=f"(pack.values[3])
+                 : "l"(address)
+                 : "memory");
+    return pack;
+#else
+    return load_pack(address);
+#endif
+}
+
+DEVICE void store_shared_sum(float* address, const Pack<float>& pack) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("st.global.cg.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(address), "f"(pack.values[0]), "f"(pack.values[1]),
+                 "f"(pack.values[2]), "f"(pack.values[3])
+                 : "memory");
+#else
+    store_pack(address, pack);
+#endif
+}
+
+/** Sizes of a block of 4 warps, each of M x 16 keys; COLS queries are worked on at a time. */
+template <int HD, int M, int COLS>
+struct Fused {
+    using T = bf16;
+    static constexpr int WARPS = 4;
+    static constexpr int THREADS = WARPS * WARP;
+    static constexpr int KEYS = WARPS * M * 16;
+    static constexpr int QUERIES = 64;
+    static constexpr int STEP = COLS;
+    static constexpr int PITCH = HD + 8;
+    static constexpr int DS_PITCH = QUERIES + 8;
+    static constexpr bool KEEP = M == 1;  // operands of K and V in registers
+    // A warp's part of a tile of dQ: QM x 16 queries, DIMS dims.
+    static constexpr int QM = HD % 32 == 0 ? 2 : 1;
+    static constexpr int QUERY_WARPS = 4 / QM;
+    static constexpr int DIMS = HD / (WARPS / QUERY_WARPS);
+    static constexpr int SUMS = QM * DIMS / 2;  // per lane
+    // Elements in shared memory.
+    static constexpr int K = 0;
+    static constexpr int V = K + KEYS * PITCH;
+    static constexpr int STAGES = V + KEYS * PITCH;
+    static constexpr int STAGE = 2 * QUERIES * PITCH;
+    static constexpr int DS = KEEP && PITCH >= DS_PITCH ? V : STAGES + 2 * STAGE;
+    static constexpr int STATS = KEEP && PITCH >= DS_PITCH ? STAGES + 2 * STAGE : DS + KEYS * DS_PITCH;
+    static constexpr int BYTES = STATS * 2 + 2 * QUERIES * 2 * 4 + 16;
+
+    /** A tile of ROWS rows for load_tile and store_tile. */
+    template <int ROWS>
+    struct Tile {
+        using T = bf16;
+        static constexpr int THREADS = Fused::THREADS;
+        static constexpr int TILE = ROWS;
+        static constexpr int WIDTH = HD;
+        static constexpr int PITCH = Fused::PITCH;
+    };
+};
+
+/** dK and dV of a warp's keys, as mma's accumulators: [tile of 16 keys][tile of 8 dims]. */
+template <class F, int HD>
+struct FusedState {
+    u32 k[F::KEEP ? HD / 16 : 1][4];
+    u32 v[F::KEEP ? HD / 16 : 1][4];
+    float dk[F::KEYS / 64][HD / 8][4];
+    float dv[F::KEYS / 64][HD / 8][4];
+};
+
+/** s = rows of a warp times COLS rows of `tile`, transposed products S^T or dP^T. */
+template <class F, int HD, int COLS>
+DEVICE void fused_scores(
+        float (&s)[F::KEYS / 64][COLS / 8][4], const u32 (&kept)[F::KEEP ? HD / 16 : 1][4], const bf16* rows, const bf16* tile) {
+    constexpr int M = F::KEYS / 64;
+    const bf16* from = tile + (lane_index() / 16 * 8 + lane_index() % 8) * F::PITCH + lane_index() / 8 % 2 * 8;
+    const bf16* own = rows + lane_index() % 16 * F::PITCH + lane_index() / 16 * 8;
+#pragma unroll
+    for (int m = 0; m < M; m++) {
+#pragma unroll
+        for (int j = 0; j < COLS / 8; j++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                s[m][j][i] = 0.0f;
+            }
+        }
+    }
+#pragma unroll
+    for (int k = 0; k < HD / 16; k++) {
+        u32 a[M][4];
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+            if constexpr (F::KEEP) {
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    a[m][i] = kept[k][i];
+                }
+            } else {
+                ldmatrix_x4(a[m], own + m * 16 * F::PITCH + k * 16);
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < COLS / 16; j++) {
+            u32 b[4];
+            ldmatrix_x4(b, from + j * 16 * F::PITCH + k * 16);
+#pragma unroll
+            for (int m = 0; m < M; m++) {
+                mma_bf16_16x8x16(s[m][2 * j], a[m], b);
+                mma_bf16_16x8x16(s[m][2 * j + 1], a[m], b + 2);
+            }
+        }
+    }
+}
+
+/** acc += p^T tile, p packed. */
+template <class F, int HD, int COLS>
+DEVICE void fused_accumulate(float (&acc)[F::KEYS / 64][HD / 8][4], const u32 (&p)[F::KEYS / 64][COLS / 16][4], const bf16* tile) {
+    const bf16* from = tile + lane_index() % 16 * F::PITCH + lane_index() / 16 * 8;
+#pragma unroll
+    for (int j = 0; j < COLS / 16; j++) {
+#pragma unroll
+        for (int n = 0; n < HD / 16; n++) {
+            u32 b[4];
+            ldmatrix_x4_trans(b, from + j * 16 * F::PITCH + n * 16);
+#pragma unroll
+            for (int m = 0; m < F::KEYS / 64; m++) {
+                mma_bf16_16x8x16(acc[m][2 * n], p[m][j], b);
+                mma_bf16_16x8x16(acc[m][2 * n + 1], p[m][j], b + 2);
+            }
+        }
+    }
+}
+
+/** Rounds accumulators to operands: tiles of 8 columns in pairs. */
+template <int M, int COLS>
+DEVICE void pack_operands(u32 (&to)[M][COLS / 16][4], const float (&from)[M][COLS / 8][4]) {
+#pragma unroll
+    for (int m = 0; m < M; m++) {
+#pragma unroll
+        for (int j = 0; j < COLS / 16; j++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                to[m][j][i] = pack_bf16(from[m][2 * j + i / 2][i % 2 * 2], from[m][2 * j + i / 2][i % 2 * 2 + 1]);
+            }
+        }
+    }
+}
+
+/** COLS queries: adds to dK and dV and leaves dS^T in `ds`, whose rows are the warp's keys; `keys` of them exist. */
+template <class F, int HD, int COLS>
+DEVICE void fused_step(
+        FusedState<F, HD>& state,
+        const bf16* k,
+        const bf16* v,
+        const bf16* queries,
+        const bf16* douts,
+        const float* stats,
+        bf16* ds,
+        int keys,
+        float factor) {
+    constexpr int M = F::KEYS / 64;
+    float p[M][COLS / 8][4];
+    fused_scores<F, HD, COLS>(p, state.k, k, queries);
+#pragma unroll
+    for (int j = 0; j < COLS / 8; j++) {
+        const Pack<float> two = load_pack(stats + 2 * (j * 8 + lane_index() % 4 * 2));
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                p[m][j][i] = exp2_fast(fmaf(p[m][j][i], factor, -two.values[i % 2 * 2]));
+            }
+        }
+    }
+    if (keys < M * 16) {  // rows of zeros do not make P vanish
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                if (m * 16 + lane_index() / 4 + i / 2 * 8 >= keys) {
+#pragma unroll
+                    for (int j = 0; j < COLS / 8; j++) {
+                        p[m][j][i] = 0.0f;
+                    }
+                }
+            }
+        }
+    }
+    u32 operand[M][COLS / 16][4];
+    pack_operands<M, COLS>(operand, p);
+    fused_accumulate<F, HD, COLS>(state.dv, operand, douts);
+    float dp[M][COLS / 8][4];
+    fused_scores<F, HD, COLS>(dp, state.v, v, douts);
+#pragma unroll
+    for (int j = 0; j < COLS / 8; j++) {
+        const Pack<float> two = load_pack(stats + 2 * (j * 8 + lane_index() % 4 * 2));
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                dp[m][j][i] = p[m][j][i] * (dp[m][j][i] - two.values[i % 2 * 2 + 1]);
+            }
+        }
+    }
+    pack_operands<M, COLS>(operand, dp);
+#pragma unroll
+    for (int m = 0; m < M; m++) {
+#pragma unroll
+        for (int j = 0; j < COLS / 16; j++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int row = m * 16 + lane_index() / 4 + i % 2 * 8;
+                const int col = j * 16 + i / 2 * 8 + lane_index() % 4 * 2;
+                *reinterpret_cast<u32*>(ds + row * F::DS_PITCH + col) = operand[m][j][i];
+            }
+        }
+    }
+    fused_accumulate<F, HD, COLS>(state.dk, operand, queries);
+}
+
+/** A warp's part of a tile of dQ, from the first `keys` keys of the block: dq = dS K. */
+template <class F>
+DEVICE void fused_queries(float (&dq)[F::QM][F::DIMS / 8][4], const bf16* ds, const bf16* k, int keys) {
+    const bf16* rows = ds + (lane_index() / 16 * 8 + lane_index() % 8) * F::DS_PITCH
+            + warp_index() % F::QUERY_WARPS * F::QM * 16 + lane_index() / 8 % 2 * 8;
+    const bf16* from =
+            k + lane_index() % 16 * F::PITCH + warp_index() / F::QUERY_WARPS * F::DIMS + lane_index() / 16 * 8;
+#pragma unroll
+    for (int m = 0; m < F::QM; m++) {
+#pragma unroll
+        for (int n = 0; n < F::DIMS / 8; n++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                dq[m][n][i] = 0.0f;
+            }
+        }
+    }
+#pragma unroll 4
+    for (int key = 0; key < keys; key += 16) {
+        u32 a[F::QM][4];
+#pragma unroll
+        for (int m = 0; m < F::QM; m++) {
+            ldmatrix_x4_trans(a[m], rows + key * F::DS_PITCH + m * 16);
+        }
+#pragma unroll
+        for (int n = 0; n < F::DIMS / 16; n++) {
+            u32 b[4];
+            ldmatrix_x4_trans(b, from + key * F::PITCH + n * 16);
+#pragma unroll
+            for (int m = 0; m < F::QM; m++) {
+                mma_bf16_16x8x16(dq[m][2 * n], a[m], b);
+                mma_bf16_16x8x16(dq[m][2 * n + 1], a[m], b + 2);
+            }
+        }
+    }
+}
+
+/** Writes a warp's part of a tile of dQ whose first row is `query`. */
+template <class F>
+DEVICE void store_queries(const float (&dq)[F::QM][F::DIMS / 8][4], i64 offset, int query, const AttentionArgs& args) {
+    bf16* head = static_cast<bf16*>(args.dq) + offset;
+    const int first = query + warp_index() % F::QUERY_WARPS * F::QM * 16 + lane_index() / 4;
+    const int dims = warp_index() / F::QUERY_WARPS * F::DIMS + lane_index() % 4 * 2;
+#pragma unroll
+    for (int m = 0; m < F::QM; m++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int row = first + m * 16 + half * 8;
+#pragma unroll
+            for (int n = 0; n < F::DIMS / 8; n++) {
+                const int dim = dims + n * 8;
+                const u32 two = pack_bf16(dq[m][n][half * 2] * args.scale, dq[m][n][half * 2 + 1] * args.scale);
+                bf16* to = head + row * args.qs.row + dim;
+                if (row < args.queries && dim < args.dim) {
+                    if (args.aligned) {
+                        *reinterpret_cast<u32*>(to) = two;
+                    } else {
+                        to[0].bits = static_cast<unsigned short>(two);
+                        if (dim + 1 < args.dim) {
+                            to[1].bits = static_cast<unsigned short>(two >> 16);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/** Adds a warp's part of a tile of dQ when it is this block's turn; the last block writes the sum. */
+template <class F>
+DEVICE void add_in_turn(
+        float (&dq)[F::QM][F::DIMS / 8][4], i64 place, int turn, int turns, i64 offset, int query, const AttentionArgs& args) {
+    float* sums = args.sums + (place * F::WARPS + warp_index()) * (WARP * F::SUMS) + lane_index() * 4;
+    u32* word = args.turns + 1 + place * TURNS + warp_index();
+    if (turn > 0) {
+        wait_turn(word, static_cast<u32>(turn));
+#pragma unroll
+        for (int m = 0; m < F::QM; m++) {
+#pragma unroll
+            for (int n = 0; n < F::DIMS / 8; n++) {
+                const Pack<float> sum = load_shared_sum(sums + (m * (F::DIMS / 8) + n) * WARP * 4);
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    dq[m][n][i] += sum.values[i];
+                }
+            }
+        }
+    }
+    if (turn + 1 == turns) {
+        store_queries<F>(dq, offset, query, args);
+        return;
+    }
+#pragma unroll
+    for (int m = 0; m < F::QM; m++) {
+#pragma unroll
+        for (int n = 0; n < F::DIMS / 8; n++) {
+            Pack<float> sum;
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                sum.values[i] = dq[m][n][i];
+            }
+            store_shared_sum(sums + (m * (F::DIMS / 8) + n) * WARP * 4, sum);
+        }
+    }
+    pass_turn(word, static_cast<u32>(turn + 1));
+}
+
+/** Writes factor * acc, rounded, to a tile in shared memory. */
+template <class F, int HD>
+DEVICE void put_keys(bf16* tile, const float (&acc)[F::KEYS / 64][HD / 8][4], float factor) {
+#pragma unroll
+    for (int m = 0; m < F::KEYS / 64; m++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            bf16* row = tile + ((warp_index() * (F::KEYS / 64) + m) * 16 + lane_index() / 4 + half * 8) * F::PITCH;
+#pragma unroll
+            for (int n = 0; n < HD / 8; n++) {
+                *reinterpret_cast<u32*>(row + n * 8 + lane_index() % 4 * 2) =
+                        pack_bf16(acc[m][n][half * 2] * factor, acc[m][n][half * 2 + 1] * factor);
+            }
+        }
+    }
+}
+
+template <int HD, int M, int COLS>
+DEVICE void attention_backward(const AttentionArgs& args) {
+    using F = Fused<HD, M, COLS>;
+    using KeyTile = typename F::template Tile<F::KEYS>;
+    using QueryTile = typename F::template Tile<F::QUERIES>;
+    DYNAMIC_SHARED(bf16, shared);
+    float* stats = reinterpret_cast<float*>(shared + F::STATS);
+    u32* number = reinterpret_cast<u32*>(stats + 2 * F::QUERIES * 2);
+    if (threadIdx.x == 0) {
+        *number = atomicAdd(args.turns, 1u);
+    }
+    __syncthreads();
+    // Heads come in groups: the tiles of a head start one after another, yet soon enough to find its queries in the cache.
+    const int tiles = tiles_of(args.keys, F::KEYS);
+    const int per_group = args.group * tiles;
+    const int group = static_cast<int>(*number) / per_group;
+    const int rest = static_cast<int>(*number) % per_group;
+    const int size = min(args.group, static_cast<int>(args.batch) * args.heads - group * args.group);
+    const int tile = rest / size;
+    const int index = group * args.group + rest % size;
+    const i64 sample = index / args.heads;
+    const int head = index % args.heads;
+    const int first = tile * F::KEYS;
+    const i64 q = offset_of(args.qs, sample, head);
+    const i64 k = offset_of(args.ks, sample, head);
+    const i64 v = offset_of(args.vs, sample, head);
+    const i64 o = offset_of(args.os, sample, head);
+    const float* all_stats = args.stats + static_cast<i64>(index) * args.padded * 2;
+    const int count = tiles_of(args.queries, F::QUERIES);
+    load_tile<KeyTile>(shared + F::K, args.k, k, args.ks.row, first, args.keys, args);
+    load_tile<KeyTile>(shared + F::V, args.v, v, args.vs.row, first, args.keys, args);
+    load_tile<QueryTile>(shared + F::STAGES, args.q, q, args.qs.row, 0, args.queries, args);
+    load_tile<QueryTile>(shared + F::STAGES + F::STAGE / 2, args.dout, o, args.os.row, 0, args.queries, args);
+    load_stats<QueryTile>(stats, all_stats, 0);
+    cp_async_commit();
+    FusedState<F, HD> state;
+#pragma unroll
+    for (int m = 0; m < M; m++) {
+#pragma unroll
+        for (int n = 0; n < HD / 8; n++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                state.dk[m][n][i] = 0.0f;
+                state.dv[m][n][i] = 0.0f;
+            }
+        }
+    }
+    const bf16* own_k = shared + F::K + warp_index() * M * 16 * F::PITCH;
+    const bf16* own_v = shared + F::V + warp_index() * M * 16 * F::PITCH;
+    bf16* own_ds = shared + F::DS + warp_index() * M * 16 * F::DS_PITCH;
+    if constexpr (F::KEEP) {
+        cp_async_wait<0>();
+        __syncthreads();
+#pragma unroll
+        for (int d = 0; d < HD / 16; d++) {
+            ldmatrix_x4(state.k[d], own_k + lane_index() % 16 * F::PITCH + lane_index() / 16 * 8 + d * 16);
+            ldmatrix_x4(state.v[d], own_v + lane_index() % 16 * F::PITCH + lane_index() / 16 * 8 + d * 16);
+        }
+    }
+    const int block_keys = min(args.keys - first, F::KEYS);
+    const int keys = block_keys - warp_index() * M * 16;
+    const int whole_keys = (block_keys + 15) / 16 * 16;
+    const float factor = args.scale * LOG2E;
+    for (int t = 0; t < count; t++) {
+        cp_async_wait<0>();
+        __syncthreads();  // tile t has come, nobody reads tile t - 1 and its dS any more
+        if (t + 1 < count) {
+            bf16* to = shared + F::STAGES + (t + 1) % 2 * F::STAGE;
+            load_tile<QueryTile>(to, args.q, q, args.qs.row, (t + 1) * F::QUERIES, args.queries, args);
+            load_tile<QueryTile>(
+                    to + F::STAGE / 2, args.dout, o, args.os.row, (t + 1) * F::QUERIES, args.queries, args);
+            load_stats<QueryTile>(stats + (t + 1) % 2 * 2 * F::QUERIES, all_stats, (t + 1) * F::QUERIES);
+            cp_async_commit();
+        }
+        const bf16* queries = shared + F::STAGES + t % 2 * F::STAGE;
+        const bf16* douts = queries + F::STAGE / 2;
+        const float* now = stats + t % 2 * 2 * F::QUERIES;
+        const int left = args.queries - t * F::QUERIES;
+        if (keys > 0) {
+            if (left >= F::QUERIES) {
+#pragma unroll 1
+                for (int c = 0; c < F::QUERIES; c += COLS) {
+                    fused_step<F, HD, COLS>(
+                            state, own_k, own_v, queries + c * F::PITCH, douts + c * F::PITCH, now + 2 * c, own_ds + c, keys,
+                            factor);
+                }
+            } else {
+#pragma unroll 1
+                for (int c = 0; c < left; c += TAIL) {
+                    fused_step<F, HD, TAIL>(
+                            state, own_k, own_v, queries + c * F::PITCH, douts + c * F::PITCH, now + 2 * c, own_ds + c, keys,
+                            factor);
+                }
+            }
+        }
+        __syncthreads();  // dS is complete
+        if (warp_index() % F::QUERY_WARPS * F::QM * 16 < left) {
+            float dq[F::QM][F::DIMS / 8][4];
+            fused_queries<F>(dq, shared + F::DS, shared + F::K, whole_keys);
+            add_in_turn<F>(dq, static_cast<i64>(index) * count + t, tile, tiles, q, t * F::QUERIES, args);
+        }
+    }
+    __syncthreads();
+    put_keys<F, HD>(shared + F::V, state.dv, 1.0f);
+    put_keys<F, HD>(shared + F::K, state.dk, args.scale);
+    __syncthreads();
+    store_tile<KeyTile>(shared + F::K, args.dk, k, args.ks.row, first, args.keys, args);
+    store_tile<KeyTile>(shared + F::V, args.dv, v, args.vs.row, first, args.keys, args);
+}
+
 struct BiasTotalArgs {
     const float* partials;  // [splits, count]
     void* dbias;
@@ -1154,3 +1658,11 @@ HEAD_DIM(MMA, Mma, bf16, 80)
 HEAD_DIM(FMA, Fma, f32, 32)
 HEAD_DIM(FMA, Fma, f32, 64)
 HEAD_DIM(FMA, Fma, f32, 80)
+
+#define BACKWARD(dim, m, cols, blocks)                                              \
+    KERNEL_BLOCKS(128, blocks, attention_backward_##dim##_##m##_bf16, AttentionArgs) { \
+        attention_backward<dim, m, cols>(args);                                      \
+    }
+
+BACKWARD(64, 1, 32, 3)
+BACKWARD(64, 2, 32, 2)
