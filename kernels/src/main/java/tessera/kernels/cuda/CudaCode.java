@@ -12,6 +12,7 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -35,7 +36,9 @@ final class CudaCode {
     static final String CACHE_PROPERTY = "tessera.cuda.cache";
 
     private static final System.Logger LOG = System.getLogger("tessera");
-    private static final String HEADER = "tessera.cuh";
+    /** What a source may include. */
+    static final List<String> HEADERS = List.of("tessera.cuh", "wgmma.cuh");
+
     private static final List<Integer> ARCHITECTURES = List.of(120, 100, 90, 89, 86, 80);
 
     private CudaCode() {}
@@ -94,7 +97,7 @@ final class CudaCode {
     private static long compiled(CudaDevice device, String name, String whyNoCubin) {
         String target = target(device.capability());
         int version = Nvrtc.version();
-        Path kept = cacheFile(name + "." + target, hash(target, version, required(name + ".cu"), required(HEADER)));
+        Path kept = cacheFile(name + "." + target, hash(target, version, name));
         byte[] image = kept == null ? null : read(kept);
         if (image != null) {
             try {
@@ -122,15 +125,22 @@ final class CudaCode {
      */
     static byte[] compile(String name, String target) {
         long program = Nvrtc.createProgram(
-                new String(required(name + ".cu"), StandardCharsets.UTF_8),
-                name + ".cu",
-                Map.of(HEADER, new String(required(HEADER), StandardCharsets.UTF_8)));
+                new String(required(name + ".cu"), StandardCharsets.UTF_8), name + ".cu", headers());
         try {
             Nvrtc.compileProgram(program, options(target));
             return target.startsWith("compute_") ? Nvrtc.ptx(program) : Nvrtc.cubin(program);
         } finally {
             Nvrtc.destroyProgram(program);
         }
+    }
+
+    /** From the name to the text. */
+    private static Map<String, String> headers() {
+        Map<String, String> headers = new LinkedHashMap<>();
+        for (String header : HEADERS) {
+            headers.put(header, new String(required(header), StandardCharsets.UTF_8));
+        }
+        return headers;
     }
 
     private static List<String> options(String target) {
@@ -173,12 +183,14 @@ final class CudaCode {
         return content;
     }
 
-    private static String hash(String target, int version, byte[]... sources) {
+    /** Of all that the machine code of {@code name.cu} depends on. */
+    private static String hash(String target, int version, String name) {
         try {
             MessageDigest digest = MessageDigest.getInstance("SHA-256");
             digest.update((options(target) + " " + version).getBytes(StandardCharsets.UTF_8));
-            for (byte[] source : sources) {
-                digest.update(source);
+            digest.update(required(name + ".cu"));
+            for (String header : HEADERS) {
+                digest.update(required(header));
             }
             return HexFormat.of().formatHex(digest.digest(), 0, 16);
         } catch (NoSuchAlgorithmException e) {
