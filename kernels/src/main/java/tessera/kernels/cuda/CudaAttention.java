@@ -1,5 +1,8 @@
 package tessera.kernels.cuda;
 
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention;
 import tessera.kernels.Buffer;
@@ -21,6 +24,8 @@ final class CudaAttention implements Attention {
     private final CudaFunction total;
     private final CudaVariants stats;
     private final CudnnAttention cudnn;
+    private final Map<CudaGradients, CudaVariants> gradients = new EnumMap<>(CudaGradients.class);
+    private volatile CudaGradients choice = CudaGradients.ofProperty();
 
     CudaAttention(CudaDevice device) {
         CudaModule module = new CudaModule(device, "attention");
@@ -34,6 +39,16 @@ final class CudaAttention implements Attention {
         this.total = module.function("attention_bias_total");
         this.stats = module.variants("attention_stats");
         this.cudnn = new CudnnAttention(device);
+        for (CudaGradients one : CudaGradients.values()) {
+            if (one.isOneKernel()) {
+                gradients.put(one, module.variants(one.kernel()));
+            }
+        }
+    }
+
+    /** Chooses the kernels of backward passes from now on, for tests and measurements. */
+    void gradients(CudaGradients wanted) {
+        choice = wanted;
     }
 
     @Override
@@ -70,6 +85,11 @@ final class CudaAttention implements Attention {
         if (call.suitsCudnn() && dbias == null && cudnn.backward(shape, in, out, logSumExp, dout, gradients)) {
             return;
         }
+        CudaGradients one = choice.forShape(shape, device);
+        if (one.isOneKernel() && dtype == DType.BF16 && !call.biased() && dbias == null) {
+            oneKernel(call, one);
+            return;
+        }
         long padded = call.heads() * call.padded();
         try (Buffer scratch = device.allocate(DType.F32, Math.max(1, 2 * padded))) {
             Passes passes = (call.biased() ? biased : plain)[index];
@@ -81,6 +101,24 @@ final class CudaAttention implements Attention {
                 biasGradient(call, biasGradients[index], dbias, scratch);
             }
         }
+    }
+
+    /** The statistics of the rows and then all gradients. */
+    private void oneKernel(Call call, CudaGradients one) {
+        long rows = call.heads() * call.padded();
+        long tiles = one.tiles(call.shape());
+        try (Buffer stats = device.allocate(DType.F32, Math.max(1, 2 * rows));
+                Buffer sums = device.allocate(DType.F32, tiles > 1 ? rows * one.headDim() : 1);
+                Buffer turns = device.allocate(DType.I32, 1 + rows / CudaGradients.QUERIES_PER_TURN)) {
+            call.arguments(this.stats, null, stats, 1, null, turns)
+                    .launch(Math.ceilDiv(rows * THREADS_PER_STAT, THREADS), THREADS, 0);
+            call.arguments(gradientsOf(one), null, stats, 1, sums, turns)
+                    .launch(call.heads() * tiles, one.threads(), one.sharedBytes());
+        }
+    }
+
+    private CudaVariants gradientsOf(CudaGradients one) {
+        return Objects.requireNonNull(gradients.get(one));
     }
 
     private void require(DType dtype, AttentionTensors tensors) {
@@ -202,6 +240,16 @@ final class CudaAttention implements Attention {
         }
 
         CudaLaunch arguments(CudaVariants kernel, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
+            return arguments(kernel, dbias, stats, splits, null, null);
+        }
+
+        CudaLaunch arguments(
+                CudaVariants kernel,
+                @Nullable Buffer dbias,
+                @Nullable Buffer stats,
+                int splits,
+                @Nullable Buffer sums,
+                @Nullable Buffer turns) {
             CudaLaunch launch = kernel.begin(dtype())
                     .buffers(in.q(), in.k(), in.v(), in.bias())
                     .buffers(in.regions(), out, logSumExp, dout);
@@ -210,7 +258,7 @@ final class CudaAttention implements Attention {
             } else {
                 launch.buffers(gradients.q(), gradients.k(), gradients.v());
             }
-            launch.buffers(dbias, stats);
+            launch.buffers(dbias, stats).buffers(sums, turns);
             return strides(strides(strides(strides(launch, shape.q()), shape.k()), shape.v()), shape.out())
                     .i64(shape.batch())
                     .i32(shape.heads(), shape.queries(), shape.keys(), shape.headDim())
@@ -218,7 +266,7 @@ final class CudaAttention implements Attention {
                     .i32(CudaTypes.isBf16(in.bias()), CudaTypes.isBf16(dbias))
                     .i32(splits, aligned ? 1 : 0)
                     .f32(shape.scale())
-                    .i32(Math.toIntExact(shape.regionBatch()));
+                    .i32(Math.toIntExact(shape.regionBatch()), CudaGradients.HEADS_PER_GROUP);
         }
 
         private static CudaLaunch strides(CudaLaunch launch, Strides strides) {
