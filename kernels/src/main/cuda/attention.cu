@@ -589,7 +589,7 @@ DEVICE void attention_forward(const AttentionArgs& args) {
 
 // ---------------------------------------------------------------------------------------------------------- backward
 
-/** stats: L / ln 2 and D of each query, eight threads per query; and nobody's turn yet. */
+/** stats: L / ln 2 and D of each query; eight threads per query. */
 template <class T>
 DEVICE void attention_stats(const AttentionArgs& args) {
     constexpr int COUNT = Pack<T>::COUNT;
@@ -599,12 +599,6 @@ DEVICE void attention_stats(const AttentionArgs& args) {
     const int query = static_cast<int>(index % args.padded);
     const bool exists = head < args.batch * args.heads;
     const bool inside = exists && query < args.queries;
-    if (args.turns != nullptr && exists && part == 0 && index % QUERIES_PER_TURN == 0) {
-        args.turns[1 + index / QUERIES_PER_TURN] = 0;
-        if (index == 0) {
-            args.turns[0] = 0;
-        }
-    }
     float sum = 0.0f;
     if (inside) {
         const i64 row = offset_of(args.os, head / args.heads, static_cast<int>(head % args.heads)) + query * args.os.row;

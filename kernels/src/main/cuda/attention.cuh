@@ -6,8 +6,6 @@ constexpr float LOG2E = 1.4426950408889634f;
 constexpr float LN2 = 0.6931471805599453f;
 constexpr float SEPARATION = -100.0f * LOG2E;  // added to the exponent of a pair of tokens of different regions
 
-constexpr int QUERIES_PER_TURN = 8;
-
 struct Strides {
     i64 batch;
     i64 head;
@@ -29,8 +27,8 @@ struct AttentionArgs {
     void* dv;
     void* dbias;   // f32 partial sums [splits, heads, queries, keys], or dbias itself
     float* stats;  // [batch, heads, padded, 2]: L / ln 2 (infinite beyond the last query) and D
-    float* sums;   // of dQ in attention_backward.cu: [batch, heads, padded, head dim] in an order of its own
-    u32* turns;    // there too: the blocks that have started, then whose turn it is, [batch, heads, padded / QUERIES_PER_TURN]
+    float* sums;   // in attention_backward.cu: [batch, heads, padded, head dim] of dQ, in an order of its own
+    u32* turns;    // there too: see there
     Strides qs;
     Strides ks;
     Strides vs;

@@ -16,7 +16,63 @@
 
 constexpr int QUERIES = 64;  // of a tile
 constexpr int SMALL = 16;    // queries per step in the last tile
-constexpr int TURNS = QUERIES / QUERIES_PER_TURN;  // words of a tile
+constexpr int TURNS = 8;     // words of a tile of queries, one for each warp that adds to it
+
+// ------------------------------------------------------------------------------------------------------------- stats
+
+/**
+ * What a tile of queries needs beside q and dout, in `stats` [batch, heads, padded / 64, 2, 64]: L / ln 2 (infinite where there is
+ * no query, so that P = 0), and D = rowsum(dO O). Clears the count of blocks and the turns. Eight threads per query.
+ */
+KERNEL(256, attention_backward_stats_bf16, AttentionArgs) {
+    constexpr int COUNT = Pack<bf16>::COUNT;
+    const i64 index = global_index() / 8;
+    const int part = lane_index() % 8;
+    const i64 head = divide(index, args.padded);
+    const int query = static_cast<int>(index - head * args.padded);
+    const bool exists = head < args.batch * args.heads;
+    const bool inside = exists && query < args.queries;
+    if (exists && part == 1 && index % TURNS == 0) {
+        args.turns[1 + index / TURNS] = 0;
+        if (index == 0) {
+            args.turns[0] = 0;
+        }
+    }
+    float sum = 0.0f;
+    if (inside) {
+        const i64 sample = divide(head, args.heads);
+        const i64 row = offset_of(args.os, sample, static_cast<int>(head - sample * args.heads)) + query * args.os.row;
+        const bf16* out = static_cast<const bf16*>(args.out) + row;
+        const bf16* dout = static_cast<const bf16*>(args.dout) + row;
+        if (args.aligned) {
+            for (int d = part * COUNT; d < args.dim; d += 8 * COUNT) {
+                const Pack<bf16> a = load_pack(out + d);
+                const Pack<bf16> b = load_pack(dout + d);
+#pragma unroll
+                for (int e = 0; e < COUNT; e++) {
+                    sum = fmaf(to_float(a.values[e]), to_float(b.values[e]), sum);
+                }
+            }
+        } else {
+            for (int d = part; d < args.dim; d += 8) {
+                sum = fmaf(to_float(out[d]), to_float(dout[d]), sum);
+            }
+        }
+    }
+    for (int offset = 4; offset > 0; offset /= 2) {
+        sum += __shfl_xor_sync(ALL_LANES, sum, offset);
+    }
+    if (exists && part == 0) {
+        float log = infinity();
+        if (inside) {
+            const float value = args.log_sum_exp[head * args.queries + query];
+            log = value == -infinity() ? log : value * LOG2E;
+        }
+        float* tile = args.stats + index / QUERIES * 2 * QUERIES + index % QUERIES;
+        tile[0] = log;
+        tile[QUERIES] = sum;
+    }
+}
 
 // ------------------------------------------------------------------------------------------------------------- tiles
 
@@ -100,12 +156,33 @@ struct Tile {
     }
 };
 
-/** Starts to copy the stats of a tile of queries; the padding makes every tile whole. */
-DEVICE void load_stats(float* to, const float* stats, int first) {
+/** Starts to copy the stats of tile t of queries; the padding makes every tile whole. */
+DEVICE void load_stats(float* to, const float* stats, int t) {
     const int i = static_cast<int>(threadIdx.x) * 4;
     if (i < 2 * QUERIES) {
-        cp_async16(to + i, stats + 2 * first + i, true);
+        cp_async16(to + i, stats + t * 2 * QUERIES + i, true);
     }
+}
+
+/** Two neighbouring floats in shared memory, at a multiple of 8 bytes. */
+struct alignas(8) Two {
+    float values[2];
+};
+
+/**
+ * The same value, of which the compiler does not know that: what is computed from it is computed again where it is needed instead of
+ * being kept in registers for all tiles.
+ */
+template <class T>
+DEVICE T afresh(T value) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    if constexpr (sizeof(T) == 8) {
+        asm volatile("" : "+l"(value));
+    } else {
+        asm volatile("" : "+r"(value));
+    }
+#endif
+    return value;
 }
 
 /** The word of two neighbouring values of a tile. */
@@ -256,10 +333,10 @@ template <int COUNT>
 DEVICE void probabilities(float* s, const float* stats, int keys, float factor) {
 #pragma unroll
     for (int j = 0; j < COUNT / 4; j++) {
-        const Pack<float> two = load_pack(stats + 2 * (j * 8 + lane_index() % 4 * 2));
+        const Two log = *reinterpret_cast<const Two*>(stats + j * 8 + lane_index() % 4 * 2);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            s[4 * j + i] = exp2_fast(fmaf(s[4 * j + i], factor, -two.values[i % 2 * 2]));
+            s[4 * j + i] = exp2_fast(fmaf(s[4 * j + i], factor, -log.values[i % 2]));
         }
     }
     if (keys < 16) {  // rows of zeros do not make P vanish
@@ -280,10 +357,10 @@ template <int COUNT>
 DEVICE void score_gradients(float* dp, const float* p, const float* stats) {
 #pragma unroll
     for (int j = 0; j < COUNT / 4; j++) {
-        const Pack<float> two = load_pack(stats + 2 * (j * 8 + lane_index() % 4 * 2));
+        const Two mean = *reinterpret_cast<const Two*>(stats + QUERIES + j * 8 + lane_index() % 4 * 2);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            dp[4 * j + i] = p[4 * j + i] * (dp[4 * j + i] - two.values[i % 2 * 2 + 1]);
+            dp[4 * j + i] = p[4 * j + i] * (dp[4 * j + i] - mean.values[i % 2]);
         }
     }
 }
@@ -304,12 +381,12 @@ DEVICE void pack_operands(u32 (*to)[4], const float* from) {
 /** Writes such operands of a warp to a tile in shared memory, at (row, col). */
 template <class Layout, int STEPS>
 DEVICE void put_operands(bf16* tile, int row, int col, const u32 (*from)[4]) {
+    const int lane = afresh(lane_index());
 #pragma unroll
     for (int j = 0; j < STEPS; j++) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            *word_of(tile + Layout::at(row + lane_index() / 4 + i % 2 * 8, col + 16 * j + i / 2 * 8 + lane_index() % 4 * 2)) =
-                    from[j][i];
+            *word_of(tile + Layout::at(row + lane / 4 + i % 2 * 8, col + 16 * j + i / 2 * 8 + lane % 4 * 2)) = from[j][i];
         }
     }
 }
@@ -542,7 +619,7 @@ DEVICE void attention_fused(const AttentionArgs& args) {
             bf16* to = shared + F::STAGES + (t + 1) % 2 * F::STAGE;
             F::QueryTile::load(to, args.q, q, args.qs.row, (t + 1) * QUERIES, args.queries, args);
             F::QueryTile::load(to + F::STAGE / 2, args.dout, o, args.os.row, (t + 1) * QUERIES, args.queries, args);
-            load_stats(stats + (t + 1) % 2 * 2 * QUERIES, all_stats, (t + 1) * QUERIES);
+            load_stats(stats + (t + 1) % 2 * 2 * QUERIES, all_stats, t + 1);
             cp_async_commit();
         }
         const bf16* queries = shared + F::STAGES + t % 2 * F::STAGE;
@@ -556,13 +633,13 @@ DEVICE void attention_fused(const AttentionArgs& args) {
 #pragma unroll 1
             for (int c = 0; c < QUERIES; c += F::COLS) {
                 fused_step<F, F::COLS>(
-                        state, own_k, own_v, queries + c * F::PITCH, douts + c * F::PITCH, now + 2 * c, own_ds + c, keys, factor);
+                        state, own_k, own_v, queries + c * F::PITCH, douts + c * F::PITCH, now + c, own_ds + c, keys, factor);
             }
         } else if (keys > 0) {
 #pragma unroll 1
             for (int c = 0; c < left; c += SMALL) {
                 fused_step<F, SMALL>(
-                        state, own_k, own_v, queries + c * F::PITCH, douts + c * F::PITCH, now + 2 * c, own_ds + c, keys, factor);
+                        state, own_k, own_v, queries + c * F::PITCH, douts + c * F::PITCH, now + c, own_ds + c, keys, factor);
             }
         }
         __syncthreads();  // dS is complete
@@ -668,8 +745,8 @@ DEVICE void warpgroup_step(
     u32 p_operand[COLS / 16][4];
     u32 ds_operand[COLS / 16][4];
     wgmma_fence();
-    start_scores<COLS>(p, k, queries);
-    start_scores<COLS>(dp, v, douts);
+    start_scores<COLS>(p, afresh(k), queries);
+    start_scores<COLS>(dp, afresh(v), douts);
     wgmma_wait<1>();
     wgmma_hold(p);
     probabilities<COLS / 2>(p, stats, keys, factor);
@@ -733,7 +810,7 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
             bf16* to = shared + F::STAGES + (t + 1) % 2 * F::STAGE;
             F::QueryTile::load(to, args.q, q, args.qs.row, (t + 1) * QUERIES, args.queries, args);
             F::QueryTile::load(to + F::STAGE / 2, args.dout, o, args.os.row, (t + 1) * QUERIES, args.queries, args);
-            load_stats(stats + (t + 1) % 2 * 2 * QUERIES, all_stats, (t + 1) * QUERIES);
+            load_stats(stats + (t + 1) % 2 * 2 * QUERIES, all_stats, t + 1);
             cp_async_commit();
         }
         const bf16* queries = shared + F::STAGES + t % 2 * F::STAGE;
@@ -744,28 +821,29 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
 #pragma unroll 1
             for (int c = 0; c < QUERIES; c += F::COLS) {
                 warpgroup_step<F::COLS>(
-                        state, own_k, own_v, queries + c * 64, douts + c * 64, now + 2 * c, own_ds, c, keys, factor);
+                        state, own_k, own_v, queries + c * 64, douts + c * 64, now + c, own_ds, c, keys, factor);
             }
         } else if (active) {
 #pragma unroll 1
             for (int c = 0; c < left; c += SMALL) {
                 warpgroup_step<SMALL>(
-                        state, own_k, own_v, queries + c * 64, douts + c * 64, now + 2 * c, own_ds, c, keys, factor);
+                        state, own_k, own_v, queries + c * 64, douts + c * 64, now + c, own_ds, c, keys, factor);
             }
         }
         fence_proxy_async();
         __syncthreads();  // dS is complete
         if (F::SPLIT || t % F::W == warpgroup) {
             const int dims = F::SPLIT ? warpgroup * F::Q_DIMS : 0;
-            const u64 ds = wgmma_descriptor(shared + F::DS, 8192, 1024);
-            const u64 all_k = wgmma_descriptor(shared + F::K + dims, 8192, 1024);
+            const u64 ds = afresh(wgmma_descriptor(shared + F::DS, 8192, 1024));
+            const u64 all_k = afresh(wgmma_descriptor(shared + F::K + dims, 8192, 1024));
             float dq[F::Q_DIMS / 2];
             wgmma_fence();
+            wgmma<F::Q_DIMS, Majors::MN, Majors::MN>(dq, ds, all_k, false);
 #pragma unroll
-            for (int j = 0; j < F::KEYS / 16; j++) {
+            for (int j = 1; j < F::KEYS / 16; j++) {
                 if (16 * j < block_keys) {
                     wgmma<F::Q_DIMS, Majors::MN, Majors::MN>(
-                            dq, wgmma_advance(ds, 2048 * j), wgmma_advance(all_k, 2048 * j), j > 0);
+                            dq, wgmma_advance(ds, 2048 * j), wgmma_advance(all_k, 2048 * j), true);
                 }
             }
             wgmma_commit();
@@ -801,9 +879,9 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
 using Fused64 = Fused<64, 1, 32>;
 using Fused128 = Fused<64, 2, 32>;
 using Warpgroups64 = Warpgroups<1, 64, false>;
-using Warpgroups128 = Warpgroups<2, 64, false>;
+using Warpgroups128 = Warpgroups<2, 32, false>;
 
 BACKWARD(64, 3, Fused64)
 BACKWARD(128, 2, Fused128)
 BACKWARD_HOPPER(64, 3, Warpgroups64)
-BACKWARD_HOPPER(128, 1, Warpgroups128)
+BACKWARD_HOPPER(128, 2, Warpgroups128)

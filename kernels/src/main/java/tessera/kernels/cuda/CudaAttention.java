@@ -24,7 +24,8 @@ final class CudaAttention implements Attention {
     private final CudaFunction total;
     private final CudaVariants stats;
     private final CudnnAttention cudnn;
-    private final Map<CudaGradients, CudaVariants> gradients = new EnumMap<>(CudaGradients.class);
+    private final CudaFunction gradientStats;
+    private final Map<CudaGradients, CudaFunction> gradients = new EnumMap<>(CudaGradients.class);
     private volatile CudaGradients choice = CudaGradients.ofProperty();
 
     CudaAttention(CudaDevice device) {
@@ -39,10 +40,10 @@ final class CudaAttention implements Attention {
         this.total = module.function("attention_bias_total");
         this.stats = module.variants("attention_stats");
         this.cudnn = new CudnnAttention(device);
+        CudaModule backward = new CudaModule(device, "attention_backward");
+        this.gradientStats = backward.function("attention_backward_stats_bf16");
         for (CudaGradients one : CudaGradients.values()) {
-            if (one.isOneKernel()) {
-                gradients.put(one, module.variants(one.kernel()));
-            }
+            gradients.put(one, one.isOneKernel() ? backward.function(one.kernel() + "_bf16") : gradientStats);
         }
     }
 
@@ -105,20 +106,17 @@ final class CudaAttention implements Attention {
 
     /** The statistics of the rows and then all gradients. */
     private void oneKernel(Call call, CudaGradients one) {
+        AttentionShape shape = call.shape();
         long rows = call.heads() * call.padded();
-        long tiles = one.tiles(call.shape());
+        CudaFunction kernel = Objects.requireNonNull(gradients.get(one));
         try (Buffer stats = device.allocate(DType.F32, Math.max(1, 2 * rows));
-                Buffer sums = device.allocate(DType.F32, tiles > 1 ? rows * one.headDim() : 1);
-                Buffer turns = device.allocate(DType.I32, 1 + rows / CudaGradients.QUERIES_PER_TURN)) {
-            call.arguments(this.stats, null, stats, 1, null, turns)
+                Buffer sums = device.allocate(DType.F32, one.sums(shape, rows));
+                Buffer turns = device.allocate(DType.I32, one.turns(rows))) {
+            call.arguments(gradientStats.begin(), null, stats, 1, sums, turns)
                     .launch(Math.ceilDiv(rows * THREADS_PER_STAT, THREADS), THREADS, 0);
-            call.arguments(gradientsOf(one), null, stats, 1, sums, turns)
-                    .launch(call.heads() * tiles, one.threads(), one.sharedBytes());
+            call.arguments(kernel.begin(), null, stats, 1, sums, turns)
+                    .launch(call.heads() * one.tiles(shape), one.threads(), one.sharedBytes());
         }
-    }
-
-    private CudaVariants gradientsOf(CudaGradients one) {
-        return Objects.requireNonNull(gradients.get(one));
     }
 
     private void require(DType dtype, AttentionTensors tensors) {
@@ -240,19 +238,17 @@ final class CudaAttention implements Attention {
         }
 
         CudaLaunch arguments(CudaVariants kernel, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
-            return arguments(kernel, dbias, stats, splits, null, null);
+            return arguments(kernel.begin(dtype()), dbias, stats, splits, null, null);
         }
 
         CudaLaunch arguments(
-                CudaVariants kernel,
+                CudaLaunch launch,
                 @Nullable Buffer dbias,
                 @Nullable Buffer stats,
                 int splits,
                 @Nullable Buffer sums,
                 @Nullable Buffer turns) {
-            CudaLaunch launch = kernel.begin(dtype())
-                    .buffers(in.q(), in.k(), in.v(), in.bias())
-                    .buffers(in.regions(), out, logSumExp, dout);
+            launch.buffers(in.q(), in.k(), in.v(), in.bias()).buffers(in.regions(), out, logSumExp, dout);
             if (gradients == null) {
                 launch.zeros(3);
             } else {
