@@ -871,9 +871,7 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
 
 #define BACKWARD_HOPPER(name, blocks, Sizes)                                                                \
     KERNEL_BLOCKS(Sizes::THREADS, blocks, attention_backward_wgmma_##name##_bf16, AttentionArgs) {           \
-        if constexpr (HOPPER) {                                                                             \
-            attention_warpgroups<Sizes>(args);                                                              \
-        }                                                                                                   \
+        attention_warpgroups<Sizes>(args);                                                                  \
     }
 
 using Fused64 = Fused<64, 1, 32>;
@@ -883,5 +881,9 @@ using Warpgroups128 = Warpgroups<2, 32, false>;
 
 BACKWARD(64, 3, Fused64)
 BACKWARD(128, 2, Fused128)
+
+// Machine code for other targets lacks these kernels, so that nobody takes an empty one for one that computes.
+#if defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__))
 BACKWARD_HOPPER(64, 3, Warpgroups64)
 BACKWARD_HOPPER(128, 2, Warpgroups128)
+#endif
