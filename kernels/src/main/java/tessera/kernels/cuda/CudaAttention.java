@@ -24,6 +24,7 @@ final class CudaAttention implements Attention {
     private final CudaFunction total;
     private final CudaVariants stats;
     private final CudnnAttention cudnn;
+    private final HopperAttention hopper;
     private final CudaFunction gradientStats;
     private final Map<CudaGradients, CudaFunction> gradients = new EnumMap<>(CudaGradients.class);
     private volatile CudaGradients choice = CudaGradients.ofProperty();
@@ -40,6 +41,7 @@ final class CudaAttention implements Attention {
         this.total = module.function("attention_bias_total");
         this.stats = module.variants("attention_stats");
         this.cudnn = new CudnnAttention(device);
+        this.hopper = new HopperAttention(device);
         CudaModule backward = new CudaModule(device, "attention_backward");
         this.gradientStats = backward.function("attention_backward_stats_bf16");
         for (CudaGradients one : CudaGradients.values()) {
@@ -60,7 +62,14 @@ final class CudaAttention implements Attention {
         CudaTypes.require("attention", DType.F32, logSumExp);
         int index = index(shape, dtype);
         Call call = new Call(shape, in, out, logSumExp, null, null, aligned(shape, in, out));
-        if (call.suitsCudnn() && cudnn.forward(shape, in, out, logSumExp)) {
+        if (call.plainBf16() && cudnn.forward(shape, in, out, logSumExp)) {
+            return;
+        }
+        HopperAttention.Variant variant = call.plainBf16() ? hopper.forward(shape) : null;
+        if (variant != null) {
+            long blocks = call.heads() * Math.ceilDiv(shape.queries(), variant.queries());
+            call.arguments(variant.kernel().begin(), null, null, 1)
+                    .launch(blocks, variant.threads(), variant.sharedBytes());
             return;
         }
         call.launch((call.biased() ? biased : plain)[index].forward, call.blocks(shape.queries()), null, null, 1);
@@ -83,7 +92,7 @@ final class CudaAttention implements Attention {
         boolean aligned = aligned(shape, in, out) && aligned(shape, gradients, dout);
         Call call = new Call(shape, in, out, logSumExp, dout, gradients, aligned);
         Buffer dbias = gradients.bias();
-        if (call.suitsCudnn() && dbias == null && cudnn.backward(shape, in, out, logSumExp, dout, gradients)) {
+        if (call.plainBf16() && dbias == null && cudnn.backward(shape, in, out, logSumExp, dout, gradients)) {
             return;
         }
         CudaGradients one = choice.forShape(shape, device);
@@ -94,7 +103,7 @@ final class CudaAttention implements Attention {
         long padded = call.heads() * call.padded();
         try (Buffer scratch = device.allocate(DType.F32, Math.max(1, 2 * padded))) {
             Passes passes = (call.biased() ? biased : plain)[index];
-            call.arguments(stats, null, scratch, 1)
+            call.arguments(stats.begin(dtype), null, scratch, 1)
                     .launch(Math.ceilDiv(padded * THREADS_PER_STAT, THREADS), THREADS, 0);
             call.launch(passes.keys, call.blocks(shape.keys()), null, scratch, 1);
             call.launch(passes.queries, call.blocks(shape.queries()), null, scratch, 1);
@@ -208,7 +217,7 @@ final class CudaAttention implements Attention {
             return in.bias() != null || in.regions() != null || !(shape.scale() > 0);
         }
 
-        boolean suitsCudnn() {
+        boolean plainBf16() {
             return dtype() == DType.BF16 && !biased() && aligned && heads() * shape.queries() * shape.keys() > 0;
         }
 
@@ -234,11 +243,11 @@ final class CudaAttention implements Attention {
         }
 
         void launch(CudaVariants kernel, long blocks, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
-            arguments(kernel, dbias, stats, splits).launch(blocks, dtype() == DType.BF16 ? 128 : 64, 0);
+            arguments(kernel.begin(dtype()), dbias, stats, splits).launch(blocks, dtype() == DType.BF16 ? 128 : 64, 0);
         }
 
-        CudaLaunch arguments(CudaVariants kernel, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
-            return arguments(kernel.begin(dtype()), dbias, stats, splits, null, null);
+        CudaLaunch arguments(CudaLaunch launch, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
+            return arguments(launch, dbias, stats, splits, null, null);
         }
 
         CudaLaunch arguments(

@@ -37,7 +37,7 @@ final class CudaCode {
 
     private static final System.Logger LOG = System.getLogger("tessera");
     /** What a source may include. */
-    static final List<String> HEADERS = List.of("tessera.cuh", "wgmma.cuh", "attention.cuh");
+    static final List<String> HEADERS = List.of("tessera.cuh", "wgmma.cuh", "tma.cuh", "attention.cuh");
 
     private static final List<Integer> ARCHITECTURES = List.of(120, 100, 90, 89, 86, 80);
 

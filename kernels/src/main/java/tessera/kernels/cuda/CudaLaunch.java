@@ -23,7 +23,7 @@ final class CudaLaunch {
     private static final int LARGEST_YZ = 65535;
 
     private final CudaThread thread;
-    private final MemorySegment block = Arena.ofAuto().allocate(SIZE + Long.BYTES, 64);
+    private final MemorySegment block = Arena.ofAuto().allocate(SIZE + Long.BYTES, CudaDriver.TENSOR_MAP_ALIGNMENT);
     private final long extra = block.address() + EXTRA;
     private @Nullable CudaFunction function;
     private int used;
@@ -124,14 +124,35 @@ final class CudaLaunch {
         return f32(a).f32(b);
     }
 
+    /**
+     * A matrix of bf16 by rows as the tensor memory accelerator takes it, in boxes of 64 columns; see tma.cuh.
+     *
+     * @param stride distance of rows in elements, a multiple of 8
+     */
+    CudaLaunch matrix(Buffer value, long rows, long columns, long stride, int boxRows) {
+        int at = place(CudaDriver.TENSOR_MAP_BYTES, CudaDriver.TENSOR_MAP_ALIGNMENT);
+        CudaDriver.encodeTensorMap(
+                block.address() + at,
+                value.address(),
+                rows,
+                columns,
+                stride * value.dtype().bytes(),
+                boxRows);
+        return this;
+    }
+
     private int place(int bytes) {
-        int at = (used + bytes - 1) & -bytes;
+        return place(bytes, bytes);
+    }
+
+    private int place(int bytes, int multiple) {
+        int at = (used + multiple - 1) & -multiple;
         if (at + bytes > PARAMETER_BYTES) {
             throw new IllegalStateException(
                     "the arguments of " + function + " take more than the " + PARAMETER_BYTES + " bytes of a launch");
         }
         used = at + bytes;
-        alignment = Math.max(alignment, bytes);
+        alignment = Math.max(alignment, multiple);
         return at;
     }
 

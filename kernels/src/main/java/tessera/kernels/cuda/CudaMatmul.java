@@ -35,6 +35,7 @@ final class CudaMatmul implements Matmul {
     /** Products that the library cannot do with the sums of columns. */
     private final Set<CudaProduct.Key> unsupported = ConcurrentHashMap.newKeySet();
 
+    private final CudaHopperProducts hopper;
     private final CudaBatchedProducts batches;
     private final CudaElementwise elementwise;
     private long handle;
@@ -42,6 +43,7 @@ final class CudaMatmul implements Matmul {
     CudaMatmul(CudaDevice device, CudaElementwise elementwise) {
         this.device = device;
         this.elementwise = elementwise;
+        this.hopper = new CudaHopperProducts(device);
         this.batches = new CudaBatchedProducts(device);
     }
 
@@ -62,6 +64,10 @@ final class CudaMatmul implements Matmul {
                 MatmulShape one = new MatmulShape(false, true, m, n, 1, 1, 1, shape.ldc());
                 matmul(one, zeros, zeros, epilogue, c);
             }
+            return;
+        }
+        if (hopper.takes(shape, a, b, epilogue, c)) {
+            hopper.run(shape, a, b, epilogue, c);
             return;
         }
         if (epilogue.activation() == Activation.GELU && shape.ldc() != n) {

@@ -5,6 +5,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaException;
 
 /** Kernels compiled from one source file, loaded when one of them is first launched. Thread-safe. */
 final class CudaModule {
@@ -40,6 +41,18 @@ final class CudaModule {
             variants.put(op, variants(prefix + "_" + op.name().toLowerCase(Locale.ROOT)));
         }
         return variants;
+    }
+
+    /** Whether the machine code for this device has a kernel; those for Hopper are in no other. */
+    boolean has(String kernel) {
+        try {
+            return find(kernel) != 0;
+        } catch (CudaException e) {
+            if (e.codeName().equals("CUDA_ERROR_NOT_FOUND")) {
+                return false;
+            }
+            throw e;
+        }
     }
 
     /** The driver's handle of a kernel. */

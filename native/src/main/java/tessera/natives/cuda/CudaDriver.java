@@ -75,6 +75,28 @@ public final class CudaDriver {
     @CName("CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT")
     public static final long LAUNCH_PARAM_BUFFER_SIZE = 2;
 
+    /** What a tensor map takes, at an address that is a multiple of {@link #TENSOR_MAP_ALIGNMENT}. */
+    @CName("sizeof(CUtensorMap)")
+    public static final int TENSOR_MAP_BYTES = 128;
+
+    @CName("alignof(CUtensorMap)")
+    public static final int TENSOR_MAP_ALIGNMENT = 128;
+
+    @CName("CU_TENSOR_MAP_DATA_TYPE_BFLOAT16")
+    private static final int TENSOR_BFLOAT16 = 9;
+
+    @CName("CU_TENSOR_MAP_INTERLEAVE_NONE")
+    private static final int TENSOR_PLAIN = 0;
+
+    @CName("CU_TENSOR_MAP_SWIZZLE_128B")
+    private static final int TENSOR_SWIZZLE_128 = 3;
+
+    @CName("CU_TENSOR_MAP_L2_PROMOTION_L2_256B")
+    private static final int TENSOR_PROMOTE_256 = 3;
+
+    @CName("CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE")
+    private static final int TENSOR_ZEROS_OUTSIDE = 0;
+
     @CName("CU_MEM_ALLOCATION_TYPE_PINNED")
     private static final int ALLOCATION_PINNED = 1;
 
@@ -607,6 +629,65 @@ public final class CudaDriver {
     private static final class OccupancyMaxActiveBlocksPerMultiprocessor {
         static final MethodHandle HANDLE =
                 status("cuOccupancyMaxActiveBlocksPerMultiprocessor", JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG);
+    }
+
+    /**
+     * Describes a matrix of bf16 by rows, and boxes of it, 64 columns wide and swizzled over 128 bytes, for the copies of compute
+     * capability 9.0 and later; zeros lie outside the matrix.
+     *
+     * @param map address of {@link #TENSOR_MAP_BYTES} bytes to write
+     * @param address of the matrix on the device, a multiple of 16
+     * @param rowBytes distance of rows, a multiple of 16
+     * @param boxRows at most 256
+     */
+    public static void encodeTensorMap(long map, long address, long rows, long columns, long rowBytes, int boxRows) {
+        MemorySegment sizes = TensorMapEncodeTiled.SIZES.get();
+        sizes.set(JAVA_LONG, 0, columns);
+        sizes.set(JAVA_LONG, 8, rows);
+        sizes.set(JAVA_LONG, 16, rowBytes);
+        sizes.set(JAVA_INT, 24, 64);
+        sizes.set(JAVA_INT, 28, boxRows);
+        sizes.set(JAVA_INT, 32, 1);
+        sizes.set(JAVA_INT, 36, 1);
+        long at = sizes.address();
+        try {
+            check("cuTensorMapEncodeTiled", (int) TensorMapEncodeTiled.HANDLE.invokeExact(
+                    map,
+                    TENSOR_BFLOAT16,
+                    2,
+                    address,
+                    at,
+                    at + 16,
+                    at + 24,
+                    at + 32,
+                    TENSOR_PLAIN,
+                    TENSOR_SWIZZLE_128,
+                    TENSOR_PROMOTE_256,
+                    TENSOR_ZEROS_OUTSIDE));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class TensorMapEncodeTiled {
+        /** Two dimensions, a stride, a box and two steps. */
+        static final ThreadLocal<MemorySegment> SIZES =
+                ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(40, 8));
+
+        static final MethodHandle HANDLE = status(
+                "cuTensorMapEncodeTiled",
+                JAVA_LONG,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT);
     }
 
     /**
