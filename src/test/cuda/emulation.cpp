@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -779,6 +780,22 @@ void release(int meeting) {
     here.waiting.clear();
     here.came = 0;
     block.barriers++;
+}
+
+void wait_turn(const unsigned* word, unsigned value) {
+    constexpr auto LONGEST = std::chrono::seconds(20);
+    BlockRunner& block = mine();
+    const auto start = std::chrono::steady_clock::now();
+    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value) {
+        if (block.job->failed) {
+            fail("the block that this one waits for has failed");
+        }
+        if (RACES || std::chrono::steady_clock::now() - start > LONGEST) {
+            fail("a deadlock: the block waits for one that has not started or waits itself");
+        }
+        std::this_thread::yield();
+    }
+    block.first_serial = block.serial;  // for the search for races: one OS thread runs all blocks, those before have ended
 }
 
 void park() {

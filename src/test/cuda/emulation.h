@@ -260,6 +260,12 @@ inline unsigned short to_bf16(float value) {
     return static_cast<unsigned short>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
+/**
+ * Waits until a block that runs beside this one, or has run, has set a word by atomicExch; what it wrote before is ordered before.
+ * Ends the launch where that cannot happen.
+ */
+void wait_turn(const unsigned* word, unsigned value);
+
 void mma_bf16_16x8x16(float* d, const unsigned* a, const unsigned* b);
 void ldmatrix(unsigned* r, const void* row, int count, bool transposed);
 void cp_async16(void* shared, const void* global, bool valid);

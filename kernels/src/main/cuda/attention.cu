@@ -11,10 +11,9 @@
 // Accumulation: f32. bf16 runs on tensor cores (mma.sync m16n8k16), P and dS rounded to bf16 as operands; f32 runs on FMA units
 //   without any rounding to a shorter type.
 // Determinism: no atomics. A block owns its output tile and walks over the other axis in order. The gradients take two kernels,
-//   one over tiles of keys (dK, dV) and one over tiles of queries (dQ): that is 7 products where one kernel needs 5, but the one
-//   kernel must add dQ across blocks, in any order or through one buffer per tile of keys, whose traffic costs more than the
-//   recomputation at the lengths met here. dbias: a block per tile adds over its share of the samples in order; shares are
-//   then added in order.
+//   one over tiles of keys (dK, dV) and one over tiles of queries (dQ): that is 7 products where one kernel needs 5; that one, for
+//   bf16 without a bias and regions, is in attention_backward.cu. dbias: a block per tile adds over its share of the samples in
+//   order; shares are then added in order.
 // Geometry: bf16: 4 warps own 64 rows, 16 each, the other operand comes in tiles of 64 rows, two in flight (cp.async); the last tile
 //   is worked on in steps of 16, and warps beyond the last row only help to load, so 392 rows cost as 400. f32: 2 warps, 32 rows,
 //   tiles of 32 rows, 4 x 4 scores per thread. Rows in shared memory are padded by 16 bytes: eight rows start in eight different

@@ -27,6 +27,8 @@ struct AttentionArgs {
     void* dv;
     void* dbias;   // f32 partial sums [splits, heads, queries, keys], or dbias itself
     float* stats;  // [batch, heads, padded, 2]: L / ln 2 (infinite beyond the last query) and D
+    float* sums;   // in attention_backward.cu: [batch, heads, padded, head dim] of dQ, in an order of its own
+    u32* turns;    // there too: see there
     Strides qs;
     Strides ks;
     Strides vs;
@@ -44,6 +46,7 @@ struct AttentionArgs {
     int aligned;      // all tensors allow 16-byte accesses
     float scale;
     int region_batch;  // rows of regions
+    int group;         // heads whose blocks come together
 };
 
 /** What a block works on: a tile of one head of one sample. */

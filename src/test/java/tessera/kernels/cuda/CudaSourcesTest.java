@@ -17,6 +17,7 @@ class CudaSourcesTest {
     @ValueSource(
             strings = {
                 "attention",
+                "attention_backward",
                 "attention_wgmma",
                 "elementwise",
                 "losses",
