@@ -216,7 +216,7 @@ const std::map<std::string, long long>& defaults() {
     static const std::map<std::string, long long> values = {
         {"devices", 1},     {"capability", 80}, {"multiprocessors", 3}, {"memory", 4LL << 30}, {"driver_version", 13000},
         {"lazy", 1},        {"sticky", 0},      {"gelu", 0},          {"bias_gradient", 1},
-        {"order", 0},
+        {"order", 0},       {"compile_ms", 0},
     };
     return values;
 }
@@ -672,7 +672,19 @@ int optin_shared() {
     }
 }
 
+/** A node of a graph moves at least a byte. */
+int forbid_empty_node(Stream* stream, const std::string& what, uint64_t bytes) {
+    if (stream->capture == nullptr || bytes > 0) {
+        return SUCCESS;
+    }
+    stream->capture_invalid = true;
+    return refuse(INVALID_VALUE, what + " of no bytes in a capture");
+}
+
 int copy_op(Stream* stream, const std::string& what, Address to, Address from, uint64_t bytes, bool to_device, bool from_device) {
+    if (int status = forbid_empty_node(stream, what, bytes)) {
+        return status;
+    }
     std::string shape = what + " " + std::to_string(bytes);
     return enqueue(stream, {what, [=]() -> int {
         if (to_device && check_range(to, bytes, what + ", destination") != SUCCESS) {
@@ -717,6 +729,9 @@ template <class T>
 int memset_op(Stream* stream, const char* what, Address to, T value, uint64_t count) {
     if (to % sizeof(T) != 0) {
         return refuse(INVALID_VALUE, std::string(what) + " at a misaligned address");
+    }
+    if (int status = forbid_empty_node(stream, what, count)) {
+        return status;
     }
     return enqueue(stream, {what, [=]() -> int {
         if (check_range(to, count * sizeof(T), what) != SUCCESS) {
@@ -1749,6 +1764,20 @@ EXPORT int cuFuncGetAttribute(int* value, int attribute, void* handle) {
         : attribute == 4    ? 32
         : attribute == 8    ? function->max_dynamic_shared
                             : 0;
+    return SUCCESS;
+}
+
+EXPORT int cuFuncGetParamInfo(void* handle, size_t index, size_t* offset, size_t* size) {
+    Call call("cuFuncGetParamInfo");
+    if (call) {
+        return call.status;
+    }
+    Function* function = function_of(handle);
+    if (function == nullptr || index > 0) {  // a kernel has one struct
+        return function == nullptr ? INVALID_HANDLE : INVALID_VALUE;
+    }
+    *offset = 0;
+    *size = function->kernel->args_size;
     return SUCCESS;
 }
 

@@ -121,6 +121,70 @@ class CudaGraphTest extends OnCudaDevice {
         }
     }
 
+    /** A replay is what the host waits for with small batches: no copy, no event, nothing that nobody reads. */
+    @Test
+    void aLaunchCallsTheDriverNoMoreThanItMust() {
+        needsFake();
+        Device device = device();
+        try (Buffer x = onDevice(counted(100));
+                Stream other = device.newStream();
+                Graph plain = device.record(() -> addOne(x, x));
+                Graph random =
+                        device.record(() -> device.kernels().random().randomUniform(new RandomStream(0, 0), 0, 1, x))) {
+            random.launch(Graph.Variables.ofSeed(1)); // so that the kernel that writes the seed is loaded
+            plain.launch(Graph.Variables.NONE);
+            assertEquals(List.of(0L, 0L, 0L, 0L), callsOf(() -> plain.launch(Graph.Variables.NONE)));
+            assertEquals(List.of(1L, 0L, 0L, 0L), callsOf(() -> random.launch(Graph.Variables.ofSeed(2))));
+            assertEquals(
+                    List.of(1L, 0L, 1L, 1L),
+                    callsOf(() -> device.on(other, () -> random.launch(Graph.Variables.ofSeed(3)))),
+                    "the launch before, on another stream, may still read the variables");
+            other.synchronize();
+        }
+    }
+
+    private static List<Long> callsOf(Runnable launch) {
+        FakeCuda.reset();
+        launch.run();
+        assertEquals(1, FakeCuda.calls("cuGraphLaunch"));
+        return java.util.stream.Stream.of("cuLaunchKernel", "cuMemcpyHtoDAsync", "cuEventRecord", "cuStreamWaitEvent")
+                .map(FakeCuda::calls)
+                .toList();
+    }
+
+    /** The launch before may be on a stream that was closed since. */
+    @Test
+    void aStreamThatAGraphWasLaunchedOnMayBeClosed() {
+        Device device = device();
+        try (Buffer x = onDevice(counted(100));
+                Graph graph = device.record(() -> addOne(x, x))) {
+            try (Stream gone = device.newStream()) {
+                device.synchronize();
+                device.on(gone, () -> graph.launch(Graph.Variables.NONE));
+            }
+            graph.launch(Graph.Variables.NONE);
+            assertArrayEquals(plus(counted(100), 2), read(x));
+            try (Stream gone = device.newStream()) {
+                device.synchronize();
+                device.on(gone, () -> graph.launch(Graph.Variables.NONE));
+            }
+        }
+    }
+
+    /** A graph of the driver's has no nodes that do nothing. */
+    @Test
+    void nothingOfNoLengthIsRecorded() {
+        Device device = device();
+        try (Buffer none = device.allocate(DType.F32, 0);
+                Buffer other = device.allocate(DType.F32, 0);
+                Graph graph = device.record(() -> {
+                    none.copyTo(other);
+                    ((CudaDevice) device).clear(none);
+                })) {
+            assertEquals(0, graph.nodes());
+        }
+    }
+
     @Test
     void aGraphDoesNotNestAndTheOtherOneGoesOn() {
         Device device = device();

@@ -48,6 +48,7 @@ public final class CudaDevice extends Device {
     private final CudaStream defaultStream;
     private final CudaTransfers transfers = new CudaTransfers(this);
     private final Kernels kernels = kernels(this);
+    private final CudaFunction writeVariables = new CudaModule(this, "graph").function("write_variables");
     private final AtomicInteger recordings = new AtomicInteger();
     private volatile boolean tf32;
     private volatile @Nullable CudaException lost;
@@ -283,6 +284,11 @@ public final class CudaDevice extends Device {
         return new CudaEvent(this, true);
     }
 
+    /** The kernel that writes what differs between launches of a graph. */
+    CudaFunction writeVariables() {
+        return writeVariables;
+    }
+
     /** Counts a recording that begins, or with -1 ends; none begins while somebody waits for the device. */
     void recording(int more) {
         synchronized (recordings) {
@@ -363,6 +369,9 @@ public final class CudaDevice extends Device {
 
     /** Sets every byte to 0, in the order of the current stream. */
     void clear(Buffer buffer) {
+        if (buffer.byteSize() == 0) { // which no node of a graph may have
+            return;
+        }
         long stream = currentStream().handle();
         run(() -> CudaDriver.memsetD8Async(buffer.address(), (byte) 0, buffer.byteSize(), stream));
     }

@@ -17,25 +17,22 @@ final class CudaLaunch {
     /** The most that a kernel's parameters may take on every device. */
     private static final int PARAMETER_BYTES = 4096;
 
-    private static final long EXTRA = PARAMETER_BYTES;
-    private static final long SIZE = EXTRA + 5 * Long.BYTES;
+    /** Behind the parameters, the list of their addresses: one, as a kernel has one struct. */
+    private static final long LIST = PARAMETER_BYTES;
+
     private static final int LARGEST_X = Integer.MAX_VALUE;
     private static final int LARGEST_YZ = 65535;
 
     private final CudaThread thread;
-    private final MemorySegment block = Arena.ofAuto().allocate(SIZE + Long.BYTES, 64);
-    private final long extra = block.address() + EXTRA;
+    private final MemorySegment block = Arena.ofAuto().allocate(LIST + Long.BYTES, 128);
+    private final long params = block.address() + LIST;
     private @Nullable CudaFunction function;
     private int used;
     private int alignment;
 
     CudaLaunch(CudaThread thread) {
         this.thread = thread;
-        block.set(ValueLayout.JAVA_LONG, EXTRA, CudaDriver.LAUNCH_PARAM_BUFFER);
-        block.set(ValueLayout.JAVA_LONG, EXTRA + 8, block.address());
-        block.set(ValueLayout.JAVA_LONG, EXTRA + 16, CudaDriver.LAUNCH_PARAM_BUFFER_SIZE);
-        block.set(ValueLayout.JAVA_LONG, EXTRA + 24, block.address() + SIZE);
-        block.set(ValueLayout.JAVA_LONG, EXTRA + 32, CudaDriver.LAUNCH_PARAM_END);
+        block.set(ValueLayout.JAVA_LONG, LIST, block.address());
     }
 
     CudaLaunch begin(CudaFunction next) {
@@ -146,7 +143,8 @@ final class CudaLaunch {
      * @param threads per block
      * @param sharedBytes of dynamic shared memory per block
      * @throws IllegalArgumentException if the grid is larger than CUDA allows
-     * @throws DeviceException if the driver refuses the launch or reports an earlier one's failure
+     * @throws DeviceException if the arguments do not fill the kernel's struct, or the driver refuses the launch or reports an
+     *     earlier one's failure
      */
     void launch(long gridX, long gridY, long gridZ, int threads, int sharedBytes) {
         CudaFunction kernel = function;
@@ -163,9 +161,11 @@ final class CudaLaunch {
         }
         CudaDevice device = kernel.device();
         CudaThread current = thread;
-        current.use(device);
+        // First what may wait for a lock: a virtual thread that waits comes back on any carrier, which has its own
+        // context.
         kernel.allowShared(sharedBytes);
-        block.set(ValueLayout.JAVA_LONG, SIZE, (used + alignment - 1) & -alignment);
+        kernel.requireParameters((used + alignment - 1) & -alignment);
+        current.use(device);
         int status = CudaDriver.launchKernel(
                 kernel.handle(),
                 (int) gridX,
@@ -176,8 +176,8 @@ final class CudaLaunch {
                 1,
                 sharedBytes,
                 current.stream(device).handle(),
-                0,
-                extra);
+                params,
+                0);
         if (status != 0) {
             throw device.failed(CudaDriver.failure("cuLaunchKernel of " + kernel, status));
         }

@@ -13,6 +13,7 @@ final class CudaStream implements Stream {
     private final CudaMemory.Pool pool;
     private volatile CudaMemory.Pool allocating;
     private volatile long variables;
+    private volatile boolean readsVariables;
     private volatile CudaOptimiser.@Nullable Betas recordedBetas;
     private volatile @Nullable CudaStream outer;
     private volatile boolean closed;
@@ -42,9 +43,21 @@ final class CudaStream implements Stream {
         return allocating;
     }
 
-    /** Where the kernels of the graph that is being captured find what differs between launches; 0 outside a capture. */
+    /**
+     * Where a kernel of the graph that is being captured finds what differs between launches, and notes that one does; 0 outside
+     * a capture.
+     */
     long variables() {
-        return variables;
+        long address = variables;
+        if (address != 0) {
+            readsVariables = true;
+        }
+        return address;
+    }
+
+    /** Whether a kernel of the graph that was captured last asked for its {@link #variables}. */
+    boolean readsVariables() {
+        return readsVariables;
     }
 
     /** Notes what the graph's optimiser step computes its corrections from. */
@@ -132,6 +145,9 @@ final class CudaStream implements Stream {
             throw new IllegalArgumentException(
                     "copy: " + from + " to " + to + " on a stream of " + device + "; use a stream of their device");
         }
+        if (from.byteSize() == 0) { // which no node of a graph may have
+            return;
+        }
         device.run(() -> {
             if (up) {
                 CudaDriver.memcpyHtoDAsync(to.address(), from.address(), from.byteSize(), handle());
@@ -141,6 +157,11 @@ final class CudaStream implements Stream {
                 CudaDriver.memcpyDtoDAsync(to.address(), from.address(), from.byteSize(), handle());
             }
         });
+    }
+
+    /** Whether it is closed, and then all its work done. */
+    boolean closed() {
+        return closed;
     }
 
     @Override

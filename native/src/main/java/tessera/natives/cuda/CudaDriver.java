@@ -65,7 +65,7 @@ public final class CudaDriver {
     @CName("CU_STREAM_CAPTURE_MODE_RELAXED")
     public static final int CAPTURE_RELAXED = 2;
 
-    /** Entries of the list that {@link #launchKernel} takes: a name, then a value, and {@link #LAUNCH_PARAM_END} last. */
+    /** Entries of the list that {@link #launchKernel} may take: a name, then a value, and {@link #LAUNCH_PARAM_END} last. */
     @CName("CU_LAUNCH_PARAM_END_AS_INT")
     public static final long LAUNCH_PARAM_END = 0;
 
@@ -74,6 +74,9 @@ public final class CudaDriver {
 
     @CName("CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT")
     public static final long LAUNCH_PARAM_BUFFER_SIZE = 2;
+
+    /** What {@link #functionParameterBytes} says where the driver cannot tell. */
+    public static final int UNKNOWN_BYTES = -1;
 
     @CName("CU_MEM_ALLOCATION_TYPE_PINNED")
     private static final int ALLOCATION_PINNED = 1;
@@ -95,6 +98,9 @@ public final class CudaDriver {
 
     @CName("sizeof(CUgraphExecUpdateResultInfo)")
     private static final long GRAPH_UPDATE_BYTES = 24;
+
+    @CName("CUDA_ERROR_INVALID_VALUE")
+    private static final int INVALID_VALUE = 1;
 
     @CName("CUDA_ERROR_NOT_READY")
     private static final int NOT_READY = 600;
@@ -592,6 +598,36 @@ public final class CudaDriver {
         static final MethodHandle HANDLE = status("cuFuncGetAttribute", JAVA_LONG, JAVA_INT, JAVA_LONG);
     }
 
+    /**
+     * Bytes of all parameters of a kernel, as its machine code has them; {@link #UNKNOWN_BYTES} from drivers before CUDA 12.4,
+     * which cannot tell.
+     */
+    public static int functionParameterBytes(long function) {
+        if (!FuncGetParamInfo.KNOWN) {
+            return UNKNOWN_BYTES;
+        }
+        MemorySegment out = OUT.get();
+        try {
+            int bytes = 0;
+            for (long index = 0; ; index++) {
+                int status = (int)
+                        FuncGetParamInfo.HANDLE.invokeExact(function, index, out.address(), out.address() + Long.BYTES);
+                if (status == INVALID_VALUE) { // there are no more
+                    return bytes;
+                }
+                check("cuFuncGetParamInfo", status);
+                bytes = (int) (out.get(JAVA_LONG, 0) + out.get(JAVA_LONG, Long.BYTES));
+            }
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class FuncGetParamInfo {
+        static final boolean KNOWN = CudaLibraries.driver().has("cuFuncGetParamInfo");
+        static final MethodHandle HANDLE = status("cuFuncGetParamInfo", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
     /** How many blocks of this size fit on one multiprocessor together. */
     public static int maxActiveBlocks(long function, int threads, long sharedBytes) {
         try {
@@ -612,7 +648,8 @@ public final class CudaDriver {
     /**
      * Enqueues a kernel.
      *
-     * @param extra address of the list of parameter block and size, see {@link #LAUNCH_PARAM_BUFFER}
+     * @param params address of the list of the parameters' addresses; the driver knows their sizes and copies them
+     * @param extra 0, or instead of them the address of the list of parameter block and size, see {@link #LAUNCH_PARAM_BUFFER}
      * @return the status, for {@link #failure} if not 0; no exception, so that the caller can name the kernel
      */
     public static int launchKernel(
