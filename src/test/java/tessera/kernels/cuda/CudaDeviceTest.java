@@ -13,6 +13,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutorService;
@@ -338,6 +339,18 @@ class CudaDeviceTest extends OnCudaDevice {
             }
             System.out.println("loaded from " + CudaCode.load(device, "norms").from());
         }
+    }
+
+    @Test
+    void allKernelsAreMadeReadyAheadOrSaidToBeLeft() {
+        needsFake();
+        Device device = device();
+        device.prepare(Duration.ofMinutes(1));
+        String again = device.prepare(Duration.ofMinutes(1));
+        assertTrue(again.startsWith("all from the "), again);
+        assertEquals(2 * CudaCode.SOURCES.size(), FakeCuda.calls("cuModuleUnload"), "nothing stays loaded twice");
+        assertEquals("all left for its first use", device.prepare(Duration.ZERO));
+        assertEquals("in Java", Device.cpu().prepare(Duration.ZERO));
     }
 
     private static Path kept(Path cache) throws IOException {

@@ -14,10 +14,13 @@ import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DeviceException;
 import tessera.natives.NativeLibraries;
@@ -101,6 +104,25 @@ final class CudaCode {
                     null);
         }
         return compiled(device, name, refusal);
+    }
+
+    /** See {@link tessera.kernels.Device#prepare}. */
+    static String prepare(CudaDevice device, Duration patience) {
+        long start = System.nanoTime();
+        Map<String, List<String>> sources = new TreeMap<>();
+        for (String source : SOURCES) {
+            String from = "left for its first use";
+            if (System.nanoTime() - start < patience.toNanos()) {
+                Loaded loaded = device.call(() -> load(device, source));
+                device.run(() -> CudaDriver.moduleUnload(loaded.module));
+                from = "from " + loaded.from;
+            }
+            sources.computeIfAbsent(from, key -> new ArrayList<>()).add(source);
+        }
+        return sources.entrySet().stream()
+                .map(entry ->
+                        (sources.size() == 1 ? "all" : String.join(", ", entry.getValue())) + " " + entry.getKey())
+                .collect(Collectors.joining("; "));
     }
 
     /** What a driver said of an image that is too new or too old for it: another image may do. */

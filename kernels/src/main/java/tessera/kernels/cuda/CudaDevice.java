@@ -1,6 +1,7 @@
 package tessera.kernels.cuda;
 
 import java.lang.foreign.MemorySegment;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
@@ -395,6 +396,11 @@ public final class CudaDevice extends Device {
     @Override
     public Kernels kernels() {
         return kernels;
+    }
+
+    @Override
+    public String prepare(Duration patience) {
+        return CudaCode.prepare(this, patience);
     }
 
     @Override
