@@ -168,6 +168,13 @@ struct Warp {
     unsigned exited;  // and lanes that the block does not have
 };
 
+/** Threads that wait for others of a part of the block. */
+struct Meeting {
+    int threads = 0;
+    int came = 0;
+    std::vector<int> waiting;
+};
+
 /** What a launch is, for all OS threads that work on it. */
 struct Job {
     const Kernel* kernel;
@@ -215,6 +222,7 @@ struct BlockRunner : Runner {
     int in_barrier = 0;
     std::unique_ptr<ThreadState[]> thread{new ThreadState[MAX_THREADS]};
     Warp warp[MAX_WARPS];
+    Meeting meetings[MEETINGS];
     std::vector<std::unique_ptr<Fiber>> fibers;
     std::vector<Fiber*> idle;
     ThreadState* starting = nullptr;
@@ -454,12 +462,16 @@ void BlockRunner::report_deadlock() {
             line = thread[w * 32 + __builtin_ctz(warp[w].in_barrier)].line;
         }
     }
+    size_t parts = 0;
+    for (const Meeting& meeting : meetings) {
+        parts += meeting.waiting.size();
+    }
     char text[300];
     snprintf(
         text, sizeof(text),
-        "threads diverge: %d wait at __syncthreads (line %d) and %d in a collective operation of their warp for lanes that "
-        "never come",
-        barriers, line, collectives);
+        "threads diverge: %d wait at __syncthreads (line %d), %d in a collective operation of their warp and %d at a named "
+        "barrier or with their warpgroup for others that never come",
+        barriers, line, collectives, static_cast<int>(parts));
     job->report(text + (", " + position(block)));
 }
 
@@ -493,6 +505,9 @@ void BlockRunner::run(Job& launch, uint64_t block_number) {
     line = 0;
     random = static_cast<uint64_t>(launch.order) * 0xD1342543DE82EF95u + block_number;
     memset(warp_barriers, 0, sizeof(warp_barriers));
+    for (Meeting& meeting : meetings) {
+        meeting = Meeting();
+    }
     for (int w = 0; w < warps; w++) {
         int lanes = threads - w * 32;
         unsigned exist = lanes >= 32 ? 0xFFFFFFFFu : (1u << lanes) - 1;
@@ -735,6 +750,35 @@ void collective(unsigned mask, Collective kind, void* request, void (*perform)(u
     block.wait(&me);
 }
 
+bool rendezvous(int meeting, int threads, bool waits) {
+    BlockRunner& block = mine();
+    ThreadState& me = self();
+    Meeting& here = block.meetings[meeting];
+    if (here.came > 0 && here.threads != threads) {
+        fail("threads meet at barrier %d for %d and for %d threads", meeting, here.threads, threads);
+    }
+    here.threads = threads;
+    if (++here.came == threads) {
+        return true;
+    }
+    if (waits) {
+        here.waiting.push_back(me.number);
+        block.wait(&me);
+    }
+    return false;
+}
+
+void release(int meeting) {
+    BlockRunner& block = mine();
+    Meeting& here = block.meetings[meeting];
+    for (int number : here.waiting) {
+        block.warp[number / 32].ready |= 1u << number % 32;
+    }
+    here.waiting.clear();
+    here.came = 0;
+    block.barriers++;
+}
+
 int current_lane() {
     return self().number % 32;
 }
@@ -929,6 +973,7 @@ void cp_async_wait(int unfinished_groups) {
         } else {
             memset(copy.shared, 0, 16);
         }
+        note_write(copy.shared);
     }
     me.copies.resize(kept);
 }

@@ -136,6 +136,16 @@ enum class Collective { SYNC, SHUFFLE, VOTE, SUM, MAX, MMA, LDMATRIX };
  */
 void collective(unsigned mask, Collective kind, void* request, void (*perform)(unsigned lanes));
 
+/** Meetings 1 to 15 are named barriers, from 16 those of the warpgroups. */
+constexpr int MEETINGS = 24;
+
+/**
+ * Comes to a meeting of `threads` threads: true for the last of them, who then calls release. A thread that waits returns after
+ * that. For the search for races a meeting counts as a barrier of the whole block: less is found, nothing wrongly.
+ */
+bool rendezvous(int meeting, int threads, bool waits);
+void release(int meeting);
+
 /** The request of a lane of the current warp. */
 void* request_of(int lane);
 
@@ -219,12 +229,22 @@ inline void forget_touches() {}
 inline void forget_touches(const void*, size_t) {}
 #endif
 
+/** The thread has written 16 bytes of dynamic shared memory, not through the copy engine. */
+void generic_write(const void* shared);
+
+inline void note_write(const void* to) {
+    if (static_cast<size_t>(static_cast<const unsigned char*>(to) - runner->dynamic_shared) < runner->shared[0].size) {
+        generic_write(to);
+    }
+}
+
 inline void copy16(void* to, const void* from) {
     check16(to);
     check16(from);
     touch(from, 16, Access::READ, *current);
     touch(to, 16, Access::WRITE, *current);
     memcpy(to, from, 16);
+    note_write(to);
 }
 
 inline unsigned short to_bf16(float value) {

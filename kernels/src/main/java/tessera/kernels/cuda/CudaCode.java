@@ -17,6 +17,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -45,12 +46,14 @@ final class CudaCode {
     static final List<String> SOURCES =
             List.of("attention", "elementwise", "graph", "losses", "norms", "optimiser", "patches", "random", "tokens");
 
+    /** What a source may include. */
+    static final List<String> HEADERS = List.of("tessera.cuh", "wgmma.cuh", "attention.cuh");
+
     /** How long to wait for another process that compiles the same source: several times what that takes. */
     private static final Duration PATIENCE = Duration.ofMinutes(3);
 
     private static final Duration PAUSE = Duration.ofMillis(20);
     private static final System.Logger LOG = System.getLogger("tessera");
-    private static final String HEADER = "tessera.cuh";
     private static final List<Integer> ARCHITECTURES = List.of(120, 100, 90, 89, 86, 80);
 
     private CudaCode() {}
@@ -142,7 +145,7 @@ final class CudaCode {
     private static Loaded compiled(CudaDevice device, String name, String whyNoCubin) {
         String target = target(device.capability());
         int version = Nvrtc.version();
-        Path kept = cacheFile(name + "." + target, hash(target, version, required(name + ".cu"), required(HEADER)));
+        Path kept = cacheFile(name + "." + target, hash(target, version, name));
         if (kept == null) {
             return new Loaded(module(device, compile(name, target, whyNoCubin)), "NVRTC");
         }
@@ -193,15 +196,22 @@ final class CudaCode {
      */
     static byte[] compile(String name, String target) {
         long program = Nvrtc.createProgram(
-                new String(required(name + ".cu"), StandardCharsets.UTF_8),
-                name + ".cu",
-                Map.of(HEADER, new String(required(HEADER), StandardCharsets.UTF_8)));
+                new String(required(name + ".cu"), StandardCharsets.UTF_8), name + ".cu", headers());
         try {
             Nvrtc.compileProgram(program, options(target));
             return target.startsWith("compute_") ? Nvrtc.ptx(program) : Nvrtc.cubin(program);
         } finally {
             Nvrtc.destroyProgram(program);
         }
+    }
+
+    /** From the name to the text. */
+    private static Map<String, String> headers() {
+        Map<String, String> headers = new LinkedHashMap<>();
+        for (String header : HEADERS) {
+            headers.put(header, new String(required(header), StandardCharsets.UTF_8));
+        }
+        return headers;
     }
 
     private static List<String> options(String target) {
@@ -244,12 +254,14 @@ final class CudaCode {
         return content;
     }
 
-    private static String hash(String target, int version, byte[]... sources) {
+    /** Of all that the machine code of {@code name.cu} depends on. */
+    private static String hash(String target, int version, String name) {
         try {
             MessageDigest digest = MessageDigest.getInstance("SHA-256");
             digest.update((options(target) + " " + version).getBytes(StandardCharsets.UTF_8));
-            for (byte[] source : sources) {
-                digest.update(source);
+            digest.update(required(name + ".cu"));
+            for (String header : HEADERS) {
+                digest.update(required(header));
             }
             return HexFormat.of().formatHex(digest.digest(), 0, 16);
         } catch (NoSuchAlgorithmException e) {
