@@ -223,6 +223,7 @@ struct BlockRunner : Runner {
     std::unique_ptr<ThreadState[]> thread{new ThreadState[MAX_THREADS]};
     Warp warp[MAX_WARPS];
     Meeting meetings[MEETINGS];
+    int parked = 0;
     std::vector<std::unique_ptr<Fiber>> fibers;
     std::vector<Fiber*> idle;
     ThreadState* starting = nullptr;
@@ -470,8 +471,8 @@ void BlockRunner::report_deadlock() {
     snprintf(
         text, sizeof(text),
         "threads diverge: %d wait at __syncthreads (line %d), %d in a collective operation of their warp and %d at a named "
-        "barrier or with their warpgroup for others that never come",
-        barriers, line, collectives, static_cast<int>(parts));
+        "barrier or with their warpgroup for others that never come, %d at an mbarrier for a phase that never ends",
+        barriers, line, collectives, static_cast<int>(parts), parked);
     job->report(text + (", " + position(block)));
 }
 
@@ -508,6 +509,7 @@ void BlockRunner::run(Job& launch, uint64_t block_number) {
     for (Meeting& meeting : meetings) {
         meeting = Meeting();
     }
+    parked = 0;
     for (int w = 0; w < warps; w++) {
         int lanes = threads - w * 32;
         unsigned exist = lanes >= 32 ? 0xFFFFFFFFu : (1u << lanes) - 1;
@@ -777,6 +779,17 @@ void release(int meeting) {
     here.waiting.clear();
     here.came = 0;
     block.barriers++;
+}
+
+void park() {
+    BlockRunner& block = mine();
+    block.parked++;
+    block.wait(&self());
+    block.parked--;
+}
+
+void unpark(int thread) {
+    mine().warp[thread / 32].ready |= 1u << thread % 32;
 }
 
 int current_lane() {

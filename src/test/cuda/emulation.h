@@ -146,6 +146,10 @@ constexpr int MEETINGS = 24;
 bool rendezvous(int meeting, int threads, bool waits);
 void release(int meeting);
 
+/** Waits until another thread of the block unparks this one. */
+void park();
+void unpark(int thread);
+
 /** The request of a lane of the current warp. */
 void* request_of(int lane);
 

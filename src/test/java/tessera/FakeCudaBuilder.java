@@ -29,7 +29,7 @@ public final class FakeCudaBuilder {
     static final String REASON = "reason.txt";
 
     private static final List<String> LINKED_INTO_DRIVER =
-            List.of("emulation", "emulation_wgmma", "fake_cuda", "races");
+            List.of("emulation", "emulation_tma", "emulation_wgmma", "fake_cuda", "fake_tensor_maps", "races");
     private static final Map<String, String> OTHER_LIBRARIES = Map.of(
             "libcublasLt.so.13", "fake_cublas", "libcublas.so.13", "fake_cublas", "libnvrtc.so.13", "fake_nvrtc");
 

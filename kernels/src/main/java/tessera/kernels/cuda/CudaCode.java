@@ -47,7 +47,7 @@ final class CudaCode {
             List.of("attention", "elementwise", "graph", "losses", "norms", "optimiser", "patches", "random", "tokens");
 
     /** What a source may include. */
-    static final List<String> HEADERS = List.of("tessera.cuh", "wgmma.cuh", "attention.cuh");
+    static final List<String> HEADERS = List.of("tessera.cuh", "wgmma.cuh", "tma.cuh", "attention.cuh");
 
     /** How long to wait for another process that compiles the same source: several times what that takes. */
     private static final Duration PATIENCE = Duration.ofMinutes(3);
