@@ -1795,7 +1795,7 @@ EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void* handle
     return SUCCESS;
 }
 
-EXPORT int cuLaunchKernel(
+static int launch(
     void* handle,
     unsigned grid_x,
     unsigned grid_y,
@@ -1806,11 +1806,8 @@ EXPORT int cuLaunchKernel(
     unsigned shared,
     void* stream_handle,
     void** params,
-    void** extra) {
-    Call call("cuLaunchKernel");
-    if (call) {
-        return call.status;
-    }
+    void** extra,
+    bool programmatic) {
     Function* function = function_of(handle);
     Stream* stream = stream_of(stream_handle);
     if (function == nullptr || stream == nullptr) {
@@ -1849,6 +1846,10 @@ EXPORT int cuLaunchKernel(
             LAUNCH_FAILED, kernel + ": " + std::to_string(size) + " bytes of parameters, its struct has "
                 + std::to_string(function->kernel->args_size));
     }
+    if (programmatic && stream->capture != nullptr
+        && (stream->capture->ops.empty() || stream->capture->ops.back().what.compare(0, 5, "cuMem") == 0)) {
+        return refuse(INVALID_VALUE, kernel + ": a programmatic launch behind what is no kernel");
+    }
     std::vector<uint64_t> args((size + 7) / 8);
     memcpy(args.data(), values, size);
     Function copy = *function;
@@ -1856,6 +1857,66 @@ EXPORT int cuLaunchKernel(
     emulation::Dim3 block = {block_x, block_y, block_z};
     return enqueue(
         stream, {kernel, [=]() -> int { return run_kernel(copy, grid, block, shared, args); }, kernel});
+}
+
+EXPORT int cuLaunchKernel(
+    void* function,
+    unsigned grid_x,
+    unsigned grid_y,
+    unsigned grid_z,
+    unsigned block_x,
+    unsigned block_y,
+    unsigned block_z,
+    unsigned shared,
+    void* stream,
+    void** params,
+    void** extra) {
+    Call call("cuLaunchKernel");
+    return call ? call.status
+                : launch(function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, params, extra, false);
+}
+
+/** As the driver's header has it. */
+struct LaunchAttribute {
+    int id;
+    char pad[4];
+    int value;
+    char rest[60];
+};
+
+struct LaunchConfig {
+    unsigned grid[3];
+    unsigned block[3];
+    unsigned shared;
+    void* stream;
+    LaunchAttribute* attributes;
+    unsigned count;
+};
+
+/** Its attributes may be that of programmatic dependent launches, which only relax an order that the fake keeps. */
+EXPORT int cuLaunchKernelEx(const LaunchConfig* config, void* function, void** params, void** extra) {
+    Call call("cuLaunchKernelEx");
+    if (call) {
+        return call.status;
+    }
+    bool programmatic = false;
+    for (unsigned i = 0; i < config->count; i++) {
+        const LaunchAttribute& attribute = config->attributes[i];
+        if (attribute.id != 6 || (attribute.value != 0 && attribute.value != 1)) {
+            return refuse(
+                INVALID_VALUE, "cuLaunchKernelEx: attribute " + std::to_string(attribute.id) + " of value "
+                    + std::to_string(attribute.value) + " is not known here");
+        }
+        programmatic |= attribute.value == 1;
+    }
+    if (programmatic && setting("capability") < 90) {
+        return refuse(NOT_SUPPORTED, "a programmatic launch on a device before compute capability 9.0");
+    }
+    const unsigned* grid = config->grid;
+    const unsigned* block = config->block;
+    return launch(
+        function, grid[0], grid[1], grid[2], block[0], block[1], block[2], config->shared, config->stream, params, extra,
+        programmatic);
 }
 
 EXPORT int cuLaunchHostFunc(void* stream_handle, void (*function)(void*), void* data) {

@@ -6,15 +6,19 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import tessera.ChildJava;
 import tessera.FakeCuda;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -140,6 +144,54 @@ class CudaGraphTest extends OnCudaDevice {
                     callsOf(() -> device.on(other, () -> random.launch(Graph.Variables.ofSeed(3)))),
                     "the launch before, on another stream, may still read the variables");
             other.synchronize();
+        }
+    }
+
+    /** The kernels of such a graph wait for each other by themselves, but for those behind a copy or at the beginning. */
+    @Test
+    void aGraphOfProgrammaticLaunchesComputesTheSame(@TempDir Path temp) throws Exception {
+        needsFake();
+        List<String> options = List.of(
+                "-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"),
+                "-Dtessera.cuda.cache=" + System.getProperty("tessera.cuda.cache", ""));
+        for (String capability : List.of("80", "90")) {
+            String told = ChildJava.run(
+                    temp, options, Map.of("TESSERA_FAKE_CAPABILITY", capability), 60, ProgrammaticLaunches.class);
+            String expected = (capability.equals("90") ? "programmatic 3" : "programmatic 0")
+                    + " of 5, first value 5.5, usually 0";
+            assertTrue(told.contains(expected), told);
+        }
+    }
+
+    /** A process of its own for a device of compute capability 9.0. */
+    static final class ProgrammaticLaunches {
+        private ProgrammaticLaunches() {}
+
+        public static void main(String[] args) {
+            Device device = device();
+            try (Buffer x = onDevice(counted(100));
+                    Buffer y = device.allocate(DType.F32, 100)) {
+                Runnable work = () -> {
+                    addOne(x, x);
+                    addOne(x, x);
+                    addOne(x, x);
+                    x.copyTo(y);
+                    addOne(y, y);
+                    addOne(y, y);
+                };
+                System.setProperty(CudaGraph.PROGRAMMATIC_PROPERTY, "true");
+                try (Graph graph = device.record(work)) {
+                    long programmatic = FakeCuda.calls("cuLaunchKernelEx");
+                    System.out.print("programmatic " + programmatic + " of "
+                            + (programmatic + FakeCuda.calls("cuLaunchKernel")));
+                    graph.launch(Graph.Variables.NONE);
+                    System.out.print(", first value " + read(y)[0]);
+                }
+                System.clearProperty(CudaGraph.PROGRAMMATIC_PROPERTY);
+                FakeCuda.reset();
+                device.record(work).close();
+                System.out.println(", usually " + FakeCuda.calls("cuLaunchKernelEx"));
+            }
         }
     }
 

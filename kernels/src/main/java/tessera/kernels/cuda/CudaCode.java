@@ -43,8 +43,17 @@ final class CudaCode {
     static final String CACHE_PROPERTY = "tessera.cuda.cache";
 
     /** The kernels' sources, without {@code .cu}. */
-    static final List<String> SOURCES =
-            List.of("attention", "elementwise", "graph", "losses", "norms", "optimiser", "patches", "random", "tokens");
+    static final List<String> SOURCES = List.of(
+            "attention",
+            "elementwise",
+            "graph",
+            "losses",
+            "norms",
+            "optimiser",
+            "patches",
+            "products",
+            "random",
+            "tokens");
 
     /** What a source may include. */
     static final List<String> HEADERS = List.of("tessera.cuh", "wgmma.cuh", "tma.cuh", "attention.cuh");

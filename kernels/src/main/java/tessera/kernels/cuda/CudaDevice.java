@@ -373,8 +373,9 @@ public final class CudaDevice extends Device {
         if (buffer.byteSize() == 0) { // which no node of a graph may have
             return;
         }
-        long stream = currentStream().handle();
-        run(() -> CudaDriver.memsetD8Async(buffer.address(), (byte) 0, buffer.byteSize(), stream));
+        CudaStream stream = currentStream();
+        stream.enqueuesNoKernel();
+        run(() -> CudaDriver.memsetD8Async(buffer.address(), (byte) 0, buffer.byteSize(), stream.handle()));
     }
 
     @Override

@@ -12,6 +12,13 @@ import tessera.natives.cuda.CudaException;
  * the graph's kernels read them, and the graph. Where no kernel of the graph reads them it is the graph alone.
  */
 final class CudaGraph implements Graph {
+    /**
+     * System property, read whenever a graph is recorded, that lets each kernel of the graph be brought to the device while the
+     * one before it still runs; for compute capability 9.0 and up.
+     */
+    static final String PROGRAMMATIC_PROPERTY = "tessera.cuda.pdl";
+
+    private static final int FIRST_PROGRAMMATIC = 90;
     private static final int VARIABLE_BYTES = 32;
 
     private final CudaDevice device;
@@ -69,7 +76,10 @@ final class CudaGraph implements Graph {
     private long capture(CudaStream stream, Runnable body) {
         // Others may go on allocating and waiting for streams meanwhile: only this stream records.
         // Marked first: a trim on another thread leaves streams alone that record.
-        stream.beginRecording(pool, variables.address(), device.currentStream());
+        boolean programmatic = Boolean.getBoolean(PROGRAMMATIC_PROPERTY)
+                && device.capability() >= FIRST_PROGRAMMATIC
+                && CudaDriver.launchesWithAttributes();
+        stream.beginRecording(pool, variables.address(), programmatic, device.currentStream());
         device.recording(1);
         boolean done = false;
         try {

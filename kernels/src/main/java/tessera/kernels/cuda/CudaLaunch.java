@@ -20,11 +20,16 @@ final class CudaLaunch {
     /** Behind the parameters, the list of their addresses: one, as a kernel has one struct. */
     private static final long LIST = PARAMETER_BYTES;
 
+    /** Behind that, for launches with an attribute, what is launched how. */
+    private static final long CONFIG = LIST + Long.BYTES;
+
+    private static final long ATTRIBUTE = CONFIG + CudaDriver.CONFIG_BYTES;
+    private static final long SIZE = ATTRIBUTE + CudaDriver.LAUNCH_ATTRIBUTE_BYTES;
     private static final int LARGEST_X = Integer.MAX_VALUE;
     private static final int LARGEST_YZ = 65535;
 
     private final CudaThread thread;
-    private final MemorySegment block = Arena.ofAuto().allocate(LIST + Long.BYTES, 128);
+    private final MemorySegment block = Arena.ofAuto().allocate(SIZE, 128);
     private final long params = block.address() + LIST;
     private @Nullable CudaFunction function;
     private int used;
@@ -33,6 +38,10 @@ final class CudaLaunch {
     CudaLaunch(CudaThread thread) {
         this.thread = thread;
         block.set(ValueLayout.JAVA_LONG, LIST, block.address());
+        block.set(ValueLayout.JAVA_LONG, CONFIG + CudaDriver.CONFIG_ATTRIBUTES, block.address() + ATTRIBUTE);
+        block.set(ValueLayout.JAVA_INT, CONFIG + CudaDriver.CONFIG_ATTRIBUTE_COUNT, 1);
+        block.set(ValueLayout.JAVA_INT, ATTRIBUTE, CudaDriver.LAUNCH_PROGRAMMATIC);
+        block.set(ValueLayout.JAVA_INT, ATTRIBUTE + CudaDriver.LAUNCH_ATTRIBUTE_VALUE, 1);
     }
 
     CudaLaunch begin(CudaFunction next) {
@@ -166,23 +175,35 @@ final class CudaLaunch {
         kernel.allowShared(sharedBytes);
         kernel.requireParameters((used + alignment - 1) & -alignment);
         current.use(device);
-        int status = CudaDriver.launchKernel(
-                kernel.handle(),
-                (int) gridX,
-                (int) gridY,
-                (int) gridZ,
-                threads,
-                1,
-                1,
-                sharedBytes,
-                current.stream(device).handle(),
-                params,
-                0);
+        CudaStream stream = current.stream(device);
+        int x = (int) gridX;
+        int y = (int) gridY;
+        int z = (int) gridZ;
+        int status = stream.launchesProgrammatically()
+                ? launchProgrammatically(kernel, x, y, z, threads, sharedBytes, stream)
+                : CudaDriver.launchKernel(
+                        kernel.handle(), x, y, z, threads, 1, 1, sharedBytes, stream.handle(), params, 0);
         if (status != 0) {
             throw device.failed(CudaDriver.failure("cuLaunchKernel of " + kernel, status));
         }
         if (CudaDevice.DEBUG) {
-            device.checkLaunch(kernel, current.stream(device));
+            device.checkLaunch(kernel, stream);
         }
+    }
+
+    /** Lets the kernel wait for the one before it by itself, see begin_in_order in tessera.cuh. */
+    private int launchProgrammatically(
+            CudaFunction kernel, int x, int y, int z, int threads, int sharedBytes, CudaStream stream) {
+        long grid = CONFIG + CudaDriver.CONFIG_GRID;
+        block.set(ValueLayout.JAVA_INT, grid, x);
+        block.set(ValueLayout.JAVA_INT, grid + 4, y);
+        block.set(ValueLayout.JAVA_INT, grid + 8, z);
+        long size = CONFIG + CudaDriver.CONFIG_BLOCK;
+        block.set(ValueLayout.JAVA_INT, size, threads);
+        block.set(ValueLayout.JAVA_INT, size + 4, 1);
+        block.set(ValueLayout.JAVA_INT, size + 8, 1);
+        block.set(ValueLayout.JAVA_INT, CONFIG + CudaDriver.CONFIG_SHARED_BYTES, sharedBytes);
+        block.set(ValueLayout.JAVA_LONG, CONFIG + CudaDriver.CONFIG_STREAM, stream.handle());
+        return CudaDriver.launchKernelEx(block.address() + CONFIG, kernel.handle(), params, 0);
     }
 }

@@ -14,6 +14,8 @@ final class CudaStream implements Stream {
     private volatile CudaMemory.Pool allocating;
     private volatile long variables;
     private volatile boolean readsVariables;
+    private volatile boolean programmatic;
+    private volatile boolean behindKernel;
     private volatile CudaOptimiser.@Nullable Betas recordedBetas;
     private volatile @Nullable CudaStream outer;
     private volatile boolean closed;
@@ -60,6 +62,24 @@ final class CudaStream implements Stream {
         return readsVariables;
     }
 
+    /**
+     * Whether the kernel that is about to be launched may be brought to the device while the kernel before it still runs: in
+     * graphs that are recorded so, behind kernels, our own and those of libraries.
+     */
+    boolean launchesProgrammatically() {
+        if (!programmatic) {
+            return false;
+        }
+        boolean behind = behindKernel;
+        behindKernel = true;
+        return behind;
+    }
+
+    /** Notes that something other than a kernel is enqueued. */
+    void enqueuesNoKernel() {
+        behindKernel = false;
+    }
+
     /** Notes what the graph's optimiser step computes its corrections from. */
     void recordBetas(CudaOptimiser.Betas betas) {
         CudaOptimiser.Betas before = recordedBetas;
@@ -89,8 +109,10 @@ final class CudaStream implements Stream {
         return closed ? device.defaultStream() : before == null ? this : before.running();
     }
 
-    void beginRecording(CudaMemory.Pool graphPool, long graphVariables, CudaStream before) {
+    void beginRecording(CudaMemory.Pool graphPool, long graphVariables, boolean graphProgrammatic, CudaStream before) {
         outer = before;
+        programmatic = graphProgrammatic;
+        behindKernel = false;
         variables = graphVariables;
         allocating = graphPool;
     }
@@ -98,6 +120,7 @@ final class CudaStream implements Stream {
     void endRecording() {
         allocating = pool;
         variables = 0;
+        programmatic = false;
         outer = null;
     }
 
@@ -114,6 +137,7 @@ final class CudaStream implements Stream {
     @Override
     public void await(Event event) {
         CudaEvent mark = CudaEvent.of(event);
+        enqueuesNoKernel();
         device.run(() -> CudaDriver.streamWaitEvent(handle(), mark.handle(), 0));
     }
 
@@ -148,6 +172,7 @@ final class CudaStream implements Stream {
         if (from.byteSize() == 0) { // which no node of a graph may have
             return;
         }
+        enqueuesNoKernel();
         device.run(() -> {
             if (up) {
                 CudaDriver.memcpyHtoDAsync(to.address(), from.address(), from.byteSize(), handle());

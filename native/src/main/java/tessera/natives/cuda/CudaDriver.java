@@ -78,6 +78,39 @@ public final class CudaDriver {
     /** What {@link #functionParameterBytes} says where the driver cannot tell. */
     public static final int UNKNOWN_BYTES = -1;
 
+    /** Where {@link #launchKernelEx} finds what; bytes from the beginning of its configuration. */
+    @CName("offsetof(CUlaunchConfig, gridDimX)")
+    public static final long CONFIG_GRID = 0;
+
+    @CName("offsetof(CUlaunchConfig, blockDimX)")
+    public static final long CONFIG_BLOCK = 12;
+
+    @CName("offsetof(CUlaunchConfig, sharedMemBytes)")
+    public static final long CONFIG_SHARED_BYTES = 24;
+
+    @CName("offsetof(CUlaunchConfig, hStream)")
+    public static final long CONFIG_STREAM = 32;
+
+    @CName("offsetof(CUlaunchConfig, attrs)")
+    public static final long CONFIG_ATTRIBUTES = 40;
+
+    @CName("offsetof(CUlaunchConfig, numAttrs)")
+    public static final long CONFIG_ATTRIBUTE_COUNT = 48;
+
+    @CName("sizeof(CUlaunchConfig)")
+    public static final long CONFIG_BYTES = 56;
+
+    /** The same of an attribute, from its own beginning. */
+    @CName("offsetof(CUlaunchAttribute, value)")
+    public static final long LAUNCH_ATTRIBUTE_VALUE = 8;
+
+    @CName("sizeof(CUlaunchAttribute)")
+    public static final long LAUNCH_ATTRIBUTE_BYTES = 72;
+
+    /** The attribute with which a kernel may be brought to the device while the one before it still runs: an int that is not 0. */
+    @CName("CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION")
+    public static final int LAUNCH_PROGRAMMATIC = 6;
+
     @CName("CU_MEM_ALLOCATION_TYPE_PINNED")
     private static final int ALLOCATION_PINNED = 1;
 
@@ -686,6 +719,30 @@ public final class CudaDriver {
                 JAVA_LONG,
                 JAVA_LONG,
                 JAVA_LONG);
+    }
+
+    /** Whether the driver has {@link #launchKernelEx}, as those from CUDA 11.8 on. */
+    public static boolean launchesWithAttributes() {
+        return CudaLibraries.driver().has("cuLaunchKernelEx");
+    }
+
+    /**
+     * Enqueues a kernel with attributes.
+     *
+     * @param config address of {@link #CONFIG_BYTES} that say the grid, the block, the stream and the attributes
+     * @param params as {@link #launchKernel} takes them
+     * @return as {@link #launchKernel}
+     */
+    public static int launchKernelEx(long config, long function, long params, long extra) {
+        try {
+            return (int) LaunchKernelEx.HANDLE.invokeExact(config, function, params, extra);
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class LaunchKernelEx {
+        static final MethodHandle HANDLE = status("cuLaunchKernelEx", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
     }
 
     /** Loads a cubin, or PTX text with a zero at its end, into the current context. */
