@@ -246,6 +246,33 @@ class CudaDeviceTest extends OnCudaDevice {
         device.allocate(DType.F32, 1_000_000).close();
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"cuMemPoolCreate", "cuMemAllocFromPoolAsync"})
+    void aDeviceWithoutPoolsWorks(String call, @TempDir Path temp) throws Exception {
+        needsFake();
+        List<String> options = List.of(
+                "-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"),
+                "-Dtessera.cuda.cache=" + System.getProperty("tessera.cuda.cache", ""));
+        String told = ChildJava.run(temp, options, Map.of(), 60, WithoutPools.class, call);
+        assertTrue(told.contains("value 1.5, live bytes 0"), told);
+    }
+
+    /** A process of its own whose driver has no pools. */
+    static final class WithoutPools {
+        private WithoutPools() {}
+
+        public static void main(String[] args) {
+            FakeCuda.fail(args[0], 0, NOT_SUPPORTED);
+            try (Buffer x = onDevice(counted(100));
+                    Buffer y = device().allocate(DType.F32, 100)) {
+                addOne(x, y);
+                System.out.print("value " + read(y)[0]);
+            }
+            device().trim();
+            System.out.println(", live bytes " + FakeCuda.liveBytes());
+        }
+    }
+
     // ----------------------------------------------------------------------------------------------------- threads
 
     @Test

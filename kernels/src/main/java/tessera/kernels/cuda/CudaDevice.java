@@ -135,12 +135,6 @@ public final class CudaDevice extends Device {
                         CudaDriver.deviceName(handle) + " has compute capability " + capability / 10 + "."
                                 + capability % 10 + " but 8.0 (Ampere) or newer is needed; use another device");
             }
-            if (CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_MEMORY_POOLS, handle) == 0) {
-                throw unavailable(
-                        ordinal,
-                        CudaDriver.deviceName(handle) + " has no memory pools here, as some virtual GPUs; use a whole"
-                                + " device");
-            }
             for (CudaLibrary products : List.of(CudaLibraries.cublasLt(), CudaLibraries.cublas())) {
                 if (!products.usable()) {
                     throw unavailable(ordinal, products.finding().toString());

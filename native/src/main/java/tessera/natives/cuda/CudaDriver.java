@@ -132,9 +132,6 @@ public final class CudaDriver {
     @CName("sizeof(CUgraphExecUpdateResultInfo)")
     private static final long GRAPH_UPDATE_BYTES = 24;
 
-    @CName("CUDA_ERROR_INVALID_VALUE")
-    private static final int INVALID_VALUE = 1;
-
     @CName("CUDA_ERROR_NOT_READY")
     private static final int NOT_READY = 600;
 
@@ -632,8 +629,8 @@ public final class CudaDriver {
     }
 
     /**
-     * Bytes of all parameters of a kernel, as its machine code has them; {@link #UNKNOWN_BYTES} from drivers before CUDA 12.4,
-     * which cannot tell.
+     * Bytes of all parameters of a kernel, as its machine code has them; {@link #UNKNOWN_BYTES} where it has none or the driver
+     * cannot tell, as those before CUDA 12.4.
      */
     public static int functionParameterBytes(long function) {
         if (!FuncGetParamInfo.KNOWN) {
@@ -641,16 +638,15 @@ public final class CudaDriver {
         }
         MemorySegment out = OUT.get();
         try {
-            int bytes = 0;
-            for (long index = 0; ; index++) {
-                int status = (int)
-                        FuncGetParamInfo.HANDLE.invokeExact(function, index, out.address(), out.address() + Long.BYTES);
-                if (status == INVALID_VALUE) { // there are no more
-                    return bytes;
-                }
-                check("cuFuncGetParamInfo", status);
+            int bytes = UNKNOWN_BYTES;
+            long index = 0;
+            // Until it says that there are no more parameters, or that it cannot tell.
+            while ((int) FuncGetParamInfo.HANDLE.invokeExact(function, index, out.address(), out.address() + Long.BYTES)
+                    == 0) {
                 bytes = (int) (out.get(JAVA_LONG, 0) + out.get(JAVA_LONG, Long.BYTES));
+                index++;
             }
+            return bytes;
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
         }
