@@ -62,7 +62,7 @@ EXPORT long long fakeLiveHandles();
  * runs as late as streams, events and copies allow; 0: at once), sticky (0; 1: an error of enqueued work breaks the context
  * for good, as on a GPU), gelu (0; 1: the fake cuBLASLt offers GELU epilogues), bias_gradient (1; 0: its heuristics know no
  * algorithm for bias gradients), order (of threads and blocks: 0 ascending, -1 descending, else the seed of a random one; as it
- * is when the work runs).
+ * is when the work runs), compile_ms (0; how long NVRTC takes).
  */
 EXPORT void fakeSet(const char* name, long long value);
 EXPORT long long fakeGet(const char* name);

@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <chrono>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -110,6 +112,7 @@ EXPORT int nvrtcDestroyProgram(void** program) {
 
 EXPORT int nvrtcCompileProgram(void* handle, int count, const char* const* options) {
     BEGIN("nvrtcCompileProgram")
+    std::this_thread::sleep_for(std::chrono::milliseconds(fakeGet("compile_ms")));
     auto* program = static_cast<Program*>(handle);
     for (int i = 0; i < count; i++) {
         if (options[i][0] != '-') {

@@ -57,11 +57,10 @@ final class CudaModule {
 
     /** The driver's handle of a kernel. */
     synchronized long find(String kernel) {
-        return device.call(() -> {
-            if (handle == 0) {
-                handle = CudaCode.load(device, name);
-            }
-            return CudaDriver.moduleFunction(handle, kernel);
-        });
+        if (handle == 0) {
+            handle = device.call(() -> CudaCode.load(device, name).module());
+        }
+        // Apart from the loading, which reads files: a virtual thread may come back from that on another carrier.
+        return device.call(() -> CudaDriver.moduleFunction(handle, kernel));
     }
 }
