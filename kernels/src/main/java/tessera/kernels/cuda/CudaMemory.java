@@ -236,8 +236,9 @@ final class CudaMemory {
             if (graph || stream.recording()) {
                 return;
             }
-            CudaThread.get().use(device);
             synchronized (CudaMemory.this) {
+                // Not before: a virtual thread may change its carrier while it waits.
+                CudaThread.get().use(device);
                 freeAll();
             }
             device.quietly(() -> CudaDriver.streamSynchronize(stream.handle()));
@@ -255,8 +256,8 @@ final class CudaMemory {
 
         /** Frees the blocks that no buffer uses now, and later ones when they are closed. */
         void close() {
-            device.quietly(() -> CudaThread.get().use(device));
             synchronized (CudaMemory.this) {
+                device.quietly(() -> CudaThread.get().use(device));
                 freeAll();
                 closed = true;
                 pools.remove(this);
