@@ -312,20 +312,24 @@ class CudaMatmulTest {
      */
     @Test
     void virtualThreadsThatWaitForTheirTurnKeepTheContext() throws Exception {
-        Pair a = normal(32 * 32, DType.F32);
-        MatmulShape shape = MatmulShape.of(false, false, 32, 32, 32);
+        long side = 96;
+        Pair a = normal(side * side, DType.F32);
+        MatmulShape shape = MatmulShape.of(false, false, side, side, side);
+        if (FakeCuda.present()) {
+            FakeCuda.set("lazy", 0); // so that it takes long to enqueue a product, and others wait
+        }
         List<Future<?>> products = new ArrayList<>();
         try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
             for (int i = 0; i < 8; i++) {
                 products.add(threads.submit(() -> {
-                    try (Buffer c = device().allocate(DType.F32, 2 * 32 * 32)) {
-                        for (int run = 0; run < 100; run++) {
+                    try (Buffer c = device().allocate(DType.F32, 2 * side * side)) {
+                        for (int run = 0; run < 25; run++) {
                             device().kernels().matmul().matmul(shape, a.there, a.there, Epilogue.NONE, c);
                             CudaDriver.contextSetCurrent(0);
                             Thread.yield();
                             device().kernels()
                                     .matmul()
-                                    .matmulBatched(shape, new Batch(2, 0, 0, 32 * 32), a.there, a.there, c);
+                                    .matmulBatched(shape, new Batch(2, 0, 0, side * side), a.there, a.there, c);
                             CudaDriver.contextSetCurrent(0);
                             Thread.yield();
                         }
@@ -333,11 +337,14 @@ class CudaMatmulTest {
                 }));
             }
         }
+        if (FakeCuda.present()) {
+            FakeCuda.reset();
+        }
         for (Future<?> product : products) {
             product.get();
         }
-        Pair c = normal(32 * 32, DType.F32);
-        product(a, c, 32);
+        Pair c = normal(side * side, DType.F32);
+        product(a, c, side);
         compare(c, "after all");
     }
 
