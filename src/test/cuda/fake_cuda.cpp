@@ -216,7 +216,7 @@ const std::map<std::string, long long>& defaults() {
     static const std::map<std::string, long long> values = {
         {"devices", 1},     {"capability", 80}, {"multiprocessors", 3}, {"memory", 4LL << 30}, {"driver_version", 13000},
         {"lazy", 1},        {"sticky", 0},      {"gelu", 0},          {"bias_gradient", 1},
-        {"order", 0},       {"compile_ms", 0},
+        {"order", 0},       {"compile_ms", 0},   {"refusals", 0},
     };
     return values;
 }
@@ -872,6 +872,10 @@ int fake_enqueue(void* stream, const char* what, std::function<int()> work) {
 EXPORT int fake_check_range(uint64_t address, uint64_t bytes, const char* what) {
     std::lock_guard<std::recursive_mutex> lock(fake().mutex);
     return check_range(address, bytes, what);
+}
+
+EXPORT const void* fake_context() {
+    return current_context;
 }
 
 EXPORT void fake_made(int count) {

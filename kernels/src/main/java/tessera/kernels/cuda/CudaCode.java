@@ -50,6 +50,7 @@ final class CudaCode {
             "elementwise",
             "graph",
             "losses",
+            "matmul",
             "norms",
             "optimiser",
             "patches",
