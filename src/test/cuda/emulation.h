@@ -242,13 +242,17 @@ inline void note_write(const void* to) {
     }
 }
 
-inline void copy16(void* to, const void* from) {
-    check16(to);
-    check16(from);
-    touch(from, 16, Access::READ, *current);
-    touch(to, 16, Access::WRITE, *current);
-    memcpy(to, from, 16);
-    note_write(to);
+/** An access of up to 16 bytes at an address that must be a multiple of its size. */
+inline void copy_aligned(void* to, const void* from, size_t bytes) {
+    if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % bytes != 0) {
+        fail("an access of %zu bytes at a misaligned address: %p from %p", bytes, to, from);
+    }
+    touch(from, bytes, Access::READ, *current);
+    touch(to, bytes, Access::WRITE, *current);
+    memcpy(to, from, bytes);
+    if (bytes == 16) {
+        note_write(to);
+    }
 }
 
 inline unsigned short to_bf16(float value) {

@@ -10,18 +10,25 @@ final class CudaNorms implements Norms {
     private static final int WARP = 32;
     private static final int WARPS = 4;
     private static final int LONG_THREADS = 256;
-    private static final int TOTAL_WARPS = 16;
-    private static final int STEP = 256;
-    private static final int LONGEST = 1280;
+    private static final int BACKWARD_WARPS = 8;
+    private static final int TOTAL_WARPS = 32;
+
+    /** The longest rows of the kernels that keep a row in registers; the other tables have an entry for each. */
+    private static final int[] CAPACITIES = {256, 384, 512, 768, 1024, 1280};
+
+    /** Rows that a warp takes at once. */
+    private static final int[] FORWARD_ROWS = {2, 2, 1, 1, 1, 1};
+
+    /** What norms.cu promises of the backward kernels: as many blocks run at once, and more would run after them. */
+    private static final int[] BACKWARD_BLOCKS = {2, 2, 2, 1, 1, 1};
+
+    private static final int LONGEST = CAPACITIES[CAPACITIES.length - 1];
     private static final int SOFTMAX_LONGEST = 2048;
     private static final int BLOCKS_PER_MULTIPROCESSOR = 4;
 
-    /** What norms.cu promises of the backward kernels: as many blocks run at once, and more would run after them. */
-    private static final int[] BACKWARD_BLOCKS = {4, 4, 4, 3, 2};
-
     private final CudaDevice device;
-    private final CudaVariants[] forward = new CudaVariants[LONGEST / STEP];
-    private final CudaVariants[] backward = new CudaVariants[LONGEST / STEP];
+    private final CudaVariants[] forward = new CudaVariants[CAPACITIES.length];
+    private final CudaVariants[] backward = new CudaVariants[CAPACITIES.length];
     private final CudaFunction total;
     private final CudaVariants longForward;
     private final CudaVariants longBackward;
@@ -35,8 +42,8 @@ final class CudaNorms implements Norms {
         this.device = device;
         CudaModule module = new CudaModule(device, "norms");
         for (int i = 0; i < forward.length; i++) {
-            forward[i] = module.variants("layer_norm_" + (i + 1) * STEP);
-            backward[i] = module.variants("layer_norm_backward_" + (i + 1) * STEP);
+            forward[i] = module.variants("layer_norm_" + CAPACITIES[i]);
+            backward[i] = module.variants("layer_norm_backward_" + CAPACITIES[i]);
         }
         this.total = module.function("layer_norm_total");
         this.longForward = module.variants("layer_norm_long");
@@ -58,6 +65,7 @@ final class CudaNorms implements Norms {
         long rows = shape.rows();
         long cols = shape.cols();
         boolean inRegisters = cols <= LONGEST;
+        long blocks = inRegisters ? Math.ceilDiv(rows, (long) WARPS * FORWARD_ROWS[capacity(cols)]) : rows;
         (inRegisters ? forward[capacity(cols)] : longForward)
                 .begin(x.dtype())
                 .buffers(x, parameters.gamma(), parameters.beta())
@@ -65,7 +73,7 @@ final class CudaNorms implements Norms {
                 .i64(rows)
                 .i32(Math.toIntExact(cols))
                 .f32(parameters.eps())
-                .launch(inRegisters ? Math.ceilDiv(rows, WARPS) : rows, inRegisters ? WARPS * WARP : LONG_THREADS, 0);
+                .launch(blocks, inRegisters ? WARPS * WARP : LONG_THREADS, 0);
     }
 
     @Override
@@ -80,10 +88,11 @@ final class CudaNorms implements Norms {
         Backward call = new Backward(shape, x, gamma, statistics, dy);
         if (cols <= LONGEST) {
             long blocks = Math.min(
-                    Math.ceilDiv(rows, WARPS), (long) BACKWARD_BLOCKS[capacity(cols)] * device.multiprocessors());
+                    Math.ceilDiv(rows, BACKWARD_WARPS),
+                    (long) BACKWARD_BLOCKS[capacity(cols)] * device.multiprocessors());
             try (Buffer partials = parameters ? partials(blocks, cols) : null) {
                 call.begin(backward[capacity(cols)], gradients.addend(), gradients.dx(), partials)
-                        .launch(gradients.dx() == null && !parameters ? 0 : blocks, WARPS * WARP, 0);
+                        .launch(gradients.dx() == null && !parameters ? 0 : blocks, BACKWARD_WARPS * WARP, 0);
                 total(partials, blocks, cols, gradients);
             }
             return;
@@ -154,6 +163,10 @@ final class CudaNorms implements Norms {
 
     /** Index of the kernel whose registers hold a row. */
     private static int capacity(long cols) {
-        return (int) Math.max(0, (cols - 1) / STEP);
+        int index = 0;
+        while (CAPACITIES[index] < cols) {
+            index++;
+        }
+        return index;
     }
 }
