@@ -91,6 +91,12 @@ longest="OpDevicesTest GoldenOpsTest GpuBenchmarkTest CudaKernelsTest CudaAttent
     place=$(echo $longest | tr ' ' '\n' | grep -n "^${class##*.}\$" | cut -d: -f1)
     echo "${place:-99} $mode $class"
 done | sort -n | cut -d' ' -f2- >"$root/tests"
+echo "computing what the kernels should write ..." >&2
+"$root/runtime/bin/java" --enable-native-access=ALL-UNNAMED --add-modules=jdk.incubator.vector -Xmx3g -cp "$root/lib/*" \
+    tessera.jmh.gpu.References "$root/references" >"$log" 2>&1 || {
+    cat "$log" >&2
+    exit 1
+}
 cp "$home"/jmh/src/main/bundle/run.sh "$home"/jmh/src/main/bundle/run-class.sh "$root/"
 git -C "$home" describe --always --dirty --abbrev=40 --match '' >"$root/revision" 2>/dev/null || echo unknown >"$root/revision"
 chmod +x "$root/run.sh"

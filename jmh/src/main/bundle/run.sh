@@ -208,7 +208,7 @@ sanitize() {
     log=$work/sanitizer/$1.txt
     start=$(date +%s)
     # shellcheck disable=SC2046,SC2086
-    step $(limit $(($2 + 8))) "$sanitizer" --tool "$1" --target-processes all --print-limit 50 "$java" $flags -Xmx3g -Dtessera.threads=2 \
+    step $(limit $(($2 + 22))) "$sanitizer" --tool "$1" --target-processes all --print-limit 50 "$java" $flags -Xmx3g -Dtessera.threads=2 \
         -cp "$here/lib/*" tessera.kernels.SanitizedKernels "$2" >"$log" 2>&1
     code=$?
     errors=$(sed -n -e 's/.*ERROR SUMMARY: \([0-9]*\) error.*/\1/p' -e 's/.*RACECHECK SUMMARY: \([0-9]*\) hazard.*/\1/p' "$log" | tail -n 1)
@@ -239,7 +239,7 @@ smoke() {
         tools=
     fi
     for tool in $tools; do
-        sanitize "$tool" $(($(left) - 18 > 1 ? $(left) - 18 : 1)) &
+        sanitize "$tool" $(($(left) - 32 > 1 ? $(left) - 32 : 1)) &
         pids="$pids $!"
     done
     if wanted parity; then
@@ -279,10 +279,12 @@ goals() {
     budget=$(($(left) - 6))
     say "goals, $budget s at most"
     : >"$out/goals.txt"
+    references=
+    [ -n "$tiny" ] || references="--references $here/references"
     # shellcheck disable=SC2046,SC2086
     step $(limit $((budget + 3))) "$java" $flags -Xmx24g -cp "$here/lib/*" tessera.jmh.gpu.GpuBenchmark \
         --out "$work/benchmark/results.json" --budget "$((budget > 0 ? budget : 0))" --revision "$revision" \
-        --python "$python" ${only:+--only "$only"} $tiny >"$out/goals.txt" 2>&1 || failed=1
+        --python "$python" $references ${only:+--only "$only"} $tiny >"$out/goals.txt" 2>&1 || failed=1
     grep -v '^WARNING' "$out/goals.txt" | tail -c 11000
 }
 
