@@ -1,9 +1,9 @@
-// Matrix products on Hopper's tensor cores with what follows them: y = act(x w^T + bias + addend).
+// Matrix products on Hopper's tensor cores with what follows them: y = x w^T + bias, + addend or with GELU.
 //
 // Layouts: x [m, k], w [n, k], y, addend and z [m, n] by rows, all bf16 and 16-byte aligned, k and n multiples of 8; bias [n] bf16.
 // Accumulation: f32, along k in ascending order; what follows is computed in f32 and rounded once.
 // Determinism: every element of y is computed by one warpgroup in a fixed order; no atomics.
-// Geometry: product_VARIANT[_gelu]: blocks that stay on their multiprocessor walk over the tiles of y, columns first, so that blocks
+// Geometry: product_VARIANT[_add|_gelu]: blocks that stay on their multiprocessor walk over the tiles of y, columns first, so that blocks
 //   that run together share the rows of x in the L2 cache. The last warp is the producer: it keeps STAGES boxes of x and w, 64 wide,
 //   coming by the tensor memory accelerator. The warps before it form warpgroups that consume them. Either all warpgroups
 //   work on one tile, each on its rows (together), or each has tiles of its own, one after another in the order of the boxes
@@ -38,7 +38,7 @@ struct ProductShape {
     static constexpr int w_box = COLUMNS / cluster;  // rows of w that a block fetches
     static constexpr int tile_rows = TOGETHER ? ROWS * GROUPS : ROWS;
     // Where the sums leave too few of the registers that a thread is launched with, the producer's are given away.
-    static constexpr bool many_sums = ROWS * COLUMNS > 64 * 192 || GROUPS > 2;
+    static constexpr bool many_sums = ROWS * COLUMNS >= 64 * 192 || GROUPS > 2;
     static constexpr int registers = GROUPS > 2 ? 160 : 240;
     static constexpr int threads = WARPGROUP * GROUPS + (many_sums ? WARPGROUP : WARP);
     static constexpr int x_bytes = tile_rows * PRODUCT_DEPTH * 2;
@@ -51,11 +51,14 @@ struct ProductShape {
         SWIZZLE_SLACK + STAGES * stage_bytes + RESIDENT * w_bytes + GROUPS * staging_bytes + barriers * 8;
 };
 
+/** What follows beside the bias. */
+enum class ProductKind { PLAIN, ADD, GELU };
+
 struct ProductArgs {
     TensorMap x;  // boxes of tile_rows x 64
     TensorMap w;  // boxes of columns x 64
     const bf16* bias;    // or null
-    const bf16* addend;  // or null
+    const bf16* addend;  // for ADD
     bf16* y;
     int m;
     int n;
@@ -209,33 +212,69 @@ DEVICE void product_addend(const ProductArgs& args, unsigned char* staging, int 
     cp_async_commit();
 }
 
+/** This lane's values of the bias in a tile: two of every 8 columns; 0 without a bias and beyond the last column. */
+template <int COLUMNS>
+DEVICE void product_bias(const ProductArgs& args, int column0, u32 (&bias)[COLUMNS / 8]) {
+    const bf16* const from = args.bias + column0 + lane_index() % 4 * 2;
+    const int columns = args.bias == nullptr ? 0 : args.n - column0;
+#pragma unroll
+    for (int j = 0; j < COLUMNS / 8; j++) {
+        bias[j] = j * 8 < columns ? *reinterpret_cast<const u32*>(from + j * 8) : 0;
+    }
+}
+
+DEVICE float low_of(u32 word) {
+    return __uint_as_float(word << 16);
+}
+
+DEVICE float high_of(u32 word) {
+    return __uint_as_float(word & 0xFFFF0000u);
+}
+
+/**
+ * x Phi(x) for results that are rounded to bf16, within 2^-13 of it for |x| < 6: x+ - |x| Phi(-|x|), where Phi(-|x|) is
+ * exp(-x^2 / 2) times a polynomial in 1 / (1 + p |x|), as in Abramowitz and Stegun 7.1.26, fitted anew to the relative error.
+ */
+DEVICE float gelu_to_bf16(float x) {
+    const float t = reciprocal_fast(fmaf(fabsf(x), 0.285f, 1.0f));
+    float tail = fmaf(t, 0.288209704f, -0.07038815f);
+    tail = fmaf(t, tail, 0.17671825f);
+    tail = fmaf(t, tail, 0.105430091f);
+    tail *= t * exp2_fast(x * x * -0.72134752f);
+    return fmaf(-fabsf(x), tail, fmaxf(x, 0.0f));
+}
+
 /** Finishes and writes 64 rows of a warpgroup's sums: this warp's 16. */
-template <class Shape, bool GELU>
+template <class Shape, ProductKind KIND>
 DEVICE void product_epilogue(
-    const ProductArgs& args, const float (&sums)[Shape::columns / 2], unsigned char* staging, int row0, int column0) {
-    const int row = lane_index() / 4;
-    const int pair = lane_index() % 4 * 2;
+    const ProductArgs& args,
+    const float (&sums)[Shape::columns / 2],
+    const u32 (&bias)[Shape::columns / 8],
+    unsigned char* staging,
+    int row0,
+    int column0) {
+    // Four 8 x 8 matrices at a time, which lie as the sums do: rows 0 to 7 and 8 to 15 of 8 columns, then of the next 8.
+    const int matrix = lane_index() / 8;
+    const int row = lane_index() % 8 + matrix % 2 * 8;
 #pragma unroll
-    for (int j = 0; j < Shape::columns / 8; j++) {
-        const int column = column0 + j * 8 + pair;
-        float bias[2] = {0.0f, 0.0f};
-        if (args.bias != nullptr && column < args.n) {
-            const u32 word = *reinterpret_cast<const u32*>(args.bias + column);
-            bias[0] = __uint_as_float(word << 16);
-            bias[1] = __uint_as_float(word & 0xFFFF0000u);
+    for (int j = 0; j < Shape::columns / 8; j += 2) {
+        unsigned char* const place = staging + staged(row, (j + matrix / 2) * 8);
+        u32 words[4];
+        if (KIND == ProductKind::ADD) {
+            ldmatrix_x4(words, place);
         }
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            u32* const place = reinterpret_cast<u32*>(staging + staged(row + 8 * half, j * 8 + pair));
-            float low = sums[4 * j + 2 * half] + bias[0];
-            float high = sums[4 * j + 2 * half + 1] + bias[1];
-            if (args.addend != nullptr) {
-                const u32 word = *place;
-                low += __uint_as_float(word << 16);
-                high += __uint_as_float(word & 0xFFFF0000u);
+        for (int i = 0; i < 4; i++) {
+            const int at = 4 * (j + i / 2) + 2 * (i % 2);
+            float low = sums[at] + low_of(bias[j + i / 2]);
+            float high = sums[at + 1] + high_of(bias[j + i / 2]);
+            if (KIND == ProductKind::ADD) {
+                low += low_of(words[i]);
+                high += high_of(words[i]);
             }
-            *place = GELU ? pack_bf16(gelu_fast(low), gelu_fast(high)) : pack_bf16(low, high);
+            words[i] = KIND == ProductKind::GELU ? pack_bf16(gelu_to_bf16(low), gelu_to_bf16(high)) : pack_bf16(low, high);
         }
+        stmatrix_x4(place, words);
     }
     __syncwarp();
     for_staged<Shape::columns>([&](int r, int c, int offset) {
@@ -259,7 +298,7 @@ DEVICE void product_release(Mbarrier* empty) {
     }
 }
 
-template <class Shape, bool GELU>
+template <class Shape, ProductKind KIND>
 DEVICE void product_consumer(
     const ProductArgs& args,
     unsigned char* stages,
@@ -295,7 +334,9 @@ DEVICE void product_consumer(
             continue;
         }
         const int row0 = tiles.row(tile) + rows_before + warp * 16;
-        if (args.addend != nullptr) {
+        u32 bias[Shape::columns / 8];
+        product_bias<Shape::columns>(args, column0, bias);
+        if (KIND == ProductKind::ADD) {
             product_addend<Shape>(args, staging, row0, column0);
         }
         if (!Shape::together) {
@@ -338,19 +379,19 @@ DEVICE void product_consumer(
             wgmma_hold(sums[part]);
         }
         product_release<Shape>(&barriers.empty[(box - 1) % Shape::stages]);
-        if (args.addend != nullptr) {
+        if (KIND == ProductKind::ADD) {
             cp_async_wait<0>();
             __syncwarp();
         }
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
-            product_epilogue<Shape, GELU>(
-                args, sums[part], staging + part * Shape::staged_bytes, row0 + part * 64, column0);
+            product_epilogue<Shape, KIND>(
+                args, sums[part], bias, staging + part * Shape::staged_bytes, row0 + part * 64, column0);
         }
     }
 }
 
-template <class Shape, bool GELU>
+template <class Shape, ProductKind KIND>
 DEVICE void product(const ProductArgs& args) {
     if constexpr (HOPPER) {
         DYNAMIC_SHARED(unsigned char, shared);
@@ -380,7 +421,7 @@ DEVICE void product(const ProductArgs& args) {
             if (Shape::many_sums) {
                 more_registers<Shape::registers>();
             }
-            product_consumer<Shape, GELU>(args, stages, staging, barriers, steps);
+            product_consumer<Shape, KIND>(args, stages, staging, barriers, steps);
         }
         if (Shape::cluster > 1) {
             cluster_sync();  // no block may end while others fetch for it or arrive at its barriers
@@ -388,15 +429,16 @@ DEVICE void product(const ProductArgs& args) {
     }
 }
 
-#define PRODUCT_KERNEL(name, gelu, blocks, ...)                                                     \
-    KERNEL_BLOCKS((ProductShape<__VA_ARGS__>::threads), blocks, product_##name, ProductArgs) {      \
-        product<ProductShape<__VA_ARGS__>, gelu>(args);                                             \
+#define PRODUCT_KERNEL(name, kind, blocks, ...)                                                \
+    KERNEL_BLOCKS((ProductShape<__VA_ARGS__>::threads), blocks, product_##name, ProductArgs) { \
+        product<ProductShape<__VA_ARGS__>, ProductKind::kind>(args);                           \
     }
 
-/** The kernels of a shape, without and with GELU, so many blocks on a multiprocessor. */
-#define PRODUCT(name, blocks, ...)                                  \
-    PRODUCT_KERNEL(name, false, blocks, __VA_ARGS__)                \
-    PRODUCT_KERNEL(name##_gelu, true, blocks, __VA_ARGS__)
+/** The kernels of a shape, so many blocks on a multiprocessor. */
+#define PRODUCT(name, blocks, ...)                          \
+    PRODUCT_KERNEL(name, PLAIN, blocks, __VA_ARGS__)        \
+    PRODUCT_KERNEL(name##_add, ADD, blocks, __VA_ARGS__)    \
+    PRODUCT_KERNEL(name##_gelu, GELU, blocks, __VA_ARGS__)
 
 #ifndef PRODUCTS
 // Rows and columns of the tile in the name; t: warpgroups take turns; r: as many boxes of w stay.
