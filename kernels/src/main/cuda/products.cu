@@ -71,16 +71,19 @@ DEVICE int staged(int row, int column) {
     return (column / 64 * 16 + row) * 128 + (((column % 64 / 8) ^ (row % 8)) * 16) + column % 8 * 2;
 }
 
-/** Calls step(row, column, offset) for each 16-byte piece of this lane in a warp's 16 staged rows. */
+/** Calls step(first row, lane's row, lane's column, offset) for each 16-byte piece of this lane in a warp's 16 staged rows. */
 template <int COLUMNS, class Step>
 DEVICE void for_staged(Step step) {
     constexpr int WIDTH = COLUMNS % 64 == 0 ? 64 : 32;
+    constexpr int LANES = WIDTH / 8;  // for a row
+    const int lane_row = lane_index() / LANES;
+    const int lane_column = lane_index() % LANES * 8;
 #pragma unroll
-    for (int i = 0; i < COLUMNS / 16; i++) {
-        const int piece = i * WARP + lane_index();
-        const int row = piece / (WIDTH / 8) % 16;
-        const int column = piece / (WIDTH * 2) * WIDTH + piece % (WIDTH / 8) * 8;
-        step(row, column, staged(row, column));
+    for (int row = 0; row < 16; row += WARP / LANES) {
+#pragma unroll
+        for (int column = 0; column < COLUMNS; column += WIDTH) {
+            step(row, lane_row, column + lane_column, staged(row + lane_row, column + lane_column));
+        }
     }
 }
 
@@ -196,13 +199,22 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
     }
 }
 
+/** Copies 16 bytes from shared to global memory; as packs they would be stored in parts. */
+DEVICE void copy_piece(void* to, const void* from) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    *static_cast<uint4*>(to) = *static_cast<const uint4*>(from);
+#else
+    emulation::copy16(to, from);
+#endif
+}
+
 /** Starts the copies of the addend's rows of this warp. */
 template <class Shape>
 DEVICE void product_addend(const ProductArgs& args, unsigned char* staging, int row0, int column0) {
 #pragma unroll
     for (int part = 0; part < Shape::rows / 64; part++) {
-        for_staged<Shape::columns>([&](int row, int column, int offset) {
-            const int r = row0 + part * 64 + row;
+        for_staged<Shape::columns>([&](int first, int row, int column, int offset) {
+            const int r = row0 + part * 64 + first + row;
             const int c = column0 + column;
             const bool valid = r < args.m && c < args.n;
             cp_async16(staging + part * Shape::staged_bytes + offset,
@@ -277,10 +289,11 @@ DEVICE void product_epilogue(
         stmatrix_x4(place, words);
     }
     __syncwarp();
-    for_staged<Shape::columns>([&](int r, int c, int offset) {
-        if (row0 + r < args.m && column0 + c < args.n) {
-            store_pack(args.y + static_cast<i64>(row0 + r) * args.ldy + column0 + c,
-                load_pack(reinterpret_cast<const bf16*>(staging + offset)));
+    const bool whole = row0 + 16 <= args.m && column0 + Shape::columns <= args.n;
+    for_staged<Shape::columns>([&](int first, int row_of_lane, int column, int offset) {
+        bf16* const y = args.y + static_cast<i64>(row0 + row_of_lane) * args.ldy + column0 + column;
+        if (whole || (row0 + first + row_of_lane < args.m && column0 + column < args.n)) {
+            copy_piece(y + static_cast<i64>(first) * args.ldy, staging + offset);
         }
     });
     __syncwarp();  // before the next tile's addend takes the place
@@ -334,8 +347,6 @@ DEVICE void product_consumer(
             continue;
         }
         const int row0 = tiles.row(tile) + rows_before + warp * 16;
-        u32 bias[Shape::columns / 8];
-        product_bias<Shape::columns>(args, column0, bias);
         if (KIND == ProductKind::ADD) {
             product_addend<Shape>(args, staging, row0, column0);
         }
@@ -374,11 +385,14 @@ DEVICE void product_consumer(
             mbarrier_arrive(&barriers.turns[turn]);
         }
         wgmma_wait<0>();
+        product_release<Shape>(&barriers.empty[(box - 1) % Shape::stages]);
+        // Read here, the bias keeps the assembler from computing the epilogue before it releases the stage.
+        u32 bias[Shape::columns / 8];
+        product_bias<Shape::columns>(args, column0, bias);
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
             wgmma_hold(sums[part]);
         }
-        product_release<Shape>(&barriers.empty[(box - 1) % Shape::stages]);
         if (KIND == ProductKind::ADD) {
             cp_async_wait<0>();
             __syncwarp();
