@@ -63,7 +63,8 @@ struct ProductArgs {
     int m;
     int n;
     int k;
-    int ldy;  // distance of rows of y and the addend, a multiple of 8
+    int ldy;    // distance of rows of y and the addend, a multiple of 8
+    int fixed;  // 1 where no kernel before this one can have written w: it is fetched before they end
 };
 
 /** Where a warp keeps 16 rows of `columns` values: 64-wide pieces of rows of 128 bytes, swizzled like a box. */
@@ -157,6 +158,30 @@ struct ProductBarriers {
     }
 };
 
+/** Fetches boxes of w for all depths, which stay. */
+template <class Shape>
+DEVICE void product_fetch_resident(
+    const ProductArgs& args, unsigned char* w, const ProductBarriers<Shape>& barriers, int column, int steps) {
+    for (int step = 0; step < steps; step++) {
+        mbarrier_arrive_expect(&barriers.w_full[step], Shape::w_bytes);
+        tma_load(w + step * Shape::w_bytes, &args.w, &barriers.w_full[step], column, step * PRODUCT_DEPTH);
+    }
+}
+
+/** Announces the boxes of a stage and fetches that of w, where it does not stay. */
+template <class Shape>
+DEVICE void product_fetch_w(const ProductArgs& args, unsigned char* stage, Mbarrier* full, int column, int step) {
+    mbarrier_arrive_expect(full, Shape::stage_bytes);
+    unsigned char* const w = stage + Shape::x_bytes;
+    if (Shape::cluster > 1) {
+        const int part = cluster_rank() * Shape::w_box;
+        tma_load_to((1u << Shape::cluster) - 1, w + part * PRODUCT_DEPTH * 2, &args.w, full, column + part,
+            step * PRODUCT_DEPTH);
+    } else if (Shape::resident == 0) {
+        tma_load(w, &args.w, full, column, step * PRODUCT_DEPTH);
+    }
+}
+
 template <class Shape>
 DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, const ProductBarriers<Shape>& barriers, int steps) {
     const ProductTiles<Shape> tiles(args);
@@ -164,6 +189,21 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
     int resident = -1;  // first column of the tiles whose w is there
     u32 columns = 0;    // of tiles so far
     u32 box = 0;
+    int ahead = 0;  // boxes of the first tile of which w has been fetched
+    if (args.fixed != 0 && tiles.first < tiles.end) {
+        const int column = tiles.column(tiles.first);
+        if (Shape::resident > 0) {
+            product_fetch_resident<Shape>(args, w, barriers, column, steps);
+            resident = column;
+            columns = 1;
+        } else {
+            for (; ahead < steps && ahead < Shape::stages; ahead++) {
+                product_fetch_w<Shape>(
+                    args, stages + ahead * Shape::stage_bytes, &barriers.full[ahead], column, ahead);
+            }
+        }
+    }
+    wait_for_earlier_kernels();
     for (int tile = tiles.first; tile < tiles.end; tile += tiles.stride) {
         const int row = tiles.row(tile);
         const int column = tiles.column(tile);
@@ -171,10 +211,7 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
             if (columns > 0) {
                 mbarrier_wait(barriers.w_free, (columns - 1) & 1);
             }
-            for (int step = 0; step < steps; step++) {
-                mbarrier_arrive_expect(&barriers.w_full[step], Shape::w_bytes);
-                tma_load(w + step * Shape::w_bytes, &args.w, &barriers.w_full[step], column, step * PRODUCT_DEPTH);
-            }
+            product_fetch_resident<Shape>(args, w, barriers, column, steps);
             resident = column;
             columns++;
         }
@@ -186,15 +223,12 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
             }
             unsigned char* const at = stages + stage * Shape::stage_bytes;
             Mbarrier* const full = &barriers.full[stage];
-            mbarrier_arrive_expect(full, Shape::stage_bytes);
-            tma_load(at, &args.x, full, row, step * PRODUCT_DEPTH);
-            if (Shape::cluster > 1) {
-                const int part = cluster_rank() * Shape::w_box;
-                tma_load_to((1u << Shape::cluster) - 1, at + Shape::x_bytes + part * PRODUCT_DEPTH * 2, &args.w, full, column + part,
-                    step * PRODUCT_DEPTH);
-            } else if (Shape::resident == 0) {
-                tma_load(at + Shape::x_bytes, &args.w, full, column, step * PRODUCT_DEPTH);
+            if (ahead > 0) {
+                ahead--;
+            } else {
+                product_fetch_w<Shape>(args, at, full, column, step);
             }
+            tma_load(at, &args.x, full, row, step * PRODUCT_DEPTH);
         }
     }
 }
@@ -331,6 +365,7 @@ DEVICE void product_consumer(
     u32 parity = group == 0 ? 1 : 0;  // of the phase at whose end this warpgroup's next tile begins; the first's first begins at once
     int resident = -1;
     u32 w_parity = 1;
+    wait_for_earlier_kernels();
     for (int tile = tiles.first; tile < tiles.end; tile += tiles.stride) {
         const int column0 = tiles.column(tile);
         if (Shape::resident > 0 && column0 != resident) {
@@ -423,6 +458,7 @@ DEVICE void product(const ProductArgs& args) {
         } else {
             __syncthreads();
         }
+        let_later_kernels_begin();
         const int steps = (args.k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH;
         if (warp_index() >= Shape::groups * 4) {
             if (Shape::many_sums) {

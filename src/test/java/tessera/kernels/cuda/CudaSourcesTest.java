@@ -14,7 +14,7 @@ import tessera.natives.cuda.Nvrtc;
 /** The packaged kernels' sources, compiled as on a machine for which the jar has no machine code. */
 class CudaSourcesTest {
     @ParameterizedTest
-    @ValueSource(strings = {"attention", "elementwise", "losses", "norms", "optimiser", "patches", "random", "tokens"})
+    @ValueSource(strings = {"attention", "elementwise", "losses", "norms", "optimiser", "patches", "products", "random", "tokens"})
     void nvrtcCompilesThePackagedSources(String name) {
         assumeFalse(FakeCuda.present(), "the fake NVRTC compiles nothing");
         assumeTrue(

@@ -132,6 +132,7 @@ final class CudaHopperProducts {
                 .matrix(b, shape.n(), shape.k(), shape.ldb(), variant.columns)
                 .buffers(epilogue.bias(), epilogue.addend(), c)
                 .i32((int) shape.m(), (int) shape.n(), (int) shape.k(), (int) shape.ldc())
+                .i32(0)
                 .launch(
                         Math.min(variant.tiles(shape), device.multiprocessors()),
                         variant.threads(),
