@@ -22,8 +22,9 @@ import java.util.stream.Stream;
  * grants it fails the build.
  *
  * <p>Arguments: folder of the sources, folder that keeps compiled code from build to build, folder to put the cubins into,
- * and {@code off} to compile and package none or {@code lineinfo} to compile with the lines of the sources, for a profiler: that
- * makes the cubins three times as large. A source is compiled again only when it, a header, the flags or nvcc have changed.
+ * {@code off} to compile and package none or {@code lineinfo} to compile with the lines of the sources, for a profiler, which
+ * makes the cubins three times as large, and the architectures, {@code all} or some. A source is compiled again only when it,
+ * a header, the flags or nvcc have changed.
  */
 public final class CompileKernels {
     private static final List<String> ARCHITECTURES = List.of("80", "86", "89", "90a", "100", "120");
@@ -54,12 +55,15 @@ public final class CompileKernels {
         Path nvcc = nvcc();
         if (nvcc == null) {
             publish(List.of(), target);
-            System.out.println("CUDA kernels: no nvcc in PATH, CUDA_HOME or /usr/local/cuda; only the sources are packaged");
+            System.out.println(
+                    "CUDA kernels: no nvcc in PATH, CUDA_HOME or /usr/local/cuda; only the sources are packaged");
             return;
         }
         Files.createDirectories(kept);
         Files.createDirectories(target);
-        List<Job> jobs = jobs(sources, kept, run(List.of(nvcc.toString(), "--version")).text());
+        List<String> architectures = args.length > 4 ? architectures(args[4]) : ARCHITECTURES;
+        List<Job> jobs =
+                jobs(sources, kept, run(List.of(nvcc.toString(), "--version")).text(), architectures);
         List<Job> missing = jobs.stream()
                 .filter(job -> !Files.exists(job.cubin) || !Files.exists(job.report))
                 .toList();
@@ -83,15 +87,26 @@ public final class CompileKernels {
             System.exit(1);
         }
         publish(jobs, target);
-        forget(jobs, kept);
+        if (architectures.equals(ARCHITECTURES)) {
+            forget(jobs, kept);
+        }
         if (!missing.isEmpty()) {
             System.out.printf(
                     "CUDA kernels: %d cubins compiled in %.1f s, %d in all; registers, stack and spills in %s%n",
-                    missing.size(),
-                    (System.nanoTime() - start) / 1e9,
-                    jobs.size(),
-                    kept.resolve("resources.txt"));
+                    missing.size(), (System.nanoTime() - start) / 1e9, jobs.size(), kept.resolve("resources.txt"));
         }
+    }
+
+    private static List<String> architectures(String text) {
+        if (text.equals("all")) {
+            return ARCHITECTURES;
+        }
+        List<String> chosen = List.of(text.split(","));
+        if (!ARCHITECTURES.containsAll(chosen)) {
+            throw new IllegalArgumentException("cuda.architectures is '" + text + "'; pass all or some of "
+                    + String.join(",", ARCHITECTURES) + ", separated by commas");
+        }
+        return chosen;
     }
 
     private static Path nvcc() {
@@ -109,7 +124,8 @@ public final class CompileKernels {
                 .orElse(null);
     }
 
-    private static List<Job> jobs(Path sources, Path kept, String compiler) throws Exception {
+    private static List<Job> jobs(Path sources, Path kept, String compiler, List<String> architectures)
+            throws Exception {
         List<Path> units = files(sources, ".cu");
         MessageDigest common = MessageDigest.getInstance("SHA-256");
         common.update((compiler + flags).getBytes(StandardCharsets.UTF_8));
@@ -119,7 +135,7 @@ public final class CompileKernels {
         List<Job> jobs = new ArrayList<>();
         for (Path unit : units) {
             String name = unit.getFileName().toString().replaceFirst("\\.cu$", "");
-            for (String architecture : ARCHITECTURES) {
+            for (String architecture : architectures) {
                 MessageDigest digest = (MessageDigest) common.clone();
                 digest.update(architecture.getBytes(StandardCharsets.UTF_8));
                 digest.update(Files.readAllBytes(unit));
@@ -136,7 +152,9 @@ public final class CompileKernels {
             return List.of();
         }
         try (Stream<Path> entries = Files.list(folder)) {
-            return entries.filter(path -> path.toString().endsWith(suffix)).sorted().toList();
+            return entries.filter(path -> path.toString().endsWith(suffix))
+                    .sorted()
+                    .toList();
         }
     }
 

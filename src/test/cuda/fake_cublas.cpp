@@ -292,12 +292,36 @@ bool lives(void* object) {
     return live().count(object) != 0;
 }
 
+// Kinds of products that are not supported, see "refusals" in fake_cuda.h.
+constexpr int SUMS = 1;
+constexpr int SUMS_BY_SETTER = 2;
+constexpr int BIASES = 4;
+constexpr int ADDENDS = 8;
+constexpr int MISALIGNED = 16;
+constexpr int ALL = 32;
+
+bool refuses(int kind) {
+    return (fakeGet("refusals") & kind) != 0;
+}
+
 struct Handle {
+    const void* context = fake_context();
     void* stream = nullptr;
     uint64_t workspace = 0;
     size_t workspace_bytes = 0;
     int math_mode = 0;
 };
+
+/** OK if a handle may be used: it lives, and the thread is in the context that it was made in. */
+template <class H>
+int usable(H* handle) {
+    if (handle == nullptr) {
+        return NOT_INITIALIZED;
+    }
+    return handle->context == fake_context()
+        ? OK
+        : refuse(NOT_INITIALIZED, "a handle is used on a thread whose current context is not the handle's");
+}
 
 struct Desc {
     int compute;
@@ -335,7 +359,13 @@ struct Algo {
     uint64_t problem;
     uint64_t workspace;
     unsigned alignment[4];
+    unsigned bias_alignment;
 };
+
+/** The largest power of two, up to 256, that divides an address. */
+unsigned alignment_of(uint64_t address) {
+    return address == 0 ? 256 : static_cast<unsigned>(std::min<uint64_t>(256, address & -address));
+}
 
 constexpr uint64_t ALGO_MAGIC = 0x6B6E6F776E616C67;
 
@@ -444,8 +474,10 @@ EXPORT int cublasLtMatmulDescSetAttribute(void* handle, int attribute, const voi
             return assign(desc->trans_a, value, bytes);
         case 4:
             return assign(desc->trans_b, value, bytes);
-        case 7:
-            return assign(desc->epilogue, value, bytes);
+        case 7: {
+            int status = assign(desc->epilogue, value, bytes);
+            return status == OK && desc->epilogue >= EPILOGUE_BGRADA && refuses(SUMS_BY_SETTER) ? INVALID_VALUE : status;
+        }
         case 8:
             return assign(desc->bias, value, bytes);
         case 26:
@@ -495,8 +527,8 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(
     void* handle, void* desc, void* a, void* b, void* c, void* d, void* preference_handle, int wanted, unsigned char* results,
     int* count) {
     BEGIN("cublasLtMatmulAlgoGetHeuristic")
-    if (!lives(handle)) {
-        return NOT_INITIALIZED;
+    if (int status = usable(lives(handle) ? static_cast<Handle*>(handle) : nullptr)) {
+        return status;
     }
     for (void* object : {desc, a, b, c, d, preference_handle}) {
         if (!lives(object)) {
@@ -517,9 +549,26 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(
         return OK;
     }
     auto* preference = static_cast<Preference*>(preference_handle);
-    Algo algo = {ALGO_MAGIC, problem_of(*static_cast<Desc*>(desc), layout_a, layout_b, layout_c, layout_d), 0, {}};
+    if (refuses(ALL)) {
+        return NOT_SUPPORTED;
+    }
+    bool sums = product.epilogue == EPILOGUE_BGRADA || product.epilogue == EPILOGUE_BGRADB;
+    if ((sums && layout_a.type == R_16BF && layout_d.type == R_32F && refuses(SUMS))
+        || (product.epilogue == EPILOGUE_BIAS && refuses(BIASES))) {
+        return INVALID_VALUE;
+    }
+    if (refuses(MISALIGNED)) {
+        const Layout* layouts[4] = {&layout_a, &layout_b, &layout_c, &layout_d};
+        for (int i = 0; i < 4; i++) {
+            if (layouts[i]->type == R_16BF && (layouts[i]->ld % 8 != 0 || preference->alignment[i] % 16 != 0)) {
+                return NOT_SUPPORTED;
+            }
+        }
+    }
+    Algo algo = {ALGO_MAGIC, problem_of(*static_cast<Desc*>(desc), layout_a, layout_b, layout_c, layout_d), 0, {}, 0};
     algo.workspace = preference->workspace >= WORKSPACE ? WORKSPACE : 0;
     memcpy(algo.alignment, preference->alignment, sizeof(algo.alignment));
+    algo.bias_alignment = alignment_of(static_cast<Desc*>(desc)->bias);
     memset(results, 0, static_cast<size_t>(wanted) * RESULT);
     *count = 1;
     if (wanted > 2) {
@@ -553,8 +602,8 @@ EXPORT int cublasLtMatmul(
     size_t workspace_bytes,
     void* stream) {
     BEGIN("cublasLtMatmul")
-    if (!lives(handle)) {
-        return NOT_INITIALIZED;
+    if (int status = usable(lives(handle) ? static_cast<Handle*>(handle) : nullptr)) {
+        return status;
     }
     for (void* object : {desc_handle, layout_a, layout_b, layout_c, layout_d}) {
         if (!lives(object)) {
@@ -585,8 +634,8 @@ EXPORT int cublasLtMatmul(
                         + std::to_string(algo.alignment[i]) + " bytes that the heuristics were promised");
             }
         }
-        if (desc.epilogue == EPILOGUE_BIAS && desc.bias % algo.alignment[3] != 0) {
-            return refuse(INVALID_VALUE, "cublasLtMatmul with a bias less aligned than the heuristics were promised of d");
+        if (desc.epilogue != 1 && desc.bias % algo.bias_alignment != 0) {
+            return refuse(INVALID_VALUE, "cublasLtMatmul with a bias less aligned than the one that the heuristics saw");
         }
         if (algo.workspace > 0) {
             if (workspace_bytes < algo.workspace || workspace % 16 != 0) {
@@ -597,6 +646,12 @@ EXPORT int cublasLtMatmul(
     }
     if (desc.epilogue != 1 && desc.bias == 0 && desc.epilogue != EPILOGUE_GELU) {
         return refuse(INVALID_VALUE, "an epilogue without its bias pointer");
+    }
+    if (desc.epilogue != 1 && desc.bias % 16 != 0) {
+        return refuse(EXECUTION_FAILED, "cublasLtMatmul with a bias that is not aligned to 16 bytes");
+    }
+    if (*beta != 0 && refuses(ADDENDS)) {
+        return NOT_SUPPORTED;
     }
     product.a.address = a;
     product.b.address = b;
@@ -635,8 +690,8 @@ EXPORT int cublasDestroy_v2(void* handle) {
 EXPORT int cublasSetStream_v2(void* handle, void* stream) {
     BEGIN("cublasSetStream")
     Handle* mine = handle_of(handle);
-    if (mine == nullptr) {
-        return NOT_INITIALIZED;
+    if (int status = usable(mine)) {
+        return status;
     }
     mine->stream = stream;
     mine->workspace = 0;
@@ -647,8 +702,8 @@ EXPORT int cublasSetStream_v2(void* handle, void* stream) {
 EXPORT int cublasSetWorkspace_v2(void* handle, uint64_t workspace, size_t bytes) {
     BEGIN("cublasSetWorkspace")
     Handle* mine = handle_of(handle);
-    if (mine == nullptr) {
-        return NOT_INITIALIZED;
+    if (int status = usable(mine)) {
+        return status;
     }
     if (workspace % 256 != 0) {
         return refuse(INVALID_VALUE, "cublasSetWorkspace with an address that is not aligned to 256 bytes");
@@ -697,8 +752,8 @@ EXPORT int cublasGemmStridedBatchedEx_64(
     int) {
     BEGIN("cublasGemmStridedBatchedEx")
     Handle* mine = handle_of(handle);
-    if (mine == nullptr) {
-        return NOT_INITIALIZED;
+    if (int status = usable(mine)) {
+        return status;
     }
     if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < std::max<int64_t>(1, op_a == 0 ? m : k)
         || ldb < std::max<int64_t>(1, op_b == 0 ? k : n) || ldc < std::max<int64_t>(1, m)) {
@@ -706,6 +761,9 @@ EXPORT int cublasGemmStridedBatchedEx_64(
     }
     if (!known_types(type_a, type_b, type_c)
         || (compute != COMPUTE_32F && compute != COMPUTE_32F_PEDANTIC && compute != COMPUTE_32F_FAST_TF32)) {
+        return NOT_SUPPORTED;
+    }
+    if (refuses(ALL)) {
         return NOT_SUPPORTED;
     }
     if (m == 0 || n == 0 || batch == 0) {

@@ -14,13 +14,32 @@ using u64 = unsigned long long;
 /** A function that a kernel calls. */
 #define DEVICE __device__ __forceinline__
 
+/**
+ * What every kernel begins with, before it touches memory: it waits until the kernels before it in the stream are done and all
+ * they wrote is seen, and lets the kernel behind it in the stream be brought to the multiprocessors, to wait there in the same
+ * way, as soon as all blocks of this one have begun. Launched as usual, both do nothing: the order is kept by the stream.
+ * (Programmatic dependent launch: CUDA programming guide; PTX ISA, griddepcontrol. See CudaLaunch.java.)
+ */
+DEVICE void begin_in_order() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+#define KERNEL_BOUNDS(bounds, name, Args)                                                         \
+    static DEVICE void name##_in_order(const Args& args);                                         \
+    extern "C" __global__ void __launch_bounds__ bounds name(const __grid_constant__ Args args) { \
+        begin_in_order();                                                                         \
+        name##_in_order(args);                                                                    \
+    }                                                                                             \
+    static DEVICE void name##_in_order(const Args& args)
+
 /** Defines the kernel `name`, at most `threads` threads per block, with one struct `args` of type Args as its parameters. */
-#define KERNEL(threads, name, Args) \
-    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args args)
+#define KERNEL(threads, name, Args) KERNEL_BOUNDS((threads), name, Args)
 
 /** The same, with registers limited so that `blocks` blocks fit on a multiprocessor. */
-#define KERNEL_BLOCKS(threads, blocks, name, Args) \
-    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args args)
+#define KERNEL_BLOCKS(threads, blocks, name, Args) KERNEL_BOUNDS((threads, blocks), name, Args)
 
 /** A static array in shared memory, 16-byte aligned, not initialised. */
 #define SHARED(type, name, count) __shared__ __align__(16) type name[count]

@@ -2,16 +2,22 @@ package tessera.kernels.cuda;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Set;
 import java.util.function.LongConsumer;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.cuda.Cublas;
 import tessera.natives.cuda.CublasLt;
+import tessera.natives.cuda.CudaException;
 
 /**
  * One shape of matrix product as cuBLASLt wants it described, with the algorithm that its heuristics chose.
+ *
+ * <p>What the library does not support it says in several ways, by every call that describes, asks for or starts a product;
+ * all of them come out as {@link Refused}, because there is another way to compute each product.
  *
  * <p>Lives as long as the process. Thread-safe: one call at a time, because the bias is part of the description.
  */
@@ -21,6 +27,17 @@ final class CudaProduct {
 
     private static final int MOST_ALGORITHMS = 8;
 
+    /** The answers by which the library says that a product, a type or an epilogue is not supported. */
+    private static final Set<String> REFUSALS = Set.of(
+            Cublas.Status.CUBLAS_STATUS_INVALID_VALUE.name(),
+            Cublas.Status.CUBLAS_STATUS_ARCH_MISMATCH.name(),
+            Cublas.Status.CUBLAS_STATUS_NOT_SUPPORTED.name());
+
+    /** What stands for a bias whose alignment alone matters. */
+    private static final long SOME_ADDRESS = 1L << 40;
+
+    private final CudaDevice device;
+    private final Key key;
     private final MemorySegment results = Arena.ofAuto().allocate(MOST_ALGORITHMS * CublasLt.RESULT_BYTES, 8);
     private final long beta;
     private final long algorithm;
@@ -53,22 +70,37 @@ final class CudaProduct {
     /**
      * Describes a product and chooses its algorithm.
      *
-     * @throws Unsupported if the library knows no algorithm for it
+     * @throws Refused if the library knows no algorithm for it
      */
-    CudaProduct(long handle, Key key, long workspaceLimit) {
+    CudaProduct(CudaDevice device, long handle, Key key, long workspaceLimit) {
+        this.device = device;
+        this.key = key;
         beta = key.addend ? Cublas.ONE : Cublas.ZERO;
         try {
-            describe(key);
-            int chosen = choose(handle, key, workspaceLimit);
+            describe();
+            int chosen = choose(handle, workspaceLimit);
             algorithm = CublasLt.algorithm(results, chosen);
             workspaceBytes = CublasLt.workspaceBytes(results, chosen);
+        } catch (CudaException e) {
+            release(e);
+            throw refusal(e);
         } catch (RuntimeException | Error e) {
             release(e);
             throw e;
         }
     }
 
-    private void describe(Key key) {
+    /** Whether the library says by this failure that it does not support a call, and has started nothing. */
+    static boolean refuses(CudaException e) {
+        return REFUSALS.contains(e.codeName());
+    }
+
+    /** A failure of the library, as a refusal where it is one. */
+    private RuntimeException refusal(CudaException e) {
+        return refuses(e) ? new Refused(key, e) : e;
+    }
+
+    private void describe() {
         int in = type(key.in);
         int out = type(key.out);
         desc = CublasLt.matmulDescCreate(
@@ -80,6 +112,8 @@ final class CudaProduct {
         if (key.epilogue != CublasLt.EPILOGUE_DEFAULT) {
             CublasLt.matmulDescSet(desc, CublasLt.DESC_EPILOGUE, key.epilogue);
             CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_DATA_TYPE, out);
+            // The heuristics look at its alignment, for which there is no preference.
+            CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_POINTER, SOME_ADDRESS + key.alignmentBias);
         }
         layoutB = layout(in, shape.transposeB(), shape.k(), shape.n(), shape.ldb());
         layoutA = layout(in, shape.transposeA(), shape.m(), shape.k(), shape.lda());
@@ -92,16 +126,14 @@ final class CudaProduct {
     }
 
     /** The best algorithm that works and needs no more memory than there is. */
-    private int choose(long handle, Key key, long workspaceLimit) {
+    private int choose(long handle, long workspaceLimit) {
         long preference = CublasLt.preferenceCreate();
         try {
             CublasLt.preferenceSet(preference, CublasLt.PREF_MAX_WORKSPACE_BYTES, workspaceLimit);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_A, key.alignmentB);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_B, key.alignmentA);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_C, key.alignmentAddend);
-            // There is no preference for the bias, which goes with D.
-            CublasLt.preferenceSet(
-                    preference, CublasLt.PREF_MIN_ALIGNMENT_D, Math.min(key.alignmentC, key.alignmentBias));
+            CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_D, key.alignmentC);
             // Partial sums of a split product stay f32, whatever the result's type.
             CublasLt.preferenceSet(preference, CublasLt.PREF_REDUCTION_SCHEME_MASK, CublasLt.REDUCTION_COMPUTE_TYPE);
             int found = CublasLt.heuristics(handle, desc, layoutB, layoutA, layoutC, layoutC, preference, results);
@@ -110,7 +142,7 @@ final class CudaProduct {
                     return i;
                 }
             }
-            throw new Unsupported(key);
+            throw new Refused(key, null);
         } finally {
             CublasLt.preferenceDestroy(preference);
         }
@@ -144,37 +176,51 @@ final class CudaProduct {
         return workspaceBytes;
     }
 
+    /**
+     * Enqueues the product.
+     *
+     * @throws Refused if the library will not do it after all
+     */
     synchronized void run(long handle, Buffer a, Buffer b, Epilogue epilogue, Buffer c, long workspace, long stream) {
+        // A virtual thread may have changed its carrier while it waited for its turn.
+        CudaThread.get().use(device);
         Buffer bias = epilogue.bias();
-        if (bias != null) {
-            CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_POINTER, bias.address());
-        }
         Buffer addend = epilogue.addend();
-        CublasLt.matmul(
-                handle,
-                desc,
-                Cublas.ONE,
-                b.address(),
-                layoutB,
-                a.address(),
-                layoutA,
-                beta,
-                addend == null ? c.address() : addend.address(),
-                layoutC,
-                c.address(),
-                layoutC,
-                algorithm,
-                workspace,
-                workspaceBytes,
-                stream);
+        try {
+            if (bias != null) {
+                CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_POINTER, bias.address());
+            }
+            CublasLt.matmul(
+                    handle,
+                    desc,
+                    Cublas.ONE,
+                    b.address(),
+                    layoutB,
+                    a.address(),
+                    layoutA,
+                    beta,
+                    addend == null ? c.address() : addend.address(),
+                    layoutC,
+                    c.address(),
+                    layoutC,
+                    algorithm,
+                    workspace,
+                    workspaceBytes,
+                    stream);
+        } catch (CudaException e) {
+            throw refusal(e);
+        }
     }
 
-    /** The library has no algorithm for a product. */
-    static final class Unsupported extends IllegalStateException {
+    /** The library will not compute a product as it was described. */
+    static final class Refused extends IllegalStateException {
         private static final long serialVersionUID = 1;
 
-        Unsupported(Key key) {
-            super("matmul: cuBLASLt knows no algorithm for " + key + "; use contiguous tensors, or compute in f32");
+        Refused(Key key, @Nullable CudaException answer) {
+            super(
+                    "cuBLASLt " + (answer == null ? "knows no algorithm" : "refuses (" + answer.getMessage() + ")")
+                            + " for " + key,
+                    answer);
         }
     }
 }
