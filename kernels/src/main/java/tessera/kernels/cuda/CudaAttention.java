@@ -44,10 +44,11 @@ final class CudaAttention implements Attention {
         CudaTypes.require("attention", DType.F32, logSumExp);
         int index = index(shape, dtype);
         Call call = new Call(shape, in, out, logSumExp, null, null, aligned(shape, in, out));
-        if (call.suitsCudnn() && cudnn.forward(shape, in, out, logSumExp)) {
-            return;
+        Runnable own = () -> call.launch(
+                (call.biased() ? biased : plain)[index].forward, call.blocks(shape.queries()), null, null, 1);
+        if (!call.suitsCudnn() || !cudnn.forward(shape, in, out, logSumExp, own)) {
+            own.run();
         }
-        call.launch((call.biased() ? biased : plain)[index].forward, call.blocks(shape.queries()), null, null, 1);
     }
 
     @Override
@@ -67,9 +68,14 @@ final class CudaAttention implements Attention {
         boolean aligned = aligned(shape, in, out) && aligned(shape, gradients, dout);
         Call call = new Call(shape, in, out, logSumExp, dout, gradients, aligned);
         Buffer dbias = gradients.bias();
-        if (call.suitsCudnn() && dbias == null && cudnn.backward(shape, in, out, logSumExp, dout, gradients)) {
-            return;
+        Runnable own = () -> backward(call, index, dbias);
+        if (!call.suitsCudnn() || dbias != null || !cudnn.backward(shape, in, out, logSumExp, dout, gradients, own)) {
+            own.run();
         }
+    }
+
+    private void backward(Call call, int index, @Nullable Buffer dbias) {
+        AttentionShape shape = call.shape;
         long padded = call.heads() * call.padded();
         try (Buffer scratch = device.allocate(DType.F32, Math.max(1, 2 * padded))) {
             Passes passes = (call.biased() ? biased : plain)[index];
@@ -173,7 +179,8 @@ final class CudaAttention implements Attention {
         }
 
         boolean suitsCudnn() {
-            return dtype() == DType.BF16 && !biased() && aligned && heads() * shape.queries() * shape.keys() > 0;
+            boolean aligned16 = aligned && (logSumExp == null || logSumExp.address() % 16 == 0);
+            return dtype() == DType.BF16 && !biased() && aligned16 && heads() * shape.queries() * shape.keys() > 0;
         }
 
         /** Rows that a block works on. */
