@@ -128,7 +128,7 @@ inline unsigned char* shared_memory(SharedArray& array) {
 /** Waits for all live threads of the block, at a place in the source that must be the same for all. */
 void barrier(int place, int line);
 
-enum class Collective { SYNC, SHUFFLE, VOTE, SUM, MAX, MMA, LDMATRIX };
+enum class Collective { SYNC, SHUFFLE, VOTE, SUM, MAX, MMA, LDMATRIX, STMATRIX };
 
 /**
  * Waits until all live lanes of `mask` have come to the same collective; the last one calls `perform` with the lanes that

@@ -183,6 +183,42 @@ void mbarrier_wait(void* barrier, unsigned parity) {
     }
 }
 
+namespace {
+
+struct StoreMatrix {
+    void* row;
+    const unsigned* r;
+};
+
+void perform_stmatrix(unsigned lanes) {
+    if (lanes != 0xFFFFFFFFu) {
+        fail("stmatrix by a part of a warp (lanes %08x)", lanes);
+    }
+    for (int matrix = 0; matrix < 4; matrix++) {
+        for (int row = 0; row < 8; row++) {
+            uint32_t words[4];
+            for (int pair = 0; pair < 4; pair++) {
+                words[pair] = static_cast<const StoreMatrix*>(request_of(row * 4 + pair))->r[matrix];
+            }
+            int owner = matrix * 8 + row;
+            void* to = static_cast<const StoreMatrix*>(request_of(owner))->row;
+            check16(to);
+            Thread by = *current;
+            by.number = current->number / 32 * 32 + owner;
+            touch(to, 16, Access::WRITE, by);
+            memcpy(to, words, 16);
+            note_write(to);
+        }
+    }
+}
+
+}  // namespace
+
+void stmatrix(void* row, const unsigned* r) {
+    StoreMatrix request = {row, r};
+    collective(0xFFFFFFFFu, Collective::STMATRIX, &request, perform_stmatrix);
+}
+
 void tma_load(void* shared, const void* map, void* barrier, int row, int column) {
     Box box;
     memcpy(&box.map, map, sizeof(box.map));

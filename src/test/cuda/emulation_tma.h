@@ -35,6 +35,7 @@ void mbarrier_init(void* barrier, int arrivals);
 void mbarrier_arrive(void* barrier, int bytes);
 
 void mbarrier_wait(void* barrier, unsigned parity);
+void stmatrix(void* row, const unsigned* r);
 void tma_load(void* shared, const void* map, void* barrier, int row, int column);
 
 }  // namespace emulation

@@ -199,16 +199,21 @@ struct Work {
     int tiles;
 };
 
-/** Takes the next number and the work that goes with it; all threads call, `shared` is one word. */
+/** Takes the next number, where there is an order, and the work that goes with it; all threads call, `shared` is one word. */
 DEVICE Work next_work(u32* shared, int keys_per_block, const AttentionArgs& args) {
+    const i64 heads = args.batch * args.heads;
+    Work work;
+    work.tiles = tiles_of(args.keys, keys_per_block);
+    if (work.tiles == 1) {
+        work.tile = 0;
+        work.head = blockIdx.x;
+        return work;
+    }
     if (threadIdx.x == 0) {
         *shared = atomicAdd(args.turns, 1u);
     }
     __syncthreads();
     const i64 number = *shared;
-    const i64 heads = args.batch * args.heads;
-    Work work;
-    work.tiles = tiles_of(args.keys, keys_per_block);
     const i64 first = divide(number, static_cast<i64>(args.group) * work.tiles) * args.group;
     const i64 rest = number - first * work.tiles;
     const i64 size = min(static_cast<i64>(args.group), heads - first);
@@ -259,19 +264,40 @@ DEVICE Pack<float> load_sum(const float* address) {
 #endif
 }
 
+/** Adds 16 bytes to what is there, without waiting for it. */
+DEVICE void reduce_sum(float* address, const Pack<float>& pack) {
+#ifdef HOPPER_CODE
+#if defined(__CUDA_ARCH__)
+    asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(address), "f"(pack.values[0]),
+                 "f"(pack.values[1]), "f"(pack.values[2]), "f"(pack.values[3])
+                 : "memory");
+#else
+    Pack<float> sum = load_pack(address);
+    for (int i = 0; i < 4; i++) {
+        sum.values[i] += pack.values[i];
+    }
+    store_pack(address, sum);
+#endif
+#endif
+}
+
 /**
  * Adds a warp's COUNT values per lane of a tile of dQ when it is the turn of the block's tile of keys; returns whether that was the
  * last one and dq the whole sum. The sums lie as the warps hold them, 16 bytes per lane side by side.
  *
+ * @param REDUCE blocks between the first and the last add without reading; one block at a time, so this too is one order
  * @param place of the tile of queries among all
  * @param adder number of the warp among `adders` that share the tile
  */
-template <int COUNT>
+template <bool REDUCE, int COUNT>
 DEVICE bool add_in_turn(float (&dq)[COUNT], i64 place, int adder, int adders, const Work& work, const AttentionArgs& args) {
     float* sums = args.sums + (place * adders + adder) * (WARP * COUNT) + lane_index() * 4;
     u32* word = args.turns + 1 + place * TURNS + adder;
+    const bool last = work.tile + 1 == work.tiles;
     if (work.tile > 0) {
         wait_turn(word, static_cast<u32>(work.tile));
+    }
+    if (work.tile > 0 && (last || !REDUCE)) {
 #pragma unroll
         for (int n = 0; n < COUNT; n += 4) {
             const Pack<float> sum = load_sum(sums + n * WARP);
@@ -281,7 +307,7 @@ DEVICE bool add_in_turn(float (&dq)[COUNT], i64 place, int adder, int adders, co
             }
         }
     }
-    if (work.tile + 1 == work.tiles) {
+    if (last) {
         return true;
     }
 #pragma unroll
@@ -291,7 +317,11 @@ DEVICE bool add_in_turn(float (&dq)[COUNT], i64 place, int adder, int adders, co
         for (int i = 0; i < 4; i++) {
             sum.values[i] = dq[n + i];
         }
-        store_pack(sums + n * WARP, sum);
+        if (REDUCE && work.tile > 0) {
+            reduce_sum(sums + n * WARP, sum);
+        } else {
+            store_pack(sums + n * WARP, sum);
+        }
     }
     pass_turn(word, static_cast<u32>(work.tile + 1));
     return false;
@@ -647,7 +677,7 @@ DEVICE void attention_fused(const AttentionArgs& args) {
         if (row < left) {
             float dq[F::SUMS];
             fused_queries<F>(dq, shared + F::DS, shared + F::K, (block_keys + 15) / 16 * 16);
-            if (add_in_turn(dq, work.head * count + t, warp_index(), F::WARPS, work, args)) {
+            if (add_in_turn<false>(dq, work.head * count + t, warp_index(), F::WARPS, work, args)) {
 #pragma unroll
                 for (int m = 0; m < F::QM; m++) {
                     store_queries<F::Q_DIMS / 2>(
@@ -675,14 +705,15 @@ DEVICE void attention_fused(const AttentionArgs& args) {
 
 /**
  * Sizes of a block of W warpgroups, each of 64 keys; head dim 64; COLS queries are worked on at a time. A tile of dQ is shared by the
- * warpgroups (SPLIT: 64 / W dims each), or they take turns.
+ * warpgroups (SPLIT: 64 / W dims each), or they take turns. REDUCE: see add_in_turn.
  */
-template <int W_, int COLS_, bool SPLIT_>
+template <int W_, int COLS_, bool SPLIT_, bool REDUCE_>
 struct Warpgroups {
     static constexpr int HD = 64;
     static constexpr int W = W_;
     static constexpr int COLS = COLS_;
     static constexpr bool SPLIT = SPLIT_ && W > 1;
+    static constexpr bool REDUCE = REDUCE_;
     static constexpr int THREADS = W * WARPGROUP;
     static constexpr int KEYS = W * 64;
     static constexpr int Q_DIMS = SPLIT ? HD / W : HD;
@@ -850,7 +881,8 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
             wgmma_wait<0>();
             wgmma_hold(dq);
             const int adder = F::SPLIT ? warp_index() : warp;
-            if (16 * warp < left && add_in_turn(dq, work.head * count + t, adder, F::ADDERS, work, args)) {
+            if (16 * warp < left
+                && add_in_turn<F::REDUCE>(dq, work.head * count + t, adder, F::ADDERS, work, args)) {
                 store_queries<F::Q_DIMS / 2>(dq, q, t * QUERIES + 16 * warp, dims, args);
             }
         }
@@ -876,8 +908,8 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
 
 using Fused64 = Fused<64, 1, 32>;
 using Fused128 = Fused<64, 2, 32>;
-using Warpgroups64 = Warpgroups<1, 64, false>;
-using Warpgroups128 = Warpgroups<2, 32, false>;
+using Warpgroups64 = Warpgroups<1, 64, false, true>;
+using Warpgroups128 = Warpgroups<2, 32, false, true>;
 
 BACKWARD(64, 3, Fused64)
 BACKWARD(128, 2, Fused128)

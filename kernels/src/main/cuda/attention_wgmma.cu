@@ -45,7 +45,7 @@ struct Copier {
     }
 
     static DEVICE int row() {
-        return static_cast<int>(threadIdx.x) / SLOTS;
+        return static_cast<int>(threadIdx.x) % P::THREADS / SLOTS;
     }
 
     /**
@@ -67,14 +67,14 @@ struct Copier {
     }
 };
 
-/** 2^x on FMA units, for x up to 100; relative error below 2^-13 (P is rounded to 2^-9), 0 where the result is below 2^-126. */
+/** 2^x on FMA units, for x up to 100; relative error below 2^-13 (P is rounded to 2^-9), 2^-126 where the result is below that. */
 DEVICE float exp2_polynomial(float x) {
-    x = fmaxf(x, -127.0f);
+    x = fmaxf(x, -126.0f);
     const float shifted = x + 12582912.0f;  // 1.5 2^23: the low bits are x rounded to an integer
     const float rest = x - (shifted - 12582912.0f);
-    float y = fmaf(rest, 0.05550411f, 0.24022651f);
-    y = fmaf(y, rest, 0.69314718f);
-    y = fmaf(y, rest, 1.0f);
+    float y = fmaf(rest, 0.055171669f, 0.24261113f);
+    y = fmaf(y, rest, 0.69326097f);
+    y = fmaf(y, rest, 0.99992806f);
     return __int_as_float(__float_as_int(y) + (__float_as_int(shifted) << 23));
 }
 

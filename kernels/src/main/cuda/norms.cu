@@ -15,7 +15,8 @@
 //   The backward kernel, of eight, walks over rows with a stride, reading the next row (all that it needs of it) before it computes
 //   one where registers allow; it keeps the warp's sums for dgamma and dbeta in registers; blocks write partial sums, which
 //   layer_norm_total adds. *_long_TYPE: a block per row, read again for each pass (from the cache, mostly); the parameter
-//   sums then have a kernel of their own. Softmax: a warp or a block per row.
+//   sums then have a kernel of their own. Softmax: a warp per one or two rows of at most 512
+//   columns, which stay in registers, else a warp or a block per row.
 // Registers: the backward kernels promise the blocks per multiprocessor that they are launched with, or what longer rows allow.
 // Accesses of 16 bytes where base addresses and row length allow, else single elements.
 // Bytes per element (b = 2 or 4): layer norm 2b, backward 3b or with an addend 4b, softmax 2b and its backward 3b (warp per row:
@@ -590,6 +591,73 @@ struct SoftmaxArgs {
     int log;
 };
 
+/** A warp per ROWS rows of at most WARP N PACKS columns, which it reads once; y may be x. */
+template <class T, int N, int PACKS, int ROWS>
+DEVICE void softmax_short(const SoftmaxArgs& args) {
+    using Part = RowPart<T, N, PACKS>;
+    const i64 row = group_row<WARP>() * ROWS;
+    if (row >= args.rows) {
+        return;
+    }
+    const int cols = args.cols;
+    const int count = static_cast<int>(min(static_cast<i64>(ROWS), args.rows - row));
+    const bool packed = packed_rows<T, N>(args.x, cols) && packed_rows<T, N>(args.y, cols);
+    const T* x = static_cast<const T*>(args.x) + row * cols;
+    T* y = static_cast<T*>(args.y) + row * cols;
+    Part parts[ROWS] = {};
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        if (r < count) {
+            parts[r].load(x + r * cols, cols, packed);
+        }
+    }
+    float v[ROWS][PACKS][N];
+    float most[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        most[r] = -infinity();
+#pragma unroll
+        for (int p = 0; p < PACKS; p++) {
+            unpack(parts[r].packs[p], v[r][p]);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                most[r] = Part::column(p) + i < cols ? fmaxf(most[r], v[r][p][i]) : most[r];
+            }
+        }
+    }
+    warp_maxima(most);
+    float sum[ROWS] = {};
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+        for (int p = 0; p < PACKS; p++) {
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                v[r][p][i] -= most[r];
+                const float power = exp_fast(v[r][p][i]);
+                sum[r] += Part::column(p) + i < cols ? power : 0.0f;
+                v[r][p][i] = args.log ? v[r][p][i] : power;
+            }
+        }
+    }
+    warp_sums(sum);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        if (r < count) {
+            const float factor = args.log ? 1.0f : 1.0f / sum[r];
+            const float shift = args.log ? -logf(sum[r]) : 0.0f;
+#pragma unroll
+            for (int p = 0; p < PACKS; p++) {
+#pragma unroll
+                for (int i = 0; i < N; i++) {
+                    v[r][p][i] = fmaf(v[r][p][i], factor, shift);
+                }
+                Part::store(y + r * cols, p, cols, packed, v[r][p]);
+            }
+        }
+    }
+}
+
 /** A group of threads per row; every thread reads and writes the same columns in each pass, so y may be x. */
 template <class T, int GROUP>
 DEVICE void softmax(const SoftmaxArgs& args) {
@@ -616,15 +684,16 @@ DEVICE void softmax(const SoftmaxArgs& args) {
     for (int col = first; col < cols; col += GROUP * N) {
         load_values(x, col, cols, packed, v);
         for (int i = 0; i < N; i++) {
-            sum += col + i < cols ? expf(v[i] - max) : 0.0f;
+            sum += col + i < cols ? exp_fast(v[i] - max) : 0.0f;
         }
     }
     sum = group_sum<GROUP>(sum);
     const float shift = logf(sum);
+    const float factor = 1.0f / sum;
     for (int col = first; col < cols; col += GROUP * N) {
         load_values(x, col, cols, packed, v);
         for (int i = 0; i < N; i++) {
-            v[i] = args.log ? v[i] - max - shift : expf(v[i] - max) / sum;
+            v[i] = args.log ? v[i] - max - shift : exp_fast(v[i] - max) * factor;
         }
         store_values(y, col, cols, packed, v);
     }
@@ -638,6 +707,61 @@ struct SoftmaxBackwardArgs {
     int cols;
     int log;
 };
+
+template <class T, int N, int PACKS, int ROWS>
+DEVICE void softmax_backward_short(const SoftmaxBackwardArgs& args) {
+    using Part = RowPart<T, N, PACKS>;
+    const i64 row = group_row<WARP>() * ROWS;
+    if (row >= args.rows) {
+        return;
+    }
+    const int cols = args.cols;
+    const int count = static_cast<int>(min(static_cast<i64>(ROWS), args.rows - row));
+    const bool packed =
+        packed_rows<T, N>(args.y, cols) && packed_rows<T, N>(args.dy, cols) && packed_rows<T, N>(args.dx, cols);
+    const T* y = static_cast<const T*>(args.y) + row * cols;
+    const T* dy = static_cast<const T*>(args.dy) + row * cols;
+    T* dx = static_cast<T*>(args.dx) + row * cols;
+    Part values[ROWS] = {};
+    Part gradients[ROWS] = {};
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        if (r < count) {
+            values[r].load(y + r * cols, cols, packed);
+            gradients[r].load(dy + r * cols, cols, packed);
+        }
+    }
+    float sum[ROWS] = {};
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+        for (int p = 0; p < PACKS; p++) {
+#pragma unroll
+            for (int i = 0; i < N; i++) {  // 0 beyond the end
+                const float g = to_float(gradients[r].packs[p].values[i]);
+                sum[r] = args.log ? sum[r] + g : fmaf(to_float(values[r].packs[p].values[i]), g, sum[r]);
+            }
+        }
+    }
+    warp_sums(sum);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        if (r < count) {
+#pragma unroll
+            for (int p = 0; p < PACKS; p++) {
+                float v[N];
+                float g[N];
+                unpack(values[r].packs[p], v);
+                unpack(gradients[r].packs[p], g);
+#pragma unroll
+                for (int i = 0; i < N; i++) {
+                    g[i] = args.log ? g[i] - exp_fast(v[i]) * sum[r] : v[i] * (g[i] - sum[r]);
+                }
+                Part::store(dx + r * cols, p, cols, packed, g);
+            }
+        }
+    }
+}
 
 template <class T, int GROUP>
 DEVICE void softmax_backward(const SoftmaxBackwardArgs& args) {
@@ -667,7 +791,7 @@ DEVICE void softmax_backward(const SoftmaxBackwardArgs& args) {
         load_values(y, col, cols, packed, p);
         load_values(dy, col, cols, packed, g);
         for (int i = 0; i < N; i++) {
-            g[i] = args.log ? g[i] - expf(p[i]) * sum : p[i] * (g[i] - sum);
+            g[i] = args.log ? g[i] - exp_fast(p[i]) * sum : p[i] * (g[i] - sum);
         }
         store_values(dx, col, cols, packed, g);
     }
@@ -709,6 +833,17 @@ DEVICE void softmax_backward(const SoftmaxBackwardArgs& args) {
         softmax_backward<T, LONG_THREADS>(args);                                                      \
     }
 
+#define SOFTMAX(T, name, n, packs)                                       \
+    static_assert(WARP * n * packs == 512, "capacity");                  \
+    KERNEL(NORM_THREADS, softmax_512_##name, SoftmaxArgs) {              \
+        softmax_short<T, n, packs, 2>(args);                             \
+    }                                                                    \
+    KERNEL(NORM_THREADS, softmax_backward_512_##name, SoftmaxBackwardArgs) { \
+        softmax_backward_short<T, n, packs, 1>(args);                    \
+    }
+
+SOFTMAX(float, f32, 4, 4)
+SOFTMAX(bf16, bf16, 8, 2)
 LAYER_NORM(float, f32, 256, 4, 2, 2, 2, true)
 LAYER_NORM(float, f32, 384, 4, 3, 2, 2, true)
 LAYER_NORM(float, f32, 512, 4, 4, 1, 2, false)

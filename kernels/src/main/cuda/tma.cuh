@@ -100,6 +100,34 @@ DEVICE void tma_load(void* shared, const TensorMap* map, Mbarrier* barrier, int 
 #endif
 }
 
+/**
+ * Waits until the kernels before this one in the stream are done and all they wrote is seen; where this one was not launched ahead of
+ * their end (programmatic dependent launch), at once.
+ */
+DEVICE void wait_for_earlier_kernels() {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/** Lets the next kernel be brought to the multiprocessors, to wait there, once all blocks of this one have called or ended. */
+DEVICE void let_later_kernels_begin() {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/** Four 8 x 8 matrices of bf16 to shared memory, as ldmatrix_x4 reads them. */
+DEVICE void stmatrix_x4(void* row, const u32 (&r)[4]) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)), "r"(r[0]), "r"(r[1]),
+                 "r"(r[2]), "r"(r[3])
+                 : "memory");
+#else
+    emulation::stmatrix(row, r);
+#endif
+}
+
 // ---------------------------------------------------------------------------------------------------------- clusters
 
 /** How many blocks of a cluster there are where so many are meant: on the CPU clusters are of one block. */

@@ -375,7 +375,7 @@ class CudaDeviceTest extends OnCudaDevice {
         device.prepare(Duration.ofMinutes(1));
         String again = device.prepare(Duration.ofMinutes(1));
         assertTrue(again.startsWith("all from the "), again);
-        assertEquals(2 * CudaCode.SOURCES.size(), FakeCuda.calls("cuModuleUnload"), "nothing stays loaded twice");
+        assertEquals(2L * CudaCode.SOURCES.size(), FakeCuda.calls("cuModuleUnload"), "nothing stays loaded twice");
         assertEquals("all left for its first use", device.prepare(Duration.ZERO));
         assertEquals("in Java", Device.cpu().prepare(Duration.ZERO));
     }

@@ -130,9 +130,9 @@ class CudaHopperProductsTest {
             Pair y = normal(m * shape.ldc());
             Pair bias = normal(n);
             Pair another = normal(m * shape.ldc());
-            Pair addend = i % 3 == 0 ? null : i % 3 == 1 ? y : another;
-            boolean biased = i % 4 != 3;
-            boolean gelu = i % 2 == 1;
+            boolean gelu = i / 2 % 2 == 1;
+            Pair addend = gelu || i % 4 == 0 ? null : i < 4 ? y : another;
+            boolean biased = i != 3;
             REFERENCE
                     .matmul()
                     .matmul(
@@ -178,6 +178,7 @@ class CudaHopperProductsTest {
         assertFalse(CudaHopperProducts.able(shape, odd, bf16, Epilogue.NONE, bf16));
         assertFalse(CudaHopperProducts.able(shape, bf16, bf16, Epilogue.bias(odd), bf16));
         assertFalse(CudaHopperProducts.able(shape, bf16, bf16, Epilogue.NONE, f32));
+        assertFalse(CudaHopperProducts.able(shape, bf16, bf16, epilogue(null, bf16, true), bf16));
         assertFalse(CudaHopperProducts.able(MatmulShape.of(false, true, 16, 12, 16), bf16, bf16, Epilogue.NONE, bf16));
         assertFalse(CudaHopperProducts.able(MatmulShape.of(false, true, 16, 16, 12), bf16, bf16, Epilogue.NONE, bf16));
         assertFalse(CudaHopperProducts.able(MatmulShape.of(false, false, 16, 16, 16), bf16, bf16, Epilogue.NONE, bf16));

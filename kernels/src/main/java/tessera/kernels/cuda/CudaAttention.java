@@ -62,17 +62,10 @@ final class CudaAttention implements Attention {
         CudaTypes.require("attention", DType.F32, logSumExp);
         int index = index(shape, dtype);
         Call call = new Call(shape, in, out, logSumExp, null, null, aligned(shape, in, out));
-        if (call.plainBf16() && cudnn.forward(shape, in, out, logSumExp)) {
-            return;
+        Runnable own = () -> forward(call, index);
+        if (!call.suitsCudnn() || !cudnn.forward(shape, in, out, logSumExp, own)) {
+            own.run();
         }
-        HopperAttention.Variant variant = call.plainBf16() ? hopper.forward(shape) : null;
-        if (variant != null) {
-            long blocks = call.heads() * Math.ceilDiv(shape.queries(), variant.queries());
-            call.arguments(variant.kernel().begin(), null, null, 1)
-                    .launch(blocks, variant.threads(), variant.sharedBytes());
-            return;
-        }
-        call.launch((call.biased() ? biased : plain)[index].forward, call.blocks(shape.queries()), null, null, 1);
     }
 
     @Override
@@ -92,18 +85,35 @@ final class CudaAttention implements Attention {
         boolean aligned = aligned(shape, in, out) && aligned(shape, gradients, dout);
         Call call = new Call(shape, in, out, logSumExp, dout, gradients, aligned);
         Buffer dbias = gradients.bias();
-        if (call.plainBf16() && dbias == null && cudnn.backward(shape, in, out, logSumExp, dout, gradients)) {
-            return;
+        Runnable own = () -> backward(call, index, dbias);
+        if (!call.suitsCudnn() || dbias != null || !cudnn.backward(shape, in, out, logSumExp, dout, gradients, own)) {
+            own.run();
         }
+    }
+
+    private void forward(Call call, int index) {
+        HopperAttention.Variant variant = call.plainBf16() ? hopper.forward(call.shape) : null;
+        if (variant == null) {
+            call.launch(
+                    (call.biased() ? biased : plain)[index].forward, call.blocks(call.shape.queries()), null, null, 1);
+        } else {
+            long blocks = call.heads() * Math.ceilDiv(call.shape.queries(), variant.queries());
+            call.arguments(variant.kernel().begin(), null, null, 1)
+                    .launch(blocks, variant.threads(), variant.sharedBytes());
+        }
+    }
+
+    private void backward(Call call, int index, @Nullable Buffer dbias) {
+        AttentionShape shape = call.shape;
         CudaGradients one = choice.forShape(shape, device);
-        if (one.isOneKernel() && dtype == DType.BF16 && !call.biased() && dbias == null) {
+        if (one.isOneKernel() && call.plainBf16() && dbias == null) {
             oneKernel(call, one);
             return;
         }
         long padded = call.heads() * call.padded();
         try (Buffer scratch = device.allocate(DType.F32, Math.max(1, 2 * padded))) {
             Passes passes = (call.biased() ? biased : plain)[index];
-            call.arguments(stats.begin(dtype), null, scratch, 1)
+            call.arguments(stats.begin(call.dtype()), null, scratch, 1)
                     .launch(Math.ceilDiv(padded * THREADS_PER_STAT, THREADS), THREADS, 0);
             call.launch(passes.keys, call.blocks(shape.keys()), null, scratch, 1);
             call.launch(passes.queries, call.blocks(shape.queries()), null, scratch, 1);
@@ -219,6 +229,10 @@ final class CudaAttention implements Attention {
 
         boolean plainBf16() {
             return dtype() == DType.BF16 && !biased() && aligned && heads() * shape.queries() * shape.keys() > 0;
+        }
+
+        boolean suitsCudnn() {
+            return plainBf16() && (logSumExp == null || logSumExp.address() % 16 == 0);
         }
 
         /** Rows that a block works on. */

@@ -282,6 +282,11 @@ final class CudaCode {
     }
 
     private static @Nullable Path cacheFile(String stem, String hash) {
+        return kept(stem + "." + hash + ".bin");
+    }
+
+    /** A file in the folder of what is kept, where it may or may not be; null where nothing is kept. */
+    static @Nullable Path kept(String file) {
         String folder = System.getProperty(CACHE_PROPERTY);
         if (folder != null && folder.isEmpty()) {
             return null;
@@ -289,7 +294,7 @@ final class CudaCode {
         Path cache = folder != null
                 ? Path.of(folder)
                 : NativeLibraries.defaultCache(System.getenv()).resolveSibling("kernels");
-        return cache.resolve(stem + "." + hash + ".bin");
+        return cache.resolve(file);
     }
 
     /**
@@ -356,7 +361,7 @@ final class CudaCode {
     }
 
     /** Moves a finished file into place, so that other processes see all of it or nothing. A full disk is no failure. */
-    private static void write(Path file, byte[] image) {
+    static void write(Path file, byte[] image) {
         Path made = null;
         try {
             Path folder = Files.createDirectories(file.toAbsolutePath().getParent());

@@ -9,9 +9,9 @@ import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.MatmulShape;
 
 /**
- * Products of ours on compute capability 9.0, with bias, addend and exact GELU in one pass; see products.cu.
+ * Products of ours on compute capability 9.0, with bias and addend or bias and exact GELU in one pass; see products.cu.
  *
- * <p>For {@code y = act(x w^T + bias + addend)} in bf16 with 16-byte aligned rows. Used where {@link #OWN} asks for them.
+ * <p>For {@code y = x w^T} in bf16 with 16-byte aligned rows. Used where {@link #OWN} asks for them.
  * Thread-safe.
  */
 final class CudaHopperProducts {
@@ -44,7 +44,7 @@ final class CudaHopperProducts {
         }
 
         int threads() {
-            boolean manySums = rows * columns > 64 * 192 || groups > 2;
+            boolean manySums = rows * columns >= 64 * 192 || groups > 2;
             return WARPGROUP * groups + (manySums ? WARPGROUP : WARP);
         }
 
@@ -88,6 +88,7 @@ final class CudaHopperProducts {
     static boolean able(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
         return a.dtype() == DType.BF16
                 && c.dtype() == DType.BF16
+                && (epilogue.addend() == null || epilogue.activation() == Activation.NONE)
                 && !shape.transposeA()
                 && shape.transposeB()
                 && shape.m() > 0
@@ -123,14 +124,15 @@ final class CudaHopperProducts {
     }
 
     void run(Variant variant, MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
-        String kernel = "product_" + variant.name + (epilogue.activation() == Activation.GELU ? "_gelu" : "");
+        String kind = epilogue.activation() == Activation.GELU ? "_gelu" : epilogue.addend() != null ? "_add" : "";
         // In the order of struct ProductArgs.
-        module.function(kernel)
+        module.function("product_" + variant.name + kind)
                 .begin()
                 .matrix(a, shape.m(), shape.k(), shape.lda(), variant.tileRows())
                 .matrix(b, shape.n(), shape.k(), shape.ldb(), variant.columns)
                 .buffers(epilogue.bias(), epilogue.addend(), c)
                 .i32((int) shape.m(), (int) shape.n(), (int) shape.k(), (int) shape.ldc())
+                .i32(0)
                 .launch(
                         Math.min(variant.tiles(shape), device.multiprocessors()),
                         variant.threads(),

@@ -23,6 +23,10 @@ final class CudaNorms implements Norms {
     private static final int[] BACKWARD_BLOCKS = {2, 2, 2, 1, 1, 1};
 
     private static final int LONGEST = CAPACITIES[CAPACITIES.length - 1];
+    /** Softmax's rows that a warp keeps in registers, two at a time forward, and those that it reads again from the cache. */
+    private static final int SOFTMAX_SHORT = 512;
+
+    private static final int SOFTMAX_SHORT_ROWS = 2;
     private static final int SOFTMAX_LONGEST = 2048;
     private static final int BLOCKS_PER_MULTIPROCESSOR = 4;
 
@@ -33,8 +37,10 @@ final class CudaNorms implements Norms {
     private final CudaVariants longForward;
     private final CudaVariants longBackward;
     private final CudaVariants columns;
+    private final CudaVariants shortSoftmax;
     private final CudaVariants softmax;
     private final CudaVariants longSoftmax;
+    private final CudaVariants shortSoftmaxBackward;
     private final CudaVariants softmaxBackward;
     private final CudaVariants longSoftmaxBackward;
 
@@ -49,8 +55,10 @@ final class CudaNorms implements Norms {
         this.longForward = module.variants("layer_norm_long");
         this.longBackward = module.variants("layer_norm_backward_long");
         this.columns = module.variants("layer_norm_columns");
+        this.shortSoftmax = module.variants("softmax_" + SOFTMAX_SHORT);
         this.softmax = module.variants("softmax");
         this.longSoftmax = module.variants("softmax_long");
+        this.shortSoftmaxBackward = module.variants("softmax_backward_" + SOFTMAX_SHORT);
         this.softmaxBackward = module.variants("softmax_backward");
         this.longSoftmaxBackward = module.variants("softmax_backward_long");
     }
@@ -139,23 +147,28 @@ final class CudaNorms implements Norms {
     @Override
     public void softmax(RowShape shape, Buffer x, boolean log, Buffer y) {
         CudaTypes.require("softmax", x.dtype(), y);
-        boolean inWarps = shape.cols() <= SOFTMAX_LONGEST;
-        launchRows((inWarps ? softmax : longSoftmax).begin(x.dtype()).buffers(x, y), shape, log);
+        CudaVariants kernel = byLength(shape, shortSoftmax, softmax, longSoftmax);
+        launchRows(kernel.begin(x.dtype()).buffers(x, y), shape, log, SOFTMAX_SHORT_ROWS);
     }
 
     @Override
     public void softmaxBackward(RowShape shape, Buffer y, Buffer dy, boolean log, Buffer dx) {
         CudaTypes.require("softmax_backward", y.dtype(), dy, dx);
-        boolean inWarps = shape.cols() <= SOFTMAX_LONGEST;
-        CudaVariants kernel = inWarps ? softmaxBackward : longSoftmaxBackward;
-        launchRows(kernel.begin(y.dtype()).buffers(y, dy, dx), shape, log);
+        CudaVariants kernel = byLength(shape, shortSoftmaxBackward, softmaxBackward, longSoftmaxBackward);
+        launchRows(kernel.begin(y.dtype()).buffers(y, dy, dx), shape, log, 1);
     }
 
-    private static void launchRows(CudaLaunch launch, RowShape shape, boolean log) {
+    private static CudaVariants byLength(RowShape shape, CudaVariants small, CudaVariants middle, CudaVariants large) {
+        return shape.cols() <= SOFTMAX_SHORT ? small : shape.cols() <= SOFTMAX_LONGEST ? middle : large;
+    }
+
+    /** @param shortRows that a warp takes at once where they are short */
+    private static void launchRows(CudaLaunch launch, RowShape shape, boolean log, int shortRows) {
         long rows = shape.rows();
         launch.i64(rows).i32(Math.toIntExact(shape.cols()), log ? 1 : 0);
         if (shape.cols() <= SOFTMAX_LONGEST) {
-            launch.launch(Math.ceilDiv(rows, WARPS), WARPS * WARP, 0);
+            long rowsOfBlock = (long) WARPS * (shape.cols() <= SOFTMAX_SHORT ? shortRows : 1);
+            launch.launch(Math.ceilDiv(rows, rowsOfBlock), WARPS * WARP, 0);
         } else {
             launch.launch(rows, LONG_THREADS, 0);
         }
