@@ -1780,7 +1780,7 @@ EXPORT int cuFuncGetParamInfo(void* handle, size_t index, size_t* offset, size_t
     if (function == nullptr || index > 0) {  // a kernel has one struct
         return function == nullptr ? INVALID_HANDLE : INVALID_VALUE;
     }
-    *offset = 0;
+    *offset = 48;  // as where a struct has members that are aligned to more than the beginning of the constant memory for it
     *size = function->kernel->args_size;
     return SUCCESS;
 }

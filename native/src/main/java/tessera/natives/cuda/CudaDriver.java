@@ -651,7 +651,7 @@ public final class CudaDriver {
     }
 
     /**
-     * Bytes of all parameters of a kernel, as its machine code has them; {@link #UNKNOWN_BYTES} where it has none or the driver
+     * Bytes of a kernel's parameters, those between them left out, as its machine code has them; {@link #UNKNOWN_BYTES} where it has none or the driver
      * cannot tell, as those before CUDA 12.4.
      */
     public static int functionParameterBytes(long function) {
@@ -660,15 +660,17 @@ public final class CudaDriver {
         }
         MemorySegment out = OUT.get();
         try {
-            int bytes = UNKNOWN_BYTES;
+            int bytes = 0;
             long index = 0;
             // Until it says that there are no more parameters, or that it cannot tell.
             while ((int) FuncGetParamInfo.HANDLE.invokeExact(function, index, out.address(), out.address() + Long.BYTES)
                     == 0) {
-                bytes = (int) (out.get(JAVA_LONG, 0) + out.get(JAVA_LONG, Long.BYTES));
+                // Not where it lies: a struct with tensor maps does not begin at 0, so that they are aligned in
+                // constant memory.
+                bytes += (int) out.get(JAVA_LONG, Long.BYTES);
                 index++;
             }
-            return bytes;
+            return index == 0 ? UNKNOWN_BYTES : bytes;
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
         }
