@@ -584,6 +584,26 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(
     return OK;
 }
 
+EXPORT int cublasLtMatmulAlgoCheck(
+    void* handle, void* desc, void* a, void* b, void* c, void* d, const void* algorithm, unsigned char* result) {
+    BEGIN("cublasLtMatmulAlgoCheck")
+    if (int status = usable(lives(handle) ? static_cast<Handle*>(handle) : nullptr)) {
+        return status;
+    }
+    Algo algo;
+    memcpy(&algo, algorithm, sizeof(algo));
+    uint64_t problem = problem_of(
+        *static_cast<Desc*>(desc), *static_cast<Layout*>(a), *static_cast<Layout*>(b), *static_cast<Layout*>(c),
+        *static_cast<Layout*>(d));
+    if (algo.magic != ALGO_MAGIC || algo.problem != problem) {
+        return INVALID_VALUE;
+    }
+    memset(result, 0, RESULT);
+    memcpy(result, &algo, sizeof(algo));
+    memcpy(result + 64, &algo.workspace, 8);
+    return OK;
+}
+
 EXPORT int cublasLtMatmul(
     void* handle,
     void* desc_handle,

@@ -238,7 +238,7 @@ DEVICE void copy_piece(void* to, const void* from) {
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
     *static_cast<uint4*>(to) = *static_cast<const uint4*>(from);
 #else
-    emulation::copy16(to, from);
+    emulation::copy_aligned(to, from, 16);
 #endif
 }
 

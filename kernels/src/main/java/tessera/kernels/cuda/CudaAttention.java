@@ -113,7 +113,7 @@ final class CudaAttention implements Attention {
         long padded = call.heads() * call.padded();
         try (Buffer scratch = device.allocate(DType.F32, Math.max(1, 2 * padded))) {
             Passes passes = (call.biased() ? biased : plain)[index];
-            call.arguments(stats.begin(dtype), null, scratch, 1)
+            call.arguments(stats.begin(call.dtype()), null, scratch, 1)
                     .launch(Math.ceilDiv(padded * THREADS_PER_STAT, THREADS), THREADS, 0);
             call.launch(passes.keys, call.blocks(shape.keys()), null, scratch, 1);
             call.launch(passes.queries, call.blocks(shape.queries()), null, scratch, 1);

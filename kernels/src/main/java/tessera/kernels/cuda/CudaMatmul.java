@@ -25,11 +25,10 @@ import tessera.natives.cuda.CudaException;
  * <p>What the library refuses is computed all the same: without what it would add, which a pass of ours then adds, or by a
  * plain kernel of ours. A refusal is logged once and remembered.
  *
- * <p>What the library's heuristics choose is kept per shape. Thread-safe.
+ * <p>Which algorithm computes a shape is kept: the one that {@link CudaTuning} found to be the fastest, or else what the library's
+ * heuristics choose. Thread-safe.
  */
 final class CudaMatmul implements Matmul {
-    private static final long WORKSPACE_BYTES = 32L << 20;
-
     /** Kernels read a bias 16 bytes at a time. */
     private static final int LEAST_BIAS_ALIGNMENT = 16;
 
@@ -44,6 +43,7 @@ final class CudaMatmul implements Matmul {
     private final CudaPlainProducts plain;
     private final CudaElementwise elementwise;
     private long handle;
+    private @Nullable CudaProductTable table;
 
     CudaMatmul(CudaDevice device, CudaElementwise elementwise) {
         this.device = device;
@@ -243,11 +243,41 @@ final class CudaMatmul implements Matmul {
 
     private CudaProduct describe(CudaProduct.Key key) {
         long library = handle();
+        CudaProductTable.Choice choice = table().choice(key);
+        if (choice.apart()) {
+            throw new CudaProduct.Refused(key, null);
+        }
         CudaThread.get().use(device);
-        return new CudaProduct(device, library, key, WORKSPACE_BYTES);
+        return new CudaProduct(device, library, key, choice.algorithm());
     }
 
-    private synchronized long handle() {
+    /** What this process has computed by the library so far. */
+    Set<CudaProduct.Key> computed() {
+        return Set.copyOf(products.keySet());
+    }
+
+    /** From now on computes a product as was found to be the fastest; what is recorded already stays as it is. */
+    void choose(CudaProduct.Key key, CudaProductTable.Choice choice) {
+        if (choice.apart()) {
+            refused.add(key);
+        } else {
+            long library = handle();
+            CudaThread.get().use(device);
+            products.put(key, new CudaProduct(device, library, key, choice.algorithm()));
+        }
+    }
+
+    private synchronized CudaProductTable table() {
+        CudaProductTable known = table;
+        if (known == null) {
+            known = CudaProductTable.read(device);
+            table = known;
+        }
+        return known;
+    }
+
+    /** The library's handle, once a product was asked for. */
+    synchronized long handle() {
         if (handle == 0) {
             CudaThread.get().use(device);
             handle = CublasLt.create();

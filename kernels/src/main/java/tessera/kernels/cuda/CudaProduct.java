@@ -2,8 +2,11 @@ package tessera.kernels.cuda;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
 import java.util.Set;
 import java.util.function.LongConsumer;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -14,7 +17,7 @@ import tessera.natives.cuda.CublasLt;
 import tessera.natives.cuda.CudaException;
 
 /**
- * One shape of matrix product as cuBLASLt wants it described, with the algorithm that its heuristics chose.
+ * One shape of matrix product as cuBLASLt wants it described, with the algorithm that its heuristics chose or that was the fastest.
  *
  * <p>What the library does not support it says in several ways, by every call that describes, asks for or starts a product;
  * all of them come out as {@link Refused}, because there is another way to compute each product.
@@ -24,6 +27,9 @@ import tessera.natives.cuda.CudaException;
 final class CudaProduct {
     /** Alignments beyond this make no difference to the library. */
     static final int LARGEST_ALIGNMENT = 256;
+
+    /** Bytes that a product may use beside its factors and its result. */
+    static final long LARGEST_WORKSPACE = 32L << 20;
 
     private static final int MOST_ALGORITHMS = 8;
 
@@ -38,10 +44,9 @@ final class CudaProduct {
 
     private final CudaDevice device;
     private final Key key;
-    private final MemorySegment results = Arena.ofAuto().allocate(MOST_ALGORITHMS * CublasLt.RESULT_BYTES, 8);
     private final long beta;
-    private final long algorithm;
-    private final long workspaceBytes;
+    private final MemorySegment algorithm = Arena.ofAuto().allocate(CublasLt.ALGO_BYTES, 8);
+    private long workspaceBytes;
     private long desc;
     private long layoutA;
     private long layoutB;
@@ -65,22 +70,39 @@ final class CudaProduct {
             int alignmentB,
             int alignmentAddend,
             int alignmentC,
-            int alignmentBias) {}
+            int alignmentBias) {
+        /** The key as words of a table. */
+        String words() {
+            return String.join(
+                    " ",
+                    List.of(
+                            in + "," + out,
+                            (shape.transposeA() ? "T" : "N") + (shape.transposeB() ? "T" : "N"),
+                            shape.m() + "," + shape.n() + "," + shape.k(),
+                            shape.lda() + "," + shape.ldb() + "," + shape.ldc(),
+                            "epilogue" + epilogue + (addend ? "+addend" : "") + (tf32 ? "+tf32" : ""),
+                            alignmentA + "," + alignmentB + "," + alignmentAddend + "," + alignmentC + ","
+                                    + alignmentBias));
+        }
+    }
 
     /**
-     * Describes a product and chooses its algorithm.
+     * Describes a product and chooses its algorithm: one that was kept, where it fits, or else the best by the heuristics.
      *
      * @throws Refused if the library knows no algorithm for it
      */
-    CudaProduct(CudaDevice device, long handle, Key key, long workspaceLimit) {
-        this.device = device;
-        this.key = key;
-        beta = key.addend ? Cublas.ONE : Cublas.ZERO;
+    CudaProduct(CudaDevice device, long handle, Key key, byte @Nullable [] kept) {
+        this(device, key);
         try {
-            describe();
-            int chosen = choose(handle, workspaceLimit);
-            algorithm = CublasLt.algorithm(results, chosen);
-            workspaceBytes = CublasLt.workspaceBytes(results, chosen);
+            if (kept == null || !restore(handle, kept)) {
+                MemorySegment results = results(MOST_ALGORITHMS);
+                List<Integer> found = ask(handle, results);
+                if (found.isEmpty()) {
+                    throw new Refused(key, null);
+                }
+                algorithm.copyFrom(CublasLt.algorithm(results, found.getFirst()));
+                workspaceBytes = CublasLt.workspaceBytes(results, found.getFirst());
+            }
         } catch (CudaException e) {
             release(e);
             throw refusal(e);
@@ -88,6 +110,48 @@ final class CudaProduct {
             release(e);
             throw e;
         }
+    }
+
+    private CudaProduct(CudaDevice device, Key key) {
+        this.device = device;
+        this.key = key;
+        beta = key.addend ? Cublas.ONE : Cublas.ZERO;
+        try {
+            describe();
+        } catch (CudaException e) {
+            release(e);
+            throw refusal(e);
+        } catch (RuntimeException | Error e) {
+            release(e);
+            throw e;
+        }
+    }
+
+    /** All algorithms that the heuristics know for a product, the best first as they think. */
+    static List<byte[]> algorithms(CudaDevice device, long handle, Key key, int most) {
+        CudaProduct product = new CudaProduct(device, key);
+        try {
+            MemorySegment results = results(most);
+            return product.ask(handle, results).stream()
+                    .map(i -> CublasLt.algorithm(results, i).toArray(ValueLayout.JAVA_BYTE))
+                    .toList();
+        } catch (CudaException e) {
+            throw product.refusal(e);
+        } finally {
+            product.close();
+        }
+    }
+
+    private static MemorySegment results(int count) {
+        return Arena.ofAuto().allocate((long) count * CublasLt.RESULT_BYTES, 8);
+    }
+
+    private boolean restore(long handle, byte[] kept) {
+        MemorySegment result = results(1);
+        algorithm.copyFrom(MemorySegment.ofArray(kept));
+        boolean fits = CublasLt.fits(handle, desc, layoutB, layoutA, layoutC, layoutC, algorithm, result);
+        workspaceBytes = CublasLt.workspaceBytes(result, 0);
+        return fits && workspaceBytes <= LARGEST_WORKSPACE;
     }
 
     /** Whether the library says by this failure that it does not support a call, and has started nothing. */
@@ -125,11 +189,11 @@ final class CudaProduct {
         return CublasLt.matrixLayoutCreate(type, transposed ? rows : columns, transposed ? columns : rows, stride);
     }
 
-    /** The best algorithm that works and needs no more memory than there is. */
-    private int choose(long handle, long workspaceLimit) {
+    /** Fills in what the heuristics know, and lists the results that work and need no more memory than there is. */
+    private List<Integer> ask(long handle, MemorySegment results) {
         long preference = CublasLt.preferenceCreate();
         try {
-            CublasLt.preferenceSet(preference, CublasLt.PREF_MAX_WORKSPACE_BYTES, workspaceLimit);
+            CublasLt.preferenceSet(preference, CublasLt.PREF_MAX_WORKSPACE_BYTES, LARGEST_WORKSPACE);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_A, key.alignmentB);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_B, key.alignmentA);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_C, key.alignmentAddend);
@@ -137,15 +201,18 @@ final class CudaProduct {
             // Partial sums of a split product stay f32, whatever the result's type.
             CublasLt.preferenceSet(preference, CublasLt.PREF_REDUCTION_SCHEME_MASK, CublasLt.REDUCTION_COMPUTE_TYPE);
             int found = CublasLt.heuristics(handle, desc, layoutB, layoutA, layoutC, layoutC, preference, results);
-            for (int i = 0; i < found; i++) {
-                if (CublasLt.works(results, i) && CublasLt.workspaceBytes(results, i) <= workspaceLimit) {
-                    return i;
-                }
-            }
-            throw new Refused(key, null);
+            return IntStream.range(0, found)
+                    .filter(i -> CublasLt.works(results, i) && CublasLt.workspaceBytes(results, i) <= LARGEST_WORKSPACE)
+                    .boxed()
+                    .toList();
         } finally {
             CublasLt.preferenceDestroy(preference);
         }
+    }
+
+    /** For a product that nobody else knows, once its work is done. */
+    void close() {
+        release(new IllegalStateException("not closed"));
     }
 
     /** Destroys what was made before a failure. */
@@ -169,6 +236,11 @@ final class CudaProduct {
     /** The number that cuBLAS has for a type. */
     static int type(DType dtype) {
         return dtype == DType.BF16 ? Cublas.R_16BF : Cublas.R_32F;
+    }
+
+    /** The algorithm, to be kept for the same version of the library. */
+    byte[] algorithm() {
+        return algorithm.toArray(ValueLayout.JAVA_BYTE);
     }
 
     /** Device memory that a run needs. */
@@ -203,7 +275,7 @@ final class CudaProduct {
                     layoutC,
                     c.address(),
                     layoutC,
-                    algorithm,
+                    algorithm.address(),
                     workspace,
                     workspaceBytes,
                     stream);

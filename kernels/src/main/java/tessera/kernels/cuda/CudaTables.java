@@ -30,6 +30,13 @@ final class CudaTables {
         } catch (IOException e) {
             throw new UncheckedIOException("cannot read " + name + " in the jar of tessera.kernels", e);
         }
+        lines.addAll(own(name));
+        return lines;
+    }
+
+    /** The lines of this device's own file alone. */
+    static List<String> own(String name) {
+        List<String> lines = new ArrayList<>();
         Path kept = CudaCode.kept(name);
         if (kept != null && Files.exists(kept)) {
             try {
