@@ -705,15 +705,17 @@ DEVICE void attention_fused(const AttentionArgs& args) {
 
 /**
  * Sizes of a block of W warpgroups, each of 64 keys; head dim 64; COLS queries are worked on at a time. A tile of dQ is shared by the
- * warpgroups (SPLIT: 64 / W dims each), or they take turns. REDUCE: see add_in_turn.
+ * warpgroups (SPLIT: 64 / W dims each), or they take turns. REDUCE: see add_in_turn. LATE: dQ is added while the next scores are
+ * computed.
  */
-template <int W_, int COLS_, bool SPLIT_, bool REDUCE_>
+template <int W_, int COLS_, bool SPLIT_, bool REDUCE_, bool LATE_>
 struct Warpgroups {
     static constexpr int HD = 64;
     static constexpr int W = W_;
     static constexpr int COLS = COLS_;
     static constexpr bool SPLIT = SPLIT_ && W > 1;
     static constexpr bool REDUCE = REDUCE_;
+    static constexpr bool LATE = LATE_;
     static constexpr int THREADS = W * WARPGROUP;
     static constexpr int KEYS = W * 64;
     static constexpr int Q_DIMS = SPLIT ? HD / W : HD;
@@ -759,7 +761,7 @@ DEVICE void start_accumulate(float (&acc)[32], const u32 (&p)[STEPS][4], const b
 }
 
 /** As fused_step, for a warpgroup; `ds` is the warpgroup's part of the tile, `keys` exist of the warp's 16. */
-template <int COLS>
+template <int COLS, class Meanwhile>
 DEVICE void warpgroup_step(
         WarpgroupState& state,
         u64 k,
@@ -770,7 +772,8 @@ DEVICE void warpgroup_step(
         bf16* ds,
         int col,
         int keys,
-        float factor) {
+        float factor,
+        Meanwhile meanwhile) {
     float p[COLS / 2];
     float dp[COLS / 2];
     u32 p_operand[COLS / 16][4];
@@ -778,6 +781,7 @@ DEVICE void warpgroup_step(
     wgmma_fence();
     start_scores<COLS>(p, afresh(k), queries);
     start_scores<COLS>(dp, afresh(v), douts);
+    meanwhile();
     wgmma_wait<1>();
     wgmma_hold(p);
     probabilities<COLS / 2>(p, stats, keys, factor);
@@ -833,7 +837,24 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
     const bool active = own < block_keys;
     const int keys = block_keys - own - 16 * warp;
     const float factor = args.scale * LOG2E;
+    const int dims = F::SPLIT ? warpgroup * F::Q_DIMS : 0;
+    float dq[F::Q_DIMS / 2];
+    bool waiting = false;  // dq is still to be added
+    const auto add = [&](int t) {
+        const int row = t * QUERIES + 16 * warp;
+        waiting = false;
+        if (row < args.queries
+            && add_in_turn<F::REDUCE>(
+                    dq, work.head * count + t, F::SPLIT ? warp_index() : warp, F::ADDERS, work, args)) {
+            store_queries<F::Q_DIMS / 2>(dq, q, row, dims, args);
+        }
+    };
     for (int t = 0; t < count; t++) {
+        const auto add_last = [&] {
+            if (F::LATE && waiting) {
+                add(t - 1);
+            }
+        };
         cp_async_wait<0>();
         fence_proxy_async();
         __syncthreads();  // tile t has come, nobody reads tile t - 1 and its dS any more
@@ -852,22 +873,21 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
 #pragma unroll 1
             for (int c = 0; c < QUERIES; c += F::COLS) {
                 warpgroup_step<F::COLS>(
-                        state, own_k, own_v, queries + c * 64, douts + c * 64, now + c, own_ds, c, keys, factor);
+                        state, own_k, own_v, queries + c * 64, douts + c * 64, now + c, own_ds, c, keys, factor, add_last);
             }
         } else if (active) {
 #pragma unroll 1
             for (int c = 0; c < left; c += SMALL) {
                 warpgroup_step<SMALL>(
-                        state, own_k, own_v, queries + c * 64, douts + c * 64, now + c, own_ds, c, keys, factor);
+                        state, own_k, own_v, queries + c * 64, douts + c * 64, now + c, own_ds, c, keys, factor, add_last);
             }
         }
+        add_last();
         fence_proxy_async();
         __syncthreads();  // dS is complete
         if (F::SPLIT || t % F::W == warpgroup) {
-            const int dims = F::SPLIT ? warpgroup * F::Q_DIMS : 0;
             const u64 ds = afresh(wgmma_descriptor(shared + F::DS, 8192, 1024));
             const u64 all_k = afresh(wgmma_descriptor(shared + F::K + dims, 8192, 1024));
-            float dq[F::Q_DIMS / 2];
             wgmma_fence();
             wgmma<F::Q_DIMS, Majors::MN, Majors::MN>(dq, ds, all_k, false);
 #pragma unroll
@@ -880,12 +900,14 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
             wgmma_commit();
             wgmma_wait<0>();
             wgmma_hold(dq);
-            const int adder = F::SPLIT ? warp_index() : warp;
-            if (16 * warp < left
-                && add_in_turn<F::REDUCE>(dq, work.head * count + t, adder, F::ADDERS, work, args)) {
-                store_queries<F::Q_DIMS / 2>(dq, q, t * QUERIES + 16 * warp, dims, args);
+            waiting = true;
+            if (!F::LATE) {
+                add(t);
             }
         }
+    }
+    if (F::LATE && waiting) {
+        add(count - 1);
     }
     __syncthreads();
     put_gradients<Swizzled, 32>(shared + F::K, own + 16 * warp, state.dk, args.scale);
@@ -908,8 +930,8 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
 
 using Fused64 = Fused<64, 1, 32>;
 using Fused128 = Fused<64, 2, 32>;
-using Warpgroups64 = Warpgroups<1, 64, false, true>;
-using Warpgroups128 = Warpgroups<2, 32, false, true>;
+using Warpgroups64 = Warpgroups<1, 64, false, true, false>;
+using Warpgroups128 = Warpgroups<2, 32, false, true, false>;
 
 BACKWARD(64, 3, Fused64)
 BACKWARD(128, 2, Fused128)
