@@ -7,8 +7,10 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <set>
 #include <string>
@@ -124,6 +126,12 @@ struct Matrix {
     }
 };
 
+// Kinds of algorithms, in the order in which the heuristics name them; see "algorithms" in fake_cuda.h.
+constexpr unsigned USUAL = 0;
+constexpr unsigned SLOW = 1;
+constexpr unsigned WRONG = 2;
+constexpr unsigned CHANGING = 3;
+
 /** Everything about a product that does not change between calls of one shape. */
 struct Product {
     Matrix a;  // as it enters the product, m x k
@@ -137,6 +145,7 @@ struct Product {
     int bias_type = R_32F;
     float alpha = 1;
     float beta = 0;
+    unsigned kind = USUAL;  // of algorithm
 };
 
 std::vector<float> packed(const Matrix& matrix, bool tf32) {
@@ -186,6 +195,12 @@ int check(const Matrix& matrix, const char* name) {
 }
 
 int run(const Product& product) {
+    static std::atomic<unsigned> runs{0};
+    float change = product.d.type == R_16BF ? 4e-3f : 1e-5f;
+    float error = product.kind == WRONG ? 1.0f : product.kind == CHANGING && ++runs % 2 == 0 ? change : 0.0f;
+    if (product.kind == SLOW) {
+        usleep(2000);
+    }
     for (int64_t batch = 0; batch < product.batch; batch++) {
         Matrix a = product.a.of_batch(batch);
         Matrix b = product.b.of_batch(batch);
@@ -209,7 +224,7 @@ int run(const Product& product) {
         for (int64_t i = 0; i < m; i++) {
             float bias = (product.epilogue & EPILOGUE_BIAS) != 0 ? Matrix::read(product.bias, product.bias_type, i) : 0;
             for (int64_t j = 0; j < n; j++) {
-                float value = product.alpha * out[static_cast<size_t>(i * n + j)];
+                float value = product.alpha * out[static_cast<size_t>(i * n + j)] * (1 + error);
                 if (product.beta != 0) {
                     value += product.beta * c.get(i, j);
                 }
@@ -360,6 +375,7 @@ struct Algo {
     uint64_t workspace;
     unsigned alignment[4];
     unsigned bias_alignment;
+    unsigned kind;
 };
 
 /** The largest power of two, up to 256, that divides an address. */
@@ -565,7 +581,7 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(
             }
         }
     }
-    Algo algo = {ALGO_MAGIC, problem_of(*static_cast<Desc*>(desc), layout_a, layout_b, layout_c, layout_d), 0, {}, 0};
+    Algo algo = {ALGO_MAGIC, problem_of(*static_cast<Desc*>(desc), layout_a, layout_b, layout_c, layout_d), 0, {}, 0, USUAL};
     algo.workspace = preference->workspace >= WORKSPACE ? WORKSPACE : 0;
     memcpy(algo.alignment, preference->alignment, sizeof(algo.alignment));
     algo.bias_alignment = alignment_of(static_cast<Desc*>(desc)->bias);
@@ -579,8 +595,18 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(
         results += 2 * RESULT;
         *count = 3;
     }
-    memcpy(results, &algo, sizeof(algo));
-    memcpy(results + 64, &algo.workspace, 8);
+    unsigned kinds[4] = {USUAL};
+    int several = wanted >= 6 && fakeGet("algorithms") == 4 ? 4 : 1;
+    if (several > 1) {
+        const unsigned all[4] = {SLOW, WRONG, CHANGING, USUAL};
+        memcpy(kinds, all, sizeof(all));
+        *count += several - 1;
+    }
+    for (int i = 0; i < several; i++) {
+        algo.kind = kinds[i];
+        memcpy(results + i * RESULT, &algo, sizeof(algo));
+        memcpy(results + i * RESULT + 64, &algo.workspace, 8);
+    }
     return OK;
 }
 
@@ -663,6 +689,7 @@ EXPORT int cublasLtMatmul(
             }
             overwrite(stream, workspace, algo.workspace);
         }
+        product.kind = algo.kind;
     }
     if (desc.epilogue != 1 && desc.bias == 0 && desc.epilogue != EPILOGUE_GELU) {
         return refuse(INVALID_VALUE, "an epilogue without its bias pointer");
