@@ -651,8 +651,8 @@ public final class CudaDriver {
     }
 
     /**
-     * Bytes of a kernel's parameters, those between them left out, as its machine code has them; {@link #UNKNOWN_BYTES} where it has none or the driver
-     * cannot tell, as those before CUDA 12.4.
+     * Bytes of the first parameter of a kernel, which ours have alone, as its machine code has it; {@link #UNKNOWN_BYTES} where
+     * it has none or the driver cannot tell, as those before CUDA 12.4.
      */
     public static int functionParameterBytes(long function) {
         if (!FuncGetParamInfo.KNOWN) {
@@ -660,17 +660,11 @@ public final class CudaDriver {
         }
         MemorySegment out = OUT.get();
         try {
-            int bytes = 0;
-            long index = 0;
-            // Until it says that there are no more parameters, or that it cannot tell.
-            while ((int) FuncGetParamInfo.HANDLE.invokeExact(function, index, out.address(), out.address() + Long.BYTES)
-                    == 0) {
-                // Not where it lies: a struct with tensor maps does not begin at 0, so that they are aligned in
-                // constant memory.
-                bytes += (int) out.get(JAVA_LONG, Long.BYTES);
-                index++;
-            }
-            return index == 0 ? UNKNOWN_BYTES : bytes;
+            // Its size, not where it lies: a struct with tensor maps does not begin at 0, so that they are aligned in constant
+            // memory. No second is asked for, which tools that watch for errors would report.
+            int status = (int)
+                    FuncGetParamInfo.HANDLE.invokeExact(function, 0L, out.address(), out.address() + Long.BYTES);
+            return status == 0 ? (int) out.get(JAVA_LONG, Long.BYTES) : UNKNOWN_BYTES;
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
         }
