@@ -71,7 +71,7 @@ EXPORT long long fakeLiveHandles();
  * cudnn_version (91900), cudnn_heuristics and cudnn_fallback (1 and 1: which engines the two kinds of heuristics of the fake cuDNN name,
  * one digit each: 1 right, 2 wrong, 3 never the same twice where sums may be added up in memory, 4 makes no plan, 5 fails from
  * the fourth time on; 0 none), order (of threads and blocks: 0 ascending, -1 descending, else the seed of a random one; as it
- * is when the work runs).
+ * is when the work runs), compile_ms (0; how long NVRTC takes).
  */
 EXPORT void fakeSet(const char* name, long long value);
 EXPORT long long fakeGet(const char* name);

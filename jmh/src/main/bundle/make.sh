@@ -1,10 +1,12 @@
 #!/bin/sh
-# "tessera bundle --out DIR": everything that a machine with an NVIDIA driver, but without Java and network, needs to run the
-# parity suite and the benchmarks, in one archive DIR/tessera-bundle.tar.xz. Called by the launcher with the home of the
-# project and of the JDK. The one command on that machine, in the folder with the archive, where nothing but DIR is kept:
+# "tessera bundle --out DIR [--architectures LIST]": everything that a machine with an NVIDIA driver, but without Java and
+# network, needs to run the parity suite and the benchmarks, in one archive DIR/tessera-bundle.tar.xz. LIST names the targets
+# whose machine code it holds, separated by commas, of 80, 86, 89, 90a, 100 and 120; without it, all, which takes minutes.
+# Called by the launcher with the home of the project and of the JDK. The commands on that machine, in the folder with the
+# archive, where nothing but DIR is kept:
 #
 #   (tar -xJf tessera-bundle.tar.xz -C /tmp || python3 -m tarfile -e tessera-bundle.tar.xz /tmp) &&
-#       sh /tmp/tessera-bundle/run.sh --out DIR
+#       sh /tmp/tessera-bundle/run.sh smoke --out DIR && sh /tmp/tessera-bundle/run.sh goals --out DIR
 set -eu
 
 fail() {
@@ -16,6 +18,7 @@ home=$1
 jdk=$2
 shift 2
 out=
+architectures=all
 while [ $# -gt 0 ]; do
     case $1 in
         --out)
@@ -23,12 +26,18 @@ while [ $# -gt 0 ]; do
             out=$2
             shift 2
             ;;
+        --architectures)
+            [ $# -ge 2 ] || fail "--architectures needs a list; pass for example --architectures 90a"
+            architectures=$2
+            shift 2
+            ;;
         --help | -h)
-            echo "Usage: tessera bundle --out DIR"
+            echo "Usage: tessera bundle --out DIR [--architectures LIST]"
             echo "Writes DIR/tessera-bundle.tar.xz: unpack it on a machine with a GPU and start run.sh in it."
+            echo "LIST: the targets whose machine code it holds, of 80, 86, 89, 90a, 100, 120; default: all."
             exit 0
             ;;
-        *) fail "unknown argument '$1' of bundle; pass --out DIR" ;;
+        *) fail "unknown argument '$1' of bundle; pass --out DIR and --architectures LIST" ;;
     esac
 done
 [ -n "$out" ] || fail "bundle needs a folder for its archive; pass --out DIR"
@@ -40,7 +49,7 @@ command -v xz >/dev/null 2>&1 || fail "the bundle is packed with xz, which is no
 log=$home/jmh/target/bundle.log
 mkdir -p "$home/jmh/target" "$out"
 echo "building the jars, tests and benchmarks ..." >&2
-if ! JAVA_HOME=$jdk mvn -B -f "$home/pom.xml" -Pbundle -DskipTests package >"$log" 2>&1; then
+if ! JAVA_HOME=$jdk mvn -B -f "$home/pom.xml" -Pbundle -DskipTests -Dcuda.architectures="$architectures" package >"$log" 2>&1; then
     grep '^\[ERROR\]' "$log" | head -n 20 >&2
     echo "tessera: error: the build failed; the whole log is in $log" >&2
     exit 1
@@ -69,16 +78,25 @@ for jar in "$home"/src/test/target/*-tests.jar "$home"/src/test/target/bundle/*.
     "$jdk/bin/jar" cf0M "$root/lib/${jar##*/}" -C "$work/jar" .
     rm -rf "$work/jar"
 done
-# The classes of the parity suite, each with how it is run: "exact" with checked memory, "alone" where it needs most of a GPU's.
-# Those that compile the sources for the fake CUDA stay behind, as the sources do.
+# The classes of the parity suite, each with how it is run: "exact" with checked memory.
+# Those that compile the sources for the fake CUDA stay behind, as the sources do. What takes longest comes first.
+longest="OpDevicesTest GoldenOpsTest GpuBenchmarkTest CudaKernelsTest CudaAttentionTest CudaMatmulTest RecordedCallsTest
+    LogitDistillationTest CudaStudentTest StudentTrainingTest"
 (cd "$home/src/test/java" && grep -rlE '@Tag\((FakeCuda\.TAG|"cuda")\)' tessera && echo tessera/kernels/cuda/CudaSourcesTest.java) |
     sort | while read -r file; do
     ! grep -qE 'FakeCudaBuilder|kernels/src/main/cuda|SanitizedKernels' "$home/src/test/java/$file" || continue
     mode=plain
-    case $file in */CudaLargeIndexTest.java) mode=alone ;; esac
     ! grep -q 'Tag(FakeCuda.EXACT)' "$home/src/test/java/$file" || mode=exact
-    echo "$mode $(echo "${file%.java}" | tr / .)"
-done >"$root/tests"
+    class=$(echo "${file%.java}" | tr / .)
+    place=$(echo $longest | tr ' ' '\n' | grep -n "^${class##*.}\$" | cut -d: -f1)
+    echo "${place:-99} $mode $class"
+done | sort -n | cut -d' ' -f2- >"$root/tests"
+echo "computing what the kernels should write ..." >&2
+"$root/runtime/bin/java" --enable-native-access=ALL-UNNAMED --add-modules=jdk.incubator.vector -Xmx3g -cp "$root/lib/*" \
+    tessera.jmh.gpu.References "$root/references" >"$log" 2>&1 || {
+    cat "$log" >&2
+    exit 1
+}
 cp "$home"/jmh/src/main/bundle/run.sh "$home"/jmh/src/main/bundle/run-class.sh "$root/"
 git -C "$home" describe --always --dirty --abbrev=40 --match '' >"$root/revision" 2>/dev/null || echo unknown >"$root/revision"
 chmod +x "$root/run.sh"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs one class of the parity suite for run.sh, which exports what is used here: MODE CLASS. Leaves what it printed and one line
-# of JSON in $work/parity.
+# Runs one class of the parity suite for run.sh, which exports what is used here: MODE CLASS. Leaves what it printed, a line for
+# each test and one line of JSON in $work/parity.
 set -u
 
 mode=$1
@@ -8,13 +8,12 @@ class=$2
 # Where the run was cut short, xargs is to stop too.
 [ -d "$work/parity" ] && kill -0 "$owner" 2>/dev/null || exit 255
 text=$work/parity/$class.txt
-reports=$work/parity/$class
+tests=$work/parity/$class.tests
 now=$(date +%s)
 left=$((deadline - now))
 
-# Sums an attribute over the suites of JUnit's reports.
 count() {
-    sed -n "s/.*<testsuite [^>]*[ ]$1=\"\([0-9]*\)\".*/\1/p" "$reports"/*.xml 2>/dev/null | awk '{ n += $1 } END { print n + 0 }'
+    grep -c "^$1" "$tests" 2>/dev/null || true
 }
 
 debug=
@@ -24,27 +23,28 @@ if [ "$mode" = exact ]; then
 fi
 code=124
 echo "--- $class" >"$text"
+: >"$tests"
 if [ "$left" -gt 3 ]; then
     timeout=
-    command -v timeout >/dev/null 2>&1 && timeout="timeout -k 5 $left"
+    command -v timeout >/dev/null 2>&1 && timeout="timeout -k 3 $left"
     # shellcheck disable=SC2086
-    $timeout "$java" $flags -Xmx3g -Dtessera.threads="$threads" $debug -cp "$here/lib/*" org.junit.platform.console.ConsoleLauncher execute \
-        --disable-banner --disable-ansi-colors --details=summary --fail-if-no-tests --select-class "$class" \
-        --reports-dir "$reports" >>"$text" 2>&1 &
+    $timeout "$java" $flags -Xmx3g -Dtessera.threads="$threads" $debug -cp "$here/lib/*" tessera.ParitySuite "$class" "$tests" \
+        >>"$text" 2>&1 &
     pid=$!
     echo $pid >"$work/$pid.pid"
     wait $pid
     code=$?
     rm -f "$work/$pid.pid"
 fi
-[ "$code" -eq 0 ] || echo "FAILED: $class with code $code" >>"$text"
-[ "$code" -ne 124 ] || echo "out of time" >>"$text"
-# Why tests were skipped.
-sed -n 's/.*TestAbortedException: //p' "$reports"/*.xml 2>/dev/null | sort | uniq -c | sed 's/^/skipped: /' >>"$text"
-names=$(awk '
-    /<testcase / { name = $0; sub(/.*<testcase name="/, "", name); sub(/".*/, "", name) }
-    /<failure|<error/ { gsub(/[\\\t]/, "", name); printf "%s\"%s\"", n++ ? "," : "", name }' "$reports"/*.xml 2>/dev/null)
-printf '{"class":"%s","exit":%s,"seconds":%s,"tests":%s,"failures":%s,"errors":%s,"skipped":%s,"failed":[%s]}\n' \
-    "$class" "$code" "$(($(date +%s) - now))" "$(count tests)" "$(count failures)" "$(count errors)" "$(count skipped)" \
-    "$names" >"$text.part" && mv "$text.part" "$work/parity/$class.json"
+took=$(($(date +%s) - now))
+case $code in
+    0 | 1) ;;
+    2) echo "ENDED: $class: nothing was run" >>"$text" ;;
+    124 | 137) [ ! -s "$tests" ] && [ "$took" -lt 3 ] && echo "NOT BEGUN: $class" >>"$text" || echo "ENDED: $class: out of time after $took s and $(wc -l <"$tests") tests" >>"$text" ;;
+    *) echo "ENDED: $class: code $code after $(wc -l <"$tests") tests: $(grep -v '^WARNING' "$text" | tail -n 3 | tr '\n' ' ' | cut -c 1-600)" >>"$text" ;;
+esac
+names=$(awk -F'\t' '$1 == "failed" { gsub(/["\\]/, "", $3); printf "%s\"%s\"", n++ ? "," : "", substr($3, 1, 200) }' "$tests")
+printf '{"class":"%s","exit":%s,"seconds":%s,"passed":%s,"failed":%s,"skipped":%s,"failures":[%s]}\n' \
+    "$class" "$code" "$took" "$(count passed)" "$(count failed)" "$(count skipped)" "$names" >"$text.part" &&
+    mv "$text.part" "$work/parity/$class.json"
 exit 0

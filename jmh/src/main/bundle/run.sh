@@ -1,30 +1,41 @@
 #!/bin/sh
-# On a machine with an NVIDIA GPU: doctor, the parity suite, the benchmarks and compute-sanitizer on a sample where it is
-# installed, in under 8 minutes. Needs the driver and, for matrix products, cuBLAS; no Java, no network.
+# On a machine with an NVIDIA GPU; needs the driver and, for matrix products, cuBLAS; no Java, no network.
 #
-#   ./run.sh [--out DIR] [--seconds N] [--tiny]
+#   ./run.sh smoke [--out DIR] [--seconds N] [--only LIST] [--tiny]
+#   ./run.sh goals [--out DIR] [--seconds N] [--only LIST] [--tiny]
+#
+# "smoke" tests: doctor, the parity suite and, where it is installed, compute-sanitizer (racecheck, synccheck, memcheck) on a
+# sample of the kernels beside it. "goals" measures: ceilings, goals, kernels, what computes fastest, beside PyTorch.
 #
 #   --out DIR      where the results go, default: results in the current folder
-#   --seconds N    how long all of it may take, default: 470
+#   --seconds N    how long all of it may take, which is obeyed; default: 200 for smoke, 420 for goals
+#   --only LIST    steps, separated by commas; smoke: doctor, parity, racecheck, synccheck, memcheck; goals: those that
+#                  GpuBenchmark lists
 #   --tiny         benchmarks at small shapes, once, to see that all of it runs
 #
 #   TESSERA_PYTHON     the Python that has torch, for the comparison with PyTorch; default: python3
 #   TESSERA_JAVA_OPTS  more options for Java
 #
-# DIR/results.json is complete after every step and is renewed every few seconds, so a run that is cut short leaves what it has.
-# Beside it: doctor.txt, parity.txt, benchmark.txt with the tables, peer.txt (what PyTorch complained of), attention.providers,
-# sanitizer.txt. Nothing is written elsewhere but to the folder of temporary files. Exit code 0: everything ran and was right; 1:
-# something failed, was wrong or did not fit into the time; 2: a bad option, or no GPU that can be used.
+# Results are renewed every few seconds and complete after every step, so a run that is cut short leaves what it has: of smoke
+# smoke.json, parity.txt and sanitizer.txt; of goals goals.json, goals.txt, peer.txt (what PyTorch complained of) and the tables
+# of what computes what. Nothing is written elsewhere but to the folder of temporary files. Exit code 0: everything ran and was
+# right; 1: something failed, was wrong or did not fit into the time; 2: a bad option, or no GPU that can be used.
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd -P)
 out=results
-seconds=470
+seconds=
+only=
 tiny=
 usage() {
-    echo "Usage: $0 [--out DIR] [--seconds N] [--tiny]" >&2
+    echo "Usage: $0 smoke|goals [--out DIR] [--seconds N] [--only LIST] [--tiny]" >&2
     exit 2
 }
+what=${1:-}
+case $what in
+    smoke | goals) shift ;;
+    *) usage ;;
+esac
 while [ $# -gt 0 ]; do
     case $1 in
         --out)
@@ -38,6 +49,11 @@ while [ $# -gt 0 ]; do
             case $seconds in '' | *[!0-9]*) usage ;; esac
             shift 2
             ;;
+        --only)
+            [ $# -ge 2 ] || usage
+            only=$2
+            shift 2
+            ;;
         --tiny)
             tiny=--tiny
             shift
@@ -45,10 +61,11 @@ while [ $# -gt 0 ]; do
         *) usage ;;
     esac
 done
+[ -n "$seconds" ] || if [ "$what" = smoke ]; then seconds=200; else seconds=420; fi
 mkdir -p "$out" || exit 2
 out=$(cd "$out" && pwd -P)
 work=$(mktemp -d "${TMPDIR:-/tmp}/tessera-run.XXXXXX") || exit 2
-mkdir "$work/parity" "$work/benchmark"
+mkdir "$work/parity" "$work/benchmark" "$work/sanitizer"
 java=$here/runtime/bin/java
 flags="--enable-native-access=ALL-UNNAMED --add-modules=jdk.incubator.vector -Dtessera.cuda.cache=$work/cache ${TESSERA_JAVA_OPTS:-}"
 revision=$(cat "$here/revision" 2>/dev/null || echo unknown)
@@ -71,8 +88,13 @@ say() {
 # What goes in front of a command to end it after so many seconds, with code 124.
 limit() {
     if command -v timeout >/dev/null 2>&1; then
-        echo "timeout -k 5 $(($1 > 1 ? $1 : 1))"
+        echo "timeout -k 3 $(($1 > 1 ? $1 : 1))"
     fi
+}
+
+# Whether a step is wanted.
+wanted() {
+    case ",${only:-$1}," in *",$1,"*) return 0 ;; *) return 1 ;; esac
 }
 
 # ------------------------------------------------------------------------------------------------------------ results
@@ -83,38 +105,48 @@ parity() {
         {
             for (i = 1; i < NF; i++) {
                 gsub(/[{"]/, "", $i)
-                if ($i == "tests" || $i == "failures" || $i == "errors" || $i == "skipped") sum[$i] += $(i + 1)
-                if ($i == "exit" && $(i + 1) == 124) late++
+                if ($i == "failures") break
+                if ($i == "passed" || $i == "failed" || $i == "skipped") sum[$i] += $(i + 1)
+                if ($i == "exit" && ($(i + 1) == 124 || $(i + 1) == 137)) late++
                 if ($i == "exit" && $(i + 1) != 0) bad++
             }
             lines++
         }
         END {
             printf "{\"classes_done\":%d,\"classes_failed\":%d,\"classes_out_of_time\":%d", lines, bad, late
-            printf ",\"tests\":%d,\"failures\":%d,\"errors\":%d,\"skipped\":%d", sum["tests"], sum["failures"], sum["errors"], sum["skipped"]
+            printf ",\"passed\":%d,\"failed\":%d,\"skipped\":%d", sum["passed"], sum["failed"], sum["skipped"]
         }'
     printf ',"classes":[%s]}' "$(cat "$work"/parity/*.json 2>/dev/null | paste -sd, -)"
 }
 
-# Puts what is there into one file, by a temporary name that ends with $1.
+# Puts what is there into $out, by temporary names that end with $1.
 combine() {
-    {
-        printf '{"seconds":%s,"limit_seconds":%s,"doctor":%s,"parity":%s,"sanitizer":%s,' "$(elapsed)" "$seconds" \
-            "$(cat "$work/doctor.json" 2>/dev/null || echo null)" "$(parity)" \
-            "$(cat "$work/sanitizer.json" 2>/dev/null || echo null)"
-        # The benchmark's members become members here.
+    part=$out/.part.$1
+    if [ "$what" = smoke ]; then
+        printf '{"revision":"%s","card":"%s","seconds":%s,"limit_seconds":%s,"doctor":%s,"parity":%s,"sanitizer":[%s]}\n' "$revision" \
+            "$(cat "$work/card" 2>/dev/null)" "$(elapsed)" "$seconds" "$(cat "$work/doctor.json" 2>/dev/null || echo null)" "$(parity)" \
+            "$(cat "$work"/sanitizer/*.json 2>/dev/null | paste -sd, -)" >"$part" && mv "$part" "$out/smoke.json"
+        cat "$work"/parity/*.txt >"$out/parity.txt" 2>/dev/null
+        if [ -n "$(ls "$work"/sanitizer/*.txt 2>/dev/null)" ]; then
+            # The end of each log: a kernel with many findings would fill it.
+            for file in "$work"/sanitizer/*.txt; do
+                echo "--- ${file##*/}"
+                head -c 400000 "$file"
+                echo "--- end of ${file##*/}"
+                tail -n 40 "$file"
+            done >"$out/sanitizer.txt"
+        fi
+    else
         if [ -s "$work/benchmark/results.json" ]; then
-            tail -c +2 "$work/benchmark/results.json"
-        else
-            printf '"revision":"%s"}\n' "$revision"
+            cp "$work/benchmark/results.json" "$part" && mv "$part" "$out/goals.json"
         fi
-    } >"$out/.results.$1" && mv "$out/.results.$1" "$out/results.json"
-    cat "$work"/parity/*.txt >"$out/parity.txt" 2>/dev/null
-    for file in attention.providers peer.txt; do
-        if [ -s "$work/benchmark/$file" ]; then
-            cp "$work/benchmark/$file" "$out/"
-        fi
-    done
+        for file in "$work"/benchmark/*; do
+            case $file in
+                */results.json* | */\*) ;;
+                *) [ ! -s "$file" ] || cp "$file" "$out/" ;;
+            esac
+        done
+    fi
 }
 
 finish() {
@@ -126,7 +158,7 @@ finish() {
         [ ! -s "$file" ] || kill "$(cat "$file")" 2>/dev/null
     done
     combine last
-    rm -f "$out"/.results.*
+    rm -f "$out"/.part.*
     rm -rf "$work"
     exit "$code"
 }
@@ -154,84 +186,110 @@ step() {
     return $code
 }
 
-# PyTorch takes long to start from a cold disk.
-python=${TESSERA_PYTHON:-python3}
-# shellcheck disable=SC2046
-$(limit 120) "$python" -c 'import torch, torch._inductor.compile_fx' >/dev/null 2>&1 &
-echo $! >"$work/$!.pid"
+# -------------------------------------------------------------------------------------------------------------- smoke
 
-# ------------------------------------------------------------------------------------------------------------- doctor
+doctor() {
+    # shellcheck disable=SC2046,SC2086
+    $(limit 40) "$java" $flags -cp "$here/lib/*" tessera.distill.cli.Main doctor >"$work/doctor.txt" 2>&1 &
+    # shellcheck disable=SC2046,SC2086
+    step $(limit 40) "$java" $flags -cp "$here/lib/*" tessera.distill.cli.Main doctor --json >"$work/doctor.part" 2>/dev/null &&
+        mv "$work/doctor.part" "$work/doctor.json"
+    wait $!
+    grep -v '^WARNING' "$work/doctor.txt"
+    sed -n 's/.*"cuda": *"used: cuda:0 (\([^,"]*\).*/\1/p' "$work/doctor.json" >"$work/card" 2>/dev/null
+    if ! grep -q '"cuda": *"used' "$work/doctor.json" 2>/dev/null; then
+        echo "run.sh: no GPU that can be used; doctor says above why" >&2
+        exit 2
+    fi
+}
 
-say "doctor"
-# shellcheck disable=SC2046,SC2086
-step $(limit 60) "$java" $flags -cp "$here/lib/*" tessera.distill.cli.Main doctor >"$out/doctor.txt" 2>&1
-cat "$out/doctor.txt"
-# shellcheck disable=SC2046,SC2086
-step $(limit 60) "$java" $flags -cp "$here/lib/*" tessera.distill.cli.Main doctor --json >"$work/doctor" 2>/dev/null &&
-    mv "$work/doctor" "$work/doctor.json"
-if ! grep -q '"cuda": *"used' "$work/doctor.json" 2>/dev/null; then
-    echo "run.sh: no GPU that can be used; doctor says above why" >&2
-    exit 2
-fi
-
-# ------------------------------------------------------------------------------------------------------------- parity
+# compute-sanitizer's tool $1 on a sample of the kernels, which begins nothing new after $2 seconds.
+sanitize() {
+    log=$work/sanitizer/$1.txt
+    start=$(date +%s)
+    # shellcheck disable=SC2046,SC2086
+    step $(limit $(($2 + 22))) "$sanitizer" --tool "$1" --target-processes all --print-limit 50 "$java" $flags -Xmx3g -Dtessera.threads=2 \
+        -cp "$here/lib/*" tessera.kernels.SanitizedKernels "$2" >"$log" 2>&1
+    code=$?
+    errors=$(sed -n -e 's/.*ERROR SUMMARY: \([0-9]*\) error.*/\1/p' -e 's/.*RACECHECK SUMMARY: \([0-9]*\) hazard.*/\1/p' "$log" | tail -n 1)
+    calls=$(sed -n 's/^sanitized: \([0-9]*\) calls.*/\1/p' "$log" | tail -n 1)
+    skipped=$(sed -n 's/^sanitized: .*out of time for \([0-9]*\).*/\1/p' "$log" | tail -n 1)
+    printf '{"tool":"%s","exit":%s,"seconds":%s,"errors":%s,"calls":%s,"out_of_time_for":%s}\n' "$1" "$code" \
+        "$(($(date +%s) - start))" "${errors:-null}" "${calls:-null}" "${skipped:-0}" >"$work/sanitizer/$1.part"
+    mv "$work/sanitizer/$1.part" "$work/sanitizer/$1.json"
+}
 
 # One process for each test class, several at once: a class that loses the device, hangs or crashes fails alone.
-parity_limit=$((seconds * 35 / 100))
-jobs=$((cores / 2 > 8 ? 8 : cores / 2 > 1 ? cores / 2 : 1))
-say "parity suite, $jobs classes at once, $parity_limit s at most"
-classes() {
-    grep "^$1 " "$here/tests"
-    return 0
-}
-owner=$$
-threads=$((cores / jobs))
-export java flags here work owner threads
 suite() {
-    deadline=$((begun + parity_limit))
-    export deadline
-    { classes plain && classes exact; } | xargs -P "$jobs" -n 2 sh "$here/run-class.sh"
-    classes alone | xargs -n 2 sh "$here/run-class.sh"
+    xargs -P "$jobs" -n 2 sh "$here/run-class.sh" <"$here/tests"
 }
-step suite
-combine parity
-sed -n '/^FAILED/p' "$out/parity.txt"
-parity | sed 's/,"classes":.*//; s/[{}"]//g; s/,/, /g; s/:/ /g; s/$/\n/'
-parity | grep -q '"classes_failed":0,' || failed=1
 
-# --------------------------------------------------------------------------------------------------------- benchmarks
+smoke() {
+    say "doctor"
+    doctor
+    sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
+    tools=
+    for tool in racecheck synccheck memcheck; do
+        ! wanted $tool || tools="$tools $tool"
+    done
+    pids=
+    if [ -n "$tools" ] && [ -z "$sanitizer" ]; then
+        echo '{"tool":"none","reason":"compute-sanitizer is not installed"}' >"$work/sanitizer/none.json"
+        say "compute-sanitizer is not installed"
+        tools=
+    fi
+    for tool in $tools; do
+        sanitize "$tool" $(($(left) - 32 > 1 ? $(left) - 32 : 1)) &
+        pids="$pids $!"
+    done
+    if wanted parity; then
+        jobs=$((cores / 2 > 8 ? 8 : cores / 2 > 1 ? cores / 2 : 1))
+        owner=$$
+        threads=$((cores / jobs))
+        deadline=$((begun + seconds - 8))
+        export java flags here work owner threads deadline
+        say "parity suite, $jobs classes at once${tools:+, beside it$tools}, $(left) s left"
+        step suite
+        say "parity suite has ended"
+    fi
+    # shellcheck disable=SC2086
+    [ -z "$pids" ] || wait $pids
+    combine parity
+    echo
+    for tool in $tools; do
+        cat "$work/sanitizer/$tool.json"
+        if ! grep -q '"exit":0,.*"errors":0,' "$work/sanitizer/$tool.json"; then
+            failed=1
+            grep -E '=========|Exception|rror' "$work/sanitizer/$tool.txt" | head -n 16 | cut -c 1-200
+        fi
+    done
+    if wanted parity; then
+        # shellcheck disable=SC2046,SC2086
+        $(limit 5) "$java" $flags -Xshare:auto -XX:TieredStopAtLevel=1 -cp "$here/lib/*" tessera.ParitySuite --digest "$work/parity" 7500 2>/dev/null ||
+            grep -hE '^(ENDED|### FAILED)' "$work"/parity/*.txt | head -c 7500
+        parity | sed 's/,"classes":.*//; s/[{}"]//g; s/,/, /g; s/:/ /g; s/$/\n/'
+        parity | grep -q '"classes_failed":0,' || failed=1
+    fi
+}
 
-sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
-reserve=10
-[ -z "$sanitizer" ] || reserve=60
-budget=$(($(left) - reserve))
-say "benchmarks, $budget s at most"
-: >"$out/benchmark.txt"
-# shellcheck disable=SC2046,SC2086
-step $(limit $((budget + 8))) "$java" $flags -Xmx24g -cp "$here/lib/*" tessera.jmh.gpu.GpuBenchmark \
-    --out "$work/benchmark/results.json" --budget "$((budget > 0 ? budget : 0))" --revision "$revision" \
-    --python "$python" $tiny >"$out/benchmark.txt" 2>&1 || failed=1
-cat "$out/benchmark.txt"
+# -------------------------------------------------------------------------------------------------------------- goals
 
-# ---------------------------------------------------------------------------------------------------------- sanitizer
-
-if [ -z "$sanitizer" ]; then
-    echo '{"ran":false,"reason":"compute-sanitizer is not installed"}' >"$work/sanitizer.json"
-elif [ "$(left)" -lt 10 ]; then
-    echo '{"ran":false,"reason":"no time was left"}' >"$work/sanitizer.json"
-else
-    say "compute-sanitizer on a sample of the kernels, $(left) s at most"
+goals() {
+    python=${TESSERA_PYTHON:-python3}
+    budget=$(($(left) - 6))
+    say "goals, $budget s at most"
+    : >"$out/goals.txt"
+    references=
+    [ -n "$tiny" ] || references="--references $here/references"
     # shellcheck disable=SC2046,SC2086
-    step $(limit "$(left)") "$sanitizer" --tool memcheck --target-processes all "$java" $flags -cp "$here/lib/*" \
-        tessera.kernels.SanitizedKernels >"$out/sanitizer.txt" 2>&1
-    code=$?
-    errors=$(sed -n 's/.*ERROR SUMMARY: \([0-9]*\) error.*/\1/p' "$out/sanitizer.txt" | tail -n 1)
-    printf '{"ran":true,"exit":%s,"errors":%s}' "$code" "${errors:-null}" >"$work/sanitizer.json"
-    tail -n 5 "$out/sanitizer.txt"
-    [ "${errors:-0}" -eq 0 ] || failed=1
-fi
+    step $(limit $((budget + 3))) "$java" $flags -Xmx24g -cp "$here/lib/*" tessera.jmh.gpu.GpuBenchmark \
+        --out "$work/benchmark/results.json" --budget "$((budget > 0 ? budget : 0))" --revision "$revision" \
+        --python "$python" $references ${only:+--only "$only"} $tiny >"$out/goals.txt" 2>&1 || failed=1
+    grep -v '^WARNING' "$out/goals.txt" | tail -c 11000
+}
 
+$what
 combine last
-name=$(sed -n 's/.*"device":"\([^"]*\)".*"date":"\([0-9-]*\)T.*/\1 \2/p' "$out/results.json" | tr 'A-Z ' 'a-z-' | tr -cd 'a-z0-9-')
-say "done: $out/results.json, to be kept as jmh/results/$name.json"
+name=$(sed -n 's/.*"\(device\|card\)":"\([^"]*\)".*/\2/p' "$out/$what.json" | tr 'A-Z ' 'a-z-' | tr -cd 'a-z0-9-')
+say "done: $out/$what.json, to be kept as jmh/results/$(date +%Y-%m-%d)-$name-$what.json"
 exit $failed

@@ -35,21 +35,43 @@ public final class SanitizedKernels extends KernelParity {
     }
 
     private final Device device;
+    private final double seconds;
+    private final long start = System.nanoTime();
     private int calls;
+    private int left;
 
     SanitizedKernels(Device device) {
-        this.device = device;
+        this(device, Double.POSITIVE_INFINITY);
     }
 
-    /** Runs the {@link Part} that the argument names, or all without one, and says so. */
+    private SanitizedKernels(Device device, double seconds) {
+        this.device = device;
+        this.seconds = seconds;
+    }
+
+    /**
+     * Runs the {@link Part} that the argument names, or all without one, and says so; with a number of seconds instead, all that
+     * begins within them.
+     */
     public static void main(String[] args) {
-        SanitizedKernels sample = new SanitizedKernels(Device.cuda(0));
-        if (args.length == 0) {
+        boolean limited = args.length > 0 && Character.isDigit(args[0].charAt(0));
+        Device device = Device.cuda(0);
+        SanitizedKernels sample =
+                limited ? new SanitizedKernels(device, Double.parseDouble(args[0])) : new SanitizedKernels(device);
+        if (args.length == 0 || limited) {
             sample.all();
         } else {
             sample.run(Part.valueOf(args[0]));
         }
-        System.out.println("sanitized: " + sample.calls + " calls");
+        System.out.println(
+                "sanitized: " + sample.calls + " calls" + (sample.left == 0 ? "" : "; out of time for " + sample.left));
+    }
+
+    /** Whether there is no time for another call, which is counted. */
+    private boolean late() {
+        boolean late = System.nanoTime() - start > seconds * 1e9;
+        left += late ? 1 : 0;
+        return late;
     }
 
     void all() {
@@ -61,7 +83,7 @@ public final class SanitizedKernels extends KernelParity {
     private void run(Part part) {
         switch (part) {
             case KERNELS -> sample();
-            case OPERATIONS -> calls += SampleRun.all(device);
+            case OPERATIONS -> calls += SampleRun.all(device, this::late);
         }
     }
 
@@ -174,6 +196,9 @@ public final class SanitizedKernels extends KernelParity {
 
     @Override
     protected void check(String what, double tolerance, Call call) {
+        if (late()) {
+            return;
+        }
         for (DType type : List.of(DType.F32, DType.BF16)) {
             for (int offset = 0; offset < 2; offset++) {
                 run(device.kernels(), device, type, type == DType.BF16, offset, call);

@@ -3,6 +3,7 @@ package tessera.tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.BooleanSupplier;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -52,12 +53,18 @@ public record SampleRun(List<double[]> results, List<DType> types, List<double[]
         return !(sample.op() instanceof ElementwiseOps.Cast cast && cast.target() == DType.F64);
     }
 
+    /** Runs every sample of the catalogue, as below. */
+    public static int all(Device device) {
+        return all(device, () -> false);
+    }
+
     /**
      * Runs every sample of the catalogue once, in the places of a device in turn; compares nothing.
      *
-     * @return how many there were
+     * @param late asked before each, which is left out where the answer is yes
+     * @return how many were run
      */
-    public static int all(Device device) {
+    public static int all(Device device, BooleanSupplier late) {
         List<Place> places = Place.of(device);
         int runs = 0;
         for (Sample sample : OpCatalogue.samples()) {
@@ -66,7 +73,7 @@ public record SampleRun(List<double[]> results, List<DType> types, List<double[]
                     .mapToObj(i -> places.get((turn + i) % places.size()))
                     .filter(place -> place.runs(sample))
                     .findFirst();
-            if (next.isPresent()) {
+            if (next.isPresent() && !late.getAsBoolean()) {
                 of(sample, sample.call(), next.get(), next.get().type);
                 runs++;
             }

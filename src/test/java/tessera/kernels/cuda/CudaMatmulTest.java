@@ -311,6 +311,7 @@ class CudaMatmulTest {
      * here because each takes the context away from its carrier before others go on with it.
      */
     @Test
+    @SuppressWarnings("ThreadPriorityCheck") // what is tested is that the carrier is given away
     void virtualThreadsThatWaitForTheirTurnKeepTheContext() throws Exception {
         long side = 96;
         Pair a = normal(side * side, DType.F32);

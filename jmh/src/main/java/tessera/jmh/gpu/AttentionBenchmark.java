@@ -41,16 +41,21 @@ final class AttentionBenchmark {
 
     private final Device device;
     private final Sizes sizes;
-    private final boolean tiny;
+    private final List<String> more;
     private final Results results;
     private final @Nullable Peer peer;
     private final PrintWriter out;
 
+    /**
+     * Measures attention.
+     *
+     * @param more options of the processes it starts
+     */
     AttentionBenchmark(
-            Device device, Sizes sizes, boolean tiny, Results results, @Nullable Peer peer, PrintWriter out) {
+            Device device, Sizes sizes, List<String> more, Results results, @Nullable Peer peer, PrintWriter out) {
         this.device = device;
         this.sizes = sizes;
-        this.tiny = tiny;
+        this.more = more;
         this.results = results;
         this.peer = peer;
         this.out = out;
@@ -59,9 +64,10 @@ final class AttentionBenchmark {
     // ------------------------------------------------------------------------------------------- in the child process
 
     /** Prints a line {@code NAME|SHAPE|MICROSECONDS|SQUARED ERROR|RIGHT|REPEATS} for each case, and lines {@code # NOTE}. */
-    static void measureHere(Device device, Sizes sizes, boolean tiny, Results results, PrintWriter out) {
+    static void measureHere(
+            Device device, Sizes sizes, boolean tiny, References references, Results results, PrintWriter out) {
         Logger.getLogger("tessera").addHandler(new Refusals(out));
-        KernelBenchmark kernels = new KernelBenchmark(device, sizes, tiny, results, out);
+        KernelBenchmark kernels = new KernelBenchmark(device, sizes, tiny, references, results, out);
         for (KernelCase one : KernelCases.attention(sizes)) {
             try {
                 double error = kernels.error(one, DType.BF16);
@@ -256,9 +262,7 @@ final class AttentionBenchmark {
         }
         command.addAll(List.of("-D" + PROPERTY + "=" + provider, "-cp", System.getProperty("java.class.path")));
         command.addAll(List.of(GpuBenchmark.class.getName(), "--only", "attention", "--device", device.toString()));
-        if (tiny) {
-            command.add("--tiny");
-        }
+        command.addAll(more);
         try {
             Process process = new ProcessBuilder(command)
                     .redirectError(ProcessBuilder.Redirect.DISCARD)

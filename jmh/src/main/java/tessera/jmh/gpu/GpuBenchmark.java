@@ -7,8 +7,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import tessera.distill.demo.Machine;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -19,8 +21,8 @@ import tessera.kernels.NativeReport;
  * tables on the standard output. Beside the file lie {@code attention.providers} and what PyTorch complained of.
  *
  * <p>Options: {@code --device cuda:0}, {@code --out results.json}, {@code --budget SECONDS} (of all together), {@code --only
- * kernels|models}, {@code --python PROGRAM} (of PyTorch, {@code none} for without), {@code --revision TEXT} (of the sources),
- * {@code --tiny} (small shapes, once, to see that it runs). Exit code 0 where everything ran and was right, 1 where something
+ * kernels|models}, {@code --python PROGRAM} (of PyTorch, {@code none} for without), {@code --references FILE} (of {@link
+ * References}), {@code --revision TEXT} (of the sources), {@code --tiny} (small shapes, once, to see that it runs). Exit code 0 where everything ran and was right, 1 where something
  * failed or was wrong, 2 for a bad option. The file is complete after every measurement, so a run that is cut short leaves what
  * it has.
  */
@@ -32,6 +34,7 @@ public final class GpuBenchmark {
     private String only = "";
     private String python = "python3";
     private String revision = "";
+    private @Nullable Path references;
     private boolean tiny;
 
     private GpuBenchmark(PrintWriter out) {
@@ -73,7 +76,7 @@ public final class GpuBenchmark {
             }
             if (i + 1 == args.size()) {
                 throw new IllegalArgumentException("option " + option + " is unknown or has no value; pass --device,"
-                        + " --out, --budget, --only, --python or --revision with a value, or --tiny");
+                        + " --out, --budget, --only, --python, --references or --revision with a value, or --tiny");
             }
             String value = args.get(++i);
             switch (option) {
@@ -83,9 +86,10 @@ public final class GpuBenchmark {
                 case "--only" -> only = part(value);
                 case "--python" -> python = value;
                 case "--revision" -> revision = value;
+                case "--references" -> references = Path.of(value);
                 default ->
                     throw new IllegalArgumentException("unknown option " + option
-                            + "; pass --device, --out, --budget, --only, --python, --revision or --tiny");
+                            + "; pass --device, --out, --budget, --only, --python, --references, --revision or --tiny");
             }
         }
     }
@@ -110,15 +114,16 @@ public final class GpuBenchmark {
     private int measure(Device target) {
         Results results = new Results(file);
         Sizes sizes = tiny ? Sizes.tiny() : Sizes.paper();
+        References expected = references();
         if (only.equals("attention")) {
-            AttentionBenchmark.measureHere(target, sizes, tiny, results, out);
+            AttentionBenchmark.measureHere(target, sizes, tiny, expected, results, out);
             return 0;
         }
         describe(target, results);
         boolean kernels = !only.equals("models");
         boolean models = !only.equals("kernels");
         Deadline all = new Deadline(budget);
-        KernelBenchmark single = new KernelBenchmark(target, sizes, tiny, results, out);
+        KernelBenchmark single = new KernelBenchmark(target, sizes, tiny, expected, results, out);
         int wrong = 0;
         try (Peer peer = python.equals("none") ? null : new Peer(python, sizes, tiny, target, results, out);
                 ModelBenchmark whole = new ModelBenchmark(target, sizes, tiny, results, peer, out)) {
@@ -134,7 +139,7 @@ public final class GpuBenchmark {
                 target.trim();
             }
             if (kernels && !target.isHost()) {
-                wrong += new AttentionBenchmark(target, sizes, tiny, results, peer, out).run(all.share(.45));
+                wrong += new AttentionBenchmark(target, sizes, more(), results, peer, out).run(all.share(.45));
                 wrong += single.run(DType.BF16, all.share(.6));
                 target.trim();
             }
@@ -157,6 +162,27 @@ public final class GpuBenchmark {
                 wrong == 0 ? "everything that was measured was right" : wrong + " measurements failed or were wrong");
         out.println("results: " + file);
         return wrong;
+    }
+
+    private References references() {
+        try {
+            return references == null ? References.none() : References.of(references);
+        } catch (IOException e) {
+            out.println("the references in " + references + " cannot be read and are computed: " + e.getMessage());
+            return References.none();
+        }
+    }
+
+    /** Options that the processes of a part need too. */
+    private List<String> more() {
+        List<String> options = new ArrayList<>();
+        if (references != null) {
+            options.addAll(List.of("--references", references.toString()));
+        }
+        if (tiny) {
+            options.add("--tiny");
+        }
+        return options;
     }
 
     private void describe(Device target, Results results) {

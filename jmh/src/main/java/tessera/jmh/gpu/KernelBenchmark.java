@@ -2,10 +2,12 @@ package tessera.jmh.gpu;
 
 import java.io.PrintWriter;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import tessera.jmh.gpu.References.Expected;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -39,6 +41,7 @@ final class KernelBenchmark {
     private final Device device;
     private final Sizes sizes;
     private final Stopwatch stopwatch;
+    private final References references;
     private final Results results;
     private final PrintWriter out;
     private final boolean tiny;
@@ -46,7 +49,8 @@ final class KernelBenchmark {
     private double copyBandwidth;
     private final Map<DType, Double> matmulRates = new LinkedHashMap<>();
 
-    KernelBenchmark(Device device, Sizes sizes, boolean tiny, Results results, PrintWriter out) {
+    KernelBenchmark(Device device, Sizes sizes, boolean tiny, References references, Results results, PrintWriter out) {
+        this.references = references;
         this.device = device;
         this.sizes = sizes;
         this.tiny = tiny;
@@ -181,7 +185,7 @@ final class KernelBenchmark {
 
     /** The squared error of a result over the squared norm, the largest of its outputs at a small and at the measured size. */
     double error(KernelCase one, DType type) {
-        List<double[]> expected = reference(one, type);
+        List<Expected> expected = references.of(one, type);
         return Math.max(smallError(one, type, expected), largeError(one, type, expected));
     }
 
@@ -208,16 +212,8 @@ final class KernelBenchmark {
         }
     }
 
-    /** What the kernel should write for a small batch, by the plain kernels in f64 on the CPU. */
-    private static List<double[]> reference(KernelCase one, DType type) {
-        try (Inputs in = Inputs.reference(type)) {
-            one.setup().prepare(Device.cpu().kernels(), in, one.checkBatch()).run();
-            return in.results();
-        }
-    }
-
     /** The largest error among the outputs for the small batch. */
-    private double smallError(KernelCase one, DType type, List<double[]> expected) {
+    private double smallError(KernelCase one, DType type, List<Expected> expected) {
         try (Inputs in = Inputs.of(device, type)) {
             one.setup().prepare(device.kernels(), in, one.checkBatch()).run();
             List<double[]> actual = in.results();
@@ -233,12 +229,12 @@ final class KernelBenchmark {
      * The largest error of the first samples at the measured size; infinite where the end of an output is not finite. The inputs
      * of the first samples are those of the small batch.
      */
-    private double largeError(KernelCase one, DType type, List<double[]> expected) {
+    private double largeError(KernelCase one, DType type, List<Expected> expected) {
         try (Inputs in = Inputs.of(device, type)) {
             one.setup().prepare(device.kernels(), in, one.batch()).run();
             double worst = 0;
             for (int i = 0; i < expected.size(); i++) {
-                int small = expected.get(i).length;
+                int small = expected.get(i).length();
                 long length = in.outputLength(i);
                 if (length * one.checkBatch() == small * one.batch()) {
                     double shrunk = one.mean() ? (double) one.checkBatch() / one.batch() : 1;
@@ -253,14 +249,22 @@ final class KernelBenchmark {
         }
     }
 
-    /** The squared error over the squared norm; not a number is infinitely wrong. */
-    private static double error(double[] actual, double[] expected, double factor) {
+    /** The squared error over the squared norm, at the places that are compared; not a number is infinitely wrong. */
+    private static double error(double[] actual, Expected expected, double factor) {
         double difference = 0;
         double norm = 0;
-        for (int i = 0; i < expected.length; i++) {
-            double d = actual[i] - expected[i] * factor;
-            difference += d * d;
-            norm += expected[i] * factor * expected[i] * factor;
+        if (actual.length != expected.length()) {
+            throw new IllegalStateException("an output has " + actual.length + " elements and its reference "
+                    + expected.length() + "; were the references made from other sources?");
+        }
+        if (!Arrays.stream(actual).allMatch(Double::isFinite)) {
+            return Double.POSITIVE_INFINITY;
+        }
+        double[] compared = References.at(actual);
+        for (int i = 0; i < compared.length; i++) {
+            double wanted = expected.values()[i] * factor;
+            difference += (compared[i] - wanted) * (compared[i] - wanted);
+            norm += wanted * wanted;
         }
         double error = difference == 0 ? 0 : difference / norm;
         return Double.isNaN(error) ? Double.POSITIVE_INFINITY : error;

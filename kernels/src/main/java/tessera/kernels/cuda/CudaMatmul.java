@@ -38,6 +38,7 @@ final class CudaMatmul implements Matmul {
     private final Map<CudaProduct.Key, CudaProduct> products = new ConcurrentHashMap<>();
     private final Set<CudaProduct.Key> refused = ConcurrentHashMap.newKeySet();
 
+    private final CudaHopperProducts hopper;
     private final CudaBatchedProducts batches;
     private final CudaPlainProducts plain;
     private final CudaElementwise elementwise;
@@ -47,6 +48,7 @@ final class CudaMatmul implements Matmul {
     CudaMatmul(CudaDevice device, CudaElementwise elementwise) {
         this.device = device;
         this.elementwise = elementwise;
+        this.hopper = new CudaHopperProducts(device);
         this.batches = new CudaBatchedProducts(device);
         this.plain = new CudaPlainProducts(device);
     }
@@ -68,6 +70,10 @@ final class CudaMatmul implements Matmul {
                 MatmulShape one = new MatmulShape(false, true, m, n, 1, 1, 1, shape.ldc());
                 matmul(one, zeros, zeros, epilogue, c);
             }
+            return;
+        }
+        if (hopper.takes(shape, a, b, epilogue, c)) {
+            hopper.run(shape, a, b, epilogue, c);
             return;
         }
         if (epilogue.activation() == Activation.GELU && shape.ldc() != n) {
