@@ -1,6 +1,8 @@
 package tessera.kernels.cuda;
 
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -11,7 +13,8 @@ import tessera.kernels.Matmul.MatmulShape;
 /**
  * Products of ours on compute capability 9.0, with bias and addend or bias and exact GELU in one pass; see products.cu.
  *
- * <p>For {@code y = x w^T} in bf16 with 16-byte aligned rows. Used where {@link #OWN} asks for them.
+ * <p>For {@code y = x w^T} in bf16 with 16-byte aligned rows. Used where they were measured to be the fastest, see
+ * {@link CudaTuning}, or where {@link #PROPERTY} asks for them.
  * Thread-safe.
  */
 final class CudaHopperProducts {
@@ -79,9 +82,23 @@ final class CudaHopperProducts {
         this.module = new CudaModule(device, "products");
     }
 
-    /** Whether a product is to be computed here. */
+    /** Whether a product can be computed here. */
     boolean takes(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
-        return OWN && device.capability() == CAPABILITY && able(shape, a, b, epilogue, c);
+        return device.capability() == CAPABILITY && able(shape, a, b, epilogue, c);
+    }
+
+    /** The variants that can compute a shape. */
+    Stream<Variant> variants(MatmulShape shape) {
+        return VARIANTS.stream().filter(variant -> variant.able(shape));
+    }
+
+    /**
+     * The variant for a shape that nobody has measured; none where the library had better compute it.
+     *
+     * @param gelu whether exact GELU follows, for which the library needs a pass of ours
+     */
+    Optional<Variant> choice(MatmulShape shape, boolean gelu) {
+        return OWN ? Optional.of(variant(shape)) : Optional.empty();
     }
 
     /** Whether a product can be computed here, on a device that has the instructions. */
@@ -108,13 +125,8 @@ final class CudaHopperProducts {
         return buffer == null ? 0 : buffer.address();
     }
 
-    /** Enqueues a product that {@link #takes} has accepted. */
-    void run(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
-        run(variant(shape), shape, a, b, epilogue, c);
-    }
-
     /** The first variant that keeps all multiprocessors busy, else that of the smallest tiles. */
-    private Variant variant(MatmulShape shape) {
+    Variant variant(MatmulShape shape) {
         for (Variant variant : VARIANTS) {
             if (variant.able(shape) && variant.tiles(shape) >= device.multiprocessors()) {
                 return variant;
