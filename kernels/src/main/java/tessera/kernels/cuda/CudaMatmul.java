@@ -16,7 +16,7 @@ import tessera.natives.cuda.CublasLt;
 import tessera.natives.cuda.CudaException;
 
 /**
- * Matrix products on a GPU, by cuBLASLt, and batches of them by cuBLAS.
+ * Matrix products on a GPU, by cuBLASLt or by {@link CudaHopperProducts}, and batches of them by cuBLAS.
  *
  * <p>f32 with f32 accumulation (TF32 only where {@link CudaDevice#allowTf32} asks for it), or bf16 factors with f32
  * accumulation and a bf16 or f32 result; the bias has the result's type. The library counts columns first, so it is given
@@ -55,6 +55,11 @@ final class CudaMatmul implements Matmul {
 
     @Override
     public void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        matmul(shape, a, b, epilogue, c, false);
+    }
+
+    /** The same; {@code fixed} where b was written before anything was recorded that may be running. */
+    private void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c, boolean fixed) {
         Buffer bias = epilogue.bias();
         Buffer addend = epilogue.addend();
         check(a, b, c, epilogue);
@@ -73,7 +78,7 @@ final class CudaMatmul implements Matmul {
             return;
         }
         if (hopper.takes(shape, a, b, epilogue, c)) {
-            hopper.run(shape, a, b, epilogue, c);
+            hopper.run(shape, a, b, epilogue, c, fixed);
             return;
         }
         if (epilogue.activation() == Activation.GELU && shape.ldc() != n) {
@@ -217,7 +222,7 @@ final class CudaMatmul implements Matmul {
             throw new IllegalArgumentException(
                     "linear: the weight was packed on another device; pack it with the kernels of " + device);
         }
-        matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, epilogue, y);
+        matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, epilogue, y, true);
     }
 
     /** A copy as it is: the library reads every layout at full speed. */
