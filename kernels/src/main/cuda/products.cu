@@ -24,9 +24,8 @@ constexpr int PRODUCT_DEPTH = 64;
  * How tiles are cut: see the top. Rows and columns are those of one warpgroup's part.
  *
  * RESIDENT: 0, or as many boxes of w, the whole depth of a column of tiles, as stay in shared memory; x alone then comes in stages.
- * CLUSTER: as many blocks compute tiles below each other and share the boxes of w, of which each fetches a part for all.
  */
-template <int ROWS, int COLUMNS, int STAGES, int GROUPS, bool TOGETHER, int RESIDENT, int CLUSTER = 1>
+template <int ROWS, int COLUMNS, int STAGES, int GROUPS, bool TOGETHER, int RESIDENT>
 struct ProductShape {
     static constexpr int rows = ROWS;
     static constexpr int columns = COLUMNS;
@@ -34,8 +33,6 @@ struct ProductShape {
     static constexpr int groups = GROUPS;
     static constexpr bool together = TOGETHER;
     static constexpr int resident = RESIDENT;
-    static constexpr int cluster = cluster_size(CLUSTER);
-    static constexpr int w_box = COLUMNS / cluster;  // rows of w that a block fetches
     static constexpr int tile_rows = TOGETHER ? ROWS * GROUPS : ROWS;
     // Where the sums leave too few of the registers that a thread is launched with, the producer's are given away.
     static constexpr bool many_sums = ROWS * COLUMNS >= 64 * 192 || GROUPS > 2;
@@ -91,7 +88,7 @@ DEVICE void for_staged(Step step) {
 /** The order in which a block computes tiles. */
 template <class Shape>
 struct ProductTiles {
-    int columns;  // of tiles, or of clusters of them
+    int columns;  // of tiles
     int rows;
     int first;
     int end;
@@ -99,7 +96,7 @@ struct ProductTiles {
 
     DEVICE explicit ProductTiles(const ProductArgs& args) {
         columns = (args.n + Shape::columns - 1) / Shape::columns;
-        rows = (args.m + Shape::tile_rows * Shape::cluster - 1) / (Shape::tile_rows * Shape::cluster);
+        rows = (args.m + Shape::tile_rows - 1) / Shape::tile_rows;
         const int tiles = columns * rows;
         if (Shape::resident > 0) {
             // A run of neighbours in one column of tiles, or at most a few.
@@ -107,15 +104,14 @@ struct ProductTiles {
             end = static_cast<int>(static_cast<i64>(tiles) * (blockIdx.x + 1) / gridDim.x);
             stride = 1;
         } else {
-            first = static_cast<int>(blockIdx.x) / Shape::cluster;
+            first = static_cast<int>(blockIdx.x);
             end = tiles;
-            stride = static_cast<int>(gridDim.x) / Shape::cluster;
+            stride = static_cast<int>(gridDim.x);
         }
     }
 
     DEVICE int row(int tile) const {
-        const int of_cluster = Shape::resident > 0 ? tile % rows : tile / columns;
-        return (Shape::cluster > 1 ? of_cluster * Shape::cluster + cluster_rank() : of_cluster) * Shape::tile_rows;
+        return (Shape::resident > 0 ? tile % rows : tile / columns) * Shape::tile_rows;
     }
 
     DEVICE int column(int tile) const {
@@ -143,7 +139,7 @@ struct ProductBarriers {
     DEVICE void init() const {
         for (int i = 0; i < Shape::stages; i++) {
             mbarrier_init(&full[i], 1);
-            mbarrier_init(&empty[i], (Shape::together ? 4 * Shape::groups : 4) * Shape::cluster);
+            mbarrier_init(&empty[i], Shape::together ? 4 * Shape::groups : 4);
         }
         for (int i = 0; i < Shape::groups; i++) {
             mbarrier_init(&turns[i], 4);
@@ -172,13 +168,8 @@ DEVICE void product_fetch_resident(
 template <class Shape>
 DEVICE void product_fetch_w(const ProductArgs& args, unsigned char* stage, Mbarrier* full, int column, int step) {
     mbarrier_arrive_expect(full, Shape::stage_bytes);
-    unsigned char* const w = stage + Shape::x_bytes;
-    if (Shape::cluster > 1) {
-        const int part = cluster_rank() * Shape::w_box;
-        tma_load_to((1u << Shape::cluster) - 1, w + part * PRODUCT_DEPTH * 2, &args.w, full, column + part,
-            step * PRODUCT_DEPTH);
-    } else if (Shape::resident == 0) {
-        tma_load(w, &args.w, full, column, step * PRODUCT_DEPTH);
+    if (Shape::resident == 0) {
+        tma_load(stage + Shape::x_bytes, &args.w, full, column, step * PRODUCT_DEPTH);
     }
 }
 
@@ -277,17 +268,29 @@ DEVICE float high_of(u32 word) {
     return __uint_as_float(word & 0xFFFF0000u);
 }
 
+/** The smaller; NaN where x is NaN. */
+DEVICE float at_most(float x, float limit) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    float result;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(x), "f"(limit));
+    return result;
+#else
+    return x > limit ? limit : x;
+#endif
+}
+
 /**
- * x Phi(x) for results that are rounded to bf16, within 2^-13 of it for |x| < 6: x+ - |x| Phi(-|x|), where Phi(-|x|) is
- * exp(-x^2 / 2) times a polynomial in 1 / (1 + p |x|), as in Abramowitz and Stegun 7.1.26, fitted anew to the relative error.
+ * x Phi(x) for results that are rounded to bf16: x+ - |x| Phi(-|x|), where log2 Phi(-|x|) is a polynomial, fitted so that
+ * Phi(-|x|) is within 2^-12 of its value for |x| < 5.5; beyond, what is subtracted is below 2^-23.
  */
 DEVICE float gelu_to_bf16(float x) {
-    const float t = reciprocal_fast(fmaf(fabsf(x), 0.285f, 1.0f));
-    float tail = fmaf(t, 0.288209704f, -0.07038815f);
-    tail = fmaf(t, tail, 0.17671825f);
-    tail = fmaf(t, tail, 0.105430091f);
-    tail *= t * exp2_fast(x * x * -0.72134752f);
-    return fmaf(-fabsf(x), tail, fmaxf(x, 0.0f));
+    const float a = at_most(fabsf(x), 12.0f);
+    float log = fmaf(a, -2.33252156e-4f, 4.86980500e-3f);
+    log = fmaf(a, log, -4.45992835e-2f);
+    log = fmaf(a, log, -4.69680204e-1f);
+    log = fmaf(a, log, -1.14626189f);
+    log = fmaf(a, log, -1.00035873f);
+    return fmaf(-a, exp2_fast(log), fmaxf(x, 0.0f));
 }
 
 /** Finishes and writes 64 rows of a warpgroup's sums: this warp's 16. */
@@ -333,14 +336,9 @@ DEVICE void product_epilogue(
     __syncwarp();  // before the next tile's addend takes the place
 }
 
-/** A warp has used the boxes of a stage, which all blocks of the cluster wait for that fetch boxes for it. */
-template <class Shape>
+/** A warp has used the boxes of a stage. */
 DEVICE void product_release(Mbarrier* empty) {
-    if (Shape::cluster > 1) {
-        if (lane_index() < Shape::cluster) {
-            mbarrier_arrive_at(empty, lane_index());
-        }
-    } else if (lane_index() == 0) {
+    if (lane_index() == 0) {
         mbarrier_arrive(empty);
     }
 }
@@ -385,6 +383,8 @@ DEVICE void product_consumer(
         if (KIND == ProductKind::ADD) {
             product_addend<Shape>(args, staging, row0, column0);
         }
+        u32 bias[Shape::columns / 8];
+        product_bias<Shape::columns>(args, column0, bias);
         if (!Shape::together) {
             // Not before all boxes of the tile before have come: phases of `full` are known by parity, so none may be skipped.
             mbarrier_wait(&barriers.turns[group], parity);
@@ -413,17 +413,14 @@ DEVICE void product_consumer(
             wgmma_commit();
             wgmma_wait<1>();
             if (step > 0) {
-                product_release<Shape>(&barriers.empty[(box - 1) % Shape::stages]);
+                product_release(&barriers.empty[(box - 1) % Shape::stages]);
             }
         }
         if (!Shape::together && leader) {
             mbarrier_arrive(&barriers.turns[turn]);
         }
         wgmma_wait<0>();
-        product_release<Shape>(&barriers.empty[(box - 1) % Shape::stages]);
-        // Read here, the bias keeps the assembler from computing the epilogue before it releases the stage.
-        u32 bias[Shape::columns / 8];
-        product_bias<Shape::columns>(args, column0, bias);
+        product_release(&barriers.empty[(box - 1) % Shape::stages]);
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
             wgmma_hold(sums[part]);
@@ -453,11 +450,7 @@ DEVICE void product(const ProductArgs& args) {
             tma_prefetch(&args.w);
             barriers.init();
         }
-        if (Shape::cluster > 1) {
-            cluster_sync();
-        } else {
-            __syncthreads();
-        }
+        __syncthreads();
         let_later_kernels_begin();
         const int steps = (args.k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH;
         if (warp_index() >= Shape::groups * 4) {
@@ -473,14 +466,11 @@ DEVICE void product(const ProductArgs& args) {
             }
             product_consumer<Shape, KIND>(args, stages, staging, barriers, steps);
         }
-        if (Shape::cluster > 1) {
-            cluster_sync();  // no block may end while others fetch for it or arrive at its barriers
-        }
     }
 }
 
 #define PRODUCT_KERNEL(name, kind, blocks, ...)                                                \
-    KERNEL_BLOCKS((ProductShape<__VA_ARGS__>::threads), blocks, product_##name, ProductArgs) { \
+    KERNEL_AHEAD((ProductShape<__VA_ARGS__>::threads), blocks, product_##name, ProductArgs) {  \
         product<ProductShape<__VA_ARGS__>, ProductKind::kind>(args);                           \
     }
 
@@ -490,10 +480,10 @@ DEVICE void product(const ProductArgs& args) {
     PRODUCT_KERNEL(name##_add, ADD, blocks, __VA_ARGS__)    \
     PRODUCT_KERNEL(name##_gelu, GELU, blocks, __VA_ARGS__)
 
-#ifndef PRODUCTS
-// Rows and columns of the tile in the name; t: warpgroups take turns; r: as many boxes of w stay.
-PRODUCT(128x192, 1, 64, 192, 4, 2, true, 0)
+#if !defined(PRODUCTS) && (defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__)))
+// Rows and columns of the tile in the name; t: warpgroups take turns.
 PRODUCT(128x128t, 1, 128, 128, 5, 2, false, 0)
-PRODUCT(64x192tr6, 1, 64, 192, 4, 2, false, 6)
+PRODUCT(128x64, 1, 64, 64, 6, 2, true, 0)
 PRODUCT(64x64, 1, 64, 64, 8, 1, true, 0)
+PRODUCT(64x32, 1, 64, 32, 12, 1, true, 0)
 #endif

@@ -41,6 +41,10 @@ DEVICE void begin_in_order() {
 /** The same, with registers limited so that `blocks` blocks fit on a multiprocessor. */
 #define KERNEL_BLOCKS(threads, blocks, name, Args) KERNEL_BOUNDS((threads, blocks), name, Args)
 
+/** The same for a kernel that itself keeps the order, see begin_in_order, and may read before that what no other kernel writes. */
+#define KERNEL_AHEAD(threads, blocks, name, Args) \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args args)
+
 /** A static array in shared memory, 16-byte aligned, not initialised. */
 #define SHARED(type, name, count) __shared__ __align__(16) type name[count]
 

@@ -18,7 +18,7 @@ import tessera.natives.cuda.CublasLt;
 import tessera.natives.cuda.CudaException;
 
 /**
- * Matrix products on a GPU, by cuBLASLt, and batches of them by cuBLAS.
+ * Matrix products on a GPU, by cuBLASLt or by {@link CudaHopperProducts}, and batches of them by cuBLAS.
  *
  * <p>f32 with f32 accumulation (TF32 only where {@link CudaDevice#allowTf32} asks for it), or bf16 factors with f32
  * accumulation and a bf16 or f32 result; the bias has the result's type. The library counts columns first, so it is given
@@ -60,6 +60,11 @@ final class CudaMatmul implements Matmul {
 
     @Override
     public void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        matmul(shape, a, b, epilogue, c, false);
+    }
+
+    /** The same; {@code fixed} where b was written before anything was recorded that may be running. */
+    private void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c, boolean fixed) {
         Buffer bias = epilogue.bias();
         Buffer addend = epilogue.addend();
         check(a, b, c, epilogue);
@@ -79,7 +84,7 @@ final class CudaMatmul implements Matmul {
         }
         CudaHopperProducts.Variant own = own(shape, a, b, epilogue, c);
         if (own != null) {
-            hopper.run(own, shape, a, b, epilogue, c);
+            hopper.run(own, shape, a, b, epilogue, c, fixed);
         } else {
             byLibrary(shape, a, b, epilogue, c);
         }
@@ -106,7 +111,7 @@ final class CudaMatmul implements Matmul {
                 ? hopper.variants(key.shape())
                         .filter(variant -> variant.name().equals(choice.own()))
                         .findFirst()
-                : hopper.choice(key.shape(), key.gelu());
+                : hopper.choice(key.shape(), key.gelu(), key.addend());
     }
 
     /** The epilogue in terms of the library, exact GELU among them though it has another. */
@@ -263,7 +268,7 @@ final class CudaMatmul implements Matmul {
             throw new IllegalArgumentException(
                     "linear: the weight was packed on another device; pack it with the kernels of " + device);
         }
-        matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, epilogue, y);
+        matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, epilogue, y, true);
     }
 
     /** A copy as it is: the library reads every layout at full speed. */

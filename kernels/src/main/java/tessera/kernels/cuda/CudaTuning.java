@@ -269,7 +269,7 @@ public final class CudaTuning {
         }
 
         double own(CudaHopperProducts.Variant variant, double best) {
-            return timeIfSound(() -> matmul.hopper().run(variant, key.shape(), a, b, epilogue, c), best);
+            return timeIfSound(() -> matmul.hopper().run(variant, key.shape(), a, b, epilogue, c, false), best);
         }
 
         private double timeIfSound(Runnable run, double best) {
