@@ -931,7 +931,7 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
 using Fused64 = Fused<64, 1, 32>;
 using Fused128 = Fused<64, 2, 32>;
 using Warpgroups64 = Warpgroups<1, 64, false, true, false>;
-using Warpgroups128 = Warpgroups<2, 32, false, true, false>;
+using Warpgroups128 = Warpgroups<2, 32, true, true, false>;
 
 BACKWARD(64, 3, Fused64)
 BACKWARD(128, 2, Fused128)
