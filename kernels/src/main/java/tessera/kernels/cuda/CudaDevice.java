@@ -368,7 +368,6 @@ public final class CudaDevice extends Device {
             return;
         }
         CudaStream stream = currentStream();
-        stream.enqueuesNoKernel();
         run(() -> CudaDriver.memsetD8Async(buffer.address(), (byte) 0, buffer.byteSize(), stream.handle()));
     }
 
