@@ -17,7 +17,7 @@ import tessera.kernels.Device;
 import tessera.nn.videomae.VideoMaeConfig;
 
 /**
- * PyTorch beside us. One process does what needs no compiler, and each way to compile has a process of its own for inference and
+ * PyTorch beside us. One process does what needs no compiler, and each way to compile has a process of its own for each batch and
  * for training: all compile at once before anything is timed. Where there is no PyTorch, nothing is measured and that is no
  * error. Not thread-safe.
  */
@@ -112,7 +112,7 @@ final class Peers implements AutoCloseable {
         String mode = words.length > 2 ? words[2] : "";
         for (String way : List.of("-default", "-overhead", "-autotune")) {
             if (mode.contains(way)) {
-                return (words[0].equals("train") ? "train" : "forward") + way;
+                return (words[0].equals("train") ? "train" : "forward") + way + " " + words[3];
             }
         }
         return EAGER;
