@@ -18,20 +18,25 @@ import java.util.stream.Stream;
 
 /**
  * Compiles every CUDA source to machine code for each architecture, where nvcc is on the build machine, and checks what the
- * assembler says about registers: a kernel that spills fails the build.
+ * assembler says about local memory: a kernel that spills, or keeps on its stack, more than allowances.txt beside this file
+ * grants it fails the build.
  *
  * <p>Arguments: folder of the sources, folder that keeps compiled code from build to build, folder to put the cubins into,
- * {@code off} to compile and package none, and the architectures, {@code all} or some. A source is compiled again only when it,
+ * {@code off} to compile and package none or {@code lineinfo} to compile with the lines of the sources, for a profiler, which
+ * makes the cubins three times as large, and the architectures, {@code all} or some. A source is compiled again only when it,
  * a header, the flags or nvcc have changed.
  */
 public final class CompileKernels {
     private static final List<String> ARCHITECTURES = List.of("80", "86", "89", "90a", "100", "120");
     private static final List<String> FLAGS = List.of(
-            "-cubin", "-std=c++17", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v", "-Xptxas", "-warn-spills");
+            "-cubin", "-std=c++17", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v");
     private static final Pattern FUNCTION = Pattern.compile("Function properties for (\\S+)");
     private static final Pattern STACK =
             Pattern.compile("(\\d+) bytes stack frame, (\\d+) bytes spill stores, (\\d+) bytes spill loads");
     private static final Pattern USED = Pattern.compile("Used (\\d+) registers(.*)");
+
+    /** FLAGS, and more where asked for. */
+    private static List<String> flags = FLAGS;
 
     private record Job(Path source, String architecture, Path cubin, Path report) {}
 
@@ -43,6 +48,9 @@ public final class CompileKernels {
             publish(List.of(), target); // those of an earlier build may be of other sources
             System.out.println("CUDA kernels: not compiled (-Dcuda.compile=off); the sources are packaged");
             return;
+        }
+        if (args.length > 3 && args[3].equals("lineinfo")) {
+            flags = Stream.concat(FLAGS.stream(), Stream.of("-lineinfo")).toList();
         }
         Path nvcc = nvcc();
         if (nvcc == null) {
@@ -67,12 +75,14 @@ public final class CompileKernels {
         }
         List<String> table = new ArrayList<>();
         List<String> spills = new ArrayList<>();
+        List<Allowance> allowances = allowances();
         for (Job job : jobs) {
-            read(job, table, spills);
+            read(job, allowances, table, spills);
         }
         Files.write(kept.resolve("resources.txt"), table);
         if (!spills.isEmpty()) {
-            System.err.println("CUDA kernels: registers spill, use fewer live values or a larger launch bound:");
+            System.err.println("CUDA kernels: local memory beyond what src/build/allowances.txt grants; use fewer live values, a"
+                    + " larger launch bound or, where it was measured to pay, a larger allowance:");
             spills.forEach(System.err::println);
             System.exit(1);
         }
@@ -82,7 +92,7 @@ public final class CompileKernels {
         }
         if (!missing.isEmpty()) {
             System.out.printf(
-                    "CUDA kernels: %d cubins compiled in %.1f s, %d in all, no spills; registers in %s%n",
+                    "CUDA kernels: %d cubins compiled in %.1f s, %d in all; registers, stack and spills in %s%n",
                     missing.size(), (System.nanoTime() - start) / 1e9, jobs.size(), kept.resolve("resources.txt"));
         }
     }
@@ -118,7 +128,7 @@ public final class CompileKernels {
             throws Exception {
         List<Path> units = files(sources, ".cu");
         MessageDigest common = MessageDigest.getInstance("SHA-256");
-        common.update((compiler + FLAGS).getBytes(StandardCharsets.UTF_8));
+        common.update((compiler + flags).getBytes(StandardCharsets.UTF_8));
         for (Path header : files(sources, ".cuh")) {
             common.update(Files.readAllBytes(header));
         }
@@ -168,7 +178,7 @@ public final class CompileKernels {
     private static String compile(Path nvcc, Job job) throws Exception {
         Path made = Path.of(job.cubin + ".made");
         List<String> command = new ArrayList<>(List.of(nvcc.toString(), "-arch=sm_" + job.architecture));
-        command.addAll(FLAGS);
+        command.addAll(flags);
         command.addAll(List.of("-o", made.toString(), job.source.toString()));
         Result result = run(command);
         if (result.status != 0) {
@@ -190,10 +200,34 @@ public final class CompileKernels {
         return new Result(process.waitFor(), text);
     }
 
-    private static void read(Job job, List<String> table, List<String> spills) throws IOException {
+    /** What kernels whose names begin or are as given may use of local memory, in bytes: stack, and spill stores plus loads. */
+    private record Allowance(String kernel, boolean prefix, int stack, int spills) {
+        boolean covers(String name) {
+            return prefix ? name.startsWith(kernel) : name.equals(kernel);
+        }
+    }
+
+    private static List<Allowance> allowances() throws IOException {
+        List<Allowance> allowances = new ArrayList<>();
+        for (String line : Files.readAllLines(Path.of("src/build/allowances.txt"))) {
+            String[] words = line.replaceFirst("#.*", "").strip().split("\\s+");
+            if (words.length == 3) {
+                boolean prefix = words[0].endsWith("*");
+                String name = prefix ? words[0].substring(0, words[0].length() - 1) : words[0];
+                allowances.add(new Allowance(name, prefix, Integer.parseInt(words[1]), Integer.parseInt(words[2])));
+            } else if (!line.startsWith("#") && !line.isBlank()) {
+                throw new IllegalArgumentException(
+                        "allowances.txt: '" + line + "' was given but a line is KERNEL STACK SPILLS, in bytes");
+            }
+        }
+        return allowances;
+    }
+
+    private static void read(Job job, List<Allowance> allowances, List<String> table, List<String> excesses)
+            throws IOException {
         String function = "";
-        String stack = "0";
-        boolean spilled = false;
+        int stack = 0;
+        int spills = 0;
         for (String line : Files.readAllLines(job.report)) {
             Matcher matcher = FUNCTION.matcher(line);
             if (matcher.find()) {
@@ -201,22 +235,24 @@ public final class CompileKernels {
             }
             matcher = STACK.matcher(line);
             if (matcher.find()) {
-                stack = matcher.group(1);
-                spilled = !matcher.group(2).equals("0") || !matcher.group(3).equals("0");
-                if (spilled) {
-                    spills.add("  " + function + " for sm_" + job.architecture + ": " + line.strip());
+                String name = function;
+                Allowance allowed = allowances.stream()
+                        .filter(one -> one.covers(name))
+                        .findFirst()
+                        .orElse(new Allowance(name, false, 0, 0));
+                stack = Integer.parseInt(matcher.group(1));
+                spills = Integer.parseInt(matcher.group(2)) + Integer.parseInt(matcher.group(3));
+                if (stack > allowed.stack || spills > allowed.spills) {
+                    excesses.add(String.format(
+                            "  %s for sm_%s: %d bytes of stack, %d of spills; %d and %d are allowed",
+                            function, job.architecture, stack, spills, allowed.stack, allowed.spills));
                 }
             }
             matcher = USED.matcher(line);
             if (matcher.find()) {
                 table.add(String.format(
-                        "%-40s sm_%-5s %3s registers, %s bytes stack%s%s",
-                        function,
-                        job.architecture,
-                        matcher.group(1),
-                        stack,
-                        spilled ? " SPILLS" : "",
-                        matcher.group(2)));
+                        "%-40s sm_%-5s %3s registers, %d bytes stack, %d bytes spilled%s",
+                        function, job.architecture, matcher.group(1), stack, spills, matcher.group(2)));
             }
         }
     }

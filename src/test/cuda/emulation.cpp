@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -168,6 +169,13 @@ struct Warp {
     unsigned exited;  // and lanes that the block does not have
 };
 
+/** Threads that wait for others of a part of the block. */
+struct Meeting {
+    int threads = 0;
+    int came = 0;
+    std::vector<int> waiting;
+};
+
 /** What a launch is, for all OS threads that work on it. */
 struct Job {
     const Kernel* kernel;
@@ -215,6 +223,8 @@ struct BlockRunner : Runner {
     int in_barrier = 0;
     std::unique_ptr<ThreadState[]> thread{new ThreadState[MAX_THREADS]};
     Warp warp[MAX_WARPS];
+    Meeting meetings[MEETINGS];
+    int parked = 0;
     std::vector<std::unique_ptr<Fiber>> fibers;
     std::vector<Fiber*> idle;
     ThreadState* starting = nullptr;
@@ -454,12 +464,16 @@ void BlockRunner::report_deadlock() {
             line = thread[w * 32 + __builtin_ctz(warp[w].in_barrier)].line;
         }
     }
+    size_t parts = 0;
+    for (const Meeting& meeting : meetings) {
+        parts += meeting.waiting.size();
+    }
     char text[300];
     snprintf(
         text, sizeof(text),
-        "threads diverge: %d wait at __syncthreads (line %d) and %d in a collective operation of their warp for lanes that "
-        "never come",
-        barriers, line, collectives);
+        "threads diverge: %d wait at __syncthreads (line %d), %d in a collective operation of their warp and %d at a named "
+        "barrier or with their warpgroup for others that never come, %d at an mbarrier for a phase that never ends",
+        barriers, line, collectives, static_cast<int>(parts), parked);
     job->report(text + (", " + position(block)));
 }
 
@@ -493,6 +507,10 @@ void BlockRunner::run(Job& launch, uint64_t block_number) {
     line = 0;
     random = static_cast<uint64_t>(launch.order) * 0xD1342543DE82EF95u + block_number;
     memset(warp_barriers, 0, sizeof(warp_barriers));
+    for (Meeting& meeting : meetings) {
+        meeting = Meeting();
+    }
+    parked = 0;
     for (int w = 0; w < warps; w++) {
         int lanes = threads - w * 32;
         unsigned exist = lanes >= 32 ? 0xFFFFFFFFu : (1u << lanes) - 1;
@@ -735,6 +753,62 @@ void collective(unsigned mask, Collective kind, void* request, void (*perform)(u
     block.wait(&me);
 }
 
+bool rendezvous(int meeting, int threads, bool waits) {
+    BlockRunner& block = mine();
+    ThreadState& me = self();
+    Meeting& here = block.meetings[meeting];
+    if (here.came > 0 && here.threads != threads) {
+        fail("threads meet at barrier %d for %d and for %d threads", meeting, here.threads, threads);
+    }
+    here.threads = threads;
+    if (++here.came == threads) {
+        return true;
+    }
+    if (waits) {
+        here.waiting.push_back(me.number);
+        block.wait(&me);
+    }
+    return false;
+}
+
+void release(int meeting) {
+    BlockRunner& block = mine();
+    Meeting& here = block.meetings[meeting];
+    for (int number : here.waiting) {
+        block.warp[number / 32].ready |= 1u << number % 32;
+    }
+    here.waiting.clear();
+    here.came = 0;
+    block.barriers++;
+}
+
+void wait_turn(const unsigned* word, unsigned value) {
+    constexpr auto LONGEST = std::chrono::seconds(20);
+    BlockRunner& block = mine();
+    const auto start = std::chrono::steady_clock::now();
+    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value) {
+        if (block.job->failed) {
+            fail("the block that this one waits for has failed");
+        }
+        if (RACES || std::chrono::steady_clock::now() - start > LONGEST) {
+            fail("a deadlock: the block waits for one that has not started or waits itself");
+        }
+        std::this_thread::yield();
+    }
+    block.first_serial = block.serial;  // for the search for races: one OS thread runs all blocks, those before have ended
+}
+
+void park() {
+    BlockRunner& block = mine();
+    block.parked++;
+    block.wait(&self());
+    block.parked--;
+}
+
+void unpark(int thread) {
+    mine().warp[thread / 32].ready |= 1u << thread % 32;
+}
+
 int current_lane() {
     return self().number % 32;
 }
@@ -929,6 +1003,7 @@ void cp_async_wait(int unfinished_groups) {
         } else {
             memset(copy.shared, 0, 16);
         }
+        note_write(copy.shared);
     }
     me.copies.resize(kept);
 }

@@ -128,13 +128,27 @@ inline unsigned char* shared_memory(SharedArray& array) {
 /** Waits for all live threads of the block, at a place in the source that must be the same for all. */
 void barrier(int place, int line);
 
-enum class Collective { SYNC, SHUFFLE, VOTE, SUM, MAX, MMA, LDMATRIX };
+enum class Collective { SYNC, SHUFFLE, VOTE, SUM, MAX, MMA, LDMATRIX, STMATRIX };
 
 /**
  * Waits until all live lanes of `mask` have come to the same collective; the last one calls `perform` with the lanes that
  * take part, whose requests it finds by request_of.
  */
 void collective(unsigned mask, Collective kind, void* request, void (*perform)(unsigned lanes));
+
+/** Meetings 1 to 15 are named barriers, from 16 those of the warpgroups. */
+constexpr int MEETINGS = 24;
+
+/**
+ * Comes to a meeting of `threads` threads: true for the last of them, who then calls release. A thread that waits returns after
+ * that. For the search for races a meeting counts as a barrier of the whole block: less is found, nothing wrongly.
+ */
+bool rendezvous(int meeting, int threads, bool waits);
+void release(int meeting);
+
+/** Waits until another thread of the block unparks this one. */
+void park();
+void unpark(int thread);
 
 /** The request of a lane of the current warp. */
 void* request_of(int lane);
@@ -219,12 +233,26 @@ inline void forget_touches() {}
 inline void forget_touches(const void*, size_t) {}
 #endif
 
-inline void copy16(void* to, const void* from) {
-    check16(to);
-    check16(from);
-    touch(from, 16, Access::READ, *current);
-    touch(to, 16, Access::WRITE, *current);
-    memcpy(to, from, 16);
+/** The thread has written 16 bytes of dynamic shared memory, not through the copy engine. */
+void generic_write(const void* shared);
+
+inline void note_write(const void* to) {
+    if (static_cast<size_t>(static_cast<const unsigned char*>(to) - runner->dynamic_shared) < runner->shared[0].size) {
+        generic_write(to);
+    }
+}
+
+/** An access of up to 16 bytes at an address that must be a multiple of its size. */
+inline void copy_aligned(void* to, const void* from, size_t bytes) {
+    if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % bytes != 0) {
+        fail("an access of %zu bytes at a misaligned address: %p from %p", bytes, to, from);
+    }
+    touch(from, bytes, Access::READ, *current);
+    touch(to, bytes, Access::WRITE, *current);
+    memcpy(to, from, bytes);
+    if (bytes == 16) {
+        note_write(to);
+    }
 }
 
 inline unsigned short to_bf16(float value) {
@@ -235,6 +263,12 @@ inline unsigned short to_bf16(float value) {
     }
     return static_cast<unsigned short>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
+
+/**
+ * Waits until a block that runs beside this one, or has run, has set a word by atomicExch; what it wrote before is ordered before.
+ * Ends the launch where that cannot happen.
+ */
+void wait_turn(const unsigned* word, unsigned value);
 
 void mma_bf16_16x8x16(float* d, const unsigned* a, const unsigned* b);
 void ldmatrix(unsigned* r, const void* row, int count, bool transposed);

@@ -7,8 +7,10 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <set>
 #include <string>
@@ -124,6 +126,12 @@ struct Matrix {
     }
 };
 
+// Kinds of algorithms, in the order in which the heuristics name them; see "algorithms" in fake_cuda.h.
+constexpr unsigned USUAL = 0;
+constexpr unsigned SLOW = 1;
+constexpr unsigned WRONG = 2;
+constexpr unsigned CHANGING = 3;
+
 /** Everything about a product that does not change between calls of one shape. */
 struct Product {
     Matrix a;  // as it enters the product, m x k
@@ -137,6 +145,7 @@ struct Product {
     int bias_type = R_32F;
     float alpha = 1;
     float beta = 0;
+    unsigned kind = USUAL;  // of algorithm
 };
 
 std::vector<float> packed(const Matrix& matrix, bool tf32) {
@@ -186,6 +195,12 @@ int check(const Matrix& matrix, const char* name) {
 }
 
 int run(const Product& product) {
+    static std::atomic<unsigned> runs{0};
+    float change = product.d.type == R_16BF ? 4e-3f : 1e-5f;
+    float error = product.kind == WRONG ? 1.0f : product.kind == CHANGING && ++runs % 2 == 0 ? change : 0.0f;
+    if (product.kind == SLOW) {
+        usleep(2000);
+    }
     for (int64_t batch = 0; batch < product.batch; batch++) {
         Matrix a = product.a.of_batch(batch);
         Matrix b = product.b.of_batch(batch);
@@ -209,7 +224,7 @@ int run(const Product& product) {
         for (int64_t i = 0; i < m; i++) {
             float bias = (product.epilogue & EPILOGUE_BIAS) != 0 ? Matrix::read(product.bias, product.bias_type, i) : 0;
             for (int64_t j = 0; j < n; j++) {
-                float value = product.alpha * out[static_cast<size_t>(i * n + j)];
+                float value = product.alpha * out[static_cast<size_t>(i * n + j)] * (1 + error);
                 if (product.beta != 0) {
                     value += product.beta * c.get(i, j);
                 }
@@ -292,12 +307,36 @@ bool lives(void* object) {
     return live().count(object) != 0;
 }
 
+// Kinds of products that are not supported, see "refusals" in fake_cuda.h.
+constexpr int SUMS = 1;
+constexpr int SUMS_BY_SETTER = 2;
+constexpr int BIASES = 4;
+constexpr int ADDENDS = 8;
+constexpr int MISALIGNED = 16;
+constexpr int ALL = 32;
+
+bool refuses(int kind) {
+    return (fakeGet("refusals") & kind) != 0;
+}
+
 struct Handle {
+    const void* context = fake_context();
     void* stream = nullptr;
     uint64_t workspace = 0;
     size_t workspace_bytes = 0;
     int math_mode = 0;
 };
+
+/** OK if a handle may be used: it lives, and the thread is in the context that it was made in. */
+template <class H>
+int usable(H* handle) {
+    if (handle == nullptr) {
+        return NOT_INITIALIZED;
+    }
+    return handle->context == fake_context()
+        ? OK
+        : refuse(NOT_INITIALIZED, "a handle is used on a thread whose current context is not the handle's");
+}
 
 struct Desc {
     int compute;
@@ -335,7 +374,14 @@ struct Algo {
     uint64_t problem;
     uint64_t workspace;
     unsigned alignment[4];
+    unsigned bias_alignment;
+    unsigned kind;
 };
+
+/** The largest power of two, up to 256, that divides an address. */
+unsigned alignment_of(uint64_t address) {
+    return address == 0 ? 256 : static_cast<unsigned>(std::min<uint64_t>(256, address & -address));
+}
 
 constexpr uint64_t ALGO_MAGIC = 0x6B6E6F776E616C67;
 
@@ -444,8 +490,10 @@ EXPORT int cublasLtMatmulDescSetAttribute(void* handle, int attribute, const voi
             return assign(desc->trans_a, value, bytes);
         case 4:
             return assign(desc->trans_b, value, bytes);
-        case 7:
-            return assign(desc->epilogue, value, bytes);
+        case 7: {
+            int status = assign(desc->epilogue, value, bytes);
+            return status == OK && desc->epilogue >= EPILOGUE_BGRADA && refuses(SUMS_BY_SETTER) ? INVALID_VALUE : status;
+        }
         case 8:
             return assign(desc->bias, value, bytes);
         case 26:
@@ -495,8 +543,8 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(
     void* handle, void* desc, void* a, void* b, void* c, void* d, void* preference_handle, int wanted, unsigned char* results,
     int* count) {
     BEGIN("cublasLtMatmulAlgoGetHeuristic")
-    if (!lives(handle)) {
-        return NOT_INITIALIZED;
+    if (int status = usable(lives(handle) ? static_cast<Handle*>(handle) : nullptr)) {
+        return status;
     }
     for (void* object : {desc, a, b, c, d, preference_handle}) {
         if (!lives(object)) {
@@ -517,9 +565,26 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(
         return OK;
     }
     auto* preference = static_cast<Preference*>(preference_handle);
-    Algo algo = {ALGO_MAGIC, problem_of(*static_cast<Desc*>(desc), layout_a, layout_b, layout_c, layout_d), 0, {}};
+    if (refuses(ALL)) {
+        return NOT_SUPPORTED;
+    }
+    bool sums = product.epilogue == EPILOGUE_BGRADA || product.epilogue == EPILOGUE_BGRADB;
+    if ((sums && layout_a.type == R_16BF && layout_d.type == R_32F && refuses(SUMS))
+        || (product.epilogue == EPILOGUE_BIAS && refuses(BIASES))) {
+        return INVALID_VALUE;
+    }
+    if (refuses(MISALIGNED)) {
+        const Layout* layouts[4] = {&layout_a, &layout_b, &layout_c, &layout_d};
+        for (int i = 0; i < 4; i++) {
+            if (layouts[i]->type == R_16BF && (layouts[i]->ld % 8 != 0 || preference->alignment[i] % 16 != 0)) {
+                return NOT_SUPPORTED;
+            }
+        }
+    }
+    Algo algo = {ALGO_MAGIC, problem_of(*static_cast<Desc*>(desc), layout_a, layout_b, layout_c, layout_d), 0, {}, 0, USUAL};
     algo.workspace = preference->workspace >= WORKSPACE ? WORKSPACE : 0;
     memcpy(algo.alignment, preference->alignment, sizeof(algo.alignment));
+    algo.bias_alignment = alignment_of(static_cast<Desc*>(desc)->bias);
     memset(results, 0, static_cast<size_t>(wanted) * RESULT);
     *count = 1;
     if (wanted > 2) {
@@ -530,8 +595,38 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(
         results += 2 * RESULT;
         *count = 3;
     }
-    memcpy(results, &algo, sizeof(algo));
-    memcpy(results + 64, &algo.workspace, 8);
+    unsigned kinds[4] = {USUAL};
+    int several = wanted >= 6 && fakeGet("algorithms") == 4 ? 4 : 1;
+    if (several > 1) {
+        const unsigned all[4] = {SLOW, WRONG, CHANGING, USUAL};
+        memcpy(kinds, all, sizeof(all));
+        *count += several - 1;
+    }
+    for (int i = 0; i < several; i++) {
+        algo.kind = kinds[i];
+        memcpy(results + i * RESULT, &algo, sizeof(algo));
+        memcpy(results + i * RESULT + 64, &algo.workspace, 8);
+    }
+    return OK;
+}
+
+EXPORT int cublasLtMatmulAlgoCheck(
+    void* handle, void* desc, void* a, void* b, void* c, void* d, const void* algorithm, unsigned char* result) {
+    BEGIN("cublasLtMatmulAlgoCheck")
+    if (int status = usable(lives(handle) ? static_cast<Handle*>(handle) : nullptr)) {
+        return status;
+    }
+    Algo algo;
+    memcpy(&algo, algorithm, sizeof(algo));
+    uint64_t problem = problem_of(
+        *static_cast<Desc*>(desc), *static_cast<Layout*>(a), *static_cast<Layout*>(b), *static_cast<Layout*>(c),
+        *static_cast<Layout*>(d));
+    if (algo.magic != ALGO_MAGIC || algo.problem != problem) {
+        return INVALID_VALUE;
+    }
+    memset(result, 0, RESULT);
+    memcpy(result, &algo, sizeof(algo));
+    memcpy(result + 64, &algo.workspace, 8);
     return OK;
 }
 
@@ -553,8 +648,8 @@ EXPORT int cublasLtMatmul(
     size_t workspace_bytes,
     void* stream) {
     BEGIN("cublasLtMatmul")
-    if (!lives(handle)) {
-        return NOT_INITIALIZED;
+    if (int status = usable(lives(handle) ? static_cast<Handle*>(handle) : nullptr)) {
+        return status;
     }
     for (void* object : {desc_handle, layout_a, layout_b, layout_c, layout_d}) {
         if (!lives(object)) {
@@ -585,8 +680,8 @@ EXPORT int cublasLtMatmul(
                         + std::to_string(algo.alignment[i]) + " bytes that the heuristics were promised");
             }
         }
-        if (desc.epilogue == EPILOGUE_BIAS && desc.bias % algo.alignment[3] != 0) {
-            return refuse(INVALID_VALUE, "cublasLtMatmul with a bias less aligned than the heuristics were promised of d");
+        if (desc.epilogue != 1 && desc.bias % algo.bias_alignment != 0) {
+            return refuse(INVALID_VALUE, "cublasLtMatmul with a bias less aligned than the one that the heuristics saw");
         }
         if (algo.workspace > 0) {
             if (workspace_bytes < algo.workspace || workspace % 16 != 0) {
@@ -594,9 +689,16 @@ EXPORT int cublasLtMatmul(
             }
             overwrite(stream, workspace, algo.workspace);
         }
+        product.kind = algo.kind;
     }
     if (desc.epilogue != 1 && desc.bias == 0 && desc.epilogue != EPILOGUE_GELU) {
         return refuse(INVALID_VALUE, "an epilogue without its bias pointer");
+    }
+    if (desc.epilogue != 1 && desc.bias % 16 != 0) {
+        return refuse(EXECUTION_FAILED, "cublasLtMatmul with a bias that is not aligned to 16 bytes");
+    }
+    if (*beta != 0 && refuses(ADDENDS)) {
+        return NOT_SUPPORTED;
     }
     product.a.address = a;
     product.b.address = b;
@@ -635,8 +737,8 @@ EXPORT int cublasDestroy_v2(void* handle) {
 EXPORT int cublasSetStream_v2(void* handle, void* stream) {
     BEGIN("cublasSetStream")
     Handle* mine = handle_of(handle);
-    if (mine == nullptr) {
-        return NOT_INITIALIZED;
+    if (int status = usable(mine)) {
+        return status;
     }
     mine->stream = stream;
     mine->workspace = 0;
@@ -647,8 +749,8 @@ EXPORT int cublasSetStream_v2(void* handle, void* stream) {
 EXPORT int cublasSetWorkspace_v2(void* handle, uint64_t workspace, size_t bytes) {
     BEGIN("cublasSetWorkspace")
     Handle* mine = handle_of(handle);
-    if (mine == nullptr) {
-        return NOT_INITIALIZED;
+    if (int status = usable(mine)) {
+        return status;
     }
     if (workspace % 256 != 0) {
         return refuse(INVALID_VALUE, "cublasSetWorkspace with an address that is not aligned to 256 bytes");
@@ -697,8 +799,8 @@ EXPORT int cublasGemmStridedBatchedEx_64(
     int) {
     BEGIN("cublasGemmStridedBatchedEx")
     Handle* mine = handle_of(handle);
-    if (mine == nullptr) {
-        return NOT_INITIALIZED;
+    if (int status = usable(mine)) {
+        return status;
     }
     if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < std::max<int64_t>(1, op_a == 0 ? m : k)
         || ldb < std::max<int64_t>(1, op_b == 0 ? k : n) || ldc < std::max<int64_t>(1, m)) {
@@ -706,6 +808,9 @@ EXPORT int cublasGemmStridedBatchedEx_64(
     }
     if (!known_types(type_a, type_b, type_c)
         || (compute != COMPUTE_32F && compute != COMPUTE_32F_PEDANTIC && compute != COMPUTE_32F_FAST_TF32)) {
+        return NOT_SUPPORTED;
+    }
+    if (refuses(ALL)) {
         return NOT_SUPPORTED;
     }
     if (m == 0 || n == 0 || batch == 0) {

@@ -216,7 +216,7 @@ const std::map<std::string, long long>& defaults() {
     static const std::map<std::string, long long> values = {
         {"devices", 1},     {"capability", 80}, {"multiprocessors", 3}, {"memory", 4LL << 30}, {"driver_version", 13000},
         {"lazy", 1},        {"sticky", 0},      {"gelu", 0},          {"bias_gradient", 1},
-        {"order", 0},
+        {"order", 0},       {"compile_ms", 0},   {"refusals", 0},       {"algorithms", 1},
     };
     return values;
 }
@@ -672,7 +672,19 @@ int optin_shared() {
     }
 }
 
+/** A node of a graph moves at least a byte. */
+int forbid_empty_node(Stream* stream, const std::string& what, uint64_t bytes) {
+    if (stream->capture == nullptr || bytes > 0) {
+        return SUCCESS;
+    }
+    stream->capture_invalid = true;
+    return refuse(INVALID_VALUE, what + " of no bytes in a capture");
+}
+
 int copy_op(Stream* stream, const std::string& what, Address to, Address from, uint64_t bytes, bool to_device, bool from_device) {
+    if (int status = forbid_empty_node(stream, what, bytes)) {
+        return status;
+    }
     std::string shape = what + " " + std::to_string(bytes);
     return enqueue(stream, {what, [=]() -> int {
         if (to_device && check_range(to, bytes, what + ", destination") != SUCCESS) {
@@ -717,6 +729,9 @@ template <class T>
 int memset_op(Stream* stream, const char* what, Address to, T value, uint64_t count) {
     if (to % sizeof(T) != 0) {
         return refuse(INVALID_VALUE, std::string(what) + " at a misaligned address");
+    }
+    if (int status = forbid_empty_node(stream, what, count)) {
+        return status;
     }
     return enqueue(stream, {what, [=]() -> int {
         if (check_range(to, count * sizeof(T), what) != SUCCESS) {
@@ -857,6 +872,10 @@ int fake_enqueue(void* stream, const char* what, std::function<int()> work) {
 EXPORT int fake_check_range(uint64_t address, uint64_t bytes, const char* what) {
     std::lock_guard<std::recursive_mutex> lock(fake().mutex);
     return check_range(address, bytes, what);
+}
+
+EXPORT const void* fake_context() {
+    return current_context;
 }
 
 EXPORT void fake_made(int count) {
@@ -1752,6 +1771,20 @@ EXPORT int cuFuncGetAttribute(int* value, int attribute, void* handle) {
     return SUCCESS;
 }
 
+EXPORT int cuFuncGetParamInfo(void* handle, size_t index, size_t* offset, size_t* size) {
+    Call call("cuFuncGetParamInfo");
+    if (call) {
+        return call.status;
+    }
+    Function* function = function_of(handle);
+    if (function == nullptr || index > 0) {  // a kernel has one struct
+        return function == nullptr ? INVALID_HANDLE : INVALID_VALUE;
+    }
+    *offset = 48;  // as where a struct has members that are aligned to more than the beginning of the constant memory for it
+    *size = function->kernel->args_size;
+    return SUCCESS;
+}
+
 EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void* handle, int threads, size_t shared) {
     Call call("cuOccupancyMaxActiveBlocksPerMultiprocessor");
     if (call) {
@@ -1766,7 +1799,7 @@ EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void* handle
     return SUCCESS;
 }
 
-EXPORT int cuLaunchKernel(
+static int launch(
     void* handle,
     unsigned grid_x,
     unsigned grid_y,
@@ -1777,11 +1810,8 @@ EXPORT int cuLaunchKernel(
     unsigned shared,
     void* stream_handle,
     void** params,
-    void** extra) {
-    Call call("cuLaunchKernel");
-    if (call) {
-        return call.status;
-    }
+    void** extra,
+    bool programmatic) {
     Function* function = function_of(handle);
     Stream* stream = stream_of(stream_handle);
     if (function == nullptr || stream == nullptr) {
@@ -1820,6 +1850,10 @@ EXPORT int cuLaunchKernel(
             LAUNCH_FAILED, kernel + ": " + std::to_string(size) + " bytes of parameters, its struct has "
                 + std::to_string(function->kernel->args_size));
     }
+    if (programmatic && stream->capture != nullptr
+        && (stream->capture->ops.empty() || stream->capture->ops.back().what.compare(0, 5, "cuMem") == 0)) {
+        return refuse(INVALID_VALUE, kernel + ": a programmatic launch behind what is no kernel");
+    }
     std::vector<uint64_t> args((size + 7) / 8);
     memcpy(args.data(), values, size);
     Function copy = *function;
@@ -1827,6 +1861,66 @@ EXPORT int cuLaunchKernel(
     emulation::Dim3 block = {block_x, block_y, block_z};
     return enqueue(
         stream, {kernel, [=]() -> int { return run_kernel(copy, grid, block, shared, args); }, kernel});
+}
+
+EXPORT int cuLaunchKernel(
+    void* function,
+    unsigned grid_x,
+    unsigned grid_y,
+    unsigned grid_z,
+    unsigned block_x,
+    unsigned block_y,
+    unsigned block_z,
+    unsigned shared,
+    void* stream,
+    void** params,
+    void** extra) {
+    Call call("cuLaunchKernel");
+    return call ? call.status
+                : launch(function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, params, extra, false);
+}
+
+/** As the driver's header has it. */
+struct LaunchAttribute {
+    int id;
+    char pad[4];
+    int value;
+    char rest[60];
+};
+
+struct LaunchConfig {
+    unsigned grid[3];
+    unsigned block[3];
+    unsigned shared;
+    void* stream;
+    LaunchAttribute* attributes;
+    unsigned count;
+};
+
+/** Its attributes may be that of programmatic dependent launches, which only relax an order that the fake keeps. */
+EXPORT int cuLaunchKernelEx(const LaunchConfig* config, void* function, void** params, void** extra) {
+    Call call("cuLaunchKernelEx");
+    if (call) {
+        return call.status;
+    }
+    bool programmatic = false;
+    for (unsigned i = 0; i < config->count; i++) {
+        const LaunchAttribute& attribute = config->attributes[i];
+        if (attribute.id != 6 || (attribute.value != 0 && attribute.value != 1)) {
+            return refuse(
+                INVALID_VALUE, "cuLaunchKernelEx: attribute " + std::to_string(attribute.id) + " of value "
+                    + std::to_string(attribute.value) + " is not known here");
+        }
+        programmatic |= attribute.value == 1;
+    }
+    if (programmatic && setting("capability") < 90) {
+        return refuse(NOT_SUPPORTED, "a programmatic launch on a device before compute capability 9.0");
+    }
+    const unsigned* grid = config->grid;
+    const unsigned* block = config->block;
+    return launch(
+        function, grid[0], grid[1], grid[2], block[0], block[1], block[2], config->shared, config->stream, params, extra,
+        programmatic);
 }
 
 EXPORT int cuLaunchHostFunc(void* stream_handle, void (*function)(void*), void* data) {

@@ -24,6 +24,9 @@ __attribute__((visibility("default"))) int fake_enqueue(void* stream, const char
 /** 0, or CUDA_ERROR_ILLEGAL_ADDRESS with a message if the bytes are not within one live allocation. */
 EXPORT int fake_check_range(uint64_t address, uint64_t bytes, const char* what);
 
+/** The calling thread's current context, or null. */
+EXPORT const void* fake_context();
+
 /** Counts objects of another library that were made, or with -1 destroyed, among the live handles. */
 EXPORT void fake_made(int count);
 
@@ -61,8 +64,12 @@ EXPORT long long fakeLiveHandles();
  * devices (1), capability (80), multiprocessors (3), memory (bytes per device, 4 GiB), driver_version (13000), lazy (1: work
  * runs as late as streams, events and copies allow; 0: at once), sticky (0; 1: an error of enqueued work breaks the context
  * for good, as on a GPU), gelu (0; 1: the fake cuBLASLt offers GELU epilogues), bias_gradient (1; 0: its heuristics know no
- * algorithm for bias gradients), order (of threads and blocks: 0 ascending, -1 descending, else the seed of a random one; as it
- * is when the work runs).
+ * algorithm for bias gradients), refusals (0; what else the fake cuBLASLt does not support, added up: 1 bias gradients in f32 of bf16
+ * factors, by INVALID_VALUE of its heuristics; 2 the same by its setter; 4 biases, by its heuristics; 8 addends, by the product;
+ * 16 bf16 that is not aligned to 16 bytes, rows included; 32 everything, cuBLAS too), algorithms (1; 4: the fake cuBLASLt
+ * knows four for each product, of which the first is slow, the second wrong, and the third never gives the same twice), order
+ * (of threads and blocks: 0 ascending, -1 descending, else the seed of a random one; as it is when the work runs), compile_ms
+ * (0; how long NVRTC takes).
  */
 EXPORT void fakeSet(const char* name, long long value);
 EXPORT long long fakeGet(const char* name);

@@ -11,10 +11,9 @@
 // Accumulation: f32. bf16 runs on tensor cores (mma.sync m16n8k16), P and dS rounded to bf16 as operands; f32 runs on FMA units
 //   without any rounding to a shorter type.
 // Determinism: no atomics. A block owns its output tile and walks over the other axis in order. The gradients take two kernels,
-//   one over tiles of keys (dK, dV) and one over tiles of queries (dQ): that is 7 products where one kernel needs 5, but the one
-//   kernel must add dQ across blocks, in any order or through one buffer per tile of keys, whose traffic costs more than the
-//   recomputation at the lengths met here. dbias: a block per tile adds over its share of the samples in order; shares are
-//   then added in order.
+//   one over tiles of keys (dK, dV) and one over tiles of queries (dQ): that is 7 products where one kernel needs 5; that one, for
+//   bf16 without a bias and regions, is in attention_backward.cu. dbias: a block per tile adds over its share of the samples in
+//   order; shares are then added in order.
 // Geometry: bf16: 4 warps own 64 rows, 16 each, the other operand comes in tiles of 64 rows, two in flight (cp.async); the last tile
 //   is worked on in steps of 16, and warps beyond the last row only help to load, so 392 rows cost as 400. f32: 2 warps, 32 rows,
 //   tiles of 32 rows, 4 x 4 scores per thread. Rows in shared memory are padded by 16 bytes: eight rows start in eight different
@@ -22,76 +21,9 @@
 //   Where addresses, strides or the head dim are not multiples of 16 bytes, tiles are copied element by element.
 // Bytes: q, k, v read and out written once, K and V again from L2 for each tile of queries. FLOPs: 4 N M dim per head forward,
 //   14 N M dim backward (10 useful), 4 more for dbias.
-#include "tessera.cuh"
+#include "attention.cuh"
 
-constexpr float LOG2E = 1.4426950408889634f;
-constexpr float LN2 = 0.6931471805599453f;
-constexpr float SEPARATION = -100.0f * LOG2E;  // added to the exponent of a pair of tokens of different regions
 constexpr int TAIL = 16;  // columns per step in the last tile
-
-struct Strides {
-    i64 batch;
-    i64 head;
-    i64 row;
-};
-
-/** One struct for all kernels; what a kernel does not need is null. */
-struct AttentionArgs {
-    const void* q;
-    const void* k;
-    const void* v;
-    const void* bias;  // or null
-    const int* regions;  // or null
-    void* out;
-    float* log_sum_exp;  // or null in the forward pass
-    const void* dout;
-    void* dq;
-    void* dk;
-    void* dv;
-    void* dbias;   // f32 partial sums [splits, heads, queries, keys], or dbias itself
-    float* stats;  // [batch, heads, padded, 2]: L / ln 2 (infinite beyond the last query) and D
-    Strides qs;
-    Strides ks;
-    Strides vs;
-    Strides os;
-    i64 batch;
-    int heads;
-    int queries;
-    int keys;
-    int dim;
-    int padded;       // queries rounded up to whole tiles
-    int shared_bias;  // one bias for all samples
-    int bias_bf16;    // type of bias
-    int dbias_bf16;   // type of what the dbias kernel writes
-    int splits;       // blocks that share the samples of one tile of dbias
-    int aligned;      // all tensors allow 16-byte accesses
-    float scale;
-    int region_batch;  // rows of regions
-};
-
-/** What a block works on: a tile of one head of one sample. */
-struct Place {
-    int tile;
-    int head;
-    i64 sample;
-};
-
-DEVICE Place place_of_block(const AttentionArgs& args, int tiles) {
-    const int block = static_cast<int>(blockIdx.x);
-    Place place;
-    place.tile = block % tiles;
-    place.head = block / tiles % args.heads;
-    place.sample = block / tiles / args.heads;
-    return place;
-}
-
-DEVICE i64 offset_of(const Strides& strides, i64 sample, int head) {
-    return sample * strides.batch + head * strides.head;
-}
-
-DEVICE int tiles_of(int rows, int tile) {
-    return (rows + tile - 1) / tile;
-}
 
 /**
  * What turns products Q K^T into exponents of 2. Without a bias and regions that is one positive factor, which the multiply-add

@@ -27,7 +27,7 @@
 // the row is aligned.
 template <int GROUP, class T, class Visit>
 DEVICE void each(int cols, bool aligned, Visit visit) {
-    constexpr int N = 16 / sizeof(T);
+    constexpr int N = Pack<T>::COUNT;
     const int lane = static_cast<int>(threadIdx.x % GROUP);
     const int whole = aligned ? cols / N * N : 0;
     for (int i = lane * N; i < whole; i += GROUP * N) {
@@ -38,26 +38,41 @@ DEVICE void each(int cols, bool aligned, Visit visit) {
     }
 }
 
-template <int GROUP>
-DEVICE float group_sum(float x) {
-    if constexpr (GROUP == 32) {
-        return warp_sum(x);
-    } else {
-        return block_sum<GROUP>(x);
+// Calls visit(i, v) with runs v of the values of a row x that cover [0, cols) among GROUP threads, 16 bytes at once where the row
+// is aligned. A thread has BATCH packs in flight before it visits the first; what visit writes it may not read as x.
+template <int GROUP, int BATCH, class T, class Visit>
+DEVICE void each(int cols, const T* x, bool aligned, Visit visit) {
+    constexpr int N = Pack<T>::COUNT;
+    const int lane = static_cast<int>(threadIdx.x % GROUP);
+    const int whole = aligned ? cols / N * N : 0;
+    for (int first = lane * N; first < whole; first += BATCH * GROUP * N) {
+        Pack<T> packs[BATCH];
+#pragma unroll
+        for (int b = 0; b < BATCH; b++) {
+            if (first + b * GROUP * N < whole) {
+                packs[b] = load_pack(x + first + b * GROUP * N);
+            }
+        }
+#pragma unroll
+        for (int b = 0; b < BATCH; b++) {
+            if (first + b * GROUP * N < whole) {
+                float v[N];
+                unpack(packs[b], v);
+                visit(first + b * GROUP * N, v);
+            }
+        }
     }
-}
-
-template <int GROUP>
-DEVICE float group_max(float x) {
-    if constexpr (GROUP == 32) {
-        return warp_max(x);
-    } else {
-        return block_max<GROUP>(x);
+    for (int i = whole + lane; i < cols; i += GROUP) {
+        const float v[1] = {to_float(x[i])};
+        visit(i, v);
     }
 }
 
 // Where a maximum starts: the least finite f32, so that -infinity among the values needs no case of its own.
 constexpr float LEAST = -0x1.fffffep127f;
+
+constexpr float LOG2E = 1.44269504f;
+constexpr float LN2 = 0.693147181f;
 
 template <int N>
 DEVICE float largest(const float (&x)[N]) {
@@ -81,6 +96,8 @@ struct CrossEntropyArgs {
     float smoothing;
 };
 
+constexpr int CROSS_ENTROPY_BATCH = 2;
+
 template <class T, int GROUP>
 DEVICE void cross_entropy(const CrossEntropyArgs& args) {
     const int groups = 256 / GROUP;
@@ -89,26 +106,23 @@ DEVICE void cross_entropy(const CrossEntropyArgs& args) {
         const bool aligned = aligned16(x);
         const float first = to_float(x[0]);
         float most = LEAST;
-        float sum = 0;
-        float offsets = 0;
-        each<GROUP, T>(args.cols, aligned, [&](int i, auto width) {
-            constexpr int N = decltype(width)::value;
-            float v[N];
-            read<N>(x + i, v);
-            const float top = largest(v);
-            if (top > most) {
-                sum *= expf(most - top);
-                most = top;
-            }
+        float sums[2] = {};  // of exp(x - most) and of x - first
+        each<GROUP, CROSS_ENTROPY_BATCH>(args.cols, x, aligned, [&](int, const auto& v) {
+            constexpr int N = sizeof(v) / sizeof(float);
+            const float top = fmaxf(most, largest(v));
+            sums[0] *= exp_fast(most - top);
+            most = top;
 #pragma unroll
             for (int k = 0; k < N; k++) {
-                sum += expf(v[k] - most);
-                offsets += v[k] - first;
+                sums[0] += exp_fast(v[k] - most);
+                sums[1] += v[k] - first;
             }
         });
         const float top = group_max<GROUP>(most);
-        sum = group_sum<GROUP>(sum * expf(most - top));
-        offsets = group_sum<GROUP>(offsets);
+        sums[0] *= exp_fast(most - top);
+        group_sums<GROUP>(sums);
+        const float sum = sums[0];
+        const float offsets = sums[1];
         const int label = args.labels[row];
         const bool known = label >= 0 && label < args.cols;
         const float share = args.smoothing / (float)args.cols;
@@ -127,16 +141,15 @@ DEVICE void cross_entropy(const CrossEntropyArgs& args) {
             T* dx = (T*)args.dlogits + row * args.cols;
             const float mean = known ? 1.0f / (float)args.rows : not_a_number();
             const float inverse = 1.0f / sum;
-            each<GROUP, T>(args.cols, aligned && aligned16(dx), [&](int i, auto width) {
-                constexpr int N = decltype(width)::value;
-                float v[N];
-                read<N>(x + i, v);
+            each<GROUP, CROSS_ENTROPY_BATCH>(args.cols, x, aligned && aligned16(dx), [&](int i, const auto& v) {
+                constexpr int N = sizeof(v) / sizeof(float);
+                float gradient[N];
 #pragma unroll
                 for (int k = 0; k < N; k++) {
                     const float hit = i + k == label ? 1 - args.smoothing : 0;
-                    v[k] = (expf(v[k] - top) * inverse - share - hit) * mean;
+                    gradient[k] = (exp_fast(v[k] - top) * inverse - share - hit) * mean;
                 }
-                write<N>(dx + i, v);
+                write(dx + i, gradient);
             });
         }
     }
@@ -150,6 +163,7 @@ KERNEL_BLOCKS(256, 4, cross_entropy_long_bf16, CrossEntropyArgs) { cross_entropy
 // --------------------------------------------------------------------------------------------------------- distillation
 
 constexpr int MAX_TEACHERS = 8;
+constexpr int TEACHERS_AT_ONCE = 4;  // all loads before the first use
 
 struct DistillationArgs {
     const void* student;
@@ -175,13 +189,25 @@ DEVICE void ensemble(const DistillationArgs& args, const float (&weights)[MAX_TE
         z[k] = 0;
     }
 #pragma unroll
-    for (int t = 0; t < MAX_TEACHERS; t++) {
-        if (t < args.teacher_count) {
-            float v[N];
-            read<N>((const T*)args.teachers[t] + at, v);
+    for (int first = 0; first < MAX_TEACHERS; first += TEACHERS_AT_ONCE) {
+        if (first < args.teacher_count) {
+            Pack<T, N> packs[TEACHERS_AT_ONCE];
 #pragma unroll
-            for (int k = 0; k < N; k++) {
-                z[k] = fmaf(weights[t], v[k], z[k]);
+            for (int t = 0; t < TEACHERS_AT_ONCE; t++) {
+                if (first + t < args.teacher_count) {
+                    packs[t] = load_pack<N>((const T*)args.teachers[first + t] + at);
+                }
+            }
+#pragma unroll
+            for (int t = 0; t < TEACHERS_AT_ONCE; t++) {
+                if (first + t < args.teacher_count) {
+                    float v[N];
+                    unpack(packs[t], v);
+#pragma unroll
+                    for (int k = 0; k < N; k++) {
+                        z[k] = fmaf(weights[first + t], v[k], z[k]);
+                    }
+                }
             }
         }
     }
@@ -190,7 +216,7 @@ DEVICE void ensemble(const DistillationArgs& args, const float (&weights)[MAX_TE
 template <class T, int GROUP>
 DEVICE void distillation(const DistillationArgs& args) {
     const int groups = 256 / GROUP;
-    const float cold = 1.0f / args.temperature;
+    const float cold = LOG2E / args.temperature;  // powers and logarithms are to base 2
     const bool hard = args.beta != 0;
     for (i64 row = (i64)blockIdx.x * groups + threadIdx.x / GROUP; row < args.rows; row += (i64)gridDim.x * groups) {
         const i64 start = row * args.cols;
@@ -203,50 +229,47 @@ DEVICE void distillation(const DistillationArgs& args) {
             aligned = aligned && (t >= args.teacher_count || aligned16((const T*)args.teachers[t] + start));
         }
 
-        float most = LEAST;       // of the student
-        float soft = 0;           // sum of exp((x - most) / T)
-        float plain = 0;          // sum of exp(x - most)
-        float teacher_most = LEAST;
-        float teacher_soft = 0;
+        float most[2] = {LEAST, LEAST};  // of the student and of the ensemble
+        float sums[3] = {};  // of exp((x - most) / T) of both, and of exp(x - most) of the student
         each<GROUP, T>(args.cols, aligned, [&](int i, auto width) {
             constexpr int N = decltype(width)::value;
             float v[N];
             float z[N];
             read<N>(x + i, v);
             ensemble<N, T>(args, weights, start + i, z);
-            float top = largest(v);
-            if (top > most) {
-                soft *= expf((most - top) * cold);
-                plain *= expf(most - top);
-                most = top;
-            }
-            top = largest(z);
-            if (top > teacher_most) {
-                teacher_soft *= expf((teacher_most - top) * cold);
-                teacher_most = top;
-            }
+            const float top = fmaxf(most[0], largest(v));
+            const float teacher_top = fmaxf(most[1], largest(z));
+            sums[0] *= exp2_fast((most[0] - top) * cold);
+            sums[1] *= exp2_fast((most[1] - teacher_top) * cold);
+            sums[2] *= exp_fast(most[0] - top);
+            most[0] = top;
+            most[1] = teacher_top;
 #pragma unroll
             for (int k = 0; k < N; k++) {
-                soft += expf((v[k] - most) * cold);
-                teacher_soft += expf((z[k] - teacher_most) * cold);
+                sums[0] += exp2_fast((v[k] - top) * cold);
+                sums[1] += exp2_fast((z[k] - teacher_top) * cold);
                 if (hard) {
-                    plain += expf(v[k] - most);
+                    sums[2] += exp_fast(v[k] - top);
                 }
             }
         });
-        const float top = group_max<GROUP>(most);
-        const float teacher_top = group_max<GROUP>(teacher_most);
-        soft = group_sum<GROUP>(soft * expf((most - top) * cold));
-        teacher_soft = group_sum<GROUP>(teacher_soft * expf((teacher_most - teacher_top) * cold));
-        plain = group_sum<GROUP>(plain * expf(most - top));
+        float tops[2] = {most[0], most[1]};
+        group_maxima<GROUP>(tops);
+        const float top = tops[0];
+        const float teacher_top = tops[1];
+        sums[0] *= exp2_fast((most[0] - top) * cold);
+        sums[1] *= exp2_fast((most[1] - teacher_top) * cold);
+        sums[2] *= exp_fast(most[0] - top);
+        group_sums<GROUP>(sums);
+        const float plain = sums[2];
 
         const int label = hard ? args.labels[row] : 0;
         const bool known = label >= 0 && label < args.cols;
         const float mean = known ? 1.0f / (float)args.rows : not_a_number();
         const float soft_factor = args.alpha * args.temperature * mean;
         const float hard_factor = args.beta * mean;
-        const float log_soft = logf(soft);
-        const float log_teacher = logf(teacher_soft);
+        const float log_soft = log2f(sums[0]);
+        const float log_teacher = log2f(sums[1]);
         const float inverse_plain = 1.0f / plain;
         T* dx = (T*)args.dstudent + start;
         aligned = aligned && aligned16(dx);
@@ -259,22 +282,22 @@ DEVICE void distillation(const DistillationArgs& args) {
             ensemble<N, T>(args, weights, start + i, z);
 #pragma unroll
             for (int k = 0; k < N; k++) {
-                const float log_q = (v[k] - top) * cold - log_soft;
+                const float log_q = (v[k] - top) * cold - log_soft;  // to base 2
                 const float log_p = (z[k] - teacher_top) * cold - log_teacher;
-                const float p = expf(log_p);
+                const float p = exp2_fast(log_p);
                 // The differences q - p add up to 0; with them no term is negative, and where p is close to q rounding errors
                 // of the logarithms cancel. A class that the teachers exclude has no p log p, even where 0 (-infinity) would
                 // be NaN; a NaN stays.
-                const float excess = expf(log_q) - p;
-                divergence += p <= 0 ? excess : fmaf(p, log_p - log_q, excess);
+                const float excess = exp2_fast(log_q) - p;
+                divergence += p <= 0 ? excess : fmaf(p, (log_p - log_q) * LN2, excess);
                 float gradient = soft_factor * excess;
                 if (hard) {
-                    gradient += hard_factor * (expf(v[k] - top) * inverse_plain - (i + k == label ? 1.0f : 0.0f));
+                    gradient += hard_factor * (exp_fast(v[k] - top) * inverse_plain - (i + k == label ? 1.0f : 0.0f));
                 }
                 v[k] = gradient;
             }
             if (args.dstudent != nullptr) {
-                write<N>(dx + i, v);
+                write(dx + i, v);
             }
         });
         divergence = group_sum<GROUP>(divergence);
@@ -289,9 +312,9 @@ DEVICE void distillation(const DistillationArgs& args) {
 }
 
 KERNEL_BLOCKS(256, 3, distillation_loss_f32, DistillationArgs) { distillation<float, 32>(args); }
-KERNEL_BLOCKS(256, 3, distillation_loss_bf16, DistillationArgs) { distillation<bf16, 32>(args); }
+KERNEL_BLOCKS(256, 2, distillation_loss_bf16, DistillationArgs) { distillation<bf16, 32>(args); }
 KERNEL_BLOCKS(256, 3, distillation_loss_long_f32, DistillationArgs) { distillation<float, 256>(args); }
-KERNEL_BLOCKS(256, 3, distillation_loss_long_bf16, DistillationArgs) { distillation<bf16, 256>(args); }
+KERNEL_BLOCKS(256, 2, distillation_loss_long_bf16, DistillationArgs) { distillation<bf16, 256>(args); }
 
 // --------------------------------------------------------------------------------------- feature loss, mean squared error
 
@@ -306,6 +329,8 @@ struct FeatureLossArgs {
     float* terms;
 };
 
+constexpr int FEATURE_BATCH = 2;  // packs of both operands that a thread has in flight
+
 // One modality per blockIdx.y; its terms are gridDim.x consecutive values.
 template <class T>
 DEVICE void feature_loss(const FeatureLossArgs& args) {
@@ -317,31 +342,46 @@ DEVICE void feature_loss(const FeatureLossArgs& args) {
     const i64 count = args.counts[m];
     const float factor = args.factors[m];
     float sum = 0;
-    const auto visit = [&](i64 i, auto width) {
-        constexpr int W = decltype(width)::value;
-        float u[W];
-        float v[W];
-        read<W>(a + i, u);
-        read<W>(b + i, v);
-#pragma unroll
-        for (int k = 0; k < W; k++) {
-            const float difference = u[k] - v[k];
-            sum = fmaf(difference, difference, sum);
-            u[k] = difference * factor;
-        }
-        if (d != nullptr) {
-            write<W>(d + i, u);
-        }
-    };
     const i64 thread = (i64)blockIdx.x * 256 + threadIdx.x;
     const i64 threads = (i64)gridDim.x * 256;
     const i64 whole = aligned16(a) && aligned16(b) && aligned16(d) ? count / N * N : 0;
-#pragma unroll 2
-    for (i64 i = thread * N; i < whole; i += threads * N) {
-        visit(i, Width<N>());
+    for (i64 first = thread * N; first < whole; first += FEATURE_BATCH * threads * N) {
+        Pack<T> left[FEATURE_BATCH];
+        Pack<T> right[FEATURE_BATCH];
+#pragma unroll
+        for (int k = 0; k < FEATURE_BATCH; k++) {
+            const i64 i = first + k * threads * N;
+            if (i < whole) {
+                left[k] = load_pack(a + i);
+                right[k] = load_pack(b + i);
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < FEATURE_BATCH; k++) {
+            const i64 i = first + k * threads * N;
+            if (i < whole) {
+                float u[N];
+                float v[N];
+                unpack(left[k], u);
+                unpack(right[k], v);
+#pragma unroll
+                for (int j = 0; j < N; j++) {
+                    const float difference = u[j] - v[j];
+                    sum = fmaf(difference, difference, sum);
+                    u[j] = difference * factor;
+                }
+                if (d != nullptr) {
+                    write(d + i, u);
+                }
+            }
+        }
     }
     for (i64 i = whole + thread; i < count; i += threads) {
-        visit(i, Width<1>());
+        const float difference = to_float(a[i]) - to_float(b[i]);
+        sum = fmaf(difference, difference, sum);
+        if (d != nullptr) {
+            d[i] = from_float<T>(difference * factor);
+        }
     }
     sum = block_sum<256>(sum);
     if (threadIdx.x == 0) {
@@ -372,7 +412,7 @@ KERNEL(1024, loss_sum, LossSumArgs) {
     for (int m = 0; m < args.sections; m++) {
         const float* terms = args.terms + m * args.count;
         double sum = 0;
-#pragma unroll 4
+#pragma unroll 16
         for (i64 i = thread; i < args.count; i += 1024) {
             sum += (double)terms[i];
         }

@@ -200,17 +200,17 @@ struct NormArgs {
     NormTensor table[NORM_TENSORS];
 };
 
-/** This thread's share of the squares of a chunk. */
-template <class G>
+/** This thread's share of the squares of a chunk of SIZE elements. */
+template <class G, int SIZE>
 DEVICE float sum_of_squares(const NormTensor& tensor) {
     constexpr int N = Pack<G>::COUNT;
     const G* values = (const G*)tensor.values;
-    const i64 start = (i64)(blockIdx.x - tensor.first_block) * CHUNK;
-    const i64 end = start + CHUNK < tensor.count ? start + CHUNK : tensor.count;
+    const i64 start = (i64)(blockIdx.x - tensor.first_block) * SIZE;
+    const i64 end = start + SIZE < tensor.count ? start + SIZE : tensor.count;
     const i64 whole = aligned16(values) ? start + (end - start) / N * N : start;
     float sum = 0;
 #pragma unroll
-    for (int k = 0; k < CHUNK / (256 * N); k++) {
+    for (int k = 0; k < SIZE / (256 * N); k++) {
         const i64 i = start + (k * 256 + threadIdx.x) * N;
         if (i < whole) {
             const Pack<G> pack = load_pack(values + i);
@@ -228,13 +228,18 @@ DEVICE float sum_of_squares(const NormTensor& tensor) {
     return sum;
 }
 
-KERNEL(256, global_norm_partials, NormArgs) {
+template <int SIZE>
+DEVICE void norm_partials(const NormArgs& args) {
     const NormTensor& tensor = args.table[tensor_of_block(args)];
-    float sum = tensor.narrow ? sum_of_squares<bf16>(tensor) : sum_of_squares<float>(tensor);
+    float sum = tensor.narrow ? sum_of_squares<bf16, SIZE>(tensor) : sum_of_squares<float, SIZE>(tensor);
     sum = block_sum<256>(sum);
     if (threadIdx.x == 0) {
         args.partials[blockIdx.x] = sum;
     }
+}
+
+KERNEL(256, global_norm_partials, NormArgs) {
+    norm_partials<CHUNK>(args);
 }
 
 struct TotalArgs {

@@ -13,7 +13,7 @@
 //               losses.cu adds up in a fixed order.
 // Bad indices   an index outside the video is not followed: its patch becomes NaN, its gradient is left out, and
 //               the loss is NaN.
-// Geometry      256 threads, a warp per patch (target: per patch and channel). Gather from channel-last u8 reads 16 bytes at a time
+// Geometry      256 threads, a warp per patch (target: per patch and channel). Gather from channel-last videos reads 16 bytes at a time
 //               into shared memory and splits the channels there; from rows of contiguous pixels it reads as many as fill 16
 //               bytes of output, 4 packs in flight; anything else goes pixel by pixel. Loss: a block per
 //               patch, a warp per channel for its statistics, which stages the target in shared memory; then all threads walk the
@@ -175,14 +175,15 @@ DEVICE void gather_lines(const PatchArgs& args, const S* from, T* out, int lengt
     }
 }
 
-/** Lines of patch x channels bytes, each a multiple of 16, by way of this warp's part of shared memory. */
-template <class T>
-DEVICE void gather_interleaved(const PatchArgs& args, const unsigned char* from, T* out, int length, unsigned char* staged) {
+/** Lines of patch x channels pixels, each a multiple of 16 bytes, by way of this warp's part of shared memory. */
+template <class S, class T>
+DEVICE void gather_interleaved(const PatchArgs& args, const S* from, T* out, int length, S* staged) {
+    constexpr int WIDE = Pack<S>::COUNT;
     constexpr int N = Pack<T>::COUNT;
-    int line_packs = args.patch * args.channels / 16;
-    int packs = length / 16;
+    int line_packs = args.patch * args.channels / WIDE;
+    int packs = length / WIDE;
     for (int first = lane_index(); first < packs; first += WARP * VECTORS) {
-        Pack<unsigned char> loaded[VECTORS];
+        Pack<S> loaded[VECTORS];
 #pragma unroll
         for (int k = 0; k < VECTORS; k++) {
             int p = first + k * WARP;
@@ -190,14 +191,14 @@ DEVICE void gather_interleaved(const PatchArgs& args, const unsigned char* from,
                 int line = p / line_packs;
                 int dt = line / args.patch;
                 int dy = line - dt * args.patch;
-                loaded[k] = load_pack(from + dt * args.stride_t + dy * args.stride_y + (p - line * line_packs) * 16);
+                loaded[k] = load_pack(from + dt * args.stride_t + dy * args.stride_y + (p - line * line_packs) * WIDE);
             }
         }
 #pragma unroll
         for (int k = 0; k < VECTORS; k++) {
             int p = first + k * WARP;
             if (p < packs) {
-                store_pack(staged + p * 16, loaded[k]);
+                store_pack(staged + p * WIDE, loaded[k]);
             }
         }
     }
@@ -205,15 +206,15 @@ DEVICE void gather_interleaved(const PatchArgs& args, const unsigned char* from,
     int channel_values = length / args.channels;
     for (int e = lane_index() * N; e < length; e += WARP * N) {
         int c = e / channel_values;
-        const unsigned char* bytes = staged + (e - c * channel_values) * args.channels + c;
+        const S* pixels = staged + (e - c * channel_values) * args.channels + c;
         float factor = args.factor[c];
         float shift = args.shift[c];
-        Pack<T> pack;
+        float values[N];
 #pragma unroll
         for (int j = 0; j < N; j++) {
-            pack.values[j] = from_float<T>(fmaf(pixel_value(bytes[j * args.channels]), factor, shift));
+            values[j] = fmaf(pixel_value(pixels[j * args.channels]), factor, shift);
         }
-        store_pack(out + e, pack);
+        write(out + e, values);
     }
     __syncwarp();
 }
@@ -237,8 +238,8 @@ DEVICE void gather_patches(const PatchArgs& args) {
         gather_pixels(args, from, out, length, room_of(args, token));
     } else if (args.mode != CHANNEL_LAST) {
         gather_lines(args, from, out, length);
-    } else if constexpr (sizeof(S) == 1) {
-        DYNAMIC_SHARED(unsigned char, staged);
+    } else {
+        DYNAMIC_SHARED(S, staged);
         gather_interleaved(args, from, out, length, staged + warp_index() * length);
     }
 }
@@ -481,7 +482,8 @@ DEVICE void reconstruction(const ReconstructionArgs& args) {
     const int length = args.channels * args.tubelet * args.patch * args.patch;
     const int warp = threadIdx.x / 32;
     const int warps = blockDim.x / 32;
-    constexpr int N = 16 / sizeof(T);
+    constexpr int N = Pack<T>::COUNT;
+    constexpr int AHEAD = N > 4 ? 2 : 4;
     float total = 0;
     for (i64 row = blockIdx.x; row < args.rows; row += gridDim.x) {
         const int token = args.indices[row];
@@ -491,35 +493,51 @@ DEVICE void reconstruction(const ReconstructionArgs& args) {
         const i64 origin = row / args.count * args.stride_b + (i64)(inside / args.plane) * args.tubelet * args.stride_t
                 + (i64)(cell / args.across) * args.patch * args.stride_y
                 + (i64)(cell % args.across) * args.patch * args.stride_x;
+        const T* prediction = (const T*)args.prediction + row * length;
+        T* gradient = (T*)args.dprediction + row * length;
+        const int whole = aligned16(prediction) && aligned16(gradient) ? length / N * N : 0;
+        Pack<T> packs[AHEAD];  // on their way while the target is made
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++) {
+            const int i = (k * blockDim.x + threadIdx.x) * N;
+            if (i < whole) {
+                packs[k] = load_pack(prediction + i);
+            }
+        }
         for (int c = warp; c < args.channels; c += warps) {
             stage_channel<V>(args, origin, c, staged);
         }
         __syncthreads();
 
-        const T* prediction = (const T*)args.prediction + row * length;
-        T* gradient = (T*)args.dprediction + row * length;
         const float factor = known ? args.factor : not_a_number();
         float sum = known ? 0.0f : not_a_number();
-        const auto visit = [&](int i, auto width) {
-            constexpr int W = decltype(width)::value;
-            float v[W];
-            read<W>(prediction + i, v);
+        const auto visit = [&](int i, auto& v) {
 #pragma unroll
-            for (int k = 0; k < W; k++) {
+            for (int k = 0; k < (int)(sizeof(v) / sizeof(float)); k++) {
                 const float difference = v[k] - staged[i + k];
                 sum = fmaf(difference, difference, sum);
                 v[k] = difference * factor;
             }
             if (args.dprediction != nullptr) {
-                write<W>(gradient + i, v);
+                write(gradient + i, v);
             }
         };
-        const int whole = aligned16(prediction) && aligned16(gradient) ? length / N * N : 0;
-        for (int i = threadIdx.x * N; i < whole; i += blockDim.x * N) {
-            visit(i, Width<N>());
+        float v[N];
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++) {
+            const int i = (k * blockDim.x + threadIdx.x) * N;
+            if (i < whole) {
+                unpack(packs[k], v);
+                visit(i, v);
+            }
+        }
+        for (int i = (AHEAD * blockDim.x + threadIdx.x) * N; i < whole; i += blockDim.x * N) {
+            read(prediction + i, v);
+            visit(i, v);
         }
         for (int i = whole + threadIdx.x; i < length; i += blockDim.x) {
-            visit(i, Width<1>());
+            float single[1] = {to_float(prediction[i])};
+            visit(i, single);
         }
         sum = warp_sum(sum);
         if (threadIdx.x % 32 == 0) {

@@ -14,13 +14,32 @@ using u64 = unsigned long long;
 /** A function that a kernel calls. */
 #define DEVICE __device__ __forceinline__
 
+/**
+ * What every kernel begins with, before it touches memory: it waits until the kernels before it in the stream are done and all
+ * they wrote is seen, and lets the kernel behind it in the stream be brought to the multiprocessors, to wait there in the same
+ * way, as soon as all blocks of this one have begun. Launched as usual, both do nothing: the order is kept by the stream.
+ * (Programmatic dependent launch: CUDA programming guide; PTX ISA, griddepcontrol. See CudaLaunch.java.)
+ */
+DEVICE void begin_in_order() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+#define KERNEL_BOUNDS(bounds, name, Args)                                                         \
+    static DEVICE void name##_in_order(const Args& args);                                         \
+    extern "C" __global__ void __launch_bounds__ bounds name(const __grid_constant__ Args args) { \
+        begin_in_order();                                                                         \
+        name##_in_order(args);                                                                    \
+    }                                                                                             \
+    static DEVICE void name##_in_order(const Args& args)
+
 /** Defines the kernel `name`, at most `threads` threads per block, with one struct `args` of type Args as its parameters. */
-#define KERNEL(threads, name, Args) \
-    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args args)
+#define KERNEL(threads, name, Args) KERNEL_BOUNDS((threads), name, Args)
 
 /** The same, with registers limited so that `blocks` blocks fit on a multiprocessor. */
-#define KERNEL_BLOCKS(threads, blocks, name, Args) \
-    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args args)
+#define KERNEL_BLOCKS(threads, blocks, name, Args) KERNEL_BOUNDS((threads, blocks), name, Args)
 
 /** A static array in shared memory, 16-byte aligned, not initialised. */
 #define SHARED(type, name, count) __shared__ __align__(16) type name[count]
@@ -160,38 +179,81 @@ DEVICE float not_a_number() {
 
 // -------------------------------------------------------------------------------------------------- 16-byte accesses
 
-/** As many values as one 16-byte access moves: 4 floats, 8 bf16. */
-template <class T>
-struct alignas(16) Pack {
-    static constexpr int COUNT = 16 / static_cast<int>(sizeof(T));
-    T values[COUNT];
+/** N values that are read and written at once, by an access of up to 16 bytes: by default 4 floats or 8 bf16. */
+template <class T, int N = 16 / static_cast<int>(sizeof(T))>
+struct alignas(sizeof(T) * N) Pack {
+    static_assert(sizeof(T) * N <= 16, "at most 16 bytes");
+    static constexpr int COUNT = N;
+    T values[N];
 };
 
-/** Whether an address allows load_pack and store_pack. */
+/** Whether an address allows load_pack and store_pack of packs of N values. */
+template <int N, class T>
+DEVICE bool aligned(const T* address) {
+    return reinterpret_cast<u64>(address) % (sizeof(T) * N) == 0;
+}
+
+/** Whether an address allows packs of 16 bytes. */
 DEVICE bool aligned16(const void* address) {
     return reinterpret_cast<u64>(address) % 16 == 0;
 }
 
-/** Reads 16 bytes at a 16-byte aligned address (global or shared memory). */
-template <class T>
-DEVICE Pack<T> load_pack(const T* address) {
-    Pack<T> pack;
+/** Copies a pack by one access at each side; both addresses are multiples of its size (global or shared memory, registers). */
+template <class T, int N>
+DEVICE void copy_pack(Pack<T, N>* to, const Pack<T, N>* from) {
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    *reinterpret_cast<uint4*>(&pack) = *reinterpret_cast<const uint4*>(address);
+    if constexpr (sizeof(T) * N == 16) {
+        *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
+    } else if constexpr (sizeof(T) * N == 8) {
+        *reinterpret_cast<uint2*>(to) = *reinterpret_cast<const uint2*>(from);
+    } else if constexpr (sizeof(T) * N == 4) {
+        *reinterpret_cast<u32*>(to) = *reinterpret_cast<const u32*>(from);
+    } else {
+        *to = *from;
+    }
 #else
-    emulation::copy16(&pack, address);
+    emulation::copy_aligned(to, from, sizeof(T) * N);
 #endif
+}
+
+/** Reads N values at an address that is a multiple of their size. */
+template <int N, class T>
+DEVICE Pack<T, N> load_pack(const T* address) {
+    Pack<T, N> pack;
+    copy_pack(&pack, reinterpret_cast<const Pack<T, N>*>(address));
     return pack;
 }
 
-/** Writes 16 bytes at a 16-byte aligned address (global or shared memory). */
+/** Reads 16 bytes at a 16-byte aligned address. */
 template <class T>
-DEVICE void store_pack(T* address, const Pack<T>& pack) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    *reinterpret_cast<uint4*>(address) = *reinterpret_cast<const uint4*>(&pack);
-#else
-    emulation::copy16(address, &pack);
-#endif
+DEVICE Pack<T> load_pack(const T* address) {
+    return load_pack<Pack<T>::COUNT>(address);
+}
+
+/** Writes a pack at an address that is a multiple of its size. */
+template <class T, int N>
+DEVICE void store_pack(T* address, const Pack<T, N>& pack) {
+    copy_pack(reinterpret_cast<Pack<T, N>*>(address), &pack);
+}
+
+/** The values of a pack as floats. */
+template <class T, int N>
+DEVICE void unpack(const Pack<T, N>& pack, float (&values)[N]) {
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        values[k] = to_float(pack.values[k]);
+    }
+}
+
+/** Floats, rounded, as a pack. */
+template <class T, int N>
+DEVICE Pack<T, N> pack(const float (&values)[N]) {
+    Pack<T, N> result;
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        result.values[k] = from_float<T>(values[k]);
+    }
+    return result;
 }
 
 /** A number of values that are read or written at once, as a type: 1, or as many as a Pack holds. */
@@ -200,33 +262,16 @@ struct Width {
     static constexpr int value = N;
 };
 
-/** Reads N neighbouring values as floats; more than one at a 16-byte aligned address. */
+/** Reads N neighbouring values as floats, at an address that is a multiple of their size. */
 template <int N, class T>
 DEVICE void read(const T* from, float (&to)[N]) {
-    if constexpr (N == 1) {
-        to[0] = to_float(*from);
-    } else {
-        const Pack<T> pack = load_pack(from);
-#pragma unroll
-        for (int k = 0; k < N; k++) {
-            to[k] = to_float(pack.values[k]);
-        }
-    }
+    unpack(load_pack<N>(from), to);
 }
 
-/** Writes N floats as neighbouring values; more than one at a 16-byte aligned address. */
+/** Writes N floats as neighbouring values, at an address that is a multiple of their size. */
 template <int N, class T>
 DEVICE void write(T* to, const float (&from)[N]) {
-    if constexpr (N == 1) {
-        *to = from_float<T>(from[0]);
-    } else {
-        Pack<T> pack;
-#pragma unroll
-        for (int k = 0; k < N; k++) {
-            pack.values[k] = from_float<T>(from[k]);
-        }
-        store_pack(to, pack);
-    }
+    store_pack(to, pack<T>(from));
 }
 
 // -------------------------------------------------------------------------------------------------------- reductions
@@ -255,46 +300,105 @@ DEVICE float warp_max(float value) {
 #endif
 }
 
-/** Sum over a block of THREADS threads (one dimension, a multiple of 32), in every thread; the order is fixed. */
-template <int THREADS>
-DEVICE float block_sum(float value) {
-    static_assert(THREADS % WARP == 0, "whole warps");
-    value = warp_sum(value);
-    if (THREADS == WARP) {
-        return value;
+/** Sums of N values at once: their exchanges overlap. */
+template <int N>
+DEVICE void warp_sums(float (&values)[N]) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#pragma unroll
+    for (int offset = WARP / 2; offset > 0; offset /= 2) {
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            values[k] += __shfl_xor_sync(ALL_LANES, values[k], offset);
+        }
     }
-    SHARED(float, partials, THREADS / WARP);
-    if (lane_index() == 0) {
-        partials[warp_index()] = value;
+#else
+    for (int k = 0; k < N; k++) {
+        values[k] = emulation::warp_sum(values[k]);
     }
-    __syncthreads();
-    value = partials[0];
-    for (int w = 1; w < THREADS / WARP; w++) {
-        value += partials[w];
-    }
-    __syncthreads();  // so that the next call may write its partials
-    return value;
+#endif
 }
 
-/** Maximum over a block of THREADS threads, in every thread. */
+/** Maxima of N values at once. */
+template <int N>
+DEVICE void warp_maxima(float (&values)[N]) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#pragma unroll
+    for (int offset = WARP / 2; offset > 0; offset /= 2) {
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            values[k] = fmaxf(values[k], __shfl_xor_sync(ALL_LANES, values[k], offset));
+        }
+    }
+#else
+    for (int k = 0; k < N; k++) {
+        values[k] = emulation::warp_max(values[k]);
+    }
+#endif
+}
+
+/**
+ * Sums, or maxima, of N values over the GROUP threads that share a row, in each of them: a warp, or the whole block (one
+ * dimension, GROUP threads, a multiple of 32). The order of additions is fixed. All threads of the group must call.
+ */
+template <int GROUP, bool MAXIMA, int N>
+DEVICE void group_reduce(float (&values)[N]) {
+    static_assert(GROUP % WARP == 0, "whole warps");
+    if constexpr (MAXIMA) {
+        warp_maxima(values);
+    } else {
+        warp_sums(values);
+    }
+    if constexpr (GROUP > WARP) {
+        constexpr int WARPS = GROUP / WARP;
+        SHARED(float, partials, N * WARPS);
+        if (lane_index() == 0) {
+#pragma unroll
+            for (int k = 0; k < N; k++) {
+                partials[k * WARPS + warp_index()] = values[k];
+            }
+        }
+        __syncthreads();
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            values[k] = partials[k * WARPS];
+#pragma unroll
+            for (int w = 1; w < WARPS; w++) {
+                const float other = partials[k * WARPS + w];
+                values[k] = MAXIMA ? fmaxf(values[k], other) : values[k] + other;
+            }
+        }
+        __syncthreads();  // so that the next call may write its partials
+    }
+}
+
+template <int GROUP, int N>
+DEVICE void group_sums(float (&values)[N]) {
+    group_reduce<GROUP, false>(values);
+}
+
+template <int GROUP, int N>
+DEVICE void group_maxima(float (&values)[N]) {
+    group_reduce<GROUP, true>(values);
+}
+
+template <int GROUP>
+DEVICE float group_sum(float value) {
+    float values[1] = {value};
+    group_sums<GROUP>(values);
+    return values[0];
+}
+
+template <int GROUP>
+DEVICE float group_max(float value) {
+    float values[1] = {value};
+    group_maxima<GROUP>(values);
+    return values[0];
+}
+
+/** Sum over a block of THREADS threads, in every thread. */
 template <int THREADS>
-DEVICE float block_max(float value) {
-    static_assert(THREADS % WARP == 0, "whole warps");
-    value = warp_max(value);
-    if (THREADS == WARP) {
-        return value;
-    }
-    SHARED(float, partials, THREADS / WARP);
-    if (lane_index() == 0) {
-        partials[warp_index()] = value;
-    }
-    __syncthreads();
-    value = partials[0];
-    for (int w = 1; w < THREADS / WARP; w++) {
-        value = fmaxf(value, partials[w]);
-    }
-    __syncthreads();
-    return value;
+DEVICE float block_sum(float value) {
+    return group_sum<THREADS>(value);
 }
 
 // ---------------------------------------------------------------------------------------------------- random numbers
@@ -365,6 +469,11 @@ DEVICE float exp2_fast(float x) {
 #else
     return exp2f(x);
 #endif
+}
+
+/** e to the power of x by exp2_fast: the argument's rounding adds |x| 2^-24 to the relative error. */
+DEVICE float exp_fast(float x) {
+    return exp2_fast(x * 1.44269504f);
 }
 
 /** 1 / x with a relative error of about 2^-23; 0 where the result would be subnormal. */

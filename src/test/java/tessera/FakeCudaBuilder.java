@@ -28,7 +28,8 @@ public final class FakeCudaBuilder {
     /** Name of the text that stands where the libraries could not be built. */
     static final String REASON = "reason.txt";
 
-    private static final List<String> LINKED_INTO_DRIVER = List.of("emulation", "fake_cuda", "races");
+    private static final List<String> LINKED_INTO_DRIVER =
+            List.of("emulation", "emulation_tma", "emulation_wgmma", "fake_cuda", "fake_tensor_maps", "races");
     private static final Map<String, String> OTHER_LIBRARIES = Map.of(
             "libcublasLt.so.13", "fake_cublas", "libcublas.so.13", "fake_cublas", "libnvrtc.so.13", "fake_nvrtc");
 
@@ -222,8 +223,11 @@ public final class FakeCudaBuilder {
         Path source = unit;
         if (unit.toString().endsWith(".cu")) {
             source = kept.resolve(stem(unit) + ".host.cpp");
-            Files.writeString(
-                    source, "#include \"tessera.cuh\"\nnamespace {\n#include \"" + unit.toAbsolutePath() + "\"\n}\n");
+            StringBuilder text = new StringBuilder();
+            for (Path header : files(kernels, ".cuh")) { // which declare what is outside the namespace
+                text.append("#include \"" + header.getFileName() + "\"\n");
+            }
+            Files.writeString(source, text + "namespace {\n#include \"" + unit.toAbsolutePath() + "\"\n}\n");
             used.add(source);
         }
         Path made = kept.resolve(

@@ -25,10 +25,12 @@ import org.openjdk.jmh.annotations.Warmup;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.Graph;
 import tessera.kernels.Kernels;
 import tessera.kernels.Matmul.Batch;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.RandomOps.RandomStream;
 import tessera.natives.cuda.CudaDriver;
 
 /**
@@ -56,6 +58,9 @@ public class LaunchBenchmark {
     private Kernels kernels;
     private Buffer x;
     private Buffer y;
+    private Graph plain;
+    private Graph random;
+    private long seed;
     private long extra;
 
     /** Builds the empty driver and opens a device on it. */
@@ -89,6 +94,8 @@ public class LaunchBenchmark {
         kernels = device.kernels();
         x = device.allocate(DType.F32, 1000);
         y = device.allocate(DType.F32, 1000);
+        plain = device.record(() -> kernels.elementwise().axpy(2, x, y));
+        random = device.record(() -> kernels.random().randomUniform(new RandomStream(0, 0), 0, 1, x));
         MemorySegment block = Arena.global().allocate(64, 8);
         extra = block.address();
     }
@@ -114,6 +121,18 @@ public class LaunchBenchmark {
     @Benchmark
     public void kernel() {
         kernels.elementwise().axpy(2, x, y);
+    }
+
+    /** A replay of a graph that computes the same each time. */
+    @Benchmark
+    public void replay() {
+        plain.launch(Graph.Variables.NONE);
+    }
+
+    /** A replay of a graph that has a new seed each time. */
+    @Benchmark
+    public void replayOfNewSeed() {
+        random.launch(Graph.Variables.ofSeed(seed++));
     }
 
     /** A product by cuBLASLt, with what is kept for its shape found again and a workspace. */

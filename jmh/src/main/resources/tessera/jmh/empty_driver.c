@@ -42,6 +42,23 @@ int cuLaunchKernel(
     return 0;
 }
 
+int cuMemAlloc_v2(uint64_t* address, size_t bytes) { return cuMemAllocFromPoolAsync(address, bytes, NULL, NULL); }
+int cuMemFree_v2(uint64_t address) { return 0; }
+int cuStreamSynchronize(void* stream) { return 0; }
+int cuStreamDestroy_v2(void* stream) { return 0; }
+int cuStreamWaitEvent(void* stream, void* event, unsigned flags) { return 0; }
+int cuEventCreate(void** event, unsigned flags) { return give(event, 12); }
+int cuEventRecord(void* event, void* stream) { return 0; }
+int cuEventDestroy_v2(void* event) { return 0; }
+int cuStreamBeginCapture_v2(void* stream, int mode) { return 0; }
+int cuStreamEndCapture(void* stream, void** graph) { return give(graph, 13); }
+int cuGraphGetNodes(void* graph, void** nodes, size_t* count) { return give(count, 1); }
+int cuGraphInstantiateWithFlags(void** exec, void* graph, unsigned long long flags) { return give(exec, 14); }
+int cuGraphUpload(void* exec, void* stream) { return 0; }
+int cuGraphLaunch(void* exec, void* stream) { return 0; }
+int cuGraphExecDestroy(void* exec) { return 0; }
+int cuGraphDestroy(void* graph) { return 0; }
+
 int cublasLtCreate(void** handle) { return give(handle, 6); }
 int cublasLtMatmulDescCreate(void** desc, int compute, int scale) { return give(desc, 8); }
 int cublasLtMatmulDescSetAttribute(void* desc, int attribute, const void* value, size_t bytes) { return 0; }

@@ -2,6 +2,7 @@ package tessera.kernels;
 
 import java.lang.System.Logger.Level;
 import java.lang.foreign.MemorySegment;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.ServiceLoader;
@@ -233,6 +234,18 @@ public abstract class Device {
 
     /** An event that nothing has reached yet and that tells time, see {@link Event#millisecondsTo}; the caller closes it. */
     public abstract Event newTimer();
+
+    /**
+     * Loads the machine code of all kernels now, and compiles and keeps what has to be compiled, which otherwise happens when a
+     * kernel is first used; on a CPU nothing. Thread-safe.
+     *
+     * @param patience after which nothing more is begun to compile; one source takes up to half a minute
+     * @return where the machine code came from and what is left, in words
+     * @throws DeviceException if there is machine code that can neither be loaded nor compiled
+     */
+    public String prepare(Duration patience) {
+        return "in Java";
+    }
 
     /** Makes this device's driver context current for the calling thread, for other libraries; on a CPU nothing. */
     public void makeCurrent() {}

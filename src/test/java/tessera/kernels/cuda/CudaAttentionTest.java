@@ -265,6 +265,29 @@ class CudaAttentionTest extends OnGpuAndPlain {
         new Attention(dtype, queries > 200 ? 1 : 2, 1, queries, keys, 64, 0, DType.F32, 0).check();
     }
 
+    /** All ways to compute the gradients. */
+    @ParameterizedTest
+    @CsvSource({
+        "1, 1, 64, 0",
+        "17, 17, 64, 0",
+        "49, 70, 64, 0",
+        "64, 64, 64, 0",
+        "65, 129, 50, 1",
+        "130, 130, 56, 0",
+        "98, 300, 64, 0"
+    })
+    void gradientsInOneKernel(int queries, int keys, int headDim, int offset) {
+        CudaAttention attention = (CudaAttention) device().kernels().attention();
+        try {
+            for (CudaGradients gradients : CudaGradients.values()) {
+                attention.gradients(gradients);
+                new Attention(DType.BF16, 2, 2, queries, keys, headDim, 0, DType.F32, offset).check();
+            }
+        } finally {
+            attention.gradients(CudaGradients.AUTO);
+        }
+    }
+
     @ParameterizedTest
     @CsvSource({
         "F32, 3, 1, F32",

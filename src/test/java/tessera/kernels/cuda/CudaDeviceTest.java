@@ -13,7 +13,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -23,6 +25,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import tessera.ChildJava;
 import tessera.FakeCuda;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -243,6 +246,33 @@ class CudaDeviceTest extends OnCudaDevice {
         device.allocate(DType.F32, 1_000_000).close();
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"cuMemPoolCreate", "cuMemAllocFromPoolAsync"})
+    void aDeviceWithoutPoolsWorks(String call, @TempDir Path temp) throws Exception {
+        needsFake();
+        List<String> options = List.of(
+                "-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"),
+                "-Dtessera.cuda.cache=" + System.getProperty("tessera.cuda.cache", ""));
+        String told = ChildJava.run(temp, options, Map.of(), 60, WithoutPools.class, call);
+        assertTrue(told.contains("value 1.5, live bytes 0"), told);
+    }
+
+    /** A process of its own whose driver has no pools. */
+    static final class WithoutPools {
+        private WithoutPools() {}
+
+        public static void main(String[] args) {
+            FakeCuda.fail(args[0], 0, NOT_SUPPORTED);
+            try (Buffer x = onDevice(counted(100));
+                    Buffer y = device().allocate(DType.F32, 100)) {
+                addOne(x, y);
+                System.out.print("value " + read(y)[0]);
+            }
+            device().trim();
+            System.out.println(", live bytes " + FakeCuda.liveBytes());
+        }
+    }
+
     // ----------------------------------------------------------------------------------------------------- threads
 
     @Test
@@ -284,7 +314,7 @@ class CudaDeviceTest extends OnCudaDevice {
                 if (cubin) {
                     FakeCuda.fail("cuModuleLoadData", 1, NO_BINARY_FOR_GPU);
                 }
-                assertTrue(CudaCode.load((CudaDevice) device, "norms") != 0);
+                assertTrue(CudaCode.load((CudaDevice) device, "norms").module() != 0);
                 assertTrue(kept(cache).getFileName().toString().startsWith("norms.sm_80."));
                 assertTrue(Files.size(kept(cache)) > 100);
                 assertEquals(run < 2 ? 1 : 2, FakeCuda.calls("nvrtcCompileProgram"), "after run " + run);
@@ -296,6 +326,58 @@ class CudaDeviceTest extends OnCudaDevice {
                 System.setProperty(CudaCode.CACHE_PROPERTY, before);
             }
         }
+    }
+
+    /** Four processes that need the same machine code at once wait for the one that compiles it. */
+    @Test
+    void severalProcessesCompileOnce(@TempDir Path temp) throws Exception {
+        needsFake();
+        Path cache = Files.createDirectory(temp.resolve("cache"));
+        List<String> options = List.of(
+                "-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"), "-Dtessera.cuda.cache=" + cache);
+        try (ExecutorService threads = Executors.newFixedThreadPool(4)) {
+            List<Future<String>> processes = IntStream.range(0, 4)
+                    .mapToObj(i -> threads.submit(() -> ChildJava.run(
+                            Files.createDirectory(temp.resolve("process" + i)),
+                            options,
+                            Map.of("TESSERA_FAKE_COMPILE_MS", "1500"),
+                            60,
+                            LoadCode.class)))
+                    .toList();
+            int compiled = 0;
+            for (Future<String> process : processes) {
+                compiled += process.get().contains("loaded from NVRTC\n") ? 1 : 0;
+                assertTrue(process.get().contains("loaded from "), process.get());
+            }
+            assertEquals(1, compiled);
+        }
+        assertTrue(kept(cache).getFileName().toString().startsWith("norms.sm_80."));
+    }
+
+    /** One of those processes, on a driver that refuses the cubins of the jar. */
+    static final class LoadCode {
+        private LoadCode() {}
+
+        public static void main(String[] args) {
+            CudaDevice device = (CudaDevice) device();
+            device.makeCurrent();
+            if (CudaCode.class.getResource("norms.sm_80.cubin") != null) {
+                FakeCuda.fail("cuModuleLoadData", 1, NO_BINARY_FOR_GPU);
+            }
+            System.out.println("loaded from " + CudaCode.load(device, "norms").from());
+        }
+    }
+
+    @Test
+    void allKernelsAreMadeReadyAheadOrSaidToBeLeft() {
+        needsFake();
+        Device device = device();
+        device.prepare(Duration.ofMinutes(1));
+        String again = device.prepare(Duration.ofMinutes(1));
+        assertTrue(again.startsWith("all from the "), again);
+        assertEquals(2L * CudaCode.SOURCES.size(), FakeCuda.calls("cuModuleUnload"), "nothing stays loaded twice");
+        assertEquals("all left for its first use", device.prepare(Duration.ZERO));
+        assertEquals("in Java", Device.cpu().prepare(Duration.ZERO));
     }
 
     private static Path kept(Path cache) throws IOException {
@@ -329,6 +411,27 @@ class CudaDeviceTest extends OnCudaDevice {
         DeviceException parameters = assertThrows(
                 DeviceException.class, () -> function.begin().i32(1).launch(1, 32, 0));
         assertTrue(String.valueOf(parameters.getMessage()).contains("of " + function), parameters.getMessage());
+    }
+
+    /** As the driver tells the size of a kernel's struct, every launch of every test compares it with what Java wrote. */
+    @Test
+    void parametersThatDoNotFillTheStructAreRefused() {
+        needsFake();
+        CudaFunction function = anyFunction(); // i64, i64, u32 and what fills them up
+        long launches = FakeCuda.calls("cuLaunchKernel");
+        for (int written : new int[] {2, 4}) {
+            CudaLaunch wrong = function.begin();
+            for (int i = 0; i < written; i++) {
+                wrong.i64(i);
+            }
+            DeviceException e = assertThrows(DeviceException.class, () -> wrong.launch(1, 32, 0));
+            assertTrue(
+                    String.valueOf(e.getMessage()).startsWith("the parameters of fill_4 take 24 bytes"),
+                    e.getMessage());
+            assertFalse(e.deviceLost(), e.getMessage());
+        }
+        assertEquals(launches, FakeCuda.calls("cuLaunchKernel"));
+        assertTrue(FakeCuda.calls("cuFuncGetParamInfo") > 0);
     }
 
     private static CudaFunction anyFunction() {

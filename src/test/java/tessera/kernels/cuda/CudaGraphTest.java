@@ -6,15 +6,19 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import tessera.ChildJava;
 import tessera.FakeCuda;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -118,6 +122,118 @@ class CudaGraphTest extends OnCudaDevice {
                 one.synchronize();
                 assertArrayEquals(read(expected), read(made));
             }
+        }
+    }
+
+    /** A replay is what the host waits for with small batches: no copy, no event, nothing that nobody reads. */
+    @Test
+    void aLaunchCallsTheDriverNoMoreThanItMust() {
+        needsFake();
+        Device device = device();
+        try (Buffer x = onDevice(counted(100));
+                Stream other = device.newStream();
+                Graph plain = device.record(() -> addOne(x, x));
+                Graph random =
+                        device.record(() -> device.kernels().random().randomUniform(new RandomStream(0, 0), 0, 1, x))) {
+            random.launch(Graph.Variables.ofSeed(1)); // so that the kernel that writes the seed is loaded
+            plain.launch(Graph.Variables.NONE);
+            assertEquals(List.of(0L, 0L, 0L, 0L), callsOf(() -> plain.launch(Graph.Variables.NONE)));
+            assertEquals(List.of(1L, 0L, 0L, 0L), callsOf(() -> random.launch(Graph.Variables.ofSeed(2))));
+            assertEquals(
+                    List.of(1L, 0L, 1L, 1L),
+                    callsOf(() -> device.on(other, () -> random.launch(Graph.Variables.ofSeed(3)))),
+                    "the launch before, on another stream, may still read the variables");
+            other.synchronize();
+        }
+    }
+
+    /** The kernels of such a graph wait for each other by themselves, but for those behind a copy or at the beginning. */
+    @Test
+    void aGraphOfProgrammaticLaunchesComputesTheSame(@TempDir Path temp) throws Exception {
+        needsFake();
+        List<String> options = List.of(
+                "-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"),
+                "-Dtessera.cuda.cache=" + System.getProperty("tessera.cuda.cache", ""));
+        for (String capability : List.of("80", "90")) {
+            String told = ChildJava.run(
+                    temp, options, Map.of("TESSERA_FAKE_CAPABILITY", capability), 60, ProgrammaticLaunches.class);
+            String expected = (capability.equals("90") ? "programmatic 3" : "programmatic 0")
+                    + " of 5, first value 5.5, usually 0";
+            assertTrue(told.contains(expected), told);
+        }
+    }
+
+    /** A process of its own for a device of compute capability 9.0. */
+    static final class ProgrammaticLaunches {
+        private ProgrammaticLaunches() {}
+
+        public static void main(String[] args) {
+            Device device = device();
+            try (Buffer x = onDevice(counted(100));
+                    Buffer y = device.allocate(DType.F32, 100)) {
+                Runnable work = () -> {
+                    addOne(x, x);
+                    addOne(x, x);
+                    addOne(x, x);
+                    x.copyTo(y);
+                    addOne(y, y);
+                    addOne(y, y);
+                };
+                System.setProperty(CudaGraph.PROGRAMMATIC_PROPERTY, "true");
+                try (Graph graph = device.record(work)) {
+                    long programmatic = FakeCuda.calls("cuLaunchKernelEx");
+                    System.out.print("programmatic " + programmatic + " of "
+                            + (programmatic + FakeCuda.calls("cuLaunchKernel")));
+                    graph.launch(Graph.Variables.NONE);
+                    System.out.print(", first value " + read(y)[0]);
+                }
+                System.clearProperty(CudaGraph.PROGRAMMATIC_PROPERTY);
+                FakeCuda.reset();
+                device.record(work).close();
+                System.out.println(", usually " + FakeCuda.calls("cuLaunchKernelEx"));
+            }
+        }
+    }
+
+    private static List<Long> callsOf(Runnable launch) {
+        FakeCuda.reset();
+        launch.run();
+        assertEquals(1, FakeCuda.calls("cuGraphLaunch"));
+        return java.util.stream.Stream.of("cuLaunchKernel", "cuMemcpyHtoDAsync", "cuEventRecord", "cuStreamWaitEvent")
+                .map(FakeCuda::calls)
+                .toList();
+    }
+
+    /** The launch before may be on a stream that was closed since. */
+    @Test
+    void aStreamThatAGraphWasLaunchedOnMayBeClosed() {
+        Device device = device();
+        try (Buffer x = onDevice(counted(100));
+                Graph graph = device.record(() -> addOne(x, x))) {
+            try (Stream gone = device.newStream()) {
+                device.synchronize();
+                device.on(gone, () -> graph.launch(Graph.Variables.NONE));
+            }
+            graph.launch(Graph.Variables.NONE);
+            assertArrayEquals(plus(counted(100), 2), read(x));
+            try (Stream gone = device.newStream()) {
+                device.synchronize();
+                device.on(gone, () -> graph.launch(Graph.Variables.NONE));
+            }
+        }
+    }
+
+    /** A graph of the driver's has no nodes that do nothing. */
+    @Test
+    void nothingOfNoLengthIsRecorded() {
+        Device device = device();
+        try (Buffer none = device.allocate(DType.F32, 0);
+                Buffer other = device.allocate(DType.F32, 0);
+                Graph graph = device.record(() -> {
+                    none.copyTo(other);
+                    ((CudaDevice) device).clear(none);
+                })) {
+            assertEquals(0, graph.nodes());
         }
     }
 

@@ -10,6 +10,9 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
@@ -35,6 +38,7 @@ import tessera.kernels.Stream;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.PlainDevice;
+import tessera.natives.cuda.CudaDriver;
 import tessera.tensor.TestDevices;
 
 /** Products on a GPU against the plain kernels in f64, on the same inputs. */
@@ -50,6 +54,15 @@ class CudaMatmulTest {
     private static final long SIDE = 256;
     private static final int EXECUTION_FAILED = 13;
     private static final int NOT_SUPPORTED = 15;
+    private static final int INVALID_VALUE = 7;
+    private static final int ARCH_MISMATCH = 8;
+
+    /** Refusals of the fake cuBLASLt. */
+    private static final int SUMS = 1;
+
+    private static final int SUMS_BY_SETTER = 2;
+    private static final int MISALIGNED = 16;
+    private static final int ALL = 32;
 
     private final Random random = new Random(5);
     private final List<Buffer> open = new ArrayList<>();
@@ -125,12 +138,53 @@ class CudaMatmulTest {
     @ParameterizedTest
     @CsvSource({"F32, F32", "BF16, BF16", "BF16, F32"})
     void productsMatch(DType in, DType out) {
-        for (int trial = 0; trial < 120; trial++) {
+        productsMatch(in, out, 0, 120, 1);
+        if (FakeCuda.present()) {
+            assertEquals(
+                    0,
+                    FakeCuda.calls("plain_product_" + (in == out ? in == DType.F32 ? "f32" : "bf16" : "bf16_to_f32")));
+        }
+    }
+
+    /** What the library refuses in one way or another, or altogether; see the settings of the fake. */
+    @ParameterizedTest
+    @CsvSource({
+        "4, F32, F32",
+        "4, BF16, BF16",
+        "4, BF16, F32",
+        "8, F32, F32",
+        "8, BF16, BF16",
+        "16, BF16, BF16",
+        "16, BF16, F32",
+        "28, BF16, BF16",
+        "32, F32, F32",
+        "32, BF16, BF16",
+        "32, BF16, F32"
+    })
+    void productsThatTheLibraryRefusesMatch(int refusals, DType in, DType out) {
+        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        FakeCuda.reset();
+        FakeCuda.set("refusals", refusals);
+        try {
+            // Shapes of their own: what was refused is remembered.
+            productsMatch(in, out, 12 + refusals, 25, out == DType.BF16 ? 4 : 1);
+            if (refusals == ALL) {
+                assertEquals(0, FakeCuda.calls("cublasLtMatmul"));
+            } else if (refusals < MISALIGNED) {
+                assertTrue(FakeCuda.calls("cublasLtMatmul") > 0);
+            }
+        } finally {
+            FakeCuda.reset();
+        }
+    }
+
+    private void productsMatch(DType in, DType out, int least, int trials, int roundings) {
+        for (int trial = 0; trial < trials; trial++) {
             boolean transposeA = random.nextBoolean();
             boolean transposeB = random.nextBoolean();
-            int m = random.nextInt(12);
-            int n = random.nextInt(12);
-            int k = random.nextInt(12);
+            int m = least + random.nextInt(12);
+            int n = least + random.nextInt(12);
+            int k = least + random.nextInt(12);
             int start = random.nextInt(3);
             boolean biased = random.nextBoolean();
             int added = random.nextInt(3);
@@ -166,7 +220,7 @@ class CudaMatmulTest {
                             result.there);
             compare(
                     c,
-                    activation == Activation.GELU ? 2 : 1,
+                    roundings + (activation == Activation.GELU ? 1 : 0),
                     "m " + m + ", n " + n + ", k " + k + ", " + transposeA + " " + transposeB + ", bias " + biased
                             + ", "
                             + activation + ", added to " + addend + ", strides " + lda + " " + ldb + " " + ldc
@@ -238,6 +292,61 @@ class CudaMatmulTest {
                             shape, new Batch(batch, strideA, strideB, strideC), partA.there, partB.there, partC.there);
             compare(c, batch + " of " + shape + " at distances " + strideA + " " + strideB + " " + strideC);
         }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"F32, F32", "BF16, BF16", "BF16, F32"})
+    void batchesThatTheLibraryRefusesMatch(DType in, DType out) {
+        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        FakeCuda.set("refusals", ALL);
+        try {
+            batchesOfAllLayoutsMatch(in, out);
+        } finally {
+            FakeCuda.reset();
+        }
+    }
+
+    /**
+     * A virtual thread changes its carrier while it waits for its turn, and the new one has no context, or another library's:
+     * here because each takes the context away from its carrier before others go on with it.
+     */
+    @Test
+    @SuppressWarnings("ThreadPriorityCheck") // what is tested is that the carrier is given away
+    void virtualThreadsThatWaitForTheirTurnKeepTheContext() throws Exception {
+        long side = 96;
+        Pair a = normal(side * side, DType.F32);
+        MatmulShape shape = MatmulShape.of(false, false, side, side, side);
+        if (FakeCuda.present()) {
+            FakeCuda.set("lazy", 0); // so that it takes long to enqueue a product, and others wait
+        }
+        List<Future<?>> products = new ArrayList<>();
+        try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+            for (int i = 0; i < 8; i++) {
+                products.add(threads.submit(() -> {
+                    try (Buffer c = device().allocate(DType.F32, 2 * side * side)) {
+                        for (int run = 0; run < 25; run++) {
+                            device().kernels().matmul().matmul(shape, a.there, a.there, Epilogue.NONE, c);
+                            CudaDriver.contextSetCurrent(0);
+                            Thread.yield();
+                            device().kernels()
+                                    .matmul()
+                                    .matmulBatched(shape, new Batch(2, 0, 0, side * side), a.there, a.there, c);
+                            CudaDriver.contextSetCurrent(0);
+                            Thread.yield();
+                        }
+                    }
+                }));
+            }
+        }
+        if (FakeCuda.present()) {
+            FakeCuda.reset();
+        }
+        for (Future<?> product : products) {
+            product.get();
+        }
+        Pair c = normal(side * side, DType.F32);
+        product(a, c, side);
+        compare(c, "after all");
     }
 
     /** On several streams at once and from a recorded graph: one handle serves them all. */
@@ -348,8 +457,13 @@ class CudaMatmulTest {
         "no algorithm, F32, F32",
         "no heuristics, BF16, F32",
         "no algorithm, BF16, BF16",
+        "impossible types, BF16, F32",
+        "refused description, F32, F32",
+        "refused description, BF16, BF16",
+        "another device, BF16, BF16",
         "refused run, F32, F32",
-        "refused run, BF16, F32"
+        "refused run, BF16, F32",
+        "impossible run, BF16, F32"
     })
     void columnSumsDoNotNeedTheLibrary(String lack, DType in, DType out) {
         assumeTrue(FakeCuda.present(), FakeCuda::absence);
@@ -360,7 +474,11 @@ class CudaMatmulTest {
         switch (lack) {
             case "no algorithm" -> FakeCuda.set("bias_gradient", 0);
             case "no heuristics" -> FakeCuda.fail("cublasLtMatmulAlgoGetHeuristic", 1, NOT_SUPPORTED);
-            default -> FakeCuda.fail("cublasLtMatmul", 1, NOT_SUPPORTED);
+            case "impossible types" -> FakeCuda.set("refusals", SUMS);
+            case "refused description" -> FakeCuda.set("refusals", SUMS_BY_SETTER);
+            case "another device" -> FakeCuda.fail("cublasLtMatmulAlgoGetHeuristic", 1, ARCH_MISMATCH);
+            case "refused run" -> FakeCuda.fail("cublasLtMatmul", 1, NOT_SUPPORTED);
+            default -> FakeCuda.fail("cublasLtMatmul", 1, INVALID_VALUE);
         }
         try {
             linearBackward(n, in, out);
@@ -440,7 +558,11 @@ class CudaMatmulTest {
     }
 
     private static void product(Pair a, Pair c) {
-        MatmulShape shape = MatmulShape.of(false, false, SIDE, SIDE, SIDE);
+        product(a, c, SIDE);
+    }
+
+    private static void product(Pair a, Pair c, long side) {
+        MatmulShape shape = MatmulShape.of(false, false, side, side, side);
         REFERENCE.matmul().matmul(shape, a.wide, a.wide, Epilogue.NONE, c.wide);
         device().kernels().matmul().matmul(shape, a.there, a.there, Epilogue.NONE, c.there);
     }

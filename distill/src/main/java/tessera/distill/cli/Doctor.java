@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -13,6 +14,7 @@ import picocli.CommandLine.Command;
 import tessera.distill.video.VideoException;
 import tessera.distill.video.VideoReader;
 import tessera.kernels.Device;
+import tessera.kernels.DeviceException;
 import tessera.kernels.NativeReport;
 
 /** {@code tessera doctor}: what this machine offers, what was found and what was refused, with reasons. */
@@ -24,6 +26,9 @@ final class Doctor extends ToolCommand {
     /** The processor features that decide how fast the kernels run. */
     private static final Set<String> FEATURES =
             Set.of("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_tile", "asimd", "sve");
+
+    /** What a user who asks how things are waits for. */
+    private static final Duration PATIENCE = Duration.ofMinutes(1);
 
     @Override
     void run() {
@@ -55,7 +60,7 @@ final class Doctor extends ToolCommand {
         report.put("int8", int8());
         report.put("bf16", bf16());
         report.put("machine code", NativeReport.machineCode());
-        report.put("cuda", cuda());
+        cuda(report);
         report.put("ffmpeg", ffmpeg());
         return report;
     }
@@ -104,12 +109,20 @@ final class Doctor extends ToolCommand {
         }
     }
 
-    /** What {@code --device cuda:0} would get, or the reason why it is refused. */
-    private static String cuda() {
+    /** What {@code --device cuda:0} would get, or the reason why it is refused; compiles ahead what the jar lacks for it. */
+    private static void cuda(Map<String, String> report) {
+        Device device;
         try {
-            return "used: " + Device.cuda(0).describe();
+            device = Device.cuda(0);
         } catch (RuntimeException e) {
-            return e.getMessage() + "; the CPU is used";
+            report.put("cuda", e.getMessage() + "; the CPU is used");
+            return;
+        }
+        report.put("cuda", "used: " + device.describe());
+        try {
+            report.put("cuda kernels", device.prepare(PATIENCE));
+        } catch (DeviceException e) {
+            report.put("cuda kernels", String.valueOf(e.getMessage()));
         }
     }
 }

@@ -125,7 +125,7 @@ final class References {
         for (int i = 0; i < count; i++) {
             long begin = (long) i * length / count;
             long end = (long) (i + 1) * length / count;
-            places[i] = (int) (i == count - 1 ? length - 1 : begin + (i * 2654435761L >>> 7) % (end - begin));
+            places[i] = (int) (i == count - 1 ? length - 1 : begin + ((i * 2654435761L) >>> 7) % (end - begin));
         }
         return places;
     }

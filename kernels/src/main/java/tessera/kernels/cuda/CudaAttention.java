@@ -1,5 +1,8 @@
 package tessera.kernels.cuda;
 
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention;
 import tessera.kernels.Buffer;
@@ -21,6 +24,10 @@ final class CudaAttention implements Attention {
     private final CudaFunction total;
     private final CudaVariants stats;
     private final CudnnAttention cudnn;
+    private final HopperAttention hopper;
+    private final CudaFunction gradientStats;
+    private final Map<CudaGradients, CudaFunction> gradients = new EnumMap<>(CudaGradients.class);
+    private volatile CudaGradients choice = CudaGradients.ofProperty();
 
     CudaAttention(CudaDevice device) {
         CudaModule module = new CudaModule(device, "attention");
@@ -34,6 +41,17 @@ final class CudaAttention implements Attention {
         this.total = module.function("attention_bias_total");
         this.stats = module.variants("attention_stats");
         this.cudnn = new CudnnAttention(device);
+        this.hopper = new HopperAttention(device);
+        CudaModule backward = new CudaModule(device, "attention_backward");
+        this.gradientStats = backward.function("attention_backward_stats_bf16");
+        for (CudaGradients one : CudaGradients.values()) {
+            gradients.put(one, one.isOneKernel() ? backward.function(one.kernel() + "_bf16") : gradientStats);
+        }
+    }
+
+    /** Chooses the kernels of backward passes from now on, for tests and measurements. */
+    void gradients(CudaGradients wanted) {
+        choice = wanted;
     }
 
     @Override
@@ -44,10 +62,10 @@ final class CudaAttention implements Attention {
         CudaTypes.require("attention", DType.F32, logSumExp);
         int index = index(shape, dtype);
         Call call = new Call(shape, in, out, logSumExp, null, null, aligned(shape, in, out));
-        if (call.suitsCudnn() && cudnn.forward(shape, in, out, logSumExp)) {
-            return;
+        Runnable own = () -> forward(call, index);
+        if (!call.suitsCudnn() || !cudnn.forward(shape, in, out, logSumExp, own)) {
+            own.run();
         }
-        call.launch((call.biased() ? biased : plain)[index].forward, call.blocks(shape.queries()), null, null, 1);
     }
 
     @Override
@@ -67,19 +85,56 @@ final class CudaAttention implements Attention {
         boolean aligned = aligned(shape, in, out) && aligned(shape, gradients, dout);
         Call call = new Call(shape, in, out, logSumExp, dout, gradients, aligned);
         Buffer dbias = gradients.bias();
-        if (call.suitsCudnn() && dbias == null && cudnn.backward(shape, in, out, logSumExp, dout, gradients)) {
+        Runnable own = () -> backward(call, index, dbias);
+        if (!call.suitsCudnn() || dbias != null || !cudnn.backward(shape, in, out, logSumExp, dout, gradients, own)) {
+            own.run();
+        }
+    }
+
+    private void forward(Call call, int index) {
+        HopperAttention.Variant variant = call.plainBf16() ? hopper.forward(call.shape) : null;
+        if (variant == null) {
+            call.launch(
+                    (call.biased() ? biased : plain)[index].forward, call.blocks(call.shape.queries()), null, null, 1);
+        } else {
+            long blocks = call.heads() * Math.ceilDiv(call.shape.queries(), variant.queries());
+            call.arguments(variant.kernel().begin(), null, null, 1)
+                    .launch(blocks, variant.threads(), variant.sharedBytes());
+        }
+    }
+
+    private void backward(Call call, int index, @Nullable Buffer dbias) {
+        AttentionShape shape = call.shape;
+        CudaGradients one = choice.forShape(shape, device);
+        if (one.isOneKernel() && call.plainBf16() && dbias == null) {
+            oneKernel(call, one);
             return;
         }
         long padded = call.heads() * call.padded();
         try (Buffer scratch = device.allocate(DType.F32, Math.max(1, 2 * padded))) {
             Passes passes = (call.biased() ? biased : plain)[index];
-            call.arguments(stats, null, scratch, 1)
+            call.arguments(stats.begin(call.dtype()), null, scratch, 1)
                     .launch(Math.ceilDiv(padded * THREADS_PER_STAT, THREADS), THREADS, 0);
             call.launch(passes.keys, call.blocks(shape.keys()), null, scratch, 1);
             call.launch(passes.queries, call.blocks(shape.queries()), null, scratch, 1);
             if (dbias != null) {
                 biasGradient(call, biasGradients[index], dbias, scratch);
             }
+        }
+    }
+
+    /** The statistics of the rows and then all gradients. */
+    private void oneKernel(Call call, CudaGradients one) {
+        AttentionShape shape = call.shape();
+        long rows = call.heads() * call.padded();
+        CudaFunction kernel = Objects.requireNonNull(gradients.get(one));
+        try (Buffer stats = device.allocate(DType.F32, Math.max(1, 2 * rows));
+                Buffer sums = device.allocate(DType.F32, one.sums(shape, rows));
+                Buffer turns = device.allocate(DType.I32, one.turns(rows))) {
+            call.arguments(gradientStats.begin(), null, stats, 1, sums, turns)
+                    .launch(Math.ceilDiv(rows * THREADS_PER_STAT, THREADS), THREADS, 0);
+            call.arguments(kernel.begin(), null, stats, 1, sums, turns)
+                    .launch(call.heads() * one.tiles(shape), one.threads(), one.sharedBytes());
         }
     }
 
@@ -172,8 +227,12 @@ final class CudaAttention implements Attention {
             return in.bias() != null || in.regions() != null || !(shape.scale() > 0);
         }
 
-        boolean suitsCudnn() {
+        boolean plainBf16() {
             return dtype() == DType.BF16 && !biased() && aligned && heads() * shape.queries() * shape.keys() > 0;
+        }
+
+        boolean suitsCudnn() {
+            return plainBf16() && (logSumExp == null || logSumExp.address() % 16 == 0);
         }
 
         /** Rows that a block works on. */
@@ -198,19 +257,27 @@ final class CudaAttention implements Attention {
         }
 
         void launch(CudaVariants kernel, long blocks, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
-            arguments(kernel, dbias, stats, splits).launch(blocks, dtype() == DType.BF16 ? 128 : 64, 0);
+            arguments(kernel.begin(dtype()), dbias, stats, splits).launch(blocks, dtype() == DType.BF16 ? 128 : 64, 0);
         }
 
-        CudaLaunch arguments(CudaVariants kernel, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
-            CudaLaunch launch = kernel.begin(dtype())
-                    .buffers(in.q(), in.k(), in.v(), in.bias())
-                    .buffers(in.regions(), out, logSumExp, dout);
+        CudaLaunch arguments(CudaLaunch launch, @Nullable Buffer dbias, @Nullable Buffer stats, int splits) {
+            return arguments(launch, dbias, stats, splits, null, null);
+        }
+
+        CudaLaunch arguments(
+                CudaLaunch launch,
+                @Nullable Buffer dbias,
+                @Nullable Buffer stats,
+                int splits,
+                @Nullable Buffer sums,
+                @Nullable Buffer turns) {
+            launch.buffers(in.q(), in.k(), in.v(), in.bias()).buffers(in.regions(), out, logSumExp, dout);
             if (gradients == null) {
                 launch.zeros(3);
             } else {
                 launch.buffers(gradients.q(), gradients.k(), gradients.v());
             }
-            launch.buffers(dbias, stats);
+            launch.buffers(dbias, stats).buffers(sums, turns);
             return strides(strides(strides(strides(launch, shape.q()), shape.k()), shape.v()), shape.out())
                     .i64(shape.batch())
                     .i32(shape.heads(), shape.queries(), shape.keys(), shape.headDim())
@@ -218,7 +285,7 @@ final class CudaAttention implements Attention {
                     .i32(CudaTypes.isBf16(in.bias()), CudaTypes.isBf16(dbias))
                     .i32(splits, aligned ? 1 : 0)
                     .f32(shape.scale())
-                    .i32(Math.toIntExact(shape.regionBatch()));
+                    .i32(Math.toIntExact(shape.regionBatch()), CudaGradients.HEADS_PER_GROUP);
         }
 
         private static CudaLaunch strides(CudaLaunch launch, Strides strides) {

@@ -5,6 +5,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Matmul.Batch;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.cuda.Cublas;
+import tessera.natives.cuda.CudaException;
 
 /**
  * Batches of equal products on a GPU, by cuBLAS; types and accumulation are those of {@link CudaMatmul}.
@@ -30,14 +31,20 @@ final class CudaBatchedProducts {
         this.device = device;
     }
 
-    /** Enqueues the products on the thread's current stream; no side of a matrix is 0. */
-    void run(MatmulShape shape, Batch batch, Buffer a, Buffer b, Buffer c) {
+    /**
+     * Enqueues the products on the thread's current stream, or returns false where the library does not support them.
+     *
+     * @param shape no side of a matrix is 0
+     */
+    boolean run(MatmulShape shape, Batch batch, Buffer a, Buffer b, Buffer c) {
         int in = CudaProduct.type(a.dtype());
         boolean tf32 = device.tf32() && a.dtype() == DType.F32;
         long workspaceBytes = device.capability() >= HOPPER ? HOPPER_WORKSPACE_BYTES : WORKSPACE_BYTES;
         CudaMemory.Block workspace = device.scratch(workspaceBytes);
         try {
             synchronized (this) {
+                // A virtual thread may have changed its carrier while it waited for its turn.
+                CudaThread.get().use(device);
                 if (handle == 0) {
                     handle = create();
                 }
@@ -69,6 +76,12 @@ final class CudaBatchedProducts {
                         batch.count(),
                         tf32 ? Cublas.COMPUTE_32F_FAST_TF32 : Cublas.COMPUTE_32F);
             }
+            return true;
+        } catch (CudaException e) {
+            if (CudaProduct.refuses(e)) {
+                return false;
+            }
+            throw e;
         } finally {
             workspace.free();
         }

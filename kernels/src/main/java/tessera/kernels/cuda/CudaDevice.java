@@ -1,6 +1,7 @@
 package tessera.kernels.cuda;
 
 import java.lang.foreign.MemorySegment;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
@@ -48,6 +49,7 @@ public final class CudaDevice extends Device {
     private final CudaStream defaultStream;
     private final CudaTransfers transfers = new CudaTransfers(this);
     private final Kernels kernels = kernels(this);
+    private final CudaFunction writeVariables = new CudaModule(this, "graph").function("write_variables");
     private final AtomicInteger recordings = new AtomicInteger();
     private volatile boolean tf32;
     private volatile @Nullable CudaException lost;
@@ -132,12 +134,6 @@ public final class CudaDevice extends Device {
                         ordinal,
                         CudaDriver.deviceName(handle) + " has compute capability " + capability / 10 + "."
                                 + capability % 10 + " but 8.0 (Ampere) or newer is needed; use another device");
-            }
-            if (CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_MEMORY_POOLS, handle) == 0) {
-                throw unavailable(
-                        ordinal,
-                        CudaDriver.deviceName(handle) + " has no memory pools here, as some virtual GPUs; use a whole"
-                                + " device");
             }
             for (CudaLibrary products : List.of(CudaLibraries.cublasLt(), CudaLibraries.cublas())) {
                 if (!products.usable()) {
@@ -283,6 +279,11 @@ public final class CudaDevice extends Device {
         return new CudaEvent(this, true);
     }
 
+    /** The kernel that writes what differs between launches of a graph. */
+    CudaFunction writeVariables() {
+        return writeVariables;
+    }
+
     /** Counts a recording that begins, or with -1 ends; none begins while somebody waits for the device. */
     void recording(int more) {
         synchronized (recordings) {
@@ -363,8 +364,12 @@ public final class CudaDevice extends Device {
 
     /** Sets every byte to 0, in the order of the current stream. */
     void clear(Buffer buffer) {
-        long stream = currentStream().handle();
-        run(() -> CudaDriver.memsetD8Async(buffer.address(), (byte) 0, buffer.byteSize(), stream));
+        if (buffer.byteSize() == 0) { // which no node of a graph may have
+            return;
+        }
+        CudaStream stream = currentStream();
+        stream.enqueuesNoKernel();
+        run(() -> CudaDriver.memsetD8Async(buffer.address(), (byte) 0, buffer.byteSize(), stream.handle()));
     }
 
     @Override
@@ -386,6 +391,11 @@ public final class CudaDevice extends Device {
     @Override
     public Kernels kernels() {
         return kernels;
+    }
+
+    @Override
+    public String prepare(Duration patience) {
+        return CudaCode.prepare(this, patience);
     }
 
     @Override

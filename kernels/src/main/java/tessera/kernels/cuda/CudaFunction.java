@@ -1,5 +1,6 @@
 package tessera.kernels.cuda;
 
+import tessera.kernels.DeviceException;
 import tessera.natives.cuda.CudaDriver;
 
 /** A kernel, which its module looks up when it is first launched; thread-safe. */
@@ -13,6 +14,7 @@ final class CudaFunction {
     private final CudaModule module;
     private final CudaDevice device;
     private final String name;
+    private volatile int parameterBytes = CudaDriver.UNKNOWN_BYTES;
     private volatile long handle;
     private volatile int sharedBytes = SHARED_BYTES;
 
@@ -34,9 +36,32 @@ final class CudaFunction {
     /** Begins a launch with the thread's parameter block; see {@link CudaLaunch}. */
     CudaLaunch begin() {
         if (handle == 0) {
-            handle = module.find(name);
+            find();
         }
         return CudaThread.get().launch.begin(this);
+    }
+
+    private void find() {
+        long found = module.find(name);
+        parameterBytes = device.call(() -> CudaDriver.functionParameterBytes(found));
+        handle = found;
+    }
+
+    /**
+     * Compares what was written for a launch with the size of the kernel's struct, where the driver tells it.
+     *
+     * @throws DeviceException if they differ: the driver would read beyond what was written, or not all of it
+     */
+    void requireParameters(int written) {
+        int wanted = parameterBytes;
+        if (written != wanted && wanted != CudaDriver.UNKNOWN_BYTES) {
+            throw new DeviceException(
+                    DeviceException.Reason.FAILED,
+                    "the parameters of " + name + " take " + wanted + " bytes in its machine code, but " + written
+                            + " were written: the struct in the .cu file and its writer in Java differ; build Tessera anew,"
+                            + " and report it if that does not help",
+                    null);
+        }
     }
 
     /** Raises the limit of dynamic shared memory, once for each larger amount. */

@@ -1,23 +1,35 @@
 package tessera.kernels.cuda;
 
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Graph;
 import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaException;
 
-/** A graph of the driver's, with memory of its own and what its launches differ in. */
+/**
+ * A graph of the driver's, with memory of its own and what its launches differ in.
+ *
+ * <p>A launch is two calls of the driver: a kernel of one thread, which gets the values as its parameters and writes them where
+ * the graph's kernels read them, and the graph. Where no kernel of the graph reads them it is the graph alone.
+ */
 final class CudaGraph implements Graph {
+    /**
+     * System property, read whenever a graph is recorded, that lets each kernel of the graph be brought to the device while the
+     * one before it still runs; for compute capability 9.0 and up.
+     */
+    static final String PROGRAMMATIC_PROPERTY = "tessera.cuda.pdl";
+
+    private static final int FIRST_PROGRAMMATIC = 90;
     private static final int VARIABLE_BYTES = 32;
 
     private final CudaDevice device;
     private final CudaMemory.Block variables;
     private final CudaEvent finished;
-    private final MemorySegment staged = Arena.ofAuto().allocate(VARIABLE_BYTES, 16);
     private final CudaMemory.Pool pool;
     private CudaOptimiser.Betas betas = CudaOptimiser.Betas.NONE;
+    private boolean readsVariables;
     private long exec;
     private long nodes;
+    private @Nullable CudaStream last;
     private boolean closed;
 
     private CudaGraph(CudaDevice device, CudaStream stream) {
@@ -55,6 +67,7 @@ final class CudaGraph implements Graph {
             exec = CudaDriver.graphInstantiate(graph, 0);
             CudaDriver.graphUpload(exec, stream.handle());
             betas = stream.recordedBetas();
+            readsVariables = stream.readsVariables();
         } finally {
             device.quietly(() -> CudaDriver.graphDestroy(graph));
         }
@@ -63,7 +76,10 @@ final class CudaGraph implements Graph {
     private long capture(CudaStream stream, Runnable body) {
         // Others may go on allocating and waiting for streams meanwhile: only this stream records.
         // Marked first: a trim on another thread leaves streams alone that record.
-        stream.beginRecording(pool, variables.address(), device.currentStream());
+        boolean programmatic = Boolean.getBoolean(PROGRAMMATIC_PROPERTY)
+                && device.capability() >= FIRST_PROGRAMMATIC
+                && CudaDriver.launchesWithAttributes();
+        stream.beginRecording(pool, variables.address(), programmatic, device.currentStream());
         device.recording(1);
         boolean done = false;
         try {
@@ -98,20 +114,34 @@ final class CudaGraph implements Graph {
                     "a graph of " + device + " cannot be launched while another is recorded; launch"
                             + " one after the other, or record the work of both in one");
         }
-        // In the order of struct Variables in tessera.cuh.
-        staged.set(ValueLayout.JAVA_LONG, 0, values.seed());
-        staged.set(ValueLayout.JAVA_LONG, 8, values.stream());
-        staged.set(ValueLayout.JAVA_FLOAT, 16, (float) values.lr());
-        staged.set(ValueLayout.JAVA_FLOAT, 20, CudaOptimiser.correction1(betas.beta1(), values.step()));
-        staged.set(ValueLayout.JAVA_FLOAT, 24, CudaOptimiser.correction2(betas.beta2(), values.step()));
-        device.run(() -> {
-            // The launch before, which may be on another stream, still reads the variables.
+        CudaStream before = last;
+        if (before != null && before != stream && !before.closed()) {
+            // The launch before still reads the variables. On one stream it comes first anyway.
+            finished.record(before);
             stream.await(finished);
-            // The driver has read pageable memory when this returns.
-            CudaDriver.memcpyHtoDAsync(variables.address(), staged.address(), VARIABLE_BYTES, stream.handle());
+        }
+        last = stream;
+        if (readsVariables) {
+            write(values);
+        }
+        CudaThread.get().use(device);
+        try {
             CudaDriver.graphLaunch(exec, stream.handle());
-            finished.record(stream);
-        });
+        } catch (CudaException e) {
+            throw device.failed(e);
+        }
+    }
+
+    /** Puts the values where the kernels of the graph read them, in the order of struct Variables in tessera.cuh. */
+    private void write(Variables values) {
+        device.writeVariables()
+                .begin()
+                .i64(variables.address(), values.seed(), values.stream())
+                .f32(values.lr())
+                .f32(CudaOptimiser.correction1(betas.beta1(), values.step()))
+                .f32(CudaOptimiser.correction2(betas.beta2(), values.step()))
+                .f32(0)
+                .launch(1, 1, 0);
     }
 
     @Override
@@ -131,7 +161,10 @@ final class CudaGraph implements Graph {
         }
         closed = true;
         if (exec != 0) {
-            device.quietly(finished::synchronize);
+            CudaStream stream = last;
+            if (stream != null && !stream.closed()) {
+                device.quietly(stream::synchronize);
+            }
             device.quietly(() -> device.run(() -> CudaDriver.graphExecDestroy(exec)));
         }
         pool.close();

@@ -17,25 +17,31 @@ final class CudaLaunch {
     /** The most that a kernel's parameters may take on every device. */
     private static final int PARAMETER_BYTES = 4096;
 
-    private static final long EXTRA = PARAMETER_BYTES;
-    private static final long SIZE = EXTRA + 5 * Long.BYTES;
+    /** Behind the parameters, the list of their addresses: one, as a kernel has one struct. */
+    private static final long LIST = PARAMETER_BYTES;
+
+    /** Behind that, for launches with an attribute, what is launched how. */
+    private static final long CONFIG = LIST + Long.BYTES;
+
+    private static final long ATTRIBUTE = CONFIG + CudaDriver.CONFIG_BYTES;
+    private static final long SIZE = ATTRIBUTE + CudaDriver.LAUNCH_ATTRIBUTE_BYTES;
     private static final int LARGEST_X = Integer.MAX_VALUE;
     private static final int LARGEST_YZ = 65535;
 
     private final CudaThread thread;
-    private final MemorySegment block = Arena.ofAuto().allocate(SIZE + Long.BYTES, 64);
-    private final long extra = block.address() + EXTRA;
+    private final MemorySegment block = Arena.ofAuto().allocate(SIZE, CudaDriver.TENSOR_MAP_ALIGNMENT);
+    private final long params = block.address() + LIST;
     private @Nullable CudaFunction function;
     private int used;
     private int alignment;
 
     CudaLaunch(CudaThread thread) {
         this.thread = thread;
-        block.set(ValueLayout.JAVA_LONG, EXTRA, CudaDriver.LAUNCH_PARAM_BUFFER);
-        block.set(ValueLayout.JAVA_LONG, EXTRA + 8, block.address());
-        block.set(ValueLayout.JAVA_LONG, EXTRA + 16, CudaDriver.LAUNCH_PARAM_BUFFER_SIZE);
-        block.set(ValueLayout.JAVA_LONG, EXTRA + 24, block.address() + SIZE);
-        block.set(ValueLayout.JAVA_LONG, EXTRA + 32, CudaDriver.LAUNCH_PARAM_END);
+        block.set(ValueLayout.JAVA_LONG, LIST, block.address());
+        block.set(ValueLayout.JAVA_LONG, CONFIG + CudaDriver.CONFIG_ATTRIBUTES, block.address() + ATTRIBUTE);
+        block.set(ValueLayout.JAVA_INT, CONFIG + CudaDriver.CONFIG_ATTRIBUTE_COUNT, 1);
+        block.set(ValueLayout.JAVA_INT, ATTRIBUTE, CudaDriver.LAUNCH_PROGRAMMATIC);
+        block.set(ValueLayout.JAVA_INT, ATTRIBUTE + CudaDriver.LAUNCH_ATTRIBUTE_VALUE, 1);
     }
 
     CudaLaunch begin(CudaFunction next) {
@@ -124,14 +130,35 @@ final class CudaLaunch {
         return f32(a).f32(b);
     }
 
+    /**
+     * A matrix of bf16 by rows as the tensor memory accelerator takes it, in boxes of 64 columns; see tma.cuh.
+     *
+     * @param stride distance of rows in elements, a multiple of 8
+     */
+    CudaLaunch matrix(Buffer value, long rows, long columns, long stride, int boxRows) {
+        int at = place(CudaDriver.TENSOR_MAP_BYTES, CudaDriver.TENSOR_MAP_ALIGNMENT);
+        CudaDriver.encodeTensorMap(
+                block.address() + at,
+                value.address(),
+                rows,
+                columns,
+                stride * value.dtype().bytes(),
+                boxRows);
+        return this;
+    }
+
     private int place(int bytes) {
-        int at = (used + bytes - 1) & -bytes;
+        return place(bytes, bytes);
+    }
+
+    private int place(int bytes, int multiple) {
+        int at = (used + multiple - 1) & -multiple;
         if (at + bytes > PARAMETER_BYTES) {
             throw new IllegalStateException(
                     "the arguments of " + function + " take more than the " + PARAMETER_BYTES + " bytes of a launch");
         }
         used = at + bytes;
-        alignment = Math.max(alignment, bytes);
+        alignment = Math.max(alignment, multiple);
         return at;
     }
 
@@ -146,7 +173,8 @@ final class CudaLaunch {
      * @param threads per block
      * @param sharedBytes of dynamic shared memory per block
      * @throws IllegalArgumentException if the grid is larger than CUDA allows
-     * @throws DeviceException if the driver refuses the launch or reports an earlier one's failure
+     * @throws DeviceException if the arguments do not fill the kernel's struct, or the driver refuses the launch or reports an
+     *     earlier one's failure
      */
     void launch(long gridX, long gridY, long gridZ, int threads, int sharedBytes) {
         CudaFunction kernel = function;
@@ -163,26 +191,40 @@ final class CudaLaunch {
         }
         CudaDevice device = kernel.device();
         CudaThread current = thread;
-        current.use(device);
+        // First what may wait for a lock: a virtual thread that waits comes back on any carrier, which has its own
+        // context.
         kernel.allowShared(sharedBytes);
-        block.set(ValueLayout.JAVA_LONG, SIZE, (used + alignment - 1) & -alignment);
-        int status = CudaDriver.launchKernel(
-                kernel.handle(),
-                (int) gridX,
-                (int) gridY,
-                (int) gridZ,
-                threads,
-                1,
-                1,
-                sharedBytes,
-                current.stream(device).handle(),
-                0,
-                extra);
+        kernel.requireParameters((used + alignment - 1) & -alignment);
+        current.use(device);
+        CudaStream stream = current.stream(device);
+        int x = (int) gridX;
+        int y = (int) gridY;
+        int z = (int) gridZ;
+        int status = stream.launchesProgrammatically()
+                ? launchProgrammatically(kernel, x, y, z, threads, sharedBytes, stream)
+                : CudaDriver.launchKernel(
+                        kernel.handle(), x, y, z, threads, 1, 1, sharedBytes, stream.handle(), params, 0);
         if (status != 0) {
             throw device.failed(CudaDriver.failure("cuLaunchKernel of " + kernel, status));
         }
         if (CudaDevice.DEBUG) {
-            device.checkLaunch(kernel, current.stream(device));
+            device.checkLaunch(kernel, stream);
         }
+    }
+
+    /** Lets the kernel wait for the one before it by itself, see begin_in_order in tessera.cuh. */
+    private int launchProgrammatically(
+            CudaFunction kernel, int x, int y, int z, int threads, int sharedBytes, CudaStream stream) {
+        long grid = CONFIG + CudaDriver.CONFIG_GRID;
+        block.set(ValueLayout.JAVA_INT, grid, x);
+        block.set(ValueLayout.JAVA_INT, grid + 4, y);
+        block.set(ValueLayout.JAVA_INT, grid + 8, z);
+        long size = CONFIG + CudaDriver.CONFIG_BLOCK;
+        block.set(ValueLayout.JAVA_INT, size, threads);
+        block.set(ValueLayout.JAVA_INT, size + 4, 1);
+        block.set(ValueLayout.JAVA_INT, size + 8, 1);
+        block.set(ValueLayout.JAVA_INT, CONFIG + CudaDriver.CONFIG_SHARED_BYTES, sharedBytes);
+        block.set(ValueLayout.JAVA_LONG, CONFIG + CudaDriver.CONFIG_STREAM, stream.handle());
+        return CudaDriver.launchKernelEx(block.address() + CONFIG, kernel.handle(), params, 0);
     }
 }

@@ -1,17 +1,17 @@
 package tessera.kernels.cuda;
 
+import java.lang.System.Logger.Level;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.DeviceException;
+import tessera.kernels.Elementwise.BinaryOp;
 import tessera.kernels.Elementwise.Strided;
 import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.Matmul;
 import tessera.natives.NativeLibraryException;
-import tessera.natives.cuda.Cublas;
 import tessera.natives.cuda.CublasLt;
 import tessera.natives.cuda.CudaException;
 
@@ -22,27 +22,35 @@ import tessera.natives.cuda.CudaException;
  * accumulation and a bf16 or f32 result; the bias has the result's type. The library counts columns first, so it is given
  * C^T = B^T A^T. Its own GELU is the tanh approximation; ours follows in a kernel of its own.
  *
- * <p>What the library's heuristics choose is kept per shape. Thread-safe.
+ * <p>What the library refuses is computed all the same: without what it would add, which a pass of ours then adds, or by a
+ * plain kernel of ours. A refusal is logged once and remembered.
+ *
+ * <p>Which algorithm computes a shape is kept: the one that {@link CudaTuning} found to be the fastest, or else what the library's
+ * heuristics choose. Thread-safe.
  */
 final class CudaMatmul implements Matmul {
-    private static final long WORKSPACE_BYTES = 32L << 20;
+    /** Kernels read a bias 16 bytes at a time. */
+    private static final int LEAST_BIAS_ALIGNMENT = 16;
 
-    /** The calls by which the library tells whether it supports a product. */
-    private static final Set<String> ANSWERS = Set.of("cublasLtMatmulAlgoGetHeuristic", "cublasLtMatmul");
+    private static final System.Logger LOG = System.getLogger("tessera");
 
     private final CudaDevice device;
     private final Map<CudaProduct.Key, CudaProduct> products = new ConcurrentHashMap<>();
-    /** Products that the library cannot do with the sums of columns. */
-    private final Set<CudaProduct.Key> unsupported = ConcurrentHashMap.newKeySet();
+    private final Set<CudaProduct.Key> refused = ConcurrentHashMap.newKeySet();
 
+    private final CudaHopperProducts hopper;
     private final CudaBatchedProducts batches;
+    private final CudaPlainProducts plain;
     private final CudaElementwise elementwise;
     private long handle;
+    private @Nullable CudaProductTable table;
 
     CudaMatmul(CudaDevice device, CudaElementwise elementwise) {
         this.device = device;
         this.elementwise = elementwise;
+        this.hopper = new CudaHopperProducts(device);
         this.batches = new CudaBatchedProducts(device);
+        this.plain = new CudaPlainProducts(device);
     }
 
     @Override
@@ -64,6 +72,10 @@ final class CudaMatmul implements Matmul {
             }
             return;
         }
+        if (hopper.takes(shape, a, b, epilogue, c)) {
+            hopper.run(shape, a, b, epilogue, c);
+            return;
+        }
         if (epilogue.activation() == Activation.GELU && shape.ldc() != n) {
             MatmulShape packed = new MatmulShape(
                     shape.transposeA(), shape.transposeB(), m, n, shape.k(), shape.lda(), shape.ldb(), n);
@@ -77,10 +89,41 @@ final class CudaMatmul implements Matmul {
             return;
         }
         int kind = bias == null ? CublasLt.EPILOGUE_DEFAULT : CublasLt.EPILOGUE_BIAS;
-        run(key(shape, kind, a, b, epilogue, c), a, b, epilogue, c);
+        if (!computed(key(shape, kind, a, b, epilogue, c), a, b, epilogue, c)) {
+            inParts(shape, a, b, epilogue, c);
+        }
         if (epilogue.activation() == Activation.GELU) {
             Buffer result = c.slice(0, m * n);
             elementwise.unary(UnaryOp.GELU, result, result);
+        }
+    }
+
+    /** A product that the library refuses with its epilogue: without it, and the rest in passes of ours. */
+    private void inParts(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        Buffer bias = epilogue.bias();
+        Buffer addend = epilogue.addend();
+        long m = shape.m();
+        long n = shape.n();
+        boolean direct = addend == null && shape.ldc() == n;
+        MatmulShape packed =
+                new MatmulShape(shape.transposeA(), shape.transposeB(), m, n, shape.k(), shape.lda(), shape.ldb(), n);
+        try (Buffer product = direct ? c.slice(0, m * n) : device.allocate(c.dtype(), m * n)) {
+            CudaProduct.Key key = key(packed, CublasLt.EPILOGUE_DEFAULT, a, b, Epilogue.NONE, product);
+            if (!computed(key, a, b, Epilogue.NONE, product)) {
+                plain.run(shape, a, b, bias, addend, c);
+                return;
+            }
+            Strided rows = new Strided(product, 0, n, 1);
+            long[] sides = {m, n};
+            if (bias != null) {
+                elementwise.binary(BinaryOp.ADD, rows, new Strided(bias, 0, 0, 1), product, sides);
+            }
+            if (addend != null) {
+                elementwise.binary(BinaryOp.ADD, rows, new Strided(addend, 0, shape.ldc(), 1), product, sides);
+            }
+            if (!direct) {
+                copyRows(product, n, c, shape.ldc(), shape);
+            }
         }
     }
 
@@ -118,7 +161,9 @@ final class CudaMatmul implements Matmul {
             }
             return;
         }
-        device.run(() -> batches.run(shape, batch, a, b, c));
+        if (!device.call(() -> batches.run(shape, batch, a, b, c))) {
+            plain.run(shape, batch, a, b, null, null, c);
+        }
     }
 
     /** The sums of dY's columns come from the product's epilogue where the library knows how, else from a kernel of ours. */
@@ -136,24 +181,7 @@ final class CudaMatmul implements Matmul {
     private boolean withColumnSums(MatmulShape shape, Buffer dy, Buffer x, Buffer dw, Buffer db) {
         // In the library's transposed view dY is B, and the sums lie where a bias would.
         Epilogue sums = Epilogue.bias(db);
-        CudaProduct.Key key = key(shape, CublasLt.EPILOGUE_BGRADB, dy, x, sums, dw);
-        if (unsupported.contains(key)) {
-            return false;
-        }
-        try {
-            run(key, dy, x, sums, dw);
-            return true;
-        } catch (CudaProduct.Unsupported e) {
-            unsupported.add(key);
-        } catch (DeviceException e) {
-            if (!(e.getCause() instanceof CudaException answer)
-                    || !answer.codeName().equals(Cublas.Status.CUBLAS_STATUS_NOT_SUPPORTED.name())
-                    || !ANSWERS.contains(answer.call())) {
-                throw e;
-            }
-            unsupported.add(key);
-        }
-        return false;
+        return computed(key(shape, CublasLt.EPILOGUE_BGRADB, dy, x, sums, dw), dy, x, sums, dw);
     }
 
     @Override
@@ -179,12 +207,27 @@ final class CudaMatmul implements Matmul {
         }
     }
 
-    private void run(CudaProduct.Key key, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
-        CudaThread.get().use(device);
-        CudaProduct product = products.get(key);
+    /** Enqueues a product, or returns false where the library does not support it. */
+    private boolean computed(CudaProduct.Key key, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        if (key.alignmentBias() < LEAST_BIAS_ALIGNMENT || refused.contains(key)) {
+            return false;
+        }
         try {
+            run(key, a, b, epilogue, c);
+            return true;
+        } catch (CudaProduct.Refused e) {
+            if (refused.add(key)) {
+                LOG.log(Level.DEBUG, "a product on {0} is computed in another way: {1}", device, e.getMessage());
+            }
+            return false;
+        }
+    }
+
+    private void run(CudaProduct.Key key, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        try {
+            CudaProduct product = products.get(key);
             if (product == null) {
-                product = products.computeIfAbsent(key, wanted -> new CudaProduct(handle(), wanted, WORKSPACE_BYTES));
+                product = products.computeIfAbsent(key, this::describe);
             }
             CudaMemory.Block workspace = device.scratch(product.workspaceBytes());
             try {
@@ -198,8 +241,45 @@ final class CudaMatmul implements Matmul {
         }
     }
 
-    private synchronized long handle() {
+    private CudaProduct describe(CudaProduct.Key key) {
+        long library = handle();
+        CudaProductTable.Choice choice = table().choice(key);
+        if (choice.apart()) {
+            throw new CudaProduct.Refused(key, null);
+        }
+        CudaThread.get().use(device);
+        return new CudaProduct(device, library, key, choice.algorithm());
+    }
+
+    /** What this process has computed by the library so far. */
+    Set<CudaProduct.Key> computed() {
+        return Set.copyOf(products.keySet());
+    }
+
+    /** From now on computes a product as was found to be the fastest; what is recorded already stays as it is. */
+    void choose(CudaProduct.Key key, CudaProductTable.Choice choice) {
+        if (choice.apart()) {
+            refused.add(key);
+        } else {
+            long library = handle();
+            CudaThread.get().use(device);
+            products.put(key, new CudaProduct(device, library, key, choice.algorithm()));
+        }
+    }
+
+    private synchronized CudaProductTable table() {
+        CudaProductTable known = table;
+        if (known == null) {
+            known = CudaProductTable.read(device);
+            table = known;
+        }
+        return known;
+    }
+
+    /** The library's handle, once a product was asked for. */
+    synchronized long handle() {
         if (handle == 0) {
+            CudaThread.get().use(device);
             handle = CublasLt.create();
         }
         return handle;

@@ -16,7 +16,7 @@ import tessera.natives.cuda.CudaException;
  *
  * <p>Work of one stream runs in order, so what was freed on a stream may be handed out on it again at once, without asking
  * the driver. Memory that was freed on another stream than its own carries an event, for which its own stream waits before
- * the next use. New memory comes from a pool of the driver, which keeps all it has until {@link #trim}.
+ * the next use. New memory comes from a pool of the driver, where it has one, which keeps all it has until {@link #trim}.
  *
  * <p>With the system property {@code tessera.memory.debug=true} nothing is kept for reuse, blocks have exactly the size
  * asked for, and memory is filled with NaN when it is handed out and when it is freed.
@@ -37,18 +37,39 @@ final class CudaMemory {
 
     CudaMemory(CudaDevice device, int handle) {
         this.device = device;
-        this.driverPool = CudaDriver.memPoolCreate(handle);
+        this.driverPool = driverPool(device, handle);
+    }
+
+    /** A pool of the driver's that works, or 0 where there is none, as with some virtual GPUs. */
+    private static long driverPool(CudaDevice device, int handle) {
+        long pool = 0;
         try {
-            CudaDriver.memPoolSetAttribute(driverPool, CudaDriver.POOL_RELEASE_THRESHOLD, -1);
-        } catch (RuntimeException e) {
-            destroy();
-            throw e;
+            if (CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_MEMORY_POOLS, handle) != 0) {
+                pool = CudaDriver.memPoolCreate(handle);
+                CudaDriver.memPoolSetAttribute(pool, CudaDriver.POOL_RELEASE_THRESHOLD, -1);
+                CudaDriver.memFreeAsync(CudaDriver.memAllocFromPoolAsync(SMALLEST, pool, 0), 0);
+            }
+            return pool;
+        } catch (CudaException e) {
+            destroy(device, pool);
+            if (e.outOfMemory() || e.deviceLost()) {
+                throw e;
+            }
+            System.getLogger("tessera")
+                    .log(System.Logger.Level.DEBUG, device + " has no memory pools, its memory is taken without: " + e);
+            return 0;
         }
     }
 
     /** Gives the driver's pool back, for a device that could not be opened. */
     void destroy() {
-        device.quietly(() -> CudaDriver.memPoolDestroy(driverPool));
+        destroy(device, driverPool);
+    }
+
+    private static void destroy(CudaDevice device, long pool) {
+        if (pool != 0) {
+            device.quietly(() -> CudaDriver.memPoolDestroy(pool));
+        }
     }
 
     /** The blocks of a stream, or of a graph that is being captured on it. */
@@ -65,7 +86,9 @@ final class CudaMemory {
         for (Pool pool : all) {
             pool.trim();
         }
-        device.quietly(() -> CudaDriver.memPoolTrimTo(driverPool, 0));
+        if (driverPool != 0) {
+            device.quietly(() -> CudaDriver.memPoolTrimTo(driverPool, 0));
+        }
     }
 
     synchronized Device.MemoryUse use() {
@@ -159,9 +182,13 @@ final class CudaMemory {
             }
         }
 
-        /** A graph's memory must not become part of the graph itself, so it does not come in stream order. */
+        /** Whether its memory comes from no pool of the driver's: a graph's must not become part of the graph itself. */
+        private boolean direct() {
+            return graph || driverPool == 0;
+        }
+
         private long obtain(long size) {
-            return graph
+            return direct()
                     ? CudaDriver.memAlloc(size)
                     : CudaDriver.memAllocFromPoolAsync(size, driverPool, stream.handle());
         }
@@ -175,7 +202,7 @@ final class CudaMemory {
                 }
                 events.addLast(event);
             }
-            if (graph) {
+            if (direct()) { // which waits for all work of the device
                 device.quietly(() -> CudaDriver.memFree(block.address));
             } else {
                 CudaStream on = closed ? device.currentStream().running() : stream;
@@ -236,8 +263,9 @@ final class CudaMemory {
             if (graph || stream.recording()) {
                 return;
             }
-            CudaThread.get().use(device);
             synchronized (CudaMemory.this) {
+                // Inside: a virtual thread may come back from waiting for the lock on another carrier.
+                CudaThread.get().use(device);
                 freeAll();
             }
             device.quietly(() -> CudaDriver.streamSynchronize(stream.handle()));
@@ -255,8 +283,8 @@ final class CudaMemory {
 
         /** Frees the blocks that no buffer uses now, and later ones when they are closed. */
         void close() {
-            device.quietly(() -> CudaThread.get().use(device));
             synchronized (CudaMemory.this) {
+                device.quietly(() -> CudaThread.get().use(device));
                 freeAll();
                 closed = true;
                 pools.remove(this);
@@ -268,6 +296,7 @@ final class CudaMemory {
     }
 
     private static void fillNaN(Block block, CudaStream stream) {
+        stream.enqueuesNoKernel();
         CudaDriver.memsetD8Async(block.address, (byte) 0xFF, block.size, stream.handle());
     }
 

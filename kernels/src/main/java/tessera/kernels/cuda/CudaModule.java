@@ -5,6 +5,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import tessera.natives.cuda.CudaDriver;
+import tessera.natives.cuda.CudaException;
 
 /** Kernels compiled from one source file, loaded when one of them is first launched. Thread-safe. */
 final class CudaModule {
@@ -42,13 +43,24 @@ final class CudaModule {
         return variants;
     }
 
+    /** Whether the machine code for this device has a kernel; those for Hopper are in no other. */
+    boolean has(String kernel) {
+        try {
+            return find(kernel) != 0;
+        } catch (CudaException e) {
+            if (e.codeName().equals("CUDA_ERROR_NOT_FOUND")) {
+                return false;
+            }
+            throw e;
+        }
+    }
+
     /** The driver's handle of a kernel. */
     synchronized long find(String kernel) {
-        return device.call(() -> {
-            if (handle == 0) {
-                handle = CudaCode.load(device, name);
-            }
-            return CudaDriver.moduleFunction(handle, kernel);
-        });
+        if (handle == 0) {
+            handle = device.call(() -> CudaCode.load(device, name).module());
+        }
+        // Apart from the loading, which reads files: a virtual thread may come back from that on another carrier.
+        return device.call(() -> CudaDriver.moduleFunction(handle, kernel));
     }
 }

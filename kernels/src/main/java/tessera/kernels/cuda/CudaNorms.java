@@ -10,24 +10,37 @@ final class CudaNorms implements Norms {
     private static final int WARP = 32;
     private static final int WARPS = 4;
     private static final int LONG_THREADS = 256;
-    private static final int TOTAL_WARPS = 16;
-    private static final int STEP = 256;
-    private static final int LONGEST = 1280;
+    private static final int BACKWARD_WARPS = 8;
+    private static final int TOTAL_WARPS = 32;
+
+    /** The longest rows of the kernels that keep a row in registers; the other tables have an entry for each. */
+    private static final int[] CAPACITIES = {256, 384, 512, 768, 1024, 1280};
+
+    /** Rows that a warp takes at once. */
+    private static final int[] FORWARD_ROWS = {2, 2, 1, 1, 1, 1};
+
+    /** What norms.cu promises of the backward kernels: as many blocks run at once, and more would run after them. */
+    private static final int[] BACKWARD_BLOCKS = {2, 2, 2, 1, 1, 1};
+
+    private static final int LONGEST = CAPACITIES[CAPACITIES.length - 1];
+    /** Softmax's rows that a warp keeps in registers, two at a time forward, and those that it reads again from the cache. */
+    private static final int SOFTMAX_SHORT = 512;
+
+    private static final int SOFTMAX_SHORT_ROWS = 2;
     private static final int SOFTMAX_LONGEST = 2048;
     private static final int BLOCKS_PER_MULTIPROCESSOR = 4;
 
-    /** What norms.cu promises of the backward kernels: as many blocks run at once, and more would run after them. */
-    private static final int[] BACKWARD_BLOCKS = {4, 4, 4, 3, 2};
-
     private final CudaDevice device;
-    private final CudaVariants[] forward = new CudaVariants[LONGEST / STEP];
-    private final CudaVariants[] backward = new CudaVariants[LONGEST / STEP];
+    private final CudaVariants[] forward = new CudaVariants[CAPACITIES.length];
+    private final CudaVariants[] backward = new CudaVariants[CAPACITIES.length];
     private final CudaFunction total;
     private final CudaVariants longForward;
     private final CudaVariants longBackward;
     private final CudaVariants columns;
+    private final CudaVariants shortSoftmax;
     private final CudaVariants softmax;
     private final CudaVariants longSoftmax;
+    private final CudaVariants shortSoftmaxBackward;
     private final CudaVariants softmaxBackward;
     private final CudaVariants longSoftmaxBackward;
 
@@ -35,15 +48,17 @@ final class CudaNorms implements Norms {
         this.device = device;
         CudaModule module = new CudaModule(device, "norms");
         for (int i = 0; i < forward.length; i++) {
-            forward[i] = module.variants("layer_norm_" + (i + 1) * STEP);
-            backward[i] = module.variants("layer_norm_backward_" + (i + 1) * STEP);
+            forward[i] = module.variants("layer_norm_" + CAPACITIES[i]);
+            backward[i] = module.variants("layer_norm_backward_" + CAPACITIES[i]);
         }
         this.total = module.function("layer_norm_total");
         this.longForward = module.variants("layer_norm_long");
         this.longBackward = module.variants("layer_norm_backward_long");
         this.columns = module.variants("layer_norm_columns");
+        this.shortSoftmax = module.variants("softmax_" + SOFTMAX_SHORT);
         this.softmax = module.variants("softmax");
         this.longSoftmax = module.variants("softmax_long");
+        this.shortSoftmaxBackward = module.variants("softmax_backward_" + SOFTMAX_SHORT);
         this.softmaxBackward = module.variants("softmax_backward");
         this.longSoftmaxBackward = module.variants("softmax_backward_long");
     }
@@ -58,6 +73,7 @@ final class CudaNorms implements Norms {
         long rows = shape.rows();
         long cols = shape.cols();
         boolean inRegisters = cols <= LONGEST;
+        long blocks = inRegisters ? Math.ceilDiv(rows, (long) WARPS * FORWARD_ROWS[capacity(cols)]) : rows;
         (inRegisters ? forward[capacity(cols)] : longForward)
                 .begin(x.dtype())
                 .buffers(x, parameters.gamma(), parameters.beta())
@@ -65,7 +81,7 @@ final class CudaNorms implements Norms {
                 .i64(rows)
                 .i32(Math.toIntExact(cols))
                 .f32(parameters.eps())
-                .launch(inRegisters ? Math.ceilDiv(rows, WARPS) : rows, inRegisters ? WARPS * WARP : LONG_THREADS, 0);
+                .launch(blocks, inRegisters ? WARPS * WARP : LONG_THREADS, 0);
     }
 
     @Override
@@ -80,10 +96,11 @@ final class CudaNorms implements Norms {
         Backward call = new Backward(shape, x, gamma, statistics, dy);
         if (cols <= LONGEST) {
             long blocks = Math.min(
-                    Math.ceilDiv(rows, WARPS), (long) BACKWARD_BLOCKS[capacity(cols)] * device.multiprocessors());
+                    Math.ceilDiv(rows, BACKWARD_WARPS),
+                    (long) BACKWARD_BLOCKS[capacity(cols)] * device.multiprocessors());
             try (Buffer partials = parameters ? partials(blocks, cols) : null) {
                 call.begin(backward[capacity(cols)], gradients.addend(), gradients.dx(), partials)
-                        .launch(gradients.dx() == null && !parameters ? 0 : blocks, WARPS * WARP, 0);
+                        .launch(gradients.dx() == null && !parameters ? 0 : blocks, BACKWARD_WARPS * WARP, 0);
                 total(partials, blocks, cols, gradients);
             }
             return;
@@ -130,23 +147,28 @@ final class CudaNorms implements Norms {
     @Override
     public void softmax(RowShape shape, Buffer x, boolean log, Buffer y) {
         CudaTypes.require("softmax", x.dtype(), y);
-        boolean inWarps = shape.cols() <= SOFTMAX_LONGEST;
-        launchRows((inWarps ? softmax : longSoftmax).begin(x.dtype()).buffers(x, y), shape, log);
+        CudaVariants kernel = byLength(shape, shortSoftmax, softmax, longSoftmax);
+        launchRows(kernel.begin(x.dtype()).buffers(x, y), shape, log, SOFTMAX_SHORT_ROWS);
     }
 
     @Override
     public void softmaxBackward(RowShape shape, Buffer y, Buffer dy, boolean log, Buffer dx) {
         CudaTypes.require("softmax_backward", y.dtype(), dy, dx);
-        boolean inWarps = shape.cols() <= SOFTMAX_LONGEST;
-        CudaVariants kernel = inWarps ? softmaxBackward : longSoftmaxBackward;
-        launchRows(kernel.begin(y.dtype()).buffers(y, dy, dx), shape, log);
+        CudaVariants kernel = byLength(shape, shortSoftmaxBackward, softmaxBackward, longSoftmaxBackward);
+        launchRows(kernel.begin(y.dtype()).buffers(y, dy, dx), shape, log, 1);
     }
 
-    private static void launchRows(CudaLaunch launch, RowShape shape, boolean log) {
+    private static CudaVariants byLength(RowShape shape, CudaVariants small, CudaVariants middle, CudaVariants large) {
+        return shape.cols() <= SOFTMAX_SHORT ? small : shape.cols() <= SOFTMAX_LONGEST ? middle : large;
+    }
+
+    /** @param shortRows that a warp takes at once where they are short */
+    private static void launchRows(CudaLaunch launch, RowShape shape, boolean log, int shortRows) {
         long rows = shape.rows();
         launch.i64(rows).i32(Math.toIntExact(shape.cols()), log ? 1 : 0);
         if (shape.cols() <= SOFTMAX_LONGEST) {
-            launch.launch(Math.ceilDiv(rows, WARPS), WARPS * WARP, 0);
+            long rowsOfBlock = (long) WARPS * (shape.cols() <= SOFTMAX_SHORT ? shortRows : 1);
+            launch.launch(Math.ceilDiv(rows, rowsOfBlock), WARPS * WARP, 0);
         } else {
             launch.launch(rows, LONG_THREADS, 0);
         }
@@ -154,6 +176,10 @@ final class CudaNorms implements Norms {
 
     /** Index of the kernel whose registers hold a row. */
     private static int capacity(long cols) {
-        return (int) Math.max(0, (cols - 1) / STEP);
+        int index = 0;
+        while (CAPACITIES[index] < cols) {
+            index++;
+        }
+        return index;
     }
 }

@@ -17,7 +17,7 @@ final class CudaPatches implements Patches {
     private static final int VECTOR_BYTES = 16;
     /** Capacity of the kernels' parameter struct. */
     private static final int MAX_CHANNELS = 32;
-    /** The longest patch that is staged in shared memory, one per warp. */
+    /** The most bytes of a patch that is staged in shared memory, one per warp. */
     private static final int MAX_STAGED = 48 * 1024 / WARPS;
 
     private static final long MAX_LOSS_BLOCKS = 8192;
@@ -70,7 +70,15 @@ final class CudaPatches implements Patches {
         long rows = geometry.batch() * count;
         CudaLaunch launch = gather.begin(video, out.dtype()).buffers(video, indices, null, out);
         arguments("gather_patches", launch, geometry, rows, count, mode, 0, false)
-                .launch(Math.ceilDiv(rows, WARPS), THREADS, mode == CHANNEL_LAST ? WARPS * geometry.patchLength() : 0);
+                .launch(
+                        Math.ceilDiv(rows, WARPS),
+                        THREADS,
+                        mode == CHANNEL_LAST ? WARPS * stagedBytes(geometry, video) : 0);
+    }
+
+    /** Of one patch in shared memory. */
+    private static int stagedBytes(PatchGeometry g, Buffer video) {
+        return g.patchLength() * video.dtype().bytes();
     }
 
     private static void requireWhole(String op, PatchGeometry g) {
@@ -94,14 +102,13 @@ final class CudaPatches implements Patches {
             long strides = g.strideB() | g.strideT() | g.strideY() | g.strideC();
             return (video.address() | strides * element) % bytes == 0 ? LINES : PIXELS;
         }
-        int line = g.patch() * g.channels();
-        long strides = g.strideB() | g.strideT() | g.strideY() | video.address() | line;
-        boolean channelLast = element == 1
-                && g.strideC() == 1
+        long line = (long) g.patch() * g.channels();
+        long strides = (g.strideB() | g.strideT() | g.strideY() | line) * element;
+        boolean channelLast = g.strideC() == 1
                 && g.strideX() == g.channels()
-                && strides % VECTOR_BYTES == 0
+                && (strides | video.address()) % VECTOR_BYTES == 0
                 && g.patch() % values == 0
-                && g.patchLength() <= MAX_STAGED;
+                && stagedBytes(g, video) <= MAX_STAGED;
         return channelLast ? CHANNEL_LAST : PIXELS;
     }
 

@@ -2,16 +2,25 @@ package tessera.kernels.cuda;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
+import java.util.Set;
 import java.util.function.LongConsumer;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.cuda.Cublas;
 import tessera.natives.cuda.CublasLt;
+import tessera.natives.cuda.CudaException;
 
 /**
- * One shape of matrix product as cuBLASLt wants it described, with the algorithm that its heuristics chose.
+ * One shape of matrix product as cuBLASLt wants it described, with the algorithm that its heuristics chose or that was the fastest.
+ *
+ * <p>What the library does not support it says in several ways, by every call that describes, asks for or starts a product;
+ * all of them come out as {@link Refused}, because there is another way to compute each product.
  *
  * <p>Lives as long as the process. Thread-safe: one call at a time, because the bias is part of the description.
  */
@@ -19,12 +28,25 @@ final class CudaProduct {
     /** Alignments beyond this make no difference to the library. */
     static final int LARGEST_ALIGNMENT = 256;
 
+    /** Bytes that a product may use beside its factors and its result. */
+    static final long LARGEST_WORKSPACE = 32L << 20;
+
     private static final int MOST_ALGORITHMS = 8;
 
-    private final MemorySegment results = Arena.ofAuto().allocate(MOST_ALGORITHMS * CublasLt.RESULT_BYTES, 8);
+    /** The answers by which the library says that a product, a type or an epilogue is not supported. */
+    private static final Set<String> REFUSALS = Set.of(
+            Cublas.Status.CUBLAS_STATUS_INVALID_VALUE.name(),
+            Cublas.Status.CUBLAS_STATUS_ARCH_MISMATCH.name(),
+            Cublas.Status.CUBLAS_STATUS_NOT_SUPPORTED.name());
+
+    /** What stands for a bias whose alignment alone matters. */
+    private static final long SOME_ADDRESS = 1L << 40;
+
+    private final CudaDevice device;
+    private final Key key;
     private final long beta;
-    private final long algorithm;
-    private final long workspaceBytes;
+    private final MemorySegment algorithm = Arena.ofAuto().allocate(CublasLt.ALGO_BYTES, 8);
+    private long workspaceBytes;
     private long desc;
     private long layoutA;
     private long layoutB;
@@ -48,27 +70,101 @@ final class CudaProduct {
             int alignmentB,
             int alignmentAddend,
             int alignmentC,
-            int alignmentBias) {}
+            int alignmentBias) {
+        /** The key as words of a table. */
+        String words() {
+            return String.join(
+                    " ",
+                    List.of(
+                            in + "," + out,
+                            (shape.transposeA() ? "T" : "N") + (shape.transposeB() ? "T" : "N"),
+                            shape.m() + "," + shape.n() + "," + shape.k(),
+                            shape.lda() + "," + shape.ldb() + "," + shape.ldc(),
+                            "epilogue" + epilogue + (addend ? "+addend" : "") + (tf32 ? "+tf32" : ""),
+                            alignmentA + "," + alignmentB + "," + alignmentAddend + "," + alignmentC + ","
+                                    + alignmentBias));
+        }
+    }
 
     /**
-     * Describes a product and chooses its algorithm.
+     * Describes a product and chooses its algorithm: one that was kept, where it fits, or else the best by the heuristics.
      *
-     * @throws Unsupported if the library knows no algorithm for it
+     * @throws Refused if the library knows no algorithm for it
      */
-    CudaProduct(long handle, Key key, long workspaceLimit) {
-        beta = key.addend ? Cublas.ONE : Cublas.ZERO;
+    CudaProduct(CudaDevice device, long handle, Key key, byte @Nullable [] kept) {
+        this(device, key);
         try {
-            describe(key);
-            int chosen = choose(handle, key, workspaceLimit);
-            algorithm = CublasLt.algorithm(results, chosen);
-            workspaceBytes = CublasLt.workspaceBytes(results, chosen);
+            if (kept == null || !restore(handle, kept)) {
+                MemorySegment results = results(MOST_ALGORITHMS);
+                List<Integer> found = ask(handle, results);
+                if (found.isEmpty()) {
+                    throw new Refused(key, null);
+                }
+                algorithm.copyFrom(CublasLt.algorithm(results, found.getFirst()));
+                workspaceBytes = CublasLt.workspaceBytes(results, found.getFirst());
+            }
+        } catch (CudaException e) {
+            release(e);
+            throw refusal(e);
         } catch (RuntimeException | Error e) {
             release(e);
             throw e;
         }
     }
 
-    private void describe(Key key) {
+    private CudaProduct(CudaDevice device, Key key) {
+        this.device = device;
+        this.key = key;
+        beta = key.addend ? Cublas.ONE : Cublas.ZERO;
+        try {
+            describe();
+        } catch (CudaException e) {
+            release(e);
+            throw refusal(e);
+        } catch (RuntimeException | Error e) {
+            release(e);
+            throw e;
+        }
+    }
+
+    /** All algorithms that the heuristics know for a product, the best first as they think. */
+    static List<byte[]> algorithms(CudaDevice device, long handle, Key key, int most) {
+        CudaProduct product = new CudaProduct(device, key);
+        try {
+            MemorySegment results = results(most);
+            return product.ask(handle, results).stream()
+                    .map(i -> CublasLt.algorithm(results, i).toArray(ValueLayout.JAVA_BYTE))
+                    .toList();
+        } catch (CudaException e) {
+            throw product.refusal(e);
+        } finally {
+            product.close();
+        }
+    }
+
+    private static MemorySegment results(int count) {
+        return Arena.ofAuto().allocate((long) count * CublasLt.RESULT_BYTES, 8);
+    }
+
+    private boolean restore(long handle, byte[] kept) {
+        MemorySegment result = results(1);
+        algorithm.copyFrom(MemorySegment.ofArray(kept));
+        boolean fits = CublasLt.fits(handle, desc, layoutB, layoutA, layoutC, layoutC, algorithm, result);
+        workspaceBytes = CublasLt.workspaceBytes(result, 0);
+        return fits && workspaceBytes <= LARGEST_WORKSPACE;
+    }
+
+    /** Whether the library says by this failure that it does not support a call, and has started nothing. */
+    static boolean refuses(CudaException e) {
+        return REFUSALS.contains(e.codeName());
+    }
+
+    /** A failure of the library, as a refusal where it is one. */
+    private RuntimeException refusal(CudaException e) {
+        return refuses(e) ? new Refused(key, e) : e;
+    }
+
+    private void describe() {
         int in = type(key.in);
         int out = type(key.out);
         desc = CublasLt.matmulDescCreate(
@@ -80,6 +176,8 @@ final class CudaProduct {
         if (key.epilogue != CublasLt.EPILOGUE_DEFAULT) {
             CublasLt.matmulDescSet(desc, CublasLt.DESC_EPILOGUE, key.epilogue);
             CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_DATA_TYPE, out);
+            // The heuristics look at its alignment, for which there is no preference.
+            CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_POINTER, SOME_ADDRESS + key.alignmentBias);
         }
         layoutB = layout(in, shape.transposeB(), shape.k(), shape.n(), shape.ldb());
         layoutA = layout(in, shape.transposeA(), shape.m(), shape.k(), shape.lda());
@@ -91,29 +189,30 @@ final class CudaProduct {
         return CublasLt.matrixLayoutCreate(type, transposed ? rows : columns, transposed ? columns : rows, stride);
     }
 
-    /** The best algorithm that works and needs no more memory than there is. */
-    private int choose(long handle, Key key, long workspaceLimit) {
+    /** Fills in what the heuristics know, and lists the results that work and need no more memory than there is. */
+    private List<Integer> ask(long handle, MemorySegment results) {
         long preference = CublasLt.preferenceCreate();
         try {
-            CublasLt.preferenceSet(preference, CublasLt.PREF_MAX_WORKSPACE_BYTES, workspaceLimit);
+            CublasLt.preferenceSet(preference, CublasLt.PREF_MAX_WORKSPACE_BYTES, LARGEST_WORKSPACE);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_A, key.alignmentB);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_B, key.alignmentA);
             CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_C, key.alignmentAddend);
-            // There is no preference for the bias, which goes with D.
-            CublasLt.preferenceSet(
-                    preference, CublasLt.PREF_MIN_ALIGNMENT_D, Math.min(key.alignmentC, key.alignmentBias));
+            CublasLt.preferenceSet(preference, CublasLt.PREF_MIN_ALIGNMENT_D, key.alignmentC);
             // Partial sums of a split product stay f32, whatever the result's type.
             CublasLt.preferenceSet(preference, CublasLt.PREF_REDUCTION_SCHEME_MASK, CublasLt.REDUCTION_COMPUTE_TYPE);
             int found = CublasLt.heuristics(handle, desc, layoutB, layoutA, layoutC, layoutC, preference, results);
-            for (int i = 0; i < found; i++) {
-                if (CublasLt.works(results, i) && CublasLt.workspaceBytes(results, i) <= workspaceLimit) {
-                    return i;
-                }
-            }
-            throw new Unsupported(key);
+            return IntStream.range(0, found)
+                    .filter(i -> CublasLt.works(results, i) && CublasLt.workspaceBytes(results, i) <= LARGEST_WORKSPACE)
+                    .boxed()
+                    .toList();
         } finally {
             CublasLt.preferenceDestroy(preference);
         }
+    }
+
+    /** For a product that nobody else knows, once its work is done. */
+    void close() {
+        release(new IllegalStateException("not closed"));
     }
 
     /** Destroys what was made before a failure. */
@@ -139,42 +238,61 @@ final class CudaProduct {
         return dtype == DType.BF16 ? Cublas.R_16BF : Cublas.R_32F;
     }
 
+    /** The algorithm, to be kept for the same version of the library. */
+    byte[] algorithm() {
+        return algorithm.toArray(ValueLayout.JAVA_BYTE);
+    }
+
     /** Device memory that a run needs. */
     long workspaceBytes() {
         return workspaceBytes;
     }
 
+    /**
+     * Enqueues the product.
+     *
+     * @throws Refused if the library will not do it after all
+     */
     synchronized void run(long handle, Buffer a, Buffer b, Epilogue epilogue, Buffer c, long workspace, long stream) {
+        // A virtual thread may have changed its carrier while it waited for its turn.
+        CudaThread.get().use(device);
         Buffer bias = epilogue.bias();
-        if (bias != null) {
-            CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_POINTER, bias.address());
-        }
         Buffer addend = epilogue.addend();
-        CublasLt.matmul(
-                handle,
-                desc,
-                Cublas.ONE,
-                b.address(),
-                layoutB,
-                a.address(),
-                layoutA,
-                beta,
-                addend == null ? c.address() : addend.address(),
-                layoutC,
-                c.address(),
-                layoutC,
-                algorithm,
-                workspace,
-                workspaceBytes,
-                stream);
+        try {
+            if (bias != null) {
+                CublasLt.matmulDescSet(desc, CublasLt.DESC_BIAS_POINTER, bias.address());
+            }
+            CublasLt.matmul(
+                    handle,
+                    desc,
+                    Cublas.ONE,
+                    b.address(),
+                    layoutB,
+                    a.address(),
+                    layoutA,
+                    beta,
+                    addend == null ? c.address() : addend.address(),
+                    layoutC,
+                    c.address(),
+                    layoutC,
+                    algorithm.address(),
+                    workspace,
+                    workspaceBytes,
+                    stream);
+        } catch (CudaException e) {
+            throw refusal(e);
+        }
     }
 
-    /** The library has no algorithm for a product. */
-    static final class Unsupported extends IllegalStateException {
+    /** The library will not compute a product as it was described. */
+    static final class Refused extends IllegalStateException {
         private static final long serialVersionUID = 1;
 
-        Unsupported(Key key) {
-            super("matmul: cuBLASLt knows no algorithm for " + key + "; use contiguous tensors, or compute in f32");
+        Refused(Key key, @Nullable CudaException answer) {
+            super(
+                    "cuBLASLt " + (answer == null ? "knows no algorithm" : "refuses (" + answer.getMessage() + ")")
+                            + " for " + key,
+                    answer);
         }
     }
 }

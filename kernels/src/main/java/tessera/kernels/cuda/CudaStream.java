@@ -13,6 +13,9 @@ final class CudaStream implements Stream {
     private final CudaMemory.Pool pool;
     private volatile CudaMemory.Pool allocating;
     private volatile long variables;
+    private volatile boolean readsVariables;
+    private volatile boolean programmatic;
+    private volatile boolean behindKernel;
     private volatile CudaOptimiser.@Nullable Betas recordedBetas;
     private volatile @Nullable CudaStream outer;
     private volatile boolean closed;
@@ -42,9 +45,39 @@ final class CudaStream implements Stream {
         return allocating;
     }
 
-    /** Where the kernels of the graph that is being captured find what differs between launches; 0 outside a capture. */
+    /**
+     * Where a kernel of the graph that is being captured finds what differs between launches, and notes that one does; 0 outside
+     * a capture.
+     */
     long variables() {
-        return variables;
+        long address = variables;
+        if (address != 0) {
+            readsVariables = true;
+        }
+        return address;
+    }
+
+    /** Whether a kernel of the graph that was captured last asked for its {@link #variables}. */
+    boolean readsVariables() {
+        return readsVariables;
+    }
+
+    /**
+     * Whether the kernel that is about to be launched may be brought to the device while the kernel before it still runs: in
+     * graphs that are recorded so, behind kernels, our own and those of libraries.
+     */
+    boolean launchesProgrammatically() {
+        if (!programmatic) {
+            return false;
+        }
+        boolean behind = behindKernel;
+        behindKernel = true;
+        return behind;
+    }
+
+    /** Notes that something other than a kernel is enqueued. */
+    void enqueuesNoKernel() {
+        behindKernel = false;
     }
 
     /** Notes what the graph's optimiser step computes its corrections from. */
@@ -76,8 +109,10 @@ final class CudaStream implements Stream {
         return closed ? device.defaultStream() : before == null ? this : before.running();
     }
 
-    void beginRecording(CudaMemory.Pool graphPool, long graphVariables, CudaStream before) {
+    void beginRecording(CudaMemory.Pool graphPool, long graphVariables, boolean graphProgrammatic, CudaStream before) {
         outer = before;
+        programmatic = graphProgrammatic;
+        behindKernel = false;
         variables = graphVariables;
         allocating = graphPool;
     }
@@ -85,6 +120,7 @@ final class CudaStream implements Stream {
     void endRecording() {
         allocating = pool;
         variables = 0;
+        programmatic = false;
         outer = null;
     }
 
@@ -101,6 +137,7 @@ final class CudaStream implements Stream {
     @Override
     public void await(Event event) {
         CudaEvent mark = CudaEvent.of(event);
+        enqueuesNoKernel();
         device.run(() -> CudaDriver.streamWaitEvent(handle(), mark.handle(), 0));
     }
 
@@ -132,6 +169,10 @@ final class CudaStream implements Stream {
             throw new IllegalArgumentException(
                     "copy: " + from + " to " + to + " on a stream of " + device + "; use a stream of their device");
         }
+        if (from.byteSize() == 0) { // which no node of a graph may have
+            return;
+        }
+        enqueuesNoKernel();
         device.run(() -> {
             if (up) {
                 CudaDriver.memcpyHtoDAsync(to.address(), from.address(), from.byteSize(), handle());
@@ -141,6 +182,11 @@ final class CudaStream implements Stream {
                 CudaDriver.memcpyDtoDAsync(to.address(), from.address(), from.byteSize(), handle());
             }
         });
+    }
+
+    /** Whether it is closed, and then all its work done. */
+    boolean closed() {
+        return closed;
     }
 
     @Override

@@ -2,6 +2,7 @@ package tessera.kernels.cuda;
 
 import java.lang.System.Logger.Level;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import tessera.kernels.Attention.Strides;
 import tessera.natives.NativeLibraryException;
@@ -9,8 +10,9 @@ import tessera.natives.cuda.CudaException;
 import tessera.natives.cuda.Cudnn;
 
 /**
- * A graph of cuDNN operations while it is built: tensors of four axes, and operations in the order in which they are added.
- * Closing it destroys the descriptors; a plan made from it lives on. Not thread-safe.
+ * A graph of cuDNN operations: tensors of four axes, operations in the order in which they are added, and the plans made from
+ * it. Closing it destroys all of them: plans refer to what they were made from, so it stays open as long as one is used. Not
+ * thread-safe.
  */
 final class CudnnGraph implements AutoCloseable {
     private static final System.Logger LOG = System.getLogger("tessera");
@@ -135,11 +137,10 @@ final class CudnnGraph implements AutoCloseable {
     }
 
     /**
-     * The best plan that can be made for the device of a handle. The caller destroys it.
-     *
-     * @throws CudaException if no engine supports the graph
+     * The engines that may execute the graph on the device of a handle, the best first: what the heuristics advise, then what they
+     * fall back on. Completes the graph.
      */
-    long plan(long handle) {
+    long[] engines(long handle) {
         long graph = create(Cudnn.OPERATIONGRAPH_DESCRIPTOR);
         Cudnn.setLongs(
                 graph,
@@ -148,32 +149,46 @@ final class CudnnGraph implements AutoCloseable {
                 operations.stream().mapToLong(Long::longValue).toArray());
         Cudnn.setLongs(graph, Cudnn.OPERATIONGRAPH_HANDLE, Cudnn.TYPE_HANDLE, handle);
         Cudnn.finalizeDescriptor(graph);
+        List<Long> engines = new ArrayList<>();
+        for (int mode : new int[] {Cudnn.HEUR_MODE_A, Cudnn.HEUR_MODE_FALLBACK}) {
+            try {
+                for (long engine : engines(graph, mode)) {
+                    engines.add(engine);
+                }
+            } catch (CudaException e) {
+                LOG.log(Level.DEBUG, "heuristics of mode " + mode + ": " + e.getMessage());
+            }
+        }
+        if (engines.isEmpty()) {
+            throw new NativeLibraryException("cuDNN " + Cudnn.version() + " has no engine for this shape");
+        }
+        return engines.stream().mapToLong(Long::longValue).toArray();
+    }
+
+    private long[] engines(long graph, int mode) {
         long heuristic = create(Cudnn.ENGINEHEUR_DESCRIPTOR);
         set(heuristic, Cudnn.ENGINEHEUR_OPERATION_GRAPH, graph);
-        Cudnn.setEnum(heuristic, Cudnn.ENGINEHEUR_MODE, Cudnn.TYPE_HEUR_MODE, Cudnn.HEUR_MODE_A);
+        Cudnn.setEnum(heuristic, Cudnn.ENGINEHEUR_MODE, Cudnn.TYPE_HEUR_MODE, mode);
         Cudnn.finalizeDescriptor(heuristic);
         long[] configurations = new long[MOST_CONFIGURATIONS];
         for (int i = 0; i < configurations.length; i++) {
             configurations[i] = create(Cudnn.ENGINECFG_DESCRIPTOR);
         }
         int found = Cudnn.getDescriptors(heuristic, Cudnn.ENGINEHEUR_RESULTS, configurations);
-        CudaException refused = null;
-        for (int i = 0; i < found; i++) {
-            long plan = Cudnn.createDescriptor(Cudnn.EXECUTION_PLAN_DESCRIPTOR);
-            try {
-                set(plan, Cudnn.EXECUTION_PLAN_ENGINE_CONFIG, configurations[i]);
-                Cudnn.setLongs(plan, Cudnn.EXECUTION_PLAN_HANDLE, Cudnn.TYPE_HANDLE, handle);
-                Cudnn.finalizeDescriptor(plan);
-                return plan;
-            } catch (CudaException e) {
-                Cudnn.destroyDescriptor(plan);
-                refused = e;
-            }
-        }
-        if (refused != null) {
-            throw refused;
-        }
-        throw new NativeLibraryException("cuDNN " + Cudnn.version() + " has no engine for this shape");
+        return Arrays.copyOf(configurations, found);
+    }
+
+    /**
+     * A plan to execute the graph by one of its engines; this compiles kernels.
+     *
+     * @throws CudaException if the engine does not support the graph after all
+     */
+    long plan(long handle, long engine) {
+        long plan = create(Cudnn.EXECUTION_PLAN_DESCRIPTOR);
+        set(plan, Cudnn.EXECUTION_PLAN_ENGINE_CONFIG, engine);
+        Cudnn.setLongs(plan, Cudnn.EXECUTION_PLAN_HANDLE, Cudnn.TYPE_HANDLE, handle);
+        Cudnn.finalizeDescriptor(plan);
+        return plan;
     }
 
     /** Finishes the description of an operation that computes in f32. */

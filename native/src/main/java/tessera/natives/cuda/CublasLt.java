@@ -156,6 +156,16 @@ public final class CublasLt {
             JAVA_INT,
             ADDRESS,
             ADDRESS);
+    private static final MethodHandle ALGO_CHECK = LIBRARY.status(
+            "cublasLtMatmulAlgoCheck",
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_LONG,
+            JAVA_LONG,
+            ADDRESS);
 
     private static final CudaCalls CALLS = Cublas.calls(LIBRARY, "cublasLtGetStatusString");
 
@@ -254,9 +264,25 @@ public final class CublasLt {
         }
     }
 
-    /** Address of the algorithm in the n-th result; it lives as long as the results' memory. */
-    public static long algorithm(MemorySegment results, int n) {
-        return results.address() + (long) n * RESULT_BYTES + RESULT_ALGO;
+    /**
+     * Whether an algorithm that was kept fits a product on this device; only for the version of the library that it came from.
+     *
+     * @param algorithm host memory that holds it
+     * @param result host memory for one result, whose workspace is told where the answer is yes
+     */
+    public static boolean fits(
+            long handle, long desc, long a, long b, long c, long d, MemorySegment algorithm, MemorySegment result) {
+        try {
+            int status = (int) ALGO_CHECK.invokeExact(handle, desc, a, b, c, d, algorithm.address(), result);
+            return status == 0 && works(result, 0);
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    /** The algorithm in the n-th result; it lives as long as the results' memory. */
+    public static MemorySegment algorithm(MemorySegment results, int n) {
+        return results.asSlice((long) n * RESULT_BYTES + RESULT_ALGO, ALGO_BYTES);
     }
 
     /** Bytes of device memory the n-th result needs. */

@@ -65,7 +65,7 @@ public final class CudaDriver {
     @CName("CU_STREAM_CAPTURE_MODE_RELAXED")
     public static final int CAPTURE_RELAXED = 2;
 
-    /** Entries of the list that {@link #launchKernel} takes: a name, then a value, and {@link #LAUNCH_PARAM_END} last. */
+    /** Entries of the list that {@link #launchKernel} may take: a name, then a value, and {@link #LAUNCH_PARAM_END} last. */
     @CName("CU_LAUNCH_PARAM_END_AS_INT")
     public static final long LAUNCH_PARAM_END = 0;
 
@@ -74,6 +74,64 @@ public final class CudaDriver {
 
     @CName("CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT")
     public static final long LAUNCH_PARAM_BUFFER_SIZE = 2;
+
+    /** What a tensor map takes, at an address that is a multiple of {@link #TENSOR_MAP_ALIGNMENT}. */
+    @CName("sizeof(CUtensorMap)")
+    public static final int TENSOR_MAP_BYTES = 128;
+
+    @CName("alignof(CUtensorMap)")
+    public static final int TENSOR_MAP_ALIGNMENT = 128;
+
+    @CName("CU_TENSOR_MAP_DATA_TYPE_BFLOAT16")
+    private static final int TENSOR_BFLOAT16 = 9;
+
+    @CName("CU_TENSOR_MAP_INTERLEAVE_NONE")
+    private static final int TENSOR_PLAIN = 0;
+
+    @CName("CU_TENSOR_MAP_SWIZZLE_128B")
+    private static final int TENSOR_SWIZZLE_128 = 3;
+
+    @CName("CU_TENSOR_MAP_L2_PROMOTION_L2_256B")
+    private static final int TENSOR_PROMOTE_256 = 3;
+
+    @CName("CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE")
+    private static final int TENSOR_ZEROS_OUTSIDE = 0;
+
+    /** What {@link #functionParameterBytes} says where the driver cannot tell. */
+    public static final int UNKNOWN_BYTES = -1;
+
+    /** Where {@link #launchKernelEx} finds what; bytes from the beginning of its configuration. */
+    @CName("offsetof(CUlaunchConfig, gridDimX)")
+    public static final long CONFIG_GRID = 0;
+
+    @CName("offsetof(CUlaunchConfig, blockDimX)")
+    public static final long CONFIG_BLOCK = 12;
+
+    @CName("offsetof(CUlaunchConfig, sharedMemBytes)")
+    public static final long CONFIG_SHARED_BYTES = 24;
+
+    @CName("offsetof(CUlaunchConfig, hStream)")
+    public static final long CONFIG_STREAM = 32;
+
+    @CName("offsetof(CUlaunchConfig, attrs)")
+    public static final long CONFIG_ATTRIBUTES = 40;
+
+    @CName("offsetof(CUlaunchConfig, numAttrs)")
+    public static final long CONFIG_ATTRIBUTE_COUNT = 48;
+
+    @CName("sizeof(CUlaunchConfig)")
+    public static final long CONFIG_BYTES = 56;
+
+    /** The same of an attribute, from its own beginning. */
+    @CName("offsetof(CUlaunchAttribute, value)")
+    public static final long LAUNCH_ATTRIBUTE_VALUE = 8;
+
+    @CName("sizeof(CUlaunchAttribute)")
+    public static final long LAUNCH_ATTRIBUTE_BYTES = 72;
+
+    /** The attribute with which a kernel may be brought to the device while the one before it still runs: an int that is not 0. */
+    @CName("CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION")
+    public static final int LAUNCH_PROGRAMMATIC = 6;
 
     @CName("CU_MEM_ALLOCATION_TYPE_PINNED")
     private static final int ALLOCATION_PINNED = 1;
@@ -592,6 +650,37 @@ public final class CudaDriver {
         static final MethodHandle HANDLE = status("cuFuncGetAttribute", JAVA_LONG, JAVA_INT, JAVA_LONG);
     }
 
+    /**
+     * Bytes of a kernel's parameters, those between them left out, as its machine code has them; {@link #UNKNOWN_BYTES} where it has none or the driver
+     * cannot tell, as those before CUDA 12.4.
+     */
+    public static int functionParameterBytes(long function) {
+        if (!FuncGetParamInfo.KNOWN) {
+            return UNKNOWN_BYTES;
+        }
+        MemorySegment out = OUT.get();
+        try {
+            int bytes = 0;
+            long index = 0;
+            // Until it says that there are no more parameters, or that it cannot tell.
+            while ((int) FuncGetParamInfo.HANDLE.invokeExact(function, index, out.address(), out.address() + Long.BYTES)
+                    == 0) {
+                // Not where it lies: a struct with tensor maps does not begin at 0, so that they are aligned in
+                // constant memory.
+                bytes += (int) out.get(JAVA_LONG, Long.BYTES);
+                index++;
+            }
+            return index == 0 ? UNKNOWN_BYTES : bytes;
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class FuncGetParamInfo {
+        static final boolean KNOWN = CudaLibraries.driver().has("cuFuncGetParamInfo");
+        static final MethodHandle HANDLE = status("cuFuncGetParamInfo", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+    }
+
     /** How many blocks of this size fit on one multiprocessor together. */
     public static int maxActiveBlocks(long function, int threads, long sharedBytes) {
         try {
@@ -610,9 +699,69 @@ public final class CudaDriver {
     }
 
     /**
+     * Describes a matrix of bf16 by rows, and boxes of it, 64 columns wide and swizzled over 128 bytes, for the copies of compute
+     * capability 9.0 and later; zeros lie outside the matrix.
+     *
+     * @param map address of {@link #TENSOR_MAP_BYTES} bytes to write
+     * @param address of the matrix on the device, a multiple of 16
+     * @param rowBytes distance of rows, a multiple of 16
+     * @param boxRows at most 256
+     */
+    public static void encodeTensorMap(long map, long address, long rows, long columns, long rowBytes, int boxRows) {
+        MemorySegment sizes = TensorMapEncodeTiled.SIZES.get();
+        sizes.set(JAVA_LONG, 0, columns);
+        sizes.set(JAVA_LONG, 8, rows);
+        sizes.set(JAVA_LONG, 16, rowBytes);
+        sizes.set(JAVA_INT, 24, 64);
+        sizes.set(JAVA_INT, 28, boxRows);
+        sizes.set(JAVA_INT, 32, 1);
+        sizes.set(JAVA_INT, 36, 1);
+        long at = sizes.address();
+        try {
+            check("cuTensorMapEncodeTiled", (int) TensorMapEncodeTiled.HANDLE.invokeExact(
+                    map,
+                    TENSOR_BFLOAT16,
+                    2,
+                    address,
+                    at,
+                    at + 16,
+                    at + 24,
+                    at + 32,
+                    TENSOR_PLAIN,
+                    TENSOR_SWIZZLE_128,
+                    TENSOR_PROMOTE_256,
+                    TENSOR_ZEROS_OUTSIDE));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class TensorMapEncodeTiled {
+        /** Two dimensions, a stride, a box and two steps. */
+        static final ThreadLocal<MemorySegment> SIZES =
+                ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(40, 8));
+
+        static final MethodHandle HANDLE = status(
+                "cuTensorMapEncodeTiled",
+                JAVA_LONG,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT,
+                JAVA_INT);
+    }
+
+    /**
      * Enqueues a kernel.
      *
-     * @param extra address of the list of parameter block and size, see {@link #LAUNCH_PARAM_BUFFER}
+     * @param params address of the list of the parameters' addresses; the driver knows their sizes and copies them
+     * @param extra 0, or instead of them the address of the list of parameter block and size, see {@link #LAUNCH_PARAM_BUFFER}
      * @return the status, for {@link #failure} if not 0; no exception, so that the caller can name the kernel
      */
     public static int launchKernel(
@@ -649,6 +798,30 @@ public final class CudaDriver {
                 JAVA_LONG,
                 JAVA_LONG,
                 JAVA_LONG);
+    }
+
+    /** Whether the driver has {@link #launchKernelEx}, as those from CUDA 11.8 on. */
+    public static boolean launchesWithAttributes() {
+        return CudaLibraries.driver().has("cuLaunchKernelEx");
+    }
+
+    /**
+     * Enqueues a kernel with attributes.
+     *
+     * @param config address of {@link #CONFIG_BYTES} that say the grid, the block, the stream and the attributes
+     * @param params as {@link #launchKernel} takes them
+     * @return as {@link #launchKernel}
+     */
+    public static int launchKernelEx(long config, long function, long params, long extra) {
+        try {
+            return (int) LaunchKernelEx.HANDLE.invokeExact(config, function, params, extra);
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+    }
+
+    private static final class LaunchKernelEx {
+        static final MethodHandle HANDLE = status("cuLaunchKernelEx", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
     }
 
     /** Loads a cubin, or PTX text with a zero at its end, into the current context. */

@@ -1,0 +1,431 @@
+// The forward pass of attention on Hopper's tensor cores, for bf16 without a bias and regions; formulas and layouts: attention.cu.
+//
+// A warpgroup owns 64 queries; GROUPS of them share the tiles of KEYS keys and values that come by cp.async into STAGES buffers. The
+// products S = Q K^T and O += P V are wgmma: K as it lies is a K-major operand, V an MN-major one, P goes from the accumulators of S
+// to operand A in registers. OVERLAP: the scores of the next tile are computed while the exponentials of this one are, so the order
+// is S(0), softmax(0), then S(t) and P V(t - 1) together, softmax(t). Other overlap comes from several warpgroups in one
+// multiprocessor. The last tile takes 16, 32 or 64 columns; a warpgroup without queries only helps to load, a warp without queries
+// takes no exponentials.
+// Shared memory: rows of 128 bytes, 128-byte swizzled; head dims over 64 take two panels of 64. Per block Q, which becomes the place
+// from which O is stored, and the buffers of K and V.
+// Balance at head dim 64, per 64 x 64 scores and multiprocessor: 256 cycles of tensor core, 256 of exponentials (16 a cycle), about
+// 150 issue slots of a scheduler; 16 KiB from L2 for each GROUPS x 64 queries, which is why one group is not enough at large sizes.
+#include "attention.cuh"
+#include "tessera.cuh"
+#include "wgmma.cuh"
+
+/** What can be chosen; see above. */
+template <int HD_, int KEYS_, int STAGES_, int GROUPS_, bool Q_REGISTERS_, bool OVERLAP_, bool LAZY_, int POLYNOMIALS_>
+struct WgmmaPlan {
+    static constexpr int HD = HD_;
+    static constexpr int KEYS = KEYS_;
+    static constexpr int STAGES = STAGES_;
+    static constexpr int GROUPS = GROUPS_;
+    static constexpr bool Q_REGISTERS = Q_REGISTERS_;    // operand Q from registers, not from shared memory
+    static constexpr bool OVERLAP = OVERLAP_;
+    static constexpr bool LAZY = LAZY_;                  // sums are rescaled only when a maximum has grown by 2^8
+    static constexpr int POLYNOMIALS = POLYNOMIALS_;     // of 8 exponentials, so many on FMA units
+    static constexpr int ROWS = 64;                      // of a warpgroup
+    static constexpr int THREADS = GROUPS * WARPGROUP;
+    static constexpr int PANELS = (HD + 63) / 64;
+    static constexpr int Q_BYTES = ROWS * 128 * PANELS;  // of a warpgroup
+    static constexpr int TILE_BYTES = KEYS * 128 * PANELS;
+    static constexpr int BYTES = GROUPS * Q_BYTES + 2 * STAGES * TILE_BYTES + SWIZZLE_SLACK;
+};
+
+/** Position of a thread among those that copy rows, in 16-byte chunks; a row has SLOTS of them, of which the last may be unused. */
+template <class P>
+struct Copier {
+    static constexpr int SLOTS = P::HD <= 16 ? 2 : P::HD <= 32 ? 4 : P::HD <= 64 ? 8 : 16;
+    static constexpr int PASS = P::THREADS / SLOTS;  // rows at a time
+    static_assert(PASS % 8 == 0, "all rows of a thread have the same swizzle");
+
+    static DEVICE int chunk() {
+        return static_cast<int>(threadIdx.x) % SLOTS;
+    }
+
+    static DEVICE int row() {
+        return static_cast<int>(threadIdx.x) % P::THREADS / SLOTS;
+    }
+
+    /**
+     * Starts to copy ROWS rows from `first` on to a swizzled tile; zeros beyond `rows` and the head dim. `from` is the address of this
+     * thread's chunk in row 0.
+     */
+    template <int ROWS>
+    static DEVICE void load(unsigned char* tile, const bf16* from, i64 stride, int first, int rows, int dim) {
+        unsigned char* to = tile + chunk() / 8 * ROWS * 128 + swizzled(row() * 128 + chunk() % 8 * 16);
+        const bf16* at = from + first * stride;
+#pragma unroll
+        for (int i = 0; i < ROWS; i += PASS) {
+            if ((ROWS % PASS == 0 || i + row() < ROWS) && (SLOTS * 8 == P::HD || chunk() * 8 < P::HD)) {
+                const bool valid = first + i + row() < rows && chunk() * 8 < dim;
+                cp_async16(to + i * 128, valid ? at : from, valid);
+            }
+            at += PASS * stride;
+        }
+    }
+};
+
+/** 2^x on FMA units, for x up to 100; relative error below 2^-13 (P is rounded to 2^-9), 2^-126 where the result is below that. */
+DEVICE float exp2_polynomial(float x) {
+    x = fmaxf(x, -126.0f);
+    const float shifted = x + 12582912.0f;  // 1.5 2^23: the low bits are x rounded to an integer
+    const float rest = x - (shifted - 12582912.0f);
+    float y = fmaf(rest, 0.055171669f, 0.24261113f);
+    y = fmaf(y, rest, 0.69326097f);
+    y = fmaf(y, rest, 0.99992806f);
+    return __int_as_float(__float_as_int(y) + (__float_as_int(shifted) << 23));
+}
+
+/** The state of a thread's two rows. */
+template <class P>
+struct WgmmaState {
+    float acc[P::HD / 2];
+    float max[2];
+    float sum[2];  // of this thread's columns
+    u32 p[P::KEYS / 16][4];
+};
+
+/** Q as operand A. */
+template <class P>
+struct WgmmaQueries {
+    u32 fragments[P::Q_REGISTERS ? P::HD / 16 : 1][4];
+    u64 descriptor;
+};
+
+/** Starts s = Q K^T for COLS keys. */
+template <class P, int COLS>
+DEVICE void start_scores(float (&s)[COLS / 2], const WgmmaQueries<P>& q, u64 keys) {
+#pragma unroll
+    for (int k = 0; k < P::HD / 16; k++) {
+        const u64 b = wgmma_advance(keys, k / 4 * P::KEYS * 128 + k % 4 * 32);
+        if constexpr (P::Q_REGISTERS) {
+            wgmma<COLS, Majors::K>(s, q.fragments[k], b, k > 0);
+        } else {
+            wgmma<COLS, Majors::K, Majors::K>(
+                    s, wgmma_advance(q.descriptor, k / 4 * P::ROWS * 128 + k % 4 * 32), b, k > 0);
+        }
+    }
+}
+
+/** Starts acc += P V for COLS keys. */
+template <class P, int COLS>
+DEVICE void start_values(WgmmaState<P>& state, u64 values) {
+#pragma unroll
+    for (int j = 0; j < COLS / 16; j++) {
+        wgmma<P::HD, Majors::MN>(state.acc, state.p[j], wgmma_advance(values, j * 2048), true);
+    }
+}
+
+DEVICE float quad_max(float value) {
+    value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 1));
+    return fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 2));
+}
+
+DEVICE float quad_sum(float value) {
+    value += __shfl_xor_sync(ALL_LANES, value, 1);
+    return value + __shfl_xor_sync(ALL_LANES, value, 2);
+}
+
+/** Replaces scores by exponentials and takes them into maxima and sums; `shrink` receives the factors for acc. */
+template <class P, int COLS, bool MASK>
+DEVICE void softmax_step(float (&s)[COLS / 2], WgmmaState<P>& state, float (&shrink)[2], float factor, int limit) {
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float max = -infinity();
+#pragma unroll
+        for (int j = 0; j < COLS / 4; j++) {
+            float& value = s[j / 2 * 4 + 2 * h + j % 2];
+            if (MASK && j / 2 * 8 + lane_index() % 4 * 2 + j % 2 >= limit) {
+                value = -infinity();
+            }
+            max = fmaxf(max, value);
+        }
+        max = fmaxf(state.max[h], quad_max(max));
+        if (P::LAZY) {
+            max = (max - state.max[h]) * factor > 8.0f ? max : state.max[h];  // the first difference is infinite
+        }
+        const float base = max == -infinity() ? 0.0f : max * factor;  // a row of minus infinities stays 0
+        shrink[h] = exp2_fast(fmaf(state.max[h], factor, -base));
+        state.max[h] = max;
+        float sum = state.sum[h] * shrink[h];
+#pragma unroll
+        for (int j = 0; j < COLS / 4; j++) {
+            float& value = s[j / 2 * 4 + 2 * h + j % 2];
+            const float exponent = fmaf(value, factor, -base);
+            value = j % 8 < P::POLYNOMIALS ? exp2_polynomial(exponent) : exp2_fast(exponent);
+            sum += value;
+        }
+        state.sum[h] = sum;
+    }
+}
+
+template <class P, int COLS>
+DEVICE void pack_scores(WgmmaState<P>& state, const float (&s)[COLS / 2]) {
+#pragma unroll
+    for (int j = 0; j < COLS / 16; j++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            state.p[j][i] = pack_bf16(s[j * 8 + i * 2], s[j * 8 + i * 2 + 1]);
+        }
+    }
+}
+
+/**
+ * The scores of COLS keys and, with OVERLAP unless FIRST, the product of the tile before with its values; leaves the exponentials in
+ * state.p, to be multiplied with this tile's values. `limit` is the number of keys that exist where MASK.
+ */
+template <class P, int COLS, bool FIRST, bool MASK>
+DEVICE void wgmma_step(
+        WgmmaState<P>& state, const WgmmaQueries<P>& q, u64 keys, u64 values_before, float factor, int limit, bool active) {
+    constexpr bool BEHIND = P::OVERLAP && !FIRST;
+    float s[COLS / 2];
+    wgmma_fence();
+    start_scores<P, COLS>(s, q, keys);
+    wgmma_commit();
+    if constexpr (BEHIND) {
+        start_values<P, P::KEYS>(state, values_before);
+        wgmma_commit();
+        wgmma_wait<1>();
+    } else {
+        wgmma_wait<0>();
+    }
+    wgmma_hold(s);
+    float shrink[2] = {1.0f, 1.0f};
+    if (active) {
+        softmax_step<P, COLS, MASK>(s, state, shrink, factor, limit);
+    }
+    if constexpr (BEHIND) {
+        wgmma_wait<0>();
+        wgmma_hold(state.acc);
+    }
+    if (!P::LAZY || __any_sync(ALL_LANES, shrink[0] != 1.0f || shrink[1] != 1.0f)) {
+#pragma unroll
+        for (int i = 0; i < P::HD / 2; i++) {
+            state.acc[i] *= shrink[i / 2 % 2];
+        }
+    }
+    pack_scores<P, COLS>(state, s);
+}
+
+/** The product that wgmma_step has left over. */
+template <class P, int COLS>
+DEVICE void wgmma_values(WgmmaState<P>& state, u64 values) {
+    wgmma_fence();
+    start_values<P, COLS>(state, values);
+    wgmma_commit();
+    wgmma_wait<0>();
+    wgmma_hold(state.acc);
+}
+
+/** The last tile, of `limit` keys, in as few columns as one of the instructions has. */
+template <class P, int COLS>
+DEVICE void wgmma_last_scores(
+        WgmmaState<P>& state, const WgmmaQueries<P>& q, u64 keys, u64 values_before, float factor, int limit, bool active) {
+    if constexpr (COLS < P::KEYS) {
+        if (limit > COLS) {
+            wgmma_last_scores<P, COLS * 2>(state, q, keys, values_before, factor, limit, active);
+            return;
+        }
+    }
+    wgmma_step<P, COLS, false, true>(state, q, keys, values_before, factor, limit, active);
+}
+
+template <class P, int COLS>
+DEVICE void wgmma_last_values(WgmmaState<P>& state, u64 values, int limit) {
+    if constexpr (COLS < P::KEYS) {
+        if (limit > COLS) {
+            wgmma_last_values<P, COLS * 2>(state, values, limit);
+            return;
+        }
+    }
+    wgmma_values<P, COLS>(state, values);
+}
+
+/** Writes O and L of the warpgroup's queries; `tile` is its part of shared memory. */
+template <class P>
+DEVICE void store_attention(
+        const AttentionArgs& args, const Place& place, WgmmaState<P>& state, unsigned char* tile, int first, float factor) {
+    const int warp = warp_index() % 4;
+    float inverse[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const float sum = quad_sum(state.sum[h]);
+        const int query = first + warp * 16 + lane_index() / 4 + 8 * h;
+        inverse[h] = sum > 0.0f ? 1.0f / sum : sum;  // keeps a NaN
+        if (args.log_sum_exp != nullptr && lane_index() % 4 == 0 && query < args.queries) {
+            const i64 head = place.sample * args.heads + place.head;
+            args.log_sum_exp[head * args.queries + query] =
+                    sum == 0.0f ? -infinity() : fmaf(state.max[h] * factor, LN2, logf(sum));
+        }
+    }
+    if constexpr (P::Q_REGISTERS) {
+        __syncwarp();
+    } else {
+#pragma unroll
+        for (int group = 0; group < P::GROUPS; group++) {  // barriers with known numbers: others would all be reserved
+            if (warpgroup_index() == group) {
+                named_barrier_sync(1 + group, WARPGROUP);
+            }
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < P::HD / 2; i += 2) {
+        const int row = warp * 16 + lane_index() / 4 + i / 2 % 2 * 8;
+        unsigned char* panel = tile + i / 32 * P::ROWS * 128;
+        const float f = inverse[i / 2 % 2];
+        *reinterpret_cast<u32*>(panel + swizzled(row * 128 + i / 4 % 8 * 16 + lane_index() % 4 * 4)) =
+                pack_bf16(state.acc[i] * f, state.acc[i + 1] * f);
+    }
+    __syncwarp();
+    constexpr int CHUNKS = P::HD / 8;
+    bf16* out = static_cast<bf16*>(args.out) + place.sample * args.os.batch + place.head * args.os.head;
+#pragma unroll
+    for (int start = 0; start < 16 * CHUNKS; start += WARP) {
+        const int i = start + lane_index();
+        const int row = warp * 16 + i / CHUNKS;
+        const int chunk = i % CHUNKS;
+        if (first + row < args.queries && chunk * 8 < args.dim) {
+            const unsigned char* from = tile + chunk / 8 * P::ROWS * 128 + swizzled(row * 128 + chunk % 8 * 16);
+            store_pack(out + (first + row) * args.os.row + chunk * 8, load_pack(reinterpret_cast<const bf16*>(from)));
+        }
+    }
+}
+
+template <class P>
+DEVICE void attention_wgmma(const AttentionArgs& args) {
+    DYNAMIC_SHARED(unsigned char, raw);
+    unsigned char* shared = align_swizzled(raw);
+    unsigned char* key_tiles = shared + P::GROUPS * P::Q_BYTES;
+    unsigned char* value_tiles = key_tiles + P::STAGES * P::TILE_BYTES;
+    using Copy = Copier<P>;
+    const Place place = place_of_block(args, (args.queries + P::GROUPS * P::ROWS - 1) / (P::GROUPS * P::ROWS));
+    const int block_first = place.tile * P::GROUPS * P::ROWS;
+    const bf16* q = static_cast<const bf16*>(args.q) + place.sample * args.qs.batch + place.head * args.qs.head
+            + Copy::row() * args.qs.row + Copy::chunk() * 8;
+    const bf16* k = static_cast<const bf16*>(args.k) + place.sample * args.ks.batch + place.head * args.ks.head
+            + Copy::row() * args.ks.row + Copy::chunk() * 8;
+    const bf16* v = static_cast<const bf16*>(args.v) + place.sample * args.vs.batch + place.head * args.vs.head
+            + Copy::row() * args.vs.row + Copy::chunk() * 8;
+    constexpr int LAG = P::OVERLAP ? 1 : 0;  // V is needed so many steps after K
+    const int full = args.keys / P::KEYS;
+    const int rest = args.keys % P::KEYS;
+    const int count = full + (rest > 0 ? 1 : 0);
+    const int steps = count + LAG;
+
+    // Step j needs group j: tile j of K and tile j - LAG of V.
+    const auto load = [&](int j) {
+        if (j < count) {
+            Copy::template load<P::KEYS>(
+                    key_tiles + j % P::STAGES * P::TILE_BYTES, k, args.ks.row, j * P::KEYS, args.keys, args.dim);
+        }
+        if (j >= LAG && j < steps) {
+            Copy::template load<P::KEYS>(
+                    value_tiles + (j - LAG) % P::STAGES * P::TILE_BYTES,
+                    v,
+                    args.vs.row,
+                    (j - LAG) * P::KEYS,
+                    args.keys,
+                    args.dim);
+        }
+        cp_async_commit();
+    };
+    for (int group = 0; group < P::GROUPS; group++) {
+        Copy::template load<P::ROWS>(
+                shared + group * P::Q_BYTES, q, args.qs.row, block_first + group * P::ROWS, args.queries, args.dim);
+    }
+    for (int j = 0; j < P::STAGES - 1; j++) {
+        load(j);
+    }
+    // Lets step j begin: what it needs has come for all threads, and what the step before has read may be overwritten.
+    const auto begin = [&](int j) {
+        cp_async_wait<P::STAGES - 2>();
+        fence_proxy_async();
+        __syncthreads();
+        load(j + P::STAGES - 1);
+    };
+
+    const int group = warpgroup_index();
+    const int first = block_first + group * P::ROWS;
+    if (first >= args.queries) {
+        for (int j = 0; j < steps; j++) {
+            begin(j);
+        }
+        return;
+    }
+    const bool active = first + warp_index() % 4 * 16 < args.queries;
+    const float factor = args.scale * LOG2E;
+    unsigned char* own = shared + group * P::Q_BYTES;
+    const u64 keys = wgmma_descriptor(key_tiles, 16, 1024);
+    const u64 values = wgmma_descriptor(value_tiles, P::KEYS * 128, 1024);
+    const auto keys_of = [&](int t) { return wgmma_advance(keys, t % P::STAGES * P::TILE_BYTES); };
+    const auto values_of = [&](int t) { return wgmma_advance(values, t % P::STAGES * P::TILE_BYTES); };
+    WgmmaQueries<P> queries;
+    WgmmaState<P> state;
+#pragma unroll
+    for (int i = 0; i < P::HD / 2; i++) {
+        state.acc[i] = 0.0f;
+    }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        state.max[h] = -infinity();
+        state.sum[h] = 0.0f;
+    }
+    if (count > 0) {
+        begin(0);
+        queries.descriptor = wgmma_descriptor(own, 16, 1024);
+        if constexpr (P::Q_REGISTERS) {
+#pragma unroll
+            for (int i = 0; i < P::HD / 16; i++) {
+                const int row = warp_index() % 4 * 16 + lane_index() % 16;
+                ldmatrix_x4(
+                        queries.fragments[i],
+                        own + i / 4 * P::ROWS * 128 + swizzled(row * 128 + i % 4 * 32 + lane_index() / 16 * 16));
+            }
+        }
+        wgmma_step<P, P::KEYS, true, true>(state, queries, keys_of(0), 0, factor, args.keys, active);
+        if constexpr (!P::OVERLAP) {
+            wgmma_values<P, P::KEYS>(state, values_of(0));
+        }
+#pragma unroll 1
+        for (int t = 1; t < full; t++) {
+            begin(t);
+            wgmma_step<P, P::KEYS, false, false>(state, queries, keys_of(t), values_of(t - 1), factor, 0, active);
+            if constexpr (!P::OVERLAP) {
+                wgmma_values<P, P::KEYS>(state, values_of(t));
+            }
+        }
+        const bool last = full > 0 && rest > 0;
+        if (last) {
+            begin(full);
+            wgmma_last_scores<P, 16>(state, queries, keys_of(full), values_of(full - 1), factor, rest, active);
+            if constexpr (!P::OVERLAP) {
+                wgmma_last_values<P, 16>(state, values_of(full), rest);
+            }
+        }
+        if constexpr (P::OVERLAP) {
+            begin(count);
+            if (last) {
+                wgmma_last_values<P, 16>(state, values_of(full), rest);
+            } else {
+                wgmma_values<P, P::KEYS>(state, values_of(count - 1));
+            }
+        }
+    }
+    cp_async_wait<0>();
+    store_attention<P>(args, place, state, own, first, factor);
+}
+
+#define ATTENTION_WGMMA(name, blocks, HD, KEYS, STAGES, GROUPS, Q_REGISTERS, OVERLAP, LAZY, POLYNOMIALS)                  \
+    KERNEL_BLOCKS(GROUPS * WARPGROUP, blocks, attention_wgmma_##name, AttentionArgs) {                                  \
+        attention_wgmma<WgmmaPlan<HD, KEYS, STAGES, GROUPS, Q_REGISTERS, OVERLAP, LAZY, POLYNOMIALS>>(args);            \
+    }
+
+// Machine code for other targets lacks these kernels, so that nobody takes an empty one for one that computes.
+#if defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__))
+ATTENTION_WGMMA(32, 2, 32, 64, 2, 2, true, true, true, 0)
+ATTENTION_WGMMA(48, 2, 48, 64, 2, 2, true, true, true, 0)
+ATTENTION_WGMMA(64, 2, 64, 64, 2, 2, true, true, true, 0)
+ATTENTION_WGMMA(80, 1, 80, 64, 2, 3, true, true, true, 0)
+#endif

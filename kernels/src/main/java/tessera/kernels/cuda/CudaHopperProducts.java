@@ -1,0 +1,141 @@
+package tessera.kernels.cuda;
+
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.MatmulShape;
+
+/**
+ * Products of ours on compute capability 9.0, with bias and addend or bias and exact GELU in one pass; see products.cu.
+ *
+ * <p>For {@code y = x w^T} in bf16 with 16-byte aligned rows. Used where {@link #OWN} asks for them.
+ * Thread-safe.
+ */
+final class CudaHopperProducts {
+    /** System property: {@code own} computes products by these kernels wherever they can, else cuBLASLt does. */
+    static final String PROPERTY = "tessera.cuda.products";
+
+    private static final boolean OWN = "own".equals(System.getProperty(PROPERTY));
+    private static final int CAPABILITY = 90;
+    private static final int DEPTH = 64;
+    private static final int WARPGROUP = 128;
+    private static final int WARP = 32;
+    /** Bytes that alignment may take, as in wgmma.cuh. */
+    private static final int SLACK = 1008;
+
+    /** Rows and addresses are read in pieces of 16 bytes. */
+    private static final int PIECE = 8;
+
+    private static final int PIECE_BYTES = 16;
+
+    /**
+     * How the result is cut into tiles, as the macro PRODUCT in products.cu.
+     *
+     * @param rows of a warpgroup
+     * @param together whether the warpgroups share a tile
+     * @param resident 0, or as many boxes of w as stay in shared memory, which k must not exceed
+     */
+    record Variant(String name, int rows, int columns, int stages, int groups, boolean together, int resident) {
+        int tileRows() {
+            return together ? rows * groups : rows;
+        }
+
+        int threads() {
+            boolean manySums = rows * columns >= 64 * 192 || groups > 2;
+            return WARPGROUP * groups + (manySums ? WARPGROUP : WARP);
+        }
+
+        int sharedBytes() {
+            int row = DEPTH * 2;
+            int stage = (tileRows() + (resident > 0 ? 0 : columns)) * row;
+            int staging = rows * Math.ceilDiv(columns, DEPTH) * row;
+            int barriers = 2 * stages + groups + resident + (resident > 0 ? 1 : 0);
+            return SLACK + stages * stage + resident * columns * row + groups * staging + barriers * Long.BYTES;
+        }
+
+        boolean able(MatmulShape shape) {
+            return resident == 0 || shape.k() <= (long) resident * DEPTH;
+        }
+
+        long tiles(MatmulShape shape) {
+            return Math.ceilDiv(shape.m(), tileRows()) * Math.ceilDiv(shape.n(), columns);
+        }
+    }
+
+    static final List<Variant> VARIANTS = List.of(
+            new Variant("64x192tr6", 64, 192, 4, 2, false, 6),
+            new Variant("128x192", 64, 192, 4, 2, true, 0),
+            new Variant("128x128t", 128, 128, 5, 2, false, 0),
+            new Variant("64x64", 64, 64, 8, 1, true, 0));
+
+    private final CudaDevice device;
+    private final CudaModule module;
+
+    CudaHopperProducts(CudaDevice device) {
+        this.device = device;
+        this.module = new CudaModule(device, "products");
+    }
+
+    /** Whether a product is to be computed here. */
+    boolean takes(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        return OWN && device.capability() == CAPABILITY && able(shape, a, b, epilogue, c);
+    }
+
+    /** Whether a product can be computed here, on a device that has the instructions. */
+    static boolean able(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        return a.dtype() == DType.BF16
+                && c.dtype() == DType.BF16
+                && (epilogue.addend() == null || epilogue.activation() == Activation.NONE)
+                && !shape.transposeA()
+                && shape.transposeB()
+                && shape.m() > 0
+                && shape.m() <= Integer.MAX_VALUE - WARPGROUP * 2
+                && shape.n() > 0
+                && shape.n() <= Integer.MAX_VALUE / 2
+                && shape.k() > 0
+                && shape.k() <= Integer.MAX_VALUE / 2
+                && (shape.n() | shape.k() | shape.lda() | shape.ldb() | shape.ldc()) % PIECE == 0
+                && (a.address() | b.address() | c.address() | address(epilogue.bias()) | address(epilogue.addend()))
+                                % PIECE_BYTES
+                        == 0
+                && Math.ceilDiv(shape.m(), 64) * Math.ceilDiv(shape.n(), 64) <= Integer.MAX_VALUE;
+    }
+
+    private static long address(@Nullable Buffer buffer) {
+        return buffer == null ? 0 : buffer.address();
+    }
+
+    /** Enqueues a product that {@link #takes} has accepted. */
+    void run(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        run(variant(shape), shape, a, b, epilogue, c);
+    }
+
+    /** The first variant that keeps all multiprocessors busy, else that of the smallest tiles. */
+    private Variant variant(MatmulShape shape) {
+        for (Variant variant : VARIANTS) {
+            if (variant.able(shape) && variant.tiles(shape) >= device.multiprocessors()) {
+                return variant;
+            }
+        }
+        return VARIANTS.getLast();
+    }
+
+    void run(Variant variant, MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        String kind = epilogue.activation() == Activation.GELU ? "_gelu" : epilogue.addend() != null ? "_add" : "";
+        // In the order of struct ProductArgs.
+        module.function("product_" + variant.name + kind)
+                .begin()
+                .matrix(a, shape.m(), shape.k(), shape.lda(), variant.tileRows())
+                .matrix(b, shape.n(), shape.k(), shape.ldb(), variant.columns)
+                .buffers(epilogue.bias(), epilogue.addend(), c)
+                .i32((int) shape.m(), (int) shape.n(), (int) shape.k(), (int) shape.ldc())
+                .i32(0)
+                .launch(
+                        Math.min(variant.tiles(shape), device.multiprocessors()),
+                        variant.threads(),
+                        variant.sharedBytes());
+    }
+}

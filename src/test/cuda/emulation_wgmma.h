@@ -1,0 +1,24 @@
+// Hopper's warpgroup products on the CPU, for wgmma.cuh.
+//
+// A product reads its operands in shared memory twice, when the last thread of the warpgroup has issued it and when it is waited
+// for: where they differ, the kernel reads too early or writes too soon, and the launch ends with an error. Between issue and wait
+// the accumulators hold NaN. Errors are also: a product without a wgmma_fence since the last wait, different descriptors in one
+// warpgroup, operands outside dynamic shared memory, and operands that a thread wrote by cp.async or 16-byte stores (no others are
+// seen) without a fence_proxy_async since. Shared addresses begin at a place that is 16-byte aligned and no more.
+#pragma once
+
+#include "emulation.h"
+
+namespace emulation {
+
+unsigned shared_address(const void* shared);
+void fence_proxy_async();
+void named_barrier(int id, int threads, bool waits);
+void wgmma_fence();
+void wgmma_commit();
+void wgmma_wait(int unfinished_groups);
+
+/** a_registers null: A is in shared memory, by the descriptor a. */
+void wgmma(float* d, int n, const unsigned* a_registers, uint64_t a, int a_mn, uint64_t b, int b_mn, bool accumulate);
+
+}  // namespace emulation

@@ -1,0 +1,187 @@
+package tessera.kernels.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import tessera.Close;
+import tessera.FakeCuda;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Kernels;
+import tessera.kernels.Matmul.Activation;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.PlainDevice;
+import tessera.tensor.TestDevices;
+
+/** Products of our own on Hopper's tensor cores against the plain kernels in f64, on the same inputs. */
+@Tag(FakeCuda.TAG)
+class CudaHopperProductsTest {
+    private static final double TOLERANCE = 1.0 / 256;
+    private static final Device CPU = Device.cpu();
+    private static final Kernels REFERENCE = PlainDevice.reference(new Workers(1));
+
+    private static final int CAPABILITY = 90;
+
+    /** The fake device once more, as it is when it has this capability; like any device never closed. */
+    private static @Nullable CudaDevice hopper;
+
+    private final Random random = new Random(11);
+    private final List<Buffer> open = new ArrayList<>();
+
+    @BeforeEach
+    void needsDevice() {
+        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
+        if (FakeCuda.present()) {
+            FakeCuda.set("capability", CAPABILITY);
+            if (hopper == null) {
+                hopper = CudaDevice.open(0);
+            }
+        }
+        assumeTrue(device().capability() == CAPABILITY, "made for compute capability 9.0");
+    }
+
+    @AfterEach
+    void close() {
+        open.forEach(Buffer::close);
+        if (FakeCuda.present()) {
+            FakeCuda.reset();
+        }
+    }
+
+    private static CudaDevice device() {
+        return hopper != null ? hopper : (CudaDevice) Device.cuda(0);
+    }
+
+    /** The same values in f64 on the CPU and in bf16 on the GPU. */
+    private record Pair(Buffer wide, Buffer there) {}
+
+    private Pair normal(long n) {
+        Buffer wide = kept(CPU.allocate(DType.F64, n));
+        Buffer narrow = kept(CPU.allocate(DType.BF16, n));
+        for (long i = 0; i < n; i++) {
+            Elements.set(wide, i, random.nextGaussian());
+        }
+        CPU.kernels().elementwise().cast(wide, narrow);
+        CPU.kernels().elementwise().cast(narrow, wide);
+        Buffer there = kept(device().allocate(DType.BF16, n));
+        narrow.copyTo(there);
+        return new Pair(wide, there);
+    }
+
+    private Buffer kept(Buffer buffer) {
+        open.add(buffer);
+        return buffer;
+    }
+
+    private static double[] values(Buffer buffer) {
+        try (Buffer back = CPU.allocate(buffer.dtype(), buffer.length())) {
+            buffer.copyTo(back);
+            double[] values = new double[Math.toIntExact(back.length())];
+            for (int i = 0; i < values.length; i++) {
+                values[i] = Elements.get(back, i);
+            }
+            return values;
+        }
+    }
+
+    private static Epilogue epilogue(@Nullable Buffer bias, @Nullable Buffer addend, boolean gelu) {
+        return new Epilogue(bias, addend, gelu ? Activation.GELU : Activation.NONE);
+    }
+
+    static Stream<CudaHopperProducts.Variant> variants() {
+        return CudaHopperProducts.VARIANTS.stream();
+    }
+
+    /** Sizes that fill no tile and no box, more tiles than blocks, gaps between rows, with and without what follows. */
+    @ParameterizedTest
+    @MethodSource("variants")
+    void productsMatch(CudaHopperProducts.Variant variant) {
+        CudaHopperProducts products = new CudaHopperProducts(device());
+        long[][] sizes = {{1, 8, 8}, {130, 200, 72}, {300, 392, 448}, {520, 264, 136}};
+        for (int i = 0; i < 2 * sizes.length; i++) {
+            long m = sizes[i / 2][0];
+            long n = sizes[i / 2][1];
+            long k = sizes[i / 2][2];
+            int gap = i % 2 * 8;
+            if (variant.resident() > 0) {
+                k = Math.min(k, variant.resident() * 64L);
+            }
+            MatmulShape shape = new MatmulShape(false, true, m, n, k, k + gap, k + 2L * gap, n + gap);
+            Pair x = normal(m * shape.lda());
+            Pair w = normal(n * shape.ldb());
+            Pair y = normal(m * shape.ldc());
+            Pair bias = normal(n);
+            Pair another = normal(m * shape.ldc());
+            boolean gelu = i / 2 % 2 == 1;
+            Pair addend = gelu || i % 4 == 0 ? null : i < 4 ? y : another;
+            boolean biased = i != 3;
+            REFERENCE
+                    .matmul()
+                    .matmul(
+                            shape,
+                            x.wide,
+                            w.wide,
+                            epilogue(biased ? bias.wide : null, addend == null ? null : addend.wide, gelu),
+                            y.wide);
+            Epilogue epilogue = epilogue(biased ? bias.there : null, addend == null ? null : addend.there, gelu);
+            assertTrue(CudaHopperProducts.able(shape, x.there, w.there, epilogue, y.there));
+            products.run(variant, shape, x.there, w.there, epilogue, y.there);
+            Close.relative(values(y.there), values(y.wide), TOLERANCE, variant + " of " + shape + " " + epilogue);
+        }
+    }
+
+    @Test
+    void variantsAgreeBitForBit() {
+        CudaHopperProducts products = new CudaHopperProducts(device());
+        MatmulShape shape = MatmulShape.of(false, true, 200, 136, 200);
+        Pair x = normal(shape.m() * shape.k());
+        Pair w = normal(shape.n() * shape.k());
+        Pair bias = normal(shape.n());
+        double[] first = null;
+        for (CudaHopperProducts.Variant variant : CudaHopperProducts.VARIANTS) {
+            Buffer y = kept(device().allocate(DType.BF16, shape.m() * shape.n()));
+            products.run(variant, shape, x.there, w.there, epilogue(bias.there, null, true), y);
+            double[] values = values(y);
+            if (first != null) {
+                assertArrayEquals(first, values, variant.toString());
+            }
+            first = values;
+        }
+    }
+
+    @Test
+    void whatIsNotInPiecesOf16BytesIsLeftToTheLibrary() {
+        Buffer buffer = kept(device().allocate(DType.BF16, 4096));
+        Buffer odd = buffer.slice(1, 1024);
+        Buffer bf16 = buffer.slice(0, 1024);
+        Buffer f32 = kept(device().allocate(DType.F32, 1024));
+        MatmulShape shape = MatmulShape.of(false, true, 16, 16, 16);
+        assertTrue(CudaHopperProducts.able(shape, bf16, bf16, Epilogue.NONE, bf16));
+        assertFalse(CudaHopperProducts.able(shape, odd, bf16, Epilogue.NONE, bf16));
+        assertFalse(CudaHopperProducts.able(shape, bf16, bf16, Epilogue.bias(odd), bf16));
+        assertFalse(CudaHopperProducts.able(shape, bf16, bf16, Epilogue.NONE, f32));
+        assertFalse(CudaHopperProducts.able(shape, bf16, bf16, epilogue(null, bf16, true), bf16));
+        assertFalse(CudaHopperProducts.able(MatmulShape.of(false, true, 16, 12, 16), bf16, bf16, Epilogue.NONE, bf16));
+        assertFalse(CudaHopperProducts.able(MatmulShape.of(false, true, 16, 16, 12), bf16, bf16, Epilogue.NONE, bf16));
+        assertFalse(CudaHopperProducts.able(MatmulShape.of(false, false, 16, 16, 16), bf16, bf16, Epilogue.NONE, bf16));
+        assertFalse(CudaHopperProducts.able(MatmulShape.of(true, true, 16, 16, 16), bf16, bf16, Epilogue.NONE, bf16));
+    }
+}

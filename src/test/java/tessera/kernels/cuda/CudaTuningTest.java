@@ -1,0 +1,178 @@
+package tessera.kernels.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.Close;
+import tessera.FakeCuda;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.Matmul;
+import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.LinearShape;
+import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.cpu.Elements;
+
+/** The choice of algorithms by measurement, on a fake cuBLASLt that knows good and bad ones. */
+@Tag(FakeCuda.TAG)
+class CudaTuningTest {
+    @TempDir
+    private Path cache;
+
+    private final List<Buffer> open = new ArrayList<>();
+    private String before = "";
+
+    @BeforeEach
+    void begin() {
+        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        FakeCuda.reset();
+        FakeCuda.set("algorithms", 4);
+        before = System.getProperty(CudaCode.CACHE_PROPERTY, "");
+        System.setProperty(CudaCode.CACHE_PROPERTY, cache.toString());
+    }
+
+    @AfterEach
+    void end() {
+        open.forEach(Buffer::close);
+        System.setProperty(CudaCode.CACHE_PROPERTY, before);
+        if (FakeCuda.present()) {
+            FakeCuda.reset();
+        }
+    }
+
+    private static CudaDevice device() {
+        return (CudaDevice) Device.cuda(0);
+    }
+
+    private Buffer normal(DType dtype, long length) {
+        Buffer host = Device.cpu().allocate(dtype, length);
+        open.add(host);
+        Random random = new Random(length);
+        for (long i = 0; i < length; i++) {
+            Elements.set(host, i, random.nextGaussian());
+        }
+        Buffer there = device().allocate(dtype, length);
+        open.add(there);
+        host.copyTo(there);
+        return there;
+    }
+
+    private double[] values(Buffer buffer) {
+        try (Buffer host = Device.cpu().allocate(buffer.dtype(), buffer.length())) {
+            buffer.copyTo(host);
+            double[] values = new double[(int) host.length()];
+            for (int i = 0; i < values.length; i++) {
+                values[i] = Elements.get(host, i);
+            }
+            return values;
+        }
+    }
+
+    private static Matmul matmul() {
+        return device().kernels().matmul();
+    }
+
+    @Test
+    void theFastestThatIsRightIsChosenAndKept() throws IOException {
+        MatmulShape shape = MatmulShape.of(false, true, 41, 43, 47);
+        Buffer a = normal(DType.BF16, 41 * 47);
+        Buffer b = normal(DType.BF16, 43 * 47);
+        Buffer bias = normal(DType.BF16, 43);
+        Buffer c = normal(DType.BF16, 41 * 43);
+        matmul().matmul(shape, a, b, Epilogue.bias(bias), c);
+        double[] expected = values(c);
+
+        List<String> report = CudaTuning.products(device(), Duration.ofMinutes(1));
+        List<String> lines = report.stream()
+                .filter(line -> line.startsWith("bf16,bf16 NT 41,43,47 47,47,43 epilogue4 "))
+                .toList();
+        assertEquals(1, lines.size(), report.toString());
+        assertTrue(lines.getFirst().contains(", 4 of 2"), lines.toString());
+        matmul().matmul(shape, a, b, Epilogue.bias(bias), c);
+        Close.relative(values(c), expected, 0, "with another algorithm");
+
+        List<String> table = Files.readAllLines(cache.resolve(CudaProductTable.FILE), StandardCharsets.UTF_8);
+        assertEquals(CudaTuning.table(), table);
+        CudaProduct.Key key = key(shape, 4, DType.BF16);
+        CudaProductTable.Choice choice = CudaProductTable.read(device()).choice(key);
+        byte[] algorithm = choice.algorithm();
+        assertTrue(algorithm != null && !choice.apart(), table.toString());
+        CudaProduct restored = new CudaProduct(device(), handle(), key, algorithm);
+        org.junit.jupiter.api.Assertions.assertArrayEquals(algorithm, restored.algorithm());
+        restored.close();
+
+        // Of another product: refused, and the heuristics decide.
+        CudaProduct other = new CudaProduct(device(), handle(), key(shape, 1, DType.BF16), algorithm);
+        assertTrue(!java.util.Arrays.equals(algorithm, other.algorithm()));
+        other.close();
+    }
+
+    @Test
+    void aTableOfAnotherCardOrVersionSaysNothing() throws IOException {
+        CudaProduct.Key key = key(MatmulShape.of(false, true, 3, 5, 7), 1, DType.F32);
+        String hex = "ab".repeat(64);
+        String rest = key.words() + " " + hex + " # remark\n";
+        String name = device().name().replace(' ', '_');
+        Path file = cache.resolve(CudaProductTable.FILE);
+        Files.writeString(file, "# a remark\n\nAnother_card 130001 " + rest + name + " 120000 " + rest);
+        assertEquals(
+                CudaProductTable.Choice.UNKNOWN, CudaProductTable.read(device()).choice(key));
+        Files.writeString(file, name + " 130001 " + rest);
+        byte[] algorithm = CudaProductTable.read(device()).choice(key).algorithm();
+        assertTrue(algorithm != null && algorithm.length == 64 && algorithm[0] == (byte) 0xAB);
+        Files.writeString(file, name + " 130001 " + key.words() + " apart # remark\n");
+        assertTrue(CudaProductTable.read(device()).choice(key).apart());
+    }
+
+    @Test
+    void sumsOfColumnsMayBeFasterApart() {
+        LinearShape linear = new LinearShape(53, 59, 61);
+        Buffer dy = normal(DType.F32, 53 * 59);
+        Buffer x = normal(DType.F32, 53 * 61);
+        Buffer dw = normal(DType.F32, 59 * 61);
+        Buffer db = normal(DType.F32, 59);
+        matmul().linearBackward(linear, dy, x, dw, db);
+        double[] weights = values(dw);
+        double[] sums = values(db);
+        List<String> report = CudaTuning.products(device(), Duration.ofMinutes(1));
+        assertTrue(
+                report.stream().anyMatch(line -> line.contains(" 59,61,53 ") && line.contains(", apart ")),
+                report.toString());
+        matmul().linearBackward(linear, dy, x, dw, db);
+        Close.relative(values(dw), weights, 1e-6, "dW");
+        Close.relative(values(db), sums, 1e-6, "db");
+    }
+
+    @Test
+    void withoutTimeNothingIsMeasured() {
+        Buffer a = normal(DType.F32, 4);
+        Buffer c = normal(DType.F32, 4);
+        matmul().matmul(MatmulShape.of(false, false, 2, 2, 2), a, a, Epilogue.NONE, c);
+        List<String> report = CudaTuning.products(device(), Duration.ofSeconds(-1));
+        assertEquals(1, report.size());
+        assertTrue(report.getFirst().endsWith("products are not measured: the time is up"), report.toString());
+    }
+
+    private static long handle() {
+        return ((CudaMatmul) matmul()).handle();
+    }
+
+    private static CudaProduct.Key key(MatmulShape shape, int epilogue, DType dtype) {
+        return new CudaProduct.Key(shape, dtype, dtype, epilogue, false, false, 256, 256, 256, 256, 256);
+    }
+}
