@@ -31,6 +31,11 @@ final class AttentionBenchmark {
     /** Samples for which runs are compared bit by bit. */
     private static final long REPEATED_BATCH = 8;
 
+    private static final String GRADIENTS = "tessera.cuda.attention.gradients";
+
+    /** Ways to compute gradients that are measured beside the usual one. */
+    private static final List<String> WAYS = List.of("two-kernels", "keys-128", "hopper-64", "hopper-128");
+
     /** cuDNN gets a shape where it is faster by more than measuring twice differs. */
     private static final double CLEARLY = .98;
 
@@ -65,7 +70,11 @@ final class AttentionBenchmark {
             Device device, Sizes sizes, boolean tiny, References references, Results results, PrintWriter out) {
         Logger.getLogger("tessera").addHandler(new Refusals(out));
         KernelBenchmark kernels = new KernelBenchmark(device, sizes, tiny, references, results, out);
+        boolean gradients = System.getProperty(GRADIENTS) != null;
         for (KernelCase one : KernelCases.attention(sizes)) {
+            if (gradients && !one.name().endsWith("backward")) {
+                continue;
+            }
             try {
                 double error = kernels.error(one, DType.BF16);
                 boolean repeats = !one.name().endsWith("backward") || repeats(one, device);
@@ -136,13 +145,16 @@ final class AttentionBenchmark {
         }
         String capability = device.architecture().replace("sm_", "");
         int wrong = 0;
-        Map<String, Found> own = child("own", deadline);
-        Map<String, Found> cudnn = child("cudnn", deadline);
+        Map<String, Found> own = child("own", Map.of(), deadline);
+        Map<String, Found> cudnn = child("cudnn", Map.of(), deadline);
+        Map<String, Map<String, Found>> ways = new LinkedHashMap<>();
+        WAYS.forEach(way -> ways.put(way, child("own", Map.of(GRADIENTS, way), deadline.share(.97))));
         // Heads do not count there: cuDNN gets a line where it is faster for all that share it.
         Map<String, Boolean> faster = new LinkedHashMap<>();
         for (KernelCase one : KernelCases.attention(sizes)) {
-            Found ours = own.get(name(one));
-            Found theirs = cudnn.get(name(one));
+            String name = name(one);
+            Found ours = own.get(name);
+            Found theirs = cudnn.get(name);
             if (ours == null) {
                 continue;
             }
@@ -163,6 +175,13 @@ final class AttentionBenchmark {
             entry.put("own_right", ours.right);
             entry.put("own_repeats", ours.repeats);
             wrong += ours.right && ours.repeats ? 0 : 1;
+            for (Map.Entry<String, Map<String, Found>> way : ways.entrySet()) {
+                Found other = way.getValue().get(name);
+                if (other != null) {
+                    entry.put("own_" + way.getKey() + "_us", other.us);
+                    entry.put("own_" + way.getKey() + "_right", other.right && other.repeats);
+                }
+            }
             boolean better = false;
             if (theirs != null) {
                 entry.put("cudnn_us", theirs.us);
@@ -193,7 +212,8 @@ final class AttentionBenchmark {
         if (peers == null) {
             return;
         }
-        for (String backend : BACKENDS) {
+        // Elsewhere it is cuDNN that a table may name.
+        for (String backend : Boolean.TRUE.equals(entry.get("goal")) ? BACKENDS : List.of("cudnn")) {
             OptionalDouble us = peers.attention(
                     String.format(
                             Locale.ROOT,
@@ -250,14 +270,16 @@ final class AttentionBenchmark {
     }
 
     /** Runs {@link #measureHere} in a process where this provider computes; without what it refuses to. */
-    private Map<String, Found> child(String provider, Deadline deadline) {
+    private Map<String, Found> child(String provider, Map<String, String> way, Deadline deadline) {
         Map<String, Found> found = new LinkedHashMap<>();
         String library = NativeReport.findings().getOrDefault("cuDNN", "not used");
         if (provider.equals("cudnn") && library.startsWith("not used")) {
             note(provider, library);
             return found;
         }
-        List<String> command = Sections.child("attention-here", device, Map.of(PROPERTY, provider), more);
+        Map<String, String> properties = new LinkedHashMap<>(way);
+        properties.put(PROPERTY, provider);
+        List<String> command = Sections.child("attention-here", device, properties, more);
         boolean[] refused = new boolean[1];
         int code = Sections.run(command, deadline, line -> {
             String[] fields = line.split("\\|", 0);

@@ -29,11 +29,15 @@ import tessera.kernels.NativeReport;
  * complete after every measurement, so a run that is cut short leaves what it has.
  */
 public final class GpuBenchmark {
-    /** What is done, in the order of its worth: {@code f32} are kernels in f32, {@code rest} models at other settings. */
-    static final List<String> STEPS = List.of("attention", "models", "kernels", "profile", "f32", "rest");
+    /** What is done, in the order of its worth: {@code products} chooses
+     * cuBLASLt's algorithms, {@code settings} are the models under other settings, {@code f32} kernels in f32, {@code rest} models at
+     * other mask ratios and batches. */
+    static final List<String> STEPS =
+            List.of("attention", "products", "models", "kernels", "profile", "settings", "f32", "rest");
 
     /** For the processes that the steps start. */
-    private static final List<String> CHILDREN = List.of("attention-here", "checks-here", "profile-here");
+    private static final List<String> CHILDREN =
+            List.of("attention-here", "checks-here", "profile-here", "products-here", "settings-here");
 
     /** In which PyTorch compiles, and its part of all. */
     private static final double PREPARE_SECONDS = 170;
@@ -140,6 +144,16 @@ public final class GpuBenchmark {
             Profile.runHere(target, sizes);
             return 0;
         }
+        if (only.contains("products-here") || only.contains("settings-here")) {
+            try (ModelBenchmark models = new ModelBenchmark(target, sizes, tiny, results, null, out)) {
+                if (only.contains("products-here")) {
+                    Tuning.productsHere(target, models, out);
+                } else {
+                    Tuning.settingsHere(models, out);
+                }
+            }
+            return 0;
+        }
         describe(target, results);
         Deadline all = new Deadline(budget);
         boolean gpu = !target.isHost();
@@ -176,6 +190,9 @@ public final class GpuBenchmark {
                         () -> wrong[0] +=
                                 new AttentionBenchmark(target, sizes, more(), results, peers, out).run(all.share(.56)));
             }
+            if (gpu && only.contains("products")) {
+                sections.run("products", () -> new Tuning(target, more(), results, out).products(all.share(.62)));
+            }
             sections.run("ceilings", single::ceilings);
             if (only.contains("models")) {
                 sections.run("models", () -> {
@@ -189,14 +206,17 @@ public final class GpuBenchmark {
                 target.trim();
             }
             if (gpu && only.contains("profile")) {
-                sections.run("profile", () -> new Profile(target, more(), results, out).run(all.share(.96)));
+                sections.run("profile", () -> new Profile(target, more(), results, out).run(all.share(.94)));
+            }
+            if (gpu && only.contains("settings")) {
+                sections.run("settings", () -> new Tuning(target, more(), results, out).settings(all.share(.97)));
             }
             if (only.contains("f32") || !gpu && only.contains("kernels")) {
-                sections.run("kernels in f32", () -> wrong[0] += single.run(DType.F32, all.share(.98)));
+                sections.run("kernels in f32", () -> wrong[0] += single.run(DType.F32, all.share(.985)));
                 target.trim();
             }
             if (only.contains("rest")) {
-                sections.run("models at other settings", () -> wrong[0] += whole.rest(all));
+                sections.run("models at other ratios and batches", () -> wrong[0] += whole.rest(all));
             }
             wrong[0] += sections.failures();
         }
@@ -207,6 +227,7 @@ public final class GpuBenchmark {
         } catch (IOException e) {
             out.println("the page could not be written: " + e.getMessage());
         }
+        out.println(ResultsPage.summary(results.root()));
         Goals.print(results.goals(), out);
         out.println();
         out.println(

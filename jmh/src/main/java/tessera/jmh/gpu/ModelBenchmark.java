@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -14,6 +15,7 @@ import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.SplittableRandom;
 import java.util.function.DoubleSupplier;
+import java.util.function.ObjDoubleConsumer;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
@@ -373,6 +375,18 @@ final class ModelBenchmark implements AutoCloseable {
         return parts;
     }
 
+    /** Gives the microseconds of a replay of each case of the goals. */
+    void times(ObjDoubleConsumer<String> to) {
+        for (Case one : goalCases()) {
+            String name = one.what + " " + one.batch;
+            try {
+                to.accept(name, ours(one, new LinkedHashMap<>()));
+            } catch (RuntimeException e) {
+                out.println(name + " failed: " + e.getMessage());
+            }
+        }
+    }
+
     /** Microseconds of the whole pass; its other times go into the entry. */
     private double infer(Case one, Map<String, Object> entry) {
         Student student = student(one.type);
@@ -427,7 +441,7 @@ final class ModelBenchmark implements AutoCloseable {
             times[i] = (System.nanoTime() - start) / 1e3;
         }
         device.synchronize();
-        java.util.Arrays.sort(times);
+        Arrays.sort(times);
         return times[times.length / 2];
     }
 

@@ -3,6 +3,7 @@ package tessera.jmh.gpu;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -10,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.OptionalDouble;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -50,7 +52,7 @@ final class Peers implements AutoCloseable {
             try {
                 made = Files.createTempDirectory("peer");
             } catch (IOException e) {
-                throw new java.io.UncheckedIOException(e);
+                throw new UncheckedIOException(e);
             }
             folder = made;
         }
@@ -70,7 +72,7 @@ final class Peers implements AutoCloseable {
             if (!lanes.containsKey(lane)) {
                 start(lane, data);
             }
-            java.util.Objects.requireNonNull(lanes.get(lane)).prepare(request);
+            Objects.requireNonNull(lanes.get(lane)).prepare(request);
         }
     }
 
@@ -85,7 +87,7 @@ final class Peers implements AutoCloseable {
                 Files.write(script, source.readAllBytes());
             }
         } catch (IOException e) {
-            throw new java.io.UncheckedIOException(e);
+            throw new UncheckedIOException(e);
         }
         List<String> command = new ArrayList<>(List.of(
                 python,

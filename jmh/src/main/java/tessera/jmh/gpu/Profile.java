@@ -164,12 +164,13 @@ final class Profile {
                 process.destroyForcibly();
                 out.println("the profile was cut short");
             }
-            String printed = Files.readString(results.beside("profile.out.part"));
-            Files.delete(results.beside("profile.out.part"));
+            Path said = results.beside("profile.out.part");
+            String printed = Files.readString(said);
+            Files.delete(said);
             List<Launch> launches = Files.exists(log) ? parse(Files.readAllLines(log)) : List.of();
             if (launches.isEmpty()) {
-                String said = Files.exists(log) ? Files.readString(log) : "";
-                out.println("ncu gave no times: " + tail(printed) + tail(said));
+                out.println(
+                        "ncu gave no times: " + tail(printed) + tail(Files.exists(log) ? Files.readString(log) : ""));
             }
             return launches;
         } catch (IOException e) {

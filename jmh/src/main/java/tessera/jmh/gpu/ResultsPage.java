@@ -3,9 +3,13 @@ package tessera.jmh.gpu;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Json;
 
@@ -25,11 +29,100 @@ public final class ResultsPage {
 
     /** The page of results. */
     static String of(Map<String, ? extends @Nullable Object> results) {
-        Map<String, @Nullable Object> root = new java.util.LinkedHashMap<>(results);
+        Map<String, @Nullable Object> root = new LinkedHashMap<>(results);
         // As a file gives them: records have become objects.
         ResultsPage page = new ResultsPage(Json.object(Json.text(root)));
         page.write();
         return page.page.toString();
+    }
+
+    /** What matters of it, in some 8,000 characters. */
+    static String summary(Map<String, ? extends @Nullable Object> results) {
+        Map<String, @Nullable Object> root = new LinkedHashMap<>(results);
+        ResultsPage page = new ResultsPage(Json.object(Json.text(root)));
+        page.sum();
+        return page.page.toString();
+    }
+
+    private void sum() {
+        line("");
+        line("Sections: "
+                + entries("sections").stream()
+                        .map(one -> one.get("section") + " " + number(one.get("seconds"), "%.0f") + " s, MHz "
+                                + one.get("sm_mhz") + ", W " + one.get("watts") + ", held back by "
+                                + one.get("held_back_by"))
+                        .collect(Collectors.joining("; ")));
+        line("Copy " + number(root.get("copy_gb_per_s"), "%.0f") + " GB/s, matmul in bf16 "
+                + number(root.get("matmul_tflop_per_s_bf16"), "%.0f") + " TFLOP/s");
+        for (Map<?, ?> entry : entries("settings")) {
+            line("setting " + entry);
+        }
+        for (Map<?, ?> part : entries("profile")) {
+            line("profile: " + part.get("part") + ", " + number(part.get("us"), "%.1f") + " us, " + part.get("launches")
+                    + " launches");
+            if (part.get("kernels") instanceof List<?> kernels) {
+                kernels.stream()
+                        .limit(8)
+                        .forEach(one -> line(String.format(
+                                Locale.ROOT,
+                                "  %5s us %3s x %5s GB/s %s",
+                                number(in(one, "us"), "%.1f"),
+                                in(one, "launches"),
+                                number(in(one, "gb_per_s"), "%.0f"),
+                                first(in(one, "kernel"), 70))));
+            }
+        }
+        line("memory-bound kernels, share of their own ceiling, the least first:");
+        entries("kernels").stream()
+                .filter(one ->
+                        Boolean.TRUE.equals(one.get("memory_bound")) && one.get("of_own_ceiling") instanceof Number)
+                .sorted(Comparator.comparingDouble(ResultsPage::share))
+                .limit(14)
+                .forEach(one -> line("  " + number(share(one) * 100, "%.0f %%") + " " + one.get("kernel") + " "
+                        + one.get("type") + ", " + one.get("shape") + ", " + number(one.get("us"), "%.1f") + " us"));
+        for (Map<?, ?> entry : entries("kernels")) {
+            if (Boolean.FALSE.equals(entry.get("right")) || entry.containsKey("failed")) {
+                line("WRONG: " + first(entry.toString(), 200));
+            }
+        }
+        for (Map<?, ?> entry : entries("attention")) {
+            StringBuilder text = new StringBuilder("attention " + entry.get("direction") + " " + entry.get("batch")
+                    + " x " + entry.get("tokens") + " x " + entry.get("heads") + " x " + entry.get("head_dim") + ":");
+            entry.forEach((name, value) -> {
+                if (name.toString().endsWith("_us") && !name.equals("chosen_us")) {
+                    text.append(' ')
+                            .append(name.toString().replace("_us", ""))
+                            .append(' ')
+                            .append(number(value, "%.1f"));
+                }
+            });
+            line(text + ", chosen " + entry.get("chosen"));
+        }
+        for (Map<?, ?> entry : entries("models")) {
+            if (entry.get("pytorch_us") instanceof Map<?, ?> || entry.containsKey("us_pdl_true")) {
+                line(entry.get("what") + " batch " + entry.get("batch") + ": " + number(entry.get("us"), "%.1f")
+                        + others(entry) + "; PyTorch " + entry.get("pytorch_us") + ", errors "
+                        + entry.get("pytorch_error")
+                        + (entry.containsKey("failed") ? " FAILED " + entry.get("failed") : ""));
+            }
+        }
+    }
+
+    private static double share(Map<?, ?> entry) {
+        return entry.get("of_own_ceiling") instanceof Number share ? share.doubleValue() : Double.NaN;
+    }
+
+    private static String numbers(@Nullable Object map, String format) {
+        return map instanceof Map<?, ?> members
+                ? members.entrySet().stream()
+                        .map(member -> member.getKey() + " " + number(member.getValue(), format))
+                        .collect(Collectors.joining(", "))
+                : "-";
+    }
+
+    private static String first(@Nullable Object value, int characters) {
+        String text = String.valueOf(value);
+        return text.substring(0, Math.min(characters, text.length()));
     }
 
     private void write() {
@@ -98,6 +191,7 @@ public final class ResultsPage {
                         "tflop_per_s",
                         "of_matmul",
                         "right"));
+        table("Models under settings, microseconds", "settings", settings(), settings());
         for (Map<?, ?> part : entries("profile")) {
             line("");
             line("## Profile: " + part.get("part") + ", " + number(part.get("us"), "%.1f") + " us in "
@@ -113,6 +207,12 @@ public final class ResultsPage {
                 "sections",
                 List.of("section", "seconds", "SM MHz", "memory MHz", "watts", "celsius", "held back by"),
                 List.of("section", "seconds", "sm_mhz", "memory_mhz", "watts", "celsius", "held_back_by"));
+    }
+
+    private List<String> settings() {
+        LinkedHashSet<String> names = new LinkedHashSet<>(List.of("setting"));
+        entries("settings").forEach(entry -> entry.keySet().forEach(name -> names.add(name.toString())));
+        return List.copyOf(names);
     }
 
     private static String others(Map<?, ?> entry) {
