@@ -88,6 +88,12 @@ final class CudaMatmul implements Matmul {
             }
             return;
         }
+        if (bias != null && alignment(bias) < LEAST_BIAS_ALIGNMENT) {
+            try (Buffer aligned = converted(bias, n, n, 1, bias.dtype())) {
+                matmul(shape, a, b, new Epilogue(aligned, addend, epilogue.activation()), c);
+            }
+            return;
+        }
         int kind = bias == null ? CublasLt.EPILOGUE_DEFAULT : CublasLt.EPILOGUE_BIAS;
         if (!computed(key(shape, kind, a, b, epilogue, c), a, b, epilogue, c)) {
             inParts(shape, a, b, epilogue, c);
@@ -98,32 +104,47 @@ final class CudaMatmul implements Matmul {
         }
     }
 
-    /** A product that the library refuses with its epilogue: without it, and the rest in passes of ours. */
+    /** A product that the library refuses with its epilogue: without it, in f32, and the rest in passes of ours. */
     private void inParts(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
         Buffer bias = epilogue.bias();
         Buffer addend = epilogue.addend();
         long m = shape.m();
         long n = shape.n();
-        boolean direct = addend == null && shape.ldc() == n;
         MatmulShape packed =
                 new MatmulShape(shape.transposeA(), shape.transposeB(), m, n, shape.k(), shape.lda(), shape.ldb(), n);
-        try (Buffer product = direct ? c.slice(0, m * n) : device.allocate(c.dtype(), m * n)) {
+        try (Buffer product = device.allocate(DType.F32, m * n)) {
             CudaProduct.Key key = key(packed, CublasLt.EPILOGUE_DEFAULT, a, b, Epilogue.NONE, product);
-            if (!computed(key, a, b, Epilogue.NONE, product)) {
+            boolean alone = bias == null && addend == null;
+            if (alone || !computed(key, a, b, Epilogue.NONE, product)) {
                 plain.run(shape, a, b, bias, addend, c);
                 return;
             }
             Strided rows = new Strided(product, 0, n, 1);
             long[] sides = {m, n};
             if (bias != null) {
-                elementwise.binary(BinaryOp.ADD, rows, new Strided(bias, 0, 0, 1), product, sides);
+                try (Buffer wide = converted(bias, n, n, 1, DType.F32)) {
+                    elementwise.binary(BinaryOp.ADD, rows, new Strided(wide, 0, 0, 1), product, sides);
+                }
             }
             if (addend != null) {
-                elementwise.binary(BinaryOp.ADD, rows, new Strided(addend, 0, shape.ldc(), 1), product, sides);
+                try (Buffer wide = converted(addend, shape.ldc(), n, m, DType.F32)) {
+                    elementwise.binary(BinaryOp.ADD, rows, new Strided(wide, 0, n, 1), product, sides);
+                }
             }
-            if (!direct) {
-                copyRows(product, n, c, shape.ldc(), shape);
+            try (Buffer rounded = converted(product, n, n, m, c.dtype())) {
+                copyRows(rounded, n, c, shape.ldc(), shape);
             }
+        }
+    }
+
+    /** A copy of rows without gaps, in another type. */
+    private Buffer converted(Buffer x, long stride, long columns, long rows, DType dtype) {
+        try (Buffer packed = device.filled(
+                x.dtype(),
+                rows * columns,
+                y -> elementwise.copyStrided(
+                        new Strided(x, 0, stride, 1), new Strided(y, 0, columns, 1), new long[] {rows, columns}))) {
+            return device.filled(dtype, rows * columns, y -> elementwise.cast(packed, y));
         }
     }
 
