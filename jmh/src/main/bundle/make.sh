@@ -80,8 +80,8 @@ for jar in "$home"/src/test/target/*-tests.jar "$home"/src/test/target/bundle/*.
 done
 # The classes of the parity suite, each with how it is run: "exact" with checked memory.
 # Those that compile the sources for the fake CUDA stay behind, as the sources do. What takes longest comes first.
-longest="OpDevicesTest GoldenOpsTest GpuBenchmarkTest CudaKernelsTest CudaAttentionTest CudaMatmulTest RecordedCallsTest
-    LogitDistillationTest CudaStudentTest StudentTrainingTest"
+longest="CudaKernelsTest OpDevicesTest GpuBenchmarkTest CudaAttentionTest CudaMainJobTest CudaMatmulTest StudentTrainingTest
+    CudaEnsembleTest CudaElementwiseTest CudaNormsTest"
 (cd "$home/src/test/java" && grep -rlE '@Tag\((FakeCuda\.TAG|"cuda")\)' tessera && echo tessera/kernels/cuda/CudaSourcesTest.java) |
     sort | while read -r file; do
     ! grep -qE 'FakeCudaBuilder|kernels/src/main/cuda|SanitizedKernels' "$home/src/test/java/$file" || continue

@@ -103,7 +103,8 @@ final class Peers implements AutoCloseable {
                 "--classes=" + sizes.classes(),
                 "--data=" + data,
                 tiny ? "--once" : "--full"));
-        int threads = Math.max(2, Runtime.getRuntime().availableProcessors() / 4);
+        // Whoever tries many kernels compiles most.
+        int threads = Math.max(2, Runtime.getRuntime().availableProcessors() / (lane.contains("autotune") ? 2 : 4));
         Map<String, String> environment = Map.of("TORCHINDUCTOR_COMPILE_THREADS", String.valueOf(threads));
         lanes.put(lane, new Peer(lane, command, environment, results.beside("peer.txt"), this::note));
     }

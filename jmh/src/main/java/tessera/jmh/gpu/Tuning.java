@@ -12,8 +12,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import tessera.kernels.Device;
-import tessera.kernels.cuda.CudaDevice;
-import tessera.kernels.cuda.CudaTuning;
 
 /**
  * What computes fastest: cuBLASLt's algorithms for every product of the models, written to the table that later processes read, and
@@ -58,7 +56,7 @@ final class Tuning {
     static void productsHere(Device device, ModelBenchmark models, PrintWriter out) {
         models.profiled().forEach(Runnable::run);
         device.synchronize();
-        CudaTuning.products((CudaDevice) device, PRODUCTS).forEach(out::println);
+        device.tune(PRODUCTS).forEach(out::println);
     }
 
     /** Prints a line {@code CASE|MICROSECONDS} for each model. */
