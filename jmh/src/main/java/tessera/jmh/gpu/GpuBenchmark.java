@@ -211,7 +211,7 @@ public final class GpuBenchmark {
             if (gpu && only.contains("settings")) {
                 sections.run("settings", () -> new Tuning(target, more(), results, out).settings(all.share(.97)));
             }
-            if (only.contains("f32") || !gpu && only.contains("kernels")) {
+            if (only.contains("f32") || (!gpu && only.contains("kernels"))) {
                 sections.run("kernels in f32", () -> wrong[0] += single.run(DType.F32, all.share(.985)));
                 target.trim();
             }
