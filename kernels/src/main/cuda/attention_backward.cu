@@ -50,7 +50,7 @@ KERNEL(256, attention_backward_stats_bf16, AttentionArgs) {
                 const Pack<bf16> b = load_pack(dout + d);
 #pragma unroll
                 for (int e = 0; e < COUNT; e++) {
-                    sum = fmaf(to_float(a.values[e]), to_float(b.values[e]), sum);
+                    sum = fmaf(to_float(a[e]), to_float(b[e]), sum);
                 }
             }
         } else {
