@@ -107,7 +107,7 @@ final class CudaHopperProducts {
     Optional<Variant> choice(MatmulShape shape, boolean gelu, boolean addend) {
         String wanted = System.getProperty(PROPERTY, "");
         boolean faster = gelu || shape.k() <= (addend ? SMALL_K_WITH_ADDEND : SMALL_K);
-        return wanted.equals("own") || !wanted.equals("library") && faster
+        return wanted.equals("own") || (!wanted.equals("library") && faster)
                 ? Optional.of(variant(shape))
                 : Optional.empty();
     }
