@@ -19,7 +19,7 @@
 EXPORT int fake_before(const char* function);
 
 /** Enqueues work on a stream, as a kernel launch would; a status of the driver. The work returns a status. */
-__attribute__((visibility("default"))) int fake_enqueue(void* stream, const char* what, std::function<int()> work);
+__attribute__((visibility("default"))) int fake_enqueue(void* stream, const char* what, std::function<int()> work, bool kernel = true);
 
 /** 0, or CUDA_ERROR_ILLEGAL_ADDRESS with a message if the bytes are not within one live allocation. */
 EXPORT int fake_check_range(uint64_t address, uint64_t bytes, const char* what);

@@ -25,6 +25,7 @@ enum Misdeed {
     RACE_OF_BLOCKS,
     READ_BEFORE_BARRIER,
     NO_RACE,
+    LEAVE_WHILE_OTHERS_WAIT,
 };
 
 DEVICE void act(const MisbehaveArgs& args) {
@@ -72,6 +73,12 @@ DEVICE void act(const MisbehaveArgs& args) {
             break;
         case LEAVE_BEFORE_BARRIER:
             if (t == 5) {
+                return;
+            }
+            __syncthreads();
+            break;
+        case LEAVE_WHILE_OTHERS_WAIT:
+            if (t >= 64) {
                 return;
             }
             __syncthreads();

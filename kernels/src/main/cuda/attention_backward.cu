@@ -50,7 +50,7 @@ KERNEL(256, attention_backward_stats_bf16, AttentionArgs) {
                 const Pack<bf16> b = load_pack(dout + d);
 #pragma unroll
                 for (int e = 0; e < COUNT; e++) {
-                    sum = fmaf(to_float(a.values[e]), to_float(b.values[e]), sum);
+                    sum = fmaf(to_float(a[e]), to_float(b[e]), sum);
                 }
             }
         } else {
@@ -931,7 +931,7 @@ DEVICE void attention_warpgroups(const AttentionArgs& args) {
 using Fused64 = Fused<64, 1, 32>;
 using Fused128 = Fused<64, 2, 32>;
 using Warpgroups64 = Warpgroups<1, 64, false, true, false>;
-using Warpgroups128 = Warpgroups<2, 32, false, true, false>;
+using Warpgroups128 = Warpgroups<2, 32, true, true, false>;
 
 BACKWARD(64, 3, Fused64)
 BACKWARD(128, 2, Fused128)

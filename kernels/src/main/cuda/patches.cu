@@ -72,7 +72,8 @@ DEVICE float pixel_value(unsigned char pixel) {
 }
 
 /** Where patch `token` of a sample begins in the video. */
-DEVICE i64 origin_of(const PatchArgs& args, i64 sample, int token) {
+template <class Args>
+DEVICE i64 origin_of(const Args& args, i64 sample, int token) {
     int slot = token / args.plane;
     int cell = token % args.plane;
     return sample * args.stride_b + static_cast<i64>(slot) * args.tubelet * args.stride_t
@@ -164,12 +165,12 @@ DEVICE void gather_lines(const PatchArgs& args, const S* from, T* out, int lengt
             if (e < length) {
                 float factor = args.factor[channels[k]];
                 float shift = args.shift[channels[k]];
-                Pack<T> pack;
+                float values[N];
 #pragma unroll
                 for (int j = 0; j < N; j++) {
-                    pack.values[j] = from_float<T>(fmaf(pixel_value(pixels[k].values[j]), factor, shift));
+                    values[j] = fmaf(pixel_value(pixels[k].values[j]), factor, shift);
                 }
-                store_pack(out + e, pack);
+                write(out + e, values);
             }
         }
     }
@@ -307,6 +308,174 @@ KERNEL_BLOCKS(256, 2, scatter_patches_bf16, PatchArgs) {
     scatter_patches<bf16>(args);
 }
 
+// -------------------------------------------------------------------------------------------- interleaved whole patches
+
+constexpr int CHANNEL_PIXELS = 512;
+
+/**
+ * The pixels of one patch of a video with C interleaved channels, as a warp holds them: packs of N values in the order (dt, dy, dx,
+ * c), in which they stand in the video's lines, WARP packs apart. Value j of pack k is of the lane's class (k MOVE + j) % C; class 0
+ * is the channel of a lane's very first value.
+ */
+template <class V, int C, int N>
+struct Interleaved {
+    static constexpr int PACKS = C * CHANNEL_PIXELS / (WARP * N);
+    static constexpr int MOVE = WARP * N % C;
+    static constexpr int WORDS = N * static_cast<int>(sizeof(V)) / 4;
+
+    Pack<u32, WORDS> packs[PACKS];
+    int count;  // of packs in the patch
+    float first[C];  // by class; everything is relative to a first pixel: a constant channel has the variance 0
+    float mean[C];
+    float inverse[C];
+
+    template <class Args>
+    DEVICE static bool fits(const Args& args) {
+        const i64 line = static_cast<i64>(args.patch) * C;
+        const i64 strides = (args.stride_b | args.stride_t | args.stride_y | line) * static_cast<i64>(sizeof(V));
+        return args.channels == C && args.stride_c == 1 && args.stride_x == C
+            && args.tubelet * args.patch * args.patch <= CHANNEL_PIXELS && line % N == 0
+            && (static_cast<u64>(strides) | reinterpret_cast<u64>(args.video)) % (sizeof(V) * N) == 0;
+    }
+
+    DEVICE static int pack_index(int k) {
+        return lane_index() + k * WARP;
+    }
+
+    template <class Args>
+    DEVICE void load(const Args& args, const V* from) {
+        const int line_packs = args.patch * C / N;
+        count = args.tubelet * args.patch * line_packs;
+        int dy = lane_index() / line_packs;
+        int rest = lane_index() - dy * line_packs;
+        int dt = dy / args.patch;
+        dy -= dt * args.patch;
+        const int lines = WARP / line_packs;
+#pragma unroll
+        for (int k = 0; k < PACKS; k++) {
+            packs[k] = {};
+            if (pack_index(k) < count) {
+                const V* at = from + dt * args.stride_t + dy * args.stride_y + rest * N;
+                packs[k] = load_pack<WORDS>(reinterpret_cast<const u32*>(at));
+            }
+            rest += WARP - lines * line_packs;
+            dy += lines;
+            if (rest >= line_packs) {
+                rest -= line_packs;
+                dy++;
+            }
+            while (dy >= args.patch) {
+                dy -= args.patch;
+                dt++;
+            }
+        }
+    }
+
+    DEVICE float pixel(int k, int j) const {
+        if constexpr (sizeof(V) == 1) {
+            return static_cast<float>(packs[k].values[j / 4] >> j % 4 * 8 & 0xFF);
+        } else {
+            return __uint_as_float(packs[k].values[j]);
+        }
+    }
+
+    /** Ends what the compiler remembers of the pixels as floats, of which there would be four times as many registers. */
+    DEVICE void forget() {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+        if constexpr (sizeof(V) == 1) {
+#pragma unroll
+            for (int k = 0; k < PACKS; k++) {
+#pragma unroll
+                for (int w = 0; w < WORDS; w++) {
+                    asm volatile("" : "+r"(packs[k].values[w]));
+                }
+            }
+        }
+#endif
+    }
+
+    /** Value j of pack k less its channel's first pixel, times the scale. */
+    DEVICE float relative(int k, int j, float scale) const {
+        return (pixel(k, j) - first[(k * MOVE + j) % C]) * scale;
+    }
+
+    DEVICE float target(int k, int j, float scale) const {
+        const int own = (k * MOVE + j) % C;
+        return (relative(k, j, scale) - mean[own]) * inverse[own];
+    }
+
+    /** Sums of classes over the warp: those of a lane's classes belong to channels that differ from lane to lane. */
+    DEVICE static void sum_channels(float (&sums)[C]) {
+        const int start = lane_index() * N % C;
+        float channels[C] = {};
+#pragma unroll
+        for (int s = 0; s < C; s++) {
+#pragma unroll
+            for (int c = 0; c < C; c++) {
+                channels[c] = start == s ? sums[(c + C - s) % C] : channels[c];
+            }
+        }
+        warp_sums(channels);
+#pragma unroll
+        for (int s = 0; s < C; s++) {
+#pragma unroll
+            for (int c = 0; c < C; c++) {
+                sums[c] = start == s ? channels[(c + s) % C] : sums[c];
+            }
+        }
+    }
+
+    template <class Args>
+    DEVICE void statistics(const Args& args, const V* from) {
+        const int start = lane_index() * N % C;
+#pragma unroll
+        for (int c = 0; c < C; c++) {
+            first[c] = args.normalise ? pixel_value(from[(start + c) % C]) : 0.0f;
+            mean[c] = 0.0f;
+            inverse[c] = 1.0f;
+        }
+        if (!args.normalise) {
+            return;
+        }
+        float sums[C] = {};
+#pragma unroll
+        for (int k = 0; k < PACKS; k++) {
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                sums[(k * MOVE + j) % C] += pack_index(k) < count ? relative(k, j, args.scale) : 0.0f;
+            }
+        }
+        sum_channels(sums);
+        const int pixels = args.tubelet * args.patch * args.patch;
+        float squares[C] = {};
+#pragma unroll
+        for (int c = 0; c < C; c++) {
+            mean[c] = sums[c] / static_cast<float>(pixels);
+        }
+        forget();
+#pragma unroll
+        for (int k = 0; k < PACKS; k++) {
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                const int own = (k * MOVE + j) % C;
+                const float centred = pack_index(k) < count ? relative(k, j, args.scale) - mean[own] : 0.0f;
+                squares[own] = fmaf(centred, centred, squares[own]);
+            }
+        }
+        forget();
+        sum_channels(squares);
+#pragma unroll
+        for (int c = 0; c < C; c++) {
+            // The variance of a single pixel is 0, not 0 / 0.
+            inverse[c] = 1.0f / (sqrtf(squares[c] / static_cast<float>(max(1, pixels - 1))) + args.eps);
+        }
+    }
+};
+
+/** Values of a pack of Interleaved, so that video and result are both read by accesses of up to 16 bytes. */
+template <class V, class T>
+constexpr int INTERLEAVED = Pack<T>::COUNT < Pack<V>::COUNT ? Pack<T>::COUNT : Pack<V>::COUNT;
+
 // ------------------------------------------------------------------------------------------------------------- target
 
 constexpr int CACHED = 16;
@@ -321,24 +490,8 @@ DEVICE float target_pixel(const PatchArgs& args, const S* from, int i) {
 }
 
 template <class S, class T>
-DEVICE void reconstruction_target(const PatchArgs& args) {
-    i64 pair = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
-    i64 row = divide(pair, args.channels);
-    if (row >= args.rows) {
-        return;
-    }
-    int c = static_cast<int>(pair - row * args.channels);
-    int pixels = args.tubelet * args.patch * args.patch;
-    T* out = static_cast<T*>(args.values) + row * pixels * args.channels + c;
-    i64 sample = divide(row, args.count);
-    int token = args.indices[row];
-    if (token < 0 || token >= args.patches) {
-        for (int i = lane_index(); i < pixels; i += WARP) {
-            out[i * args.channels] = from_float<T>(not_a_number());
-        }
-        return;
-    }
-    const S* from = static_cast<const S*>(args.video) + origin_of(args, sample, token) + c * args.stride_c;
+DEVICE void target_of_channel(const PatchArgs& args, const S* from, T* out) {
+    const int pixels = args.tubelet * args.patch * args.patch;
     float values[CACHED];
     float sum = 0.0f;
 #pragma unroll
@@ -379,11 +532,59 @@ DEVICE void reconstruction_target(const PatchArgs& args) {
     }
 }
 
-KERNEL_BLOCKS(256, 2, reconstruction_target_u8_f32, PatchArgs) {
+template <class S, class T, int C>
+DEVICE void interleaved_target(const PatchArgs& args, const S* from, T* out) {
+    constexpr int N = INTERLEAVED<S, T>;
+    Interleaved<S, C, N> patch;
+    patch.load(args, from);
+    patch.statistics(args, from);
+#pragma unroll
+    for (int k = 0; k < patch.PACKS; k++) {
+        const int p = patch.pack_index(k);
+        if (p < patch.count) {
+            float values[N];
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                values[j] = patch.target(k, j, args.scale);
+            }
+            write(out + p * N, values);
+        }
+    }
+}
+
+template <class S, class T>
+DEVICE void reconstruction_target(const PatchArgs& args) {
+    constexpr int N = INTERLEAVED<S, T>;
+    const i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
+    if (row >= args.rows) {
+        return;
+    }
+    const int length = args.channels * args.tubelet * args.patch * args.patch;
+    T* out = static_cast<T*>(args.values) + row * length;
+    const i64 sample = divide(row, args.count);
+    const int token = args.indices[row];
+    if (token < 0 || token >= args.patches) {
+        fill_nan(out, length);
+        return;
+    }
+    const S* from = static_cast<const S*>(args.video) + origin_of(args, sample, token);
+    const bool wide = aligned<N>(static_cast<const T*>(args.values));
+    if (wide && Interleaved<S, 3, N>::fits(args)) {
+        interleaved_target<S, T, 3>(args, from, out);
+    } else if (wide && Interleaved<S, 1, N>::fits(args)) {
+        interleaved_target<S, T, 1>(args, from, out);
+    } else {
+        for (int c = 0; c < args.channels; c++) {
+            target_of_channel(args, from + c * args.stride_c, out + c);
+        }
+    }
+}
+
+KERNEL_BLOCKS(256, 3, reconstruction_target_u8_f32, PatchArgs) {
     reconstruction_target<unsigned char, float>(args);
 }
 
-KERNEL_BLOCKS(256, 2, reconstruction_target_u8_bf16, PatchArgs) {
+KERNEL_BLOCKS(256, 3, reconstruction_target_u8_bf16, PatchArgs) {
     reconstruction_target<unsigned char, bf16>(args);
 }
 
@@ -476,9 +677,9 @@ DEVICE void stage_channel(const ReconstructionArgs& args, i64 origin, int c, flo
 }
 
 template <class V, class T>
-DEVICE void reconstruction(const ReconstructionArgs& args) {
+DEVICE void reconstruction_staged(const ReconstructionArgs& args) {
     DYNAMIC_SHARED(float, staged);
-    SHARED(float, warp_sums, 8);
+    SHARED(float, parts, WARPS);
     const int length = args.channels * args.tubelet * args.patch * args.patch;
     const int warp = threadIdx.x / 32;
     const int warps = blockDim.x / 32;
@@ -488,11 +689,7 @@ DEVICE void reconstruction(const ReconstructionArgs& args) {
     for (i64 row = blockIdx.x; row < args.rows; row += gridDim.x) {
         const int token = args.indices[row];
         const bool known = token >= 0 && token < args.patches;
-        const int inside = known ? token : 0;
-        const int cell = inside % args.plane;
-        const i64 origin = row / args.count * args.stride_b + (i64)(inside / args.plane) * args.tubelet * args.stride_t
-                + (i64)(cell / args.across) * args.patch * args.stride_y
-                + (i64)(cell % args.across) * args.patch * args.stride_x;
+        const i64 origin = origin_of(args, divide(row, args.count), known ? token : 0);
         const T* prediction = (const T*)args.prediction + row * length;
         T* gradient = (T*)args.dprediction + row * length;
         const int whole = aligned16(prediction) && aligned16(gradient) ? length / N * N : 0;
@@ -541,12 +738,12 @@ DEVICE void reconstruction(const ReconstructionArgs& args) {
         }
         sum = warp_sum(sum);
         if (threadIdx.x % 32 == 0) {
-            warp_sums[warp] = sum;
+            parts[warp] = sum;
         }
         __syncthreads();
         if (threadIdx.x == 0) {
             for (int w = 0; w < warps; w++) {
-                total += warp_sums[w];
+                total += parts[w];
             }
         }
     }
@@ -555,7 +752,71 @@ DEVICE void reconstruction(const ReconstructionArgs& args) {
     }
 }
 
-KERNEL_BLOCKS(256, 4, reconstruction_loss_u8_f32, ReconstructionArgs) { reconstruction<unsigned char, float>(args); }
-KERNEL_BLOCKS(256, 4, reconstruction_loss_u8_bf16, ReconstructionArgs) { reconstruction<unsigned char, bf16>(args); }
-KERNEL_BLOCKS(256, 4, reconstruction_loss_f32_f32, ReconstructionArgs) { reconstruction<float, float>(args); }
-KERNEL_BLOCKS(256, 4, reconstruction_loss_f32_bf16, ReconstructionArgs) { reconstruction<float, bf16>(args); }
+/** A warp per patch, all in registers. */
+template <class V, class T, int C>
+DEVICE void reconstruction_interleaved(const ReconstructionArgs& args) {
+    constexpr int N = INTERLEAVED<V, T>;
+    using Patch = Interleaved<V, C, N>;
+    const int length = C * args.tubelet * args.patch * args.patch;
+    float sum = 0.0f;
+    const i64 step = static_cast<i64>(gridDim.x) * WARPS;
+    for (i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index(); row < args.rows; row += step) {
+        const int token = args.indices[row];
+        const bool known = token >= 0 && token < args.patches;
+        const V* from = static_cast<const V*>(args.video) + origin_of(args, divide(row, args.count), known ? token : 0);
+        const T* prediction = static_cast<const T*>(args.prediction) + row * length;
+        T* gradient = static_cast<T*>(args.dprediction) + row * length;
+        Patch patch;
+        patch.load(args, from);
+        Pack<T, N> packs[Patch::PACKS] = {};
+#pragma unroll
+        for (int k = 0; k < Patch::PACKS; k++) {
+            if (Patch::pack_index(k) < patch.count) {
+                packs[k] = load_pack<N>(prediction + Patch::pack_index(k) * N);
+            }
+        }
+        patch.statistics(args, from);
+        const float factor = known ? args.factor : not_a_number();
+        sum += known ? 0.0f : not_a_number();
+#pragma unroll
+        for (int k = 0; k < Patch::PACKS; k++) {
+            const int p = Patch::pack_index(k);
+            if (p < patch.count) {
+                float v[N];
+                unpack(packs[k], v);
+#pragma unroll
+                for (int j = 0; j < N; j++) {
+                    v[j] -= patch.target(k, j, args.scale);
+                    sum = fmaf(v[j], v[j], sum);
+                    v[j] *= factor;
+                }
+                if (args.dprediction != nullptr) {
+                    write(gradient + p * N, v);
+                }
+            }
+        }
+    }
+    sum = block_sum<THREADS>(sum);
+    if (threadIdx.x == 0) {
+        args.terms[blockIdx.x] = sum;
+    }
+}
+
+template <class V, class T>
+DEVICE void reconstruction(const ReconstructionArgs& args) {
+    constexpr int N = INTERLEAVED<V, T>;
+    const bool wide =
+        aligned<N>(static_cast<const T*>(args.prediction)) && aligned<N>(static_cast<const T*>(args.dprediction));
+    if (wide && Interleaved<V, 3, N>::fits(args)) {
+        reconstruction_interleaved<V, T, 3>(args);
+    } else if (wide && Interleaved<V, 1, N>::fits(args)) {
+        reconstruction_interleaved<V, T, 1>(args);
+    } else {
+        reconstruction_staged<V, T>(args);
+    }
+}
+
+KERNEL_BLOCKS(256, 2, reconstruction_loss_u8_f32, ReconstructionArgs) { reconstruction<unsigned char, float>(args); }
+KERNEL_BLOCKS(256, 3, reconstruction_loss_u8_bf16, ReconstructionArgs) { reconstruction<unsigned char, bf16>(args); }
+KERNEL_BLOCKS(256, 1, reconstruction_loss_f32_f32, ReconstructionArgs) { reconstruction<float, float>(args); }
+KERNEL_BLOCKS(256, 1, reconstruction_loss_f32_bf16, ReconstructionArgs) { reconstruction<float, bf16>(args); }

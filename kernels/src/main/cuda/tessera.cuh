@@ -189,7 +189,44 @@ struct alignas(sizeof(T) * N) Pack {
     static_assert(sizeof(T) * N <= 16, "at most 16 bytes");
     static constexpr int COUNT = N;
     T values[N];
+
+    DEVICE T operator[](int i) const {
+        return values[i];
+    }
+
+    DEVICE void set(int i, T value) {
+        values[i] = value;
+    }
 };
+
+/**
+ * Pairs of bf16 stay in words, the first of two in the lower half: as single values every one would be taken out of its word as
+ * soon as it is loaded, which waits for the load, and put back by another instruction.
+ */
+template <int N>
+struct alignas(2 * N) Pairs {
+    static_assert(N % 2 == 0 && 2 * N <= 16, "whole words, at most 16 bytes");
+    static constexpr int COUNT = N;
+    u32 words[N / 2];
+
+    DEVICE bf16 operator[](int i) const {
+        return {static_cast<unsigned short>(words[i / 2] >> i % 2 * 16)};
+    }
+
+    DEVICE void set(int i, bf16 value) {
+        const u32 bits = value.bits;
+        words[i / 2] = i % 2 == 0 ? (words[i / 2] & 0xFFFF0000u) | bits : (words[i / 2] & 0xFFFFu) | bits << 16;
+    }
+};
+
+template <>
+struct Pack<bf16, 2> : Pairs<2> {};
+
+template <>
+struct Pack<bf16, 4> : Pairs<4> {};
+
+template <>
+struct Pack<bf16, 8> : Pairs<8> {};
 
 /** Whether an address allows load_pack and store_pack of packs of N values. */
 template <int N, class T>
@@ -243,9 +280,17 @@ DEVICE void store_pack(T* address, const Pack<T, N>& pack) {
 /** The values of a pack as floats. */
 template <class T, int N>
 DEVICE void unpack(const Pack<T, N>& pack, float (&values)[N]) {
+    if constexpr (sizeof(T) == 2 && N % 2 == 0) {
 #pragma unroll
-    for (int k = 0; k < N; k++) {
-        values[k] = to_float(pack.values[k]);
+        for (int k = 0; k < N; k += 2) {
+            values[k] = __uint_as_float(pack.words[k / 2] << 16);
+            values[k + 1] = __uint_as_float(pack.words[k / 2] & 0xFFFF0000u);
+        }
+    } else {
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            values[k] = to_float(pack.values[k]);
+        }
     }
 }
 
@@ -253,29 +298,48 @@ DEVICE void unpack(const Pack<T, N>& pack, float (&values)[N]) {
 template <class T, int N>
 DEVICE Pack<T, N> pack(const float (&values)[N]) {
     Pack<T, N> result;
+    if constexpr (sizeof(T) == 2 && N % 2 == 0) {
 #pragma unroll
-    for (int k = 0; k < N; k++) {
-        result.values[k] = from_float<T>(values[k]);
+        for (int k = 0; k < N; k += 2) {
+            result.words[k / 2] = pack_bf16(values[k], values[k + 1]);
+        }
+    } else {
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            result.values[k] = from_float<T>(values[k]);
+        }
     }
     return result;
 }
 
-/** A number of values that are read or written at once, as a type: 1, or as many as a Pack holds. */
-template <int N>
-struct Width {
-    static constexpr int value = N;
-};
-
-/** Reads N neighbouring values as floats, at an address that is a multiple of their size. */
+/** Reads N neighbouring values as floats, by as few accesses of up to 16 bytes as that takes; the address allows them. */
 template <int N, class T>
 DEVICE void read(const T* from, float (&to)[N]) {
-    unpack(load_pack<N>(from), to);
+    constexpr int WIDTH = sizeof(T) * N < 16 ? N : Pack<T>::COUNT;
+#pragma unroll
+    for (int i = 0; i < N; i += WIDTH) {
+        float part[WIDTH];
+        unpack(load_pack<WIDTH>(from + i), part);
+#pragma unroll
+        for (int k = 0; k < WIDTH; k++) {
+            to[i + k] = part[k];
+        }
+    }
 }
 
-/** Writes N floats as neighbouring values, at an address that is a multiple of their size. */
+/** Writes N floats as neighbouring values, the counterpart of read. */
 template <int N, class T>
 DEVICE void write(T* to, const float (&from)[N]) {
-    store_pack(to, pack<T>(from));
+    constexpr int WIDTH = sizeof(T) * N < 16 ? N : Pack<T>::COUNT;
+#pragma unroll
+    for (int i = 0; i < N; i += WIDTH) {
+        float part[WIDTH];
+#pragma unroll
+        for (int k = 0; k < WIDTH; k++) {
+            part[k] = from[i + k];
+        }
+        store_pack(to + i, pack<T>(part));
+    }
 }
 
 // -------------------------------------------------------------------------------------------------------- reductions

@@ -86,6 +86,8 @@ class FakeCudaTest {
         "5, 719, different masks",
         "6, 716, misaligned",
         "7, 719, outside the shared array tile",
+        "10, 719, threads diverge",
+        "17, 719, threads diverge",
     })
     void misdeedsEndTheLaunch(int what, int status, String text) {
         launch(what, 24);
@@ -105,12 +107,6 @@ class FakeCudaTest {
         }
         launch(what, 24);
         assertEquals(POISON, values()[7]);
-    }
-
-    @Test
-    void threadsMayLeaveBeforeABarrier() {
-        launch(10, 24);
-        assertEquals(6f, Float.intBitsToFloat(values()[6]));
     }
 
     @Test

@@ -97,7 +97,7 @@ final class CudaAttention implements Attention {
             call.launch(
                     (call.biased() ? biased : plain)[index].forward, call.blocks(call.shape.queries()), null, null, 1);
         } else {
-            long blocks = call.heads() * Math.ceilDiv(call.shape.queries(), variant.queries());
+            long blocks = variant.blocks(call.heads(), call.shape.queries());
             call.arguments(variant.kernel().begin(), null, null, 1)
                     .launch(blocks, variant.threads(), variant.sharedBytes());
         }

@@ -11,7 +11,7 @@ import tessera.kernels.Attention.AttentionShape;
  * chooses: the name of a constant in lower case, with hyphens.
  */
 enum CudaGradients {
-    /** What is known to be fastest. */
+    /** {@link #HOPPER_128} where it can be used, which measured fastest there for 98 to 1568 tokens, else {@link #TWO_KERNELS}. */
     AUTO("", 0, false),
     TWO_KERNELS("", 0, false),
     /** Blocks of 64 keys. */
@@ -24,7 +24,7 @@ enum CudaGradients {
     static final String PROPERTY = "tessera.cuda.attention.gradients";
 
     /** Heads whose tiles of keys come one after another: a head's blocks then start apart, and its queries are still cached. */
-    static final int HEADS_PER_GROUP = 66;
+    static final int HEADS_PER_GROUP = 132;
 
     /** There is a word for the turns of as many queries. */
     static final int QUERIES_PER_TURN = 8;
@@ -66,6 +66,9 @@ enum CudaGradients {
 
     /** What computes a shape on a device: this choice where it can. */
     CudaGradients forShape(AttentionShape shape, CudaDevice device) {
+        if (this == AUTO) {
+            return HOPPER_128.forShape(shape, device);
+        }
         boolean suits = isOneKernel()
                 && shape.headDim() > HEAD_DIM - 16
                 && shape.headDim() <= HEAD_DIM

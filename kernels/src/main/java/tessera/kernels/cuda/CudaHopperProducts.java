@@ -1,6 +1,8 @@
 package tessera.kernels.cuda;
 
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -11,8 +13,10 @@ import tessera.kernels.Matmul.MatmulShape;
 /**
  * Products of ours on compute capability 9.0, with bias and addend or bias and exact GELU in one pass; see products.cu.
  *
- * <p>For {@code y = x w^T} in bf16 with 16-byte aligned rows. With GELU they spare a pass over the result and are always
- * used; else where k is so small that the epilogue, which overlaps with the next tile here, weighs much. Thread-safe.
+ * <p>For {@code y = x w^T} in bf16 with 16-byte aligned rows. Used where they were measured to be the fastest, see
+ * {@link CudaTuning}, or where {@link #PROPERTY} asks for them. Of a shape that nobody has measured they compute products with
+ * GELU, which spares a pass over the result, and those whose k is so small that the epilogue, which overlaps with the next
+ * tile here, weighs much. Thread-safe.
  */
 final class CudaHopperProducts {
     /** System property: {@code own} computes products by these kernels wherever they can, {@code library} never. */
@@ -88,19 +92,27 @@ final class CudaHopperProducts {
         this.module = new CudaModule(device, "products");
     }
 
-    /** Whether a product is to be computed here. */
+    /** Whether a product can be computed here. */
     boolean takes(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
-        if (device.capability() != CAPABILITY || !able(shape, a, b, epilogue, c)) {
-            return false;
-        }
-        String choice = System.getProperty(PROPERTY, "");
-        boolean wanted = choice.equals("own") || !choice.equals("library") && faster(shape, epilogue);
-        return wanted && loaded();
+        return device.capability() == CAPABILITY && able(shape, a, b, epilogue, c) && loaded();
     }
 
-    private static boolean faster(MatmulShape shape, Epilogue epilogue) {
-        return epilogue.activation() == Activation.GELU
-                || shape.k() <= (epilogue.addend() == null ? SMALL_K : SMALL_K_WITH_ADDEND);
+    /** The variants that can compute a shape. */
+    Stream<Variant> variants(MatmulShape shape) {
+        return VARIANTS.stream().filter(variant -> variant.able(shape));
+    }
+
+    /**
+     * The variant for a shape that nobody has measured; none where the library had better compute it.
+     *
+     * @param gelu whether exact GELU follows, for which the library needs a pass of ours
+     */
+    Optional<Variant> choice(MatmulShape shape, boolean gelu, boolean addend) {
+        String wanted = System.getProperty(PROPERTY, "");
+        boolean faster = gelu || shape.k() <= (addend ? SMALL_K_WITH_ADDEND : SMALL_K);
+        return wanted.equals("own") || (!wanted.equals("library") && faster)
+                ? Optional.of(variant(shape))
+                : Optional.empty();
     }
 
     /** Whether what was loaded was compiled for this very capability; kernels for Hopper are in no other. */
@@ -137,13 +149,8 @@ final class CudaHopperProducts {
         return buffer == null ? 0 : buffer.address();
     }
 
-    /** Enqueues a product that {@link #takes} has accepted; {@code fixed} where no kernel of a recorded graph writes b. */
-    void run(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c, boolean fixed) {
-        run(variant(shape), shape, a, b, epilogue, c, fixed);
-    }
-
     /** The smallest tiles that are all computed at once: blocks are busy for as long as one tile takes. Else the largest. */
-    private Variant variant(MatmulShape shape) {
+    Variant variant(MatmulShape shape) {
         for (Variant variant : VARIANTS) {
             if (variant.able(shape) && variant.tiles(shape) <= device.multiprocessors()) {
                 return variant;

@@ -1,7 +1,9 @@
 package tessera.kernels.cuda;
 
 import java.lang.System.Logger.Level;
+import java.util.HashSet;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
@@ -36,6 +38,9 @@ final class CudaMatmul implements Matmul {
 
     private final CudaDevice device;
     private final Map<CudaProduct.Key, CudaProduct> products = new ConcurrentHashMap<>();
+    /** Products that kernels of our own can compute, and how they do where they are chosen. */
+    private final Map<CudaProduct.Key, Optional<CudaHopperProducts.Variant>> owns = new ConcurrentHashMap<>();
+
     private final Set<CudaProduct.Key> refused = ConcurrentHashMap.newKeySet();
 
     private final CudaHopperProducts hopper;
@@ -77,10 +82,51 @@ final class CudaMatmul implements Matmul {
             }
             return;
         }
-        if (hopper.takes(shape, a, b, epilogue, c)) {
-            hopper.run(shape, a, b, epilogue, c, fixed);
-            return;
+        CudaHopperProducts.Variant own = own(shape, a, b, epilogue, c);
+        if (own != null) {
+            hopper.run(own, shape, a, b, epilogue, c, fixed);
+        } else {
+            byLibrary(shape, a, b, epilogue, c);
         }
+    }
+
+    /** How kernels of our own compute a product where they are faster than the library, as was measured or else as they think. */
+    private CudaHopperProducts.@Nullable Variant own(
+            MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        if (!hopper.takes(shape, a, b, epilogue, c)) {
+            return null;
+        }
+        CudaProduct.Key key = key(shape, kind(epilogue), a, b, epilogue, c);
+        Optional<CudaHopperProducts.Variant> known = owns.get(key);
+        if (known == null) {
+            known = own(key);
+            owns.put(key, known);
+        }
+        return known.orElse(null);
+    }
+
+    private Optional<CudaHopperProducts.Variant> own(CudaProduct.Key key) {
+        CudaProductTable.Choice choice = table().choice(key);
+        return choice.known()
+                ? hopper.variants(key.shape())
+                        .filter(variant -> variant.name().equals(choice.own()))
+                        .findFirst()
+                : hopper.choice(key.shape(), key.gelu(), key.addend());
+    }
+
+    /** The epilogue in terms of the library, exact GELU among them though it has another. */
+    private static int kind(Epilogue epilogue) {
+        int bias = epilogue.bias() == null ? 0 : CublasLt.EPILOGUE_BIAS;
+        int gelu = epilogue.activation() == Activation.GELU ? CublasLt.EPILOGUE_GELU : 0;
+        return bias + gelu == 0 ? CublasLt.EPILOGUE_DEFAULT : bias + gelu;
+    }
+
+    /** The same by the library, whoever is faster; no side is 0. */
+    void byLibrary(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        Buffer bias = epilogue.bias();
+        Buffer addend = epilogue.addend();
+        long m = shape.m();
+        long n = shape.n();
         if (epilogue.activation() == Activation.GELU && shape.ldc() != n) {
             MatmulShape packed = new MatmulShape(
                     shape.transposeA(), shape.transposeB(), m, n, shape.k(), shape.lda(), shape.ldb(), n);
@@ -88,14 +134,14 @@ final class CudaMatmul implements Matmul {
                 if (addend != null) {
                     copyRows(addend, shape.ldc(), rows, n, shape);
                 }
-                matmul(packed, a, b, new Epilogue(bias, addend == null ? null : rows, Activation.GELU), rows);
+                byLibrary(packed, a, b, new Epilogue(bias, addend == null ? null : rows, Activation.GELU), rows);
                 copyRows(rows, n, c, shape.ldc(), shape);
             }
             return;
         }
         if (bias != null && alignment(bias) < LEAST_BIAS_ALIGNMENT) {
             try (Buffer aligned = converted(bias, n, n, 1, bias.dtype())) {
-                matmul(shape, a, b, new Epilogue(aligned, addend, epilogue.activation()), c);
+                byLibrary(shape, a, b, new Epilogue(aligned, addend, epilogue.activation()), c);
             }
             return;
         }
@@ -277,13 +323,29 @@ final class CudaMatmul implements Matmul {
         return new CudaProduct(device, library, key, choice.algorithm());
     }
 
-    /** What this process has computed by the library so far. */
+    /** What this process has computed so far by the library, or could have by our own kernels too. */
     Set<CudaProduct.Key> computed() {
-        return Set.copyOf(products.keySet());
+        Set<CudaProduct.Key> keys = new HashSet<>(products.keySet());
+        keys.addAll(owns.keySet());
+        return keys;
+    }
+
+    CudaHopperProducts hopper() {
+        return hopper;
     }
 
     /** From now on computes a product as was found to be the fastest; what is recorded already stays as it is. */
     void choose(CudaProduct.Key key, CudaProductTable.Choice choice) {
+        if (owns.containsKey(key)) {
+            owns.put(
+                    key,
+                    hopper.variants(key.shape())
+                            .filter(variant -> variant.name().equals(choice.own()))
+                            .findFirst());
+        }
+        if (choice.own() != null || key.gelu()) {
+            return;
+        }
         if (choice.apart()) {
             refused.add(key);
         } else {

@@ -174,7 +174,7 @@ final class CudaPatches implements Patches {
         long rows = g.batch() * count;
         CudaLaunch launch = target.begin(video, result.dtype()).buffers(video, indices, null, result);
         arguments("reconstruction_target", launch, g, rows, count, PIXELS, which.eps(), which.normalise())
-                .launch(Math.ceilDiv(rows * g.channels(), WARPS), THREADS, 0);
+                .launch(Math.ceilDiv(rows, WARPS), THREADS, 0);
     }
 
     @Override
@@ -192,8 +192,7 @@ final class CudaPatches implements Patches {
         int length = g.patchLength();
         long rows = g.batch() * which.count();
         double scale = 1.0 / Math.max(1, rows * length);
-        long blocks = Math.min(rows, MAX_LOSS_BLOCKS);
-        int threads = 32 * Math.clamp(g.channels(), 1, THREADS / 32);
+        long blocks = Math.min(Math.ceilDiv(rows, WARPS), MAX_LOSS_BLOCKS);
         try (Buffer terms = device.allocate(DType.F32, Math.max(1, blocks))) {
             CudaLaunch launch = loss.begin(video, prediction.dtype())
                     .buffers(video, indices, prediction, dprediction)
@@ -202,7 +201,7 @@ final class CudaPatches implements Patches {
                     .f32(g.scale(), which.eps())
                     .f32(2 * scale)
                     .i32(which.normalise() ? 1 : 0)
-                    .launch(blocks, threads, Math.multiplyExact(length, Float.BYTES));
+                    .launch(blocks, THREADS, Math.multiplyExact(length, Float.BYTES));
             losses.sum(terms, blocks, scale, result);
         }
     }
