@@ -51,6 +51,12 @@ struct ProductShape {
 /** What follows beside the bias. */
 enum class ProductKind { PLAIN, ADD, GELU };
 
+/** No kernel before this one can have written w: it is fetched before they end. */
+constexpr int PRODUCT_FIXED = 1;
+
+/** x is read from memory for the first time: what the next tile needs is brought to the L2 cache beforehand. */
+constexpr int PRODUCT_PREFETCH = 2;
+
 struct ProductArgs {
     TensorMap x;  // boxes of tile_rows x 64
     TensorMap w;  // boxes of columns x 64
@@ -61,7 +67,7 @@ struct ProductArgs {
     int n;
     int k;
     int ldy;    // distance of rows of y and the addend, a multiple of 8
-    int fixed;  // 1 where no kernel before this one can have written w: it is fetched before they end
+    int how;    // of PRODUCT_FIXED and PRODUCT_PREFETCH
 };
 
 /** Where a warp keeps 16 rows of `columns` values: 64-wide pieces of rows of 128 bytes, swizzled like a box. */
@@ -181,7 +187,7 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
     u32 columns = 0;    // of tiles so far
     u32 box = 0;
     int ahead = 0;  // boxes of the first tile of which w has been fetched
-    if (args.fixed != 0 && tiles.first < tiles.end) {
+    if ((args.how & PRODUCT_FIXED) != 0 && tiles.first < tiles.end) {
         const int column = tiles.column(tiles.first);
         if (Shape::resident > 0) {
             product_fetch_resident<Shape>(args, w, barriers, column, steps);
@@ -206,7 +212,13 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
             resident = column;
             columns++;
         }
+        const int next = tile + tiles.stride;
+        const bool prefetch = (args.how & PRODUCT_PREFETCH) != 0 && Shape::resident == 0 && next < tiles.end;
         for (int step = 0; step < steps; step++, box++) {
+            // The blocks that compute the tiles beside the next one take the other boxes.
+            if (prefetch && step % tiles.columns == next % tiles.columns) {
+                tma_prefetch_box(&args.x, tiles.row(next), step * PRODUCT_DEPTH);
+            }
             const u32 stage = box % Shape::stages;
             const u32 round = box / Shape::stages;
             if (round > 0) {
@@ -326,13 +338,19 @@ DEVICE void product_epilogue(
         stmatrix_x4(place, words);
     }
     __syncwarp();
-    const bool whole = row0 + 16 <= args.m && column0 + Shape::columns <= args.n;
-    for_staged<Shape::columns>([&](int first, int row_of_lane, int column, int offset) {
-        bf16* const y = args.y + static_cast<i64>(row0 + row_of_lane) * args.ldy + column0 + column;
-        if (whole || (row0 + first + row_of_lane < args.m && column0 + column < args.n)) {
-            copy_piece(y + static_cast<i64>(first) * args.ldy, staging + offset);
-        }
-    });
+    bf16* const y = args.y + static_cast<i64>(row0) * args.ldy + column0;
+    if (row0 + 16 <= args.m && column0 + Shape::columns <= args.n) {
+        for_staged<Shape::columns>([&](int first, int row_of_lane, int column, int offset) {
+            copy_piece(y + row_of_lane * static_cast<i64>(args.ldy) + column + first * static_cast<i64>(args.ldy), staging + offset);
+        });
+    } else {
+        for_staged<Shape::columns>([&](int first, int row_of_lane, int column, int offset) {
+            const int r = first + row_of_lane;
+            if (row0 + r < args.m && column0 + column < args.n) {
+                copy_piece(y + r * static_cast<i64>(args.ldy) + column, staging + offset);
+            }
+        });
+    }
     __syncwarp();  // before the next tile's addend takes the place
 }
 
@@ -420,7 +438,12 @@ DEVICE void product_consumer(
             mbarrier_arrive(&barriers.turns[turn]);
         }
         wgmma_wait<0>();
-        product_release(&barriers.empty[(box - 1) % Shape::stages]);
+        const u32 released = leader ? mbarrier_arrive_word(&barriers.empty[(box - 1) % Shape::stages]) : 0;
+#pragma unroll
+        for (int j = 0; j < Shape::columns / 8; j++) {
+            // Zero, of which the assembler knows nothing: or else it would compute half the epilogue before it releases the stage.
+            bias[j] |= released & static_cast<u32>(args.how >> 2);
+        }
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
             wgmma_hold(sums[part]);

@@ -49,6 +49,18 @@ DEVICE void mbarrier_arrive(Mbarrier* barrier) {
 #endif
 }
 
+/** One arrival; some bits of the barrier's state, which let what follows depend on it. */
+DEVICE u32 mbarrier_arrive_word(Mbarrier* barrier) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    u64 state;
+    asm volatile("mbarrier.arrive.shared::cta.b64 %0, [%1];" : "=l"(state) : "r"(shared_address(barrier)) : "memory");
+    return static_cast<u32>(state);
+#else
+    emulation::mbarrier_arrive(barrier, 0);
+    return 0;
+#endif
+}
+
 /** One arrival, and the phase lasts until so many bytes more have come. */
 DEVICE void mbarrier_arrive_expect(Mbarrier* barrier, int bytes) {
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
@@ -97,6 +109,15 @@ DEVICE void tma_load(void* shared, const TensorMap* map, Mbarrier* barrier, int 
                  : "memory");
 #else
     emulation::tma_load(shared, map->words, barrier, row, column);
+#endif
+}
+
+/** Brings the box of a matrix that tma_load would copy to the L2 cache. */
+DEVICE void tma_prefetch_box(const TensorMap* map, int row, int column) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%2, %1}];" ::"l"(reinterpret_cast<u64>(map)), "r"(row),
+                 "r"(column)
+                 : "memory");
 #endif
 }
 

@@ -34,6 +34,9 @@ final class CudaHopperProducts {
     /** Bytes that alignment may take, as in wgmma.cuh. */
     private static final int SLACK = 1008;
 
+    /** PRODUCT_FIXED. */
+    private static final int FIXED = 1;
+
     /** Rows and addresses are read in pieces of 16 bytes. */
     private static final int PIECE = 8;
 
@@ -165,7 +168,7 @@ final class CudaHopperProducts {
                 .matrix(b, shape.n(), shape.k(), shape.ldb(), variant.columns)
                 .buffers(epilogue.bias(), epilogue.addend(), c)
                 .i32((int) shape.m(), (int) shape.n(), (int) shape.k(), (int) shape.ldc())
-                .i32(fixed ? 1 : 0)
+                .i32(fixed ? FIXED : 0)
                 .launch(
                         Math.min(variant.tiles(shape), device.multiprocessors()),
                         variant.threads(),
