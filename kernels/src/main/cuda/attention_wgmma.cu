@@ -17,7 +17,7 @@
 #include "wgmma.cuh"
 
 /** What can be chosen; see above. */
-template <int HD_, int KEYS_, int STAGES_, int GROUPS_, bool Q_REGISTERS_, bool OVERLAP_>
+template <int HD_, int KEYS_, int STAGES_, int GROUPS_, bool Q_REGISTERS_, bool OVERLAP_, int PREFETCH_ = 0>
 struct WgmmaPlan {
     static constexpr int HD = HD_;
     static constexpr int KEYS = KEYS_;
@@ -25,12 +25,14 @@ struct WgmmaPlan {
     static constexpr int GROUPS = GROUPS_;
     static constexpr bool Q_REGISTERS = Q_REGISTERS_;  // operand Q from registers, not from shared memory
     static constexpr bool OVERLAP = OVERLAP_;
+    static constexpr int PREFETCH = PREFETCH_;           // blocks of a multiprocessor at a time, where inputs are asked for ahead
+    static constexpr int TILES = OVERLAP ? 2 * STAGES : STAGES;
     static constexpr int ROWS = 64;                      // of a warpgroup
     static constexpr int THREADS = GROUPS * WARPGROUP;
     static constexpr int PANELS = (HD + 63) / 64;
     static constexpr int Q_BYTES = ROWS * 128 * PANELS;  // of a warpgroup
     static constexpr int TILE_BYTES = KEYS * 128 * PANELS;
-    static constexpr int BYTES = GROUPS * Q_BYTES + 2 * STAGES * TILE_BYTES + SWIZZLE_SLACK;
+    static constexpr int BYTES = GROUPS * Q_BYTES + TILES * TILE_BYTES + SWIZZLE_SLACK;
 };
 
 /** Position of a thread among those that copy rows, in 16-byte chunks; a row has SLOTS of them, of which the last may be unused. */
@@ -281,10 +283,13 @@ DEVICE void store_attention(
     }
 }
 
-/** How many queries of the last tile are left to attention_few; the same in HopperAttention.java. */
-DEVICE int few_queries(int queries, int tile) {
-    const int rest = queries % tile;
-    return queries > tile && rest <= 16 ? rest : 0;
+/**
+ * How many queries of the last tile are left to attention_few, which takes long for one head: none unless there are many; the same
+ * in HopperAttention.java.
+ */
+DEVICE int few_queries(const AttentionArgs& args, int tile) {
+    const int rest = args.queries % tile;
+    return args.queries > tile && rest <= 16 && args.batch * args.heads >= 128 ? rest : 0;
 }
 
 /** 4 values of a row as two operand registers, zeros where not `valid`. */
@@ -434,72 +439,100 @@ DEVICE void attention_few(const AttentionArgs& args, i64 number, int first) {
     }
 }
 
+DEVICE void prefetch_l2(const void* address) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
+#endif
+}
+
+DEVICE int multiprocessors() {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    u32 count;
+    asm("mov.u32 %0, %%nsmid;" : "=r"(count));
+    return static_cast<int>(count);
+#else
+    return 3;
+#endif
+}
+
+/** What a block has to do. */
+struct Work {
+    Place place;
+    i64 few;  // the first head whose few queries it has, or -1
+};
+
+template <class P>
+DEVICE Work work_of(const AttentionArgs& args, int block, int tiles, bool few) {
+    constexpr int WARPS = P::THREADS / WARP;
+    Work work;
+    work.few = -1;
+    if (few) {
+        const int set = block / (WARPS * tiles + 1);
+        block %= WARPS * tiles + 1;
+        if (block == 0) {
+            work.few = set * WARPS;
+        }
+        block += set * WARPS * tiles - 1;
+    }
+    work.place.tile = block % tiles;
+    work.place.head = block / tiles % args.heads;
+    work.place.sample = block / tiles / args.heads;
+    return work;
+}
+
+/** Asks for what a later block will read to be brought to L2; the blocks of a head share its keys and values. */
+template <class P>
+DEVICE void prefetch_work(const AttentionArgs& args, const Work& work, int tiles, int rows) {
+    if (work.few >= 0 || work.place.sample >= args.batch) {
+        return;
+    }
+    const Place& place = work.place;
+    const bf16* q = static_cast<const bf16*>(args.q) + offset_of(args.qs, place.sample, place.head);
+    const bf16* k = static_cast<const bf16*>(args.k) + offset_of(args.ks, place.sample, place.head);
+    const bf16* v = static_cast<const bf16*>(args.v) + offset_of(args.vs, place.sample, place.head);
+    const int thread = static_cast<int>(threadIdx.x);
+    const int own = place.tile * P::GROUPS * P::ROWS + thread;
+    if (thread < P::GROUPS * P::ROWS && own < rows) {
+        prefetch_l2(q + own * args.qs.row);
+    }
+    const int share = tiles_of(args.keys, tiles);
+    const int end = min(args.keys, (place.tile + 1) * share);
+    for (int i = place.tile * share + thread; i < end; i += P::THREADS) {
+        prefetch_l2(k + i * args.ks.row);
+        prefetch_l2(v + i * args.vs.row);
+    }
+}
+
 template <class P>
 DEVICE void attention_wgmma(const AttentionArgs& args) {
     DYNAMIC_SHARED(unsigned char, raw);
     unsigned char* shared = align_swizzled(raw);
     unsigned char* key_tiles = shared + P::GROUPS * P::Q_BYTES;
-    unsigned char* value_tiles = key_tiles + P::STAGES * P::TILE_BYTES;
     using Copy = Copier<P>;
-    constexpr int WARPS = P::THREADS / WARP;
-    const int few = few_queries(args.queries, P::ROWS);
+    const int few = few_queries(args, P::ROWS);
     const int rows = args.queries - few;  // of the blocks with wgmma
     const int tiles = tiles_of(rows, P::GROUPS * P::ROWS);
-    int block = static_cast<int>(blockIdx.x);
-    if (few > 0) {
-        const int set = block / (WARPS * tiles + 1);
-        block %= WARPS * tiles + 1;
-        if (block == 0) {
-            attention_few<P>(args, set * WARPS + warp_index(), rows);
-            return;
-        }
-        block += set * WARPS * tiles - 1;
+    const Work work = work_of<P>(args, static_cast<int>(blockIdx.x), tiles, few > 0);
+    if (work.few >= 0) {
+        attention_few<P>(args, work.few + warp_index(), rows);
+        return;
     }
-    const Place place = {block % tiles, block / tiles % args.heads, block / tiles / args.heads};
+    const Place& place = work.place;
     const int block_first = place.tile * P::GROUPS * P::ROWS;
-    const bf16* q = static_cast<const bf16*>(args.q) + place.sample * args.qs.batch + place.head * args.qs.head
-            + Copy::row() * args.qs.row + Copy::chunk() * 8;
-    const bf16* k = static_cast<const bf16*>(args.k) + place.sample * args.ks.batch + place.head * args.ks.head
-            + Copy::row() * args.ks.row + Copy::chunk() * 8;
-    const bf16* v = static_cast<const bf16*>(args.v) + place.sample * args.vs.batch + place.head * args.vs.head
-            + Copy::row() * args.vs.row + Copy::chunk() * 8;
-    constexpr int LAG = P::OVERLAP ? 1 : 0;  // V is needed so many steps after K
+    const int copied = Copy::chunk() * 8;
+    const bf16* q = static_cast<const bf16*>(args.q) + offset_of(args.qs, place.sample, place.head)
+            + Copy::row() * args.qs.row + copied;
+    const bf16* k = static_cast<const bf16*>(args.k) + offset_of(args.ks, place.sample, place.head)
+            + Copy::row() * args.ks.row + copied;
+    const bf16* v = static_cast<const bf16*>(args.v) + offset_of(args.vs, place.sample, place.head)
+            + Copy::row() * args.vs.row + copied;
     const int full = args.keys / P::KEYS;
     const int rest = args.keys % P::KEYS;
     const int count = full + (rest > 0 ? 1 : 0);
-    const int steps = count + LAG;
-
-    // Step j needs group j: tile j of K and tile j - LAG of V.
-    const auto load = [&](int j) {
-        if (j < count) {
-            Copy::template load<P::KEYS>(
-                    key_tiles + j % P::STAGES * P::TILE_BYTES, k, args.ks.row, j * P::KEYS, args.keys, args.dim);
-        }
-        if (j >= LAG && j < steps) {
-            Copy::template load<P::KEYS>(
-                    value_tiles + (j - LAG) % P::STAGES * P::TILE_BYTES,
-                    v,
-                    args.vs.row,
-                    (j - LAG) * P::KEYS,
-                    args.keys,
-                    args.dim);
-        }
-        cp_async_commit();
-    };
     for (int group = 0; group < P::GROUPS; group++) {
         Copy::template load<P::ROWS>(
                 shared + group * P::Q_BYTES, q, args.qs.row, block_first + group * P::ROWS, rows, args.dim);
     }
-    for (int j = 0; j < P::STAGES - 1; j++) {
-        load(j);
-    }
-    // Lets step j begin: what it needs has come for all threads, and what the step before has read may be overwritten.
-    const auto begin = [&](int j) {
-        cp_async_wait<P::STAGES - 2>();
-        fence_proxy_async();
-        __syncthreads();
-        load(j + P::STAGES - 1);
-    };
 
     const int group = warpgroup_index();
     const int first = block_first + group * P::ROWS;
@@ -508,11 +541,9 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
     const float factor = args.scale * LOG2E;
     unsigned char* own = shared + group * P::Q_BYTES;
     const u64 keys = wgmma_descriptor(key_tiles, 16, 1024);
-    const u64 values = wgmma_descriptor(value_tiles, P::KEYS * 128, 1024);
-    const auto keys_of = [&](int t) { return wgmma_advance(keys, t % P::STAGES * P::TILE_BYTES); };
-    const auto values_of = [&](int t) { return wgmma_advance(values, t % P::STAGES * P::TILE_BYTES); };
     WgmmaQueries<P> queries;
     WgmmaState<P> state;
+    queries.descriptor = wgmma_descriptor(own, 16, 1024);
 #pragma unroll
     for (int i = 0; i < P::HD / 2; i++) {
         state.acc[i] = 0.0f;
@@ -522,9 +553,7 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
         state.max[h] = -infinity();
         state.sum[h] = 0.0f;
     }
-    if (count > 0) {
-        begin(0);
-        queries.descriptor = wgmma_descriptor(own, 16, 1024);
+    const auto read_queries = [&] {
         if constexpr (P::Q_REGISTERS) {
 #pragma unroll
             for (int i = 0; i < P::HD / 16; i++) {
@@ -534,36 +563,129 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
                         own + i / 4 * P::ROWS * 128 + swizzled(row * 128 + i % 4 * 32 + lane_index() / 16 * 16));
             }
         }
-        if (working) {
-            wgmma_step<P, P::KEYS, true, true>(state, queries, keys_of(0), 0, factor, args.keys, active);
-            if constexpr (!P::OVERLAP) {
-                wgmma_values<P, P::KEYS>(state, values_of(0));
-            }
+    };
+    const auto prefetch = [&] {
+        if constexpr (P::PREFETCH > 0) {
+            const int block = static_cast<int>(blockIdx.x) + P::PREFETCH * multiprocessors();
+            prefetch_work<P>(args, work_of<P>(args, block, tiles, few > 0), tiles, rows);
         }
-#pragma unroll 1
-        for (int t = 1; t < full; t++) {
-            begin(t);
+    };
+    if constexpr (P::OVERLAP) {
+        unsigned char* value_tiles = key_tiles + P::STAGES * P::TILE_BYTES;
+        const u64 values = wgmma_descriptor(value_tiles, P::KEYS * 128, 1024);
+        const auto keys_of = [&](int t) { return wgmma_advance(keys, t % P::STAGES * P::TILE_BYTES); };
+        const auto values_of = [&](int t) { return wgmma_advance(values, t % P::STAGES * P::TILE_BYTES); };
+        // Step j needs group j: tile j of K and tile j - 1 of V.
+        const auto load = [&](int j) {
+            if (j < count) {
+                Copy::template load<P::KEYS>(
+                        key_tiles + j % P::STAGES * P::TILE_BYTES, k, args.ks.row, j * P::KEYS, args.keys, args.dim);
+            }
+            if (j >= 1 && j <= count) {
+                Copy::template load<P::KEYS>(
+                        value_tiles + (j - 1) % P::STAGES * P::TILE_BYTES,
+                        v,
+                        args.vs.row,
+                        (j - 1) * P::KEYS,
+                        args.keys,
+                        args.dim);
+            }
+            cp_async_commit();
+        };
+        // Lets step j begin: what it needs has come for all threads, and what the step before has read may be overwritten.
+        const auto begin = [&](int j) {
+            cp_async_wait<P::STAGES - 2>();
+            fence_proxy_async();
+            __syncthreads();
+            load(j + P::STAGES - 1);
+        };
+        for (int j = 0; j < P::STAGES - 1; j++) {
+            load(j);
+        }
+        prefetch();
+        if (count > 0) {
+            begin(0);
+            read_queries();
             if (working) {
-                wgmma_step<P, P::KEYS, false, false>(state, queries, keys_of(t), values_of(t - 1), factor, 0, active);
-                if constexpr (!P::OVERLAP) {
-                    wgmma_values<P, P::KEYS>(state, values_of(t));
+                wgmma_step<P, P::KEYS, true, true>(state, queries, keys_of(0), 0, factor, args.keys, active);
+            }
+#pragma unroll 1
+            for (int t = 1; t < full; t++) {
+                begin(t);
+                if (working) {
+                    wgmma_step<P, P::KEYS, false, false>(
+                            state, queries, keys_of(t), values_of(t - 1), factor, 0, active);
                 }
             }
-        }
-        const bool last = full > 0 && rest > 0;
-        if (last) {
-            begin(full);
-            wgmma_last_scores<P, 16>(state, queries, keys_of(full), values_of(full - 1), factor, rest, active);
-            if constexpr (!P::OVERLAP) {
-                wgmma_last_values<P, 16>(state, values_of(full), rest);
-            }
-        }
-        if constexpr (P::OVERLAP) {
-            begin(count);
+            const bool last = full > 0 && rest > 0;
             if (last) {
+                begin(full);
+                if (working) {
+                    wgmma_last_scores<P, 16>(state, queries, keys_of(full), values_of(full - 1), factor, rest, active);
+                }
+            }
+            begin(count);
+            if (!working) {
+            } else if (last) {
                 wgmma_last_values<P, 16>(state, values_of(full), rest);
             } else {
                 wgmma_values<P, P::KEYS>(state, values_of(count - 1));
+            }
+        }
+    } else {
+        // Tiles come in the order K(0), V(0), K(1), ..., into STAGES places in turn, of which `place_now` is the next to be read.
+        int place_now = 0;
+        const auto load = [&](int i, int to) {
+            if (i < 2 * count) {
+                Copy::template load<P::KEYS>(
+                        key_tiles + to * P::TILE_BYTES,
+                        i % 2 == 0 ? k : v,
+                        i % 2 == 0 ? args.ks.row : args.vs.row,
+                        i / 2 * P::KEYS,
+                        args.keys,
+                        args.dim);
+            }
+            cp_async_commit();
+        };
+        const auto begin = [&](int i) {
+            cp_async_wait<P::STAGES - 2>();
+            fence_proxy_async();
+            __syncthreads();
+            load(i + P::STAGES - 1, place_now == 0 ? P::STAGES - 1 : place_now - 1);
+            const int offset = place_now * P::TILE_BYTES;
+            place_now = place_now == P::STAGES - 1 ? 0 : place_now + 1;
+            return offset;
+        };
+        const u64 values = wgmma_descriptor(key_tiles, P::KEYS * 128, 1024);
+        for (int i = 0; i < P::STAGES - 1; i++) {
+            load(i, i);
+        }
+        prefetch();
+#pragma unroll 1
+        for (int t = 0; t < full; t++) {
+            const u64 at = wgmma_advance(keys, begin(2 * t));
+            if (t == 0) {
+                read_queries();
+            }
+            if (working) {
+                wgmma_step<P, P::KEYS, false, false>(state, queries, at, 0, factor, 0, active);
+            }
+            const u64 then = wgmma_advance(values, begin(2 * t + 1));
+            if (working) {
+                wgmma_values<P, P::KEYS>(state, then);
+            }
+        }
+        if (rest > 0) {
+            const u64 at = wgmma_advance(keys, begin(2 * full));
+            if (full == 0) {
+                read_queries();
+            }
+            if (working) {
+                wgmma_last_scores<P, 16>(state, queries, at, 0, factor, rest, active);
+            }
+            const u64 then = wgmma_advance(values, begin(2 * full + 1));
+            if (working) {
+                wgmma_last_values<P, 16>(state, then, rest);
             }
         }
     }

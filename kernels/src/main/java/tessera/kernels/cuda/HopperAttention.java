@@ -18,8 +18,10 @@ final class HopperAttention {
     private static final int SLACK = 1008;
     /** Queries of a warpgroup. */
     private static final int ROWS = 64;
-    /** So many queries behind the last whole 64 are taken by a warp of their own. */
+    /** So many queries behind the last whole 64 are taken by a warp of their own, where there are many heads in all. */
     private static final int FEW = 16;
+
+    private static final int MANY_HEADS = 128;
 
     private final CudaDevice device;
     private final CudaModule module;
@@ -47,7 +49,7 @@ final class HopperAttention {
         /** Blocks for so many heads of so many queries, as the kernel divides them. */
         long blocks(long heads, int queries) {
             int rest = queries % ROWS;
-            int few = queries > ROWS && rest <= FEW ? rest : 0;
+            int few = queries > ROWS && rest <= FEW && heads >= MANY_HEADS ? rest : 0;
             long tiles = heads * Math.ceilDiv(queries - few, queries());
             return few > 0 ? tiles + Math.ceilDiv(heads, threads() / WARP) : tiles;
         }
