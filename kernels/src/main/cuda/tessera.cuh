@@ -15,15 +15,16 @@ using u64 = unsigned long long;
 #define DEVICE __device__ __forceinline__
 
 /**
- * What every kernel begins with, before it touches memory: it waits until the kernels before it in the stream are done and all
- * they wrote is seen, and lets the kernel behind it in the stream be brought to the multiprocessors, to wait there in the same
- * way, as soon as all blocks of this one have begun. Launched as usual, both do nothing: the order is kept by the stream.
+ * What every kernel begins with, before it touches memory: it lets the kernel behind it in the stream be brought to the
+ * multiprocessors, as soon as all blocks of this one have begun, and waits until the kernels before it are done and all they
+ * wrote is seen. The kernel behind waits in the same way, until this one is done, so the order is kept along the whole stream.
+ * Launched as usual, both do nothing.
  * (Programmatic dependent launch: CUDA programming guide; PTX ISA, griddepcontrol. See CudaLaunch.java.)
  */
 DEVICE void begin_in_order() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;" ::: "memory");
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
