@@ -361,8 +361,8 @@ DEVICE void distillation(const DistillationArgs& args) {
 
 constexpr int DISTILLATION_LONG = 512;  // threads of a long row, as in CudaLosses
 
-KERNEL_BLOCKS(256, 3, distillation_loss_f32, DistillationArgs) { distillation<float, 32, 256, 1>(args); }
-KERNEL_BLOCKS(256, 3, distillation_loss_bf16, DistillationArgs) { distillation<bf16, 32, 256, 1>(args); }
+KERNEL_BLOCKS(256, 2, distillation_loss_f32, DistillationArgs) { distillation<float, 32, 256, 1>(args); }
+KERNEL_BLOCKS(256, 2, distillation_loss_bf16, DistillationArgs) { distillation<bf16, 32, 256, 1>(args); }
 KERNEL_BLOCKS(DISTILLATION_LONG, 2, distillation_loss_long_f32, DistillationArgs) {
     distillation<float, DISTILLATION_LONG, DISTILLATION_LONG, 2>(args);
 }

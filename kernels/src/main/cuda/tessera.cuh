@@ -117,6 +117,10 @@ DEVICE float to_float(float value) {
     return value;
 }
 
+DEVICE float to_float(unsigned char value) {
+    return static_cast<float>(value);
+}
+
 DEVICE float to_float(bf16 value) {
     return __uint_as_float(static_cast<u32>(value.bits) << 16);
 }

@@ -20,7 +20,7 @@ final class CudaNorms implements Norms {
     private static final int[] FORWARD_ROWS = {2, 2, 1, 1, 1, 1};
 
     /** Blocks of the kernels for bf16 that run at once on a multiprocessor, and walk over the rows. */
-    private static final int[] FORWARD_BLOCKS = {8, 8, 4, 3, 4, 4};
+    private static final int[] FORWARD_BLOCKS = {8, 7, 4, 3, 4, 4};
 
     /** What norms.cu promises of the backward kernels: as many blocks run at once, and more would run after them. */
     private static final int[] BACKWARD_BLOCKS = {2, 2, 2, 1, 1, 1};
