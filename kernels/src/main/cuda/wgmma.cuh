@@ -13,6 +13,7 @@
 //
 // Kernels for Hopper are defined for every target, so that all targets have the same names, with a body `if constexpr (HOPPER)`.
 #pragma once
+#include "mma.cuh"
 #include "tessera.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL) || !(defined(__CUDACC__) || defined(__CUDACC_RTC__))
