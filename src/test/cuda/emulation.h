@@ -27,6 +27,7 @@
     static void name(const Args& args)
 
 #define KERNEL_BLOCKS(threads, blocks, name, Args) KERNEL(threads, name, Args)
+#define KERNEL_AHEAD(threads, blocks, name, Args) KERNEL(threads, name, Args)
 
 #define SHARED(type, name, count)                                                                 \
     static emulation::SharedArray name##_shared = {#name, sizeof(type) * (count), 0};             \

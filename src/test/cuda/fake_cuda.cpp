@@ -218,6 +218,7 @@ const std::map<std::string, long long>& defaults() {
         {"devices", 1},     {"capability", 80}, {"multiprocessors", 3}, {"memory", 4LL << 30}, {"driver_version", 13000},
         {"lazy", 1},        {"sticky", 0},      {"gelu", 0},          {"bias_gradient", 1},
         {"order", 0},       {"compile_ms", 0},   {"refusals", 0},       {"algorithms", 1},
+        {"cudnn_version", 91900}, {"cudnn_heuristics", 1}, {"cudnn_fallback", 1},
     };
     return values;
 }

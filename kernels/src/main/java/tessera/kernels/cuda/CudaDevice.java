@@ -398,6 +398,11 @@ public final class CudaDevice extends Device {
     }
 
     @Override
+    public List<String> tune(Duration patience) {
+        return CudaTuning.products(this, patience);
+    }
+
+    @Override
     public void allowTf32(boolean allowed) {
         tf32 = allowed;
     }
