@@ -123,7 +123,7 @@ final class CudaAttention implements Attention {
                 Buffer sums = device.allocate(DType.F32, gradients.sums(shape, rows));
                 Buffer turns = device.allocate(DType.I32, gradients.turns(rows))) {
             call.arguments(gradients.statistics().begin(), null, stats, 1, sums, turns)
-                    .launch(Math.ceilDiv(rows * THREADS_PER_STAT, THREADS), THREADS, 0);
+                    .launch(gradients.statisticsBlocks(rows), THREADS, 0);
             call.arguments(kernel.begin(), null, stats, 1, sums, turns)
                     .launch(gradients.blocks(shape), gradients.threads(), gradients.sharedBytes());
         }
@@ -276,7 +276,7 @@ final class CudaAttention implements Attention {
                     .i32(CudaTypes.isBf16(in.bias()), CudaTypes.isBf16(dbias))
                     .i32(splits, aligned ? 1 : 0)
                     .f32(shape.scale())
-                    .i32(Math.toIntExact(shape.regionBatch()), CudaGradients.HEADS_PER_GROUP);
+                    .i32(Math.toIntExact(shape.regionBatch()), CudaGradients.headsPerGroup(shape));
         }
 
         private static CudaLaunch strides(CudaLaunch launch, Strides strides) {
