@@ -383,15 +383,18 @@ bool BlockRunner::complete_collective(ThreadState* one) {
     return true;
 }
 
-/** A thread that has returned counts for no barrier and no collective any more. */
+/**
+ * A thread that has returned counts for no collective of its warp any more. Where others wait for the block it must not be
+ * missing: the hardware may let them go on, but the language does not promise it (and compute-sanitizer's synccheck reports it).
+ */
 void BlockRunner::exit(ThreadState* self) {
     int first = self->number / 32 * 32;
     Warp& w = warp[self->number / 32];
+    if (in_barrier > 0) {
+        fail("threads diverge: some wait at the __syncthreads of line %d, this one has returned", Runner::line);
+    }
     w.exited |= 1u << self->number % 32;
     live--;
-    if (live > 0 && in_barrier == live) {
-        release_barrier();
-    }
     for (unsigned rest = w.waiting; rest != 0; rest &= w.waiting & (rest - 1)) {
         complete_collective(&thread[first + __builtin_ctz(rest)]);
     }
@@ -716,6 +719,9 @@ void barrier(int place, int line) {
         }
     }
     block.Runner::line = line;
+    if (block.live < block.threads) {
+        fail("threads diverge: this one waits at the __syncthreads of line %d, others have returned", line);
+    }
     if (block.in_barrier + 1 == block.live) {
         block.release_barrier();
         return;

@@ -27,6 +27,7 @@
     static void name(const Args& args)
 
 #define KERNEL_BLOCKS(threads, blocks, name, Args) KERNEL(threads, name, Args)
+#define KERNEL_AHEAD(threads, blocks, name, Args) KERNEL(threads, name, Args)
 
 #define SHARED(type, name, count)                                                                 \
     static emulation::SharedArray name##_shared = {#name, sizeof(type) * (count), 0};             \
@@ -125,7 +126,7 @@ inline unsigned char* shared_memory(SharedArray& array) {
 
 // -------------------------------------------------------------------------------------------------- block and warp
 
-/** Waits for all live threads of the block, at a place in the source that must be the same for all. */
+/** Waits for all threads of the block, none of which may have returned, at a place in the source that must be the same for all. */
 void barrier(int place, int line);
 
 enum class Collective { SYNC, SHUFFLE, VOTE, SUM, MAX, MMA, LDMATRIX, STMATRIX };

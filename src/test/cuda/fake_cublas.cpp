@@ -265,7 +265,7 @@ void overwrite(void* stream, uint64_t workspace, uint64_t bytes) {
         }
         memset(reinterpret_cast<void*>(workspace), 0xEE, bytes);
         return 0;
-    });
+    }, false);
 }
 
 bool known_types(int a, int b, int c) {

@@ -109,6 +109,7 @@ struct Op {
     std::string what;
     std::function<int()> run;
     std::string shape;  // equal for ops that a graph update may exchange
+    bool kernel = false;
 };
 
 /** Memory that a graph allocates lives as long as the graph or an instance of it. */
@@ -217,6 +218,7 @@ const std::map<std::string, long long>& defaults() {
         {"devices", 1},     {"capability", 80}, {"multiprocessors", 3}, {"memory", 4LL << 30}, {"driver_version", 13000},
         {"lazy", 1},        {"sticky", 0},      {"gelu", 0},          {"bias_gradient", 1},
         {"order", 0},       {"compile_ms", 0},   {"refusals", 0},       {"algorithms", 1},
+        {"cudnn_version", 91900}, {"cudnn_heuristics", 1}, {"cudnn_fallback", 1},
     };
     return values;
 }
@@ -857,7 +859,7 @@ EXPORT int fake_before(const char* function) {
     return status;
 }
 
-int fake_enqueue(void* stream, const char* what, std::function<int()> work) {
+int fake_enqueue(void* stream, const char* what, std::function<int()> work, bool kernel) {
     std::lock_guard<std::recursive_mutex> lock(fake().mutex);
     if (fake().broken) {
         return fake().pending_error;
@@ -866,7 +868,7 @@ int fake_enqueue(void* stream, const char* what, std::function<int()> work) {
     if (chosen == nullptr) {
         return refuse(INVALID_HANDLE, std::string(what) + " on a stream that does not exist");
     }
-    return enqueue(chosen, {what, std::move(work), what});
+    return enqueue(chosen, {what, std::move(work), what, kernel});
 }
 
 EXPORT int fake_check_range(uint64_t address, uint64_t bytes, const char* what) {
@@ -1851,7 +1853,7 @@ static int launch(
                 + std::to_string(function->kernel->args_size));
     }
     if (programmatic && stream->capture != nullptr
-        && (stream->capture->ops.empty() || stream->capture->ops.back().what.compare(0, 5, "cuMem") == 0)) {
+        && (stream->capture->ops.empty() || !stream->capture->ops.back().kernel)) {
         return refuse(INVALID_VALUE, kernel + ": a programmatic launch behind what is no kernel");
     }
     std::vector<uint64_t> args((size + 7) / 8);
@@ -1860,7 +1862,7 @@ static int launch(
     emulation::Dim3 grid = {grid_x, grid_y, grid_z};
     emulation::Dim3 block = {block_x, block_y, block_z};
     return enqueue(
-        stream, {kernel, [=]() -> int { return run_kernel(copy, grid, block, shared, args); }, kernel});
+        stream, {kernel, [=]() -> int { return run_kernel(copy, grid, block, shared, args); }, kernel, true});
 }
 
 EXPORT int cuLaunchKernel(
@@ -2216,6 +2218,48 @@ EXPORT int cuStreamIsCapturing(void* handle, int* status) {
         return INVALID_HANDLE;
     }
     *status = stream->capture == nullptr ? 0 : stream->capture_invalid ? 2 : 1;
+    return SUCCESS;
+}
+
+/** Behind the last node of the capture, whose handle is its address until the next is captured. */
+EXPORT int cuStreamGetCaptureInfo_v3(
+    void* handle, int* status, uint64_t* id, void** graph, const void*** before, const void** edges, size_t* count) {
+    static thread_local const void* last;
+    Call call("cuStreamGetCaptureInfo");
+    if (call) {
+        return call.status;
+    }
+    Stream* stream = stream_of(handle);
+    if (stream == nullptr || status == nullptr) {
+        return stream == nullptr ? INVALID_HANDLE : INVALID_VALUE;
+    }
+    *status = stream->capture == nullptr ? 0 : stream->capture_invalid ? 2 : 1;
+    if (*status != 1) {
+        return SUCCESS;
+    }
+    const auto& ops = stream->capture->ops;
+    last = ops.empty() ? nullptr : &ops.back();
+    if (before != nullptr) {
+        *before = &last;
+    }
+    if (edges != nullptr) {
+        *edges = nullptr;
+    }
+    if (count != nullptr) {
+        *count = ops.empty() ? 0 : 1;
+    }
+    if (id != nullptr || graph != nullptr) {
+        return NOT_SUPPORTED;
+    }
+    return SUCCESS;
+}
+
+EXPORT int cuGraphNodeGetType(void* node, int* type) {
+    Call call("cuGraphNodeGetType");
+    if (call) {
+        return call.status;
+    }
+    *type = static_cast<Op*>(node)->kernel ? 0 : 2;
     return SUCCESS;
 }
 

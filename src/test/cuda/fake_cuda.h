@@ -19,7 +19,7 @@
 EXPORT int fake_before(const char* function);
 
 /** Enqueues work on a stream, as a kernel launch would; a status of the driver. The work returns a status. */
-__attribute__((visibility("default"))) int fake_enqueue(void* stream, const char* what, std::function<int()> work);
+__attribute__((visibility("default"))) int fake_enqueue(void* stream, const char* what, std::function<int()> work, bool kernel = true);
 
 /** 0, or CUDA_ERROR_ILLEGAL_ADDRESS with a message if the bytes are not within one live allocation. */
 EXPORT int fake_check_range(uint64_t address, uint64_t bytes, const char* what);
@@ -67,9 +67,11 @@ EXPORT long long fakeLiveHandles();
  * algorithm for bias gradients), refusals (0; what else the fake cuBLASLt does not support, added up: 1 bias gradients in f32 of bf16
  * factors, by INVALID_VALUE of its heuristics; 2 the same by its setter; 4 biases, by its heuristics; 8 addends, by the product;
  * 16 bf16 that is not aligned to 16 bytes, rows included; 32 everything, cuBLAS too), algorithms (1; 4: the fake cuBLASLt
- * knows four for each product, of which the first is slow, the second wrong, and the third never gives the same twice), order
- * (of threads and blocks: 0 ascending, -1 descending, else the seed of a random one; as it is when the work runs), compile_ms
- * (0; how long NVRTC takes).
+ * knows four for each product, of which the first is slow, the second wrong, and the third never gives the same twice),
+ * cudnn_version (91900), cudnn_heuristics and cudnn_fallback (1 and 1: which engines the two kinds of heuristics of the fake cuDNN name,
+ * one digit each: 1 right, 2 wrong, 3 never the same twice where sums may be added up in memory, 4 makes no plan, 5 fails from
+ * the fourth time on; 0 none), order (of threads and blocks: 0 ascending, -1 descending, else the seed of a random one; as it
+ * is when the work runs), compile_ms (0; how long NVRTC takes).
  */
 EXPORT void fakeSet(const char* name, long long value);
 EXPORT long long fakeGet(const char* name);

@@ -2,8 +2,8 @@
 # "tessera bundle --out DIR [--architectures LIST]": everything that a machine with an NVIDIA driver, but without Java and
 # network, needs to run the parity suite and the benchmarks, in one archive DIR/tessera-bundle.tar.xz. LIST names the targets
 # whose machine code it holds, separated by commas, of 80, 86, 89, 90a, 100 and 120; without it, all, which takes minutes.
-# Called by the launcher with the home of the project and of the JDK. The commands on that machine, in the folder with the
-# archive, where nothing but DIR is kept:
+# "tessera bundle --page FILE.json" prints a page of results. Called by the launcher with the home of the project and of the JDK.
+# The commands on that machine, in the folder with the archive, where nothing but DIR is kept:
 #
 #   (tar -xJf tessera-bundle.tar.xz -C /tmp || python3 -m tarfile -e tessera-bundle.tar.xz /tmp) &&
 #       sh /tmp/tessera-bundle/run.sh smoke --out DIR && sh /tmp/tessera-bundle/run.sh goals --out DIR
@@ -19,6 +19,7 @@ jdk=$2
 shift 2
 out=
 architectures=all
+page=
 while [ $# -gt 0 ]; do
     case $1 in
         --out)
@@ -31,15 +32,27 @@ while [ $# -gt 0 ]; do
             architectures=$2
             shift 2
             ;;
+        --page)
+            [ $# -ge 2 ] || fail "--page needs a file; pass for example --page jmh/results/FILE-goals.json"
+            page=$2
+            shift 2
+            ;;
         --help | -h)
             echo "Usage: tessera bundle --out DIR [--architectures LIST]"
+            echo "       tessera bundle --page FILE.json"
             echo "Writes DIR/tessera-bundle.tar.xz: unpack it on a machine with a GPU and start run.sh in it."
+            echo "--page prints what goals left as FILE.json as a page in Markdown; the jars are those of the last bundle or bench."
             echo "LIST: the targets whose machine code it holds, of 80, 86, 89, 90a, 100, 120; default: all."
             exit 0
             ;;
-        *) fail "unknown argument '$1' of bundle; pass --out DIR and --architectures LIST" ;;
+        *) fail "unknown argument '$1' of bundle; pass --out DIR and --architectures LIST, or --page FILE" ;;
     esac
 done
+if [ -n "$page" ]; then
+    [ -f "$page" ] || fail "there is no $page; pass a file that goals left, as in jmh/results"
+    [ -d "$home/jmh/target/lib" ] || fail "nothing is built yet; run tessera bundle --out DIR or tessera bench first"
+    exec "$jdk/bin/java" -cp "$home/jmh/target/lib/*" tessera.jmh.gpu.ResultsPage "$page"
+fi
 [ -n "$out" ] || fail "bundle needs a folder for its archive; pass --out DIR"
 [ ! -e "$out" ] || [ -d "$out" ] || fail "$out is a file; pass a folder as --out"
 command -v mvn >/dev/null 2>&1 || fail "the bundle is built with Maven (mvn), which is not on the PATH; install Maven 3.8 or newer"
@@ -80,8 +93,8 @@ for jar in "$home"/src/test/target/*-tests.jar "$home"/src/test/target/bundle/*.
 done
 # The classes of the parity suite, each with how it is run: "exact" with checked memory.
 # Those that compile the sources for the fake CUDA stay behind, as the sources do. What takes longest comes first.
-longest="OpDevicesTest GoldenOpsTest GpuBenchmarkTest CudaKernelsTest CudaAttentionTest CudaMatmulTest RecordedCallsTest
-    LogitDistillationTest CudaStudentTest StudentTrainingTest"
+longest="CudaKernelsTest OpDevicesTest GpuBenchmarkTest CudaAttentionTest CudaMainJobTest CudaMatmulTest StudentTrainingTest
+    CudaEnsembleTest CudaElementwiseTest CudaNormsTest"
 (cd "$home/src/test/java" && grep -rlE '@Tag\((FakeCuda\.TAG|"cuda")\)' tessera && echo tessera/kernels/cuda/CudaSourcesTest.java) |
     sort | while read -r file; do
     ! grep -qE 'FakeCudaBuilder|kernels/src/main/cuda|SanitizedKernels' "$home/src/test/java/$file" || continue

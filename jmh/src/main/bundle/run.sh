@@ -9,11 +9,11 @@
 #
 #   --out DIR      where the results go, default: results in the current folder
 #   --seconds N    how long all of it may take, which is obeyed; default: 200 for smoke, 420 for goals
-#   --only LIST    steps, separated by commas; smoke: doctor, parity, racecheck, synccheck, memcheck; goals: those that
-#                  GpuBenchmark lists
+#   --only LIST    steps, separated by commas; smoke: parity, racecheck, synccheck, memcheck; goals: attention, products,
+#                  models, kernels, profile, settings, f32, rest
 #   --tiny         benchmarks at small shapes, once, to see that all of it runs
 #
-#   TESSERA_PYTHON     the Python that has torch, for the comparison with PyTorch; default: python3
+#   TESSERA_PYTHON     the Python that has torch, for the comparison with PyTorch, or none; default: python3
 #   TESSERA_JAVA_OPTS  more options for Java
 #
 # Results are renewed every few seconds and complete after every step, so a run that is cut short leaves what it has: of smoke
@@ -142,7 +142,7 @@ combine() {
         fi
         for file in "$work"/benchmark/*; do
             case $file in
-                */results.json* | */\*) ;;
+                */results.json* | *.part | */\*) ;;
                 *) [ ! -s "$file" ] || cp "$file" "$out/" ;;
             esac
         done
@@ -190,12 +190,9 @@ step() {
 
 doctor() {
     # shellcheck disable=SC2046,SC2086
-    $(limit 40) "$java" $flags -cp "$here/lib/*" tessera.distill.cli.Main doctor >"$work/doctor.txt" 2>&1 &
-    # shellcheck disable=SC2046,SC2086
-    step $(limit 40) "$java" $flags -cp "$here/lib/*" tessera.distill.cli.Main doctor --json >"$work/doctor.part" 2>/dev/null &&
-        mv "$work/doctor.part" "$work/doctor.json"
-    wait $!
-    grep -v '^WARNING' "$work/doctor.txt"
+    step $(limit 60) "$java" $flags -cp "$here/lib/*" tessera.distill.cli.Main doctor --json >"$work/doctor.part" 2>"$work/doctor.err" &&
+        mv "$work/doctor.part" "$work/doctor.json" || cat "$work/doctor.err"
+    [ ! -s "$work/doctor.json" ] || sed 's/","/"\n"/g; s/^{//' "$work/doctor.json" | cut -c 1-400
     sed -n 's/.*"cuda": *"used: cuda:0 (\([^,"]*\).*/\1/p' "$work/doctor.json" >"$work/card" 2>/dev/null
     if ! grep -q '"cuda": *"used' "$work/doctor.json" 2>/dev/null; then
         echo "run.sh: no GPU that can be used; doctor says above why" >&2
@@ -208,7 +205,7 @@ sanitize() {
     log=$work/sanitizer/$1.txt
     start=$(date +%s)
     # shellcheck disable=SC2046,SC2086
-    step $(limit $(($2 + 22))) "$sanitizer" --tool "$1" --target-processes all --print-limit 50 "$java" $flags -Xmx3g -Dtessera.threads=2 \
+    step $(limit $(($2 + 22))) "$sanitizer" --tool "$1" --target-processes all --print-limit 50 --report-api-errors no "$java" $flags -Xmx3g -Dtessera.threads=2 \
         -cp "$here/lib/*" tessera.kernels.SanitizedKernels "$2" >"$log" 2>&1
     code=$?
     errors=$(sed -n -e 's/.*ERROR SUMMARY: \([0-9]*\) error.*/\1/p' -e 's/.*RACECHECK SUMMARY: \([0-9]*\) hazard.*/\1/p' "$log" | tail -n 1)
@@ -285,7 +282,7 @@ goals() {
     step $(limit $((budget + 3))) "$java" $flags -Xmx24g -cp "$here/lib/*" tessera.jmh.gpu.GpuBenchmark \
         --out "$work/benchmark/results.json" --budget "$((budget > 0 ? budget : 0))" --revision "$revision" \
         --python "$python" $references ${only:+--only "$only"} $tiny >"$out/goals.txt" 2>&1 || failed=1
-    grep -v '^WARNING' "$out/goals.txt" | tail -c 11000
+    tail -c 10500 "$out/goals.txt"
 }
 
 $what

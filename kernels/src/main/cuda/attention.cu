@@ -610,7 +610,7 @@ DEVICE void attention_stats(const AttentionArgs& args) {
                 const Pack<T> b = load_pack(dout + d);
 #pragma unroll
                 for (int e = 0; e < COUNT; e++) {
-                    sum = fmaf(to_float(a.values[e]), to_float(b.values[e]), sum);
+                    sum = fmaf(to_float(a[e]), to_float(b[e]), sum);
                 }
             }
         } else {

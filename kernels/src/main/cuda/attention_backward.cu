@@ -63,7 +63,7 @@ KERNEL(256, attention_backward_stats_bf16, AttentionArgs) {
         if (inside && col < args.dim) {
 #pragma unroll
             for (int e = 0; e < 8; e++) {
-                sum = fmaf(to_float(out[i].values[e]), to_float(dout[i].values[e]), sum);
+                sum = fmaf(to_float(out[i][e]), to_float(dout[i][e]), sum);
             }
         }
         for (int lane = 4; lane > 0; lane /= 2) {

@@ -21,16 +21,6 @@ constexpr int THREADS = 256;
 constexpr int VECTORS = 4;
 constexpr int MAX_RANK = 6;
 
-/** N values that are read and written at once. */
-template <class T, int N>
-struct alignas(sizeof(T) * N) Values {
-    T values[N];
-
-    DEVICE T operator[](int j) const {
-        return values[j];
-    }
-};
-
 /** The same value N times. */
 template <class T>
 struct Repeated {
@@ -41,11 +31,6 @@ struct Repeated {
     }
 };
 
-template <class T, int N>
-DEVICE bool aligned(const T* address) {
-    return reinterpret_cast<u64>(address) % (sizeof(T) * N) == 0;
-}
-
 // ----------------------------------------------------------------------------------------------------------- operands
 
 /** An operand with one value for each output. */
@@ -55,12 +40,12 @@ struct Direct {
 
     template <int N>
     DEVICE bool wide() const {
-        return aligned<T, N>(at);
+        return aligned<N>(at);
     }
 
     template <int N>
-    DEVICE Values<T, N> load(i64 i) const {
-        return *reinterpret_cast<const Values<T, N>*>(at + i);
+    DEVICE Pack<T, N> load(i64 i) const {
+        return load_pack<N>(at + i);
     }
 
     DEVICE T get(i64 i) const {
@@ -100,18 +85,50 @@ struct Row {
 
     template <int N>
     DEVICE bool wide() const {
-        return aligned<T, N>(at) && cols % N == 0;
+        return aligned<N>(at) && cols % N == 0;
     }
 
     template <int N>
-    DEVICE Values<T, N> load(i64 i) const {
-        return *reinterpret_cast<const Values<T, N>*>(at + column(i));
+    DEVICE Pack<T, N> load(i64 i) const {
+        return load_pack<N>(at + column(i));
     }
 
     DEVICE T get(i64 i) const {
         return at[column(i)];
     }
 };
+
+/** Computes in f32 with operands and result of other types. */
+template <class Y, class F>
+struct InFloat {
+    F f;
+
+    template <class A, class B>
+    DEVICE Y operator()(A a, B b) const {
+        return from_float<Y>(f(to_float(a), to_float(b)));
+    }
+};
+
+/** N results of an operation as a pack. */
+template <class Y, int N, class Op, class A, class B>
+DEVICE Pack<Y, N> results(const Op& op, const A& a, const B& b) {
+    Pack<Y, N> pack = {};
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+        pack.set(j, op(a[j], b[j]));
+    }
+    return pack;
+}
+
+template <class Y, int N, class F, class A, class B>
+DEVICE Pack<Y, N> results(const InFloat<Y, F>& op, const A& a, const B& b) {
+    float values[N];
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+        values[j] = op.f(to_float(a[j]), to_float(b[j]));
+    }
+    return pack<Y>(values);
+}
 
 /** y[i] = op(a[i], b[i]), N values at a time where all addresses allow it. y may be an operand. */
 template <int N, class Y, class A, class B, class Op>
@@ -120,7 +137,7 @@ DEVICE void map(i64 n, Y* y, const A& a, const B& b, const Op& op) {
     i64 first = static_cast<i64>(blockIdx.x) * TILE;
     int count = static_cast<int>(min(n - first, static_cast<i64>(TILE)));
     int rest = 0;
-    if (aligned<Y, N>(y) && a.template wide<N>() && b.template wide<N>()) {
+    if (aligned<N>(y) && a.template wide<N>() && b.template wide<N>()) {
         rest = count - count % N;
         int own = threadIdx.x * N;
         decltype(a.template load<N>(0)) u[VECTORS];
@@ -137,12 +154,7 @@ DEVICE void map(i64 n, Y* y, const A& a, const B& b, const Op& op) {
         for (int k = 0; k < VECTORS; k++) {
             int i = own + k * THREADS * N;
             if (i < rest) {
-                Values<Y, N> w;
-#pragma unroll
-                for (int j = 0; j < N; j++) {
-                    w.values[j] = op(u[k][j], v[k][j]);
-                }
-                *reinterpret_cast<Values<Y, N>*>(y + first + i) = w;
+                store_pack(y + first + i, results<Y, N>(op, u[k], v[k]));
             }
         }
     }
@@ -150,17 +162,6 @@ DEVICE void map(i64 n, Y* y, const A& a, const B& b, const Op& op) {
         y[first + i] = op(a.get(first + i), b.get(first + i));
     }
 }
-
-/** Computes in f32 with operands and result of other types. */
-template <class Y, class F>
-struct InFloat {
-    F f;
-
-    template <class A, class B>
-    DEVICE Y operator()(A a, B b) const {
-        return from_float<Y>(f(to_float(a), to_float(b)));
-    }
-};
 
 template <class T, class A, class B, class F>
 DEVICE void map_float(i64 n, T* y, const A& a, const B& b, const F& f) {
@@ -694,7 +695,7 @@ KERNEL_BLOCKS(256, 2, copy_8, CopyArgs) {
 }
 
 KERNEL_BLOCKS(256, 2, copy_16, CopyArgs) {
-    copy<Values<u32, 4>>(args);
+    copy<Pack<u32>>(args);
 }
 
 struct TransposeArgs {
@@ -811,7 +812,7 @@ DEVICE float partial_sum(const T* x, i64 n, int own, int step) {
             for (int u = 0; u < VECTORS; u++) {
 #pragma unroll
                 for (int j = 0; j < N; j++) {
-                    parts[u] += to_float(pack[u].values[j]);
+                    parts[u] += to_float(pack[u][j]);
                 }
             }
         }
@@ -819,7 +820,7 @@ DEVICE float partial_sum(const T* x, i64 n, int own, int step) {
             Pack<T> pack = load_pack(x + k * N);
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                sum += to_float(pack.values[j]);
+                sum += to_float(pack[j]);
             }
         }
         sum += (parts[0] + parts[1]) + (parts[2] + parts[3]);
@@ -861,10 +862,10 @@ DEVICE Pack<T> load_columns(const T* x, i64 left, bool wide) {
     if (wide) {
         return load_pack(x);
     }
-    Pack<T> pack;
+    Pack<T> pack = {};
 #pragma unroll
     for (int j = 0; j < Pack<T>::COUNT; j++) {
-        pack.values[j] = j < left ? x[j] : from_float<T>(0.0f);
+        pack.set(j, j < left ? x[j] : from_float<T>(0.0f));
     }
     return pack;
 }
@@ -903,7 +904,7 @@ DEVICE void sum_columns(const SumArgs& args) {
             for (int u = 0; u < VECTORS; u++) {
 #pragma unroll
                 for (int j = 0; j < N; j++) {
-                    sums[j] += to_float(pack[u].values[j]);
+                    sums[j] += to_float(pack[u][j]);
                 }
             }
         }
@@ -911,7 +912,7 @@ DEVICE void sum_columns(const SumArgs& args) {
             Pack<T> pack = load_columns(x + r * args.inner, left, wide);
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                sums[j] += to_float(pack.values[j]);
+                sums[j] += to_float(pack[j]);
             }
         }
     }

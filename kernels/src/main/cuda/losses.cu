@@ -15,58 +15,65 @@
 // A label that is out of range makes the loss (and the gradient of its row) NaN; memory is never read outside.
 //
 // Launch geometry and cost, per row of n values of S bytes (T teachers):
-//   cross_entropy       a warp per row up to 1024 columns (8 rows a block), a block of 256 above; the row is read twice (the
-//                       second time from cache) and never held in registers: bytes n S (1 + 1 gradient), FLOPs about 8 n
-//   distillation_loss   the same: bytes n S (1 + T + 1), FLOPs about (2 T + 20) n
+//   cross_entropy       a warp per row up to 1024 columns (8 rows a block), a block of 256 above; what a thread read last of a row
+//                       stays in registers, the rest is read again from the cache: bytes n S (1 + 1 gradient), FLOPs about 8 n
+//   distillation_loss   the same with a block of 512: bytes n S (1 + T + 1), FLOPs about (2 T + 20) n
 //   feature_loss        up to 1024 blocks of 256 threads per modality, all modalities in one grid: bytes 3 n S, FLOPs 4 n
 #include "tessera.cuh"
 
 // --------------------------------------------------------------------------------------------------------- reading rows
 
-// Calls visit(i, Width) for consecutive runs of Width values that cover [0, cols) among GROUP threads, 16 bytes at once where
-// the row is aligned.
-template <int GROUP, class T, class Visit>
-DEVICE void each(int cols, bool aligned, Visit visit) {
-    constexpr int N = Pack<T>::COUNT;
-    const int lane = static_cast<int>(threadIdx.x % GROUP);
-    const int whole = aligned ? cols / N * N : 0;
-    for (int i = lane * N; i < whole; i += GROUP * N) {
-        visit(i, Width<N>());
-    }
-    for (int i = whole + lane; i < cols; i += GROUP) {
-        visit(i, Width<1>());
-    }
-}
+// A row of n values as GROUP threads read it: BATCH packs of 16 bytes a thread at a time where the row is aligned, then what is left
+// value by value. The second pass goes from the last batch, which is still in registers, to the first.
+template <class T, int GROUP, int BATCH>
+struct Batches {
+    static constexpr int N = Pack<T>::COUNT;
+    static constexpr int STEP = BATCH * GROUP * N;
+    int cols;
+    int whole;
 
-// Calls visit(i, v) with runs v of the values of a row x that cover [0, cols) among GROUP threads, 16 bytes at once where the row
-// is aligned. A thread has BATCH packs in flight before it visits the first; what visit writes it may not read as x.
-template <int GROUP, int BATCH, class T, class Visit>
-DEVICE void each(int cols, const T* x, bool aligned, Visit visit) {
-    constexpr int N = Pack<T>::COUNT;
-    const int lane = static_cast<int>(threadIdx.x % GROUP);
-    const int whole = aligned ? cols / N * N : 0;
-    for (int first = lane * N; first < whole; first += BATCH * GROUP * N) {
-        Pack<T> packs[BATCH];
+    DEVICE Batches(int cols, bool aligned) : cols(cols), whole(aligned ? cols / N * N : 0) {}
+
+    // Calls load(k, i) for the packs k at i of the batch at `first`, all before the first visit(k, i).
+    template <class Each>
+    DEVICE void packs(int first, Each each) const {
 #pragma unroll
-        for (int b = 0; b < BATCH; b++) {
-            if (first + b * GROUP * N < whole) {
-                packs[b] = load_pack(x + first + b * GROUP * N);
-            }
-        }
-#pragma unroll
-        for (int b = 0; b < BATCH; b++) {
-            if (first + b * GROUP * N < whole) {
-                float v[N];
-                unpack(packs[b], v);
-                visit(first + b * GROUP * N, v);
+        for (int k = 0; k < BATCH; k++) {
+            const int i = first + (k * GROUP + static_cast<int>(threadIdx.x % GROUP)) * N;
+            if (i < whole) {
+                each(k, i);
             }
         }
     }
-    for (int i = whole + lane; i < cols; i += GROUP) {
-        const float v[1] = {to_float(x[i])};
-        visit(i, v);
+
+    template <class Load, class Visit, class Single>
+    DEVICE void forward(Load load, Visit visit, Single single) const {
+        for (int first = 0; first < whole; first += STEP) {
+            packs(first, load);
+            packs(first, visit);
+        }
+        singles(single);
     }
-}
+
+    template <class Load, class Visit, class Single>
+    DEVICE void back(Load load, Visit visit, Single single) const {
+        const int last = (whole - 1) / STEP * STEP;
+        for (int first = last; first >= 0; first -= STEP) {
+            if (first != last) {
+                packs(first, load);
+            }
+            packs(first, visit);
+        }
+        singles(single);
+    }
+
+    template <class Single>
+    DEVICE void singles(Single single) const {
+        for (int i = whole + static_cast<int>(threadIdx.x % GROUP); i < cols; i += GROUP) {
+            single(i);
+        }
+    }
+};
 
 // Where a maximum starts: the least finite f32, so that -infinity among the values needs no case of its own.
 constexpr float LEAST = -0x1.fffffep127f;
@@ -96,69 +103,85 @@ struct CrossEntropyArgs {
     float smoothing;
 };
 
-constexpr int CROSS_ENTROPY_BATCH = 2;
-
-template <class T, int GROUP>
+template <class T, int GROUP, int THREADS, int BATCH>
 DEVICE void cross_entropy(const CrossEntropyArgs& args) {
-    const int groups = 256 / GROUP;
+    constexpr int N = Pack<T>::COUNT;
+    const int groups = THREADS / GROUP;
     for (i64 row = (i64)blockIdx.x * groups + threadIdx.x / GROUP; row < args.rows; row += (i64)gridDim.x * groups) {
         const T* x = (const T*)args.logits + row * args.cols;
-        const bool aligned = aligned16(x);
+        T* dx = args.dlogits == nullptr ? nullptr : (T*)args.dlogits + row * args.cols;
+        const Batches<T, GROUP, BATCH> batches(args.cols, aligned16(x) && aligned16(dx));
+        Pack<T> packs[BATCH];
+        const auto load = [&](int k, int i) { packs[k] = load_pack(x + i); };
+        const int label = args.labels[row];
+        const bool known = label >= 0 && label < args.cols;
         const float first = to_float(x[0]);
+        const float labelled = known ? to_float(x[label]) : 0.0f;
         float most = LEAST;
         float sums[2] = {};  // of exp(x - most) and of x - first
-        each<GROUP, CROSS_ENTROPY_BATCH>(args.cols, x, aligned, [&](int, const auto& v) {
-            constexpr int N = sizeof(v) / sizeof(float);
+        const auto add = [&](const auto& v) {
             const float top = fmaxf(most, largest(v));
             sums[0] *= exp_fast(most - top);
             most = top;
 #pragma unroll
-            for (int k = 0; k < N; k++) {
+            for (int k = 0; k < (int)(sizeof(v) / sizeof(float)); k++) {
                 sums[0] += exp_fast(v[k] - most);
                 sums[1] += v[k] - first;
             }
-        });
+        };
+        batches.forward(load,
+            [&](int k, int) {
+                float v[N];
+                unpack(packs[k], v);
+                add(v);
+            },
+            [&](int i) {
+                const float v[1] = {to_float(x[i])};
+                add(v);
+            });
         const float top = group_max<GROUP>(most);
         sums[0] *= exp_fast(most - top);
         group_sums<GROUP>(sums);
         const float sum = sums[0];
         const float offsets = sums[1];
-        const int label = args.labels[row];
-        const bool known = label >= 0 && label < args.cols;
         const float share = args.smoothing / (float)args.cols;
         if (threadIdx.x % GROUP == 0) {
             const float normaliser = logf(sum);
             float term = not_a_number();
             if (known) {
-                term = (1 - args.smoothing) * (normaliser - (to_float(x[label]) - top));
+                term = (1 - args.smoothing) * (normaliser - (labelled - top));
                 if (args.smoothing != 0) {
                     term += args.smoothing * (normaliser + (top - first)) - share * offsets;
                 }
             }
             args.terms[row] = term;
         }
-        if (args.dlogits != nullptr) {
-            T* dx = (T*)args.dlogits + row * args.cols;
+        if (dx != nullptr) {
             const float mean = known ? 1.0f / (float)args.rows : not_a_number();
             const float inverse = 1.0f / sum;
-            each<GROUP, CROSS_ENTROPY_BATCH>(args.cols, x, aligned && aligned16(dx), [&](int i, const auto& v) {
-                constexpr int N = sizeof(v) / sizeof(float);
-                float gradient[N];
+            const auto gradient = [&](float v, int i) {
+                const float hit = i == label ? 1 - args.smoothing : 0;
+                return (exp_fast(v - top) * inverse - share - hit) * mean;
+            };
+            batches.back(load,
+                [&](int k, int i) {
+                    float v[N];
+                    unpack(packs[k], v);
 #pragma unroll
-                for (int k = 0; k < N; k++) {
-                    const float hit = i + k == label ? 1 - args.smoothing : 0;
-                    gradient[k] = (exp_fast(v[k] - top) * inverse - share - hit) * mean;
-                }
-                write(dx + i, gradient);
-            });
+                    for (int j = 0; j < N; j++) {
+                        v[j] = gradient(v[j], i + j);
+                    }
+                    write(dx + i, v);
+                },
+                [&](int i) { dx[i] = from_float<T>(gradient(to_float(x[i]), i)); });
         }
     }
 }
 
-KERNEL_BLOCKS(256, 4, cross_entropy_f32, CrossEntropyArgs) { cross_entropy<float, 32>(args); }
-KERNEL_BLOCKS(256, 4, cross_entropy_bf16, CrossEntropyArgs) { cross_entropy<bf16, 32>(args); }
-KERNEL_BLOCKS(256, 4, cross_entropy_long_f32, CrossEntropyArgs) { cross_entropy<float, 256>(args); }
-KERNEL_BLOCKS(256, 4, cross_entropy_long_bf16, CrossEntropyArgs) { cross_entropy<bf16, 256>(args); }
+KERNEL_BLOCKS(256, 4, cross_entropy_f32, CrossEntropyArgs) { cross_entropy<float, 32, 256, 2>(args); }
+KERNEL_BLOCKS(256, 4, cross_entropy_bf16, CrossEntropyArgs) { cross_entropy<bf16, 32, 256, 2>(args); }
+KERNEL_BLOCKS(256, 4, cross_entropy_long_f32, CrossEntropyArgs) { cross_entropy<float, 256, 256, 4>(args); }
+KERNEL_BLOCKS(256, 5, cross_entropy_long_bf16, CrossEntropyArgs) { cross_entropy<bf16, 256, 256, 2>(args); }
 
 // --------------------------------------------------------------------------------------------------------- distillation
 
@@ -181,9 +204,9 @@ struct DistillationArgs {
     float beta;
 };
 
-// The ensemble's logits at N places.
+// The ensemble's logits at N places of a row with these weights, which come from the cache: registers are dear.
 template <int N, class T>
-DEVICE void ensemble(const DistillationArgs& args, const float (&weights)[MAX_TEACHERS], i64 at, float (&z)[N]) {
+DEVICE void ensemble(const DistillationArgs& args, const float* weights, i64 at, float (&z)[N]) {
 #pragma unroll
     for (int k = 0; k < N; k++) {
         z[k] = 0;
@@ -192,10 +215,12 @@ DEVICE void ensemble(const DistillationArgs& args, const float (&weights)[MAX_TE
     for (int first = 0; first < MAX_TEACHERS; first += TEACHERS_AT_ONCE) {
         if (first < args.teacher_count) {
             Pack<T, N> packs[TEACHERS_AT_ONCE];
+            float factors[TEACHERS_AT_ONCE];
 #pragma unroll
             for (int t = 0; t < TEACHERS_AT_ONCE; t++) {
                 if (first + t < args.teacher_count) {
                     packs[t] = load_pack<N>((const T*)args.teachers[first + t] + at);
+                    factors[t] = weights[first + t];
                 }
             }
 #pragma unroll
@@ -205,7 +230,7 @@ DEVICE void ensemble(const DistillationArgs& args, const float (&weights)[MAX_TE
                     unpack(packs[t], v);
 #pragma unroll
                     for (int k = 0; k < N; k++) {
-                        z[k] = fmaf(weights[first + t], v[k], z[k]);
+                        z[k] = fmaf(factors[t], v[k], z[k]);
                     }
                 }
             }
@@ -213,30 +238,36 @@ DEVICE void ensemble(const DistillationArgs& args, const float (&weights)[MAX_TE
     }
 }
 
-template <class T, int GROUP>
+template <class T, int GROUP, int THREADS, int BATCH>
 DEVICE void distillation(const DistillationArgs& args) {
-    const int groups = 256 / GROUP;
+    constexpr int N = Pack<T>::COUNT;
+    const int groups = THREADS / GROUP;
     const float cold = LOG2E / args.temperature;  // powers and logarithms are to base 2
     const bool hard = args.beta != 0;
     for (i64 row = (i64)blockIdx.x * groups + threadIdx.x / GROUP; row < args.rows; row += (i64)gridDim.x * groups) {
         const i64 start = row * args.cols;
         const T* x = (const T*)args.student + start;
-        bool aligned = aligned16(x);
-        float weights[MAX_TEACHERS];
+        T* dx = args.dstudent == nullptr ? nullptr : (T*)args.dstudent + start;
+        bool aligned = aligned16(x) && aligned16(dx);
+        const float* weights = args.weights + row * args.weight_stride;
 #pragma unroll
         for (int t = 0; t < MAX_TEACHERS; t++) {
-            weights[t] = t < args.teacher_count ? args.weights[row * args.weight_stride + t] : 0;
             aligned = aligned && (t >= args.teacher_count || aligned16((const T*)args.teachers[t] + start));
         }
+        const int label = hard ? args.labels[row] : 0;
+        const bool known = label >= 0 && label < args.cols;
+        const float labelled = known ? to_float(x[label]) : 0.0f;
 
+        const Batches<T, GROUP, BATCH> batches(args.cols, aligned);
+        Pack<T> packs[BATCH];
+        float zs[BATCH][N];
+        const auto load = [&](int k, int i) {
+            packs[k] = load_pack(x + i);
+            ensemble<N, T>(args, weights, start + i, zs[k]);
+        };
         float most[2] = {LEAST, LEAST};  // of the student and of the ensemble
         float sums[3] = {};  // of exp((x - most) / T) of both, and of exp(x - most) of the student
-        each<GROUP, T>(args.cols, aligned, [&](int i, auto width) {
-            constexpr int N = decltype(width)::value;
-            float v[N];
-            float z[N];
-            read<N>(x + i, v);
-            ensemble<N, T>(args, weights, start + i, z);
+        const auto add = [&](const auto& v, const auto& z) {
             const float top = fmaxf(most[0], largest(v));
             const float teacher_top = fmaxf(most[1], largest(z));
             sums[0] *= exp2_fast((most[0] - top) * cold);
@@ -245,14 +276,26 @@ DEVICE void distillation(const DistillationArgs& args) {
             most[0] = top;
             most[1] = teacher_top;
 #pragma unroll
-            for (int k = 0; k < N; k++) {
+            for (int k = 0; k < (int)(sizeof(v) / sizeof(float)); k++) {
                 sums[0] += exp2_fast((v[k] - top) * cold);
                 sums[1] += exp2_fast((z[k] - teacher_top) * cold);
                 if (hard) {
                     sums[2] += exp_fast(v[k] - top);
                 }
             }
-        });
+        };
+        batches.forward(load,
+            [&](int k, int) {
+                float v[N];
+                unpack(packs[k], v);
+                add(v, zs[k]);
+            },
+            [&](int i) {
+                const float v[1] = {to_float(x[i])};
+                float z[1];
+                ensemble<1, T>(args, weights, start + i, z);
+                add(v, z);
+            });
         float tops[2] = {most[0], most[1]};
         group_maxima<GROUP>(tops);
         const float top = tops[0];
@@ -263,58 +306,69 @@ DEVICE void distillation(const DistillationArgs& args) {
         group_sums<GROUP>(sums);
         const float plain = sums[2];
 
-        const int label = hard ? args.labels[row] : 0;
-        const bool known = label >= 0 && label < args.cols;
         const float mean = known ? 1.0f / (float)args.rows : not_a_number();
         const float soft_factor = args.alpha * args.temperature * mean;
         const float hard_factor = args.beta * mean;
         const float log_soft = log2f(sums[0]);
         const float log_teacher = log2f(sums[1]);
         const float inverse_plain = 1.0f / plain;
-        T* dx = (T*)args.dstudent + start;
-        aligned = aligned && aligned16(dx);
         float divergence = 0;
-        each<GROUP, T>(args.cols, aligned, [&](int i, auto width) {
-            constexpr int N = decltype(width)::value;
-            float v[N];
-            float z[N];
-            read<N>(x + i, v);
-            ensemble<N, T>(args, weights, start + i, z);
+        const auto gradient = [&](float v, float z, int i) {
+            const float log_q = (v - top) * cold - log_soft;  // to base 2
+            const float log_p = (z - teacher_top) * cold - log_teacher;
+            const float p = exp2_fast(log_p);
+            // The differences q - p add up to 0; with them no term is negative, and where p is close to q rounding errors of the
+            // logarithms cancel. A class that the teachers exclude has no p log p, even where 0 (-infinity) would be NaN; a NaN
+            // stays.
+            const float excess = exp2_fast(log_q) - p;
+            divergence += p <= 0 ? excess : fmaf(p, (log_p - log_q) * LN2, excess);
+            float result = soft_factor * excess;
+            if (hard) {
+                result += hard_factor * (exp_fast(v - top) * inverse_plain - (i == label ? 1.0f : 0.0f));
+            }
+            return result;
+        };
+        batches.back(load,
+            [&](int k, int i) {
+                float v[N];
+                unpack(packs[k], v);
 #pragma unroll
-            for (int k = 0; k < N; k++) {
-                const float log_q = (v[k] - top) * cold - log_soft;  // to base 2
-                const float log_p = (z[k] - teacher_top) * cold - log_teacher;
-                const float p = exp2_fast(log_p);
-                // The differences q - p add up to 0; with them no term is negative, and where p is close to q rounding errors
-                // of the logarithms cancel. A class that the teachers exclude has no p log p, even where 0 (-infinity) would
-                // be NaN; a NaN stays.
-                const float excess = exp2_fast(log_q) - p;
-                divergence += p <= 0 ? excess : fmaf(p, (log_p - log_q) * LN2, excess);
-                float gradient = soft_factor * excess;
-                if (hard) {
-                    gradient += hard_factor * (exp_fast(v[k] - top) * inverse_plain - (i + k == label ? 1.0f : 0.0f));
+                for (int j = 0; j < N; j++) {
+                    v[j] = gradient(v[j], zs[k][j], i + j);
                 }
-                v[k] = gradient;
-            }
-            if (args.dstudent != nullptr) {
-                write(dx + i, v);
-            }
-        });
+                if (dx != nullptr) {
+                    write(dx + i, v);
+                }
+            },
+            [&](int i) {
+                float z[1];
+                ensemble<1, T>(args, weights, start + i, z);
+                const float result = gradient(to_float(x[i]), z[0], i);
+                if (dx != nullptr) {
+                    dx[i] = from_float<T>(result);
+                }
+            });
         divergence = group_sum<GROUP>(divergence);
         if (threadIdx.x % GROUP == 0) {
             float term = args.alpha * args.temperature * args.temperature * divergence;
             if (hard) {
-                term += known ? args.beta * (logf(plain) - (to_float(x[label]) - top)) : not_a_number();
+                term += known ? args.beta * (logf(plain) - (labelled - top)) : not_a_number();
             }
             args.terms[row] = term;
         }
     }
 }
 
-KERNEL_BLOCKS(256, 3, distillation_loss_f32, DistillationArgs) { distillation<float, 32>(args); }
-KERNEL_BLOCKS(256, 2, distillation_loss_bf16, DistillationArgs) { distillation<bf16, 32>(args); }
-KERNEL_BLOCKS(256, 3, distillation_loss_long_f32, DistillationArgs) { distillation<float, 256>(args); }
-KERNEL_BLOCKS(256, 2, distillation_loss_long_bf16, DistillationArgs) { distillation<bf16, 256>(args); }
+constexpr int DISTILLATION_LONG = 512;  // threads of a long row, as in CudaLosses
+
+KERNEL_BLOCKS(256, 2, distillation_loss_f32, DistillationArgs) { distillation<float, 32, 256, 1>(args); }
+KERNEL_BLOCKS(256, 2, distillation_loss_bf16, DistillationArgs) { distillation<bf16, 32, 256, 1>(args); }
+KERNEL_BLOCKS(DISTILLATION_LONG, 2, distillation_loss_long_f32, DistillationArgs) {
+    distillation<float, DISTILLATION_LONG, DISTILLATION_LONG, 2>(args);
+}
+KERNEL_BLOCKS(DISTILLATION_LONG, 2, distillation_loss_long_bf16, DistillationArgs) {
+    distillation<bf16, DISTILLATION_LONG, DISTILLATION_LONG, 1>(args);
+}
 
 // --------------------------------------------------------------------------------------- feature loss, mean squared error
 

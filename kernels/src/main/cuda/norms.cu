@@ -11,12 +11,13 @@
 //   dbeta are f32.
 // Accumulation: f32. The variance is computed in a second pass, from registers where the row fits.
 // Determinism: every sum has an order fixed by the shape and the number of blocks, which depends on the device alone.
-// Geometry: layer_norm*_N_TYPE: a warp per one or two rows of at most N columns, which stay in registers; four warps per block.
+// Geometry: layer_norm*_N_TYPE: a warp per one or two rows of at most N columns, which stay in registers; four warps per block. In
+//   bf16, whose rows are short, as many warps as run at once walk over the rows, reading the next before they compute one.
 //   The backward kernel, of eight, walks over rows with a stride, reading the next row (all that it needs of it) before it computes
 //   one where registers allow; it keeps the warp's sums for dgamma and dbeta in registers; blocks write partial sums, which
 //   layer_norm_total adds. *_long_TYPE: a block per row, read again for each pass (from the cache, mostly); the parameter
-//   sums then have a kernel of their own. Softmax: a warp per one or two rows of at most 512
-//   columns, which stay in registers, else a warp or a block per row.
+//   sums then have a kernel of their own. Softmax: a warp per row of at most 512
+//   columns, which stays in registers, else a warp or a block per row.
 // Registers: the backward kernels promise the blocks per multiprocessor that they are launched with, or what longer rows allow.
 // Accesses of 16 bytes where base addresses and row length allow, else single elements.
 // Bytes per element (b = 2 or 4): layer norm 2b, backward 3b or with an addend 4b, softmax 2b and its backward 3b (warp per row:
@@ -35,13 +36,13 @@ DEVICE void load_values(const T* row, int col, int cols, bool packed, float (&va
     if (packed) {
 #pragma unroll
         for (int p = 0; p < N; p += COUNT) {
-            Pack<T> pack = {};
+            float part[COUNT] = {};
             if (col + p < cols) {
-                pack = load_pack(row + col + p);
+                read(row + col + p, part);
             }
 #pragma unroll
             for (int i = 0; i < COUNT; i++) {
-                values[p + i] = to_float(pack.values[i]);
+                values[p + i] = part[i];
             }
         }
     } else {
@@ -59,13 +60,13 @@ DEVICE void store_values(T* row, int col, int cols, bool packed, const float (&v
     if (packed) {
 #pragma unroll
         for (int p = 0; p < N; p += COUNT) {
-            Pack<T> pack;
+            float part[COUNT];
 #pragma unroll
             for (int i = 0; i < COUNT; i++) {
-                pack.values[i] = from_float<T>(values[p + i]);
+                part[i] = values[p + i];
             }
             if (col + p < cols) {
-                store_pack(row + col + p, pack);
+                write(row + col + p, part);
             }
         }
     } else {
@@ -84,8 +85,11 @@ DEVICE bool packed_rows(const void* base, int cols) {
     return aligned<N>(static_cast<const T*>(base)) && cols % N == 0;
 }
 
-/** The part of a row of at most WARP PACKS N elements that a lane holds: packs of N, WARP packs apart. */
-template <class T, int N, int PACKS>
+/**
+ * The part of a row of at most WARP PACKS N elements that a lane holds: packs of N, WARP packs apart. PACKED: rows can be read and
+ * written N elements at a time. It is known to the compiler, since loads of two kinds into the same registers would wait for each other.
+ */
+template <class T, int N, int PACKS, bool PACKED>
 struct RowPart {
     Pack<T, N> packs[PACKS];
 
@@ -93,21 +97,25 @@ struct RowPart {
         return (p * WARP + lane_index()) * N;
     }
 
+    /** Whether value i of pack p is one of the row's. */
+    DEVICE static bool inside(int p, int i, int cols) {
+        return PACKED ? column(p) < cols : column(p) + i < cols;
+    }
+
     /** Loads only, so that whatever is computed between this and the first use hides their latency; 0 beyond the end. */
-    DEVICE void load(const T* row, int cols, bool packed) {
+    DEVICE void load(const T* row, int cols) {
 #pragma unroll
         for (int p = 0; p < PACKS; p++) {
-            const int col = column(p);
             packs[p] = {};
-            if (packed) {
-                if (col < cols) {
-                    packs[p] = load_pack<N>(row + col);
+            if (PACKED) {
+                if (inside(p, 0, cols)) {
+                    packs[p] = load_pack<N>(row + column(p));
                 }
             } else {
 #pragma unroll
                 for (int i = 0; i < N; i++) {
-                    if (col + i < cols) {
-                        packs[p].values[i] = row[col + i];
+                    if (inside(p, i, cols)) {
+                        packs[p].set(i, row[column(p) + i]);
                     }
                 }
             }
@@ -115,71 +123,55 @@ struct RowPart {
     }
 
     /** Stores pack p; nothing is written beyond the end of the row. */
-    DEVICE static void store(T* row, int p, int cols, bool packed, const float (&values)[N]) {
-        const int col = column(p);
-        if (packed) {
-            if (col < cols) {
-                write(row + col, values);
+    DEVICE static void store(T* row, int p, int cols, const float (&values)[N]) {
+        if (PACKED) {
+            if (inside(p, 0, cols)) {
+                write(row + column(p), values);
             }
         } else {
 #pragma unroll
             for (int i = 0; i < N; i++) {
-                if (col + i < cols) {
-                    row[col + i] = from_float<T>(values[i]);
+                if (inside(p, i, cols)) {
+                    row[column(p) + i] = from_float<T>(values[i]);
                 }
             }
         }
     }
 };
 
-/** N weights of a norm from `col` on, 0 beyond the end. */
-template <int N>
-DEVICE void load_weights(const float* weights, int col, int cols, bool packed, float (&values)[N]) {
-    constexpr int WIDTH = N < 4 ? N : 4;
+/** N weights of a norm from `col` on, 0 beyond the end; PACKED as in RowPart. */
+template <bool PACKED, int N>
+DEVICE void load_weights(const float* weights, int col, int cols, float (&values)[N]) {
 #pragma unroll
-    for (int i = 0; i < N; i += WIDTH) {
-        Pack<float, WIDTH> pack = {};
-        if (packed) {
-            if (col + i < cols) {
-                pack = load_pack<WIDTH>(weights + col + i);
-            }
-        } else {
-#pragma unroll
-            for (int k = 0; k < WIDTH; k++) {
-                pack.values[k] = col + i + k < cols ? weights[col + i + k] : 0.0f;
-            }
+    for (int i = 0; i < N; i++) {
+        values[i] = 0.0f;
+        if (!PACKED && col + i < cols) {
+            values[i] = weights[col + i];
         }
-#pragma unroll
-        for (int k = 0; k < WIDTH; k++) {
-            values[i + k] = pack.values[k];
-        }
+    }
+    if (PACKED && col < cols) {
+        read(weights + col, values);
     }
 }
 
 /** The counterpart of load_weights. */
-template <int N>
-DEVICE void store_weights(float* weights, int col, int cols, bool packed, const float (&values)[N]) {
-    constexpr int WIDTH = N < 4 ? N : 4;
+template <bool PACKED, int N>
+DEVICE void store_weights(float* weights, int col, int cols, const float (&values)[N]) {
+    if (PACKED && col < cols) {
+        write(weights + col, values);
+    }
 #pragma unroll
-    for (int i = 0; i < N; i += WIDTH) {
-        if (packed) {
-            float four[WIDTH];
-#pragma unroll
-            for (int k = 0; k < WIDTH; k++) {
-                four[k] = values[i + k];
-            }
-            if (col + i < cols) {
-                write(weights + col + i, four);
-            }
-        } else {
-#pragma unroll
-            for (int k = 0; k < WIDTH; k++) {
-                if (col + i + k < cols) {
-                    weights[col + i + k] = values[i + k];
-                }
-            }
+    for (int i = 0; i < N; i++) {
+        if (!PACKED && col + i < cols) {
+            weights[col + i] = values[i];
         }
     }
+}
+
+/** Whether N weights can be read at a time. */
+template <int N>
+DEVICE bool packed_weights(const float* weights, int cols) {
+    return packed_rows<float, N < 4 ? N : 4>(weights, cols);
 }
 
 /** The row of a group of threads; `blockDim.x / GROUP` groups per block. */
@@ -202,90 +194,117 @@ struct LayerNormArgs {
     float eps;
 };
 
-/** A warp takes ROWS rows, all of which it loads first. */
-template <class T, int N, int PACKS, int ROWS>
-DEVICE void layer_norm(const LayerNormArgs& args) {
-    using Part = RowPart<T, N, PACKS>;
-    const i64 row = group_row<WARP>() * ROWS;
-    if (row >= args.rows) {
-        return;
-    }
+/**
+ * A warp takes ROWS rows, all of which it loads first, and goes on with others where the grid is small. WALK: it loads them before it
+ * computes these, and keeps the weights.
+ */
+template <class T, int N, int PACKS, int ROWS, bool WALK, bool PACKED>
+DEVICE void layer_norm_rows(const LayerNormArgs& args) {
+    using Part = RowPart<T, N, PACKS, PACKED>;
     const int cols = args.cols;
-    const int count = static_cast<int>(min(static_cast<i64>(ROWS), args.rows - row));
-    const bool packed = packed_rows<T, N>(args.x, cols) && packed_rows<T, N>(args.y, cols);
-    const bool packed_weights = packed_rows<float>(args.gamma, cols) && packed_rows<float>(args.beta, cols);
-    const T* x = static_cast<const T*>(args.x) + row * cols;
-    T* y = static_cast<T*>(args.y) + row * cols;
-    Part parts[ROWS] = {};
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        if (r < count) {
-            parts[r].load(x + r * cols, cols, packed);
-        }
-    }
-    float v[ROWS][PACKS][N];
-    float mean[ROWS] = {};
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-#pragma unroll
-        for (int p = 0; p < PACKS; p++) {
-            unpack(parts[r].packs[p], v[r][p]);
-#pragma unroll
-            for (int i = 0; i < N; i++) {
-                mean[r] += v[r][p][i];
-            }
-        }
-    }
-    warp_sums(mean);
     const float scale = 1.0f / static_cast<float>(max(cols, 1));
-    float rstd[ROWS] = {};  // first the sums of squares
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        mean[r] *= scale;
-#pragma unroll
-        for (int p = 0; p < PACKS; p++) {
-#pragma unroll
-            for (int i = 0; i < N; i++) {
-                v[r][p][i] -= mean[r];
-                if (Part::column(p) + i < cols) {
-                    rstd[r] = fmaf(v[r][p][i], v[r][p][i], rstd[r]);
-                }
-            }
-        }
-    }
-    warp_sums(rstd);
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        rstd[r] = 1.0f / sqrtf(rstd[r] * scale + args.eps);
-    }
-#pragma unroll
-    for (int p = 0; p < PACKS; p++) {
-        const int col = Part::column(p);
-        float gamma[N];
-        float beta[N];
-        load_weights(args.gamma, col, cols, packed_weights, gamma);
-        load_weights(args.beta, col, cols, packed_weights, beta);
+    const i64 step = static_cast<i64>(gridDim.x) * (blockDim.x / WARP) * ROWS;
+    i64 row = group_row<WARP>() * ROWS;
+    Part parts[ROWS] = {};
+    const auto load_rows = [&](i64 first) {
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
-            if (r < count) {
+            if (first + r < args.rows) {
+                parts[r].load(static_cast<const T*>(args.x) + (first + r) * cols, cols);
+            }
+        }
+    };
+    load_rows(row);
+    float gamma[PACKS][N];
+    float beta[PACKS][N];
+    const auto load_pack_weights = [&](int p) {
+        load_weights<PACKED>(args.gamma, Part::column(p), cols, gamma[p]);
+        load_weights<PACKED>(args.beta, Part::column(p), cols, beta[p]);
+    };
+    if (WALK) {
+#pragma unroll
+        for (int p = 0; p < PACKS; p++) {
+            load_pack_weights(p);
+        }
+    }
+    for (; row < args.rows; row += step) {
+        float v[ROWS][PACKS][N];
+        float mean[ROWS] = {};
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+            for (int p = 0; p < PACKS; p++) {
+                unpack(parts[r].packs[p], v[r][p]);
 #pragma unroll
                 for (int i = 0; i < N; i++) {
-                    v[r][p][i] = fmaf(v[r][p][i] * rstd[r], gamma[i], beta[i]);
+                    mean[r] += v[r][p][i];
                 }
-                Part::store(y + r * cols, p, cols, packed, v[r][p]);
             }
         }
-    }
-    if (lane_index() == 0) {
+        if (WALK) {
+            load_rows(row + step);
+        }
+        warp_sums(mean);
+        float rstd[ROWS] = {};  // first the sums of squares
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
-            if (r < count && args.mean != nullptr) {
-                args.mean[row + r] = mean[r];
-            }
-            if (r < count && args.rstd != nullptr) {
-                args.rstd[row + r] = rstd[r];
+            mean[r] *= scale;
+#pragma unroll
+            for (int p = 0; p < PACKS; p++) {
+#pragma unroll
+                for (int i = 0; i < N; i++) {
+                    v[r][p][i] -= mean[r];
+                    if (Part::inside(p, i, cols)) {
+                        rstd[r] = fmaf(v[r][p][i], v[r][p][i], rstd[r]);
+                    }
+                }
             }
         }
+        warp_sums(rstd);
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            rstd[r] = 1.0f / sqrtf(rstd[r] * scale + args.eps);
+        }
+#pragma unroll
+        for (int p = 0; p < PACKS; p++) {
+            if (!WALK) {
+                load_pack_weights(p);
+            }
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) {
+                if (row + r < args.rows) {
+#pragma unroll
+                    for (int i = 0; i < N; i++) {
+                        v[r][p][i] = fmaf(v[r][p][i] * rstd[r], gamma[p][i], beta[p][i]);
+                    }
+                    Part::store(static_cast<T*>(args.y) + (row + r) * cols, p, cols, v[r][p]);
+                }
+            }
+        }
+        if (lane_index() == 0) {
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) {
+                if (row + r < args.rows && args.mean != nullptr) {
+                    args.mean[row + r] = mean[r];
+                }
+                if (row + r < args.rows && args.rstd != nullptr) {
+                    args.rstd[row + r] = rstd[r];
+                }
+            }
+        }
+        if (!WALK) {
+            load_rows(row + step);
+        }
+    }
+}
+
+template <class T, int N, int PACKS, int ROWS, bool WALK>
+DEVICE void layer_norm(const LayerNormArgs& args) {
+    if (packed_rows<T, N>(args.x, args.cols) && packed_rows<T, N>(args.y, args.cols)
+        && packed_weights<N>(args.gamma, args.cols) && packed_weights<N>(args.beta, args.cols)) {
+        layer_norm_rows<T, N, PACKS, ROWS, WALK, true>(args);
+    } else {
+        layer_norm_rows<T, N, PACKS, 1, WALK, false>(args);
     }
 }
 
@@ -353,19 +372,19 @@ struct LayerNormBackwardArgs {
 };
 
 /** What the backward kernel reads of a row, as it stands in memory. */
-template <class T, int N, int PACKS>
+template <class T, int N, int PACKS, bool PACKED>
 struct BackwardRow {
-    RowPart<T, N, PACKS> x;
-    RowPart<T, N, PACKS> dy;
-    RowPart<T, N, PACKS> addend;
+    RowPart<T, N, PACKS, PACKED> x;
+    RowPart<T, N, PACKS, PACKED> dy;
+    RowPart<T, N, PACKS, PACKED> addend;
     float mean;
     float rstd;
 
-    DEVICE void load(const LayerNormBackwardArgs& args, i64 row, int cols, bool packed) {
-        x.load(static_cast<const T*>(args.x) + row * cols, cols, packed);
-        dy.load(static_cast<const T*>(args.dy) + row * cols, cols, packed);
+    DEVICE void load(const LayerNormBackwardArgs& args, i64 row, int cols) {
+        x.load(static_cast<const T*>(args.x) + row * cols, cols);
+        dy.load(static_cast<const T*>(args.dy) + row * cols, cols);
         if (args.addend != nullptr) {
-            addend.load(static_cast<const T*>(args.addend) + row * cols, cols, packed);
+            addend.load(static_cast<const T*>(args.addend) + row * cols, cols);
         }
         mean = args.mean[row];
         rstd = args.rstd[row];
@@ -373,38 +392,46 @@ struct BackwardRow {
 };
 
 /** WARPS warps walk over the rows; AHEAD: each reads its next row while it computes one, which takes more registers. */
-template <class T, int N, int PACKS, int WARPS, bool AHEAD>
-DEVICE void layer_norm_backward(const LayerNormBackwardArgs& args) {
-    using Part = RowPart<T, N, PACKS>;
+template <class T, int N, int PACKS, int WARPS, bool AHEAD, bool PACKED>
+DEVICE void layer_norm_backward_rows(const LayerNormBackwardArgs& args, float* sums) {
+    using Part = RowPart<T, N, PACKS, PACKED>;
     constexpr int CAPACITY = WARP * N * PACKS;
-    SHARED(float, sums, WARPS * CAPACITY);
     const int cols = static_cast<int>(args.cols);
-    const bool packed = packed_rows<T, N>(args.x, cols) && packed_rows<T, N>(args.dy, cols)
-        && packed_rows<T, N>(args.dx, cols) && packed_rows<T, N>(args.addend, cols);
-    const bool packed_weights = packed_rows<float>(args.gamma, cols) && packed_rows<float>(args.partials, cols);
     const float scale = 1.0f / static_cast<float>(max(cols, 1));
     const i64 step = static_cast<i64>(gridDim.x) * WARPS;
     float dgamma[PACKS][N] = {};
     float dbeta[PACKS][N] = {};
     i64 row = group_row<WARP>();
-    BackwardRow<T, N, PACKS> next = {};
+    float gamma[PACKS][N];
+    const auto load_gamma = [&] {
+#pragma unroll
+        for (int p = 0; p < PACKS; p++) {
+            load_weights<PACKED>(args.gamma, Part::column(p), cols, gamma[p]);
+        }
+    };
+    constexpr bool KEEP = AHEAD && sizeof(T) == 2;  // as registers allow
+    if (KEEP) {
+        load_gamma();
+    }
+    BackwardRow<T, N, PACKS, PACKED> next = {};
     if (AHEAD && row < args.rows) {
-        next.load(args, row, cols, packed);
+        next.load(args, row, cols);
     }
     for (; row < args.rows; row += step) {
-        BackwardRow<T, N, PACKS> current = next;
+        BackwardRow<T, N, PACKS, PACKED> current = next;
         if (!AHEAD) {
-            current.load(args, row, cols, packed);
+            current.load(args, row, cols);
         } else if (row + step < args.rows) {
-            next.load(args, row + step, cols, packed);
+            next.load(args, row + step, cols);
+        }
+        if (!KEEP) {
+            load_gamma();
         }
         float h[PACKS][N];
         float g[PACKS][N];
         float dots[2] = {};  // of g with 1 and with h
 #pragma unroll
         for (int p = 0; p < PACKS; p++) {
-            float gamma[N];
-            load_weights(args.gamma, Part::column(p), cols, packed_weights, gamma);
             unpack(current.x.packs[p], h[p]);
             unpack(current.dy.packs[p], g[p]);
 #pragma unroll
@@ -412,7 +439,7 @@ DEVICE void layer_norm_backward(const LayerNormBackwardArgs& args) {
                 h[p][i] = (h[p][i] - current.mean) * current.rstd;
                 dgamma[p][i] = fmaf(g[p][i], h[p][i], dgamma[p][i]);
                 dbeta[p][i] += g[p][i];
-                g[p][i] *= gamma[i];
+                g[p][i] *= gamma[p][i];
                 dots[0] += g[p][i];
                 dots[1] = fmaf(g[p][i], h[p][i], dots[1]);
             }
@@ -431,7 +458,7 @@ DEVICE void layer_norm_backward(const LayerNormBackwardArgs& args) {
                     g[p][i] = current.rstd * (g[p][i] - dots[0] - h[p][i] * dots[1]);
                     g[p][i] += addend[i];
                 }
-                Part::store(dx, p, cols, packed, g[p]);
+                Part::store(dx, p, cols, g[p]);
             }
         }
     }
@@ -463,9 +490,22 @@ DEVICE void layer_norm_backward(const LayerNormBackwardArgs& args) {
         float* partials = args.partials + static_cast<i64>(blockIdx.x) * 2 * cols;
 #pragma unroll
         for (int p = 0; p < PACKS; p++) {
-            store_weights(partials, Part::column(p), cols, packed_weights, dgamma[p]);
-            store_weights(partials + cols, Part::column(p), cols, packed_weights, dbeta[p]);
+            store_weights<PACKED>(partials, Part::column(p), cols, dgamma[p]);
+            store_weights<PACKED>(partials + cols, Part::column(p), cols, dbeta[p]);
         }
+    }
+}
+
+template <class T, int N, int PACKS, int WARPS, bool AHEAD>
+DEVICE void layer_norm_backward(const LayerNormBackwardArgs& args) {
+    SHARED(float, sums, WARPS * WARP * N * PACKS);
+    const int cols = static_cast<int>(args.cols);
+    if (packed_rows<T, N>(args.x, cols) && packed_rows<T, N>(args.dy, cols) && packed_rows<T, N>(args.dx, cols)
+        && packed_rows<T, N>(args.addend, cols) && packed_weights<N>(args.gamma, cols)
+        && packed_weights<N>(args.partials, cols)) {
+        layer_norm_backward_rows<T, N, PACKS, WARPS, AHEAD, true>(args, sums);
+    } else {
+        layer_norm_backward_rows<T, N, PACKS, WARPS, false, false>(args, sums);
     }
 }
 
@@ -592,23 +632,22 @@ struct SoftmaxArgs {
 };
 
 /** A warp per ROWS rows of at most WARP N PACKS columns, which it reads once; y may be x. */
-template <class T, int N, int PACKS, int ROWS>
-DEVICE void softmax_short(const SoftmaxArgs& args) {
-    using Part = RowPart<T, N, PACKS>;
+template <class T, int N, int PACKS, int ROWS, bool PACKED>
+DEVICE void softmax_rows(const SoftmaxArgs& args) {
+    using Part = RowPart<T, N, PACKS, PACKED>;
     const i64 row = group_row<WARP>() * ROWS;
     if (row >= args.rows) {
         return;
     }
     const int cols = args.cols;
     const int count = static_cast<int>(min(static_cast<i64>(ROWS), args.rows - row));
-    const bool packed = packed_rows<T, N>(args.x, cols) && packed_rows<T, N>(args.y, cols);
     const T* x = static_cast<const T*>(args.x) + row * cols;
     T* y = static_cast<T*>(args.y) + row * cols;
     Part parts[ROWS] = {};
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         if (r < count) {
-            parts[r].load(x + r * cols, cols, packed);
+            parts[r].load(x + r * cols, cols);
         }
     }
     float v[ROWS][PACKS][N];
@@ -621,7 +660,7 @@ DEVICE void softmax_short(const SoftmaxArgs& args) {
             unpack(parts[r].packs[p], v[r][p]);
 #pragma unroll
             for (int i = 0; i < N; i++) {
-                most[r] = Part::column(p) + i < cols ? fmaxf(most[r], v[r][p][i]) : most[r];
+                most[r] = Part::inside(p, i, cols) ? fmaxf(most[r], v[r][p][i]) : most[r];
             }
         }
     }
@@ -635,7 +674,7 @@ DEVICE void softmax_short(const SoftmaxArgs& args) {
             for (int i = 0; i < N; i++) {
                 v[r][p][i] -= most[r];
                 const float power = exp_fast(v[r][p][i]);
-                sum[r] += Part::column(p) + i < cols ? power : 0.0f;
+                sum[r] += Part::inside(p, i, cols) ? power : 0.0f;
                 v[r][p][i] = args.log ? v[r][p][i] : power;
             }
         }
@@ -652,9 +691,18 @@ DEVICE void softmax_short(const SoftmaxArgs& args) {
                 for (int i = 0; i < N; i++) {
                     v[r][p][i] = fmaf(v[r][p][i], factor, shift);
                 }
-                Part::store(y + r * cols, p, cols, packed, v[r][p]);
+                Part::store(y + r * cols, p, cols, v[r][p]);
             }
         }
+    }
+}
+
+template <class T, int N, int PACKS, int ROWS>
+DEVICE void softmax_short(const SoftmaxArgs& args) {
+    if (packed_rows<T, N>(args.x, args.cols) && packed_rows<T, N>(args.y, args.cols)) {
+        softmax_rows<T, N, PACKS, ROWS, true>(args);
+    } else {
+        softmax_rows<T, N, PACKS, ROWS, false>(args);
     }
 }
 
@@ -708,17 +756,15 @@ struct SoftmaxBackwardArgs {
     int log;
 };
 
-template <class T, int N, int PACKS, int ROWS>
-DEVICE void softmax_backward_short(const SoftmaxBackwardArgs& args) {
-    using Part = RowPart<T, N, PACKS>;
+template <class T, int N, int PACKS, int ROWS, bool PACKED>
+DEVICE void softmax_backward_rows(const SoftmaxBackwardArgs& args) {
+    using Part = RowPart<T, N, PACKS, PACKED>;
     const i64 row = group_row<WARP>() * ROWS;
     if (row >= args.rows) {
         return;
     }
     const int cols = args.cols;
     const int count = static_cast<int>(min(static_cast<i64>(ROWS), args.rows - row));
-    const bool packed =
-        packed_rows<T, N>(args.y, cols) && packed_rows<T, N>(args.dy, cols) && packed_rows<T, N>(args.dx, cols);
     const T* y = static_cast<const T*>(args.y) + row * cols;
     const T* dy = static_cast<const T*>(args.dy) + row * cols;
     T* dx = static_cast<T*>(args.dx) + row * cols;
@@ -727,8 +773,8 @@ DEVICE void softmax_backward_short(const SoftmaxBackwardArgs& args) {
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         if (r < count) {
-            values[r].load(y + r * cols, cols, packed);
-            gradients[r].load(dy + r * cols, cols, packed);
+            values[r].load(y + r * cols, cols);
+            gradients[r].load(dy + r * cols, cols);
         }
     }
     float sum[ROWS] = {};
@@ -736,10 +782,13 @@ DEVICE void softmax_backward_short(const SoftmaxBackwardArgs& args) {
     for (int r = 0; r < ROWS; r++) {
 #pragma unroll
         for (int p = 0; p < PACKS; p++) {
+            float v[N];
+            float g[N];
+            unpack(values[r].packs[p], v);
+            unpack(gradients[r].packs[p], g);
 #pragma unroll
             for (int i = 0; i < N; i++) {  // 0 beyond the end
-                const float g = to_float(gradients[r].packs[p].values[i]);
-                sum[r] = args.log ? sum[r] + g : fmaf(to_float(values[r].packs[p].values[i]), g, sum[r]);
+                sum[r] = args.log ? sum[r] + g[i] : fmaf(v[i], g[i], sum[r]);
             }
         }
     }
@@ -757,9 +806,19 @@ DEVICE void softmax_backward_short(const SoftmaxBackwardArgs& args) {
                 for (int i = 0; i < N; i++) {
                     g[i] = args.log ? g[i] - exp_fast(v[i]) * sum[r] : v[i] * (g[i] - sum[r]);
                 }
-                Part::store(dx + r * cols, p, cols, packed, g);
+                Part::store(dx + r * cols, p, cols, g);
             }
         }
+    }
+}
+
+template <class T, int N, int PACKS, int ROWS>
+DEVICE void softmax_backward_short(const SoftmaxBackwardArgs& args) {
+    if (packed_rows<T, N>(args.y, args.cols) && packed_rows<T, N>(args.dy, args.cols)
+        && packed_rows<T, N>(args.dx, args.cols)) {
+        softmax_backward_rows<T, N, PACKS, ROWS, true>(args);
+    } else {
+        softmax_backward_rows<T, N, PACKS, ROWS, false>(args);
     }
 }
 
@@ -799,15 +858,16 @@ DEVICE void softmax_backward(const SoftmaxBackwardArgs& args) {
 
 // ----------------------------------------------------------------------------------------------------------- kernels
 
-// Rows of at most WARP n packs elements: packs of n elements, `rows` rows a warp forward; backward `blocks` blocks a
-// multiprocessor, as in CudaNorms, and whether a warp reads ahead.
-#define LAYER_NORM(T, name, capacity, n, packs, rows, blocks, ahead)                                              \
-    static_assert(WARP * n * packs == capacity, "capacity");                                              \
-    KERNEL(NORM_THREADS, layer_norm_##capacity##_##name, LayerNormArgs) {                                  \
-        layer_norm<T, n, packs, rows>(args);                                                               \
-    }                                                                                                      \
-    KERNEL_BLOCKS(BACKWARD_WARPS * WARP, blocks, layer_norm_backward_##capacity##_##name, LayerNormBackwardArgs) { \
-        layer_norm_backward<T, n, packs, BACKWARD_WARPS, ahead>(args);                                     \
+// Rows of at most WARP n packs elements: packs of n elements. Forward `rows` rows a warp, whether it walks, and blocks a
+// multiprocessor; backward blocks a multiprocessor and whether a warp reads ahead. Rows and blocks are as in CudaNorms.
+#define LAYER_NORM(T, name, capacity, n, packs, rows, walk, blocks, backward_blocks, ahead)                     \
+    static_assert(WARP * n * packs == capacity, "capacity");                                                    \
+    KERNEL_BLOCKS(NORM_THREADS, blocks, layer_norm_##capacity##_##name, LayerNormArgs) {                        \
+        layer_norm<T, n, packs, rows, walk>(args);                                                              \
+    }                                                                                                           \
+    KERNEL_BLOCKS(                                                                                              \
+        BACKWARD_WARPS * WARP, backward_blocks, layer_norm_backward_##capacity##_##name, LayerNormBackwardArgs) { \
+        layer_norm_backward<T, n, packs, BACKWARD_WARPS, ahead>(args);                                          \
     }
 
 #define ROWS(T, name)                                                                                 \
@@ -833,29 +893,29 @@ DEVICE void softmax_backward(const SoftmaxBackwardArgs& args) {
         softmax_backward<T, LONG_THREADS>(args);                                                      \
     }
 
-#define SOFTMAX(T, name, n, packs)                                       \
+#define SOFTMAX(T, name, n, packs, rows)                                     \
     static_assert(WARP * n * packs == 512, "capacity");                  \
     KERNEL(NORM_THREADS, softmax_512_##name, SoftmaxArgs) {              \
-        softmax_short<T, n, packs, 2>(args);                             \
+        softmax_short<T, n, packs, rows>(args);                             \
     }                                                                    \
     KERNEL(NORM_THREADS, softmax_backward_512_##name, SoftmaxBackwardArgs) { \
         softmax_backward_short<T, n, packs, 1>(args);                    \
     }
 
-SOFTMAX(float, f32, 4, 4)
-SOFTMAX(bf16, bf16, 8, 2)
-LAYER_NORM(float, f32, 256, 4, 2, 2, 2, true)
-LAYER_NORM(float, f32, 384, 4, 3, 2, 2, true)
-LAYER_NORM(float, f32, 512, 4, 4, 1, 2, false)
-LAYER_NORM(float, f32, 768, 4, 6, 1, 1, true)
-LAYER_NORM(float, f32, 1024, 4, 8, 1, 1, false)
-LAYER_NORM(float, f32, 1280, 4, 10, 1, 1, false)
-LAYER_NORM(bf16, bf16, 256, 8, 1, 2, 2, true)
-LAYER_NORM(bf16, bf16, 384, 4, 3, 2, 2, true)
-LAYER_NORM(bf16, bf16, 512, 8, 2, 1, 2, false)
-LAYER_NORM(bf16, bf16, 768, 8, 3, 1, 1, true)
-LAYER_NORM(bf16, bf16, 1024, 8, 4, 1, 1, false)
-LAYER_NORM(bf16, bf16, 1280, 8, 5, 1, 1, false)
+SOFTMAX(float, f32, 4, 4, 1)
+SOFTMAX(bf16, bf16, 8, 2, 1)
+LAYER_NORM(float, f32, 256, 4, 2, 2, false, 4, 2, true)
+LAYER_NORM(float, f32, 384, 4, 3, 2, false, 4, 2, true)
+LAYER_NORM(float, f32, 512, 4, 4, 1, false, 4, 2, false)
+LAYER_NORM(float, f32, 768, 4, 6, 1, false, 4, 1, true)
+LAYER_NORM(float, f32, 1024, 4, 8, 1, false, 4, 1, false)
+LAYER_NORM(float, f32, 1280, 4, 10, 1, false, 4, 1, false)
+LAYER_NORM(bf16, bf16, 256, 8, 1, 1, true, 8, 2, true)
+LAYER_NORM(bf16, bf16, 384, 4, 3, 1, true, 7, 2, true)
+LAYER_NORM(bf16, bf16, 512, 8, 2, 1, true, 4, 2, false)
+LAYER_NORM(bf16, bf16, 768, 8, 3, 1, true, 3, 1, true)
+LAYER_NORM(bf16, bf16, 1024, 8, 4, 1, false, 4, 1, true)
+LAYER_NORM(bf16, bf16, 1280, 8, 5, 1, false, 4, 1, false)
 
 ROWS(float, f32)
 ROWS(bf16, bf16)

@@ -86,33 +86,6 @@ DEVICE float adamw_step(const AdamWArgs& args, const AdamWRates& rates, float g,
     return p * rates.keep - rates.rate * m / (sqrtf(v) * rates.correction + args.eps);
 }
 
-template <class T>
-DEVICE void load8(const T* from, float (&to)[8]) {
-    constexpr int N = 16 / sizeof(T);
-#pragma unroll
-    for (int i = 0; i < 8; i += N) {
-        const Pack<T> pack = load_pack(from + i);
-#pragma unroll
-        for (int k = 0; k < N; k++) {
-            to[i + k] = to_float(pack.values[k]);
-        }
-    }
-}
-
-template <class T>
-DEVICE void store8(T* to, const float (&from)[8]) {
-    constexpr int N = 16 / sizeof(T);
-#pragma unroll
-    for (int i = 0; i < 8; i += N) {
-        Pack<T> pack;
-#pragma unroll
-        for (int k = 0; k < N; k++) {
-            pack.values[k] = from_float<T>(from[i + k]);
-        }
-        store_pack(to + i, pack);
-    }
-}
-
 /** The tensor of which this block has a chunk: the last one that begins at it or before. */
 template <class Args>
 DEVICE int tensor_of_block(const Args& args) {
@@ -150,19 +123,19 @@ DEVICE void adamw(const AdamWArgs& args) {
         float g[8];
         float m[8];
         float v[8];
-        load8(gradient + i, g);
-        load8(parameter + i, p);
-        load8(first + i, m);
-        load8(second + i, v);
+        read(gradient + i, g);
+        read(parameter + i, p);
+        read(first + i, m);
+        read(second + i, v);
 #pragma unroll
         for (int k = 0; k < 8; k++) {
             p[k] = adamw_step(args, rates, g[k], p[k], m[k], v[k]);
         }
-        store8(parameter + i, p);
-        store8(first + i, m);
-        store8(second + i, v);
+        write(parameter + i, p);
+        write(first + i, m);
+        write(second + i, v);
         if (shadow != nullptr) {
-            store8(shadow + i, p);
+            write(shadow + i, p);
         }
     }
     for (i64 i = whole + threadIdx.x; i < end; i += 256) {
@@ -213,11 +186,11 @@ DEVICE float sum_of_squares(const NormTensor& tensor) {
     for (int k = 0; k < SIZE / (256 * N); k++) {
         const i64 i = start + (k * 256 + threadIdx.x) * N;
         if (i < whole) {
-            const Pack<G> pack = load_pack(values + i);
+            float g[N];
+            read(values + i, g);
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                const float g = to_float(pack.values[j]);
-                sum += g * g;
+                sum += g[j] * g[j];
             }
         }
     }

@@ -13,11 +13,12 @@
 //               losses.cu adds up in a fixed order.
 // Bad indices   an index outside the video is not followed: its patch becomes NaN, its gradient is left out, and
 //               the loss is NaN.
-// Geometry      256 threads, a warp per patch (target: per patch and channel). Gather from channel-last videos reads 16 bytes at a time
-//               into shared memory and splits the channels there; from rows of contiguous pixels it reads as many as fill 16
-//               bytes of output, 4 packs in flight; anything else goes pixel by pixel. Loss: a block per
-//               patch, a warp per channel for its statistics, which stages the target in shared memory; then all threads walk the
-//               prediction in order.
+// Geometry      256 threads, a warp per patch. Gather from channel-last videos copies 16 bytes at a time into shared memory, of u8 the
+//               next patch while one is written, and splits the channels there; from rows of contiguous pixels it reads as many as
+//               fill 16 bytes of output, 4 packs in flight; anything else goes pixel by pixel. Scatter to channel-last videos the
+//               other way around. Target and loss of channel-last videos of 1 or 3 channels: all in registers, since results
+//               stand in the order of the video's lines. Other losses: a block per patch, a warp per channel for its statistics,
+//               which stages the target in shared memory; then all threads walk the prediction in order.
 // Bytes         the listed patches read once, outputs written once. FLOPs: 2 per value, target about 8, loss
 //               about 10.
 // Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
@@ -28,6 +29,7 @@ constexpr int THREADS = 256;
 constexpr int WARPS = THREADS / WARP;
 constexpr int VECTORS = 4;
 constexpr int MAX_CHANNELS = 32;
+constexpr int NONE = -1;
 
 // How a gather reads; as in CudaPatches.
 constexpr int PIXELS = 0;
@@ -63,16 +65,9 @@ struct PatchArgs {
     float shift[MAX_CHANNELS];
 };
 
-DEVICE float pixel_value(float pixel) {
-    return pixel;
-}
-
-DEVICE float pixel_value(unsigned char pixel) {
-    return static_cast<float>(pixel);
-}
-
 /** Where patch `token` of a sample begins in the video. */
-DEVICE i64 origin_of(const PatchArgs& args, i64 sample, int token) {
+template <class Args>
+DEVICE i64 origin_of(const Args& args, i64 sample, int token) {
     int slot = token / args.plane;
     int cell = token % args.plane;
     return sample * args.stride_b + static_cast<i64>(slot) * args.tubelet * args.stride_t
@@ -118,11 +113,6 @@ DEVICE bool exists(const PatchArgs& args, const Place& place, const Place& room)
 
 // ------------------------------------------------------------------------------------------------------------- gather
 
-template <class S, int N>
-struct alignas(sizeof(S) * N > 16 ? 16 : sizeof(S) * N) Pixels {
-    S values[N];
-};
-
 template <class T>
 DEVICE void fill_nan(T* out, int length) {
     for (int e = lane_index(); e < length; e += WARP) {
@@ -136,7 +126,7 @@ DEVICE void gather_pixels(const PatchArgs& args, const S* from, T* out, int leng
         Place place = channel_first(args, e);
         float value = 0.0f;
         if (exists(args, place, room)) {
-            value = fmaf(pixel_value(from[place.offset(args)]), args.factor[place.c], args.shift[place.c]);
+            value = fmaf(to_float(from[place.offset(args)]), args.factor[place.c], args.shift[place.c]);
         }
         out[e] = from_float<T>(value);
     }
@@ -146,8 +136,9 @@ DEVICE void gather_pixels(const PatchArgs& args, const S* from, T* out, int leng
 template <class S, class T>
 DEVICE void gather_lines(const PatchArgs& args, const S* from, T* out, int length) {
     constexpr int N = Pack<T>::COUNT;
+    constexpr int M = N < Pack<S>::COUNT ? N : Pack<S>::COUNT;
     for (int first = lane_index() * N; first < length; first += WARP * VECTORS * N) {
-        Pixels<S, N> pixels[VECTORS];
+        Pack<S, M> pixels[VECTORS][N / M];
         int channels[VECTORS];
 #pragma unroll
         for (int k = 0; k < VECTORS; k++) {
@@ -155,7 +146,10 @@ DEVICE void gather_lines(const PatchArgs& args, const S* from, T* out, int lengt
             if (e < length) {
                 Place place = channel_first(args, e);
                 channels[k] = place.c;
-                pixels[k] = *reinterpret_cast<const Pixels<S, N>*>(from + place.offset(args));
+#pragma unroll
+                for (int m = 0; m < N / M; m++) {
+                    pixels[k][m] = load_pack<M>(from + place.offset(args) + m * M);
+                }
             }
         }
 #pragma unroll
@@ -164,105 +158,353 @@ DEVICE void gather_lines(const PatchArgs& args, const S* from, T* out, int lengt
             if (e < length) {
                 float factor = args.factor[channels[k]];
                 float shift = args.shift[channels[k]];
-                Pack<T> pack;
+                float values[N];
 #pragma unroll
                 for (int j = 0; j < N; j++) {
-                    pack.values[j] = from_float<T>(fmaf(pixel_value(pixels[k].values[j]), factor, shift));
+                    values[j] = fmaf(to_float(pixels[k][j / M][j % M]), factor, shift);
                 }
-                store_pack(out + e, pack);
+                write(out + e, values);
             }
         }
     }
 }
 
-/** Lines of patch x channels pixels, each a multiple of 16 bytes, by way of this warp's part of shared memory. */
-template <class S, class T>
-DEVICE void gather_interleaved(const PatchArgs& args, const S* from, T* out, int length, S* staged) {
+/** How many patches a warp holds in shared memory: short ones of u8 are under way while the one before is written; as in CudaPatches. */
+template <class S>
+constexpr int STAGES = sizeof(S) == 1 ? 2 : 1;
+
+/** Starts to copy a patch whose lines of patch x channels pixels are multiples of 16 bytes. */
+template <class S>
+DEVICE void stage_patch(const PatchArgs& args, const S* from, int length, S* staged) {
     constexpr int WIDE = Pack<S>::COUNT;
-    constexpr int N = Pack<T>::COUNT;
-    int line_packs = args.patch * args.channels / WIDE;
-    int packs = length / WIDE;
-    for (int first = lane_index(); first < packs; first += WARP * VECTORS) {
-        Pack<S> loaded[VECTORS];
-#pragma unroll
-        for (int k = 0; k < VECTORS; k++) {
-            int p = first + k * WARP;
-            if (p < packs) {
-                int line = p / line_packs;
-                int dt = line / args.patch;
-                int dy = line - dt * args.patch;
-                loaded[k] = load_pack(from + dt * args.stride_t + dy * args.stride_y + (p - line * line_packs) * WIDE);
-            }
-        }
-#pragma unroll
-        for (int k = 0; k < VECTORS; k++) {
-            int p = first + k * WARP;
-            if (p < packs) {
-                store_pack(staged + p * WIDE, loaded[k]);
-            }
-        }
+    const int line_packs = args.patch * args.channels / WIDE;
+    for (int p = lane_index(); p < length / WIDE; p += WARP) {
+        const int line = p / line_packs;
+        const int dt = line / args.patch;
+        const int dy = line - dt * args.patch;
+        const S* at = from + dt * args.stride_t + dy * args.stride_y + (p - line * line_packs) * WIDE;
+        cp_async16(staged + p * WIDE, at, true);
     }
-    __syncwarp();
-    int channel_values = length / args.channels;
+    cp_async_commit();
+}
+
+template <class S, class T>
+DEVICE void split_channels(const PatchArgs& args, const S* staged, T* out, int length) {
+    constexpr int N = Pack<T>::COUNT;
+    const int channel_values = length / args.channels;
     for (int e = lane_index() * N; e < length; e += WARP * N) {
-        int c = e / channel_values;
+        const int c = e / channel_values;
         const S* pixels = staged + (e - c * channel_values) * args.channels + c;
-        float factor = args.factor[c];
-        float shift = args.shift[c];
+        const float factor = args.factor[c];
+        const float shift = args.shift[c];
         float values[N];
 #pragma unroll
         for (int j = 0; j < N; j++) {
-            values[j] = fmaf(pixel_value(pixels[j * args.channels]), factor, shift);
+            values[j] = fmaf(to_float(pixels[j * args.channels]), factor, shift);
         }
         write(out + e, values);
     }
-    __syncwarp();
+}
+
+/** The token of a row, or NONE where it is outside the video. */
+DEVICE int known_token(const PatchArgs& args, i64 row) {
+    if (row >= args.rows) {
+        return NONE;
+    }
+    const int token = args.indices == nullptr ? static_cast<int>(row - divide(row, args.count) * args.count) : args.indices[row];
+    return token < args.patches && token >= 0 ? token : NONE;
+}
+
+/** Warps walk over the patches. */
+template <class S, class T>
+DEVICE void gather_interleaved(const PatchArgs& args, int length, S* staged) {
+    constexpr int LAST = STAGES<S> - 1;
+    const i64 step = static_cast<i64>(gridDim.x) * WARPS;
+    const auto stage = [&](i64 row, int token, int place) {
+        if (token != NONE) {
+            const S* from = static_cast<const S*>(args.video) + origin_of(args, divide(row, args.count), token);
+            stage_patch(args, from, length, staged + place * length);
+        } else {
+            cp_async_commit();
+        }
+    };
+    i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
+    int token = known_token(args, row);
+    int next = known_token(args, row + step);
+    stage(row, token, 0);
+    for (int place = 0; row < args.rows; place = LAST - place) {
+        const int after = known_token(args, row + 2 * step);
+        if (LAST > 0) {
+            stage(row + step, next, LAST - place);
+        }
+        cp_async_wait<LAST>();
+        __syncwarp();
+        T* out = static_cast<T*>(args.values) + row * length;
+        if (token != NONE) {
+            split_channels(args, staged + place * length, out, length);
+        } else {
+            fill_nan(out, length);
+        }
+        __syncwarp();
+        row += step;
+        token = next;
+        next = after;
+        if (LAST == 0) {
+            stage(row, token, 0);
+        }
+    }
 }
 
 template <class S, class T>
 DEVICE void gather_patches(const PatchArgs& args) {
-    i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
+    const int length = args.channels * args.tubelet * args.patch * args.patch;
+    if (args.mode == CHANNEL_LAST) {
+        DYNAMIC_SHARED(S, staged);
+        gather_interleaved<S, T>(args, length, staged + warp_index() * STAGES<S> * length);
+        return;
+    }
+    const i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
     if (row >= args.rows) {
         return;
     }
-    int length = args.channels * args.tubelet * args.patch * args.patch;
     T* out = static_cast<T*>(args.values) + row * length;
-    i64 sample = divide(row, args.count);
-    int token = args.indices == nullptr ? static_cast<int>(row - sample * args.count) : args.indices[row];
-    if (token < 0 || token >= args.patches) {
+    const int token = known_token(args, row);
+    if (token == NONE) {
         fill_nan(out, length);
         return;
     }
-    const S* from = static_cast<const S*>(args.video) + origin_of(args, sample, token);
+    const S* from = static_cast<const S*>(args.video) + origin_of(args, divide(row, args.count), token);
     if (args.mode == PIXELS) {
         gather_pixels(args, from, out, length, room_of(args, token));
-    } else if (args.mode != CHANNEL_LAST) {
-        gather_lines(args, from, out, length);
     } else {
-        DYNAMIC_SHARED(S, staged);
-        gather_interleaved(args, from, out, length, staged + warp_index() * length);
+        gather_lines(args, from, out, length);
     }
 }
 
-KERNEL_BLOCKS(256, 2, gather_patches_u8_f32, PatchArgs) {
+KERNEL_BLOCKS(256, 4, gather_patches_u8_f32, PatchArgs) {
     gather_patches<unsigned char, float>(args);
 }
 
-KERNEL_BLOCKS(256, 2, gather_patches_u8_bf16, PatchArgs) {
+KERNEL_BLOCKS(256, 4, gather_patches_u8_bf16, PatchArgs) {
     gather_patches<unsigned char, bf16>(args);
 }
 
-KERNEL_BLOCKS(256, 2, gather_patches_f32_f32, PatchArgs) {
+KERNEL_BLOCKS(256, 4, gather_patches_f32_f32, PatchArgs) {
     gather_patches<float, float>(args);
 }
 
-KERNEL_BLOCKS(256, 2, gather_patches_f32_bf16, PatchArgs) {
+KERNEL_BLOCKS(256, 4, gather_patches_f32_bf16, PatchArgs) {
     gather_patches<float, bf16>(args);
 }
 
+// -------------------------------------------------------------------------------------------- interleaved whole patches
+
+constexpr int CHANNEL_PIXELS = 512;
+
+/**
+ * The pixels of one patch of a video with C interleaved channels, as a warp holds them: packs of N values in the order (dt, dy, dx,
+ * c), in which they stand in the video's lines, WARP packs apart. Value j of pack k is of the lane's class (k MOVE + j) % C; class 0
+ * is the channel of a lane's very first value.
+ */
+template <class V, int C, int N>
+struct Interleaved {
+    static constexpr int PACKS = C * CHANNEL_PIXELS / (WARP * N);
+    static constexpr int MOVE = WARP * N % C;
+    static constexpr int WORDS = N * static_cast<int>(sizeof(V)) / 4;
+
+    Pack<u32, WORDS> packs[PACKS];
+    int count;  // of packs in the patch
+    float first[C];  // by class; everything is relative to a first pixel: a constant channel has the variance 0
+    float mean[C];
+    float inverse[C];
+
+    template <class Args>
+    DEVICE static bool fits(const Args& args) {
+        const i64 line = static_cast<i64>(args.patch) * C;
+        const i64 strides = (args.stride_b | args.stride_t | args.stride_y | line) * static_cast<i64>(sizeof(V));
+        return args.channels == C && args.stride_c == 1 && args.stride_x == C
+            && args.tubelet * args.patch * args.patch <= CHANNEL_PIXELS && line % N == 0
+            && (static_cast<u64>(strides) | reinterpret_cast<u64>(args.video)) % (sizeof(V) * N) == 0;
+    }
+
+    DEVICE static int pack_index(int k) {
+        return lane_index() + k * WARP;
+    }
+
+    /** Calls visit(k, offset) for the lane's packs of the patch and where they begin, seen from its first pixel. */
+    template <class Args, class Visit>
+    DEVICE void each_pack(const Args& args, Visit visit) const {
+        const int line_packs = args.patch * C / N;
+        int dy = lane_index() / line_packs;
+        int rest = lane_index() - dy * line_packs;
+        int dt = dy / args.patch;
+        dy -= dt * args.patch;
+        const int lines = WARP / line_packs;
+#pragma unroll
+        for (int k = 0; k < PACKS; k++) {
+            if (pack_index(k) < count) {
+                visit(k, dt * args.stride_t + dy * args.stride_y + rest * N);
+            }
+            rest += WARP - lines * line_packs;
+            dy += lines;
+            if (rest >= line_packs) {
+                rest -= line_packs;
+                dy++;
+            }
+            while (dy >= args.patch) {
+                dy -= args.patch;
+                dt++;
+            }
+        }
+    }
+
+    DEVICE float pixel(int k, int j) const {
+        if constexpr (sizeof(V) == 1) {
+            return static_cast<float>(packs[k].values[j / 4] >> j % 4 * 8 & 0xFF);
+        } else {
+            return __uint_as_float(packs[k].values[j]);
+        }
+    }
+
+    template <class Args>
+    DEVICE void load(const Args& args, const V* from) {
+        count = args.tubelet * args.patch * args.patch * C / N;
+#pragma unroll
+        for (int k = 0; k < PACKS; k++) {
+            packs[k] = {};
+        }
+        each_pack(args, [&](int k, i64 offset) {
+            packs[k] = load_pack<WORDS>(reinterpret_cast<const u32*>(from + offset));
+        });
+    }
+
+    /** Ends what the compiler remembers of the pixels as floats, of which there would be four times as many registers. */
+    DEVICE void forget() {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+        if constexpr (sizeof(V) == 1) {
+#pragma unroll
+            for (int k = 0; k < PACKS; k++) {
+#pragma unroll
+                for (int w = 0; w < WORDS; w++) {
+                    asm volatile("" : "+r"(packs[k].values[w]));
+                }
+            }
+        }
+#endif
+    }
+
+    /** Value j of pack k less its channel's first pixel, times the scale. */
+    DEVICE float relative(int k, int j, float scale) const {
+        return (pixel(k, j) - first[(k * MOVE + j) % C]) * scale;
+    }
+
+    DEVICE float target(int k, int j, float scale) const {
+        const int own = (k * MOVE + j) % C;
+        return (relative(k, j, scale) - mean[own]) * inverse[own];
+    }
+
+    /** Sums of classes over the warp: those of a lane's classes belong to channels that differ from lane to lane. */
+    DEVICE static void sum_channels(float (&sums)[C]) {
+        const int start = lane_index() * N % C;
+        float channels[C] = {};
+#pragma unroll
+        for (int s = 0; s < C; s++) {
+#pragma unroll
+            for (int c = 0; c < C; c++) {
+                channels[c] = start == s ? sums[(c + C - s) % C] : channels[c];
+            }
+        }
+        warp_sums(channels);
+#pragma unroll
+        for (int s = 0; s < C; s++) {
+#pragma unroll
+            for (int c = 0; c < C; c++) {
+                sums[c] = start == s ? channels[(c + s) % C] : sums[c];
+            }
+        }
+    }
+
+    template <class Args>
+    DEVICE void statistics(const Args& args, const V* from) {
+        const int start = lane_index() * N % C;
+#pragma unroll
+        for (int c = 0; c < C; c++) {
+            first[c] = args.normalise ? to_float(from[(start + c) % C]) : 0.0f;
+            mean[c] = 0.0f;
+            inverse[c] = 1.0f;
+        }
+        if (!args.normalise) {
+            return;
+        }
+        float sums[C] = {};
+#pragma unroll
+        for (int k = 0; k < PACKS; k++) {
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                sums[(k * MOVE + j) % C] += pack_index(k) < count ? relative(k, j, args.scale) : 0.0f;
+            }
+        }
+        sum_channels(sums);
+        const int pixels = args.tubelet * args.patch * args.patch;
+        float squares[C] = {};
+#pragma unroll
+        for (int c = 0; c < C; c++) {
+            mean[c] = sums[c] / static_cast<float>(pixels);
+        }
+        forget();
+#pragma unroll
+        for (int k = 0; k < PACKS; k++) {
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                const int own = (k * MOVE + j) % C;
+                const float centred = pack_index(k) < count ? relative(k, j, args.scale) - mean[own] : 0.0f;
+                squares[own] = fmaf(centred, centred, squares[own]);
+            }
+        }
+        forget();
+        sum_channels(squares);
+#pragma unroll
+        for (int c = 0; c < C; c++) {
+            // The variance of a single pixel is 0, not 0 / 0.
+            inverse[c] = 1.0f / (sqrtf(squares[c] / static_cast<float>(max(1, pixels - 1))) + args.eps);
+        }
+    }
+};
+
+/** Values of a pack of Interleaved, so that video and result are both read by accesses of up to 16 bytes. */
+template <class V, class T>
+constexpr int INTERLEAVED = Pack<T>::COUNT < Pack<V>::COUNT ? Pack<T>::COUNT : Pack<V>::COUNT;
+
 // ------------------------------------------------------------------------------------------------------------ scatter
 
-constexpr int NONE = -1;
+/** Adds the gradients of one patch, once they are in shared memory, to the video in its own order. */
+template <class T, int C>
+DEVICE void scatter_interleaved(const PatchArgs& args, float* to, const T* gradients, T* staged) {
+    constexpr int N = Pack<T>::COUNT;
+    constexpr int M = Pack<float>::COUNT;
+    using Patch = Interleaved<float, C, M>;
+    const int channel_pixels = args.tubelet * args.patch * args.patch;
+    Patch patch;
+    patch.load(args, to);
+#pragma unroll
+    for (int k = 0; k < C * CHANNEL_PIXELS / (WARP * N); k++) {
+        const int i = (k * WARP + lane_index()) * N;
+        if (i < C * channel_pixels) {
+            store_pack(staged + i, load_pack(gradients + i));
+        }
+    }
+    __syncwarp();
+    patch.each_pack(args, [&](int k, i64 offset) {
+        float sums[M];
+#pragma unroll
+        for (int j = 0; j < M; j++) {
+            const int e = Patch::pack_index(k) * M + j;
+            const int c = e % C;
+            sums[j] = fmaf(to_float(staged[c * channel_pixels + e / C]), args.factor[c], patch.pixel(k, j));
+        }
+        write(to + offset, sums);
+    });
+}
 
 /** A warp per patch of the video; `rows` counts those. */
 template <class T>
@@ -282,6 +524,15 @@ DEVICE void scatter_patches(const PatchArgs& args) {
     i64 end = source >= 0 ? source + 1 : args.count;
     float* to = static_cast<float*>(const_cast<void*>(args.video)) + origin_of(args, sample, token);
     const T* gradients = static_cast<const T*>(args.values) + sample * args.count * length;
+    if (source >= 0 && args.mode == CHANNEL_LAST) {
+        DYNAMIC_SHARED(T, staged);
+        if (args.channels == 3) {
+            scatter_interleaved<T, 3>(args, to, gradients + begin * length, staged + warp_index() * length);
+        } else {
+            scatter_interleaved<T, 1>(args, to, gradients + begin * length, staged + warp_index() * length);
+        }
+        return;
+    }
     const Place room = room_of(args, token);
     for (int e = lane_index(); e < length; e += WARP) {
         Place place = channel_first(args, e);
@@ -317,28 +568,12 @@ DEVICE float target_pixel(const PatchArgs& args, const S* from, int i) {
     int line = i / args.patch;
     int dt = line / args.patch;
     Place place = {0, dt, line - dt * args.patch, i - line * args.patch};
-    return pixel_value(from[place.offset(args)]) * args.scale;
+    return to_float(from[place.offset(args)]) * args.scale;
 }
 
 template <class S, class T>
-DEVICE void reconstruction_target(const PatchArgs& args) {
-    i64 pair = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
-    i64 row = divide(pair, args.channels);
-    if (row >= args.rows) {
-        return;
-    }
-    int c = static_cast<int>(pair - row * args.channels);
-    int pixels = args.tubelet * args.patch * args.patch;
-    T* out = static_cast<T*>(args.values) + row * pixels * args.channels + c;
-    i64 sample = divide(row, args.count);
-    int token = args.indices[row];
-    if (token < 0 || token >= args.patches) {
-        for (int i = lane_index(); i < pixels; i += WARP) {
-            out[i * args.channels] = from_float<T>(not_a_number());
-        }
-        return;
-    }
-    const S* from = static_cast<const S*>(args.video) + origin_of(args, sample, token) + c * args.stride_c;
+DEVICE void target_of_channel(const PatchArgs& args, const S* from, T* out) {
+    const int pixels = args.tubelet * args.patch * args.patch;
     float values[CACHED];
     float sum = 0.0f;
 #pragma unroll
@@ -379,11 +614,59 @@ DEVICE void reconstruction_target(const PatchArgs& args) {
     }
 }
 
-KERNEL_BLOCKS(256, 2, reconstruction_target_u8_f32, PatchArgs) {
+template <class S, class T, int C>
+DEVICE void interleaved_target(const PatchArgs& args, const S* from, T* out) {
+    constexpr int N = INTERLEAVED<S, T>;
+    Interleaved<S, C, N> patch;
+    patch.load(args, from);
+    patch.statistics(args, from);
+#pragma unroll
+    for (int k = 0; k < patch.PACKS; k++) {
+        const int p = patch.pack_index(k);
+        if (p < patch.count) {
+            float values[N];
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                values[j] = patch.target(k, j, args.scale);
+            }
+            write(out + p * N, values);
+        }
+    }
+}
+
+template <class S, class T>
+DEVICE void reconstruction_target(const PatchArgs& args) {
+    constexpr int N = INTERLEAVED<S, T>;
+    const i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
+    if (row >= args.rows) {
+        return;
+    }
+    const int length = args.channels * args.tubelet * args.patch * args.patch;
+    T* out = static_cast<T*>(args.values) + row * length;
+    const i64 sample = divide(row, args.count);
+    const int token = args.indices[row];
+    if (token < 0 || token >= args.patches) {
+        fill_nan(out, length);
+        return;
+    }
+    const S* from = static_cast<const S*>(args.video) + origin_of(args, sample, token);
+    const bool wide = aligned<N>(static_cast<const T*>(args.values));
+    if (wide && Interleaved<S, 3, N>::fits(args)) {
+        interleaved_target<S, T, 3>(args, from, out);
+    } else if (wide && Interleaved<S, 1, N>::fits(args)) {
+        interleaved_target<S, T, 1>(args, from, out);
+    } else {
+        for (int c = 0; c < args.channels; c++) {
+            target_of_channel(args, from + c * args.stride_c, out + c);
+        }
+    }
+}
+
+KERNEL_BLOCKS(256, 3, reconstruction_target_u8_f32, PatchArgs) {
     reconstruction_target<unsigned char, float>(args);
 }
 
-KERNEL_BLOCKS(256, 2, reconstruction_target_u8_bf16, PatchArgs) {
+KERNEL_BLOCKS(256, 3, reconstruction_target_u8_bf16, PatchArgs) {
     reconstruction_target<unsigned char, bf16>(args);
 }
 
@@ -452,11 +735,11 @@ DEVICE void stage_channel(const ReconstructionArgs& args, i64 origin, int c, flo
     };
 
     // Everything is relative to the first pixel: a constant channel has the variance 0, not the square of a rounding error.
-    const float origin_pixel = args.normalise ? pixel_value(video[0]) * args.scale : 0.0f;
+    const float origin_pixel = args.normalise ? to_float(video[0]) * args.scale : 0.0f;
     float sum = 0;
     each_pixel([&](int dt, int dy, int x, int at) {
         const float v =
-                pixel_value(video[dt * args.stride_t + dy * args.stride_y + x * args.stride_x]) * args.scale - origin_pixel;
+                to_float(video[dt * args.stride_t + dy * args.stride_y + x * args.stride_x]) * args.scale - origin_pixel;
         staged[at] = v;
         sum += v;
     });
@@ -476,9 +759,9 @@ DEVICE void stage_channel(const ReconstructionArgs& args, i64 origin, int c, flo
 }
 
 template <class V, class T>
-DEVICE void reconstruction(const ReconstructionArgs& args) {
+DEVICE void reconstruction_staged(const ReconstructionArgs& args) {
     DYNAMIC_SHARED(float, staged);
-    SHARED(float, warp_sums, 8);
+    SHARED(float, parts, WARPS);
     const int length = args.channels * args.tubelet * args.patch * args.patch;
     const int warp = threadIdx.x / 32;
     const int warps = blockDim.x / 32;
@@ -488,11 +771,7 @@ DEVICE void reconstruction(const ReconstructionArgs& args) {
     for (i64 row = blockIdx.x; row < args.rows; row += gridDim.x) {
         const int token = args.indices[row];
         const bool known = token >= 0 && token < args.patches;
-        const int inside = known ? token : 0;
-        const int cell = inside % args.plane;
-        const i64 origin = row / args.count * args.stride_b + (i64)(inside / args.plane) * args.tubelet * args.stride_t
-                + (i64)(cell / args.across) * args.patch * args.stride_y
-                + (i64)(cell % args.across) * args.patch * args.stride_x;
+        const i64 origin = origin_of(args, divide(row, args.count), known ? token : 0);
         const T* prediction = (const T*)args.prediction + row * length;
         T* gradient = (T*)args.dprediction + row * length;
         const int whole = aligned16(prediction) && aligned16(gradient) ? length / N * N : 0;
@@ -541,12 +820,12 @@ DEVICE void reconstruction(const ReconstructionArgs& args) {
         }
         sum = warp_sum(sum);
         if (threadIdx.x % 32 == 0) {
-            warp_sums[warp] = sum;
+            parts[warp] = sum;
         }
         __syncthreads();
         if (threadIdx.x == 0) {
             for (int w = 0; w < warps; w++) {
-                total += warp_sums[w];
+                total += parts[w];
             }
         }
     }
@@ -555,7 +834,71 @@ DEVICE void reconstruction(const ReconstructionArgs& args) {
     }
 }
 
-KERNEL_BLOCKS(256, 4, reconstruction_loss_u8_f32, ReconstructionArgs) { reconstruction<unsigned char, float>(args); }
-KERNEL_BLOCKS(256, 4, reconstruction_loss_u8_bf16, ReconstructionArgs) { reconstruction<unsigned char, bf16>(args); }
-KERNEL_BLOCKS(256, 4, reconstruction_loss_f32_f32, ReconstructionArgs) { reconstruction<float, float>(args); }
-KERNEL_BLOCKS(256, 4, reconstruction_loss_f32_bf16, ReconstructionArgs) { reconstruction<float, bf16>(args); }
+/** A warp per patch, all in registers. */
+template <class V, class T, int C>
+DEVICE void reconstruction_interleaved(const ReconstructionArgs& args) {
+    constexpr int N = INTERLEAVED<V, T>;
+    using Patch = Interleaved<V, C, N>;
+    const int length = C * args.tubelet * args.patch * args.patch;
+    float sum = 0.0f;
+    const i64 step = static_cast<i64>(gridDim.x) * WARPS;
+    for (i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index(); row < args.rows; row += step) {
+        const int token = args.indices[row];
+        const bool known = token >= 0 && token < args.patches;
+        const V* from = static_cast<const V*>(args.video) + origin_of(args, divide(row, args.count), known ? token : 0);
+        const T* prediction = static_cast<const T*>(args.prediction) + row * length;
+        T* gradient = static_cast<T*>(args.dprediction) + row * length;
+        Patch patch;
+        patch.load(args, from);
+        Pack<T, N> packs[Patch::PACKS] = {};
+#pragma unroll
+        for (int k = 0; k < Patch::PACKS; k++) {
+            if (Patch::pack_index(k) < patch.count) {
+                packs[k] = load_pack<N>(prediction + Patch::pack_index(k) * N);
+            }
+        }
+        patch.statistics(args, from);
+        const float factor = known ? args.factor : not_a_number();
+        sum += known ? 0.0f : not_a_number();
+#pragma unroll
+        for (int k = 0; k < Patch::PACKS; k++) {
+            const int p = Patch::pack_index(k);
+            if (p < patch.count) {
+                float v[N];
+                unpack(packs[k], v);
+#pragma unroll
+                for (int j = 0; j < N; j++) {
+                    v[j] -= patch.target(k, j, args.scale);
+                    sum = fmaf(v[j], v[j], sum);
+                    v[j] *= factor;
+                }
+                if (args.dprediction != nullptr) {
+                    write(gradient + p * N, v);
+                }
+            }
+        }
+    }
+    sum = block_sum<THREADS>(sum);
+    if (threadIdx.x == 0) {
+        args.terms[blockIdx.x] = sum;
+    }
+}
+
+template <class V, class T>
+DEVICE void reconstruction(const ReconstructionArgs& args) {
+    constexpr int N = INTERLEAVED<V, T>;
+    const bool wide =
+        aligned<N>(static_cast<const T*>(args.prediction)) && aligned<N>(static_cast<const T*>(args.dprediction));
+    if (wide && Interleaved<V, 3, N>::fits(args)) {
+        reconstruction_interleaved<V, T, 3>(args);
+    } else if (wide && Interleaved<V, 1, N>::fits(args)) {
+        reconstruction_interleaved<V, T, 1>(args);
+    } else {
+        reconstruction_staged<V, T>(args);
+    }
+}
+
+KERNEL_BLOCKS(256, 2, reconstruction_loss_u8_f32, ReconstructionArgs) { reconstruction<unsigned char, float>(args); }
+KERNEL_BLOCKS(256, 3, reconstruction_loss_u8_bf16, ReconstructionArgs) { reconstruction<unsigned char, bf16>(args); }
+KERNEL_BLOCKS(256, 1, reconstruction_loss_f32_f32, ReconstructionArgs) { reconstruction<float, float>(args); }
+KERNEL_BLOCKS(256, 1, reconstruction_loss_f32_bf16, ReconstructionArgs) { reconstruction<float, bf16>(args); }

@@ -17,6 +17,9 @@
 #include "tma.cuh"
 #include "wgmma.cuh"
 
+/** Bytes of a box of w that lies by depth. */
+constexpr int W_PANEL = 64 * 128;
+
 /** Columns of a box of x and w: 128 bytes, what the swizzle takes. */
 constexpr int PRODUCT_DEPTH = 64;
 
@@ -24,9 +27,8 @@ constexpr int PRODUCT_DEPTH = 64;
  * How tiles are cut: see the top. Rows and columns are those of one warpgroup's part.
  *
  * RESIDENT: 0, or as many boxes of w, the whole depth of a column of tiles, as stay in shared memory; x alone then comes in stages.
- * CLUSTER: as many blocks compute tiles below each other and share the boxes of w, of which each fetches a part for all.
  */
-template <int ROWS, int COLUMNS, int STAGES, int GROUPS, bool TOGETHER, int RESIDENT, int CLUSTER = 1>
+template <int ROWS, int COLUMNS, int STAGES, int GROUPS, bool TOGETHER, int RESIDENT>
 struct ProductShape {
     static constexpr int rows = ROWS;
     static constexpr int columns = COLUMNS;
@@ -34,8 +36,6 @@ struct ProductShape {
     static constexpr int groups = GROUPS;
     static constexpr bool together = TOGETHER;
     static constexpr int resident = RESIDENT;
-    static constexpr int cluster = cluster_size(CLUSTER);
-    static constexpr int w_box = COLUMNS / cluster;  // rows of w that a block fetches
     static constexpr int tile_rows = TOGETHER ? ROWS * GROUPS : ROWS;
     // Where the sums leave too few of the registers that a thread is launched with, the producer's are given away.
     static constexpr bool many_sums = ROWS * COLUMNS >= 64 * 192 || GROUPS > 2;
@@ -51,20 +51,40 @@ struct ProductShape {
         SWIZZLE_SLACK + STAGES * stage_bytes + RESIDENT * w_bytes + GROUPS * staging_bytes + barriers * 8;
 };
 
-/** What follows beside the bias. */
-enum class ProductKind { PLAIN, ADD, GELU };
+/**
+ * What follows beside the bias: nothing, an addend, GELU, GELU where what goes into it is written too, or, for its gradient, a
+ * product with the derivative of GELU.
+ */
+enum class ProductKind { PLAIN, ADD, GELU, GELU_KEEP, GELU_GRADIENT };
+
+/** Whether w is [k, n]: then a box of it is 64 rows of k by 64 columns, as many as the tile needs side by side. */
+DEVICE constexpr bool w_by_depth(ProductKind kind) {
+    return kind == ProductKind::GELU_GRADIENT;
+}
+
+/** Whether a matrix is read that lies as y does. */
+DEVICE constexpr bool has_addend(ProductKind kind) {
+    return kind == ProductKind::ADD || kind == ProductKind::GELU_GRADIENT;
+}
+
+/** No kernel before this one can have written w: it is fetched before they end. */
+constexpr int PRODUCT_FIXED = 1;
+
+/** x is read from memory for the first time: what the next tile needs is brought to the L2 cache beforehand. */
+constexpr int PRODUCT_PREFETCH = 2;
 
 struct ProductArgs {
     TensorMap x;  // boxes of tile_rows x 64
-    TensorMap w;  // boxes of columns x 64
+    TensorMap w;  // boxes of columns x 64, or 64 x 64 where w lies by depth
     const bf16* bias;    // or null
-    const bf16* addend;  // for ADD
+    const bf16* addend;  // for ADD; what GELU was computed of for GELU_GRADIENT
     bf16* y;
+    bf16* z;  // for GELU_KEEP, laid out as y: what GELU is computed of
     int m;
     int n;
     int k;
     int ldy;    // distance of rows of y and the addend, a multiple of 8
-    int fixed;  // 1 where no kernel before this one can have written w: it is fetched before they end
+    int how;    // of PRODUCT_FIXED and PRODUCT_PREFETCH
 };
 
 /** Where a warp keeps 16 rows of `columns` values: 64-wide pieces of rows of 128 bytes, swizzled like a box. */
@@ -91,7 +111,7 @@ DEVICE void for_staged(Step step) {
 /** The order in which a block computes tiles. */
 template <class Shape>
 struct ProductTiles {
-    int columns;  // of tiles, or of clusters of them
+    int columns;  // of tiles
     int rows;
     int first;
     int end;
@@ -99,7 +119,7 @@ struct ProductTiles {
 
     DEVICE explicit ProductTiles(const ProductArgs& args) {
         columns = (args.n + Shape::columns - 1) / Shape::columns;
-        rows = (args.m + Shape::tile_rows * Shape::cluster - 1) / (Shape::tile_rows * Shape::cluster);
+        rows = (args.m + Shape::tile_rows - 1) / Shape::tile_rows;
         const int tiles = columns * rows;
         if (Shape::resident > 0) {
             // A run of neighbours in one column of tiles, or at most a few.
@@ -107,15 +127,14 @@ struct ProductTiles {
             end = static_cast<int>(static_cast<i64>(tiles) * (blockIdx.x + 1) / gridDim.x);
             stride = 1;
         } else {
-            first = static_cast<int>(blockIdx.x) / Shape::cluster;
+            first = static_cast<int>(blockIdx.x);
             end = tiles;
-            stride = static_cast<int>(gridDim.x) / Shape::cluster;
+            stride = static_cast<int>(gridDim.x);
         }
     }
 
     DEVICE int row(int tile) const {
-        const int of_cluster = Shape::resident > 0 ? tile % rows : tile / columns;
-        return (Shape::cluster > 1 ? of_cluster * Shape::cluster + cluster_rank() : of_cluster) * Shape::tile_rows;
+        return (Shape::resident > 0 ? tile % rows : tile / columns) * Shape::tile_rows;
     }
 
     DEVICE int column(int tile) const {
@@ -143,7 +162,7 @@ struct ProductBarriers {
     DEVICE void init() const {
         for (int i = 0; i < Shape::stages; i++) {
             mbarrier_init(&full[i], 1);
-            mbarrier_init(&empty[i], (Shape::together ? 4 * Shape::groups : 4) * Shape::cluster);
+            mbarrier_init(&empty[i], Shape::together ? 4 * Shape::groups : 4);
         }
         for (int i = 0; i < Shape::groups; i++) {
             mbarrier_init(&turns[i], 4);
@@ -169,20 +188,20 @@ DEVICE void product_fetch_resident(
 }
 
 /** Announces the boxes of a stage and fetches that of w, where it does not stay. */
-template <class Shape>
+template <class Shape, ProductKind KIND>
 DEVICE void product_fetch_w(const ProductArgs& args, unsigned char* stage, Mbarrier* full, int column, int step) {
     mbarrier_arrive_expect(full, Shape::stage_bytes);
-    unsigned char* const w = stage + Shape::x_bytes;
-    if (Shape::cluster > 1) {
-        const int part = cluster_rank() * Shape::w_box;
-        tma_load_to((1u << Shape::cluster) - 1, w + part * PRODUCT_DEPTH * 2, &args.w, full, column + part,
-            step * PRODUCT_DEPTH);
+    if (w_by_depth(KIND)) {
+#pragma unroll
+        for (int panel = 0; panel < Shape::columns / 64; panel++) {
+            tma_load(stage + Shape::x_bytes + panel * W_PANEL, &args.w, full, step * PRODUCT_DEPTH, column + panel * 64);
+        }
     } else if (Shape::resident == 0) {
-        tma_load(w, &args.w, full, column, step * PRODUCT_DEPTH);
+        tma_load(stage + Shape::x_bytes, &args.w, full, column, step * PRODUCT_DEPTH);
     }
 }
 
-template <class Shape>
+template <class Shape, ProductKind KIND>
 DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, const ProductBarriers<Shape>& barriers, int steps) {
     const ProductTiles<Shape> tiles(args);
     unsigned char* const w = stages + Shape::stages * Shape::stage_bytes;
@@ -190,7 +209,7 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
     u32 columns = 0;    // of tiles so far
     u32 box = 0;
     int ahead = 0;  // boxes of the first tile of which w has been fetched
-    if (args.fixed != 0 && tiles.first < tiles.end) {
+    if ((args.how & PRODUCT_FIXED) != 0 && tiles.first < tiles.end) {
         const int column = tiles.column(tiles.first);
         if (Shape::resident > 0) {
             product_fetch_resident<Shape>(args, w, barriers, column, steps);
@@ -198,7 +217,7 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
             columns = 1;
         } else {
             for (; ahead < steps && ahead < Shape::stages; ahead++) {
-                product_fetch_w<Shape>(
+                product_fetch_w<Shape, KIND>(
                     args, stages + ahead * Shape::stage_bytes, &barriers.full[ahead], column, ahead);
             }
         }
@@ -215,7 +234,13 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
             resident = column;
             columns++;
         }
+        const int next = tile + tiles.stride;
+        const bool prefetch = (args.how & PRODUCT_PREFETCH) != 0 && Shape::resident == 0 && next < tiles.end;
         for (int step = 0; step < steps; step++, box++) {
+            // The blocks that compute the tiles beside the next one take the other boxes.
+            if (prefetch && step % tiles.columns == next % tiles.columns) {
+                tma_prefetch_box(&args.x, tiles.row(next), step * PRODUCT_DEPTH);
+            }
             const u32 stage = box % Shape::stages;
             const u32 round = box / Shape::stages;
             if (round > 0) {
@@ -226,7 +251,7 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
             if (ahead > 0) {
                 ahead--;
             } else {
-                product_fetch_w<Shape>(args, at, full, column, step);
+                product_fetch_w<Shape, KIND>(args, at, full, column, step);
             }
             tma_load(at, &args.x, full, row, step * PRODUCT_DEPTH);
         }
@@ -277,24 +302,67 @@ DEVICE float high_of(u32 word) {
     return __uint_as_float(word & 0xFFFF0000u);
 }
 
-/**
- * x Phi(x) for results that are rounded to bf16, within 2^-13 of it for |x| < 6: x+ - |x| Phi(-|x|), where Phi(-|x|) is
- * exp(-x^2 / 2) times a polynomial in 1 / (1 + p |x|), as in Abramowitz and Stegun 7.1.26, fitted anew to the relative error.
- */
+/** The smaller; NaN where x is NaN. */
+DEVICE float at_most(float x, float limit) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    float result;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(x), "f"(limit));
+    return result;
+#else
+    return x > limit ? limit : x;
+#endif
+}
+
+/** log2 Phi(-a) for 0 <= a <= 12, fitted so that Phi(-a) is within 2^-12 of its value for a < 5.5; beyond it is below 2^-25. */
+DEVICE float log2_tail(float a) {
+    float log = fmaf(a, -2.33252156e-4f, 4.86980500e-3f);
+    log = fmaf(a, log, -4.45992835e-2f);
+    log = fmaf(a, log, -4.69680204e-1f);
+    log = fmaf(a, log, -1.14626189f);
+    log = fmaf(a, log, -1.00035873f);
+    return log;
+}
+
+/** x Phi(x) for results that are rounded to bf16: x+ - |x| Phi(-|x|). */
 DEVICE float gelu_to_bf16(float x) {
-    const float t = reciprocal_fast(fmaf(fabsf(x), 0.285f, 1.0f));
-    float tail = fmaf(t, 0.288209704f, -0.07038815f);
-    tail = fmaf(t, tail, 0.17671825f);
-    tail = fmaf(t, tail, 0.105430091f);
-    tail *= t * exp2_fast(x * x * -0.72134752f);
-    return fmaf(-fabsf(x), tail, fmaxf(x, 0.0f));
+    const float a = at_most(fabsf(x), 12.0f);
+    return fmaf(-a, exp2_fast(log2_tail(a)), fmaxf(x, 0.0f));
+}
+
+/** Phi(x) + x phi(x), the derivative of x Phi(x), for results that are rounded to bf16; see gelu_to_bf16. */
+DEVICE float gelu_slope_to_bf16(float x) {
+    const float a = at_most(fabsf(x), 12.0f);
+    const float tail = exp2_fast(log2_tail(a));
+    const float bell = exp2_fast(a * a * -0.72134752f) * 0.39894228f;
+    return fmaf(x, bell, x > 0.0f ? 1.0f - tail : tail);
+}
+
+/** Writes a warp's 16 staged rows to y, whose first element is at (row0, column0) of the matrix. */
+template <int COLUMNS>
+DEVICE void product_write(const ProductArgs& args, const unsigned char* staging, bf16* matrix, int row0, int column0) {
+    __syncwarp();
+    bf16* const y = matrix + static_cast<i64>(row0) * args.ldy + column0;
+    if (row0 + 16 <= args.m && column0 + COLUMNS <= args.n) {
+        for_staged<COLUMNS>([&](int first, int row_of_lane, int column, int offset) {
+            bf16* const lanes = y + row_of_lane * static_cast<i64>(args.ldy) + column;
+            copy_piece(lanes + first * static_cast<i64>(args.ldy), staging + offset);
+        });
+    } else {
+        for_staged<COLUMNS>([&](int first, int row_of_lane, int column, int offset) {
+            const int r = first + row_of_lane;
+            if (row0 + r < args.m && column0 + column < args.n) {
+                copy_piece(y + r * static_cast<i64>(args.ldy) + column, staging + offset);
+            }
+        });
+    }
+    __syncwarp();  // before the place is taken by what follows
 }
 
 /** Finishes and writes 64 rows of a warpgroup's sums: this warp's 16. */
 template <class Shape, ProductKind KIND>
 DEVICE void product_epilogue(
     const ProductArgs& args,
-    const float (&sums)[Shape::columns / 2],
+    float (&sums)[Shape::columns / 2],
     const u32 (&bias)[Shape::columns / 8],
     unsigned char* staging,
     int row0,
@@ -302,45 +370,57 @@ DEVICE void product_epilogue(
     // Four 8 x 8 matrices at a time, which lie as the sums do: rows 0 to 7 and 8 to 15 of 8 columns, then of the next 8.
     const int matrix = lane_index() / 8;
     const int row = lane_index() % 8 + matrix % 2 * 8;
+    if (KIND == ProductKind::GELU_KEEP) {
+#pragma unroll
+        for (int j = 0; j < Shape::columns / 8; j += 2) {
+            u32 words[4];
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int at = 4 * (j + i / 2) + 2 * (i % 2);
+                sums[at] += low_of(bias[j + i / 2]);
+                sums[at + 1] += high_of(bias[j + i / 2]);
+                words[i] = pack_bf16(sums[at], sums[at + 1]);
+            }
+            stmatrix_x4(staging + staged(row, (j + matrix / 2) * 8), words);
+        }
+        product_write<Shape::columns>(args, staging, args.z, row0, column0);
+    }
 #pragma unroll
     for (int j = 0; j < Shape::columns / 8; j += 2) {
         unsigned char* const place = staging + staged(row, (j + matrix / 2) * 8);
         u32 words[4];
-        if (KIND == ProductKind::ADD) {
+        if (has_addend(KIND)) {
             ldmatrix_x4(words, place);
         }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             const int at = 4 * (j + i / 2) + 2 * (i % 2);
-            float low = sums[at] + low_of(bias[j + i / 2]);
-            float high = sums[at + 1] + high_of(bias[j + i / 2]);
+            float low = sums[at];
+            float high = sums[at + 1];
+            if (KIND != ProductKind::GELU_KEEP) {
+                low += low_of(bias[j + i / 2]);
+                high += high_of(bias[j + i / 2]);
+            }
             if (KIND == ProductKind::ADD) {
                 low += low_of(words[i]);
                 high += high_of(words[i]);
+            } else if (KIND == ProductKind::GELU_GRADIENT) {
+                low *= gelu_slope_to_bf16(low_of(words[i]));
+                high *= gelu_slope_to_bf16(high_of(words[i]));
+            } else if (KIND != ProductKind::PLAIN) {
+                low = gelu_to_bf16(low);
+                high = gelu_to_bf16(high);
             }
-            words[i] = KIND == ProductKind::GELU ? pack_bf16(gelu_to_bf16(low), gelu_to_bf16(high)) : pack_bf16(low, high);
+            words[i] = pack_bf16(low, high);
         }
         stmatrix_x4(place, words);
     }
-    __syncwarp();
-    const bool whole = row0 + 16 <= args.m && column0 + Shape::columns <= args.n;
-    for_staged<Shape::columns>([&](int first, int row_of_lane, int column, int offset) {
-        bf16* const y = args.y + static_cast<i64>(row0 + row_of_lane) * args.ldy + column0 + column;
-        if (whole || (row0 + first + row_of_lane < args.m && column0 + column < args.n)) {
-            copy_piece(y + static_cast<i64>(first) * args.ldy, staging + offset);
-        }
-    });
-    __syncwarp();  // before the next tile's addend takes the place
+    product_write<Shape::columns>(args, staging, args.y, row0, column0);
 }
 
-/** A warp has used the boxes of a stage, which all blocks of the cluster wait for that fetch boxes for it. */
-template <class Shape>
+/** A warp has used the boxes of a stage. */
 DEVICE void product_release(Mbarrier* empty) {
-    if (Shape::cluster > 1) {
-        if (lane_index() < Shape::cluster) {
-            mbarrier_arrive_at(empty, lane_index());
-        }
-    } else if (lane_index() == 0) {
+    if (lane_index() == 0) {
         mbarrier_arrive(empty);
     }
 }
@@ -382,9 +462,11 @@ DEVICE void product_consumer(
             continue;
         }
         const int row0 = tiles.row(tile) + rows_before + warp * 16;
-        if (KIND == ProductKind::ADD) {
+        if (has_addend(KIND)) {
             product_addend<Shape>(args, staging, row0, column0);
         }
+        u32 bias[Shape::columns / 8];
+        product_bias<Shape::columns>(args, column0, bias);
         if (!Shape::together) {
             // Not before all boxes of the tile before have come: phases of `full` are known by parity, so none may be skipped.
             mbarrier_wait(&barriers.turns[group], parity);
@@ -399,36 +481,39 @@ DEVICE void product_consumer(
             mbarrier_wait(&barriers.full[stage], box / Shape::stages & 1);
             const unsigned char* const at = stages + stage * Shape::stage_bytes;
             const u64 w = wgmma_descriptor(
-                Shape::resident > 0 ? resident_w + step * Shape::w_bytes : at + Shape::x_bytes, 0, 1024);
+                Shape::resident > 0 ? resident_w + step * Shape::w_bytes : at + Shape::x_bytes, W_PANEL, 1024);
             const u64 x = wgmma_descriptor(at + rows_before * PRODUCT_DEPTH * 2, 0, 1024);
             wgmma_fence();
 #pragma unroll
             for (int depth = 0; depth < PRODUCT_DEPTH / 16; depth++) {
 #pragma unroll
                 for (int part = 0; part < PARTS; part++) {
-                    wgmma<Shape::columns, Majors::K, Majors::K>(sums[part], wgmma_advance(x, depth * 32 + part * 64 * 128),
-                        wgmma_advance(w, depth * 32), step > 0 || depth > 0);
+                    constexpr int W_MAJOR = w_by_depth(KIND) ? Majors::MN : Majors::K;
+                    wgmma<Shape::columns, Majors::K, W_MAJOR>(sums[part], wgmma_advance(x, depth * 32 + part * 64 * 128),
+                        wgmma_advance(w, depth * (w_by_depth(KIND) ? 2048 : 32)), step > 0 || depth > 0);
                 }
             }
             wgmma_commit();
             wgmma_wait<1>();
             if (step > 0) {
-                product_release<Shape>(&barriers.empty[(box - 1) % Shape::stages]);
+                product_release(&barriers.empty[(box - 1) % Shape::stages]);
             }
         }
         if (!Shape::together && leader) {
             mbarrier_arrive(&barriers.turns[turn]);
         }
         wgmma_wait<0>();
-        product_release<Shape>(&barriers.empty[(box - 1) % Shape::stages]);
-        // Read here, the bias keeps the assembler from computing the epilogue before it releases the stage.
-        u32 bias[Shape::columns / 8];
-        product_bias<Shape::columns>(args, column0, bias);
+        const u32 released = leader ? mbarrier_arrive_word(&barriers.empty[(box - 1) % Shape::stages]) : 0;
+#pragma unroll
+        for (int j = 0; j < Shape::columns / 8; j++) {
+            // Zero, of which the assembler knows nothing: or else it would compute half the epilogue before it releases the stage.
+            bias[j] |= released & static_cast<u32>(args.how >> 2);
+        }
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
             wgmma_hold(sums[part]);
         }
-        if (KIND == ProductKind::ADD) {
+        if (has_addend(KIND)) {
             cp_async_wait<0>();
             __syncwarp();
         }
@@ -453,11 +538,7 @@ DEVICE void product(const ProductArgs& args) {
             tma_prefetch(&args.w);
             barriers.init();
         }
-        if (Shape::cluster > 1) {
-            cluster_sync();
-        } else {
-            __syncthreads();
-        }
+        __syncthreads();
         let_later_kernels_begin();
         const int steps = (args.k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH;
         if (warp_index() >= Shape::groups * 4) {
@@ -465,7 +546,7 @@ DEVICE void product(const ProductArgs& args) {
                 fewer_registers<24>();
             }
             if (threadIdx.x == Shape::groups * WARPGROUP) {
-                product_producer<Shape>(args, stages, barriers, steps);
+                product_producer<Shape, KIND>(args, stages, barriers, steps);
             }
         } else {
             if (Shape::many_sums) {
@@ -473,14 +554,11 @@ DEVICE void product(const ProductArgs& args) {
             }
             product_consumer<Shape, KIND>(args, stages, staging, barriers, steps);
         }
-        if (Shape::cluster > 1) {
-            cluster_sync();  // no block may end while others fetch for it or arrive at its barriers
-        }
     }
 }
 
 #define PRODUCT_KERNEL(name, kind, blocks, ...)                                                \
-    KERNEL_BLOCKS((ProductShape<__VA_ARGS__>::threads), blocks, product_##name, ProductArgs) { \
+    KERNEL_AHEAD((ProductShape<__VA_ARGS__>::threads), blocks, product_##name, ProductArgs) {  \
         product<ProductShape<__VA_ARGS__>, ProductKind::kind>(args);                           \
     }
 
@@ -490,10 +568,16 @@ DEVICE void product(const ProductArgs& args) {
     PRODUCT_KERNEL(name##_add, ADD, blocks, __VA_ARGS__)    \
     PRODUCT_KERNEL(name##_gelu, GELU, blocks, __VA_ARGS__)
 
-#ifndef PRODUCTS
-// Rows and columns of the tile in the name; t: warpgroups take turns; r: as many boxes of w stay.
-PRODUCT(128x192, 1, 64, 192, 4, 2, true, 0)
+/** Those that training needs beside them. */
+#define PRODUCT_TRAINING(name, blocks, ...)                          \
+    PRODUCT_KERNEL(name##_gelu_keep, GELU_KEEP, blocks, __VA_ARGS__) \
+    PRODUCT_KERNEL(name##_gelu_gradient, GELU_GRADIENT, blocks, __VA_ARGS__)
+
+#if !defined(PRODUCTS) && (defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__)))
+// Rows and columns of the tile in the name; t: warpgroups take turns.
 PRODUCT(128x128t, 1, 128, 128, 5, 2, false, 0)
-PRODUCT(64x192tr6, 1, 64, 192, 4, 2, false, 6)
+PRODUCT_TRAINING(128x128t, 1, 128, 128, 5, 2, false, 0)
+PRODUCT(128x64, 1, 64, 64, 6, 2, true, 0)
 PRODUCT(64x64, 1, 64, 64, 8, 1, true, 0)
+PRODUCT(64x32, 1, 64, 32, 12, 1, true, 0)
 #endif

@@ -86,14 +86,14 @@ DEVICE void random(const RandomArgs& args) {
         return;
     }
     const RandomKey key = current_key(args.key, args.variables);
-    Pack<T> pack;
+    Pack<T> pack = {};
 #pragma unroll
     for (int j = 0; j < N; j += 4) {
         double numbers[4];
         F::numbers(args, philox(key.seed, key.stream, (first + j) / 4), numbers);
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-            pack.values[j + k] = from_double<T>(numbers[k]);
+            pack.set(j + k, from_double<T>(numbers[k]));
         }
     }
     if (first + N <= args.n && aligned16(y)) {
@@ -102,7 +102,7 @@ DEVICE void random(const RandomArgs& args) {
 #pragma unroll
         for (int j = 0; j < N; j++) {
             if (first + j < args.n) {
-                y[first + j] = pack.values[j];
+                y[first + j] = pack[j];
             }
         }
     }
@@ -144,7 +144,7 @@ DEVICE void dropout(const DropoutArgs& args) {
     i64 own = (static_cast<i64>(blockIdx.x) * THREADS * VECTORS + threadIdx.x) * N;
     bool wide = aligned16(x) && aligned16(y);
     const RandomKey key = current_key(args.key, args.variables);
-    Pack<T> packs[VECTORS];
+    Pack<T> packs[VECTORS] = {};
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         i64 i = own + k * THREADS * N;
@@ -153,30 +153,31 @@ DEVICE void dropout(const DropoutArgs& args) {
         } else {
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                packs[k].values[j] = i + j < args.n ? x[i + j] : from_float<T>(0.0f);
+                packs[k].set(j, i + j < args.n ? x[i + j] : from_float<T>(0.0f));
             }
         }
     }
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         i64 i = own + k * THREADS * N;
+        float values[N];
+        unpack(packs[k], values);
 #pragma unroll
         for (int j = 0; j < N; j += 4) {
             RandomWords words = philox(key.seed, key.stream, (i + j) / 4);
 #pragma unroll
             for (int w = 0; w < 4; w++) {
                 bool kept = words.word[w] >> 8 >= args.threshold;
-                T& value = packs[k].values[j + w];
-                value = from_float<T>(kept ? to_float(value) * args.scale : 0.0f);
+                values[j + w] = kept ? values[j + w] * args.scale : 0.0f;
             }
         }
         if (wide && i + N <= args.n) {
-            store_pack(y + i, packs[k]);
+            write(y + i, values);
         } else {
 #pragma unroll
             for (int j = 0; j < N; j++) {
                 if (i + j < args.n) {
-                    y[i + j] = packs[k].values[j];
+                    y[i + j] = from_float<T>(values[j]);
                 }
             }
         }
@@ -241,13 +242,16 @@ DEVICE void drop_path(const DropPathArgs& args) {
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         const i64 i = own + k * THREADS * N;
+        float sum[N];
+        float branch[N];
+        unpack(sums[k], sum);
+        unpack(added[k], branch);
 #pragma unroll
         for (int j = 0; j < N; j++) {
-            T& value = sums[k].values[j];
-            value = from_float<T>(to_float(value) + to_float(added[k].values[j]) * args.scale);
+            sum[j] += branch[j] * args.scale;
         }
         if (i < whole) {
-            store_pack(y + i, sums[k]);
+            write(y + i, sum);
         }
     }
     for (i64 i = whole + threadIdx.x; i < end; i += THREADS) {

@@ -1,4 +1,4 @@
-// What every kernel is written with: launch macros, bf16, 16-byte packs, reductions, random numbers, GELU, tensor-core wrappers.
+// What every kernel is written with: launch macros, bf16, 16-byte packs, reductions, random numbers, GELU, asynchronous copies.
 //
 // The same kernel sources are compiled three ways: by nvcc to cubins, by NVRTC on the machine that runs them (no header but
 // this one is needed), and by the host C++ compiler for the tests, where "emulation.h" stands in for the GPU. A kernel that
@@ -15,15 +15,16 @@ using u64 = unsigned long long;
 #define DEVICE __device__ __forceinline__
 
 /**
- * What every kernel begins with, before it touches memory: it waits until the kernels before it in the stream are done and all
- * they wrote is seen, and lets the kernel behind it in the stream be brought to the multiprocessors, to wait there in the same
- * way, as soon as all blocks of this one have begun. Launched as usual, both do nothing: the order is kept by the stream.
+ * What every kernel begins with, before it touches memory: it lets the kernel behind it in the stream be brought to the
+ * multiprocessors, as soon as all blocks of this one have begun, and waits until the kernels before it are done and all they
+ * wrote is seen. The kernel behind waits in the same way, until this one is done, so the order is kept along the whole stream.
+ * Launched as usual, both do nothing.
  * (Programmatic dependent launch: CUDA programming guide; PTX ISA, griddepcontrol. See CudaLaunch.java.)
  */
 DEVICE void begin_in_order() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.wait;" ::: "memory");
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
@@ -40,6 +41,10 @@ DEVICE void begin_in_order() {
 
 /** The same, with registers limited so that `blocks` blocks fit on a multiprocessor. */
 #define KERNEL_BLOCKS(threads, blocks, name, Args) KERNEL_BOUNDS((threads, blocks), name, Args)
+
+/** The same for a kernel that itself keeps the order, see begin_in_order, and may read before that what no other kernel writes. */
+#define KERNEL_AHEAD(threads, blocks, name, Args) \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args args)
 
 /** A static array in shared memory, 16-byte aligned, not initialised. */
 #define SHARED(type, name, count) __shared__ __align__(16) type name[count]
@@ -110,6 +115,10 @@ struct bf16 {
 
 DEVICE float to_float(float value) {
     return value;
+}
+
+DEVICE float to_float(unsigned char value) {
+    return static_cast<float>(value);
 }
 
 DEVICE float to_float(bf16 value) {
@@ -185,7 +194,44 @@ struct alignas(sizeof(T) * N) Pack {
     static_assert(sizeof(T) * N <= 16, "at most 16 bytes");
     static constexpr int COUNT = N;
     T values[N];
+
+    DEVICE T operator[](int i) const {
+        return values[i];
+    }
+
+    DEVICE void set(int i, T value) {
+        values[i] = value;
+    }
 };
+
+/**
+ * Pairs of bf16 stay in words, the first of two in the lower half: as single values every one would be taken out of its word as
+ * soon as it is loaded, which waits for the load, and put back by another instruction.
+ */
+template <int N>
+struct alignas(2 * N) Pairs {
+    static_assert(N % 2 == 0 && 2 * N <= 16, "whole words, at most 16 bytes");
+    static constexpr int COUNT = N;
+    u32 words[N / 2];
+
+    DEVICE bf16 operator[](int i) const {
+        return {static_cast<unsigned short>(words[i / 2] >> i % 2 * 16)};
+    }
+
+    DEVICE void set(int i, bf16 value) {
+        const u32 bits = value.bits;
+        words[i / 2] = i % 2 == 0 ? (words[i / 2] & 0xFFFF0000u) | bits : (words[i / 2] & 0xFFFFu) | bits << 16;
+    }
+};
+
+template <>
+struct Pack<bf16, 2> : Pairs<2> {};
+
+template <>
+struct Pack<bf16, 4> : Pairs<4> {};
+
+template <>
+struct Pack<bf16, 8> : Pairs<8> {};
 
 /** Whether an address allows load_pack and store_pack of packs of N values. */
 template <int N, class T>
@@ -239,9 +285,17 @@ DEVICE void store_pack(T* address, const Pack<T, N>& pack) {
 /** The values of a pack as floats. */
 template <class T, int N>
 DEVICE void unpack(const Pack<T, N>& pack, float (&values)[N]) {
+    if constexpr (sizeof(T) == 2 && N % 2 == 0) {
 #pragma unroll
-    for (int k = 0; k < N; k++) {
-        values[k] = to_float(pack.values[k]);
+        for (int k = 0; k < N; k += 2) {
+            values[k] = __uint_as_float(pack.words[k / 2] << 16);
+            values[k + 1] = __uint_as_float(pack.words[k / 2] & 0xFFFF0000u);
+        }
+    } else {
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            values[k] = to_float(pack.values[k]);
+        }
     }
 }
 
@@ -249,29 +303,48 @@ DEVICE void unpack(const Pack<T, N>& pack, float (&values)[N]) {
 template <class T, int N>
 DEVICE Pack<T, N> pack(const float (&values)[N]) {
     Pack<T, N> result;
+    if constexpr (sizeof(T) == 2 && N % 2 == 0) {
 #pragma unroll
-    for (int k = 0; k < N; k++) {
-        result.values[k] = from_float<T>(values[k]);
+        for (int k = 0; k < N; k += 2) {
+            result.words[k / 2] = pack_bf16(values[k], values[k + 1]);
+        }
+    } else {
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            result.values[k] = from_float<T>(values[k]);
+        }
     }
     return result;
 }
 
-/** A number of values that are read or written at once, as a type: 1, or as many as a Pack holds. */
-template <int N>
-struct Width {
-    static constexpr int value = N;
-};
-
-/** Reads N neighbouring values as floats, at an address that is a multiple of their size. */
+/** Reads N neighbouring values as floats, by as few accesses of up to 16 bytes as that takes; the address allows them. */
 template <int N, class T>
 DEVICE void read(const T* from, float (&to)[N]) {
-    unpack(load_pack<N>(from), to);
+    constexpr int WIDTH = sizeof(T) * N < 16 ? N : Pack<T>::COUNT;
+#pragma unroll
+    for (int i = 0; i < N; i += WIDTH) {
+        float part[WIDTH];
+        unpack(load_pack<WIDTH>(from + i), part);
+#pragma unroll
+        for (int k = 0; k < WIDTH; k++) {
+            to[i + k] = part[k];
+        }
+    }
 }
 
-/** Writes N floats as neighbouring values, at an address that is a multiple of their size. */
+/** Writes N floats as neighbouring values, the counterpart of read. */
 template <int N, class T>
 DEVICE void write(T* to, const float (&from)[N]) {
-    store_pack(to, pack<T>(from));
+    constexpr int WIDTH = sizeof(T) * N < 16 ? N : Pack<T>::COUNT;
+#pragma unroll
+    for (int i = 0; i < N; i += WIDTH) {
+        float part[WIDTH];
+#pragma unroll
+        for (int k = 0; k < WIDTH; k++) {
+            part[k] = from[i + k];
+        }
+        store_pack(to + i, pack<T>(part));
+    }
 }
 
 // -------------------------------------------------------------------------------------------------------- reductions
@@ -525,79 +598,6 @@ DEVICE float gelu_derivative_fast(float x) {
     float bell;
     const float cdf = normal_cdf_fast(x, &bell);
     return fmaf(x * 0.39894228f, bell, cdf);
-}
-
-// ------------------------------------------------------------------------------------------------------- tensor cores
-
-/**
- * d += a b on a warp: a is 16 x 16 by rows, b is 16 x 8 by columns, d is 16 x 8, a and b bf16, d f32. With group = lane / 4 and
- * pair = 2 (lane % 4), a lane holds a[0] = A[group][pair, pair + 1], a[1] = A[group + 8][same], a[2] = A[group][pair + 8, + 9],
- * a[3] = A[group + 8][same]; b[0] = B[pair, pair + 1][group], b[1] = B[pair + 8, + 9][group]; d[0, 1] = D[group][pair, pair + 1],
- * d[2, 3] = D[group + 8][same]; the first of two values in the lower half of its word.
- */
-DEVICE void mma_bf16_16x8x16(float d[4], const u32 a[4], const u32 b[2]) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                 "{%0, %1, %2, %3};"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
-    emulation::mma_bf16_16x8x16(d, a, b);
-#endif
-}
-
-/**
- * Four 8 x 8 matrices of bf16 from shared memory: lanes 8i to 8i + 7 pass the 16-byte aligned addresses of the rows of matrix
- * i; r[i] receives the two values at row lane / 4, columns 2 (lane % 4) and the next.
- */
-DEVICE void ldmatrix_x4(u32 r[4], const void* row) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    u32 address = static_cast<u32>(__cvta_generic_to_shared(row));
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(address)
-                 : "memory");
-#else
-    emulation::ldmatrix(r, row, 4, false);
-#endif
-}
-
-/** The same with each matrix transposed: r[i] receives the values at rows 2 (lane % 4) and the next, column lane / 4. */
-DEVICE void ldmatrix_x4_trans(u32 r[4], const void* row) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    u32 address = static_cast<u32>(__cvta_generic_to_shared(row));
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(address)
-                 : "memory");
-#else
-    emulation::ldmatrix(r, row, 4, true);
-#endif
-}
-
-/** Two matrices; the addresses of lanes 16 to 31 are not used. */
-DEVICE void ldmatrix_x2(u32 r[2], const void* row) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    u32 address = static_cast<u32>(__cvta_generic_to_shared(row));
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(r[0]), "=r"(r[1])
-                 : "r"(address)
-                 : "memory");
-#else
-    emulation::ldmatrix(r, row, 2, false);
-#endif
-}
-
-DEVICE void ldmatrix_x2_trans(u32 r[2], const void* row) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    u32 address = static_cast<u32>(__cvta_generic_to_shared(row));
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(r[0]), "=r"(r[1])
-                 : "r"(address)
-                 : "memory");
-#else
-    emulation::ldmatrix(r, row, 2, true);
-#endif
 }
 
 // -------------------------------------------------------------------------------------------------- asynchronous copies

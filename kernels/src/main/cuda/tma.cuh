@@ -49,6 +49,18 @@ DEVICE void mbarrier_arrive(Mbarrier* barrier) {
 #endif
 }
 
+/** One arrival; some bits of the barrier's state, which let what follows depend on it. */
+DEVICE u32 mbarrier_arrive_word(Mbarrier* barrier) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    u64 state;
+    asm volatile("mbarrier.arrive.shared::cta.b64 %0, [%1];" : "=l"(state) : "r"(shared_address(barrier)) : "memory");
+    return static_cast<u32>(state);
+#else
+    emulation::mbarrier_arrive(barrier, 0);
+    return 0;
+#endif
+}
+
 /** One arrival, and the phase lasts until so many bytes more have come. */
 DEVICE void mbarrier_arrive_expect(Mbarrier* barrier, int bytes) {
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
@@ -100,6 +112,15 @@ DEVICE void tma_load(void* shared, const TensorMap* map, Mbarrier* barrier, int 
 #endif
 }
 
+/** Brings the box of a matrix that tma_load would copy to the L2 cache. */
+DEVICE void tma_prefetch_box(const TensorMap* map, int row, int column) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%2, %1}];" ::"l"(reinterpret_cast<u64>(map)), "r"(row),
+                 "r"(column)
+                 : "memory");
+#endif
+}
+
 /**
  * Waits until the kernels before this one in the stream are done and all they wrote is seen; where this one was not launched ahead of
  * their end (programmatic dependent launch), at once.
@@ -125,62 +146,5 @@ DEVICE void stmatrix_x4(void* row, const u32 (&r)[4]) {
                  : "memory");
 #else
     emulation::stmatrix(row, r);
-#endif
-}
-
-// ---------------------------------------------------------------------------------------------------------- clusters
-
-/** How many blocks of a cluster there are where so many are meant: on the CPU clusters are of one block. */
-DEVICE constexpr int cluster_size(int blocks) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    return blocks;
-#else
-    return blocks > 0 ? 1 : 0;
-#endif
-}
-
-/** Position of the block in its cluster. */
-DEVICE int cluster_rank() {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    u32 rank;
-    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-    return static_cast<int>(rank);
-#else
-    return 0;
-#endif
-}
-
-/** __syncthreads of all blocks of the cluster. */
-DEVICE void cluster_sync() {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
-#else
-    __syncthreads();
-#endif
-}
-
-/** One arrival at the barrier that lies at the same place in another block of the cluster. */
-DEVICE void mbarrier_arrive_at(Mbarrier* barrier, int rank) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    asm volatile("{\n\t.reg .b32 remote;\n\t"
-                 "mapa.shared::cluster.u32 remote, %0, %1;\n\t"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n\t}" ::"r"(shared_address(barrier)),
-                 "r"(rank)
-                 : "memory");
-#else
-    emulation::mbarrier_arrive(barrier, 0);
-#endif
-}
-
-/** As tma_load, to the same place in each block of the cluster whose bit is set, counted there at the barrier in the same place. */
-DEVICE void tma_load_to(u32 blocks, void* shared, const TensorMap* map, Mbarrier* barrier, int row, int column) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
-                 "[%0], [%1, {%3, %4}], [%2], %5;" ::"r"(shared_address(shared)),
-                 "l"(reinterpret_cast<u64>(map)), "r"(shared_address(barrier)), "r"(column), "r"(row),
-                 "h"(static_cast<unsigned short>(blocks))
-                 : "memory");
-#else
-    emulation::tma_load(shared, map->words, barrier, row, column);
 #endif
 }

@@ -148,59 +148,19 @@ struct ScatterArgs {
     i64 d;
 };
 
-/** N consecutive values, in one access if N is more than 1. */
 template <class T, int N>
-struct Lanes {
-    T values[N];
-};
-
-template <class T, int N>
-DEVICE Lanes<T, N> load_lanes(const T* at) {
-    Lanes<T, N> lanes;
-    if constexpr (N == 1) {
-        lanes.values[0] = *at;
-    } else {
-        Pack<T> pack = load_pack(at);
-#pragma unroll
-        for (int j = 0; j < N; j++) {
-            lanes.values[j] = pack.values[j];
-        }
-    }
-    return lanes;
-}
-
-template <class T, int N>
-DEVICE void store_lanes(T* at, const Lanes<T, N>& lanes) {
-    if constexpr (N == 1) {
-        *at = lanes.values[0];
-    } else {
-        Pack<T> pack;
-#pragma unroll
-        for (int j = 0; j < N; j++) {
-            pack.values[j] = lanes.values[j];
-        }
-        store_pack(at, pack);
-    }
-}
-
-template <class T, int N>
-DEVICE Lanes<T, N> sum_of_several(const ScatterArgs& args, i64 sample, int token, i64 column) {
+DEVICE Pack<T, N> sum_of_several(const ScatterArgs& args, i64 sample, int token, i64 column) {
     float sums[N] = {};
     for (i64 j = sample * args.m; j < (sample + 1) * args.m; j++) {
         if (args.indices[j] == token) {
-            Lanes<T, N> lanes = load_lanes<T, N>(static_cast<const T*>(args.dy) + j * args.d + column);
+            Pack<T, N> lanes = load_pack<N>(static_cast<const T*>(args.dy) + j * args.d + column);
 #pragma unroll
             for (int l = 0; l < N; l++) {
-                sums[l] += to_float(lanes.values[l]);
+                sums[l] += to_float(lanes[l]);
             }
         }
     }
-    Lanes<T, N> result;
-#pragma unroll
-    for (int l = 0; l < N; l++) {
-        result.values[l] = from_float<T>(sums[l]);
-    }
-    return result;
+    return pack<T>(sums);
 }
 
 template <class T, int N>
@@ -217,18 +177,15 @@ DEVICE void scatter_rows(const ScatterArgs& args) {
         rows[k] = divide(i, width);
         sources[k] = i < count ? args.source[rows[k]] : NONE;
     }
-    Lanes<T, N> lanes[VECTORS];
+    Pack<T, N> lanes[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         i64 column = (own_unit(k) - rows[k] * width) * N;
         i64 sample = divide(rows[k], args.n);
         if (sources[k] >= 0) {
-            lanes[k] = load_lanes<T, N>(dy + (sample * args.m + sources[k]) * args.d + column);
+            lanes[k] = load_pack<N>(dy + (sample * args.m + sources[k]) * args.d + column);
         } else if (sources[k] == NONE) {
-#pragma unroll
-            for (int l = 0; l < N; l++) {
-                lanes[k].values[l] = from_float<T>(0.0f);
-            }
+            lanes[k] = {};
         } else {
             lanes[k] = sum_of_several<T, N>(args, sample, static_cast<int>(rows[k] - sample * args.n), column);
         }
@@ -237,7 +194,7 @@ DEVICE void scatter_rows(const ScatterArgs& args) {
     for (int k = 0; k < VECTORS; k++) {
         i64 i = own_unit(k);
         if (i < count) {
-            store_lanes<T, N>(dx + i * N, lanes[k]);
+            store_pack(dx + i * N, lanes[k]);
         }
     }
 }
@@ -266,7 +223,7 @@ struct SumArgs {
 template <class T, int N>
 DEVICE void add_found(float (&sums)[SUM_TOKENS<N>][N], u32 found, int token, const T* dy, i64 d, bool inside) {
     while (found != 0) {
-        Lanes<T, N> lanes[SUM_ROWS];
+        Pack<T, N> lanes[SUM_ROWS];
         int tokens[SUM_ROWS];
 #pragma unroll
         for (int r = 0; r < SUM_ROWS; r++) {
@@ -275,7 +232,7 @@ DEVICE void add_found(float (&sums)[SUM_TOKENS<N>][N], u32 found, int token, con
             if (found == 0) {
                 tokens[r] = NONE;
             } else if (inside) {
-                lanes[r] = load_lanes<T, N>(dy + bit * d);
+                lanes[r] = load_pack<N>(dy + bit * d);
             }
             found &= found - 1;
         }
@@ -286,7 +243,7 @@ DEVICE void add_found(float (&sums)[SUM_TOKENS<N>][N], u32 found, int token, con
                 if (inside && tokens[r] == t) {
 #pragma unroll
                     for (int l = 0; l < N; l++) {
-                        sums[t][l] += to_float(lanes[r].values[l]);
+                        sums[t][l] += to_float(lanes[r][l]);
                     }
                 }
             }
@@ -396,26 +353,29 @@ struct AddRowsArgs {
 
 /** Part of a row of the table, NaN where there is no such row. */
 template <class T, int N>
-DEVICE Lanes<T, N> load_position(const T* table, i64 position, i64 positions, i64 d, i64 column) {
+DEVICE Pack<T, N> load_position(const T* table, i64 position, i64 positions, i64 d, i64 column) {
     if (position >= 0 && position < positions) {
-        return load_lanes<T, N>(table + position * d + column);
+        return load_pack<N>(table + position * d + column);
     }
-    Lanes<T, N> lanes;
+    float row[N];
 #pragma unroll
     for (int l = 0; l < N; l++) {
-        lanes.values[l] = from_float<T>(not_a_number());
+        row[l] = not_a_number();
     }
-    return lanes;
+    return pack<T>(row);
 }
 
 template <class T, int N>
-DEVICE void store_sum(T* y, const Lanes<T, N>& a, const Lanes<T, N>& b) {
-    Lanes<T, N> sum;
+DEVICE void store_sum(T* y, const Pack<T, N>& a, const Pack<T, N>& b) {
+    float sum[N];
+    float added[N];
+    unpack(a, sum);
+    unpack(b, added);
 #pragma unroll
     for (int l = 0; l < N; l++) {
-        sum.values[l] = from_float<T>(to_float(a.values[l]) + to_float(b.values[l]));
+        sum[l] += added[l];
     }
-    store_lanes<T, N>(y, sum);
+    write(y, sum);
 }
 
 template <class T, int N>
@@ -426,7 +386,7 @@ DEVICE void add_rows(const AddRowsArgs& args) {
     i64 count = args.rows * width;
     i64 rows[VECTORS];
     i64 positions[VECTORS];
-    Lanes<T, N> values[VECTORS];
+    Pack<T, N> values[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         i64 i = own_unit(k);
@@ -434,10 +394,10 @@ DEVICE void add_rows(const AddRowsArgs& args) {
         positions[k] = NONE;
         if (i < count) {
             positions[k] = args.indices == nullptr ? rows[k] - divide(rows[k], args.m) * args.m : args.indices[rows[k]];
-            values[k] = load_lanes<T, N>(x + i * N);
+            values[k] = load_pack<N>(x + i * N);
         }
     }
-    Lanes<T, N> added[VECTORS];
+    Pack<T, N> added[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         i64 column = (own_unit(k) - rows[k] * width) * N;
@@ -478,7 +438,7 @@ DEVICE void assemble_decoder(const AssembleArgs& args) {
     i64 count = args.batch * tokens * width;
     i64 columns[VECTORS];
     int positions[VECTORS];
-    Lanes<T, N> values[VECTORS];
+    Pack<T, N> values[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         i64 i = own_unit(k);
@@ -491,10 +451,10 @@ DEVICE void assemble_decoder(const AssembleArgs& args) {
             bool seen = j < args.visible_count;
             i64 source = seen ? sample * args.visible_count + j : sample * args.masked_count + j - args.visible_count;
             positions[k] = seen ? args.visible_indices[source] : args.masked_indices[source];
-            values[k] = load_lanes<T, N>(seen ? visible + source * args.d + columns[k] : mask_token + columns[k]);
+            values[k] = load_pack<N>(seen ? visible + source * args.d + columns[k] : mask_token + columns[k]);
         }
     }
-    Lanes<T, N> added[VECTORS];
+    Pack<T, N> added[VECTORS];
 #pragma unroll
     for (int k = 0; k < VECTORS; k++) {
         added[k] = load_position<T, N>(table, positions[k], args.positions, args.d, columns[k]);

@@ -4,6 +4,7 @@ import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import java.io.File;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
@@ -45,9 +46,14 @@ public final class FakeCuda {
         return absence().isEmpty();
     }
 
+    /** The folder of the fake cuDNN that belongs to a folder of the fake CUDA. */
+    public static Path cudnn(Path folder) {
+        return folder.resolveSibling(folder.getFileName() + "-cudnn");
+    }
+
     /** Why this process does not see the fake; empty where it does. */
     public static String absence() {
-        String folder = System.getProperty(FOLDER, "");
+        String folder = folder();
         if (folder.isEmpty()) {
             return "this process is started without -D" + FOLDER;
         }
@@ -144,7 +150,12 @@ public final class FakeCuda {
     }
 
     private static Path driver() {
-        return Path.of(System.getProperty(FOLDER, ""), "libcuda.so.1");
+        return Path.of(folder(), "libcuda.so.1");
+    }
+
+    /** The first folder that the property names. */
+    private static String folder() {
+        return System.getProperty(FOLDER, "").split(File.pathSeparator, 2)[0];
     }
 
     private static long number(String function, String... argument) {

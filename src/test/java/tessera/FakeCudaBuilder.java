@@ -260,6 +260,19 @@ public final class FakeCudaBuilder {
             String driverFile = folder.resolve("libcuda.so.1").toString();
             link(folder, library.getKey(), List.of("-Wl,-rpath,$ORIGIN", object.toString(), driverFile));
         }
+        linkCudnn(folder, objects);
+    }
+
+    /** cuDNN is in a folder of its own, because most tests do without. */
+    private void linkCudnn(Path folder, List<Path> objects) throws Exception {
+        Path apart = Files.createDirectories(FakeCuda.cudnn(folder));
+        Path object = objects.stream()
+                .filter(path -> stem(path).equals("fake_cudnn"))
+                .findFirst()
+                .orElseThrow();
+        String driver = folder.resolve("libcuda.so.1").toString();
+        String origin = "-Wl,-rpath,$ORIGIN/../" + folder.getFileName();
+        link(apart, "libcudnn.so.9", List.of(origin, object.toString(), driver));
     }
 
     private void link(Path folder, String name, List<String> inputs) throws Exception {

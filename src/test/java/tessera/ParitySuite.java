@@ -101,15 +101,16 @@ public final class ParitySuite {
         @Override
         public void executionFinished(TestIdentifier test, TestExecutionResult result) {
             boolean bad = result.getStatus() == Status.FAILED;
-            if (test.isTest() || bad) {
-                note(bad ? "failed" : result.getStatus() == Status.ABORTED ? "skipped" : "passed", test);
+            boolean aborted = result.getStatus() == Status.ABORTED;
+            if (test.isTest() || bad || aborted) {
+                note(bad ? "failed" : aborted ? "skipped" : "passed", test);
             }
             if (bad) {
                 failed++;
                 out.println(MARK + path(test));
                 result.getThrowable().ifPresent(e -> lines(e).forEach(out::println));
                 out.flush();
-            } else if (result.getStatus() == Status.ABORTED) {
+            } else if (aborted) {
                 out.println("skipped: " + path(test) + ": "
                         + result.getThrowable().map(Throwable::getMessage).orElse(""));
             }

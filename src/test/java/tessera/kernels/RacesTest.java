@@ -45,7 +45,7 @@ class RacesTest {
         }
     }
 
-    /** The misdeeds from 11 on, the last of which is none; see misbehave.cu. */
+    /** The misdeeds from 11 to 16, the last of which is none; see misbehave.cu. */
     @Test
     void racesAreSeen() throws Exception {
         String output = run(Misbehave.class, "0", "8", "11", "12", "13", "14", "15", "16");

@@ -86,6 +86,8 @@ class FakeCudaTest {
         "5, 719, different masks",
         "6, 716, misaligned",
         "7, 719, outside the shared array tile",
+        "10, 719, threads diverge",
+        "17, 719, threads diverge",
     })
     void misdeedsEndTheLaunch(int what, int status, String text) {
         launch(what, 24);
@@ -108,9 +110,34 @@ class FakeCudaTest {
     }
 
     @Test
-    void threadsMayLeaveBeforeABarrier() {
-        launch(10, 24);
-        assertEquals(6f, Float.intBitsToFloat(values()[6]));
+    void warpgroupsMultiply() {
+        Misbehave.launchProducts(memory, COUNT, 0, stream);
+        for (int value : values()) {
+            assertEquals(16f, Float.intBitsToFloat(value));
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "1, a wgmma without a wgmma_fence",
+        "2, without a fence_proxy_async since",
+        "3, operand B of a wgmma changed in shared memory",
+        "4, outside dynamic shared memory",
+        "5, threads of a warpgroup issue different products",
+    })
+    void misdeedsWithProductsEndTheLaunch(int what, String text) {
+        Misbehave.launchProducts(memory, COUNT, what, stream);
+        assertThrows(CudaException.class, () -> CudaDriver.streamSynchronize(stream));
+        assertTrue(FakeCuda.lastError().contains(text), FakeCuda.lastError());
+        assertTrue(FakeCuda.lastError().contains("kernel misbehave_products"), FakeCuda.lastError());
+    }
+
+    @Test
+    void productsThatAreNotWaitedForAreNotNumbers() {
+        Misbehave.launchProducts(memory, COUNT, 6, stream);
+        for (int value : values()) {
+            assertTrue(Float.isNaN(Float.intBitsToFloat(value)));
+        }
     }
 
     @Test

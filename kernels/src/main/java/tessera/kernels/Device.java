@@ -247,6 +247,18 @@ public abstract class Device {
         return "in Java";
     }
 
+    /**
+     * Measures which of a library's algorithms computes each matrix product fastest that this process has computed so far, those of
+     * the most arithmetic first. What is found holds at once, except in graphs recorded before, and is kept for later processes;
+     * nothing else should use the device meanwhile. On a CPU nothing.
+     *
+     * @param patience after which no further product is measured
+     * @return a line for each product, in words
+     */
+    public List<String> tune(Duration patience) {
+        return List.of();
+    }
+
     /** Makes this device's driver context current for the calling thread, for other libraries; on a CPU nothing. */
     public void makeCurrent() {}
 

@@ -265,6 +265,13 @@ class CudaAttentionTest extends OnGpuAndPlain {
         new Attention(dtype, queries > 200 ? 1 : 2, 1, queries, keys, 64, 0, DType.F32, 0).check();
     }
 
+    /** Hopper's kernels have blocks of another kind for the few queries behind the last 64. */
+    @ParameterizedTest
+    @CsvSource({"65, 20, 64", "72, 17, 40", "80, 33, 32"})
+    void attentionOfManyHeads(int queries, int keys, int headDim) {
+        new Attention(DType.BF16, 43, 3, queries, keys, headDim, 0, DType.F32, 0).check();
+    }
+
     /** All ways to compute the gradients. */
     @ParameterizedTest
     @CsvSource({

@@ -417,6 +417,7 @@ class CudaDeviceTest extends OnCudaDevice {
     @Test
     void parametersThatDoNotFillTheStructAreRefused() {
         needsFake();
+        long asked = FakeCuda.calls("cuFuncGetParamInfo");
         CudaFunction function = anyFunction(); // i64, i64, u32 and what fills them up
         long launches = FakeCuda.calls("cuLaunchKernel");
         for (int written : new int[] {2, 4}) {
@@ -431,7 +432,8 @@ class CudaDeviceTest extends OnCudaDevice {
             assertFalse(e.deviceLost(), e.getMessage());
         }
         assertEquals(launches, FakeCuda.calls("cuLaunchKernel"));
-        assertTrue(FakeCuda.calls("cuFuncGetParamInfo") > 0);
+        // Once: behind the last parameter the driver answers with an error, which compute-sanitizer reports.
+        assertEquals(asked + 1, FakeCuda.calls("cuFuncGetParamInfo"));
     }
 
     private static CudaFunction anyFunction() {

@@ -1,6 +1,8 @@
 package tessera.kernels.cuda;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -10,19 +12,23 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.ChildJava;
 import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Matmul;
+import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
@@ -102,7 +108,7 @@ class CudaTuningTest {
                 .filter(line -> line.startsWith("bf16,bf16 NT 41,43,47 47,47,43 epilogue4 "))
                 .toList();
         assertEquals(1, lines.size(), report.toString());
-        assertTrue(lines.getFirst().contains(", 4 of 2"), lines.toString());
+        assertTrue(lines.getFirst().contains(", number 4 of 4 "), lines.toString());
         matmul().matmul(shape, a, b, Epilogue.bias(bias), c);
         Close.relative(values(c), expected, 0, "with another algorithm");
 
@@ -113,12 +119,12 @@ class CudaTuningTest {
         byte[] algorithm = choice.algorithm();
         assertTrue(algorithm != null && !choice.apart(), table.toString());
         CudaProduct restored = new CudaProduct(device(), handle(), key, algorithm);
-        org.junit.jupiter.api.Assertions.assertArrayEquals(algorithm, restored.algorithm());
+        assertArrayEquals(algorithm, restored.algorithm());
         restored.close();
 
         // Of another product: refused, and the heuristics decide.
         CudaProduct other = new CudaProduct(device(), handle(), key(shape, 1, DType.BF16), algorithm);
-        assertTrue(!java.util.Arrays.equals(algorithm, other.algorithm()));
+        assertFalse(Arrays.equals(algorithm, other.algorithm()));
         other.close();
     }
 
@@ -135,6 +141,8 @@ class CudaTuningTest {
         Files.writeString(file, name + " 130001 " + rest);
         byte[] algorithm = CudaProductTable.read(device()).choice(key).algorithm();
         assertTrue(algorithm != null && algorithm.length == 64 && algorithm[0] == (byte) 0xAB);
+        Files.writeString(file, name + " 130001 " + key.words() + " own:64x64 # remark\n");
+        assertEquals("64x64", CudaProductTable.read(device()).choice(key).own());
         Files.writeString(file, name + " 130001 " + key.words() + " apart # remark\n");
         assertTrue(CudaProductTable.read(device()).choice(key).apart());
     }
@@ -174,5 +182,64 @@ class CudaTuningTest {
 
     private static CudaProduct.Key key(MatmulShape shape, int epilogue, DType dtype) {
         return new CudaProduct.Key(shape, dtype, dtype, epilogue, false, false, 256, 256, 256, 256, 256);
+    }
+
+    /** On a device that has the instructions for kernels of our own, which are compared with the library and take its place. */
+    @Test
+    void kernelsOfOurOwnAreMeasuredToo() throws Exception {
+        String output = ChildJava.run(
+                cache,
+                List.of(
+                        "-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"),
+                        "-Dtessera.cuda.cache=" + cache),
+                Map.of("TESSERA_FAKE_CAPABILITY", "90"),
+                120,
+                OnHopper.class);
+        assertTrue(output.contains("done"), output);
+    }
+
+    /** Products in a process whose device is a Hopper. */
+    static final class OnHopper {
+        private static final MatmulShape SHAPE = MatmulShape.of(false, true, 70, 72, 64);
+
+        /** Runs them before and after the choice. */
+        public static void main(String[] args) {
+            CudaTuningTest test = new CudaTuningTest();
+            Buffer a = test.normal(DType.BF16, 70 * 64);
+            Buffer b = test.normal(DType.BF16, 72 * 64);
+            Buffer bias = test.normal(DType.BF16, 72);
+            Buffer c = test.normal(DType.BF16, 70 * 72);
+            for (Activation activation : Activation.values()) {
+                Epilogue epilogue = new Epilogue(bias, null, activation);
+                matmul().matmul(SHAPE, a, b, epilogue, c);
+                assertEquals(0, own());
+                double[] expected = test.values(c);
+                List<String> report = CudaTuning.products(device(), Duration.ofMinutes(1));
+                String gelu = activation == Activation.GELU ? "epilogue36 " : "epilogue4 ";
+                String line = report.stream()
+                        .filter(one -> one.contains(gelu))
+                        .findFirst()
+                        .orElseThrow();
+                for (CudaHopperProducts.Variant variant : CudaHopperProducts.VARIANTS) {
+                    assertTrue(line.matches(".* " + variant.name() + " [0-9].*"), line);
+                }
+                CudaProduct.Key key = key(SHAPE, activation == Activation.GELU ? 36 : 4, DType.BF16);
+                CudaMatmul matmul = (CudaMatmul) matmul();
+                FakeCuda.reset();
+                matmul.choose(key, CudaProductTable.Choice.own("64x64"));
+                matmul.matmul(SHAPE, a, b, epilogue, c);
+                assertTrue(own() > 0);
+                Close.relative(test.values(c), expected, 1.0 / 128, "by a kernel of our own");
+                FakeCuda.reset();
+                matmul.choose(key, CudaProductTable.Choice.LIBRARY);
+                matmul.matmul(SHAPE, a, b, epilogue, c);
+                assertEquals(0, own());
+            }
+            System.out.println("done");
+        }
+
+        private static long own() {
+            return FakeCuda.calls("product_64x64") + FakeCuda.calls("product_64x64_gelu");
+        }
     }
 }

@@ -2,17 +2,14 @@ package tessera.jmh.gpu;
 
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
-import java.util.concurrent.TimeUnit;
 import java.util.logging.Handler;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
@@ -34,16 +31,21 @@ final class AttentionBenchmark {
     /** Samples for which runs are compared bit by bit. */
     private static final long REPEATED_BATCH = 8;
 
+    private static final String GRADIENTS = "tessera.cuda.attention.gradients";
+
+    /** Ways to compute gradients that are measured beside the usual one. */
+    private static final List<String> WAYS = List.of("two-kernels");
+
     /** cuDNN gets a shape where it is faster by more than measuring twice differs. */
     private static final double CLEARLY = .98;
 
-    private static final List<String> BACKENDS = List.of("auto", "flash", "cudnn");
+    private static final List<String> BACKENDS = List.of("auto", "flash", "cudnn", "efficient");
 
     private final Device device;
     private final Sizes sizes;
     private final List<String> more;
     private final Results results;
-    private final @Nullable Peer peer;
+    private final @Nullable Peers peers;
     private final PrintWriter out;
 
     /**
@@ -52,12 +54,12 @@ final class AttentionBenchmark {
      * @param more options of the processes it starts
      */
     AttentionBenchmark(
-            Device device, Sizes sizes, List<String> more, Results results, @Nullable Peer peer, PrintWriter out) {
+            Device device, Sizes sizes, List<String> more, Results results, @Nullable Peers peers, PrintWriter out) {
         this.device = device;
         this.sizes = sizes;
         this.more = more;
         this.results = results;
-        this.peer = peer;
+        this.peers = peers;
         this.out = out;
     }
 
@@ -68,7 +70,11 @@ final class AttentionBenchmark {
             Device device, Sizes sizes, boolean tiny, References references, Results results, PrintWriter out) {
         Logger.getLogger("tessera").addHandler(new Refusals(out));
         KernelBenchmark kernels = new KernelBenchmark(device, sizes, tiny, references, results, out);
+        boolean gradients = System.getProperty(GRADIENTS) != null;
         for (KernelCase one : KernelCases.attention(sizes)) {
+            if (gradients && !one.name().endsWith("backward")) {
+                continue;
+            }
             try {
                 double error = kernels.error(one, DType.BF16);
                 boolean repeats = !one.name().endsWith("backward") || repeats(one, device);
@@ -139,13 +145,16 @@ final class AttentionBenchmark {
         }
         String capability = device.architecture().replace("sm_", "");
         int wrong = 0;
-        Map<String, Found> own = child("own", deadline);
-        Map<String, Found> cudnn = child("cudnn", deadline);
+        Map<String, Found> own = child("own", Map.of(), deadline);
+        Map<String, Found> cudnn = child("cudnn", Map.of(), deadline);
+        Map<String, Map<String, Found>> ways = new LinkedHashMap<>();
+        WAYS.forEach(way -> ways.put(way, child("own", Map.of(GRADIENTS, way), deadline.share(.97))));
         // Heads do not count there: cuDNN gets a line where it is faster for all that share it.
         Map<String, Boolean> faster = new LinkedHashMap<>();
         for (KernelCase one : KernelCases.attention(sizes)) {
-            Found ours = own.get(name(one));
-            Found theirs = cudnn.get(name(one));
+            String name = name(one);
+            Found ours = own.get(name);
+            Found theirs = cudnn.get(name);
             if (ours == null) {
                 continue;
             }
@@ -166,6 +175,13 @@ final class AttentionBenchmark {
             entry.put("own_right", ours.right);
             entry.put("own_repeats", ours.repeats);
             wrong += ours.right && ours.repeats ? 0 : 1;
+            for (Map.Entry<String, Map<String, Found>> way : ways.entrySet()) {
+                Found other = way.getValue().get(name);
+                if (other != null) {
+                    entry.put("own_" + way.getKey() + "_us", other.us);
+                    entry.put("own_" + way.getKey() + "_right", other.right && other.repeats);
+                }
+            }
             boolean better = false;
             if (theirs != null) {
                 entry.put("cudnn_us", theirs.us);
@@ -174,6 +190,8 @@ final class AttentionBenchmark {
                 entry.put("cudnn_repeats", theirs.repeats);
                 better = theirs.right && theirs.repeats && theirs.us < CLEARLY * ours.us;
             }
+            entry.put("chosen", better ? "cudnn" : "own");
+            entry.put("chosen_us", better && theirs != null ? theirs.us : ours.us);
             askPeer(entry, direction, shape, deadline);
             results.add("attention", entry);
             String line = capability + " " + direction + " " + shape[1] + " " + shape[1] + " " + shape[3];
@@ -191,14 +209,15 @@ final class AttentionBenchmark {
     }
 
     private void askPeer(Map<String, Object> entry, String direction, int[] shape, Deadline deadline) {
-        if (peer == null) {
+        if (peers == null) {
             return;
         }
-        for (String backend : BACKENDS) {
-            OptionalDouble us = peer.ask(
+        // Elsewhere it is cuDNN that a table may name.
+        for (String backend : Boolean.TRUE.equals(entry.get("goal")) ? BACKENDS : List.of("cudnn")) {
+            OptionalDouble us = peers.attention(
                     String.format(
                             Locale.ROOT,
-                            "sdpa %s bf16 %d %d %d %d %s",
+                            "%s bf16 %d %d %d %d %s",
                             direction,
                             shape[0],
                             shape[1],
@@ -220,7 +239,7 @@ final class AttentionBenchmark {
                 entry.get("heads"),
                 entry.get("head_dim")));
         entry.forEach((name, value) -> {
-            if (name.endsWith("_us") && value instanceof Double us) {
+            if (name.endsWith("_us") && !name.startsWith("chosen") && value instanceof Double us) {
                 line.append(String.format(Locale.ROOT, " %s %.1f", name.replace("_us", ""), us));
             }
         });
@@ -234,86 +253,58 @@ final class AttentionBenchmark {
         try {
             Path folder = results.beside("").toAbsolutePath();
             Files.createDirectories(folder);
-            Files.writeString(results.beside("attention.providers"), """
+            String text = """
                 # Who computes bf16 attention without a bias fastest, as the kernel benchmark measured it. What is not listed is computed by our
                 # own kernels. A backward pass may be given to cudnn only where three runs gave the same bits. One line per shape:
                 # compute capability (major * 10 + minor), forward or backward, queries, keys, head dim, own or cudnn
-                """ + String.join("\n", table) + "\n");
+                """ + String.join("\n", table) + "\n";
+            Files.writeString(results.beside("attention.providers"), text);
+            String kept = System.getProperty("tessera.cuda.cache");
+            if (kept != null) {
+                Files.createDirectories(Path.of(kept));
+                Files.writeString(Path.of(kept, "attention.providers"), text);
+            }
         } catch (IOException e) {
             out.println("attention.providers could not be written: " + e.getMessage());
         }
     }
 
     /** Runs {@link #measureHere} in a process where this provider computes; without what it refuses to. */
-    private Map<String, Found> child(String provider, Deadline deadline) {
+    private Map<String, Found> child(String provider, Map<String, String> way, Deadline deadline) {
         Map<String, Found> found = new LinkedHashMap<>();
         String library = NativeReport.findings().getOrDefault("cuDNN", "not used");
         if (provider.equals("cudnn") && library.startsWith("not used")) {
             note(provider, library);
             return found;
         }
-        List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        command.addAll(List.of("--enable-native-access=ALL-UNNAMED", "--add-modules=jdk.incubator.vector"));
-        for (String property : System.getProperties().stringPropertyNames()) {
-            if (property.startsWith("tessera.") && !property.equals(PROPERTY)) {
-                command.add("-D" + property + "=" + System.getProperty(property));
-            }
-        }
-        command.addAll(List.of("-D" + PROPERTY + "=" + provider, "-cp", System.getProperty("java.class.path")));
-        command.addAll(List.of(GpuBenchmark.class.getName(), "--only", "attention", "--device", device.toString()));
-        command.addAll(more);
-        try {
-            Process process = new ProcessBuilder(command)
-                    .redirectError(ProcessBuilder.Redirect.DISCARD)
-                    .start();
-            process.getOutputStream().close();
-            Thread killer = Thread.ofVirtual().start(() -> end(process, deadline));
-            boolean refused = false;
-            try (var lines = process.inputReader(StandardCharsets.UTF_8)) {
-                for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-                    String[] fields = line.split("\\|", 0);
-                    if (line.startsWith("#")) {
-                        note(provider, line.substring(1).strip());
-                        refused |= line.contains(REFUSED);
-                    } else if (fields.length == 6) {
-                        if (!refused) {
-                            found.put(
-                                    fields[0] + "|" + fields[1],
-                                    new Found(
-                                            Double.parseDouble(fields[2]),
-                                            Double.parseDouble(fields[3]),
-                                            Boolean.parseBoolean(fields[4]),
-                                            Boolean.parseBoolean(fields[5])));
-                        }
-                        refused = false;
-                    } else {
-                        note(provider, line);
-                    }
+        Map<String, String> properties = new LinkedHashMap<>(way);
+        properties.put(PROPERTY, provider);
+        List<String> command = Sections.child("attention-here", device, properties, more);
+        boolean[] refused = new boolean[1];
+        int code = Sections.run(command, deadline, line -> {
+            String[] fields = line.split("\\|", 0);
+            if (line.startsWith("#")) {
+                note(provider, line.substring(1).strip());
+                refused[0] |= line.contains(REFUSED);
+            } else if (fields.length == 6) {
+                if (!refused[0]) {
+                    found.put(
+                            fields[0] + "|" + fields[1],
+                            new Found(
+                                    Double.parseDouble(fields[2]),
+                                    Double.parseDouble(fields[3]),
+                                    Boolean.parseBoolean(fields[4]),
+                                    Boolean.parseBoolean(fields[5])));
                 }
-            } finally {
-                killer.interrupt();
+                refused[0] = false;
+            } else {
+                note(provider, line);
             }
-            int code = process.waitFor();
-            if (code != 0) {
-                note(provider, "the process ended with code " + code);
-            }
-        } catch (IOException e) {
-            note(provider, String.valueOf(e.getMessage()));
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
+        });
+        if (code != 0) {
+            note(provider, code < 0 ? "the process was ended in time" : "the process ended with code " + code);
         }
         return found;
-    }
-
-    private static void end(Process process, Deadline deadline) {
-        try {
-            if (!process.waitFor((long) (deadline.left() * 1e3) + 1, TimeUnit.MILLISECONDS)) {
-                process.destroyForcibly();
-            }
-        } catch (InterruptedException e) {
-            process.destroyForcibly();
-        }
     }
 
     private void note(String provider, String text) {

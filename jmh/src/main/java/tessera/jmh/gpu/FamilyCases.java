@@ -39,7 +39,13 @@ abstract class FamilyCases {
 
     /** Adds a kernel bound by memory. */
     final void moves(String primitive, String name, String shape, Cost bytes, Cost flops, Setup setup) {
-        add(new KernelCase(primitive, name, shape, sizes.batch(), 1, true, bytes, flops, false, false, setup));
+        moves(primitive, name, shape, bytes, flops, bytes, setup);
+    }
+
+    /** Adds a kernel bound by memory that reads sectors of which it does not need all. */
+    final void moves(String primitive, String name, String shape, Cost bytes, Cost flops, Cost sectors, Setup setup) {
+        add(new KernelCase(primitive, name, shape, sizes.batch(), 1, true, bytes, flops, false, false, setup)
+                .reading(sectors));
     }
 
     final String batched(Object... rest) {

@@ -9,6 +9,7 @@ import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.demo.Machine;
@@ -17,21 +18,36 @@ import tessera.kernels.Device;
 import tessera.kernels.NativeReport;
 
 /**
- * Measures a GPU: every kernel and whole models with PyTorch beside them, what the goals name first, and leaves a JSON file and
- * tables on the standard output. Beside the file lie {@code attention.providers} and what PyTorch complained of.
+ * Measures a GPU: whole models with PyTorch beside them, what the goals name first, attention by all who can compute it, every
+ * kernel, and where the time of a model goes; and leaves a JSON file and tables on the standard output. Beside the file lie a page
+ * of the results, {@code attention.providers} and what PyTorch complained of.
  *
- * <p>Options: {@code --device cuda:0}, {@code --out results.json}, {@code --budget SECONDS} (of all together), {@code --only
- * kernels|models}, {@code --python PROGRAM} (of PyTorch, {@code none} for without), {@code --references FILE} (of {@link
- * References}), {@code --revision TEXT} (of the sources), {@code --tiny} (small shapes, once, to see that it runs). Exit code 0 where everything ran and was right, 1 where something
- * failed or was wrong, 2 for a bad option. The file is complete after every measurement, so a run that is cut short leaves what
- * it has.
+ * <p>Options: {@code --device cuda:0}, {@code --out results.json}, {@code --budget SECONDS} (of all together), {@code --only LIST}
+ * (of {@link #STEPS}, separated by commas), {@code --python PROGRAM} (of PyTorch, {@code none} for without), {@code --references
+ * FILE} (of {@link References}), {@code --revision TEXT} (of the sources), {@code --tiny} (small shapes, once, to see that it
+ * runs). Exit code 0 where everything ran and was right, 1 where something failed or was wrong, 2 for a bad option. The file is
+ * complete after every measurement, so a run that is cut short leaves what it has.
  */
 public final class GpuBenchmark {
+    /** What is done, in the order of its worth: {@code products} chooses
+     * cuBLASLt's algorithms, {@code settings} are the models under other settings, {@code f32} kernels in f32, {@code rest} models at
+     * other mask ratios and batches. */
+    static final List<String> STEPS =
+            List.of("attention", "products", "models", "kernels", "profile", "settings", "f32", "rest");
+
+    /** For the processes that the steps start. */
+    private static final List<String> CHILDREN =
+            List.of("attention-here", "checks-here", "profile-here", "products-here", "settings-here");
+
+    /** In which PyTorch compiles, and its part of all. */
+    private static final double PREPARE_SECONDS = 170;
+
+    private static final double PREPARE_SHARE = .41;
     private final PrintWriter out;
     private String device = "cuda:0";
     private Path file = Path.of("results.json");
     private double budget = 360;
-    private String only = "";
+    private List<String> only = STEPS;
     private String python = "python3";
     private String revision = "";
     private @Nullable Path references;
@@ -83,7 +99,7 @@ public final class GpuBenchmark {
                 case "--device" -> device = value;
                 case "--out" -> file = Path.of(value);
                 case "--budget" -> budget = seconds(value);
-                case "--only" -> only = part(value);
+                case "--only" -> only = steps(value);
                 case "--python" -> python = value;
                 case "--revision" -> revision = value;
                 case "--references" -> references = Path.of(value);
@@ -102,12 +118,13 @@ public final class GpuBenchmark {
         return Double.parseDouble(text);
     }
 
-    private static String part(String text) {
-        // The last is for the processes that AttentionBenchmark starts.
-        if (!List.of("kernels", "models", "attention").contains(text)) {
-            throw new IllegalArgumentException("--only is '" + text + "'; pass kernels or models");
+    private static List<String> steps(String text) {
+        List<String> steps = List.of(text.split(",", -1));
+        if (!STEPS.containsAll(steps) && !CHILDREN.containsAll(steps)) {
+            throw new IllegalArgumentException(
+                    "--only is '" + text + "'; pass some of " + String.join(",", STEPS) + ", separated by commas");
         }
-        return text;
+        return steps;
     }
 
     /** Returns how much failed or was wrong. */
@@ -115,53 +132,110 @@ public final class GpuBenchmark {
         Results results = new Results(file);
         Sizes sizes = tiny ? Sizes.tiny() : Sizes.paper();
         References expected = references();
-        if (only.equals("attention")) {
+        if (only.contains("attention-here")) {
             AttentionBenchmark.measureHere(target, sizes, tiny, expected, results, out);
             return 0;
         }
-        describe(target, results);
-        boolean kernels = !only.equals("models");
-        boolean models = !only.equals("kernels");
-        Deadline all = new Deadline(budget);
-        KernelBenchmark single = new KernelBenchmark(target, sizes, tiny, expected, results, out);
-        int wrong = 0;
-        try (Peer peer = python.equals("none") ? null : new Peer(python, sizes, tiny, target, results, out);
-                ModelBenchmark whole = new ModelBenchmark(target, sizes, tiny, results, peer, out)) {
-            if (peer != null && models) {
-                peer.prepare();
-            }
-            // Each part has to end at its share of the time; what one leaves is the next one's.
-            if (kernels) {
-                single.ceilings();
-            }
-            if (models) {
-                wrong += whole.goals(all.share(.3));
-                target.trim();
-            }
-            if (kernels && !target.isHost()) {
-                wrong += new AttentionBenchmark(target, sizes, more(), results, peer, out).run(all.share(.45));
-                wrong += single.run(DType.BF16, all.share(.6));
-                target.trim();
-            }
-            if (models) {
-                whole.compiled(all.share(.8));
-            }
-            if (kernels) {
-                wrong += single.run(DType.F32, all.share(.9));
-                target.trim();
-            }
-            if (models) {
-                wrong += whole.rest(all);
-            }
+        if (only.contains("checks-here")) {
+            new KernelBenchmark(target, sizes, tiny, expected, results, out).checkHere();
+            return 0;
         }
-        results.put("wrong_or_failed", wrong);
+        if (only.contains("profile-here")) {
+            Profile.runHere(target, sizes);
+            return 0;
+        }
+        if (only.contains("products-here") || only.contains("settings-here")) {
+            try (ModelBenchmark models = new ModelBenchmark(target, sizes, tiny, results, null, out)) {
+                if (only.contains("products-here")) {
+                    Tuning.productsHere(target, models, out);
+                } else {
+                    Tuning.settingsHere(models, out);
+                }
+            }
+            return 0;
+        }
+        describe(target, results);
+        Deadline all = new Deadline(budget);
+        boolean gpu = !target.isHost();
+        KernelBenchmark single = new KernelBenchmark(target, sizes, tiny, expected, results, out);
+        int[] wrong = new int[1];
+        try (Conditions conditions = gpu ? new Conditions(0) : null;
+                Peers peers = python.equals("none") ? null : new Peers(python, sizes, tiny, target, results, out);
+                ModelBenchmark whole = new ModelBenchmark(target, sizes, tiny, results, peers, out)) {
+            Sections sections = new Sections(results, out, conditions);
+            if (peers != null && only.contains("models")) {
+                whole.preparePeers();
+            }
+            // While PyTorch compiles, results are compared and nothing is timed. That, and what is tried for the tables
+            // of who
+            // computes what, is done by processes of their own: this one reads the tables when it first computes.
+            sections.run("checks", () -> {
+                Deadline prepared = all.share(Math.min(PREPARE_SHARE, PREPARE_SECONDS / Math.max(1, budget)));
+                if (gpu && (only.contains("kernels") || only.contains("f32"))) {
+                    int code = Sections.run(Sections.child("checks-here", target, Map.of(), more()), prepared, line -> {
+                        if (!single.checked(line)) {
+                            out.println(line);
+                        }
+                    });
+                    out.println(code == 0 ? "all kernels were compared" : "comparing kernels ended with code " + code);
+                }
+                if (peers != null) {
+                    peers.await(prepared);
+                }
+            });
+            // Each has to end at its share of the time; what one leaves is the next one's.
+            if (gpu && only.contains("attention")) {
+                sections.run(
+                        "attention",
+                        () -> wrong[0] +=
+                                new AttentionBenchmark(target, sizes, more(), results, peers, out).run(all.share(.56)));
+            }
+            if (gpu && only.contains("products")) {
+                sections.run("products", () -> new Tuning(target, more(), results, out).products(all.share(.62)));
+            }
+            sections.run("ceilings", single::ceilings);
+            if (only.contains("models")) {
+                sections.run("models", () -> {
+                    wrong[0] += whole.check();
+                    wrong[0] += whole.goals(all.share(.78));
+                });
+                target.trim();
+            }
+            if (gpu && only.contains("kernels")) {
+                sections.run("kernels", () -> wrong[0] += single.run(DType.BF16, all.share(.9)));
+                target.trim();
+            }
+            if (gpu && only.contains("profile")) {
+                sections.run("profile", () -> new Profile(target, more(), results, out).run(all.share(.94)));
+            }
+            if (gpu && only.contains("settings")) {
+                sections.run("settings", () -> new Tuning(target, more(), results, out).settings(all.share(.97)));
+            }
+            if (only.contains("f32") || (!gpu && only.contains("kernels"))) {
+                sections.run("kernels in f32", () -> wrong[0] += single.run(DType.F32, all.share(.985)));
+                target.trim();
+            }
+            if (only.contains("rest")) {
+                sections.run("models at other ratios and batches", () -> wrong[0] += whole.rest(all));
+            }
+            wrong[0] += sections.failures();
+        }
+        results.put("wrong_or_failed", wrong[0]);
         results.put("complete", true);
+        try {
+            Files.writeString(results.beside("goals.md"), ResultsPage.of(results.root()));
+        } catch (IOException e) {
+            out.println("the page could not be written: " + e.getMessage());
+        }
+        out.println(ResultsPage.summary(results.root()));
         Goals.print(results.goals(), out);
         out.println();
         out.println(
-                wrong == 0 ? "everything that was measured was right" : wrong + " measurements failed or were wrong");
+                wrong[0] == 0
+                        ? "everything that was measured was right"
+                        : wrong[0] + " measurements failed or were wrong");
         out.println("results: " + file);
-        return wrong;
+        return wrong[0];
     }
 
     private References references() {

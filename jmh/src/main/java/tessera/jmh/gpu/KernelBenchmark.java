@@ -3,6 +3,7 @@ package tessera.jmh.gpu;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -46,6 +47,7 @@ final class KernelBenchmark {
     private final PrintWriter out;
     private final boolean tiny;
     private boolean headed;
+    private final Map<String, Double> errors = new HashMap<>();
     private double copyBandwidth;
     private final Map<DType, Double> matmulRates = new LinkedHashMap<>();
 
@@ -62,7 +64,7 @@ final class KernelBenchmark {
     /** Measures the kernels for data of one type, after the ceilings; returns how many failed or gave wrong results. */
     int run(DType type, Deadline deadline) {
         if (!headed) {
-            row("kernel", "shape", "type", "us", "GB/s", "of copy", "TFLOP/s", "of matmul", "error");
+            row("kernel", "shape", "type", "us", "GB/s", "of own", "TFLOP/s", "of matmul", "error");
             headed = true;
         }
         int wrong = 0;
@@ -78,6 +80,36 @@ final class KernelBenchmark {
             wrong += measure(one, type) ? 0 : 1;
         }
         return wrong;
+    }
+
+    /** Prints a line {@code NAME|SHAPE|TYPE|SQUARED ERROR} for each kernel, in a process of its own. */
+    void checkHere() {
+        for (DType type : List.of(DType.BF16, DType.F32)) {
+            for (KernelCase one : KernelCases.of(sizes)) {
+                if (type == DType.F32 || one.bf16()) {
+                    try {
+                        out.println(key(one, type) + "|" + error(one, type));
+                    } catch (RuntimeException e) {
+                        out.println("# " + key(one, type) + " failed: " + e.getMessage());
+                    }
+                    out.flush();
+                }
+            }
+        }
+    }
+
+    /** Takes a line of {@link #checkHere}; returns whether it was one. */
+    boolean checked(String line) {
+        int at = line.lastIndexOf('|');
+        if (line.startsWith("#") || at < 0) {
+            return false;
+        }
+        errors.put(line.substring(0, at), Double.parseDouble(line.substring(at + 1)));
+        return true;
+    }
+
+    private static String key(KernelCase one, DType type) {
+        return one.name() + "|" + one.shape() + "|" + type;
     }
 
     // ---------------------------------------------------------------------------------------------------- ceilings
@@ -134,7 +166,8 @@ final class KernelBenchmark {
         entry.put("type", type.toString());
         boolean right = false;
         try {
-            double error = error(one, type);
+            double error = errors.getOrDefault(key(one, type), Double.NaN);
+            error = Double.isNaN(error) ? error(one, type) : error;
             right = right(one, type, error);
             report(one, type, error, time(one, type), entry);
         } catch (RuntimeException e) {
@@ -153,6 +186,7 @@ final class KernelBenchmark {
         double bandwidth = bytes / time.median() / 1e3;
         double rate = flops / time.median() / 1e6;
         double ofCopy = bandwidth / copyBandwidth;
+        double ofOwn = ofCopy * one.sectors().of((double) one.batch(), type.bytes()) / bytes;
         double ofMatmul = rate / matmulRates.getOrDefault(type, Double.NaN);
         entry.put("us", time.median());
         entry.put("us_least", time.least());
@@ -161,6 +195,7 @@ final class KernelBenchmark {
         entry.put("flops", flops);
         entry.put("gb_per_s", bandwidth);
         entry.put("of_copy", ofCopy);
+        entry.put("of_own_ceiling", ofOwn);
         entry.put("tflop_per_s", rate);
         if (one.tensorCores()) {
             entry.put("of_matmul", ofMatmul);
@@ -177,7 +212,7 @@ final class KernelBenchmark {
                 type.toString(),
                 number("%.1f", time.median()),
                 number("%.0f", bandwidth),
-                number("%.0f %%", 100 * ofCopy),
+                number("%.0f %%", 100 * ofOwn),
                 number("%.2f", rate),
                 one.tensorCores() ? number("%.0f %%", 100 * ofMatmul) : "",
                 number("%.1e", error) + (right ? "" : " WRONG"));

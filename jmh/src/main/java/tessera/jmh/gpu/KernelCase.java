@@ -15,6 +15,7 @@ import tessera.kernels.Kernels;
  * @param flops that one call must compute
  * @param mean whether the results are of the mean over the batch, so that gradients shrink as it grows
  * @param tensorCores whether its rate is compared with the matmul rate, not its traffic with the copy bandwidth
+ * @param sectors bytes that one call moves at least because memory is read in sectors of 32 bytes, which sets its own ceiling
  */
 record KernelCase(
         String primitive,
@@ -27,7 +28,30 @@ record KernelCase(
         Cost flops,
         boolean mean,
         boolean tensorCores,
-        Setup setup) {
+        Setup setup,
+        Cost sectors) {
+
+    /** A kernel that needs all of the sectors it reads. */
+    KernelCase(
+            String primitive,
+            String name,
+            String shape,
+            long batch,
+            long checkBatch,
+            boolean bf16,
+            Cost bytes,
+            Cost flops,
+            boolean mean,
+            boolean tensorCores,
+            Setup setup) {
+        this(primitive, name, shape, batch, checkBatch, bf16, bytes, flops, mean, tensorCores, setup, bytes);
+    }
+
+    /** The same, which reads sectors of which it does not need all. */
+    KernelCase reading(Cost wholeSectors) {
+        return new KernelCase(
+                primitive, name, shape, batch, checkBatch, bf16, bytes, flops, mean, tensorCores, setup, wholeSectors);
+    }
 
     /** Something that grows with the batch; s is the size of one element of data. */
     interface Cost {

@@ -3,7 +3,10 @@ package tessera.jmh.gpu;
 import java.io.PrintWriter;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -11,24 +14,22 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.SplittableRandom;
+import java.util.function.DoubleSupplier;
+import java.util.function.ObjDoubleConsumer;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Graph;
-import tessera.nn.AdamW;
 import tessera.nn.Params;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.nn.videomae.VideoMaeConfig;
-import tessera.tensor.Losses;
-import tessera.tensor.Scope;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
-import tessera.tensor.TokenMask;
 
 /**
  * Measures masked inference and training steps of a whole model, with PyTorch beside them where there is one.
@@ -44,18 +45,21 @@ final class ModelBenchmark implements AutoCloseable {
     private static final double GOAL_RATIO = .75;
     private static final double F32_ERROR = 1e-6;
     private static final double BF16_ERROR = 1e-2;
-    private static final double LEARNING_RATE = 1e-4;
 
-    /** Seconds in which PyTorch answers, and in which it compiles and answers. */
+    /** Seconds in which PyTorch answers. */
     private static final double ANSWER = 25;
 
-    private static final double COMPILE = 100;
+    /** Greatest norm of the difference of PyTorch's probabilities, and of its loss, to ours in f32 over the norm of ours. */
+    private static final double PEER_ERROR = 3e-2;
+
+    private static final String PDL = "tessera.cuda.pdl";
+    private static final int HOST_SAMPLES = 200;
 
     private final Device device;
     private final Sizes sizes;
     private final boolean tiny;
     private final Results results;
-    private final @Nullable Peer peer;
+    private final @Nullable Peers peers;
     private final PrintWriter out;
     private final Stopwatch stopwatch;
     private final DType narrow;
@@ -63,6 +67,7 @@ final class ModelBenchmark implements AutoCloseable {
     private final Head head;
     private final List<Student> bare = new ArrayList<>();
     private final Map<DType, Student> students = new EnumMap<>(DType.class);
+    private final List<AutoCloseable> kept = new ArrayList<>();
     private final Map<Case, Map<String, Object>> entries = new LinkedHashMap<>();
 
     /** What is measured. */
@@ -72,17 +77,21 @@ final class ModelBenchmark implements AutoCloseable {
         }
 
         /** What PyTorch is asked. */
+        String request(String mode) {
+            return request(what, mode);
+        }
+
         String request(String kind, String mode) {
             return String.format(Locale.ROOT, "%s %s %s %d %.2f %d", kind, type, mode, batch, maskRatio, ensemble);
         }
     }
 
-    ModelBenchmark(Device device, Sizes sizes, boolean tiny, Results results, @Nullable Peer peer, PrintWriter out) {
+    ModelBenchmark(Device device, Sizes sizes, boolean tiny, Results results, @Nullable Peers peers, PrintWriter out) {
         this.device = device;
         this.sizes = sizes;
         this.tiny = tiny;
         this.results = results;
-        this.peer = peer;
+        this.peers = peers;
         this.out = out;
         this.stopwatch = new Stopwatch(device, tiny);
         this.narrow = device.computes(DType.BF16) ? DType.BF16 : DType.F32;
@@ -102,6 +111,13 @@ final class ModelBenchmark implements AutoCloseable {
 
     @Override
     public void close() {
+        for (AutoCloseable one : kept.reversed()) {
+            try {
+                one.close();
+            } catch (Exception e) {
+                throw new IllegalStateException(e);
+            }
+        }
         students.values().forEach(Student::close);
         bare.forEach(Student::close);
         weights.values().forEach(Tensor::close);
@@ -109,35 +125,47 @@ final class ModelBenchmark implements AutoCloseable {
 
     // ---------------------------------------------------------------------- what, in which order
 
-    /** What the goals name, ours and PyTorch's in turn; returns how many measurements failed or were wrong. */
-    int goals(Deadline deadline) {
-        int wrong = check(narrow);
-        wrong += measure(new Case("forward", narrow, sizes.batch(), GOAL_RATIO, 1), deadline, true);
-        wrong += measure(new Case("forward", narrow, 1, GOAL_RATIO, 1), deadline, true);
-        wrong += measure(new Case("train", narrow, sizes.batch(), GOAL_RATIO, 1), deadline, true);
-        return wrong;
+    private List<Case> goalCases() {
+        return List.of(
+                new Case("forward", narrow, sizes.batch(), GOAL_RATIO, 1),
+                new Case("forward", narrow, 1, GOAL_RATIO, 1),
+                new Case("train", narrow, sizes.batch(), GOAL_RATIO, 1));
     }
 
-    /** What the goals name, by compiled PyTorch. */
-    void compiled(Deadline deadline) {
-        if (peer == null) {
+    /** Lets PyTorch prepare all that the goals name. */
+    void preparePeers() {
+        if (peers == null) {
             return;
         }
-        String type = narrow == DType.BF16 ? "cast" : "plain";
-        for (String mode : List.of(type + "-compiled", type + "-graphs")) {
-            for (int batch : new int[] {sizes.batch(), 1}) {
-                ask(new Case("forward", narrow, batch, GOAL_RATIO, 1), "forward", mode, COMPILE, deadline);
-            }
-            if (mode.endsWith("compiled")) {
-                String step = narrow == DType.BF16 ? "autocast-compiled" : mode;
-                ask(new Case("train", narrow, sizes.batch(), GOAL_RATIO, 1), "train", step, COMPILE, deadline);
-            }
+        Path data = peers.folder().resolve("data");
+        try (Buffer clips = Device.cpu().allocate(DType.U8, sizes.batch() * sizes.pixels())) {
+            fill(clips.segment());
+            new PeerData(device, sizes, weights, head).write(data, clips.segment());
         }
+        List<String> requests = new ArrayList<>();
+        for (Case one : goalCases()) {
+            modes(one, true).forEach(mode -> requests.add(one.request(mode)));
+        }
+        peers.start(data, requests);
+    }
+
+    /** Compares features with the CPU's; returns how many were wrong. */
+    int check() {
+        return check(narrow);
+    }
+
+    /** What the goals name, ours and PyTorch's in turn; returns how many measurements failed or were wrong. */
+    int goals(Deadline deadline) {
+        int wrong = 0;
+        for (Case one : goalCases()) {
+            wrong += measure(one, deadline, true);
+        }
+        return wrong;
     }
 
     /** Everything else; returns how many measurements failed or were wrong. */
     int rest(Deadline deadline) {
-        int wrong = narrow == DType.F32 ? 0 : check(DType.F32);
+        int wrong = narrow == DType.F32 || deadline.passed() ? 0 : check(DType.F32);
         for (DType type : narrow == DType.F32 ? List.of(DType.F32) : List.of(narrow, DType.F32)) {
             for (int batch : tiny ? new int[] {sizes.batch(), 1} : new int[] {sizes.batch(), 1, 8}) {
                 for (double maskRatio : MASK_RATIOS) {
@@ -202,37 +230,75 @@ final class ModelBenchmark implements AutoCloseable {
     }
 
     private List<String> modes(Case one, boolean all) {
-        if (one.type == DType.F32) {
-            return List.of("plain");
+        boolean bf16 = one.type == DType.BF16;
+        String compiled = one.trains() ? bf16 ? "autocast" : "plain" : bf16 ? "cast" : "plain";
+        List<String> modes =
+                new ArrayList<>(bf16 && !one.trains() && all ? List.of("autocast", "cast") : List.of(compiled));
+        if (all) {
+            List<String> ways = device.isHost()
+                    ? List.of("default")
+                    : List.of("graph", "graph-cudnn", "default", "default-graph", "overhead", "autotune");
+            ways.stream()
+                    .filter(way -> !(one.trains() && way.equals("graph-cudnn")))
+                    .forEach(way -> modes.add(compiled + "-" + way));
         }
-        return one.trains() ? List.of("autocast") : all ? List.of("autocast", "cast") : List.of("cast");
+        return modes;
     }
 
     private double ours(Case one, Map<String, Object> entry) {
-        return one.trains() ? train(one.type, one.batch, one.maskRatio) : infer(one, entry);
+        return one.trains() ? train(one, entry) : infer(one, entry);
     }
 
     private void ask(Case one, String kind, String mode, double seconds, Deadline deadline) {
         Map<String, Object> entry = entries.get(one);
-        if (peer == null || entry == null) {
+        if (peers == null || entry == null) {
             return;
         }
-        OptionalDouble us = peer.ask(one.request(kind, mode), Math.min(seconds, deadline.left()));
-        if (us.isPresent()) {
-            String name = mode.replace('-', ' ') + (kind.equals("call") ? " call" : "");
-            @SuppressWarnings("unchecked")
-            Map<String, Object> theirs = (Map<String, Object>)
-                    entry.computeIfAbsent("pytorch_us", key -> new LinkedHashMap<String, Object>());
-            theirs.put(name, us.getAsDouble());
-            compare(entry);
-            results.save();
-            out.printf(
-                    Locale.ROOT,
-                    "  PyTorch %-16s %s: %10.1f us%n",
-                    name,
-                    one.request(one.what, "").replace("  ", " "),
-                    us.getAsDouble());
-            out.flush();
+        OptionalDouble us = peers.time(one.request(kind, mode), Math.min(seconds, deadline.left()));
+        if (us.isEmpty()) {
+            return;
+        }
+        String name = mode.replace('-', ' ') + (kind.equals("call") ? " call" : "");
+        double error = kind.equals("call") ? Double.NaN : peerError(one, mode, Math.min(seconds, deadline.left()));
+        boolean wrong = error > PEER_ERROR;
+        if (!Double.isNaN(error)) {
+            member(entry, "pytorch_error").put(name, error);
+        }
+        member(entry, wrong ? "pytorch_wrong_us" : "pytorch_us").put(name, us.getAsDouble());
+        compare(entry);
+        results.save();
+        out.printf(
+                Locale.ROOT,
+                "  PyTorch %-24s %s: %10.1f us, error %.1e%s%n",
+                name,
+                one.request("").replace("  ", " "),
+                us.getAsDouble(),
+                error,
+                wrong ? " WRONG, does not count" : "");
+        out.flush();
+    }
+
+    @SuppressWarnings("unchecked")
+    private static Map<String, Object> member(Map<String, Object> entry, String name) {
+        return (Map<String, Object>) entry.computeIfAbsent(name, key -> new LinkedHashMap<String, Object>());
+    }
+
+    /** How far what PyTorch computes is from ours; not a number where it was not compared. */
+    private double peerError(Case one, String mode, double seconds) {
+        if (peers == null || one.ensemble != 1 || one.maskRatio == 0) {
+            return Double.NaN;
+        }
+        Path file = peers.folder().resolve("answer");
+        if (!peers.check(one.request(mode), file, seconds) || !Files.exists(file)) {
+            return Double.NaN;
+        }
+        PeerData data = new PeerData(device, sizes, weights, head);
+        try (Tensor clips = clips(one.batch);
+                Tensor labels = labels(one.batch)) {
+            return one.trains() ? data.error(file, clips, labels) : data.error(file, clips);
+        } catch (RuntimeException e) {
+            out.println("PyTorch's result was not compared: " + e.getMessage());
+            return Double.NaN;
         }
     }
 
@@ -268,7 +334,7 @@ final class ModelBenchmark implements AutoCloseable {
         } else {
             line.append(String.format(
                     Locale.ROOT, " %10.1f us %9.1f clips/s", number(entry, "us"), number(entry, "clips_per_s")));
-            for (String more : List.of("us_ops", "us_call")) {
+            for (String more : List.of("us_ops", "us_call", "us_host", "us_pdl_false", "us_pdl_true")) {
                 if (entry.get(more) instanceof Double us) {
                     line.append(String.format(Locale.ROOT, ", %s %.1f us", more.substring(3), us));
                 }
@@ -292,6 +358,35 @@ final class ModelBenchmark implements AutoCloseable {
         });
     }
 
+    /** One pass at the large batch, one at 1, and a training step, operation by operation. */
+    List<Runnable> profiled() {
+        Student student = student(narrow);
+        List<Runnable> parts = new ArrayList<>();
+        for (int batch : new int[] {sizes.batch(), 1}) {
+            Tensor clips = clips(batch);
+            kept.add(clips);
+            parts.add(() -> student.predict(clips, Masking.of(GOAL_RATIO, 1), 0).close());
+        }
+        Tensor clips = clips(sizes.batch());
+        Tensor labels = labels(sizes.batch());
+        TrainingStep step = new TrainingStep(device, sizes, narrow, clips, labels, GOAL_RATIO);
+        parts.add(step::run);
+        kept.addAll(List.of(clips, labels, step));
+        return parts;
+    }
+
+    /** Gives the microseconds of a replay of each case of the goals. */
+    void times(ObjDoubleConsumer<String> to) {
+        for (Case one : goalCases()) {
+            String name = one.what + " " + one.batch;
+            try {
+                to.accept(name, ours(one, new LinkedHashMap<>()));
+            } catch (RuntimeException e) {
+                out.println(name + " failed: " + e.getMessage());
+            }
+        }
+    }
+
     /** Microseconds of the whole pass; its other times go into the entry. */
     private double infer(Case one, Map<String, Object> entry) {
         Student student = student(one.type);
@@ -303,13 +398,15 @@ final class ModelBenchmark implements AutoCloseable {
             us = stopwatch.time(List.of(pass)).median();
             if (device.records()) {
                 entry.put("us_ops", us);
-                try (Graph graph =
-                        device.record(() -> student.predict(clips, Masking.of(one.maskRatio, one.ensemble), 0)
-                                .close())) {
-                    entry.put("launches", graph.nodes());
-                    us = stopwatch
-                            .time(List.of(() -> graph.launch(Graph.Variables.ofSeed(seed[0]++))))
-                            .median();
+                Runnable recorded = () -> student.predict(clips, Masking.of(one.maskRatio, one.ensemble), 0)
+                        .close();
+                us = replay(recorded, entry, true);
+                if (goalCases().contains(one)) {
+                    for (String dependent : List.of("false", "true")) {
+                        entry.put(
+                                "us_pdl_" + dependent,
+                                withProperty(PDL, dependent, () -> replay(recorded, entry, false)));
+                    }
                 }
             }
         }
@@ -318,6 +415,48 @@ final class ModelBenchmark implements AutoCloseable {
             entry.put("us_call", call(session));
         }
         return us;
+    }
+
+    /** Microseconds of a recording's replay; its launches and the host's time go into the entry. */
+    private double replay(Runnable recorded, Map<String, Object> entry, boolean told) {
+        long[] seed = {0};
+        try (Graph graph = device.record(recorded)) {
+            Runnable launch = () -> graph.launch(Graph.Variables.ofSeed(seed[0]++));
+            double us = stopwatch.time(List.of(launch)).median();
+            if (told) {
+                entry.put("launches", graph.nodes());
+                entry.put("us_host", host(launch));
+            }
+            return us;
+        }
+    }
+
+    /** Median microseconds in which the host enqueues a replay, of an idle device. */
+    private double host(Runnable launch) {
+        double[] times = new double[tiny ? 1 : HOST_SAMPLES];
+        for (int i = 0; i < times.length; i++) {
+            device.synchronize();
+            long start = System.nanoTime();
+            launch.run();
+            times[i] = (System.nanoTime() - start) / 1e3;
+        }
+        device.synchronize();
+        Arrays.sort(times);
+        return times[times.length / 2];
+    }
+
+    private static double withProperty(String name, String value, DoubleSupplier measured) {
+        String before = System.getProperty(name);
+        System.setProperty(name, value);
+        try {
+            return measured.getAsDouble();
+        } finally {
+            if (before == null) {
+                System.clearProperty(name);
+            } else {
+                System.setProperty(name, before);
+            }
+        }
     }
 
     /** Median microseconds from a session's call to the probabilities on the host. */
@@ -375,7 +514,7 @@ final class ModelBenchmark implements AutoCloseable {
         return right ? 0 : 1;
     }
 
-    private static float[] values(Tensor x) {
+    static float[] values(Tensor x) {
         try (Buffer host = Device.cpu().allocate(x.dtype(), x.shape().count())) {
             x.buffer().copyTo(host);
             return host.segment().toArray(ValueLayout.JAVA_FLOAT);
@@ -384,48 +523,38 @@ final class ModelBenchmark implements AutoCloseable {
 
     // ---------------------------------------------------------------------------------------------------- training
 
-    private double train(DType type, int batch, double maskRatio) {
-        VideoMaeConfig config = sizes.config();
-        try (Scope scope = Scope.open()) {
-            Params params = Params.random(device, DType.F32, 1).computeIn(type);
-            VideoMaeClassifier model = new VideoMaeClassifier(params, config, sizes.classes());
-            params.addShadows();
-            Tensor clips = clips(batch);
-            Tensor labels = labels(batch);
-            Tensor last = Tensor.full(device, DType.F32, Shape.of(1), 0);
-            try (AdamW optimiser = new AdamW(params.all(), .9, .999, 1e-8, .05, AdamW.matrices(params.all()))) {
-                Runnable step = () -> {
-                    try (Scope inner = Scope.open()) {
-                        TokenMask mask = TokenMask.tubes(
-                                device, batch, config.slots(), config.plane(), maskRatio, 1, optimiser.steps());
-                        Tensor loss = Losses.crossEntropy(model.forward(clips, mask.visible()), labels);
-                        loss.backward();
-                        optimiser.step(LEARNING_RATE);
-                        last.buffer().device().kernels().elementwise().cast(loss.buffer(), last.buffer());
+    /** Microseconds of a step; what else there is to say goes into the entry. */
+    private double train(Case one, Map<String, Object> entry) {
+        try (Tensor clips = clips(one.batch);
+                Tensor labels = labels(one.batch);
+                TrainingStep step = new TrainingStep(device, sizes, one.type, clips, labels, one.maskRatio)) {
+            double us;
+            if (device.records()) {
+                us = replay(step, entry, true);
+                if (goalCases().contains(one)) {
+                    for (String dependent : List.of("false", "true")) {
+                        entry.put(
+                                "us_pdl_" + dependent, withProperty(PDL, dependent, () -> replay(step, entry, false)));
                     }
-                };
-                double us;
-                if (device.records()) {
-                    step.run();
-                    long recorded = optimiser.steps();
-                    try (Graph graph = device.record(step)) {
-                        us = stopwatch
-                                .time(List.of(() -> {
-                                    graph.launch(new Graph.Variables(
-                                            0, optimiser.steps() - recorded, LEARNING_RATE, optimiser.steps()));
-                                    optimiser.advance();
-                                }))
-                                .median();
-                    }
-                } else {
-                    us = stopwatch.time(List.of(step)).median();
                 }
-                float loss = values(last)[0];
-                if (!Float.isFinite(loss)) {
-                    throw new IllegalStateException("the loss is " + loss);
-                }
-                return us;
+            } else {
+                us = stopwatch.time(List.of(step::run)).median();
             }
+            float loss = step.loss();
+            if (!Float.isFinite(loss)) {
+                throw new IllegalStateException("the loss is " + loss);
+            }
+            return us;
+        }
+    }
+
+    private double replay(TrainingStep step, Map<String, Object> entry, boolean told) {
+        try (TrainingStep.Recorded recorded = step.record()) {
+            double us = stopwatch.time(List.of(recorded.launch())).median();
+            if (told) {
+                entry.put("launches", recorded.graph().nodes());
+            }
+            return us;
         }
     }
 

@@ -1,170 +1,158 @@
 package tessera.jmh.gpu;
 
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.OutputStreamWriter;
-import java.io.PrintWriter;
 import java.io.Writer;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
-import java.util.OptionalDouble;
+import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Device;
-import tessera.nn.videomae.VideoMaeConfig;
 
 /**
- * PyTorch beside us: a Python program that measures one thing when asked, so that its times are taken next to ours. A peer that
- * is missing or fails is reported and no error. Not thread-safe.
+ * One process of PyTorch: a Python program that answers requests one after the other. What it is to prepare is sent at once and
+ * answered while others work. A process that is missing, ends or does not answer in time is gone for good, and no error. Not
+ * thread-safe.
  */
 final class Peer implements AutoCloseable {
-    /** It may have to be read from a slow disk. */
-    private static final double SECONDS_TO_START = 90;
-
-    private static final int MOST_STARTS = 4;
+    private static final String PREPARE = "prepare ";
     private static final String ENDED = "ended";
+    private static final String LATE = "no answer in ";
 
-    private final String python;
-    private final Sizes sizes;
-    private final boolean tiny;
-    private final Device device;
-    private final Results results;
-    private final PrintWriter out;
-    private int starts;
+    private final String name;
+    private final Consumer<String> notes;
+    private final Deque<String> waiting = new ArrayDeque<>();
+    private final Map<String, String> prepared = new HashMap<>();
+    private final BlockingQueue<String> answers = new LinkedBlockingQueue<>();
+    private final @Nullable Process process;
+    private final @Nullable Writer requests;
     private boolean ready;
-    private Deadline start = new Deadline(0);
     private @Nullable String absent;
-    private @Nullable Process process;
-    private @Nullable Writer requests;
-    private @Nullable Path script;
-    private BlockingQueue<String> answers = new LinkedBlockingQueue<>();
 
-    Peer(String python, Sizes sizes, boolean tiny, Device device, Results results, PrintWriter out) {
-        this.python = python;
-        this.sizes = sizes;
-        this.tiny = tiny;
-        this.device = device;
-        this.results = results;
-        this.out = out;
+    /**
+     * Starts the process.
+     *
+     * @param name what its notes begin with
+     * @param complaints gets its standard error
+     */
+    Peer(String name, List<String> command, Map<String, String> environment, Path complaints, Consumer<String> notes) {
+        this.name = name;
+        this.notes = notes;
+        Process started = null;
+        try {
+            ProcessBuilder builder =
+                    new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.appendTo(complaints.toFile()));
+            builder.environment().putAll(environment);
+            started = builder.start();
+            read(started);
+        } catch (IOException e) {
+            absent = String.valueOf(e.getMessage());
+        }
+        process = started;
+        requests = started == null ? null : new OutputStreamWriter(started.getOutputStream(), StandardCharsets.UTF_8);
     }
 
-    /** Starts it, so that it is ready when it is asked. */
-    void prepare() {
-        if (absent == null && process == null) {
-            try {
-                start();
-            } catch (IOException e) {
-                absent(String.valueOf(e.getMessage()));
+    private void read(Process started) {
+        Thread.ofPlatform().daemon().start(() -> {
+            try (var reader = started.inputReader(StandardCharsets.UTF_8)) {
+                reader.lines().forEach(answers::add);
+            } catch (IOException | RuntimeException e) {
+                // The process was ended.
             }
+            answers.add(ENDED);
+        });
+    }
+
+    /** Why it is gone; empty while it is not. */
+    Optional<String> absence() {
+        return Optional.ofNullable(absent);
+    }
+
+    /** Lets it prepare something, to be answered later. */
+    void prepare(String what) {
+        if (absent == null) {
+            waiting.add(what);
+            send(PREPARE + what);
         }
     }
 
     /**
-     * Microseconds of what {@code peer.py} describes, empty where it could not be measured in time.
+     * Waits until it has prepared everything.
      *
-     * @param seconds after which the process is ended; a later request starts another
+     * @return whether it has
      */
-    OptionalDouble ask(String request, double seconds) {
-        if (seconds <= 0) {
-            return OptionalDouble.empty();
-        }
-        prepare();
-        if (absent != null) {
-            return OptionalDouble.empty();
-        }
+    boolean await(double seconds) {
+        Deadline deadline = new Deadline(seconds);
         try {
-            if (!ready && !waitUntilReady()) {
-                return OptionalDouble.empty();
+            if (absent == null && !ready) {
+                String answer = answer(deadline.left());
+                ready = answer.equals("ready");
+                if (!ready) {
+                    boolean without = process != null && !process.isAlive() && process.exitValue() == 3;
+                    leave(answer + (without ? ": no torch that sees the device" : ""));
+                }
             }
-            Writer to = java.util.Objects.requireNonNull(requests);
-            to.write(request + "\n");
-            to.flush();
-            String answer = answer(seconds);
-            if (answer.startsWith("us ")) {
-                return OptionalDouble.of(Double.parseDouble(answer.substring(3)));
+            while (absent == null && !waiting.isEmpty()) {
+                String answer = answer(deadline.left());
+                if (answer.startsWith(LATE)) {
+                    leave("not prepared in time: " + waiting);
+                } else if (absent == null) {
+                    String what = waiting.remove();
+                    prepared.put(what, answer);
+                    notes.accept(name + ": " + what + ": " + answer);
+                }
             }
-            note(request + ": " + answer);
-            if (answer.startsWith("no answer")) {
-                stop();
-            }
-        } catch (IOException e) {
-            note(request + ": " + e.getMessage());
-            stop();
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
+            leave("interrupted");
         }
-        return OptionalDouble.empty();
+        return absent == null;
     }
 
-    private void start() throws IOException {
-        if (++starts > MOST_STARTS) {
-            absent("it was started " + MOST_STARTS + " times");
-            return;
+    /** Whether this was prepared; also where it was not asked to. */
+    boolean has(String what) {
+        return prepared.getOrDefault(what, "prepared").startsWith("prepared");
+    }
+
+    /** What it answers; empty where it is gone, fails or is late, which ends it. */
+    Optional<String> ask(String request, double seconds) {
+        if (absent != null || seconds <= 0 || !await(seconds)) {
+            return Optional.empty();
         }
-        VideoMaeConfig config = sizes.config();
-        Process started = new ProcessBuilder(
-                        python,
-                        "-u",
-                        script().toString(),
-                        "--device=" + device,
-                        "--frames=" + config.frames(),
-                        "--side=" + config.height(),
-                        "--patch=" + config.patches().patch(),
-                        "--width=" + config.embedDim(),
-                        "--depth=" + config.depth(),
-                        "--heads=" + config.heads(),
-                        "--classes=" + sizes.classes(),
-                        "--batch=" + sizes.batch(),
-                        tiny ? "--once" : "--full")
-                .redirectError(ProcessBuilder.Redirect.appendTo(
-                        results.beside("peer.txt").toFile()))
-                .start();
-        process = started;
-        start = new Deadline(SECONDS_TO_START);
-        ready = false;
-        requests = new OutputStreamWriter(started.getOutputStream(), StandardCharsets.UTF_8);
-        BlockingQueue<String> lines = new LinkedBlockingQueue<>();
-        answers = lines;
-        Thread.ofPlatform().daemon().start(() -> {
-            try (var reader = started.inputReader(StandardCharsets.UTF_8)) {
-                reader.lines().forEach(lines::add);
-            } catch (IOException | RuntimeException e) {
-                // The process was ended.
+        send(request);
+        try {
+            String answer = absent == null ? answer(seconds) : "failed";
+            if (answer.startsWith(LATE)) {
+                leave(request + ": " + answer);
+            } else if (answer.startsWith("failed")) {
+                notes.accept(name + ": " + request + ": " + answer);
+            } else if (absent == null) {
+                return Optional.of(answer);
             }
-            lines.add(ENDED);
-        });
-    }
-
-    private boolean waitUntilReady() throws InterruptedException {
-        Process started = java.util.Objects.requireNonNull(process);
-        String answer = answer(start.left());
-        ready = answer.equals("ready");
-        if (!ready) {
-            stop();
-            boolean without = !started.isAlive() && started.exitValue() == 3;
-            absent(python + ": " + answer + (without ? ": it has no torch that sees " + device : ""));
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            leave("interrupted");
         }
-        return ready;
+        return Optional.empty();
     }
 
-    private Path script() throws IOException {
-        Path file = script;
-        if (file == null) {
-            file = Files.createTempFile("peer", ".py");
-            script = file;
-            try (InputStream source = Peer.class.getResourceAsStream("peer.py")) {
-                if (source == null) {
-                    throw new IllegalStateException("peer.py is not in the jar");
-                }
-                Files.write(file, source.readAllBytes());
+    private void send(String line) {
+        try {
+            if (requests != null) {
+                requests.write(line + "\n");
+                requests.flush();
             }
+        } catch (IOException e) {
+            leave(line + ": " + e.getMessage());
         }
-        return file;
     }
 
     /** The next line that is no note. */
@@ -173,58 +161,43 @@ final class Peer implements AutoCloseable {
         while (true) {
             String line = answers.poll((long) (deadline.left() * 1e3), TimeUnit.MILLISECONDS);
             if (line == null) {
-                return "no answer in " + Math.round(seconds) + " s";
+                return LATE + Math.round(seconds) + " s";
             }
             if (line.equals(ENDED)) {
-                stop();
+                if (process != null) {
+                    process.waitFor(2, TimeUnit.SECONDS);
+                }
+                leave("the process ended");
                 return "the process ended";
             }
             if (line.startsWith("# ")) {
-                note(line.substring(2));
+                notes.accept(line.substring(2));
             } else {
                 return line;
             }
         }
     }
 
-    private void note(String text) {
-        results.add("peer_notes", new LinkedHashMap<>(Map.of("text", text)));
-        out.println("PyTorch: " + text);
-        out.flush();
-    }
-
-    private void absent(String reason) {
-        absent = reason;
-        results.put("peer", "not measured: " + reason);
-        out.println("PyTorch was not measured: " + reason);
-        out.flush();
+    private void leave(String reason) {
+        if (absent == null || absent.equals("the process ended")) {
+            absent = reason;
+        }
+        notes.accept(name + ": " + absent);
+        close();
     }
 
     /** Ends the process and what it has started, for compilers. */
-    private void stop() {
-        Process running = process;
-        process = null;
-        if (running == null) {
-            return;
-        }
-        running.descendants().forEach(ProcessHandle::destroyForcibly);
-        running.destroyForcibly();
-        try {
-            running.waitFor(10, TimeUnit.SECONDS);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
-    }
-
     @Override
     public void close() {
-        stop();
+        if (process == null) {
+            return;
+        }
+        process.descendants().forEach(ProcessHandle::destroyForcibly);
+        process.destroyForcibly();
         try {
-            if (script != null) {
-                Files.deleteIfExists(script);
-            }
-        } catch (IOException e) {
-            out.println("left behind: " + script);
+            process.waitFor(5, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
     }
 }

@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -41,6 +42,11 @@ final class Results {
         List<Object> entries = (List<Object>) root.computeIfAbsent(list, name -> new ArrayList<>());
         entries.add(entry);
         save();
+    }
+
+    /** All of it; a view. */
+    Map<String, Object> root() {
+        return Collections.unmodifiableMap(root);
     }
 
     /** The goals, as far as they are measured. */

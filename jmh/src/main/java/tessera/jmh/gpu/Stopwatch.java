@@ -11,6 +11,9 @@ import tessera.kernels.Event;
  * CPU.
  */
 final class Stopwatch {
+    /** In which clocks and caches settle. */
+    private static final long WARM_NANOS = TimeUnit.MILLISECONDS.toNanos(80);
+
     private static final long ENOUGH_NANOS = TimeUnit.MILLISECONDS.toNanos(300);
     private static final long SAMPLE_NANOS = TimeUnit.MICROSECONDS.toNanos(2000);
     private static final int MOST_SAMPLES = 50;
@@ -45,6 +48,10 @@ final class Stopwatch {
         int perSample = calls.size();
         if (!once) {
             double estimate = Math.max(.1, sample(calls, 0, perSample));
+            long begin = System.nanoTime();
+            while (System.nanoTime() - begin < WARM_NANOS) {
+                estimate = Math.max(.1, sample(calls, 0, (int) Math.clamp(WARM_NANOS / 4e3 / estimate, 1, 1000)));
+            }
             perSample = (int) Math.clamp(Math.ceil(SAMPLE_NANOS / 1e3 / estimate), 1, 1000);
         }
         double[] samples = new double[once ? 1 : MOST_SAMPLES];

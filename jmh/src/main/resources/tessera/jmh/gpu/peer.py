@@ -1,23 +1,29 @@
 """Times masked ViT inference, training steps and attention in PyTorch, as a peer of Tessera's benchmark.
 
-The model is the same: u8 clips [B, T, H, W, 3], random tube masks drawn anew each time, only the visible patches are gathered,
-normalised and embedded, sine positions, pre-norm blocks with fused attention (F.scaled_dot_product_attention) and exact GELU,
-final norm, mean over tokens, norm, linear head, softmax, mean over the P masks of a clip. A training step is mask, forward,
-cross-entropy, backward and fused AdamW.
+The model is the same, with the same weights: u8 clips [B, T, H, W, 3], random tube masks drawn anew each time, only the visible
+patches are gathered and embedded (in inference the pixels' mean and deviation are folded into the embedding), sine positions,
+pre-norm blocks with fused attention (F.scaled_dot_product_attention) and exact GELU, final norm, mean over tokens, norm, linear
+head, softmax, mean over the P masks of a clip. A training step is mask, forward, cross-entropy, backward and fused AdamW. What is
+compiled or captured holds all of it, the masks' drawing to the mean included (of a compiled step, all but AdamW).
 
-Prints "ready", then answers each line of the standard input with "us MICROSECONDS" or "failed TEXT"; lines "# TEXT" are notes.
+Prints "ready", then answers each line of the standard input by one line: "us MICROSECONDS", "prepared SECONDS", "checked" or
+"failed TEXT"; lines "# TEXT" are notes.
 
-    forward TYPE MODE BATCH RHO P     from clips on the device to probabilities on the device
-    call TYPE MODE BATCH RHO P        from clips in pinned host memory to probabilities in host memory
-    train TYPE MODE BATCH RHO 1       a step on clips on the device
-    sdpa DIRECTION bf16 BATCH TOKENS HEADS DIM BACKEND     attention alone, on packed q, k and v; auto, flash or cudnn
+    prepare KIND TYPE MODE BATCH RHO P     compiles, captures and runs it
+    time forward TYPE MODE BATCH RHO P     from clips on the device to probabilities on the device
+    time call TYPE MODE BATCH RHO P        from clips in pinned host memory to probabilities in host memory
+    time train TYPE MODE BATCH RHO 1       a step on clips on the device
+    check KIND TYPE MODE BATCH RHO P FILE  runs it from the given weights once and writes what it gave and for which masks
+    sdpa DIRECTION bf16 BATCH TOKENS HEADS DIM BACKEND    attention alone, on packed q, k and v; auto, flash, cudnn, efficient
 
 MODE is "plain" (f32), "autocast" (f32 weights, bf16 autocast) or "cast" (bf16 weights, statistics of norms f32 inside), and then
-"-compiled" for torch.compile or "-graphs" for torch.compile with CUDA graphs (mode="reduce-overhead"). Exit code 3: no torch,
-or one that does not see the device.
+"-graph" for a CUDA graph captured by hand, "-graph-cudnn" for one with cuDNN's attention, "-default", "-overhead" and "-autotune"
+for torch.compile (mode="reduce-overhead" and "max-autotune"), "-default-graph" for a capture of what is compiled by default. Exit
+code 3: no torch, or one that does not see the device.
 """
 import argparse
-import copy
+import contextlib
+import json
 import math
 import statistics
 import sys
@@ -34,6 +40,38 @@ TUBELET = 2
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 ROTATION_BYTES = 512e6
+TYPES = {"F32": torch.float32, "U8": torch.uint8, "I32": torch.int32}
+
+
+def read(path):
+    """The tensors of a safetensors file."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        data = bytearray(file.read())
+    tensors = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            count = (end - begin) // TYPES[entry["dtype"]].itemsize
+            flat = torch.frombuffer(data, dtype=TYPES[entry["dtype"]], count=count, offset=begin)
+            tensors[name] = flat.view(entry["shape"])
+    return tensors
+
+
+def write(path, tensors):
+    """Writes tensors as a safetensors file."""
+    header, parts, at = {}, [], 0
+    names = {dtype: name for name, dtype in TYPES.items()}
+    for name, tensor in tensors.items():
+        part = tensor.detach().cpu().contiguous().numpy().tobytes()
+        header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [at, at + len(part)]}
+        parts.append(part)
+        at += len(part)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text + b"".join(parts))
 
 
 class Attention(nn.Module):
@@ -85,9 +123,40 @@ class Student(nn.Module):
         self.norm = nn.LayerNorm(options.width, eps=1e-6)
         self.fc_norm = nn.LayerNorm(options.width, eps=1e-6)
         self.head = nn.Linear(options.width, options.classes)
+        self.folded = False
         self.register_buffer("positions", sine_table(self.slots * self.plane, options.width))
         self.register_buffer("mean", torch.tensor(MEAN) * 255)
         self.register_buffer("inverse_std", 1 / (torch.tensor(STD) * 255))
+
+    def take(self, given):
+        """Copies weights of Tessera's names in place."""
+        pixels = given["encoder.patch_embed.proj.weight"]  # [D, C, dt, dy, dx]
+        own = {"embed.weight": pixels.permute(0, 2, 3, 4, 1).flatten(1), "embed.bias": given["encoder.patch_embed.proj.bias"]}
+        for i in range(len(self.blocks)):
+            block = f"encoder.blocks.{i}."
+            zeros = torch.zeros_like(given[block + "attn.q_bias"])
+            bias = (given[block + "attn.q_bias"], given.get(block + "attn.k_bias", zeros), given[block + "attn.v_bias"])
+            own[f"blocks.{i}.attn.qkv.weight"] = given[block + "attn.qkv.weight"]
+            own[f"blocks.{i}.attn.qkv.bias"] = torch.cat(bias)
+            for kind in ("weight", "bias"):
+                for ours, theirs in (("norm1", "norm1"), ("norm2", "norm2"), ("attn.proj", "attn.proj"), ("fc1", "mlp.fc1"),
+                                     ("fc2", "mlp.fc2")):
+                    own[f"blocks.{i}.{ours}.{kind}"] = given[f"{block}{theirs}.{kind}"]
+        for kind in ("weight", "bias"):
+            own["norm." + kind] = given["encoder.norm." + kind]
+            own["fc_norm." + kind] = given["fc_norm." + kind]
+            own["head." + kind] = given["head." + kind]
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                parameter.copy_(own[name])
+
+    def fold(self):
+        """Folds the pixels' mean and deviation into the embedding."""
+        with torch.no_grad():
+            repeats = self.embed.in_features // 3
+            self.embed.weight *= self.inverse_std.repeat(repeats)
+            self.embed.bias -= self.embed.weight @ self.mean.repeat(repeats)
+        self.folded = True
 
     def mask(self, batch, rho, device):
         """Indices of visible tokens, ascending, [batch, visible]; the same cells in every slot."""
@@ -111,12 +180,44 @@ class Student(nn.Module):
             row = torch.arange(visible.shape[0], device=clips.device)[:, None] % b
             kept = patches[row, slot, cell // (w // p), cell % (w // p)]
             positions = self.positions[visible]
-        values = (kept.float() - self.mean) * self.inverse_std
         dtype = self.embed.weight.dtype
-        x = self.embed(values.flatten(2).to(dtype)) + positions.to(dtype)
+        if not self.folded:
+            kept = (kept.float() - self.mean) * self.inverse_std
+        x = self.embed(kept.flatten(2).to(dtype)) + positions.to(dtype)
         for block in self.blocks:
             x = block(x)
         return self.head(self.fc_norm(self.norm(x).mean(1)))
+
+
+class Inference(nn.Module):
+    """From clips to probabilities [B, classes] and the masks that were drawn."""
+
+    def __init__(self, student, rho, ensemble):
+        super().__init__()
+        self.student = student
+        self.rho = rho
+        self.ensemble = ensemble
+
+    def forward(self, clips):
+        b = clips.shape[0]
+        visible = None if self.rho == 0 else self.student.mask(self.ensemble * b, self.rho, clips.device)
+        probabilities = self.student(clips, visible).float().softmax(1)
+        if visible is not None:
+            probabilities = probabilities.view(self.ensemble, b, -1).mean(0)
+        return probabilities, visible
+
+
+class Loss(nn.Module):
+    """From clips and labels to the cross-entropy and the masks that were drawn."""
+
+    def __init__(self, student, rho):
+        super().__init__()
+        self.student = student
+        self.rho = rho
+
+    def forward(self, clips, labels):
+        visible = self.student.mask(clips.shape[0], self.rho, clips.device)
+        return F.cross_entropy(self.student(clips, visible).float(), labels), visible
 
 
 class Bench:
@@ -129,12 +230,23 @@ class Bench:
         torch.manual_seed(0)
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-        self.pinned = torch.randint(
-            0, 256, (options.batch, options.frames, options.side, options.side, 3), dtype=torch.uint8, pin_memory=self.gpu)
+        given = read(options.data)
+        clips = given.pop("clips")
+        self.pinned = clips.pin_memory() if self.gpu else clips
         self.clips = self.pinned.to(self.device)
-        self.labels = torch.arange(options.batch, device=self.device) % options.classes
-        self.plain = Student(options).to(self.device)
-        self.models = {}
+        self.labels = torch.arange(clips.shape[0], device=self.device) % options.classes
+        self.weights = {name: tensor.to(self.device) for name, tensor in given.items()}
+        self.made = {}
+        self.batches = {}
+
+    def batch(self, count):
+        """The first clips; told to CUDA graphs as memory that does not move, or each replay would copy them."""
+        if count not in self.batches:
+            clips = self.clips[:count]
+            if self.gpu:
+                torch._dynamo.mark_static_address(clips)
+            self.batches[count] = clips
+        return self.batches[count]
 
     # ------------------------------------------------------------------------------------------------------- timing
 
@@ -154,11 +266,13 @@ class Bench:
         return (time.perf_counter() - start) * 1e6 / count
 
     def time(self, calls):
-        for _ in range(1 if self.options.once else 3):
+        start = time.monotonic()
+        while True:
             for call in calls:
                 call()
-        if self.gpu:
-            torch.cuda.synchronize()
+            self.synchronize()
+            if self.options.once or time.monotonic() - start > 0.1:
+                break
         estimate = self.once(calls, 0, len(calls))
         if self.options.once:
             return estimate
@@ -168,6 +282,10 @@ class Bench:
         while len(samples) < 5 or (len(samples) < 50 and time.monotonic() - start < 0.3):
             samples.append(self.once(calls, len(samples) * count, count))
         return statistics.median(samples)
+
+    def synchronize(self):
+        if self.gpu:
+            torch.cuda.synchronize()
 
     def wall(self, call):
         """Median microseconds of calls that end with their result in host memory."""
@@ -184,64 +302,148 @@ class Bench:
 
     # ------------------------------------------------------------------------------------------------------- models
 
-    def model(self, mode, train):
-        """A model in this mode, made once; compiled when it is first called."""
-        key = (mode, train)
-        if key not in self.models:
-            weights, _, how = mode.partition("-")
-            model = copy.deepcopy(self.plain)
-            if weights == "cast":
-                for parameter in model.parameters():  # the pixels' mean and deviation stay f32
-                    parameter.data = parameter.data.bfloat16()
-            if how == "compiled":
-                call = torch.compile(model, dynamic=False)
-            elif how == "graphs":
-                call = torch.compile(model, dynamic=False, mode="reduce-overhead")
-            else:
-                call = model
-            self.models[key] = (model, call)
-        return self.models[key]
+    def student(self, mode):
+        student = Student(self.options).to(self.device)
+        student.take(self.weights)
+        return student
 
     def cast(self, mode):
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=mode.startswith("autocast"))
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=mode.startswith("autocast"), cache_enabled="graph" not in mode)
+
+    @staticmethod
+    def compiled(module, how):
+        if how.startswith("default"):
+            return torch.compile(module, dynamic=False)
+        if how == "overhead":
+            return torch.compile(module, dynamic=False, mode="reduce-overhead")
+        return torch.compile(module, dynamic=False, mode="max-autotune") if how == "autotune" else module
+
+    @staticmethod
+    def mark(how):
+        if how in ("overhead", "autotune"):
+            torch.compiler.cudagraph_mark_step_begin()
+
+    def capture(self, run, backend="auto"):
+        """A CUDA graph of a call without parameters; what it gives lies where the next replay writes."""
+        if not self.gpu:
+            raise ValueError("a CUDA graph needs a GPU")
+        with self.backend(backend):
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    run()
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                out = run()
+
+        def replay():
+            graph.replay()
+            return out
+
+        return replay
+
+    def made_once(self, key, make):
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
 
     def infer(self, mode, batch, rho, ensemble):
-        """A function from clips on the device to probabilities [B, classes] on the device."""
-        model, call = self.model(mode, False)
+        """A function from clips on the device, by default those of the benchmark, to probabilities and masks."""
+        weights, _, how = mode.partition("-")
 
-        def run(clips):
-            with torch.inference_mode(), self.cast(mode):
-                visible = None if rho == 0 else model.mask(ensemble * batch, rho, self.device)
-                probabilities = call(clips, visible).float().softmax(1)
-                if rho == 0:
-                    return probabilities
-                return probabilities.view(ensemble, batch, -1).mean(0)
+        def make():
+            student = self.student(mode)
+            student.fold()
+            if weights == "cast":
+                student.bfloat16()
+                student.mean, student.inverse_std = student.mean.float(), student.inverse_std.float()
+            return student.eval().requires_grad_(False)
 
-        return run
+        def pipeline():
+            student = self.made_once(("student", weights), make)
+            call = self.compiled(Inference(student, rho, ensemble), how)
+            grad = torch.no_grad if how else torch.inference_mode
 
-    def forward(self, mode, batch, rho, ensemble):
+            def run(clips):
+                self.mark(how)
+                with grad(), self.cast(mode):
+                    return call(clips)
+
+            if "graph" not in how:
+                return run
+            clips = self.batch(batch).clone()
+            replay = self.capture(lambda: run(clips), "cudnn" if how.endswith("cudnn") else "auto")
+
+            def replayed(given):
+                if given.data_ptr() != self.clips.data_ptr():
+                    clips.copy_(given)
+                return replay()
+
+            return replayed
+
+        return self.made_once(("forward", mode, batch, rho, ensemble), pipeline)
+
+    def step(self, mode, batch, rho):
+        """A training step, which gives loss and masks, and a function that sets the weights back."""
+        weights, _, how = mode.partition("-")
+
+        def make():
+            student = self.student(mode)
+            loss = self.compiled(Loss(student, rho), how)
+            clips, labels = self.batch(batch), self.labels[:batch]
+            graph = "graph" in how
+            optimiser = torch.optim.AdamW(
+                student.parameters(), lr=1e-4, weight_decay=0.05, fused=self.gpu, capturable=self.gpu and graph)
+
+            def run():
+                self.mark(how)
+                optimiser.zero_grad(set_to_none=True)
+                with self.cast(mode):
+                    value, visible = loss(clips, labels)
+                value.backward()
+                optimiser.step()
+                return value.detach(), visible
+
+            return (self.capture(run) if graph else run), lambda: student.take(self.weights)
+
+        return self.made_once(("train", mode, batch, rho), make)
+
+    def function(self, kind, mode, batch, rho, ensemble):
+        if kind == "train":
+            return self.step(mode, batch, rho)[0]
         run = self.infer(mode, batch, rho, ensemble)
-        clips = self.clips[:batch]
-        return self.time([lambda: run(clips)])
+        clips = self.batch(batch)
+        return lambda: run(clips)
 
-    def call(self, mode, batch, rho, ensemble):
+    def prepare(self, *what):
+        start = time.monotonic()
+        run = self.function(*what)
+        for _ in range(3):  # compiles, warms up, captures
+            run()
+        self.synchronize()
+        return time.monotonic() - start
+
+    def check(self, kind, mode, batch, rho, ensemble, path):
+        if kind == "train":
+            run, reset = self.step(mode, batch, rho)
+            reset()
+            value, visible = run()
+        else:
+            value, visible = self.function(kind, mode, batch, rho, ensemble)()
+        result = {"value": value.float().reshape(-1)}
+        if visible is not None:
+            result["visible"] = visible.int()
+        write(path, result)
+
+    def timed(self, kind, mode, batch, rho, ensemble):
+        if kind != "call":
+            return self.time([self.function(kind, mode, batch, rho, ensemble)])
         run = self.infer(mode, batch, rho, ensemble)
         clips = self.pinned[:batch]
-        return self.wall(lambda: run(clips.to(self.device, non_blocking=True)).cpu())
-
-    def train(self, mode, batch, rho):
-        model, call = self.model(mode, True)
-        clips, labels = self.clips[:batch], self.labels[:batch]
-        optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=self.gpu)
-
-        def step():
-            optimiser.zero_grad(set_to_none=True)
-            with self.cast(mode):
-                logits = call(clips, model.mask(batch, rho, self.device))
-            F.cross_entropy(logits.float(), labels).backward()
-            optimiser.step()
-
-        return self.time([step])
+        return self.wall(lambda: run(clips.to(self.device, non_blocking=True))[0].cpu())
 
     # ---------------------------------------------------------------------------------------------------- attention
 
@@ -269,22 +471,24 @@ class Bench:
 
     @staticmethod
     def backend(name):
-        from contextlib import nullcontext
-
         from torch.nn.attention import SDPBackend, sdpa_kernel
-        kinds = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}
-        return sdpa_kernel(kinds[name]) if name in kinds else nullcontext()
+        kinds = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION,
+                 "efficient": SDPBackend.EFFICIENT_ATTENTION}
+        return sdpa_kernel(kinds[name]) if name in kinds else contextlib.nullcontext()
 
     # ----------------------------------------------------------------------------------------------------- requests
 
     def answer(self, words):
-        what = words[0]
+        what, kind = words[0], words[1]
         if what == "sdpa":
-            return self.sdpa(words[1], *map(int, words[3:7]), words[7])
-        mode, batch, rho, ensemble = words[2], int(words[3]), float(words[4]), int(words[5])
-        if what == "train":
-            return self.train(mode, batch, rho)
-        return {"forward": self.forward, "call": self.call}[what](mode, batch, rho, ensemble)
+            return f"us {self.sdpa(kind, *map(int, words[3:7]), words[7]):.3f}"
+        arguments = kind, words[3], int(words[4]), float(words[5]), int(words[6])
+        if what == "prepare":
+            return f"prepared {self.prepare(*arguments):.1f}"
+        if what == "check":
+            self.check(*arguments, words[7])
+            return "checked"
+        return f"us {self.timed(*arguments):.3f}"
 
     def serve(self):
         name = torch.cuda.get_device_name(self.device) if self.gpu else "cpu"
@@ -293,18 +497,18 @@ class Bench:
         print("ready", flush=True)
         for line in sys.stdin:
             try:
-                print(f"us {self.answer(line.split()):.3f}", flush=True)
+                print(self.answer(line.split()), flush=True)
             except Exception as e:  # one shape that does not run must not end the others
-                print("failed " + (str(e).splitlines() or [type(e).__name__])[0], flush=True)
-            if self.gpu:
-                torch.cuda.empty_cache()
+                print("failed " + (str(e).splitlines() or [type(e).__name__])[0][:300], flush=True)
+                print(f"{line.strip()}: {type(e).__name__}: {str(e)[:2000]}", file=sys.stderr, flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("frames", "side", "patch", "width", "depth", "heads", "classes", "batch"):
+    for name in ("frames", "side", "patch", "width", "depth", "heads", "classes"):
         parser.add_argument("--" + name, type=int, required=True)
     parser.add_argument("--device", required=True)
+    parser.add_argument("--data", required=True, help="safetensors: weights, and the clips as clips")
     parser.add_argument("--once", action="store_true", help="one sample each, to see that it runs")
     parser.add_argument("--full", action="store_true")
     Bench(parser.parse_args()).serve()

@@ -7,6 +7,9 @@ import tessera.kernels.DType;
 
 /** Scaled dot-product attention on a GPU; the kernels and their layouts are described in {@code attention.cu}. */
 final class CudaAttention implements Attention {
+    /** Property that keeps the gradients of attention from one kernel: auto or two-kernels. */
+    static final String GRADIENTS_PROPERTY = "tessera.cuda.attention.gradients";
+
     private static final int LARGEST_HEAD_DIM = 80;
     private static final int HEAD_DIMS = LARGEST_HEAD_DIM / 16;
     private static final int THREADS = 256;
@@ -23,7 +26,7 @@ final class CudaAttention implements Attention {
     private final CudnnAttention cudnn;
     private final HopperAttention hopper;
     private final CudaGradients gradients;
-    private volatile boolean together = true;
+    private volatile boolean together = gradientsTogether();
 
     CudaAttention(CudaDevice device) {
         CudaModule module = new CudaModule(device, "attention");
@@ -39,6 +42,15 @@ final class CudaAttention implements Attention {
         this.cudnn = new CudnnAttention(device);
         this.hopper = new HopperAttention(device);
         this.gradients = new CudaGradients(device);
+    }
+
+    private static boolean gradientsTogether() {
+        String text = System.getProperty(GRADIENTS_PROPERTY, "auto");
+        if (!text.equals("auto") && !text.equals("two-kernels")) {
+            throw new IllegalArgumentException(
+                    "property " + GRADIENTS_PROPERTY + " is '" + text + "'; set it to auto or two-kernels");
+        }
+        return text.equals("auto");
     }
 
     /** Whether one kernel may compute all gradients from now on where there is one, for tests and measurements. */
@@ -89,7 +101,7 @@ final class CudaAttention implements Attention {
             call.launch(
                     (call.biased() ? biased : plain)[index].forward, call.blocks(call.shape.queries()), null, null, 1);
         } else {
-            long blocks = call.heads() * Math.ceilDiv(call.shape.queries(), variant.queries());
+            long blocks = variant.blocks(call.heads(), call.shape.queries());
             call.arguments(variant.kernel().begin(), null, null, 1)
                     .launch(blocks, variant.threads(), variant.sharedBytes());
         }

@@ -368,7 +368,6 @@ public final class CudaDevice extends Device {
             return;
         }
         CudaStream stream = currentStream();
-        stream.enqueuesNoKernel();
         run(() -> CudaDriver.memsetD8Async(buffer.address(), (byte) 0, buffer.byteSize(), stream.handle()));
     }
 
@@ -396,6 +395,11 @@ public final class CudaDevice extends Device {
     @Override
     public String prepare(Duration patience) {
         return CudaCode.prepare(this, patience);
+    }
+
+    @Override
+    public List<String> tune(Duration patience) {
+        return CudaTuning.products(this, patience);
     }
 
     @Override

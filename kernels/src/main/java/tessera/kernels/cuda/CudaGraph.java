@@ -78,7 +78,7 @@ final class CudaGraph implements Graph {
         // Marked first: a trim on another thread leaves streams alone that record.
         boolean programmatic = Boolean.getBoolean(PROGRAMMATIC_PROPERTY)
                 && device.capability() >= FIRST_PROGRAMMATIC
-                && CudaDriver.launchesWithAttributes();
+                && CudaDriver.launchesProgrammatically();
         stream.beginRecording(pool, variables.address(), programmatic, device.currentStream());
         device.recording(1);
         boolean done = false;

@@ -1,6 +1,8 @@
 package tessera.kernels.cuda;
 
 import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -11,20 +13,29 @@ import tessera.kernels.Matmul.MatmulShape;
 /**
  * Products of ours on compute capability 9.0, with bias and addend or bias and exact GELU in one pass; see products.cu.
  *
- * <p>For {@code y = x w^T} in bf16 with 16-byte aligned rows. Used where {@link #OWN} asks for them.
- * Thread-safe.
+ * <p>For {@code y = x w^T} in bf16 with 16-byte aligned rows. Used where they were measured to be the fastest, see
+ * {@link CudaTuning}, or where {@link #PROPERTY} asks for them. Of a shape that nobody has measured they compute products with
+ * GELU, which spares a pass over the result, and those whose k is so small that the epilogue, which overlaps with the next
+ * tile here, weighs much. Thread-safe.
  */
 final class CudaHopperProducts {
-    /** System property: {@code own} computes products by these kernels wherever they can, else cuBLASLt does. */
+    /** System property: {@code own} computes products by these kernels wherever they can, {@code library} never. */
     static final String PROPERTY = "tessera.cuda.products";
 
-    private static final boolean OWN = "own".equals(System.getProperty(PROPERTY));
+    private static final String PREFIX = "product_";
     private static final int CAPABILITY = 90;
     private static final int DEPTH = 64;
     private static final int WARPGROUP = 128;
     private static final int WARP = 32;
+    /** The largest k at which they are faster than cuBLASLt on an H100 (k = 384 and 768, with m = 392 and 25088). */
+    private static final long SMALL_K = 512;
+
+    private static final long SMALL_K_WITH_ADDEND = 1024;
     /** Bytes that alignment may take, as in wgmma.cuh. */
     private static final int SLACK = 1008;
+
+    /** PRODUCT_FIXED. */
+    private static final int FIXED = 1;
 
     /** Rows and addresses are read in pieces of 16 bytes. */
     private static final int PIECE = 8;
@@ -65,23 +76,53 @@ final class CudaHopperProducts {
         }
     }
 
+    /** From the smallest tiles to the largest. */
     static final List<Variant> VARIANTS = List.of(
-            new Variant("64x192tr6", 64, 192, 4, 2, false, 6),
-            new Variant("128x192", 64, 192, 4, 2, true, 0),
-            new Variant("128x128t", 128, 128, 5, 2, false, 0),
-            new Variant("64x64", 64, 64, 8, 1, true, 0));
+            new Variant("64x32", 64, 32, 12, 1, true, 0),
+            new Variant("64x64", 64, 64, 8, 1, true, 0),
+            new Variant("128x64", 64, 64, 6, 2, true, 0),
+            new Variant("128x128t", 128, 128, 5, 2, false, 0));
 
     private final CudaDevice device;
     private final CudaModule module;
+    private volatile @Nullable Boolean loaded;
 
     CudaHopperProducts(CudaDevice device) {
         this.device = device;
         this.module = new CudaModule(device, "products");
     }
 
-    /** Whether a product is to be computed here. */
+    /** Whether a product can be computed here. */
     boolean takes(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
-        return OWN && device.capability() == CAPABILITY && able(shape, a, b, epilogue, c);
+        return device.capability() == CAPABILITY && able(shape, a, b, epilogue, c) && loaded();
+    }
+
+    /** The variants that can compute a shape. */
+    Stream<Variant> variants(MatmulShape shape) {
+        return VARIANTS.stream().filter(variant -> variant.able(shape));
+    }
+
+    /**
+     * The variant for a shape that nobody has measured; none where the library had better compute it.
+     *
+     * @param gelu whether exact GELU follows, for which the library needs a pass of ours
+     */
+    Optional<Variant> choice(MatmulShape shape, boolean gelu, boolean addend) {
+        String wanted = System.getProperty(PROPERTY, "");
+        boolean faster = gelu || shape.k() <= (addend ? SMALL_K_WITH_ADDEND : SMALL_K);
+        return wanted.equals("own") || (!wanted.equals("library") && faster)
+                ? Optional.of(variant(shape))
+                : Optional.empty();
+    }
+
+    /** Whether what was loaded was compiled for this very capability; kernels for Hopper are in no other. */
+    private boolean loaded() {
+        Boolean known = loaded;
+        if (known == null) {
+            known = module.has(PREFIX + VARIANTS.getFirst().name);
+            loaded = known;
+        }
+        return known;
     }
 
     /** Whether a product can be computed here, on a device that has the instructions. */
@@ -108,31 +149,26 @@ final class CudaHopperProducts {
         return buffer == null ? 0 : buffer.address();
     }
 
-    /** Enqueues a product that {@link #takes} has accepted. */
-    void run(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
-        run(variant(shape), shape, a, b, epilogue, c);
-    }
-
-    /** The first variant that keeps all multiprocessors busy, else that of the smallest tiles. */
-    private Variant variant(MatmulShape shape) {
+    /** The smallest tiles that are all computed at once: blocks are busy for as long as one tile takes. Else the largest. */
+    Variant variant(MatmulShape shape) {
         for (Variant variant : VARIANTS) {
-            if (variant.able(shape) && variant.tiles(shape) >= device.multiprocessors()) {
+            if (variant.able(shape) && variant.tiles(shape) <= device.multiprocessors()) {
                 return variant;
             }
         }
         return VARIANTS.getLast();
     }
 
-    void run(Variant variant, MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+    void run(Variant variant, MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c, boolean fixed) {
         String kind = epilogue.activation() == Activation.GELU ? "_gelu" : epilogue.addend() != null ? "_add" : "";
         // In the order of struct ProductArgs.
-        module.function("product_" + variant.name + kind)
+        module.function(PREFIX + variant.name + kind)
                 .begin()
                 .matrix(a, shape.m(), shape.k(), shape.lda(), variant.tileRows())
                 .matrix(b, shape.n(), shape.k(), shape.ldb(), variant.columns)
                 .buffers(epilogue.bias(), epilogue.addend(), c)
                 .i32((int) shape.m(), (int) shape.n(), (int) shape.k(), (int) shape.ldc())
-                .i32(0)
+                .i32(fixed ? FIXED : 0)
                 .launch(
                         Math.min(variant.tiles(shape), device.multiprocessors()),
                         variant.threads(),

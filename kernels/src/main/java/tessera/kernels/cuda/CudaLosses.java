@@ -19,6 +19,7 @@ final class CudaLosses implements Losses {
 
     private static final int THREADS = 256;
     private static final int LONG_ROW = 1024;
+    private static final int DISTILLATION_LONG_THREADS = 512;
     private static final long MAX_BLOCKS = 1 << 20;
     private static final long MAX_FEATURE_BLOCKS = 1024;
 
@@ -161,7 +162,7 @@ final class CudaLosses implements Losses {
                     .i32(Math.toIntExact(cols), teachers.length)
                     .f32(ensemble.temperature())
                     .f32(ensemble.alpha(), ensemble.beta())
-                    .launch(rowBlocks(rows, cols), THREADS, 0);
+                    .launch(rowBlocks(rows, cols), cols > LONG_ROW ? DISTILLATION_LONG_THREADS : THREADS, 0);
             sum(terms, rows, 1.0 / Math.max(1, rows), loss);
         }
     }

@@ -1,7 +1,9 @@
 package tessera.kernels.cuda;
 
 import java.lang.System.Logger.Level;
+import java.util.HashSet;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
@@ -16,7 +18,7 @@ import tessera.natives.cuda.CublasLt;
 import tessera.natives.cuda.CudaException;
 
 /**
- * Matrix products on a GPU, by cuBLASLt, and batches of them by cuBLAS.
+ * Matrix products on a GPU, by cuBLASLt or by {@link CudaHopperProducts}, and batches of them by cuBLAS.
  *
  * <p>f32 with f32 accumulation (TF32 only where {@link CudaDevice#allowTf32} asks for it), or bf16 factors with f32
  * accumulation and a bf16 or f32 result; the bias has the result's type. The library counts columns first, so it is given
@@ -36,6 +38,9 @@ final class CudaMatmul implements Matmul {
 
     private final CudaDevice device;
     private final Map<CudaProduct.Key, CudaProduct> products = new ConcurrentHashMap<>();
+    /** Products that kernels of our own can compute, and how they do where they are chosen. */
+    private final Map<CudaProduct.Key, Optional<CudaHopperProducts.Variant>> owns = new ConcurrentHashMap<>();
+
     private final Set<CudaProduct.Key> refused = ConcurrentHashMap.newKeySet();
 
     private final CudaHopperProducts hopper;
@@ -55,8 +60,11 @@ final class CudaMatmul implements Matmul {
 
     @Override
     public void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
-        Buffer bias = epilogue.bias();
-        Buffer addend = epilogue.addend();
+        matmul(shape, a, b, epilogue, c, false);
+    }
+
+    /** The same; {@code fixed} where b was written before anything was recorded that may be running. */
+    private void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c, boolean fixed) {
         check(a, b, c, epilogue);
         long m = shape.m();
         long n = shape.n();
@@ -72,10 +80,51 @@ final class CudaMatmul implements Matmul {
             }
             return;
         }
-        if (hopper.takes(shape, a, b, epilogue, c)) {
-            hopper.run(shape, a, b, epilogue, c);
-            return;
+        CudaHopperProducts.Variant own = own(shape, a, b, epilogue, c);
+        if (own != null) {
+            hopper.run(own, shape, a, b, epilogue, c, fixed);
+        } else {
+            byLibrary(shape, a, b, epilogue, c);
         }
+    }
+
+    /** How kernels of our own compute a product where they are faster than the library, as was measured or else as they think. */
+    private CudaHopperProducts.@Nullable Variant own(
+            MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        if (!hopper.takes(shape, a, b, epilogue, c)) {
+            return null;
+        }
+        CudaProduct.Key key = key(shape, kind(epilogue), a, b, epilogue, c);
+        Optional<CudaHopperProducts.Variant> known = owns.get(key);
+        if (known == null) {
+            known = own(key);
+            owns.put(key, known);
+        }
+        return known.orElse(null);
+    }
+
+    private Optional<CudaHopperProducts.Variant> own(CudaProduct.Key key) {
+        CudaProductTable.Choice choice = table().choice(key);
+        return choice.known()
+                ? hopper.variants(key.shape())
+                        .filter(variant -> variant.name().equals(choice.own()))
+                        .findFirst()
+                : hopper.choice(key.shape(), key.gelu(), key.addend());
+    }
+
+    /** The epilogue in terms of the library, exact GELU among them though it has another. */
+    private static int kind(Epilogue epilogue) {
+        int bias = epilogue.bias() == null ? 0 : CublasLt.EPILOGUE_BIAS;
+        int gelu = epilogue.activation() == Activation.GELU ? CublasLt.EPILOGUE_GELU : 0;
+        return bias + gelu == 0 ? CublasLt.EPILOGUE_DEFAULT : bias + gelu;
+    }
+
+    /** The same by the library, whoever is faster; no side is 0. */
+    void byLibrary(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+        Buffer bias = epilogue.bias();
+        Buffer addend = epilogue.addend();
+        long m = shape.m();
+        long n = shape.n();
         if (epilogue.activation() == Activation.GELU && shape.ldc() != n) {
             MatmulShape packed = new MatmulShape(
                     shape.transposeA(), shape.transposeB(), m, n, shape.k(), shape.lda(), shape.ldb(), n);
@@ -83,8 +132,14 @@ final class CudaMatmul implements Matmul {
                 if (addend != null) {
                     copyRows(addend, shape.ldc(), rows, n, shape);
                 }
-                matmul(packed, a, b, new Epilogue(bias, addend == null ? null : rows, Activation.GELU), rows);
+                byLibrary(packed, a, b, new Epilogue(bias, addend == null ? null : rows, Activation.GELU), rows);
                 copyRows(rows, n, c, shape.ldc(), shape);
+            }
+            return;
+        }
+        if (bias != null && alignment(bias) < LEAST_BIAS_ALIGNMENT) {
+            try (Buffer aligned = converted(bias, n, n, 1, bias.dtype())) {
+                byLibrary(shape, a, b, new Epilogue(aligned, addend, epilogue.activation()), c);
             }
             return;
         }
@@ -98,32 +153,47 @@ final class CudaMatmul implements Matmul {
         }
     }
 
-    /** A product that the library refuses with its epilogue: without it, and the rest in passes of ours. */
+    /** A product that the library refuses with its epilogue: without it, in f32, and the rest in passes of ours. */
     private void inParts(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
         Buffer bias = epilogue.bias();
         Buffer addend = epilogue.addend();
         long m = shape.m();
         long n = shape.n();
-        boolean direct = addend == null && shape.ldc() == n;
         MatmulShape packed =
                 new MatmulShape(shape.transposeA(), shape.transposeB(), m, n, shape.k(), shape.lda(), shape.ldb(), n);
-        try (Buffer product = direct ? c.slice(0, m * n) : device.allocate(c.dtype(), m * n)) {
+        try (Buffer product = device.allocate(DType.F32, m * n)) {
             CudaProduct.Key key = key(packed, CublasLt.EPILOGUE_DEFAULT, a, b, Epilogue.NONE, product);
-            if (!computed(key, a, b, Epilogue.NONE, product)) {
+            boolean alone = bias == null && addend == null;
+            if (alone || !computed(key, a, b, Epilogue.NONE, product)) {
                 plain.run(shape, a, b, bias, addend, c);
                 return;
             }
             Strided rows = new Strided(product, 0, n, 1);
             long[] sides = {m, n};
             if (bias != null) {
-                elementwise.binary(BinaryOp.ADD, rows, new Strided(bias, 0, 0, 1), product, sides);
+                try (Buffer wide = converted(bias, n, n, 1, DType.F32)) {
+                    elementwise.binary(BinaryOp.ADD, rows, new Strided(wide, 0, 0, 1), product, sides);
+                }
             }
             if (addend != null) {
-                elementwise.binary(BinaryOp.ADD, rows, new Strided(addend, 0, shape.ldc(), 1), product, sides);
+                try (Buffer wide = converted(addend, shape.ldc(), n, m, DType.F32)) {
+                    elementwise.binary(BinaryOp.ADD, rows, new Strided(wide, 0, n, 1), product, sides);
+                }
             }
-            if (!direct) {
-                copyRows(product, n, c, shape.ldc(), shape);
+            try (Buffer rounded = converted(product, n, n, m, c.dtype())) {
+                copyRows(rounded, n, c, shape.ldc(), shape);
             }
+        }
+    }
+
+    /** A copy of rows without gaps, in another type. */
+    private Buffer converted(Buffer x, long stride, long columns, long rows, DType dtype) {
+        try (Buffer packed = device.filled(
+                x.dtype(),
+                rows * columns,
+                y -> elementwise.copyStrided(
+                        new Strided(x, 0, stride, 1), new Strided(y, 0, columns, 1), new long[] {rows, columns}))) {
+            return device.filled(dtype, rows * columns, y -> elementwise.cast(packed, y));
         }
     }
 
@@ -196,7 +266,7 @@ final class CudaMatmul implements Matmul {
             throw new IllegalArgumentException(
                     "linear: the weight was packed on another device; pack it with the kernels of " + device);
         }
-        matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, epilogue, y);
+        matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, epilogue, y, true);
     }
 
     /** A copy as it is: the library reads every layout at full speed. */
@@ -251,13 +321,29 @@ final class CudaMatmul implements Matmul {
         return new CudaProduct(device, library, key, choice.algorithm());
     }
 
-    /** What this process has computed by the library so far. */
+    /** What this process has computed so far by the library, or could have by our own kernels too. */
     Set<CudaProduct.Key> computed() {
-        return Set.copyOf(products.keySet());
+        Set<CudaProduct.Key> keys = new HashSet<>(products.keySet());
+        keys.addAll(owns.keySet());
+        return keys;
+    }
+
+    CudaHopperProducts hopper() {
+        return hopper;
     }
 
     /** From now on computes a product as was found to be the fastest; what is recorded already stays as it is. */
     void choose(CudaProduct.Key key, CudaProductTable.Choice choice) {
+        if (owns.containsKey(key)) {
+            owns.put(
+                    key,
+                    hopper.variants(key.shape())
+                            .filter(variant -> variant.name().equals(choice.own()))
+                            .findFirst());
+        }
+        if (choice.own() != null || key.gelu()) {
+            return;
+        }
         if (choice.apart()) {
             refused.add(key);
         } else {

@@ -296,7 +296,6 @@ final class CudaMemory {
     }
 
     private static void fillNaN(Block block, CudaStream stream) {
-        stream.enqueuesNoKernel();
         CudaDriver.memsetD8Async(block.address, (byte) 0xFF, block.size, stream.handle());
     }
 

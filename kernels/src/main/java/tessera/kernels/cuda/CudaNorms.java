@@ -16,17 +16,19 @@ final class CudaNorms implements Norms {
     /** The longest rows of the kernels that keep a row in registers; the other tables have an entry for each. */
     private static final int[] CAPACITIES = {256, 384, 512, 768, 1024, 1280};
 
-    /** Rows that a warp takes at once. */
+    /** Rows that a warp takes at once, in f32; in bf16 one. */
     private static final int[] FORWARD_ROWS = {2, 2, 1, 1, 1, 1};
+
+    /** Blocks of the kernels for bf16 that run at once on a multiprocessor, and walk over the rows. */
+    private static final int[] FORWARD_BLOCKS = {8, 7, 4, 3, 4, 4};
 
     /** What norms.cu promises of the backward kernels: as many blocks run at once, and more would run after them. */
     private static final int[] BACKWARD_BLOCKS = {2, 2, 2, 1, 1, 1};
 
     private static final int LONGEST = CAPACITIES[CAPACITIES.length - 1];
-    /** Softmax's rows that a warp keeps in registers, two at a time forward, and those that it reads again from the cache. */
+    /** Softmax's rows that a warp keeps in registers, and those that it reads again from the cache. */
     private static final int SOFTMAX_SHORT = 512;
 
-    private static final int SOFTMAX_SHORT_ROWS = 2;
     private static final int SOFTMAX_LONGEST = 2048;
     private static final int BLOCKS_PER_MULTIPROCESSOR = 4;
 
@@ -73,7 +75,7 @@ final class CudaNorms implements Norms {
         long rows = shape.rows();
         long cols = shape.cols();
         boolean inRegisters = cols <= LONGEST;
-        long blocks = inRegisters ? Math.ceilDiv(rows, (long) WARPS * FORWARD_ROWS[capacity(cols)]) : rows;
+        long blocks = inRegisters ? forwardBlocks(x.dtype(), rows, capacity(cols)) : rows;
         (inRegisters ? forward[capacity(cols)] : longForward)
                 .begin(x.dtype())
                 .buffers(x, parameters.gamma(), parameters.beta())
@@ -82,6 +84,13 @@ final class CudaNorms implements Norms {
                 .i32(Math.toIntExact(cols))
                 .f32(parameters.eps())
                 .launch(blocks, inRegisters ? WARPS * WARP : LONG_THREADS, 0);
+    }
+
+    private long forwardBlocks(DType dtype, long rows, int capacity) {
+        if (dtype == DType.BF16) {
+            return Math.min(Math.ceilDiv(rows, WARPS), (long) FORWARD_BLOCKS[capacity] * device.multiprocessors());
+        }
+        return Math.ceilDiv(rows, (long) WARPS * FORWARD_ROWS[capacity]);
     }
 
     @Override
@@ -148,27 +157,25 @@ final class CudaNorms implements Norms {
     public void softmax(RowShape shape, Buffer x, boolean log, Buffer y) {
         CudaTypes.require("softmax", x.dtype(), y);
         CudaVariants kernel = byLength(shape, shortSoftmax, softmax, longSoftmax);
-        launchRows(kernel.begin(x.dtype()).buffers(x, y), shape, log, SOFTMAX_SHORT_ROWS);
+        launchRows(kernel.begin(x.dtype()).buffers(x, y), shape, log);
     }
 
     @Override
     public void softmaxBackward(RowShape shape, Buffer y, Buffer dy, boolean log, Buffer dx) {
         CudaTypes.require("softmax_backward", y.dtype(), dy, dx);
         CudaVariants kernel = byLength(shape, shortSoftmaxBackward, softmaxBackward, longSoftmaxBackward);
-        launchRows(kernel.begin(y.dtype()).buffers(y, dy, dx), shape, log, 1);
+        launchRows(kernel.begin(y.dtype()).buffers(y, dy, dx), shape, log);
     }
 
     private static CudaVariants byLength(RowShape shape, CudaVariants small, CudaVariants middle, CudaVariants large) {
         return shape.cols() <= SOFTMAX_SHORT ? small : shape.cols() <= SOFTMAX_LONGEST ? middle : large;
     }
 
-    /** @param shortRows that a warp takes at once where they are short */
-    private static void launchRows(CudaLaunch launch, RowShape shape, boolean log, int shortRows) {
+    private static void launchRows(CudaLaunch launch, RowShape shape, boolean log) {
         long rows = shape.rows();
         launch.i64(rows).i32(Math.toIntExact(shape.cols()), log ? 1 : 0);
         if (shape.cols() <= SOFTMAX_LONGEST) {
-            long rowsOfBlock = (long) WARPS * (shape.cols() <= SOFTMAX_SHORT ? shortRows : 1);
-            launch.launch(Math.ceilDiv(rows, rowsOfBlock), WARPS * WARP, 0);
+            launch.launch(Math.ceilDiv(rows, WARPS), WARPS * WARP, 0);
         } else {
             launch.launch(rows, LONG_THREADS, 0);
         }

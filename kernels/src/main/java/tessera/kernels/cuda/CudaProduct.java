@@ -55,7 +55,7 @@ final class CudaProduct {
     /**
      * The row-major product C = op(A) op(B), plus what the epilogue adds and an addend laid out as C.
      *
-     * @param epilogue of {@link CublasLt}
+     * @param epilogue of {@link CublasLt}, whose GELU stands for the exact one
      * @param alignmentA of A's address in bytes, at most {@link #LARGEST_ALIGNMENT}
      * @param alignmentAddend that of C where there is no addend
      */
@@ -71,6 +71,11 @@ final class CudaProduct {
             int alignmentAddend,
             int alignmentC,
             int alignmentBias) {
+        /** Whether exact GELU follows, which the library does not have. */
+        boolean gelu() {
+            return (epilogue & CublasLt.EPILOGUE_GELU) != 0;
+        }
+
         /** The key as words of a table. */
         String words() {
             return String.join(

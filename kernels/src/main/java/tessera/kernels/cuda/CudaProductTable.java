@@ -1,5 +1,6 @@
 package tessera.kernels.cuda;
 
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.Map;
@@ -14,17 +15,42 @@ import tessera.natives.cuda.CublasLt;
 final class CudaProductTable {
     static final String FILE = "products.table";
 
-    private static final String APART = "apart";
+    private static final String APARTLY = "apart";
+    private static final String BY_LIBRARY = "library";
+    private static final String OWN = "own:";
     private static final int KEY_WORDS = 6;
 
     /**
      * How to compute a product.
      *
-     * @param apart whether it is computed without its epilogue, and the rest in a pass of our own
+     * @param known whether the table says anything of it
+     * @param apart whether the library computes it without its epilogue, and a pass of ours the rest
      * @param algorithm of cuBLASLt, or null for what its heuristics choose
+     * @param own the variant of {@link CudaHopperProducts}, or null for the library
      */
-    record Choice(boolean apart, byte @Nullable [] algorithm) {
-        static final Choice UNKNOWN = new Choice(false, null);
+    record Choice(
+            boolean known,
+            boolean apart,
+            byte @Nullable [] algorithm,
+            @Nullable String own) {
+        static final Choice UNKNOWN = new Choice(false, false, null, null);
+        static final Choice APART = new Choice(true, true, null, null);
+        static final Choice LIBRARY = new Choice(true, false, null, null);
+
+        static Choice algorithm(byte[] algorithm) {
+            return new Choice(true, false, algorithm, null);
+        }
+
+        static Choice own(String variant) {
+            return new Choice(true, false, null, variant);
+        }
+
+        /** As a word of the table. */
+        String word() {
+            return own != null
+                    ? OWN + own
+                    : algorithm != null ? HexFormat.of().formatHex(algorithm) : apart ? APARTLY : BY_LIBRARY;
+        }
     }
 
     private final Map<String, Choice> choices = new HashMap<>();
@@ -48,12 +74,16 @@ final class CudaProductTable {
         if (words.length <= KEY_WORDS) {
             return;
         }
-        String key = String.join(" ", java.util.Arrays.copyOf(words, KEY_WORDS));
+        String key = String.join(" ", Arrays.copyOf(words, KEY_WORDS));
         String choice = words[KEY_WORDS];
-        if (choice.equals(APART)) {
-            choices.put(key, new Choice(true, null));
+        if (choice.equals(APARTLY)) {
+            choices.put(key, Choice.APART);
+        } else if (choice.equals(BY_LIBRARY)) {
+            choices.put(key, Choice.LIBRARY);
+        } else if (choice.startsWith(OWN)) {
+            choices.put(key, Choice.own(choice.substring(OWN.length())));
         } else if (choice.length() == 2 * CublasLt.ALGO_BYTES && choice.chars().allMatch(HexFormat::isHexDigit)) {
-            choices.put(key, new Choice(false, HexFormat.of().parseHex(choice)));
+            choices.put(key, Choice.algorithm(HexFormat.of().parseHex(choice)));
         }
     }
 
@@ -69,8 +99,7 @@ final class CudaProductTable {
 
     /** A line of the table. */
     static String line(CudaDevice device, CudaProduct.Key key, Choice choice, String remark) {
-        byte[] algorithm = choice.algorithm();
-        return begin(device, key) + (algorithm == null ? APART : HexFormat.of().formatHex(algorithm)) + " " + remark;
+        return begin(device, key) + choice.word() + " " + remark;
     }
 
     private static String prefix(CudaDevice device) {

@@ -15,7 +15,6 @@ final class CudaStream implements Stream {
     private volatile long variables;
     private volatile boolean readsVariables;
     private volatile boolean programmatic;
-    private volatile boolean behindKernel;
     private volatile CudaOptimiser.@Nullable Betas recordedBetas;
     private volatile @Nullable CudaStream outer;
     private volatile boolean closed;
@@ -64,20 +63,11 @@ final class CudaStream implements Stream {
 
     /**
      * Whether the kernel that is about to be launched may be brought to the device while the kernel before it still runs: in
-     * graphs that are recorded so, behind kernels, our own and those of libraries.
+     * graphs that are recorded so, directly behind a kernel, one of ours or of a library's. The driver is asked what comes
+     * before, as libraries may fill or copy memory between their kernels.
      */
     boolean launchesProgrammatically() {
-        if (!programmatic) {
-            return false;
-        }
-        boolean behind = behindKernel;
-        behindKernel = true;
-        return behind;
-    }
-
-    /** Notes that something other than a kernel is enqueued. */
-    void enqueuesNoKernel() {
-        behindKernel = false;
+        return programmatic && CudaDriver.capturesBehindKernel(handle());
     }
 
     /** Notes what the graph's optimiser step computes its corrections from. */
@@ -112,7 +102,6 @@ final class CudaStream implements Stream {
     void beginRecording(CudaMemory.Pool graphPool, long graphVariables, boolean graphProgrammatic, CudaStream before) {
         outer = before;
         programmatic = graphProgrammatic;
-        behindKernel = false;
         variables = graphVariables;
         allocating = graphPool;
     }
@@ -137,7 +126,6 @@ final class CudaStream implements Stream {
     @Override
     public void await(Event event) {
         CudaEvent mark = CudaEvent.of(event);
-        enqueuesNoKernel();
         device.run(() -> CudaDriver.streamWaitEvent(handle(), mark.handle(), 0));
     }
 
@@ -172,7 +160,6 @@ final class CudaStream implements Stream {
         if (from.byteSize() == 0) { // which no node of a graph may have
             return;
         }
-        enqueuesNoKernel();
         device.run(() -> {
             if (up) {
                 CudaDriver.memcpyHtoDAsync(to.address(), from.address(), from.byteSize(), handle());

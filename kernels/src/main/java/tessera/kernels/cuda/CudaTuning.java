@@ -24,7 +24,7 @@ import tessera.natives.cuda.CudaException;
 /**
  * Finds by measurement how a GPU computes matrix products fastest, and keeps it in {@link CudaProductTable}.
  *
- * <p>cuBLASLt's heuristics name several algorithms for a product. Each is run on random numbers: it must agree with the first
+ * <p>cuBLASLt's heuristics name several algorithms for a product, and kernels of our own compute some. Each is run on random numbers: it must agree with the first
  * and repeat bit for bit, and its time is the median of replays of a recorded graph of runs. Another than the first is chosen
  * only where it is faster by more than noise.
  */
@@ -69,8 +69,8 @@ public final class CudaTuning {
     private List<String> all(long end) {
         List<CudaProduct.Key> keys = new ArrayList<>(matmul.computed());
         keys.sort(Comparator.comparingDouble(CudaTuning::operations).reversed().thenComparing(CudaProduct.Key::words));
-        // A product with sums of columns is compared with the same product without, which must be at its best by then.
-        keys.sort(Comparator.comparing(key -> key.epilogue() == CublasLt.EPILOGUE_BGRADB));
+        // What is compared with another product must find that at its best.
+        keys.sort(Comparator.comparingInt(key -> key.gelu() ? 2 : key.epilogue() == CublasLt.EPILOGUE_BGRADB ? 1 : 0));
         List<String> table = new ArrayList<>(table());
         List<String> report = new ArrayList<>();
         for (CudaProduct.Key key : keys) {
@@ -88,39 +88,53 @@ public final class CudaTuning {
         return 2.0 * key.shape().m() * key.shape().n() * key.shape().k();
     }
 
+    /** What was measured of one product: the best choice so far. */
+    private static final class Best {
+        double micros = Double.POSITIVE_INFINITY;
+        CudaProductTable.Choice choice = CudaProductTable.Choice.LIBRARY;
+        String remark = "";
+
+        /** Takes another choice where it is faster by more than noise. */
+        void consider(String name, double other, CudaProductTable.Choice its) {
+            remark += (remark.isEmpty() ? "" : ", ")
+                    + (other < Double.POSITIVE_INFINITY
+                            ? String.format(Locale.ROOT, "%s %.2f us", name, other)
+                            : name + " -");
+            if (other < (micros < Double.POSITIVE_INFINITY ? NOISE * micros : micros)) {
+                micros = other;
+                choice = its;
+            }
+        }
+    }
+
     private String one(CudaProduct.Key key, List<String> table) {
         try (Trial trial = new Trial(key)) {
-            List<byte[]> algorithms =
-                    device.call(() -> CudaProduct.algorithms(device, matmul.handle(), key, MOST_ALGORITHMS));
-            double first = 0;
-            double best = Double.POSITIVE_INFINITY;
-            int chosen = -1;
-            int usable = 0;
-            for (int i = 0; i < algorithms.size(); i++) {
-                double micros = trial.micros(algorithms.get(i), best);
-                usable += micros < Double.POSITIVE_INFINITY ? 1 : 0;
-                first = i == 0 ? micros : first;
-                if (micros < (chosen == 0 ? NOISE * best : best)) {
-                    best = micros;
-                    chosen = i;
+            Best best = new Best();
+            if (key.gelu()) {
+                best.consider("library", trial.library(), CudaProductTable.Choice.LIBRARY);
+            } else {
+                algorithms(trial, best);
+                if (key.epilogue() == CublasLt.EPILOGUE_BGRADB) {
+                    best.consider("apart", trial.apart(), CudaProductTable.Choice.APART);
                 }
             }
-            if (chosen < 0) {
-                return key.words() + ": none of " + algorithms.size() + " algorithms works";
+            for (CudaHopperProducts.Variant variant : trial.own()) {
+                double micros = trial.own(variant, best.micros);
+                best.consider(variant.name(), micros, CudaProductTable.Choice.own(variant.name()));
             }
-            double apart = trial.apart();
-            boolean faster = apart < NOISE * best;
-            CudaProductTable.Choice choice =
-                    new CudaProductTable.Choice(faster, faster ? null : algorithms.get(chosen));
-            matmul.choose(key, choice);
-            String remark = String.format(
-                    Locale.ROOT, "first %.2f us, best %.2f us, %d of %d", first, best, chosen + 1, usable);
-            remark += apart < Double.POSITIVE_INFINITY ? String.format(Locale.ROOT, ", apart %.2f us", apart) : "";
+            if (best.micros == Double.POSITIVE_INFINITY) {
+                return key.words() + ": nothing works: " + best.remark;
+            }
+            matmul.choose(key, best.choice);
             String begin = CudaProductTable.begin(device, key);
             table.removeIf(line -> line.startsWith(begin));
-            table.add(CudaProductTable.line(device, key, choice, "# " + remark));
-            return key.words() + ": " + remark
-                    + String.format(Locale.ROOT, ", %.1f TFLOP/s", operations(key) / Math.min(best, apart) / 1e6);
+            table.add(CudaProductTable.line(device, key, best.choice, "# " + best.remark));
+            return key.words() + ": " + best.remark
+                    + String.format(
+                            Locale.ROOT,
+                            "; best %.2f us, %.1f TFLOP/s",
+                            best.micros,
+                            operations(key) / best.micros / 1e6);
         } catch (CudaProduct.Refused e) {
             return key.words() + ": refused";
         } catch (DeviceException e) {
@@ -128,6 +142,30 @@ public final class CudaTuning {
                 throw e;
             }
             return key.words() + ": " + e.getMessage();
+        }
+    }
+
+    /** Measures what the library knows; the first is considered first. */
+    private void algorithms(Trial trial, Best best) {
+        List<byte[]> algorithms =
+                device.call(() -> CudaProduct.algorithms(device, matmul.handle(), trial.key, MOST_ALGORITHMS));
+        double fastest = Double.POSITIVE_INFINITY;
+        int place = 0;
+        for (int i = 0; i < algorithms.size(); i++) {
+            double micros = trial.micros(algorithms.get(i), fastest);
+            if (i == 0) {
+                best.consider("first", micros, CudaProductTable.Choice.algorithm(algorithms.getFirst()));
+            }
+            if (micros < fastest) {
+                fastest = micros;
+                place = i;
+            }
+        }
+        if (place > 0) {
+            best.consider(
+                    "number " + (place + 1) + " of " + algorithms.size(),
+                    fastest,
+                    CudaProductTable.Choice.algorithm(algorithms.get(place)));
         }
     }
 
@@ -151,11 +189,10 @@ public final class CudaTuning {
                 long result = (shape.m() - 1) * shape.ldc() + shape.n();
                 c = random(key.out(), result);
                 boolean sums = key.epilogue() == CublasLt.EPILOGUE_BGRADB;
-                Buffer bias = key.epilogue() == CublasLt.EPILOGUE_DEFAULT
-                        ? null
-                        : random(key.out(), sums ? shape.m() : shape.n());
+                boolean biased = sums || (key.epilogue() & CublasLt.EPILOGUE_BIAS) != 0;
+                Buffer bias = biased ? random(key.out(), sums ? shape.m() : shape.n()) : null;
                 Buffer addend = key.addend() ? random(key.out(), result) : null;
-                epilogue = new Epilogue(bias, addend, Activation.NONE);
+                epilogue = new Epilogue(bias, addend, key.gelu() ? Activation.GELU : Activation.NONE);
                 workspace = kept(device.allocate(DType.U8, CudaProduct.LARGEST_WORKSPACE));
             } catch (RuntimeException | Error e) {
                 close();
@@ -194,11 +231,8 @@ public final class CudaTuning {
                         c,
                         workspace.address(),
                         device.currentStream().handle()));
-                return sound(run) ? time(run, best) : Double.POSITIVE_INFINITY;
-            } catch (CudaProduct.Refused | DeviceException e) {
-                if (e instanceof DeviceException failure && failure.deviceLost()) {
-                    throw failure;
-                }
+                return timeIfSound(run, best);
+            } catch (CudaProduct.Refused e) {
                 return Double.POSITIVE_INFINITY;
             } finally {
                 device.currentStream().synchronize();
@@ -206,19 +240,47 @@ public final class CudaTuning {
             }
         }
 
-        /** Microseconds of the same without its epilogue and a pass of ours; infinite where that is not thought of. */
+        /** Microseconds of the same without its epilogue and a pass of ours. */
         double apart() {
             Buffer sums = epilogue.bias();
-            if (key.epilogue() != CublasLt.EPILOGUE_BGRADB || sums == null) {
+            if (sums == null) {
                 return Double.POSITIVE_INFINITY;
             }
             MatmulShape shape = key.shape();
             return time(
                     () -> {
-                        matmul.matmul(shape, a, b, Epilogue.NONE, c);
+                        matmul.byLibrary(shape, a, b, Epilogue.NONE, c);
                         elementwise.sum(a, 1, shape.k(), shape.m(), 1, sums);
                     },
                     Double.POSITIVE_INFINITY);
+        }
+
+        /** Microseconds of the library and what follows it. */
+        double library() {
+            return timeIfSound(() -> matmul.byLibrary(key.shape(), a, b, epilogue, c), Double.POSITIVE_INFINITY);
+        }
+
+        /** How our own kernels may compute it. */
+        List<CudaHopperProducts.Variant> own() {
+            CudaHopperProducts hopper = matmul.hopper();
+            return key.epilogue() != CublasLt.EPILOGUE_BGRADB && hopper.takes(key.shape(), a, b, epilogue, c)
+                    ? hopper.variants(key.shape()).toList()
+                    : List.of();
+        }
+
+        double own(CudaHopperProducts.Variant variant, double best) {
+            return timeIfSound(() -> matmul.hopper().run(variant, key.shape(), a, b, epilogue, c, false), best);
+        }
+
+        private double timeIfSound(Runnable run, double best) {
+            try {
+                return sound(run) ? time(run, best) : Double.POSITIVE_INFINITY;
+            } catch (DeviceException e) {
+                if (e.deviceLost()) {
+                    throw e;
+                }
+                return Double.POSITIVE_INFINITY;
+            }
         }
 
         private boolean sound(Runnable run) {

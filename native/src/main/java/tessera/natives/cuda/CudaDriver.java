@@ -97,6 +97,8 @@ public final class CudaDriver {
     @CName("CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE")
     private static final int TENSOR_ZEROS_OUTSIDE = 0;
 
+    private static final int GRAPH_NODE_KERNEL = 0;
+
     /** What {@link #functionParameterBytes} says where the driver cannot tell. */
     public static final int UNKNOWN_BYTES = -1;
 
@@ -162,7 +164,7 @@ public final class CudaDriver {
 
     /** Where a call of this thread writes its result. */
     private static final ThreadLocal<MemorySegment> OUT =
-            ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(16, 8));
+            ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(32, 8));
 
     private CudaDriver() {}
 
@@ -651,8 +653,8 @@ public final class CudaDriver {
     }
 
     /**
-     * Bytes of a kernel's parameters, those between them left out, as its machine code has them; {@link #UNKNOWN_BYTES} where it has none or the driver
-     * cannot tell, as those before CUDA 12.4.
+     * Bytes of the first parameter of a kernel, which ours have alone, as its machine code has it; {@link #UNKNOWN_BYTES} where
+     * it has none or the driver cannot tell, as those before CUDA 12.4.
      */
     public static int functionParameterBytes(long function) {
         if (!FuncGetParamInfo.KNOWN) {
@@ -660,17 +662,12 @@ public final class CudaDriver {
         }
         MemorySegment out = OUT.get();
         try {
-            int bytes = 0;
-            long index = 0;
-            // Until it says that there are no more parameters, or that it cannot tell.
-            while ((int) FuncGetParamInfo.HANDLE.invokeExact(function, index, out.address(), out.address() + Long.BYTES)
-                    == 0) {
-                // Not where it lies: a struct with tensor maps does not begin at 0, so that they are aligned in
-                // constant memory.
-                bytes += (int) out.get(JAVA_LONG, Long.BYTES);
-                index++;
-            }
-            return index == 0 ? UNKNOWN_BYTES : bytes;
+            // Its size, not where it lies: a struct with tensor maps does not begin at 0, so that they are aligned in
+            // constant
+            // memory. No second is asked for, which tools that watch for errors would report.
+            int status =
+                    (int) FuncGetParamInfo.HANDLE.invokeExact(function, 0L, out.address(), out.address() + Long.BYTES);
+            return status == 0 ? (int) out.get(JAVA_LONG, Long.BYTES) : UNKNOWN_BYTES;
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
         }
@@ -800,9 +797,10 @@ public final class CudaDriver {
                 JAVA_LONG);
     }
 
-    /** Whether the driver has {@link #launchKernelEx}, as those from CUDA 11.8 on. */
-    public static boolean launchesWithAttributes() {
-        return CudaLibraries.driver().has("cuLaunchKernelEx");
+    /** Whether the driver has {@link #launchKernelEx} and {@link #capturesBehindKernel}, as those from CUDA 12.3 on. */
+    public static boolean launchesProgrammatically() {
+        return CudaLibraries.driver().has("cuLaunchKernelEx")
+                && CudaLibraries.driver().has("cuStreamGetCaptureInfo_v3");
     }
 
     /**
@@ -1139,6 +1137,42 @@ public final class CudaDriver {
 
     private static final class ThreadExchangeStreamCaptureMode {
         static final MethodHandle HANDLE = status("cuThreadExchangeStreamCaptureMode", JAVA_LONG);
+    }
+
+    /** Whether what a stream captures next comes behind one kernel, and nothing else. */
+    public static boolean capturesBehindKernel(long stream) {
+        MemorySegment out = OUT.get();
+        long at = out.address();
+        try {
+            check("cuStreamGetCaptureInfo", (int)
+                    StreamGetCaptureInfo.HANDLE.invokeExact(stream, at + 24, 0L, 0L, at, at + 16, at + 8));
+            if (out.get(JAVA_LONG, 8) != 1) {
+                return false;
+            }
+            long node = MemorySegment.ofAddress(out.get(JAVA_LONG, 0))
+                    .reinterpret(Long.BYTES)
+                    .get(JAVA_LONG, 0);
+            check("cuGraphNodeGetType", (int) GraphNodeGetType.HANDLE.invokeExact(node, at));
+        } catch (Throwable e) {
+            throw CudaLibrary.rethrow(e);
+        }
+        return out.get(JAVA_INT, 0) == GRAPH_NODE_KERNEL;
+    }
+
+    private static final class StreamGetCaptureInfo {
+        static final MethodHandle HANDLE = status(
+                "cuStreamGetCaptureInfo_v3",
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG,
+                JAVA_LONG);
+    }
+
+    private static final class GraphNodeGetType {
+        static final MethodHandle HANDLE = status("cuGraphNodeGetType", JAVA_LONG, JAVA_LONG);
     }
 
     /** How many nodes a graph has. */
