@@ -28,49 +28,57 @@ constexpr int TURNS = 8;     // words of a tile of queries, one for each warp th
 
 /**
  * What a tile of queries needs beside q and dout, in `stats` [batch, heads, padded / 64, 2, 64]: L / ln 2 (infinite where there is
- * no query, so that P = 0), and D = rowsum(dO O). Clears the count of blocks and the turns. Eight threads per query.
+ * no query, so that P = 0), and D = rowsum(dO O). Clears the count of blocks and the turns. A block per tile, eight threads per query.
  */
 KERNEL(256, attention_backward_stats_bf16, AttentionArgs) {
-    constexpr int COUNT = Pack<bf16>::COUNT;
-    const i64 index = global_index() / 8;
-    const int part = lane_index() % 8;
-    const i64 head = divide(index, args.padded);
-    const int query = static_cast<int>(index - head * args.padded);
-    const bool exists = head < args.batch * args.heads;
-    const bool inside = exists && query < args.queries;
-    if (exists && part == 1 && index % TURNS == 0) {
-        args.turns[1 + index / TURNS] = 0;
-        if (index == 0) {
+    const int tiles = args.padded / QUERIES;
+    const i64 number = blockIdx.x;
+    const i64 head = divide(number, tiles);
+    const int first = static_cast<int>(number - head * tiles) * QUERIES;
+    const i64 sample = divide(head, args.heads);
+    const i64 offset = offset_of(args.os, sample, static_cast<int>(head - sample * args.heads));
+    const int thread = static_cast<int>(threadIdx.x);
+    const int col = thread % 8 * 8;
+    if (thread < TURNS) {
+        args.turns[1 + number * TURNS + thread] = 0;
+        if (number == 0) {
             args.turns[0] = 0;
         }
     }
-    float sum = 0.0f;
-    if (inside) {
-        const i64 sample = divide(head, args.heads);
-        const i64 row = offset_of(args.os, sample, static_cast<int>(head - sample * args.heads)) + query * args.os.row;
-        const bf16* out = static_cast<const bf16*>(args.out) + row;
-        const bf16* dout = static_cast<const bf16*>(args.dout) + row;
-        for (int d = part * COUNT; d < args.dim; d += 8 * COUNT) {
-            const Pack<bf16> a = load_pack(out + d);
-            const Pack<bf16> b = load_pack(dout + d);
+    Pack<bf16> out[2];
+    Pack<bf16> dout[2];
 #pragma unroll
-            for (int e = 0; e < COUNT; e++) {
-                sum = fmaf(to_float(a[e]), to_float(b[e]), sum);
+    for (int i = 0; i < 2; i++) {
+        const int query = first + thread / 8 + i * 32;
+        if (query < args.queries && col < args.dim) {
+            out[i] = load_pack(static_cast<const bf16*>(args.out) + offset + query * args.os.row + col);
+            dout[i] = load_pack(static_cast<const bf16*>(args.dout) + offset + query * args.os.row + col);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const int row = thread / 8 + i * 32;
+        const bool inside = first + row < args.queries;
+        float sum = 0.0f;
+        if (inside && col < args.dim) {
+#pragma unroll
+            for (int e = 0; e < 8; e++) {
+                sum = fmaf(to_float(out[i][e]), to_float(dout[i][e]), sum);
             }
         }
-    }
-    for (int offset = 4; offset > 0; offset /= 2) {
-        sum += __shfl_xor_sync(ALL_LANES, sum, offset);
-    }
-    if (exists && part == 0) {
-        float log = infinity();
-        if (inside) {
-            const float value = args.log_sum_exp[head * args.queries + query];
-            log = value == -infinity() ? log : value * LOG2E;
+        for (int lane = 4; lane > 0; lane /= 2) {
+            sum += __shfl_xor_sync(ALL_LANES, sum, lane);
         }
-        float* tile = args.stats + index / QUERIES * 2 * QUERIES + index % QUERIES;
-        tile[0] = log;
-        tile[QUERIES] = sum;
+        if (col == 0) {
+            float log = infinity();
+            if (inside) {
+                const float value = args.log_sum_exp[head * args.queries + first + row];
+                log = value == -infinity() ? log : value * LOG2E;
+            }
+            float* tile = args.stats + number * 2 * QUERIES + row;
+            tile[0] = log;
+            tile[QUERIES] = sum;
+        }
     }
 }
 
@@ -301,21 +309,25 @@ DEVICE void reduce_sum(float* address, const Pack<float>& pack) {
  */
 template <int COUNT>
 DEVICE bool add_share(float (&dq)[COUNT], float* sums, const Work& work) {
-    const bool last = work.tile + 1 == work.tiles;
+    if (work.tile + 1 < work.tiles) {
 #pragma unroll
-    for (int n = 0; n < COUNT; n += 4) {
-        Pack<float> sum;
+        for (int n = 0; n < COUNT; n += 4) {
+            Pack<float> share;
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            sum.values[i] = dq[n + i];
-        }
-        if (work.tile == 0) {
-            if (!last) {
-                store_pack(sums + n * WARP, sum);
+            for (int i = 0; i < 4; i++) {
+                share.values[i] = dq[n + i];
             }
-        } else if (!last) {
-            reduce_sum(sums + n * WARP, sum);
-        } else {
+            if (work.tile > 0) {
+                reduce_sum(sums + n * WARP, share);
+            } else {
+                store_pack(sums + n * WARP, share);
+            }
+        }
+        return false;
+    }
+    if (work.tile > 0) {
+#pragma unroll
+        for (int n = 0; n < COUNT; n += 4) {
             const Pack<float> others = load_sum(sums + n * WARP);
 #pragma unroll
             for (int i = 0; i < 4; i++) {
@@ -323,7 +335,7 @@ DEVICE bool add_share(float (&dq)[COUNT], float* sums, const Work& work) {
             }
         }
     }
-    return last;
+    return true;
 }
 
 // ------------------------------------------------------------------------------------------------- exponents, as accumulators

@@ -34,7 +34,7 @@ final class AttentionBenchmark {
     private static final String GRADIENTS = "tessera.cuda.attention.gradients";
 
     /** Ways to compute gradients that are measured beside the usual one. */
-    private static final List<String> WAYS = List.of("two-kernels", "keys-128", "hopper-64", "hopper-128");
+    private static final List<String> WAYS = List.of("two-kernels");
 
     /** cuDNN gets a shape where it is faster by more than measuring twice differs. */
     private static final double CLEARLY = .98;

@@ -7,6 +7,9 @@ import tessera.kernels.DType;
 
 /** Scaled dot-product attention on a GPU; the kernels and their layouts are described in {@code attention.cu}. */
 final class CudaAttention implements Attention {
+    /** Property that keeps the gradients of attention from one kernel: auto or two-kernels. */
+    static final String GRADIENTS_PROPERTY = "tessera.cuda.attention.gradients";
+
     private static final int LARGEST_HEAD_DIM = 80;
     private static final int HEAD_DIMS = LARGEST_HEAD_DIM / 16;
     private static final int THREADS = 256;
@@ -23,7 +26,7 @@ final class CudaAttention implements Attention {
     private final CudnnAttention cudnn;
     private final HopperAttention hopper;
     private final CudaGradients gradients;
-    private volatile boolean together = true;
+    private volatile boolean together = gradientsTogether();
 
     CudaAttention(CudaDevice device) {
         CudaModule module = new CudaModule(device, "attention");
@@ -39,6 +42,15 @@ final class CudaAttention implements Attention {
         this.cudnn = new CudnnAttention(device);
         this.hopper = new HopperAttention(device);
         this.gradients = new CudaGradients(device);
+    }
+
+    private static boolean gradientsTogether() {
+        String text = System.getProperty(GRADIENTS_PROPERTY, "auto");
+        if (!text.equals("auto") && !text.equals("two-kernels")) {
+            throw new IllegalArgumentException(
+                    "property " + GRADIENTS_PROPERTY + " is '" + text + "'; set it to auto or two-kernels");
+        }
+        return text.equals("auto");
     }
 
     /** Whether one kernel may compute all gradients from now on where there is one, for tests and measurements. */
@@ -123,7 +135,7 @@ final class CudaAttention implements Attention {
                 Buffer sums = device.allocate(DType.F32, gradients.sums(shape, rows));
                 Buffer turns = device.allocate(DType.I32, gradients.turns(rows))) {
             call.arguments(gradients.statistics().begin(), null, stats, 1, sums, turns)
-                    .launch(Math.ceilDiv(rows * THREADS_PER_STAT, THREADS), THREADS, 0);
+                    .launch(gradients.statisticsBlocks(rows), THREADS, 0);
             call.arguments(kernel.begin(), null, stats, 1, sums, turns)
                     .launch(gradients.blocks(shape), gradients.threads(), gradients.sharedBytes());
         }
@@ -276,7 +288,7 @@ final class CudaAttention implements Attention {
                     .i32(CudaTypes.isBf16(in.bias()), CudaTypes.isBf16(dbias))
                     .i32(splits, aligned ? 1 : 0)
                     .f32(shape.scale())
-                    .i32(Math.toIntExact(shape.regionBatch()), CudaGradients.HEADS_PER_GROUP);
+                    .i32(Math.toIntExact(shape.regionBatch()), CudaGradients.headsPerGroup(shape));
         }
 
         private static CudaLaunch strides(CudaLaunch launch, Strides strides) {
