@@ -254,15 +254,15 @@ final class ModelBenchmark implements AutoCloseable {
 
     private void ask(Case one, String kind, String mode, double seconds, Deadline deadline) {
         Map<String, Object> entry = entries.get(one);
-        if (peers == null || entry == null) {
+        if (peers == null || entry == null || deadline.passed()) {
             return;
         }
-        OptionalDouble us = peers.time(one.request(kind, mode), Math.min(seconds, deadline.left()));
+        OptionalDouble us = peers.time(one.request(kind, mode), seconds);
         if (us.isEmpty()) {
             return;
         }
         String name = mode.replace('-', ' ') + (kind.equals("call") ? " call" : "");
-        double error = kind.equals("call") ? Double.NaN : peerError(one, mode, Math.min(seconds, deadline.left()));
+        double error = kind.equals("call") ? Double.NaN : peerError(one, mode, seconds);
         boolean wrong = error > PEER_ERROR;
         if (!Double.isNaN(error)) {
             member(entry, "pytorch_error").put(name, error);
