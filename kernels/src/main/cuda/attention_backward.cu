@@ -18,10 +18,7 @@
 #include "tma.cuh"
 #include "wgmma.cuh"
 
-constexpr int KEYS = 128;    // of a block
 constexpr int QUERIES = 64;  // of a tile
-constexpr int ROW = 128;     // bytes of a row in shared memory
-constexpr int SMALL = 16;    // queries of a small last tile
 constexpr int TURNS = 8;     // words of a tile of queries, one for each warp that adds to it
 
 // ------------------------------------------------------------------------------------------------------------- stats
@@ -81,6 +78,13 @@ KERNEL(256, attention_backward_stats_bf16, AttentionArgs) {
         }
     }
 }
+
+// Machine code for other targets lacks these kernels, so that nobody takes an empty one for one that computes.
+#if defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__))
+
+constexpr int KEYS = 128;  // of a block
+constexpr int SMALL = 16;  // queries of a small last tile
+constexpr int ROW = 128;   // bytes of a row in shared memory
 
 /** Sizes of a block, for head dims up to HD. */
 template <int HD_>
@@ -697,8 +701,6 @@ DEVICE void attention_backward(const AttentionArgs& args) {
         attention_backward<Backward<HD>>(args);                                                  \
     }
 
-// Machine code for other targets lacks these kernels, so that nobody takes an empty one for one that computes.
-#if defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__))
 BACKWARD(32)
 BACKWARD(48)
 BACKWARD(64)
