@@ -3,7 +3,6 @@ package tessera.kernels.cuda;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.Device;
@@ -41,9 +40,6 @@ final class CudaMemory {
         this.driverPool = driverPool(device, handle);
     }
 
-    /** What drivers without pools answer. */
-    private static final Set<String> WITHOUT_POOLS = Set.of("CUDA_ERROR_NOT_SUPPORTED", "CUDA_ERROR_NOT_PERMITTED");
-
     /** A pool of the driver's that works, or 0 where there is none, as with some virtual GPUs. */
     private static long driverPool(CudaDevice device, int handle) {
         long pool = 0;
@@ -56,7 +52,7 @@ final class CudaMemory {
             return pool;
         } catch (CudaException e) {
             destroy(device, pool);
-            if (!WITHOUT_POOLS.contains(e.codeName())) {
+            if (!e.codeName().equals("CUDA_ERROR_NOT_SUPPORTED")) {
                 throw e;
             }
             System.getLogger("tessera")
