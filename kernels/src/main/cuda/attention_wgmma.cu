@@ -1,44 +1,36 @@
 // The forward pass of attention on Hopper's tensor cores, for bf16 without a bias and regions; formulas and layouts: attention.cu.
 //
-// A warpgroup owns 64 queries; GROUPS of them share the tiles of KEYS keys and values that come by cp.async into STAGES buffers. The
-// products S = Q K^T and O += P V are wgmma: K as it lies is a K-major operand, V an MN-major one, P goes from the accumulators of S
-// to operand A in registers. OVERLAP: the scores of the next tile are computed while the exponentials of this one are, so the order
-// is S(0), softmax(0), then S(t) and P V(t - 1) together, softmax(t). Other overlap comes from several warpgroups in one
-// multiprocessor. The last tile of keys takes 16, 32, 64 or all columns; a warpgroup without queries only helps to load, a warp
-// without queries takes no exponentials. Up to 16 queries behind the last whole 64 would cost as much as 64: a warp of their own
-// takes them by mma.sync, straight from global memory; a block has a warp for each of as many heads, and comes before the blocks of
-// those heads.
-// Shared memory: rows of 128 bytes, 128-byte swizzled; head dims over 64 take two panels of 64. Per block Q, which becomes the place
-// from which O is stored, and the buffers of K and V.
+// A block is a warpgroup that owns 64 queries. Tiles of KEYS keys or values come by cp.async, in the order K(0), V(0), K(1), ..., into
+// STAGES places in turn. The products S = Q K^T and O += P V are wgmma: Q and K as they lie are K-major operands, V an MN-major one, P
+// goes from the accumulators of S to operand A in registers. A block does one thing after the other; what overlaps is the blocks of a
+// multiprocessor, of which several fit. The last tile of keys takes 16, 32, 64 or all columns; a warp without queries takes no
+// exponentials.
+// Shared memory: rows of 128 bytes, 128-byte swizzled; head dims over 64 take two panels of 64. Q, which becomes the place from which
+// O is stored, and the places of K and V.
 // Balance at head dim 64, per 64 x 64 scores and multiprocessor: 256 cycles of tensor core, 256 of exponentials (16 a cycle), about
-// 300 issue slots of a scheduler; 16 KiB from L2 for each GROUPS x 64 queries.
+// 290 issue slots of a scheduler; 16 KiB from L2. Measured and no better: two to four warpgroups in a block, the next scores while the
+// exponentials of these are computed, TMA, rescaling only where maxima grow much, exponentials by polynomials, prefetches to L2.
 #include "attention.cuh"
 #include "tessera.cuh"
 #include "wgmma.cuh"
 
 /** What can be chosen; see above. */
-template <int HD_, int KEYS_, int STAGES_, int GROUPS_, bool Q_REGISTERS_, bool OVERLAP_>
+template <int HD_, int KEYS_, int STAGES_>
 struct WgmmaPlan {
     static constexpr int HD = HD_;
     static constexpr int KEYS = KEYS_;
     static constexpr int STAGES = STAGES_;
-    static constexpr int GROUPS = GROUPS_;
-    static constexpr bool Q_REGISTERS = Q_REGISTERS_;  // operand Q from registers, not from shared memory
-    static constexpr bool OVERLAP = OVERLAP_;
-    static constexpr int TILES = OVERLAP ? 2 * STAGES : STAGES;
-    static constexpr int ROWS = 64;                      // of a warpgroup
-    static constexpr int THREADS = GROUPS * WARPGROUP;
+    static constexpr int ROWS = 64;
     static constexpr int PANELS = (HD + 63) / 64;
-    static constexpr int Q_BYTES = ROWS * 128 * PANELS;  // of a warpgroup
+    static constexpr int Q_BYTES = ROWS * 128 * PANELS;
     static constexpr int TILE_BYTES = KEYS * 128 * PANELS;
-    static constexpr int BYTES = GROUPS * Q_BYTES + TILES * TILE_BYTES + SWIZZLE_SLACK;
 };
 
 /** Position of a thread among those that copy rows, in 16-byte chunks; a row has SLOTS of them, of which the last may be unused. */
 template <class P>
 struct Copier {
     static constexpr int SLOTS = P::HD <= 16 ? 2 : P::HD <= 32 ? 4 : P::HD <= 64 ? 8 : 16;
-    static constexpr int PASS = P::THREADS / SLOTS;  // rows at a time
+    static constexpr int PASS = WARPGROUP / SLOTS;  // rows at a time
     static_assert(PASS % 8 == 0, "all rows of a thread have the same swizzle");
 
     static DEVICE int chunk() {
@@ -46,7 +38,7 @@ struct Copier {
     }
 
     static DEVICE int row() {
-        return static_cast<int>(threadIdx.x) % P::THREADS / SLOTS;
+        return static_cast<int>(threadIdx.x) / SLOTS;
     }
 
     /**
@@ -86,25 +78,16 @@ struct WgmmaState {
     u32 p[P::KEYS / 16][4];
 };
 
-/** Q as operand A. */
-template <class P>
-struct WgmmaQueries {
-    u32 fragments[P::Q_REGISTERS ? P::HD / 16 : 1][4];
-    u64 descriptor;
-};
-
 /** Starts s = Q K^T for COLS keys. */
 template <class P, int COLS>
-DEVICE void start_scores(float (&s)[COLS / 2], const WgmmaQueries<P>& q, u64 keys) {
+DEVICE void start_scores(float (&s)[COLS / 2], u64 queries, u64 keys) {
 #pragma unroll
     for (int k = 0; k < P::HD / 16; k++) {
-        const u64 b = wgmma_advance(keys, k / 4 * P::KEYS * 128 + k % 4 * 32);
-        if constexpr (P::Q_REGISTERS) {
-            wgmma<COLS, Majors::K>(s, q.fragments[k], b, k > 0);
-        } else {
-            wgmma<COLS, Majors::K, Majors::K>(
-                    s, wgmma_advance(q.descriptor, k / 4 * P::ROWS * 128 + k % 4 * 32), b, k > 0);
-        }
+        wgmma<COLS, Majors::K, Majors::K>(
+                s,
+                wgmma_advance(queries, k / 4 * P::ROWS * 128 + k % 4 * 32),
+                wgmma_advance(keys, k / 4 * P::KEYS * 128 + k % 4 * 32),
+                k > 0);
     }
 }
 
@@ -167,33 +150,18 @@ DEVICE void pack_scores(WgmmaState<P>& state, const float (&s)[COLS / 2]) {
     }
 }
 
-/**
- * The scores of COLS keys and, with OVERLAP unless FIRST, the product of the tile before with its values; leaves the exponentials in
- * state.p, to be multiplied with this tile's values. `limit` is the number of keys that exist where MASK.
- */
-template <class P, int COLS, bool FIRST, bool MASK>
-DEVICE void wgmma_step(
-        WgmmaState<P>& state, const WgmmaQueries<P>& q, u64 keys, u64 values_before, float factor, int limit, bool active) {
-    constexpr bool BEHIND = P::OVERLAP && !FIRST;
+/** The scores of COLS keys, of which `limit` exist where MASK; leaves the exponentials in state.p. */
+template <class P, int COLS, bool MASK>
+DEVICE void wgmma_scores(WgmmaState<P>& state, u64 queries, u64 keys, float factor, int limit, bool active) {
     float s[COLS / 2];
     wgmma_fence();
-    start_scores<P, COLS>(s, q, keys);
+    start_scores<P, COLS>(s, queries, keys);
     wgmma_commit();
-    if constexpr (BEHIND) {
-        start_values<P, P::KEYS>(state, values_before);
-        wgmma_commit();
-        wgmma_wait<1>();
-    } else {
-        wgmma_wait<0>();
-    }
+    wgmma_wait<0>();
     wgmma_hold(s);
     float shrink[2] = {1.0f, 1.0f};
     if (active) {
         softmax_step<P, COLS, MASK>(s, state, shrink, factor, limit);
-    }
-    if constexpr (BEHIND) {
-        wgmma_wait<0>();
-        wgmma_hold(state.acc);
     }
 #pragma unroll
     for (int i = 0; i < P::HD / 2; i++) {
@@ -202,7 +170,7 @@ DEVICE void wgmma_step(
     pack_scores<P, COLS>(state, s);
 }
 
-/** The product that wgmma_step has left over. */
+/** The product of what wgmma_scores has left with the values of the same keys. */
 template <class P, int COLS>
 DEVICE void wgmma_values(WgmmaState<P>& state, u64 values) {
     wgmma_fence();
@@ -212,22 +180,22 @@ DEVICE void wgmma_values(WgmmaState<P>& state, u64 values) {
     wgmma_hold(state.acc);
 }
 
+/** The number of columns to try next for the last tile. */
 template <class P>
 DEVICE constexpr int wider(int columns) {
     return columns < 64 && columns * 2 < P::KEYS ? columns * 2 : P::KEYS;
 }
 
-/** The last tile, of `limit` keys, in as few columns as one of the instructions has. */
+/** The last tile, of `limit` keys, in as few columns as hold it. */
 template <class P, int COLS>
-DEVICE void wgmma_last_scores(
-        WgmmaState<P>& state, const WgmmaQueries<P>& q, u64 keys, u64 values_before, float factor, int limit, bool active) {
+DEVICE void wgmma_last_scores(WgmmaState<P>& state, u64 queries, u64 keys, float factor, int limit, bool active) {
     if constexpr (COLS < P::KEYS) {
         if (limit > COLS) {
-            wgmma_last_scores<P, wider<P>(COLS)>(state, q, keys, values_before, factor, limit, active);
+            wgmma_last_scores<P, wider<P>(COLS)>(state, queries, keys, factor, limit, active);
             return;
         }
     }
-    wgmma_step<P, COLS, false, true>(state, q, keys, values_before, factor, limit, active);
+    wgmma_scores<P, COLS, true>(state, queries, keys, factor, limit, active);
 }
 
 template <class P, int COLS>
@@ -241,11 +209,11 @@ DEVICE void wgmma_last_values(WgmmaState<P>& state, u64 values, int limit) {
     wgmma_values<P, COLS>(state, values);
 }
 
-/** Writes O and L of the warpgroup's queries; `tile` is its part of shared memory. */
+/** Writes O and L; `tile`, where Q was, is used on the way. */
 template <class P>
 DEVICE void store_attention(
         const AttentionArgs& args, const Place& place, WgmmaState<P>& state, unsigned char* tile, int first, float factor) {
-    const int warp = warp_index() % 4;
+    const int warp = warp_index();
     float inverse[2];
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -258,16 +226,7 @@ DEVICE void store_attention(
                     sum == 0.0f ? -infinity() : fmaf(state.max[h] * factor, LN2, logf(sum));
         }
     }
-    if constexpr (P::Q_REGISTERS) {
-        __syncwarp();
-    } else {
-#pragma unroll
-        for (int group = 0; group < P::GROUPS; group++) {  // barriers with known numbers: others would all be reserved
-            if (warpgroup_index() == group) {
-                named_barrier_sync(1 + group, WARPGROUP);
-            }
-        }
-    }
+    __syncthreads();  // nobody reads Q
 #pragma unroll
     for (int i = 0; i < P::HD / 2; i += 2) {
         const int row = warp * 16 + lane_index() / 4 + i / 2 % 2 * 8;
@@ -294,12 +253,11 @@ DEVICE void store_attention(
 template <class P>
 DEVICE void attention_wgmma(const AttentionArgs& args) {
     DYNAMIC_SHARED(unsigned char, raw);
-    unsigned char* shared = align_swizzled(raw);
-    unsigned char* key_tiles = shared + P::GROUPS * P::Q_BYTES;
+    unsigned char* query_tile = align_swizzled(raw);
+    unsigned char* tiles = query_tile + P::Q_BYTES;
     using Copy = Copier<P>;
-    const int rows = args.queries;
-    const Place place = place_of_block(args, tiles_of(rows, P::GROUPS * P::ROWS));
-    const int block_first = place.tile * P::GROUPS * P::ROWS;
+    const Place place = place_of_block(args, tiles_of(args.queries, P::ROWS));
+    const int first = place.tile * P::ROWS;
     const int copied = Copy::chunk() * 8;
     const bf16* q = static_cast<const bf16*>(args.q) + offset_of(args.qs, place.sample, place.head)
             + Copy::row() * args.qs.row + copied;
@@ -309,22 +267,46 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
             + Copy::row() * args.vs.row + copied;
     const int full = args.keys / P::KEYS;
     const int rest = args.keys % P::KEYS;
-    const int count = full + (rest > 0 ? 1 : 0);
-    for (int group = 0; group < P::GROUPS; group++) {
-        Copy::template load<P::ROWS>(
-                shared + group * P::Q_BYTES, q, args.qs.row, block_first + group * P::ROWS, rows, args.dim);
-    }
+    const int count = 2 * (full + (rest > 0 ? 1 : 0));
 
-    const int group = warpgroup_index();
-    const int first = block_first + group * P::ROWS;
-    const bool working = first < rows;
-    const bool active = first + warp_index() % 4 * 16 < rows;
+    // Tile i, of keys where i is even, of values where it is odd.
+    const auto load = [&](int i, int place_of_tile) {
+        if (i < count) {
+            const bool values = i % 2 != 0;
+            Copy::template load<P::KEYS>(
+                    tiles + place_of_tile * P::TILE_BYTES,
+                    values ? v : k,
+                    values ? args.vs.row : args.ks.row,
+                    i / 2 * P::KEYS,
+                    args.keys,
+                    args.dim);
+        }
+        cp_async_commit();
+    };
+    Copy::template load<P::ROWS>(query_tile, q, args.qs.row, first, args.queries, args.dim);
+#pragma unroll
+    for (int i = 0; i < P::STAGES - 1; i++) {
+        load(i, i);
+    }
+    // Lets tile i be read: it has come for all threads, and another comes to where the one before was read. Returns the distance from
+    // the first place.
+    int next = 0;  // place of tile i
+    const auto begin = [&](int i) {
+        cp_async_wait<P::STAGES - 2>();
+        fence_proxy_async();
+        __syncthreads();
+        load(i + P::STAGES - 1, next == 0 ? P::STAGES - 1 : next - 1);
+        const int distance = next * P::TILE_BYTES;
+        next = next == P::STAGES - 1 ? 0 : next + 1;
+        return distance;
+    };
+
+    const bool active = first + warp_index() * 16 < args.queries;
     const float factor = args.scale * LOG2E;
-    unsigned char* own = shared + group * P::Q_BYTES;
-    const u64 keys = wgmma_descriptor(key_tiles, 16, 1024);
-    WgmmaQueries<P> queries;
+    const u64 queries = wgmma_descriptor(query_tile, 16, 1024);
+    const u64 keys = wgmma_descriptor(tiles, 16, 1024);
+    const u64 values = wgmma_descriptor(tiles, P::KEYS * 128, 1024);
     WgmmaState<P> state;
-    queries.descriptor = wgmma_descriptor(own, 16, 1024);
 #pragma unroll
     for (int i = 0; i < P::HD / 2; i++) {
         state.acc[i] = 0.0f;
@@ -334,88 +316,29 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
         state.max[h] = -infinity();
         state.sum[h] = 0.0f;
     }
-    const auto read_queries = [&] {
-        if constexpr (P::Q_REGISTERS) {
-#pragma unroll
-            for (int i = 0; i < P::HD / 16; i++) {
-                const int row = warp_index() % 4 * 16 + lane_index() % 16;
-                ldmatrix_x4(
-                        queries.fragments[i],
-                        own + i / 4 * P::ROWS * 128 + swizzled(row * 128 + i % 4 * 32 + lane_index() / 16 * 16));
-            }
-        }
-    };
-    {
-        // Tiles come in the order K(0), V(0), K(1), ..., into STAGES places in turn, of which `place_now` is the next to be read.
-        int place_now = 0;
-        const auto load = [&](int i, int to) {
-            if (i < 2 * count) {
-                Copy::template load<P::KEYS>(
-                        key_tiles + to * P::TILE_BYTES,
-                        i % 2 == 0 ? k : v,
-                        i % 2 == 0 ? args.ks.row : args.vs.row,
-                        i / 2 * P::KEYS,
-                        args.keys,
-                        args.dim);
-            }
-            cp_async_commit();
-        };
-        const auto begin = [&](int i) {
-            cp_async_wait<P::STAGES - 2>();
-            fence_proxy_async();
-            __syncthreads();
-            load(i + P::STAGES - 1, place_now == 0 ? P::STAGES - 1 : place_now - 1);
-            const int offset = place_now * P::TILE_BYTES;
-            place_now = place_now == P::STAGES - 1 ? 0 : place_now + 1;
-            return offset;
-        };
-        const u64 values = wgmma_descriptor(key_tiles, P::KEYS * 128, 1024);
-        for (int i = 0; i < P::STAGES - 1; i++) {
-            load(i, i);
-        }
 #pragma unroll 1
-        for (int t = 0; t < full; t++) {
-            const u64 at = wgmma_advance(keys, begin(2 * t));
-            if (t == 0) {
-                read_queries();
-            }
-            if (working) {
-                wgmma_step<P, P::KEYS, false, false>(state, queries, at, 0, factor, 0, active);
-            }
-            const u64 then = wgmma_advance(values, begin(2 * t + 1));
-            if (working) {
-                wgmma_values<P, P::KEYS>(state, then);
-            }
-        }
-        if (rest > 0) {
-            const u64 at = wgmma_advance(keys, begin(2 * full));
-            if (full == 0) {
-                read_queries();
-            }
-            if (working) {
-                wgmma_last_scores<P, 16>(state, queries, at, 0, factor, rest, active);
-            }
-            const u64 then = wgmma_advance(values, begin(2 * full + 1));
-            if (working) {
-                wgmma_last_values<P, 16>(state, then, rest);
-            }
-        }
+    for (int t = 0; t < full; t++) {
+        wgmma_scores<P, P::KEYS, false>(state, queries, wgmma_advance(keys, begin(2 * t)), factor, 0, active);
+        wgmma_values<P, P::KEYS>(state, wgmma_advance(values, begin(2 * t + 1)));
+    }
+    if (rest > 0) {
+        wgmma_last_scores<P, 16>(state, queries, wgmma_advance(keys, begin(2 * full)), factor, rest, active);
+        wgmma_last_values<P, 16>(state, wgmma_advance(values, begin(2 * full + 1)), rest);
     }
     cp_async_wait<0>();
-    if (working) {
-        store_attention<P>(args, place, state, own, first, factor);
-    }
+    store_attention<P>(args, place, state, query_tile, first, factor);
 }
 
-#define ATTENTION_WGMMA(name, blocks, HD, KEYS, STAGES, GROUPS, Q_REGISTERS, OVERLAP)                                      \
-    KERNEL_BLOCKS(GROUPS * WARPGROUP, blocks, attention_wgmma_##name, AttentionArgs) {                                  \
-        attention_wgmma<WgmmaPlan<HD, KEYS, STAGES, GROUPS, Q_REGISTERS, OVERLAP>>(args);                               \
+/** With the number of blocks that a multiprocessor is to hold. */
+#define ATTENTION_WGMMA(HD, KEYS, STAGES, blocks)                                \
+    KERNEL_BLOCKS(WARPGROUP, blocks, attention_wgmma_##HD, AttentionArgs) {      \
+        attention_wgmma<WgmmaPlan<HD, KEYS, STAGES>>(args);                      \
     }
 
 // Machine code for other targets lacks these kernels, so that nobody takes an empty one for one that computes.
 #if defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__))
-ATTENTION_WGMMA(32, 4, 32, 112, 3, 1, false, false)
-ATTENTION_WGMMA(48, 4, 48, 112, 3, 1, false, false)
-ATTENTION_WGMMA(64, 4, 64, 112, 3, 1, false, false)
-ATTENTION_WGMMA(80, 3, 80, 64, 3, 1, false, false)
+ATTENTION_WGMMA(32, 112, 3, 4)
+ATTENTION_WGMMA(48, 112, 3, 4)
+ATTENTION_WGMMA(64, 112, 3, 4)
+ATTENTION_WGMMA(80, 64, 3, 3)
 #endif

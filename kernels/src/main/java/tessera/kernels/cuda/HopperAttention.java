@@ -15,7 +15,7 @@ final class HopperAttention {
     private static final int ROW_BYTES = 128;
     /** For a start at a multiple of 1024, as in wgmma.cuh. */
     private static final int SLACK = 1008;
-    /** Queries of a warpgroup. */
+    /** Queries of a block. */
     private static final int ROWS = 64;
 
     private final CudaDevice device;
@@ -33,26 +33,19 @@ final class HopperAttention {
      * @param headDim that it computes with
      * @param keys per tile
      * @param stages tiles of keys or values in shared memory
-     * @param groups warpgroups per block, each with its own queries
      */
-    record Variant(CudaFunction kernel, int headDim, int keys, int stages, int groups) {
-        /** Queries per block. */
-        private int queries() {
-            return groups * ROWS;
-        }
-
-        /** Blocks for so many heads of so many queries, as the kernel divides them. */
+    record Variant(CudaFunction kernel, int headDim, int keys, int stages) {
         long blocks(long heads, int queries) {
-            return heads * Math.ceilDiv(queries, queries());
+            return heads * Math.ceilDiv(queries, ROWS);
         }
 
         int threads() {
-            return groups * WARPGROUP;
+            return WARPGROUP;
         }
 
         int sharedBytes() {
             int panels = Math.ceilDiv(headDim, 64);
-            return (queries() + stages * keys) * ROW_BYTES * panels + SLACK;
+            return (ROWS + stages * keys) * ROW_BYTES * panels + SLACK;
         }
     }
 
@@ -71,7 +64,7 @@ final class HopperAttention {
             for (int headDim : new int[] {32, 48, 64, 80}) {
                 String name = "attention_wgmma_" + headDim;
                 if (module.has(name)) {
-                    found.put(headDim, new Variant(module.function(name), headDim, headDim == 80 ? 64 : 112, 3, 1));
+                    found.put(headDim, new Variant(module.function(name), headDim, headDim == 80 ? 64 : 112, 3));
                 }
             }
             forward = found;
