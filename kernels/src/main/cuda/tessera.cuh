@@ -603,8 +603,8 @@ DEVICE float gelu_derivative_fast(float x) {
 // -------------------------------------------------------------------------------------------------- asynchronous copies
 
 /**
- * Starts to copy 16 bytes from global to shared memory, both 16-byte aligned; writes zeros where !valid (nothing is read then,
- * but the address must be one that could be read). Done after cp_async_wait, for other threads after a barrier besides.
+ * Starts to copy 16 bytes from global to shared memory, both 16-byte aligned; writes zeros where !valid: nothing is read
+ * then, whatever the address. Done after cp_async_wait, for other threads after a barrier besides.
  */
 DEVICE void cp_async16(void* shared, const void* global, bool valid) {
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
