@@ -13,6 +13,7 @@
 // so sums are neither cleared nor read again, and a head of one tile needs none. Blocks take numbers as they start and wait only for
 // lower numbers: who is waited for runs already, whatever the order in which blocks start. Heads come in groups, all first tiles of
 // a group, then all second ones: the blocks of a head start apart, yet soon enough to find its queries in the cache.
+// The statistics of the queries come from a kernel before this one, except for heads of one tile of keys and two of queries.
 // Shared memory: rows of 128 bytes, 128-byte swizzled, whatever the head dim.
 #include "attention.cuh"
 #include "tma.cuh"
@@ -23,41 +24,39 @@ constexpr int TURNS = 8;     // words of a tile of queries, one for each warp th
 
 // ------------------------------------------------------------------------------------------------------------- stats
 
+/** log / ln 2, which the exponents of a query's row are less by; infinite beyond the last query, so that P = 0. */
+DEVICE float row_log(const AttentionArgs& args, i64 head, int query) {
+    if (query >= args.queries) {
+        return infinity();
+    }
+    const float log = args.log_sum_exp[head * args.queries + query];
+    return log == -infinity() ? log : log * LOG2E;
+}
+
 /**
- * What a tile of queries needs beside q and dout, in `stats` [batch, heads, padded / 64, 2, 64]: L / ln 2 (infinite where there is
- * no query, so that P = 0), and D = rowsum(dO O). Clears the count of blocks and the turns. A block per tile, eight threads per query.
+ * What TILES tiles of queries from `first` on need beside q and dout, [tile][2][64]: row_log and D = rowsum(dO O). By 256 threads,
+ * eight per query; `os` is the offset of the head in out and dout.
  */
-KERNEL(256, attention_backward_stats_bf16, AttentionArgs) {
-    const int tiles = args.padded / QUERIES;
-    const i64 number = blockIdx.x;
-    const i64 head = divide(number, tiles);
-    const int first = static_cast<int>(number - head * tiles) * QUERIES;
-    const i64 sample = divide(head, args.heads);
-    const i64 offset = offset_of(args.os, sample, static_cast<int>(head - sample * args.heads));
+template <int TILES>
+DEVICE void compute_stats(float* stats, i64 os, i64 head, int first, const AttentionArgs& args) {
+    constexpr int ROWS = 32;  // at a time
     const int thread = static_cast<int>(threadIdx.x);
     const int col = thread % 8 * 8;
-    if (thread < TURNS) {
-        args.turns[1 + number * TURNS + thread] = 0;
-        if (number == 0) {
-            args.turns[0] = 0;
-        }
-    }
-    Pack<bf16> out[2];
-    Pack<bf16> dout[2];
+    Pack<bf16> out[TILES * 2];
+    Pack<bf16> dout[TILES * 2];
 #pragma unroll
-    for (int i = 0; i < 2; i++) {
-        const int query = first + thread / 8 + i * 32;
+    for (int i = 0; i < TILES * 2; i++) {
+        const int query = first + thread / 8 + i * ROWS;
         if (query < args.queries && col < args.dim) {
-            out[i] = load_pack(static_cast<const bf16*>(args.out) + offset + query * args.os.row + col);
-            dout[i] = load_pack(static_cast<const bf16*>(args.dout) + offset + query * args.os.row + col);
+            out[i] = load_pack(static_cast<const bf16*>(args.out) + os + query * args.os.row + col);
+            dout[i] = load_pack(static_cast<const bf16*>(args.dout) + os + query * args.os.row + col);
         }
     }
 #pragma unroll
-    for (int i = 0; i < 2; i++) {
-        const int row = thread / 8 + i * 32;
-        const bool inside = first + row < args.queries;
+    for (int i = 0; i < TILES * 2; i++) {
+        const int row = thread / 8 + i * ROWS;
         float sum = 0.0f;
-        if (inside && col < args.dim) {
+        if (first + row < args.queries && col < args.dim) {
 #pragma unroll
             for (int e = 0; e < 8; e++) {
                 sum = fmaf(to_float(out[i][e]), to_float(dout[i][e]), sum);
@@ -67,16 +66,31 @@ KERNEL(256, attention_backward_stats_bf16, AttentionArgs) {
             sum += __shfl_xor_sync(ALL_LANES, sum, lane);
         }
         if (col == 0) {
-            float log = infinity();
-            if (inside) {
-                const float value = args.log_sum_exp[head * args.queries + first + row];
-                log = value == -infinity() ? log : value * LOG2E;
-            }
-            float* tile = args.stats + number * 2 * QUERIES + row;
-            tile[0] = log;
+            float* tile = stats + row / QUERIES * 2 * QUERIES + row % QUERIES;
+            tile[0] = row_log(args, head, first + row);
             tile[QUERIES] = sum;
         }
     }
+}
+
+/** Computes the statistics of a tile of queries per block and clears the count of blocks and the turns. */
+KERNEL(256, attention_backward_stats_bf16, AttentionArgs) {
+    const int tiles = args.padded / QUERIES;
+    const i64 number = blockIdx.x;
+    const i64 head = divide(number, tiles);
+    const i64 sample = divide(head, args.heads);
+    if (threadIdx.x < TURNS) {
+        args.turns[1 + number * TURNS + threadIdx.x] = 0;
+        if (number == 0) {
+            args.turns[0] = 0;
+        }
+    }
+    compute_stats<1>(
+            args.stats + number * 2 * QUERIES,
+            offset_of(args.os, sample, static_cast<int>(head - sample * args.heads)),
+            head,
+            static_cast<int>(number - head * tiles) * QUERIES,
+            args);
 }
 
 // Machine code for other targets lacks these kernels, so that nobody takes an empty one for one that computes.
@@ -546,21 +560,34 @@ DEVICE void attention_backward(const AttentionArgs& args) {
         unsigned char* to = shared + B::TILES + place * B::TILE;
         load_rows<B, QUERIES>(to, here->q, args.qs.row, t * QUERIES, args.queries, args.dim);
         load_rows<B, QUERIES>(to + QUERIES * ROW, here->dout, args.os.row, t * QUERIES, args.queries, args.dim);
+    };
+    const auto load_stats = [&](int t, int place) {
+        const Pointers* here = afresh(pointers);
         const int i = static_cast<int>(threadIdx.x) * 4;
         if (i < 2 * QUERIES) {
             cp_async16(shared + B::STATS + place * B::STAT + i * 4, here->stats + t * 2 * QUERIES + i, true);
         }
-        cp_async_commit();
     };
     const i64 k = offset_of(args.ks, sample, head);
     const i64 v = offset_of(args.vs, sample, head);
     load_rows<B, KEYS>(shared + B::K, static_cast<const bf16*>(args.k) + k, args.ks.row, first, args.keys, args.dim);
     load_rows<B, KEYS>(shared + B::V, static_cast<const bf16*>(args.v) + v, args.vs.row, first, args.keys, args.dim);
+    const bool alone = work.tiles == 1 && count <= 2;
     load(0, 0);
+    if (!alone) {
+        load_stats(0, 0);
+    }
+    cp_async_commit();
     if (count > 1) {
         load(1, 1);
-    } else {
-        cp_async_commit();
+        if (!alone) {
+            load_stats(1, 1);
+        }
+    }
+    cp_async_commit();
+    if (alone) {
+        compute_stats<2>(
+                reinterpret_cast<float*>(shared + B::STATS), offset_of(args.os, sample, head), work.head, 0, args);
     }
     State<B::HD> state;
 #pragma unroll
@@ -614,6 +641,8 @@ DEVICE void attention_backward(const AttentionArgs& args) {
         __syncthreads();
         if (t + 2 < count) {
             load(t + 2, place == 0 ? 2 : place - 1);
+            load_stats(t + 2, place == 0 ? 2 : place - 1);
+            cp_async_commit();
         }
         place = place == 2 ? 0 : place + 1;
         const int dims = side.warpgroup * B::HALF;

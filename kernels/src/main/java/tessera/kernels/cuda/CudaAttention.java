@@ -131,11 +131,13 @@ final class CudaAttention implements Attention {
     private void gradientsTogether(Call call, CudaFunction kernel) {
         AttentionShape shape = call.shape();
         long rows = call.heads() * call.padded();
-        try (Buffer stats = device.allocate(DType.F32, gradients.stats(rows));
+        try (Buffer stats = device.allocate(DType.F32, gradients.stats(shape, rows));
                 Buffer sums = device.allocate(DType.F32, gradients.sums(shape, rows));
-                Buffer turns = device.allocate(DType.I32, gradients.turns(rows))) {
-            call.arguments(gradients.statistics().begin(), null, stats, 1, sums, turns)
-                    .launch(gradients.statisticsBlocks(rows), THREADS, 0);
+                Buffer turns = device.allocate(DType.I32, gradients.turns(shape, rows))) {
+            if (!CudaGradients.alone(shape)) {
+                call.arguments(gradients.statistics().begin(), null, stats, 1, sums, turns)
+                        .launch(gradients.statisticsBlocks(rows), THREADS, 0);
+            }
             call.arguments(kernel.begin(), null, stats, 1, sums, turns)
                     .launch(gradients.blocks(shape), gradients.threads(), gradients.sharedBytes());
         }

@@ -44,6 +44,11 @@ final class CudaGradients {
         return suits ? kernels().get(Math.ceilDiv(shape.headDim(), 16) * 16) : null;
     }
 
+    /** Whether the kernel needs no statistics and turns: one tile of keys and two of queries. */
+    static boolean alone(AttentionShape shape) {
+        return tiles(shape) <= 1 && shape.queries() <= 2 * QUERIES;
+    }
+
     /** Computes {@link #stats} and clears {@link #turns}. */
     CudaFunction statistics() {
         return module.function("attention_backward_stats_bf16");
@@ -98,8 +103,8 @@ final class CudaGradients {
     }
 
     /** Elements of the statistics of so many queries, padded to whole tiles. */
-    long stats(long rows) {
-        return Math.max(1, 2 * rows);
+    long stats(AttentionShape shape, long rows) {
+        return alone(shape) ? 1 : 2 * rows;
     }
 
     /** Elements of the sums of dQ. */
@@ -108,7 +113,7 @@ final class CudaGradients {
     }
 
     /** Words for the turns. */
-    long turns(long rows) {
-        return 1 + rows / QUERIES_PER_TURN;
+    long turns(AttentionShape shape, long rows) {
+        return alone(shape) ? 1 : 1 + rows / QUERIES_PER_TURN;
     }
 }
