@@ -108,7 +108,7 @@ final class CudaMatmul implements Matmul {
     private Optional<CudaHopperProducts.Variant> own(CudaProduct.Key key) {
         CudaProductTable.Choice choice = table().choice(key);
         return choice.known()
-                ? hopper.variants(key.shape())
+                ? hopper.variants(key.shape(), key.addend())
                         .filter(variant -> variant.name().equals(choice.own()))
                         .findFirst()
                 : hopper.choice(key.shape(), key.gelu(), key.addend());
@@ -339,7 +339,7 @@ final class CudaMatmul implements Matmul {
         if (owns.containsKey(key)) {
             owns.put(
                     key,
-                    hopper.variants(key.shape())
+                    hopper.variants(key.shape(), key.addend())
                             .filter(variant -> variant.name().equals(choice.own()))
                             .findFirst());
         }
