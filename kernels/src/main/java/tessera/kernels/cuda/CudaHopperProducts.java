@@ -98,6 +98,13 @@ final class CudaHopperProducts {
         this.module = new CudaModule(device, "products");
     }
 
+    /** Whether the device has the kernels and they are wanted. */
+    boolean available() {
+        return device.capability() == CAPABILITY
+                && !System.getProperty(PROPERTY, "").equals("library")
+                && loaded();
+    }
+
     /** Whether a product can be computed here. */
     boolean takes(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
         return device.capability() == CAPABILITY && able(shape, a, b, epilogue, c) && loaded();
@@ -151,6 +158,11 @@ final class CudaHopperProducts {
                 && Math.ceilDiv(shape.m(), 64) * Math.ceilDiv(shape.n(), 64) <= Integer.MAX_VALUE;
     }
 
+    /** Whether a buffer begins where rows of it are read and written in pieces. */
+    static boolean aligned(Buffer buffer) {
+        return buffer.address() % PIECE_BYTES == 0;
+    }
+
     private static long address(@Nullable Buffer buffer) {
         return buffer == null ? 0 : buffer.address();
     }
@@ -167,13 +179,37 @@ final class CudaHopperProducts {
 
     void run(Variant variant, MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c, boolean fixed) {
         String kind = epilogue.activation() == Activation.GELU ? "_gelu" : epilogue.addend() != null ? "_add" : "";
-        // In the order of struct ProductArgs.
-        module.function(PREFIX + variant.name + kind)
+        CudaLaunch launch =
+                begin(variant, kind, shape, a).matrix(b, shape.n(), shape.k(), shape.ldb(), variant.columns);
+        enqueue(launch.buffers(epilogue.bias(), epilogue.addend(), c, null), variant, shape, fixed);
+    }
+
+    /** {@code z = x W^T + bias} and {@code y = GELU(z)} of what {@link #able} accepts, without gaps. */
+    void runKeeping(MatmulShape shape, Buffer x, Buffer weight, @Nullable Buffer bias, Buffer z, Buffer y) {
+        Variant variant = VARIANTS.getLast();
+        CudaLaunch launch = begin(variant, "_gelu_keep", shape, x)
+                .matrix(weight, shape.n(), shape.k(), shape.ldb(), variant.columns);
+        enqueue(launch.buffers(bias, null, y, z), variant, shape, false);
+    }
+
+    /** {@code dz = (dY W) GELU'(z)} for {@code dY [m, k]}, {@code W [k, n]} and {@code z [m, n]}, without gaps. */
+    void runGradient(MatmulShape shape, Buffer dy, Buffer weight, Buffer z, Buffer dz) {
+        Variant variant = VARIANTS.getLast();
+        CudaLaunch launch =
+                begin(variant, "_gelu_gradient", shape, dy).matrix(weight, shape.k(), shape.n(), shape.ldb(), DEPTH);
+        enqueue(launch.buffers(null, z, dz, null), variant, shape, false);
+    }
+
+    // In the order of struct ProductArgs.
+
+    private CudaLaunch begin(Variant variant, String kind, MatmulShape shape, Buffer x) {
+        return module.function(PREFIX + variant.name + kind)
                 .begin()
-                .matrix(a, shape.m(), shape.k(), shape.lda(), variant.tileRows())
-                .matrix(b, shape.n(), shape.k(), shape.ldb(), variant.columns)
-                .buffers(epilogue.bias(), epilogue.addend(), c, null)
-                .i32((int) shape.m(), (int) shape.n(), (int) shape.k(), (int) shape.ldc())
+                .matrix(x, shape.m(), shape.k(), shape.lda(), variant.tileRows());
+    }
+
+    private void enqueue(CudaLaunch launch, Variant variant, MatmulShape shape, boolean fixed) {
+        launch.i32((int) shape.m(), (int) shape.n(), (int) shape.k(), (int) shape.ldc())
                 .i32(fixed ? FIXED : 0)
                 .launch(
                         Math.min(variant.tiles(shape), device.multiprocessors()),

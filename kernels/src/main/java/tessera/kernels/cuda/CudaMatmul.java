@@ -44,6 +44,7 @@ final class CudaMatmul implements Matmul {
     private final Set<CudaProduct.Key> refused = ConcurrentHashMap.newKeySet();
 
     private final CudaHopperProducts hopper;
+    private final CudaGeluProducts geluProducts;
     private final CudaBatchedProducts batches;
     private final CudaPlainProducts plain;
     private final CudaElementwise elementwise;
@@ -54,6 +55,7 @@ final class CudaMatmul implements Matmul {
         this.device = device;
         this.elementwise = elementwise;
         this.hopper = new CudaHopperProducts(device);
+        this.geluProducts = new CudaGeluProducts(this, hopper, elementwise);
         this.batches = new CudaBatchedProducts(device);
         this.plain = new CudaPlainProducts(device);
     }
@@ -269,6 +271,11 @@ final class CudaMatmul implements Matmul {
                     "linear: the weight was packed on another device; pack it with the kernels of " + device);
         }
         matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, epilogue, y, true);
+    }
+
+    @Override
+    public Optional<GeluProducts> geluProducts() {
+        return hopper.available() ? Optional.of(geluProducts) : Optional.empty();
     }
 
     /** A copy as it is: the library reads every layout at full speed. */
