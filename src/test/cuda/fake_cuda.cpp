@@ -52,6 +52,7 @@
     X(702, LAUNCH_TIMEOUT, "the launch timed out and was terminated")                                                  \
     X(716, MISALIGNED_ADDRESS, "misaligned address")                                                                   \
     X(719, LAUNCH_FAILED, "unspecified launch failure")                                                                \
+    X(800, NOT_PERMITTED, "operation not permitted")                                                                   \
     X(801, NOT_SUPPORTED, "operation not supported")                                                                   \
     X(803, SYSTEM_DRIVER_MISMATCH, "system has unsupported display driver / cuda driver combination")                  \
     X(900, STREAM_CAPTURE_UNSUPPORTED, "operation not permitted when stream is capturing")                             \
@@ -841,7 +842,7 @@ EXPORT int fake_before(const char* function) {
         bool new_way = place < f.expected.size() && f.expected[place] != name;
         if (new_way || f.trace.size() == f.fail_any) {
             f.fail_any = 0;
-            return name.compare(0, 6, "cublas") == 0 ? 14 : name.compare(0, 5, "nvrtc") == 0 ? 1 : NOT_SUPPORTED;
+            return name.compare(0, 6, "cublas") == 0 ? 14 : name.compare(0, 5, "nvrtc") == 0 ? 1 : NOT_PERMITTED;
         }
     }
     auto failure = f.failures.find(name);

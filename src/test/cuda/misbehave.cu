@@ -1,5 +1,6 @@
 // Kernels that do what a kernel must not, one thing each, to see that the fake device notices.
 #include "tessera.cuh"
+#include "wgmma.cuh"
 
 struct MisbehaveArgs {
     float* x;
@@ -132,4 +133,56 @@ DEVICE void act(const MisbehaveArgs& args) {
 
 KERNEL(96, misbehave, MisbehaveArgs) {
     act(args);
+}
+
+enum ProductMisdeed {
+    NO_MISDEED,
+    NO_FENCE,
+    NO_PROXY_FENCE,
+    OPERAND_CHANGED,
+    OUTSIDE_DYNAMIC_SHARED,
+    DIFFERENT_PRODUCTS,
+    NOT_WAITED,
+};
+
+/** A warpgroup multiplies ones by ones: 16 in x. */
+KERNEL(128, misbehave_products, MisbehaveArgs) {
+    DYNAMIC_SHARED(unsigned char, raw);
+    unsigned char* tile = align_swizzled(raw);
+    const int t = static_cast<int>(threadIdx.x);
+    const u32 ones = 0x3F803F80;
+    Pack<u32, 4> pack;
+    pack.values[0] = pack.values[1] = pack.values[2] = pack.values[3] = ones;
+    for (int i = t; i < 64 * 8; i += 128) {
+        store_pack(reinterpret_cast<u32*>(tile + i * 16), pack);
+    }
+    if (args.what != NO_PROXY_FENCE) {
+        fence_proxy_async();
+    }
+    __syncthreads();
+    if (args.what != NO_FENCE) {
+        wgmma_fence();
+    }
+    int offset = args.what == OUTSIDE_DYNAMIC_SHARED ? 1024 : 0;
+    if (args.what == DIFFERENT_PRODUCTS && t == 77) {
+        offset = 32;
+    }
+    const u32 a[4] = {ones, ones, ones, ones};
+    float sums[32];
+    for (int i = 0; i < 32; i++) {
+        sums[i] = 0;
+    }
+    wgmma<64, Majors::K>(sums, a, wgmma_advance(wgmma_descriptor(tile, 16, 1024), offset), true);
+    wgmma_commit();
+    __syncthreads();
+    if (args.what == OPERAND_CHANGED && t == 0) {
+        store_pack(reinterpret_cast<u32*>(tile), Pack<u32, 4>());
+    }
+    if (args.what != NOT_WAITED) {
+        wgmma_wait<0>();
+    }
+    wgmma_hold(sums);
+    if (t < args.count) {
+        args.x[t] = sums[0];
+    }
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # On a machine with an NVIDIA GPU; needs the driver and, for matrix products, cuBLAS; no Java, no network.
 #
-#   ./run.sh smoke [--out DIR] [--seconds N] [--only LIST] [--tiny]
+#   ./run.sh smoke [--out DIR] [--seconds N] [--only LIST] [--warm] [--tiny]
 #   ./run.sh goals [--out DIR] [--seconds N] [--only LIST] [--tiny]
 #
 # "smoke" tests: doctor, the parity suite and, where it is installed, compute-sanitizer (racecheck, synccheck, memcheck) on a
@@ -11,6 +11,7 @@
 #   --seconds N    how long all of it may take, which is obeyed; default: 200 for smoke, 420 for goals
 #   --only LIST    steps, separated by commas; smoke: parity, racecheck, synccheck, memcheck; goals: attention, products,
 #                  models, kernels, profile, settings, f32, rest
+#   --warm         beside the tests, PyTorch compiles what "goals" will ask it, and keeps that on the disk
 #   --tiny         benchmarks at small shapes, once, to see that all of it runs
 #
 #   TESSERA_PYTHON     the Python that has torch, for the comparison with PyTorch, or none; default: python3
@@ -27,8 +28,9 @@ out=results
 seconds=
 only=
 tiny=
+warm=
 usage() {
-    echo "Usage: $0 smoke|goals [--out DIR] [--seconds N] [--only LIST] [--tiny]" >&2
+    echo "Usage: $0 smoke|goals [--out DIR] [--seconds N] [--only LIST] [--warm] [--tiny]" >&2
     exit 2
 }
 what=${1:-}
@@ -53,6 +55,10 @@ while [ $# -gt 0 ]; do
             [ $# -ge 2 ] || usage
             only=$2
             shift 2
+            ;;
+        --warm)
+            warm=yes
+            shift
             ;;
         --tiny)
             tiny=--tiny
@@ -224,6 +230,13 @@ suite() {
 smoke() {
     say "doctor"
     doctor
+    if [ -n "$warm" ]; then
+        # shellcheck disable=SC2046,SC2086
+        $(limit $(($(left) - 8))) "$java" $flags -Xmx3g -cp "$here/lib/*" tessera.jmh.gpu.GpuBenchmark --only warm \
+            --out "$work/warm/results.json" --budget $(($(left) - 14)) --python "${TESSERA_PYTHON:-python3}" $tiny >"$work/warm.txt" 2>&1 &
+        warming=$!
+        echo $warming >"$work/$warming.pid"
+    fi
     sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
     tools=
     for tool in racecheck synccheck memcheck; do
@@ -251,6 +264,12 @@ smoke() {
     fi
     # shellcheck disable=SC2086
     [ -z "$pids" ] || wait $pids
+    if [ -n "$warm" ]; then
+        wait $warming
+        rm -f "$work/$warming.pid"
+        grep -c "prepared" "$work/warm.txt" | sed 's/^/warmed: /'
+        grep "PyTorch" "$work/warm.txt" | cut -c 1-160 | head -n 30
+    fi
     combine parity
     echo
     for tool in $tools; do

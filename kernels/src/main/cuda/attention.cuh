@@ -1,5 +1,6 @@
 // What all attention kernels share: their parameters and which part of the work a block has; see attention.cu.
 #pragma once
+#include "mma.cuh"
 #include "tessera.cuh"
 
 constexpr float LOG2E = 1.4426950408889634f;

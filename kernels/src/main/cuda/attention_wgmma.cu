@@ -25,12 +25,13 @@ struct WgmmaPlan {
     static constexpr int GROUPS = GROUPS_;
     static constexpr bool Q_REGISTERS = Q_REGISTERS_;  // operand Q from registers, not from shared memory
     static constexpr bool OVERLAP = OVERLAP_;
+    static constexpr int TILES = OVERLAP ? 2 * STAGES : STAGES;
     static constexpr int ROWS = 64;                      // of a warpgroup
     static constexpr int THREADS = GROUPS * WARPGROUP;
     static constexpr int PANELS = (HD + 63) / 64;
     static constexpr int Q_BYTES = ROWS * 128 * PANELS;  // of a warpgroup
     static constexpr int TILE_BYTES = KEYS * 128 * PANELS;
-    static constexpr int BYTES = GROUPS * Q_BYTES + 2 * STAGES * TILE_BYTES + SWIZZLE_SLACK;
+    static constexpr int BYTES = GROUPS * Q_BYTES + TILES * TILE_BYTES + SWIZZLE_SLACK;
 };
 
 /** Position of a thread among those that copy rows, in 16-byte chunks; a row has SLOTS of them, of which the last may be unused. */
@@ -55,14 +56,23 @@ struct Copier {
     template <int ROWS>
     static DEVICE void load(unsigned char* tile, const bf16* from, i64 stride, int first, int rows, int dim) {
         unsigned char* to = tile + chunk() / 8 * ROWS * 128 + swizzled(row() * 128 + chunk() % 8 * 16);
-        const bf16* at = from + first * stride;
+        from += first * stride;
+        if (first + ROWS <= rows && dim == P::HD) {
+            copy<ROWS, true>(to, from, stride, 0, true);
+        } else {
+            copy<ROWS, false>(to, from, stride, rows - first - row(), chunk() * 8 < dim);
+        }
+    }
+
+   private:
+    template <int ROWS, bool WHOLE>
+    static DEVICE void copy(unsigned char* to, const bf16* from, i64 stride, int rows, bool valid) {
 #pragma unroll
         for (int i = 0; i < ROWS; i += PASS) {
             if ((ROWS % PASS == 0 || i + row() < ROWS) && (SLOTS * 8 == P::HD || chunk() * 8 < P::HD)) {
-                const bool valid = first + i + row() < rows && chunk() * 8 < dim;
-                cp_async16(to + i * 128, valid ? at : from, valid);
+                cp_async16(to + i * 128, from, WHOLE || (valid && i < rows));
             }
-            at += PASS * stride;
+            from += PASS * stride;
         }
     }
 };
@@ -281,225 +291,29 @@ DEVICE void store_attention(
     }
 }
 
-/** How many queries of the last tile are left to attention_few; the same in HopperAttention.java. */
-DEVICE int few_queries(int queries, int tile) {
-    const int rest = queries % tile;
-    return queries > tile && rest <= 16 ? rest : 0;
-}
-
-/** 4 values of a row as two operand registers, zeros where not `valid`. */
-DEVICE void load_quad(u32 (&to)[2], const bf16* from, bool valid) {
-    to[0] = to[1] = 0;
-    if (valid) {
-        const Pack<u32, 2> pack = load_pack<2>(reinterpret_cast<const u32*>(from));
-        to[0] = pack.values[0];
-        to[1] = pack.values[1];
-    }
-}
-
-/**
- * Queries from `first` on, at most 16, of the head with this number, by one warp. Lane (row, column) = (lane / 4, lane % 4) loads
- * 4 consecutive head dims of Q and K for each 16 and 2 of V, so what the instruction takes for dim 2 column (+ 1, + 8, + 9) is dim
- * 4 column (+ 1, + 2, + 3), and its columns 8 j + n of O are dims 16 (j / 2) + 2 n + j % 2.
- */
-template <class P>
-DEVICE void attention_few(const AttentionArgs& args, i64 number, int first) {
-    if (number >= args.batch * args.heads) {
-        return;
-    }
-    constexpr int STEPS = P::HD / 16;
-    const int head = static_cast<int>(number % args.heads);
-    const i64 sample = number / args.heads;
-    const int row = lane_index() / 4;
-    const int column = lane_index() % 4;
-    const float factor = args.scale * LOG2E;
-    const bf16* q = static_cast<const bf16*>(args.q) + offset_of(args.qs, sample, head);
-    const bf16* k = static_cast<const bf16*>(args.k) + offset_of(args.ks, sample, head) + column * 4;
-    const bf16* v = static_cast<const bf16*>(args.v) + offset_of(args.vs, sample, head) + row * 2;
-    u32 queries[STEPS][4];
-    float acc[2 * STEPS][4];
-#pragma unroll
-    for (int i = 0; i < STEPS; i++) {
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            const int query = first + row + 8 * h;
-            const int dim = i * 16 + column * 4;
-            u32 quad[2];
-            load_quad(quad, q + query * args.qs.row + dim, query < args.queries && dim < args.dim);
-            queries[i][h] = quad[0];
-            queries[i][h + 2] = quad[1];
-            acc[2 * i][2 * h] = acc[2 * i][2 * h + 1] = acc[2 * i + 1][2 * h] = acc[2 * i + 1][2 * h + 1] = 0.0f;
-        }
-    }
-    u32 next[2][STEPS][2];
-    const auto load_keys = [&](int start) {
-#pragma unroll
-        for (int n = 0; n < 2; n++) {
-            const int key = start + n * 8 + row;
-#pragma unroll
-            for (int i = 0; i < STEPS; i++) {
-                load_quad(next[n][i], k + key * args.ks.row + i * 16, key < args.keys && i * 16 + column * 4 < args.dim);
-            }
-        }
-    };
-    float maxima[2] = {-infinity(), -infinity()};
-    float sums[2] = {0.0f, 0.0f};
-    load_keys(0);
-#pragma unroll 1
-    for (int start = 0; start < args.keys; start += 16) {
-        u32 values[STEPS][4];  // of keys 2 column, + 1, + 8, + 9
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            const int key = start + column * 2 + j / 2 * 8 + j % 2;
-#pragma unroll
-            for (int i = 0; i < STEPS; i++) {
-                values[i][j] = 0;
-                if (key < args.keys && i * 16 + row * 2 < args.dim) {
-                    values[i][j] = *reinterpret_cast<const u32*>(v + key * args.vs.row + i * 16);
-                }
-            }
-        }
-        float s[2][4];
-#pragma unroll
-        for (int n = 0; n < 2; n++) {
-            s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0.0f;
-#pragma unroll
-            for (int i = 0; i < STEPS; i++) {
-                mma_bf16_16x8x16(s[n], queries[i], next[n][i]);
-            }
-        }
-        load_keys(start + 16);
-        u32 p[4];
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            float max = maxima[h];
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                float& value = s[j / 2][2 * h + j % 2];
-                if (start + j / 2 * 8 + column * 2 + j % 2 >= args.keys) {
-                    value = -infinity();
-                }
-                max = fmaxf(max, value);
-            }
-            max = quad_max(max);
-            const float base = max == -infinity() ? 0.0f : max * factor;
-            const float shrink = exp2_fast(fmaf(maxima[h], factor, -base));
-            maxima[h] = max;
-            sums[h] *= shrink;
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                float& value = s[j / 2][2 * h + j % 2];
-                value = exp2_fast(fmaf(value, factor, -base));
-                sums[h] += value;
-            }
-#pragma unroll
-            for (int i = 0; i < 2 * STEPS; i++) {
-                acc[i][2 * h] *= shrink;
-                acc[i][2 * h + 1] *= shrink;
-            }
-            p[h] = pack_bf16(s[0][2 * h], s[0][2 * h + 1]);
-            p[h + 2] = pack_bf16(s[1][2 * h], s[1][2 * h + 1]);
-        }
-#pragma unroll
-        for (int i = 0; i < STEPS; i++) {
-            const u32 low[2] = {
-                values[i][0] & 0xFFFF | values[i][1] << 16, values[i][2] & 0xFFFF | values[i][3] << 16};
-            const u32 high[2] = {
-                values[i][0] >> 16 | values[i][1] & 0xFFFF0000, values[i][2] >> 16 | values[i][3] & 0xFFFF0000};
-            mma_bf16_16x8x16(acc[2 * i], p, low);
-            mma_bf16_16x8x16(acc[2 * i + 1], p, high);
-        }
-    }
-    bf16* out = static_cast<bf16*>(args.out) + offset_of(args.os, sample, head) + column * 4;
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        const float sum = quad_sum(sums[h]);
-        const float inverse = sum > 0.0f ? 1.0f / sum : sum;  // keeps a NaN
-        const int query = first + row + 8 * h;
-        if (query < args.queries) {
-            if (args.log_sum_exp != nullptr && column == 0) {
-                args.log_sum_exp[number * args.queries + query] =
-                        sum == 0.0f ? -infinity() : fmaf(maxima[h] * factor, LN2, logf(sum));
-            }
-#pragma unroll
-            for (int i = 0; i < STEPS; i++) {
-                if (i * 16 + column * 4 < args.dim) {
-                    Pack<u32, 2> pack;
-                    pack.values[0] = pack_bf16(acc[2 * i][2 * h] * inverse, acc[2 * i + 1][2 * h] * inverse);
-                    pack.values[1] = pack_bf16(acc[2 * i][2 * h + 1] * inverse, acc[2 * i + 1][2 * h + 1] * inverse);
-                    store_pack(reinterpret_cast<u32*>(out + query * args.os.row + i * 16), pack);
-                }
-            }
-        }
-    }
-}
-
 template <class P>
 DEVICE void attention_wgmma(const AttentionArgs& args) {
     DYNAMIC_SHARED(unsigned char, raw);
     unsigned char* shared = align_swizzled(raw);
     unsigned char* key_tiles = shared + P::GROUPS * P::Q_BYTES;
-    unsigned char* value_tiles = key_tiles + P::STAGES * P::TILE_BYTES;
     using Copy = Copier<P>;
-    constexpr int WARPS = P::THREADS / WARP;
-    const int few = few_queries(args.queries, P::ROWS);
-    const int rows = args.queries - few;  // of the blocks with wgmma
-    const int tiles = tiles_of(rows, P::GROUPS * P::ROWS);
-    int block = static_cast<int>(blockIdx.x);
-    if (few > 0) {
-        const int set = block / (WARPS * tiles + 1);
-        block %= WARPS * tiles + 1;
-        if (block == 0) {
-            attention_few<P>(args, set * WARPS + warp_index(), rows);
-            return;
-        }
-        block += set * WARPS * tiles - 1;
-    }
-    const Place place = {block % tiles, block / tiles % args.heads, block / tiles / args.heads};
+    const int rows = args.queries;
+    const Place place = place_of_block(args, tiles_of(rows, P::GROUPS * P::ROWS));
     const int block_first = place.tile * P::GROUPS * P::ROWS;
-    const bf16* q = static_cast<const bf16*>(args.q) + place.sample * args.qs.batch + place.head * args.qs.head
-            + Copy::row() * args.qs.row + Copy::chunk() * 8;
-    const bf16* k = static_cast<const bf16*>(args.k) + place.sample * args.ks.batch + place.head * args.ks.head
-            + Copy::row() * args.ks.row + Copy::chunk() * 8;
-    const bf16* v = static_cast<const bf16*>(args.v) + place.sample * args.vs.batch + place.head * args.vs.head
-            + Copy::row() * args.vs.row + Copy::chunk() * 8;
-    constexpr int LAG = P::OVERLAP ? 1 : 0;  // V is needed so many steps after K
+    const int copied = Copy::chunk() * 8;
+    const bf16* q = static_cast<const bf16*>(args.q) + offset_of(args.qs, place.sample, place.head)
+            + Copy::row() * args.qs.row + copied;
+    const bf16* k = static_cast<const bf16*>(args.k) + offset_of(args.ks, place.sample, place.head)
+            + Copy::row() * args.ks.row + copied;
+    const bf16* v = static_cast<const bf16*>(args.v) + offset_of(args.vs, place.sample, place.head)
+            + Copy::row() * args.vs.row + copied;
     const int full = args.keys / P::KEYS;
     const int rest = args.keys % P::KEYS;
     const int count = full + (rest > 0 ? 1 : 0);
-    const int steps = count + LAG;
-
-    // Step j needs group j: tile j of K and tile j - LAG of V.
-    const auto load = [&](int j) {
-        if (j < count) {
-            Copy::template load<P::KEYS>(
-                    key_tiles + j % P::STAGES * P::TILE_BYTES, k, args.ks.row, j * P::KEYS, args.keys, args.dim);
-        }
-        if (j >= LAG && j < steps) {
-            Copy::template load<P::KEYS>(
-                    value_tiles + (j - LAG) % P::STAGES * P::TILE_BYTES,
-                    v,
-                    args.vs.row,
-                    (j - LAG) * P::KEYS,
-                    args.keys,
-                    args.dim);
-        }
-        cp_async_commit();
-    };
     for (int group = 0; group < P::GROUPS; group++) {
         Copy::template load<P::ROWS>(
                 shared + group * P::Q_BYTES, q, args.qs.row, block_first + group * P::ROWS, rows, args.dim);
     }
-    for (int j = 0; j < P::STAGES - 1; j++) {
-        load(j);
-    }
-    // Lets step j begin: what it needs has come for all threads, and what the step before has read may be overwritten.
-    const auto begin = [&](int j) {
-        cp_async_wait<P::STAGES - 2>();
-        fence_proxy_async();
-        __syncthreads();
-        load(j + P::STAGES - 1);
-    };
 
     const int group = warpgroup_index();
     const int first = block_first + group * P::ROWS;
@@ -508,11 +322,9 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
     const float factor = args.scale * LOG2E;
     unsigned char* own = shared + group * P::Q_BYTES;
     const u64 keys = wgmma_descriptor(key_tiles, 16, 1024);
-    const u64 values = wgmma_descriptor(value_tiles, P::KEYS * 128, 1024);
-    const auto keys_of = [&](int t) { return wgmma_advance(keys, t % P::STAGES * P::TILE_BYTES); };
-    const auto values_of = [&](int t) { return wgmma_advance(values, t % P::STAGES * P::TILE_BYTES); };
     WgmmaQueries<P> queries;
     WgmmaState<P> state;
+    queries.descriptor = wgmma_descriptor(own, 16, 1024);
 #pragma unroll
     for (int i = 0; i < P::HD / 2; i++) {
         state.acc[i] = 0.0f;
@@ -522,9 +334,7 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
         state.max[h] = -infinity();
         state.sum[h] = 0.0f;
     }
-    if (count > 0) {
-        begin(0);
-        queries.descriptor = wgmma_descriptor(own, 16, 1024);
+    const auto read_queries = [&] {
         if constexpr (P::Q_REGISTERS) {
 #pragma unroll
             for (int i = 0; i < P::HD / 16; i++) {
@@ -534,36 +344,60 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
                         own + i / 4 * P::ROWS * 128 + swizzled(row * 128 + i % 4 * 32 + lane_index() / 16 * 16));
             }
         }
-        if (working) {
-            wgmma_step<P, P::KEYS, true, true>(state, queries, keys_of(0), 0, factor, args.keys, active);
-            if constexpr (!P::OVERLAP) {
-                wgmma_values<P, P::KEYS>(state, values_of(0));
+    };
+    {
+        // Tiles come in the order K(0), V(0), K(1), ..., into STAGES places in turn, of which `place_now` is the next to be read.
+        int place_now = 0;
+        const auto load = [&](int i, int to) {
+            if (i < 2 * count) {
+                Copy::template load<P::KEYS>(
+                        key_tiles + to * P::TILE_BYTES,
+                        i % 2 == 0 ? k : v,
+                        i % 2 == 0 ? args.ks.row : args.vs.row,
+                        i / 2 * P::KEYS,
+                        args.keys,
+                        args.dim);
             }
+            cp_async_commit();
+        };
+        const auto begin = [&](int i) {
+            cp_async_wait<P::STAGES - 2>();
+            fence_proxy_async();
+            __syncthreads();
+            load(i + P::STAGES - 1, place_now == 0 ? P::STAGES - 1 : place_now - 1);
+            const int offset = place_now * P::TILE_BYTES;
+            place_now = place_now == P::STAGES - 1 ? 0 : place_now + 1;
+            return offset;
+        };
+        const u64 values = wgmma_descriptor(key_tiles, P::KEYS * 128, 1024);
+        for (int i = 0; i < P::STAGES - 1; i++) {
+            load(i, i);
         }
 #pragma unroll 1
-        for (int t = 1; t < full; t++) {
-            begin(t);
+        for (int t = 0; t < full; t++) {
+            const u64 at = wgmma_advance(keys, begin(2 * t));
+            if (t == 0) {
+                read_queries();
+            }
             if (working) {
-                wgmma_step<P, P::KEYS, false, false>(state, queries, keys_of(t), values_of(t - 1), factor, 0, active);
-                if constexpr (!P::OVERLAP) {
-                    wgmma_values<P, P::KEYS>(state, values_of(t));
-                }
+                wgmma_step<P, P::KEYS, false, false>(state, queries, at, 0, factor, 0, active);
+            }
+            const u64 then = wgmma_advance(values, begin(2 * t + 1));
+            if (working) {
+                wgmma_values<P, P::KEYS>(state, then);
             }
         }
-        const bool last = full > 0 && rest > 0;
-        if (last) {
-            begin(full);
-            wgmma_last_scores<P, 16>(state, queries, keys_of(full), values_of(full - 1), factor, rest, active);
-            if constexpr (!P::OVERLAP) {
-                wgmma_last_values<P, 16>(state, values_of(full), rest);
+        if (rest > 0) {
+            const u64 at = wgmma_advance(keys, begin(2 * full));
+            if (full == 0) {
+                read_queries();
             }
-        }
-        if constexpr (P::OVERLAP) {
-            begin(count);
-            if (last) {
-                wgmma_last_values<P, 16>(state, values_of(full), rest);
-            } else {
-                wgmma_values<P, P::KEYS>(state, values_of(count - 1));
+            if (working) {
+                wgmma_last_scores<P, 16>(state, queries, at, 0, factor, rest, active);
+            }
+            const u64 then = wgmma_advance(values, begin(2 * full + 1));
+            if (working) {
+                wgmma_last_values<P, 16>(state, then, rest);
             }
         }
     }
@@ -580,8 +414,8 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
 
 // Machine code for other targets lacks these kernels, so that nobody takes an empty one for one that computes.
 #if defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__))
-ATTENTION_WGMMA(32, 4, 32, 64, 2, 1, true, true)
-ATTENTION_WGMMA(48, 4, 48, 64, 2, 1, true, true)
-ATTENTION_WGMMA(64, 4, 64, 64, 2, 1, true, true)
-ATTENTION_WGMMA(80, 3, 80, 64, 2, 1, true, true)
+ATTENTION_WGMMA(32, 4, 32, 112, 3, 1, false, false)
+ATTENTION_WGMMA(48, 4, 48, 112, 3, 1, false, false)
+ATTENTION_WGMMA(64, 4, 64, 112, 3, 1, false, false)
+ATTENTION_WGMMA(80, 3, 80, 64, 3, 1, false, false)
 #endif

@@ -15,9 +15,10 @@
 // A label that is out of range makes the loss (and the gradient of its row) NaN; memory is never read outside.
 //
 // Launch geometry and cost, per row of n values of S bytes (T teachers):
-//   cross_entropy       a warp per row up to 1024 columns (8 rows a block), a block of 256 above; what a thread read last of a row
-//                       stays in registers, the rest is read again from the cache: bytes n S (1 + 1 gradient), FLOPs about 8 n
-//   distillation_loss   the same with a block of 512: bytes n S (1 + T + 1), FLOPs about (2 T + 20) n
+//   cross_entropy       a warp per row up to 1024 columns (8 rows a block), a block of 256 (bf16: 128) above; what a thread read
+//                       last of a row stays in registers, the rest is read again from the cache: bytes n S (1 + 1 gradient),
+//                       FLOPs about 8 n
+//   distillation_loss   the same, always 256: bytes n S (1 + T + 1), FLOPs about (2 T + 20) n
 //   feature_loss        up to 1024 blocks of 256 threads per modality, all modalities in one grid: bytes 3 n S, FLOPs 4 n
 #include "tessera.cuh"
 
@@ -34,7 +35,7 @@ struct Batches {
 
     DEVICE Batches(int cols, bool aligned) : cols(cols), whole(aligned ? cols / N * N : 0) {}
 
-    // Calls load(k, i) for the packs k at i of the batch at `first`, all before the first visit(k, i).
+    // Calls each(k, i) for the packs k at i of the batch at `first`.
     template <class Each>
     DEVICE void packs(int first, Each each) const {
 #pragma unroll
@@ -46,10 +47,11 @@ struct Batches {
         }
     }
 
+    // Calls load(first) and visit(k, i) for its packs, batch by batch, then single(i) for what is left.
     template <class Load, class Visit, class Single>
     DEVICE void forward(Load load, Visit visit, Single single) const {
         for (int first = 0; first < whole; first += STEP) {
-            packs(first, load);
+            load(first);
             packs(first, visit);
         }
         singles(single);
@@ -60,7 +62,7 @@ struct Batches {
         const int last = (whole - 1) / STEP * STEP;
         for (int first = last; first >= 0; first -= STEP) {
             if (first != last) {
-                packs(first, load);
+                load(first);
             }
             packs(first, visit);
         }
@@ -112,7 +114,9 @@ DEVICE void cross_entropy(const CrossEntropyArgs& args) {
         T* dx = args.dlogits == nullptr ? nullptr : (T*)args.dlogits + row * args.cols;
         const Batches<T, GROUP, BATCH> batches(args.cols, aligned16(x) && aligned16(dx));
         Pack<T> packs[BATCH];
-        const auto load = [&](int k, int i) { packs[k] = load_pack(x + i); };
+        const auto load = [&](int first) {
+            batches.packs(first, [&](int k, int i) { packs[k] = load_pack(x + i); });
+        };
         const int label = args.labels[row];
         const bool known = label >= 0 && label < args.cols;
         const float first = to_float(x[0]);
@@ -181,12 +185,11 @@ DEVICE void cross_entropy(const CrossEntropyArgs& args) {
 KERNEL_BLOCKS(256, 4, cross_entropy_f32, CrossEntropyArgs) { cross_entropy<float, 32, 256, 2>(args); }
 KERNEL_BLOCKS(256, 4, cross_entropy_bf16, CrossEntropyArgs) { cross_entropy<bf16, 32, 256, 2>(args); }
 KERNEL_BLOCKS(256, 4, cross_entropy_long_f32, CrossEntropyArgs) { cross_entropy<float, 256, 256, 4>(args); }
-KERNEL_BLOCKS(256, 5, cross_entropy_long_bf16, CrossEntropyArgs) { cross_entropy<bf16, 256, 256, 2>(args); }
+KERNEL_BLOCKS(128, 10, cross_entropy_long_bf16, CrossEntropyArgs) { cross_entropy<bf16, 128, 128, 4>(args); }
 
 // --------------------------------------------------------------------------------------------------------- distillation
 
 constexpr int MAX_TEACHERS = 8;
-constexpr int TEACHERS_AT_ONCE = 4;  // all loads before the first use
 
 struct DistillationArgs {
     const void* student;
@@ -204,41 +207,18 @@ struct DistillationArgs {
     float beta;
 };
 
-// The ensemble's logits at N places of a row with these weights, which come from the cache: registers are dear.
-template <int N, class T>
-DEVICE void ensemble(const DistillationArgs& args, const float* weights, i64 at, float (&z)[N]) {
-#pragma unroll
-    for (int k = 0; k < N; k++) {
-        z[k] = 0;
+// The ensemble's logits at one place of a row with these weights.
+template <class T>
+DEVICE float ensemble(const DistillationArgs& args, const float* weights, i64 at) {
+    float z = 0;
+    for (int t = 0; t < args.teacher_count; t++) {
+        z = fmaf(weights[t], to_float(((const T*)args.teachers[t])[at]), z);
     }
-#pragma unroll
-    for (int first = 0; first < MAX_TEACHERS; first += TEACHERS_AT_ONCE) {
-        if (first < args.teacher_count) {
-            Pack<T, N> packs[TEACHERS_AT_ONCE];
-            float factors[TEACHERS_AT_ONCE];
-#pragma unroll
-            for (int t = 0; t < TEACHERS_AT_ONCE; t++) {
-                if (first + t < args.teacher_count) {
-                    packs[t] = load_pack<N>((const T*)args.teachers[first + t] + at);
-                    factors[t] = weights[first + t];
-                }
-            }
-#pragma unroll
-            for (int t = 0; t < TEACHERS_AT_ONCE; t++) {
-                if (first + t < args.teacher_count) {
-                    float v[N];
-                    unpack(packs[t], v);
-#pragma unroll
-                    for (int k = 0; k < N; k++) {
-                        z[k] = fmaf(factors[t], v[k], z[k]);
-                    }
-                }
-            }
-        }
-    }
+    return z;
 }
 
-template <class T, int GROUP, int THREADS, int BATCH>
+// All loads of TEACHERS teachers come before the first use.
+template <class T, int GROUP, int THREADS, int BATCH, int TEACHERS>
 DEVICE void distillation(const DistillationArgs& args) {
     constexpr int N = Pack<T>::COUNT;
     const int groups = THREADS / GROUP;
@@ -261,9 +241,46 @@ DEVICE void distillation(const DistillationArgs& args) {
         const Batches<T, GROUP, BATCH> batches(args.cols, aligned);
         Pack<T> packs[BATCH];
         float zs[BATCH][N];
-        const auto load = [&](int k, int i) {
-            packs[k] = load_pack(x + i);
-            ensemble<N, T>(args, weights, start + i, zs[k]);
+        const auto load = [&](int first) {
+            batches.packs(first, [&](int k, int i) {
+                packs[k] = load_pack(x + i);
+#pragma unroll
+                for (int j = 0; j < N; j++) {
+                    zs[k][j] = 0;
+                }
+            });
+#pragma unroll
+            for (int some = 0; some < MAX_TEACHERS; some += TEACHERS) {
+                if (some < args.teacher_count) {
+                    Pack<T> logits[BATCH][TEACHERS];
+                    float factors[TEACHERS];
+                    batches.packs(first, [&](int k, int i) {
+#pragma unroll
+                        for (int t = 0; t < TEACHERS; t++) {
+                            if (some + t < args.teacher_count) {
+                                logits[k][t] = load_pack((const T*)args.teachers[some + t] + start + i);
+                            }
+                        }
+                    });
+#pragma unroll
+                    for (int t = 0; t < TEACHERS; t++) {
+                        factors[t] = some + t < args.teacher_count ? weights[some + t] : 0;
+                    }
+                    batches.packs(first, [&](int k, int) {
+#pragma unroll
+                        for (int t = 0; t < TEACHERS; t++) {
+                            if (some + t < args.teacher_count) {
+                                float v[N];
+                                unpack(logits[k][t], v);
+#pragma unroll
+                                for (int j = 0; j < N; j++) {
+                                    zs[k][j] = fmaf(factors[t], v[j], zs[k][j]);
+                                }
+                            }
+                        }
+                    });
+                }
+            }
         };
         float most[2] = {LEAST, LEAST};  // of the student and of the ensemble
         float sums[3] = {};  // of exp((x - most) / T) of both, and of exp(x - most) of the student
@@ -292,8 +309,7 @@ DEVICE void distillation(const DistillationArgs& args) {
             },
             [&](int i) {
                 const float v[1] = {to_float(x[i])};
-                float z[1];
-                ensemble<1, T>(args, weights, start + i, z);
+                const float z[1] = {ensemble<T>(args, weights, start + i)};
                 add(v, z);
             });
         float tops[2] = {most[0], most[1]};
@@ -341,9 +357,7 @@ DEVICE void distillation(const DistillationArgs& args) {
                 }
             },
             [&](int i) {
-                float z[1];
-                ensemble<1, T>(args, weights, start + i, z);
-                const float result = gradient(to_float(x[i]), z[0], i);
+                const float result = gradient(to_float(x[i]), ensemble<T>(args, weights, start + i), i);
                 if (dx != nullptr) {
                     dx[i] = from_float<T>(result);
                 }
@@ -359,16 +373,10 @@ DEVICE void distillation(const DistillationArgs& args) {
     }
 }
 
-constexpr int DISTILLATION_LONG = 512;  // threads of a long row, as in CudaLosses
-
-KERNEL_BLOCKS(256, 3, distillation_loss_f32, DistillationArgs) { distillation<float, 32, 256, 1>(args); }
-KERNEL_BLOCKS(256, 3, distillation_loss_bf16, DistillationArgs) { distillation<bf16, 32, 256, 1>(args); }
-KERNEL_BLOCKS(DISTILLATION_LONG, 2, distillation_loss_long_f32, DistillationArgs) {
-    distillation<float, DISTILLATION_LONG, DISTILLATION_LONG, 2>(args);
-}
-KERNEL_BLOCKS(DISTILLATION_LONG, 2, distillation_loss_long_bf16, DistillationArgs) {
-    distillation<bf16, DISTILLATION_LONG, DISTILLATION_LONG, 1>(args);
-}
+KERNEL_BLOCKS(256, 2, distillation_loss_f32, DistillationArgs) { distillation<float, 32, 256, 1, 4>(args); }
+KERNEL_BLOCKS(256, 2, distillation_loss_bf16, DistillationArgs) { distillation<bf16, 32, 256, 1, 4>(args); }
+KERNEL_BLOCKS(256, 2, distillation_loss_long_f32, DistillationArgs) { distillation<float, 256, 256, 4, 2>(args); }
+KERNEL_BLOCKS(256, 3, distillation_loss_long_bf16, DistillationArgs) { distillation<bf16, 256, 256, 2, 2>(args); }
 
 // --------------------------------------------------------------------------------------- feature loss, mean squared error
 

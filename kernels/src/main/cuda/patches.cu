@@ -13,11 +13,12 @@
 //               losses.cu adds up in a fixed order.
 // Bad indices   an index outside the video is not followed: its patch becomes NaN, its gradient is left out, and
 //               the loss is NaN.
-// Geometry      256 threads, a warp per patch (target: per patch and channel). Gather from channel-last videos reads 16 bytes at a time
-//               into shared memory and splits the channels there; from rows of contiguous pixels it reads as many as fill 16
-//               bytes of output, 4 packs in flight; anything else goes pixel by pixel. Loss: a block per
-//               patch, a warp per channel for its statistics, which stages the target in shared memory; then all threads walk the
-//               prediction in order.
+// Geometry      256 threads, a warp per patch. Gather from channel-last videos copies 16 bytes at a time into shared memory, of u8 the
+//               next patch while one is written, and splits the channels there; from rows of contiguous pixels it reads as many as
+//               fill 16 bytes of output, 4 packs in flight; anything else goes pixel by pixel. Scatter to channel-last videos the
+//               other way around. Target and loss of channel-last videos of 1 or 3 channels: all in registers, since results
+//               stand in the order of the video's lines. Other losses: a block per patch, a warp per channel for its statistics,
+//               which stages the target in shared memory; then all threads walk the prediction in order.
 // Bytes         the listed patches read once, outputs written once. FLOPs: 2 per value, target about 8, loss
 //               about 10.
 // Registers     two blocks per multiprocessor are promised, far from the limit: without a promise ptxas spills a word here and
@@ -28,6 +29,7 @@ constexpr int THREADS = 256;
 constexpr int WARPS = THREADS / WARP;
 constexpr int VECTORS = 4;
 constexpr int MAX_CHANNELS = 32;
+constexpr int NONE = -1;
 
 // How a gather reads; as in CudaPatches.
 constexpr int PIXELS = 0;
@@ -62,14 +64,6 @@ struct PatchArgs {
     float factor[MAX_CHANNELS];
     float shift[MAX_CHANNELS];
 };
-
-DEVICE float pixel_value(float pixel) {
-    return pixel;
-}
-
-DEVICE float pixel_value(unsigned char pixel) {
-    return static_cast<float>(pixel);
-}
 
 /** Where patch `token` of a sample begins in the video. */
 template <class Args>
@@ -119,11 +113,6 @@ DEVICE bool exists(const PatchArgs& args, const Place& place, const Place& room)
 
 // ------------------------------------------------------------------------------------------------------------- gather
 
-template <class S, int N>
-struct alignas(sizeof(S) * N > 16 ? 16 : sizeof(S) * N) Pixels {
-    S values[N];
-};
-
 template <class T>
 DEVICE void fill_nan(T* out, int length) {
     for (int e = lane_index(); e < length; e += WARP) {
@@ -137,7 +126,7 @@ DEVICE void gather_pixels(const PatchArgs& args, const S* from, T* out, int leng
         Place place = channel_first(args, e);
         float value = 0.0f;
         if (exists(args, place, room)) {
-            value = fmaf(pixel_value(from[place.offset(args)]), args.factor[place.c], args.shift[place.c]);
+            value = fmaf(to_float(from[place.offset(args)]), args.factor[place.c], args.shift[place.c]);
         }
         out[e] = from_float<T>(value);
     }
@@ -147,8 +136,9 @@ DEVICE void gather_pixels(const PatchArgs& args, const S* from, T* out, int leng
 template <class S, class T>
 DEVICE void gather_lines(const PatchArgs& args, const S* from, T* out, int length) {
     constexpr int N = Pack<T>::COUNT;
+    constexpr int M = N < Pack<S>::COUNT ? N : Pack<S>::COUNT;
     for (int first = lane_index() * N; first < length; first += WARP * VECTORS * N) {
-        Pixels<S, N> pixels[VECTORS];
+        Pack<S, M> pixels[VECTORS][N / M];
         int channels[VECTORS];
 #pragma unroll
         for (int k = 0; k < VECTORS; k++) {
@@ -156,7 +146,10 @@ DEVICE void gather_lines(const PatchArgs& args, const S* from, T* out, int lengt
             if (e < length) {
                 Place place = channel_first(args, e);
                 channels[k] = place.c;
-                pixels[k] = *reinterpret_cast<const Pixels<S, N>*>(from + place.offset(args));
+#pragma unroll
+                for (int m = 0; m < N / M; m++) {
+                    pixels[k][m] = load_pack<M>(from + place.offset(args) + m * M);
+                }
             }
         }
 #pragma unroll
@@ -168,7 +161,7 @@ DEVICE void gather_lines(const PatchArgs& args, const S* from, T* out, int lengt
                 float values[N];
 #pragma unroll
                 for (int j = 0; j < N; j++) {
-                    values[j] = fmaf(pixel_value(pixels[k].values[j]), factor, shift);
+                    values[j] = fmaf(to_float(pixels[k][j / M][j % M]), factor, shift);
                 }
                 write(out + e, values);
             }
@@ -176,136 +169,132 @@ DEVICE void gather_lines(const PatchArgs& args, const S* from, T* out, int lengt
     }
 }
 
-/** Lines of patch x channels pixels, each a multiple of 16 bytes, by way of this warp's part of shared memory. */
-template <class S, class T>
-DEVICE void gather_interleaved(const PatchArgs& args, const S* from, T* out, int length, S* staged) {
+/** How many patches a warp holds in shared memory: short ones of u8 are under way while the one before is written; as in CudaPatches. */
+template <class S>
+constexpr int STAGES = sizeof(S) == 1 ? 2 : 1;
+
+/** Starts to copy a patch whose lines of patch x channels pixels are multiples of 16 bytes. */
+template <class S>
+DEVICE void stage_patch(const PatchArgs& args, const S* from, int length, S* staged) {
     constexpr int WIDE = Pack<S>::COUNT;
-    constexpr int N = Pack<T>::COUNT;
-    int line_packs = args.patch * args.channels / WIDE;
-    int packs = length / WIDE;
-    for (int first = lane_index(); first < packs; first += WARP * VECTORS) {
-        Pack<S> loaded[VECTORS];
-#pragma unroll
-        for (int k = 0; k < VECTORS; k++) {
-            int p = first + k * WARP;
-            if (p < packs) {
-                int line = p / line_packs;
-                int dt = line / args.patch;
-                int dy = line - dt * args.patch;
-                loaded[k] = load_pack(from + dt * args.stride_t + dy * args.stride_y + (p - line * line_packs) * WIDE);
-            }
-        }
-#pragma unroll
-        for (int k = 0; k < VECTORS; k++) {
-            int p = first + k * WARP;
-            if (p < packs) {
-                store_pack(staged + p * WIDE, loaded[k]);
-            }
-        }
+    const int line_packs = args.patch * args.channels / WIDE;
+    for (int p = lane_index(); p < length / WIDE; p += WARP) {
+        const int line = p / line_packs;
+        const int dt = line / args.patch;
+        const int dy = line - dt * args.patch;
+        const S* at = from + dt * args.stride_t + dy * args.stride_y + (p - line * line_packs) * WIDE;
+        cp_async16(staged + p * WIDE, at, true);
     }
-    __syncwarp();
-    int channel_values = length / args.channels;
+    cp_async_commit();
+}
+
+template <class S, class T>
+DEVICE void split_channels(const PatchArgs& args, const S* staged, T* out, int length) {
+    constexpr int N = Pack<T>::COUNT;
+    const int channel_values = length / args.channels;
     for (int e = lane_index() * N; e < length; e += WARP * N) {
-        int c = e / channel_values;
+        const int c = e / channel_values;
         const S* pixels = staged + (e - c * channel_values) * args.channels + c;
-        float factor = args.factor[c];
-        float shift = args.shift[c];
+        const float factor = args.factor[c];
+        const float shift = args.shift[c];
         float values[N];
 #pragma unroll
         for (int j = 0; j < N; j++) {
-            values[j] = fmaf(pixel_value(pixels[j * args.channels]), factor, shift);
+            values[j] = fmaf(to_float(pixels[j * args.channels]), factor, shift);
         }
         write(out + e, values);
     }
-    __syncwarp();
+}
+
+/** The token of a row, or NONE where it is outside the video. */
+DEVICE int known_token(const PatchArgs& args, i64 row) {
+    if (row >= args.rows) {
+        return NONE;
+    }
+    const int token = args.indices == nullptr ? static_cast<int>(row - divide(row, args.count) * args.count) : args.indices[row];
+    return token < args.patches && token >= 0 ? token : NONE;
+}
+
+/** Warps walk over the patches. */
+template <class S, class T>
+DEVICE void gather_interleaved(const PatchArgs& args, int length, S* staged) {
+    constexpr int LAST = STAGES<S> - 1;
+    const i64 step = static_cast<i64>(gridDim.x) * WARPS;
+    const auto stage = [&](i64 row, int token, int place) {
+        if (token != NONE) {
+            const S* from = static_cast<const S*>(args.video) + origin_of(args, divide(row, args.count), token);
+            stage_patch(args, from, length, staged + place * length);
+        } else {
+            cp_async_commit();
+        }
+    };
+    i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
+    int token = known_token(args, row);
+    int next = known_token(args, row + step);
+    stage(row, token, 0);
+    for (int place = 0; row < args.rows; place = LAST - place) {
+        const int after = known_token(args, row + 2 * step);
+        if (LAST > 0) {
+            stage(row + step, next, LAST - place);
+        }
+        cp_async_wait<LAST>();
+        __syncwarp();
+        T* out = static_cast<T*>(args.values) + row * length;
+        if (token != NONE) {
+            split_channels(args, staged + place * length, out, length);
+        } else {
+            fill_nan(out, length);
+        }
+        __syncwarp();
+        row += step;
+        token = next;
+        next = after;
+        if (LAST == 0) {
+            stage(row, token, 0);
+        }
+    }
 }
 
 template <class S, class T>
 DEVICE void gather_patches(const PatchArgs& args) {
-    i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
+    const int length = args.channels * args.tubelet * args.patch * args.patch;
+    if (args.mode == CHANNEL_LAST) {
+        DYNAMIC_SHARED(S, staged);
+        gather_interleaved<S, T>(args, length, staged + warp_index() * STAGES<S> * length);
+        return;
+    }
+    const i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
     if (row >= args.rows) {
         return;
     }
-    int length = args.channels * args.tubelet * args.patch * args.patch;
     T* out = static_cast<T*>(args.values) + row * length;
-    i64 sample = divide(row, args.count);
-    int token = args.indices == nullptr ? static_cast<int>(row - sample * args.count) : args.indices[row];
-    if (token < 0 || token >= args.patches) {
+    const int token = known_token(args, row);
+    if (token == NONE) {
         fill_nan(out, length);
         return;
     }
-    const S* from = static_cast<const S*>(args.video) + origin_of(args, sample, token);
+    const S* from = static_cast<const S*>(args.video) + origin_of(args, divide(row, args.count), token);
     if (args.mode == PIXELS) {
         gather_pixels(args, from, out, length, room_of(args, token));
-    } else if (args.mode != CHANNEL_LAST) {
-        gather_lines(args, from, out, length);
     } else {
-        DYNAMIC_SHARED(S, staged);
-        gather_interleaved(args, from, out, length, staged + warp_index() * length);
+        gather_lines(args, from, out, length);
     }
 }
 
-KERNEL_BLOCKS(256, 2, gather_patches_u8_f32, PatchArgs) {
+KERNEL_BLOCKS(256, 4, gather_patches_u8_f32, PatchArgs) {
     gather_patches<unsigned char, float>(args);
 }
 
-KERNEL_BLOCKS(256, 2, gather_patches_u8_bf16, PatchArgs) {
+KERNEL_BLOCKS(256, 4, gather_patches_u8_bf16, PatchArgs) {
     gather_patches<unsigned char, bf16>(args);
 }
 
-KERNEL_BLOCKS(256, 2, gather_patches_f32_f32, PatchArgs) {
+KERNEL_BLOCKS(256, 4, gather_patches_f32_f32, PatchArgs) {
     gather_patches<float, float>(args);
 }
 
-KERNEL_BLOCKS(256, 2, gather_patches_f32_bf16, PatchArgs) {
+KERNEL_BLOCKS(256, 4, gather_patches_f32_bf16, PatchArgs) {
     gather_patches<float, bf16>(args);
-}
-
-// ------------------------------------------------------------------------------------------------------------ scatter
-
-constexpr int NONE = -1;
-
-/** A warp per patch of the video; `rows` counts those. */
-template <class T>
-DEVICE void scatter_patches(const PatchArgs& args) {
-    i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
-    if (row >= args.rows) {
-        return;
-    }
-    int length = args.channels * args.tubelet * args.patch * args.patch;
-    i64 sample = divide(row, args.patches);
-    int token = static_cast<int>(row - sample * args.patches);
-    int source = args.source == nullptr ? (token < args.count ? token : NONE) : args.source[row];
-    if (source == NONE) {
-        return;
-    }
-    i64 begin = source >= 0 ? source : 0;
-    i64 end = source >= 0 ? source + 1 : args.count;
-    float* to = static_cast<float*>(const_cast<void*>(args.video)) + origin_of(args, sample, token);
-    const T* gradients = static_cast<const T*>(args.values) + sample * args.count * length;
-    const Place room = room_of(args, token);
-    for (int e = lane_index(); e < length; e += WARP) {
-        Place place = channel_first(args, e);
-        if (!exists(args, place, room)) {
-            continue;
-        }
-        float* target = to + place.offset(args);
-        float sum = *target;
-        for (i64 j = begin; j < end; j++) {
-            if (source >= 0 || args.indices[sample * args.count + j] == token) {
-                sum = fmaf(to_float(gradients[j * length + e]), args.factor[place.c], sum);
-            }
-        }
-        *target = sum;
-    }
-}
-
-KERNEL_BLOCKS(256, 2, scatter_patches_f32, PatchArgs) {
-    scatter_patches<float>(args);
-}
-
-KERNEL_BLOCKS(256, 2, scatter_patches_bf16, PatchArgs) {
-    scatter_patches<bf16>(args);
 }
 
 // -------------------------------------------------------------------------------------------- interleaved whole patches
@@ -342,10 +331,10 @@ struct Interleaved {
         return lane_index() + k * WARP;
     }
 
-    template <class Args>
-    DEVICE void load(const Args& args, const V* from) {
+    /** Calls visit(k, offset) for the lane's packs of the patch and where they begin, seen from its first pixel. */
+    template <class Args, class Visit>
+    DEVICE void each_pack(const Args& args, Visit visit) const {
         const int line_packs = args.patch * C / N;
-        count = args.tubelet * args.patch * line_packs;
         int dy = lane_index() / line_packs;
         int rest = lane_index() - dy * line_packs;
         int dt = dy / args.patch;
@@ -353,10 +342,8 @@ struct Interleaved {
         const int lines = WARP / line_packs;
 #pragma unroll
         for (int k = 0; k < PACKS; k++) {
-            packs[k] = {};
             if (pack_index(k) < count) {
-                const V* at = from + dt * args.stride_t + dy * args.stride_y + rest * N;
-                packs[k] = load_pack<WORDS>(reinterpret_cast<const u32*>(at));
+                visit(k, dt * args.stride_t + dy * args.stride_y + rest * N);
             }
             rest += WARP - lines * line_packs;
             dy += lines;
@@ -377,6 +364,18 @@ struct Interleaved {
         } else {
             return __uint_as_float(packs[k].values[j]);
         }
+    }
+
+    template <class Args>
+    DEVICE void load(const Args& args, const V* from) {
+        count = args.tubelet * args.patch * args.patch * C / N;
+#pragma unroll
+        for (int k = 0; k < PACKS; k++) {
+            packs[k] = {};
+        }
+        each_pack(args, [&](int k, i64 offset) {
+            packs[k] = load_pack<WORDS>(reinterpret_cast<const u32*>(from + offset));
+        });
     }
 
     /** Ends what the compiler remembers of the pixels as floats, of which there would be four times as many registers. */
@@ -430,7 +429,7 @@ struct Interleaved {
         const int start = lane_index() * N % C;
 #pragma unroll
         for (int c = 0; c < C; c++) {
-            first[c] = args.normalise ? pixel_value(from[(start + c) % C]) : 0.0f;
+            first[c] = args.normalise ? to_float(from[(start + c) % C]) : 0.0f;
             mean[c] = 0.0f;
             inverse[c] = 1.0f;
         }
@@ -476,6 +475,89 @@ struct Interleaved {
 template <class V, class T>
 constexpr int INTERLEAVED = Pack<T>::COUNT < Pack<V>::COUNT ? Pack<T>::COUNT : Pack<V>::COUNT;
 
+// ------------------------------------------------------------------------------------------------------------ scatter
+
+/** Adds the gradients of one patch, once they are in shared memory, to the video in its own order. */
+template <class T, int C>
+DEVICE void scatter_interleaved(const PatchArgs& args, float* to, const T* gradients, T* staged) {
+    constexpr int N = Pack<T>::COUNT;
+    constexpr int M = Pack<float>::COUNT;
+    using Patch = Interleaved<float, C, M>;
+    const int channel_pixels = args.tubelet * args.patch * args.patch;
+    Patch patch;
+    patch.load(args, to);
+#pragma unroll
+    for (int k = 0; k < C * CHANNEL_PIXELS / (WARP * N); k++) {
+        const int i = (k * WARP + lane_index()) * N;
+        if (i < C * channel_pixels) {
+            store_pack(staged + i, load_pack(gradients + i));
+        }
+    }
+    __syncwarp();
+    patch.each_pack(args, [&](int k, i64 offset) {
+        float sums[M];
+#pragma unroll
+        for (int j = 0; j < M; j++) {
+            const int e = Patch::pack_index(k) * M + j;
+            const int c = e % C;
+            sums[j] = fmaf(to_float(staged[c * channel_pixels + e / C]), args.factor[c], patch.pixel(k, j));
+        }
+        write(to + offset, sums);
+    });
+}
+
+/** A warp per patch of the video; `rows` counts those. */
+template <class T>
+DEVICE void scatter_patches(const PatchArgs& args) {
+    i64 row = static_cast<i64>(blockIdx.x) * WARPS + warp_index();
+    if (row >= args.rows) {
+        return;
+    }
+    int length = args.channels * args.tubelet * args.patch * args.patch;
+    i64 sample = divide(row, args.patches);
+    int token = static_cast<int>(row - sample * args.patches);
+    int source = args.source == nullptr ? (token < args.count ? token : NONE) : args.source[row];
+    if (source == NONE) {
+        return;
+    }
+    i64 begin = source >= 0 ? source : 0;
+    i64 end = source >= 0 ? source + 1 : args.count;
+    float* to = static_cast<float*>(const_cast<void*>(args.video)) + origin_of(args, sample, token);
+    const T* gradients = static_cast<const T*>(args.values) + sample * args.count * length;
+    if (source >= 0 && args.mode == CHANNEL_LAST) {
+        DYNAMIC_SHARED(T, staged);
+        if (args.channels == 3) {
+            scatter_interleaved<T, 3>(args, to, gradients + begin * length, staged + warp_index() * length);
+        } else {
+            scatter_interleaved<T, 1>(args, to, gradients + begin * length, staged + warp_index() * length);
+        }
+        return;
+    }
+    const Place room = room_of(args, token);
+    for (int e = lane_index(); e < length; e += WARP) {
+        Place place = channel_first(args, e);
+        if (!exists(args, place, room)) {
+            continue;
+        }
+        float* target = to + place.offset(args);
+        float sum = *target;
+        for (i64 j = begin; j < end; j++) {
+            if (source >= 0 || args.indices[sample * args.count + j] == token) {
+                sum = fmaf(to_float(gradients[j * length + e]), args.factor[place.c], sum);
+            }
+        }
+        *target = sum;
+    }
+}
+
+KERNEL_BLOCKS(256, 2, scatter_patches_f32, PatchArgs) {
+    scatter_patches<float>(args);
+}
+
+KERNEL_BLOCKS(256, 2, scatter_patches_bf16, PatchArgs) {
+    scatter_patches<bf16>(args);
+}
+
 // ------------------------------------------------------------------------------------------------------------- target
 
 constexpr int CACHED = 16;
@@ -486,7 +568,7 @@ DEVICE float target_pixel(const PatchArgs& args, const S* from, int i) {
     int line = i / args.patch;
     int dt = line / args.patch;
     Place place = {0, dt, line - dt * args.patch, i - line * args.patch};
-    return pixel_value(from[place.offset(args)]) * args.scale;
+    return to_float(from[place.offset(args)]) * args.scale;
 }
 
 template <class S, class T>
@@ -653,11 +735,11 @@ DEVICE void stage_channel(const ReconstructionArgs& args, i64 origin, int c, flo
     };
 
     // Everything is relative to the first pixel: a constant channel has the variance 0, not the square of a rounding error.
-    const float origin_pixel = args.normalise ? pixel_value(video[0]) * args.scale : 0.0f;
+    const float origin_pixel = args.normalise ? to_float(video[0]) * args.scale : 0.0f;
     float sum = 0;
     each_pixel([&](int dt, int dy, int x, int at) {
         const float v =
-                pixel_value(video[dt * args.stride_t + dy * args.stride_y + x * args.stride_x]) * args.scale - origin_pixel;
+                to_float(video[dt * args.stride_t + dy * args.stride_y + x * args.stride_x]) * args.scale - origin_pixel;
         staged[at] = v;
         sum += v;
     });

@@ -13,6 +13,7 @@
 //
 // Kernels for Hopper are defined for every target, so that all targets have the same names, with a body `if constexpr (HOPPER)`.
 #pragma once
+#include "mma.cuh"
 #include "tessera.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL) || !(defined(__CUDACC__) || defined(__CUDACC_RTC__))
@@ -199,6 +200,9 @@ struct Wgmma;
 #define WGMMA_REGISTERS_48 WGMMA_REGISTERS_40 ", %40, %41, %42, %43, %44, %45, %46, %47"
 #define WGMMA_SUMS_48 WGMMA_SUMS_40, "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), \
     "+f"(d[46]), "+f"(d[47])
+#define WGMMA_REGISTERS_56 WGMMA_REGISTERS_48 ", %48, %49, %50, %51, %52, %53, %54, %55"
+#define WGMMA_SUMS_56 WGMMA_SUMS_48, "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), \
+    "+f"(d[54]), "+f"(d[55])
 #define WGMMA_REGISTERS_64 WGMMA_REGISTERS_48 \
     ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define WGMMA_SUMS_64 WGMMA_SUMS_48, "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), \
@@ -268,6 +272,7 @@ WGMMA(48, 24, 24, 25, 26, 27, 28, 29, 30)
 WGMMA(64, 32, 32, 33, 34, 35, 36, 37, 38)
 WGMMA(80, 40, 40, 41, 42, 43, 44, 45, 46)
 WGMMA(96, 48, 48, 49, 50, 51, 52, 53, 54)
+WGMMA(112, 56, 56, 57, 58, 59, 60, 61, 62)
 WGMMA(128, 64, 64, 65, 66, 67, 68, 69, 70)
 WGMMA(192, 96, 96, 97, 98, 99, 100, 101, 102)
 WGMMA(256, 128, 128, 129, 130, 131, 132, 133, 134)

@@ -74,6 +74,7 @@ class CudaFaultsTest {
                         .filter(call -> !Set.of(
                                         "",
                                         "cuEventSynchronize",
+                                        "cuFuncGetParamInfo",
                                         "cuStreamSynchronize",
                                         "cublasLtMatmulAlgoGetHeuristic")
                                 .contains(call))

@@ -34,8 +34,11 @@ import tessera.tensor.Tensor;
  */
 public final class CudaSweep {
     /** What the statuses that the fake lets its libraries return are advised with. */
-    private static final List<String> ADVICE =
-            List.of("the driver or use another device", "to find the kernel, run again with -D", "end other programs");
+    private static final List<String> ADVICE = List.of(
+            "the driver or use another device",
+            "to find the kernel, run again with -D",
+            "end other programs",
+            "check the rights on ");
 
     private static final VideoMaeConfig CONFIG = new VideoMaeConfig(
             new Patches(3, 2, 4, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2}),

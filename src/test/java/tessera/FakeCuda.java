@@ -36,6 +36,7 @@ public final class FakeCuda {
     public static final int LAUNCH_FAILED = 719;
     public static final int UNKNOWN = 999;
 
+    private static final int MANY = 1 << 20;
     private static final long LONGEST_TEXT = 1 << 20;
     private static final String FOLDER = "tessera.cuda.dir";
 
@@ -98,6 +99,14 @@ public final class FakeCuda {
      */
     public static String trace() {
         return text("fakeTrace");
+    }
+
+    /** The functions that a body calls, in order and separated by spaces; after a {@link #reset}. */
+    public static String callsOf(Runnable body) {
+        reset();
+        failAny(MANY);
+        body.run();
+        return trace().replaceFirst("unreached ?", "");
     }
 
     /** How often a function has been called, or a kernel launched, since the last reset. */

@@ -110,6 +110,37 @@ class FakeCudaTest {
     }
 
     @Test
+    void warpgroupsMultiply() {
+        Misbehave.launchProducts(memory, COUNT, 0, stream);
+        for (int value : values()) {
+            assertEquals(16f, Float.intBitsToFloat(value));
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "1, a wgmma without a wgmma_fence",
+        "2, without a fence_proxy_async since",
+        "3, operand B of a wgmma changed in shared memory",
+        "4, outside dynamic shared memory",
+        "5, threads of a warpgroup issue different products",
+    })
+    void misdeedsWithProductsEndTheLaunch(int what, String text) {
+        Misbehave.launchProducts(memory, COUNT, what, stream);
+        assertThrows(CudaException.class, () -> CudaDriver.streamSynchronize(stream));
+        assertTrue(FakeCuda.lastError().contains(text), FakeCuda.lastError());
+        assertTrue(FakeCuda.lastError().contains("kernel misbehave_products"), FakeCuda.lastError());
+    }
+
+    @Test
+    void productsThatAreNotWaitedForAreNotNumbers() {
+        Misbehave.launchProducts(memory, COUNT, 6, stream);
+        for (int value : values()) {
+            assertTrue(Float.isNaN(Float.intBitsToFloat(value)));
+        }
+    }
+
+    @Test
     void parametersOfAnotherSizeAreRefused() {
         CudaException e = assertThrows(CudaException.class, () -> launch(0, 20));
         assertEquals(FakeCuda.LAUNCH_FAILED, e.code());

@@ -8,7 +8,7 @@ import tessera.FakeCuda;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
-/** Launches the kernel of {@code misbehave.cu}, which is in the fake CUDA alone. */
+/** Launches the kernels of {@code misbehave.cu}, which are in the fake CUDA alone. */
 public final class Misbehave {
     /** Number of the misdeed that writes behind its memory. */
     public static final int WRITE_BEHIND = 1;
@@ -35,9 +35,28 @@ public final class Misbehave {
         launch(memory, count, what, 1, bytesOfParameters, stream);
     }
 
+    /** The kernel that multiplies; its misdeeds have numbers of their own. */
+    static void launchProducts(long memory, long count, int what, long stream) {
+        int shared = 64 * 128 + 1008;
+        launch("misbehave_products", 128, shared, memory, count, what, 1, 24, stream);
+    }
+
     private static void launch(long memory, long count, int what, int blocks, long bytesOfParameters, long stream) {
+        launch("misbehave", 96, 0, memory, count, what, blocks, bytesOfParameters, stream);
+    }
+
+    private static void launch(
+            String kernel,
+            int threads,
+            int shared,
+            long memory,
+            long count,
+            int what,
+            int blocks,
+            long bytesOfParameters,
+            long stream) {
         byte[] image = "any image will do".getBytes(StandardCharsets.UTF_8);
-        long function = CudaDriver.moduleFunction(CudaDriver.moduleLoadData(image), "misbehave");
+        long function = CudaDriver.moduleFunction(CudaDriver.moduleLoadData(image), kernel);
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment block = arena.allocate(24, 8);
             block.set(ValueLayout.JAVA_LONG, 0, memory);
@@ -51,7 +70,8 @@ public final class Misbehave {
                     CudaDriver.LAUNCH_PARAM_BUFFER_SIZE,
                     size.address(),
                     CudaDriver.LAUNCH_PARAM_END);
-            int status = CudaDriver.launchKernel(function, blocks, 1, 1, 96, 1, 1, 0, stream, 0, extra.address());
+            int status =
+                    CudaDriver.launchKernel(function, blocks, 1, 1, threads, 1, 1, shared, stream, 0, extra.address());
             if (status != 0) {
                 throw CudaDriver.failure("cuLaunchKernel", status);
             }

@@ -9,6 +9,9 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -194,6 +197,83 @@ class RecordedCallsTest {
                     expected(2, Variables.NONE),
                     calls.run("sums", Variables.NONE, work).get("sum"));
             assertEquals(1, replays.get());
+        }
+    }
+
+    /** What the next call reads is sent before this one runs, and by another thread. */
+    @ParameterizedTest
+    @MethodSource("devices")
+    void fedCallsReadWhatWasSentForThem(Device device) throws Exception {
+        long before = device.memory().live();
+        try (Scope scope = Scope.open();
+                ExecutorService thread = Executors.newSingleThreadExecutor();
+                RecordedCalls calls = RecordedCalls.fed(device, INPUTS)) {
+            int sent = send(calls, 0);
+            for (int call = 0; call < 6; call++) {
+                int next = call + 1;
+                calls.take(sent);
+                Future<Integer> sending = thread.submit(() -> send(calls, next));
+                if (call % 2 == 0) {
+                    sending.get();
+                }
+                Variables variables = new Variables(40L - call, 7L * call, 0, 1);
+                assertArrayEquals(
+                        expected(call, variables),
+                        calls.run("sums", variables, RecordedCallsTest::sums).get("sum"),
+                        "call " + call);
+                sent = sending.get();
+            }
+            calls.take(sent);
+            calls.take(send(calls, 9)); // what was sent before is left out
+            assertArrayEquals(
+                    expected(9, Variables.NONE),
+                    calls.run("sums", Variables.NONE, RecordedCallsTest::sums).get("sum"));
+        }
+        assertEquals(before, device.memory().live());
+    }
+
+    private static int send(RecordedCalls calls, int call) {
+        return Scope.outside(() -> {
+            try (Tensor values = Tensor.of(values(call), 2, 3)) {
+                return calls.send(List.of(values));
+            }
+        });
+    }
+
+    /** The copy to the device is on a stream of its own, which waits for nothing but that its place was read. */
+    @Test
+    void fedCallsCallTheDriverNoMoreThanTheyMust() {
+        assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        try (Scope scope = Scope.open();
+                RecordedCalls calls = RecordedCalls.fed(Device.cuda(0), INPUTS)) {
+            for (int call = 0; call < 3; call++) {
+                calls.take(send(calls, call));
+                calls.run("sums", Variables.NONE, RecordedCallsTest::sums);
+            }
+            int[] sent = new int[1];
+            assertEquals(
+                    "cuEventSynchronize cuStreamWaitEvent cuMemcpyHtoDAsync cuEventRecord",
+                    FakeCuda.callsOf(() -> sent[0] = send(calls, 3)));
+            assertEquals(
+                    "cuStreamWaitEvent cuMemcpyDtoDAsync cuEventRecord", FakeCuda.callsOf(() -> calls.take(sent[0])));
+            float[][] sum = new float[1][];
+            assertEquals(
+                    "cuLaunchKernel cuGraphLaunch cuStreamSynchronize",
+                    FakeCuda.callsOf(() ->
+                            sum[0] = Objects.requireNonNull(calls.run("sums", Variables.NONE, RecordedCallsTest::sums)
+                                    .get("sum"))));
+            assertArrayEquals(expected(3, Variables.NONE), sum[0]);
+        }
+    }
+
+    @Test
+    void callsAreFedOrFilled() {
+        try (Scope scope = Scope.open();
+                RecordedCalls filled = new RecordedCalls(Device.cpu(), true, INPUTS)) {
+            assertEquals(
+                    "these calls are not fed; fill their inputs, or make them by fed",
+                    assertThrows(IllegalStateException.class, () -> send(filled, 0))
+                            .getMessage());
         }
     }
 

@@ -30,9 +30,9 @@ class BatchesAheadTest {
         return new Batch(Map.of(Modality.RGB, Tensor.full(device, DType.F32, Shape.of(2), (double) step)));
     }
 
-    private static long taken(BatchesAhead batches, long step) {
+    private long sum(long step) {
         long sum = 0;
-        for (Batch batch : batches.take(step)) {
+        for (Batch batch : List.of(numbered(host, step), numbered(host, step))) {
             for (Tensor tensor : batch.tensors()) {
                 sum += (long) tensor.toFloats()[0];
                 tensor.close();
@@ -41,13 +41,17 @@ class BatchesAheadTest {
         return sum;
     }
 
-    private BatchesAhead ahead(long steps) {
-        return new BatchesAhead(List.of(this::numbered, this::numbered), host, steps);
+    private static long taken(BatchesAhead<Long> batches, long step) {
+        return batches.take(step);
+    }
+
+    private BatchesAhead<Long> ahead(long steps) {
+        return new BatchesAhead<>(this::sum, steps);
     }
 
     @Test
     void everyStepGetsItsOwnBatchesOfAllPartsMadeOnceAndElsewhere() {
-        try (BatchesAhead batches = ahead(3)) {
+        try (BatchesAhead<Long> batches = ahead(3)) {
             for (long step = 0; step < 3; step++) {
                 assertEquals(2 * step, taken(batches, step));
             }
@@ -59,7 +63,7 @@ class BatchesAheadTest {
 
     @Test
     void aRunThatBeginsElsewhereGetsTheBatchesOfThatStep() {
-        try (BatchesAhead batches = ahead(100)) {
+        try (BatchesAhead<Long> batches = ahead(100)) {
             assertEquals(0, taken(batches, 0));
             assertEquals(2 * 50, taken(batches, 50));
         }
@@ -68,7 +72,7 @@ class BatchesAheadTest {
 
     @Test
     void aBatchThatCannotBeMadeFailsTheStepThatNeedsIt() {
-        try (BatchesAhead batches = ahead(10)) {
+        try (BatchesAhead<Long> batches = ahead(10)) {
             assertEquals(2 * 2, taken(batches, 2));
             IllegalStateException thrown = assertThrows(IllegalStateException.class, () -> batches.take(3));
             assertEquals("clip 3 is damaged", thrown.getMessage());

@@ -1,5 +1,6 @@
 package tessera.kernels.cuda;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -156,7 +157,7 @@ class CudnnAttentionTest {
                 calls.forward(GPU, calls.there, null);
                 int cudnn = cudnn();
                 int own = own();
-                GPU.kernels().elementwise().fill(calls.there.get("out"), 7);
+                GPU.kernels().elementwise().fill(requireNonNull(calls.there.get("out")), 7);
                 try (Graph graph = GPU.record(() -> calls.forward(GPU, calls.there, null))) {
                     print("cudnn-after", cudnn() - cudnn);
                     graph.launch(Graph.Variables.NONE);
@@ -208,7 +209,7 @@ class CudnnAttentionTest {
 
         private void computeAndCompare() {
             for (String result : List.of("out", "stats", "dqkv")) {
-                GPU.kernels().elementwise().fill(there.get(result), 7);
+                GPU.kernels().elementwise().fill(requireNonNull(there.get(result)), 7);
             }
             compute(GPU, there, false);
             compare("out");
@@ -225,16 +226,22 @@ class CudnnAttentionTest {
                         .attention()
                         .attentionBackward(
                                 SHAPE,
-                                tensors(buffers.get("qkv")),
-                                buffers.get("out"),
-                                buffers.get("stats"),
-                                buffers.get("dout"),
-                                tensors(buffers.get("dqkv")));
+                                tensors(requireNonNull(buffers.get("qkv"))),
+                                requireNonNull(buffers.get("out")),
+                                requireNonNull(buffers.get("stats")),
+                                requireNonNull(buffers.get("dout")),
+                                tensors(requireNonNull(buffers.get("dqkv"))));
             }
         }
 
         private void forward(Device device, Map<String, Buffer> buffers, @Nullable Buffer stats) {
-            device.kernels().attention().attention(SHAPE, tensors(buffers.get("qkv")), buffers.get("out"), stats);
+            device.kernels()
+                    .attention()
+                    .attention(
+                            SHAPE,
+                            tensors(requireNonNull(buffers.get("qkv"))),
+                            requireNonNull(buffers.get("out")),
+                            stats);
         }
 
         private static AttentionTensors tensors(Buffer packed) {
@@ -246,7 +253,11 @@ class CudnnAttentionTest {
         }
 
         private void compare(String name) {
-            Close.relative(values(there.get(name)), values(here.get(name)), BF16_TOLERANCE, name);
+            Close.relative(
+                    values(requireNonNull(there.get(name))),
+                    values(requireNonNull(here.get(name))),
+                    BF16_TOLERANCE,
+                    name);
         }
 
         private static double[] values(Buffer buffer) {

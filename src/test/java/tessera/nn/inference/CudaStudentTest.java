@@ -132,6 +132,23 @@ class CudaStudentTest {
         }
     }
 
+    /** The graph copies clips and results; beside it there are the seed's kernel and the wait. */
+    @Test
+    void aCallOfASessionCallsTheDriverThreeTimes() {
+        Assumptions.assumeTrue(FakeCuda.present(), FakeCuda::absence);
+        try (Student student = Student.of(params.all(), CONFIG, gpu);
+                Student.Session session = student.session(1, Masking.of(.75, 1));
+                Student.Session unmasked = student.session(1, Masking.none())) {
+            for (Student.Session one : List.of(session, unmasked)) {
+                one.features(1);
+                one.features(2);
+                assertEquals(
+                        (one == session ? "cuLaunchKernel " : "") + "cuGraphLaunch cuStreamSynchronize",
+                        FakeCuda.callsOf(() -> one.features(3)));
+            }
+        }
+    }
+
     @Test
     void otherSeedsSeeOtherTokens() {
         try (Student student = Student.of(params.all(), CONFIG, gpu);

@@ -27,15 +27,20 @@ import tessera.kernels.Stream;
  * <p>Any thread may use it, one at a time. A call that failed may be tried again, unless the work had run to its end on the host and only the
  * launch of its new graph or the device failed: what the host noted then would be noted twice. It owns its inputs and its graphs; closing it
  * twice does no harm, using it afterwards is refused.
+ *
+ * <p>Inputs are filled between calls ({@link #input}), and the graph begins with their copies; or, of {@link #fed} calls, those of the
+ * next call are sent while one runs, by another thread, and reach the device beside it.
  */
 public final class RecordedCalls implements AutoCloseable {
     private final Device device;
     private final @Nullable Stream stream;
     private final List<Buffer> pinned = new ArrayList<>();
-    /** In the host's memory. */
+    /** In the host's memory; none of fed calls. */
     private final List<Tensor> inputs = new ArrayList<>();
-    /** Where the work reads them: the same tensors, or others on a device that records. */
+    /** Where the work reads them on a device that records; else the inputs, or what of fed calls was taken last. */
     private final List<Tensor> read = new ArrayList<>();
+
+    private final @Nullable InputFeed feed;
 
     private final Map<String, Recorded> recorded = new HashMap<>();
     private boolean closed;
@@ -85,6 +90,19 @@ public final class RecordedCalls implements AutoCloseable {
      * @throws IllegalStateException if the thread is recording a graph
      */
     public RecordedCalls(Device device, boolean record, List<Input> inputs) {
+        this(device, record, inputs, false);
+    }
+
+    /**
+     * Calls whose inputs are {@link #send sent} and {@link #take taken}, recorded where the device can.
+     *
+     * @throws IllegalStateException if the thread is recording a graph
+     */
+    public static RecordedCalls fed(Device device, List<Input> inputs) {
+        return new RecordedCalls(device, true, inputs, true);
+    }
+
+    private RecordedCalls(Device device, boolean record, List<Input> inputs, boolean fed) {
         if (device.currentStream().recording()) {
             throw new IllegalStateException("a session cannot be opened while a graph is recorded; open it before");
         }
@@ -99,14 +117,25 @@ public final class RecordedCalls implements AutoCloseable {
                     }
                 }
             }
-            Scope.outside(() -> {
-                inputs.forEach(this::addInput);
-                return true;
-            });
+            this.feed = fed ? Scope.outside(() -> newFeed(inputs)) : null;
+            if (!fed) {
+                Scope.outside(() -> {
+                    inputs.forEach(this::addInput);
+                    return true;
+                });
+            }
         } catch (RuntimeException | Error e) {
-            close();
+            free();
             throw e;
         }
+    }
+
+    private InputFeed newFeed(List<Input> inputs) {
+        Stream own = stream;
+        if (own != null) {
+            inputs.forEach(input -> device.on(own, () -> read.add(Tensor.empty(device, input.dtype(), input.shape()))));
+        }
+        return new InputFeed(device, own, inputs);
     }
 
     private void addInput(Input input) {
@@ -122,9 +151,45 @@ public final class RecordedCalls implements AutoCloseable {
         device.on(own, () -> read.add(Tensor.empty(device, input.dtype(), input.shape())));
     }
 
-    /** An input in memory of the host, to be filled before each call; valid until this is closed. */
+    /** An input in memory of the host, to be filled before each call; valid until this is closed. Fed calls have none. */
     public Tensor input(int index) {
         return inputs.get(index);
+    }
+
+    /**
+     * Copies the inputs of a later call and begins to bring them to the device, beside whatever runs. Another thread than the one that
+     * runs calls may do so, one at a time. At most one may be on its way that is not {@link #take taken} while a call
+     * runs.
+     *
+     * @param values in memory of the host, of the inputs' types and shapes; done with when this returns
+     * @return what {@link #take} is told
+     */
+    public int send(List<Tensor> values) {
+        return requireFeed().send(values);
+    }
+
+    /** Makes what was {@link #send sent} the inputs of the calls that follow. */
+    public void take(int sent) {
+        requireOpen();
+        List<Tensor> now = requireFeed().take(sent, read);
+        if (stream == null) {
+            read.clear();
+            read.addAll(now);
+        }
+    }
+
+    private InputFeed requireFeed() {
+        InputFeed known = feed;
+        if (known == null) {
+            throw new IllegalStateException("these calls are not fed; fill their inputs, or make them by fed");
+        }
+        return known;
+    }
+
+    private void requireOpen() {
+        if (closed) {
+            throw new IllegalStateException("these calls are closed; open a new session");
+        }
     }
 
     /**
@@ -134,9 +199,7 @@ public final class RecordedCalls implements AutoCloseable {
      * @return the values of the results by name, in their order
      */
     public Map<String, float[]> run(String name, Variables variables, Work work) {
-        if (closed) {
-            throw new IllegalStateException("these calls are closed; open a new session");
-        }
+        requireOpen();
         Stream own = stream;
         if (own == null) {
             return direct(variables, work);
@@ -157,9 +220,7 @@ public final class RecordedCalls implements AutoCloseable {
     private Map<String, float[]> onStream(String name, Variables variables, Work work) {
         Recorded known = recorded.get(name);
         if (known == null) {
-            for (int i = 0; i < read.size(); i++) {
-                device.currentStream().copy(pinned.get(i), read.get(i).buffer());
-            }
+            bringInputs();
             Map<String, float[]> values = direct(variables, work);
             recorded.put(name, new Recorded());
             return values;
@@ -187,13 +248,18 @@ public final class RecordedCalls implements AutoCloseable {
         return values;
     }
 
+    /** Copies inputs that were filled to where the work reads them. */
+    private void bringInputs() {
+        for (int i = 0; i < pinned.size(); i++) {
+            device.currentStream().copy(pinned.get(i), read.get(i).buffer());
+        }
+    }
+
     private Graph record(Recorded known, Variables variables, Work work) {
         try {
             Graph graph = device.record(() -> {
                 Stream recording = device.currentStream();
-                for (int i = 0; i < read.size(); i++) {
-                    recording.copy(pinned.get(i), read.get(i).buffer());
-                }
+                bringInputs();
                 try (Scope scope = Scope.open()) {
                     work.run(read, variables).forEach((name, result) -> {
                         Buffer values = result.detach().contiguous().buffer();
@@ -220,6 +286,14 @@ public final class RecordedCalls implements AutoCloseable {
         closed = true;
         recorded.values().forEach(Recorded::close);
         recorded.clear();
+        InputFeed fed = feed;
+        if (fed != null) {
+            fed.close();
+        }
+        free();
+    }
+
+    private void free() {
         Stream own = stream;
         if (own == null) {
             inputs.forEach(Tensor::close);

@@ -1,51 +1,48 @@
 package tessera.distill.train;
 
-import java.util.ArrayList;
-import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Device;
 import tessera.tensor.Scope;
-import tessera.tensor.Tensor;
 
 /**
  * Prepares the batches of the next step on a thread of its own while a step computes. A batch is a function of its step alone, so
  * it is the same as if it were made when it is needed, and what goes wrong in making it is thrown when it is asked for.
  *
- * <p>The sources are called by that thread alone, one step at a time. Not thread-safe.
+ * <p>They are made by that thread alone, one step at a time. Not thread-safe.
+ *
+ * @param <T> what is known of a step's batches; it owns nothing
  */
-final class BatchesAhead implements AutoCloseable {
-    private final List<BatchSource> sources;
-    private final Device host;
+final class BatchesAhead<T> implements AutoCloseable {
+    private final LongFunction<T> make;
     private final long steps;
     private final ExecutorService thread = Executors.newSingleThreadExecutor(
             Thread.ofPlatform().daemon().name("tessera-batches").factory());
-    private @Nullable Ahead ahead;
+    private @Nullable Ahead<T> ahead;
 
-    private record Ahead(long step, CompletableFuture<List<Batch>> batches) {}
+    private record Ahead<T>(long step, CompletableFuture<T> batches) {}
 
     /**
-     * @param host a CPU device, in whose memory batches are made
+     * @param make prepares the batches of a step
      * @param steps of the run; nothing is prepared for a step after the last
      */
-    BatchesAhead(List<BatchSource> sources, Device host, long steps) {
-        this.sources = List.copyOf(sources);
-        this.host = host;
+    BatchesAhead(LongFunction<T> make, long steps) {
+        this.make = make;
         this.steps = steps;
     }
 
-    /** The batches of a step, which belong to the caller, who closes their tensors; begins with those of the step after it. */
-    List<Batch> take(long step) {
-        Ahead begun = ahead;
+    /** The batches of a step; begins with those of the step after it. */
+    T take(long step) {
+        Ahead<T> begun = ahead;
         if (begun == null || begun.step != step) {
             drop();
             begun = begin(step);
         }
         ahead = null;
-        List<Batch> batches;
+        T batches;
         try {
             batches = begun.batches.join();
         } catch (CompletionException e) {
@@ -57,14 +54,8 @@ final class BatchesAhead implements AutoCloseable {
         return batches;
     }
 
-    private Ahead begin(long step) {
-        return new Ahead(step, CompletableFuture.supplyAsync(() -> Scope.outside(() -> make(step)), thread));
-    }
-
-    private List<Batch> make(long step) {
-        List<Batch> batches = new ArrayList<>();
-        sources.forEach(source -> batches.add(source.at(host, step)));
-        return batches;
+    private Ahead<T> begin(long step) {
+        return new Ahead<>(step, CompletableFuture.supplyAsync(() -> Scope.outside(() -> make.apply(step)), thread));
     }
 
     private static RuntimeException unwrapped(CompletionException e) {
@@ -74,15 +65,12 @@ final class BatchesAhead implements AutoCloseable {
         return e.getCause() instanceof RuntimeException cause ? cause : e;
     }
 
-    /** Waits for what was begun and frees it; nobody asked for it, so nobody is told if it failed. */
+    /** Waits for what was begun; nobody asked for it, so nobody is told if it failed. */
     private void drop() {
-        Ahead begun = ahead;
+        Ahead<T> begun = ahead;
         ahead = null;
         if (begun != null) {
-            begun.batches
-                    .handle((batches, failure) -> batches == null ? List.<Batch>of() : batches)
-                    .join()
-                    .forEach(batch -> batch.tensors().forEach(Tensor::close));
+            begun.batches.handle((batches, failure) -> true).join();
         }
     }
 

@@ -21,7 +21,8 @@ import tessera.tensor.TokenMask;
 /**
  * How a device takes a step of a stage: losses, gradients, the optimiser's update, as {@link RecordedCalls}. A step draws random
  * numbers only by streams that grow with its number, and never looks at values on the host: on a GPU it is recorded once and then
- * replayed. Batches come from {@link BatchesAhead}. Not thread-safe.
+ * replayed. The batches of the next step are made, and brought to the device, while a step computes ({@link BatchesAhead}). Not
+ * thread-safe.
  */
 final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
     /** Streams of random numbers lie so far apart that steps, which count them up, do not meet. */
@@ -33,11 +34,20 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
     private final Device device;
     private final AdamW optimiser;
     private final Device host;
-    private final BatchesAhead ahead;
-    private @Nullable RecordedCalls calls;
+    private final BatchesAhead<Prepared> ahead;
+
+    /** Opened with the first batches, by the thread that makes them. */
+    private volatile @Nullable RecordedCalls calls;
 
     /** What the tensors of a step are; the same in every step. */
     private List<Batch> batches = List.of();
+
+    /**
+     * Batches on their way to the device.
+     *
+     * @param batches of closed tensors
+     */
+    private record Prepared(List<Batch> batches, RecordedCalls calls, int sent) {}
 
     TrainingStep(Stage stage, Stage.Setup setup, Device device, AdamW optimiser) {
         this.stage = stage.name();
@@ -46,47 +56,45 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
         this.device = device;
         this.optimiser = optimiser;
         this.host = device.isHost() ? device : Device.cpu();
-        this.ahead =
-                new BatchesAhead(setup.parts().stream().map(Stage.Part::batches).toList(), host, recipe.steps());
+        this.ahead = new BatchesAhead<>(this::prepare, recipe.steps());
     }
 
     /** Takes a step and returns its losses, {@link Metric#LOSS} among them, and the norm of the gradients where they are clipped. */
     Map<Metric, Double> take(long step, double lr) {
         Map<Metric, Double> values = new LinkedHashMap<>();
-        batches = ahead.take(step);
+        Prepared prepared = ahead.take(step);
+        batches = prepared.batches;
+        prepared.calls.take(prepared.sent);
+        prepared.calls
+                .run("step", new Variables(0, step, lr, optimiser.steps() + 1), this)
+                .forEach((name, value) -> values.put(new Metric(name), (double) value[0]));
+        return values;
+    }
+
+    /** Makes the batches of a step in host memory, then its masks where they cannot be recorded, and sends them. */
+    private Prepared prepare(long step) {
         try (Scope scope = Scope.open()) {
-            List<Tensor> data = data(step);
+            List<Batch> made = setup.parts().stream()
+                    .map(part -> part.batches().at(host, step))
+                    .toList();
+            List<Tensor> data = new ArrayList<>();
+            made.forEach(batch -> data.addAll(batch.tensors()));
+            MaskStrategy masks = setup.masks();
+            if (masks != null && !masks.recordable()) {
+                TokenMask mask = mask(masks, made.getFirst(), host, step);
+                data.addAll(List.of(mask.visible(), mask.masked()));
+            }
             RecordedCalls open = calls;
             if (open == null) {
-                open = new RecordedCalls(
+                open = RecordedCalls.fed(
                         device,
-                        true,
                         data.stream()
                                 .map(tensor -> new RecordedCalls.Input(tensor.dtype(), tensor.shape()))
                                 .toList());
                 calls = open;
             }
-            for (int i = 0; i < data.size(); i++) {
-                open.input(i).copyFrom(data.get(i));
-            }
-            open.run("step", new Variables(0, step, lr, optimiser.steps() + 1), this)
-                    .forEach((name, value) -> values.put(new Metric(name), (double) value[0]));
-        } finally {
-            batches.forEach(batch -> batch.tensors().forEach(Tensor::close));
+            return new Prepared(made, open, open.send(data));
         }
-        return values;
-    }
-
-    /** The batches of a step in host memory, then its masks where they cannot be recorded. */
-    private List<Tensor> data(long step) {
-        List<Tensor> data = new ArrayList<>();
-        batches.forEach(batch -> data.addAll(batch.tensors()));
-        MaskStrategy masks = setup.masks();
-        if (masks != null && !masks.recordable()) {
-            TokenMask mask = mask(masks, batches.getFirst(), host, step);
-            data.addAll(List.of(mask.visible(), mask.masked()));
-        }
-        return data;
     }
 
     @Override
@@ -154,8 +162,9 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
     @Override
     public void close() {
         ahead.close();
-        if (calls != null) {
-            calls.close();
+        RecordedCalls open = calls;
+        if (open != null) {
+            open.close();
         }
     }
 }

@@ -18,23 +18,31 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One process of PyTorch: a Python program that answers requests one after the other. What it is to prepare is sent at once and
- * answered while others work. A process that is missing, ends or does not answer in time is gone for good, and no error. Not
+ * One process of PyTorch: a Python program that answers requests one after the other. What it is to prepare it
+ * prepares while others work. A process that is missing, ends or does not answer in time is gone for good, and no error. Not
  * thread-safe.
  */
 final class Peer implements AutoCloseable {
     private static final String PREPARE = "prepare ";
     private static final String ENDED = "ended";
+    private static final String NOTE = "# ";
     private static final String LATE = "no answer in ";
+    private static final int WITHOUT_TORCH = 3;
+    static final long POLL_MILLIS = 20;
+
+    /** The next is begun where there is this part of the time that the last took. */
+    private static final double ENOUGH = .6;
 
     private final String name;
     private final Consumer<String> notes;
-    private final Deque<String> waiting = new ArrayDeque<>();
+    private final Deque<String> todo = new ArrayDeque<>();
     private final Map<String, String> prepared = new HashMap<>();
     private final BlockingQueue<String> answers = new LinkedBlockingQueue<>();
     private final @Nullable Process process;
     private final @Nullable Writer requests;
     private boolean ready;
+    private long begun;
+    private @Nullable String preparing;
     private @Nullable String absent;
 
     /**
@@ -76,45 +84,53 @@ final class Peer implements AutoCloseable {
         return Optional.ofNullable(absent);
     }
 
-    /** Lets it prepare something, to be answered later. */
+    /** Lets it prepare something once what came before is prepared; see {@link #poll}. */
     void prepare(String what) {
-        if (absent == null) {
-            waiting.add(what);
-            send(PREPARE + what);
-        }
+        todo.add(what);
     }
 
     /**
-     * Waits until it has prepared everything.
+     * Takes the answers that are there and goes on to what is to be prepared next, if that can be done in time; does not wait.
      *
-     * @return whether it has
+     * @return whether it is still at work
      */
-    boolean await(double seconds) {
-        Deadline deadline = new Deadline(seconds);
-        try {
-            if (absent == null && !ready) {
-                String answer = answer(deadline.left());
-                ready = answer.equals("ready");
+    boolean poll(Deadline deadline) {
+        for (String line = answers.poll(); absent == null && line != null; line = answers.poll()) {
+            if (line.equals(ENDED)) {
+                ended();
+            } else if (line.startsWith(NOTE)) {
+                notes.accept(line.substring(NOTE.length()));
+            } else if (!ready) {
+                ready = line.equals("ready");
                 if (!ready) {
-                    boolean without = process != null && !process.isAlive() && process.exitValue() == 3;
-                    leave(answer + (without ? ": no torch that sees the device" : ""));
+                    leave(line);
                 }
+            } else if (preparing != null) {
+                prepared.put(preparing, line);
+                notes.accept(name + ": " + preparing + ": " + line);
+                preparing = null;
             }
-            while (absent == null && !waiting.isEmpty()) {
-                String answer = answer(deadline.left());
-                if (answer.startsWith(LATE)) {
-                    leave("not prepared in time: " + waiting);
-                } else if (absent == null) {
-                    String what = waiting.remove();
-                    prepared.put(what, answer);
-                    notes.accept(name + ": " + what + ": " + answer);
-                }
-            }
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            leave("interrupted");
         }
-        return absent == null;
+        if (absent == null && ready && preparing == null && !todo.isEmpty()) {
+            double last = (System.nanoTime() - begun) / 1e9;
+            if (begun == 0 || deadline.left() > ENOUGH * last) {
+                begun = System.nanoTime();
+                preparing = todo.remove();
+                send(PREPARE + preparing);
+            } else {
+                todo.forEach(what -> prepared.put(what, "failed: no time"));
+                notes.accept(name + ": no time to prepare " + todo);
+                todo.clear();
+            }
+        }
+        return absent == null && (!ready || preparing != null);
+    }
+
+    /** Ends it where it is still preparing, so that it does not disturb what is timed. */
+    void settle() {
+        if (absent == null && (!ready || preparing != null)) {
+            leave("not prepared in time: " + (preparing == null ? "its start" : preparing + " " + todo));
+        }
     }
 
     /** Whether this was prepared; also where it was not asked to. */
@@ -124,11 +140,16 @@ final class Peer implements AutoCloseable {
 
     /** What it answers; empty where it is gone, fails or is late, which ends it. */
     Optional<String> ask(String request, double seconds) {
-        if (absent != null || seconds <= 0 || !await(seconds)) {
-            return Optional.empty();
-        }
-        send(request);
+        Deadline deadline = new Deadline(seconds);
         try {
+            while (poll(deadline) && !deadline.passed()) {
+                Thread.sleep(POLL_MILLIS);
+            }
+            settle();
+            if (absent != null) {
+                return Optional.empty();
+            }
+            send(request);
             String answer = absent == null ? answer(seconds) : "failed";
             if (answer.startsWith(LATE)) {
                 leave(request + ": " + answer);
@@ -164,25 +185,31 @@ final class Peer implements AutoCloseable {
                 return LATE + Math.round(seconds) + " s";
             }
             if (line.equals(ENDED)) {
-                if (process != null) {
-                    process.waitFor(2, TimeUnit.SECONDS);
-                }
-                leave("the process ended");
+                ended();
                 return "the process ended";
             }
-            if (line.startsWith("# ")) {
-                notes.accept(line.substring(2));
+            if (line.startsWith(NOTE)) {
+                notes.accept(line.substring(NOTE.length()));
             } else {
                 return line;
             }
         }
     }
 
-    private void leave(String reason) {
-        if (absent == null || absent.equals("the process ended")) {
-            absent = reason;
+    private void ended() {
+        boolean without = false;
+        try {
+            // Its output ends a moment before it does.
+            without = process != null && process.waitFor(2, TimeUnit.SECONDS) && process.exitValue() == WITHOUT_TORCH;
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
-        notes.accept(name + ": " + absent);
+        leave("the process ended" + (without ? ": no torch that sees the device" : ""));
+    }
+
+    private void leave(String reason) {
+        absent = reason;
+        notes.accept(name + ": " + reason);
         close();
     }
 

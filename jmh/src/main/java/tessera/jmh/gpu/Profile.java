@@ -1,12 +1,14 @@
 package tessera.jmh.gpu;
 
 import java.io.IOException;
+import java.io.OutputStreamWriter;
 import java.io.PrintWriter;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -56,9 +58,10 @@ final class Profile {
     /** Runs every part twice, the second time between {@code cuProfilerStart} and {@code cuProfilerStop}. */
     @SuppressWarnings("restricted") // calling the driver
     static void runHere(Device device, Sizes sizes) {
+        PrintWriter out = new PrintWriter(new OutputStreamWriter(System.out, StandardCharsets.UTF_8), true);
         try (Arena arena = Arena.ofShared();
-                ModelBenchmark models = new ModelBenchmark(
-                        device, sizes, true, new Results(Path.of("unused")), null, new PrintWriter(System.out));
+                ModelBenchmark models =
+                        new ModelBenchmark(device, sizes, true, new Results(Path.of("unused")), null, out);
                 Inputs in = Inputs.of(device, DType.F32)) {
             SymbolLookup driver = driver(arena);
             Buffer[] one = {in.master(64)};
@@ -102,7 +105,7 @@ final class Profile {
     // ------------------------------------------------------------------------------------------ in the parent process
 
     /** One launch. */
-    private record Launch(String kernel, double us, double bytes) {}
+    record Launch(String kernel, double us, double bytes) {}
 
     void run(Deadline deadline) {
         Optional<Path> ncu = ncu();
@@ -214,7 +217,8 @@ final class Profile {
         List<String> fields = new ArrayList<>();
         StringBuilder field = new StringBuilder();
         boolean quoted = false;
-        for (char c : line.toCharArray()) {
+        for (int i = 0; i < line.length(); i++) {
+            char c = line.charAt(i);
             if (c == '"') {
                 quoted = !quoted;
             } else if (c == ',' && !quoted) {

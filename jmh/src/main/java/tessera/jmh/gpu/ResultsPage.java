@@ -112,14 +112,6 @@ public final class ResultsPage {
         return entry.get("of_own_ceiling") instanceof Number share ? share.doubleValue() : Double.NaN;
     }
 
-    private static String numbers(@Nullable Object map, String format) {
-        return map instanceof Map<?, ?> members
-                ? members.entrySet().stream()
-                        .map(member -> member.getKey() + " " + number(member.getValue(), format))
-                        .collect(Collectors.joining(", "))
-                : "-";
-    }
-
     private static String first(@Nullable Object value, int characters) {
         String text = String.valueOf(value);
         return text.substring(0, Math.min(characters, text.length()));

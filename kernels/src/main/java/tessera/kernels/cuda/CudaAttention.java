@@ -1,8 +1,5 @@
 package tessera.kernels.cuda;
 
-import java.util.EnumMap;
-import java.util.Map;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention;
 import tessera.kernels.Buffer;
@@ -10,6 +7,9 @@ import tessera.kernels.DType;
 
 /** Scaled dot-product attention on a GPU; the kernels and their layouts are described in {@code attention.cu}. */
 final class CudaAttention implements Attention {
+    /** Property that keeps the gradients of attention from one kernel: auto or two-kernels. */
+    static final String GRADIENTS_PROPERTY = "tessera.cuda.attention.gradients";
+
     private static final int LARGEST_HEAD_DIM = 80;
     private static final int HEAD_DIMS = LARGEST_HEAD_DIM / 16;
     private static final int THREADS = 256;
@@ -25,9 +25,8 @@ final class CudaAttention implements Attention {
     private final CudaVariants stats;
     private final CudnnAttention cudnn;
     private final HopperAttention hopper;
-    private final CudaFunction gradientStats;
-    private final Map<CudaGradients, CudaFunction> gradients = new EnumMap<>(CudaGradients.class);
-    private volatile CudaGradients choice = CudaGradients.ofProperty();
+    private final CudaGradients gradients;
+    private volatile boolean together = gradientsTogether();
 
     CudaAttention(CudaDevice device) {
         CudaModule module = new CudaModule(device, "attention");
@@ -42,16 +41,21 @@ final class CudaAttention implements Attention {
         this.stats = module.variants("attention_stats");
         this.cudnn = new CudnnAttention(device);
         this.hopper = new HopperAttention(device);
-        CudaModule backward = new CudaModule(device, "attention_backward");
-        this.gradientStats = backward.function("attention_backward_stats_bf16");
-        for (CudaGradients one : CudaGradients.values()) {
-            gradients.put(one, one.isOneKernel() ? backward.function(one.kernel() + "_bf16") : gradientStats);
-        }
+        this.gradients = new CudaGradients(device);
     }
 
-    /** Chooses the kernels of backward passes from now on, for tests and measurements. */
-    void gradients(CudaGradients wanted) {
-        choice = wanted;
+    private static boolean gradientsTogether() {
+        String text = System.getProperty(GRADIENTS_PROPERTY, "auto");
+        if (!text.equals("auto") && !text.equals("two-kernels")) {
+            throw new IllegalArgumentException(
+                    "property " + GRADIENTS_PROPERTY + " is '" + text + "'; set it to auto or two-kernels");
+        }
+        return text.equals("auto");
+    }
+
+    /** Whether one kernel may compute all gradients from now on where there is one, for tests and measurements. */
+    void gradientsTogether(boolean allowed) {
+        together = allowed;
     }
 
     @Override
@@ -105,9 +109,9 @@ final class CudaAttention implements Attention {
 
     private void backward(Call call, int index, @Nullable Buffer dbias) {
         AttentionShape shape = call.shape;
-        CudaGradients one = choice.forShape(shape, device);
-        if (one.isOneKernel() && call.plainBf16() && dbias == null) {
-            oneKernel(call, one);
+        CudaFunction kernel = together && call.plainBf16() && dbias == null ? gradients.kernel(shape) : null;
+        if (kernel != null) {
+            gradientsTogether(call, kernel);
             return;
         }
         long padded = call.heads() * call.padded();
@@ -124,17 +128,16 @@ final class CudaAttention implements Attention {
     }
 
     /** The statistics of the rows and then all gradients. */
-    private void oneKernel(Call call, CudaGradients one) {
+    private void gradientsTogether(Call call, CudaFunction kernel) {
         AttentionShape shape = call.shape();
         long rows = call.heads() * call.padded();
-        CudaFunction kernel = Objects.requireNonNull(gradients.get(one));
-        try (Buffer stats = device.allocate(DType.F32, Math.max(1, 2 * rows));
-                Buffer sums = device.allocate(DType.F32, one.sums(shape, rows));
-                Buffer turns = device.allocate(DType.I32, one.turns(rows))) {
-            call.arguments(gradientStats.begin(), null, stats, 1, sums, turns)
-                    .launch(Math.ceilDiv(rows * THREADS_PER_STAT, THREADS), THREADS, 0);
+        try (Buffer stats = device.allocate(DType.F32, gradients.stats(rows));
+                Buffer sums = device.allocate(DType.F32, gradients.sums(shape, rows));
+                Buffer turns = device.allocate(DType.I32, gradients.turns(rows))) {
+            call.arguments(gradients.statistics().begin(), null, stats, 1, sums, turns)
+                    .launch(gradients.statisticsBlocks(rows), THREADS, 0);
             call.arguments(kernel.begin(), null, stats, 1, sums, turns)
-                    .launch(call.heads() * one.tiles(shape), one.threads(), one.sharedBytes());
+                    .launch(gradients.blocks(shape), gradients.threads(), gradients.sharedBytes());
         }
     }
 
@@ -285,7 +288,7 @@ final class CudaAttention implements Attention {
                     .i32(CudaTypes.isBf16(in.bias()), CudaTypes.isBf16(dbias))
                     .i32(splits, aligned ? 1 : 0)
                     .f32(shape.scale())
-                    .i32(Math.toIntExact(shape.regionBatch()), CudaGradients.HEADS_PER_GROUP);
+                    .i32(Math.toIntExact(shape.regionBatch()), CudaGradients.headsPerGroup(shape));
         }
 
         private static CudaLaunch strides(CudaLaunch launch, Strides strides) {

@@ -59,7 +59,7 @@ final class CudaCode {
             "tokens");
 
     /** What a source may include. */
-    static final List<String> HEADERS = List.of("tessera.cuh", "wgmma.cuh", "tma.cuh", "attention.cuh");
+    static final List<String> HEADERS = List.of("tessera.cuh", "mma.cuh", "wgmma.cuh", "tma.cuh", "attention.cuh");
 
     /** How long to wait for another process that compiles the same source: several times what that takes. */
     private static final Duration PATIENCE = Duration.ofMinutes(3);

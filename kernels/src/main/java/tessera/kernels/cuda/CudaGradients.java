@@ -1,120 +1,114 @@
 package tessera.kernels.cuda;
 
-import java.util.Arrays;
-import java.util.Locale;
-import java.util.stream.Collectors;
+import java.util.HashMap;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention.AttentionShape;
 
 /**
- * The kernels that compute the gradients of attention in bf16 without a bias and regions: two of seven products together, or one of
- * five that adds dQ in a fixed order; see {@code attention.cu} and {@code attention_backward.cu}. The property {@value #PROPERTY}
- * chooses: the name of a constant in lower case, with hyphens.
+ * The kernels of {@code attention_backward.cu}, which compute all gradients of attention together and which devices of compute
+ * capability 9.0 have: which one computes a shape, if any, and what it needs. Thread-safe.
  */
-enum CudaGradients {
-    /** {@link #HOPPER_128} where it can be used, which measured fastest there for 98 to 1568 tokens, else {@link #TWO_KERNELS}. */
-    AUTO("", 0, false),
-    TWO_KERNELS("", 0, false),
-    /** Blocks of 64 keys. */
-    KEYS_64("64", 64, false),
-    KEYS_128("128", 128, false),
-    /** Blocks of 64 keys on warpgroup products, for compute capability 9.0 alone. */
-    HOPPER_64("wgmma_64", 64, true),
-    HOPPER_128("wgmma_128", 128, true);
-
-    static final String PROPERTY = "tessera.cuda.attention.gradients";
-
-    /** Heads whose tiles of keys come one after another: a head's blocks then start apart, and its queries are still cached. */
-    static final int HEADS_PER_GROUP = 132;
-
-    /** There is a word for the turns of as many queries. */
-    static final int QUERIES_PER_TURN = 8;
-
-    private static final int HEAD_DIM = 64;
+final class CudaGradients {
+    private static final int CAPABILITY = 90;
+    private static final int THREADS = 256;
+    private static final int KEYS = 128;
     private static final int QUERIES = 64;
-    private static final int PADDING = 8;
-    private static final int SWIZZLE_SLACK = 1008;
-    private static final int HOPPER = 90;
+    private static final int ROW_BYTES = 128;
+    /** There is a word for the turns of as many queries. */
+    private static final int QUERIES_PER_TURN = 8;
+    /** For a start at a multiple of 1024, as in wgmma.cuh. */
+    private static final int SLACK = 1008;
+    /** As BYTES in attention_backward.cu: K, V, dS; three tiles of Q and dO and their statistics; what all threads know. */
+    private static final int SHARED_BYTES =
+            3 * KEYS * ROW_BYTES + 3 * (2 * QUERIES * ROW_BYTES + 2 * QUERIES * Float.BYTES) + 64 + SLACK;
 
-    private final String suffix;
-    private final int keys;
-    private final boolean hopper;
+    /** Half the cache of the device: each half of it keeps what its multiprocessors read. */
+    private static final long CACHE_BYTES = 25L << 20;
 
-    CudaGradients(String suffix, int keys, boolean hopper) {
-        this.suffix = suffix;
-        this.keys = keys;
-        this.hopper = hopper;
+    private final CudaDevice device;
+    private final CudaModule module;
+    private @Nullable Map<Integer, CudaFunction> kernels;
+
+    CudaGradients(CudaDevice device) {
+        this.device = device;
+        this.module = new CudaModule(device, "attention_backward");
     }
 
-    /**
-     * The constant that the property names.
-     *
-     * @throws IllegalArgumentException if it names none
-     */
-    static CudaGradients ofProperty() {
-        String text = System.getProperty(PROPERTY, "auto");
-        return Arrays.stream(values())
-                .filter(choice -> choice.property().equals(text))
-                .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("property " + PROPERTY + " is '" + text
-                        + "'; set it to "
-                        + Arrays.stream(values()).map(CudaGradients::property).collect(Collectors.joining(", "))));
-    }
-
-    private String property() {
-        return name().toLowerCase(Locale.ROOT).replace('_', '-');
-    }
-
-    /** What computes a shape on a device: this choice where it can. */
-    CudaGradients forShape(AttentionShape shape, CudaDevice device) {
-        if (this == AUTO) {
-            return HOPPER_128.forShape(shape, device);
-        }
-        boolean suits = isOneKernel()
-                && shape.headDim() > HEAD_DIM - 16
-                && shape.headDim() <= HEAD_DIM
+    /** The kernel for a shape without a bias and regions, of bf16 rows that allow 16-byte accesses, or null. */
+    @Nullable
+    CudaFunction kernel(AttentionShape shape) {
+        boolean suits = device.capability() == CAPABILITY
                 && shape.queries() > 0
-                && shape.keys() > 0
-                && shape.batch() * shape.heads() * tiles(shape) <= Integer.MAX_VALUE
-                && sharedBytes() < device.sharedBytesPerBlock()
-                && (!hopper || device.capability() == HOPPER);
-        return suits ? this : TWO_KERNELS;
+                && shape.batch() * shape.heads() * tiles(shape) <= Integer.MAX_VALUE;
+        return suits ? kernels().get(Math.ceilDiv(shape.headDim(), 16) * 16) : null;
     }
 
-    boolean isOneKernel() {
-        return keys > 0;
+    /** Computes {@link #stats} and clears {@link #turns}. */
+    CudaFunction statistics() {
+        return module.function("attention_backward_stats_bf16");
     }
 
-    String kernel() {
-        return "attention_backward_" + suffix;
+    long statisticsBlocks(long rows) {
+        return rows / QUERIES;
+    }
+
+    private synchronized Map<Integer, CudaFunction> kernels() {
+        if (kernels == null) {
+            Map<Integer, CudaFunction> found = new HashMap<>();
+            for (int headDim : new int[] {32, 48, 64}) {
+                String name = "attention_backward_" + headDim + "_bf16";
+                if (module.has(name)) {
+                    found.put(headDim, module.function(name));
+                }
+            }
+            kernels = found;
+        }
+        return kernels;
     }
 
     /** Tiles of keys of a head. */
-    long tiles(AttentionShape shape) {
-        return Math.ceilDiv(shape.keys(), keys);
+    private static long tiles(AttentionShape shape) {
+        return Math.ceilDiv(shape.keys(), KEYS);
     }
 
-    /** Elements of the sums of dQ for so many queries, padded to whole tiles. */
-    long sums(AttentionShape shape, long rows) {
-        return tiles(shape) > 1 ? rows * HEAD_DIM : 1;
+    /**
+     * Heads whose tiles of keys come one after another, so that a head's blocks start apart: as many as have their queries and the sums
+     * of dQ in the cache together. Twice as many measured 17 % slower, half as many the same.
+     */
+    static int headsPerGroup(AttentionShape shape) {
+        long bytes = shape.queries() * dims(shape) * (2L * Short.BYTES + Float.BYTES);
+        return (int) Math.max(1, Math.min(CACHE_BYTES / Math.max(1, bytes), shape.batch() * shape.heads()));
     }
 
-    /** Words for the turns of so many queries, padded to whole tiles. */
-    long turns(long rows) {
-        return 1 + rows / QUERIES_PER_TURN;
+    private static long dims(AttentionShape shape) {
+        return Math.ceilDiv(shape.headDim(), 16) * 16L;
+    }
+
+    long blocks(AttentionShape shape) {
+        return shape.batch() * shape.heads() * tiles(shape);
     }
 
     int threads() {
-        return hopper ? 2 * keys : 128;
+        return THREADS;
     }
 
-    /** As BYTES in attention_backward.cu: rows of K and V and two stages of Q and dO, rows of dS, statistics. */
     int sharedBytes() {
-        int rows = 2 * keys + 4 * QUERIES;
-        int scores = hopper || keys > 64 ? keys : 0;
-        int padding = hopper ? 0 : PADDING;
-        return 2 * (rows * (HEAD_DIM + padding) + scores * (QUERIES + padding))
-                + 16 * QUERIES
-                + 16
-                + (hopper ? SWIZZLE_SLACK : 0);
+        return SHARED_BYTES;
+    }
+
+    /** Elements of the statistics of so many queries, padded to whole tiles. */
+    long stats(long rows) {
+        return Math.max(1, 2 * rows);
+    }
+
+    /** Elements of the sums of dQ. */
+    long sums(AttentionShape shape, long rows) {
+        return tiles(shape) > 1 ? rows * dims(shape) : 1;
+    }
+
+    /** Words for the turns. */
+    long turns(long rows) {
+        return 1 + rows / QUERIES_PER_TURN;
     }
 }

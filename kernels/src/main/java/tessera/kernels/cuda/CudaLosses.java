@@ -19,7 +19,9 @@ final class CudaLosses implements Losses {
 
     private static final int THREADS = 256;
     private static final int LONG_ROW = 1024;
-    private static final int DISTILLATION_LONG_THREADS = 512;
+    /** Threads for a long row of bf16, of cross-entropy alone. */
+    private static final int NARROW_THREADS = 128;
+
     private static final long MAX_BLOCKS = 1 << 20;
     private static final long MAX_FEATURE_BLOCKS = 1024;
 
@@ -57,7 +59,10 @@ final class CudaLosses implements Losses {
                     .i64(rows)
                     .i32(Math.toIntExact(cols))
                     .f32(smoothing)
-                    .launch(rowBlocks(rows, cols), THREADS, 0);
+                    .launch(
+                            rowBlocks(rows, cols),
+                            cols > LONG_ROW && logits.dtype() == DType.BF16 ? NARROW_THREADS : THREADS,
+                            0);
             sum(terms, rows, 1.0 / Math.max(1, rows), loss);
         }
     }
@@ -162,7 +167,7 @@ final class CudaLosses implements Losses {
                     .i32(Math.toIntExact(cols), teachers.length)
                     .f32(ensemble.temperature())
                     .f32(ensemble.alpha(), ensemble.beta())
-                    .launch(rowBlocks(rows, cols), cols > LONG_ROW ? DISTILLATION_LONG_THREADS : THREADS, 0);
+                    .launch(rowBlocks(rows, cols), THREADS, 0);
             sum(terms, rows, 1.0 / Math.max(1, rows), loss);
         }
     }

@@ -67,8 +67,6 @@ final class CudaMatmul implements Matmul {
 
     /** The same; {@code fixed} where b was written before anything was recorded that may be running. */
     private void matmul(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c, boolean fixed) {
-        Buffer bias = epilogue.bias();
-        Buffer addend = epilogue.addend();
         check(a, b, c, epilogue);
         long m = shape.m();
         long n = shape.n();

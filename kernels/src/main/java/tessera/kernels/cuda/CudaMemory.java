@@ -52,7 +52,7 @@ final class CudaMemory {
             return pool;
         } catch (CudaException e) {
             destroy(device, pool);
-            if (e.outOfMemory() || e.deviceLost()) {
+            if (!e.codeName().equals("CUDA_ERROR_NOT_SUPPORTED")) {
                 throw e;
             }
             System.getLogger("tessera")

@@ -16,14 +16,18 @@ final class CudaNorms implements Norms {
     /** The longest rows of the kernels that keep a row in registers; the other tables have an entry for each. */
     private static final int[] CAPACITIES = {256, 384, 512, 768, 1024, 1280};
 
-    /** Rows that a warp takes at once, in f32; in bf16 one. */
+    /** Rows that a warp takes at once. */
     private static final int[] FORWARD_ROWS = {2, 2, 1, 1, 1, 1};
 
+    private static final int[] FORWARD_ROWS_BF16 = {2, 1, 1, 1, 1, 1};
+
     /** Blocks of the kernels for bf16 that run at once on a multiprocessor, and walk over the rows. */
-    private static final int[] FORWARD_BLOCKS = {8, 8, 4, 3, 4, 4};
+    private static final int[] FORWARD_BLOCKS_BF16 = {7, 8, 4, 3, 4, 4};
 
     /** What norms.cu promises of the backward kernels: as many blocks run at once, and more would run after them. */
     private static final int[] BACKWARD_BLOCKS = {2, 2, 2, 1, 1, 1};
+
+    private static final int[] BACKWARD_BLOCKS_BF16 = {3, 2, 2, 1, 1, 1};
 
     private static final int LONGEST = CAPACITIES[CAPACITIES.length - 1];
     /** Softmax's rows that a warp keeps in registers, and those that it reads again from the cache. */
@@ -88,7 +92,9 @@ final class CudaNorms implements Norms {
 
     private long forwardBlocks(DType dtype, long rows, int capacity) {
         if (dtype == DType.BF16) {
-            return Math.min(Math.ceilDiv(rows, WARPS), (long) FORWARD_BLOCKS[capacity] * device.multiprocessors());
+            return Math.min(
+                    Math.ceilDiv(rows, (long) WARPS * FORWARD_ROWS_BF16[capacity]),
+                    (long) FORWARD_BLOCKS_BF16[capacity] * device.multiprocessors());
         }
         return Math.ceilDiv(rows, (long) WARPS * FORWARD_ROWS[capacity]);
     }
@@ -106,7 +112,8 @@ final class CudaNorms implements Norms {
         if (cols <= LONGEST) {
             long blocks = Math.min(
                     Math.ceilDiv(rows, BACKWARD_WARPS),
-                    (long) BACKWARD_BLOCKS[capacity(cols)] * device.multiprocessors());
+                    (long) (x.dtype() == DType.BF16 ? BACKWARD_BLOCKS_BF16 : BACKWARD_BLOCKS)[capacity(cols)]
+                            * device.multiprocessors());
             try (Buffer partials = parameters ? partials(blocks, cols) : null) {
                 call.begin(backward[capacity(cols)], gradients.addend(), gradients.dx(), partials)
                         .launch(gradients.dx() == null && !parameters ? 0 : blocks, BACKWARD_WARPS * WARP, 0);

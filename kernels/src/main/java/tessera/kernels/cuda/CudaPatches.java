@@ -17,10 +17,15 @@ final class CudaPatches implements Patches {
     private static final int VECTOR_BYTES = 16;
     /** Capacity of the kernels' parameter struct. */
     private static final int MAX_CHANNELS = 32;
-    /** The most bytes of a patch that is staged in shared memory, one per warp. */
+    /** The most bytes that a warp stages in shared memory. */
     private static final int MAX_STAGED = 48 * 1024 / WARPS;
 
+    /** Blocks of a gather that run at once on a multiprocessor, as in patches.cu. */
+    private static final int GATHER_BLOCKS = 4;
+
     private static final long MAX_LOSS_BLOCKS = 8192;
+    /** The most pixels of a patch and channel that stay in registers, as in patches.cu. */
+    private static final int CHANNEL_PIXELS = 512;
 
     /** How a gather reads, as in patches.cu. */
     private static final int PIXELS = 0;
@@ -71,14 +76,22 @@ final class CudaPatches implements Patches {
         CudaLaunch launch = gather.begin(video, out.dtype()).buffers(video, indices, null, out);
         arguments("gather_patches", launch, geometry, rows, count, mode, 0, false)
                 .launch(
-                        Math.ceilDiv(rows, WARPS),
+                        gatherBlocks(rows, mode, video),
                         THREADS,
                         mode == CHANNEL_LAST ? WARPS * stagedBytes(geometry, video) : 0);
     }
 
-    /** Of one patch in shared memory. */
+    /** Where a warp reads ahead, as many blocks as run at once walk over the patches. */
+    private long gatherBlocks(long rows, int mode, Buffer video) {
+        long blocks = Math.ceilDiv(rows, WARPS);
+        return mode == CHANNEL_LAST && video.dtype() == DType.U8
+                ? Math.min(blocks, (long) GATHER_BLOCKS * device.multiprocessors())
+                : blocks;
+    }
+
+    /** Of a warp in shared memory: one patch, in u8 a second that is under way. */
     private static int stagedBytes(PatchGeometry g, Buffer video) {
-        return g.patchLength() * video.dtype().bytes();
+        return g.patchLength() * (video.dtype() == DType.U8 ? 2 : video.dtype().bytes());
     }
 
     private static void requireWhole(String op, PatchGeometry g) {
@@ -161,9 +174,25 @@ final class CudaPatches implements Patches {
         long rows = geometry.batch() * patches;
         try (Buffer source = indices == null ? null : tokens.invert(indices, geometry.batch(), patches, count)) {
             CudaLaunch launch = scatter.begin(dout.dtype()).buffers(dvideo, indices, source, dout);
-            arguments("scatter_patches", launch, geometry, rows, count, PIXELS, 0, false)
-                    .launch(Math.ceilDiv(rows, WARPS), THREADS, 0);
+            boolean wide = addsWide(geometry, dvideo, dout);
+            int shared = wide ? WARPS * geometry.patchLength() * dout.dtype().bytes() : 0;
+            arguments("scatter_patches", launch, geometry, rows, count, wide ? CHANNEL_LAST : PIXELS, 0, false)
+                    .launch(Math.ceilDiv(rows, WARPS), THREADS, shared);
         }
+    }
+
+    /** Whether gradients can be added to the lines of the video 16 bytes at a time. */
+    private static boolean addsWide(PatchGeometry g, Buffer dvideo, Buffer dout) {
+        long line = (long) g.patch() * g.channels();
+        long strides = (g.strideB() | g.strideT() | g.strideY() | line) * Float.BYTES;
+        long length = (long) g.patchLength() * dout.dtype().bytes();
+        return (g.channels() == 1 || g.channels() == 3)
+                && g.strideC() == 1
+                && g.strideX() == g.channels()
+                && !g.padded()
+                && g.tubelet() * g.patch() * g.patch() <= CHANNEL_PIXELS
+                && (strides | length | dvideo.address() | dout.address()) % VECTOR_BYTES == 0
+                && WARPS * length <= 48 * 1024;
     }
 
     @Override

@@ -46,6 +46,7 @@ final class CudnnAttention {
     private static final int TILE = 128;
     /** Engines tried for each form of a pass; to make a plan takes half a second. */
     private static final int MOST_TRIES = 3;
+
     private static final int REPETITIONS = 2;
     /** Pairs of a sample and a head whose results are compared. */
     private static final int COMPARED = 4;

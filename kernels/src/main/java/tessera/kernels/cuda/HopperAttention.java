@@ -11,15 +11,12 @@ import tessera.kernels.Attention.AttentionShape;
  */
 final class HopperAttention {
     private static final int CAPABILITY = 90;
-    private static final int WARP = 32;
     private static final int WARPGROUP = 128;
     private static final int ROW_BYTES = 128;
     /** For a start at a multiple of 1024, as in wgmma.cuh. */
     private static final int SLACK = 1008;
     /** Queries of a warpgroup. */
     private static final int ROWS = 64;
-    /** So many queries behind the last whole 64 are taken by a warp of their own. */
-    private static final int FEW = 16;
 
     private final CudaDevice device;
     private final CudaModule module;
@@ -35,7 +32,7 @@ final class HopperAttention {
      *
      * @param headDim that it computes with
      * @param keys per tile
-     * @param stages tiles of keys and of values in shared memory
+     * @param stages tiles of keys or values in shared memory
      * @param groups warpgroups per block, each with its own queries
      */
     record Variant(CudaFunction kernel, int headDim, int keys, int stages, int groups) {
@@ -46,10 +43,7 @@ final class HopperAttention {
 
         /** Blocks for so many heads of so many queries, as the kernel divides them. */
         long blocks(long heads, int queries) {
-            int rest = queries % ROWS;
-            int few = queries > ROWS && rest <= FEW ? rest : 0;
-            long tiles = heads * Math.ceilDiv(queries - few, queries());
-            return few > 0 ? tiles + Math.ceilDiv(heads, threads() / WARP) : tiles;
+            return heads * Math.ceilDiv(queries, queries());
         }
 
         int threads() {
@@ -58,7 +52,7 @@ final class HopperAttention {
 
         int sharedBytes() {
             int panels = Math.ceilDiv(headDim, 64);
-            return (queries() + 2 * stages * keys) * ROW_BYTES * panels + SLACK;
+            return (queries() + stages * keys) * ROW_BYTES * panels + SLACK;
         }
     }
 
@@ -77,7 +71,7 @@ final class HopperAttention {
             for (int headDim : new int[] {32, 48, 64, 80}) {
                 String name = "attention_wgmma_" + headDim;
                 if (module.has(name)) {
-                    found.put(headDim, new Variant(module.function(name), headDim, 64, 2, 1));
+                    found.put(headDim, new Variant(module.function(name), headDim, headDim == 80 ? 64 : 112, 3, 1));
                 }
             }
             forward = found;
