@@ -8,8 +8,8 @@
 //   coming by the tensor memory accelerator. The warps before it form warpgroups that consume them. Either all warpgroups
 //   work on one tile, each on its rows (together), or each has tiles of its own, one after another in the order of the boxes
 //   (taking turns): then one's epilogue runs while the other multiplies, which matters where k is small.
-// Where k is small, the boxes of w for a column of tiles may stay in shared memory (resident): then blocks walk down the columns, and
-//   the L2 cache, which is what bounds products of small tiles, delivers x alone.
+// Where k is small, the boxes of x for a row of tiles may stay in shared memory (resident): then blocks walk along the rows, and
+//   the L2 cache, which is what bounds products of small tiles, delivers w alone.
 // Epilogue: by warp, 16 rows at a time, through shared memory so that rows are read and written in pieces of 128 bytes; the
 //   addend comes by asynchronous copies while the tile is multiplied.
 // Bytes: x is read once per column of tiles from the L2 cache, from memory about once; FLOPs: 2 m n k.
@@ -26,10 +26,12 @@ constexpr int PRODUCT_DEPTH = 64;
 /**
  * How tiles are cut: see the top. Rows and columns are those of one warpgroup's part.
  *
- * RESIDENT: 0, or as many boxes of w, the whole depth of a column of tiles, as stay in shared memory; x alone then comes in stages.
+ * RESIDENT: 0, or as many boxes of x, the whole depth of a row of tiles, as stay in shared memory; w alone then comes in stages. For
+ * two warpgroups that take turns and no addend.
  */
 template <int ROWS, int COLUMNS, int STAGES, int GROUPS, bool TOGETHER, int RESIDENT>
 struct ProductShape {
+    static_assert(RESIDENT == 0 || (GROUPS == 2 && !TOGETHER), "boxes of x stay where two warpgroups take turns");
     static constexpr int rows = ROWS;
     static constexpr int columns = COLUMNS;
     static constexpr int stages = STAGES;
@@ -43,12 +45,14 @@ struct ProductShape {
     static constexpr int threads = WARPGROUP * GROUPS + (many_sums ? WARPGROUP : WARP);
     static constexpr int x_bytes = tile_rows * PRODUCT_DEPTH * 2;
     static constexpr int w_bytes = COLUMNS * PRODUCT_DEPTH * 2;
-    static constexpr int stage_bytes = x_bytes + (RESIDENT > 0 ? 0 : w_bytes);
+    static constexpr int staged_x_bytes = RESIDENT > 0 ? 0 : x_bytes;
+    static constexpr int stage_bytes = staged_x_bytes + w_bytes;
     static constexpr int staged_bytes = 16 * ((COLUMNS + 63) / 64 * 64) * 2;  // of 16 rows
-    static constexpr int staging_bytes = ROWS / 16 * staged_bytes;               // of a warpgroup
-    static constexpr int barriers = 2 * STAGES + GROUPS + RESIDENT + (RESIDENT > 0 ? 1 : 0);
+    static constexpr int parts = RESIDENT > 0 ? 1 : ROWS / 64;                   // of 64 rows that are staged at once
+    static constexpr int staging_bytes = parts * 4 * staged_bytes;               // of a warpgroup
+    static constexpr int barriers = 2 * STAGES + GROUPS + 2 * RESIDENT;
     static constexpr int shared_bytes =
-        SWIZZLE_SLACK + STAGES * stage_bytes + RESIDENT * w_bytes + GROUPS * staging_bytes + barriers * 8;
+        SWIZZLE_SLACK + STAGES * stage_bytes + RESIDENT * x_bytes + GROUPS * staging_bytes + barriers * 8;
 };
 
 /**
@@ -67,12 +71,6 @@ DEVICE constexpr bool has_addend(ProductKind kind) {
     return kind == ProductKind::ADD || kind == ProductKind::GELU_GRADIENT;
 }
 
-/** No kernel before this one can have written w: it is fetched before they end. */
-constexpr int PRODUCT_FIXED = 1;
-
-/** x is read from memory for the first time: what the next tile needs is brought to the L2 cache beforehand. */
-constexpr int PRODUCT_PREFETCH = 2;
-
 struct ProductArgs {
     TensorMap x;  // boxes of tile_rows x 64
     TensorMap w;  // boxes of columns x 64, or 64 x 64 where w lies by depth
@@ -84,7 +82,7 @@ struct ProductArgs {
     int n;
     int k;
     int ldy;    // distance of rows of y and the addend, a multiple of 8
-    int how;    // of PRODUCT_FIXED and PRODUCT_PREFETCH
+    int fixed;  // 1 where no kernel before this one can have written w: it is fetched before they end
 };
 
 /** Where a warp keeps 16 rows of `columns` values: 64-wide pieces of rows of 128 bytes, swizzled like a box. */
@@ -122,7 +120,7 @@ struct ProductTiles {
         rows = (args.m + Shape::tile_rows - 1) / Shape::tile_rows;
         const int tiles = columns * rows;
         if (Shape::resident > 0) {
-            // A run of neighbours in one column of tiles, or at most a few.
+            // A run of neighbours in one row of tiles, or at most a few.
             first = static_cast<int>(static_cast<i64>(tiles) * blockIdx.x / gridDim.x);
             end = static_cast<int>(static_cast<i64>(tiles) * (blockIdx.x + 1) / gridDim.x);
             stride = 1;
@@ -134,11 +132,21 @@ struct ProductTiles {
     }
 
     DEVICE int row(int tile) const {
-        return (Shape::resident > 0 ? tile % rows : tile / columns) * Shape::tile_rows;
+        return tile / columns * Shape::tile_rows;
     }
 
     DEVICE int column(int tile) const {
-        return (Shape::resident > 0 ? tile / rows : tile % columns) * Shape::columns;
+        return tile % columns * Shape::columns;
+    }
+
+    /** Whether a tile is the first of its row that this block computes. */
+    DEVICE bool begins(int tile) const {
+        return tile == first || tile % columns == 0;
+    }
+
+    /** Whether it is the last of its row that this block computes. */
+    DEVICE bool ends(int tile) const {
+        return tile + 1 == end || (tile + 1) % columns == 0;
     }
 };
 
@@ -148,15 +156,15 @@ struct ProductBarriers {
     Mbarrier* full;    // of each stage: its boxes are there
     Mbarrier* empty;   // of each stage: its boxes have been used
     Mbarrier* turns;   // of each warpgroup that takes turns: the one before has all boxes of its tile
-    Mbarrier* w_full;  // of each resident box of w
-    Mbarrier* w_free;  // nobody uses the resident boxes any more
+    Mbarrier* x_full;  // of each resident box of x
+    Mbarrier* x_free;  // of each: no warpgroup uses it any more
 
     DEVICE explicit ProductBarriers(Mbarrier* first) {
         full = first;
         empty = full + Shape::stages;
         turns = empty + Shape::stages;
-        w_full = turns + Shape::groups;
-        w_free = w_full + Shape::resident;
+        x_full = turns + Shape::groups;
+        x_free = x_full + Shape::resident;
     }
 
     DEVICE void init() const {
@@ -168,78 +176,54 @@ struct ProductBarriers {
             mbarrier_init(&turns[i], 4);
         }
         for (int i = 0; i < Shape::resident; i++) {
-            mbarrier_init(&w_full[i], 1);
-        }
-        if (Shape::resident > 0) {
-            mbarrier_init(w_free, 4 * Shape::groups);
+            mbarrier_init(&x_full[i], 1);
+            mbarrier_init(&x_free[i], 4 * Shape::groups);
         }
         mbarrier_init_done();
     }
 };
 
-/** Fetches boxes of w for all depths, which stay. */
-template <class Shape>
-DEVICE void product_fetch_resident(
-    const ProductArgs& args, unsigned char* w, const ProductBarriers<Shape>& barriers, int column, int steps) {
-    for (int step = 0; step < steps; step++) {
-        mbarrier_arrive_expect(&barriers.w_full[step], Shape::w_bytes);
-        tma_load(w + step * Shape::w_bytes, &args.w, &barriers.w_full[step], column, step * PRODUCT_DEPTH);
-    }
-}
-
-/** Announces the boxes of a stage and fetches that of w, where it does not stay. */
+/** Announces the boxes of a stage and fetches that of w. */
 template <class Shape, ProductKind KIND>
 DEVICE void product_fetch_w(const ProductArgs& args, unsigned char* stage, Mbarrier* full, int column, int step) {
     mbarrier_arrive_expect(full, Shape::stage_bytes);
+    unsigned char* const w = stage + Shape::staged_x_bytes;
     if (w_by_depth(KIND)) {
 #pragma unroll
         for (int panel = 0; panel < Shape::columns / 64; panel++) {
-            tma_load(stage + Shape::x_bytes + panel * W_PANEL, &args.w, full, step * PRODUCT_DEPTH, column + panel * 64);
+            tma_load(w + panel * W_PANEL, &args.w, full, step * PRODUCT_DEPTH, column + panel * 64);
         }
-    } else if (Shape::resident == 0) {
-        tma_load(stage + Shape::x_bytes, &args.w, full, column, step * PRODUCT_DEPTH);
+    } else {
+        tma_load(w, &args.w, full, column, step * PRODUCT_DEPTH);
     }
 }
 
 template <class Shape, ProductKind KIND>
 DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, const ProductBarriers<Shape>& barriers, int steps) {
     const ProductTiles<Shape> tiles(args);
-    unsigned char* const w = stages + Shape::stages * Shape::stage_bytes;
-    int resident = -1;  // first column of the tiles whose w is there
-    u32 columns = 0;    // of tiles so far
+    unsigned char* const resident_x = stages + Shape::stages * Shape::stage_bytes;
+    u32 rows = 0;  // of tiles so far
     u32 box = 0;
     int ahead = 0;  // boxes of the first tile of which w has been fetched
-    if ((args.how & PRODUCT_FIXED) != 0 && tiles.first < tiles.end) {
-        const int column = tiles.column(tiles.first);
-        if (Shape::resident > 0) {
-            product_fetch_resident<Shape>(args, w, barriers, column, steps);
-            resident = column;
-            columns = 1;
-        } else {
-            for (; ahead < steps && ahead < Shape::stages; ahead++) {
-                product_fetch_w<Shape, KIND>(
-                    args, stages + ahead * Shape::stage_bytes, &barriers.full[ahead], column, ahead);
-            }
+    if (args.fixed != 0 && tiles.first < tiles.end) {
+        for (; ahead < steps && ahead < Shape::stages; ahead++) {
+            product_fetch_w<Shape, KIND>(args, stages + ahead * Shape::stage_bytes, &barriers.full[ahead],
+                tiles.column(tiles.first), ahead);
         }
     }
     wait_for_earlier_kernels();
     for (int tile = tiles.first; tile < tiles.end; tile += tiles.stride) {
         const int row = tiles.row(tile);
         const int column = tiles.column(tile);
-        if (Shape::resident > 0 && column != resident) {
-            if (columns > 0) {
-                mbarrier_wait(barriers.w_free, (columns - 1) & 1);
-            }
-            product_fetch_resident<Shape>(args, w, barriers, column, steps);
-            resident = column;
-            columns++;
-        }
-        const int next = tile + tiles.stride;
-        const bool prefetch = (args.how & PRODUCT_PREFETCH) != 0 && Shape::resident == 0 && next < tiles.end;
+        const bool begins = Shape::resident > 0 && tiles.begins(tile);
+        rows += begins ? 1 : 0;
         for (int step = 0; step < steps; step++, box++) {
-            // The blocks that compute the tiles beside the next one take the other boxes.
-            if (prefetch && step % tiles.columns == next % tiles.columns) {
-                tma_prefetch_box(&args.x, tiles.row(next), step * PRODUCT_DEPTH);
+            if (begins) {
+                if (rows > 1) {
+                    mbarrier_wait(&barriers.x_free[step], rows & 1);
+                }
+                mbarrier_arrive_expect(&barriers.x_full[step], Shape::x_bytes);
+                tma_load(resident_x + step * Shape::x_bytes, &args.x, &barriers.x_full[step], row, step * PRODUCT_DEPTH);
             }
             const u32 stage = box % Shape::stages;
             const u32 round = box / Shape::stages;
@@ -253,7 +237,9 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
             } else {
                 product_fetch_w<Shape, KIND>(args, at, full, column, step);
             }
-            tma_load(at, &args.x, full, row, step * PRODUCT_DEPTH);
+            if (Shape::resident == 0) {
+                tma_load(at, &args.x, full, row, step * PRODUCT_DEPTH);
+            }
         }
     }
 }
@@ -425,6 +411,14 @@ DEVICE void product_release(Mbarrier* empty) {
     }
 }
 
+/** A warp does not use the boxes of x any more that a tile is computed of. */
+template <class Shape>
+DEVICE void product_release_x(const ProductBarriers<Shape>& barriers, int steps) {
+    for (int step = 0; step < steps; step++) {
+        product_release(&barriers.x_free[step]);
+    }
+}
+
 template <class Shape, ProductKind KIND>
 DEVICE void product_consumer(
     const ProductArgs& args,
@@ -434,7 +428,7 @@ DEVICE void product_consumer(
     int steps) {
     constexpr int PARTS = Shape::rows / 64;
     const ProductTiles<Shape> tiles(args);
-    const unsigned char* const resident_w = stages + Shape::stages * Shape::stage_bytes;
+    const unsigned char* const resident_x = stages + Shape::stages * Shape::stage_bytes;
     const int group = warpgroup_index();
     const int warp = warp_index() % 4;
     const bool leader = lane_index() == 0;
@@ -443,21 +437,18 @@ DEVICE void product_consumer(
     u32 box = 0;
     int turn = 0;
     u32 parity = group == 0 ? 1 : 0;  // of the phase at whose end this warpgroup's next tile begins; the first's first begins at once
-    int resident = -1;
-    u32 w_parity = 1;
+    u32 rows = 0;  // of tiles so far
     wait_for_earlier_kernels();
     for (int tile = tiles.first; tile < tiles.end; tile += tiles.stride) {
         const int column0 = tiles.column(tile);
-        if (Shape::resident > 0 && column0 != resident) {
-            if (resident >= 0 && leader) {
-                mbarrier_arrive(barriers.w_free);
-            }
-            resident = column0;
-            w_parity ^= 1;
-        }
+        const bool ends = Shape::resident > 0 && tiles.ends(tile);
+        rows += Shape::resident > 0 && tiles.begins(tile) ? 1 : 0;
         const bool mine = Shape::together || turn == group;
         turn = turn + 1 == Shape::groups ? 0 : turn + 1;
         if (!mine) {
+            if (ends && tiles.begins(tile)) {
+                product_release_x<Shape>(barriers, steps);
+            }
             box += steps;
             continue;
         }
@@ -476,13 +467,13 @@ DEVICE void product_consumer(
         for (int step = 0; step < steps; step++, box++) {
             const u32 stage = box % Shape::stages;
             if (Shape::resident > 0) {
-                mbarrier_wait(&barriers.w_full[step], w_parity);
+                mbarrier_wait(&barriers.x_full[step], (rows - 1) & 1);
             }
             mbarrier_wait(&barriers.full[stage], box / Shape::stages & 1);
             const unsigned char* const at = stages + stage * Shape::stage_bytes;
-            const u64 w = wgmma_descriptor(
-                Shape::resident > 0 ? resident_w + step * Shape::w_bytes : at + Shape::x_bytes, W_PANEL, 1024);
-            const u64 x = wgmma_descriptor(at + rows_before * PRODUCT_DEPTH * 2, 0, 1024);
+            const u64 w = wgmma_descriptor(at + Shape::staged_x_bytes, W_PANEL, 1024);
+            const u64 x = wgmma_descriptor(
+                Shape::resident > 0 ? resident_x + step * Shape::x_bytes : at + rows_before * PRODUCT_DEPTH * 2, 0, 1024);
             wgmma_fence();
 #pragma unroll
             for (int depth = 0; depth < PRODUCT_DEPTH / 16; depth++) {
@@ -497,6 +488,9 @@ DEVICE void product_consumer(
             wgmma_wait<1>();
             if (step > 0) {
                 product_release(&barriers.empty[(box - 1) % Shape::stages]);
+                if (ends) {
+                    product_release(&barriers.x_free[step - 1]);
+                }
             }
         }
         if (!Shape::together && leader) {
@@ -504,10 +498,15 @@ DEVICE void product_consumer(
         }
         wgmma_wait<0>();
         const u32 released = leader ? mbarrier_arrive_word(&barriers.empty[(box - 1) % Shape::stages]) : 0;
+        if (ends) {
+            product_release(&barriers.x_free[steps - 1]);
+        } else if (Shape::resident > 0 && tiles.ends(tile + 1)) {
+            product_release_x<Shape>(barriers, steps);  // the other warpgroup has the last tile of the row
+        }
 #pragma unroll
         for (int j = 0; j < Shape::columns / 8; j++) {
             // Zero, of which the assembler knows nothing: or else it would compute half the epilogue before it releases the stage.
-            bias[j] |= released & static_cast<u32>(args.how >> 2);
+            bias[j] |= released & static_cast<u32>(args.fixed >> 1);
         }
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
@@ -520,17 +519,18 @@ DEVICE void product_consumer(
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
             product_epilogue<Shape, KIND>(
-                args, sums[part], bias, staging + part * Shape::staged_bytes, row0 + part * 64, column0);
+                args, sums[part], bias, staging + part % Shape::parts * Shape::staged_bytes, row0 + part * 64, column0);
         }
     }
 }
 
 template <class Shape, ProductKind KIND>
 DEVICE void product(const ProductArgs& args) {
+    static_assert(Shape::resident == 0 || !has_addend(KIND), "an addend needs the place where all rows are staged");
     if constexpr (HOPPER) {
         DYNAMIC_SHARED(unsigned char, shared);
         unsigned char* const stages = align_swizzled(shared);
-        unsigned char* const staging = stages + Shape::stages * Shape::stage_bytes + Shape::resident * Shape::w_bytes;
+        unsigned char* const staging = stages + Shape::stages * Shape::stage_bytes + Shape::resident * Shape::x_bytes;
         const ProductBarriers<Shape> barriers(
             reinterpret_cast<Mbarrier*>(staging + Shape::groups * Shape::staging_bytes));
         if (threadIdx.x == Shape::groups * WARPGROUP) {
@@ -563,9 +563,12 @@ DEVICE void product(const ProductArgs& args) {
     }
 
 /** The kernels of a shape, so many blocks on a multiprocessor. */
-#define PRODUCT(name, blocks, ...)                          \
-    PRODUCT_KERNEL(name, PLAIN, blocks, __VA_ARGS__)        \
-    PRODUCT_KERNEL(name##_add, ADD, blocks, __VA_ARGS__)    \
+#define PRODUCT(name, blocks, ...)                   \
+    PRODUCT_WITHOUT_ADDEND(name, blocks, __VA_ARGS__) \
+    PRODUCT_KERNEL(name##_add, ADD, blocks, __VA_ARGS__)
+
+#define PRODUCT_WITHOUT_ADDEND(name, blocks, ...)    \
+    PRODUCT_KERNEL(name, PLAIN, blocks, __VA_ARGS__) \
     PRODUCT_KERNEL(name##_gelu, GELU, blocks, __VA_ARGS__)
 
 /** Those that training needs beside them. */
@@ -574,8 +577,10 @@ DEVICE void product(const ProductArgs& args) {
     PRODUCT_KERNEL(name##_gelu_gradient, GELU_GRADIENT, blocks, __VA_ARGS__)
 
 #if !defined(PRODUCTS) && (defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__)))
-// Rows and columns of the tile in the name; t: warpgroups take turns.
+// Rows and columns of the tile in the name; t: warpgroups take turns; x: as many boxes of x stay.
+PRODUCT_WITHOUT_ADDEND(128x128tx6, 1, 128, 128, 6, 2, false, 6)
 PRODUCT(128x128t, 1, 128, 128, 5, 2, false, 0)
+PRODUCT(128x192, 1, 64, 192, 4, 2, true, 0)
 PRODUCT_TRAINING(128x128t, 1, 128, 128, 5, 2, false, 0)
 PRODUCT(128x64, 1, 64, 64, 6, 2, true, 0)
 PRODUCT(64x64, 1, 64, 64, 8, 1, true, 0)

@@ -112,15 +112,6 @@ DEVICE void tma_load(void* shared, const TensorMap* map, Mbarrier* barrier, int 
 #endif
 }
 
-/** Brings the box of a matrix that tma_load would copy to the L2 cache. */
-DEVICE void tma_prefetch_box(const TensorMap* map, int row, int column) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%2, %1}];" ::"l"(reinterpret_cast<u64>(map)), "r"(row),
-                 "r"(column)
-                 : "memory");
-#endif
-}
-
 /**
  * Waits until the kernels before this one in the stream are done and all they wrote is seen; where this one was not launched ahead of
  * their end (programmatic dependent launch), at once.

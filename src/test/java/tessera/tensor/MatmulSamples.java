@@ -51,6 +51,16 @@ final class MatmulSamples {
                 normal(9, 33),
                 normal(17, 33).constant(),
                 normal(17));
+        all.add(new MlpOp(false), normal(7, 5), normal(6, 5), normal(6), normal(3, 6), normal(3));
+        all.add(
+                new MlpOp(true),
+                "onto a residual",
+                normal(2, 7, 5),
+                normal(6, 5),
+                normal(6),
+                normal(3, 6),
+                normal(3),
+                normal(2, 7, 3));
         all.add(new MatmulOps.Linear(true), "onto a residual", normal(7, 5), normal(3, 5), normal(7, 3), normal(3));
         all.add(
                 new MatmulOps.Linear(true),
@@ -97,6 +107,16 @@ final class MatmulSamples {
     private static void sizes(OpCatalogue all) {
         all.add(new MatmulOps.Matmul(), normal(3, 37), normal(37, 19));
         all.add(new MatmulOps.Linear(false), normal(1, 1), normal(1, 1), normal(1));
+        all.add(new MlpOp(false), normal(1, 1), normal(1, 1), normal(1), normal(1, 1), normal(1));
+        all.add(new MlpOp(false), "of nothing", normal(0, 4), normal(3, 4), normal(3), normal(5, 3), normal(5));
+        all.add(
+                new MlpOp(false),
+                "with frozen layers",
+                normal(9, 33),
+                normal(17, 33).constant(),
+                normal(17),
+                normal(19, 17),
+                normal(19).constant());
         Call linear = in -> {
             try (PackedLinear layer = new PackedLinear(in[1], in[2])) {
                 return layer.apply(in[0], Activation.NONE);

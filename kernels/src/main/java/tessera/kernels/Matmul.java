@@ -1,5 +1,6 @@
 package tessera.kernels;
 
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -30,6 +31,11 @@ public interface Matmul {
      * {@code [m, n]}, X {@code [m, k]}, dW {@code [n, k]} and db {@code [n]}, all without gaps.
      */
     void linearBackward(LinearShape shape, Buffer dy, Buffer x, Buffer dw, Buffer db);
+
+    /** Products with GELU before or behind them, as training needs them, on devices that spare passes over memory by them; else empty. */
+    default Optional<GeluProducts> geluProducts() {
+        return Optional.empty();
+    }
 
     /**
      * Geometry of {@code C = op(A) op(B)} with op(A) {@code [m, k]}, op(B) {@code [k, n]} and C {@code [m, n]}.
@@ -94,6 +100,15 @@ public interface Matmul {
         NONE,
         /** Exact GELU, x Phi(x). */
         GELU
+    }
+
+    /** What lies between two linear layers with exact GELU between them. Buffers are without gaps and of one type; thread-safe. */
+    interface GeluProducts {
+        /** {@code z = x W^T + bias} and {@code y = GELU(z)} for x {@code [m, k]} and W {@code [n, k]}. */
+        void forward(LinearShape shape, Buffer x, Buffer weight, @Nullable Buffer bias, Buffer z, Buffer y);
+
+        /** {@code dz = (dY W) GELU'(z)} for dY {@code [m, n]}, the weight {@code [n, k]} of the second layer, and z {@code [m, k]}. */
+        void backward(LinearShape shape, Buffer dy, Buffer weight, Buffer z, Buffer dz);
     }
 
     /** A linear weight in a device's own layout. */

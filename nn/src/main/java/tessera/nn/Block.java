@@ -44,7 +44,7 @@ public final class Block implements AutoCloseable {
             return forward(x);
         }
         Tensor mixed = drop.add(x, attn.forward(norm1.forward(x)), 0); // [B, N, D]
-        return drop.add(mixed, fc2.forward(fc1.forwardGelu(norm2.forward(mixed))), 1); // [B, N, D]
+        return drop.add(mixed, fc2.afterGelu(fc1, norm2.forward(mixed)), 1); // [B, N, D]
     }
 
     private Tensor compute(Tensor x) {

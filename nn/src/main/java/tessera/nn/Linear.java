@@ -5,6 +5,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Matmul.Activation;
 import tessera.tensor.Autograd;
 import tessera.tensor.Bf16Products;
+import tessera.tensor.Mlp;
 import tessera.tensor.PackedLinear;
 import tessera.tensor.Tensor;
 
@@ -94,13 +95,31 @@ public final class Linear implements AutoCloseable {
         return fast != null ? fast.accumulate(x, residual) : slow(x, residual);
     }
 
+    /** {@code forward(gelu(first(x)))}. */
+    public Tensor afterGelu(Linear first, Tensor x) {
+        Tensor fused = fused(first, x, null);
+        return fused != null ? fused : forward(first.forwardGelu(x));
+    }
+
     /** {@code residual + forward(gelu(first(x)))}; where the weights are packed the sum is written over {@code residual}. */
     public Tensor addAfterGelu(Linear first, Tensor residual, Tensor x) {
         PackedLinear before = first.packed;
         PackedLinear fast = packed;
-        return before != null && fast != null && fast.follows(before) && !Autograd.isRecording()
-                ? fast.accumulateAfter(before, x, residual)
-                : addTo(residual, first.forwardGelu(x));
+        if (before != null && fast != null && fast.follows(before) && !Autograd.isRecording()) {
+            return fast.accumulateAfter(before, x, residual);
+        }
+        Tensor fused = fused(first, x, residual);
+        return fused != null ? fused : addTo(residual, first.forwardGelu(x));
+    }
+
+    /** Both layers as one operation, where that is faster in training. */
+    private @Nullable Tensor fused(Linear first, Tensor x, @Nullable Tensor residual) {
+        Tensor firstBias = first.bias;
+        Tensor secondBias = bias;
+        if (firstBias == null || secondBias == null || inBf16 || !Autograd.isRecording() || !Mlp.spares(x)) {
+            return null;
+        }
+        return Mlp.apply(x, first.matrix(), firstBias, matrix(), secondBias, residual);
     }
 
     /** The packed weight where it is used for x. */

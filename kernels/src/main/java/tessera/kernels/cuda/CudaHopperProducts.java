@@ -27,6 +27,10 @@ final class CudaHopperProducts {
     private static final int DEPTH = 64;
     private static final int WARPGROUP = 128;
     private static final int WARP = 32;
+
+    /** Rows of a warpgroup that are staged at once where boxes of x stay. */
+    private static final int STAGED_ROWS = 64;
+
     /** The largest k at which they are faster than cuBLASLt on an H100 (k = 384 and 768, with m = 392 and 25088). */
     private static final long SMALL_K = 512;
 
@@ -47,7 +51,7 @@ final class CudaHopperProducts {
      *
      * @param rows of a warpgroup
      * @param together whether the warpgroups share a tile
-     * @param resident 0, or as many boxes of w as stay in shared memory, which k must not exceed
+     * @param resident 0, or as many boxes of x as stay in shared memory, which k must not exceed; then without an addend
      */
     record Variant(String name, int rows, int columns, int stages, int groups, boolean together, int resident) {
         int tileRows() {
@@ -61,14 +65,14 @@ final class CudaHopperProducts {
 
         int sharedBytes() {
             int row = DEPTH * 2;
-            int stage = (tileRows() + (resident > 0 ? 0 : columns)) * row;
-            int staging = rows * Math.ceilDiv(columns, DEPTH) * row;
-            int barriers = 2 * stages + groups + resident + (resident > 0 ? 1 : 0);
-            return SLACK + stages * stage + resident * columns * row + groups * staging + barriers * Long.BYTES;
+            int stage = ((resident > 0 ? 0 : tileRows()) + columns) * row;
+            int staging = (resident > 0 ? STAGED_ROWS : rows) * Math.ceilDiv(columns, DEPTH) * row;
+            int barriers = 2 * stages + groups + 2 * resident;
+            return SLACK + stages * stage + resident * tileRows() * row + groups * staging + barriers * Long.BYTES;
         }
 
-        boolean able(MatmulShape shape) {
-            return resident == 0 || shape.k() <= (long) resident * DEPTH;
+        boolean able(MatmulShape shape, boolean addend) {
+            return resident == 0 || (!addend && shape.k() <= (long) resident * DEPTH);
         }
 
         long tiles(MatmulShape shape) {
@@ -76,11 +80,13 @@ final class CudaHopperProducts {
         }
     }
 
-    /** From the smallest tiles to the largest. */
+    /** From the smallest tiles to the largest; the last where there are many. */
     static final List<Variant> VARIANTS = List.of(
             new Variant("64x32", 64, 32, 12, 1, true, 0),
             new Variant("64x64", 64, 64, 8, 1, true, 0),
             new Variant("128x64", 64, 64, 6, 2, true, 0),
+            new Variant("128x192", 64, 192, 4, 2, true, 0),
+            new Variant("128x128tx6", 128, 128, 6, 2, false, 6),
             new Variant("128x128t", 128, 128, 5, 2, false, 0));
 
     private final CudaDevice device;
@@ -92,14 +98,21 @@ final class CudaHopperProducts {
         this.module = new CudaModule(device, "products");
     }
 
+    /** Whether the device has the kernels and they are wanted. */
+    boolean available() {
+        return device.capability() == CAPABILITY
+                && !System.getProperty(PROPERTY, "").equals("library")
+                && loaded();
+    }
+
     /** Whether a product can be computed here. */
     boolean takes(MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
         return device.capability() == CAPABILITY && able(shape, a, b, epilogue, c) && loaded();
     }
 
     /** The variants that can compute a shape. */
-    Stream<Variant> variants(MatmulShape shape) {
-        return VARIANTS.stream().filter(variant -> variant.able(shape));
+    Stream<Variant> variants(MatmulShape shape, boolean addend) {
+        return VARIANTS.stream().filter(variant -> variant.able(shape, addend));
     }
 
     /**
@@ -145,6 +158,11 @@ final class CudaHopperProducts {
                 && Math.ceilDiv(shape.m(), 64) * Math.ceilDiv(shape.n(), 64) <= Integer.MAX_VALUE;
     }
 
+    /** Whether a buffer begins where rows of it are read and written in pieces. */
+    static boolean aligned(Buffer buffer) {
+        return buffer.address() % PIECE_BYTES == 0;
+    }
+
     private static long address(@Nullable Buffer buffer) {
         return buffer == null ? 0 : buffer.address();
     }
@@ -152,7 +170,7 @@ final class CudaHopperProducts {
     /** The smallest tiles that are all computed at once: blocks are busy for as long as one tile takes. Else the largest. */
     Variant variant(MatmulShape shape) {
         for (Variant variant : VARIANTS) {
-            if (variant.able(shape) && variant.tiles(shape) <= device.multiprocessors()) {
+            if (variant.columns <= DEPTH && variant.tiles(shape) <= device.multiprocessors()) {
                 return variant;
             }
         }
@@ -161,13 +179,37 @@ final class CudaHopperProducts {
 
     void run(Variant variant, MatmulShape shape, Buffer a, Buffer b, Epilogue epilogue, Buffer c, boolean fixed) {
         String kind = epilogue.activation() == Activation.GELU ? "_gelu" : epilogue.addend() != null ? "_add" : "";
-        // In the order of struct ProductArgs.
-        module.function(PREFIX + variant.name + kind)
+        CudaLaunch launch =
+                begin(variant, kind, shape, a).matrix(b, shape.n(), shape.k(), shape.ldb(), variant.columns);
+        enqueue(launch.buffers(epilogue.bias(), epilogue.addend(), c, null), variant, shape, fixed);
+    }
+
+    /** {@code z = x W^T + bias} and {@code y = GELU(z)} of what {@link #able} accepts, without gaps. */
+    void runKeeping(MatmulShape shape, Buffer x, Buffer weight, @Nullable Buffer bias, Buffer z, Buffer y) {
+        Variant variant = VARIANTS.getLast();
+        CudaLaunch launch = begin(variant, "_gelu_keep", shape, x)
+                .matrix(weight, shape.n(), shape.k(), shape.ldb(), variant.columns);
+        enqueue(launch.buffers(bias, null, y, z), variant, shape, false);
+    }
+
+    /** {@code dz = (dY W) GELU'(z)} for {@code dY [m, k]}, {@code W [k, n]} and {@code z [m, n]}, without gaps. */
+    void runGradient(MatmulShape shape, Buffer dy, Buffer weight, Buffer z, Buffer dz) {
+        Variant variant = VARIANTS.getLast();
+        CudaLaunch launch =
+                begin(variant, "_gelu_gradient", shape, dy).matrix(weight, shape.k(), shape.n(), shape.ldb(), DEPTH);
+        enqueue(launch.buffers(null, z, dz, null), variant, shape, false);
+    }
+
+    // In the order of struct ProductArgs.
+
+    private CudaLaunch begin(Variant variant, String kind, MatmulShape shape, Buffer x) {
+        return module.function(PREFIX + variant.name + kind)
                 .begin()
-                .matrix(a, shape.m(), shape.k(), shape.lda(), variant.tileRows())
-                .matrix(b, shape.n(), shape.k(), shape.ldb(), variant.columns)
-                .buffers(epilogue.bias(), epilogue.addend(), c)
-                .i32((int) shape.m(), (int) shape.n(), (int) shape.k(), (int) shape.ldc())
+                .matrix(x, shape.m(), shape.k(), shape.lda(), variant.tileRows());
+    }
+
+    private void enqueue(CudaLaunch launch, Variant variant, MatmulShape shape, boolean fixed) {
+        launch.i32((int) shape.m(), (int) shape.n(), (int) shape.k(), (int) shape.ldc())
                 .i32(fixed ? FIXED : 0)
                 .launch(
                         Math.min(variant.tiles(shape), device.multiprocessors()),

@@ -44,6 +44,7 @@ final class CudaMatmul implements Matmul {
     private final Set<CudaProduct.Key> refused = ConcurrentHashMap.newKeySet();
 
     private final CudaHopperProducts hopper;
+    private final CudaGeluProducts geluProducts;
     private final CudaBatchedProducts batches;
     private final CudaPlainProducts plain;
     private final CudaElementwise elementwise;
@@ -54,6 +55,7 @@ final class CudaMatmul implements Matmul {
         this.device = device;
         this.elementwise = elementwise;
         this.hopper = new CudaHopperProducts(device);
+        this.geluProducts = new CudaGeluProducts(this, hopper, elementwise);
         this.batches = new CudaBatchedProducts(device);
         this.plain = new CudaPlainProducts(device);
     }
@@ -106,7 +108,7 @@ final class CudaMatmul implements Matmul {
     private Optional<CudaHopperProducts.Variant> own(CudaProduct.Key key) {
         CudaProductTable.Choice choice = table().choice(key);
         return choice.known()
-                ? hopper.variants(key.shape())
+                ? hopper.variants(key.shape(), key.addend())
                         .filter(variant -> variant.name().equals(choice.own()))
                         .findFirst()
                 : hopper.choice(key.shape(), key.gelu(), key.addend());
@@ -269,6 +271,11 @@ final class CudaMatmul implements Matmul {
         matmul(MatmulShape.of(false, true, m, mine.n, mine.k), x, mine.copy, epilogue, y, true);
     }
 
+    @Override
+    public Optional<GeluProducts> geluProducts() {
+        return hopper.available() ? Optional.of(geluProducts) : Optional.empty();
+    }
+
     /** A copy as it is: the library reads every layout at full speed. */
     private record Weight(long n, long k, Buffer copy) implements PackedWeight {
         @Override
@@ -337,7 +344,7 @@ final class CudaMatmul implements Matmul {
         if (owns.containsKey(key)) {
             owns.put(
                     key,
-                    hopper.variants(key.shape())
+                    hopper.variants(key.shape(), key.addend())
                             .filter(variant -> variant.name().equals(choice.own()))
                             .findFirst());
         }

@@ -264,7 +264,7 @@ public final class CudaTuning {
         List<CudaHopperProducts.Variant> own() {
             CudaHopperProducts hopper = matmul.hopper();
             return key.epilogue() != CublasLt.EPILOGUE_BGRADB && hopper.takes(key.shape(), a, b, epilogue, c)
-                    ? hopper.variants(key.shape()).toList()
+                    ? hopper.variants(key.shape(), key.addend()).toList()
                     : List.of();
         }
 

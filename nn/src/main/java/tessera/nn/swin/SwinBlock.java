@@ -51,7 +51,7 @@ final class SwinBlock implements AutoCloseable {
 
     private Tensor computeDropping(Tensor x, DropPath drop) {
         Tensor mixed = drop.add(x, attn.forward(norm1.forward(x)), 0); // [B, N, D]
-        return drop.add(mixed, fc2.forward(fc1.forwardGelu(norm2.forward(mixed))), 1); // [B, N, D]
+        return drop.add(mixed, fc2.afterGelu(fc1, norm2.forward(mixed)), 1); // [B, N, D]
     }
 
     void pack(DType dtype) {
