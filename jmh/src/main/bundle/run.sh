@@ -132,7 +132,9 @@ combine() {
         printf '{"revision":"%s","card":"%s","seconds":%s,"limit_seconds":%s,"doctor":%s,"parity":%s,"sanitizer":[%s]}\n' "$revision" \
             "$(cat "$work/card" 2>/dev/null)" "$(elapsed)" "$seconds" "$(cat "$work/doctor.json" 2>/dev/null || echo null)" "$(parity)" \
             "$(cat "$work"/sanitizer/*.json 2>/dev/null | paste -sd, -)" >"$part" && mv "$part" "$out/smoke.json"
-        cat "$work"/parity/*.txt >"$out/parity.txt" 2>/dev/null
+        if [ -n "$(ls "$work"/parity/*.txt 2>/dev/null)" ]; then
+            cat "$work"/parity/*.txt >"$out/parity.txt"
+        fi
         if [ -n "$(ls "$work"/sanitizer/*.txt 2>/dev/null)" ]; then
             # The end of each log: a kernel with many findings would fill it.
             for file in "$work"/sanitizer/*.txt; do

@@ -99,13 +99,22 @@ public final class ResultsPage {
             line(text + ", chosen " + entry.get("chosen"));
         }
         for (Map<?, ?> entry : entries("models")) {
-            if (entry.get("pytorch_us") instanceof Map<?, ?> || entry.containsKey("us_pdl_true")) {
+            // Those that the goals name; and what did not run.
+            if (entry.containsKey("us_pdl_true") || entry.containsKey("failed")) {
                 line(entry.get("what") + " batch " + entry.get("batch") + ": " + number(entry.get("us"), "%.1f")
-                        + others(entry) + "; PyTorch " + entry.get("pytorch_us") + ", errors "
-                        + entry.get("pytorch_error")
+                        + others(entry) + "; PyTorch " + numbers(entry.get("pytorch_us"), "%.1f") + "; errors "
+                        + numbers(entry.get("pytorch_error"), "%.1e")
                         + (entry.containsKey("failed") ? " FAILED " + entry.get("failed") : ""));
             }
         }
+    }
+
+    private static String numbers(@Nullable Object map, String format) {
+        return map instanceof Map<?, ?> members
+                ? members.entrySet().stream()
+                        .map(member -> member.getKey() + " " + number(member.getValue(), format))
+                        .collect(Collectors.joining(", "))
+                : "-";
     }
 
     private static double share(Map<?, ?> entry) {
