@@ -28,6 +28,9 @@ class CudaKernelsTest extends KernelParity {
     /** The next order of threads; the first, -1, is backwards. */
     private int orders = -1;
 
+    /** Half a unit of bf16 twice: cuBLASLt may round a product before it adds to it, as was seen on an H100. */
+    private static final double LIBRARY_ROUNDING = 1 / 256.0;
+
     @BeforeAll
     static void find() {
         try {
@@ -51,7 +54,9 @@ class CudaKernelsTest extends KernelParity {
                     for (int i = 0; i < expected.size(); i++) {
                         double bound =
                                 PlainDevice.bound(memory.outputs().get(i).dtype(), plain.get(i), expected.get(i));
-                        Close.relative(actual.get(i), expected.get(i), bound, where + " output " + i);
+                        double library =
+                                type == DType.BF16 && byLibrary(what) ? Math.max(bound, LIBRARY_ROUNDING) : bound;
+                        Close.relative(actual.get(i), expected.get(i), library, where + " output " + i);
                     }
                 }
                 for (int repeat = 0; repeat < 2; repeat++) {
@@ -65,6 +70,10 @@ class CudaKernelsTest extends KernelParity {
                 inOrder();
             }
         }
+    }
+
+    private static boolean byLibrary(String what) {
+        return what.startsWith("product ") || what.startsWith("linear ");
     }
 
     /** Lets the fake run threads and blocks in another random order than ever before, or backwards; returns its number. */
