@@ -18,7 +18,7 @@
 #include "wgmma.cuh"
 
 /** Bytes of a box of w that lies by depth. */
-constexpr int W_PANEL = 64 * 128;
+[[maybe_unused]] constexpr int W_PANEL = 64 * 128;
 
 /** Columns of a box of x and w: 128 bytes, what the swizzle takes. */
 constexpr int PRODUCT_DEPTH = 64;
