@@ -1,9 +1,11 @@
 package tessera.jmh.gpu;
 
 import tessera.kernels.Buffer;
+import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Batch;
 import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.GeluProducts;
 import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
@@ -30,6 +32,8 @@ final class MatmulCases extends FamilyCases {
         product("product of gradients, dX of fc1", visible, d, 4 * d, false);
         residual("linear of another residual, fc2 in training", visible, 4 * d, d);
         parameters("gradients of weight and bias, fc1", visible, d, 4 * d);
+        keepingGelu("linear with GELU in training, fc1", visible, d, 4 * d);
+        geluGradient("product of gradients with GELU's, dX of fc2", visible, 4 * d, d);
         batch("batch of products, Q K^T of all heads", visible, d / heads);
         pack("packing of a weight, with one row through it, fc1", d, 4 * d);
     }
@@ -133,6 +137,68 @@ final class MatmulCases extends FamilyCases {
                     Buffer db = inputs.masterOutput(out);
                     LinearShape shape = new LinearShape(m, out, in);
                     return () -> kernels.matmul().linearBackward(shape, dy, x, dw, db);
+                }));
+    }
+
+    /** What GELU is computed of is written too. */
+    private void keepingGelu(String name, int rows, int in, int out) {
+        add(new KernelCase(
+                "matmul.geluProducts",
+                name,
+                batched(rows) + ", " + in + " to " + out,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> (b * rows * (in + 2.0 * out) + (double) in * out) * s,
+                (b, s) -> 2 * b * rows * in * out,
+                false,
+                true,
+                (kernels, inputs, b) -> {
+                    long m = b * rows;
+                    Buffer x = inputs.normal(m * in);
+                    Buffer weight = inputs.normal((long) in * out, .05);
+                    Buffer bias = inputs.normal(out);
+                    Buffer z = inputs.output(m * out);
+                    Buffer y = inputs.output(m * out);
+                    GeluProducts fused = kernels.matmul().geluProducts().orElse(null);
+                    if (fused != null) {
+                        return () -> fused.forward(new LinearShape(m, out, in), x, weight, bias, z, y);
+                    }
+                    return () -> {
+                        MatmulShape shape = MatmulShape.of(false, true, m, out, in);
+                        kernels.matmul().matmul(shape, x, weight, Epilogue.bias(bias), z);
+                        kernels.elementwise().unary(UnaryOp.GELU, z, y);
+                    };
+                }));
+    }
+
+    private void geluGradient(String name, int rows, int in, int out) {
+        add(new KernelCase(
+                "matmul.geluProducts",
+                name,
+                batched(rows) + ", " + in + " to " + out,
+                sizes.batch(),
+                1,
+                true,
+                (b, s) -> (b * rows * (2.0 * in + out) + (double) in * out) * s,
+                (b, s) -> 2 * b * rows * in * out,
+                false,
+                true,
+                (kernels, inputs, b) -> {
+                    long m = b * rows;
+                    Buffer dy = inputs.normal(m * out);
+                    Buffer weight = inputs.normal((long) in * out, .05);
+                    Buffer z = inputs.normal(m * in);
+                    Buffer dz = inputs.output(m * in);
+                    GeluProducts fused = kernels.matmul().geluProducts().orElse(null);
+                    if (fused != null) {
+                        return () -> fused.backward(new LinearShape(m, out, in), dy, weight, z, dz);
+                    }
+                    return () -> {
+                        MatmulShape shape = MatmulShape.of(false, false, m, in, out);
+                        kernels.matmul().matmul(shape, dy, weight, Epilogue.NONE, dz);
+                        kernels.elementwise().unaryBackward(UnaryOp.GELU, z, dz, dz);
+                    };
                 }));
     }
 

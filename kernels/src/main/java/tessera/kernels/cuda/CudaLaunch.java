@@ -157,9 +157,17 @@ final class CudaLaunch {
             throw new IllegalStateException(
                     "the arguments of " + function + " take more than the " + PARAMETER_BYTES + " bytes of a launch");
         }
+        clear(used, at);
         used = at + bytes;
         alignment = Math.max(alignment, multiple);
         return at;
+    }
+
+    /** What lies between a struct's members is not left from another launch: it could look like an address. */
+    private void clear(int from, int to) {
+        for (int i = from; i < to; i++) {
+            block.set(ValueLayout.JAVA_BYTE, i, (byte) 0);
+        }
     }
 
     /** Launches on the thread's current stream; a grid of zero blocks is no launch. */
@@ -194,7 +202,9 @@ final class CudaLaunch {
         // First what may wait for a lock: a virtual thread that waits comes back on any carrier, which has its own
         // context.
         kernel.allowShared(sharedBytes);
-        kernel.requireParameters((used + alignment - 1) & -alignment);
+        int size = (used + alignment - 1) & -alignment;
+        clear(used, size);
+        kernel.requireParameters(size);
         current.use(device);
         CudaStream stream = current.stream(device);
         int x = (int) gridX;
