@@ -17,9 +17,6 @@
 #include "tma.cuh"
 #include "wgmma.cuh"
 
-/** Bytes of a box of w that lies by depth. */
-constexpr int W_PANEL = 64 * 128;
-
 /** Columns of a box of x and w: 128 bytes, what the swizzle takes. */
 constexpr int PRODUCT_DEPTH = 64;
 
@@ -51,21 +48,8 @@ struct ProductShape {
         SWIZZLE_SLACK + STAGES * stage_bytes + RESIDENT * w_bytes + GROUPS * staging_bytes + barriers * 8;
 };
 
-/**
- * What follows beside the bias: nothing, an addend, GELU, GELU where what goes into it is written too, or, for its gradient, a
- * product with the derivative of GELU.
- */
-enum class ProductKind { PLAIN, ADD, GELU, GELU_KEEP, GELU_GRADIENT };
-
-/** Whether w is [k, n]: then a box of it is 64 rows of k by 64 columns, as many as the tile needs side by side. */
-DEVICE constexpr bool w_by_depth(ProductKind kind) {
-    return kind == ProductKind::GELU_GRADIENT;
-}
-
-/** Whether a matrix is read that lies as y does. */
-DEVICE constexpr bool has_addend(ProductKind kind) {
-    return kind == ProductKind::ADD || kind == ProductKind::GELU_GRADIENT;
-}
+/** What follows beside the bias. */
+enum class ProductKind { PLAIN, ADD, GELU };
 
 /** No kernel before this one can have written w: it is fetched before they end. */
 constexpr int PRODUCT_FIXED = 1;
@@ -75,11 +59,10 @@ constexpr int PRODUCT_PREFETCH = 2;
 
 struct ProductArgs {
     TensorMap x;  // boxes of tile_rows x 64
-    TensorMap w;  // boxes of columns x 64, or 64 x 64 where w lies by depth
+    TensorMap w;  // boxes of columns x 64
     const bf16* bias;    // or null
-    const bf16* addend;  // for ADD; what GELU was computed of for GELU_GRADIENT
+    const bf16* addend;  // for ADD
     bf16* y;
-    bf16* z;  // for GELU_KEEP, laid out as y: what GELU is computed of
     int m;
     int n;
     int k;
@@ -188,20 +171,15 @@ DEVICE void product_fetch_resident(
 }
 
 /** Announces the boxes of a stage and fetches that of w, where it does not stay. */
-template <class Shape, ProductKind KIND>
+template <class Shape>
 DEVICE void product_fetch_w(const ProductArgs& args, unsigned char* stage, Mbarrier* full, int column, int step) {
     mbarrier_arrive_expect(full, Shape::stage_bytes);
-    if (w_by_depth(KIND)) {
-#pragma unroll
-        for (int panel = 0; panel < Shape::columns / 64; panel++) {
-            tma_load(stage + Shape::x_bytes + panel * W_PANEL, &args.w, full, step * PRODUCT_DEPTH, column + panel * 64);
-        }
-    } else if (Shape::resident == 0) {
+    if (Shape::resident == 0) {
         tma_load(stage + Shape::x_bytes, &args.w, full, column, step * PRODUCT_DEPTH);
     }
 }
 
-template <class Shape, ProductKind KIND>
+template <class Shape>
 DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, const ProductBarriers<Shape>& barriers, int steps) {
     const ProductTiles<Shape> tiles(args);
     unsigned char* const w = stages + Shape::stages * Shape::stage_bytes;
@@ -217,7 +195,7 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
             columns = 1;
         } else {
             for (; ahead < steps && ahead < Shape::stages; ahead++) {
-                product_fetch_w<Shape, KIND>(
+                product_fetch_w<Shape>(
                     args, stages + ahead * Shape::stage_bytes, &barriers.full[ahead], column, ahead);
             }
         }
@@ -251,7 +229,7 @@ DEVICE void product_producer(const ProductArgs& args, unsigned char* stages, con
             if (ahead > 0) {
                 ahead--;
             } else {
-                product_fetch_w<Shape, KIND>(args, at, full, column, step);
+                product_fetch_w<Shape>(args, at, full, column, step);
             }
             tma_load(at, &args.x, full, row, step * PRODUCT_DEPTH);
         }
@@ -313,56 +291,25 @@ DEVICE float at_most(float x, float limit) {
 #endif
 }
 
-/** log2 Phi(-a) for 0 <= a <= 12, fitted so that Phi(-a) is within 2^-12 of its value for a < 5.5; beyond it is below 2^-25. */
-DEVICE float log2_tail(float a) {
+/**
+ * x Phi(x) for results that are rounded to bf16: x+ - |x| Phi(-|x|), where log2 Phi(-|x|) is a polynomial, fitted so that
+ * Phi(-|x|) is within 2^-12 of its value for |x| < 5.5; beyond, what is subtracted is below 2^-23.
+ */
+DEVICE float gelu_to_bf16(float x) {
+    const float a = at_most(fabsf(x), 12.0f);
     float log = fmaf(a, -2.33252156e-4f, 4.86980500e-3f);
     log = fmaf(a, log, -4.45992835e-2f);
     log = fmaf(a, log, -4.69680204e-1f);
     log = fmaf(a, log, -1.14626189f);
     log = fmaf(a, log, -1.00035873f);
-    return log;
-}
-
-/** x Phi(x) for results that are rounded to bf16: x+ - |x| Phi(-|x|). */
-DEVICE float gelu_to_bf16(float x) {
-    const float a = at_most(fabsf(x), 12.0f);
-    return fmaf(-a, exp2_fast(log2_tail(a)), fmaxf(x, 0.0f));
-}
-
-/** Phi(x) + x phi(x), the derivative of x Phi(x), for results that are rounded to bf16; see gelu_to_bf16. */
-DEVICE float gelu_slope_to_bf16(float x) {
-    const float a = at_most(fabsf(x), 12.0f);
-    const float tail = exp2_fast(log2_tail(a));
-    const float bell = exp2_fast(a * a * -0.72134752f) * 0.39894228f;
-    return fmaf(x, bell, x > 0.0f ? 1.0f - tail : tail);
-}
-
-/** Writes a warp's 16 staged rows to y, whose first element is at (row0, column0) of the matrix. */
-template <int COLUMNS>
-DEVICE void product_write(const ProductArgs& args, const unsigned char* staging, bf16* matrix, int row0, int column0) {
-    __syncwarp();
-    bf16* const y = matrix + static_cast<i64>(row0) * args.ldy + column0;
-    if (row0 + 16 <= args.m && column0 + COLUMNS <= args.n) {
-        for_staged<COLUMNS>([&](int first, int row_of_lane, int column, int offset) {
-            bf16* const lanes = y + row_of_lane * static_cast<i64>(args.ldy) + column;
-            copy_piece(lanes + first * static_cast<i64>(args.ldy), staging + offset);
-        });
-    } else {
-        for_staged<COLUMNS>([&](int first, int row_of_lane, int column, int offset) {
-            const int r = first + row_of_lane;
-            if (row0 + r < args.m && column0 + column < args.n) {
-                copy_piece(y + r * static_cast<i64>(args.ldy) + column, staging + offset);
-            }
-        });
-    }
-    __syncwarp();  // before the place is taken by what follows
+    return fmaf(-a, exp2_fast(log), fmaxf(x, 0.0f));
 }
 
 /** Finishes and writes 64 rows of a warpgroup's sums: this warp's 16. */
 template <class Shape, ProductKind KIND>
 DEVICE void product_epilogue(
     const ProductArgs& args,
-    float (&sums)[Shape::columns / 2],
+    const float (&sums)[Shape::columns / 2],
     const u32 (&bias)[Shape::columns / 8],
     unsigned char* staging,
     int row0,
@@ -370,52 +317,41 @@ DEVICE void product_epilogue(
     // Four 8 x 8 matrices at a time, which lie as the sums do: rows 0 to 7 and 8 to 15 of 8 columns, then of the next 8.
     const int matrix = lane_index() / 8;
     const int row = lane_index() % 8 + matrix % 2 * 8;
-    if (KIND == ProductKind::GELU_KEEP) {
-#pragma unroll
-        for (int j = 0; j < Shape::columns / 8; j += 2) {
-            u32 words[4];
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const int at = 4 * (j + i / 2) + 2 * (i % 2);
-                sums[at] += low_of(bias[j + i / 2]);
-                sums[at + 1] += high_of(bias[j + i / 2]);
-                words[i] = pack_bf16(sums[at], sums[at + 1]);
-            }
-            stmatrix_x4(staging + staged(row, (j + matrix / 2) * 8), words);
-        }
-        product_write<Shape::columns>(args, staging, args.z, row0, column0);
-    }
 #pragma unroll
     for (int j = 0; j < Shape::columns / 8; j += 2) {
         unsigned char* const place = staging + staged(row, (j + matrix / 2) * 8);
         u32 words[4];
-        if (has_addend(KIND)) {
+        if (KIND == ProductKind::ADD) {
             ldmatrix_x4(words, place);
         }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             const int at = 4 * (j + i / 2) + 2 * (i % 2);
-            float low = sums[at];
-            float high = sums[at + 1];
-            if (KIND != ProductKind::GELU_KEEP) {
-                low += low_of(bias[j + i / 2]);
-                high += high_of(bias[j + i / 2]);
-            }
+            float low = sums[at] + low_of(bias[j + i / 2]);
+            float high = sums[at + 1] + high_of(bias[j + i / 2]);
             if (KIND == ProductKind::ADD) {
                 low += low_of(words[i]);
                 high += high_of(words[i]);
-            } else if (KIND == ProductKind::GELU_GRADIENT) {
-                low *= gelu_slope_to_bf16(low_of(words[i]));
-                high *= gelu_slope_to_bf16(high_of(words[i]));
-            } else if (KIND != ProductKind::PLAIN) {
-                low = gelu_to_bf16(low);
-                high = gelu_to_bf16(high);
             }
-            words[i] = pack_bf16(low, high);
+            words[i] = KIND == ProductKind::GELU ? pack_bf16(gelu_to_bf16(low), gelu_to_bf16(high)) : pack_bf16(low, high);
         }
         stmatrix_x4(place, words);
     }
-    product_write<Shape::columns>(args, staging, args.y, row0, column0);
+    __syncwarp();
+    bf16* const y = args.y + static_cast<i64>(row0) * args.ldy + column0;
+    if (row0 + 16 <= args.m && column0 + Shape::columns <= args.n) {
+        for_staged<Shape::columns>([&](int first, int row_of_lane, int column, int offset) {
+            copy_piece(y + row_of_lane * static_cast<i64>(args.ldy) + column + first * static_cast<i64>(args.ldy), staging + offset);
+        });
+    } else {
+        for_staged<Shape::columns>([&](int first, int row_of_lane, int column, int offset) {
+            const int r = first + row_of_lane;
+            if (row0 + r < args.m && column0 + column < args.n) {
+                copy_piece(y + r * static_cast<i64>(args.ldy) + column, staging + offset);
+            }
+        });
+    }
+    __syncwarp();  // before the next tile's addend takes the place
 }
 
 /** A warp has used the boxes of a stage. */
@@ -462,7 +398,7 @@ DEVICE void product_consumer(
             continue;
         }
         const int row0 = tiles.row(tile) + rows_before + warp * 16;
-        if (has_addend(KIND)) {
+        if (KIND == ProductKind::ADD) {
             product_addend<Shape>(args, staging, row0, column0);
         }
         u32 bias[Shape::columns / 8];
@@ -481,16 +417,15 @@ DEVICE void product_consumer(
             mbarrier_wait(&barriers.full[stage], box / Shape::stages & 1);
             const unsigned char* const at = stages + stage * Shape::stage_bytes;
             const u64 w = wgmma_descriptor(
-                Shape::resident > 0 ? resident_w + step * Shape::w_bytes : at + Shape::x_bytes, W_PANEL, 1024);
+                Shape::resident > 0 ? resident_w + step * Shape::w_bytes : at + Shape::x_bytes, 0, 1024);
             const u64 x = wgmma_descriptor(at + rows_before * PRODUCT_DEPTH * 2, 0, 1024);
             wgmma_fence();
 #pragma unroll
             for (int depth = 0; depth < PRODUCT_DEPTH / 16; depth++) {
 #pragma unroll
                 for (int part = 0; part < PARTS; part++) {
-                    constexpr int W_MAJOR = w_by_depth(KIND) ? Majors::MN : Majors::K;
-                    wgmma<Shape::columns, Majors::K, W_MAJOR>(sums[part], wgmma_advance(x, depth * 32 + part * 64 * 128),
-                        wgmma_advance(w, depth * (w_by_depth(KIND) ? 2048 : 32)), step > 0 || depth > 0);
+                    wgmma<Shape::columns, Majors::K, Majors::K>(sums[part], wgmma_advance(x, depth * 32 + part * 64 * 128),
+                        wgmma_advance(w, depth * 32), step > 0 || depth > 0);
                 }
             }
             wgmma_commit();
@@ -513,7 +448,7 @@ DEVICE void product_consumer(
         for (int part = 0; part < PARTS; part++) {
             wgmma_hold(sums[part]);
         }
-        if (has_addend(KIND)) {
+        if (KIND == ProductKind::ADD) {
             cp_async_wait<0>();
             __syncwarp();
         }
@@ -546,7 +481,7 @@ DEVICE void product(const ProductArgs& args) {
                 fewer_registers<24>();
             }
             if (threadIdx.x == Shape::groups * WARPGROUP) {
-                product_producer<Shape, KIND>(args, stages, barriers, steps);
+                product_producer<Shape>(args, stages, barriers, steps);
             }
         } else {
             if (Shape::many_sums) {
@@ -568,15 +503,9 @@ DEVICE void product(const ProductArgs& args) {
     PRODUCT_KERNEL(name##_add, ADD, blocks, __VA_ARGS__)    \
     PRODUCT_KERNEL(name##_gelu, GELU, blocks, __VA_ARGS__)
 
-/** Those that training needs beside them. */
-#define PRODUCT_TRAINING(name, blocks, ...)                          \
-    PRODUCT_KERNEL(name##_gelu_keep, GELU_KEEP, blocks, __VA_ARGS__) \
-    PRODUCT_KERNEL(name##_gelu_gradient, GELU_GRADIENT, blocks, __VA_ARGS__)
-
 #if !defined(PRODUCTS) && (defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__)))
 // Rows and columns of the tile in the name; t: warpgroups take turns.
 PRODUCT(128x128t, 1, 128, 128, 5, 2, false, 0)
-PRODUCT_TRAINING(128x128t, 1, 128, 128, 5, 2, false, 0)
 PRODUCT(128x64, 1, 64, 64, 6, 2, true, 0)
 PRODUCT(64x64, 1, 64, 64, 8, 1, true, 0)
 PRODUCT(64x32, 1, 64, 32, 12, 1, true, 0)
