@@ -259,8 +259,9 @@ class RecordedCallsTest {
             float[][] sum = new float[1][];
             assertEquals(
                     "cuLaunchKernel cuGraphLaunch cuStreamSynchronize",
-                    FakeCuda.callsOf(() -> sum[0] = calls.run("sums", Variables.NONE, RecordedCallsTest::sums)
-                            .get("sum")));
+                    FakeCuda.callsOf(() ->
+                            sum[0] = Objects.requireNonNull(calls.run("sums", Variables.NONE, RecordedCallsTest::sums)
+                                    .get("sum"))));
             assertArrayEquals(expected(3, Variables.NONE), sum[0]);
         }
     }
