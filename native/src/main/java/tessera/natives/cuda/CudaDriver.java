@@ -662,12 +662,16 @@ public final class CudaDriver {
         }
         MemorySegment out = OUT.get();
         try {
-            // Its size, not where it lies: a struct with tensor maps does not begin at 0, so that they are aligned in
-            // constant
-            // memory. No second is asked for, which tools that watch for errors would report.
+            // Its size, not where it lies: a struct with tensor maps does not begin at 0, so that they are aligned
+            // there.
+            // No second is asked for, which tools that watch for errors would report.
             int status =
                     (int) FuncGetParamInfo.HANDLE.invokeExact(function, 0L, out.address(), out.address() + Long.BYTES);
-            return status == 0 ? (int) out.get(JAVA_LONG, Long.BYTES) : UNKNOWN_BYTES;
+            if (status == CudaStatus.CUDA_ERROR_INVALID_VALUE.code()) {
+                return UNKNOWN_BYTES;
+            }
+            check("cuFuncGetParamInfo", status);
+            return (int) out.get(JAVA_LONG, Long.BYTES);
         } catch (Throwable e) {
             throw CudaLibrary.rethrow(e);
         }
