@@ -3,6 +3,7 @@ package tessera.kernels.cuda;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
@@ -58,7 +59,12 @@ public final class CudaTuning {
      * @return a line for each product
      */
     public static List<String> products(CudaDevice device, Duration budget) {
-        return new CudaTuning(device).all(System.nanoTime() + budget.toNanos());
+        return products(device, ((CudaMatmul) device.kernels().matmul()).computed(), budget);
+    }
+
+    /** The same of some of these products. */
+    static List<String> products(CudaDevice device, Collection<CudaProduct.Key> some, Duration budget) {
+        return new CudaTuning(device).all(some, System.nanoTime() + budget.toNanos());
     }
 
     /** This device's own lines of the table, to be shipped or looked at. */
@@ -66,8 +72,8 @@ public final class CudaTuning {
         return CudaTables.own(CudaProductTable.FILE);
     }
 
-    private List<String> all(long end) {
-        List<CudaProduct.Key> keys = new ArrayList<>(matmul.computed());
+    private List<String> all(Collection<CudaProduct.Key> some, long end) {
+        List<CudaProduct.Key> keys = new ArrayList<>(some);
         keys.sort(Comparator.comparingDouble(CudaTuning::operations).reversed().thenComparing(CudaProduct.Key::words));
         // What is compared with another product must find that at its best.
         keys.sort(Comparator.comparingInt(key -> key.gelu() ? 2 : key.epilogue() == CublasLt.EPILOGUE_BGRADB ? 1 : 0));
