@@ -422,7 +422,7 @@ void free_shared(unsigned char* values) {
 
 void poison(SharedMemory& memory, uint64_t serial) {
     memory.serial = serial;
-    forget_touches(memory.values, memory.size);
+    forget_touches(memory.values, memory.size, serial);
     memset(memory.values - GUARD_BYTES, POISON, memory.size + 2 * GUARD_BYTES);
     ASAN_POISON_MEMORY_REGION(memory.values - GUARD_BYTES, GUARD_BYTES);
     ASAN_POISON_MEMORY_REGION(memory.values + memory.size, GUARD_BYTES);
@@ -635,7 +635,6 @@ const char* launch(
     static std::mutex one_at_a_time;
     static thread_local std::string error;
     std::lock_guard<std::mutex> lock(one_at_a_time);
-    forget_touches();
     Job job;
     job.kernel = &kernel;
     job.grid = grid;
@@ -646,6 +645,7 @@ const char* launch(
     job.blocks = static_cast<uint64_t>(grid.x) * grid.y * grid.z;
     job.order = order;
     job.first_serial = next_serial;
+    forget_touches(job.first_serial);
     helpers().run(job);
     if (!job.failed) {
         return nullptr;

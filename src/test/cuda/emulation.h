@@ -223,15 +223,15 @@ enum class Access { READ, WRITE, ATOMIC, COPY_BEGINS, COPY_ENDS };
 /** Ends the launch if another thread may use these bytes at the same time in a way that does not agree with this one. */
 void touch(const void* address, size_t bytes, Access access, const Thread& by);
 
-/** A new launch: what was before is ordered before. */
-void forget_touches();
+/** A new launch, whose first block has this serial number: what was before is ordered before. */
+void forget_touches(uint64_t serial);
 
-/** Memory of the block before is given to the next one. */
-void forget_touches(const void* address, size_t bytes);
+/** Memory of the block before, at a multiple of 16 bytes, is given to the block with this serial number. */
+void forget_touches(const void* address, size_t bytes, uint64_t serial);
 #else
 inline void touch(const void*, size_t, Access, const Thread&) {}
-inline void forget_touches() {}
-inline void forget_touches(const void*, size_t) {}
+inline void forget_touches(uint64_t) {}
+inline void forget_touches(const void*, size_t, uint64_t) {}
 #endif
 
 /** The thread has written 16 bytes of dynamic shared memory, not through the copy engine. */

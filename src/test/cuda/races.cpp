@@ -7,13 +7,16 @@
 // copy may write from its start until it is waited for. Every access is seen, whatever the order in which the fibers run.
 //
 // A byte keeps its last write and its last reads, of one warp or of several: enough, because reads before a write that was
-// ordered behind them do not matter any more.
+// ordered behind them do not matter any more. Most bytes are used as whole words, so one cell stands for the four of a word until a
+// part of it is used. What earlier launches, and earlier blocks in shared memory, did is not wiped out: each cell's times tell.
 #include "emulation.h"
 
 #ifdef EMULATION_RACES
 
 #include <stdio.h>
+#include <stdlib.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -23,56 +26,80 @@ namespace emulation {
 
 namespace {
 
-constexpr int NOBODY = -1;
-constexpr int SEVERAL = -2;
+constexpr int SEVERAL = -1;
+constexpr int ANYWHERE = -2;
 constexpr uintptr_t PAGE = 4096;
+constexpr uintptr_t WORD = 4;
+constexpr uintptr_t GRAIN = 16;
+constexpr size_t MOST_PAGES = 2048;
 
-/** When a thread of a block did something. */
+/** When a thread of a block did something; the block's serial number, whose lower half suffices, 0 for never. */
 struct Time {
-    uint64_t block;
-    unsigned barriers;
-    unsigned warp_barriers;
+    uint32_t block;
+    uint32_t barriers;
+    uint32_t warp_barriers;
 };
 
-struct Cell {
+/** Of one byte, or of a word whose bytes are always used together; all zero where nothing has happened. */
+struct alignas(32) Cell {
     Time written;
     Time read;
-    unsigned readers = 0;  // lanes
-    short writer = NOBODY;
-    short reading_warp = NOBODY;
-    bool atomic = false;
-    bool copying = false;
+    unsigned readers;  // lanes
+    short writer;
+    signed char reading_warp;
+    bool atomic : 1;
+    bool copying : 1;
+    bool split : 1;  // of a word: its bytes have cells of their own
 };
 
 struct Page {
-    Cell cells[PAGE];
+    Cell words[PAGE / WORD];
+    uint32_t first_block[PAGE / GRAIN];  // what earlier ones did to these bytes is forgotten
+    Cell bytes[PAGE];                    // of words that are split
 };
 
-std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
-uintptr_t last_number = 0;
-Page* last_page = nullptr;
+struct FreePage {
+    void operator()(Page* page) const {
+        free(page);
+    }
+};
 
-Cell& cell_of(uintptr_t address) {
+std::unordered_map<uintptr_t, std::unique_ptr<Page, FreePage>> pages;
+uint32_t first_block = 0;  // of the launch: what earlier ones did is forgotten
+
+struct Found {
+    uintptr_t number;
+    Page* page;
+};
+
+Found found[64];  // of the pages, for most accesses
+
+Page& page_of(uintptr_t address) {
     uintptr_t number = address / PAGE;
-    if (last_page == nullptr || number != last_number) {
+    Found& entry = found[number % 64];
+    if (entry.page == nullptr || entry.number != number) {
         auto& page = pages[number];
         if (!page) {
-            page = std::make_unique<Page>();
+            void* memory = nullptr;
+            if (posix_memalign(&memory, alignof(Page), sizeof(Page)) != 0) {
+                perror("fake CUDA: no memory to search for races");
+                abort();
+            }
+            page.reset(static_cast<Page*>(memset(memory, 0, offsetof(Page, bytes))));
         }
-        last_page = page.get();
-        last_number = number;
+        entry = {number, page.get()};
     }
-    return last_page->cells[address % PAGE];
+    return *entry.page;
 }
 
 Time now(const Thread& by) {
-    return {runner->serial, runner->barriers, runner->warp_barriers[by.number / 32]};
+    return {static_cast<uint32_t>(runner->serial), runner->barriers, runner->warp_barriers[by.number / 32]};
 }
 
 /** Whether what `warp` did then is ordered before what a thread of warp `by_warp` does now. */
-bool ordered(const Time& then, int warp, const Time& time, int by_warp) {
+inline bool ordered(const Time& then, int warp, const Time& time, int by_warp) {
     if (then.block != time.block) {
-        return then.block < runner->first_serial;
+        return then.block < static_cast<uint32_t>(runner->first_serial);
     }
     if (then.barriers != time.barriers) {
         return true;
@@ -121,12 +148,11 @@ std::string thread_text(int number, const Time& time, const char* what) {
     return text + " " + what;
 }
 
-void touch(uintptr_t address, Access access, const Thread& by) {
-    Cell& cell = cell_of(address);
-    const Time time = now(by);
+/** One byte, of which only what began with block `first` counts. */
+inline void touch(Cell& cell, uint32_t first, uintptr_t address, Access access, const Thread& by, const Time& time) {
     const int warp = by.number / 32;
     const unsigned lane = 1u << by.number % 32;
-    if (cell.writer != NOBODY) {
+    if (cell.written.block >= first) {
         bool same = cell.writer == by.number && cell.written.block == time.block;
         if (cell.copying && !(same && access == Access::COPY_ENDS)) {
             report(address, access, thread_text(cell.writer, cell.written, "still copies to"));
@@ -136,22 +162,25 @@ void touch(uintptr_t address, Access access, const Thread& by) {
             report(address, access, thread_text(cell.writer, cell.written, cell.atomic ? "changed atomically" : "wrote"));
         }
     }
+    const bool was_read = cell.read.block >= first;
+    const bool in_order =
+        !was_read || (cell.reading_warp != ANYWHERE && ordered(cell.read, cell.reading_warp, time, warp));
     if (access == Access::READ) {
-        if (cell.reading_warp == NOBODY || ordered(cell.read, cell.reading_warp, time, warp)) {
-            cell.reading_warp = static_cast<short>(warp);
+        if (in_order) {
+            cell.reading_warp = static_cast<signed char>(warp);
             cell.readers = 0;
-        } else if (cell.reading_warp != warp || cell.read.block != time.block) {
-            cell.reading_warp = SEVERAL;
+        } else if (cell.read.block != time.block) {
+            cell.reading_warp = ANYWHERE;  // readers in other blocks are never ordered before
+        } else if (cell.reading_warp != warp && cell.reading_warp != ANYWHERE) {
+            cell.reading_warp = SEVERAL;  // of a block, which a barrier orders
         }
-        // Several warps of a block are ordered by a barrier; readers in other blocks are never ordered before.
-        bool elsewhere = cell.reading_warp == SEVERAL && cell.read.block != time.block;
-        cell.read = elsewhere ? Time{UINT64_MAX, 0, 0} : time;
+        cell.read = time;
         cell.readers |= lane;
         return;
     }
-    if (cell.reading_warp != NOBODY && !ordered(cell.read, cell.reading_warp, time, warp)
+    if (!in_order
         && (cell.reading_warp != warp || cell.read.block != time.block || (cell.readers & ~lane) != 0)) {
-        report(address, access, cell.reading_warp == SEVERAL ? "threads of several warps read" : "another thread read");
+        report(address, access, cell.reading_warp < 0 ? "threads of several warps read" : "another thread read");
     }
     cell.written = time;
     cell.writer = static_cast<short>(by.number);
@@ -172,19 +201,46 @@ void touch(const void* address, size_t bytes, Access access, const Thread& by) {
     if (first >= by.stack && first < by.stack + STACK_BYTES) {
         return;
     }
-    for (size_t i = 0; i < bytes; i++) {
-        touch(reinterpret_cast<uintptr_t>(first + i), access, by);
+    const Time time = now(by);
+    auto place = reinterpret_cast<uintptr_t>(address);
+    for (const uintptr_t end = place + bytes; place < end;) {
+        Page& page = page_of(place);
+        Cell& word = page.words[place % PAGE / WORD];
+        const uint32_t first = std::max(first_block, page.first_block[place % PAGE / GRAIN]);
+        if (word.split && word.written.block < first) {
+            word = Cell();
+        }
+        const bool whole = place % WORD == 0 && end - place >= WORD;
+        if (whole && !word.split) {
+            touch(word, first, place, access, by, time);
+            place += WORD;
+            continue;
+        }
+        Cell* cells = &page.bytes[place % PAGE / WORD * WORD];
+        if (!word.split) {
+            std::fill_n(cells, WORD, word);
+            word.split = true;
+        }
+        word.written = time;  // the last use of any byte
+        const uintptr_t word_end = std::min(end, (place / WORD + 1) * WORD);
+        for (; place < word_end; place++) {
+            touch(cells[place % WORD], first, place, access, by, time);
+        }
     }
 }
 
-void forget_touches() {
-    pages.clear();
-    last_page = nullptr;
+void forget_touches(uint64_t serial) {
+    first_block = static_cast<uint32_t>(serial);
+    if (pages.size() > MOST_PAGES) {
+        pages.clear();
+        memset(found, 0, sizeof(found));
+    }
 }
 
-void forget_touches(const void* address, size_t bytes) {
-    for (size_t i = 0; i < bytes; i++) {
-        cell_of(reinterpret_cast<uintptr_t>(address) + i) = Cell();
+void forget_touches(const void* address, size_t bytes, uint64_t serial) {
+    auto first = reinterpret_cast<uintptr_t>(address) / GRAIN;
+    for (auto grain = first; grain * GRAIN < reinterpret_cast<uintptr_t>(address) + bytes; grain++) {
+        page_of(grain * GRAIN).first_block[grain % (PAGE / GRAIN)] = static_cast<uint32_t>(serial);
     }
 }
 

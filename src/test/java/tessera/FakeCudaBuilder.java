@@ -30,6 +30,7 @@ public final class FakeCudaBuilder {
 
     private static final List<String> LINKED_INTO_DRIVER =
             List.of("emulation", "emulation_tma", "emulation_wgmma", "fake_cuda", "fake_tensor_maps", "races");
+    private static final List<String> RUNNER = List.of("emulation", "races");
     private static final Map<String, String> OTHER_LIBRARIES = Map.of(
             "libcublasLt.so.13", "fake_cublas", "libcublas.so.13", "fake_cublas", "libnvrtc.so.13", "fake_nvrtc");
 
@@ -52,7 +53,7 @@ public final class FakeCudaBuilder {
                 List.of()),
 
         /** Data races, by races.cpp, which is called at every access of a kernel. */
-        RACES(List.of("-O1", "-DEMULATION_RACES"), List.of("-fsanitize=thread"), List.of());
+        RACES(List.of("-O1", "-DEMULATION_RACES"), List.of("-fsanitize=thread"), List.of("-O2"));
 
         @SuppressWarnings("ImmutableEnumChecker") // made by List.of, so it is immutable
         private final List<String> flags;
@@ -209,7 +210,7 @@ public final class FakeCudaBuilder {
         List<String> all = new ArrayList<>(flags);
         if (unit.toString().endsWith(".cu")) {
             all.addAll(watch.kernelFlags);
-        } else if (stem(unit).equals("emulation")) {
+        } else if (RUNNER.contains(stem(unit))) {
             all.addAll(watch.runnerFlags);
         }
         return all;
