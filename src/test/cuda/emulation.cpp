@@ -506,6 +506,8 @@ void BlockRunner::run(Job& launch, uint64_t block_number) {
     live = threads;
     in_barrier = 0;
     first_serial = launch.first_serial;
+    args = static_cast<const char*>(launch.args);
+    args_size = launch.kernel->args_size;
     barriers = 0;
     line = 0;
     random = static_cast<uint64_t>(launch.order) * 0xD1342543DE82EF95u + block_number;

@@ -69,6 +69,8 @@ struct Runner {
     unsigned barriers;            // that the block has passed
     unsigned warp_barriers[32];  // the same of each warp
     int line;                     // of the last barrier
+    const char* args;             // of the launch, which no kernel writes
+    size_t args_size;
 };
 
 // One OS thread's runner and the fiber thread that it runs now.

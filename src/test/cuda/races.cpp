@@ -198,7 +198,8 @@ void accessed(const volatile void* address, size_t bytes, Access access) {
 
 void touch(const void* address, size_t bytes, Access access, const Thread& by) {
     auto* first = static_cast<const char*>(address);
-    if (first >= by.stack && first < by.stack + STACK_BYTES) {
+    bool own = first >= by.stack && first < by.stack + STACK_BYTES;
+    if (own || (first >= runner->args && first < runner->args + runner->args_size)) {
         return;
     }
     const Time time = now(by);
