@@ -30,10 +30,20 @@ class Bf16OnCpuTest {
 
     @Test
     void aProcessorThatHasItNotIsRefused() throws Exception {
+        refused(List.of("--add-modules=jdk.incubator.vector"), Map.of("ONEDNN_MAX_CPU_ISA", "AVX512_CORE"));
+    }
+
+    @Test
+    void aProcessWithoutOneDnnOrTheVectorApiIsRefused() throws Exception {
+        refused(List.of("--add-modules=jdk.incubator.vector", "-Dtessera.native=off"), Map.of());
+        refused(List.of(), Map.of());
+    }
+
+    private void refused(List<String> options, Map<String, String> environment) throws Exception {
         String said = ChildJava.run(
                 folder,
-                List.of("--add-modules=jdk.incubator.vector"),
-                Map.of("ONEDNN_MAX_CPU_ISA", "AVX512_CORE"),
+                options,
+                environment,
                 120,
                 Refused.class,
                 TinyStudent.write(folder.resolve("student.safetensors")).toString());

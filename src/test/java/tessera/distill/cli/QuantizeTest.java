@@ -7,9 +7,12 @@ import static tessera.distill.cli.Shell.succeed;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.ChildJava;
+import tessera.kernels.Device;
 
 /** {@code tessera quantize}, and what the other commands do with its file. */
 class QuantizeTest {
@@ -41,6 +44,33 @@ class QuantizeTest {
         String before = succeed("predict", "--student", student, "--video", video);
         String after = succeed("predict", "--student", out, "--video", video);
         assertEquals(best(before), best(after));
+    }
+
+    @Test
+    void aProcessorThatMultipliesNoBytesComputesItInF32() throws Exception {
+        succeed("quantize", "--student", student, "--out", out);
+        String said = ChildJava.run(
+                folder,
+                List.of("--add-modules=jdk.incubator.vector", "-XX:+IgnoreUnrecognizedVMOptions", "-XX:UseAVX=2"),
+                Map.of("ONEDNN_MAX_CPU_ISA", "AVX2"),
+                120,
+                OlderProcessor.class,
+                out.toString(),
+                video.toString());
+        assertTrue(said.contains("students of tessera quantize run in f32\n"), said);
+        String label = best(succeed("predict", "--student", out, "--video", video));
+        assertTrue(said.lines().anyMatch(line -> line.startsWith(video + ": " + label + " ")), said);
+    }
+
+    /** Runs on a processor that the environment makes an older one. */
+    static final class OlderProcessor {
+        private OlderProcessor() {}
+
+        public static void main(String[] arguments) {
+            assertTrue(Device.cpu().int8().isEmpty());
+            System.out.println(succeed("doctor"));
+            System.out.println(succeed("predict", "--student", arguments[0], "--video", arguments[1]));
+        }
     }
 
     /** The likeliest label of a video. */

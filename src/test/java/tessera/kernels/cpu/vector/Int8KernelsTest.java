@@ -329,6 +329,8 @@ class Int8KernelsTest extends LayerFixture {
                 "int8: the weight is f64 but f32 is quantised; convert first",
                 refusal(() -> int8().pack(doubles, 3, 4, null)));
         assertEquals(
+                "int8: the weight is f32[12] but f32[15] or more is needed", refusal(() -> int8().pack(x, 3, 5, null)));
+        assertEquals(
                 "int8: the layer has 65537 inputs but at most 65536 are added up in 32 bits; keep this layer in f32",
                 refusal(() -> int8().pack(normal(65_537), 1, 65_537, null)));
         assertEquals(

@@ -1,6 +1,7 @@
 package tessera.kernels.cpu.device;
 
 import java.util.Optional;
+import jdk.incubator.vector.FloatVector;
 import tessera.kernels.Attention;
 import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Elementwise;
@@ -28,6 +29,7 @@ import tessera.kernels.cpu.vector.VectorNorms;
 import tessera.kernels.cpu.vector.VectorOptimiser;
 import tessera.kernels.cpu.vector.VectorPatches;
 import tessera.kernels.cpu.vector.VectorTokens;
+import tessera.natives.onednn.OneDnn;
 
 /** Chooses the kernels of a CPU device: with the Vector API where the host has made it readable, in plain Java otherwise. */
 public final class CpuKernels {
@@ -54,6 +56,20 @@ public final class CpuKernels {
         }
 
         private Vectors() {}
+    }
+
+    /** Referred to only where the Vector API is readable. */
+    private static final class Width {
+        static final int LANES = FloatVector.SPECIES_PREFERRED.length();
+
+        private Width() {}
+    }
+
+    /** By what the kernels of this process run, in words. */
+    static String path() {
+        String products = OneDnn.finding().usable() ? "oneDNN" : "Java";
+        return (Vectors.READABLE ? "the Vector API, " + Width.LANES + " f32 at a time" : "plain loops")
+                + "; matrix products by " + products;
     }
 
     /**
