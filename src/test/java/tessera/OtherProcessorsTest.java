@@ -25,8 +25,8 @@ class OtherProcessorsTest {
             "tessera.tensor.GoldenOpsTest",
             "tessera.nn.videomae.GoldenModelsTest",
             "tessera.nn.swin.GoldenSwinTest",
-            "tessera.nn.stlt.GoldenStltTest",
-            "tessera.nn.inference.Int8StudentTest");
+            "tessera.nn.stlt.GoldenStltTest");
+    private static final String QUANTISED = "tessera.nn.inference.Int8StudentTest";
     private static final String VECTOR_KERNELS = "tessera.kernels.cpu.vector.VectorKernelsTest";
 
     @TempDir
@@ -52,7 +52,8 @@ class OtherProcessorsTest {
                 "the Vector API, 8 f32 at a time; matrix products by oneDNN",
                 List.of(VECTORS, "-XX:UseAVX=2"),
                 NARROW,
-                VECTOR_KERNELS);
+                VECTOR_KERNELS,
+                QUANTISED);
     }
 
     /** Of 128 bits, with products in Java: what is left on aarch64. */
