@@ -66,6 +66,12 @@ class OtherProcessorsTest {
                 VECTOR_KERNELS);
     }
 
+    /** Of x86 processors before AVX2, on which Java would multiply and add some thousand times slower. */
+    @Test
+    void noFusedMultiplyAdd() throws Exception {
+        passes("plain loops; matrix products by Java", List.of(VECTORS, NO_LIBRARY, "-XX:-UseFMA"), Map.of());
+    }
+
     @Test
     void noVectorApi() throws Exception {
         passes("plain loops; matrix products by oneDNN", List.of(), Map.of());
