@@ -89,7 +89,8 @@ class CommandLineTest {
     @Test
     void doctorReportsTheMachine() {
         assertEquals(0, tessera("doctor"), err.toString());
-        for (String row : List.of("jdk", "processor", "threads", "vector api", "machine code", "cuda", "ffmpeg")) {
+        for (String row :
+                List.of("jdk", "processor", "threads", "vector api", "cpu kernels", "machine code", "cuda", "ffmpeg")) {
             assertTrue(out.toString().lines().anyMatch(line -> line.startsWith(row + " ")), row + " in:\n" + out);
         }
     }

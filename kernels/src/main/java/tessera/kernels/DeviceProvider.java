@@ -23,7 +23,7 @@ public interface DeviceProvider {
         throw new IllegalArgumentException("a device of kind " + kind() + " has no worker threads; use Device.cpu");
     }
 
-    /** Which machine code of its kernels the jar carries, in words. */
+    /** Which machine code of its kernels there is, in words. */
     default String machineCode() {
         return "in Java";
     }

@@ -64,6 +64,11 @@ public final class NativeReport {
         return Device.provider("cuda").machineCode();
     }
 
+    /** By what the kernels of the processor run in this process. Thread-safe. */
+    public static String cpuKernels() {
+        return Device.provider("cpu").machineCode();
+    }
+
     private static String text(NativeFinding finding) {
         return (finding.usable() ? "" : "not used: ") + finding.detail();
     }

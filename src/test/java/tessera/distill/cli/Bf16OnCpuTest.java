@@ -11,45 +11,12 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.ChildJava;
-import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.nn.Params;
-import tessera.nn.inference.Student;
-import tessera.nn.videomae.VideoMaeClassifier;
-import tessera.nn.videomae.VideoMaeConfig;
-import tessera.tensor.Patches;
-import tessera.tensor.Scope;
 
 /** {@code --precision bf16} without a GPU, on a CPU that has it and on one that has not. */
 class Bf16OnCpuTest {
-    private static final VideoMaeConfig CONFIG = new VideoMaeConfig(
-            new Patches(3, 2, 8, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2}),
-            4,
-            32,
-            32,
-            64,
-            2,
-            4,
-            16,
-            1,
-            2,
-            1e-5,
-            1e-5,
-            true,
-            false);
-
     @TempDir
     private Path folder;
-
-    private Path student() {
-        Path file = folder.resolve("student.safetensors");
-        try (Scope scope = Scope.open()) {
-            Params params = Params.random(Device.cpu(), DType.F32, 5);
-            new VideoMaeClassifier(params, CONFIG, 0).close();
-            Student.save(file, params.all(), CONFIG, Map.of());
-        }
-        return file;
-    }
 
     @Test
     void aProcessorThatHasItComputesInIt() throws Exception {
@@ -63,13 +30,23 @@ class Bf16OnCpuTest {
 
     @Test
     void aProcessorThatHasItNotIsRefused() throws Exception {
+        refused(List.of("--add-modules=jdk.incubator.vector"), Map.of("ONEDNN_MAX_CPU_ISA", "AVX512_CORE"));
+    }
+
+    @Test
+    void aProcessWithoutOneDnnOrTheVectorApiIsRefused() throws Exception {
+        refused(List.of("--add-modules=jdk.incubator.vector", "-Dtessera.native=off"), Map.of());
+        refused(List.of(), Map.of());
+    }
+
+    private void refused(List<String> options, Map<String, String> environment) throws Exception {
         String said = ChildJava.run(
                 folder,
-                List.of("--add-modules=jdk.incubator.vector"),
-                Map.of("ONEDNN_MAX_CPU_ISA", "AVX512_CORE"),
+                options,
+                environment,
                 120,
                 Refused.class,
-                student().toString());
+                TinyStudent.write(folder.resolve("student.safetensors")).toString());
         assertTrue(said.contains("--precision bf16 needs a GPU\n"), said);
         assertTrue(
                 said.contains("code 2: tessera: error: --precision bf16 needs a GPU, or a CPU with AVX512_BF16 or AMX,"

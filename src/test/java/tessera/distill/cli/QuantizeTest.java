@@ -7,38 +7,15 @@ import static tessera.distill.cli.Shell.succeed;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.stream.IntStream;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import tessera.kernels.DType;
+import tessera.ChildJava;
 import tessera.kernels.Device;
-import tessera.nn.Params;
-import tessera.nn.inference.Head;
-import tessera.nn.inference.Student;
-import tessera.nn.videomae.VideoMaeClassifier;
-import tessera.nn.videomae.VideoMaeConfig;
-import tessera.tensor.Patches;
-import tessera.tensor.Scope;
 
 /** {@code tessera quantize}, and what the other commands do with its file. */
 class QuantizeTest {
-    private static final VideoMaeConfig CONFIG = new VideoMaeConfig(
-            new Patches(3, 2, 8, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2}),
-            4,
-            32,
-            32,
-            64,
-            2,
-            4,
-            16,
-            1,
-            2,
-            1e-5,
-            1e-5,
-            true,
-            false);
-
     @TempDir
     private Path folder;
 
@@ -49,18 +26,8 @@ class QuantizeTest {
 
     @BeforeEach
     void write() throws Exception {
-        student = folder.resolve("student.safetensors");
+        student = TinyStudent.write(folder.resolve("student.safetensors"));
         out = folder.resolve("int8.safetensors");
-        double[][] weight = new double[3][64];
-        IntStream.range(0, 192).forEach(i -> weight[i / 64][i % 64] = Math.sin(i));
-        try (Scope scope = Scope.open()) {
-            Params params = Params.random(Device.cpu(), DType.F32, 5);
-            new VideoMaeClassifier(params, CONFIG, 0).close();
-            try (Student made = Student.of(params.all(), CONFIG, Device.cpu())) {
-                made.withHead(Head.of(weight, new double[3], List.of("open", "cut", "pour")))
-                        .save(student);
-            }
-        }
         video = Path.of(QuantizeTest.class.getResource("/video/ramp.mp4").toURI());
         videos = folder.resolve("videos");
         for (String label : new String[] {"one", "two"}) {
@@ -77,6 +44,33 @@ class QuantizeTest {
         String before = succeed("predict", "--student", student, "--video", video);
         String after = succeed("predict", "--student", out, "--video", video);
         assertEquals(best(before), best(after));
+    }
+
+    @Test
+    void aProcessorThatMultipliesNoBytesComputesItInF32() throws Exception {
+        succeed("quantize", "--student", student, "--out", out);
+        String said = ChildJava.run(
+                folder,
+                List.of("--add-modules=jdk.incubator.vector", "-XX:+IgnoreUnrecognizedVMOptions", "-XX:UseAVX=2"),
+                Map.of("ONEDNN_MAX_CPU_ISA", "AVX2"),
+                120,
+                OlderProcessor.class,
+                out.toString(),
+                video.toString());
+        assertTrue(said.contains("students of tessera quantize run in f32\n"), said);
+        String label = best(succeed("predict", "--student", out, "--video", video));
+        assertTrue(said.lines().anyMatch(line -> line.startsWith(video + ": " + label + " ")), said);
+    }
+
+    /** Runs on a processor that the environment makes an older one. */
+    static final class OlderProcessor {
+        private OlderProcessor() {}
+
+        public static void main(String[] arguments) {
+            assertTrue(Device.cpu().int8().isEmpty());
+            System.out.println(succeed("doctor"));
+            System.out.println(succeed("predict", "--student", arguments[0], "--video", arguments[1]));
+        }
     }
 
     /** The likeliest label of a video. */

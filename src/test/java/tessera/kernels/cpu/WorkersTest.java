@@ -10,7 +10,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -169,6 +171,31 @@ class WorkersTest {
             for (Future<long[]> squares : users.invokeAll(calls)) {
                 assertArrayEquals(expected, squares.get());
             }
+        }
+    }
+
+    @Test
+    void callersAtTheSameTimeShareTheTeam() throws Exception {
+        try (Workers workers = new Workers(5);
+                ExecutorService user = Executors.newSingleThreadExecutor()) {
+            CountDownLatch first = new CountDownLatch(2);
+            CountDownLatch end = new CountDownLatch(1);
+            Future<?> other = user.submit(() -> workers.parallelFor(2, 1, (worker, from, to) -> {
+                first.countDown();
+                await(end);
+            }));
+            first.await();
+            // Two callers and five threads: three for this one, which wait for one another.
+            CountDownLatch own = new CountDownLatch(3);
+            Set<Thread> seen = ConcurrentHashMap.newKeySet();
+            workers.parallelFor(5, 1, (worker, from, to) -> {
+                seen.add(Thread.currentThread());
+                own.countDown();
+                await(own);
+            });
+            assertEquals(3, seen.size());
+            end.countDown();
+            other.get();
         }
     }
 

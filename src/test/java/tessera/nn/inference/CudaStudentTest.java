@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -15,6 +16,7 @@ import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -171,6 +173,27 @@ class CudaStudentTest {
             assertTrue(gpu.memory().live() > before);
         }
         assertEquals(before, gpu.memory().live());
+    }
+
+    @Test
+    void bytesAreForCpus(@TempDir Path folder) {
+        String refusal = "the student's weights are int8, which is for CPUs, but the device is " + gpu
+                + "; pass the CPU, or the student that it was made from";
+        Path file = folder.resolve("bytes.safetensors");
+        try (Student bytes = reference.quantize()) {
+            bytes.save(file);
+        }
+        for (DType type : new DType[] {DType.F32, DType.BF16}) {
+            assertEquals(
+                    refusal,
+                    assertThrows(IllegalArgumentException.class, () -> Student.load(file, gpu, type))
+                            .getMessage());
+        }
+        try (Student wide = Student.of(params.all(), CONFIG, gpu)) {
+            assertEquals(
+                    refusal,
+                    assertThrows(IllegalArgumentException.class, wide::quantize).getMessage());
+        }
     }
 
     @Test

@@ -24,6 +24,7 @@ import tessera.Golden;
 import tessera.GoldenTensors;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.cpu.scalar.PlainDevice;
 import tessera.nn.Checkpoint;
 import tessera.nn.ModelConfig;
 import tessera.nn.Params;
@@ -33,6 +34,7 @@ import tessera.nn.swin.SwinModel;
 import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.nn.videomae.VideoMaeNames;
+import tessera.tensor.PackedLinear;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
@@ -345,6 +347,24 @@ class Int8StudentTest {
             double before = cosine(bytes.features(clips(2), MASKING, 1), student.features(clips(2), MASKING, 1));
             assertTrue(cosine > before, "cosine " + cosine + ", of the student before " + before);
         }
+    }
+
+    @Test
+    void aCpuWithoutTheInstructionsComputesWithTheRoundedWeightsInF32() {
+        Device plain = PlainDevice.withoutBf16();
+        Tensor clips = clips(2);
+        try (Student bytes = student.quantize();
+                Student same = Student.of(rounded(bytes), VIDEO_MAE, plain);
+                Student read = Student.load(folder.resolve("bytes.safetensors"), plain)) {
+            assertTrue(read.isInt8());
+            assertArrayEquals(
+                    same.features(clips, MASKING, 1).toFloats(),
+                    read.features(clips, MASKING, 1).toFloats());
+        }
+        Tensor weight = Tensor.full(plain, DType.F32, Shape.of(2, 2), 1);
+        assertEquals(
+                "int8: the device cpu multiplies no bytes faster than floats; compute in f32, or on a CPU with VNNI or AMX",
+                refusal(() -> PackedLinear.int8(weight, null, null)));
     }
 
     private Map<String, Tensor> rounded(Student bytes) {

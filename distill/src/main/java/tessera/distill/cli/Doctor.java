@@ -56,6 +56,7 @@ final class Doctor extends ToolCommand {
         report.put("threads", Runtime.getRuntime().availableProcessors() + " available");
         report.put("heap", (Runtime.getRuntime().maxMemory() >> 20) + " MiB at most");
         report.put("vector api", vectorApi());
+        report.put("cpu kernels", NativeReport.cpuKernels());
         report.putAll(NativeReport.findings());
         report.put("int8", int8());
         report.put("bf16", bf16());

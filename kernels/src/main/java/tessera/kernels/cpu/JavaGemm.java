@@ -24,8 +24,7 @@ final class JavaGemm extends Gemm {
     }
 
     private static Tiles floatTiles() {
-        Module vectors = ModuleLayer.boot().findModule("jdk.incubator.vector").orElse(null);
-        return vectors != null && JavaGemm.class.getModule().canRead(vectors) ? new VectorTiles() : new FloatTiles(4);
+        return VectorApi.usable() ? VectorTiles.create() : new FloatTiles(4);
     }
 
     @Override

@@ -3,13 +3,24 @@ package tessera.kernels.cpu;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 
-/** f32 with the Vector API: a tile of four rows and two vectors stays in registers. Loaded only where the API is readable. */
+/**
+ * f32 with the Vector API: a tile of four rows and two vectors, which is what 16 vector registers hold. Loaded only where the API is
+ * readable.
+ */
 final class VectorTiles extends JavaGemm.FloatTiles {
     private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
     private static final int LANES = SPECIES.length();
 
     VectorTiles() {
         super(2 * LANES);
+    }
+
+    /** The tiles for this processor. */
+    static JavaGemm.Tiles create() {
+        // AVX-512 and NEON have 32 registers; narrower tiles leave them idle, and wider ones would not fit in those of
+        // AVX2.
+        boolean many = LANES >= 16 || System.getProperty("os.arch", "").equals("aarch64");
+        return many ? new WideVectorTiles() : new VectorTiles();
     }
 
     @Override

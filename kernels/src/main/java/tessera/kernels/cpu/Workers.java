@@ -1,8 +1,8 @@
 package tessera.kernels.cpu;
 
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
@@ -14,9 +14,9 @@ import org.jspecify.annotations.Nullable;
  * loop before; a thread that finishes early takes a range whose worker has not come yet. So a result never depends on
  * scheduling as long as the body's only depends on its arguments.
  *
- * <p>Safe for several callers at once: the team works on one loop at a time, and a caller who finds it busy (or is inside
- * a loop already) runs its own ranges one after the other. Waiting threads spin for some tens of microseconds and then
- * park. A loop allocates nothing. The threads are daemons, started by the first loop that needs them.
+ * <p>Safe for several callers at once: they share the team, none getting more of it than its part while the others are in a loop
+ * too, and a caller without helpers (or inside a loop already) runs its ranges one after the other. Waiting threads spin for some
+ * tens of microseconds and then park. A loop allocates nothing. The threads are daemons, started by the first loop that needs them.
  */
 public final class Workers implements AutoCloseable {
     private static final int SPINS = 2000;
@@ -24,20 +24,10 @@ public final class Workers implements AutoCloseable {
     private static final int STRIDE = 16;
 
     private final int threads;
-    private final AtomicBoolean busy = new AtomicBoolean();
-    /** For each range the number of the last loop in which it was taken. */
-    private final AtomicIntegerArray taken;
+    /** Loops that may run at the same time; there is no help for more callers than threads. */
+    private final Loop[] loops;
 
-    private final AtomicInteger unfinished = new AtomicInteger();
-    private Member @Nullable [] members;
-
-    private @Nullable RangeBody body;
-    private long count;
-    private int ranges;
-    private @Nullable Throwable failure;
-    private int failedRange;
-    private volatile int loop;
-    private volatile @Nullable Thread waitingCaller;
+    private volatile Member @Nullable [] members;
     private volatile boolean closed;
 
     /**
@@ -50,7 +40,10 @@ public final class Workers implements AutoCloseable {
                     + " but must be at least 1; 1 means that the calling thread works alone");
         }
         this.threads = threads;
-        this.taken = new AtomicIntegerArray(threads * STRIDE);
+        this.loops = new Loop[threads];
+        for (int i = 0; i < threads; i++) {
+            loops[i] = new Loop();
+        }
     }
 
     /** How many threads work on a loop, the caller among them. */
@@ -71,101 +64,46 @@ public final class Workers implements AutoCloseable {
             return;
         }
         int cuts = Math.clamp(count / Math.max(grain, 1), 1, threads);
-        if (cuts == 1) {
-            body.run(0, 0, count);
-        } else if (!busy.compareAndSet(false, true)) {
-            runAlone(count, cuts, body);
+        Loop loop = cuts == 1 ? null : claimLoop();
+        if (loop == null) {
+            for (int i = 0; i < cuts; i++) {
+                body.run(i, start(count, cuts, i), start(count, cuts, i + 1));
+            }
         } else {
             try {
-                runTogether(count, cuts, body);
+                loop.run(startedMembers(), count, cuts, body);
             } finally {
-                busy.set(false);
+                loop.caller.set(null);
             }
         }
     }
 
-    private static void runAlone(long count, int ranges, RangeBody body) {
-        for (int i = 0; i < ranges; i++) {
-            body.run(i, start(count, ranges, i), start(count, ranges, i + 1));
+    /** A loop for this thread, or null where it is inside one already or there are too many callers. */
+    private @Nullable Loop claimLoop() {
+        Thread current = Thread.currentThread();
+        if (current instanceof Member member && member.team() == this) {
+            return null;
         }
-    }
-
-    private void runTogether(long loopCount, int cuts, RangeBody loopBody) {
-        Member[] team = startedMembers();
-        int next = loop + 1;
-        body = loopBody;
-        count = loopCount;
-        ranges = cuts;
-        failure = null;
-        unfinished.set(cuts);
-        for (int i = cuts; i < threads; i++) {
-            taken.set(i * STRIDE, next);
-        }
-        loop = next;
-        for (int i = 1; i < cuts; i++) {
-            team[i - 1].wake();
-        }
-        takeRanges(0, next);
-        awaitOthers();
-        body = null;
-        Throwable thrown = failure;
-        failure = null;
-        if (thrown instanceof Error error) {
-            throw error;
-        }
-        if (thrown instanceof RuntimeException exception) {
-            throw exception;
-        }
-    }
-
-    /** Runs every range of loop {@code current} that nobody has taken, own range first. */
-    private void takeRanges(int own, int current) {
-        for (int i = 0; i < threads; i++) {
-            int range = own + i < threads ? own + i : own + i - threads;
-            // Success proves that the loop is not over, because this range is not, so its fields are the right ones.
-            if (taken.compareAndSet(range * STRIDE, current - 1, current)) {
-                runRange(range);
+        for (Loop loop : loops) {
+            if (loop.caller.get() == current) {
+                return null;
             }
         }
-    }
-
-    private void runRange(int range) {
-        RangeBody current = body;
-        try {
-            if (current != null) {
-                current.run(range, start(count, ranges, range), start(count, ranges, range + 1));
-            }
-        } catch (Throwable e) {
-            fail(range, e);
-        } finally {
-            if (unfinished.decrementAndGet() == 0) {
-                Thread caller = waitingCaller;
-                if (caller != null) {
-                    LockSupport.unpark(caller);
-                }
+        for (Loop loop : loops) {
+            if (loop.caller.get() == null && loop.caller.compareAndSet(null, current)) {
+                return loop;
             }
         }
+        return null;
     }
 
-    private synchronized void fail(int range, Throwable e) {
-        if (failure == null || range < failedRange) {
-            failure = e;
-            failedRange = range;
+    /** How many members may help each of those who are in a loop now. */
+    private int share() {
+        int callers = 0;
+        for (Loop loop : loops) {
+            callers += loop.caller.get() == null ? 0 : 1;
         }
-    }
-
-    private void awaitOthers() {
-        for (int i = 0; i < SPINS; i++) {
-            if (unfinished.get() == 0) {
-                return;
-            }
-            Thread.onSpinWait();
-        }
-        waitingCaller = Thread.currentThread();
-        while (unfinished.get() != 0) {
-            LockSupport.park(this);
-        }
-        waitingCaller = null;
+        return Math.ceilDiv(threads, Math.max(1, callers)) - 1;
     }
 
     private static long start(long count, int ranges, int range) {
@@ -176,6 +114,11 @@ public final class Workers implements AutoCloseable {
         if (closed) {
             throw new IllegalStateException("these workers are closed");
         }
+        Member[] team = members;
+        return team == null ? startMembers() : team;
+    }
+
+    private synchronized Member[] startMembers() {
         Member[] team = members;
         if (team == null) {
             team = new Member[threads - 1];
@@ -206,21 +149,156 @@ public final class Workers implements AutoCloseable {
         void run(int worker, long from, long to);
     }
 
+    /** One caller's loop, used again for the next. */
+    private final class Loop {
+        /** Who runs it; null where it is free. */
+        final AtomicReference<@Nullable Thread> caller = new AtomicReference<>();
+
+        /** For each range 1 once it is taken. */
+        private final AtomicIntegerArray taken = new AtomicIntegerArray(threads * STRIDE);
+        /** Members that were asked and have not ended, or been told that they need not come. */
+        private final AtomicInteger helpers = new AtomicInteger();
+
+        private @Nullable RangeBody body;
+        private long count;
+        private int ranges;
+        private @Nullable Throwable failure;
+        private int failedRange;
+        private volatile @Nullable Thread waiting;
+
+        void run(Member[] team, long loopCount, int cuts, RangeBody loopBody) {
+            count = loopCount;
+            ranges = cuts;
+            body = loopBody;
+            for (int i = 0; i < cuts; i++) {
+                taken.set(i * STRIDE, 0);
+            }
+            askForHelp(team, 0);
+            for (int range = 0; range < cuts; range++) {
+                if (take(range)) {
+                    runRange(range);
+                    // Members may have become free, or have to be left to another caller from now on.
+                    askForHelp(team, range + 1);
+                }
+            }
+            for (Member member : team) {
+                if (member.task.compareAndSet(this, null)) {
+                    helpers.decrementAndGet();
+                }
+            }
+            awaitHelpers();
+            body = null;
+            Throwable thrown = failure;
+            failure = null;
+            if (thrown instanceof Error error) {
+                throw error;
+            }
+            if (thrown instanceof RuntimeException exception) {
+                throw exception;
+            }
+        }
+
+        /** Asks idle members to take what this caller leaves from {@code own} on, as many as it may have. */
+        private void askForHelp(Member[] team, int own) {
+            int open = -1;
+            for (int range = own; range < ranges; range++) {
+                open += 1 - taken.get(range * STRIDE);
+            }
+            if (open <= 0) {
+                return;
+            }
+            int most = Math.min(share(), ranges - 1);
+            for (Member member : team) {
+                if (open == 0 || helpers.get() >= most) {
+                    return;
+                }
+                if (member.task.get() == null) {
+                    helpers.incrementAndGet();
+                    if (member.task.compareAndSet(null, this)) {
+                        member.wake();
+                        open--;
+                    } else {
+                        helpers.decrementAndGet();
+                    }
+                }
+            }
+        }
+
+        private boolean take(int range) {
+            return taken.get(range * STRIDE) == 0 && taken.compareAndSet(range * STRIDE, 0, 1);
+        }
+
+        /** Runs every range that nobody has taken, own range first. */
+        void help(int own) {
+            for (int i = 0; i < ranges; i++) {
+                int range = (own + i) % ranges;
+                if (take(range)) {
+                    runRange(range);
+                }
+            }
+        }
+
+        /** Ends a member's help. Another caller may have the loop from here on. */
+        void leave() {
+            if (helpers.decrementAndGet() == 0) {
+                Thread thread = waiting;
+                if (thread != null) {
+                    LockSupport.unpark(thread);
+                }
+            }
+        }
+
+        private void runRange(int range) {
+            RangeBody current = body;
+            try {
+                if (current != null) {
+                    current.run(range, start(count, ranges, range), start(count, ranges, range + 1));
+                }
+            } catch (Throwable e) {
+                fail(range, e);
+            }
+        }
+
+        private synchronized void fail(int range, Throwable e) {
+            if (failure == null || range < failedRange) {
+                failure = e;
+                failedRange = range;
+            }
+        }
+
+        private void awaitHelpers() {
+            for (int i = 0; i < SPINS; i++) {
+                if (helpers.get() == 0) {
+                    return;
+                }
+                Thread.onSpinWait();
+            }
+            waiting = Thread.currentThread();
+            while (helpers.get() != 0) {
+                LockSupport.park(Workers.this);
+            }
+            waiting = null;
+        }
+    }
+
     private final class Member extends Thread {
         private final int worker;
-        /** The last loop this thread has looked at. */
-        private int seen;
+        /** The loop that this thread is asked to help in, until it has ended there; null where it is idle. */
+        final AtomicReference<@Nullable Object> task = new AtomicReference<>();
 
         private volatile boolean parked;
 
         Member(int worker) {
             super("tessera-worker-" + worker);
             this.worker = worker;
-            this.seen = loop;
             setDaemon(true);
         }
 
-        /** Only called after {@link #loop} was written, so either this sees the thread parked or the thread sees the loop. */
+        Workers team() {
+            return Workers.this;
+        }
+
+        /** Only called after the task was set, so either this sees the thread parked or the thread sees the task. */
         void wake() {
             if (parked) {
                 LockSupport.unpark(this);
@@ -229,21 +307,25 @@ public final class Workers implements AutoCloseable {
 
         @Override
         public void run() {
-            while (awaitLoop()) {
-                seen = loop;
-                takeRanges(worker, seen);
+            while (awaitTask()) {
+                // The thread itself stands for being at work: the caller cannot take the task back any more.
+                if (task.get() instanceof Loop loop && task.compareAndSet(loop, this)) {
+                    loop.help(worker);
+                    task.set(null);
+                    loop.leave();
+                }
             }
         }
 
-        private boolean awaitLoop() {
+        private boolean awaitTask() {
             for (int i = 0; i < SPINS; i++) {
-                if (loop != seen) {
+                if (task.get() != null) {
                     return true;
                 }
                 Thread.onSpinWait();
             }
             parked = true;
-            while (loop == seen && !closed) {
+            while (task.get() == null && !closed) {
                 LockSupport.park(Workers.this);
             }
             parked = false;

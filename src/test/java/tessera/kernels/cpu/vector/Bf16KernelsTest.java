@@ -1,6 +1,5 @@
 package tessera.kernels.cpu.vector;
 
-import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -9,8 +8,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Random;
-import java.util.function.IntToDoubleFunction;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -35,9 +32,8 @@ import tessera.kernels.cpu.scalar.ScalarBf16;
 
 /** Layers, products and attention on bf16 beside the same rounded factors in f64. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class Bf16KernelsTest {
+class Bf16KernelsTest extends LayerFixture {
     private static final Bf16Kernels REFERENCE = new ScalarBf16();
-    private static final int[][] SIZES = {{1, 1}, {3, 4}, {17, 5}, {16, 64}, {33, 31}, {129, 100}, {40, 384}};
 
     /** Of sums in f32. */
     private static final double SUMMATION = 1e-6;
@@ -45,7 +41,9 @@ class Bf16KernelsTest {
     /** Of a GELU, which loses more near 0. */
     private static final double WITH_GELU = 2e-5;
 
-    private final Random random = new Random(13);
+    Bf16KernelsTest() {
+        super(13);
+    }
 
     @BeforeAll
     static void processorHasTheInstructions() {
@@ -55,26 +53,6 @@ class Bf16KernelsTest {
 
     private static Bf16Kernels bf16() {
         return Device.cpu().bf16().orElseThrow();
-    }
-
-    private static Buffer buffer(int count, IntToDoubleFunction value) {
-        Buffer buffer = Device.cpu().allocate(DType.F32, count);
-        for (int i = 0; i < count; i++) {
-            VectorMath.set(buffer.segment(), i, (float) value.applyAsDouble(i));
-        }
-        return buffer;
-    }
-
-    private Buffer normal(int count) {
-        return buffer(count, i -> random.nextGaussian());
-    }
-
-    private static float[] values(Buffer x) {
-        float[] values = new float[(int) x.length()];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = VectorMath.get(x.segment(), i);
-        }
-        return values;
     }
 
     private static float[] linear(Bf16Kernels by, int m, Buffer x, Buffer w, int n, int k, Epilogue epilogue) {
@@ -214,19 +192,8 @@ class Bf16KernelsTest {
         int k = 384;
         Buffer x = normal(m * k);
         Buffer w = normal(n * k);
-        float[] a = values(x);
-        float[] b = values(w);
-        double[] exact = new double[m * n];
-        double[] got = new double[m * n];
-        float[] y = linear(bf16(), m, x, w, n, k, Epilogue.NONE);
-        for (int i = 0; i < m; i++) {
-            for (int j = 0; j < n; j++) {
-                for (int p = 0; p < k; p++) {
-                    exact[i * n + j] += (double) a[i * k + p] * b[j * k + p];
-                }
-                got[i * n + j] = y[i * n + j];
-            }
-        }
+        double[] exact = product(x, w, m, n, k);
+        double[] got = doubles(linear(bf16(), m, x, w, n, k, Epilogue.NONE));
         // Two factors with relative errors of up to 2^-8 each.
         Close.relative(got, exact, 0.003, "bf16 against f64");
         double difference = 0;
@@ -406,11 +373,6 @@ class Bf16KernelsTest {
         assertTrue(Float.isNaN(VectorBf16Rows.exps(bad.segment(), 0, padded, 1, 0, y)));
         Buffer none = buffer(padded, i -> Double.NEGATIVE_INFINITY);
         assertEquals(0, VectorBf16Rows.exps(none.segment(), 0, padded, 1, 0, y));
-    }
-
-    private static String refusal(Runnable call) {
-        return requireNonNull(
-                assertThrows(IllegalArgumentException.class, call::run).getMessage());
     }
 
     @Test

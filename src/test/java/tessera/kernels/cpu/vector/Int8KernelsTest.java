@@ -1,6 +1,5 @@
 package tessera.kernels.cpu.vector;
 
-import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -8,8 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.lang.foreign.ValueLayout;
-import java.util.Random;
-import java.util.function.IntToDoubleFunction;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -33,11 +30,12 @@ import tessera.kernels.cpu.scalar.ScalarInt8;
 
 /** Layers on bytes beside the same arithmetic in plain Java. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
-class Int8KernelsTest {
+class Int8KernelsTest extends LayerFixture {
     private static final Int8Kernels REFERENCE = new ScalarInt8();
-    private static final int[][] SIZES = {{1, 1}, {3, 4}, {17, 5}, {16, 64}, {33, 31}, {129, 100}, {40, 384}};
 
-    private final Random random = new Random(11);
+    Int8KernelsTest() {
+        super(11);
+    }
 
     @BeforeAll
     static void processorHasTheInstructions() {
@@ -47,26 +45,6 @@ class Int8KernelsTest {
 
     private static Int8Kernels int8() {
         return Device.cpu().int8().orElseThrow();
-    }
-
-    private static Buffer buffer(int count, IntToDoubleFunction value) {
-        Buffer buffer = Device.cpu().allocate(DType.F32, count);
-        for (int i = 0; i < count; i++) {
-            VectorMath.set(buffer.segment(), i, (float) value.applyAsDouble(i));
-        }
-        return buffer;
-    }
-
-    private Buffer normal(int count) {
-        return buffer(count, i -> random.nextGaussian());
-    }
-
-    private static float[] values(Buffer x) {
-        float[] values = new float[(int) x.length()];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = VectorMath.get(x.segment(), i);
-        }
-        return values;
     }
 
     private static float[] linear(
@@ -188,19 +166,8 @@ class Int8KernelsTest {
         int k = 384;
         Buffer x = normal(m * k);
         Buffer w = normal(n * k);
-        float[] a = values(x);
-        float[] b = values(w);
-        double[] exact = new double[m * n];
-        double[] got = new double[m * n];
-        float[] y = linear(int8(), m, x, w, n, k, null, Epilogue.NONE);
-        for (int i = 0; i < m; i++) {
-            for (int j = 0; j < n; j++) {
-                for (int p = 0; p < k; p++) {
-                    exact[i * n + j] += (double) a[i * k + p] * b[j * k + p];
-                }
-                got[i * n + j] = y[i * n + j];
-            }
-        }
+        double[] exact = product(x, w, m, n, k);
+        double[] got = doubles(linear(int8(), m, x, w, n, k, null, Epilogue.NONE));
         // Steps are about 6 / 255 and 3 / 127 of the deviation, each with an error of its 12th root.
         Close.relative(got, exact, 0.012, "int8 against f64");
     }
@@ -354,11 +321,6 @@ class Int8KernelsTest {
         assertTrue(Float.isNaN(Int8Kernels.weightScale(Float.NaN)));
     }
 
-    private static String refusal(Runnable call) {
-        return requireNonNull(
-                assertThrows(IllegalArgumentException.class, call::run).getMessage());
-    }
-
     @Test
     void badCallsAreRefusedWithTheReason() {
         Buffer x = normal(12);
@@ -366,6 +328,8 @@ class Int8KernelsTest {
         assertEquals(
                 "int8: the weight is f64 but f32 is quantised; convert first",
                 refusal(() -> int8().pack(doubles, 3, 4, null)));
+        assertEquals(
+                "int8: the weight is f32[12] but f32[15] or more is needed", refusal(() -> int8().pack(x, 3, 5, null)));
         assertEquals(
                 "int8: the layer has 65537 inputs but at most 65536 are added up in 32 bits; keep this layer in f32",
                 refusal(() -> int8().pack(normal(65_537), 1, 65_537, null)));

@@ -33,6 +33,11 @@ public final class CpuDevices implements DeviceProvider {
     }
 
     @Override
+    public String machineCode() {
+        return CpuKernels.path();
+    }
+
+    @Override
     public Device withThreads(int threads) {
         return CpuDevice.of(threads);
     }

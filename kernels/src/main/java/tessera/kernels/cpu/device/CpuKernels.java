@@ -1,6 +1,7 @@
 package tessera.kernels.cpu.device;
 
 import java.util.Optional;
+import jdk.incubator.vector.FloatVector;
 import tessera.kernels.Attention;
 import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Elementwise;
@@ -10,6 +11,7 @@ import tessera.kernels.Matmul;
 import tessera.kernels.cpu.Gemm;
 import tessera.kernels.cpu.GemmMatmul;
 import tessera.kernels.cpu.HostMemory;
+import tessera.kernels.cpu.VectorApi;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.ScalarAttention;
 import tessera.kernels.cpu.scalar.ScalarElementwise;
@@ -28,32 +30,24 @@ import tessera.kernels.cpu.vector.VectorNorms;
 import tessera.kernels.cpu.vector.VectorOptimiser;
 import tessera.kernels.cpu.vector.VectorPatches;
 import tessera.kernels.cpu.vector.VectorTokens;
+import tessera.natives.onednn.OneDnn;
 
-/** Chooses the kernels of a CPU device: with the Vector API where the host has made it readable, in plain Java otherwise. */
+/** Chooses the kernels of a CPU device: with the Vector API where it is usable, in plain Java otherwise. */
 public final class CpuKernels {
-    private static final String VECTOR_MODULE = "jdk.incubator.vector";
-
     private CpuKernels() {}
 
-    /** Looks at the module graph alone: no class that refers to the Vector API is loaded before it is known to be there. */
-    private static final class Vectors {
-        static final boolean READABLE = ModuleLayer.boot()
-                .findModule(VECTOR_MODULE)
-                .filter(CpuKernels.class.getModule()::canRead)
-                .isPresent();
+    /** Referred to only where the Vector API is usable. */
+    private static final class Width {
+        static final int LANES = FloatVector.SPECIES_PREFERRED.length();
 
-        static {
-            if (!READABLE) {
-                System.getLogger("tessera.kernels")
-                        .log(
-                                System.Logger.Level.WARNING,
-                                "CPU kernels run without the Vector API and several times slower; start java with"
-                                        + " --add-modules {0}",
-                                VECTOR_MODULE);
-            }
-        }
+        private Width() {}
+    }
 
-        private Vectors() {}
+    /** By what the kernels of this process run, in words. */
+    static String path() {
+        String products = OneDnn.finding().usable() ? "oneDNN" : "Java";
+        return (VectorApi.usable() ? "the Vector API, " + Width.LANES + " f32 at a time" : "plain loops")
+                + "; matrix products by " + products;
     }
 
     /**
@@ -63,7 +57,7 @@ public final class CpuKernels {
      */
     public static Kernels create(Workers workers, HostMemory memory) {
         Gemm gemm = Gemm.create(workers, memory);
-        if (Vectors.READABLE) {
+        if (VectorApi.usable()) {
             return vector(workers, gemm, memory);
         }
         Elementwise elementwise = new ScalarElementwise(workers);
@@ -72,12 +66,12 @@ public final class CpuKernels {
 
     /** Layers on bytes, where the host has the Vector API, oneDNN and a processor for it. */
     static Optional<Int8Kernels> int8(Workers workers, HostMemory memory, Attention exact) {
-        return Vectors.READABLE ? VectorInt8.create(workers, memory, exact) : Optional.empty();
+        return VectorApi.usable() ? VectorInt8.create(workers, memory, exact) : Optional.empty();
     }
 
     /** Layers on bf16, where the host has the Vector API, oneDNN and a processor for it. */
     static Optional<Bf16Kernels> bf16(Workers workers, HostMemory memory, Attention exact) {
-        return Vectors.READABLE ? VectorBf16.create(workers, memory, exact) : Optional.empty();
+        return VectorApi.usable() ? VectorBf16.create(workers, memory, exact) : Optional.empty();
     }
 
     /** In plain Java, with these products. */

@@ -35,6 +35,8 @@ public final class VectorBf16 implements Bf16Kernels {
     /** Elements to round that are worth a thread. */
     private static final long NARROW_GRAIN = 65_536;
 
+    private static final NarrowChecks<Weight> CHECKS = new NarrowChecks<>("bf16", "Bf16Kernels.pack", Weight.class);
+
     private final Workers workers;
     private final HostMemory memory;
 
@@ -62,42 +64,17 @@ public final class VectorBf16 implements Bf16Kernels {
 
     @Override
     public PackedWeight pack(Buffer weight, long n, long k) {
-        if (weight.dtype() != DType.F32) {
-            throw new IllegalArgumentException(
-                    "bf16: the weight is " + weight.dtype() + " but f32 is rounded; convert first");
-        }
-        require("the weight", weight, n * k);
+        CHECKS.requireWeight(weight, n, k, "rounded");
         return new Weight(memory, n, k, weight.segment());
-    }
-
-    private static Weight own(PackedWeight weight) {
-        if (weight instanceof Weight own) {
-            return own;
-        }
-        throw new IllegalArgumentException(
-                "bf16: the weight was packed for other kernels; pack it by Bf16Kernels.pack of this device");
-    }
-
-    private static void require(String name, @Nullable Buffer buffer, long count) {
-        if (buffer != null && (buffer.dtype() != DType.F32 || buffer.length() < count)) {
-            throw new IllegalArgumentException("bf16: " + name + " is " + buffer.dtype() + "[" + buffer.length()
-                    + "] but f32[" + count + "] or more is needed");
-        }
-    }
-
-    private static void require(long m, long n, Epilogue epilogue, Buffer y) {
-        require("bias", epilogue.bias(), n);
-        require("addend", epilogue.addend(), m * n);
-        require("y", y, m * n);
     }
 
     @Override
     public void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y) {
-        Weight w = own(weight);
+        Weight w = CHECKS.own(weight);
         long n = w.n();
         long k = w.k();
-        require("x", x, m * k);
-        require(m, n, epilogue, y);
+        CHECKS.require("x", x, m * k);
+        CHECKS.requireResult(m, n, epilogue, "y", y);
         if (m == 0 || n == 0) {
             return;
         }
@@ -127,18 +104,15 @@ public final class VectorBf16 implements Bf16Kernels {
             PackedWeight second,
             Epilogue epilogue,
             Buffer y) {
-        Weight w1 = own(first);
-        Weight w2 = own(second);
+        Weight w1 = CHECKS.own(first);
+        Weight w2 = CHECKS.own(second);
         long k = w1.k();
         long h = w1.n();
         long n = w2.n();
-        if (w2.k() != h) {
-            throw new IllegalArgumentException("bf16: the first layer has " + h + " outputs but the second " + w2.k()
-                    + " inputs; pass two layers that follow each other");
-        }
-        require("x", x, m * k);
-        require("first bias", firstBias, h);
-        require(m, n, epilogue, y);
+        CHECKS.requireFollowing(w1, w2);
+        CHECKS.require("x", x, m * k);
+        CHECKS.require("first bias", firstBias, h);
+        CHECKS.requireResult(m, n, epilogue, "y", y);
         if (m == 0 || n == 0) {
             return;
         }
@@ -208,11 +182,9 @@ public final class VectorBf16 implements Bf16Kernels {
         }
         long sizeA = s.m() * s.k();
         long sizeB = s.k() * s.n();
-        require("a", a, sizeA);
-        require("b", b, sizeB);
-        require("bias", epilogue.bias(), s.n());
-        require("addend", epilogue.addend(), s.m() * s.n());
-        require("c", c, s.m() * s.n());
+        CHECKS.require("a", a, sizeA);
+        CHECKS.require("b", b, sizeB);
+        CHECKS.requireResult(s.m(), s.n(), epilogue, "c", c);
         if (s.m() == 0 || s.n() == 0) {
             return;
         }

@@ -11,7 +11,6 @@ import tessera.kernels.Attention;
 import tessera.kernels.Attention.AttentionShape;
 import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Buffer;
-import tessera.kernels.DType;
 import tessera.kernels.Int8Kernels;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
@@ -32,6 +31,8 @@ public final class VectorInt8 implements Int8Kernels {
     private static final RowBlocks BLOCKS = new RowBlocks(384 << 10, 16, 4);
 
     private static final long LINE = 64;
+
+    private static final NarrowChecks<Weight> CHECKS = new NarrowChecks<>("int8", "Int8Kernels.pack", Weight.class);
 
     private final Workers workers;
     private final HostMemory memory;
@@ -59,10 +60,7 @@ public final class VectorInt8 implements Int8Kernels {
 
     @Override
     public PackedWeight pack(Buffer weight, long n, long k, @Nullable InputRange input) {
-        if (weight.dtype() != DType.F32) {
-            throw new IllegalArgumentException(
-                    "int8: the weight is " + weight.dtype() + " but f32 is quantised; convert first");
-        }
+        CHECKS.requireWeight(weight, n, k, "quantised");
         if (k > MOST_INPUTS) {
             throw new IllegalArgumentException("int8: the layer has " + k + " inputs but at most " + MOST_INPUTS
                     + " are added up in 32 bits; keep this layer in f32");
@@ -84,34 +82,13 @@ public final class VectorInt8 implements Int8Kernels {
         }
     }
 
-    private static Weight own(PackedWeight weight) {
-        if (weight instanceof Weight own) {
-            return own;
-        }
-        throw new IllegalArgumentException(
-                "int8: the weight was packed for other kernels; pack it by Int8Kernels.pack of this device");
-    }
-
-    private static void require(String name, @Nullable Buffer buffer, long count) {
-        if (buffer != null && (buffer.dtype() != DType.F32 || buffer.length() < count)) {
-            throw new IllegalArgumentException("int8: " + name + " is " + buffer.dtype() + "[" + buffer.length()
-                    + "] but f32[" + count + "] or more is needed");
-        }
-    }
-
-    private static void require(long m, long n, Epilogue epilogue, Buffer y) {
-        require("bias", epilogue.bias(), n);
-        require("addend", epilogue.addend(), m * n);
-        require("y", y, m * n);
-    }
-
     @Override
     public void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y) {
-        Weight w = own(weight);
+        Weight w = CHECKS.own(weight);
         long n = w.n();
         long k = w.k();
-        require("x", x, m * k);
-        require(m, n, epilogue, y);
+        CHECKS.require("x", x, m * k);
+        CHECKS.requireResult(m, n, epilogue, "y", y);
         if (m == 0 || n == 0) {
             return;
         }
@@ -142,17 +119,14 @@ public final class VectorInt8 implements Int8Kernels {
             PackedWeight second,
             Epilogue epilogue,
             Buffer y) {
-        Weight w1 = own(first);
-        Weight w2 = own(second);
+        Weight w1 = CHECKS.own(first);
+        Weight w2 = CHECKS.own(second);
         long k = w1.k();
         long n = w2.n();
-        if (w2.k() != w1.n()) {
-            throw new IllegalArgumentException("int8: the first layer has " + w1.n() + " outputs but the second "
-                    + w2.k() + " inputs; pass two layers that follow each other");
-        }
-        require("x", x, m * k);
-        require("first bias", firstBias, w1.n());
-        require(m, n, epilogue, y);
+        CHECKS.requireFollowing(w1, w2);
+        CHECKS.require("x", x, m * k);
+        CHECKS.require("first bias", firstBias, w1.n());
+        CHECKS.requireResult(m, n, epilogue, "y", y);
         if (m == 0 || n == 0) {
             return;
         }

@@ -1,0 +1,235 @@
+package tessera.jmh;
+
+import java.io.IOException;
+import java.io.OutputStream;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Locale;
+import java.util.SplittableRandom;
+import java.util.concurrent.CyclicBarrier;
+import java.util.stream.Stream;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Params;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.tensor.Patches;
+import tessera.tensor.Tensor;
+
+/**
+ * Masked inference of ViT-S (one clip of 16 x 224 x 224) on cores that it does not have to itself: beside a process that keeps one
+ * core busy, and two embedders in one process that call their students at the same time.
+ *
+ * <p>{@code java -Dtessera.threads=2 ... tessera.jmh.SharedCores [ROUNDS [RHO,RHO... [CORE]]]}, on a machine with more cores below
+ * {@code taskset -c 0,1}. With CORE the busy process is bound to that core, else it goes where the system puts it. One line for
+ * each rho: the median of a forward pass alone and beside the busy process and their ratio; then what share of its own rate alone
+ * each of the two embedders keeps.
+ *
+ * <p>Trap avoided: what a machine does otherwise changes by the minute, so the two sides take turns of a second, and the busy
+ * process is there all the time and only asleep in the turns without it.
+ */
+public final class SharedCores {
+    private static final double[] MEAN = {.485, .456, .406};
+    private static final double[] STD = {.229, .224, .225};
+    private static final double TURN_SECONDS = 1;
+    private static final int LEAST_CALLS = 3;
+
+    private SharedCores() {}
+
+    /** Runs all and prints a line for each figure. */
+    public static void main(String[] args) throws Exception {
+        int rounds = args.length > 0 ? Integer.parseInt(args[0]) : 15;
+        double[] ratios = Stream.of((args.length > 1 ? args[1] : ".75,0").split(","))
+                .mapToDouble(Double::parseDouble)
+                .toArray();
+        List<String> bound = args.length > 2 ? List.of("taskset", "-c", args[2]) : List.of();
+        System.out.println(Device.cpu().describe() + (bound.isEmpty() ? "" : ", busy process on core " + args[2]));
+        try (Busy busy = new Busy(bound);
+                Student first = student(1);
+                Student second = student(2)) {
+            for (double ratio : ratios) {
+                try (Student.Session session = session(first, ratio);
+                        Student.Session other = session(second, ratio)) {
+                    // Compiled code and packed weights first.
+                    turn(session);
+                    turn(other);
+                    besideABusyProcess(ratio, rounds, session, busy);
+                    twoEmbedders(ratio, rounds, session, other);
+                }
+            }
+        }
+    }
+
+    private static Student student(int seed) {
+        VideoMaeConfig config = VideoMaeConfig.of("small", new Patches(3, 2, 16, 1 / 255.0, MEAN, STD));
+        Params params = Params.random(Device.cpu(), DType.F32, seed);
+        new VideoMaeClassifier(params, config, 0).close();
+        Student student = Student.of(params.all(), config, Device.cpu());
+        params.all().values().forEach(Tensor::close);
+        return student;
+    }
+
+    private static Student.Session session(Student student, double ratio) {
+        Student.Session session = student.session(1, Masking.of(ratio, 1));
+        SplittableRandom random = new SplittableRandom(7);
+        for (long i = 0; i < session.input().byteSize(); i++) {
+            session.input().set(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));
+        }
+        return session;
+    }
+
+    /** Milliseconds of one forward pass. */
+    private static double call(Student.Session session) {
+        long start = System.nanoTime();
+        float[] features = session.features(1);
+        double millis = (System.nanoTime() - start) / 1e6;
+        if (!Float.isFinite(features[0])) {
+            throw new IllegalStateException("the feature is " + features[0]);
+        }
+        return millis;
+    }
+
+    /** Milliseconds of the calls of one turn. */
+    private static List<Double> turn(Student.Session session) {
+        List<Double> times = new ArrayList<>();
+        double sum = 0;
+        while (sum < 1000 * TURN_SECONDS || times.size() < LEAST_CALLS) {
+            double time = call(session);
+            times.add(time);
+            sum += time;
+        }
+        return times;
+    }
+
+    private static void besideABusyProcess(double ratio, int rounds, Student.Session session, Busy busy)
+            throws IOException {
+        List<Double> alone = new ArrayList<>();
+        List<Double> beside = new ArrayList<>();
+        for (int round = 0; round < rounds; round++) {
+            alone.addAll(turn(session));
+            busy.spin(true);
+            beside.addAll(turn(session));
+            busy.spin(false);
+        }
+        System.out.printf(
+                Locale.ROOT,
+                "rho %s: alone %s, beside a busy process %s ms: %.2f times as long%n",
+                ratio,
+                quantiles(alone),
+                quantiles(beside),
+                quantile(beside, .5) / quantile(alone, .5));
+    }
+
+    /** The rates of both, side by side, against the mean of their turns alone before and after. */
+    private static void twoEmbedders(double ratio, int rounds, Student.Session first, Student.Session second)
+            throws Exception {
+        List<Double> firstShares = new ArrayList<>();
+        List<Double> secondShares = new ArrayList<>();
+        for (int round = 0; round < rounds; round++) {
+            double firstAlone = mean(turn(first));
+            double secondAlone = mean(turn(second));
+            double[] rates = rates(first, second);
+            firstShares.add(rates[0] * firstAlone);
+            secondShares.add(rates[1] * secondAlone);
+        }
+        System.out.printf(
+                Locale.ROOT,
+                "rho %s: of two embedders one keeps %s and the other %s of its rate alone%n",
+                ratio,
+                quantiles(firstShares),
+                quantiles(secondShares));
+    }
+
+    /** Calls per millisecond of each, while the other calls too. */
+    private static double[] rates(Student.Session first, Student.Session second) throws Exception {
+        CyclicBarrier together = new CyclicBarrier(2);
+        double[] rates = new double[2];
+        Thread other = new Thread(() -> rates[1] = rate(second, together));
+        other.start();
+        rates[0] = rate(first, together);
+        other.join();
+        return rates;
+    }
+
+    /** Of calls that begin within two turns; the one before the last still has the other's company. */
+    private static double rate(Student.Session session, CyclicBarrier together) {
+        try {
+            together.await();
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
+        }
+        long start = System.nanoTime();
+        long end = start;
+        int calls = 0;
+        while (true) {
+            call(session);
+            long now = System.nanoTime();
+            if (now - start > 2e9 * TURN_SECONDS && calls >= 1) {
+                return calls * 1e6 / (end - start);
+            }
+            calls++;
+            end = now;
+        }
+    }
+
+    private static double mean(List<Double> values) {
+        return values.stream().mapToDouble(Double::doubleValue).sum() / values.size();
+    }
+
+    private static double quantile(List<Double> values, double share) {
+        List<Double> sorted = new ArrayList<>(values);
+        Collections.sort(sorted);
+        return sorted.get((int) Math.round(share * (sorted.size() - 1)));
+    }
+
+    /** The median, and what a fifth of the values is below and above. */
+    private static String quantiles(List<Double> values) {
+        return String.format(
+                Locale.ROOT, "%.3g (%.3g to %.3g)", quantile(values, .5), quantile(values, .2), quantile(values, .8));
+    }
+
+    /** A process that spins or sleeps, as it is told by single bytes. */
+    static final class Busy implements AutoCloseable {
+        private final Process process;
+        private final OutputStream orders;
+
+        private Busy(List<String> before) throws IOException {
+            List<String> command = new ArrayList<>(before);
+            command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+            command.addAll(List.of("-Xint", "-XX:+UseSerialGC", "-cp", System.getProperty("java.class.path")));
+            command.add(Busy.class.getName());
+            process = new ProcessBuilder(command)
+                    .redirectError(ProcessBuilder.Redirect.INHERIT)
+                    .start();
+            orders = process.getOutputStream();
+        }
+
+        void spin(boolean on) throws IOException {
+            orders.write(on ? 1 : 0);
+            orders.flush();
+        }
+
+        /** The process. */
+        public static void main(String[] args) throws IOException {
+            int order = System.in.read();
+            while (order >= 0) {
+                while (order == 1 && System.in.available() == 0) {
+                    for (int i = 0; i < 1_000_000; i++) {
+                        Thread.onSpinWait();
+                    }
+                }
+                order = System.in.read();
+            }
+        }
+
+        @Override
+        public void close() {
+            process.destroy();
+        }
+    }
+}

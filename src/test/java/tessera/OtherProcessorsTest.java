@@ -1,0 +1,100 @@
+package tessera;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.kernels.Device;
+import tessera.kernels.NativeReport;
+
+/**
+ * Published models' outputs and gradients on lesser processors, as far as this one can be made one: in processes of their own, with
+ * instructions and libraries left away. What a feature decides is said by {@code doctor} too.
+ */
+class OtherProcessorsTest {
+    private static final String VECTORS = "--add-modules=jdk.incubator.vector";
+    private static final String NO_LIBRARY = "-Dtessera.native=off";
+    private static final Map<String, String> NARROW = Map.of("ONEDNN_MAX_CPU_ISA", "AVX2");
+    private static final List<String> GOLDEN = List.of(
+            "tessera.tensor.GoldenOpsTest",
+            "tessera.nn.videomae.GoldenModelsTest",
+            "tessera.nn.swin.GoldenSwinTest",
+            "tessera.nn.stlt.GoldenStltTest");
+    private static final String QUANTISED = "tessera.nn.inference.Int8StudentTest";
+    private static final String VECTOR_KERNELS = "tessera.kernels.cpu.vector.VectorKernelsTest";
+
+    @TempDir
+    private Path folder;
+
+    private void passes(String path, List<String> options, Map<String, String> environment, String... more)
+            throws Exception {
+        List<String> all = new ArrayList<>(List.of("-XX:+IgnoreUnrecognizedVMOptions", "-Xmx1g"));
+        all.addAll(options);
+        List<String> classes = new ArrayList<>(GOLDEN);
+        classes.addAll(List.of(more));
+        classes.addFirst(folder.resolve("tests.log").toString());
+        String said =
+                ChildJava.run(folder, all, environment, 300, OnThisProcessor.class, classes.toArray(String[]::new));
+        assertTrue(said.contains("kernels: " + path + "\n"), said);
+        assertTrue(said.contains("int8 false, bf16 false\n"), said);
+        assertTrue(said.endsWith(classes.size() - 1 + " classes passed\n"), said);
+    }
+
+    @Test
+    void avx2() throws Exception {
+        passes(
+                "the Vector API, 8 f32 at a time; matrix products by oneDNN",
+                List.of(VECTORS, "-XX:UseAVX=2"),
+                NARROW,
+                VECTOR_KERNELS,
+                QUANTISED);
+    }
+
+    /** Of 128 bits, with products in Java: what is left on aarch64. */
+    @Test
+    void neon() throws Exception {
+        passes(
+                "the Vector API, 4 f32 at a time; matrix products by Java",
+                List.of(VECTORS, NO_LIBRARY, "-XX:MaxVectorSize=16"),
+                Map.of(),
+                VECTOR_KERNELS);
+    }
+
+    /** Of x86 processors before AVX2, on which Java would multiply and add some thousand times slower. */
+    @Test
+    void noFusedMultiplyAdd() throws Exception {
+        passes("plain loops; matrix products by Java", List.of(VECTORS, NO_LIBRARY, "-XX:-UseFMA"), Map.of());
+    }
+
+    @Test
+    void noVectorApi() throws Exception {
+        passes("plain loops; matrix products by oneDNN", List.of(), Map.of());
+    }
+
+    @Test
+    void javaAlone() throws Exception {
+        passes("plain loops; matrix products by Java", List.of(NO_LIBRARY), Map.of());
+    }
+
+    /** Runs classes of tests and says on what. */
+    static final class OnThisProcessor {
+        private OnThisProcessor() {}
+
+        public static void main(String[] arguments) throws IOException {
+            System.out.println("kernels: " + NativeReport.cpuKernels());
+            Device cpu = Device.cpu();
+            System.out.println(
+                    "int8 " + cpu.int8().isPresent() + ", bf16 " + cpu.bf16().isPresent());
+            for (int i = 1; i < arguments.length; i++) {
+                assertEquals(0, ParitySuite.run(arguments[i], Path.of(arguments[0]), System.out), arguments[i]);
+            }
+            System.out.println(arguments.length - 1 + " classes passed");
+        }
+    }
+}
