@@ -1,8 +1,7 @@
 package tessera.tensor;
 
-import java.util.Collections;
 import java.util.HashMap;
-import java.util.IdentityHashMap;
+import java.util.LinkedHashSet;
 import java.util.Map;
 import java.util.Objects;
 import java.util.PriorityQueue;
@@ -142,7 +141,7 @@ public final class Autograd {
         private final Map<Node, @Nullable Tensor> collected = new HashMap<>();
 
         /** Memory that the pass made, freed as soon as nothing collected lies in it. */
-        private final Set<Storage> own = Collections.newSetFromMap(new IdentityHashMap<>());
+        private final Set<Storage> own = new LinkedHashSet<>();
 
         private final PriorityQueue<Node> queue = new PriorityQueue<>();
 

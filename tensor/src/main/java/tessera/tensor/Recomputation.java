@@ -1,6 +1,6 @@
 package tessera.tensor;
 
-import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.Supplier;
 
@@ -68,7 +68,7 @@ final class Recomputation {
     static final class Reads {
         private record Read(Tensor tensor, int version) {}
 
-        private final Map<Storage, Read> first = new IdentityHashMap<>();
+        private final Map<Storage, Read> first = new LinkedHashMap<>();
 
         void add(Tensor... inputs) {
             for (Tensor input : inputs) {
