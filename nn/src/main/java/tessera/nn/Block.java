@@ -14,6 +14,7 @@ public final class Block implements AutoCloseable {
     private final LayerNorm norm2;
     private final Linear fc1;
     private final Linear fc2;
+    private final boolean recomputing;
 
     /** Builds the block, with an MLP four times as wide. */
     public Block(Params params, long width, int heads, double eps, boolean keyBias) {
@@ -22,12 +23,18 @@ public final class Block implements AutoCloseable {
         norm2 = new LayerNorm(params.at("norm2"), width, eps);
         fc1 = Linear.xavier(params.at("mlp").at("fc1"), width, MLP_RATIO * width);
         fc2 = Linear.xavier(params.at("mlp").at("fc2"), MLP_RATIO * width, width);
+        recomputing = params.recomputing();
     }
 
     /** {@code [B, N, D]} to {@code [B, N, D]}; without recording, x is used up. */
     public Tensor forward(Tensor x) {
+        return forward(x, DropPath.NONE);
+    }
+
+    /** The same in training, where {@code drop} leaves branches out while gradients are recorded. */
+    public Tensor forward(Tensor x, DropPath drop) {
         if (Autograd.isRecording()) {
-            return compute(x);
+            return recomputing ? Autograd.recomputed(() -> train(x, drop)) : train(x, drop);
         }
         try (Scope scope = Scope.open()) {
             Tensor y = scope.keep(compute(x));
@@ -38,10 +45,9 @@ public final class Block implements AutoCloseable {
         }
     }
 
-    /** The same in training, where {@code drop} leaves branches out while gradients are recorded. */
-    public Tensor forward(Tensor x, DropPath drop) {
-        if (drop.rate() == 0 || !Autograd.isRecording()) {
-            return forward(x);
+    private Tensor train(Tensor x, DropPath drop) {
+        if (drop.rate() == 0) {
+            return compute(x);
         }
         Tensor mixed = drop.add(x, attn.forward(norm1.forward(x)), 0); // [B, N, D]
         return drop.add(mixed, fc2.afterGelu(fc1, norm2.forward(mixed)), 1); // [B, N, D]

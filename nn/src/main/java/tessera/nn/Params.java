@@ -101,6 +101,20 @@ public final class Params {
         return store.productsInBf16;
     }
 
+    /**
+     * Lets every block of the model keep its result alone in training, and be run again in the backward pass, as {@link
+     * tessera.tensor.Autograd#recomputed} says: less memory for more time, and the same gradients. Call before making a layer.
+     */
+    public Params recomputing(boolean wanted) {
+        store.recomputing = wanted;
+        return this;
+    }
+
+    /** Whether blocks are recomputed in the backward pass. */
+    public boolean recomputing() {
+        return store.recomputing;
+    }
+
     /** Lets {@link Linear#pack} lay out the weights of a model that is made from here on bytes, or look at their inputs. */
     public Params on(Int8Layers layers) {
         store.int8 = layers;
@@ -166,6 +180,7 @@ public final class Params {
         private final DType dtype;
         private DType compute;
         private boolean productsInBf16;
+        private boolean recomputing;
         private @Nullable Int8Layers int8;
         private final long seed;
         private final @Nullable Map<String, Tensor> checkpoint;

@@ -28,8 +28,9 @@ class ResumeTest {
         List<String> shown = whole.errorReader().lines().toList();
         assertEquals(0, whole.waitFor(), () -> String.join("\n", shown));
 
-        // What Ctrl-C does too: the process is asked to end, writes a checkpoint and says so.
-        Process stopped = pretrain(data, "cut");
+        // What Ctrl-C does too: the process is asked to end, writes a checkpoint and says so. Recomputing changes no
+        // weight.
+        Process stopped = pretrain(data, "cut", "--recompute");
         Shell.awaitSteps(stopped);
         stopped.toHandle().destroy();
         List<String> last = stopped.errorReader().lines().toList();
@@ -53,7 +54,7 @@ class ResumeTest {
         assertEquals(List.of("metrics.jsonl", "model.safetensors"), names("cut"), "no temporary file is left");
     }
 
-    private Process pretrain(Path data, String out) throws IOException {
+    private Process pretrain(Path data, String out, String... more) throws IOException {
         List<String> command = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "--add-modules=jdk.incubator.vector",
@@ -67,6 +68,7 @@ class ResumeTest {
                         + " --clip-norm 0.5 --drop-path 0.3 --steps 200 --source " + data + " --target " + data
                         + " --out " + folder.resolve(out);
         command.addAll(List.of(line.split(" ")));
+        command.addAll(List.of(more));
         return new ProcessBuilder(command)
                 .redirectOutput(ProcessBuilder.Redirect.DISCARD)
                 .start();

@@ -1,9 +1,12 @@
 package tessera.tensor;
 
 import java.util.HashMap;
+import java.util.LinkedHashSet;
 import java.util.Map;
 import java.util.Objects;
 import java.util.PriorityQueue;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -33,22 +36,33 @@ public final class Autograd {
         return ThreadState.get().recording;
     }
 
-    /** One recorded operation. */
-    static final class Node implements Comparable<Node> {
-        private static final java.util.concurrent.atomic.AtomicLong SEQUENCE =
-                new java.util.concurrent.atomic.AtomicLong();
+    /**
+     * Runs a block of which only the result is kept: the backward pass runs it again, with its record, when it comes to it, so that
+     * the tensors in between are in memory for one block at a time (Chen et al., "Training deep nets with sublinear memory cost",
+     * 2016). Gradients are the same bit for bit, for one more forward pass of the block. Blocks may contain blocks.
+     *
+     * <p>The block reads what it likes, parameters and results of other operations; their gradients arrive as without this. It is to
+     * compute the same each time: random numbers are a function of (seed, stream), which it takes from outside, and what its operations
+     * read may not be changed in place or freed before the backward pass. All it makes but the result is freed when it ends.
+     *
+     * <p>Without recording this is the block alone.
+     *
+     * @param block run on this thread, now and once more by the thread that runs the backward pass
+     * @throws IllegalStateException from the backward pass, if what the block read was changed or freed, or the block gave another
+     *     shape or type; from within a block, if it runs a backward pass
+     */
+    public static Tensor recomputed(Supplier<Tensor> block) {
+        return isRecording() ? Recomputation.run(block) : block.get();
+    }
 
-        private final Op.Differentiable op;
-        private final Op.Context context;
-        private final Tensor[] inputs;
+    /** A recorded step on the way to a tensor: one operation, or a block to be run again. */
+    abstract static sealed class Node implements Comparable<Node> {
+        private static final AtomicLong SEQUENCE = new AtomicLong();
+
         private final long sequence = SEQUENCE.getAndIncrement();
         private boolean walked;
 
-        Node(Op.Differentiable op, Op.Context context, Tensor[] inputs) {
-            this.op = op;
-            this.context = context;
-            this.inputs = inputs;
-        }
+        abstract String name();
 
         /** Later operations first, so that a node comes after everything that used its result. */
         @Override
@@ -57,8 +71,45 @@ public final class Autograd {
         }
     }
 
+    /** One recorded operation. */
+    static final class OpNode extends Node {
+        private final Op.Differentiable op;
+        private final Op.Context context;
+        private final Tensor[] inputs;
+
+        OpNode(Op.Differentiable op, Op.Context context, Tensor[] inputs) {
+            this.op = op;
+            this.context = context;
+            this.inputs = inputs;
+        }
+
+        @Override
+        String name() {
+            return op.name();
+        }
+    }
+
+    /** A block to be run again. */
+    static final class BlockNode extends Node {
+        private @Nullable Recomputation block;
+
+        BlockNode(Recomputation block) {
+            this.block = block;
+        }
+
+        @Override
+        String name() {
+            return Recomputation.NAME;
+        }
+    }
+
     static void backward(Tensor root, Tensor cotangent) {
         ThreadState state = ThreadState.get();
+        if (state.reads != null) {
+            throw new IllegalStateException(
+                    "backward: called in a block that is recomputed, which runs twice; call it on"
+                            + " what Autograd.recomputed returns");
+        }
         CostMeter meter = state.meter;
         state.meter = null;
         try {
@@ -81,45 +132,85 @@ public final class Autograd {
     private static void walk(Node rootNode, Tensor rootCotangent) {
         Pass pass = new Pass();
         pass.deliver(rootNode, rootCotangent);
-        for (Node node = pass.queue.poll(); node != null; node = pass.queue.poll()) {
-            step(pass, node);
-        }
+        pass.walkFrom(0);
     }
 
-    private static void step(Pass pass, Node node) {
-        if (node.walked) {
-            throw new IllegalStateException(node.op.name()
-                    + ": backward was already run through this result, which frees what it saved; run the"
-                    + " forward pass again");
-        }
-        node.walked = true;
-        Tensor cotangent = Objects.requireNonNull(pass.collected.remove(node));
-        try (Scope scope = Scope.open()) {
-            node.context.offer(input -> pass.take(node.inputs[input]));
-            @Nullable Tensor[] gradients = node.op.backward(node.context, cotangent.contiguous());
-            check(node, gradients);
-            for (int i = 0; i < gradients.length; i++) {
-                Tensor gradient = gradients[i];
-                if (gradient == null || !node.context.needsGradient(i)) {
-                    continue;
-                }
-                Node producer = node.inputs[i].node();
-                if (producer == null) {
-                    node.inputs[i].accumulateGrad(gradient);
-                } else {
-                    scope.keep(pass.deliver(producer, gradient));
-                }
-            }
-        }
-        node.context.clear();
-    }
-
-    /** The gradients of results that one backward pass has collected so far. */
+    /** One backward pass: the gradients of results that it has collected so far. */
     private static final class Pass {
         /** Null for what an operation has taken and gives back with its own part. */
         private final Map<Node, @Nullable Tensor> collected = new HashMap<>();
 
+        /** Memory that the pass made, freed as soon as nothing collected lies in it. */
+        private final Set<Storage> own = new LinkedHashSet<>();
+
         private final PriorityQueue<Node> queue = new PriorityQueue<>();
+
+        /** Walks what was recorded from a number on. */
+        void walkFrom(long first) {
+            for (Node node = queue.peek(); node != null && node.sequence >= first; node = queue.peek()) {
+                queue.remove();
+                if (node.walked) {
+                    throw new IllegalStateException(node.name()
+                            + ": backward was already run through this result, which frees what it saved; run the"
+                            + " forward pass again");
+                }
+                node.walked = true;
+                Tensor cotangent = Objects.requireNonNull(collected.remove(node));
+                switch (node) {
+                    case OpNode recorded -> step(recorded, cotangent);
+                    case BlockNode again -> run(again, cotangent);
+                }
+                sweep();
+            }
+        }
+
+        private void step(OpNode node, Tensor cotangent) {
+            try (Scope scope = Scope.open()) {
+                node.context.offer(input -> take(node.inputs[input]));
+                @Nullable Tensor[] gradients = node.op.backward(node.context, cotangent.contiguous());
+                check(node, gradients);
+                for (int i = 0; i < gradients.length; i++) {
+                    Tensor gradient = gradients[i];
+                    if (gradient != null && node.context.needsGradient(i)) {
+                        give(node.inputs[i], gradient, scope);
+                    }
+                }
+            }
+            node.context.clear();
+        }
+
+        /**
+         * Runs a block again and walks its record. All of that is younger than what else is to be walked, so everything comes in the
+         * order in which it would come without blocks.
+         */
+        private void run(BlockNode node, Tensor cotangent) {
+            long first = Node.SEQUENCE.get();
+            try (Scope scope = Scope.open()) {
+                Tensor result = Objects.requireNonNull(node.block).again(cotangent);
+                give(result, cotangent, scope);
+                walkFrom(first);
+                collected.values().forEach(gradient -> {
+                    if (gradient != null) {
+                        scope.keep(gradient);
+                    }
+                });
+            }
+            node.block = null;
+        }
+
+        /** Adds to the gradient of a tensor. What a node is to find must outlive the scope in which it was made. */
+        private void give(Tensor to, Tensor gradient, Scope scope) {
+            Node producer = to.node();
+            if (producer == null) {
+                to.accumulateGrad(gradient);
+                return;
+            }
+            Tensor sum = deliver(producer, gradient);
+            if (sum.storage().owner() == scope) {
+                scope.keep(sum);
+                own.add(sum.storage());
+            }
+        }
 
         /** Adds to the gradient of a node's result; returns the sum, which must live until the node's turn. */
         Tensor deliver(Node node, Tensor gradient) {
@@ -138,9 +229,20 @@ public final class Autograd {
             Node producer = input.node();
             return producer == null ? null : collected.replace(producer, null);
         }
+
+        private void sweep() {
+            own.removeIf(memory -> {
+                boolean wanted = collected.values().stream()
+                        .anyMatch(gradient -> gradient != null && gradient.storage() == memory);
+                if (!wanted) {
+                    memory.close();
+                }
+                return !wanted;
+            });
+        }
     }
 
-    private static void check(Node node, @Nullable Tensor[] gradients) {
+    private static void check(OpNode node, @Nullable Tensor[] gradients) {
         if (gradients.length != node.inputs.length) {
             throw new IllegalStateException(node.op.name() + ": backward returned " + gradients.length
                     + " gradients for " + node.inputs.length + " inputs; return one entry per input");

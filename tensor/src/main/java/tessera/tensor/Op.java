@@ -61,6 +61,9 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
             }
             record |= input.requiresGrad();
         }
+        if (state.reads != null) {
+            state.reads.add(inputs);
+        }
         record &= state.recording && op instanceof Differentiable;
         Context context = new Context(op, inputs, record);
         boolean recording = state.recording;
@@ -82,7 +85,7 @@ public sealed interface Op permits Op.Differentiable, Op.Constant {
                 // An operation may return its input as it is; the record needs a tensor of its own.
                 output = output == input ? input.detach() : output;
             }
-            output.setNode(new Autograd.Node((Differentiable) op, context, inputs));
+            output.setNode(new Autograd.OpNode((Differentiable) op, context, inputs));
         }
         return output;
     }

@@ -2,7 +2,7 @@ package tessera.tensor;
 
 import org.jspecify.annotations.Nullable;
 
-/** What a thread has switched on: its innermost scope, gradient recording, and a cost meter. */
+/** What a thread has switched on: its innermost scope, gradient recording, a cost meter, and a block that is recomputed. */
 final class ThreadState {
     private static final ThreadLocal<ThreadState> CURRENT = ThreadLocal.withInitial(ThreadState::new);
 
@@ -13,6 +13,9 @@ final class ThreadState {
 
     @Nullable
     CostMeter meter;
+
+    /** What a block reads that is being run to be recomputed, or is being recomputed. */
+    Recomputation.@Nullable Reads reads;
 
     private ThreadState() {}
 

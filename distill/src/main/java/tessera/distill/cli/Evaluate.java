@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.BiFunction;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -198,22 +199,19 @@ final class Evaluate extends ToolCommand {
         Views views = Recipe.viewsOf(student.file());
         List<Looked> looked = new ArrayList<>();
         for (ViewScheme scheme : ordered()) {
-            Function<ClipSet, List<HeadLogits>> logits = of -> MultiView.logits(
-                    judged,
-                    predictor.masking(),
-                    predictor.seed(),
-                    of,
-                    modality,
-                    views.test(of.geometry(), seen, scheme.clips(), scheme.crops()),
-                    context);
+            Function<ClipSet, List<View>> viewsOf =
+                    of -> views.test(of.geometry(), seen, scheme.clips(), scheme.crops());
+            BiFunction<ClipSet, List<View>, List<HeadLogits>> logits = (of, by) ->
+                    MultiView.logits(judged, predictor.masking(), predictor.seed(), of, modality, by, context);
             Map<String, Double> temperatures = Map.of();
             if (held != null) {
-                List<HeadLogits> ofHeld = logits.apply(held);
+                List<HeadLogits> ofHeld = logits.apply(held, viewsOf.apply(held));
                 temperatures = Evaluation.temperatures(ofHeld, Evaluation.labels(held, ofHeld));
             }
-            List<HeadLogits> ofSet = logits.apply(set);
+            List<View> viewsOfSet = viewsOf.apply(set);
+            List<HeadLogits> ofSet = logits.apply(set, viewsOfSet);
             Evaluation evaluation = Evaluation.of(ofSet, Evaluation.labels(set, ofSet), temperatures, tail);
-            int different = different(views.test(set.geometry(), seen, scheme.clips(), scheme.crops()), modality);
+            int different = different(viewsOfSet, modality);
             looked.add(
                     new Looked(scheme.toString(), scheme.views(), different, once.times(scheme.views()), evaluation));
         }

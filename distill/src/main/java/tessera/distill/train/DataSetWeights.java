@@ -298,36 +298,30 @@ final class DataSetWeights {
 
     /** Teachers that were trained here tell which clips they left out; those of other origin have not seen these clips. */
     private static void requireHeldOut(TeacherFile teacher, HeldOut heldOut, ClipSet clips) {
-        String trained;
+        HeldOut.Trained trained;
         try (Checkpoint checkpoint = Checkpoint.read(teacher.file())) {
-            trained = checkpoint.metadata().get(Trainer.SETTINGS);
+            trained = HeldOut.Trained.of(checkpoint.metadata());
         }
-        if (trained == null) {
+        String who = "the teacher " + teacher.name() + " (" + teacher.file() + ")";
+        HeldOut left = trained.heldOut();
+        if (!trained.told()) {
             return;
         }
-        Map<String, @Nullable Object> left = Settings.parse(trained).values();
-        if (left.get("heldOut") instanceof Number share
-                && share.doubleValue() > 0
-                && !left.containsKey(HeldOut.CLIPS)) {
-            throw new IllegalArgumentException("the teacher " + teacher.name() + " (" + teacher.file()
-                    + ") does not say which clips it left out, because an earlier version chose them otherwise; train it"
+        if (left.share() > 0 && trained.clips() == null) {
+            throw new IllegalArgumentException(who
+                    + " does not say which clips it left out, because an earlier version chose them otherwise; train it"
                     + " again, or pass other clips to weigh it by");
         }
-        Map<String, @Nullable Object> wanted =
-                Settings.parse(heldOut.addTo(Settings.NONE).json()).values();
-        wanted.forEach((name, value) -> {
-            if (left.containsKey(name) && !Objects.equals(left.get(name), value)) {
-                throw new IllegalArgumentException("the teacher " + teacher.name() + " (" + teacher.file()
-                        + ") was trained with " + name + " " + left.get(name) + ", not " + value
-                        + ", so it has seen clips by which it would be weighed; hold out the same share in `tessera train`,"
-                        + " or pass other clips to weigh it by");
-            }
-        });
+        if (!left.equals(heldOut)) {
+            throw new IllegalArgumentException(who + " was trained with " + left.difference(heldOut)
+                    + ", so it has seen clips by which it would be weighed; hold out the same share in `tessera train`,"
+                    + " or pass other clips to weigh it by");
+        }
         // Of a class with more or fewer clips another number is left out.
-        if (left.containsKey(HeldOut.CLIPS) && !Objects.equals(left.get(HeldOut.CLIPS), heldOut.checksum(clips))) {
-            throw new IllegalArgumentException("the teacher " + teacher.name() + " (" + teacher.file()
-                    + ") left out other clips when it was trained than are left out of these, so it may have seen clips by which"
-                    + " it would be weighed; train it on the same clips, or pass other clips to weigh it by");
+        if (trained.clips() != null && !trained.clips().equals(heldOut.checksum(clips))) {
+            throw new IllegalArgumentException(who
+                    + " left out other clips when it was trained than are left out of these, so it may have seen clips by"
+                    + " which it would be weighed; train it on the same clips, or pass other clips to weigh it by");
         }
     }
 }

@@ -30,7 +30,10 @@ public record HeldOut(double share, long seed) {
     public static final HeldOut NONE = new HeldOut(0, 1);
 
     /** The setting that tells which clips were left out. */
-    static final String CLIPS = "heldOutClips";
+    private static final String CLIPS = "heldOutClips";
+
+    private static final String SHARE = "heldOut";
+    private static final String SEED = "heldOutSeed";
 
     public HeldOut {
         if (!(share >= 0 && share < 1)) {
@@ -73,14 +76,28 @@ public record HeldOut(double share, long seed) {
         return TeacherCache.checksum((seed + " " + name).getBytes(StandardCharsets.UTF_8));
     }
 
+    /**
+     * What a model trained here left out, as its file tells.
+     *
+     * @param heldOut {@link #NONE} if the file tells nothing
+     * @param told whether it tells that
+     * @param clips a checksum of the clips' names, or null if it tells none
+     */
+    record Trained(HeldOut heldOut, boolean told, @Nullable String clips) {
+        static Trained of(Map<String, String> metadata) {
+            String trained = metadata.get(Trainer.SETTINGS);
+            Map<String, @Nullable Object> settings =
+                    trained == null ? Map.of() : Settings.parse(trained).values();
+            String clips = settings.get(CLIPS) instanceof String checksum ? checksum : null;
+            return settings.get(SHARE) instanceof Number share && settings.get(SEED) instanceof Number seed
+                    ? new Trained(new HeldOut(share.doubleValue(), seed.longValue()), true, clips)
+                    : new Trained(NONE, false, clips);
+        }
+    }
+
     /** What a model trained here left out, as its file's metadata tell; {@link #NONE} if they tell nothing. */
     public static HeldOut of(Map<String, String> metadata) {
-        String trained = metadata.get(Trainer.SETTINGS);
-        Map<String, @Nullable Object> settings =
-                trained == null ? Map.of() : Settings.parse(trained).values();
-        return settings.get("heldOut") instanceof Number share && settings.get("heldOutSeed") instanceof Number number
-                ? new HeldOut(share.doubleValue(), number.longValue())
-                : NONE;
+        return Trained.of(metadata).heldOut;
     }
 
     /** The clips that are left out, ascending. */
@@ -105,8 +122,15 @@ public record HeldOut(double share, long seed) {
         return names(known);
     }
 
+    /** In what another differs, for messages: {@code heldOut 0.2, not 0.1}. */
+    String difference(HeldOut other) {
+        return share == other.share
+                ? SEED + " " + seed + ", not " + other.seed
+                : SHARE + " " + share + ", not " + other.share;
+    }
+
     Settings addTo(Settings settings) {
-        return settings.with("heldOut", share).with("heldOutSeed", seed);
+        return settings.with(SHARE, share).with(SEED, seed);
     }
 
     /** Settings with a checksum of the names of what is left out of a set, if anything is. */

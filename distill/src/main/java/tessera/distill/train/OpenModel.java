@@ -83,7 +83,7 @@ record OpenModel(VideoModel model, Params params, Map<String, Linear> heads) {
         if (start != null) {
             return from(start, config, heads, seed, context);
         }
-        Params params = Params.random(context.device(), DType.F32, seed).computeIn(context.compute());
+        Params params = context.configure(Params.random(context.device(), DType.F32, seed));
         return build(config.toMetadata(), heads, params);
     }
 
@@ -110,8 +110,7 @@ record OpenModel(VideoModel model, Params params, Map<String, Linear> heads) {
             addHeads(checkpoint, heads, weights);
             Predicate<String> fresh =
                     name -> opening.fresh().test(name) || (ModelHeads.isHead(name) && !weights.containsKey(name));
-            Params params = Params.from(context.device(), DType.F32, weights, seed, fresh)
-                    .computeIn(context.compute());
+            Params params = context.configure(Params.from(context.device(), DType.F32, weights, seed, fresh));
             return build(wanted == null ? opening.metadata() : wanted.toMetadata(), heads, params);
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());

@@ -122,7 +122,7 @@ public record Pretraining(
             if (checkpoint != null && Int8Layers.isInt8(checkpoint.metadata())) {
                 throw new CheckpointException(Int8Layers.NOT_TRAINED);
             }
-            params = parameters(checkpoint, context.device()).computeIn(context.compute());
+            params = context.configure(parameters(checkpoint, context.device()));
             model = new VideoMaePretraining(params, config, source.classes().size());
             params.finish(name -> start != null);
         } catch (CheckpointException e) {

@@ -3,6 +3,7 @@ package tessera.distill.train;
 import java.util.Map;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.Params;
 
 /**
  * What every stage of a run shares.
@@ -11,18 +12,25 @@ import tessera.kernels.Device;
  * @param stop asks the run to stop
  * @param device where training computes
  * @param compute what it computes in: f32, or bf16 on a GPU or a CPU that has {@link Device#bf16}, with f32 master weights, statistics and losses
+ * @param recompute whether the blocks of what is trained keep their results alone and are run again in the backward pass ({@link
+ *     tessera.nn.Params#recomputing}): less memory for more time and the same weights, so a run may be resumed with or without
  * @param origin what training starts from, such as a checksum of its clips, by names that begin with {@code tessera.}; a run
  *     is resumed only where it is the same
  */
 public record RunContext(
-        ProgressListener listener, StopSignal stop, Device device, DType compute, Map<String, String> origin) {
+        ProgressListener listener,
+        StopSignal stop,
+        Device device,
+        DType compute,
+        boolean recompute,
+        Map<String, String> origin) {
     public RunContext {
         origin = Map.copyOf(origin);
     }
 
     /** A run that is resumed whatever it started from. */
     public RunContext(ProgressListener listener, StopSignal stop, Device device, DType compute) {
-        this(listener, stop, device, compute, Map.of());
+        this(listener, stop, device, compute, false, Map.of());
     }
 
     /** A run on the CPU with all its processors. */
@@ -32,7 +40,17 @@ public record RunContext(
 
     /** The same run with another origin. */
     public RunContext startingFrom(Map<String, String> other) {
-        return new RunContext(listener, stop, device, compute, other);
+        return new RunContext(listener, stop, device, compute, recompute, other);
+    }
+
+    /** The same run with blocks recomputed or not. */
+    public RunContext recomputing(boolean wanted) {
+        return new RunContext(listener, stop, device, compute, wanted, origin);
+    }
+
+    /** Lets a model that is trained compute as this says; call before making a layer. */
+    Params configure(Params params) {
+        return params.computeIn(compute).recomputing(recompute);
     }
 
     /** Begins a task that the listener hears of; the caller closes it. */

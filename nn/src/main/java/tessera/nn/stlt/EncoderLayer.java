@@ -30,6 +30,7 @@ final class EncoderLayer implements AutoCloseable {
     private final Linear linear1;
     private final Linear linear2;
     private final LayerNorm norm2;
+    private final boolean recomputing;
 
     EncoderLayer(Params params, long width, int heads) {
         this.heads = heads;
@@ -45,6 +46,7 @@ final class EncoderLayer implements AutoCloseable {
         linear2 = Linear.fanIn(params.at("linear2"), MLP_RATIO * width, width);
         norm1 = new LayerNorm(params.at("norm1"), width, EPS);
         norm2 = new LayerNorm(params.at("norm2"), width, EPS);
+        recomputing = params.recomputing();
     }
 
     /**
@@ -54,7 +56,7 @@ final class EncoderLayer implements AutoCloseable {
      */
     Tensor forward(Tensor x, Tensor bias, Dropout dropout) {
         if (Autograd.isRecording()) {
-            return dropout.active() ? drop(x, bias, dropout) : compute(x, bias);
+            return recomputing ? Autograd.recomputed(() -> train(x, bias, dropout)) : train(x, bias, dropout);
         }
         try (Scope scope = Scope.open()) {
             Tensor y = scope.keep(compute(x, bias));
@@ -63,6 +65,10 @@ final class EncoderLayer implements AutoCloseable {
             }
             return y;
         }
+    }
+
+    private Tensor train(Tensor x, Tensor bias, Dropout dropout) {
+        return dropout.active() ? drop(x, bias, dropout) : compute(x, bias);
     }
 
     private Tensor compute(Tensor x, Tensor bias) {

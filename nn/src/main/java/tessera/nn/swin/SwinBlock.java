@@ -18,6 +18,7 @@ final class SwinBlock implements AutoCloseable {
     private final LayerNorm norm2;
     private final Linear fc1;
     private final Linear fc2;
+    private final boolean recomputing;
 
     SwinBlock(Params params, SwinConfig config, int stage, WindowPartition windows) {
         int width = config.width(stage);
@@ -28,12 +29,13 @@ final class SwinBlock implements AutoCloseable {
         fc1 = Linear.normal(params.at("mlp").at(0), width, (long) MLP_RATIO * width, config.initialStd(width));
         fc2 = Linear.normal(
                 params.at("mlp").at(3), (long) MLP_RATIO * width, width, config.initialStd((long) MLP_RATIO * width));
+        recomputing = params.recomputing();
     }
 
     /** {@code [B, N, D]} to {@code [B, N, D]}; without recording, x is used up. */
     Tensor forward(Tensor x, DropPath drop) {
         if (Autograd.isRecording()) {
-            return drop.rate() == 0 ? compute(x) : computeDropping(x, drop);
+            return recomputing ? Autograd.recomputed(() -> train(x, drop)) : train(x, drop);
         }
         try (Scope scope = Scope.open()) {
             Tensor y = scope.keep(compute(x));
@@ -49,7 +51,10 @@ final class SwinBlock implements AutoCloseable {
         return fc2.addAfterGelu(fc1, mixed, norm2.forward(mixed)); // [B, N, D]
     }
 
-    private Tensor computeDropping(Tensor x, DropPath drop) {
+    private Tensor train(Tensor x, DropPath drop) {
+        if (drop.rate() == 0) {
+            return compute(x);
+        }
         Tensor mixed = drop.add(x, attn.forward(norm1.forward(x)), 0); // [B, N, D]
         return drop.add(mixed, fc2.afterGelu(fc1, norm2.forward(mixed)), 1); // [B, N, D]
     }

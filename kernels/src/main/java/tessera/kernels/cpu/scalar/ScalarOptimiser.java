@@ -28,8 +28,7 @@ public class ScalarOptimiser implements Optimiser {
         Elements.set(norm, 0, Math.sqrt(total));
     }
 
-    /** Sum of the squares of all elements. */
-    protected double sumOfSquares(Buffer x) {
+    private double sumOfSquares(Buffer x) {
         return blocks.sum(x.length(), (from, n, a, b) -> {
             Elements.load(x, from, n, a, 0);
             double sum = 0;

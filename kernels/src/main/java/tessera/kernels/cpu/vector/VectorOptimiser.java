@@ -14,58 +14,94 @@ import jdk.incubator.vector.VectorMask;
 import tessera.kernels.Buffer;
 import tessera.kernels.Elementwise;
 import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.ScalarOptimiser;
 
 /** The optimiser in f32; tensors of which any is of another type are left to the plain Java kernels. */
 public final class VectorOptimiser extends ScalarOptimiser {
     private static final long CHUNK = 16_384;
+    /** Elements whose squares are summed in one term: rounding errors do not grow with a tensor's length. */
+    private static final long SQUARES = 4096;
+
+    private static final long SQUARES_PER_RANGE = 4;
 
     private final Elementwise elementwise;
-    private final VectorSums sums;
 
     /** @param elementwise rounds shadows */
     public VectorOptimiser(Workers workers, Elementwise elementwise) {
         super(workers);
         this.elementwise = elementwise;
-        this.sums = new VectorSums(workers);
+    }
+
+    /** Elements {@code [from, to)} of one of several tensors, which are chunk {@code chunk} of all of them. */
+    private interface ChunkBody {
+        void run(int tensor, long from, long to, int chunk);
+    }
+
+    /**
+     * Cuts all tensors together into chunks, so that many small ones cost no more than a large one.
+     *
+     * @return how many chunks lie before each tensor and, last, before the end
+     */
+    private int[] forEachChunk(Buffer[] tensors, long size, long chunksPerRange, ChunkBody body) {
+        int[] before = new int[tensors.length + 1];
+        for (int i = 0; i < tensors.length; i++) {
+            before[i + 1] = Math.addExact(before[i], Math.toIntExact(Blocks.ceilDiv(tensors[i].length(), size)));
+        }
+        workers.parallelFor(before[tensors.length], chunksPerRange, (worker, from, to) -> {
+            int i = 0;
+            for (int chunk = (int) from; chunk < to; chunk++) {
+                while (chunk >= before[i + 1]) {
+                    i++;
+                }
+                long start = (chunk - before[i]) * size;
+                body.run(i, start, Math.min(tensors[i].length(), start + size), chunk);
+            }
+        });
+        return before;
+    }
+
+    private static boolean areF32(Buffer[] tensors) {
+        return Arrays.stream(tensors).allMatch(VectorMath::isF32);
     }
 
     @Override
-    protected double sumOfSquares(Buffer x) {
-        return isF32(x) ? sums.squares(x.segment(), x.length()) : super.sumOfSquares(x);
+    public void globalNorm(Buffer[] gradients, Buffer norm) {
+        if (!areF32(gradients)) {
+            super.globalNorm(gradients, norm);
+            return;
+        }
+        long chunks = Arrays.stream(gradients)
+                .mapToLong(gradient -> Blocks.ceilDiv(gradient.length(), SQUARES))
+                .sum();
+        double[] terms = new double[Math.toIntExact(chunks)];
+        int[] before = forEachChunk(gradients, SQUARES, SQUARES_PER_RANGE, (tensor, from, to, chunk) -> {
+            terms[chunk] = VectorRuns.squares(gradients[tensor].segment(), from, (int) (to - from), 0);
+        });
+        double total = 0;
+        for (int i = 0; i < gradients.length; i++) {
+            // Tensor by tensor, as ScalarOptimiser adds them up.
+            total += Blocks.total(Arrays.copyOfRange(terms, before[i], before[i + 1]));
+        }
+        Elements.set(norm, 0, Math.sqrt(total));
     }
 
-    /** All tensors together are cut into chunks, so that many small ones cost no more than a large one. */
     @Override
     public void adamW(AdamWTensors tensors, AdamWStep step) {
         Buffer[] parameters = tensors.parameters();
-        Buffer[] gradients = tensors.gradients();
-        if (parameters.length == 0
-                || !isF32(parameters[0])
-                || !Arrays.stream(gradients).allMatch(VectorMath::isF32)) {
+        if (parameters.length == 0 || !isF32(parameters[0]) || !areF32(tensors.gradients())) {
             super.adamW(tensors, step);
             return;
-        }
-        // firstChunk[i] is the number of chunks before tensor i.
-        long[] firstChunk = new long[parameters.length + 1];
-        for (int i = 0; i < parameters.length; i++) {
-            firstChunk[i + 1] = firstChunk[i] + Blocks.ceilDiv(parameters[i].length(), CHUNK);
         }
         float factor = (float) clipFactor(step.clip());
         float rate = (float) (step.lr() / (1 - Math.pow(step.beta1(), (double) step.step())));
         float correction = (float) (1 / Math.sqrt(1 - Math.pow(step.beta2(), (double) step.step())));
-        workers.parallelFor(firstChunk[parameters.length], 2, (worker, from, to) -> {
-            int i = 0;
-            for (long chunk = from; chunk < to; chunk++) {
-                while (chunk >= firstChunk[i + 1]) {
-                    i++;
-                }
-                long start = (chunk - firstChunk[i]) * CHUNK;
-                long end = Math.min(parameters[i].length(), start + CHUNK);
-                adamW(tensors, i, start, end, step, rate, correction, factor);
-            }
-        });
+        forEachChunk(
+                parameters,
+                CHUNK,
+                2,
+                (tensor, from, to, chunk) -> adamW(tensors, tensor, from, to, step, rate, correction, factor));
         for (int i = 0; tensors.shadows() != null && i < tensors.shadows().length; i++) {
             Buffer shadow = tensors.shadows()[i];
             if (shadow != null) {

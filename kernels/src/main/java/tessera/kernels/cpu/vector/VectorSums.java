@@ -73,11 +73,6 @@ final class VectorSums {
         return total(length, (from, n) -> chunkSum(x, start + from, n));
     }
 
-    /** Sum of {@code x^2}. */
-    double squares(MemorySegment x, long length) {
-        return total(length, (from, n) -> VectorRuns.squares(x, from, n, 0));
-    }
-
     /** One term of a sum, of the {@code count} elements after {@code from}. */
     private interface Chunk {
         double of(long from, int count);
