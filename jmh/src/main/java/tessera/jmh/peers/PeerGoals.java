@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
@@ -13,8 +14,9 @@ final class PeerGoals {
     static final String MISSED = "missed";
     static final String UNKNOWN = "not measured";
 
-    private static final double INT8_MASKED = .65;
-    private static final double INT8_WHOLE = .8;
+    /** By the share of hidden tokens. */
+    private static final Map<Double, Double> INT8_TARGETS = Map.of(0.0, .8, .75, .65);
+
     private static final double POINTS = .5;
     private static final double BF16 = .65;
     private static final double SHARE = .93;
@@ -134,10 +136,9 @@ final class PeerGoals {
     private void int8() {
         String goal = "int8 beside the faster int8 peer";
         for (Row row : forward(Precision.INT8)) {
-            Double target = row.ratio() == 0 ? INT8_WHOLE : row.ratio() == .75 ? INT8_MASKED : null;
-            beside(goal, row, peer -> true, target);
+            beside(goal, row, peer -> true, INT8_TARGETS.get(row.ratio()));
         }
-        missing(goal, INT8_MASKED, true);
+        missing(goal, INT8_TARGETS.get(.75), true);
     }
 
     private void accuracy() {

@@ -196,9 +196,13 @@ final class PeerResults {
                         String.valueOf(members.get("contender")),
                         String.valueOf(members.get("reason")));
             }
-            objects(root, "limits").forEach(members -> results.limits.add(Limits.Limit.of(members)));
-            objects(root, "accuracies")
-                    .forEach(members -> results.accuracies.add(FewShotAccuracy.Result.of(members)));
+            if (root.containsKey("limits")) {
+                objects(root, "limits").forEach(members -> results.limits.add(Limits.Limit.of(members)));
+            }
+            if (root.containsKey("accuracies")) {
+                objects(root, "accuracies")
+                        .forEach(members -> results.accuracies.add(FewShotAccuracy.Result.of(members)));
+            }
             objects(root, "rows").forEach(members -> results.add(Row.of(members)));
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException(file + ": " + e.getMessage(), e);
