@@ -94,7 +94,16 @@ class PeerBenchmarkTest {
     void whatIsThereIsNotMeasuredAgain(@TempDir Path folder) throws Exception {
         Path file = folder.resolve("r.json");
         List<String> options = List.of(
-                "--tiny", "--quick", "--rounds", "1", "--revision", "abc", "--only", "layers", "--out", file.toString());
+                "--tiny",
+                "--quick",
+                "--rounds",
+                "1",
+                "--revision",
+                "abc",
+                "--only",
+                "layers",
+                "--out",
+                file.toString());
         assertEquals(0, run(options.toArray(String[]::new)), text::toString);
         List<String> rows = rows(file, "layers");
         assertTrue(!rows.isEmpty(), text::toString);
@@ -123,8 +132,8 @@ class PeerBenchmarkTest {
     void tablesArePutBetweenTheMarksOfAText(@TempDir Path folder) throws Exception {
         Path file = folder.resolve("r.json");
         assertEquals(0, run("--tiny", "--quick", "--rounds", "1", "--only", "layers", "--out", file.toString()));
-        Path page = Files.writeString(
-                folder.resolve("page.md"), "before\n<!-- peers -->\nold\n<!-- /peers -->\nafter\n");
+        Path page =
+                Files.writeString(folder.resolve("page.md"), "before\n<!-- peers -->\nold\n<!-- /peers -->\nafter\n");
         assertEquals(0, run("--tables", file.toString(), "--into", page.toString()));
         String once = Files.readString(page);
         assertTrue(once.startsWith("before\n<!-- peers -->\n\n- date: "), once);
@@ -162,18 +171,10 @@ class PeerBenchmarkTest {
         Path file = folder.resolve("r.json");
         assertEquals(
                 0,
-                run(
-                        "--tiny",
-                        "--only",
-                        "accuracy",
-                        "--student",
-                        student.toString(),
-                        "--out",
-                        file.toString()),
+                run("--tiny", "--only", "accuracy", "--student", student.toString(), "--out", file.toString()),
                 text::toString);
         String json = Files.readString(file);
-        assertTrue(
-                json.contains("{\"student\":\"videomae, 4 x 28 x 28\",\"precision\":\"f32\",\"ratio\":0.75,"), json);
+        assertTrue(json.contains("{\"student\":\"videomae, 4 x 28 x 28\",\"precision\":\"f32\",\"ratio\":0.75,"), json);
         if (Device.cpu().int8().isPresent()) {
             assertTrue(json.contains("\"precision\":\"int8 calibrated\""), json);
             assertTrue(text.toString().contains("points of few-shot accuracy that int8 loses"), text::toString);

@@ -83,8 +83,8 @@ class PeerGoalsTest {
         results.add(row(Kind.TRAIN, .75, "PyTorch Java", "", "f32", 50, 1.5, 150, 0));
         results.add(row(Kind.LINEAR, .75, "Tessera", "", "f32", 1, null, 170, 0));
         results.add(row(Kind.LAYER_NORM, .75, "Tessera", "", "f32", .04, null, 0, 30));
-        results.addAccuracies(List.of(
-                accuracy("f32", .40, null), accuracy("bf16", .30, .1), accuracy("int8", .396, .004)));
+        results.addAccuracies(
+                List.of(accuracy("f32", .40, null), accuracy("bf16", .30, .1), accuracy("int8", .396, .004)));
         return results;
     }
 
@@ -160,7 +160,8 @@ class PeerGoalsTest {
     void goalsAndLimitsAreInTablesPageAndFile() {
         String markdown = new PeerTables(results()).markdown();
         assertTrue(
-                markdown.contains("\n| f32: share of the product's rate | forward B 1, rho 0.75 | 0.95 | ≥ 0.93 | met |"),
+                markdown.contains(
+                        "\n| f32: share of the product's rate | forward B 1, rho 0.75 | 0.95 | ≥ 0.93 | met |"),
                 markdown);
         assertTrue(markdown.contains("\n| matmul f32 | some | 200 GFLOP/s | PyTorch eager f32 | end |\n"), markdown);
         assertTrue(markdown.contains("| int8 | 39.60 ± 0.60 | 0.40 ± 0.10 |\n"), markdown);

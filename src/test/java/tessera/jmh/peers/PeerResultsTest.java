@@ -50,8 +50,8 @@ class PeerResultsTest {
         results.add(row("forward B 1, rho .75", "PyTorch", "f32", 124, .84, true));
         results.add(row("forward B 1, rho .75", "PyTorch", "int8", 58.25, null, false));
         results.add(row("forward B 1, rho 0", "Tessera", "f32", 617, null, true));
-        results.addLimits(List.of(
-                new Limits.Limit("matmul", "2 x 2 x 2", "start", "Tessera f32", "f32", 16, 190, 200, 210)));
+        results.addLimits(
+                List.of(new Limits.Limit("matmul", "2 x 2 x 2", "start", "Tessera f32", "f32", 16, 190, 200, 210)));
         results.addAccuracies(List.of(
                 new FewShotAccuracy.Result("videomae", "f32", .75, 2, 5, 600, .4, .01, null, null),
                 new FewShotAccuracy.Result("videomae", "int8", .75, 2, 5, 600, .4, .01, 0.0, .001)));

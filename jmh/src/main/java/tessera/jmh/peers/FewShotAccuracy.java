@@ -193,8 +193,7 @@ final class FewShotAccuracy {
 
     private List<Result> results(
             String student, int shots, Masking masking, Map<String, double[][][]> features, int[] labels) {
-        List<Episode> episodes =
-                new EpisodeSampler(labels, WAYS, shots, size.queries, SEED).draw(size.episodes);
+        List<Episode> episodes = new EpisodeSampler(labels, WAYS, shots, size.queries, SEED).draw(size.episodes);
         List<Result> results = new ArrayList<>();
         double[] reference = {};
         for (Map.Entry<String, double[][][]> entry : features.entrySet()) {

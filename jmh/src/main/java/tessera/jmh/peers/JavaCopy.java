@@ -49,7 +49,8 @@ final class JavaCopy extends Contender {
     @Override
     protected void call() {
         try {
-            var others = parts.subList(1, parts.size()).stream().map(pool::submit).toList();
+            var others =
+                    parts.subList(1, parts.size()).stream().map(pool::submit).toList();
             parts.getFirst().call();
             for (var other : others) {
                 other.get();

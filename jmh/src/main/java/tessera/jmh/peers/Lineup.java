@@ -53,7 +53,9 @@ final class Lineup implements AutoCloseable {
                     }
                 } catch (Peer.AbsentException | IllegalStateException e) {
                     absences.absent(
-                            Row.contender(peer.name(), way.mode(), way.precision().text()), e);
+                            Row.contender(
+                                    peer.name(), way.mode(), way.precision().text()),
+                            e);
                 }
             }
         }

@@ -59,11 +59,7 @@ public final class OnnxStudent {
                 int n = product.columns();
                 int k = product.inner();
                 String x = input("x");
-                graph.output(
-                        RESULT,
-                        linear(x, task.input("w").toFloats(), new float[0], n, k),
-                        product.rows(),
-                        n);
+                graph.output(RESULT, linear(x, task.input("w").toFloats(), new float[0], n, k), product.rows(), n);
             }
             case LAYER_NORM ->
                 graph.output(RESULT, norm(input("x"), block + "norm1", config.layerNormEps()), rows, tokens, d);

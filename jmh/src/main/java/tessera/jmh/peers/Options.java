@@ -65,7 +65,8 @@ record Options(
     /** The group of {@link FewShotAccuracy}. */
     static final String ACCURACY = "accuracy";
 
-    private static final List<String> GROUPS = List.of("kernels", "layers", "inference", "ensembles", "training", ACCURACY);
+    private static final List<String> GROUPS =
+            List.of("kernels", "layers", "inference", "ensembles", "training", ACCURACY);
     private static final String NAMES =
             "--rounds, --threads, --only, --student, --out, --python, --revision, --tables, --into or --page with a value, or --quick,"
                     + " --tiny, --compiled or --resume";
@@ -115,7 +116,8 @@ record Options(
             throw new IllegalArgumentException("--into " + into + " needs tables; pass --tables FILE.json too");
         }
         if (groups.contains(ACCURACY) && students.isEmpty()) {
-            throw new IllegalArgumentException("--only names '" + ACCURACY + "' but there is no student; pass --student FILE");
+            throw new IllegalArgumentException(
+                    "--only names '" + ACCURACY + "' but there is no student; pass --student FILE");
         }
         return new Options(
                 rounds,

@@ -133,8 +133,8 @@ public final class PeerBenchmark {
         int from = text.indexOf(BEGIN);
         int to = text.indexOf(END, Math.max(0, from));
         if (from < 0 || to < 0) {
-            throw new IllegalArgumentException("--into: " + file + " has no lines '" + BEGIN.strip() + "' and '" + END.strip()
-                    + "'; add them where the tables shall be");
+            throw new IllegalArgumentException("--into: " + file + " has no lines '" + BEGIN.strip() + "' and '"
+                    + END.strip() + "'; add them where the tables shall be");
         }
         String whole = text.substring(0, from + BEGIN.length()) + "\n" + tables + text.substring(to);
         AtomicFile.write(file, bytes -> bytes.write(whole.getBytes(StandardCharsets.UTF_8)));

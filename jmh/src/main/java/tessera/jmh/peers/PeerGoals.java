@@ -92,8 +92,7 @@ final class PeerGoals {
     /** Inference through one mask in one of our precisions. */
     private List<Row> forward(Precision precision) {
         return rows.stream()
-                .filter(row ->
-                        row.kind().equals(Kind.FORWARD.text()) && row.ensemble() == 1 && row.isOurs(precision))
+                .filter(row -> row.kind().equals(Kind.FORWARD.text()) && row.ensemble() == 1 && row.isOurs(precision))
                 .toList();
     }
 

@@ -95,13 +95,7 @@ final class PeerPage {
         List<Row> counted = rows.stream().filter(row -> row.share() > 0).toList();
         if (!counted.isEmpty()) {
             page.figure(
-                    bars(
-                                    group + ": share",
-                                    "% of the limit",
-                                    counted,
-                                    works,
-                                    row -> 100 * row.share(),
-                                    false)
+                    bars(group + ": share", "% of the limit", counted, works, row -> 100 * row.share(), false)
                             .reference(100, "limit")
                             .svg(),
                     "Operations over time as a share of the best product's rate in the same precision, or bytes over time as a share"
