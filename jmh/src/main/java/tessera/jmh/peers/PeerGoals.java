@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /** What the results are held against. Ratios are our time over the peer's. */
@@ -236,16 +237,17 @@ final class PeerGoals {
                 List<Row> masked = forward(Precision.F32).stream()
                         .filter(row -> row.batch() == whole.batch() && row.ratio() > 0)
                         .toList();
-                StringBuilder detail = new StringBuilder("time over the curve's:");
-                masked.forEach(row -> detail.append(
-                        String.format(Locale.ROOT, " %.2f at rho %s", whole.gflops() / row.gflops(), row.ratio())));
+                String detail = masked.stream()
+                        .map(row -> String.format(
+                                Locale.ROOT, "%.2f at rho %s", whole.gflops() / row.gflops(), row.ratio()))
+                        .collect(Collectors.joining(", ", "time over the curve's: ", ""));
                 add(
                         goal,
                         "B " + whole.batch(),
                         masked.isEmpty() ? null : Double.valueOf(furthest(whole, masked)),
                         CURVE,
                         true,
-                        masked.isEmpty() ? "" : detail.toString());
+                        masked.isEmpty() ? "" : detail);
             }
         }
         missing(goal, CURVE, true);
