@@ -7,12 +7,22 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import tessera.jmh.peers.PeerBenchmark;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.Params;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.tensor.Patches;
+import tessera.tensor.Tensor;
 
 /** The benchmark beside peers at tiny shapes: that all it measures runs, not how fast; and what it refuses. */
 class PeerBenchmarkTest {
@@ -46,6 +56,10 @@ class PeerBenchmarkTest {
         assertTrue(text.toString().contains("TESSERA_PEER_PYTHON"), text::toString);
         assertTrue(Files.readString(folder.resolve("deep").resolve("r.html")).contains("inference: time"));
 
+        assertTrue(json.contains("{\"kind\":\"matmul\",\"size\":\"64 x 32 x 32\",\"when\":\"middle\""), json);
+        assertTrue(json.contains("\"contender\":\"Tessera unpacked f32\""), "every way counts");
+        assertTrue(text.toString().contains("f32: share of the product's rate"), "goals are told");
+
         text.getBuffer().setLength(0);
         assertEquals(0, run("--tables", file.toString()));
         assertTrue(text.toString().contains("\n| forward B 4, rho .9 | "), text::toString);
@@ -70,8 +84,101 @@ class PeerBenchmarkTest {
                         "layers",
                         "--out",
                         file.toString()));
-        assertTrue(text.toString().contains("1 results, 0 wrong"), text::toString);
-        assertTrue(Files.readString(file).contains("\"threads\":\"1\""));
+        assertTrue(text.toString().contains(" results, 0 wrong"), text::toString);
+        String json = Files.readString(file);
+        assertTrue(json.contains("\"threads\":\"1\""));
+        assertTrue(json.contains("{\"group\":\"layers\"") && !json.contains("{\"group\":\"kernels\""), json);
+    }
+
+    @Test
+    void whatIsThereIsNotMeasuredAgain(@TempDir Path folder) throws Exception {
+        Path file = folder.resolve("r.json");
+        List<String> options = List.of(
+                "--tiny",
+                "--quick",
+                "--rounds",
+                "1",
+                "--revision",
+                "abc",
+                "--only",
+                "layers",
+                "--out",
+                file.toString());
+        assertEquals(0, run(options.toArray(String[]::new)), text::toString);
+        List<String> rows = rows(file, "layers");
+        assertTrue(!rows.isEmpty(), text::toString);
+
+        List<String> more = new ArrayList<>(options);
+        more.set(more.indexOf("layers"), "layers,training");
+        more.add("--resume");
+        assertEquals(0, run(more.toArray(String[]::new)), text::toString);
+        assertEquals(rows, rows(file, "layers"));
+        assertTrue(!rows(file, "training").isEmpty(), text::toString);
+
+        more.set(more.indexOf("abc"), "def");
+        assertEquals(2, run(more.toArray(String[]::new)), text::toString);
+        assertTrue(text.toString().contains("commit was 'abc' and is 'def'"), text::toString);
+    }
+
+    /** Rows up to what depends on the limits. */
+    private static List<String> rows(Path file, String group) throws Exception {
+        return Files.readAllLines(file).stream()
+                .filter(line -> line.startsWith("{\"group\":\"" + group + "\""))
+                .map(line -> line.substring(0, line.indexOf("\"share\"")))
+                .toList();
+    }
+
+    @Test
+    void tablesArePutBetweenTheMarksOfAText(@TempDir Path folder) throws Exception {
+        Path file = folder.resolve("r.json");
+        assertEquals(0, run("--tiny", "--quick", "--rounds", "1", "--only", "layers", "--out", file.toString()));
+        Path page =
+                Files.writeString(folder.resolve("page.md"), "before\n<!-- peers -->\nold\n<!-- /peers -->\nafter\n");
+        assertEquals(0, run("--tables", file.toString(), "--into", page.toString()));
+        String once = Files.readString(page);
+        assertTrue(once.startsWith("before\n<!-- peers -->\n\n- date: "), once);
+        assertTrue(once.contains("\n| block B 1, rho .75 | ") && once.endsWith("\n<!-- /peers -->\nafter\n"), once);
+        assertTrue(!once.contains("old"), once);
+        assertEquals(0, run("--tables", file.toString(), "--into", page.toString()));
+        assertEquals(once, Files.readString(page));
+        Files.writeString(page, "nothing");
+        assertEquals(2, run("--tables", file.toString(), "--into", page.toString()));
+        assertTrue(text.toString().contains("has no lines '<!-- peers -->' and '<!-- /peers -->'"), text::toString);
+    }
+
+    @Test
+    void accuracyOfAStudentIsMeasuredInEveryPrecision(@TempDir Path folder) throws Exception {
+        Path student = folder.resolve("student.safetensors");
+        VideoMaeConfig config = new VideoMaeConfig(
+                new Patches(3, 2, 7, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2}),
+                4,
+                28,
+                28,
+                32,
+                1,
+                2,
+                32,
+                1,
+                1,
+                1e-6,
+                1e-6,
+                true,
+                false);
+        Params params = Params.random(Device.cpu(), DType.F32, 1);
+        new VideoMaeClassifier(params, config, 0).close();
+        Student.save(student, params.all(), config, Map.of());
+        params.all().values().forEach(Tensor::close);
+        Path file = folder.resolve("r.json");
+        assertEquals(
+                0,
+                run("--tiny", "--only", "accuracy", "--student", student.toString(), "--out", file.toString()),
+                text::toString);
+        String json = Files.readString(file);
+        assertTrue(json.contains("{\"student\":\"videomae, 4 x 28 x 28\",\"precision\":\"f32\",\"ratio\":0.75,"), json);
+        if (Device.cpu().int8().isPresent()) {
+            assertTrue(json.contains("\"precision\":\"int8 calibrated\""), json);
+            assertTrue(text.toString().contains("points of few-shot accuracy that int8 loses"), text::toString);
+        }
     }
 
     @Test
@@ -89,6 +196,8 @@ class PeerBenchmarkTest {
                 "--only kernels,toys | --only names 'toys'; pass some of kernels,layers",
                 "--out results.txt | --out is 'results.txt'; pass a file that ends in .json",
                 "--rounds | option --rounds is unknown or has no value",
+                "--into README.md | --into README.md needs tables; pass --tables FILE.json too",
+                "--only accuracy | there is no student; pass --student FILE",
                 "--fast 3 | unknown option --fast",
                 "--tables none.json | cannot read none.json",
             })

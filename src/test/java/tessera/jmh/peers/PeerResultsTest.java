@@ -37,9 +37,8 @@ class PeerResultsTest {
                 ms + 1,
                 ours,
                 180,
+                0,
                 .9,
-                0,
-                0,
                 ours == null ? null : 1e-6,
                 agrees);
     }
@@ -51,6 +50,12 @@ class PeerResultsTest {
         results.add(row("forward B 1, rho .75", "PyTorch", "f32", 124, .84, true));
         results.add(row("forward B 1, rho .75", "PyTorch", "int8", 58.25, null, false));
         results.add(row("forward B 1, rho 0", "Tessera", "f32", 617, null, true));
+        results.addLimits(
+                List.of(new Limits.Limit("matmul", "2 x 2 x 2", "start", "Tessera f32", "f32", 16, 190, 200, 210)));
+        results.addAccuracies(List.of(
+                new FewShotAccuracy.Result("videomae", "f32", .75, 2, 5, 600, .4, .01, null, null),
+                new FewShotAccuracy.Result("videomae", "int8", .75, 2, 5, 600, .4, .01, 0.0, .001)));
+        results.absent("all", "ONNX Runtime", "not built");
         results.absent("all", "ONNX Runtime", "not built");
         results.absent("forward B 1, rho 0", "Tessera int8", "not yet");
         return results;
@@ -90,6 +95,9 @@ class PeerResultsTest {
         assertEquals(results().rows(), read.rows());
         assertEquals(results().about(), read.about());
         assertEquals(results().absences(), read.absences());
+        assertEquals(2, read.absences().size(), "an absence is told once");
+        assertEquals(results().limits(), read.limits());
+        assertEquals(results().accuracies(), read.accuracies());
         List<String> lines = Files.readAllLines(folder.resolve("new").resolve("here.csv"));
         assertEquals(5, lines.size());
         assertTrue(lines.get(0).startsWith("group,work,kind,batch,"), lines.get(0));
@@ -99,6 +107,20 @@ class PeerResultsTest {
         try (Stream<Path> files = Files.list(folder.resolve("new"))) {
             assertEquals(2, files.count(), "nothing is left of what was written beside");
         }
+    }
+
+    @Test
+    void aRunGoesOnWithResultsOfTheSameSettingsOnly() {
+        PeerResults more = new PeerResults();
+        more.about("processor", "a \"fast\" one");
+        more.goOn(results());
+        assertEquals(results().rows(), more.rows());
+        assertEquals(results().limits(), more.limits());
+        PeerResults other = new PeerResults();
+        other.about("processor", "a slow one");
+        String message = String.valueOf(assertThrows(IllegalArgumentException.class, () -> other.goOn(results()))
+                .getMessage());
+        assertTrue(message.contains("processor was 'a \"fast\" one' and is 'a slow one'"), message);
     }
 
     @ParameterizedTest

@@ -6,6 +6,8 @@ import java.util.Locale;
 public enum Kind {
     /** A large product {@code x w^T}. */
     MATMUL("kernels"),
+    /** A copy of memory; it is a limit of others, and listed with the limits. */
+    COPY("limits"),
     /** The first norm of the first block. */
     LAYER_NORM("kernels"),
     /** Its projection to queries, keys and values, with a bias. */

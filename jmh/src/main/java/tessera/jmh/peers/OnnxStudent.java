@@ -55,14 +55,11 @@ public final class OnnxStudent {
         String block = "encoder.blocks.0.";
         switch (work.kind()) {
             case MATMUL -> {
-                int n = task.shapes().columns();
-                int k = task.shapes().inner();
+                Shapes.Product product = task.shapes().product();
+                int n = product.columns();
+                int k = product.inner();
                 String x = input("x");
-                graph.output(
-                        RESULT,
-                        linear(x, task.input("w").toFloats(), new float[0], n, k),
-                        task.shapes().rows(),
-                        n);
+                graph.output(RESULT, linear(x, task.input("w").toFloats(), new float[0], n, k), product.rows(), n);
             }
             case LAYER_NORM ->
                 graph.output(RESULT, norm(input("x"), block + "norm1", config.layerNormEps()), rows, tokens, d);
@@ -84,7 +81,7 @@ public final class OnnxStudent {
             case ATTENTION -> graph.output(RESULT, mix(input("x")), rows, tokens, d);
             case BLOCK -> graph.output(RESULT, block(input("x"), block), rows, tokens, d);
             case FORWARD -> graph.output(RESULT, forward(), rows, d);
-            case SWIN, TRAIN ->
+            case COPY, SWIN, TRAIN ->
                 throw new IllegalArgumentException(
                         "there is no ONNX model of " + work.kind().text());
         }

@@ -18,8 +18,11 @@ import org.jspecify.annotations.Nullable;
  * @param compiled whether PyTorch's models are also compiled
  * @param quick whether a few works stand for all
  * @param tiny whether shapes are small, to see that it runs
+ * @param resume whether works that the file of results has are left out
+ * @param students whose accuracy is measured in every precision
  * @param revision of the sources, empty to ask git
  * @param tables a file of results whose tables are printed instead of measuring, or null
+ * @param into a text file in which the tables are put between its marks instead of being printed, or null
  * @param page a file of results whose page is written anew instead of measuring, or null
  */
 record Options(
@@ -31,8 +34,11 @@ record Options(
         boolean compiled,
         boolean quick,
         boolean tiny,
+        boolean resume,
+        List<Path> students,
         String revision,
         @Nullable Path tables,
+        @Nullable Path into,
         @Nullable Path page) {
 
     static final String USAGE = """
@@ -41,7 +47,9 @@ record Options(
             weights and inputs, and compares what they compute.
               --rounds N        turns of each contender (15)
               --threads N       threads of each contender (all cores)
-              --only LIST       groups: kernels,layers,inference,ensembles,training
+              --only LIST       groups: kernels,layers,inference,ensembles,training,accuracy
+              --student FILE    also the few-shot accuracy of an rgb student in f32, bf16 and int8; may be given again
+              --resume          leaves out what the file of --out has, and adds to it
               --quick           a few works of each group
               --tiny            small shapes, to see that it runs
               --compiled        PyTorch's models also with torch.compile
@@ -49,14 +57,19 @@ record Options(
               --out FILE        results as JSON, with .csv and .html beside (jmh/results/DATE-PROCESSOR.json)
               --revision TEXT   of the sources (git describe)
               --tables FILE     prints the tables of a file of results as Markdown
+              --into FILE       puts those tables into a text file, between its lines "<!-- peers -->" and "<!-- /peers -->"
               --page FILE       writes the page of a file of results anew
             Exit code 0 where every result agrees, 1 where one does not, 2 for a bad option.
             """;
 
-    private static final List<String> GROUPS = List.of("kernels", "layers", "inference", "ensembles", "training");
+    /** The group of {@link FewShotAccuracy}. */
+    static final String ACCURACY = "accuracy";
+
+    private static final List<String> GROUPS =
+            List.of("kernels", "layers", "inference", "ensembles", "training", ACCURACY);
     private static final String NAMES =
-            "--rounds, --threads, --only, --out, --python, --revision, --tables or --page with a value, or --quick, --tiny or"
-                    + " --compiled";
+            "--rounds, --threads, --only, --student, --out, --python, --revision, --tables, --into or --page with a value, or --quick,"
+                    + " --tiny, --compiled or --resume";
 
     /**
      * Reads options.
@@ -70,12 +83,14 @@ record Options(
         Set<String> groups = new LinkedHashSet<>();
         Path out = null;
         Path tables = null;
+        Path into = null;
+        List<Path> students = new ArrayList<>();
         Path page = null;
         String revision = "";
         List<String> flags = new ArrayList<>();
         for (int i = 0; i < args.size(); i++) {
             String option = args.get(i);
-            if (List.of("--quick", "--tiny", "--compiled").contains(option)) {
+            if (List.of("--quick", "--tiny", "--compiled", "--resume").contains(option)) {
                 flags.add(option);
                 continue;
             }
@@ -91,9 +106,18 @@ record Options(
                 case "--python" -> python = value;
                 case "--revision" -> revision = value;
                 case "--tables" -> tables = json(option, value);
+                case "--student" -> students.add(Path.of(value));
+                case "--into" -> into = Path.of(value);
                 case "--page" -> page = json(option, value);
                 default -> throw new IllegalArgumentException("unknown option " + option + "; pass " + NAMES);
             }
+        }
+        if (into != null && tables == null) {
+            throw new IllegalArgumentException("--into " + into + " needs tables; pass --tables FILE.json too");
+        }
+        if (groups.contains(ACCURACY) && students.isEmpty()) {
+            throw new IllegalArgumentException(
+                    "--only names '" + ACCURACY + "' but there is no student; pass --student FILE");
         }
         return new Options(
                 rounds,
@@ -104,9 +128,17 @@ record Options(
                 flags.contains("--compiled"),
                 flags.contains("--quick"),
                 flags.contains("--tiny"),
+                flags.contains("--resume"),
+                List.copyOf(students),
                 revision,
                 tables,
+                into,
                 page);
+    }
+
+    /** Whether a group is measured. */
+    boolean measures(String group) {
+        return groups.isEmpty() || groups.contains(group);
     }
 
     private static int count(String option, String text, int most) {

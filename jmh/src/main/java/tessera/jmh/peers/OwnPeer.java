@@ -14,6 +14,7 @@ import tessera.kernels.Matmul.Activation;
 import tessera.kernels.NativeReport;
 import tessera.nn.AdamW;
 import tessera.nn.Block;
+import tessera.nn.Int8Layers;
 import tessera.nn.Params;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
@@ -21,6 +22,7 @@ import tessera.nn.swin.SwinModel;
 import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Autograd;
+import tessera.tensor.Bf16Products;
 import tessera.tensor.Losses;
 import tessera.tensor.PackedLinear;
 import tessera.tensor.Scope;
@@ -29,6 +31,9 @@ import tessera.tensor.Tensor;
 /** Ourselves, through the API that an embedder uses. */
 final class OwnPeer implements Peer {
     static final String NAME = "Tessera";
+
+    private static final String UNPACKED = "unpacked";
+    private static final String JAVA = "Java";
 
     private final Device device;
 
@@ -47,10 +52,19 @@ final class OwnPeer implements Peer {
         return Map.of("oneDNN", found.startsWith("not used") ? found : "used"); // not where it lies
     }
 
-    /** Every precision everywhere: one that there is not for a kind is told by what opening it throws. */
+    /** Every precision that there is for a kind: one that this processor lacks is told by what opening it throws. */
     @Override
     public List<Way> ways(Work work) {
-        return List.of(new Way("", Precision.F32), new Way("", Precision.BF16), new Way("", Precision.INT8));
+        Way f32 = new Way("", Precision.F32);
+        Way bf16 = new Way("", Precision.BF16);
+        Way int8 = new Way("", Precision.INT8);
+        return switch (work.kind()) {
+            case MATMUL -> List.of(f32, new Way(UNPACKED, Precision.F32), bf16, int8);
+            case COPY -> List.of(f32, new Way(JAVA, Precision.F32));
+            case LAYER_NORM -> List.of(f32);
+            case ATTENTION, TRAIN -> List.of(f32, bf16);
+            case LINEAR, LINEAR_GELU, BLOCK, FORWARD, SWIN -> List.of(f32, bf16, int8);
+        };
     }
 
     @Override
@@ -58,8 +72,12 @@ final class OwnPeer implements Peer {
         Precision precision = way.precision();
         try {
             return switch (task.work().kind()) {
-                case MATMUL -> product(task.input("w"), null, Activation.NONE, task, type(precision));
-                case LINEAR -> projection(task, type(precision));
+                case MATMUL ->
+                    way.mode().equals(UNPACKED)
+                            ? unpacked(task)
+                            : product(task.input("w"), null, Activation.NONE, task, precision);
+                case COPY -> way.mode().equals(JAVA) ? new JavaCopy(task.input("x"), device.threads()) : copy(task);
+                case LINEAR -> projection(task, precision);
                 case LINEAR_GELU -> {
                     String layer = "encoder.blocks.0.mlp.fc1.";
                     yield product(
@@ -67,13 +85,14 @@ final class OwnPeer implements Peer {
                             task.weights().get(layer + "bias"),
                             Activation.GELU,
                             task,
-                            type(precision));
+                            precision);
                 }
-                case LAYER_NORM, ATTENTION -> single(task, precision);
-                case BLOCK -> block(task, type(precision));
+                case LAYER_NORM -> norm(task);
+                case ATTENTION -> attention(task, precision);
+                case BLOCK -> block(task, precision);
                 case FORWARD -> new Inference(task, student(task, precision));
-                case SWIN -> swin(task, type(precision));
-                case TRAIN -> new Training(task, type(precision));
+                case SWIN -> swin(task, precision);
+                case TRAIN -> new Training(task, precision);
             };
         } catch (IllegalArgumentException e) {
             if (precision == Precision.F32) {
@@ -83,12 +102,18 @@ final class OwnPeer implements Peer {
         }
     }
 
-    /** The type of weights and data, where a precision is one. */
-    private static DType type(Precision precision) {
+    /** A task's weights, for a model that computes its products in a precision. */
+    private Params params(Task task, Precision precision) {
+        Params params = Params.from(device, DType.F32, task.weights());
         return switch (precision) {
-            case F32 -> DType.F32;
-            case BF16 -> DType.BF16;
-            case INT8 -> throw new AbsentException("there is no int8 for this");
+            case F32 -> params;
+            case BF16 -> params.computeIn(DType.BF16);
+            case INT8 -> {
+                if (device.int8().isEmpty()) {
+                    throw new AbsentException("this processor multiplies no bytes faster than floats");
+                }
+                yield params.on(Int8Layers.of(Map.of()));
+            }
         };
     }
 
@@ -99,7 +124,8 @@ final class OwnPeer implements Peer {
                 return exact.quantize();
             }
         }
-        return Student.of(task.weights(), task.shapes().config(), device, type(precision));
+        return Student.of(
+                task.weights(), task.shapes().config(), device, precision == Precision.BF16 ? DType.BF16 : DType.F32);
     }
 
     // ------------------------------------------------------------------------------------------------------ kernels
@@ -151,50 +177,76 @@ final class OwnPeer implements Peer {
     }
 
     private Contender product(
-            @Nullable Tensor weight, @Nullable Tensor bias, Activation activation, Task task, DType type) {
+            @Nullable Tensor weight, @Nullable Tensor bias, Activation activation, Task task, Precision precision) {
         Tensor w = here(requireNonNull(weight));
         Tensor b = bias == null ? null : here(bias);
-        PackedLinear packed = new PackedLinear(w, b, type);
-        Tensor x = task.input("x").to(device).to(type);
+        PackedLinear packed = switch (precision) {
+            case F32 -> new PackedLinear(w, b);
+            case BF16 -> PackedLinear.bf16(w, b);
+            case INT8 -> PackedLinear.int8(w, b, null);
+        };
+        Tensor x = here(task.input("x"));
         return new Call(() -> packed.apply(x, activation), packed, w, x, b == null ? () -> {} : b);
     }
 
-    private Contender projection(Task task, DType type) {
+    private Contender unpacked(Task task) {
+        Tensor w = here(task.input("w"));
+        Tensor x = here(task.input("x"));
+        return new Call(() -> x.linear(w, null), w, x);
+    }
+
+    private Contender copy(Task task) {
+        Tensor from = here(task.input("x"));
+        Tensor to = here(from);
+        return new Call(
+                () -> {
+                    to.copyFrom(from);
+                    return to;
+                },
+                from,
+                to);
+    }
+
+    private Contender projection(Task task, Precision precision) {
         String block = "encoder.blocks.0.";
         float[] bias = task.qkvBias(block);
         try (Tensor b = Tensor.of(bias, bias.length)) {
-            return product(task.weights().get(block + "attn.qkv.weight"), b, Activation.NONE, task, type);
+            return product(task.weights().get(block + "attn.qkv.weight"), b, Activation.NONE, task, precision);
         }
     }
 
-    private Contender single(Task task, Precision precision) {
-        if (precision != Precision.F32) {
-            throw new AbsentException("norms and attention on their own are measured in f32");
+    private Contender attention(Task task, Precision precision) {
+        int heads = task.shapes().config().heads();
+        if (precision == Precision.F32) {
+            Tensor x = here(task.input("x"));
+            return new Call(() -> x.selfAttention(heads), x);
         }
+        if (device.bf16().isEmpty()) {
+            throw new AbsentException("this processor multiplies no bf16");
+        }
+        Tensor x = here(task.input("x"));
+        return new Call(() -> Bf16Products.selfAttention(x, heads, null, null), x);
+    }
+
+    private Contender norm(Task task) {
         VideoMaeConfig config = task.shapes().config();
         Tensor x = here(task.input("x"));
-        if (task.work().kind() == Kind.ATTENTION) {
-            return new Call(() -> x.selfAttention(config.heads()), x);
-        }
         Tensor gain = here(requireNonNull(task.weights().get("encoder.blocks.0.norm1.weight")));
         Tensor bias = here(requireNonNull(task.weights().get("encoder.blocks.0.norm1.bias")));
         return new Call(() -> x.layerNorm(gain, bias, config.layerNormEps()), x, gain, bias);
     }
 
     /** The block writes over its input, so a copy of that is part of the time. */
-    private Contender block(Task task, DType type) {
+    private Contender block(Task task, Precision precision) {
         VideoMaeConfig config = task.shapes().config();
-        if (type != DType.F32) {
-            throw new AbsentException("a block on its own is measured in f32");
-        }
-        Params params = Params.from(device, DType.F32, task.weights());
+        Params params = params(task, precision);
         Block block = new Block(
                 params.at("encoder").at("blocks").at(0),
                 config.embedDim(),
                 config.heads(),
                 config.layerNormEps(),
                 config.keyBias());
-        block.pack(type);
+        block.pack(params.compute());
         Tensor x = here(task.input("x"));
         return new Call(
                 () -> block.forward(here(x)),
@@ -203,11 +255,8 @@ final class OwnPeer implements Peer {
                 () -> params.all().values().forEach(Tensor::close));
     }
 
-    private Contender swin(Task task, DType type) {
-        if (type != DType.F32) {
-            throw new AbsentException("Swin3D is measured in f32");
-        }
-        Params params = Params.from(device, DType.F32, task.weights());
+    private Contender swin(Task task, Precision precision) {
+        Params params = params(task, precision);
         int classes = task.weight("head.bias").length;
         SwinModel model = new SwinModel(params, Task.swinConfig(), classes);
         model.pack();
@@ -262,11 +311,8 @@ final class OwnPeer implements Peer {
         private final AdamW optimiser;
         private final Map<String, Tensor> inputs = new LinkedHashMap<>();
 
-        Training(Task task, DType type) {
-            if (!device.computes(type)) {
-                throw new AbsentException(device + " does not train in " + type);
-            }
-            params = Params.from(device, DType.F32, task.weights()).computeIn(type);
+        Training(Task task, Precision precision) {
+            params = params(task, precision);
             model = new VideoMaeClassifier(
                     params, task.shapes().config(), task.shapes().classes());
             params.finish();

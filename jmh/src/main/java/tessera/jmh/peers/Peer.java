@@ -37,12 +37,22 @@ public interface Peer extends AutoCloseable {
         /** What the peer is called. */
         String name();
 
+        /** Loads it; may throw whatever the library does where it cannot be loaded. */
+        Peer load(int threads);
+
         /**
          * Loads it.
          *
          * @throws AbsentException if it cannot be loaded here
          */
-        Peer open(int threads);
+        default Peer open(int threads) {
+            try {
+                return load(threads);
+            } catch (RuntimeException | LinkageError e) {
+                throw new AbsentException(
+                        "its native library does not load here: " + (e.getCause() == null ? e : e.getCause()));
+            }
+        }
     }
 
     /** A peer, or one way of it, is not to be had; the message says why, for the results. */

@@ -9,7 +9,7 @@ import java.nio.file.Path;
 import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.Comparator;
-import java.util.LinkedHashMap;
+import java.util.EnumMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -18,6 +18,7 @@ import java.util.ServiceLoader;
 import java.util.stream.Stream;
 import tessera.distill.demo.Machine;
 import tessera.kernels.Device;
+import tessera.tensor.io.AtomicFile;
 
 /**
  * Measures the CPU beside PyTorch and ONNX Runtime: {@code ./tessera bench --peers}; see {@link Options#USAGE}.
@@ -32,6 +33,9 @@ import tessera.kernels.Device;
 public final class PeerBenchmark {
     /** The place of an absence that is none of one work. */
     static final String ALL = "all";
+
+    private static final String BEGIN = "\n<!-- peers -->\n";
+    private static final String END = "\n<!-- /peers -->\n";
 
     private static final long PAUSE_MILLIS = 20;
     private static final double WARM_SECONDS = 2;
@@ -76,7 +80,12 @@ public final class PeerBenchmark {
         try {
             options = Options.parse(args, python, Device.cpu().threads());
             if (options.tables() != null) {
-                out.print(new PeerTables(PeerResults.read(options.tables())).markdown());
+                String tables = new PeerTables(PeerResults.read(options.tables())).markdown();
+                if (options.into() == null) {
+                    out.print(tables);
+                } else {
+                    put(tables, options.into());
+                }
                 return 0;
             }
             if (options.page() != null) {
@@ -113,8 +122,35 @@ public final class PeerBenchmark {
         }
     }
 
+    /** Replaces what lies between two lines of a text. */
+    private static void put(String tables, Path file) {
+        String text;
+        try {
+            text = Files.readString(file);
+        } catch (IOException e) {
+            throw new IllegalArgumentException("--into: cannot read " + file + "; pass a text file", e);
+        }
+        int from = text.indexOf(BEGIN);
+        int to = text.indexOf(END, Math.max(0, from));
+        if (from < 0 || to < 0) {
+            throw new IllegalArgumentException("--into: " + file + " has no lines '" + BEGIN.strip() + "' and '"
+                    + END.strip() + "'; add them where the tables shall be");
+        }
+        String whole = text.substring(0, from + BEGIN.length()) + "\n" + tables + text.substring(to);
+        AtomicFile.write(file, bytes -> bytes.write(whole.getBytes(StandardCharsets.UTF_8)));
+    }
+
     private static void writePage(PeerResults results, Path file) {
         new PeerPage(results).page().write(PeerResults.sibling(file, ".html"));
+    }
+
+    /** What all that is measured has in common. */
+    record Setting(Options options, Shapes shapes, List<Peer> peers, Path folder) {
+        Rounds rounds(double warmSeconds) {
+            return options.tiny()
+                    ? new Rounds(options.rounds(), 0, 0)
+                    : new Rounds(options.rounds(), PAUSE_MILLIS, warmSeconds);
+        }
     }
 
     /** Returns the exit code. */
@@ -124,17 +160,89 @@ public final class PeerBenchmark {
         results.about("rounds", options.rounds());
         List<Peer> peers = open();
         try {
-            for (Work work : shapes.works(options.quick())) {
-                if (options.groups().isEmpty() || options.groups().contains(work.group())) {
-                    measure(work, peers);
-                    results.write(file);
+            if (options.resume() && Files.exists(file)) {
+                results.goOn(PeerResults.read(file));
+            }
+            measure(new Setting(options, shapes, peers, folder));
+            if (options.measures(Options.ACCURACY)) {
+                for (Path student : options.students()) {
+                    accuracy(student);
                 }
             }
+        } catch (IllegalArgumentException e) {
+            out.println("error: " + e.getMessage());
+            return 2;
         } finally {
             peers.forEach(Peer::close);
         }
         results.write(file);
         writePage(results, file);
+        return told();
+    }
+
+    /** Measures every work, and the limits before, amid and after them. */
+    private void measure(Setting setting) {
+        List<Work> works = shapes.works(options.quick()).stream()
+                .filter(work -> options.measures(work.group()) && !results.has(work))
+                .toList();
+        for (int i = 0; i < works.size(); i++) {
+            if (i == 0 || i == works.size() / 2) {
+                limits(i == 0 ? "start" : "middle", works, setting);
+            }
+            measure(works.get(i), setting);
+            results.write(file);
+        }
+        if (!works.isEmpty()) {
+            limits("end", works, setting);
+        }
+    }
+
+    private void limits(String when, List<Work> works, Setting setting) {
+        results.addLimits(Limits.measure(when, works, setting));
+        results.write(file);
+    }
+
+    private void accuracy(Path student) {
+        List<FewShotAccuracy.Result> measured = FewShotAccuracy.measure(
+                student,
+                options.threads() == Device.cpu().threads() ? Device.cpu() : Device.cpu(options.threads()),
+                options.tiny() ? FewShotAccuracy.Size.TINY : FewShotAccuracy.Size.FULL);
+        measured.forEach(result -> out.println(String.format(
+                Locale.ROOT,
+                "%-28s %-24s %s",
+                result.student() + " " + result.shots() + "-shot",
+                result.precision(),
+                result.text())));
+        results.addAccuracies(measured);
+        results.write(file);
+    }
+
+    /** Prints the goals and what is not right; returns the exit code. */
+    private int told() {
+        out.println();
+        for (PeerGoals.Goal goal : PeerGoals.of(results)) {
+            out.println(String.format(
+                            Locale.ROOT,
+                            "%-48s %-46s %6s %7s  %-12s %s",
+                            goal.goal(),
+                            goal.of(),
+                            goal.valueText(),
+                            goal.bound(),
+                            goal.verdict(),
+                            goal.detail())
+                    .stripTrailing());
+        }
+        for (Limits.Limit limit : Limits.best(results.limits())) {
+            out.println(String.format(
+                    Locale.ROOT,
+                    "limit: %s %s of %s: %.1f 10^9/s by %s at the %s",
+                    limit.kind(),
+                    limit.precision(),
+                    limit.size(),
+                    limit.p50(),
+                    limit.contender(),
+                    limit.when()));
+        }
         for (PeerResults.Absence absence : results.absences()) {
             if (absence.work().equals(ALL)) {
                 out.println("absent: " + absence.contender() + ": " + absence.reason());
@@ -181,92 +289,30 @@ public final class PeerBenchmark {
         results.absent(work, contender, reason.lines().findFirst().orElse(""));
     }
 
-    /** A contender that is ready, and how far its result is from our f32. */
-    private record Entry(Peer peer, Peer.Way way, Contender contender, double difference) {
-        boolean isReference() {
-            return peer instanceof OwnPeer && way.precision() == Precision.F32;
-        }
-    }
-
-    private void measure(Work work, List<Peer> peers) {
-        List<Entry> entries = new ArrayList<>();
-        try (Task task = Task.make(work, shapes, folder)) {
-            float[] reference = {};
-            for (Peer peer : peers) {
-                for (Peer.Way way : peer.ways(work)) {
-                    String name = peer.name() + " " + way.mode() + " "
-                            + way.precision().text();
-                    try {
-                        Contender contender = peer.open(task, way);
-                        float[] output = contender.output();
-                        reference = reference.length == 0 ? output : reference;
-                        entries.add(new Entry(peer, way, contender, Spread.difference(output, reference)));
-                    } catch (Peer.AbsentException | IllegalStateException e) {
-                        absent(work.name(), name, e);
-                    }
+    private void measure(Work work, Setting setting) {
+        try (Task task = Task.make(work, shapes, folder);
+                Lineup lineup = new Lineup(
+                        task, setting.peers(), (contender, reason) -> absent(work.name(), contender, reason))) {
+            List<double[]> seconds = lineup.time(setting.rounds(WARM_SECONDS));
+            Map<Precision, double[]> ours = new EnumMap<>(Precision.class);
+            for (int i = 0; i < seconds.size(); i++) {
+                Lineup.Entry entry = lineup.entries().get(i);
+                if (entry.isOurs()) {
+                    ours.put(entry.way().precision(), seconds.get(i));
                 }
             }
-            add(
-                    work,
-                    entries,
-                    options.tiny()
-                            ? new Rounds(options.rounds(), 0, 0)
-                            : new Rounds(options.rounds(), PAUSE_MILLIS, WARM_SECONDS));
-        } finally {
-            entries.forEach(entry -> entry.contender().close());
+            for (int i = 0; i < seconds.size(); i++) {
+                results.add(row(work, lineup.entries().get(i), seconds.get(i), ours));
+            }
+            results.rows().stream()
+                    .filter(row -> row.work().equals(work.name()))
+                    .forEach(this::print);
         }
     }
 
-    /** Times all with the limits of the machine among them. */
-    private void add(Work work, List<Entry> entries, Rounds rounds) {
-        double bytes = work.bytes(shapes);
-        Work product = new Work(Kind.MATMUL, 1, 0, 1);
-        try (Task limit = Task.make(product, shapes, folder);
-                OwnPeer own = new OwnPeer(options.threads());
-                Contender matmul = own.open(limit, new Peer.Way("", Precision.F32));
-                Limits.Copy copy = new Limits.Copy(shapes.copyBytes(), options.threads())) {
-            List<Contender> contenders =
-                    new ArrayList<>(entries.stream().map(Entry::contender).toList());
-            contenders.add(matmul);
-            if (bytes > 0) {
-                contenders.add(copy);
-            }
-            List<double[]> seconds = rounds.time(contenders);
-            Map<Precision, double[]> ours = new LinkedHashMap<>();
-            for (int i = 0; i < entries.size(); i++) {
-                if (entries.get(i).peer() instanceof OwnPeer) {
-                    ours.put(entries.get(i).way().precision(), seconds.get(i));
-                }
-            }
-            double[] ofProduct = scaled(seconds.get(entries.size()), 1 / product.flops(shapes));
-            double[] ofCopy = bytes > 0 ? scaled(seconds.getLast(), .5 / shapes.copyBytes()) : new double[0];
-            for (int i = 0; i < entries.size(); i++) {
-                results.add(row(work, entries.get(i), seconds.get(i), ours, ofProduct, ofCopy));
-                print(results.rows().getLast());
-            }
-        }
-    }
-
-    private static double[] scaled(double[] values, double factor) {
-        return java.util.Arrays.stream(values).map(value -> value * factor).toArray();
-    }
-
-    /**
-     * A result.
-     *
-     * @param ofProduct seconds that one operation of a large product takes, in every round
-     * @param ofCopy seconds in which one byte is read or written
-     */
-    private Row row(
-            Work work,
-            Entry entry,
-            double[] seconds,
-            Map<Precision, double[]> ours,
-            double[] ofProduct,
-            double[] ofCopy) {
-        Spread time = Spread.of(scaled(seconds, 1e3));
-        double flops = work.flops(shapes);
-        double bytes = work.bytes(shapes);
+    private Row row(Work work, Lineup.Entry entry, double[] seconds, Map<Precision, double[]> ours) {
+        Spread time = Spread.of(
+                java.util.Arrays.stream(seconds).map(value -> 1e3 * value).toArray());
         Precision precision = entry.way().precision();
         double[] own = ours.get(precision);
         boolean peer = !(entry.peer() instanceof OwnPeer);
@@ -287,14 +333,11 @@ public final class PeerBenchmark {
                 peer && own != null
                         ? Double.valueOf(Spread.ofRatios(own, seconds).p50())
                         : null,
-                flops / time.p50() / 1e6,
-                flops == 0
-                        ? 0
-                        : Spread.ofRatios(scaled(ofProduct, flops), seconds).p50(),
-                bytes / time.p50() / 1e6,
-                bytes == 0 ? 0 : Spread.ofRatios(scaled(ofCopy, bytes), seconds).p50(),
+                work.flops(shapes) / time.p50() / 1e6,
+                work.bytes(shapes) / time.p50() / 1e6,
+                0,
                 entry.isReference() ? null : Double.valueOf(entry.difference()),
-                entry.isReference() || entry.difference() <= precision.tolerance());
+                entry.agrees());
     }
 
     private void print(Row row) {
@@ -307,7 +350,7 @@ public final class PeerBenchmark {
                 row.contender(),
                 PeerTables.milliseconds(row.p50Ms()),
                 ours == null ? "" : String.format(Locale.ROOT, "  ours/this %.2f", ours),
-                row.matmulShare() > 0 ? String.format(Locale.ROOT, "  %.0f %% of matmul", 100 * row.matmulShare()) : "",
+                row.share() > 0 ? String.format(Locale.ROOT, "  %.0f %% of the limit", 100 * row.share()) : "",
                 difference == null
                         ? ""
                         : String.format(Locale.ROOT, "  differs by %.1e%s", difference, row.agrees() ? "" : " WRONG")));

@@ -32,15 +32,29 @@ final class PeerPage {
                         .map(entry -> List.of(entry.getKey(), entry.getValue()))
                         .toList(),
                 "");
+        page.heading("goals");
+        table(page, tables.goals(), "A target is a bound; without one a value is told beside the others.");
         for (String group : tables.groups()) {
             page.heading(group);
             PeerTables.Table table = tables.table(group);
-            page.table(
-                    table.header(),
-                    table.rows(),
-                    "Median milliseconds; in brackets our time over the peer's. Of the limit: the share of a large f32 product's"
-                            + " rate (of a copy's, where memory limits) that our f32 reaches.");
+            table(
+                    page,
+                    table,
+                    "Median milliseconds; in brackets our time over the peer's. Of the limit: the share of the best rate of an f32"
+                            + " product (of a copy, where memory limits) that our f32 reaches.");
             charts(page, group);
+        }
+        if (!results.accuracies().isEmpty()) {
+            page.heading("few-shot accuracy");
+            table(
+                    page,
+                    tables.accuracies(),
+                    "5-way episodes of EgoSim's test classes, the same for each precision, with 95 % intervals; those of what is lost"
+                            + " are of the differences episode by episode.");
+        }
+        if (!results.limits().isEmpty()) {
+            page.heading("limits");
+            table(page, tables.limits(), "The best median rates of the run.");
         }
         if (!results.absences().isEmpty()) {
             page.heading("not measured");
@@ -52,6 +66,10 @@ final class PeerPage {
                     "");
         }
         return page;
+    }
+
+    private static void table(HtmlReport page, PeerTables.Table table, String caption) {
+        page.table(table.header(), table.rows(), caption);
     }
 
     private void charts(HtmlReport page, String group) {
@@ -74,20 +92,14 @@ final class PeerPage {
                             .svg(),
                     "Our time over each peer's in the same precision: below the line we are faster.");
         }
-        List<Row> counted = rows.stream().filter(row -> row.matmulShare() > 0).toList();
+        List<Row> counted = rows.stream().filter(row -> row.share() > 0).toList();
         if (!counted.isEmpty()) {
             page.figure(
-                    bars(
-                                    group + ": share",
-                                    "% of the f32 product's rate",
-                                    counted,
-                                    works,
-                                    row -> 100 * row.matmulShare(),
-                                    false)
-                            .reference(100, "product")
+                    bars(group + ": share", "% of the limit", counted, works, row -> 100 * row.share(), false)
+                            .reference(100, "limit")
                             .svg(),
-                    "Floating-point operations over time, as a share of a large f32 product's in the same rounds; bf16 and int8 can"
-                            + " be above it.");
+                    "Operations over time as a share of the best product's rate in the same precision, or bytes over time as a share"
+                            + " of the best copy's.");
         }
         if (group.equals(Kind.FORWARD.group())) {
             rows.stream().map(Row::batch).distinct().forEach(batch -> overRatio(page, rows, batch));

@@ -7,8 +7,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Json;
 import tessera.tensor.io.AtomicFile;
@@ -26,9 +28,14 @@ final class PeerResults {
      */
     public record Absence(String work, String contender, String reason) {}
 
+    /** What may differ between the parts of a run. */
+    private static final String DATE = "date";
+
     private final Map<String, String> about = new LinkedHashMap<>();
     private final List<Row> rows = new ArrayList<>();
-    private final List<Absence> absences = new ArrayList<>();
+    private final Set<Absence> absences = new LinkedHashSet<>();
+    private final List<Limits.Limit> limits = new ArrayList<>();
+    private final List<FewShotAccuracy.Result> accuracies = new ArrayList<>();
 
     /** Says something about the whole: the machine, a version, a setting. */
     void about(String name, Object value) {
@@ -43,21 +50,67 @@ final class PeerResults {
         absences.add(new Absence(work, contender, reason));
     }
 
+    void addLimits(List<Limits.Limit> measured) {
+        limits.addAll(measured);
+    }
+
+    /** Adds accuracies, in place of older ones of the same students. */
+    void addAccuracies(List<FewShotAccuracy.Result> measured) {
+        accuracies.removeIf(
+                old -> measured.stream().anyMatch(one -> one.student().equals(old.student())));
+        accuracies.addAll(measured);
+    }
+
     Map<String, String> about() {
         return about;
     }
 
+    /** All rows, with the share of the limits that are known so far. */
     List<Row> rows() {
-        return rows;
+        return rows.stream()
+                .map(row -> row.withShare(Limits.share(limits, row)))
+                .toList();
     }
 
     List<Absence> absences() {
-        return absences;
+        return List.copyOf(absences);
+    }
+
+    List<Limits.Limit> limits() {
+        return limits;
+    }
+
+    List<FewShotAccuracy.Result> accuracies() {
+        return accuracies;
+    }
+
+    /**
+     * Takes what an earlier run measured, to go on with it.
+     *
+     * @throws IllegalArgumentException if that was of another machine, other sources or other settings
+     */
+    void goOn(PeerResults earlier) {
+        about.forEach((name, now) -> {
+            String was = earlier.about.get(name);
+            if (was != null && !was.equals(now) && !name.equals(DATE)) {
+                throw new IllegalArgumentException("--resume: " + name + " was '" + was + "' and is '" + now
+                        + "'; results of both cannot be one table: leave --resume away or name another --out");
+            }
+        });
+        rows.addAll(earlier.rows);
+        absences.addAll(earlier.absences);
+        limits.addAll(earlier.limits);
+        accuracies.addAll(earlier.accuracies);
+    }
+
+    /** Whether a work's rows are there. */
+    boolean has(Work work) {
+        return rows.stream().anyMatch(row -> row.work().equals(work.name()));
     }
 
     /** Rows whose results are not those of our f32. */
     List<Row> disagreeing() {
-        return rows.stream().filter(row -> !row.agrees()).toList();
+        return rows().stream().filter(row -> !row.agrees()).toList();
     }
 
     /** Writes {@code file} and beside it a table of the same name that ends in {@code .csv}. */
@@ -86,25 +139,29 @@ final class PeerResults {
 
     /** One row a line, so that changes are seen. */
     String json() {
-        StringBuilder text = new StringBuilder("{\"about\":" + Json.text(about) + ",\n\"absences\":[");
-        lines(text, absences);
-        text.append("],\n\"rows\":[");
-        lines(text, rows);
-        return text.append("]}\n").toString();
+        StringBuilder text = new StringBuilder("{\"about\":" + Json.text(about));
+        lines(text, "goals", PeerGoals.of(this));
+        lines(text, "absences", absences());
+        lines(text, "limits", limits);
+        lines(text, "accuracies", accuracies);
+        lines(text, "rows", rows());
+        return text.append("}\n").toString();
     }
 
-    private static void lines(StringBuilder text, List<? extends Record> entries) {
+    private static void lines(StringBuilder text, String name, List<? extends Record> entries) {
+        text.append(",\n\"").append(name).append("\":[");
         String before = "\n";
         for (Record entry : entries) {
             text.append(before).append(Json.text(entry));
             before = ",\n";
         }
+        text.append(']');
     }
 
     /** A header and the rows, RFC 4180. */
     String csv() {
         StringBuilder text = new StringBuilder(String.join(",", Row.columns())).append('\n');
-        rows.forEach(row -> text.append(String.join(
+        rows().forEach(row -> text.append(String.join(
                         ",",
                         row.cells().values().stream().map(PeerResults::quoted).toList()))
                 .append('\n'));
@@ -138,6 +195,13 @@ final class PeerResults {
                         String.valueOf(members.get("work")),
                         String.valueOf(members.get("contender")),
                         String.valueOf(members.get("reason")));
+            }
+            if (root.containsKey("limits")) {
+                objects(root, "limits").forEach(members -> results.limits.add(Limits.Limit.of(members)));
+            }
+            if (root.containsKey("accuracies")) {
+                objects(root, "accuracies")
+                        .forEach(members -> results.accuracies.add(FewShotAccuracy.Result.of(members)));
             }
             objects(root, "rows").forEach(members -> results.add(Row.of(members)));
         } catch (IllegalArgumentException e) {

@@ -44,8 +44,7 @@ final class PeerTables {
                         .orElse("–"));
             }
             line.add(here.stream()
-                    .filter(row -> row.library().equals(OwnPeer.NAME)
-                            && row.precision().equals(Precision.F32.text()))
+                    .filter(row -> row.isOurs(Precision.F32))
                     .map(PeerTables::share)
                     .findFirst()
                     .orElse("–"));
@@ -62,8 +61,7 @@ final class PeerTables {
     }
 
     private static String share(Row row) {
-        double share = row.gbs() > 0 ? row.copyShare() : row.matmulShare();
-        return share > 0 ? Math.round(100 * share) + " %" : "–";
+        return row.share() > 0 ? Math.round(100 * row.share()) + " %" : "–";
     }
 
     /** Three digits. */
@@ -83,13 +81,15 @@ final class PeerTables {
                         .append('\n'));
         text.append(
                 "\nMedians in milliseconds, taken in turn; in brackets our time over the peer's in the same precision, so less than 1"
-                        + " means that we are faster. The last column is our f32's share of a large f32 product's rate (of a copy's, where"
-                        + " memory limits) in the same rounds.\n");
-        for (String group : groups()) {
-            Table table = table(group);
-            text.append("\n**").append(group).append("**\n\n").append(line(table.header()));
-            text.append("|---".repeat(table.header().size())).append("|\n");
-            table.rows().forEach(row -> text.append(line(row)));
+                        + " means that we are faster. The last column is our f32's share of the best rate of an f32 product (of a copy,"
+                        + " where memory limits) in the same run.\n");
+        append(text, "goals", goals());
+        groups().forEach(group -> append(text, group, table(group)));
+        if (!results.accuracies().isEmpty()) {
+            append(text, "few-shot accuracy", accuracies());
+        }
+        if (!results.limits().isEmpty()) {
+            append(text, "limits", limits());
         }
         List<PeerResults.Absence> whole = results.absences().stream()
                 .filter(absence -> absence.work().equals(PeerBenchmark.ALL))
@@ -103,6 +103,60 @@ final class PeerTables {
                     .append('\n'));
         }
         return text.toString();
+    }
+
+    private static void append(StringBuilder text, String title, Table table) {
+        text.append("\n**").append(title).append("**\n\n").append(line(table.header()));
+        text.append("|---".repeat(table.header().size())).append("|\n");
+        table.rows().forEach(row -> text.append(line(row)));
+    }
+
+    /** What the results are held against. */
+    Table goals() {
+        return new Table(
+                PeerGoals.header(),
+                PeerGoals.of(results).stream().map(PeerGoals::line).toList());
+    }
+
+    /** What rounding costs, in percent and points. */
+    Table accuracies() {
+        return new Table(
+                List.of("student", "rho", "masks", "shots", "computed in", "accuracy, %", "points lost to f32"),
+                results.accuracies().stream().map(PeerTables::line).toList());
+    }
+
+    private static List<String> line(FewShotAccuracy.Result result) {
+        Double lost = result.lost();
+        Double interval = result.lostInterval95();
+        return List.of(
+                result.student(),
+                Double.toString(result.ratio()),
+                Integer.toString(result.ensemble()),
+                Integer.toString(result.shots()),
+                result.precision(),
+                percent(result.accuracy(), result.interval95()),
+                lost == null || interval == null ? "" : percent(lost, interval));
+    }
+
+    private static String percent(double share, double interval) {
+        return String.format(Locale.ROOT, "%.2f ± %.2f", 100 * share, 100 * interval);
+    }
+
+    /** The limits that count. */
+    Table limits() {
+        return new Table(
+                List.of("limit", "of", "best", "by", "when"),
+                Limits.best(results.limits()).stream()
+                        .map(limit -> List.of(
+                                limit.kind() + " " + limit.precision(),
+                                limit.size(),
+                                String.format(
+                                        Locale.ROOT,
+                                        limit.kind().equals(Kind.COPY.text()) ? "%.1f GB/s" : "%.0f GFLOP/s",
+                                        limit.p50()),
+                                limit.contender(),
+                                limit.when()))
+                        .toList());
     }
 
     private static String line(List<String> cells) {

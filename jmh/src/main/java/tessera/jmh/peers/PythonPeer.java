@@ -108,8 +108,8 @@ final class PythonPeer implements Peer {
                 ways.add(new Way("int8", Precision.INT8));
             }
             case ATTENTION -> ways.add(new Way("bf16", Precision.BF16));
-            case TRAIN -> ways.add(new Way("autocast", Precision.BF16));
-            case LAYER_NORM, SWIN -> {}
+            case SWIN, TRAIN -> ways.add(new Way("autocast", Precision.BF16));
+            case COPY, LAYER_NORM -> {}
         }
         return ways;
     }

@@ -26,9 +26,8 @@ import org.jspecify.annotations.Nullable;
  * @param ours our time over this one in the same precision, the median over the rounds, so that less than 1 is faster; null where we
  *     have none, and for ourselves
  * @param gflops 10^9 floating-point operations in a second, 0 where they are not counted
- * @param matmulShare that over the rate of a large f32 product in the same rounds
  * @param gbs 10^9 bytes in a second that have to be moved, 0 where something else limits
- * @param copyShare that over the rate of a copy in the same rounds
+ * @param share of the machine's limit ({@link Limits}), 0 where that is not known
  * @param difference from our f32 result, relative; null for ourselves in f32
  * @param agrees whether that is rounding
  */
@@ -48,15 +47,46 @@ public record Row(
         double p80Ms,
         @Nullable Double ours,
         double gflops,
-        double matmulShare,
         double gbs,
-        double copyShare,
+        double share,
         @Nullable Double difference,
         boolean agrees) {
 
     /** What tells the contender from the others: library, mode where there is one, precision. */
     public String contender() {
+        return contender(library, mode, precision);
+    }
+
+    static String contender(String library, String mode, String precision) {
         return library + (mode.isEmpty() || mode.equals(precision) ? "" : " " + mode) + " " + precision;
+    }
+
+    /** Whether it is ourselves in the way that an embedder meets. */
+    boolean isOurs(Precision in) {
+        return library.equals(OwnPeer.NAME) && mode.isEmpty() && precision.equals(in.text());
+    }
+
+    Row withShare(double other) {
+        return new Row(
+                group,
+                work,
+                kind,
+                batch,
+                ratio,
+                ensemble,
+                tokens,
+                library,
+                mode,
+                precision,
+                p20Ms,
+                p50Ms,
+                p80Ms,
+                ours,
+                gflops,
+                gbs,
+                other,
+                difference,
+                agrees);
     }
 
     /** The names of the columns of a table of all there is. */
@@ -102,21 +132,20 @@ public record Row(
                 number(members, "p80Ms"),
                 members.get("ours") == null ? null : Double.valueOf(number(members, "ours")),
                 number(members, "gflops"),
-                number(members, "matmulShare"),
                 number(members, "gbs"),
-                number(members, "copyShare"),
+                number(members, "share"),
                 members.get("difference") == null ? null : Double.valueOf(number(members, "difference")),
                 Boolean.TRUE.equals(members.get("agrees")));
     }
 
-    private static String text(Map<String, ? extends @Nullable Object> members, String name) {
+    static String text(Map<String, ? extends @Nullable Object> members, String name) {
         if (members.get(name) instanceof String text) {
             return text;
         }
         throw missing(members, name);
     }
 
-    private static double number(Map<String, ? extends @Nullable Object> members, String name) {
+    static double number(Map<String, ? extends @Nullable Object> members, String name) {
         if (members.get(name) instanceof Number number) {
             return number.doubleValue();
         }

@@ -59,7 +59,7 @@ public record Task(
     /** Makes weights and inputs from fixed seeds. */
     static Task make(Work work, Shapes shapes, Path folder) {
         Map<String, Tensor> weights = switch (work.kind()) {
-            case MATMUL -> Map.of();
+            case MATMUL, COPY -> Map.of();
             case SWIN -> swin();
             default -> student(work, shapes);
         };
@@ -117,9 +117,11 @@ public record Task(
         long width = shapes.config().embedDim();
         switch (work.kind()) {
             case MATMUL -> {
-                inputs.put("x", normal(Shape.of(shapes.rows(), shapes.inner()), 1));
-                inputs.put("w", normal(Shape.of(shapes.columns(), shapes.inner()), 2));
+                Shapes.Product product = shapes.product();
+                inputs.put("x", normal(Shape.of(product.rows(), product.inner()), 1));
+                inputs.put("w", normal(Shape.of(product.columns(), product.inner()), 2));
             }
+            case COPY -> inputs.put("x", normal(Shape.of(shapes.copyBytes() / Float.BYTES), 1));
             case LAYER_NORM, LINEAR, LINEAR_GELU, BLOCK -> inputs.put("x", normal(Shape.of(rows, tokens, width), 1));
             case ATTENTION -> inputs.put("x", normal(Shape.of(rows, tokens, 3 * width), 1));
             case FORWARD -> clips(work, shapes, inputs);

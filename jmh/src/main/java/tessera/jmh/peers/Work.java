@@ -21,8 +21,8 @@ public record Work(Kind kind, int batch, double ratio, int ensemble) {
 
     /** What tells it from the others, for people. */
     public String name() {
-        if (kind == Kind.MATMUL) {
-            return "matmul";
+        if (kind == Kind.MATMUL || kind == Kind.COPY) {
+            return kind.text();
         }
         String sizes = kind == Kind.SWIN ? " B " + batch : " B " + batch + ", rho " + ratioText();
         return kind.text().replace('_', ' ') + sizes + (ensemble > 1 ? ", P " + ensemble : "");
@@ -57,8 +57,12 @@ public record Work(Kind kind, int batch, double ratio, int ensemble) {
         double mixing = 4 * rows * tokens(config) * d;
         double block = 24 * rows * d * d + mixing;
         return switch (kind) {
-            case MATMUL -> 2.0 * shapes.rows() * shapes.columns() * shapes.inner();
-            case LAYER_NORM, SWIN -> 0;
+            case MATMUL ->
+                2.0
+                        * shapes.product().rows()
+                        * shapes.product().columns()
+                        * shapes.product().inner();
+            case COPY, LAYER_NORM, SWIN -> 0;
             case LINEAR -> 6 * rows * d * d;
             case LINEAR_GELU -> 8 * rows * d * d;
             case ATTENTION -> mixing;
@@ -76,6 +80,10 @@ public record Work(Kind kind, int batch, double ratio, int ensemble) {
     /** Bytes of f32 that have to be read and written at least, of what is limited by them; 0 for others. */
     public double bytes(Shapes shapes) {
         VideoMaeConfig config = shapes.config();
-        return kind == Kind.LAYER_NORM ? 8.0 * sequences() * tokens(config) * config.embedDim() : 0;
+        return switch (kind) {
+            case COPY -> 2.0 * shapes.copyBytes();
+            case LAYER_NORM -> 8.0 * sequences() * tokens(config) * config.embedDim();
+            default -> 0;
+        };
     }
 }

@@ -10,6 +10,7 @@ A task that fails answers {"error": "why"} and ends nothing. Modes: eager (f32),
 autocast says so), bf16 (weights and activations), int8 (dynamic quantisation of the linear layers).
 """
 import copy
+import functools
 import json
 import math
 import re
@@ -247,6 +248,8 @@ def swin(weights, config):
 
 def inference(kind, mode, weights, inputs, config):
     """A function without arguments that computes the task's result."""
+    if kind == "copy":
+        return functools.partial(torch.empty_like(inputs["x"]).copy_, inputs["x"])
     if kind == "forward":
         model = Student(weights, config).freeze()
         visible = inputs.get("visible")

@@ -38,13 +38,8 @@ public final class OnnxRuntimePeer implements Peer {
         }
 
         @Override
-        public Peer open(int threads) {
-            try {
-                return new OnnxRuntimePeer(OrtEnvironment.getEnvironment(), threads);
-            } catch (RuntimeException | LinkageError e) {
-                throw new AbsentException(
-                        "its native library does not load here: " + (e.getCause() == null ? e : e.getCause()));
-            }
+        public Peer load(int threads) {
+            return new OnnxRuntimePeer(OrtEnvironment.getEnvironment(), threads);
         }
     }
 
@@ -62,7 +57,7 @@ public final class OnnxRuntimePeer implements Peer {
     public List<Way> ways(Work work) {
         Way f32 = new Way("", Precision.F32);
         return switch (work.kind()) {
-            case SWIN, TRAIN -> List.of();
+            case COPY, SWIN, TRAIN -> List.of();
             case LAYER_NORM, ATTENTION -> List.of(f32);
             default -> List.of(f32, new Way("", Precision.INT8));
         };

@@ -29,15 +29,10 @@ public final class TorchPeer implements Peer {
         }
 
         @Override
-        public Peer open(int threads) {
-            try {
-                torch.set_num_threads(threads);
-                openblas.blas_set_num_threads(threads);
-                return new TorchPeer();
-            } catch (RuntimeException | LinkageError e) {
-                throw new AbsentException(
-                        "its native library does not load here: " + (e.getCause() == null ? e : e.getCause()));
-            }
+        public Peer load(int threads) {
+            torch.set_num_threads(threads);
+            openblas.blas_set_num_threads(threads);
+            return new TorchPeer();
         }
     }
 
@@ -56,7 +51,7 @@ public final class TorchPeer implements Peer {
     public List<Way> ways(Work work) {
         Way f32 = new Way("", Precision.F32);
         return switch (work.kind()) {
-            case SWIN -> List.of();
+            case COPY, SWIN -> List.of();
             // Its attention has no fast bf16: alone it would take most of the time of a run.
             case MATMUL, LINEAR, LINEAR_GELU -> List.of(f32, new Way("bf16", Precision.BF16));
             default -> List.of(f32);

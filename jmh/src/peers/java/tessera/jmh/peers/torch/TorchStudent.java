@@ -165,7 +165,7 @@ final class TorchStudent implements AutoCloseable {
             case BLOCK -> block(constant("x"), 0);
             case FORWARD -> features();
             case TRAIN -> layer(features(), "head");
-            case SWIN -> throw new IllegalStateException("Swin3D is not written here");
+            case COPY, SWIN -> throw new IllegalStateException(task.work().kind() + " is not written here");
         };
     }
 

@@ -1,0 +1,194 @@
+package tessera.jmh.peers;
+
+import static java.util.Objects.requireNonNull;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Test;
+import tessera.Close;
+import tessera.jmh.peers.Limits.Limit;
+import tessera.jmh.peers.PeerGoals.Goal;
+import tessera.kernels.Device;
+import tessera.tensor.CostMeter;
+
+/** What made-up results are held against. */
+class PeerGoalsTest {
+    private static Row row(
+            Kind kind,
+            double ratio,
+            String library,
+            String mode,
+            String precision,
+            double ms,
+            @Nullable Double ours,
+            double gflops,
+            double gbs) {
+        return new Row(
+                kind.group(),
+                kind.text() + " B 1, rho " + ratio,
+                kind.text(),
+                1,
+                ratio,
+                1,
+                392,
+                library,
+                mode,
+                precision,
+                ms,
+                ms,
+                ms,
+                ours,
+                gflops,
+                gbs,
+                0,
+                null,
+                true);
+    }
+
+    private static Limit limit(String kind, String precision, String when, double amount, double rate) {
+        return new Limit(kind, "some", when, "PyTorch eager f32", precision, amount, rate - 1, rate, rate + 1);
+    }
+
+    private static FewShotAccuracy.Result accuracy(String precision, double accuracy, @Nullable Double lost) {
+        return new FewShotAccuracy.Result(
+                "videomae, 8 x 84 x 84", precision, .75, 2, 5, 600, accuracy, .006, lost, lost == null ? null : .001);
+    }
+
+    private static PeerResults results() {
+        PeerResults results = new PeerResults();
+        results.addLimits(List.of(
+                limit("matmul", "f32", "start", 1e9, 190),
+                limit("matmul", "f32", "end", 2e9, 200),
+                limit("matmul", "int8", "end", 2e9, 800),
+                limit("copy", "f32", "start", 1.2e6, 50),
+                limit("copy", "f32", "start", 1e8, 10)));
+        for (double ratio : new double[] {0, .75, .9}) {
+            double rate = ratio == 0 ? 180 : ratio == .75 ? 190 : 220;
+            results.add(row(Kind.FORWARD, ratio, "Tessera", "", "f32", 100, null, rate, 0));
+            results.add(row(Kind.FORWARD, ratio, "Tessera", "", "bf16", 60, null, 300, 0));
+            results.add(row(Kind.FORWARD, ratio, "Tessera", "", "int8", 40, null, 400, 0));
+            results.add(row(Kind.FORWARD, ratio, "ONNX Runtime", "", "f32", 99, 1.01, 181, 0));
+            results.add(row(Kind.FORWARD, ratio, "PyTorch", "autocast", "bf16", 90, .66, 200, 0));
+            results.add(row(Kind.FORWARD, ratio, "PyTorch", "bf16", "bf16", 100, .6, 200, 0));
+            results.add(row(Kind.FORWARD, ratio, "PyTorch", "", "int8", 80, .5, 200, 0));
+            results.add(row(Kind.FORWARD, ratio, "ONNX Runtime", "", "int8", 57, .7, 200, 0));
+        }
+        results.add(row(Kind.TRAIN, .75, "Tessera", "", "f32", 75, null, 150, 0));
+        results.add(row(Kind.TRAIN, .75, "Tessera", "", "bf16", 65, null, 150, 0));
+        results.add(row(Kind.TRAIN, .75, "PyTorch", "eager", "f32", 100, .76, 150, 0));
+        results.add(row(Kind.TRAIN, .75, "PyTorch Java", "", "f32", 50, 1.5, 150, 0));
+        results.add(row(Kind.LINEAR, .75, "Tessera", "", "f32", 1, null, 170, 0));
+        results.add(row(Kind.LAYER_NORM, .75, "Tessera", "", "f32", .04, null, 0, 30));
+        results.addAccuracies(
+                List.of(accuracy("f32", .40, null), accuracy("bf16", .30, .1), accuracy("int8", .396, .004)));
+        return results;
+    }
+
+    private static Goal goal(String start, String of) {
+        return PeerGoals.of(results()).stream()
+                .filter(goal -> goal.goal().startsWith(start) && goal.of().equals(of))
+                .findFirst()
+                .orElseThrow(() -> new AssertionError(start + " of " + of));
+    }
+
+    private static void holds(String start, String of, double value, double target, String verdict) {
+        Goal goal = goal(start, of);
+        Close.within(requireNonNull(goal.value()), value, 1e-9, goal.toString());
+        Close.within(requireNonNull(goal.target()), target, 1e-12, goal.toString());
+        assertEquals(verdict, goal.verdict(), goal.toString());
+    }
+
+    @Test
+    void int8IsHeldAgainstTheFasterPeer() {
+        holds("int8 beside", "forward B 1, rho 0.0", .7, .8, PeerGoals.MET);
+        holds("int8 beside", "forward B 1, rho 0.75", .7, .65, PeerGoals.MISSED);
+        Goal told = goal("int8 beside", "forward B 1, rho 0.9");
+        assertNull(told.target());
+        assertEquals("", told.verdict());
+        assertTrue(told.detail().contains("ONNX Runtime int8 57.0 ms"), told.detail());
+    }
+
+    @Test
+    void lostAccuracyIsThatOfInt8InPoints() {
+        holds("points", "videomae, 8 x 84 x 84, int8, 5-shot", .4, .5, PeerGoals.MET);
+        assertFalse(PeerGoals.of(results()).stream().anyMatch(goal -> goal.of().contains("bf16, 5-shot")));
+    }
+
+    @Test
+    void f32IsHeldAgainstTheBestProductAndEveryPeer() {
+        holds("f32: share", "forward B 1, rho 0.0", .9, .93, PeerGoals.MISSED);
+        holds("f32: share", "forward B 1, rho 0.75", .95, .93, PeerGoals.MET);
+        holds("f32 beside", "forward B 1, rho 0.0", 1.01, 1, PeerGoals.MISSED);
+    }
+
+    @Test
+    void bf16IsHeldAgainstPyTorchsFasterWay() {
+        holds("bf16 beside", "forward B 1, rho 0.75", .66, .65, PeerGoals.MISSED);
+    }
+
+    @Test
+    void trainingIsHeldAgainstEagerPyTorchInBothPrecisions() {
+        holds("training", "train B 1, rho 0.75, f32", .76, .8, PeerGoals.MET);
+        holds("training", "train B 1, rho 0.75, bf16", .65, .6, PeerGoals.MISSED);
+    }
+
+    @Test
+    void kernelsAreHeldAgainstTheirOwnLimit() {
+        holds("f32 kernel", "linear B 1, rho 0.75", .85, .8, PeerGoals.MET);
+        // 30 GB/s in .04 ms are 1.2 MB, of which a copy reaches 50 GB/s; a copy of 100 MB does not count.
+        holds("f32 kernel", "layer_norm B 1, rho 0.75", .6, .8, PeerGoals.MISSED);
+    }
+
+    @Test
+    void theCurveIsThatOfTheOperations() {
+        holds("f32: time", "B 1", 1 - 180 / 220., .15, PeerGoals.MISSED);
+        assertTrue(goal("f32: time", "B 1").detail().contains("0.95 at rho 0.75"));
+    }
+
+    @Test
+    void whatIsNotMeasuredIsNamedOnce() {
+        List<Goal> goals = PeerGoals.of(new PeerResults());
+        assertEquals(8, goals.size());
+        assertTrue(goals.stream().allMatch(goal -> goal.verdict().equals(PeerGoals.UNKNOWN)), goals::toString);
+    }
+
+    @Test
+    void goalsAndLimitsAreInTablesPageAndFile() {
+        String markdown = new PeerTables(results()).markdown();
+        assertTrue(
+                markdown.contains(
+                        "\n| f32: share of the product's rate | forward B 1, rho 0.75 | 0.95 | ≥ 0.93 | met |"),
+                markdown);
+        assertTrue(markdown.contains("\n| matmul f32 | some | 200 GFLOP/s | PyTorch eager f32 | end |\n"), markdown);
+        assertTrue(markdown.contains("| int8 | 39.60 ± 0.60 | 0.40 ± 0.10 |\n"), markdown);
+        String html = new PeerPage(results()).page().html();
+        assertTrue(html.contains("int8 beside the faster int8 peer"), html);
+        String json = results().json();
+        assertTrue(json.contains("{\"goal\":\"bf16 beside PyTorch's faster bf16\",\"of\":"), json);
+    }
+
+    @Test
+    void operationsAreThoseOfTheOpsOwnRecords(@org.junit.jupiter.api.io.TempDir java.nio.file.Path folder) {
+        Shapes shapes = Shapes.tiny();
+        for (Kind kind : List.of(Kind.MATMUL, Kind.LINEAR, Kind.LINEAR_GELU, Kind.ATTENTION, Kind.LAYER_NORM)) {
+            Work work = new Work(kind, 1, .5, 1);
+            try (Task task = Task.make(work, shapes, folder);
+                    OwnPeer own = new OwnPeer(Device.cpu().threads());
+                    Contender contender = own.open(task, new Peer.Way("", Precision.F32));
+                    CostMeter meter = CostMeter.open()) {
+                contender.call();
+                if (kind == Kind.LAYER_NORM) {
+                    // The record has the gain and the bias too.
+                    double parameters = 8.0 * shapes.config().embedDim();
+                    Close.within(meter.total().bytes(), work.bytes(shapes) + parameters, 1, kind.text());
+                } else {
+                    Close.within(meter.total().flops(), work.flops(shapes), 1, kind.text());
+                }
+            }
+        }
+    }
+}
