@@ -76,8 +76,8 @@ public final class CpuKernels {
     }
 
     /** Layers on bf16, where the host has the Vector API, oneDNN and a processor for it. */
-    static Optional<Bf16Kernels> bf16(Workers workers, HostMemory memory, Attention exact) {
-        return Vectors.READABLE ? VectorBf16.create(workers, memory, exact) : Optional.empty();
+    static Optional<Bf16Kernels> bf16(Workers workers, HostMemory memory) {
+        return Vectors.READABLE ? VectorBf16.create(workers, memory) : Optional.empty();
     }
 
     /** In plain Java, with these products. */
