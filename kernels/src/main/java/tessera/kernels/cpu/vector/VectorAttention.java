@@ -73,9 +73,9 @@ public class VectorAttention extends ScalarAttention {
         return equal(queries, Math.clamp(TILE_SCORES / keys, LEAST_QUERIES, MOST_QUERIES));
     }
 
-    /** Queries of tiles of at most so many; tiles of a head are equal but for the last, so that none is left with a few. */
-    private static int equal(int queries, int most) {
-        return Math.ceilDiv(queries, Math.max(1, Math.ceilDiv(queries, most)));
+    /** Rows of tiles of at most so many; tiles are equal but for the last, so that none is left with a few. */
+    static int equal(int rows, int most) {
+        return Math.ceilDiv(rows, Math.max(1, Math.ceilDiv(rows, most)));
     }
 
     static long offset(Strides strides, long b, long h, long row) {

@@ -28,7 +28,8 @@ import tessera.kernels.cpu.Workers;
  */
 final class VectorBf16Attention extends VectorAttention {
     private static final int QUERY_TILE = 128;
-    private static final int KEY_TILE = 512;
+    /** More, and the scores leave the second-level cache. */
+    private static final int KEY_TILE = 1024;
 
     VectorBf16Attention(Workers workers, Gemm gemm, HostMemory memory) {
         super(workers, gemm, memory);
@@ -51,15 +52,16 @@ final class VectorBf16Attention extends VectorAttention {
             return;
         }
         VectorScores rules = new VectorScores(s, in);
-        long tiles = Blocks.ceilDiv(s.queries(), QUERY_TILE);
-        long work = 2L * Math.min(s.queries(), QUERY_TILE) * s.keys() * s.headDim();
+        int tile = equal(s.queries(), QUERY_TILE);
+        long tiles = tile == 0 ? 0 : Blocks.ceilDiv(s.queries(), tile);
+        long work = 2L * tile * s.keys() * s.headDim();
         long grain = Math.max(1, 2 * Gemm.WORTH_A_THREAD / Math.max(1, work));
         workers.parallelFor(s.batch() * s.heads() * tiles, grain, (worker, from, to) -> {
             try (Scratch scratch = Scratch.borrow()) {
-                Head head = new Head(s, in, rules, out.segment(), segment(logSumExp), scratch);
+                Head head = new Head(s, in, rules, out.segment(), segment(logSumExp), tile, scratch);
                 for (long task = from; task < to; task++) {
                     head.choose(task / tiles);
-                    head.tile((int) (task % tiles) * QUERY_TILE);
+                    head.tile((int) (task % tiles) * tile);
                 }
             }
         });
@@ -73,7 +75,10 @@ final class VectorBf16Attention extends VectorAttention {
         private final MemorySegment out;
         private final @Nullable MemorySegment logSumExp;
         private final int dim;
-        /** Elements between two rows of the scores and of the probabilities. */
+        /** Most queries of a tile. */
+        private final int tile;
+
+        /** Most keys of a tile, and elements between two rows of the scores and of the probabilities. */
         private final int ld;
 
         private final MemorySegment keys;
@@ -94,20 +99,21 @@ final class VectorBf16Attention extends VectorAttention {
                 VectorScores rules,
                 MemorySegment out,
                 @Nullable MemorySegment logSumExp,
+                int tile,
                 Scratch scratch) {
             this.s = s;
             this.in = in;
             this.rules = rules;
             this.out = out;
             this.logSumExp = logSumExp;
+            this.tile = tile;
             this.dim = s.headDim();
-            this.ld = line(Math.min(s.keys(), KEY_TILE));
-            long rows = Math.min(s.queries(), QUERY_TILE);
+            this.ld = line(equal(s.keys(), KEY_TILE));
             long matrix = lines(Short.BYTES * (long) s.keys() * dim);
-            long query = lines(Short.BYTES * rows * dim);
-            long half = Short.BYTES * rows * ld;
-            long whole = Float.BYTES * rows * ld;
-            long all = 2 * matrix + query + half + whole + 2 * Float.BYTES * rows;
+            long query = lines(Short.BYTES * (long) tile * dim);
+            long half = Short.BYTES * (long) tile * ld;
+            long whole = Float.BYTES * (long) tile * ld;
+            long all = 2 * matrix + query + half + whole + 2L * Float.BYTES * tile;
             MemorySegment memory = scratch.floats(Blocks.ceilDiv(all, Float.BYTES));
             keys = memory;
             values = keys.asSlice(matrix);
@@ -131,7 +137,7 @@ final class VectorBf16Attention extends VectorAttention {
 
         /** The results of the queries of a tile. */
         void tile(int row) {
-            int rows = Math.min(QUERY_TILE, s.queries() - row);
+            int rows = Math.min(tile, s.queries() - row);
             // Then the scale goes into the exponential and costs nothing.
             boolean plain = rules.onlyScaled(b) && s.scale() > 0;
             float factor = plain ? (float) s.scale() : 1;
@@ -139,10 +145,10 @@ final class VectorBf16Attention extends VectorAttention {
             long outRow = s.out().row();
             MemorySegment result = out.asSlice(outFrom * Float.BYTES);
             narrow(in.q(), offset(s.q(), b, h, row), s.q().row(), rows, dim, queries);
-            for (int key = 0; key < s.keys(); key += KEY_TILE) {
-                int count = Math.min(KEY_TILE, s.keys() - key);
-                MemorySegment some = keys.asSlice((long) key * dim * Short.BYTES);
-                multiply(new MatmulShape(false, true, rows, count, dim, dim, dim, ld), queries, some, scores, false);
+            for (int key = 0; key < s.keys(); key += ld) {
+                int count = Math.min(ld, s.keys() - key);
+                MemorySegment part = keys.asSlice((long) key * dim * Short.BYTES);
+                multiply(new MatmulShape(false, true, rows, count, dim, dim, dim, ld), queries, part, scores, false);
                 for (int r = 0; r < rows; r++) {
                     long at = (long) r * ld;
                     float largest = plain
@@ -217,11 +223,8 @@ final class VectorBf16Attention extends VectorAttention {
             multiply(new MatmulShape(false, true, rows, keys, dim, dim, dim, ld), queries, memory, p, false);
             multiply(new MatmulShape(false, true, rows, keys, dim, dim, dim, ld), gradient, headV, ds, false);
             head.softmax(row, rows, p, ds, ld);
-            for (int r = 0; r < rows; r++) {
-                long at = (long) r * ld;
-                VectorBf16Rows.narrow(p, at, keys, narrowP.asSlice(at * Short.BYTES));
-                VectorBf16Rows.narrow(ds, at, keys, narrowDs.asSlice(at * Short.BYTES));
-            }
+            VectorBf16Rows.narrow(p, 0, (long) rows * ld, narrowP);
+            VectorBf16Rows.narrow(ds, 0, (long) rows * ld, narrowDs);
             multiply(
                     new MatmulShape(true, false, keys, dim, rows, ld, dim, s.v().row()),
                     narrowP,
@@ -257,9 +260,7 @@ final class VectorBf16Attention extends VectorAttention {
 
     /** Rounds rows of a tensor that begin at {@code from} and lie {@code stride} elements apart; in y they have no gaps. */
     private static void narrow(Buffer x, long from, long stride, int rows, int dim, MemorySegment y) {
-        for (int r = 0; r < rows; r++) {
-            VectorBf16Rows.narrow(x.segment(), from + r * stride, dim, y.asSlice((long) r * dim * Short.BYTES));
-        }
+        VectorBf16Rows.narrow(x.segment(), from, stride, rows, dim, y);
     }
 
     private static void multiply(
