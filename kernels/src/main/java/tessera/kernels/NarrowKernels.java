@@ -1,8 +1,6 @@
 package tessera.kernels;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Attention.AttentionShape;
-import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
 
@@ -33,8 +31,8 @@ public interface NarrowKernels {
             Buffer y);
 
     /**
-     * {@link Attention#attention} of f32 data for inference, without its log of sums: where the device has it ({@link Device#bf16}), queries,
-     * keys, values and the unnormalised probabilities are rounded to bf16 for the products; scores, the softmax and its sums are f32.
+     * Attention of f32 data. Where the device has it ({@link Device#bf16}), queries, keys, values, probabilities and the gradients that are
+     * multiplied with them are rounded to bf16 for the products; scores, the softmax, its sums, and the gradient of a bias are f32.
      */
-    void attention(AttentionShape shape, AttentionTensors in, Buffer out);
+    Attention attention();
 }

@@ -121,7 +121,7 @@ public final class Params {
         return this;
     }
 
-    /** Whether attention rounds the factors of its products to bf16 for inference where the device can, as models on bytes do too. */
+    /** Whether attention rounds the factors of its products to bf16 where the device can, as models on bytes do too. */
     public boolean attentionInBf16() {
         return store.productsInBf16 || (store.int8 != null && !store.int8.isObserving());
     }

@@ -43,7 +43,7 @@ final class AttentionOps {
     /**
      * Inputs a packed {@code [B, N, 3 * heads * headDim]} projection and, where so said, the bias and the regions.
      *
-     * @param rounded whether the factors may be rounded where nothing is recorded, see {@link NarrowKernels#attention}
+     * @param rounded whether the factors of products are rounded where the device can, see {@link NarrowKernels#attention}
      */
     record SelfAttention(int heads, boolean biased, boolean divided, boolean rounded) implements Op.Differentiable {
         SelfAttention(int heads) {
@@ -91,6 +91,11 @@ final class AttentionOps {
             return whole.slice(from, whole.length() - from);
         }
 
+        private tessera.kernels.Attention kernel(Tensor data) {
+            tessera.kernels.Attention exact = data.kernels().attention();
+            return rounded ? data.device().bf16().map(NarrowKernels::attention).orElse(exact) : exact;
+        }
+
         @Override
         public Tensor forward(Context context, Tensor... in) {
             Op.floating(name(), in[0]);
@@ -124,12 +129,7 @@ final class AttentionOps {
                     : null;
             AttentionShape shape = shape(qkv, bias, regions);
             AttentionTensors tensors = tensors(qkv, bias, regions);
-            NarrowKernels coarse = rounded && lse == null ? qkv.device().bf16().orElse(null) : null;
-            if (coarse != null) {
-                coarse.attention(shape, tensors, out.buffer());
-            } else {
-                qkv.kernels().attention().attention(shape, tensors, out.buffer(), Op.bufferOrNull(lse));
-            }
+            kernel(qkv).attention(shape, tensors, out.buffer(), Op.bufferOrNull(lse));
             if (lse != null) {
                 List<Tensor> saved = new ArrayList<>(List.of(qkv, out.detach(), lse));
                 if (bias != null) {
@@ -152,8 +152,7 @@ final class AttentionOps {
             Tensor dbias = bias != null && context.needsGradient(1)
                     ? Tensor.empty(dy.device(), dy.dtype(), bias.shape())
                     : null;
-            dy.kernels()
-                    .attention()
+            kernel(dy)
                     .attentionBackward(
                             shape(qkv, bias, regions),
                             tensors(qkv, bias, regions),

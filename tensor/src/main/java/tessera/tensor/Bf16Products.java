@@ -29,7 +29,8 @@ public final class Bf16Products {
     }
 
     /**
-     * As {@link Tensor#selfAttention(int, Tensor, Tensor)}; its products stay f32 where a gradient is recorded or the device has no other.
+     * As {@link Tensor#selfAttention(int, Tensor, Tensor)}; the products of its gradients are in bf16 too. All stay f32 where the device has
+     * no other.
      */
     public static Tensor selfAttention(Tensor qkv, int heads, @Nullable Tensor bias, @Nullable Tensor regions) {
         return AttentionOps.self(qkv, heads, bias, regions, true);

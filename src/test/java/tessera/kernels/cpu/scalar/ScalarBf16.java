@@ -1,8 +1,7 @@
 package tessera.kernels.cpu.scalar;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Attention.AttentionShape;
-import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention;
 import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.Matmul.Activation;
@@ -90,7 +89,7 @@ public final class ScalarBf16 implements Bf16Kernels {
     }
 
     @Override
-    public void attention(AttentionShape shape, AttentionTensors in, Buffer out) {
+    public Attention attention() {
         throw new UnsupportedOperationException("compared with attention on rounded data");
     }
 

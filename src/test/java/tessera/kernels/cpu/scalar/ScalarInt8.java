@@ -1,8 +1,7 @@
 package tessera.kernels.cpu.scalar;
 
 import org.jspecify.annotations.Nullable;
-import tessera.kernels.Attention.AttentionShape;
-import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention;
 import tessera.kernels.Buffer;
 import tessera.kernels.Int8Kernels;
 import tessera.kernels.Matmul.Activation;
@@ -88,8 +87,8 @@ public final class ScalarInt8 implements Int8Kernels {
     }
 
     @Override
-    public void attention(AttentionShape shape, AttentionTensors in, Buffer out) {
-        new ScalarAttention(new Workers(1)).attention(shape, in, out, null);
+    public Attention attention() {
+        return new ScalarAttention(new Workers(1));
     }
 
     private static void store(float[] row, Buffer y, long i) {

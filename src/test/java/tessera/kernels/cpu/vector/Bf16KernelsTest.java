@@ -2,17 +2,24 @@ package tessera.kernels.cpu.vector;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.function.IntToDoubleFunction;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import tessera.Close;
+import tessera.kernels.Attention;
 import tessera.kernels.Attention.AttentionShape;
 import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Attention.Strides;
@@ -257,11 +264,7 @@ class Bf16KernelsTest extends LayerFixture {
         float[] expected = linear(bf16(), 301, x, w, 256, 64, Epilogue.NONE);
         for (int threads : new int[] {1, 2, 5}) {
             try (Workers workers = new Workers(threads)) {
-                Bf16Kernels own = VectorBf16.create(
-                                workers,
-                                new HostMemory(),
-                                Device.cpu().kernels().attention())
-                        .orElseThrow();
+                Bf16Kernels own = VectorBf16.create(workers, new HostMemory()).orElseThrow();
                 assertArrayEquals(expected, linear(own, 301, x, w, 256, 64, Epilogue.NONE), threads + " threads");
             }
         }
@@ -316,13 +319,113 @@ class Bf16KernelsTest extends LayerFixture {
         }
         Buffer got = buffer(batch * n * width, i -> Double.NaN);
         Buffer expected = buffer(batch * n * width, i -> Double.NaN);
-        bf16().attention(shape, tensors(qkv, width, bias, regions), got);
+        bf16().attention().attention(shape, tensors(qkv, width, bias, regions), got, null);
         Device.cpu()
                 .kernels()
                 .attention()
                 .attention(shape, tensors(rounded(qkv), width, bias, regions), expected, null);
         // What is left are the probabilities, which are rounded too.
         Close.relative(values(got), values(expected), 0.003, shape.toString());
+    }
+
+    /** Gradients against those in f32 of the same data; the difference is the rounding of the factors. */
+    private void attentionBackward(int batch, int heads, int n, int dim, boolean biased, boolean divided) {
+        int width = heads * dim;
+        Strides packed = new Strides(3L * width * n, dim, 3L * width);
+        Strides plain = new Strides((long) width * n, dim, width);
+        AttentionShape shape = new AttentionShape(
+                batch,
+                heads,
+                n,
+                n,
+                dim,
+                1 / Math.sqrt(dim),
+                packed,
+                packed,
+                packed,
+                plain,
+                biased ? 1 : 0,
+                divided ? 1 : 0);
+        AttentionTensors in = tensors(
+                normal(batch * n * 3 * width),
+                width,
+                biased ? normal(heads * n * n) : null,
+                divided ? Device.cpu().allocate(DType.I32, n) : null);
+        for (int i = 0; in.regions() != null && i < n; i++) {
+            Elements.setInt(in.regions(), i, i % 3);
+        }
+        Buffer dout = normal(batch * n * width);
+        List<List<Buffer>> results = new ArrayList<>();
+        for (Attention kernel :
+                List.of(bf16().attention(), Device.cpu().kernels().attention())) {
+            Buffer out = buffer(batch * n * width, i -> Double.NaN);
+            Buffer logSumExp = buffer(batch * heads * n, i -> Double.NaN);
+            Buffer dqkv = buffer(batch * n * 3 * width, i -> Double.NaN);
+            Buffer dbias = biased ? buffer(heads * n * n, i -> Double.NaN) : null;
+            kernel.attention(shape, in, out, logSumExp);
+            kernel.attentionBackward(shape, in, out, logSumExp, dout, tensors(dqkv, width, dbias, null));
+            results.add(dbias == null ? List.of(out, logSumExp, dqkv) : List.of(out, logSumExp, dqkv, dbias));
+        }
+        for (int i = 0; i < results.get(0).size(); i++) {
+            float[] got = values(results.get(0).get(i));
+            float[] exact = values(results.get(1).get(i));
+            Close.relative(got, exact, 0.02, "result " + i + " of " + shape);
+        }
+        float[] rounded = values(results.get(0).get(2));
+        assertFalse(Arrays.equals(rounded, values(results.get(1).get(2))), "the products were in f32");
+    }
+
+    @Test
+    void gradientsOfAttentionAreThoseOfF32UpToRounding() {
+        attentionBackward(2, 3, 37, 8, false, false);
+        attentionBackward(1, 2, 5, 7, true, false);
+        attentionBackward(9, 1, 130, 16, true, true);
+        attentionBackward(2, 2, 9, 3, false, true);
+        attentionBackward(1, 2, 392, 64, false, false);
+    }
+
+    @Test
+    void gradientsOfAttentionDoNotDependOnTheThreads() {
+        int n = 67;
+        int width = 24;
+        Strides packed = new Strides(3L * width * n, 8, 3L * width);
+        Strides plain = new Strides((long) width * n, 8, width);
+        AttentionShape shape = new AttentionShape(5, 3, n, n, 8, .3, packed, packed, packed, plain, 1);
+        AttentionTensors in = tensors(normal(5 * n * 3 * width), width, normal(3 * n * n), null);
+        Buffer dout = normal(5 * n * width);
+        List<float[]> expected = new ArrayList<>();
+        for (int threads : new int[] {1, 2, 5}) {
+            try (Workers workers = new Workers(threads)) {
+                Attention own = VectorBf16.create(workers, new HostMemory())
+                        .orElseThrow()
+                        .attention();
+                Buffer out = buffer(5 * n * width, i -> Double.NaN);
+                Buffer logSumExp = buffer(5 * 3 * n, i -> Double.NaN);
+                Buffer dqkv = buffer(5 * n * 3 * width, i -> Double.NaN);
+                Buffer dbias = buffer(3 * n * n, i -> Double.NaN);
+                own.attention(shape, in, out, logSumExp);
+                own.attentionBackward(shape, in, out, logSumExp, dout, tensors(dqkv, width, dbias, null));
+                List<float[]> got = List.of(values(out), values(logSumExp), values(dqkv), values(dbias));
+                expected = expected.isEmpty() ? got : expected;
+                for (int i = 0; i < got.size(); i++) {
+                    assertArrayEquals(expected.get(i), got.get(i), "result " + i + " with " + threads + " threads");
+                }
+            }
+        }
+    }
+
+    @Test
+    void attentionWithoutQueriesHasGradientsOfKeysThatAreZero() {
+        Strides strides = new Strides(0, 0, 4);
+        AttentionShape shape = new AttentionShape(1, 1, 0, 3, 4, 1, strides, strides, strides, strides, 0);
+        Buffer none = normal(0);
+        AttentionTensors in = new AttentionTensors(none, normal(12), normal(12), null);
+        Buffer dk = buffer(12, i -> Double.NaN);
+        Buffer dv = buffer(12, i -> Double.NaN);
+        bf16().attention().attention(shape, in, none, none);
+        bf16().attention().attentionBackward(shape, in, none, none, none, new AttentionTensors(none, dk, dv, null));
+        assertArrayEquals(new float[12], values(dk));
+        assertArrayEquals(new float[12], values(dv));
     }
 
     private static AttentionTensors tensors(Buffer qkv, int width, @Nullable Buffer bias, @Nullable Buffer regions) {

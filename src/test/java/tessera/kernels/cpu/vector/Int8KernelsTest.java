@@ -260,8 +260,8 @@ class Int8KernelsTest extends LayerFixture {
                         qkv, part(qkv, d), part(qkv, 2 * d), terms > 0 ? bias : null, terms > 1 ? regions : null);
                 Buffer exact = buffer(Math.toIntExact((long) batch * n * d), i -> Double.NaN);
                 Buffer rounded = buffer(Math.toIntExact((long) batch * n * d), i -> Double.NaN);
-                REFERENCE.attention(shape, in, exact);
-                int8().attention(shape, in, rounded);
+                REFERENCE.attention().attention(shape, in, exact, null);
+                int8().attention().attention(shape, in, rounded, null);
                 Close.relative(values(rounded), values(exact), .008, shape.toString());
             }
         }
@@ -272,13 +272,13 @@ class Int8KernelsTest extends LayerFixture {
         Strides strides = new Strides(0, 4, 4);
         AttentionShape none = new AttentionShape(0, 1, 0, 0, 4, .5, strides, strides, strides, strides, 0);
         Buffer empty = buffer(0, i -> 0);
-        int8().attention(none, new AttentionTensors(empty, empty, empty, null), empty);
+        int8().attention().attention(none, new AttentionTensors(empty, empty, empty, null), empty, null);
         for (int bits : new int[] {0x7FC00000, 0x7FFFFFFF, -1, 0x7F800001}) {
             AttentionShape two = new AttentionShape(1, 1, 2, 2, 4, .5, strides, strides, strides, strides, 0);
             Buffer q = buffer(8, i -> i < 4 ? 1 : Float.intBitsToFloat(bits));
             Buffer ones = buffer(8, i -> 1);
             Buffer out = buffer(8, i -> 0);
-            int8().attention(two, new AttentionTensors(q, ones, ones, null), out);
+            int8().attention().attention(two, new AttentionTensors(q, ones, ones, null), out, null);
             float[] values = values(out);
             for (int i = 0; i < 8; i++) {
                 assertEquals(i >= 4, Float.isNaN(values[i]), "value " + i);

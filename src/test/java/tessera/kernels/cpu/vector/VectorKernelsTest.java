@@ -206,6 +206,39 @@ class VectorKernelsTest extends KernelParity {
     // --------------------------------------------------------------------------------------------------- attention
 
     @Test
+    void exponentialsOfScores() {
+        int n = 1003;
+        float factor = .125f;
+        double[] values = new double[n];
+        for (int i = 0; i < n; i++) {
+            values[i] = (float) (i * -.0951 / factor);
+        }
+        values[7] = Double.NEGATIVE_INFINITY;
+        values[n - 1] = Double.NEGATIVE_INFINITY;
+        Memory memory = memory(0);
+        Buffer x = memory.values(values);
+        Buffer y = memory.output(n);
+        float sum = VectorRuns.exps(x.segment(), 0, n, factor, .5f, y.segment(), 0);
+        double exactSum = 0;
+        for (int i = 0; i < n; i++) {
+            double in = values[i] * factor + .5;
+            double exact = Math.exp(in);
+            exactSum += exact;
+            double allowed = exact < 1.2e-38 ? 1.2e-38 : exact * (3 - in) * 0x1p-23;
+            Close.within(Elements.get(y, i), exact, allowed, "exp " + in);
+        }
+        Close.within(sum, exactSum, 1e-5 * exactSum, "sum");
+        assertEquals(0, Elements.get(y, 7), "of -infinity");
+        assertEquals(0, Elements.get(y, n - 1), "of -infinity in the last vector");
+        assertEquals(0, Elements.get(y, n - 2), "of what is far below");
+        assertEquals(1, VectorRuns.exps(memory.values(0).segment(), 0, 1, 1, 0, y.segment(), 0), "of 0");
+        Buffer bad = memory.values(Double.NaN, 0);
+        assertTrue(Float.isNaN(VectorRuns.exps(bad.segment(), 0, 2, 1, 0, y.segment(), 0)));
+        assertTrue(Double.isNaN(Elements.get(y, 0)));
+        assertEquals(1, Elements.get(y, 1));
+    }
+
+    @Test
     void attentionWithMaskedKeys() {
         int keys = 2100;
         Strides strides = new Strides(0, 0, 4);

@@ -61,7 +61,7 @@ public final class CpuDevice extends Device {
                 kernels,
                 EnumSet.of(DType.F32, DType.F64),
                 CpuKernels.int8(workers, memory, kernels.attention()),
-                CpuKernels.bf16(workers, memory, kernels.attention()));
+                CpuKernels.bf16(workers, memory));
     }
 
     @Override

@@ -70,8 +70,8 @@ public final class CpuKernels {
     }
 
     /** Layers on bf16, where the host has the Vector API, oneDNN and a processor for it. */
-    static Optional<Bf16Kernels> bf16(Workers workers, HostMemory memory, Attention exact) {
-        return VectorApi.usable() ? VectorBf16.create(workers, memory, exact) : Optional.empty();
+    static Optional<Bf16Kernels> bf16(Workers workers, HostMemory memory) {
+        return VectorApi.usable() ? VectorBf16.create(workers, memory) : Optional.empty();
     }
 
     /** In plain Java, with these products. */

@@ -29,8 +29,13 @@ import tessera.kernels.cpu.scalar.ScalarAttention;
  * The gradient of a bias that samples share is summed in blocks of {@value #SAMPLE_BLOCK} samples, then over the blocks.
  * Other types are left to the plain Java kernels.
  */
-public final class VectorAttention extends ScalarAttention {
-    /** Queries of a tile: at least so many of one with many keys, at most so many of one with few. */
+public class VectorAttention extends ScalarAttention {
+    /**
+     * Most queries of a tile forward: fewer, and oneDNN lays the keys out anew for too few rows; more, and the scores of many keys leave
+     * the second-level cache.
+     */
+    private static final int QUERIES = 112;
+    /** Queries of a tile backward: at least so many of one with many keys, at most so many of one with few. */
     private static final int LEAST_QUERIES = 64;
 
     private static final int MOST_QUERIES = 128;
@@ -63,21 +68,25 @@ public final class VectorAttention extends ScalarAttention {
                 && s.out().row() >= s.headDim();
     }
 
-    /** Queries of a tile; tiles of a head are equal but for the last, so that none is left with a few. */
-    private static int tile(int queries, int keys) {
-        int most = Math.clamp(TILE_SCORES / keys, LEAST_QUERIES, MOST_QUERIES);
-        return Math.ceilDiv(queries, Math.max(1, Math.ceilDiv(queries, most)));
+    /** Queries of a tile backward. */
+    static int tile(int queries, int keys) {
+        return equal(queries, Math.clamp(TILE_SCORES / keys, LEAST_QUERIES, MOST_QUERIES));
     }
 
-    private static long offset(Strides strides, long b, long h, long row) {
+    /** Rows of tiles of at most so many; tiles are equal but for the last, so that none is left with a few. */
+    static int equal(int rows, int most) {
+        return Math.ceilDiv(rows, Math.max(1, Math.ceilDiv(rows, most)));
+    }
+
+    static long offset(Strides strides, long b, long h, long row) {
         return b * strides.batch() + h * strides.head() + row * strides.row();
     }
 
-    private static MemorySegment from(MemorySegment x, long element) {
+    static MemorySegment from(MemorySegment x, long element) {
         return x.asSlice(element * Float.BYTES);
     }
 
-    private static MemorySegment head(Buffer x, Strides strides, long b, long h) {
+    static MemorySegment head(Buffer x, Strides strides, long b, long h) {
         return from(x.segment(), offset(strides, b, h, 0));
     }
 
@@ -95,7 +104,7 @@ public final class VectorAttention extends ScalarAttention {
             return;
         }
         VectorScores rules = new VectorScores(s, in);
-        int tile = tile(s.queries(), s.keys());
+        int tile = equal(s.queries(), QUERIES);
         long tiles = tile == 0 ? 0 : Blocks.ceilDiv(s.queries(), tile);
         long work = 2L * tile * s.keys() * s.headDim();
         long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, work));
@@ -216,7 +225,7 @@ public final class VectorAttention extends ScalarAttention {
     }
 
     /** What all heads of a backward pass share. */
-    private record Backward(
+    record Backward(
             AttentionShape shape,
             AttentionTensors in,
             VectorScores rules,
@@ -263,64 +272,56 @@ public final class VectorAttention extends ScalarAttention {
         long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, work));
         workers.parallelFor(Blocks.ceilDiv(s.batch(), samples) * s.heads(), grain, (worker, first, last) -> {
             try (Scratch scratch = Scratch.borrow()) {
-                long ld = padded(s.keys());
-                long tile = tile(s.queries(), s.keys());
-                MemorySegment p = scratch.floats(2 * tile * ld);
-                MemorySegment ds = from(p, tile * ld);
                 for (long task = first; task < last; task++) {
                     long block = task / s.heads();
                     MemorySegment target =
                             sums == null || block == 0 ? dbias : from(sums, (block - 1) * pass.biasSize());
                     for (long i = 0; i < Math.min(samples, s.batch() - block * samples); i++) {
-                        backwardHead(pass, block * samples + i, task % s.heads(), target, i > 0, p, ds, ld);
+                        backwardHead(pass, block * samples + i, task % s.heads(), target, i > 0, scratch);
                     }
                 }
             }
         });
     }
 
-    /** @param add whether the gradient of the bias is added to what is there */
+    /**
+     * Gradients of one head of one sample.
+     *
+     * @param add whether the gradient of the bias is added to what is there
+     */
     private void backwardHead(
-            Backward pass,
-            long b,
-            long h,
-            @Nullable MemorySegment dbias,
-            boolean add,
-            MemorySegment p,
-            MemorySegment ds,
-            long ld) {
+            Backward pass, long b, long h, @Nullable MemorySegment dbias, boolean add, Scratch scratch) {
         AttentionShape s = pass.shape;
-        VectorScores rules = pass.rules;
-        MemorySegment out = pass.out.segment();
-        MemorySegment dout = pass.dout.segment();
-        MemorySegment logSumExp = pass.logSumExp.segment();
-        int dim = s.headDim();
-        int keys = s.keys();
-        float scale = (float) s.scale();
-        boolean plain = rules.onlyScaled(b);
-        long ldq = s.q().row();
-        long ldk = s.k().row();
-        long ldv = s.v().row();
-        long ldo = s.out().row();
-        MemorySegment headK = head(pass.in.k(), s.k(), b, h);
-        MemorySegment headV = head(pass.in.v(), s.v(), b, h);
-        MemorySegment headDk = head(pass.gradients.k(), s.k(), b, h);
-        MemorySegment headDv = head(pass.gradients.v(), s.v(), b, h);
         if (s.queries() == 0) {
-            clear(headDk, ldk, keys, dim);
-            clear(headDv, ldv, keys, dim);
+            clear(head(pass.gradients.k(), s.k(), b, h), s.k().row(), s.keys(), s.headDim());
+            clear(head(pass.gradients.v(), s.v(), b, h), s.v().row(), s.keys(), s.headDim());
+            return;
         }
-        int tile = tile(s.queries(), keys);
-        for (int row = 0; row < s.queries(); row += tile) {
-            int rows = Math.min(tile, s.queries() - row);
+        HeadBackward head = new HeadBackward(pass, b, h, dbias, add);
+        backwardTiles(head, tile(s.queries(), s.keys()), scratch);
+    }
+
+    /** One head of a backward pass, whose tiles differ only in how their products are made. */
+    record HeadBackward(
+            Backward pass, long b, long h, @Nullable MemorySegment dbias, boolean add) {
+        /**
+         * Products of queries and keys become probabilities P, and those of dout and the values the gradient of the products.
+         *
+         * @param p rows of {@code ld} elements, as ds
+         */
+        void softmax(int row, int rows, MemorySegment p, MemorySegment ds, long ld) {
+            AttentionShape s = pass.shape;
+            VectorScores rules = pass.rules;
+            MemorySegment out = pass.out.segment();
+            MemorySegment dout = pass.dout.segment();
+            MemorySegment logSumExp = pass.logSumExp.segment();
+            int keys = s.keys();
+            float scale = (float) s.scale();
+            boolean plain = rules.onlyScaled(b);
             long outFrom = offset(s.out(), b, h, row);
-            MemorySegment queries = from(pass.in.q().segment(), offset(s.q(), b, h, row));
-            MemorySegment gradient = from(dout, outFrom);
-            multiply(new MatmulShape(false, true, rows, keys, dim, ldq, ldk, ld), queries, headK, p, false);
-            multiply(new MatmulShape(false, true, rows, keys, dim, ldo, ldv, ld), gradient, headV, ds, false);
             for (int r = 0; r < rows; r++) {
                 float logSum = get(logSumExp, (b * s.heads() + h) * s.queries() + row + r);
-                float dot = VectorRuns.dot(out, dout, outFrom + r * ldo, dim);
+                float dot = VectorRuns.dot(out, dout, outFrom + r * s.out().row(), s.headDim());
                 long at = r * ld;
                 if (!plain) {
                     rules.complete(b, h, row + r, p, at, 0, keys);
@@ -332,6 +333,35 @@ public final class VectorAttention extends ScalarAttention {
                     VectorScores.gradient(p, ds, at, keys, dot, scale, dbias, rules.biasRow(b, h, row + r), add);
                 }
             }
+        }
+    }
+
+    /** Gradients of a head that has queries and keys, so many queries at a time. */
+    void backwardTiles(HeadBackward head, int tile, Scratch scratch) {
+        Backward pass = head.pass;
+        AttentionShape s = pass.shape;
+        long b = head.b;
+        long h = head.h;
+        int dim = s.headDim();
+        int keys = s.keys();
+        long ld = padded(keys);
+        long ldq = s.q().row();
+        long ldk = s.k().row();
+        long ldv = s.v().row();
+        long ldo = s.out().row();
+        MemorySegment p = scratch.floats(2 * tile * ld);
+        MemorySegment ds = from(p, tile * ld);
+        MemorySegment headK = head(pass.in.k(), s.k(), b, h);
+        MemorySegment headV = head(pass.in.v(), s.v(), b, h);
+        MemorySegment headDk = head(pass.gradients.k(), s.k(), b, h);
+        MemorySegment headDv = head(pass.gradients.v(), s.v(), b, h);
+        for (int row = 0; row < s.queries(); row += tile) {
+            int rows = Math.min(tile, s.queries() - row);
+            MemorySegment queries = from(pass.in.q().segment(), offset(s.q(), b, h, row));
+            MemorySegment gradient = from(pass.dout.segment(), offset(s.out(), b, h, row));
+            multiply(new MatmulShape(false, true, rows, keys, dim, ldq, ldk, ld), queries, headK, p, false);
+            multiply(new MatmulShape(false, true, rows, keys, dim, ldo, ldv, ld), gradient, headV, ds, false);
+            head.softmax(row, rows, p, ds, ld);
             multiply(new MatmulShape(true, false, keys, dim, rows, ld, ldo, ldv), p, gradient, headDv, row > 0);
             multiply(
                     new MatmulShape(false, false, rows, dim, keys, ld, ldk, ldq),

@@ -6,8 +6,6 @@ import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention;
-import tessera.kernels.Attention.AttentionShape;
-import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -41,25 +39,22 @@ public final class VectorBf16 implements Bf16Kernels {
     private final HostMemory memory;
 
     private final Gemm gemm;
-    private final Attention exact;
-    private final VectorBf16Attention rounded;
+    private final Attention attention;
 
-    private VectorBf16(Workers workers, HostMemory memory, Attention exact) {
+    private VectorBf16(Workers workers, HostMemory memory) {
         this.workers = workers;
         this.memory = memory;
         this.gemm = Gemm.create(workers, memory);
-        this.exact = exact;
-        this.rounded = new VectorBf16Attention(workers);
+        this.attention = new VectorBf16Attention(workers, gemm, memory);
     }
 
     /**
      * These kernels where oneDNN and the processor have the products.
      *
      * @param memory where packed weights lie
-     * @param exact attention in f32, for what the other does not take
      */
-    public static Optional<Bf16Kernels> create(Workers workers, HostMemory memory, Attention exact) {
-        return OneDnnBf16.usable() ? Optional.of(new VectorBf16(workers, memory, exact)) : Optional.empty();
+    public static Optional<Bf16Kernels> create(Workers workers, HostMemory memory) {
+        return OneDnnBf16.usable() ? Optional.of(new VectorBf16(workers, memory)) : Optional.empty();
     }
 
     @Override
@@ -225,12 +220,8 @@ public final class VectorBf16 implements Bf16Kernels {
     }
 
     @Override
-    public void attention(AttentionShape shape, AttentionTensors in, Buffer out) {
-        if (VectorBf16Attention.has(shape, in)) {
-            rounded.attention(shape, in, out);
-        } else {
-            exact.attention(shape, in, out, null);
-        }
+    public Attention attention() {
+        return attention;
     }
 
     /** The f32 that take as much memory as rows of bf16, in whole lines. */

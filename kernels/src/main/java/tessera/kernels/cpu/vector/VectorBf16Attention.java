@@ -3,39 +3,40 @@ package tessera.kernels.cpu.vector;
 import static tessera.kernels.cpu.vector.VectorMath.LANES;
 import static tessera.kernels.cpu.vector.VectorMath.get;
 import static tessera.kernels.cpu.vector.VectorMath.isF32;
+import static tessera.kernels.cpu.vector.VectorMath.segment;
 import static tessera.kernels.cpu.vector.VectorMath.set;
 import static tessera.kernels.cpu.vector.VectorScores.padded;
 
 import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention.AttentionShape;
 import tessera.kernels.Attention.AttentionTensors;
-import tessera.kernels.Attention.Strides;
 import tessera.kernels.Buffer;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
+import tessera.kernels.cpu.HostMemory;
 import tessera.kernels.cpu.OneDnnBf16;
 import tessera.kernels.cpu.Scratch;
 import tessera.kernels.cpu.Workers;
 
 /**
- * Scaled dot-product attention of f32 tensors whose two products have bf16 factors and f32 sums; the softmax is f32. For
- * inference only. Tiled as {@link VectorAttention}, with wider tiles of queries, because oneDNN lays out keys and values anew for
- * every tile.
+ * Scaled dot-product attention of f32 tensors whose products, forward and backward, have bf16 factors and f32 sums; the softmax, its
+ * statistics and the gradient of a bias are f32. Tiled as {@link VectorAttention}, which computes what this cannot, with wider tiles of
+ * queries forward, because oneDNN lays out keys and values anew for every tile.
  */
-final class VectorBf16Attention {
+final class VectorBf16Attention extends VectorAttention {
     private static final int QUERY_TILE = 128;
-    private static final int KEY_TILE = 512;
+    /** More, and the scores leave the second-level cache. */
+    private static final int KEY_TILE = 1024;
 
-    private final Workers workers;
-
-    VectorBf16Attention(Workers workers) {
-        this.workers = workers;
+    VectorBf16Attention(Workers workers, Gemm gemm, HostMemory memory) {
+        super(workers, gemm, memory);
     }
 
-    /** Whether the rows of these f32 tensors can be read as matrices. */
-    static boolean has(AttentionShape s, AttentionTensors in) {
+    /** Whether this processor has the products and the rows of these f32 tensors can be read as matrices. */
+    private static boolean has(AttentionShape s, AttentionTensors in) {
         return OneDnnBf16.usable()
                 && (LANES == 8 || LANES == 16)
                 && isF32(in.q())
@@ -44,21 +45,23 @@ final class VectorBf16Attention {
                 && s.out().row() >= s.headDim();
     }
 
-    private static long offset(Strides strides, long b, long h, long row) {
-        return b * strides.batch() + h * strides.head() + row * strides.row();
-    }
-
-    void attention(AttentionShape s, AttentionTensors in, Buffer out) {
+    @Override
+    public void attention(AttentionShape s, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp) {
+        if (!has(s, in)) {
+            super.attention(s, in, out, logSumExp);
+            return;
+        }
         VectorScores rules = new VectorScores(s, in);
-        long tiles = Blocks.ceilDiv(s.queries(), QUERY_TILE);
-        long work = 2L * Math.min(s.queries(), QUERY_TILE) * s.keys() * s.headDim();
+        int tile = equal(s.queries(), QUERY_TILE);
+        long tiles = tile == 0 ? 0 : Blocks.ceilDiv(s.queries(), tile);
+        long work = 2L * tile * s.keys() * s.headDim();
         long grain = Math.max(1, 2 * Gemm.WORTH_A_THREAD / Math.max(1, work));
         workers.parallelFor(s.batch() * s.heads() * tiles, grain, (worker, from, to) -> {
             try (Scratch scratch = Scratch.borrow()) {
-                Head head = new Head(s, in, rules, out.segment(), scratch);
+                Head head = new Head(s, in, rules, out.segment(), segment(logSumExp), tile, scratch);
                 for (long task = from; task < to; task++) {
                     head.choose(task / tiles);
-                    head.tile((int) (task % tiles) * QUERY_TILE);
+                    head.tile((int) (task % tiles) * tile);
                 }
             }
         });
@@ -70,8 +73,12 @@ final class VectorBf16Attention {
         private final AttentionTensors in;
         private final VectorScores rules;
         private final MemorySegment out;
+        private final @Nullable MemorySegment logSumExp;
         private final int dim;
-        /** Elements between two rows of the scores and of the probabilities. */
+        /** Most queries of a tile. */
+        private final int tile;
+
+        /** Most keys of a tile, and elements between two rows of the scores and of the probabilities. */
         private final int ld;
 
         private final MemorySegment keys;
@@ -86,19 +93,27 @@ final class VectorBf16Attention {
         private long b;
         private long h;
 
-        Head(AttentionShape s, AttentionTensors in, VectorScores rules, MemorySegment out, Scratch scratch) {
+        Head(
+                AttentionShape s,
+                AttentionTensors in,
+                VectorScores rules,
+                MemorySegment out,
+                @Nullable MemorySegment logSumExp,
+                int tile,
+                Scratch scratch) {
             this.s = s;
             this.in = in;
             this.rules = rules;
             this.out = out;
+            this.logSumExp = logSumExp;
+            this.tile = tile;
             this.dim = s.headDim();
-            this.ld = (Math.min(s.keys(), KEY_TILE) + 31) & -32;
-            long rows = Math.min(s.queries(), QUERY_TILE);
+            this.ld = line(equal(s.keys(), KEY_TILE));
             long matrix = lines(Short.BYTES * (long) s.keys() * dim);
-            long query = lines(Short.BYTES * rows * dim);
-            long half = Short.BYTES * rows * ld;
-            long whole = Float.BYTES * rows * ld;
-            long all = 2 * matrix + query + half + whole + 2 * Float.BYTES * rows;
+            long query = lines(Short.BYTES * (long) tile * dim);
+            long half = Short.BYTES * (long) tile * ld;
+            long whole = Float.BYTES * (long) tile * ld;
+            long all = 2 * matrix + query + half + whole + 2L * Float.BYTES * tile;
             MemorySegment memory = scratch.floats(Blocks.ceilDiv(all, Float.BYTES));
             keys = memory;
             values = keys.asSlice(matrix);
@@ -106,10 +121,6 @@ final class VectorBf16Attention {
             probabilities = queries.asSlice(query);
             scores = probabilities.asSlice(half);
             statistics = scores.asSlice(whole);
-        }
-
-        private static long lines(long bytes) {
-            return (bytes + 63) & -64;
         }
 
         /** Converts the keys and values of a head. */
@@ -120,37 +131,24 @@ final class VectorBf16Attention {
             chosen = head;
             b = head / s.heads();
             h = head % s.heads();
-            convert(in.k().segment(), s.k(), 0, s.keys(), keys);
-            convert(in.v().segment(), s.v(), 0, s.keys(), values);
-        }
-
-        private void convert(MemorySegment x, Strides strides, int row, int rows, MemorySegment y) {
-            for (int r = 0; r < rows; r++) {
-                VectorBf16Rows.narrow(x, offset(strides, b, h, row + r), dim, y.asSlice((long) r * dim * Short.BYTES));
-            }
+            narrow(in.k(), offset(s.k(), b, h, 0), s.k().row(), s.keys(), dim, keys);
+            narrow(in.v(), offset(s.v(), b, h, 0), s.v().row(), s.keys(), dim, values);
         }
 
         /** The results of the queries of a tile. */
         void tile(int row) {
-            int rows = Math.min(QUERY_TILE, s.queries() - row);
+            int rows = Math.min(tile, s.queries() - row);
             // Then the scale goes into the exponential and costs nothing.
             boolean plain = rules.onlyScaled(b) && s.scale() > 0;
             float factor = plain ? (float) s.scale() : 1;
             long outFrom = offset(s.out(), b, h, row);
             long outRow = s.out().row();
             MemorySegment result = out.asSlice(outFrom * Float.BYTES);
-            convert(in.q().segment(), s.q(), row, rows, queries);
-            for (int key = 0; key < s.keys(); key += KEY_TILE) {
-                int count = Math.min(KEY_TILE, s.keys() - key);
-                MemorySegment some = keys.asSlice((long) key * dim * Short.BYTES);
-                OneDnnBf16.multiply(
-                        new MatmulShape(false, true, rows, count, dim, dim, dim, ld),
-                        queries,
-                        some,
-                        null,
-                        null,
-                        Activation.NONE,
-                        scores);
+            narrow(in.q(), offset(s.q(), b, h, row), s.q().row(), rows, dim, queries);
+            for (int key = 0; key < s.keys(); key += ld) {
+                int count = Math.min(ld, s.keys() - key);
+                MemorySegment part = keys.asSlice((long) key * dim * Short.BYTES);
+                multiply(new MatmulShape(false, true, rows, count, dim, dim, dim, ld), queries, part, scores, false);
                 for (int r = 0; r < rows; r++) {
                     long at = (long) r * ld;
                     float largest = plain
@@ -170,18 +168,103 @@ final class VectorBf16Attention {
                     set(statistics, 2L * r + 1, sum);
                 }
                 MemorySegment weighed = values.asSlice((long) key * dim * Short.BYTES);
-                OneDnnBf16.multiply(
+                multiply(
                         new MatmulShape(false, false, rows, dim, count, ld, dim, outRow),
                         probabilities,
                         weighed,
-                        null,
-                        key > 0 ? result : null,
-                        Activation.NONE,
-                        result);
+                        result,
+                        key > 0);
             }
             for (int r = 0; r < rows; r++) {
-                VectorScores.scale(out, outFrom + r * outRow, dim, 1 / get(statistics, 2L * r + 1));
+                float sum = get(statistics, 2L * r + 1);
+                VectorScores.scale(out, outFrom + r * outRow, dim, 1 / sum);
+                if (logSumExp != null) {
+                    long at = (b * s.heads() + h) * s.queries() + row + r;
+                    set(logSumExp, at, (float) (get(statistics, 2L * r) + Math.log(sum)));
+                }
             }
         }
+    }
+
+    // ---------------------------------------------------------------------------------------------------- backward
+
+    @Override
+    void backwardTiles(HeadBackward head, int tile, Scratch scratch) {
+        Backward pass = head.pass();
+        AttentionShape s = pass.shape();
+        if (!has(s, pass.in())) {
+            super.backwardTiles(head, tile, scratch);
+            return;
+        }
+        long b = head.b();
+        long h = head.h();
+        int dim = s.headDim();
+        int keys = s.keys();
+        int ld = line(keys);
+        long matrix = lines(Short.BYTES * (long) keys * dim);
+        long some = lines(Short.BYTES * (long) tile * dim);
+        long half = Short.BYTES * (long) tile * ld;
+        MemorySegment memory = scratch.floats((2 * matrix + 2 * some + 6 * half) / Float.BYTES);
+        MemorySegment headV = memory.asSlice(matrix);
+        MemorySegment queries = headV.asSlice(matrix);
+        MemorySegment gradient = queries.asSlice(some);
+        MemorySegment narrowP = gradient.asSlice(some);
+        MemorySegment narrowDs = narrowP.asSlice(half);
+        MemorySegment p = narrowDs.asSlice(half);
+        MemorySegment ds = p.asSlice(2 * half);
+        MemorySegment headDk = head(pass.gradients().k(), s.k(), b, h);
+        MemorySegment headDv = head(pass.gradients().v(), s.v(), b, h);
+        narrow(pass.in().k(), offset(s.k(), b, h, 0), s.k().row(), keys, dim, memory);
+        narrow(pass.in().v(), offset(s.v(), b, h, 0), s.v().row(), keys, dim, headV);
+        for (int row = 0; row < s.queries(); row += tile) {
+            int rows = Math.min(tile, s.queries() - row);
+            narrow(pass.in().q(), offset(s.q(), b, h, row), s.q().row(), rows, dim, queries);
+            narrow(pass.dout(), offset(s.out(), b, h, row), s.out().row(), rows, dim, gradient);
+            multiply(new MatmulShape(false, true, rows, keys, dim, dim, dim, ld), queries, memory, p, false);
+            multiply(new MatmulShape(false, true, rows, keys, dim, dim, dim, ld), gradient, headV, ds, false);
+            head.softmax(row, rows, p, ds, ld);
+            VectorBf16Rows.narrow(p, 0, (long) rows * ld, narrowP);
+            VectorBf16Rows.narrow(ds, 0, (long) rows * ld, narrowDs);
+            multiply(
+                    new MatmulShape(true, false, keys, dim, rows, ld, dim, s.v().row()),
+                    narrowP,
+                    gradient,
+                    headDv,
+                    row > 0);
+            multiply(
+                    new MatmulShape(false, false, rows, dim, keys, ld, dim, s.q().row()),
+                    narrowDs,
+                    memory,
+                    from(pass.gradients().q().segment(), offset(s.q(), b, h, row)),
+                    false);
+            multiply(
+                    new MatmulShape(true, false, keys, dim, rows, ld, dim, s.k().row()),
+                    narrowDs,
+                    queries,
+                    headDk,
+                    row > 0);
+        }
+    }
+
+    // -------------------------------------------------------------------------------------------------------- bf16
+
+    /** Bytes in whole cache lines. */
+    private static long lines(long bytes) {
+        return (bytes + 63) & -64;
+    }
+
+    /** So many bf16 in whole cache lines. */
+    private static int line(int count) {
+        return (count + 31) & -32;
+    }
+
+    /** Rounds rows of a tensor that begin at {@code from} and lie {@code stride} elements apart; in y they have no gaps. */
+    private static void narrow(Buffer x, long from, long stride, int rows, int dim, MemorySegment y) {
+        VectorBf16Rows.narrow(x.segment(), from, stride, rows, dim, y);
+    }
+
+    private static void multiply(
+            MatmulShape shape, MemorySegment a, MemorySegment b, MemorySegment c, boolean accumulate) {
+        OneDnnBf16.multiply(shape, a, b, null, accumulate ? c : null, Activation.NONE, c);
     }
 }

@@ -48,18 +48,40 @@ final class VectorBf16Rows {
     static void narrow(MemorySegment x, long at, long count, MemorySegment y) {
         long end = VECTORS ? VectorMath.whole(count) : 0;
         for (long i = 0; i < end; i += LANES) {
-            FloatVector v = load(x, at + i);
-            IntVector bits = v.reinterpretAsInts();
-            IntVector odd = bits.lanewise(VectorOperators.LSHR, HALF).and(1);
-            IntVector rounded = bits.add(odd.add(ALMOST_HALF)).lanewise(VectorOperators.LSHR, HALF);
-            VectorMask<Integer> nan = v.test(VectorOperators.IS_NAN).cast(INTS);
-            ShortVector narrow =
-                    (ShortVector) rounded.blend(QUIET_NAN, nan).convertShape(VectorOperators.I2S, SHORTS, 0);
-            narrow.intoMemorySegment(y, i * Short.BYTES, ByteOrder.nativeOrder());
+            narrow(load(x, at + i), y, i);
         }
         for (long i = end; i < count; i++) {
             y.set(ValueLayout.JAVA_SHORT_UNALIGNED, i * Short.BYTES, narrow(get(x, at + i)));
         }
+    }
+
+    /**
+     * Rounds rows of {@code count} f32 values that lie {@code stride} elements apart.
+     *
+     * @param at index of the first in x
+     * @param y takes them from its start, without gaps
+     */
+    static void narrow(MemorySegment x, long at, long stride, int rows, int count, MemorySegment y) {
+        int end = VECTORS ? VectorMath.whole(count) : 0;
+        for (int r = 0; r < rows; r++) {
+            long from = at + r * stride;
+            long to = (long) r * count;
+            for (int i = 0; i < end; i += LANES) {
+                narrow(load(x, from + i), y, to + i);
+            }
+            for (int i = end; i < count; i++) {
+                y.set(ValueLayout.JAVA_SHORT_UNALIGNED, (to + i) * Short.BYTES, narrow(get(x, from + i)));
+            }
+        }
+    }
+
+    private static void narrow(FloatVector v, MemorySegment y, long at) {
+        IntVector bits = v.reinterpretAsInts();
+        IntVector odd = bits.lanewise(VectorOperators.LSHR, HALF).and(1);
+        IntVector rounded = bits.add(odd.add(ALMOST_HALF)).lanewise(VectorOperators.LSHR, HALF);
+        VectorMask<Integer> nan = v.test(VectorOperators.IS_NAN).cast(INTS);
+        ShortVector narrow = (ShortVector) rounded.blend(QUIET_NAN, nan).convertShape(VectorOperators.I2S, SHORTS, 0);
+        narrow.intoMemorySegment(y, at * Short.BYTES, ByteOrder.nativeOrder());
     }
 
     /**

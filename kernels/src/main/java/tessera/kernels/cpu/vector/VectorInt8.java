@@ -8,8 +8,6 @@ import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention;
-import tessera.kernels.Attention.AttentionShape;
-import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Buffer;
 import tessera.kernels.Int8Kernels;
 import tessera.kernels.Matmul.Activation;
@@ -18,6 +16,7 @@ import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
 import tessera.kernels.cpu.HostMemory;
+import tessera.kernels.cpu.OneDnnBf16;
 import tessera.kernels.cpu.OneDnnInt8;
 import tessera.kernels.cpu.OneDnnInt8.Weight;
 import tessera.kernels.cpu.Scratch;
@@ -36,14 +35,13 @@ public final class VectorInt8 implements Int8Kernels {
 
     private final Workers workers;
     private final HostMemory memory;
-    private final Attention exact;
-    private final VectorBf16Attention rounded;
+    private final Attention attention;
 
     private VectorInt8(Workers workers, HostMemory memory, Attention exact) {
         this.workers = workers;
         this.memory = memory;
-        this.exact = exact;
-        this.rounded = new VectorBf16Attention(workers);
+        this.attention =
+                OneDnnBf16.usable() ? new VectorBf16Attention(workers, Gemm.create(workers, memory), memory) : exact;
     }
 
     /**
@@ -162,12 +160,8 @@ public final class VectorInt8 implements Int8Kernels {
     }
 
     @Override
-    public void attention(AttentionShape shape, AttentionTensors in, Buffer out) {
-        if (VectorBf16Attention.has(shape, in)) {
-            rounded.attention(shape, in, out);
-        } else {
-            exact.attention(shape, in, out, null);
-        }
+    public Attention attention() {
+        return attention;
     }
 
     private static long lines(long bytes) {

@@ -15,6 +15,14 @@ import jdk.incubator.vector.VectorOperators;
 
 /** Functions of runs of f32 in memory, on the calling thread. */
 final class VectorRuns {
+    private static final float LOG2_E = (float) (1 / Math.log(2));
+    /** The power of two that counts as 0. */
+    private static final float LEAST_POWER = -127;
+    /** Adding this rounds to an integer, which then stands in the lowest bits as the exponent of its power of two. */
+    private static final float ROUNDER = 0x1.8p23f + 127;
+
+    private static final int MANTISSA_BITS = 23;
+
     private VectorRuns() {}
 
     /** {@code y[i] += alpha * x[i]}. */
@@ -94,20 +102,24 @@ final class VectorRuns {
 
     /** Largest of n elements, NaN left out. */
     static float max(MemorySegment x, long start, int n) {
-        FloatVector best = all(Float.NEGATIVE_INFINITY);
-        FloatVector other = best;
+        FloatVector m0 = all(Float.NEGATIVE_INFINITY);
+        FloatVector m1 = m0;
+        FloatVector m2 = m0;
+        FloatVector m3 = m0;
         int end = whole(n);
         int i = 0;
-        // Two chains, because each waits for the comparison before it.
-        for (; i <= end - 2 * LANES; i += 2 * LANES) {
-            best = VectorMath.max(best, load(x, start + i));
-            other = VectorMath.max(other, load(x, start + i + LANES));
+        // Four chains, because each waits for the comparison before it.
+        for (; i <= end - 4 * LANES; i += 4 * LANES) {
+            m0 = VectorMath.max(m0, load(x, start + i));
+            m1 = VectorMath.max(m1, load(x, start + i + LANES));
+            m2 = VectorMath.max(m2, load(x, start + i + 2 * LANES));
+            m3 = VectorMath.max(m3, load(x, start + i + 3 * LANES));
         }
         for (; i < end; i += LANES) {
-            best = VectorMath.max(best, load(x, start + i));
+            m0 = VectorMath.max(m0, load(x, start + i));
         }
-        best = VectorMath.max(best, other);
-        float max = best.reduceLanes(VectorOperators.MAX);
+        m0 = VectorMath.max(VectorMath.max(m0, m1), VectorMath.max(m2, m3));
+        float max = m0.reduceLanes(VectorOperators.MAX);
         for (; i < n; i++) {
             float value = get(x, start + i);
             max = value > max ? value : max;
@@ -116,8 +128,9 @@ final class VectorRuns {
     }
 
     /**
-     * {@code y[i] = exp(factor * x[i] + shift)} and the sum of that, for n elements; may work in place. All loops over exp go
-     * through this one and do nothing else beside: a body with many more vector operations is not compiled well.
+     * {@code y[i] = exp(factor * x[i] + shift)} and the sum of that, for n elements; may work in place. What goes into exp is at most 88, as
+     * after a maximum was subtracted. All loops over exp go through this one and do nothing else beside: a body with many more vector
+     * operations is not compiled well.
      */
     static float exps(MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
         FloatVector f = all(factor);
@@ -125,16 +138,37 @@ final class VectorRuns {
         FloatVector sum = all(0);
         int end = whole(n);
         for (int i = 0; i < end; i += LANES) {
-            FloatVector e = VectorMath.exp(load(x, xStart + i).fma(f, s));
+            FloatVector e = exp(load(x, xStart + i).fma(f, s));
             store(e, y, yStart + i);
             sum = sum.add(e);
         }
         if (end < n) {
             VectorMask<Float> mask = first(n - end);
-            FloatVector e = VectorMath.exp(load(x, xStart + end, mask).fma(f, s));
+            FloatVector e = exp(load(x, xStart + end, mask).fma(f, s));
             store(e, y, yStart + end, mask);
             sum = sum.add(e, mask);
         }
         return VectorMath.sum(sum);
+    }
+
+    /**
+     * e to the power x for x up to 88 within {@code (2 + |x|) 2^-23} of itself, which is enough for weights of a softmax, as those of a
+     * large |x| are small beside 1; below 2^-126 it is 0, of NaN it is NaN.
+     *
+     * <p>2^t = 2^n 2^r with t = x log2 e = n + r and a minimax polynomial of r on |r| <= 1/2.
+     */
+    private static FloatVector exp(FloatVector x) {
+        FloatVector t = x.mul(LOG2_E);
+        t = t.blend(LEAST_POWER, t.compare(VectorOperators.LT, LEAST_POWER));
+        FloatVector shifted = t.add(ROUNDER);
+        FloatVector r = t.sub(shifted.sub(ROUNDER));
+        FloatVector p = r.fma(all(0.0013269521f), all(0.009671291f));
+        p = p.fma(r, all(0.05550711f));
+        p = p.fma(r, all(0.24022247f));
+        p = p.fma(r, all(0.693147f));
+        p = p.fma(r, all(1));
+        return p.mul(shifted.reinterpretAsInts()
+                .lanewise(VectorOperators.LSHL, MANTISSA_BITS)
+                .reinterpretAsFloats());
     }
 }
