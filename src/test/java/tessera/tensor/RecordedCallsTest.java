@@ -142,6 +142,34 @@ class RecordedCallsTest {
         assertEquals(3, runs.get());
     }
 
+    /** On the CPU it may look at values, and then each call does it. */
+    @Test
+    void workThatLooksAtValuesRunsEveryTime() {
+        AtomicInteger runs = new AtomicInteger();
+        try (Scope scope = Scope.open();
+                RecordedCalls calls = new RecordedCalls(Device.cpu(), true, INPUTS)) {
+            for (int call = 1; call < 5; call++) {
+                fill(calls, call);
+                float[] product = new float[6];
+                calls.run(
+                        "product",
+                        Variables.NONE,
+                        (inputs, variables) -> {
+                            runs.incrementAndGet();
+                            float first = inputs.getFirst().toFloats()[0];
+                            return Map.of("y", inputs.getFirst().mul(first));
+                        },
+                        product);
+                float[] wanted = values(call);
+                for (int i = 0; i < wanted.length; i++) {
+                    wanted[i] *= call;
+                }
+                assertArrayEquals(wanted, product, "call " + call);
+            }
+        }
+        assertEquals(5, runs.get(), "the second call found out");
+    }
+
     /** Whether it fails at first, while it is recorded, or later: the next call does the work, and nothing is left behind. */
     @ParameterizedTest
     @MethodSource("devices")

@@ -126,7 +126,7 @@ final class VectorBf16Attention {
 
         private void convert(MemorySegment x, Strides strides, int row, int rows, MemorySegment y) {
             for (int r = 0; r < rows; r++) {
-                VectorBf16Rows.narrow(x, offset(strides, b, h, row + r), dim, y.asSlice((long) r * dim * Short.BYTES));
+                VectorBf16Rows.narrow(x, offset(strides, b, h, row + r), dim, y, (long) r * dim);
             }
         }
 
@@ -170,14 +170,13 @@ final class VectorBf16Attention {
                     set(statistics, 2L * r + 1, sum);
                 }
                 MemorySegment weighed = values.asSlice((long) key * dim * Short.BYTES);
-                OneDnnBf16.multiply(
-                        new MatmulShape(false, false, rows, dim, count, ld, dim, outRow),
-                        probabilities,
-                        weighed,
-                        null,
-                        key > 0 ? result : null,
-                        Activation.NONE,
-                        result);
+                MatmulShape shape = new MatmulShape(false, false, rows, dim, count, ld, dim, outRow);
+                // Two calls, in each of which the compiler sees that its product need not be allocated.
+                if (key > 0) {
+                    OneDnnBf16.multiply(shape, probabilities, weighed, null, result, Activation.NONE, result);
+                } else {
+                    OneDnnBf16.multiply(shape, probabilities, weighed, null, null, Activation.NONE, result);
+                }
             }
             for (int r = 0; r < rows; r++) {
                 VectorScores.scale(out, outFrom + r * outRow, dim, 1 / get(statistics, 2L * r + 1));

@@ -46,6 +46,11 @@ final class VectorBf16Rows {
      * @param y takes them from its start
      */
     static void narrow(MemorySegment x, long at, long count, MemorySegment y) {
+        narrow(x, at, count, y, 0);
+    }
+
+    /** The same, to the element {@code to} of y and those after it. */
+    static void narrow(MemorySegment x, long at, long count, MemorySegment y, long to) {
         long end = VECTORS ? VectorMath.whole(count) : 0;
         for (long i = 0; i < end; i += LANES) {
             FloatVector v = load(x, at + i);
@@ -55,10 +60,10 @@ final class VectorBf16Rows {
             VectorMask<Integer> nan = v.test(VectorOperators.IS_NAN).cast(INTS);
             ShortVector narrow =
                     (ShortVector) rounded.blend(QUIET_NAN, nan).convertShape(VectorOperators.I2S, SHORTS, 0);
-            narrow.intoMemorySegment(y, i * Short.BYTES, ByteOrder.nativeOrder());
+            narrow.intoMemorySegment(y, (to + i) * Short.BYTES, ByteOrder.nativeOrder());
         }
         for (long i = end; i < count; i++) {
-            y.set(ValueLayout.JAVA_SHORT_UNALIGNED, i * Short.BYTES, narrow(get(x, at + i)));
+            y.set(ValueLayout.JAVA_SHORT_UNALIGNED, (to + i) * Short.BYTES, narrow(get(x, at + i)));
         }
     }
 
