@@ -142,6 +142,27 @@ class RecordedCallsTest {
         assertEquals(3, runs.get());
     }
 
+    /** Under a cost meter a call runs by operations, whose costs they are. */
+    @Test
+    void costsAreThoseOfOperations() {
+        try (Scope scope = Scope.open();
+                RecordedCalls calls = new RecordedCalls(Device.cpu(), true, INPUTS)) {
+            fill(calls, 2);
+            float[] total = new float[1];
+            RecordedCalls.Work work =
+                    (inputs, variables) -> Map.of("y", inputs.getFirst().sum());
+            for (int call = 0; call < 3; call++) {
+                calls.run("sum", Variables.NONE, work, total);
+            }
+            float[] metered = new float[1];
+            try (CostMeter meter = CostMeter.open()) {
+                calls.run("sum", Variables.NONE, work, metered);
+                assertTrue(meter.total().flops() > 0);
+            }
+            assertArrayEquals(total, metered);
+        }
+    }
+
     /** On the CPU it may look at values, and then each call does it. */
     @Test
     void workThatLooksAtValuesRunsEveryTime() {

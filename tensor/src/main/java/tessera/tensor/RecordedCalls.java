@@ -224,11 +224,7 @@ public final class RecordedCalls implements AutoCloseable {
      * @throws IllegalArgumentException if the work has not one result of the array's length
      */
     public void run(String name, Variables variables, Work work, float[] target) {
-        Recorded known = recorded.get(name);
-        if (known != null && known.graph != null) {
-            requireOne(name, known.results.size(), known.only == null ? 0 : known.only.length(), target);
-        }
-        Map<String, float[]> values = known != null && known.graph != null ? Map.of() : new LinkedHashMap<>();
+        Map<String, float[]> values = new LinkedHashMap<>();
         Recorded done = runOrReplay(name, variables, work, values);
         Buffer only = done == null ? null : done.only;
         if (only != null) {
@@ -284,7 +280,9 @@ public final class RecordedCalls implements AutoCloseable {
 
     private @Nullable Recorded onStream(String name, Variables variables, Work work, Map<String, float[]> values) {
         Recorded known = recorded.get(name);
-        if (known == null || known.direct) {
+        // Costs are those of operations, which a replay has none of.
+        boolean metered = device.isHost() && ThreadState.get().meter != null;
+        if (known == null || known.direct || metered) {
             bringInputs();
             direct(variables, work, values);
             recorded.putIfAbsent(name, new Recorded());
