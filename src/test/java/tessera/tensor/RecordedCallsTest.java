@@ -142,6 +142,55 @@ class RecordedCallsTest {
         assertEquals(3, runs.get());
     }
 
+    /** Under a cost meter a call runs by operations, whose costs they are. */
+    @Test
+    void costsAreThoseOfOperations() {
+        try (Scope scope = Scope.open();
+                RecordedCalls calls = new RecordedCalls(Device.cpu(), true, INPUTS)) {
+            fill(calls, 2);
+            float[] total = new float[1];
+            RecordedCalls.Work work =
+                    (inputs, variables) -> Map.of("y", inputs.getFirst().sum());
+            for (int call = 0; call < 3; call++) {
+                calls.run("sum", Variables.NONE, work, total);
+            }
+            float[] metered = new float[1];
+            try (CostMeter meter = CostMeter.open()) {
+                calls.run("sum", Variables.NONE, work, metered);
+                assertTrue(meter.total().flops() > 0);
+            }
+            assertArrayEquals(total, metered);
+        }
+    }
+
+    /** On the CPU it may look at values, and then each call does it. */
+    @Test
+    void workThatLooksAtValuesRunsEveryTime() {
+        AtomicInteger runs = new AtomicInteger();
+        try (Scope scope = Scope.open();
+                RecordedCalls calls = new RecordedCalls(Device.cpu(), true, INPUTS)) {
+            for (int call = 1; call < 5; call++) {
+                fill(calls, call);
+                float[] product = new float[6];
+                calls.run(
+                        "product",
+                        Variables.NONE,
+                        (inputs, variables) -> {
+                            runs.incrementAndGet();
+                            float first = inputs.getFirst().toFloats()[0];
+                            return Map.of("y", inputs.getFirst().mul(first));
+                        },
+                        product);
+                float[] wanted = values(call);
+                for (int i = 0; i < wanted.length; i++) {
+                    wanted[i] *= call;
+                }
+                assertArrayEquals(wanted, product, "call " + call);
+            }
+        }
+        assertEquals(5, runs.get(), "the second call found out");
+    }
+
     /** Whether it fails at first, while it is recorded, or later: the next call does the work, and nothing is left behind. */
     @ParameterizedTest
     @MethodSource("devices")

@@ -67,12 +67,25 @@ public final class Buffer implements AutoCloseable {
      * The memory itself, on the CPU.
      *
      * @throws IllegalStateException where the memory is not the host's
+     * @throws DeviceException while the thread records a graph on this device: its kernels have not run
      */
     public MemorySegment segment() {
         if (segment == null) {
             throw new IllegalStateException("buffer on " + device + " has no host memory; copy it to the CPU first");
         }
+        if (device.currentStream().recording()) {
+            throw lookedAt();
+        }
         return segment;
+    }
+
+    private DeviceException lookedAt() {
+        return new DeviceException(
+                DeviceException.Reason.FAILED,
+                "the memory of " + this
+                        + " cannot be looked at while a graph is recorded, because its kernels have not run;"
+                        + " do so before or after, or run the work without recording",
+                null);
     }
 
     /** Whether this is pinned host memory, which a GPU reads and writes by itself; see {@link Device#allocatePinned}. */

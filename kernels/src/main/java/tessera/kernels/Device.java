@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
  * A place where tensors live and kernels run. Devices are shared, thread-safe and live as long as the process.
  *
  * <p>Work is enqueued on the calling thread's current {@link Stream}. On a CPU it is done when the call returns, so its streams
- * and events are always done, and nothing can be recorded as a {@link Graph} (see {@link #records}).
+ * and events are always done. Work that is done many times can be recorded as a {@link Graph} (see {@link #records}).
  *
  * <p>What a device refuses because of the caller is an {@link IllegalArgumentException} or {@link IllegalStateException}; what fails
  * in the device or its driver, running out of its memory included, is a {@link DeviceException}.
@@ -223,7 +223,8 @@ public abstract class Device {
     public abstract boolean records();
 
     /**
-     * Records what a body enqueues on its current stream, which is one of its own; nothing runs yet. The body may not wait
+     * Records what a body enqueues on its current stream, which is one of its own; nothing runs yet. On a CPU what this thread's body
+     * asks of kernels is recorded, by one thread at a time. The body may not wait
      * for the device, read results, or copy from host memory that is not pinned. Kernels and products that it uses should have
      * run once before, so that nothing is left to be loaded. The caller closes the graph.
      *

@@ -20,7 +20,7 @@ public interface MaskStrategy {
 
     /**
      * Whether the draw consists of kernels alone that depend on the seed, as {@link TokenMask}'s random masks do, so that a
-     * recorded pass can be replayed with another seed. Where not, sessions on a GPU run without a recording.
+     * recorded pass can be replayed with another seed. Where not, sessions run without a recording.
      */
     default boolean recordable() {
         return false;

@@ -1,11 +1,11 @@
 package tessera.tensor;
 
-import static java.util.Objects.requireNonNull;
-
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.Device;
 import tessera.kernels.Int8Kernels;
 import tessera.kernels.Int8Kernels.InputRange;
 import tessera.kernels.Matmul.Activation;
@@ -25,6 +25,8 @@ public final class PackedLinear implements AutoCloseable {
     private final boolean ownBias;
     /** What rounds the factors of f32 data, or null for a weight of {@link #dtype}. */
     private final @Nullable NarrowKernels narrow;
+
+    private final Device device;
 
     /** Packs a layer that computes in its weight's type. */
     public PackedLinear(Tensor weight, @Nullable Tensor bias) {
@@ -79,6 +81,7 @@ public final class PackedLinear implements AutoCloseable {
             Tensor weight, @Nullable Tensor bias, DType dtype, @Nullable NarrowKernels narrow, Packing packing) {
         this.dtype = dtype;
         this.narrow = narrow;
+        this.device = weight.device();
         try (Scope scope = Scope.open()) {
             this.ownBias = bias != null && bias.dtype() != dtype;
             Tensor kept =
@@ -149,13 +152,19 @@ public final class PackedLinear implements AutoCloseable {
         if (narrow == null) {
             x.kernels().matmul().linear(rows, x.buffer(), weight, epilogue, y.buffer());
         } else {
-            narrow.linear(rows, x.buffer(), weight, epilogue, y.buffer());
+            narrow().linear(rows, x.buffer(), weight, epilogue, y.buffer());
         }
+    }
+
+    /** What rounds the factors now: while the device records, not what packed the weight. */
+    private NarrowKernels narrow() {
+        Optional<? extends NarrowKernels> now = narrow instanceof Int8Kernels ? device.int8() : device.bf16();
+        return now.orElseThrow();
     }
 
     /** Adds the layer of the GELU of the first to sum. */
     void runAfter(PackedLinear first, Tensor x, Tensor sum) {
-        NarrowKernels by = requireNonNull(narrow, "layers that are joined round their factors");
+        NarrowKernels by = narrow();
         Op.check(
                 x.dtype() == DType.F32 && x.size(-1) == first.weight.k(),
                 "linear",

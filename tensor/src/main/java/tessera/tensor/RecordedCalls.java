@@ -1,6 +1,9 @@
 package tessera.tensor;
 
+import static java.util.Objects.requireNonNull;
+
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -10,6 +13,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.kernels.DeviceException;
 import tessera.kernels.Event;
 import tessera.kernels.Graph;
 import tessera.kernels.Graph.Variables;
@@ -21,8 +25,8 @@ import tessera.kernels.Stream;
  * <p>Where the device records ({@link Device#records}), the first call of a piece of work runs operation by operation, which loads
  * kernels and makes the memory that stays; the second is recorded as one {@link Graph}, from the copies of the inputs to those of the
  * results, and that graph is launched for it and for every further call. All of it goes to a stream of its own, and inputs and
- * results lie in memory that the device copies by itself. Elsewhere every call runs operation by operation on the inputs
- * themselves.
+ * results lie in memory that the device copies by itself. A CPU reads the inputs themselves; work that it cannot record, because it
+ * looks at memory on the way, runs operation by operation there in every call, and so do {@link #fed} calls.
  *
  * <p>Any thread may use it, one at a time. A call that failed may be tried again, unless the work had run to its end on the host and only the
  * launch of its new graph or the device failed: what the host noted then would be noted twice. It owns its inputs and its graphs; closing it
@@ -69,14 +73,20 @@ public final class RecordedCalls implements AutoCloseable {
     /** What a piece of work left; the graph follows with its second call. */
     private static final class Recorded {
         private @Nullable Graph graph;
+        /** Whether the work was found to be none that can be recorded. */
+        private boolean direct;
+
         private Variables at = Variables.NONE;
         private final Map<String, Buffer> results = new LinkedHashMap<>();
+        /** The result, if there is one alone. */
+        private @Nullable Buffer only;
 
         void close() {
             if (graph != null) {
                 graph.close();
                 graph = null;
             }
+            only = null;
             results.values().forEach(Buffer::close);
             results.clear();
         }
@@ -94,7 +104,7 @@ public final class RecordedCalls implements AutoCloseable {
     }
 
     /**
-     * Calls whose inputs are {@link #send sent} and {@link #take taken}, recorded where the device can.
+     * Calls whose inputs are {@link #send sent} and {@link #take taken}, recorded where the device is a GPU.
      *
      * @throws IllegalStateException if the thread is recording a graph
      */
@@ -107,7 +117,7 @@ public final class RecordedCalls implements AutoCloseable {
             throw new IllegalStateException("a session cannot be opened while a graph is recorded; open it before");
         }
         this.device = device;
-        this.stream = record && device.records() ? device.newStream() : null;
+        this.stream = record && device.records() && !(fed && device.isHost()) ? device.newStream() : null;
         try {
             if (stream != null) {
                 // Weights may still be on their way, on another stream.
@@ -140,7 +150,7 @@ public final class RecordedCalls implements AutoCloseable {
 
     private void addInput(Input input) {
         Stream own = stream;
-        if (own == null) {
+        if (own == null || device.isHost()) {
             inputs.add(Tensor.empty(device.isHost() ? device : Device.cpu(), input.dtype(), input.shape()));
             read.add(inputs.getLast());
             return;
@@ -199,36 +209,98 @@ public final class RecordedCalls implements AutoCloseable {
      * @return the values of the results by name, in their order
      */
     public Map<String, float[]> run(String name, Variables variables, Work work) {
-        requireOpen();
-        Stream own = stream;
-        if (own == null) {
-            return direct(variables, work);
-        }
         Map<String, float[]> values = new LinkedHashMap<>();
-        device.on(own, () -> values.putAll(onStream(name, variables, work)));
+        Recorded done = runOrReplay(name, variables, work, values);
+        if (done != null) {
+            done.results.forEach((result, memory) -> values.put(result, read(memory)));
+        }
         return values;
     }
 
-    private Map<String, float[]> direct(Variables variables, Work work) {
-        try (Scope scope = Scope.open()) {
-            Map<String, float[]> values = new LinkedHashMap<>();
-            work.run(read, variables).forEach((name, result) -> values.put(name, result.toFloats()));
-            return values;
+    /**
+     * As {@link #run(String, Variables, Work)} of work with one result, whose values are written into an array. On a CPU little or nothing is
+     * allocated on the Java heap once the work is recorded.
+     *
+     * @throws IllegalArgumentException if the work has not one result of the array's length
+     */
+    public void run(String name, Variables variables, Work work, float[] target) {
+        Map<String, float[]> values = new LinkedHashMap<>();
+        Recorded done = runOrReplay(name, variables, work, values);
+        Buffer only = done == null ? null : done.only;
+        if (only != null) {
+            requireOne(name, 1, only.length(), target);
+            MemorySegment.copy(only.segment(), ValueLayout.JAVA_FLOAT, 0, target, 0, target.length);
+            return;
+        }
+        float[] single = values.size() == 1 ? values.values().iterator().next() : null;
+        requireOne(name, values.size(), single == null ? 0 : single.length, target);
+        System.arraycopy(requireNonNull(single), 0, target, 0, target.length);
+    }
+
+    private static void requireOne(String name, int results, long length, float[] target) {
+        if (results != 1 || length != target.length) {
+            throw new IllegalArgumentException("'" + name + "' has " + results
+                    + (results == 1 ? " result of " : " results, the first of ") + length + " values but an array of "
+                    + target.length + " was given; pass one of " + length + " values");
         }
     }
 
-    private Map<String, float[]> onStream(String name, Variables variables, Work work) {
+    /**
+     * Does the work in either way.
+     *
+     * @param values gets the results if it was done operation by operation
+     * @return where the results are if a graph did it, else null
+     */
+    private @Nullable Recorded runOrReplay(String name, Variables variables, Work work, Map<String, float[]> values) {
+        requireOpen();
+        Stream own = stream;
+        if (own == null) {
+            direct(variables, work, values);
+            return null;
+        }
+        if (device.isHost()) {
+            return onStream(name, variables, work, values);
+        }
+        Recorded[] done = new Recorded[1];
+        device.on(own, () -> done[0] = onStream(name, variables, work, values));
+        return done[0];
+    }
+
+    private static float[] read(Buffer memory) {
+        float[] copy = new float[Math.toIntExact(memory.length())];
+        MemorySegment.ofArray(copy).copyFrom(memory.segment());
+        return copy;
+    }
+
+    private void direct(Variables variables, Work work, Map<String, float[]> values) {
+        try (Scope scope = Scope.open()) {
+            work.run(read, variables).forEach((name, result) -> values.put(name, result.toFloats()));
+        }
+    }
+
+    private @Nullable Recorded onStream(String name, Variables variables, Work work, Map<String, float[]> values) {
         Recorded known = recorded.get(name);
-        if (known == null) {
+        // Costs are those of operations, which a replay has none of.
+        boolean metered = device.isHost() && ThreadState.get().meter != null;
+        if (known == null || known.direct || metered) {
             bringInputs();
-            Map<String, float[]> values = direct(variables, work);
-            recorded.put(name, new Recorded());
-            return values;
+            direct(variables, work, values);
+            recorded.putIfAbsent(name, new Recorded());
+            return null;
         }
         Graph graph = known.graph;
         boolean replay = graph != null;
         if (graph == null) {
-            graph = record(known, variables, work);
+            try {
+                graph = record(known, variables, work);
+            } catch (DeviceException e) {
+                if (!device.isHost() || e.outOfMemory()) {
+                    throw e;
+                }
+                known.direct = true;
+                direct(variables, work, values);
+                return null;
+            }
         }
         graph.launch(new Variables(
                 variables.seed() - known.at.seed(),
@@ -239,13 +311,7 @@ public final class RecordedCalls implements AutoCloseable {
             work.replayed();
         }
         device.currentStream().synchronize();
-        Map<String, float[]> values = new LinkedHashMap<>();
-        known.results.forEach((result, memory) -> {
-            float[] copy = new float[Math.toIntExact(memory.length())];
-            MemorySegment.ofArray(copy).copyFrom(memory.segment());
-            values.put(result, copy);
-        });
-        return values;
+        return known;
     }
 
     /** Copies inputs that were filled to where the work reads them. */
@@ -270,6 +336,9 @@ public final class RecordedCalls implements AutoCloseable {
                 }
             });
             known.graph = graph;
+            known.only = known.results.size() == 1
+                    ? known.results.values().iterator().next()
+                    : null;
             known.at = variables;
             return graph;
         } catch (RuntimeException | Error e) {

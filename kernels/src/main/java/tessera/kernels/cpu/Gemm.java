@@ -121,14 +121,13 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             workers.parallelFor(
                     (n + 15) / 16,
                     grain(m, 16 * k),
-                    (worker, from, to) -> multiply(whole.columns(16 * from, Math.min(16 * to, n))));
+                    (worker, from, to) -> multiply(whole.columns(16 * from, Math.min(16 * to, n)), 0, m));
         }
     }
 
     private void byRows(Product whole) {
         MatmulShape shape = whole.shape;
-        workers.parallelFor(
-                shape.m(), grain(shape.n(), shape.k()), (worker, from, to) -> multiply(whole.rows(from, to)));
+        workers.parallelFor(shape.m(), grain(shape.n(), shape.k()), (worker, from, to) -> multiply(whole, from, to));
     }
 
     /** The product on the calling thread alone, for use inside a loop of {@link Workers}. Arguments as for {@link #gemm}. */
@@ -143,7 +142,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             MemorySegment c) {
         check(type, shape, a, b, bias, addend, c);
         if (shape.m() > 0 && shape.n() > 0) {
-            multiply(new Product(type, shape, a, b, 0, bias, addend, activation, c));
+            multiply(new Product(type, shape, a, b, 0, bias, addend, activation, c), 0, shape.m());
         }
     }
 
@@ -180,7 +179,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         }
         weight.acquire();
         try {
-            MatmulShape shape = new MatmulShape(false, false, m, weight.n, weight.k, ldx, weight.n, ldy);
+            MatmulShape shape = weight.shape(m, ldx, ldy);
             byRows(new Product(type, shape, x, weight.data, weight.layout, bias, addend, activation, y));
         } finally {
             weight.release();
@@ -191,8 +190,8 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         return Math.max(1, WORTH_A_THREAD / Math.max(1, n * k));
     }
 
-    /** The product on this thread of arguments that were checked; m and n are positive. */
-    abstract void multiply(Product product);
+    /** The rows {@code [from, to)} of a product, one or more, on this thread; arguments were checked and n is positive. */
+    abstract void multiply(Product product, long from, long to);
 
     abstract Weight packed(HostMemory target, DType type, long n, long k, MemorySegment w, long ldw);
 
@@ -259,6 +258,8 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         final long layout;
 
         private final HostMemory.Block block;
+        /** Of the call before: most have the same. */
+        private MatmulShape last;
         /** Calls that use the data now, plus {@link #CLOSED} once no new ones may come. */
         private final AtomicInteger uses = new AtomicInteger();
 
@@ -270,6 +271,17 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             this.block = memory.allocate(bytes);
             this.data = block.segment();
             this.layout = layout;
+            this.last = new MatmulShape(false, false, 0, n, k, k, n, n);
+        }
+
+        /** The product of x {@code [m, k]} with this. Shapes are immutable, so it does not matter which thread's is kept. */
+        MatmulShape shape(long m, long ldx, long ldy) {
+            MatmulShape known = last;
+            if (known.m() != m || known.lda() != ldx || known.ldc() != ldy) {
+                known = new MatmulShape(false, false, m, n, k, ldx, n, ldy);
+                last = known;
+            }
+            return known;
         }
 
         @Override

@@ -55,11 +55,20 @@ public final class HostMemory {
      *
      * @throws DeviceException that is {@link DeviceException#outOfMemory}
      */
-    public synchronized Block allocate(long bytes) {
+    public Block allocate(long bytes) {
+        return allocate(bytes, null);
+    }
+
+    private synchronized Block allocate(long bytes, @Nullable Reserve reserve) {
         if (bytes > (1L << LARGEST) - GUARD_BYTES) {
             throw exhausted(bytes, null);
         }
         int sizeClass = sizeClass(bytes + (DEBUG ? GUARD_BYTES : 0));
+        Block reserved = reserve == null ? null : reserve.poll(sizeClass);
+        if (reserved != null) {
+            reserved.open(bytes);
+            return reserved;
+        }
         long size = classBytes(sizeClass);
         Block block = free.get(sizeClass).pollLast();
         if (block == null) {
@@ -70,6 +79,7 @@ public final class HostMemory {
         live += size;
         liveBlocks++;
         peak = Math.max(peak, live);
+        block.reserve = reserve;
         block.open(bytes);
         return block;
     }
@@ -111,6 +121,12 @@ public final class HostMemory {
     }
 
     private synchronized void release(Block block) {
+        Reserve reserve = block.reserve;
+        if (reserve != null && !reserve.closed) {
+            reserve.freed.add(block);
+            return;
+        }
+        block.reserve = null;
         long size = classBytes(block.sizeClass);
         live -= size;
         liveBlocks--;
@@ -152,11 +168,49 @@ public final class HostMemory {
         return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     }
 
+    /** A part of the pool for one user, whose freed blocks only it gets again until it is closed. They count as live meanwhile. */
+    public Reserve reserve() {
+        return new Reserve();
+    }
+
+    /** See {@link #reserve}. Thread-safe. */
+    public final class Reserve implements AutoCloseable {
+        private final List<Block> freed = new ArrayList<>();
+        private boolean closed;
+
+        private Reserve() {}
+
+        /** As {@link HostMemory#allocate}. */
+        public Block allocate(long bytes) {
+            return HostMemory.this.allocate(bytes, this);
+        }
+
+        private @Nullable Block poll(int sizeClass) {
+            for (int i = freed.size() - 1; i >= 0; i--) {
+                if (freed.get(i).sizeClass == sizeClass) {
+                    return freed.remove(i);
+                }
+            }
+            return null;
+        }
+
+        /** Gives the freed blocks to the pool, and those that are still open once they are freed. */
+        @Override
+        public void close() {
+            synchronized (HostMemory.this) {
+                closed = true;
+                freed.forEach(HostMemory.this::release);
+                freed.clear();
+            }
+        }
+    }
+
     /** One block of the pool. */
     public final class Block implements Buffer.Memory {
         private final MemorySegment segment;
         private final int sizeClass;
         private final @Nullable Arena arena;
+        private @Nullable Reserve reserve;
         private boolean open;
         private long requested;
 

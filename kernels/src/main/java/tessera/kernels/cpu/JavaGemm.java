@@ -28,7 +28,11 @@ final class JavaGemm extends Gemm {
     }
 
     @Override
-    void multiply(Product product) {
+    void multiply(Product product, long from, long to) {
+        multiply(product.rows(from, to));
+    }
+
+    private void multiply(Product product) {
         Slots<Tiles> slots = product.type() == DType.F32 ? FLOATS : DOUBLES;
         Tiles tiles = slots.borrow();
         try {

@@ -16,13 +16,13 @@ final class OneDnnGemm extends Gemm {
     }
 
     @Override
-    void multiply(Product product) {
+    void multiply(Product product, long from, long to) {
         if (product.layout() == 0
                 && (product.type() != DType.F32 || product.shape().k() == 0)) {
-            java.multiply(product);
+            java.multiply(product, from, to);
             return;
         }
-        OneDnnProducts.run(F32, product);
+        OneDnnProducts.run(F32, product, from, to, null);
     }
 
     @Override

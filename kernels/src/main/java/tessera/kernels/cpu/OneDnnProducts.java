@@ -59,32 +59,68 @@ final class OneDnnProducts {
      * @param scales f32 {@code [n]}, or null
      */
     static void run(int types, Gemm.Product product, @Nullable MemorySegment scales) {
+        run(types, product, 0, product.shape().m(), scales);
+    }
+
+    /** The rows {@code [from, to)} alone; where these are not all, A, the addend and C have the product's own type. */
+    static void run(int types, Gemm.Product product, long from, long to, @Nullable MemorySegment scales) {
+        MatmulShape shape = product.shape();
         MemorySegment bias = product.bias();
         MemorySegment addend = product.addend();
+        long size = product.type().bytes();
+        long row = from * shape.ldc() * size;
+        run(
+                types | Primitive.form(product) | (scales == null ? 0 : Primitive.SCALES),
+                product.layout(),
+                to - from,
+                shape.n(),
+                shape.k(),
+                shape.lda(),
+                shape.ldb(),
+                shape.ldc(),
+                product.a().address() + (shape.transposeA() ? from : from * shape.lda()) * size,
+                product.b().address(),
+                bias == null ? 0 : bias.address(),
+                addend == null ? 0 : addend.address() + row,
+                scales == null ? 0 : scales.address(),
+                product.c().address() + row);
+        Reference.reachabilityFence(product.a());
+        Reference.reachabilityFence(product.b());
+        Reference.reachabilityFence(product.c());
+        Reference.reachabilityFence(bias);
+        Reference.reachabilityFence(addend);
+        Reference.reachabilityFence(scales);
+    }
+
+    // Numbers alone: the compiler then finds that shape, product and slices of the callers need not exist.
+    private static void run(
+            int form,
+            long layout,
+            long m,
+            long n,
+            long k,
+            long lda,
+            long ldb,
+            long ldc,
+            long a,
+            long b,
+            long bias,
+            long addend,
+            long scales,
+            long c) {
         Context context = CONTEXTS.borrow();
         int threads = OneDnn.threads();
         if (threads != 1) {
             OneDnn.setThreads(1);
         }
         try {
-            context.primitive(types, product, scales != null)
-                    .execute(context, product, address(bias), address(addend), address(scales));
+            context.primitive(form, layout, m, n, k, lda, ldb, ldc).execute(context, a, b, c, bias, addend, scales);
         } finally {
             if (threads != 1) {
                 OneDnn.setThreads(threads);
             }
             CONTEXTS.giveBack(context);
-            Reference.reachabilityFence(product.a());
-            Reference.reachabilityFence(product.b());
-            Reference.reachabilityFence(product.c());
-            Reference.reachabilityFence(bias);
-            Reference.reachabilityFence(addend);
-            Reference.reachabilityFence(scales);
         }
-    }
-
-    private static long address(@Nullable MemorySegment data) {
-        return data == null ? 0 : data.address();
     }
 
     /**
@@ -163,10 +199,9 @@ final class OneDnnProducts {
         private MemorySegment scratch = MemorySegment.NULL;
 
         /** The primitive of such products, made when it is not there; makes room by dropping the oldest of its set. */
-        Primitive primitive(int types, Gemm.Product product, boolean scaled) {
-            int form = types | Primitive.form(product) | (scaled ? Primitive.SCALES : 0);
-            MatmulShape shape = product.shape();
-            int set = (int) (((shape.hashCode() * 128L + form) * 0x9E3779B97F4A7C15L) >>> 58);
+        Primitive primitive(int form, long layout, long m, long n, long k, long lda, long ldb, long ldc) {
+            long hash = ((((m * 31 + n) * 31 + k) * 31 + lda) * 31 + ldb) * 31 + ldc;
+            int set = (int) (((hash << 24 ^ hash ^ form) * 0x9E3779B97F4A7C15L) >>> 58);
             int free = set * WAYS + oldest[set];
             for (int i = set * WAYS; i < set * WAYS + WAYS; i++) {
                 Primitive primitive = primitives[i];
@@ -174,11 +209,11 @@ final class OneDnnProducts {
                     free = i;
                     break;
                 }
-                if (primitive.form == form && primitive.shape.equals(shape)) {
+                if (primitive.is(form, m, n, k, lda, ldb, ldc)) {
                     return primitive;
                 }
             }
-            Primitive made = new Primitive(form, shape, product.layout());
+            Primitive made = new Primitive(form, layout, m, n, k, lda, ldb, ldc);
             Primitive dropped = primitives[free];
             primitives[free] = made;
             if (dropped != null) {
@@ -213,9 +248,16 @@ final class OneDnnProducts {
         private static final int ACCUMULATE = 8;
         private static final int ADDEND = 16;
         private static final int SCALES = 32;
+        private static final int TRANSPOSED_A = 64;
+        private static final int TRANSPOSED_B = 128;
 
         private final int form;
-        private final MatmulShape shape;
+        private final long m;
+        private final long n;
+        private final long k;
+        private final long lda;
+        private final long ldb;
+        private final long ldc;
 
         private final long primitive;
         private final long source;
@@ -230,26 +272,30 @@ final class OneDnnProducts {
         private final MemorySegment args;
         private final int argCount;
 
-        /** What a product needs of its primitive beside the shape. */
+        /** What a product needs of its primitive beside types and sizes. */
         static int form(Gemm.Product product) {
             MemorySegment addend = product.addend();
             int added = addend == null ? 0 : addend.address() == product.c().address() ? ACCUMULATE : ADDEND;
             return added
+                    | (product.shape().transposeA() ? TRANSPOSED_A : 0)
+                    | (product.shape().transposeB() ? TRANSPOSED_B : 0)
                     | (product.layout() != 0 ? PACKED_B : 0)
                     | (product.bias() != null ? BIAS : 0)
                     | (product.activation() == Activation.GELU ? GELU : 0);
         }
 
-        Primitive(int form, MatmulShape shape, long layoutB) {
+        Primitive(int form, long layoutB, long m, long n, long k, long lda, long ldb, long ldc) {
             this.form = form;
-            this.shape = shape;
-            long m = shape.m();
-            long n = shape.n();
-            long a = matrix(typeA(form), shape.transposeA(), m, shape.k(), shape.lda());
-            long b = has(PACKED_B)
-                    ? OneDnn.memoryDescClone(layoutB)
-                    : matrix(typeB(form), shape.transposeB(), shape.k(), n, shape.ldb());
-            long c = matrix(typeC(form), false, m, n, shape.ldc());
+            this.m = m;
+            this.n = n;
+            this.k = k;
+            this.lda = lda;
+            this.ldb = ldb;
+            this.ldc = ldc;
+            long a = matrix(typeA(form), has(TRANSPOSED_A), m, k, lda);
+            long b =
+                    has(PACKED_B) ? OneDnn.memoryDescClone(layoutB) : matrix(typeB(form), has(TRANSPOSED_B), k, n, ldb);
+            long c = matrix(typeC(form), false, m, n, ldc);
             long row = has(BIAS) ? matrix(OneDnn.F32, false, 1, n, n) : 0;
             long attr = OneDnn.attrCreate(has(ACCUMULATE), has(ADDEND) ? c : 0, has(GELU));
             if (has(SCALES)) {
@@ -297,6 +343,16 @@ final class OneDnnProducts {
             args = arguments(arena, numbers, memories);
         }
 
+        boolean is(int otherForm, long rows, long columns, long terms, long distanceA, long distanceB, long distanceC) {
+            return form == otherForm
+                    && m == rows
+                    && n == columns
+                    && k == terms
+                    && lda == distanceA
+                    && ldb == distanceB
+                    && ldc == distanceC;
+        }
+
         private boolean has(int bit) {
             return (form & bit) != 0;
         }
@@ -307,10 +363,11 @@ final class OneDnnProducts {
                     : OneDnn.matrixDesc(type, rows, columns, ld, 1);
         }
 
-        void execute(Context context, Gemm.Product product, long biasAddress, long addendAddress, long scalesAddress) {
-            OneDnn.memorySetAddress(source, product.a().address());
-            OneDnn.memorySetAddress(weights, product.b().address());
-            OneDnn.memorySetAddress(destination, product.c().address());
+        void execute(
+                Context context, long a, long b, long c, long biasAddress, long addendAddress, long scalesAddress) {
+            OneDnn.memorySetAddress(source, a);
+            OneDnn.memorySetAddress(weights, b);
+            OneDnn.memorySetAddress(destination, c);
             if (bias != 0) {
                 OneDnn.memorySetAddress(bias, biasAddress);
             }

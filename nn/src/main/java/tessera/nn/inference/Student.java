@@ -591,8 +591,9 @@ public final class Student implements AutoCloseable {
 
     /**
      * A session for repeated calls of one shape; it owns its input buffer, and the caller closes it before the student. Calls
-     * are {@link RecordedCalls}: on a GPU the second call of each kind records the whole pass in one graph, which it and later
-     * calls launch (unless the mask strategy is not {@link tessera.nn.MaskStrategy#recordable recordable}).
+     * are {@link RecordedCalls}: the second call of each kind records the whole pass in one graph, which it and later
+     * calls launch (unless the mask strategy is not {@link tessera.nn.MaskStrategy#recordable recordable}). It keeps the
+     * memory of a pass until the session is closed.
      *
      * @param batch clips per call
      */
@@ -603,18 +604,21 @@ public final class Student implements AutoCloseable {
 
     /**
      * Repeated inference of one shape. Not thread-safe: one call at a time, from any thread, as is closing; so one session per
-     * thread that infers at the same time as others. A second {@link #close} does nothing; calls after it are refused.
+     * thread that infers at the same time as others. A second {@link #close} does nothing; calls after it or the student's are refused.
+     * A call that is given an array writes its values there, and refuses one of another length.
      */
     public final class Session implements AutoCloseable {
-        private final Masking masking;
         private final RecordedCalls calls;
+        private final Pass predict;
+        private final Pass predictAll;
+        private final Pass features;
 
         private Session(int batch, Masking masking) {
-            this.masking = masking;
-            this.calls = new RecordedCalls(
-                    device(),
-                    masking.strategy().recordable(),
-                    List.of(new RecordedCalls.Input(DType.U8, clips(batch))));
+            this.predict = new Pass("predict", masking, Student.this::predict);
+            this.predictAll = new Pass("predictAll", masking, Student.this::predictAll);
+            this.features = new Pass("features", masking, Student.this::features);
+            RecordedCalls.Input clips = new RecordedCalls.Input(DType.U8, clips(batch));
+            this.calls = new RecordedCalls(device(), masking.strategy().recordable(), List.of(clips));
         }
 
         /** The input clips, u8 {@code [batch, T, H, W, C]}, to be filled before each call; valid until the session closes. */
@@ -624,36 +628,55 @@ public final class Student implements AutoCloseable {
 
         /** Class probabilities of the clips now in {@link #input}, {@code batch * classes} values in row-major order. */
         public float[] predict(long seed) {
-            return run("predict", seed, Student.this::predict);
+            return run(predict, seed);
+        }
+
+        /** As {@link #predict(long)}, into an array of that size. */
+        public void predict(long seed, float[] probabilities) {
+            run(predict, seed, probabilities);
         }
 
         /** The same by every head, {@code batch * classes of all heads} values, as {@link Student#predictAll} orders them. */
         public float[] predictAll(long seed) {
-            return run("predictAll", seed, Student.this::predictAll);
+            return run(predictAll, seed);
+        }
+
+        /** As {@link #predictAll(long)}, into an array of that size. */
+        public void predictAll(long seed, float[] probabilities) {
+            run(predictAll, seed, probabilities);
         }
 
         /** Features of the clips now in {@link #input}, {@code ensemble * batch * D} values in row-major order. */
         public float[] features(long seed) {
-            return run("features", seed, Student.this::features);
+            return run(features, seed);
         }
 
-        private float[] run(String what, long seed, Pass pass) {
-            Map<String, float[]> results = calls.run(
-                    what,
-                    Graph.Variables.ofSeed(seed),
-                    (inputs, variables) -> Map.of(what, pass.of(inputs.getFirst(), masking, variables.seed())));
-            return requireNonNull(results.get(what), "the recorded call returned no result of its own name");
+        /** As {@link #features(long)}, into an array of that size. */
+        public void features(long seed, float[] values) {
+            run(features, seed, values);
+        }
+
+        private float[] run(Pass pass, long seed) {
+            requireOpenStudent();
+            Map<String, float[]> results = calls.run(pass.name(), Graph.Variables.ofSeed(seed), pass);
+            return requireNonNull(results.get(pass.name()), "the recorded call returned no result of its own name");
+        }
+
+        private void run(Pass pass, long seed, float[] target) {
+            requireOpenStudent();
+            calls.run(pass.name(), Graph.Variables.ofSeed(seed), pass, target);
+        }
+
+        private void requireOpenStudent() {
+            if (closed.get()) { // a graph would read freed weights
+                throw new IllegalStateException("the student of this session was closed; close the session before it");
+            }
         }
 
         @Override
         public void close() {
             calls.close();
         }
-    }
-
-    /** One kind of call: clips, masks, seed. */
-    private interface Pass {
-        Tensor of(Tensor clips, Masking masking, long seed);
     }
 
     /**

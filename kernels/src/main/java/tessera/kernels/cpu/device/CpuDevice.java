@@ -4,6 +4,8 @@ import java.lang.foreign.MemorySegment;
 import java.util.EnumSet;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Bf16Kernels;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -25,6 +27,14 @@ public final class CpuDevice extends Device {
     private final Optional<Int8Kernels> int8;
     private final Optional<Bf16Kernels> bf16;
     private final HostStream stream = new HostStream(this);
+    /** One thread at a time records. */
+    private final ReentrantLock recorders = new ReentrantLock();
+
+    private volatile @Nullable Recording recording;
+
+    /** A graph that a thread is recording, and the kernels that note for it what they are asked. */
+    private record Recording(
+            Thread thread, HostGraph graph, Kernels kernels, Optional<Int8Kernels> int8, Optional<Bf16Kernels> bf16) {}
 
     /**
      * A CPU with given kernels.
@@ -94,24 +104,40 @@ public final class CpuDevice extends Device {
         return types.contains(dtype);
     }
 
+    /** What this thread records, or null. */
+    private @Nullable Recording recordingHere() {
+        Recording now = recording;
+        return now != null && now.thread == Thread.currentThread() ? now : null;
+    }
+
+    boolean recordsHere() {
+        return recordingHere() != null;
+    }
+
     @Override
     public Kernels kernels() {
-        return kernels;
+        Recording now = recordingHere();
+        return now == null ? kernels : now.kernels;
     }
 
     @Override
     public Optional<Int8Kernels> int8() {
-        return int8;
+        Recording now = recordingHere();
+        return now == null ? int8 : now.int8;
     }
 
     @Override
     public Optional<Bf16Kernels> bf16() {
-        return bf16;
+        Recording now = recordingHere();
+        return now == null ? bf16 : now.bf16;
     }
 
     @Override
     public Buffer allocate(DType dtype, long length) {
-        HostMemory.Block block = memory.allocate(bytes(dtype, length));
+        Recording now = recordingHere();
+        HostMemory.Block block = now == null
+                ? memory.allocate(bytes(dtype, length))
+                : now.graph.memory().allocate(bytes(dtype, length));
         MemorySegment segment = block.segment().asSlice(0, length * dtype.bytes());
         return buffer(dtype, length, segment.address(), segment, block);
     }
@@ -154,6 +180,11 @@ public final class CpuDevice extends Device {
 
     @Override
     protected void copy(Buffer from, Buffer to) {
+        Recording now = recordingHere();
+        if (now != null) {
+            now.graph.note(values -> copy(from, to));
+            return;
+        }
         MemorySegment.copy(from.segment(), 0, to.segment(), 0, from.byteSize());
     }
 
@@ -186,13 +217,35 @@ public final class CpuDevice extends Device {
 
     @Override
     public boolean records() {
-        return false;
+        return true;
     }
 
     @Override
     public Graph record(Runnable body) {
-        throw new UnsupportedOperationException(
-                "the CPU records no graphs; ask Device.records() first and run the work itself");
+        if (recordsHere()) {
+            throw new IllegalStateException("a graph of " + this
+                    + " cannot be recorded while another is; record one after the other, or the work of both in one");
+        }
+        recorders.lock();
+        HostGraph graph = new HostGraph(this, memory.reserve());
+        boolean done = false;
+        try {
+            recording = new Recording(
+                    Thread.currentThread(),
+                    graph,
+                    graph.noting(kernels),
+                    int8.map(layers -> graph.noting(Int8Kernels.class, layers)),
+                    bf16.map(layers -> graph.noting(Bf16Kernels.class, layers)));
+            body.run();
+            done = true;
+            return graph;
+        } finally {
+            recording = null;
+            recorders.unlock();
+            if (!done) {
+                graph.close();
+            }
+        }
     }
 
     @Override

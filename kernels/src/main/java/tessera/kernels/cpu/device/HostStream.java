@@ -5,11 +5,11 @@ import tessera.kernels.Device;
 import tessera.kernels.Event;
 import tessera.kernels.Stream;
 
-/** Work of the CPU, which is done when it is asked for. */
+/** Work of the CPU, which is done when it is asked for, or noted while the thread records. */
 final class HostStream implements Stream {
-    private final Device device;
+    private final CpuDevice device;
 
-    HostStream(Device device) {
+    HostStream(CpuDevice device) {
         this.device = device;
     }
 
@@ -25,7 +25,7 @@ final class HostStream implements Stream {
 
     @Override
     public boolean recording() {
-        return false;
+        return device.recordsHere();
     }
 
     @Override

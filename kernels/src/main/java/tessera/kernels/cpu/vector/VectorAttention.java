@@ -92,7 +92,12 @@ public class VectorAttention extends ScalarAttention {
 
     /** {@code C = op(A) op(B)} or, to {@code accumulate}, {@code C += op(A) op(B)}, on this thread. */
     private void multiply(MatmulShape shape, MemorySegment a, MemorySegment b, MemorySegment c, boolean accumulate) {
-        gemm.gemmSerial(DType.F32, shape, a, b, null, accumulate ? c : null, Activation.NONE, c);
+        // Two calls, in each of which the compiler sees that its product need not be allocated.
+        if (accumulate) {
+            gemm.gemmSerial(DType.F32, shape, a, b, null, c, Activation.NONE, c);
+        } else {
+            gemm.gemmSerial(DType.F32, shape, a, b, null, null, Activation.NONE, c);
+        }
     }
 
     // ----------------------------------------------------------------------------------------------------- forward

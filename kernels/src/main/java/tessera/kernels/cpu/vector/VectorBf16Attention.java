@@ -265,6 +265,11 @@ final class VectorBf16Attention extends VectorAttention {
 
     private static void multiply(
             MatmulShape shape, MemorySegment a, MemorySegment b, MemorySegment c, boolean accumulate) {
-        OneDnnBf16.multiply(shape, a, b, null, accumulate ? c : null, Activation.NONE, c);
+        // Two calls, in each of which the compiler sees that its product need not be allocated.
+        if (accumulate) {
+            OneDnnBf16.multiply(shape, a, b, null, c, Activation.NONE, c);
+        } else {
+            OneDnnBf16.multiply(shape, a, b, null, null, Activation.NONE, c);
+        }
     }
 }

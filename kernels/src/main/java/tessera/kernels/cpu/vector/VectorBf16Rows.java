@@ -46,12 +46,17 @@ final class VectorBf16Rows {
      * @param y takes them from its start
      */
     static void narrow(MemorySegment x, long at, long count, MemorySegment y) {
+        narrow(x, at, count, y, 0);
+    }
+
+    /** The same, to the element {@code to} of y and those after it. */
+    static void narrow(MemorySegment x, long at, long count, MemorySegment y, long to) {
         long end = VECTORS ? VectorMath.whole(count) : 0;
         for (long i = 0; i < end; i += LANES) {
-            narrow(load(x, at + i), y, i);
+            narrow(load(x, at + i), y, to + i);
         }
         for (long i = end; i < count; i++) {
-            y.set(ValueLayout.JAVA_SHORT_UNALIGNED, i * Short.BYTES, narrow(get(x, at + i)));
+            y.set(ValueLayout.JAVA_SHORT_UNALIGNED, (to + i) * Short.BYTES, narrow(get(x, at + i)));
         }
     }
 

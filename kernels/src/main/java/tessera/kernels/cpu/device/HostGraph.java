@@ -1,0 +1,173 @@
+package tessera.kernels.cpu.device;
+
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
+import java.util.ArrayList;
+import java.util.List;
+import tessera.kernels.Attention;
+import tessera.kernels.Device;
+import tessera.kernels.DeviceException;
+import tessera.kernels.Elementwise;
+import tessera.kernels.Graph;
+import tessera.kernels.Kernels;
+import tessera.kernels.Losses;
+import tessera.kernels.Matmul;
+import tessera.kernels.Norms;
+import tessera.kernels.Optimiser;
+import tessera.kernels.Optimiser.AdamWStep;
+import tessera.kernels.Patches;
+import tessera.kernels.RandomOps;
+import tessera.kernels.RandomOps.RandomStream;
+import tessera.kernels.Tokens;
+import tessera.kernels.cpu.HostMemory;
+
+/**
+ * The calls of kernels and the copies that a piece of work consists of, in their order. A launch makes them again with the buffers
+ * they were noted with, so what led to them, tensors and operations, is spared.
+ */
+final class HostGraph implements Graph {
+    private final CpuDevice device;
+    private final HostMemory.Reserve memory;
+    private final List<Node> nodes = new ArrayList<>();
+    private boolean closed;
+
+    /** @param memory where buffers lie that are made during the recording; closed with this */
+    HostGraph(CpuDevice device, HostMemory.Reserve memory) {
+        this.device = device;
+        this.memory = memory;
+    }
+
+    /** What a launch does again. */
+    @FunctionalInterface
+    interface Node {
+        void run(Variables values);
+    }
+
+    HostMemory.Reserve memory() {
+        return memory;
+    }
+
+    void note(Node node) {
+        nodes.add(node);
+    }
+
+    /** These kernels, which note here what they are asked instead of doing it. */
+    Kernels noting(Kernels kernels) {
+        return new Kernels(
+                noting(Elementwise.class, kernels.elementwise()),
+                noting(Matmul.class, kernels.matmul()),
+                noting(Norms.class, kernels.norms()),
+                noting(Attention.class, kernels.attention()),
+                noting(Patches.class, kernels.patches()),
+                noting(Tokens.class, kernels.tokens()),
+                noting(RandomOps.class, kernels.random()),
+                noting(Losses.class, kernels.losses()),
+                noting(Optimiser.class, kernels.optimiser()));
+    }
+
+    /** One family of kernels that notes its calls. */
+    <T> T noting(Class<T> family, T kernels) {
+        Object noting =
+                Proxy.newProxyInstance(family.getClassLoader(), new Class<?>[] {family}, (proxy, method, arguments) -> {
+                    if (method.getReturnType() == void.class) {
+                        note(new Call(kernels, method, arguments));
+                        return null;
+                    }
+                    return unnoted(kernels, method, arguments);
+                });
+        return family.cast(noting);
+    }
+
+    /** A question is answered at once; a weight is packed from what does not exist yet. */
+    private static Object unnoted(Object kernels, Method method, Object[] arguments) {
+        if (Matmul.PackedWeight.class.isAssignableFrom(method.getReturnType())) {
+            throw new DeviceException(
+                    DeviceException.Reason.FAILED,
+                    "a weight cannot be packed while a graph is recorded; run the work once before, or without recording",
+                    null);
+        }
+        return invoke(kernels, method, arguments);
+    }
+
+    private static Object invoke(Object kernels, Method method, Object[] arguments) {
+        try {
+            return method.invoke(kernels, arguments);
+        } catch (InvocationTargetException e) {
+            if (e.getCause() instanceof RuntimeException exception) {
+                throw exception;
+            }
+            if (e.getCause() instanceof Error error) {
+                throw error;
+            }
+            throw new IllegalStateException(method + " threw what it does not declare", e);
+        } catch (IllegalAccessException e) {
+            throw new IllegalStateException(method + " is not public", e);
+        }
+    }
+
+    /** A call of a kernel. */
+    private static final class Call implements Node {
+        private final Object kernels;
+        private final Method method;
+        private final Object[] noted;
+        /** As noted, but for what launches differ in; or the same array where they differ in nothing. */
+        private final Object[] arguments;
+
+        Call(Object kernels, Method method, Object[] noted) {
+            this.kernels = kernels;
+            this.method = method;
+            this.noted = noted;
+            boolean varies = false;
+            for (Object argument : noted) {
+                varies |= argument instanceof RandomStream || argument instanceof AdamWStep;
+            }
+            this.arguments = varies ? noted.clone() : noted;
+        }
+
+        @Override
+        public void run(Variables values) {
+            for (int i = 0; arguments != noted && i < noted.length; i++) {
+                if (noted[i] instanceof RandomStream random) {
+                    arguments[i] = new RandomStream(random.seed() + values.seed(), random.stream() + values.stream());
+                } else if (noted[i] instanceof AdamWStep step) {
+                    arguments[i] = new AdamWStep(
+                            values.lr(), step.beta1(), step.beta2(), step.eps(), values.step(), step.clip());
+                }
+            }
+            invoke(kernels, method, arguments);
+        }
+    }
+
+    @Override
+    public synchronized void launch(Variables values) {
+        if (closed) {
+            throw new IllegalStateException(
+                    "a graph of " + device + " is launched after it was closed; record it again");
+        }
+        if (device.recordsHere()) {
+            throw new IllegalStateException("a graph of " + device
+                    + " cannot be launched while another is recorded; launch one after the other,"
+                    + " or record the work of both in one");
+        }
+        for (int i = 0; i < nodes.size(); i++) {
+            nodes.get(i).run(values);
+        }
+    }
+
+    @Override
+    public long nodes() {
+        return nodes.size();
+    }
+
+    @Override
+    public Device device() {
+        return device;
+    }
+
+    @Override
+    public synchronized void close() {
+        closed = true;
+        memory.close();
+    }
+}

@@ -1,0 +1,156 @@
+package tessera.kernels.cpu.device;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.junit.jupiter.api.Test;
+import tessera.kernels.Buffer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.kernels.DeviceException;
+import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.Graph;
+import tessera.kernels.Graph.Variables;
+import tessera.kernels.Optimiser.AdamWStep;
+import tessera.kernels.Optimiser.AdamWTensors;
+import tessera.kernels.RandomOps.RandomStream;
+
+/** Graphs of the CPU: what they do again, where their memory lies, and what they refuse. */
+class HostGraphTest {
+    private static final int COUNT = 70;
+
+    private final Device device = Device.cpu(2);
+
+    private static float[] values(Buffer buffer) {
+        return buffer.segment().toArray(ValueLayout.JAVA_FLOAT);
+    }
+
+    private Buffer filled(float first) {
+        Buffer buffer = device.allocate(DType.F32, COUNT);
+        for (int i = 0; i < COUNT; i++) {
+            buffer.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, first + i / 8f);
+        }
+        return buffer;
+    }
+
+    @Test
+    void nothingRunsBeforeALaunchAndEachLaunchReadsWhatIsThereThen() {
+        try (Buffer x = filled(1);
+                Buffer y = filled(0);
+                Graph graph = device.record(() -> {
+                    try (Buffer middle = device.allocate(DType.F32, COUNT)) {
+                        device.kernels().elementwise().affine(x, 2, 0, middle);
+                        device.kernels().elementwise().affine(middle, 1, 1, y);
+                    }
+                })) {
+            assertEquals(2, graph.nodes());
+            assertEquals(0, values(y)[0]);
+            graph.launch(Variables.NONE);
+            assertEquals(3, values(y)[0]);
+            MemorySegment.copy(filled(5).segment(), 0, x.segment(), 0, x.byteSize());
+            graph.launch(Variables.NONE);
+            assertEquals(11, values(y)[0]);
+        }
+    }
+
+    @Test
+    void launchesDifferInSeedStreamRateAndStep() {
+        AdamWStep recorded = new AdamWStep(9, .9, .999, 1e-8, 9, null);
+        AdamWStep direct = new AdamWStep(.25, .9, .999, 1e-8, 3, null);
+        Buffer[][] sets = new Buffer[2][];
+        for (int i = 0; i < 2; i++) {
+            sets[i] = new Buffer[] {filled(1), filled(-3), filled(.5f), filled(.125f), filled(0)};
+        }
+        try (Graph graph = device.record(() -> {
+            adamW(sets[0], recorded);
+            device.kernels().random().randomUniform(new RandomStream(3, 5), 0, 1, sets[0][4]);
+        })) {
+            graph.launch(new Variables(4, 7, .25, 3));
+        }
+        adamW(sets[1], direct);
+        device.kernels().random().randomUniform(new RandomStream(7, 12), 0, 1, sets[1][4]);
+        for (int i = 0; i < sets[0].length; i++) {
+            assertArrayEquals(values(sets[1][i]), values(sets[0][i]), "buffer " + i);
+        }
+    }
+
+    private void adamW(Buffer[] set, AdamWStep step) {
+        device.kernels()
+                .optimiser()
+                .adamW(
+                        new AdamWTensors(
+                                new Buffer[] {set[0]},
+                                new Buffer[] {set[1]},
+                                new Buffer[] {set[2]},
+                                new Buffer[] {set[3]},
+                                null,
+                                new double[] {.01}),
+                        step);
+    }
+
+    /** Memory of the recording is used again in it, by nobody else, and given back at the end. */
+    @Test
+    void memoryIsTheGraphsUntilItIsClosed() {
+        long before = device.memory().live();
+        long[] addresses = new long[3];
+        Graph graph = device.record(() -> {
+            for (int i = 0; i < 2; i++) {
+                try (Buffer buffer = device.allocate(DType.F32, 1 << 20)) {
+                    addresses[i] = buffer.address();
+                    device.kernels().elementwise().fill(buffer, i);
+                }
+            }
+        });
+        assertEquals(addresses[0], addresses[1]);
+        assertTrue(device.memory().live() > before);
+        try (Buffer other = device.allocate(DType.F32, 1 << 20)) {
+            addresses[2] = other.address();
+        }
+        assertFalse(addresses[2] == addresses[0]);
+        graph.close();
+        graph.close();
+        assertEquals(before, device.memory().live());
+        assertThrows(IllegalStateException.class, () -> graph.launch(Variables.NONE));
+    }
+
+    @Test
+    void otherThreadsGoOnWhileOneRecords() {
+        try (Buffer x = filled(1);
+                Buffer y = filled(0);
+                Graph graph = device.record(() -> {
+                    assertTrue(device.currentStream().recording());
+                    Thread other = Thread.startVirtualThread(
+                            () -> device.kernels().elementwise().unary(UnaryOp.NEG, x, y));
+                    try {
+                        other.join();
+                    } catch (InterruptedException e) {
+                        throw new AssertionError(e);
+                    }
+                })) {
+            assertEquals(0, graph.nodes());
+            assertEquals(-1, values(y)[0]);
+        }
+    }
+
+    @Test
+    void whatCannotBeRecordedIsRefusedAndLeavesNothing() {
+        long before = device.memory().live();
+        try (Buffer x = filled(1)) {
+            assertThrows(DeviceException.class, () -> device.record(x::segment));
+            assertThrows(
+                    DeviceException.class,
+                    () -> device.record(() -> device.kernels().matmul().pack(x, 7, 10)));
+            assertThrows(IllegalStateException.class, () -> device.record(() -> device.record(() -> {})));
+            try (Graph graph = device.record(() -> {})) {
+                assertThrows(IllegalStateException.class, () -> device.record(() -> graph.launch(Variables.NONE)));
+            }
+            assertFalse(device.currentStream().recording());
+        }
+        assertEquals(before, device.memory().live());
+    }
+}

@@ -1,0 +1,155 @@
+package tessera.nn.inference;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.sun.management.ThreadMXBean;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.MaskStrategy;
+import tessera.nn.videomae.VideoMaeConfig;
+
+/** What the calls of a session leave behind on the Java heap, and that recorded calls answer as unrecorded ones do. */
+class SessionAllocationTest {
+    /** Bytes of a call of a student of two blocks, most of them of its loops' bodies. */
+    private static final long BOUND = 12_000;
+
+    private static final int MOST_BATCHES = 1000;
+    private static final int CALLS = 50;
+
+    @TempDir
+    private Path folder;
+
+    /** Tubes, by a strategy of one's own that is not recorded. */
+    private static Masking unrecorded(double ratio) {
+        MaskStrategy tubes = MaskStrategy.tubes();
+        return Masking.of(ratio, 1).withStrategy(tubes::draw);
+    }
+
+    private Student student(String precision) {
+        Path file = Toy.student(folder.resolve("student.safetensors"), Toy.CONFIG, 5);
+        // One thread: allocations of the calling thread are all there are.
+        Device device = Device.cpu(1);
+        assumeTrue(!precision.equals("bf16") || device.bf16().isPresent(), "this processor multiplies no bf16");
+        assumeTrue(!precision.equals("int8") || device.int8().isPresent(), "this processor multiplies no bytes");
+        Student loaded = Student.load(file, device, precision.equals("bf16") ? DType.BF16 : DType.F32);
+        Student student = precision.equals("int8") ? loaded.quantize() : loaded;
+        return student.withHead(Toy.head(2, "pour", "stir"));
+    }
+
+    private static void fill(Student.Session session) {
+        byte[] pixels = new byte[(int) session.input().byteSize()];
+        new Random(3).nextBytes(pixels);
+        session.input().asByteBuffer().put(pixels);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"f32, 0", "f32, .5", "int8, 0", "int8, .5", "bf16, 0", "bf16, .5"})
+    void callsAllocateLittleOnceTheyAreRecorded(String precision, double ratio) {
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        Student student = student(precision);
+        try (Student.Session session = student.session(1, Masking.of(ratio, 1))) {
+            fill(session);
+            float[] probabilities = new float[2];
+            float[] features = new float[24];
+            long least = Long.MAX_VALUE;
+            // How soon the compiler sees which objects need not exist depends on the machine.
+            for (int batch = 0; batch < MOST_BATCHES && least > BOUND; batch++) {
+                long before = threads.getCurrentThreadAllocatedBytes();
+                for (int i = 0; i < CALLS; i++) {
+                    session.predict(i, probabilities);
+                    session.features(i, features);
+                }
+                least = Math.min(least, (threads.getCurrentThreadAllocatedBytes() - before) / (2 * CALLS));
+            }
+            assertTrue(least <= BOUND, least + " bytes a call, of at most " + BOUND);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"f32", "int8", "bf16"})
+    void recordedCallsAnswerAsOthersDo(String precision) {
+        Student student = student(precision);
+        try (Student.Session recorded = student.session(2, Masking.of(.5, 1));
+                Student.Session other = student.session(2, unrecorded(.5))) {
+            fill(recorded);
+            fill(other);
+            float[] into = new float[4];
+            for (long seed : new long[] {3, 3, 8, 3, -1, 1L << 40}) {
+                float[] expected = other.predict(seed);
+                assertArrayEquals(expected, recorded.predict(seed), "seed " + seed);
+                recorded.predict(seed, into);
+                assertArrayEquals(expected, into, "seed " + seed);
+                assertArrayEquals(other.features(seed), recorded.features(seed), "seed " + seed);
+            }
+        }
+    }
+
+    @Test
+    void anArrayOfAnotherLengthAndAClosedStudentAreRefused() {
+        Student student = student("f32");
+        Student.Session session = student.session(1, Masking.of(.5, 1));
+        for (int call = 0; call < 3; call++) {
+            String message = assertThrows(IllegalArgumentException.class, () -> session.predict(1, new float[3]))
+                    .getMessage();
+            assertEquals(
+                    "'predict' has 1 result of 2 values but an array of 3 was given; pass one of 2 values", message);
+        }
+        student.close();
+        assertEquals(
+                "the student of this session was closed; close the session before it",
+                assertThrows(IllegalStateException.class, () -> session.predict(1))
+                        .getMessage());
+        session.close();
+    }
+
+    private static long keptBytes(Device device, Path folder, int depth) {
+        VideoMaeConfig c = Toy.CONFIG;
+        VideoMaeConfig deep = new VideoMaeConfig(
+                c.patches(),
+                c.frames(),
+                c.height(),
+                c.width(),
+                c.embedDim(),
+                depth,
+                c.heads(),
+                c.decoderDim(),
+                c.decoderDepth(),
+                c.decoderHeads(),
+                c.layerNormEps(),
+                c.outputNormEps(),
+                c.encoderNorm(),
+                c.keyBias());
+        Path file = Toy.student(folder.resolve(depth + ".safetensors"), deep, 5);
+        try (Student student = Student.load(file, device)) {
+            long before = device.memory().live();
+            long kept;
+            try (Student.Session session = student.session(1, Masking.of(.5, 1))) {
+                fill(session);
+                for (int call = 0; call < 4; call++) {
+                    session.features(call);
+                }
+                kept = device.memory().live() - before;
+            }
+            assertEquals(before, device.memory().live(), "a closed session gives everything back");
+            return kept;
+        }
+    }
+
+    /** The tensors of a recorded pass follow each other in the same memory, as those of others do. */
+    @Test
+    void aDeeperModelKeepsNoMoreMemory() {
+        Device device = Device.cpu(1);
+        assertEquals(keptBytes(device, folder, 2), keptBytes(device, folder, 8));
+    }
+}
