@@ -31,21 +31,28 @@ final class VectorMath {
     private static final VectorShuffle<Float> SWAP_2 = swap(2);
     private static final VectorShuffle<Float> SWAP_1 = swap(1);
 
-    private static final float LOG2_E = (float) (1 / Math.log(2));
+    static final float LOG2_E = (float) (1 / Math.log(2));
     /** ln 2 with so few digits that small multiples are exact, and the rest. */
-    private static final float LN2_HIGH = 0x1.62ep-1f;
+    static final float LN2_HIGH = 0x1.62ep-1f;
 
-    private static final float LN2_LOW = (float) (Math.log(2) - LN2_HIGH);
+    static final float LN2_LOW = (float) (Math.log(2) - LN2_HIGH);
     /** Adding this rounds to an integer, which then stands in the lowest bits. */
-    private static final float ROUNDER = 0x1.8p23f;
+    static final float ROUNDER = 0x1.8p23f;
 
-    private static final int ROUNDER_BITS = Float.floatToRawIntBits(ROUNDER);
-    private static final int EXPONENT_BIAS = 127;
-    private static final int MANTISSA_BITS = 23;
+    static final int ROUNDER_BITS = Float.floatToRawIntBits(ROUNDER);
+    static final int EXPONENT_BIAS = 127;
+    static final int MANTISSA_BITS = 23;
     /** Beyond these exp is 0 and infinite. */
-    private static final float EXP_LOW = -105;
+    static final float EXP_LOW = -105;
 
-    private static final float EXP_HIGH = 89;
+    static final float EXP_HIGH = 89;
+    /** Coefficients of the polynomial of exp, that of r^(i+1) in {@code EXP_i}. */
+    static final float EXP_1 = 0.49999994f;
+
+    static final float EXP_2 = 0.1666652f;
+    static final float EXP_3 = 0.041668393f;
+    static final float EXP_4 = 0.008368781f;
+    static final float EXP_5 = 0.0013814467f;
 
     /** Where the normal distribution function is 0 or 1 to f32. */
     private static final float PHI_END = 5.7f;
@@ -137,10 +144,10 @@ final class VectorMath {
         FloatVector n = shifted.sub(ROUNDER);
         FloatVector r = n.fma(all(-LN2_HIGH), bounded);
         r = n.fma(all(-LN2_LOW), r);
-        FloatVector p = r.fma(all(0.0013814467f), all(0.008368781f));
-        p = p.fma(r, all(0.041668393f));
-        p = p.fma(r, all(0.1666652f));
-        p = p.fma(r, all(0.49999994f));
+        FloatVector p = r.fma(all(EXP_5), all(EXP_4));
+        p = p.fma(r, all(EXP_3));
+        p = p.fma(r, all(EXP_2));
+        p = p.fma(r, all(EXP_1));
         p = p.fma(r.mul(r), r).add(1);
         IntVector power = shifted.reinterpretAsInts().sub(ROUNDER_BITS);
         IntVector half = power.lanewise(VectorOperators.ASHR, 1);

@@ -94,6 +94,10 @@ final class VectorRuns {
 
     /** Largest of n elements, NaN left out. */
     static float max(MemorySegment x, long start, int n) {
+        return FirstRuns.take(n) ? FirstRuns.max(x, start, n) : vectorMax(x, start, n);
+    }
+
+    static float vectorMax(MemorySegment x, long start, int n) {
         FloatVector best = all(Float.NEGATIVE_INFINITY);
         FloatVector other = best;
         int end = whole(n);
@@ -120,6 +124,13 @@ final class VectorRuns {
      * through this one and do nothing else beside: a body with many more vector operations is not compiled well.
      */
     static float exps(MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
+        return FirstRuns.take(n)
+                ? FirstRuns.exps(x, xStart, n, factor, shift, y, yStart)
+                : vectorExps(x, xStart, n, factor, shift, y, yStart);
+    }
+
+    static float vectorExps(
+            MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
         FloatVector f = all(factor);
         FloatVector s = all(shift);
         FloatVector sum = all(0);
