@@ -15,13 +15,20 @@ import jdk.incubator.vector.VectorOperators;
 
 /** Functions of runs of f32 in memory, on the calling thread. */
 final class VectorRuns {
-    private static final float LOG2_E = (float) (1 / Math.log(2));
+    static final float LOG2_E = (float) (1 / Math.log(2));
     /** The power of two that counts as 0. */
-    private static final float LEAST_POWER = -127;
+    static final float LEAST_POWER = -127;
     /** Adding this rounds to an integer, which then stands in the lowest bits as the exponent of its power of two. */
-    private static final float ROUNDER = 0x1.8p23f + 127;
+    static final float ROUNDER = 0x1.8p23f + 127;
 
-    private static final int MANTISSA_BITS = 23;
+    static final int MANTISSA_BITS = 23;
+    /** Coefficients of the polynomial of 2^r, that of r^i in {@code POWER_i}. */
+    static final float POWER_1 = 0.693147f;
+
+    static final float POWER_2 = 0.24022247f;
+    static final float POWER_3 = 0.05550711f;
+    static final float POWER_4 = 0.009671291f;
+    static final float POWER_5 = 0.0013269521f;
 
     private VectorRuns() {}
 
@@ -102,6 +109,10 @@ final class VectorRuns {
 
     /** Largest of n elements, NaN left out. */
     static float max(MemorySegment x, long start, int n) {
+        return FirstRuns.take(n) ? FirstRuns.max(x, start, n) : vectorMax(x, start, n);
+    }
+
+    static float vectorMax(MemorySegment x, long start, int n) {
         FloatVector m0 = all(Float.NEGATIVE_INFINITY);
         FloatVector m1 = m0;
         FloatVector m2 = m0;
@@ -133,6 +144,13 @@ final class VectorRuns {
      * operations is not compiled well.
      */
     static float exps(MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
+        return FirstRuns.take(n)
+                ? FirstRuns.exps(x, xStart, n, factor, shift, y, yStart)
+                : vectorExps(x, xStart, n, factor, shift, y, yStart);
+    }
+
+    static float vectorExps(
+            MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
         FloatVector f = all(factor);
         FloatVector s = all(shift);
         FloatVector sum = all(0);
@@ -162,10 +180,10 @@ final class VectorRuns {
         t = t.blend(LEAST_POWER, t.compare(VectorOperators.LT, LEAST_POWER));
         FloatVector shifted = t.add(ROUNDER);
         FloatVector r = t.sub(shifted.sub(ROUNDER));
-        FloatVector p = r.fma(all(0.0013269521f), all(0.009671291f));
-        p = p.fma(r, all(0.05550711f));
-        p = p.fma(r, all(0.24022247f));
-        p = p.fma(r, all(0.693147f));
+        FloatVector p = r.fma(all(POWER_5), all(POWER_4));
+        p = p.fma(r, all(POWER_3));
+        p = p.fma(r, all(POWER_2));
+        p = p.fma(r, all(POWER_1));
         p = p.fma(r, all(1));
         return p.mul(shifted.reinterpretAsInts()
                 .lanewise(VectorOperators.LSHL, MANTISSA_BITS)

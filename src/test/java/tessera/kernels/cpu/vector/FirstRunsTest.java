@@ -1,0 +1,96 @@
+package tessera.kernels.cpu.vector;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+
+/** What is computed before the Vector API is warm has the bits of what is computed after. */
+class FirstRunsTest {
+    private static final int START = 3;
+    private static final int LONGEST = 5 * VectorMath.LANES + 7;
+    private static final float[] ODD = {
+        0,
+        -0f,
+        Float.NaN,
+        Float.POSITIVE_INFINITY,
+        Float.NEGATIVE_INFINITY,
+        88.9f,
+        89.5f,
+        -87.4f,
+        -104.9f,
+        -105.5f,
+        1e-40f
+    };
+
+    /** Rows of every length, some of whose values are odd where {@code odd} says so. */
+    private static MemorySegment row(Random random, boolean odd) {
+        float[] values = new float[START + LONGEST];
+        for (int i = 0; i < values.length; i++) {
+            boolean one = odd && random.nextInt(8) == 0;
+            values[i] = one ? ODD[random.nextInt(ODD.length)] : (float) (20 * random.nextGaussian());
+        }
+        return MemorySegment.ofArray(values);
+    }
+
+    private static MemorySegment copy(MemorySegment x) {
+        return MemorySegment.ofArray(x.toArray(ValueLayout.JAVA_FLOAT));
+    }
+
+    private static void assertSameBits(float expected, float actual, String what) {
+        assertEquals(Float.floatToIntBits(expected), Float.floatToIntBits(actual), what);
+    }
+
+    @Test
+    void exponentialsAndTheirSumHaveTheSameBits() {
+        Random random = new Random(1);
+        for (int n = 0; n <= LONGEST; n++) {
+            for (int round = 0; round < 8; round++) {
+                MemorySegment x = row(random, round % 2 == 1);
+                MemorySegment first = copy(x);
+                MemorySegment later = copy(x);
+                float factor = round < 4 ? 1 : .17f;
+                float shift = round < 2 ? 0 : -3.25f;
+                String what = "round " + round + " of " + n;
+                assertSameBits(
+                        VectorRuns.vectorExps(x, START, n, factor, shift, later, START),
+                        FirstRuns.exps(x, START, n, factor, shift, first, START),
+                        what);
+                for (int i = 0; i < START + LONGEST; i++) {
+                    assertSameBits(VectorMath.get(later, i), VectorMath.get(first, i), what + " at " + i);
+                }
+            }
+        }
+    }
+
+    @Test
+    void theLargestHasTheSameBits() {
+        Random random = new Random(2);
+        for (int n = 0; n <= LONGEST; n++) {
+            for (int round = 0; round < 16; round++) {
+                MemorySegment x = row(random, round % 2 == 1);
+                if (round >= 12) { // zeros of both signs and what is below them
+                    for (int i = 0; i < START + LONGEST; i++) {
+                        VectorMath.set(x, i, random.nextBoolean() ? -0f : random.nextBoolean() ? 0f : -1f);
+                    }
+                }
+                assertSameBits(
+                        VectorRuns.vectorMax(x, START, n), FirstRuns.max(x, START, n), "round " + round + " of " + n);
+            }
+        }
+    }
+
+    @Test
+    void theVectorApiTakesOverAfterTheFirstElements() {
+        int calls = 0;
+        while (FirstRuns.take(1 << 20)) {
+            calls++;
+        }
+        assertTrue(calls <= 4, () -> "the elements run out");
+        assertFalse(FirstRuns.take(0));
+    }
+}
