@@ -354,7 +354,7 @@ public class VectorAttention extends ScalarAttention {
         long ldk = s.k().row();
         long ldv = s.v().row();
         long ldo = s.out().row();
-        MemorySegment p = scratch.floats(2 * tile * ld);
+        MemorySegment p = scratch.floats(2L * tile * ld);
         MemorySegment ds = from(p, tile * ld);
         MemorySegment headK = head(pass.in.k(), s.k(), b, h);
         MemorySegment headV = head(pass.in.v(), s.v(), b, h);

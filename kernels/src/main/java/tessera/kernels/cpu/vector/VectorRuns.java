@@ -123,8 +123,8 @@ final class VectorRuns {
         for (; i <= end - 4 * LANES; i += 4 * LANES) {
             m0 = VectorMath.max(m0, load(x, start + i));
             m1 = VectorMath.max(m1, load(x, start + i + LANES));
-            m2 = VectorMath.max(m2, load(x, start + i + 2 * LANES));
-            m3 = VectorMath.max(m3, load(x, start + i + 3 * LANES));
+            m2 = VectorMath.max(m2, load(x, start + i + 2L * LANES));
+            m3 = VectorMath.max(m3, load(x, start + i + 3L * LANES));
         }
         for (; i < end; i += LANES) {
             m0 = VectorMath.max(m0, load(x, start + i));
