@@ -184,9 +184,9 @@ class PeerGoalsTest {
                 if (kind == Kind.LAYER_NORM) {
                     // The record has the gain and the bias too.
                     double parameters = 8.0 * shapes.config().embedDim();
-                    Close.within(meter.total().bytes(), work.bytes(shapes) + parameters, 1, kind.text());
+                    Close.within((double) meter.total().bytes(), work.bytes(shapes) + parameters, 1, kind.text());
                 } else {
-                    Close.within(meter.total().flops(), work.flops(shapes), 1, kind.text());
+                    Close.within((double) meter.total().flops(), work.flops(shapes), 1, kind.text());
                 }
             }
         }

@@ -33,7 +33,7 @@ class SessionAllocationTest {
     /** Tubes, by a strategy of one's own that is not recorded. */
     private static Masking unrecorded(double ratio) {
         MaskStrategy tubes = MaskStrategy.tubes();
-        return Masking.of(ratio, 1).withStrategy(tubes::draw);
+        return Masking.of(ratio, 1).withStrategy(context -> tubes.draw(context));
     }
 
     private Student student(String precision) {

@@ -261,7 +261,7 @@ public final class RecordedCalls implements AutoCloseable {
         if (device.isHost()) {
             return onStream(name, variables, work, values);
         }
-        Recorded[] done = new Recorded[1];
+        @Nullable Recorded[] done = new @Nullable Recorded[1];
         device.on(own, () -> done[0] = onStream(name, variables, work, values));
         return done[0];
     }

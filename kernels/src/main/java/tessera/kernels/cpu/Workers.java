@@ -85,7 +85,7 @@ public final class Workers implements AutoCloseable {
             return null;
         }
         for (Loop loop : loops) {
-            if (loop.caller.get() == current) {
+            if (current.equals(loop.caller.get())) {
                 return null;
             }
         }

@@ -107,7 +107,7 @@ public final class CpuDevice extends Device {
     /** What this thread records, or null. */
     private @Nullable Recording recordingHere() {
         Recording now = recording;
-        return now != null && now.thread == Thread.currentThread() ? now : null;
+        return now != null && now.thread.equals(Thread.currentThread()) ? now : null;
     }
 
     boolean recordsHere() {

@@ -111,23 +111,26 @@ final class HostGraph implements Graph {
         private final Object kernels;
         private final Method method;
         private final Object[] noted;
-        /** As noted, but for what launches differ in; or the same array where they differ in nothing. */
+        /** Whether launches differ in an argument. */
+        private final boolean varies;
+        /** As noted, but for what launches differ in. */
         private final Object[] arguments;
 
         Call(Object kernels, Method method, Object[] noted) {
             this.kernels = kernels;
             this.method = method;
             this.noted = noted;
-            boolean varies = false;
+            boolean some = false;
             for (Object argument : noted) {
-                varies |= argument instanceof RandomStream || argument instanceof AdamWStep;
+                some |= argument instanceof RandomStream || argument instanceof AdamWStep;
             }
-            this.arguments = varies ? noted.clone() : noted;
+            this.varies = some;
+            this.arguments = noted.clone();
         }
 
         @Override
         public void run(Variables values) {
-            for (int i = 0; arguments != noted && i < noted.length; i++) {
+            for (int i = 0; varies && i < noted.length; i++) {
                 if (noted[i] instanceof RandomStream random) {
                     arguments[i] = new RandomStream(random.seed() + values.seed(), random.stream() + values.stream());
                 } else if (noted[i] instanceof AdamWStep step) {
