@@ -69,27 +69,30 @@ final class OneDnnProducts {
         MemorySegment addend = product.addend();
         long size = product.type().bytes();
         long row = from * shape.ldc() * size;
-        run(
-                types | Primitive.form(product) | (scales == null ? 0 : Primitive.SCALES),
-                product.layout(),
-                to - from,
-                shape.n(),
-                shape.k(),
-                shape.lda(),
-                shape.ldb(),
-                shape.ldc(),
-                product.a().address() + (shape.transposeA() ? from : from * shape.lda()) * size,
-                product.b().address(),
-                bias == null ? 0 : bias.address(),
-                addend == null ? 0 : addend.address() + row,
-                scales == null ? 0 : scales.address(),
-                product.c().address() + row);
-        Reference.reachabilityFence(product.a());
-        Reference.reachabilityFence(product.b());
-        Reference.reachabilityFence(product.c());
-        Reference.reachabilityFence(bias);
-        Reference.reachabilityFence(addend);
-        Reference.reachabilityFence(scales);
+        try {
+            run(
+                    types | Primitive.form(product) | (scales == null ? 0 : Primitive.SCALES),
+                    product.layout(),
+                    to - from,
+                    shape.n(),
+                    shape.k(),
+                    shape.lda(),
+                    shape.ldb(),
+                    shape.ldc(),
+                    product.a().address() + (shape.transposeA() ? from : from * shape.lda()) * size,
+                    product.b().address(),
+                    bias == null ? 0 : bias.address(),
+                    addend == null ? 0 : addend.address() + row,
+                    scales == null ? 0 : scales.address(),
+                    product.c().address() + row);
+        } finally {
+            Reference.reachabilityFence(product.a());
+            Reference.reachabilityFence(product.b());
+            Reference.reachabilityFence(product.c());
+            Reference.reachabilityFence(bias);
+            Reference.reachabilityFence(addend);
+            Reference.reachabilityFence(scales);
+        }
     }
 
     // Numbers alone: the compiler then finds that shape, product and slices of the callers need not exist.
