@@ -174,7 +174,7 @@ final class ExtractFeatures extends ToolCommand {
     private ArrayData compute(Predictor predictor, ArrayData array) {
         long[] shape = array.shape();
         int count = Math.toIntExact(shape[0]);
-        int width = predictor.student().config().featureWidth();
+        int width = predictor.student().featureWidth();
         int ensemble = predictor.masking().ensemble();
         FloatBuffer flat = FloatBuffer.allocate(Math.multiplyExact(Math.multiplyExact(ensemble, count), width));
         double[][][] features;

@@ -222,7 +222,7 @@ final class Learn extends ToolCommand {
      */
     private static double[][][] views(Student model, List<VideoClip> clips, Masking masking, long seed) {
         double[][][] views =
-                new double[clips.size()][masking.ensemble()][model.config().featureWidth()];
+                new double[clips.size()][masking.ensemble()][model.featureWidth()];
         try (Scope scope = Scope.open();
                 Predictor predictor = Predictor.of(model, masking, seed)) {
             double[] features = predictor.features(clips).toDoubles(); // [P, clips, D]

@@ -1,0 +1,97 @@
+package tessera.distill.cli;
+
+import java.util.List;
+import picocli.CommandLine.Option;
+import tessera.distill.fewshot.HeadFit;
+import tessera.distill.fewshot.LogisticRegression;
+import tessera.nn.Pooling;
+import tessera.nn.inference.Student;
+
+/** How tokens become features and how a head is fitted on these: {@code --pooling} and {@code --fit}. */
+final class HeadOptions {
+    private static final String AUTO = "auto";
+    /** What {@code auto} chooses from, the one that is taken where nothing can be held out first. */
+    private static final List<Pooling> OFFERED = List.of(
+            Pooling.of("motion:2"),
+            Pooling.of("motion:2@1"),
+            Pooling.of("mean+motion:2"),
+            Pooling.of("grid:2"),
+            Pooling.MEAN);
+
+    /** How a head is fitted. */
+    enum Fit {
+        /** On standardised features with a penalty chosen by cross-validation. */
+        TUNED,
+        /** With C = 1 on the features as they are, as published. */
+        PLAIN
+    }
+
+    @Option(
+            names = "--pooling",
+            paramLabel = "WORD|auto",
+            description =
+                    "How tokens become a feature: mean (the papers'), grid:G, motion:G (changes from slot to slot, which do not"
+                            + " see what stands still), several with +, @N for the tokens after N blocks; auto chooses by"
+                            + " cross-validation on the examples. Default: ${DEFAULT-VALUE}")
+    private String pooling = Pooling.MEAN.toString();
+
+    @Option(
+            names = "--fit",
+            paramLabel = "tuned|plain",
+            description =
+                    "The head's logistic regression: on standardised features with a C chosen by cross-validation on the"
+                            + " examples, or with C = 1 on the features as they are (the papers'). Default: ${DEFAULT-VALUE}")
+    private Fit fit = Fit.PLAIN;
+
+    /** What was asked for. */
+    String word() {
+        return pooling;
+    }
+
+    boolean isPlain() {
+        return fit == Fit.PLAIN;
+    }
+
+    /** Refuses words that mean nothing, before anything is loaded. */
+    void check() {
+        if (!pooling.equals(AUTO)) {
+            Pooling.of(pooling);
+        } else if (fit == Fit.PLAIN) {
+            throw new IllegalArgumentException(
+                    "--pooling auto chooses by cross-validation, which --fit plain does not do; pass --fit tuned");
+        }
+    }
+
+    /** The poolings to choose from that suit a student, one or more. */
+    List<Pooling> candidates(Student student) {
+        if (!pooling.equals(AUTO)) {
+            return List.of(Pooling.of(pooling));
+        }
+        List<Pooling> suiting = OFFERED.stream()
+                .filter(offered -> suits(offered, student))
+                .toList();
+        return suiting.isEmpty() ? List.of(Pooling.MEAN) : suiting;
+    }
+
+    private static boolean suits(Pooling pooling, Student student) {
+        try {
+            pooling.requireFit(student.config());
+            return true;
+        } catch (IllegalArgumentException e) {
+            return false;
+        }
+    }
+
+    /** The fit that chooses among candidates by the columns of their {@link Pooling#union}. */
+    static HeadFit tuned(List<Pooling> candidates, Student student) {
+        Pooling all = Pooling.union(candidates);
+        return new HeadFit(candidates.stream()
+                .map(candidate -> all.select(candidate, student.config()))
+                .toList());
+    }
+
+    /** The published fit. */
+    static LogisticRegression plain() {
+        return new LogisticRegression();
+    }
+}
