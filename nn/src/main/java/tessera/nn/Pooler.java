@@ -93,7 +93,10 @@ public final class Pooler implements AutoCloseable {
             int slots = grid(term).slots();
             first = tokens.size(1) / slots;
             Tensor each = tokens.reshape(batch, slots, first, tokens.size(2)); // [B, slots, cells, D]
-            values = each.slice(1, 1, slots).sub(each.slice(1, 0, slots - 1)).abs().mean(1); // [B, cells, D]
+            values = each.slice(1, 1, slots)
+                    .sub(each.slice(1, 0, slots - 1))
+                    .abs()
+                    .mean(1); // [B, cells, D]
             places = visible == null ? null : visible.slice(1, 0, first).contiguous(); // those of the first slot
         }
         if (term.grid() == 1) {

@@ -37,7 +37,8 @@ public final class Pooling {
     /** The model's own feature. */
     public static final Pooling MEAN = new Pooling(List.of(new Term(Kind.MEAN, 1, LAST)));
 
-    private static final Pattern TERM = Pattern.compile("(mean|(?:grid|motion):([1-9][0-9]?))(?:@(0|[1-9][0-9]{0,3}))?");
+    private static final Pattern TERM =
+            Pattern.compile("(mean|(?:grid|motion):([1-9][0-9]?))(?:@(0|[1-9][0-9]{0,3}))?");
 
     /** What is averaged. */
     enum Kind {
@@ -109,7 +110,8 @@ public final class Pooling {
         Set<Term> terms = new LinkedHashSet<>();
         for (String term : word.split("\\+", -1)) {
             if (!terms.add(Term.of(term))) {
-                throw new IllegalArgumentException("pooling '" + word + "' has " + term + " twice; name each part once");
+                throw new IllegalArgumentException(
+                        "pooling '" + word + "' has " + term + " twice; name each part once");
             }
         }
         return new Pooling(List.copyOf(terms));
@@ -145,7 +147,9 @@ public final class Pooling {
      * @param model whose tokens are as wide as its own feature
      */
     public int width(ModelConfig model) {
-        return terms.stream().mapToInt(term -> term.parts() * model.featureWidth()).sum();
+        return terms.stream()
+                .mapToInt(term -> term.parts() * model.featureWidth())
+                .sum();
     }
 
     /**
@@ -199,8 +203,9 @@ public final class Pooling {
                         + " cells; pass a smaller number");
             }
             if (term.kind == Kind.MOTION && grid.slots() < 2) {
-                throw new IllegalArgumentException("pooling " + term
-                        + " compares time slots but the student has one; pass mean or grid, or a student of more frames");
+                throw new IllegalArgumentException(
+                        "pooling " + term
+                                + " compares time slots but the student has one; pass mean or grid, or a student of more frames");
             }
         }
     }

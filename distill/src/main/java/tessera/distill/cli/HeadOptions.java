@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import java.util.List;
 import picocli.CommandLine.Option;
 import tessera.distill.fewshot.HeadFit;
+import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.fewshot.LogisticRegression;
 import tessera.nn.Pooling;
 import tessera.nn.inference.Student;
@@ -67,9 +68,8 @@ final class HeadOptions {
         if (!pooling.equals(AUTO)) {
             return List.of(Pooling.of(pooling));
         }
-        List<Pooling> suiting = OFFERED.stream()
-                .filter(offered -> suits(offered, student))
-                .toList();
+        List<Pooling> suiting =
+                OFFERED.stream().filter(offered -> suits(offered, student)).toList();
         return suiting.isEmpty() ? List.of(Pooling.MEAN) : suiting;
     }
 
@@ -93,5 +93,28 @@ final class HeadOptions {
     /** The published fit. */
     static LogisticRegression plain() {
         return new LogisticRegression();
+    }
+
+    /**
+     * A head and what it looks at.
+     *
+     * @param c how much the examples weigh against the penalty
+     */
+    record Fitted(LinearClassifier classifier, Pooling pooling, double c) {}
+
+    /**
+     * Fits a head in the way that was asked for.
+     *
+     * @param views {@code [P][clips][D]} by the union of the candidates
+     * @param groups of the clips, which are held out together
+     */
+    Fitted fit(List<Pooling> candidates, Student student, double[][][] views, int[] labels, int classes, int[] groups) {
+        if (isPlain()) {
+            LinearClassifier classifier =
+                    plain().fitViews(views, labels, classes).classifier();
+            return new Fitted(classifier, candidates.getFirst(), plain().c());
+        }
+        HeadFit.Fit tuned = tuned(candidates, student).fit(views, labels, classes, groups);
+        return new Fitted(tuned.classifier(), candidates.get(tuned.candidate()), tuned.c());
     }
 }

@@ -40,8 +40,10 @@ public final class FewShotEvaluation {
      *     message names the pass and the clip
      */
     public FewShotEvaluation(double[][][] passes, LogisticRegression head) {
-        this(passes, (views, episode) -> head.fitViews(views, episode.supportLabels(), episode.ways())
-                .classifier());
+        this(
+                passes,
+                (views, episode) -> head.fitViews(views, episode.supportLabels(), episode.ways())
+                        .classifier());
     }
 
     /**

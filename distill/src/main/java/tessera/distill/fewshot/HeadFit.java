@@ -82,7 +82,8 @@ public final class HeadFit {
      */
     public Fit fit(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
         int[] folds = folds(labels, classes, groups);
-        double[] penalties = DoubleStream.iterate(LEAST, c -> c <= MOST * 1.5, c -> c * 10).toArray();
+        double[] penalties =
+                DoubleStream.iterate(LEAST, c -> c <= MOST * 1.5, c -> c * 10).toArray();
         Standardised best = null;
         int candidate = 0;
         double c = 1;
@@ -145,7 +146,12 @@ public final class HeadFit {
      * @param rows {@code [P * examples][width]}, pass by pass
      * @param span what the coordinates mean, or null if they are the standardised features
      */
-    private record Standardised(double[][] rows, int views, double[] mean, double[] scale, @Nullable Span span) {
+    private record Standardised(
+            double[][] rows,
+            int views,
+            double[] mean,
+            double[] scale,
+            @Nullable Span span) {
         static Standardised of(double[][][] views, int[] columns) {
             double[][] rows = Arrays.stream(views)
                     .flatMap(Arrays::stream)

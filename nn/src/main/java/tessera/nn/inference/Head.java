@@ -45,12 +45,7 @@ public final class Head {
     private final @Nullable String student;
 
     private Head(
-            String name,
-            float[] weight,
-            float[] bias,
-            List<String> labels,
-            Pooling pooling,
-            @Nullable String student) {
+            String name, float[] weight, float[] bias, List<String> labels, Pooling pooling, @Nullable String student) {
         this.name = name;
         this.weight = weight;
         this.bias = bias;

@@ -380,7 +380,8 @@ public final class Student implements AutoCloseable {
             int width = head.pooling().width(config());
             if (head.width() != width) {
                 throw new IllegalArgumentException("head: the weight is f32[" + head.classes() + ", " + head.width()
-                        + "] but the student's features" + (head.pooling().equals(Pooling.MEAN) ? "" : " by " + head.pooling())
+                        + "] but the student's features"
+                        + (head.pooling().equals(Pooling.MEAN) ? "" : " by " + head.pooling())
                         + " have " + width + " values; use a head that was learned with this student");
             }
             if (!names.add(head.name())) {
@@ -521,7 +522,8 @@ public final class Student implements AutoCloseable {
         Tensor clips = here(given);
         TokenGrid grid = grid(masking);
         if (grid == null) {
-            Tensor once = pooler == null ? loaded.model.features(clips, null) : pooler.features(clips, List.of()); // [B, D]
+            Tensor once =
+                    pooler == null ? loaded.model.features(clips, null) : pooler.features(clips, List.of()); // [B, D]
             Tensor[] copies = new Tensor[masking.ensemble()];
             Arrays.fill(copies, once);
             return copies.length == 1 ? once : Tensor.concat(0, copies);
@@ -624,9 +626,7 @@ public final class Student implements AutoCloseable {
         private Session(int batch, Masking masking) {
             this.masking = masking;
             this.calls = new RecordedCalls(
-                    device(),
-                    recordable(masking.strategy()),
-                    List.of(new RecordedCalls.Input(DType.U8, clips(batch))));
+                    device(), recordable(masking.strategy()), List.of(new RecordedCalls.Input(DType.U8, clips(batch))));
         }
 
         /** The input clips, u8 {@code [batch, T, H, W, C]}, to be filled before each call; valid until the session closes. */

@@ -50,7 +50,8 @@ final class StudentFile {
                 weights.put(ModelHeads.weight(head.name()), head.weightTensor());
                 weights.put(ModelHeads.bias(head.name()), Tensor.of(head.bias()));
                 if (!head.pooling().equals(Pooling.MEAN)) {
-                    metadata.put(ModelHeads.POOLING + head.name(), head.pooling().toString());
+                    metadata.put(
+                            ModelHeads.POOLING + head.name(), head.pooling().toString());
                 }
             }
             metadata.putAll(new ModelHeads(labels).toMetadata());
