@@ -45,7 +45,7 @@ class HeadFitTest {
         HeadFit.Fit fitted = fit.fit(views(rows(1)), LABELS, CLASSES, null);
         assertEquals(1, fitted.candidate());
         assertArrayEquals(SIGNAL, fitted.columns());
-        assertTrue(fitted.heldOut() < .7 * Math.log(CLASSES), "cross-entropy " + fitted.heldOut());
+        assertTrue(fitted.heldOut() > .8, "held out and recognised: " + fitted.heldOut());
         double[][] all = fitted.onAll(12).coefficients();
         for (double[] row : all) {
             assertArrayEquals(new double[6], Arrays.copyOf(row, 6), "noise has no weight");
@@ -54,18 +54,6 @@ class HeadFitTest {
         assertArrayEquals(
                 fitted.classifier().probabilities(Arrays.copyOfRange(row, 6, 12)),
                 fitted.onAll(12).probabilities(row));
-    }
-
-    /** What means nothing wants a small C. */
-    @Test
-    void noiseIsPenalised() {
-        double noise = new HeadFit(List.of(NOISE))
-                .fit(views(rows(1)), LABELS, CLASSES, null)
-                .c();
-        double signal = new HeadFit(List.of(SIGNAL))
-                .fit(views(rows(1)), LABELS, CLASSES, null)
-                .c();
-        assertTrue(noise < signal, "C of noise " + noise + ", of signal " + signal);
     }
 
     @Test
@@ -118,7 +106,7 @@ class HeadFitTest {
         HeadFit.Fit fitted = new HeadFit(List.of(NOISE, SIGNAL))
                 .fit(views(Arrays.copyOf(rows(1), CLASSES)), new int[] {0, 1, 2}, CLASSES, null);
         assertEquals(0, fitted.candidate());
-        assertEquals(1, fitted.c());
+        assertEquals(10, fitted.c());
         assertTrue(Double.isNaN(fitted.heldOut()));
     }
 

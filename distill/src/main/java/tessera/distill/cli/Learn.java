@@ -261,14 +261,10 @@ final class Learn extends ToolCommand {
             result.put("accuracy", judgement.recognised() / (double) judgement.clips());
         }
         print(result, to -> {
-            to.printf(
-                    Locale.ROOT,
-                    "%s: %d labels learned from %d clips (pooling %s, C %s)%n",
-                    out,
-                    labels.size(),
-                    learned.clips(),
-                    learned.head().pooling(),
-                    learned.c());
+            to.printf(Locale.ROOT, "%s: %d labels learned from %d clips%n", out, labels.size(), learned.clips());
+            if (!headOptions.isPlain()) {
+                to.printf("  chosen on them: pooling %s, C %s%n", learned.head().pooling(), learned.c());
+            }
             if (judgement != null) {
                 for (int label = 0; label < labels.size(); label++) {
                     to.printf(

@@ -5,28 +5,30 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
+import tessera.distill.evaluation.Classification;
 
 /**
  * A linear head on standardised features, whose penalty, and if several are offered whose features, are chosen by cross-validation on
  * its examples alone.
  *
  * <p>Each feature loses its mean over the examples and is divided by its standard deviation, to which a tenth of the mean one is
- * added so that what hardly varies is not blown up, and by the root of the number of features; this is folded into the head,
- * which stays linear in the features as they are. {@link LogisticRegression}'s C is the one of {@value #LEAST} to {@value #MOST} in powers
- * of ten with the least cross-entropy on examples held out, each once, in up to five folds; of equals the first. Folds hold parts
- * of every class, and never a part of a group. Where a class has one group alone its examples are taken for groups, and where it
- * has one example nothing can be held out: then C is 1, and the features are the first of those offered.
+ * added so that what hardly varies is not blown up, and by the root of the number of features, so that a row has a length of
+ * about 1; this is folded into the head, which stays linear in the features as they are. {@link LogisticRegression}'s C is the power of
+ * ten from 1e-3 to 1e3 with which most examples are recognised that were held out, each once, in up to five folds; of equals the one nearest
+ * to 10, and of equal features the first. (The least cross-entropy in place of the most right answers prefers heads that are hardly
+ * fitted at all where classes are hard to tell apart.) Folds hold parts of every class, and never a part of a group. Where a class
+ * has one group alone its examples are taken for groups, and where it has one example nothing can be held out: then C is 10, and the
+ * features are the first of those offered.
  *
  * <p>Deterministic; immutable and safe to share between threads.
  */
 public final class HeadFit {
-    private static final double LEAST = 1e-3;
-    private static final double MOST = 1e3;
+    /** Values of C, those that are preferred where they do equally well first. */
+    private static final double[] PENALTIES = {10, 100, 1, 1000, .1, .01, .001};
+
     private static final int FOLDS = 5;
-    private static final double LARGEST_LOSS = -Math.log(1e-12);
 
     private final List<int[]> candidates;
 
@@ -54,7 +56,7 @@ public final class HeadFit {
      *
      * @param candidate which choice of features it looks at, from 0
      * @param c the penalty's C
-     * @param heldOut mean cross-entropy of the examples that were held out, in nats; NaN where none could be
+     * @param heldOut share of the examples that were recognised when they were held out; NaN where none could be
      * @param classifier on the chosen columns alone, as they are
      * @param columns the chosen columns
      */
@@ -82,31 +84,28 @@ public final class HeadFit {
      */
     public Fit fit(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
         int[] folds = folds(labels, classes, groups);
-        double[] penalties =
-                DoubleStream.iterate(LEAST, c -> c <= MOST * 1.5, c -> c * 10).toArray();
-        Standardised best = null;
+        Standardised best = Standardised.of(views, candidates.getFirst());
         int candidate = 0;
-        double c = 1;
-        double least = Double.NaN;
-        for (int i = 0; i < candidates.size() && (best == null || folds.length > 0); i++) {
-            Standardised examples = Standardised.of(views, candidates.get(i));
-            if (best == null) {
-                best = examples;
-            }
-            for (double penalty : folds.length > 0 ? penalties : new double[0]) {
-                double loss = examples.heldOut(penalty, labels, classes, folds);
-                if (Double.isNaN(least) || loss < least) {
-                    least = loss;
+        double c = PENALTIES[0];
+        int most = -1;
+        for (int i = 0; folds.length > 0 && i < candidates.size(); i++) {
+            Standardised examples = i == 0 ? best : Standardised.of(views, candidates.get(i));
+            for (double penalty : PENALTIES) {
+                int right = examples.recognised(penalty, labels, classes, folds);
+                if (right > most) {
+                    most = right;
                     best = examples;
                     candidate = i;
                     c = penalty;
                 }
             }
         }
-        if (best == null) {
-            throw new IllegalStateException("there is a candidate");
-        }
-        return new Fit(candidate, c, least, best.fit(c, labels, classes), candidates.get(candidate));
+        return new Fit(
+                candidate,
+                c,
+                most < 0 ? Double.NaN : most / (double) labels.length,
+                best.fit(c, labels, classes),
+                candidates.get(candidate));
     }
 
     /** The fold of each example, or none if nothing can be held out. */
@@ -189,9 +188,9 @@ public final class HeadFit {
             return new Standardised(span == null ? rows : span.coordinates(rows), views.length, mean, scale, span);
         }
 
-        /** Mean cross-entropy of each example's mean probabilities by heads that were fitted on the other folds. */
-        double heldOut(double c, int[] labels, int classes, int[] folds) {
-            double loss = 0;
+        /** How many examples are recognised, by the mean of their views' probabilities, by heads that were fitted on the other folds. */
+        int recognised(double c, int[] labels, int classes, int[] folds) {
+            int right = 0;
             int count = Arrays.stream(folds).max().orElse(0) + 1;
             for (int fold = 0; fold < count; fold++) {
                 int out = fold;
@@ -201,12 +200,12 @@ public final class HeadFit {
                 LinearClassifier classifier = regression(c, kept, labels, classes);
                 for (int i = 0; i < labels.length; i++) {
                     if (folds[i] == fold) {
-                        double p = classifier.ensemble(viewsOf(i, labels.length))[labels[i]];
-                        loss += Math.min(LARGEST_LOSS, -Math.log(p)) / labels.length;
+                        double[][] probabilities = {classifier.ensemble(viewsOf(i, labels.length))};
+                        right += (int) Classification.topK(probabilities, new int[] {labels[i]}, 1);
                     }
                 }
             }
-            return loss;
+            return right;
         }
 
         private double[][] viewsOf(int example, int examples) {

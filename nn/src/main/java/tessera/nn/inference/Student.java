@@ -333,9 +333,9 @@ public final class Student implements AutoCloseable {
     }
 
     /**
-     * The same student with these classifiers, instead of those it has, on its features pooled as each of them was learned. The weights are shared. The result owns its
-     * copies of the heads on the device: closing it frees them and nothing else, and closing the student that was loaded frees
-     * those of every student made from it.
+     * The same student with these classifiers instead of those it has, each on features that are pooled as it was learned. The weights
+     * are shared. The result owns its copies of the heads on the device: closing it frees them and nothing else, and closing the
+     * student that was loaded frees those of every student made from it.
      *
      * @param heads of different names; the first is the main one
      * @throws IllegalArgumentException if there is none, two have one name, or one was fitted on another student
