@@ -29,6 +29,10 @@ public final class HeadFit {
     private static final double[] PENALTIES = {10, 100, 1, 1000, .1, .01, .001};
 
     private static final int FOLDS = 5;
+    /** Tolerances of fits that are thrown away, and of those that are kept. */
+    private static final double ROUGH = 1e-2;
+
+    private static final double FINE = 1e-4;
 
     private final List<int[]> candidates;
 
@@ -197,7 +201,7 @@ public final class HeadFit {
                 int[] kept = IntStream.range(0, labels.length)
                         .filter(i -> folds[i] != out)
                         .toArray();
-                LinearClassifier classifier = regression(c, kept, labels, classes);
+                LinearClassifier classifier = regression(c, ROUGH, kept, labels, classes);
                 for (int i = 0; i < labels.length; i++) {
                     if (folds[i] == fold) {
                         double[][] probabilities = {classifier.ensemble(viewsOf(i, labels.length))};
@@ -214,13 +218,14 @@ public final class HeadFit {
                     .toArray(double[][]::new);
         }
 
-        private LinearClassifier regression(double c, int[] chosen, int[] labels, int classes) {
+        /** @param tolerance of the gradient, relative to the examples' part of it */
+        private LinearClassifier regression(double c, double tolerance, int[] chosen, int[] labels, int classes) {
             List<double[][]> passes = new ArrayList<>();
             for (int p = 0; p < views; p++) {
                 int from = p * labels.length;
                 passes.add(IntStream.of(chosen).mapToObj(i -> rows[from + i]).toArray(double[][]::new));
             }
-            return new LogisticRegression(c, 1e-4, 1000)
+            return new LogisticRegression(c, tolerance * Math.max(1, c), 1000)
                     .fitViews(
                             passes.toArray(double[][][]::new),
                             IntStream.of(chosen).map(i -> labels[i]).toArray(),
@@ -231,7 +236,7 @@ public final class HeadFit {
         /** A head on the features as they are. */
         LinearClassifier fit(double c, int[] labels, int classes) {
             LinearClassifier fitted =
-                    regression(c, IntStream.range(0, labels.length).toArray(), labels, classes);
+                    regression(c, FINE, IntStream.range(0, labels.length).toArray(), labels, classes);
             double[][] coefficients = fitted.coefficients();
             double[] intercepts = fitted.intercepts();
             for (int k = 0; k < classes; k++) {
