@@ -117,7 +117,7 @@ public final class Pooler implements AutoCloseable {
                 : table.embedding(places); // [B, n, parts]
         Tensor number = inside.sum(1).reshape(inside.size(0), 1, term.parts());
         Tensor empty = number.neg().add(1).relu(); // 1 where there is no cell
-        Tensor weighed = inside.add(empty).div(number.add(empty.mul(count)));
+        Tensor weighed = inside.add(empty).div(number.add(empty.mul((double) count)));
         return weighed.size(0) == batch ? weighed : weighed.expand(batch, count, term.parts());
     }
 

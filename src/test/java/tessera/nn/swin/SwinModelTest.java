@@ -213,8 +213,8 @@ class SwinModelTest {
             SwinModel model = new SwinModel(params, ToySwin.config(3), 0);
             Tensor clips = ToySwin.clips(2, 3, 7);
             TokenGrid grid = requireNonNull(ToySwin.config(3).tokens(Pooling.LAST));
-            Tensor tokens = requireNonNull(
-                    Autograd.noGrad(() -> model.tokens(clips, List.of(), Set.of(Pooling.LAST))).get(Pooling.LAST));
+            Tensor tokens = requireNonNull(Autograd.noGrad(() -> model.tokens(clips, List.of(), Set.of(Pooling.LAST)))
+                    .get(Pooling.LAST));
             assertEquals(grid.tokens(), tokens.size(1));
             try (Student student = Student.of(params.all(), ToySwin.config(3), Device.cpu())) {
                 float[] mean = student.features(clips, Masking.none(), 1).toFloats();
@@ -236,9 +236,9 @@ class SwinModelTest {
                         change.mean(1).mean(1).toFloats(),
                         1e-5,
                         "motion");
-                String message = requireNonNull(assertThrows(
-                                IllegalArgumentException.class, () -> student.pooled(Pooling.of("motion:1@1")))
-                        .getMessage());
+                String message = requireNonNull(
+                        assertThrows(IllegalArgumentException.class, () -> student.pooled(Pooling.of("motion:1@1")))
+                                .getMessage());
                 assertTrue(message.contains("no tokens after 1 blocks"), message);
             }
         }

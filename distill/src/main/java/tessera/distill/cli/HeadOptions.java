@@ -1,6 +1,8 @@
 package tessera.distill.cli;
 
 import java.util.List;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import tessera.distill.fewshot.HeadFit;
 import tessera.distill.fewshot.LinearClassifier;
@@ -11,13 +13,11 @@ import tessera.nn.inference.Student;
 /** How tokens become features and how a head is fitted on these: {@code --pooling} and {@code --fit}. */
 final class HeadOptions {
     private static final String AUTO = "auto";
-    /** What {@code auto} chooses from, the one that is taken where nothing can be held out first. */
-    private static final List<Pooling> OFFERED = List.of(
-            Pooling.of("motion:2"),
-            Pooling.of("motion:2@1"),
-            Pooling.of("mean+motion:2"),
-            Pooling.of("grid:2"),
-            Pooling.MEAN);
+    /** What {@code auto} chooses from; the first is taken unless another is clearly better on examples that are held out. */
+    private static final List<Pooling> OFFERED = Stream.of(
+                    "motion:1@1", "motion:2@1", "motion:2", "mean+motion:2", "grid:2", "mean")
+            .map(Pooling::of)
+            .toList();
 
     /** How a head is fitted. */
     enum Fit {
@@ -33,8 +33,8 @@ final class HeadOptions {
             description =
                     "How tokens become a feature: mean (the papers'), grid:G, motion:G (changes from slot to slot, which do not"
                             + " see what stands still), several with +, @N for the tokens after N blocks; auto chooses by"
-                            + " cross-validation on the examples. Default: ${DEFAULT-VALUE}")
-    private String pooling = Pooling.MEAN.toString();
+                            + " cross-validation on the examples. Default: auto, and mean with --fit plain")
+    private @Nullable String pooling;
 
     @Option(
             names = "--fit",
@@ -42,11 +42,14 @@ final class HeadOptions {
             description =
                     "The head's logistic regression: on standardised features with a C chosen by cross-validation on the"
                             + " examples, or with C = 1 on the features as they are (the papers'). Default: ${DEFAULT-VALUE}")
-    private Fit fit = Fit.PLAIN;
+    private Fit fit = Fit.TUNED;
 
     /** What was asked for. */
     String word() {
-        return pooling;
+        if (pooling != null) {
+            return pooling;
+        }
+        return isPlain() ? Pooling.MEAN.toString() : AUTO;
     }
 
     boolean isPlain() {
@@ -55,9 +58,9 @@ final class HeadOptions {
 
     /** Refuses words that mean nothing, before anything is loaded. */
     void check() {
-        if (!pooling.equals(AUTO)) {
-            Pooling.of(pooling);
-        } else if (fit == Fit.PLAIN) {
+        if (!word().equals(AUTO)) {
+            Pooling.of(word());
+        } else if (isPlain()) {
             throw new IllegalArgumentException(
                     "--pooling auto chooses by cross-validation, which --fit plain does not do; pass --fit tuned");
         }
@@ -65,8 +68,8 @@ final class HeadOptions {
 
     /** The poolings to choose from that suit a student, one or more. */
     List<Pooling> candidates(Student student) {
-        if (!pooling.equals(AUTO)) {
-            return List.of(Pooling.of(pooling));
+        if (!word().equals(AUTO)) {
+            return List.of(Pooling.of(word()));
         }
         List<Pooling> suiting =
                 OFFERED.stream().filter(offered -> suits(offered, student)).toList();

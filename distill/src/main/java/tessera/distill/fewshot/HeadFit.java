@@ -15,17 +15,18 @@ import tessera.distill.evaluation.Classification;
  *
  * <p>Each feature loses its mean over the examples and is divided by its standard deviation, to which a tenth of the mean one is
  * added so that what hardly varies is not blown up, and by the root of the number of features, so that a row has a length of
- * about 1; this is folded into the head, which stays linear in the features as they are. {@link LogisticRegression}'s C is the power of
- * ten from 1e-3 to 1e3 with which most examples are recognised that were held out, each once, in up to five folds; of equals the one nearest
- * to 10, and of equal features the first. (The least cross-entropy in place of the most right answers prefers heads that are hardly
- * fitted at all where classes are hard to tell apart.) Folds hold parts of every class, and never a part of a group. Where a class
- * has one group alone its examples are taken for groups, and where it has one example nothing can be held out: then C is 10, and the
- * features are the first of those offered.
+ * about 1; this is folded into the head, which stays linear in the features as they are. {@link LogisticRegression}'s C is 10, and the
+ * features are the first of those offered, unless another power of ten from 1e-3 to 1e3, or other features, recognise more of the examples
+ * when these are held out, each once, in up to five folds: more by a standard error at least (Breiman et al., Classification and
+ * Regression Trees, 1984), for a few examples more of 25 are mostly luck. (The least cross-entropy in place of the most right answers
+ * prefers heads that are hardly fitted at all where classes are hard to tell apart.) Folds hold parts of every class, and never a
+ * part of a group. Where a class has one group alone its examples are taken for groups, and where it has one example nothing can be
+ * held out.
  *
  * <p>Deterministic; immutable and safe to share between threads.
  */
 public final class HeadFit {
-    /** Values of C, those that are preferred where they do equally well first. */
+    /** Values of C; the first needs no reason, and of the others those nearer to it come first. */
     private static final double[] PENALTIES = {10, 100, 1, 1000, .1, .01, .001};
 
     private static final int FOLDS = 5;
@@ -94,14 +95,20 @@ public final class HeadFit {
         int most = -1;
         for (int i = 0; folds.length > 0 && i < candidates.size(); i++) {
             Standardised examples = i == 0 ? best : Standardised.of(views, candidates.get(i));
+            double own = PENALTIES[0];
+            int right = -1;
             for (double penalty : PENALTIES) {
-                int right = examples.recognised(penalty, labels, classes, folds);
-                if (right > most) {
-                    most = right;
-                    best = examples;
-                    candidate = i;
-                    c = penalty;
+                int recognised = examples.recognised(penalty, labels, classes, folds);
+                if (isBetter(recognised, right, labels.length)) {
+                    right = recognised;
+                    own = penalty;
                 }
+            }
+            if (isBetter(right, most, labels.length)) {
+                most = right;
+                best = examples;
+                candidate = i;
+                c = own;
             }
         }
         return new Fit(
@@ -110,6 +117,12 @@ public final class HeadFit {
                 most < 0 ? Double.NaN : most / (double) labels.length,
                 best.fit(c, labels, classes),
                 candidates.get(candidate));
+    }
+
+    /** Whether so many right answers are more than others by at least a standard error; less than 0 are none yet. */
+    private static boolean isBetter(int right, int than, int of) {
+        double share = right / (double) of;
+        return than < 0 || right - than > Math.sqrt(of * share * (1 - share));
     }
 
     /** The fold of each example, or none if nothing can be held out. */
