@@ -30,10 +30,10 @@ public final class HeadFit {
     private static final double[] PENALTIES = {10, 100, 1, 1000, .1, .01, .001};
 
     private static final int FOLDS = 5;
-    /** Tolerances of fits that are thrown away, and of those that are kept. */
-    private static final double ROUGH = 1e-2;
+    /** How exactly fits are made that are kept, and those that are thrown away: tolerance of the gradient beside C, and most steps. */
+    private static final LogisticRegression FINE = new LogisticRegression(1, 1e-4, 1000);
 
-    private static final double FINE = 1e-4;
+    private static final LogisticRegression ROUGH = new LogisticRegression(1, 1e-2, 50);
 
     private final List<int[]> candidates;
 
@@ -97,11 +97,14 @@ public final class HeadFit {
             Standardised examples = i == 0 ? best : Standardised.of(views, candidates.get(i));
             double own = PENALTIES[0];
             int right = -1;
-            for (double penalty : PENALTIES) {
-                int recognised = examples.recognised(penalty, labels, classes, folds);
-                if (isBetter(recognised, right, labels.length)) {
-                    right = recognised;
-                    own = penalty;
+            int[] recognised = Arrays.stream(PENALTIES)
+                    .parallel()
+                    .mapToInt(penalty -> examples.recognised(penalty, labels, classes, folds))
+                    .toArray();
+            for (int p = 0; p < PENALTIES.length; p++) {
+                if (isBetter(recognised[p], right, labels.length)) {
+                    right = recognised[p];
+                    own = PENALTIES[p];
                 }
             }
             if (isBetter(right, most, labels.length)) {
@@ -231,14 +234,14 @@ public final class HeadFit {
                     .toArray(double[][]::new);
         }
 
-        /** @param tolerance of the gradient, relative to the examples' part of it */
-        private LinearClassifier regression(double c, double tolerance, int[] chosen, int[] labels, int classes) {
+        /** @param as but for C */
+        private LinearClassifier regression(double c, LogisticRegression as, int[] chosen, int[] labels, int classes) {
             List<double[][]> passes = new ArrayList<>();
             for (int p = 0; p < views; p++) {
                 int from = p * labels.length;
                 passes.add(IntStream.of(chosen).mapToObj(i -> rows[from + i]).toArray(double[][]::new));
             }
-            return new LogisticRegression(c, tolerance * Math.max(1, c), 1000)
+            return new LogisticRegression(c, as.tolerance() * Math.max(1, c), as.maxIterations())
                     .fitViews(
                             passes.toArray(double[][][]::new),
                             IntStream.of(chosen).map(i -> labels[i]).toArray(),
