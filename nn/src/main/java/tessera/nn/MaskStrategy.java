@@ -26,6 +26,14 @@ public interface MaskStrategy {
         return false;
     }
 
+    /**
+     * Whether every mask shows the same cells in every time slot, as {@link #tubes} do. A {@link Pooling} of motion needs that: where it
+     * is not promised here, each mask is looked at, which on a GPU rules out a recording too.
+     */
+    default boolean showsTubes() {
+        return false;
+    }
+
     /** Independent tube masks (Tong et al., VideoMAE, NeurIPS 2022), in ensembles as MM-CDFSL (ECCV 2024) draws them. */
     static MaskStrategy tubes() {
         return TubeMasks.INDEPENDENT;

@@ -12,6 +12,15 @@ public interface ModelConfig {
     @Nullable
     TokenGrid grid();
 
+    /**
+     * The tokens that a {@link Pooling} may look at, each as wide as a feature, or null if the model gives none such.
+     *
+     * @param block after how many blocks, or {@link Pooling#LAST}
+     */
+    default @Nullable TokenGrid tokens(int block) {
+        return null;
+    }
+
     /** Values of a feature, D. */
     int featureWidth();
 

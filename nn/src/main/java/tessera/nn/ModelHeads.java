@@ -25,6 +25,9 @@ public record ModelHeads(Map<String, List<String>> labels) {
     public static final ModelHeads NONE = new ModelHeads(Map.of());
 
     private static final String ENTRY = "tessera.headLabels";
+    /** Before the name of a head whose features are not the model's own: the entry that says its {@link Pooling}. */
+    public static final String POOLING = "tessera.headPooling.";
+
     private static final String WEIGHTS = "heads";
 
     public ModelHeads {
@@ -46,7 +49,7 @@ public record ModelHeads(Map<String, List<String>> labels) {
 
     /** Whether a metadata entry of this name tells of heads. */
     public static boolean isEntry(String name) {
-        return name.equals(ENTRY);
+        return name.equals(ENTRY) || name.startsWith(POOLING);
     }
 
     /** Names of all weights, in order. */

@@ -24,4 +24,9 @@ enum TubeMasks implements MaskStrategy {
     public boolean recordable() {
         return true;
     }
+
+    @Override
+    public boolean showsTubes() {
+        return true;
+    }
 }

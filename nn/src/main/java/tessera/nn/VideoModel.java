@@ -1,6 +1,8 @@
 package tessera.nn;
 
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
@@ -40,6 +42,24 @@ public interface VideoModel extends AutoCloseable {
         Tensor[] features =
                 masks.stream().map(mask -> features(clips, mask.visible())).toArray(Tensor[]::new);
         return features.length == 1 ? features[0] : Tensor.concat(0, features);
+    }
+
+    /**
+     * Tokens of clips through several masks, which ride in one batch. It computes no block beyond the last that is asked for.
+     *
+     * @param visible i32 {@code [B, Nvis]} for each mask, all with equally many tokens; none to see every token
+     * @param blocks after how many blocks, or {@link Pooling#LAST} for the last, normed where the model norms its tokens
+     * @return for each of them {@code [max(1, masks) * B, Nvis, D]}, mask by mask
+     * @throws IllegalArgumentException if {@link ModelConfig#tokens} has no such tokens
+     */
+    default Map<Integer, Tensor> tokens(Tensor clips, List<Tensor> visible, Set<Integer> blocks) {
+        throw new IllegalArgumentException(
+                "models of this architecture give no tokens; take their features, which is the pooling mean");
+    }
+
+    /** The feature that {@link #features(Tensor, Tensor)} makes of the last tokens: {@code [B, Nvis, D]} to {@code [B, D]}. */
+    default Tensor feature(Tensor tokens) {
+        return tokens.mean(1);
     }
 
     /** Lays the weights out for inference; later changes of the parameters do not show. */

@@ -516,6 +516,26 @@ class BadInputTest {
                         "an episode takes 3 (--shots 1 and --queries 2)",
                         "add clips"),
                 own);
+        for (Object[] one : new Object[][] {
+            {"--groups=prefix", "--pooling=mean", "names no group: it has no _"},
+            {"--groups=" + none, "--pooling=mean", none + " cannot be read; pass the word prefix"},
+            {"--pooling=middle", "--fit=tuned", "pooling 'middle' is none; pass mean, grid:G or motion:G"},
+            {"--pooling=auto", "--fit=plain", "pass --fit tuned"},
+            {"--pooling=grid:9", "--fit=tuned", "9 x 9 parts but the student sees"},
+        }) {
+            Object[] more = Arrays.copyOf(own, own.length + 2);
+            more[7] = "--queries=1";
+            more[8] = one[0];
+            more[9] = one[1];
+            refuse(List.of(String.valueOf(one[2])), more);
+        }
+        refuse(
+                List.of("--groups is for clips of your own"),
+                "fewshot",
+                "--student",
+                none,
+                "--egosim",
+                "--groups=prefix");
         own[5] = "--ways=3";
         refuse(List.of(data + " has 2 labels but --ways is 3"), own);
     }

@@ -44,6 +44,7 @@ import tessera.tensor.Scope;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.ArrayData;
+import tessera.tensor.io.FileSummary;
 import tessera.tensor.io.Npy;
 import tessera.tensor.io.Npz;
 import tessera.tensor.io.Safetensors;
@@ -408,6 +409,89 @@ class CommandsTest {
         Distillation.saveUndistilled(folder.resolve("rgb").resolve("model.safetensors"), other);
         predict[2] = other;
         Shell.refuse(List.of(other + ": head 'action' was learned with student ", "but this is student "), predict);
+    }
+
+    /** Features, learn and predict agree on how tokens are pooled, which the head remembers. */
+    @Test
+    void headsAreLearnedOnOtherPoolings() throws Exception {
+        Path videos = Files.createDirectories(folder.resolve("pooled"));
+        Path video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
+        Files.copy(video, videos.resolve("open.mp4"));
+        Files.copy(video, videos.resolve("cut.mp4"));
+        Path motion = folder.resolve("motion.safetensors");
+        Path chosen = folder.resolve("chosen.safetensors");
+        Object[] learn = {"learn", "--student", student, "--clips", videos, "--quiet", "--name=motion", "--out", motion
+        };
+        Object[] words = Arrays.copyOf(learn, learn.length + 3);
+        words[learn.length] = "--pooling=motion:2@0";
+        words[learn.length + 1] = "--fit=plain";
+        words[learn.length + 2] = "--json";
+        Map<String, @Nullable Object> answer = Json.object(succeed(words));
+        assertEquals("motion:2@0", answer.get("pooling"));
+        assertEquals(1.0, answer.get("c"));
+        assertEquals("motion:2@0", Head.load(motion).pooling().toString());
+        words[learn.length - 1] = chosen;
+        words[learn.length - 3] = "--name=chosen";
+        words[learn.length] = "--pooling=auto";
+        words[learn.length + 1] = "--fit=tuned";
+        answer = Json.object(succeed(words));
+        assertEquals(answer.get("pooling"), Head.load(chosen).pooling().toString());
+        String told = succeed("predict", "--student", student, "--head", motion + "," + chosen, "--video", video);
+        for (String line : told.lines().toList()) {
+            assertTrue(line.matches(".*: motion: (cut|open) .* %; chosen: (cut|open) .* %"), line);
+        }
+        Path clips = folder.resolve("pooled.npy");
+        Npy.write(clips, ArrayData.of("clips", new byte[2 * 4 * 16 * 16 * 3], 2, 4, 16, 16, 3));
+        Path features = folder.resolve("pooled-features.npy");
+        succeed(
+                "features",
+                "--student",
+                student,
+                "--clips",
+                clips,
+                "--pooling=motion:2@0",
+                "--quiet",
+                "--out",
+                features);
+        assertArrayEquals(
+                new long[] {2, 2, 64},
+                FileSummary.of(features).arrays().getFirst().shape());
+    }
+
+    @Test
+    void fewShotTakesSupportAndQueriesFromDifferentGroups() throws Exception {
+        StringBuilder table = new StringBuilder("name,group\n");
+        for (int i = 0; i < 6; i++) {
+            table.append("clip")
+                    .append(i)
+                    .append(',')
+                    .append(i < 3 ? "one" : "other")
+                    .append('\n');
+        }
+        Path groups = Files.writeString(folder.resolve("groups.csv"), table);
+        Object[] words = {
+            "fewshot",
+            "--student",
+            student,
+            "--clips",
+            data,
+            "--ways=3",
+            "--shots=3",
+            "--queries=3",
+            "--episodes=8",
+            "--groups",
+            groups,
+            "--pooling=auto",
+            "--fit=tuned",
+            "--quiet",
+            "--json"
+        };
+        Map<String, @Nullable Object> answer = Json.object(succeed(words));
+        assertEquals("auto", answer.get("pooling"));
+        assertEquals(answer, Json.object(succeed(words)), "the same episodes and choices each time");
+        words[7] = "--queries=4";
+        words[6] = "--shots=2";
+        Shell.refuse(List.of("label bright has 6 clips in 2 groups ([3, 3]) but an episode takes 2"), words);
     }
 
     @Test

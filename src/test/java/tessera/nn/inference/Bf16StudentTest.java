@@ -20,6 +20,7 @@ import tessera.kernels.Device;
 import tessera.kernels.cpu.scalar.PlainDevice;
 import tessera.nn.ModelConfig;
 import tessera.nn.Params;
+import tessera.nn.Pooling;
 import tessera.nn.TokenGrid;
 import tessera.nn.VideoModel;
 import tessera.nn.swin.SwinConfig;
@@ -103,6 +104,28 @@ class Bf16StudentTest {
     @Test
     void swinIsNearF32() {
         near(SWIN, Masking.of(0, 1));
+    }
+
+    /** Differences of tokens are smaller than tokens, so rounding shows more. */
+    @Test
+    void pooledTokensAreNearF32() {
+        for (ModelConfig config : List.of(VIDEO_MAE, SWIN)) {
+            try (Scope scope = Scope.open()) {
+                Params params = Params.random(Device.cpu(), DType.F32, 5);
+                model(params, config).close();
+                Pooling pooling = Pooling.of("motion:2+grid:2");
+                Masking masking = config.grid() == null ? Masking.none() : Masking.of(.5, 2);
+                try (Student exact = Student.of(params.all(), config, Device.cpu());
+                        Student narrow = Student.of(params.all(), config, Device.cpu(), DType.BF16)) {
+                    float[] expected =
+                            exact.pooled(pooling).features(clips(), masking, 2).toFloats();
+                    float[] got =
+                            narrow.pooled(pooling).features(clips(), masking, 2).toFloats();
+                    double cosine = cosine(got, expected);
+                    assertTrue(cosine > .999 && cosine < 1, "cosine " + cosine);
+                }
+            }
+        }
     }
 
     @Test

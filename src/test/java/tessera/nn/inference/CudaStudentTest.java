@@ -25,13 +25,17 @@ import tessera.FakeCuda;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.cpu.scalar.PlainDevice;
+import tessera.nn.MaskContext;
+import tessera.nn.MaskStrategy;
 import tessera.nn.Params;
+import tessera.nn.Pooling;
 import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 import tessera.tensor.TestDevices;
+import tessera.tensor.TokenMask;
 
 /** Students on a GPU against the CPU, call by call and as recorded graphs. */
 @Tag(FakeCuda.TAG)
@@ -111,6 +115,40 @@ class CudaStudentTest {
             float[] actual =
                     student.features(clips, Masking.of(maskRatio, ensemble), 9).toFloats();
             Close.relative(actual, expected, tolerance(compute), "features");
+        }
+    }
+
+    /** Pooling consists of operations alone, so a recording holds it; masks of which nobody knows that they are tubes are looked at. */
+    @ParameterizedTest
+    @CsvSource({"F32,0", "F32,.5", "BF16,.75"})
+    void pooledFeaturesEqualTheCpusAndAreRecorded(DType compute, double maskRatio) {
+        Pooling pooling = Pooling.of("mean+motion:2+grid:2@1");
+        Masking masking = Masking.of(maskRatio, 2);
+        MaskStrategy own = new MaskStrategy() {
+            @Override
+            public TokenMask draw(MaskContext context) {
+                return MaskStrategy.pairs().draw(context);
+            }
+
+            @Override
+            public boolean recordable() {
+                return true;
+            }
+        };
+        try (Student plain = Student.of(params.all(), CONFIG, gpu, compute);
+                Student student = plain.pooled(pooling);
+                Student expecting = reference.pooled(pooling);
+                Student.Session session = student.session(3, masking);
+                Student.Session looking = student.session(3, masking.withStrategy(own))) {
+            for (int call = 0; call < 4; call++) {
+                Tensor clips = clips(3, call);
+                float[] expected = expecting.features(clips, masking, 9 + call).toFloats();
+                for (Student.Session one : List.of(session, looking)) {
+                    MemorySegment.copy(
+                            clips.segment(), 0, one.input(), 0, one.input().byteSize());
+                    Close.relative(one.features(9 + call), expected, tolerance(compute), "call " + call);
+                }
+            }
         }
     }
 

@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -23,6 +24,8 @@ import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
 import tessera.nn.DropPath;
 import tessera.nn.Params;
+import tessera.nn.Pooling;
+import tessera.nn.TokenGrid;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
@@ -198,6 +201,45 @@ class SwinModelTest {
                     }
                     assertTrue(sum > 0, name);
                 });
+            }
+        }
+    }
+
+    /** Tokens of the last stage are pooled as any others are; its feature is their mean. */
+    @Test
+    void tokensOfTheLastStageArePooled() {
+        try (Scope scope = Scope.open()) {
+            Params params = fresh(3);
+            SwinModel model = new SwinModel(params, ToySwin.config(3), 0);
+            Tensor clips = ToySwin.clips(2, 3, 7);
+            TokenGrid grid = requireNonNull(ToySwin.config(3).tokens(Pooling.LAST));
+            Tensor tokens = requireNonNull(Autograd.noGrad(() -> model.tokens(clips, List.of(), Set.of(Pooling.LAST)))
+                    .get(Pooling.LAST));
+            assertEquals(grid.tokens(), tokens.size(1));
+            try (Student student = Student.of(params.all(), ToySwin.config(3), Device.cpu())) {
+                float[] mean = student.features(clips, Masking.none(), 1).toFloats();
+                Close.relative(
+                        student.pooled(Pooling.of("grid:1"))
+                                .features(clips, Masking.none(), 1)
+                                .toFloats(),
+                        mean,
+                        1e-5,
+                        "the mean of all tokens");
+                Tensor each = tokens.reshape(2, grid.slots(), grid.plane(), tokens.size(2));
+                Tensor change = each.slice(1, 1, grid.slots())
+                        .sub(each.slice(1, 0, grid.slots() - 1))
+                        .abs();
+                Close.relative(
+                        student.pooled(Pooling.of("motion:1"))
+                                .features(clips, Masking.none(), 1)
+                                .toFloats(),
+                        change.mean(1).mean(1).toFloats(),
+                        1e-5,
+                        "motion");
+                String message = requireNonNull(
+                        assertThrows(IllegalArgumentException.class, () -> student.pooled(Pooling.of("motion:1@1")))
+                                .getMessage());
+                assertTrue(message.contains("no tokens after 1 blocks"), message);
             }
         }
     }

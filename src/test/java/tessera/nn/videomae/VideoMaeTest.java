@@ -298,11 +298,11 @@ class VideoMaeTest {
     void identicalMasksEqualOne() {
         VideoMaeClassifier model = new VideoMaeClassifier(fresh(), TOY, 0);
         Tensor once = model.encoder().embed(clips(2, TOY), tubes(2, TOY, .75, 0).visible());
-        float[] expected = model.pool(model.encoder().encode(once)).toFloats();
+        float[] expected = model.feature(model.encoder().encode(once)).toFloats();
         for (int p : new int[] {2, 4}) {
             Tensor[] passes = new Tensor[p];
             Arrays.fill(passes, once);
-            Tensor features = model.pool(model.encoder().encode(Tensor.concat(0, passes))); // [P * 2, 24]
+            Tensor features = model.feature(model.encoder().encode(Tensor.concat(0, passes))); // [P * 2, 24]
             float[] mean = features.reshape(p, 2, 24).mean(0).toFloats();
             Close.relative(mean, expected, 1e-6, "mean of " + p + " passes");
         }

@@ -21,7 +21,9 @@ import tessera.distill.train.Task;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.ClipShape;
+import tessera.nn.Pooling;
 import tessera.nn.inference.Predictor;
+import tessera.nn.inference.Student;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.ArrayData;
@@ -64,6 +66,12 @@ final class ExtractFeatures extends ToolCommand {
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "Where the features go.")
     private Path out = Path.of("");
 
+    @Option(
+            names = "--pooling",
+            paramLabel = "WORD",
+            description = "How tokens become a feature, as for learn, but not auto. Default: ${DEFAULT-VALUE}")
+    private String pooling = Pooling.MEAN.toString();
+
     @Mixin
     private ProgressOption progress;
 
@@ -73,9 +81,12 @@ final class ExtractFeatures extends ToolCommand {
         student.requireOther("--out", out);
         Outputs.requireOther("--out", out, "--clips", clips);
         String extension = extension();
+        Pooling by = Pooling.of(pooling);
         List<Long> shape;
         try (Arena arena = Arena.ofConfined();
-                Predictor predictor = student.open()) {
+                Predictor opened = student.open();
+                Student pooled = opened.student().pooled(by);
+                Predictor predictor = Predictor.of(pooled, opened.masking(), opened.seed())) {
             ArrayData array = read(arena);
             requireFit(array, predictor.student().config().input());
             ArrayData result = compute(predictor, array);
@@ -174,7 +185,7 @@ final class ExtractFeatures extends ToolCommand {
     private ArrayData compute(Predictor predictor, ArrayData array) {
         long[] shape = array.shape();
         int count = Math.toIntExact(shape[0]);
-        int width = predictor.student().config().featureWidth();
+        int width = predictor.student().featureWidth();
         int ensemble = predictor.masking().ensemble();
         FloatBuffer flat = FloatBuffer.allocate(Math.multiplyExact(Math.multiplyExact(ensemble, count), width));
         double[][][] features;

@@ -9,6 +9,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.data.ClipGroups;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
@@ -20,12 +21,14 @@ import tessera.distill.fewshot.Accuracy;
 import tessera.distill.fewshot.Episode;
 import tessera.distill.fewshot.EpisodeSampler;
 import tessera.distill.fewshot.FewShotEvaluation;
-import tessera.distill.fewshot.LogisticRegression;
+import tessera.distill.fewshot.GroupedEpisodes;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
 import tessera.nn.ClipShape;
+import tessera.nn.Pooling;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
+import tessera.nn.inference.Student;
 
 /** {@code tessera fewshot}: accuracy over few-shot episodes. */
 @Command(
@@ -39,6 +42,8 @@ import tessera.nn.inference.Predictor;
 final class FewShot extends ToolCommand {
 
     private static final String SOURCE = "fewshot needs clips: pass either --clips DIR";
+
+    private static final String PREFIX = "prefix";
 
     /** What EgoSim offers for judging; its other splits are for training. */
     enum Judged {
@@ -79,6 +84,17 @@ final class FewShot extends ToolCommand {
     @Option(names = "--episodes", paramLabel = "N", description = "Number of episodes. Default: ${DEFAULT-VALUE}")
     private int episodes = 600;
 
+    @Option(
+            names = "--groups",
+            paramLabel = "prefix|FILE",
+            description =
+                    "Take support and queries of an episode from different groups of clips, such as places: a clip's group is"
+                            + " its file's name before the first _, or stands in lines name,group of FILE. Default: none")
+    private @Nullable String groups;
+
+    @Mixin
+    private HeadOptions head;
+
     @Mixin
     private ProgressOption progress;
 
@@ -88,6 +104,7 @@ final class FewShot extends ToolCommand {
         egosim.check();
         egosim.requireOne(SOURCE, clips);
         requireCounts();
+        head.check();
         RunContext context = progress.context(student.compute());
         FewShotEvaluation.Result result;
         Masking masking;
@@ -96,8 +113,11 @@ final class FewShot extends ToolCommand {
             ClipShape input = predictor.student().config().input();
             Modality modality = Clips.modality(input, student.file());
             Geometry geometry = Clips.geometry(input.frames(), input.height(), modality);
-            try (ClipSet set = load(geometry, modality, context)) {
-                result = evaluate(predictor, set, modality, context);
+            List<Pooling> candidates = head.candidates(predictor.student());
+            try (Student pooled = predictor.student().pooled(Pooling.union(candidates));
+                    Predictor pooling = Predictor.of(pooled, masking, predictor.seed());
+                    ClipSet set = load(geometry, modality, context)) {
+                result = evaluate(pooling, candidates, set, modality, context);
             }
         }
         Accuracy accuracy = result.accuracy();
@@ -111,12 +131,13 @@ final class FewShot extends ToolCommand {
                 queries,
                 episodes,
                 masking.ratio(),
-                masking.ensemble());
+                masking.ensemble(),
+                head.word());
         print(
                 answer,
                 out -> out.printf(
                         Locale.ROOT,
-                        "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d), calibration error"
+                        "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s), calibration error"
                                 + " %.2f %%%n",
                         ways,
                         shots,
@@ -124,6 +145,7 @@ final class FewShot extends ToolCommand {
                         episodes,
                         masking.ratio(),
                         masking.ensemble(),
+                        head.word(),
                         100 * calibrationError));
     }
 
@@ -134,6 +156,10 @@ final class FewShot extends ToolCommand {
         requireLeast("--shots", shots, 1);
         requireLeast("--queries", queries, 1);
         if (clips == null) {
+            if (groups != null) {
+                throw new IllegalArgumentException(
+                        "--groups is for clips of your own, which --clips names; EgoSim's have none");
+            }
             requireWays(
                     EgoSim.classes(judged.split).size(),
                     "EgoSim's " + judged.split.name().toLowerCase(Locale.ROOT));
@@ -172,6 +198,14 @@ final class FewShot extends ToolCommand {
         Map<String, Integer> counts = found.counts();
         requireWays(counts.size(), clips.toString());
         counts.forEach((label, count) -> requireEnough(count, "label " + label + " of " + clips, "add clips"));
+        if (groups != null) {
+            List<String> names = List.copyOf(found.names());
+            List<String> labels = List.copyOf(counts.keySet());
+            int[] labelOf = names.stream()
+                    .mapToInt(name -> labels.indexOf(name.substring(0, name.indexOf('/'))))
+                    .toArray();
+            draw(labelOf, groups(names), labels);
+        }
         return Clips.load(found, "load", context);
     }
 
@@ -185,16 +219,34 @@ final class FewShot extends ToolCommand {
             int queries,
             int episodes,
             double maskRatio,
-            int ensemble) {}
+            int ensemble,
+            String pooling) {}
 
-    private FewShotEvaluation.Result evaluate(Predictor predictor, ClipSet set, Modality modality, RunContext context) {
-        List<Episode> drawn = new EpisodeSampler(
-                        set.labels(), ways, shots, queries, student.masks().seed())
-                .draw(episodes);
+    private FewShotEvaluation.Result evaluate(
+            Predictor predictor, List<Pooling> candidates, ClipSet set, Modality modality, RunContext context) {
+        int[] groupOf = groups(set.names());
+        List<Episode> drawn = draw(set.labels(), groupOf, set.classes());
         double[][][] features = FeatureExtraction.extract(predictor, set, modality, context);
-        FewShotEvaluation evaluation = new FewShotEvaluation(features, new LogisticRegression());
+        FewShotEvaluation evaluation = head.isPlain()
+                ? new FewShotEvaluation(features, HeadOptions.plain())
+                : new FewShotEvaluation(features, HeadOptions.tuned(candidates, predictor.student()), groupOf);
         try (Task task = context.task("episodes", Task.Unit.EPISODES, episodes)) {
             return evaluation.evaluate(drawn, task::advance);
         }
+    }
+
+    /** The group of each clip {@code label/name}, or null if groups do not matter. */
+    private int @Nullable [] groups(List<String> names) {
+        if (groups == null) {
+            return null;
+        }
+        return groups.equals(PREFIX) ? ClipGroups.ofPrefix(names) : ClipGroups.ofTable(Path.of(groups), names);
+    }
+
+    private List<Episode> draw(int[] labels, int @Nullable [] groupOf, List<String> classes) {
+        long seed = student.masks().seed();
+        return groupOf == null
+                ? new EpisodeSampler(labels, ways, shots, queries, seed).draw(episodes)
+                : new GroupedEpisodes(labels, groupOf, classes, ways, shots, queries, seed).draw(episodes);
     }
 }

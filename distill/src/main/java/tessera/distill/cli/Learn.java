@@ -13,11 +13,11 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tessera.distill.fewshot.LinearClassifier;
-import tessera.distill.fewshot.LogisticRegression;
 import tessera.distill.train.Task;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.Video;
+import tessera.nn.Pooling;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Prediction;
@@ -32,7 +32,7 @@ import tessera.tensor.Scope;
         description = {
             "Learn to tell labels apart from a few videos of each: DIR/<label>/<any video>, or DIR/<label>.mp4.",
             "Videos are cut into clips, the student gives their features, and a logistic regression on these becomes"
-                    + " the head that predict uses.",
+                    + " the head that predict uses; it remembers how the features were pooled.",
             "With --evaluate, the parts of the videos outside --from and --to are recognised too, and the accuracy is"
                     + " printed: --to 0.5 --shots 5 --evaluate learns from 5 clips of each first half and is judged on the"
                     + " second halves."
@@ -74,12 +74,16 @@ final class Learn extends ToolCommand {
     private Path out = Path.of("");
 
     @Mixin
+    private HeadOptions headOptions;
+
+    @Mixin
     private ProgressOption progress;
 
     @Override
     void run() {
         student.masks().masking();
         cutting.check();
+        headOptions.check();
         Outputs.requireFile(out);
         student.requireOther("--out", out);
         Outputs.requireOther("--out", out, "--clips", clips);
@@ -102,12 +106,17 @@ final class Learn extends ToolCommand {
             Head head = learned.head();
             Judgement judgement = evaluate ? judge(model, videos, rest, head, masking) : null;
             head.save(out);
-            print(videos.labels(), learned.clips(), judgement, masking);
+            print(learned, judgement, masking);
         }
     }
 
-    /** A head and the number of clips it was fitted on. */
-    private record Learned(Head head, int clips) {}
+    /**
+     * A fitted head.
+     *
+     * @param clips number of clips it was fitted on
+     * @param c how much they weigh against the penalty
+     */
+    private record Learned(Head head, int clips, double c) {}
 
     /**
      * How many clips were recognised.
@@ -128,35 +137,39 @@ final class Learn extends ToolCommand {
     private Learned learn(Student model, ClipFolder videos, ClipCut cut, Masking masking) {
         List<double[][]> views = new ArrayList<>();
         List<Integer> answers = new ArrayList<>();
+        List<Path> sources = new ArrayList<>();
         int labels = videos.labels().size();
-        try (Task task = progress.context(student.compute()).task("learn", Task.Unit.LABELS, labels)) {
+        List<Pooling> candidates = headOptions.candidates(model);
+        try (Task task = progress.context(student.compute()).task("learn", Task.Unit.LABELS, labels);
+                Student pooled = model.pooled(Pooling.union(candidates))) {
             for (int label = 0; label < labels; label++) {
-                List<VideoClip> chosen = choose(videos.labels().get(label), cut(videos, label, cut));
+                List<ClipFolder.LabelledClip> chosen = choose(videos.labels().get(label), videos.clips(label, cut));
+                List<VideoClip> frames =
+                        chosen.stream().map(ClipFolder.LabelledClip::clip).toList();
                 views.addAll(
-                        List.of(views(model, chosen, masking, student.masks().seed() + views.size())));
+                        List.of(views(pooled, frames, masking, student.masks().seed() + views.size())));
                 answers.addAll(Collections.nCopies(chosen.size(), label));
+                chosen.forEach(clip -> sources.add(clip.source()));
                 task.advance(label + 1);
             }
         }
         double[][][] passes = new double[masking.ensemble()][][]; // [P][clips][D]
         Arrays.setAll(passes, p -> views.stream().map(view -> view[p]).toArray(double[][]::new));
         int[] labelOf = answers.stream().mapToInt(label -> label).toArray();
-        LinearClassifier fitted =
-                new LogisticRegression().fitViews(passes, labelOf, labels).classifier();
-        Head head = Head.of(fitted.coefficients(), fitted.intercepts(), videos.labels())
+        // Clips of one video resemble each other, so none of them is held out while others are learned from.
+        List<Path> distinct = sources.stream().distinct().toList();
+        int[] videoOf = sources.stream().mapToInt(distinct::indexOf).toArray();
+        HeadOptions.Fitted fitted = headOptions.fit(candidates, model, passes, labelOf, labels, videoOf);
+        LinearClassifier classifier = fitted.classifier();
+        Head head = Head.of(classifier.coefficients(), classifier.intercepts(), videos.labels())
                 .named(name)
+                .on(fitted.pooling())
                 .fittedOn(model.checksum());
-        return new Learned(head, views.size());
-    }
-
-    private static List<VideoClip> cut(ClipFolder videos, int label, ClipCut cut) {
-        return videos.clips(label, cut).stream()
-                .map(ClipFolder.LabelledClip::clip)
-                .toList();
+        return new Learned(head, views.size(), fitted.c());
     }
 
     /** As many clips as asked for, spread evenly. */
-    private List<VideoClip> choose(String label, List<VideoClip> found) {
+    private List<ClipFolder.LabelledClip> choose(String label, List<ClipFolder.LabelledClip> found) {
         Integer wanted = shots;
         if (wanted == null) {
             return found;
@@ -167,7 +180,7 @@ final class Learn extends ToolCommand {
                             + "; cut shorter clips (--clip-seconds), let them overlap (--stride-seconds), or add"
                             + " videos");
         }
-        List<VideoClip> chosen = new ArrayList<>();
+        List<ClipFolder.LabelledClip> chosen = new ArrayList<>();
         for (int i = 0; i < wanted; i++) {
             chosen.add(found.get((2 * i + 1) * found.size() / (2 * wanted)));
         }
@@ -221,8 +234,7 @@ final class Learn extends ToolCommand {
      * @return {@code [clips][ensemble][D]}
      */
     private static double[][][] views(Student model, List<VideoClip> clips, Masking masking, long seed) {
-        double[][][] views =
-                new double[clips.size()][masking.ensemble()][model.config().featureWidth()];
+        double[][][] views = new double[clips.size()][masking.ensemble()][model.featureWidth()];
         try (Scope scope = Scope.open();
                 Predictor predictor = Predictor.of(model, masking, seed)) {
             double[] features = predictor.features(clips).toDoubles(); // [P, clips, D]
@@ -236,17 +248,23 @@ final class Learn extends ToolCommand {
         return views;
     }
 
-    private void print(List<String> labels, int learned, @Nullable Judgement judgement, Masking masking) {
+    private void print(Learned learned, @Nullable Judgement judgement, Masking masking) {
+        List<String> labels = learned.head().labels();
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("head", out);
         result.put("labels", labels);
-        result.put("clips", learned);
+        result.put("clips", learned.clips());
+        result.put("pooling", learned.head().pooling().toString());
+        result.put("c", learned.c());
         if (judgement != null) {
             result.put("evaluated", judgement.clips());
             result.put("accuracy", judgement.recognised() / (double) judgement.clips());
         }
         print(result, to -> {
-            to.printf(Locale.ROOT, "%s: %d labels learned from %d clips%n", out, labels.size(), learned);
+            to.printf(Locale.ROOT, "%s: %d labels learned from %d clips%n", out, labels.size(), learned.clips());
+            if (!headOptions.isPlain()) {
+                to.printf("  chosen on them: pooling %s, C %s%n", learned.head().pooling(), learned.c());
+            }
             if (judgement != null) {
                 for (int label = 0; label < labels.size(); label++) {
                     to.printf(

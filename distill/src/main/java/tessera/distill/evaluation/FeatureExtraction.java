@@ -48,7 +48,7 @@ public final class FeatureExtraction {
      * @return {@code [ensemble][clips][D]}
      */
     public static double[][][] extract(Predictor predictor, int count, int most, Source clips, LongConsumer progress) {
-        int width = predictor.student().config().featureWidth();
+        int width = predictor.student().featureWidth();
         double[][][] features = new double[predictor.masking().ensemble()][count][width];
         for (int from = 0; from < count; from += most) {
             int batch = Math.min(most, count - from);

@@ -14,15 +14,14 @@ import java.util.stream.Stream;
  * that episodes consume in consecutive blocks of {@code shots + queries}; the list is shuffled anew when fewer remain.
  * So no clip serves twice before its class has run out, and support and queries of an episode never share a clip.
  *
- * <p>The random numbers are SplitMix64 (Steele, Lea and Flood 2014) with a Fisher-Yates shuffle: a seed gives the same
- * episodes on every Java version. Not safe for use by several threads at once.
+ * <p>A seed gives the same episodes on every Java version. Not safe for use by several threads at once.
  */
 public final class EpisodeSampler {
     private final int ways;
     private final int shots;
     private final int queries;
     private final List<ClassClips> classes;
-    private long state;
+    private final Shuffle shuffle;
 
     private static final class ClassClips {
         final int id;
@@ -71,7 +70,7 @@ public final class EpisodeSampler {
         this.ways = ways;
         this.shots = shots;
         this.queries = queries;
-        this.state = seed;
+        this.shuffle = new Shuffle(seed);
     }
 
     /** Draws the next {@code count} episodes. */
@@ -83,7 +82,7 @@ public final class EpisodeSampler {
     public Episode next() {
         int[] positions = new int[classes.size()];
         Arrays.setAll(positions, i -> i);
-        shuffle(positions);
+        shuffle.of(positions);
         int[] chosen = Arrays.copyOf(positions, ways);
         Arrays.sort(chosen);
 
@@ -108,28 +107,11 @@ public final class EpisodeSampler {
     private int takeBlock(ClassClips from) {
         int size = shots + queries;
         if (from.clips.length - from.used < size) {
-            shuffle(from.clips);
+            shuffle.of(from.clips);
             from.used = 0;
         }
         int block = from.used;
         from.used += size;
         return block;
-    }
-
-    private void shuffle(int[] values) {
-        for (int i = values.length - 1; i > 0; i--) {
-            int j = (int) Math.unsignedMultiplyHigh(nextLong(), i + 1L);
-            int swapped = values[i];
-            values[i] = values[j];
-            values[j] = swapped;
-        }
-    }
-
-    private long nextLong() {
-        state += 0x9E3779B97F4A7C15L;
-        long z = state;
-        z = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9L;
-        z = (z ^ (z >>> 27)) * 0x94D049BB133111EBL;
-        return z ^ (z >>> 31);
     }
 }

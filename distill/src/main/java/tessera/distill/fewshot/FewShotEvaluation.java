@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import tessera.distill.evaluation.Classification;
 
 /**
@@ -19,7 +20,17 @@ import tessera.distill.evaluation.Classification;
  */
 public final class FewShotEvaluation {
     private final double[][][] passes;
-    private final LogisticRegression head;
+    private final Fitter fitter;
+
+    /** Fits a head on support clips. */
+    private interface Fitter {
+        /**
+         * A head on all features.
+         *
+         * @param views {@code [P][clips][D]}
+         */
+        LinearClassifier fit(double[][][] views, Episode episode);
+    }
 
     /**
      * Checks and keeps the features; the caller must not change them afterwards.
@@ -29,6 +40,33 @@ public final class FewShotEvaluation {
      *     message names the pass and the clip
      */
     public FewShotEvaluation(double[][][] passes, LogisticRegression head) {
+        this(
+                passes,
+                (views, episode) -> head.fitViews(views, episode.supportLabels(), episode.ways())
+                        .classifier());
+    }
+
+    /**
+     * As {@link #FewShotEvaluation(double[][][], LogisticRegression)}, with heads that are tuned on the support clips of each episode.
+     *
+     * @param groups of every clip, which are held out together, or null if each is its own
+     */
+    public FewShotEvaluation(double[][][] passes, HeadFit head, int @Nullable [] groups) {
+        this(
+                passes,
+                (views, episode) -> head.fit(
+                                views,
+                                episode.supportLabels(),
+                                episode.ways(),
+                                groups == null
+                                        ? null
+                                        : IntStream.of(episode.support())
+                                                .map(clip -> groups[clip])
+                                                .toArray())
+                        .onAll(passes[0][0].length));
+    }
+
+    private FewShotEvaluation(double[][][] passes, Fitter fitter) {
         if (passes.length == 0 || passes[0].length == 0) {
             throw new IllegalArgumentException(
                     "few_shot: no features given; pass [P][clips][D] with P and clips over 0");
@@ -48,7 +86,7 @@ public final class FewShotEvaluation {
             }
         }
         this.passes = passes;
-        this.head = head;
+        this.fitter = fitter;
     }
 
     /**
@@ -79,8 +117,7 @@ public final class FewShotEvaluation {
                         .mapToObj(clip -> features(pass, clip))
                         .toArray(double[][]::new))
                 .toArray(double[][][]::new);
-        LinearClassifier classifier =
-                head.fitViews(support, episode.supportLabels(), episode.ways()).classifier();
+        LinearClassifier classifier = fitter.fit(support, episode);
         double[][] probabilities = IntStream.of(episode.queries())
                 .mapToObj(clip -> classifier.ensemble(
                         Arrays.stream(passes).map(pass -> features(pass, clip)).toArray(double[][]::new)))

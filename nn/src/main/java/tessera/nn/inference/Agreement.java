@@ -26,10 +26,10 @@ public record Agreement(
      * @throws IllegalArgumentException if there are no clips or the features have different widths
      */
     public static Agreement of(Student one, Student other, List<Tensor> clips, Masking masking, long seed) {
-        int width = one.config().featureWidth();
-        if (clips.isEmpty() || other.config().featureWidth() != width) {
+        int width = one.featureWidth();
+        if (clips.isEmpty() || other.featureWidth() != width) {
             throw new IllegalArgumentException("agreement: " + clips.size() + " batches of clips and features of "
-                    + width + " and " + other.config().featureWidth()
+                    + width + " and " + other.featureWidth()
                     + " values; pass clips, and students of one width");
         }
         boolean heads = !one.heads().isEmpty() && !other.heads().isEmpty();

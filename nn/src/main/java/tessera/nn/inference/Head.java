@@ -11,6 +11,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.Pooling;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 import tools.jackson.core.JacksonException;
@@ -31,6 +32,7 @@ public final class Head {
 
     private static final String LABELS = "tessera.head.labels";
     private static final String NAME = "tessera.head.name";
+    private static final String POOLING = "tessera.head.pooling";
     private static final String STUDENT = "tessera.head.student";
     /** The labels of files before {@link #LABELS}, one a line. */
     private static final String LINES = "tessera.labels";
@@ -39,13 +41,16 @@ public final class Head {
     private final float[] weight;
     private final float[] bias;
     private final List<String> labels;
+    private final Pooling pooling;
     private final @Nullable String student;
 
-    private Head(String name, float[] weight, float[] bias, List<String> labels, @Nullable String student) {
+    private Head(
+            String name, float[] weight, float[] bias, List<String> labels, Pooling pooling, @Nullable String student) {
         this.name = name;
         this.weight = weight;
         this.bias = bias;
         this.labels = List.copyOf(labels);
+        this.pooling = pooling;
         this.student = student;
         for (float[] values : List.of(weight, bias)) {
             for (float value : values) {
@@ -83,7 +88,7 @@ public final class Head {
             bias[c] = (float) intercepts[c];
         }
         requireFit("f32[" + classes + ", " + width + "]", classes, bias.length, labels);
-        return new Head(ACTION, weight, bias, labels, null);
+        return new Head(ACTION, weight, bias, labels, Pooling.MEAN, null);
     }
 
     /** A head of two tensors, whose values are copied. */
@@ -93,7 +98,7 @@ public final class Head {
                     + ", not f32[classes, width] and f32[classes]");
         }
         requireFit(weight.describe(), weight.size(0), bias.size(0), labels);
-        return new Head(name, weight.toFloats(), bias.toFloats(), labels, student);
+        return new Head(name, weight.toFloats(), bias.toFloats(), labels, Pooling.MEAN, student);
     }
 
     private static void requireFit(String weight, long classes, long biases, List<String> labels) {
@@ -125,7 +130,8 @@ public final class Head {
             List<String> labels = json != null
                     ? fromJson(json)
                     : List.of(String.valueOf(lines).split("\n", -1));
-            return of(metadata.getOrDefault(NAME, ACTION), weight, bias, labels, metadata.get(STUDENT));
+            return of(metadata.getOrDefault(NAME, ACTION), weight, bias, labels, metadata.get(STUDENT))
+                    .on(Pooling.of(metadata.getOrDefault(POOLING, Pooling.MEAN.toString())));
         } catch (tessera.tensor.io.TensorFileException e) {
             throw e;
         } catch (IllegalArgumentException e) {
@@ -138,12 +144,15 @@ public final class Head {
         Map<String, String> metadata = new LinkedHashMap<>();
         metadata.put(NAME, name);
         metadata.put(LABELS, toJson(labels));
+        if (!pooling.equals(Pooling.MEAN)) {
+            metadata.put(POOLING, pooling.toString());
+        }
         if (student != null) {
             metadata.put(STUDENT, student);
         }
         try (Scope scope = Scope.open()) {
             Map<String, Tensor> tensors = new LinkedHashMap<>(); // in this order, so that equal heads are equal bytes
-            tensors.put("head.weight", Tensor.of(weight, classes(), width()));
+            tensors.put("head.weight", weightTensor());
             tensors.put("head.bias", Tensor.of(bias));
             Checkpoint.write(file, tensors, metadata);
         }
@@ -151,7 +160,7 @@ public final class Head {
 
     /** The same head under a name, by which it is told from other heads of a student. */
     public Head named(String other) {
-        return new Head(other, weight, bias, labels, student);
+        return new Head(other, weight, bias, labels, pooling, student);
     }
 
     /**
@@ -160,7 +169,17 @@ public final class Head {
      * @param checksum {@link Student#checksum}
      */
     public Head fittedOn(String checksum) {
-        return new Head(name, weight, bias, labels, checksum);
+        return new Head(name, weight, bias, labels, pooling, checksum);
+    }
+
+    /** The same head for features that are pooled in this way; without it they are the model's own ({@link Pooling#MEAN}). */
+    public Head on(Pooling other) {
+        return new Head(name, weight, bias, labels, other, student);
+    }
+
+    /** How the features were pooled on which it was fitted; a student with this head pools them so. */
+    public Pooling pooling() {
+        return pooling;
     }
 
     public String name() {
@@ -185,6 +204,11 @@ public final class Head {
     /** Values of a feature, D. */
     public int width() {
         return weight.length / classes();
+    }
+
+    /** The weight on the CPU, f32 {@code [classes, D]}. */
+    Tensor weightTensor() {
+        return Tensor.of(weight, classes(), width());
     }
 
     /** A copy of the weight, {@code [classes, D]} in row-major order. */

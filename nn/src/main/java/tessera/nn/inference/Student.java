@@ -23,9 +23,12 @@ import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
 import tessera.nn.Int8Layers;
 import tessera.nn.MaskContext;
+import tessera.nn.MaskStrategy;
 import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
 import tessera.nn.Params;
+import tessera.nn.Pooler;
+import tessera.nn.Pooling;
 import tessera.nn.TokenGrid;
 import tessera.nn.VideoModel;
 import tessera.tensor.Autograd;
@@ -52,6 +55,10 @@ public final class Student implements AutoCloseable {
     private final Loaded loaded;
     private final List<Classifier> classifiers;
     private final boolean owner;
+    private final Pooling pooling;
+    /** How tokens become features, or null if the model does it. */
+    private final @Nullable Pooler pooler;
+
     private final AtomicBoolean closed = new AtomicBoolean();
 
     /** The weights, shared by a student and those made of it, which it closes with itself. */
@@ -90,34 +97,32 @@ public final class Student implements AutoCloseable {
         }
     }
 
-    /** A head with its copy on the device. */
-    private record Classifier(Head head, Tensor weight, Tensor bias) {
-        static Classifier of(Head head, Device device) {
-            return Scope.outside(() -> {
-                try (Scope scope = Scope.open()) {
-                    Tensor weight = onDevice(Tensor.of(head.weight(), head.classes(), head.width()), device);
-                    Tensor bias = onDevice(Tensor.of(head.bias()), device);
-                    return new Classifier(head, scope.keep(weight), scope.keep(bias));
-                }
-            });
+    private Student(Loaded loaded, Pooling pooling, List<Head> heads, boolean owner) {
+        this.loaded = loaded;
+        this.owner = owner;
+        this.pooling = pooling;
+        List<Classifier> made = new ArrayList<>();
+        Pooler pools = null;
+        try {
+            requireFit(heads);
+            pools = pooling.equals(Pooling.MEAN) ? null : pooling.on(loaded.model, loaded.device);
+            heads.forEach(head -> made.add(Classifier.of(head, pooling, config(), loaded.device)));
+        } catch (RuntimeException | Error e) {
+            made.forEach(Classifier::close);
+            if (pools != null) {
+                pools.close();
+            }
+            throw e;
         }
-
-        private static Tensor onDevice(Tensor host, Device device) {
-            Tensor here = Tensor.empty(device, host.dtype(), host.shape());
-            here.copyFrom(host);
-            return here;
-        }
-
-        void close() {
-            weight.close();
-            bias.close();
-        }
+        this.pooler = pools;
+        this.classifiers = List.copyOf(made);
     }
 
-    private Student(Loaded loaded, List<Classifier> classifiers, boolean owner) {
-        this.loaded = loaded;
-        this.classifiers = classifiers;
-        this.owner = owner;
+    /** What heads look at, all of them. */
+    private static Pooling pooling(List<Head> heads) {
+        return heads.isEmpty()
+                ? Pooling.MEAN
+                : Pooling.union(heads.stream().map(Head::pooling).toList());
     }
 
     /** Loads a student onto the fastest device. */
@@ -184,7 +189,7 @@ public final class Student implements AutoCloseable {
         ModelHeads own = ModelHeads.fromMetadata(metadata);
         Map<String, Tensor> backbone = new LinkedHashMap<>(weights);
         List<Head> heads = own.labels().entrySet().stream()
-                .map(head -> StudentFile.head(head.getKey(), head.getValue(), backbone))
+                .map(head -> StudentFile.head(head.getKey(), head.getValue(), metadata, backbone))
                 .toList();
         return Scope.outside(() -> {
             Params params = Params.from(device, DType.F32, backbone).computeIn(compute);
@@ -192,22 +197,15 @@ public final class Student implements AutoCloseable {
                 params.on(int8);
             }
             VideoModel model = architecture.build(params, metadata);
-            List<Classifier> classifiers = new ArrayList<>();
             try {
                 params.finish();
                 params.all().values().forEach(parameter -> parameter.requiresGrad(false));
                 model.pack();
-                Set<String> names = new HashSet<>();
-                heads.forEach(head -> {
-                    requireFit(head, names, model.config().featureWidth());
-                    classifiers.add(Classifier.of(head, device));
-                });
                 Loaded loaded = new Loaded(
                         model, new LinkedHashMap<>(params.all()), device, new LinkedHashMap<>(metadata), int8);
-                return new Student(loaded, List.copyOf(classifiers), true);
+                return new Student(loaded, pooling(heads), heads, true);
             } catch (RuntimeException | Error e) {
                 model.close();
-                classifiers.forEach(Classifier::close);
                 params.all().values().forEach(Tensor::close);
                 throw e;
             }
@@ -313,10 +311,7 @@ public final class Student implements AutoCloseable {
 
     /** This student with heads of its own, which it takes over. */
     private Student owning(List<Head> heads) {
-        return new Student(
-                loaded,
-                heads.stream().map(head -> Classifier.of(head, loaded.device)).toList(),
-                true);
+        return new Student(loaded, pooling(heads), heads, true);
     }
 
     /** Whether its linear layers are on bytes. */
@@ -328,18 +323,8 @@ public final class Student implements AutoCloseable {
     public void save(Path file) {
         Map<String, String> entries = new LinkedHashMap<>(loaded.metadata);
         entries.putAll(config().toMetadata());
-        Map<String, List<String>> labels = new LinkedHashMap<>();
-        Map<String, Tensor> weights = new LinkedHashMap<>(loaded.parameters);
-        for (Classifier head : classifiers) {
-            String name = head.head().name();
-            labels.put(name, head.head().labels());
-            weights.put(ModelHeads.weight(name), head.weight());
-            weights.put(ModelHeads.bias(name), head.bias());
-        }
-        entries.keySet().removeIf(ModelHeads::isEntry);
-        entries.putAll(new ModelHeads(labels).toMetadata());
         Int8Layers int8 = loaded.int8;
-        Checkpoint.write(file, weights, entries, int8 == null ? Set.of() : int8.names());
+        StudentFile.write(file, loaded.parameters, entries, heads(), int8 == null ? Set.of() : int8.names());
     }
 
     /** As {@link #withHeads} with one head. */
@@ -348,43 +333,61 @@ public final class Student implements AutoCloseable {
     }
 
     /**
-     * The same student with these classifiers on its features, instead of those it has. The weights are shared. The result owns its
-     * copies of the heads on the device: closing it frees them and nothing else, and closing the student that was loaded frees
-     * those of every student made from it.
+     * The same student with these classifiers instead of those it has, each on features that are pooled as it was learned. The weights
+     * are shared. The result owns its copies of the heads on the device: closing it frees them and nothing else, and closing the
+     * student that was loaded frees those of every student made from it.
      *
      * @param heads of different names; the first is the main one
      * @throws IllegalArgumentException if there is none, two have one name, or one was fitted on another student
      */
     public Student withHeads(List<Head> heads) {
-        Set<String> names = new HashSet<>();
-        heads.forEach(head -> {
-            requireFit(head, names, config().featureWidth());
-            requireFittedHere(head);
-        });
+        heads.forEach(this::requireFittedHere);
         if (heads.isEmpty()) {
             throw new IllegalArgumentException("no head given; pass one or more");
         }
-        List<Classifier> made = new ArrayList<>();
-        try {
-            heads.forEach(head -> made.add(Classifier.of(head, loaded.device)));
-        } catch (RuntimeException | Error e) {
-            made.forEach(Classifier::close);
-            throw e;
-        }
-        Student student = new Student(loaded, List.copyOf(made), false);
+        return sharing(pooling(heads), heads);
+    }
+
+    /**
+     * The same student with features that are pooled in another way, without heads: for learning some on these features. The weights are
+     * shared; closing the result frees nothing of them, and closing the student that was loaded closes every student made from it.
+     *
+     * @throws IllegalArgumentException if the model has no tokens that can be pooled so
+     */
+    public Student pooled(Pooling other) {
+        return sharing(other, List.of());
+    }
+
+    private Student sharing(Pooling by, List<Head> heads) {
+        Student student = new Student(loaded, by, heads, false);
         loaded.derived.add(student);
         return student;
     }
 
-    private static void requireFit(Head head, Set<String> names, int width) {
-        if (head.width() != width) {
-            throw new IllegalArgumentException("head: the weight is f32[" + head.classes() + ", " + head.width()
-                    + "] but the student's features have " + width
-                    + " values; use a head that was learned with this student");
-        }
-        if (!names.add(head.name())) {
-            throw new IllegalArgumentException(
-                    "two heads are called '" + head.name() + "'; give each a name of its own with Head.named");
+    /** How tokens become {@link #features}: in all the ways in which its heads look at them. */
+    public Pooling pooling() {
+        return pooling;
+    }
+
+    /** Values of a feature. */
+    public int featureWidth() {
+        return pooling.width(config());
+    }
+
+    private void requireFit(List<Head> heads) {
+        Set<String> names = new HashSet<>();
+        for (Head head : heads) {
+            int width = head.pooling().width(config());
+            if (head.width() != width) {
+                throw new IllegalArgumentException("head: the weight is f32[" + head.classes() + ", " + head.width()
+                        + "] but the student's features"
+                        + (head.pooling().equals(Pooling.MEAN) ? "" : " by " + head.pooling())
+                        + " have " + width + " values; use a head that was learned with this student");
+            }
+            if (!names.add(head.name())) {
+                throw new IllegalArgumentException(
+                        "two heads are called '" + head.name() + "'; give each a name of its own with Head.named");
+            }
         }
     }
 
@@ -503,13 +506,13 @@ public final class Student implements AutoCloseable {
      * Features of clips, one per mask.
      *
      * @param seed determines the masks
-     * @return f32 {@code [ensemble, B, D]}
+     * @return f32 {@code [ensemble, B, D]}, D of {@link #featureWidth}
      */
     public Tensor features(Tensor clips, Masking masking, long seed) {
         return Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
                 Tensor features = compute(clips, masking, seed);
-                return scope.keep(features.reshape(masking.ensemble(), clips.size(0), config().featureWidth()));
+                return scope.keep(features.reshape(masking.ensemble(), clips.size(0), featureWidth()));
             }
         });
     }
@@ -519,7 +522,8 @@ public final class Student implements AutoCloseable {
         Tensor clips = here(given);
         TokenGrid grid = grid(masking);
         if (grid == null) {
-            Tensor once = loaded.model.features(clips, null); // [B, D]
+            Tensor once =
+                    pooler == null ? loaded.model.features(clips, null) : pooler.features(clips, List.of()); // [B, D]
             Tensor[] copies = new Tensor[masking.ensemble()];
             Arrays.fill(copies, once);
             return copies.length == 1 ? once : Tensor.concat(0, copies);
@@ -530,11 +534,18 @@ public final class Student implements AutoCloseable {
                     new MaskContext(device(), clips.size(0), grid.slots(), grid.plane(), masking.ratio(), seed, 0, p);
             TokenMask mask = masking.strategy().draw(context);
             masks.add(
-                    masking.strategy().recordable()
+                    recordable(masking.strategy())
                             ? mask
                             : checked(mask, context, grid, masks.isEmpty() ? mask : masks.getFirst()));
         }
-        return loaded.model.maskedFeatures(clips, masks); // [P * B, D]
+        return pooler == null
+                ? loaded.model.maskedFeatures(clips, masks) // [P * B, D]
+                : pooler.features(clips, masks.stream().map(TokenMask::visible).toList());
+    }
+
+    /** Whether nobody has to look at the masks: neither are they a stranger's nor must it be seen that they are tubes. */
+    private boolean recordable(MaskStrategy strategy) {
+        return strategy.recordable() && (strategy.showsTubes() || !pooling.seesMotion());
     }
 
     /** The tokens that masks choose from, or null where they hide none. */
@@ -564,6 +575,9 @@ public final class Student implements AutoCloseable {
                 throw new IllegalArgumentException("the mask strategy's mask " + context.member() + " sees token "
                         + token + " but the student's tokens are 0 to " + (grid.tokens() - 1));
             }
+        }
+        if (pooling.seesMotion()) {
+            pooling.requireTubes(visible, grid);
         }
         return new TokenMask(here(visible), mask.masked());
     }
@@ -618,7 +632,7 @@ public final class Student implements AutoCloseable {
             this.predictAll = new Pass("predictAll", masking, Student.this::predictAll);
             this.features = new Pass("features", masking, Student.this::features);
             RecordedCalls.Input clips = new RecordedCalls.Input(DType.U8, clips(batch));
-            this.calls = new RecordedCalls(device(), masking.strategy().recordable(), List.of(clips));
+            this.calls = new RecordedCalls(device(), recordable(masking.strategy()), List.of(clips));
         }
 
         /** The input clips, u8 {@code [batch, T, H, W, C]}, to be filled before each call; valid until the session closes. */
@@ -689,6 +703,9 @@ public final class Student implements AutoCloseable {
             return;
         }
         classifiers.forEach(Classifier::close);
+        if (pooler != null) {
+            pooler.close();
+        }
         loaded.derived.remove(this);
         if (owner) {
             List.copyOf(loaded.derived).forEach(Student::close);

@@ -17,6 +17,8 @@ import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
+import tessera.nn.Pooling;
+import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
 /** Files of students: what is in them, and what tells one student's weights from another's. */
@@ -25,6 +27,37 @@ final class StudentFile {
     private static final List<String> UNFINISHED = List.of("p.", "p.student.");
 
     private StudentFile() {}
+
+    /**
+     * Writes a student with its heads.
+     *
+     * @param entries of the student; what they say of heads is replaced
+     * @param bytes names of the weights that become bytes
+     */
+    static void write(
+            Path file,
+            Map<String, Tensor> parameters,
+            Map<String, String> entries,
+            List<Head> heads,
+            Set<String> bytes) {
+        Map<String, String> metadata = new LinkedHashMap<>(entries);
+        metadata.keySet().removeIf(ModelHeads::isEntry);
+        Map<String, List<String>> labels = new LinkedHashMap<>();
+        Map<String, Tensor> weights = new LinkedHashMap<>(parameters);
+        try (Scope scope = Scope.open()) {
+            for (Head head : heads) {
+                labels.put(head.name(), head.labels());
+                weights.put(ModelHeads.weight(head.name()), head.weightTensor());
+                weights.put(ModelHeads.bias(head.name()), Tensor.of(head.bias()));
+                if (!head.pooling().equals(Pooling.MEAN)) {
+                    metadata.put(
+                            ModelHeads.POOLING + head.name(), head.pooling().toString());
+                }
+            }
+            metadata.putAll(new ModelHeads(labels).toMetadata());
+            Checkpoint.write(file, weights, metadata, bytes);
+        }
+    }
 
     /** Says what a file is that is taken for a student, where its weights' names tell. */
     static void requireStudent(Path file, Architecture architecture, Set<String> names) {
@@ -44,7 +77,7 @@ final class StudentFile {
     }
 
     /** A head of a file, whose weights are taken out of the others. */
-    static Head head(String name, List<String> labels, Map<String, Tensor> weights) {
+    static Head head(String name, List<String> labels, Map<String, String> metadata, Map<String, Tensor> weights) {
         Tensor weight = weights.remove(ModelHeads.weight(name));
         Tensor bias = weights.remove(ModelHeads.bias(name));
         if (weight == null || bias == null) {
@@ -52,7 +85,8 @@ final class StudentFile {
                     + ModelHeads.bias(name) + ", which its metadata name; use the file as it was written");
         }
         try {
-            return Head.of(name, weight, bias, labels, null);
+            return Head.of(name, weight, bias, labels, null)
+                    .on(Pooling.of(metadata.getOrDefault(ModelHeads.POOLING + name, Pooling.MEAN.toString())));
         } catch (IllegalArgumentException e) {
             throw new CheckpointException("its head '" + name + "': " + e.getMessage());
         }

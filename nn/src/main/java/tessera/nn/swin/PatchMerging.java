@@ -14,7 +14,7 @@ final class PatchMerging implements AutoCloseable {
     private final Linear reduction;
 
     PatchMerging(Params params, SwinConfig config, int stage) {
-        TokenGrid grid = config.tokens(stage);
+        TokenGrid grid = config.gridOf(stage);
         int width = config.width(stage);
         int[] index = Windows.merging(grid);
         order = Rearrangement.of(params.device(), index, Windows.inverse(index, grid.tokens()));

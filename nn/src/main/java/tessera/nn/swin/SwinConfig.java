@@ -10,6 +10,7 @@ import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
 import tessera.nn.ConfigEntries;
 import tessera.nn.ModelConfig;
+import tessera.nn.Pooling;
 import tessera.nn.TokenGrid;
 import tessera.tensor.Patches;
 
@@ -120,7 +121,7 @@ public record SwinConfig(
     }
 
     /** Tokens at the entrance of a stage: each merging halves rows and columns, rounding up. */
-    TokenGrid tokens(int stage) {
+    TokenGrid gridOf(int stage) {
         TokenGrid grid = new TokenGrid(
                 ceil(frames, patches.tubelet()), ceil(height, patches.patch()), ceil(width, patches.patch()));
         for (int i = 0; i < stage; i++) {
@@ -157,6 +158,12 @@ public record SwinConfig(
     @Override
     public @Nullable TokenGrid grid() {
         return null;
+    }
+
+    /** Those of the last stage alone: others are not as wide. */
+    @Override
+    public @Nullable TokenGrid tokens(int block) {
+        return block == Pooling.LAST ? gridOf(depths.size() - 1) : null;
     }
 
     @Override

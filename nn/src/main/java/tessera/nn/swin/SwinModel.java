@@ -2,6 +2,8 @@ package tessera.nn.swin;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.nn.DropPath;
@@ -9,6 +11,7 @@ import tessera.nn.Init;
 import tessera.nn.LayerNorm;
 import tessera.nn.Linear;
 import tessera.nn.Params;
+import tessera.nn.Pooling;
 import tessera.nn.VideoModel;
 import tessera.tensor.Patches;
 import tessera.tensor.Tensor;
@@ -70,16 +73,37 @@ public final class SwinModel implements VideoModel {
     @Override
     public Tensor features(Tensor clips, @Nullable Tensor visible, DropPath drop) {
         if (visible != null) {
-            throw new IllegalArgumentException("Swin3D: visible tokens " + visible.describe()
-                    + " given, but windows need every token; pass no mask (Masking.none())");
+            throw masked(visible);
         }
+        return feature(tokens(clips, drop)); // [B, D of the last stage]
+    }
+
+    /** Those of the last stage, normed; windows need every one. */
+    @Override
+    public Map<Integer, Tensor> tokens(Tensor clips, List<Tensor> visible, Set<Integer> blocks) {
+        if (!visible.isEmpty()) {
+            throw masked(visible.getFirst());
+        }
+        if (!blocks.equals(Set.of(Pooling.LAST))) {
+            throw new IllegalArgumentException("Swin3D: tokens after " + blocks
+                    + " blocks are asked for, but stages differ in width; take those of the last");
+        }
+        return Map.of(Pooling.LAST, tokens(clips, DropPath.NONE));
+    }
+
+    private static IllegalArgumentException masked(Tensor visible) {
+        return new IllegalArgumentException("Swin3D: visible tokens " + visible.describe()
+                + " given, but windows need every token; pass no mask (Masking.none())");
+    }
+
+    private Tensor tokens(Tensor clips, DropPath drop) {
         requireSize(clips);
         Tensor patches = config.patches().gather(clips, null, compute); // [B, N, C * dt * p * p]
         Tensor x = patchNorm.forward(patchEmbed.forward(patches)); // [B, N, D]
         for (SwinStage stage : stages) {
             x = stage.forward(x, drop); // [B, N of the next stage, its D]
         }
-        return norm.forward(x).mean(1); // [B, D of the last stage]
+        return norm.forward(x);
     }
 
     private void requireSize(Tensor clips) {

@@ -25,7 +25,7 @@ final class SwinStage implements AutoCloseable {
                 .mapToInt(Integer::intValue)
                 .sum();
         depth = config.depth();
-        TokenGrid grid = config.tokens(stage);
+        TokenGrid grid = config.gridOf(stage);
         Params features = params.at("features");
         for (int i = 0; i < config.depths().get(stage); i++) {
             if (i < 2) {

@@ -1,6 +1,8 @@
 package tessera.nn.videomae;
 
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tessera.nn.DropPath;
 import tessera.nn.LayerNorm;
@@ -45,16 +47,26 @@ public final class VideoMaeClassifier implements VideoModel {
 
     @Override
     public Tensor features(Tensor video, @Nullable Tensor visible, DropPath drop) {
-        return pool(encoder.forward(video, visible, drop));
+        return feature(encoder.forward(video, visible, drop));
     }
 
     @Override
     public Tensor maskedFeatures(Tensor video, List<TokenMask> masks) {
-        Tensor[] embedded = masks.stream()
-                .map(mask -> encoder.embed(video, mask.visible())) // [B, Nvis, D]
+        List<Tensor> visible = masks.stream().map(TokenMask::visible).toList();
+        return feature(encoder.encode(embed(video, visible))); // [P * B, D]
+    }
+
+    @Override
+    public Map<Integer, Tensor> tokens(Tensor video, List<Tensor> visible, Set<Integer> blocks) {
+        return encoder.tokens(visible.isEmpty() ? encoder.embed(video, null) : embed(video, visible), blocks);
+    }
+
+    /** Patches seen through several masks, {@code [P * B, Nvis, D]}. */
+    private Tensor embed(Tensor video, List<Tensor> visible) {
+        Tensor[] embedded = visible.stream()
+                .map(tokens -> encoder.embed(video, tokens)) // [B, Nvis, D]
                 .toArray(Tensor[]::new);
-        Tensor tokens = embedded.length == 1 ? embedded[0] : Tensor.concat(0, embedded); // [P * B, Nvis, D]
-        return pool(encoder.encode(tokens)); // [P * B, D]
+        return embedded.length == 1 ? embedded[0] : Tensor.concat(0, embedded);
     }
 
     /** Class scores of clips, {@code [B, classes]}. */
@@ -70,7 +82,8 @@ public final class VideoMaeClassifier implements VideoModel {
         return head.forward(features(video, visible, drop));
     }
 
-    Tensor pool(Tensor tokens) {
+    @Override
+    public Tensor feature(Tensor tokens) {
         return fcNorm.forward(tokens.mean(1)); // [B, N, D] to [B, D]
     }
 

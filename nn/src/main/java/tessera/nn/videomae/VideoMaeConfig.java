@@ -3,11 +3,13 @@ package tessera.nn.videomae;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tessera.nn.Architecture;
 import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
 import tessera.nn.ConfigEntries;
 import tessera.nn.ModelConfig;
+import tessera.nn.Pooling;
 import tessera.nn.TokenGrid;
 import tessera.tensor.Patches;
 
@@ -170,6 +172,12 @@ public record VideoMaeConfig(
     @Override
     public TokenGrid grid() {
         return new TokenGrid(slots(), height / patches.patch(), width / patches.patch());
+    }
+
+    /** The same grid after every block. */
+    @Override
+    public @Nullable TokenGrid tokens(int block) {
+        return block >= Pooling.LAST && block <= depth ? grid() : null;
     }
 
     @Override

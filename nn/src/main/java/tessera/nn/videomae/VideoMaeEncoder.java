@@ -1,7 +1,11 @@
 package tessera.nn.videomae;
 
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.nn.Block;
@@ -10,6 +14,7 @@ import tessera.nn.Init;
 import tessera.nn.LayerNorm;
 import tessera.nn.Linear;
 import tessera.nn.Params;
+import tessera.nn.Pooling;
 import tessera.tensor.Tensor;
 import tessera.tensor.Tokens;
 
@@ -81,6 +86,30 @@ public final class VideoMaeEncoder implements AutoCloseable {
             x = blocks.get(i).forward(x, drop.ofBlock(i, blocks.size())); // [B, Nvis, D]
         }
         return norm == null ? x : norm.forward(x);
+    }
+
+    /**
+     * The tokens after some of the blocks, {@link Pooling#LAST} for the last with the norm; x is used up.
+     *
+     * @return {@code [B, Nvis, D]} for each of {@code wanted}
+     */
+    Map<Integer, Tensor> tokens(Tensor x, Set<Integer> wanted) {
+        Map<Integer, Tensor> tokens = new HashMap<>();
+        int end = wanted.contains(Pooling.LAST) ? blocks.size() : Collections.max(wanted);
+        Tensor y = x;
+        for (int i = 0; i <= end; i++) {
+            boolean goesOn = i < end || wanted.contains(Pooling.LAST);
+            if (wanted.contains(i)) {
+                tokens.put(i, goesOn ? y.mul(1) : y); // a copy, for the next block uses them up
+            }
+            if (i < end) {
+                y = blocks.get(i).forward(y);
+            }
+        }
+        if (wanted.contains(Pooling.LAST)) {
+            tokens.put(Pooling.LAST, norm == null ? y : norm.forward(y));
+        }
+        return tokens;
     }
 
     void pack() {
