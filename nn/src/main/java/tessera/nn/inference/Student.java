@@ -558,28 +558,12 @@ public final class Student implements AutoCloseable {
         return grid == null || TokenMask.maskedCells(grid.plane(), masking.ratio()) == 0 ? null : grid;
     }
 
-    /** A stranger's mask: kernels trust their indices. */
     private TokenMask checked(TokenMask mask, MaskContext context, TokenGrid grid, TokenMask first) {
-        Tensor visible = mask.visible();
-        if (visible.rank() != 2
-                || visible.dtype() != DType.I32
-                || visible.size(0) != context.batch()
-                || visible.size(1) < 1
-                || visible.size(1) != first.visible().size(1)) {
-            throw new IllegalArgumentException("the mask strategy's mask " + context.member() + " sees tokens "
-                    + visible.describe() + "; it must draw i32[" + context.batch()
-                    + ", n] with the same n of 1 or more for every mask of an ensemble");
-        }
-        for (int token : visible.toInts()) {
-            if (token < 0 || token >= grid.tokens()) {
-                throw new IllegalArgumentException("the mask strategy's mask " + context.member() + " sees token "
-                        + token + " but the student's tokens are 0 to " + (grid.tokens() - 1));
-            }
-        }
+        DrawnMasks.check(mask.visible(), context, grid, first.visible().size(1));
         if (pooling.seesMotion()) {
-            pooling.requireTubes(visible, grid);
+            pooling.requireTubes(mask.visible(), grid);
         }
-        return new TokenMask(here(visible), mask.masked());
+        return new TokenMask(here(mask.visible()), mask.masked());
     }
 
     /** A tensor on this student's device; another CPU device's memory is used as it is. */

@@ -74,20 +74,21 @@ final class HostGraph implements Graph {
                         note(new Call(kernels, method, arguments));
                         return null;
                     }
-                    return unnoted(kernels, method, arguments);
+                    return answer(kernels, method, arguments);
                 });
         return family.cast(noting);
     }
 
-    /** A question is answered at once; a weight is packed from what does not exist yet. */
-    private static Object unnoted(Object kernels, Method method, Object[] arguments) {
+    /** A question is answered at once, one for further kernels by such that note; a weight is packed from what does not exist yet. */
+    private Object answer(Object kernels, Method method, Object[] arguments) {
         if (Matmul.PackedWeight.class.isAssignableFrom(method.getReturnType())) {
             throw new DeviceException(
                     DeviceException.Reason.FAILED,
                     "a weight cannot be packed while a graph is recorded; run the work once before, or without recording",
                     null);
         }
-        return invoke(kernels, method, arguments);
+        Object answer = invoke(kernels, method, arguments);
+        return answer instanceof Attention attention ? noting(Attention.class, attention) : answer;
     }
 
     private static Object invoke(Object kernels, Method method, Object[] arguments) {
