@@ -2,6 +2,7 @@ package tessera;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.nio.file.Path;
@@ -46,8 +47,18 @@ class OtherProcessorsTest {
         assertTrue(said.endsWith(classes.size() - 1 + " classes passed\n"), said);
     }
 
+    /** What is left away is what x86 processors have. */
+    private static void needsX86() {
+        assumeTrue(System.getProperty("os.arch").matches("amd64|x86_64"), "this is no x86 processor");
+    }
+
+    private static void needsOneDnn() {
+        assumeTrue(NativeReport.cpuKernels().endsWith("by oneDNN"), "there is no oneDNN for this processor");
+    }
+
     @Test
     void avx2() throws Exception {
+        needsOneDnn();
         passes(
                 "the Vector API, 8 f32 at a time; matrix products by oneDNN",
                 List.of(VECTORS, "-XX:UseAVX=2"),
@@ -69,11 +80,13 @@ class OtherProcessorsTest {
     /** Of x86 processors before AVX2, on which Java would multiply and add some thousand times slower. */
     @Test
     void noFusedMultiplyAdd() throws Exception {
+        needsX86();
         passes("plain loops; matrix products by Java", List.of(VECTORS, NO_LIBRARY, "-XX:-UseFMA"), Map.of());
     }
 
     @Test
     void noVectorApi() throws Exception {
+        needsOneDnn();
         passes("plain loops; matrix products by oneDNN", List.of(), Map.of());
     }
 

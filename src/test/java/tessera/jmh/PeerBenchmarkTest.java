@@ -1,6 +1,7 @@
 package tessera.jmh;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.PrintWriter;
@@ -179,6 +180,14 @@ class PeerBenchmarkTest {
             assertTrue(json.contains("\"precision\":\"int8 calibrated\""), json);
             assertTrue(text.toString().contains("points of few-shot accuracy that int8 loses"), text::toString);
         }
+        Path other = folder.resolve("other.json");
+        for (Path second : List.of(student, folder.resolve("gone.safetensors"))) {
+            String[] both = {"--student", student.toString(), "--student", second.toString()};
+            assertEquals(2, run("--tiny", both[0], both[1], both[2], both[3], "--out", other.toString()));
+        }
+        assertTrue(text.toString().contains("is a second one of videomae, 4 x 28 x 28"), text::toString);
+        assertTrue(text.toString().contains("gone.safetensors: no such file"), text::toString);
+        assertFalse(Files.exists(other), "nothing was measured before");
     }
 
     @Test
@@ -198,6 +207,7 @@ class PeerBenchmarkTest {
                 "--rounds | option --rounds is unknown or has no value",
                 "--into README.md | --into README.md needs tables; pass --tables FILE.json too",
                 "--only accuracy | there is no student; pass --student FILE",
+                "--only kernels --student s.safetensors | is for the group 'accuracy', which --only leaves out",
                 "--fast 3 | unknown option --fast",
                 "--tables none.json | cannot read none.json",
             })

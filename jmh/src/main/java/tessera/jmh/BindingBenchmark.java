@@ -11,6 +11,7 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -71,6 +72,10 @@ public class BindingBenchmark {
                     Files.write(source, in.readAllBytes());
                 }
                 Path library = folder.resolve("libbinding.so");
+                // In the reverse of this order when Java ends.
+                for (Path made : List.of(folder, source, library)) {
+                    made.toFile().deleteOnExit();
+                }
                 Process compiler = new ProcessBuilder(
                                 "cc", "-O2", "-shared", "-fPIC", "-o", library.toString(), source.toString())
                         .inheritIO()

@@ -133,11 +133,14 @@ class QuantizeTest {
     }
 
     @Test
-    void noTrainingStartsFromBytes() throws Exception {
+    void noTrainingStartsFromBytes() {
         succeed("quantize", "--student", student, "--out", out);
-        Path data = OwnClips.write(folder.resolve("data"), 2, "open", "cut");
-        Shell.refuse(
-                List.of(out + ": its weights are int8 (made by tessera quantize), which no training starts from"),
-                OwnClips.pretraining("rgb", data, folder.resolve("run"), 2, "--start", out));
+        List<String> refusal =
+                List.of(out + ": its weights are int8 (made by tessera quantize), which no training starts from");
+        // Before clips are looked for.
+        Path data = folder.resolve("gone");
+        Path run = folder.resolve("run");
+        Shell.refuse(refusal, OwnClips.pretraining("rgb", data, run, 2, "--start", out));
+        Shell.refuse(refusal, "train", "--modality=rgb", "--clips", data, "--start", out, "--out", run);
     }
 }

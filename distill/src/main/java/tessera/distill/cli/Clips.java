@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.stream.Collectors;
 import java.util.zip.CRC32;
 import java.util.zip.CheckedInputStream;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.TypeConversionException;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
@@ -16,6 +17,9 @@ import tessera.distill.data.SampleLayout;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
 import tessera.nn.ClipShape;
+import tessera.nn.Int8Layers;
+import tessera.tensor.io.Safetensors;
+import tessera.tensor.io.SafetensorsFile;
 
 /** What the commands that read clips do alike. */
 final class Clips {
@@ -75,6 +79,21 @@ final class Clips {
         if (!seen.equals(Modality.RGB)) {
             throw new IllegalArgumentException(
                     file + " is a model of " + seen + " but videos hold pictures; pass an rgb student");
+        }
+    }
+
+    /** Refuses, before any work, a file of {@code --start} that no training starts from. */
+    static void requireStart(@Nullable Path start) {
+        if (start == null) {
+            return;
+        }
+        if (!Files.isRegularFile(start)) {
+            throw new IllegalArgumentException("--start " + start + " is no file; name a safetensors file");
+        }
+        try (SafetensorsFile file = Safetensors.open(start)) {
+            if (Int8Layers.isInt8(file.metadata())) {
+                throw new IllegalArgumentException(start + ": " + Int8Layers.NOT_TRAINED);
+            }
         }
     }
 

@@ -93,13 +93,13 @@ final class Doctor extends ToolCommand {
     private static String int8() {
         return Device.cpu().int8().isPresent()
                 ? "products of bytes by the processor: students of tessera quantize are fast"
-                : "no products of bytes by the processor or no oneDNN: students of tessera quantize run in f32";
+                : "no products of bytes by the processor, no oneDNN or no Vector API: students of tessera quantize run in f32";
     }
 
     private static String bf16() {
         return Device.cpu().bf16().isPresent()
                 ? "products of bf16 by the processor: --precision bf16 works on the CPU"
-                : "no products of bf16 by the processor or no oneDNN: --precision bf16 needs a GPU";
+                : "no products of bf16 by the processor, no oneDNN or no Vector API: --precision bf16 needs a GPU";
     }
 
     private static String ffmpeg() {

@@ -1,6 +1,5 @@
 package tessera.distill.cli;
 
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -94,9 +93,7 @@ final class LabelledOptions {
     /** The file to start from, or null. */
     @Nullable
     Path start() {
-        if (start != null && !Files.isRegularFile(start)) {
-            throw new IllegalArgumentException("--start " + start + " is no file; name a safetensors file");
-        }
+        Clips.requireStart(start);
         return start;
     }
 

@@ -29,8 +29,10 @@ abstract class LauncherCommands implements Callable<Integer> {
                 + String.join(" ", words) + " in the project's folder");
     }
 
-    /** {@code tessera bench}: JMH. */
-    @Command(name = "bench", description = "Run the JMH benchmarks; what follows goes to JMH.")
+    /** {@code tessera bench}: JMH, or the benchmark beside peers. */
+    @Command(
+            name = "bench",
+            description = "Run the JMH benchmarks, or with --peers measure the CPU beside PyTorch and ONNX Runtime.")
     static final class Bench extends LauncherCommands {}
 
     /** {@code tessera bundle}: {@code jmh/src/main/bundle/make.sh}. */

@@ -1,6 +1,5 @@
 package tessera.distill.cli;
 
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -90,9 +89,7 @@ final class Pretrain extends ToolCommand {
         training.check();
         egosim.check();
         Pretraining stage = stage();
-        if (start != null && !Files.isRegularFile(start)) {
-            throw new IllegalArgumentException("--start " + start + " is no file; name a safetensors file");
-        }
+        Clips.requireStart(start);
         RunContext context = training.context();
         Path model = egosim.wanted() ? onEgoSim(stage, context) : onFolders(stage, context);
         print(new Answer(model, stage.recipe().steps()), out -> out.println(model));

@@ -123,13 +123,36 @@ final class FewShotAccuracy {
         return new FewShotAccuracy(file, device, size).measure();
     }
 
+    /**
+     * What results of a student are listed by: its architecture and what it sees.
+     *
+     * @throws IllegalArgumentException if the file is no RGB student in f32
+     */
+    static String name(Path file) {
+        try (Student student = Student.load(file, Device.cpu())) {
+            return name(file, student);
+        }
+    }
+
+    private static String name(Path file, Student student) {
+        ClipShape input = student.config().input();
+        if (input.channels() != Modality.RGB.layout().channels() || student.isInt8()) {
+            throw new IllegalArgumentException("--student " + file + " is " + (student.isInt8() ? "int8" : "a model")
+                    + " of " + input.channels() + " channels; pass an rgb student in f32");
+        }
+        return String.format(
+                Locale.ROOT,
+                "%s, %d x %d x %d",
+                student.config().toMetadata().getOrDefault(Architecture.ENTRY, "videomae"),
+                input.frames(),
+                input.height(),
+                input.width());
+    }
+
     private List<Result> measure() {
         try (Student exact = Student.load(file, device)) {
+            String name = name(file, exact);
             ClipShape input = exact.config().input();
-            if (input.channels() != Modality.RGB.layout().channels() || exact.isInt8()) {
-                throw new IllegalArgumentException("--student " + file + " is " + (exact.isInt8() ? "int8" : "a model")
-                        + " of " + input.channels() + " channels; pass an rgb student in f32");
-            }
             Map<String, double[][][]> features = new LinkedHashMap<>();
             int[] labels;
             Masking masking = Masking.DEFAULT.suiting(exact.config());
@@ -152,13 +175,6 @@ final class FewShotAccuracy {
                     }
                 }
             }
-            String name = String.format(
-                    Locale.ROOT,
-                    "%s, %d x %d x %d",
-                    exact.config().toMetadata().getOrDefault(Architecture.ENTRY, "videomae"),
-                    input.frames(),
-                    input.height(),
-                    input.width());
             List<Result> results = new ArrayList<>();
             SHOTS.forEach(shots -> results.addAll(results(name, shots, masking, features, labels)));
             return results;

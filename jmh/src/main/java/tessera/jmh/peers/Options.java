@@ -119,6 +119,10 @@ record Options(
             throw new IllegalArgumentException(
                     "--only names '" + ACCURACY + "' but there is no student; pass --student FILE");
         }
+        if (!groups.isEmpty() && !groups.contains(ACCURACY) && !students.isEmpty()) {
+            throw new IllegalArgumentException("--student " + students.getFirst() + " is for the group '" + ACCURACY
+                    + "', which --only leaves out; add it there or leave --student away");
+        }
         return new Options(
                 rounds,
                 threads,

@@ -10,11 +10,13 @@ import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.ServiceLoader;
+import java.util.Set;
 import java.util.stream.Stream;
 import tessera.distill.demo.Machine;
 import tessera.kernels.Device;
@@ -163,6 +165,7 @@ public final class PeerBenchmark {
             if (options.resume() && Files.exists(file)) {
                 results.goOn(PeerResults.read(file));
             }
+            checkStudents();
             measure(new Setting(options, shapes, peers, folder));
             if (options.measures(Options.ACCURACY)) {
                 for (Path student : options.students()) {
@@ -178,6 +181,18 @@ public final class PeerBenchmark {
         results.write(file);
         writePage(results, file);
         return told();
+    }
+
+    /** Refuses students whose accuracy cannot be measured before anything else is, which takes long. */
+    private void checkStudents() {
+        Set<String> names = new HashSet<>();
+        for (Path student : options.students()) {
+            String name = FewShotAccuracy.name(student);
+            if (!names.add(name)) {
+                throw new IllegalArgumentException("--student " + student + " is a second one of " + name
+                        + ", which results could not be told apart from the first; pass it in a run of its own");
+            }
+        }
     }
 
     /** Measures every work, and the limits before, amid and after them. */
