@@ -193,6 +193,28 @@ class LauncherTest {
         assertArrayEquals(Files.readAllBytes(here), Files.readAllBytes(there));
     }
 
+    /** Twice, because the first start leaves something for the next. */
+    @ParameterizedTest
+    @ValueSource(strings = {"with space", "50%off #1", "a!b pl+us & 'q'", "ünï カ"})
+    void anyFolderWillDo(String name) throws Exception {
+        Path script = folder.resolve("script");
+        String quoted = "'" + folder + "/" + name.replace("'", "'\\''") + "'";
+        program(
+                script,
+                "set -eu",
+                "cp -rl '" + built + "' " + quoted + " || cp -r '" + built + "' " + quoted,
+                "rm -rf " + quoted + "/.tessera",
+                "cd " + quoted,
+                "sh ./tessera inspect '" + GOLDEN + "'",
+                "exec sh ./tessera inspect '" + GOLDEN + "'");
+        Outcome outcome = start(List.of("sh", script.toString()), System.getProperty("java.home"));
+        assertEquals(0, outcome.code(), outcome::toString);
+        String incubator = "WARNING: Using incubator modules: jdk.incubator.vector\n";
+        assertEquals(incubator + incubator, outcome.err());
+        List<String> lines = outcome.out().lines().toList();
+        assertEquals(lines.subList(0, lines.size() / 2), lines.subList(lines.size() / 2, lines.size()));
+    }
+
     /** Written down in a script, because this Java itself may be unable to say the names. */
     @ParameterizedTest
     @ValueSource(strings = {"", "C", "xx_YY.UTF-8"})

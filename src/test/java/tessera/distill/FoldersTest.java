@@ -15,6 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
@@ -120,6 +121,9 @@ class FoldersTest {
             text("rgb/pour/" + name);
         }
         assertEquals(Set.of("cut/b", "pour/a"), rgb().names());
+        try (ClipSet clips = rgb().load(done -> {})) {
+            assertEquals(2, clips.size());
+        }
         refused(
                 text("rgb/pour/notes.txt"),
                 "is no clip of rgb, it ",

@@ -30,7 +30,7 @@ final class FfmpegProgram {
             "install FFmpeg 5.1 or newer, or name its program with -D" + PROPERTY + "=/path/to/ffmpeg";
 
     private static final String OTHER_FOLDER =
-            "set XDG_CACHE_HOME to a folder with 150 MB of room in which programs may be written and run, or " + REMEDY;
+            "set XDG_CACHE_HOME to a folder with 250 MB of room in which programs may be written and run, or " + REMEDY;
 
     /** What holds without the property does not change while the JVM runs: looked for once, unless it fails. */
     private static volatile @Nullable FfmpegProgram unnamed;
