@@ -138,14 +138,24 @@ class FoldersTest {
     void namesThatAreNoTextAreRefusedWithTheirBytes() throws Exception {
         recording("red/a.mp4");
         recording("stripes/a.mp4");
-        Process copy = new ProcessBuilder("sh", "-c", "cp red/a.mp4 \"red/$(printf 'caf\\351').mp4\"")
+        script("cp red/a.mp4 \"red/$(printf 'caf\\351').mp4\"");
+        named(folder.resolve("red") + "/caf", "caf%E9.mp4");
+        script("rm red/caf*; cp -r red \"$(printf 'th\\351')\"");
+        named(folder + "/th", "th%E9");
+    }
+
+    private void script(String command) throws Exception {
+        Process process = new ProcessBuilder("sh", "-c", command)
                 .directory(folder.toFile())
                 .start();
-        assertEquals(0, copy.waitFor());
+        assertEquals(0, process.waitFor());
+    }
+
+    private void named(String start, String bytes) {
         String message =
                 String.valueOf(assertThrows(VideoException.class, this::open).getMessage());
-        assertTrue(message.startsWith(folder.resolve("red") + "/caf"), message);
-        assertTrue(message.contains("its name, caf%E9.mp4 "), message);
+        assertTrue(message.startsWith(start), message);
+        assertTrue(message.contains("has a name that is not in ") && message.contains(" (" + bytes + " with"), message);
         assertTrue(message.contains("rename it"), message);
     }
 }

@@ -154,11 +154,11 @@ public final class ClipFolder {
         }
         if (!told) {
             Charset names = Charset.forName(System.getProperty("sun.jnu.encoding", "UTF-8"));
-            String raw = entry.toUri().getRawPath();
+            String uri = entry.toUri().getRawPath().replaceFirst("/$", "");
+            String bytes = uri.substring(uri.lastIndexOf('/') + 1);
             throw new VideoException(
                     entry,
-                    "its name, " + raw.substring(raw.lastIndexOf('/') + 1)
-                            + " with % before each byte's value, is not in " + names,
+                    "has a name that is not in " + names + " (" + bytes + " with its bytes after %)",
                     names.equals(StandardCharsets.UTF_8)
                             ? "rename it"
                             : "rename it, or start Java where the locale is one of UTF-8, as LC_ALL=C.UTF-8");
