@@ -86,11 +86,28 @@ class CommandLineTest {
                 out.toString().startsWith("{\"path\":\"" + GOLDEN + "\",\"format\":\"safetensors\","), out.toString());
     }
 
+    /** Java has read such a name already, and put this letter where it found none. */
+    @Test
+    void aNameThatIsNoTextIsToldAsSuch() {
+        assertEquals(2, tessera("inspect", "caf\uFFFD.npy"));
+        assertTrue(
+                err.toString().contains("is 'caf\uFFFD.npy'; the name has bytes that are no UTF-8; rename it"),
+                err.toString());
+    }
+
     @Test
     void doctorReportsTheMachine() {
         assertEquals(0, tessera("doctor"), err.toString());
-        for (String row :
-                List.of("jdk", "processor", "threads", "vector api", "cpu kernels", "machine code", "cuda", "ffmpeg")) {
+        for (String row : List.of(
+                "jdk",
+                "processor",
+                "threads",
+                "vector api",
+                "cpu kernels",
+                "machine code",
+                "cuda",
+                "ffmpeg",
+                "cache")) {
             assertTrue(out.toString().lines().anyMatch(line -> line.startsWith(row + " ")), row + " in:\n" + out);
         }
     }

@@ -10,6 +10,9 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -21,6 +24,8 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import tessera.distill.cli.Main;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
@@ -79,6 +84,10 @@ class LauncherTest {
         for (Object word : words) {
             command.add(word.toString());
         }
+        return start(command, jdk);
+    }
+
+    private Outcome start(List<String> command, String jdk) throws Exception {
         Path out = folder.resolve("out");
         Path err = folder.resolve("err");
         ProcessBuilder builder =
@@ -184,6 +193,60 @@ class LauncherTest {
         assertArrayEquals(Files.readAllBytes(here), Files.readAllBytes(there));
     }
 
+    /** Twice, because the first start leaves something for the next. */
+    @ParameterizedTest
+    @ValueSource(strings = {"with space", "50%off #1", "a!b pl+us & 'q'", "ünï カ"})
+    void anyFolderWillDo(String name) throws Exception {
+        Path script = folder.resolve("script");
+        String quoted = "'" + folder + "/" + name.replace("'", "'\\''") + "'";
+        program(
+                script,
+                "set -eu",
+                "cp -rl '" + built + "' " + quoted + " || cp -r '" + built + "' " + quoted,
+                "rm -rf " + quoted + "/.tessera",
+                "cd " + quoted,
+                "sh ./tessera inspect '" + GOLDEN + "'",
+                "exec sh ./tessera inspect '" + GOLDEN + "'");
+        Outcome outcome = start(List.of("sh", script.toString()), System.getProperty("java.home"));
+        assertEquals(0, outcome.code(), outcome::toString);
+        String incubator = "WARNING: Using incubator modules: jdk.incubator.vector\n";
+        assertEquals(incubator + incubator, outcome.err());
+        List<String> lines = outcome.out().lines().toList();
+        assertEquals(lines.subList(0, lines.size() / 2), lines.subList(lines.size() / 2, lines.size()));
+    }
+
+    /** Written down in a script, because this Java itself may be unable to say the names. */
+    @ParameterizedTest
+    @ValueSource(strings = {"", "C", "xx_YY.UTF-8"})
+    void namesBeyondAsciiNeedNoLocale(String locale) throws Exception {
+        Path student = folder.resolve("student.safetensors");
+        Path head = folder.resolve("head.safetensors");
+        TinyStudent.write(student, head);
+        Path script = folder.resolve("script");
+        Path video = Path.of("resources", "video", "ramp.mp4").toAbsolutePath();
+        program(
+                script,
+                "set -eu",
+                "unset LC_ALL LC_CTYPE LANG",
+                locale.isEmpty() ? "" : "export LANG=" + locale,
+                "tessera='sh " + built.resolve("tessera") + "'",
+                "mkdir '" + folder + "/Tür öffnen'",
+                "cd '" + folder + "/Tür öffnen'",
+                "cp " + head + " tête.safetensors",
+                "cp " + video + " カップ.mp4",
+                "$tessera predict --student " + student + " --head tête.safetensors --video カップ.mp4",
+                "mkdir -p clips/Schlüssel clips/カップ",
+                "cp " + video + " clips/Schlüssel/é.mp4",
+                "cp " + video + " clips/カップ/ü.mp4",
+                "$tessera learn --quiet --student " + student + " --clips clips --out Köpfe.safetensors",
+                "test -s Köpfe.safetensors",
+                "$tessera inspect Köpfe.safetensors");
+        Outcome outcome = start(List.of("sh", script.toString()), System.getProperty("java.home"));
+        assertEquals(0, outcome.code(), outcome::toString);
+        assertTrue(outcome.out().contains("Köpfe.safetensors: 2 labels learned"), outcome::toString);
+        assertTrue(outcome.out().contains("Schlüssel"), outcome::toString);
+    }
+
     // ----------------------------------------------------------------------------------------------------- the build
 
     /** What Java was told by the launcher, with a stand-in for the JDK and for Maven, which write down what they were told. */
@@ -210,7 +273,7 @@ class LauncherTest {
 
     private static void program(Path file, String... lines) throws IOException {
         Files.writeString(file, "#!/bin/sh\n" + String.join("\n", lines) + "\n");
-        assertTrue(file.toFile().setExecutable(true));
+        assertTrue(file.toFile().setExecutable(true, false));
     }
 
     /** What Maven was told, or an empty text where it was not started. */
@@ -283,6 +346,71 @@ class LauncherTest {
         told("doctor");
         assertFalse(Files.exists(first), "nobody uses it");
         assertTrue(Files.exists(second));
+    }
+
+    /** A copy, often without its time stamps, that belongs to someone else or lies where nothing can be written. */
+    @Test
+    void whatIsBuiltIsRunWhereNothingCanBe() throws Exception {
+        told("doctor");
+        Path home = folder.resolve("home");
+        String jdk = folder.resolve("jdk").toString();
+        Path maven = folder.resolve("maven");
+        Files.createDirectories(home.resolve("nn/src"));
+        Files.setLastModifiedTime(
+                home.resolve("nn/src"), FileTime.from(Instant.now().plusSeconds(60)));
+        Files.deleteIfExists(maven);
+
+        Outcome copied = launchWhereNothingCanBeWritten(home, jdk);
+        assertEquals(0, copied.code(), copied.err());
+        assertTrue(copied.out().endsWith("tessera.distill.cli.Main doctor\n"), copied.out());
+        assertTrue(copied.err().startsWith("tessera: warning: " + home.toRealPath() + " seems newer"), copied.err());
+        assertEquals(1, copied.err().lines().count(), copied.err());
+        assertFalse(Files.exists(maven), "nothing was built");
+
+        Files.delete(home.resolve("distill/target/lib/built"));
+        Outcome unbuilt = launchWhereNothingCanBeWritten(home, jdk);
+        assertEquals(2, unbuilt.code(), unbuilt.err());
+        assertEquals(
+                "tessera: error: tessera has to be built first, but " + home.toRealPath()
+                        + " may not be written by this user; let its owner start it once, or make it writable",
+                unbuilt.err().strip());
+    }
+
+    /** As another user where this one is the administrator, who may write everywhere. */
+    private Outcome launchWhereNothingCanBeWritten(Path home, String jdk) throws Exception {
+        Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxr-xr-x"));
+        List<String> command = new ArrayList<>();
+        if (Files.getAttribute(folder, "unix:uid").equals(0)) {
+            command.addAll(List.of("setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"));
+        }
+        command.addAll(List.of("sh", home.resolve("tessera").toString(), "doctor"));
+        List<Path> folders;
+        try (Stream<Path> all = Files.walk(home)) {
+            folders = all.filter(Files::isDirectory).toList();
+        }
+        for (Path each : folders) {
+            Files.setPosixFilePermissions(each, PosixFilePermissions.fromString("r-xr-xr-x"));
+        }
+        try {
+            return start(command, jdk);
+        } finally {
+            for (Path each : folders) {
+                Files.setPosixFilePermissions(each, PosixFilePermissions.fromString("rwxr-xr-x"));
+            }
+        }
+    }
+
+    @Test
+    void aColonInThePathIsTold() throws Exception {
+        Path home = Files.createDirectory(folder.resolve("10:30 build"));
+        copyLauncher(home, folder.resolve("gpu"));
+        Outcome outcome = launch(home, System.getProperty("java.home"), "--version");
+        assertEquals(2, outcome.code(), outcome::toString);
+        assertEquals(1, outcome.err().lines().count(), outcome.err());
+        assertTrue(
+                outcome.err()
+                        .startsWith("tessera: error: the folder " + home.toRealPath() + " has a colon in its name"),
+                outcome.err());
     }
 
     /** The folder that Java was told to take its modules and libraries from. */

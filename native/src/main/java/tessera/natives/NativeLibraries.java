@@ -29,8 +29,8 @@ import org.jspecify.annotations.Nullable;
  * <ol>
  *   <li>the folder named by the system property {@value #DIRECTORY_PROPERTY}, and then no other place;
  *   <li>a resource on the class path (or in a resolved module), carried by the library's jar for this platform. It is
- *       unpacked once into {@code $XDG_CACHE_HOME/tessera/natives/<content hash>} ({@code ~/.cache} where that variable
- *       is not set); every later start checks size and checksum, and replaces a damaged file;
+ *       unpacked once into {@code $XDG_CACHE_HOME/tessera/natives/<content hash>} (where that variable is not set, as {@link
+ *       #defaultCache} says); every later start checks size and checksum, and replaces a damaged file;
  *   <li>{@code /usr/local/lib/tessera} and {@code /usr/lib/tessera}, which are only read.
  * </ol>
  *
@@ -147,14 +147,14 @@ public final class NativeLibraries {
                 + DIRECTORY_PROPERTY + " at a folder that holds " + main);
     }
 
-    /** Where libraries are unpacked to, by the rules of XDG. */
+    /**
+     * Where libraries are unpacked to: {@code tessera/natives} under {@code $XDG_CACHE_HOME}, by the rules of XDG, or else under
+     * {@code ~/.cache}; for a user without a home that may be written, in a folder under {@code java.io.tmpdir} that is the user's
+     * alone.
+     */
     public static Path defaultCache(Map<String, String> environment) {
-        String xdg = environment.get("XDG_CACHE_HOME");
-        // The XDG base directory rules say that a relative path is to be ignored.
-        Path base = xdg != null && Path.of(xdg).isAbsolute()
-                ? Path.of(xdg)
-                : Path.of(System.getProperty("user.home", "."), ".cache");
-        return base.resolve("tessera").resolve("natives");
+        return CacheFolder.of(environment, System.getProperty("user.home"), System.getProperty("java.io.tmpdir", "."))
+                .resolve("natives");
     }
 
     /** A resource on the class path or in a resolved module, or null. */

@@ -16,6 +16,7 @@ import tessera.distill.video.VideoReader;
 import tessera.kernels.Device;
 import tessera.kernels.DeviceException;
 import tessera.kernels.NativeReport;
+import tessera.natives.NativeLibraries;
 
 /** {@code tessera doctor}: what this machine offers, what was found and what was refused, with reasons. */
 @Command(
@@ -63,6 +64,9 @@ final class Doctor extends ToolCommand {
         report.put("machine code", NativeReport.machineCode());
         cuda(report);
         report.put("ffmpeg", ffmpeg());
+        report.put(
+                "cache",
+                String.valueOf(NativeLibraries.defaultCache(System.getenv()).getParent()));
         return report;
     }
 

@@ -2,6 +2,7 @@ package tessera.distill.cli;
 
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -144,6 +145,7 @@ public final class Main implements Callable<Integer> {
                 .setOut(out)
                 .setErr(err)
                 .setAbbreviatedOptionsAllowed(false)
+                .registerConverter(Path.class, PathWords::parse)
                 .registerConverter(Modality.class, Clips::modality)
                 .registerConverter(NamedTeacher.class, NamedTeacher::parse)
                 .registerConverter(ViewScheme.class, ViewScheme::parse)

@@ -30,7 +30,7 @@ record NamedTeacher(String name, Modality modality, Path path) {
         if (!name.matches("[A-Za-z0-9_-]+")) {
             throw new TypeConversionException("a teacher's name is of letters and digits, such as large:rgb=FILE");
         }
-        return new NamedTeacher(name, modality, Path.of(word.substring(equals + 1)));
+        return new NamedTeacher(name, modality, PathWords.parse(word.substring(equals + 1)));
     }
 
     /**

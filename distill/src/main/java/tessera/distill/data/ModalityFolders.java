@@ -181,7 +181,11 @@ public final class ModalityFolders {
     /** Files by {@code label/name}, without their extensions. */
     private static SortedMap<String, Path> clips(Path folder) {
         SortedMap<String, Path> clips = new TreeMap<>();
-        for (Path label : list(folder, Files::isDirectory, "it holds one folder for each label")) {
+        for (Path label : list(folder, entry -> true, "it holds one folder for each label")) {
+            if (!Files.isDirectory(label)) {
+                throw new IllegalArgumentException(
+                        label + " lies in no label's folder; put it into that of its label, or take it out");
+            }
             List<Path> files = list(label, file -> true, "it holds the label's clips");
             if (files.isEmpty()) {
                 throw new IllegalArgumentException(label + " holds no clip; put clips there or remove the folder");
@@ -250,7 +254,7 @@ public final class ModalityFolders {
         for (Map<Modality, Path> clip : clips) {
             for (Map.Entry<Modality, Path> entry : clip.entrySet()) {
                 Path file = entry.getValue();
-                long[] shape = file.toString().endsWith(NPY) && !seen.contains(entry.getKey()) ? shape(file) : null;
+                long[] shape = isArray(file) && !seen.contains(entry.getKey()) ? shape(file) : null;
                 if (shape != null) {
                     seen.add(entry.getKey());
                     frames = (int) shape[0];
@@ -303,11 +307,8 @@ public final class ModalityFolders {
 
     /** What can be told of a clip without reading it. */
     private static void requireClip(Path file, Modality modality, Geometry geometry, Options options) {
-        if (!file.toString().endsWith(NPY)) {
-            if (!isKind(file, modality)) {
-                throw new IllegalArgumentException(
-                        file + " is no clip of " + modality.id() + "; give " + kinds(modality));
-            }
+        if (!isArray(file)) {
+            requireKind(file, modality);
             if (Files.isDirectory(file)) {
                 recording(file, modality, options);
             }
@@ -329,14 +330,36 @@ public final class ModalityFolders {
         }
     }
 
-    private static boolean isKind(Path file, Modality modality) {
-        return switch (modality.id()) {
-            case "rgb" -> Files.isDirectory(file) || ClipFolder.isVideo(file);
-            case "flow" -> Files.isDirectory(file);
-            case "boxes" -> file.toString().endsWith(".json");
-            case "audio" -> file.toString().toLowerCase(Locale.ROOT).endsWith(".wav");
+    private static boolean isArray(Path file) {
+        return hasExtension(file, NPY);
+    }
+
+    private static boolean hasExtension(Path file, String extension) {
+        return file.toString().toLowerCase(Locale.ROOT).endsWith(extension);
+    }
+
+    private static void requireKind(Path file, Modality modality) {
+        boolean folder = Files.isDirectory(file);
+        String refusal = " is no clip of " + modality.id();
+        boolean fits = switch (modality.id()) {
+            case "rgb" -> {
+                if (!folder) {
+                    ClipFolder.refusal(file).ifPresent(problem -> {
+                        throw new IllegalArgumentException(file + refusal + ", it " + problem + "; give "
+                                + kinds(modality) + ", or take it out of the label's folder");
+                    });
+                }
+                yield true;
+            }
+            case "flow" -> folder;
+            case "boxes" -> hasExtension(file, ".json") && !folder;
+            case "audio" -> hasExtension(file, ".wav") && !folder;
             default -> false;
         };
+        if (!fits) {
+            throw new IllegalArgumentException(
+                    file + refusal + "; give " + kinds(modality) + ", or take it out of the label's folder");
+        }
     }
 
     private static String kinds(Modality modality) {
@@ -350,7 +373,7 @@ public final class ModalityFolders {
     }
 
     private static Recording recording(Path file, Modality modality, Options options) {
-        if (file.toString().endsWith(NPY)) {
+        if (isArray(file)) {
             return new Recording.Array(file, modality.layout().values());
         }
         return switch (modality.id()) {

@@ -3,6 +3,7 @@ package tessera.distill.video;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.JarURLConnection;
+import java.net.URISyntaxException;
 import java.net.URL;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -10,12 +11,12 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
-import java.util.jar.JarEntry;
 import java.util.jar.JarFile;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -25,9 +26,8 @@ import tessera.natives.NativeLibraries;
 /**
  * The FFmpeg program that the platform jar of {@code org.bytedeco:ffmpeg} carries, unpacked once for each user and content.
  *
- * <p>It goes to {@code $XDG_CACHE_HOME/tessera} ({@code ~/.cache/tessera} where that variable is not set). The folder's
- * name is a hash of what is in it, and it gets that name in one step: processes that unpack at the same time, or die
- * meanwhile, cannot spoil it.
+ * <p>It goes to a folder beside {@link NativeLibraries#defaultCache}, whose name is a hash of what is in it. It gets that name
+ * in one step: processes that unpack at the same time, or die meanwhile, cannot spoil it.
  */
 final class CarriedProgram {
     private static final Pattern MISSING_DEVICE_LIBRARY = Pattern.compile(
@@ -35,29 +35,75 @@ final class CarriedProgram {
 
     private CarriedProgram() {}
 
-    /** The unpacked program, or nothing when no jar on the class path carries one for this platform. */
+    /** The unpacked program, or nothing when no jar or folder on the class path carries one for this platform. */
     static Optional<Path> unpack() throws IOException {
         String folder = "org/bytedeco/ffmpeg/" + NativeLibraries.platform() + "/";
         String program = FfmpegProgram.executable("ffmpeg");
         URL url = NativeLibraries.resource(folder + program);
-        if (url == null || !(url.openConnection() instanceof JarURLConnection connection)) {
+        if (url == null) {
             return Optional.empty();
+        }
+        if (url.getProtocol().equals("file")) {
+            // A jar that was unpacked into a folder of classes.
+            return Optional.of(unpack(inFolder(url, folder), program));
+        }
+        if (!(url.openConnection() instanceof JarURLConnection connection)) {
+            throw new IOException(url + " is in no jar and no folder");
         }
         // A jar of our own: closing a shared one would close it for others.
         connection.setUseCaches(false);
         try (JarFile jar = connection.getJarFile()) {
-            List<JarEntry> entries = jar.stream()
+            List<Part> parts = jar.stream()
                     .filter(entry -> isNeeded(entry.getName(), folder))
-                    .sorted(Comparator.comparing(JarEntry::getName))
+                    .map(entry ->
+                            new Part(entry.getName(), entry.getSize(), entry.getCrc(), () -> jar.getInputStream(entry)))
                     .toList();
-            Path target = NativeLibraries.defaultCache(System.getenv())
-                    .resolveSibling("ffmpeg-" + contentHash(entries))
-                    .toAbsolutePath();
-            if (!isComplete(target, entries)) {
-                unpack(jar, entries, target);
-            }
-            return Optional.of(target.resolve(program));
+            return Optional.of(unpack(parts, program));
         }
+    }
+
+    private static List<Part> inFolder(URL program, String folder) throws IOException {
+        try (Stream<Path> files = Files.list(Path.of(program.toURI()).resolveSibling(""))) {
+            List<Part> parts = new ArrayList<>();
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                String name = folder + file.getFileName();
+                if (isNeeded(name, folder)) {
+                    long time = Files.getLastModifiedTime(file).toMillis();
+                    parts.add(new Part(name, Files.size(file), time, () -> Files.newInputStream(file)));
+                }
+            }
+            return parts;
+        } catch (URISyntaxException e) {
+            throw new IOException(program + " names no file", e);
+        }
+    }
+
+    private static Path unpack(List<Part> found, String program) throws IOException {
+        List<Part> parts =
+                found.stream().sorted(Comparator.comparing(Part::name)).toList();
+        Path target = NativeLibraries.defaultCache(System.getenv())
+                .resolveSibling("ffmpeg-" + contentHash(parts))
+                .toAbsolutePath();
+        if (!isComplete(target, parts)) {
+            copy(parts, target);
+        }
+        return target.resolve(program);
+    }
+
+    /**
+     * A file of the program.
+     *
+     * @param name where the jar has it
+     * @param content its checksum, or the time when it was written: whatever changes with it and is known without reading it
+     */
+    private record Part(String name, long size, long content, Source source) {
+        String fileName() {
+            return name.substring(name.lastIndexOf('/') + 1);
+        }
+    }
+
+    private interface Source {
+        InputStream open() throws IOException;
     }
 
     /** Files directly in the folder, without the libraries that serve Java bindings only. */
@@ -65,12 +111,12 @@ final class CarriedProgram {
         return entry.startsWith(folder) && entry.substring(folder.length()).matches("(?!jni|libjni)[^/]+");
     }
 
-    /** From the names, sizes and check sums in the jar's table of contents: no need to read 60 MB at every start. */
-    private static String contentHash(List<JarEntry> entries) {
+    /** From names, sizes and what tells contents apart in the jar's table of contents: no need to read 60 MB at every start. */
+    private static String contentHash(List<Part> parts) {
         try {
             MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            for (JarEntry entry : entries) {
-                String line = entry.getName() + " " + entry.getSize() + " " + entry.getCrc() + "\n";
+            for (Part part : parts) {
+                String line = part.name() + " " + part.size() + " " + part.content() + "\n";
                 digest.update(line.getBytes(StandardCharsets.UTF_8));
             }
             return HexFormat.of().formatHex(digest.digest(), 0, 12);
@@ -80,23 +126,23 @@ final class CarriedProgram {
     }
 
     /** Someone who tidies the cache may have removed a part of it. */
-    private static boolean isComplete(Path folder, List<JarEntry> entries) throws IOException {
-        for (JarEntry entry : entries) {
-            Path file = folder.resolve(name(entry));
-            if (!Files.isRegularFile(file) || Files.size(file) != entry.getSize()) {
+    private static boolean isComplete(Path folder, List<Part> parts) throws IOException {
+        for (Part part : parts) {
+            Path file = folder.resolve(part.fileName());
+            if (!Files.isRegularFile(file) || Files.size(file) != part.size()) {
                 return false;
             }
         }
         return true;
     }
 
-    private static void unpack(JarFile jar, List<JarEntry> entries, Path target) throws IOException {
+    private static void copy(List<Part> parts, Path target) throws IOException {
         Path hidden = target.resolveSibling(".ffmpeg-" + UUID.randomUUID());
         Files.createDirectories(hidden);
         try {
-            for (JarEntry entry : entries) {
-                Path file = hidden.resolve(name(entry));
-                try (InputStream in = jar.getInputStream(entry)) {
+            for (Part part : parts) {
+                Path file = hidden.resolve(part.fileName());
+                try (InputStream in = part.source().open()) {
                     Files.copy(in, file);
                 }
                 if (!file.toFile().setExecutable(true, true)) {
@@ -104,13 +150,13 @@ final class CarriedProgram {
                 }
             }
             try {
-                if (!isComplete(target, entries)) {
+                if (!isComplete(target, parts)) {
                     remove(target);
                 }
                 Files.move(hidden, target, StandardCopyOption.ATOMIC_MOVE);
             } catch (IOException failure) {
                 // Another process may have been first; its folder is as good as ours.
-                if (!isComplete(target, entries)) {
+                if (!isComplete(target, parts)) {
                     throw failure;
                 }
             }
@@ -156,9 +202,5 @@ final class CarriedProgram {
                 }
             }
         }
-    }
-
-    private static String name(JarEntry entry) {
-        return entry.getName().substring(entry.getName().lastIndexOf('/') + 1);
     }
 }

@@ -2,11 +2,15 @@ package tessera.distill.video;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.Charset;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -16,14 +20,23 @@ import java.util.stream.Stream;
 import tessera.nn.inference.VideoClip;
 
 /**
- * A folder of labelled videos: {@code FOLDER/<label>/<any video file>}, or {@code FOLDER/<label>.mp4} (or another usual
- * extension) where a single recording shows a label. Labels and files are sorted by name; hidden files are left out.
+ * A folder of labelled videos: {@code FOLDER/<label>/<any video file>}, or {@code FOLDER/<label>.mp4} (or another
+ * extension) where a single recording shows a label. Labels and files are sorted by name.
+ *
+ * <p>Hidden files and what operating systems leave in folders are passed over. Everything else must be a video: what its name does
+ * not tell is found by opening it, so that no recording is ever left out for its extension.
  *
  * <p>Immutable. Videos are decoded when clips are asked for; nothing is kept.
  */
 public final class ClipFolder {
-    private static final Set<String> EXTENSIONS = Set.of(
-            "mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "wmv", "flv", "ogv", "3gp", "gif");
+    /** Files that are called so are taken for videos unopened. */
+    private static final Set<String> VIDEOS = Set.of(
+            "mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "m2ts", "wmv", "flv", "ogv", "3gp",
+            "gif");
+
+    /** What FFmpeg would show as a video of one frame. */
+    private static final Set<String> PICTURES =
+            Set.of("jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp", "heic", "avif", "thm");
 
     private final List<String> labels;
     private final List<List<Path>> videos;
@@ -43,9 +56,10 @@ public final class ClipFolder {
     public record LabelledClip(int label, Path source, VideoClip clip) {}
 
     /**
-     * Lists a folder; no video is opened yet.
+     * Lists a folder. Only what its name does not tell to be a video is opened.
      *
-     * @throws VideoException if the folder is missing or no folder, holds no label folders, or one of these is empty
+     * @throws VideoException if the folder is missing or no folder, holds no label folders, one of these is empty, or something
+     *     there is no video
      */
     public static ClipFolder open(Path folder) {
         VideoException.require(
@@ -55,17 +69,20 @@ public final class ClipFolder {
                 "name a folder that holds one folder of videos for each label");
         SortedMap<String, List<Path>> videos = new TreeMap<>();
         for (Path label : list(folder, Files::isDirectory)) {
-            List<Path> files = list(label, file -> !Files.isDirectory(file));
+            List<Path> files = list(label, file -> true);
             VideoException.require(
                     !files.isEmpty(),
                     label,
                     "holds no videos for its label",
                     "put videos into it or remove the folder");
-            videos.put(label.getFileName().toString(), new ArrayList<>(files));
+            files.forEach(file -> requireVideo(file, "take it out of the label's folder"));
+            videos.put(String.valueOf(label.getFileName()), new ArrayList<>(files));
         }
-        for (Path file : list(folder, ClipFolder::isVideo)) {
-            String name = file.getFileName().toString();
-            videos.computeIfAbsent(name.substring(0, name.lastIndexOf('.')), label -> new ArrayList<>())
+        for (Path file : list(folder, file -> !Files.isDirectory(file))) {
+            requireVideo(file, "take it out of the folder");
+            String name = String.valueOf(file.getFileName());
+            int dot = name.lastIndexOf('.');
+            videos.computeIfAbsent(dot < 0 ? name : name.substring(0, dot), label -> new ArrayList<>())
                     .add(file);
         }
         VideoException.require(
@@ -76,25 +93,75 @@ public final class ClipFolder {
         return new ClipFolder(List.copyOf(videos.keySet()), List.copyOf(videos.values()));
     }
 
-    /** Whether a file is called like a video. */
-    public static boolean isVideo(Path file) {
-        String name = file.toString().toLowerCase(Locale.ROOT);
-        return EXTENSIONS.contains(name.substring(name.lastIndexOf('.') + 1)) && !Files.isDirectory(file);
+    private static void requireVideo(Path file, String remedy) {
+        refusal(file).ifPresent(problem -> {
+            throw new VideoException(file, problem, remedy);
+        });
     }
 
     /**
-     * What a folder holds of a kind, in the order of names, without hidden files.
+     * Why a file is no video, or nothing. What is called like a video is not opened.
      *
-     * @throws VideoException if the folder cannot be read
+     * @throws VideoException if no FFmpeg program is found to open it with
+     */
+    public static Optional<String> refusal(Path file) {
+        if (Files.isDirectory(file)) {
+            return Optional.of("is a folder, not a video");
+        }
+        String name = file.toString().toLowerCase(Locale.ROOT);
+        String extension = name.substring(name.lastIndexOf('.') + 1);
+        if (VIDEOS.contains(extension)) {
+            return Optional.empty();
+        }
+        if (PICTURES.contains(extension)) {
+            return Optional.of("is a picture, not a video");
+        }
+        VideoReader.program();
+        try {
+            VideoReader.probe(file);
+            return Optional.empty();
+        } catch (VideoException e) {
+            return Optional.of(e.problem());
+        }
+    }
+
+    /**
+     * What a folder holds of a kind, in the order of names, without hidden files and what operating systems leave there.
+     *
+     * @throws VideoException if the folder cannot be read, or the name of one of these
      */
     public static List<Path> list(Path folder, Predicate<Path> kind) {
+        List<Path> found;
         try (Stream<Path> entries = Files.list(folder)) {
-            return entries.filter(entry -> !entry.getFileName().toString().startsWith(".") && kind.test(entry))
+            found = entries.filter(entry -> !SystemFiles.isOne(String.valueOf(entry.getFileName())) && kind.test(entry))
                     .sorted()
                     .toList();
         } catch (IOException | UncheckedIOException failure) {
             throw new VideoException(
                     folder, "cannot be listed (" + failure.getMessage() + ")", "check its permissions");
+        }
+        found.forEach(ClipFolder::requireName);
+        return found;
+    }
+
+    /** A name whose bytes are no text reaches no other program, and no label can be called so. */
+    private static void requireName(Path entry) {
+        boolean told;
+        try {
+            told = Path.of(entry.toString()).equals(entry);
+        } catch (InvalidPathException e) {
+            told = false;
+        }
+        if (!told) {
+            Charset names = Charset.forName(System.getProperty("sun.jnu.encoding", "UTF-8"));
+            String uri = entry.toUri().getRawPath().replaceFirst("/$", "");
+            String bytes = uri.substring(uri.lastIndexOf('/') + 1);
+            throw new VideoException(
+                    entry,
+                    "has a name that is not in " + names + " (" + bytes + " with its bytes after %)",
+                    names.equals(StandardCharsets.UTF_8)
+                            ? "rename it"
+                            : "rename it, or start Java where the locale is one of UTF-8, as LC_ALL=C.UTF-8");
         }
     }
 

@@ -29,6 +29,9 @@ final class FfmpegProgram {
     private static final String REMEDY =
             "install FFmpeg 5.1 or newer, or name its program with -D" + PROPERTY + "=/path/to/ffmpeg";
 
+    private static final String OTHER_FOLDER =
+            "set XDG_CACHE_HOME to a folder with 250 MB of room in which programs may be written and run, or " + REMEDY;
+
     /** What holds without the property does not change while the JVM runs: looked for once, unless it fails. */
     private static volatile @Nullable FfmpegProgram unnamed;
 
@@ -70,6 +73,7 @@ final class FfmpegProgram {
 
     private static FfmpegProgram carriedOrOnPath() {
         List<String> refusals = new ArrayList<>();
+        String remedy = REMEDY;
         try {
             Optional<Path> carried = CarriedProgram.unpack();
             if (carried.isPresent()) {
@@ -82,11 +86,13 @@ final class FfmpegProgram {
                     return candidate;
                 }
                 refusals.add("the carried program " + carried.get() + " does not start here: " + refusal);
+                remedy = OTHER_FOLDER;
             } else {
                 refusals.add("no platform jar of org.bytedeco:ffmpeg is on the class path");
             }
         } catch (IOException failure) {
-            refusals.add("the carried program cannot be unpacked: " + failure.getMessage());
+            refusals.add("the carried program cannot be unpacked: " + failure);
+            remedy = OTHER_FOLDER;
         }
         Optional<Path> installed = onPath("ffmpeg");
         if (installed.isPresent()) {
@@ -100,7 +106,7 @@ final class FfmpegProgram {
         } else {
             refusals.add("there is no ffmpeg on the PATH");
         }
-        throw new VideoException("reading videos", "no FFmpeg program: " + String.join(", ", refusals), REMEDY, null);
+        throw new VideoException("reading videos", "no FFmpeg program: " + String.join(", ", refusals), remedy, null);
     }
 
     private static Optional<Path> onPath(String name) {

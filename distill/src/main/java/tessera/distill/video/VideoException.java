@@ -10,6 +10,8 @@ import org.jspecify.annotations.Nullable;
 public final class VideoException extends IllegalArgumentException {
     private static final long serialVersionUID = 1L;
 
+    private final String problem;
+
     /**
      * @param file the file or folder that the message starts with
      * @param problem what was found and what was needed
@@ -21,6 +23,12 @@ public final class VideoException extends IllegalArgumentException {
 
     VideoException(String subject, String problem, String remedy, @Nullable Throwable cause) {
         super(printable(subject) + ": " + printable(problem) + "; " + remedy, cause);
+        this.problem = printable(problem);
+    }
+
+    /** What is wrong, without the file and what to do about it. */
+    String problem() {
+        return problem;
     }
 
     /** A file that FFmpeg opened in vain. */

@@ -162,7 +162,8 @@ public final class OneDnn {
         } catch (IllegalArgumentException e) {
             throw new NativeLibraryException(
                     "the system cannot open " + path + " (" + e.getMessage()
-                            + "); check that its folder allows execution and that libgomp.so.1 is beside it",
+                            + "); check that its folder allows execution and that libgomp.so.1 is beside it, or set"
+                            + " XDG_CACHE_HOME to another folder",
                     e);
         } catch (IllegalCallerException e) {
             throw new NativeLibraryException(
