@@ -316,7 +316,7 @@ class VideoTest {
     @Test
     @EnabledOnOs({OS.LINUX, OS.MAC})
     void decodersThatCrashHarmOnlyThemselves() throws IOException {
-        withProgram(programThat("printf 0123456789ab; kill -SEGV $$"), () -> {
+        withProgram(programThat("printf '0, 0, 0, 1, 12, 0x0\\n0123456789ab'; kill -SEGV $$"), () -> {
             try (VideoReader reader = VideoReader.open(video("ramp.mp4"))) {
                 assertNotNull(reader.next());
                 VideoException refused = assertThrows(VideoException.class, reader::next);

@@ -6,10 +6,12 @@ import java.io.InputStream;
 import java.io.InterruptedIOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import java.util.stream.Stream;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
 
 /**
  * A child process whose complaints (standard error) are read by a thread of their own, so that it never waits for a
@@ -59,9 +61,39 @@ final class Child implements AutoCloseable {
         return process.getInputStream();
     }
 
-    /** What the child wrote, line by line. */
-    Stream<String> outputLines() {
-        return process.inputReader(StandardCharsets.UTF_8).lines();
+    /**
+     * Hands over what the child writes, line by line as it comes, until it ends.
+     *
+     * @param silence how long it may write nothing
+     * @return whether it ended; false where it fell silent
+     */
+    boolean listen(Consumer<String> lines, Duration silence) {
+        AtomicLong heard = new AtomicLong();
+        Thread reader = Thread.ofPlatform()
+                .daemon()
+                .name("tessera-ffmpeg-lines")
+                .start(() -> {
+                    try (BufferedReader output = process.inputReader(StandardCharsets.UTF_8)) {
+                        for (String line = output.readLine(); line != null; line = output.readLine()) {
+                            lines.accept(line);
+                            heard.incrementAndGet();
+                        }
+                    } catch (IOException closed) {
+                        // The child was killed: nobody asks what else it had to say.
+                    }
+                });
+        try {
+            long before;
+            do {
+                before = heard.get();
+                if (reader.join(silence)) {
+                    return waitFor(silence);
+                }
+            } while (heard.get() != before);
+            return false;
+        } catch (InterruptedException interruption) {
+            throw interrupted();
+        }
     }
 
     /** Whether the child ended within the limit; its complaints are complete then. */
@@ -84,6 +116,11 @@ final class Child implements AutoCloseable {
     /** The first thing the child complained about, or an empty text. */
     String complaint() {
         return complaint;
+    }
+
+    /** The first complaint without the name of the file, which messages begin with. */
+    String reason(Path file) {
+        return complaint.replace(FfmpegProgram.url(file) + ": ", "");
     }
 
     /** What a thread gets that is interrupted while it waits; the interrupt stays set. */

@@ -181,16 +181,25 @@ public final class ClipFolder {
      * @throws VideoException if one of the videos cannot be decoded
      */
     public List<LabelledClip> clips(int label, ClipCut cut) {
-        return videos.get(label).stream()
-                .flatMap(video -> Video.cut(video, cut).stream().map(clip -> new LabelledClip(label, video, clip)))
-                .toList();
+        return stream(label, cut).toList();
     }
 
     /** Decodes the clips of all labels, label by label. */
     public List<LabelledClip> clips(ClipCut cut) {
-        return IntStream.range(0, labels.size())
-                .boxed()
-                .flatMap(label -> clips(label, cut).stream())
-                .toList();
+        return stream(cut).toList();
+    }
+
+    /**
+     * As {@link #clips(int, ClipCut)}, but clips are decoded one by one when they are asked for, so that hardly more than one is in memory.
+     * Where the stream is consumed as a whole ({@code forEach}, {@code toList} and the like) nothing is left to close.
+     */
+    public Stream<LabelledClip> stream(int label, ClipCut cut) {
+        return videos.get(label).stream()
+                .flatMap(video -> Video.clips(video, cut).map(clip -> new LabelledClip(label, video, clip)));
+    }
+
+    /** As {@link #stream(int, ClipCut)} of all labels, label by label. */
+    public Stream<LabelledClip> stream(ClipCut cut) {
+        return IntStream.range(0, labels.size()).boxed().flatMap(label -> stream(label, cut));
     }
 }

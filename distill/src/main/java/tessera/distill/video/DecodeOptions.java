@@ -11,7 +11,7 @@ import java.time.Duration;
  * @param frameRate frames per second to resample to by time stamps (frames are repeated or left out, not blended), 0 for
  *     every frame the file holds
  * @param start how many frames, counted after resampling, are left out at the beginning
- * @param timeout how long one frame may take before the decoder is stopped
+ * @param timeout how long the decoder may give no frame before it is stopped; frames that are passed over count as given
  */
 public record DecodeOptions(int width, int height, double frameRate, long start, Duration timeout) {
     /** Every frame, at its own size. */

@@ -2,14 +2,13 @@ package tessera.distill.video;
 
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collection;
-import java.util.Deque;
 import java.util.List;
-import java.util.OptionalLong;
+import java.util.Optional;
 import java.util.function.Consumer;
-import org.jspecify.annotations.Nullable;
+import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
 import tessera.nn.inference.FrameSampling;
 import tessera.nn.inference.VideoClip;
 
@@ -98,62 +97,57 @@ public final class Video {
      * @param notes told in one line if the part is shorter than one clip
      */
     public static List<VideoClip> cut(Path file, ClipCut cut, Consumer<String> notes) {
+        try (Stream<VideoClip> clips = clips(file, cut, notes)) {
+            return clips.toList();
+        }
+    }
+
+    /** As {@link #clips(Path, ClipCut, Consumer)}; a part that is shorter than one clip is logged. */
+    public static Stream<VideoClip> clips(Path file, ClipCut cut) {
+        return clips(file, cut, note -> LOG.log(System.Logger.Level.WARNING, note));
+    }
+
+    /**
+     * The clips that {@link #cut(Path, ClipCut)} gives, each decoded when it is asked for: of a recording of any length, hardly more is in
+     * memory than the clip that is worked on. One is overlapping another where they share frames, but no pixels are shared.
+     *
+     * @param notes told in one line if the part is shorter than one clip
+     * @return to be closed, which ends the decoder; sequential. Asking for clips throws what {@link #cut(Path, ClipCut)} does
+     */
+    public static Stream<VideoClip> clips(Path file, ClipCut cut, Consumer<String> notes) {
         if (cut.clipSeconds() == 0) {
-            return List.of(spread(file, cut));
+            return Stream.of(spread(file, cut));
         }
         double rate = cut.frames() / cut.clipSeconds();
         DecodeOptions options = DecodeOptions.NATIVE.withFrameRate(rate).withSize(cut.width(), cut.height());
-        OptionalLong known = VideoReader.probe(file).framesAt(rate);
-        long total = known.isPresent() ? known.getAsLong() : Math.max(1, count(file, options));
-        long from = firstFrame(cut, total);
-        long to = endFrame(cut, total);
-        long stride = Math.max(1, Math.round(cut.strideSeconds() * rate));
-        List<VideoClip> clips = new ArrayList<>();
-        Deque<byte[]> window = new ArrayDeque<>();
-        try (VideoReader reader = VideoReader.open(file, options.withStart(from))) {
-            long next = from;
-            for (byte[] frame = nextBefore(reader, from, to); frame != null; frame = nextBefore(reader, from, to)) {
-                window.add(frame);
-                if (from + reader.position() - window.size() < next) {
-                    window.remove();
-                }
-                if (window.size() == cut.frames()) {
-                    clips.add(join(window, cut.height(), cut.width()));
-                    next += stride;
-                    while (!window.isEmpty() && from + reader.position() - window.size() < next) {
-                        window.remove();
-                    }
-                }
-            }
-            if (reader.position() == 0) {
-                throw noFrame(file, from);
-            }
+        Optional<Headers.Span> span = cut.from() > 0 || cut.to() < 1 ? span(file) : Optional.empty();
+        long from = 0;
+        long to = Long.MAX_VALUE;
+        if (cut.from() > 0 || cut.to() < 1) {
+            long total = span.map(known -> known.framesAt(rate)).orElseGet(() -> Math.max(1, count(file, options)));
+            from = firstFrame(cut, total);
+            to = cut.to() < 1 ? endFrame(cut, total) : to;
         }
-        if (clips.isEmpty()) {
-            notes.accept(file + ": the part that is looked at is shorter than a clip of " + cut.clipSeconds() + " s ("
-                    + window.size() + " of its " + cut.frames() + " frames); the last frame is repeated");
-            while (window.size() < cut.frames()) {
-                window.add(window.getLast());
-            }
-            clips.add(join(window, cut.height(), cut.width()));
-        }
-        return clips;
+        ClipReader reader = new ClipReader(
+                VideoReader.open(file, options.withStart(from), span.orElse(null)), cut, to - from, notes);
+        return StreamSupport.stream(reader, false).onClose(reader::close);
     }
 
-    private static byte @Nullable [] nextBefore(VideoReader reader, long from, long to) {
-        return from + reader.position() < to ? reader.next() : null;
+    private static Optional<Headers.Span> span(Path file) {
+        VideoReader.probe(file);
+        return Headers.span(file, DecodeOptions.NATIVE.timeout());
     }
 
     /** One clip with its frames spread over the whole part. */
     private static VideoClip spread(Path file, ClipCut cut) {
         VideoInfo info = VideoReader.probe(file);
+        Optional<Headers.Span> span = Headers.span(file, DecodeOptions.NATIVE.timeout());
         // At an even rate, so that fractions are those of time also where the file's frames come irregularly.
         DecodeOptions options = DecodeOptions.NATIVE
                 .withSize(cut.width(), cut.height())
                 .withFrameRate(Math.min(1000, info.frameRate().orElse(0)));
-        OptionalLong known = info.framesAt(options.frameRate());
-        boolean timed = options.frameRate() > 0 && known.isPresent();
-        long total = timed ? known.getAsLong() : Math.max(1, count(file, options));
+        boolean timed = options.frameRate() > 0 && span.isPresent();
+        long total = timed ? span.orElseThrow().framesAt(options.frameRate()) : Math.max(1, count(file, options));
         return sample(file, options, FrameSampling.uniform(firstFrame(cut, total), endFrame(cut, total), cut.frames()));
     }
 
@@ -165,7 +159,7 @@ public final class Video {
         return Math.max(firstFrame(cut, total) + 1, (long) Math.floor(cut.to() * total));
     }
 
-    private static VideoClip join(Collection<byte[]> frames, int height, int width) {
+    static VideoClip join(Collection<byte[]> frames, int height, int width) {
         byte[] pixels = new byte[Math.multiplyExact(frames.size(), 3 * height * width)];
         frames.forEach(ByteBuffer.wrap(pixels)::put);
         return new VideoClip(frames.size(), height, width, pixels);
@@ -195,7 +189,7 @@ public final class Video {
         }
     }
 
-    private static VideoException noFrame(Path file, long start) {
+    static VideoException noFrame(Path file, long start) {
         return new VideoException(
                 file,
                 start == 0 ? "holds no frame that can be decoded" : "ends before frame " + start,

@@ -1,6 +1,7 @@
 package tessera.distill.video;
 
 import java.nio.file.Path;
+import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,6 +38,14 @@ public final class VideoException extends IllegalArgumentException {
                 file,
                 "cannot be decoded as a video" + (reason.isEmpty() ? "" : " (" + reason + ")"),
                 "check that it is the file you mean and that it plays elsewhere, or fetch it again");
+    }
+
+    /** A file of which nothing came for too long. */
+    static VideoException silent(Path file, Duration silence) {
+        return new VideoException(
+                file,
+                "gave no frame within " + silence.toMillis() / 1000.0 + " s",
+                "check that the file is on a disk that answers, or allow more time");
     }
 
     static void require(boolean ok, Path file, String problem, String remedy) {

@@ -1,21 +1,7 @@
 package tessera.distill.video;
 
-import java.io.IOException;
-import java.io.InputStream;
-import java.nio.file.Files;
+import java.math.BigDecimal;
 import java.nio.file.Path;
-import java.time.Duration;
-import java.util.ArrayList;
-import java.util.HashMap;
-import java.util.List;
-import java.util.Locale;
-import java.util.Map;
-import java.util.OptionalDouble;
-import java.util.OptionalLong;
-import java.util.Set;
-import java.util.concurrent.ArrayBlockingQueue;
-import java.util.concurrent.BlockingQueue;
-import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,31 +17,42 @@ import org.jspecify.annotations.Nullable;
  * the thread that waits for a frame.
  */
 public final class VideoReader implements AutoCloseable {
-    /** Frames may have so many pixels, 192 MiB in RGB. */
-    private static final long MOST_PIXELS = 1 << 26;
+    /** So much is decoded before what is wanted, since the first pictures behind a place that was sought may be spoilt. */
+    private static final double SECONDS_BEFORE = 2;
 
-    /** Formats in which FFmpeg draws any text as pictures, or follows references to other files. */
-    private static final Set<String> NO_VIDEOS = Set.of("tty", "bin", "xbin", "adf", "idf", "hls", "concat", "dash");
-
-    private static final int FRAMES_AHEAD = 2;
-    private static final System.Logger LOG = System.getLogger(VideoReader.class.getName());
+    /** Frames whose times lie in the middle between two wanted ones, but for how files round them, belong to the later. */
+    private static final double ROUNDING = 1e-3;
 
     private final VideoInfo info;
     private final DecodeOptions options;
-    private final Child child;
-    /** Frames, then an array of length 0. */
-    private final BlockingQueue<byte[]> ahead = new ArrayBlockingQueue<>(FRAMES_AHEAD);
+    private FrameStream frames;
+    /** Whether the stream begins near the frame that is wanted first. */
+    private boolean sought;
 
-    private final Thread decoder;
+    /** When the first frame begins, in the stream's time; NaN before it came. */
+    private double origin;
+
+    private FrameStream.@Nullable Frame shown;
+    private FrameStream.@Nullable Frame coming;
+    /** Of resampled frames, the number behind the last one; unknown until the stream ends. */
+    private long end = Long.MAX_VALUE;
+
     private long position;
-    private boolean ended;
+    private boolean closed;
 
-    private VideoReader(VideoInfo info, DecodeOptions options, Child child) {
+    private VideoReader(VideoInfo info, DecodeOptions options, Headers.@Nullable Span span) {
         this.info = info;
         this.options = options;
-        this.child = child;
-        this.decoder =
-                Thread.ofPlatform().daemon().name("tessera-ffmpeg-frames").start(this::readAhead);
+        double wait = options.frameRate() > 0 ? options.start() / options.frameRate() - SECONDS_BEFORE : 0;
+        this.sought = span != null && wait > SECONDS_BEFORE;
+        this.origin = sought && span != null ? span.start() : Double.NaN;
+        this.frames = start(sought ? origin + wait : 0);
+    }
+
+    private FrameStream start(double seconds) {
+        int length = Math.multiplyExact(options.width() * options.height(), 3);
+        Child child = FfmpegProgram.find().decode(arguments(seconds), info.file());
+        return new FrameStream(info.file(), options.timeout(), length, child);
     }
 
     /**
@@ -78,14 +75,21 @@ public final class VideoReader implements AutoCloseable {
      * @throws VideoException if the file is missing, no video, or no FFmpeg program is found
      */
     public static VideoReader open(Path file, DecodeOptions options) {
-        VideoInfo info = probe(file, options.timeout());
+        return open(file, options, null);
+    }
+
+    /** @param span of the file where it is known */
+    static VideoReader open(Path file, DecodeOptions options, Headers.@Nullable Span span) {
+        VideoInfo info = Headers.read(file, options.timeout());
         DecodeOptions sized = options.width() == 0 ? options.withSize(info.width(), info.height()) : options;
-        if ((long) sized.width() * sized.height() > MOST_PIXELS) {
+        if ((long) sized.width() * sized.height() > Headers.MOST_PIXELS) {
             throw new IllegalArgumentException(
-                    "decode: frames of %d x %d pixels are asked for; at most %d pixels are possible"
-                            .formatted(sized.width(), sized.height(), MOST_PIXELS));
+                    "decode: frames of %s x %s pixels are asked for; at most %s pixels are possible"
+                            .formatted(sized.width(), sized.height(), Headers.MOST_PIXELS));
         }
-        return new VideoReader(info, sized, FfmpegProgram.find().decode(decodeArguments(sized), file));
+        boolean searched = span == null && options.start() > 0 && options.frameRate() > 0;
+        return new VideoReader(
+                info, sized, searched ? Headers.span(file, options.timeout()).orElse(null) : span);
     }
 
     /**
@@ -94,122 +98,22 @@ public final class VideoReader implements AutoCloseable {
      * @throws VideoException if the file is missing or no video, or no FFmpeg program is found
      */
     public static VideoInfo probe(Path file) {
-        return probe(file, DecodeOptions.NATIVE.timeout());
+        return Headers.read(file, DecodeOptions.NATIVE.timeout());
     }
 
-    private static VideoInfo probe(Path file, Duration timeout) {
-        requireReadable(file);
-        Map<String, String> fields = new HashMap<>();
-        try (Child probe = FfmpegProgram.find()
-                .probe(
-                        "-v error -protocol_whitelist file -select_streams V:0 -of flat -i VIDEO -show_entries "
-                                + "stream=width,height,avg_frame_rate,nb_frames,duration:stream_side_data=rotation"
-                                + ":format=duration,format_name",
-                        file)) {
-            if (!probe.waitFor(timeout)) {
-                throw tookTooLong(file, timeout);
-            }
-            if (probe.exitValue() != 0) {
-                throw VideoException.undecodable(file, reason(probe, file));
-            }
-            try (var lines = probe.outputLines()) {
-                lines.forEach(line -> addField(fields, line));
-            }
-        }
-        String format = fields.getOrDefault("format.format_name", "");
-        String wanted = "give a file with moving pictures";
-        VideoException.require(!NO_VIDEOS.contains(format), file, "is a text or a play list, not a video", wanted);
-        VideoException.require(fields.containsKey("width"), file, "holds no video stream", wanted);
-        int width = (int) number(fields, "width").orElse(0);
-        int height = (int) number(fields, "height").orElse(0);
-        if (width <= 0 || height <= 0) {
-            throw VideoException.undecodable(file, "its frame size cannot be found");
-        }
-        String large =
-                "has frames of %d x %d pixels, more than the %d that are read".formatted(width, height, MOST_PIXELS);
-        VideoException.require((long) width * height <= MOST_PIXELS, file, large, "scale it down first");
-        boolean turned = Math.round(Math.abs(number(fields, "rotation").orElse(0)) / 90) % 2 == 1;
-        OptionalDouble frames = number(fields, "nb_frames");
-        OptionalDouble streamDuration = number(fields, "duration");
-        return new VideoInfo(
-                file,
-                turned ? height : width,
-                turned ? width : height,
-                rate(fields.getOrDefault("avg_frame_rate", "")),
-                streamDuration.isPresent() ? streamDuration : number(fields, "format.duration"),
-                frames.isPresent() ? OptionalLong.of((long) frames.getAsDouble()) : OptionalLong.empty());
-    }
-
-    /** From a line such as {@code streams.stream.0.width=640} or {@code format.duration="5.0"}; the first value wins. */
-    private static void addField(Map<String, String> fields, String line) {
-        int equals = line.indexOf('=');
-        if (equals > 0) {
-            String path = line.substring(0, equals);
-            String name = path.startsWith("format.") ? path : path.substring(path.lastIndexOf('.') + 1);
-            fields.putIfAbsent(name, line.substring(equals + 1).replace("\"", ""));
-        }
-    }
-
-    /** A positive or negative number that the file states; zero and N/A stand for unknown. */
-    private static OptionalDouble number(Map<String, String> fields, String name) {
-        String text = fields.getOrDefault(name, "");
-        if (!text.matches("-?\\d{1,15}(\\.\\d{1,12})?")) {
-            return OptionalDouble.empty();
-        }
-        double value = Double.parseDouble(text);
-        return value == 0 ? OptionalDouble.empty() : OptionalDouble.of(value);
-    }
-
-    private static OptionalDouble rate(String fraction) {
-        if (!fraction.matches("\\d{1,15}/\\d{1,15}")) {
-            return OptionalDouble.empty();
-        }
-        int slash = fraction.indexOf('/');
-        double rate =
-                Double.parseDouble(fraction.substring(0, slash)) / Double.parseDouble(fraction.substring(slash + 1));
-        return rate > 0 && Double.isFinite(rate) ? OptionalDouble.of(rate) : OptionalDouble.empty();
-    }
-
-    private static String decodeArguments(DecodeOptions options) {
-        List<String> filters = new ArrayList<>();
-        if (options.frameRate() > 0) {
-            filters.add(String.format(Locale.ROOT, "fps=%.9f", options.frameRate()));
-        }
-        if (options.start() > 0) {
-            filters.add("trim=start_frame=" + options.start());
-        }
-        // Always scaled, so that every frame has one size even if the video changes its own midway.
-        filters.add("scale=%d:%d:flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_inp"
-                .formatted(options.width(), options.height()));
-        return "-nostdin -hide_banner -v error -protocol_whitelist file -max_pixels " + MOST_PIXELS
-                + " -i VIDEO -map 0:V:0 -vf " + String.join(",", filters)
-                + " -fps_mode passthrough -pix_fmt rgb24 -f rawvideo pipe:1";
-    }
-
-    private static void requireReadable(Path file) {
-        VideoException.require(Files.exists(file), file, "does not exist", "check the path");
-        VideoException.require(!Files.isDirectory(file), file, "is a directory, not a video", "name a file");
-        VideoException.require(Files.isRegularFile(file), file, "is no ordinary file", "copy the video into a file");
-        VideoException.require(Files.isReadable(file), file, "may not be read", "check its permissions");
-    }
-
-    private void readAhead() {
-        try {
-            try {
-                int size = Math.multiplyExact(width() * height(), 3);
-                InputStream in = child.output();
-                byte[] frame = in.readNBytes(size);
-                while (frame.length == size) {
-                    ahead.put(frame);
-                    frame = in.readNBytes(size);
-                }
-            } catch (IOException closed) {
-                LOG.log(System.Logger.Level.DEBUG, "the decoder was stopped", closed);
-            }
-            ahead.put(new byte[0]);
-        } catch (InterruptedException end) {
-            // The reader was closed: nobody waits for frames.
-        }
+    /** Texts for another program, so numbers are written as in Java. */
+    private String arguments(double from) {
+        int threads = Runtime.getRuntime().availableProcessors();
+        return "-nostdin -hide_banner -v error -protocol_whitelist file -filter_threads " + threads + " -threads "
+                + threads
+                + " -max_pixels " + Headers.MOST_PIXELS
+                // With the times that the file has, since the decoder begins at one of its own choice before this one.
+                + (from == 0
+                        ? ""
+                        : " -copyts -noaccurate_seek -seek_timestamp 1 -ss "
+                                + BigDecimal.valueOf(from).toPlainString())
+                + " -i VIDEO -map 0:V:0 -vf scale=" + options.width() + ":" + options.height()
+                + ":flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_inp " + FrameStream.OUTPUT;
     }
 
     /**
@@ -219,61 +123,69 @@ public final class VideoReader implements AutoCloseable {
      * @throws java.io.UncheckedIOException if the thread is interrupted; the reader is closed then
      */
     public byte @Nullable [] next() {
-        if (ended) {
+        if (closed) {
             return null;
         }
-        byte[] frame;
-        try {
-            frame = ahead.poll(options.timeout().toNanos(), TimeUnit.NANOSECONDS);
-        } catch (InterruptedException interruption) {
-            close();
-            throw Child.interrupted();
+        byte[] pixels = options.frameRate() > 0 ? resampled() : original();
+        if (pixels != null) {
+            position++;
         }
-        if (frame == null) {
-            close();
-            throw tookTooLong(info.file(), options.timeout());
+        return pixels;
+    }
+
+    private byte @Nullable [] original() {
+        for (long left = position == 0 ? options.start() : 0; left > 0 && frames.next() != null; left--) {
+            // Numbers of frames that are counted, not timed, are found by counting.
         }
-        if (frame.length == 0) {
-            ended = true;
-            requireGoodEnd();
+        FrameStream.Frame frame = frames.next();
+        return frame == null ? null : frame.pixels();
+    }
+
+    private byte @Nullable [] resampled() {
+        long number = options.start() + position;
+        if (coming == null && shown == null) {
+            coming = first(number);
+        }
+        while (coming != null && (shown == null || number(coming.time()) <= number)) {
+            shown = coming;
+            coming = following(shown);
+        }
+        if (shown == null || number >= end) {
             return null;
         }
-        position++;
+        boolean last = coming != null && number(coming.time()) <= number + 1;
+        return last ? shown.pixels() : shown.pixels().clone();
+    }
+
+    /** The stream's first frame; from the file's beginning where the search for a later one went too far. */
+    private FrameStream.@Nullable Frame first(long wanted) {
+        FrameStream.Frame frame = frames.next();
+        if (sought && (frame == null || number(frame.time()) > wanted)) {
+            sought = false;
+            frames.close();
+            frames = start(0);
+            origin = Double.NaN;
+            frame = frames.next();
+        }
+        if (frame != null && Double.isNaN(origin)) {
+            origin = frame.time();
+        }
         return frame;
     }
 
-    private void requireGoodEnd() {
-        if (!child.waitFor(options.timeout())) {
-            close();
-            throw tookTooLong(info.file(), options.timeout());
+    private FrameStream.@Nullable Frame following(FrameStream.Frame last) {
+        FrameStream.Frame next = frames.next();
+        if (next == null) {
+            double lasts =
+                    last.duration() > 0 ? last.duration() : 1 / info.frameRate().orElse(options.frameRate());
+            end = Math.max(1, number(last.time() + lasts));
         }
-        int exit = child.exitValue();
-        if (exit > 128) {
-            throw VideoException.undecodable(
-                    info.file(), "the decoder crashed with exit code %d after %d frames".formatted(exit, position));
-        }
-        if (exit != 0 && position == 0) {
-            throw VideoException.undecodable(info.file(), reason(child, info.file()));
-        }
-        if (!child.complaint().isEmpty()) {
-            LOG.log(
-                    exit == 0 ? System.Logger.Level.DEBUG : System.Logger.Level.WARNING,
-                    "{0}: the decoder gave {1} frames and complained ({2})",
-                    info.file(),
-                    String.valueOf(position),
-                    reason(child, info.file()));
-        }
+        return next;
     }
 
-    private static String reason(Child child, Path file) {
-        return child.complaint().replace(FfmpegProgram.url(file) + ": ", "");
-    }
-
-    private static VideoException tookTooLong(Path file, Duration timeout) {
-        return new VideoException(
-                file,
-                "gave no frame within " + timeout.toMillis() / 1000.0 + " s",
-                "check that the file is on a disk that answers, or allow more time");
+    /** Of the resampled frame from which on a frame of this time is shown. */
+    private long number(double time) {
+        return (long) Math.floor((time - origin) * options.frameRate() + 0.5 + ROUNDING);
     }
 
     /** What the file's headers say. */
@@ -291,6 +203,11 @@ public final class VideoReader implements AutoCloseable {
         return options.height();
     }
 
+    /** The number of the first frame given. */
+    long start() {
+        return options.start();
+    }
+
     /** How many frames have been given. */
     public long position() {
         return position;
@@ -299,9 +216,7 @@ public final class VideoReader implements AutoCloseable {
     /** Ends the child process. */
     @Override
     public void close() {
-        ended = true;
-        decoder.interrupt();
-        child.close();
-        ahead.clear();
+        closed = true;
+        frames.close();
     }
 }

@@ -1,0 +1,166 @@
+package tessera.distill.video;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+import java.util.Set;
+
+/** What is known of a video without decoding it: what its headers claim, and from when to when its packets say there are pictures. */
+final class Headers {
+    /** Frames may have so many pixels, 192 MiB in RGB. */
+    static final long MOST_PIXELS = 1 << 26;
+
+    /** Formats in which FFmpeg draws any text as pictures, or follows references to other files. */
+    private static final Set<String> NO_VIDEOS = Set.of("tty", "bin", "xbin", "adf", "idf", "hls", "concat", "dash");
+
+    /** Packets at the beginning among which the first picture is, though they are stored in another order than shown. */
+    private static final int FIRST_PACKETS = 16;
+
+    private Headers() {}
+
+    /**
+     * When the first picture begins and the last one ends, in seconds of the file's own clock, which need not begin at 0.
+     *
+     * @param start of the first picture
+     * @param end of the last picture
+     */
+    record Span(double start, double end) {
+        /** Number of frames when the pictures are resampled to so many per second. */
+        long framesAt(double rate) {
+            return Math.max(1, (long) Math.floor((end - start) * rate + 1e-6));
+        }
+    }
+
+    /** See {@link VideoReader#probe}. */
+    static VideoInfo read(Path file, Duration silence) {
+        requireReadable(file);
+        Map<String, String> fields = new HashMap<>();
+        try (Child probe = FfmpegProgram.find()
+                .probe(
+                        "-v error -protocol_whitelist file -select_streams V:0 -of flat -i VIDEO -show_entries "
+                                + "stream=width,height,avg_frame_rate,nb_frames,duration:stream_side_data=rotation"
+                                + ":format=duration,format_name",
+                        file)) {
+            if (!probe.listen(line -> addField(fields, line), silence)) {
+                throw VideoException.silent(file, silence);
+            }
+            if (probe.exitValue() != 0) {
+                throw VideoException.undecodable(file, probe.reason(file));
+            }
+        }
+        String format = fields.getOrDefault("format.format_name", "");
+        String wanted = "give a file with moving pictures";
+        VideoException.require(!NO_VIDEOS.contains(format), file, "is a text or a play list, not a video", wanted);
+        VideoException.require(fields.containsKey("width"), file, "holds no video stream", wanted);
+        int width = (int) number(fields, "width").orElse(0);
+        int height = (int) number(fields, "height").orElse(0);
+        if (width <= 0 || height <= 0) {
+            throw VideoException.undecodable(file, "its frame size cannot be found");
+        }
+        String large =
+                "has frames of " + width + " x " + height + " pixels, more than the " + MOST_PIXELS + " that are read";
+        VideoException.require((long) width * height <= MOST_PIXELS, file, large, "scale it down first");
+        boolean turned = Math.round(Math.abs(number(fields, "rotation").orElse(0)) / 90) % 2 == 1;
+        OptionalDouble frames = number(fields, "nb_frames");
+        OptionalDouble streamDuration = number(fields, "duration");
+        return new VideoInfo(
+                file,
+                turned ? height : width,
+                turned ? width : height,
+                rate(fields.getOrDefault("avg_frame_rate", "")),
+                streamDuration.isPresent() ? streamDuration : number(fields, "format.duration"),
+                frames.isPresent() ? OptionalLong.of((long) frames.getAsDouble()) : OptionalLong.empty());
+    }
+
+    private static void requireReadable(Path file) {
+        VideoException.require(Files.exists(file), file, "does not exist", "check the path");
+        VideoException.require(!Files.isDirectory(file), file, "is a directory, not a video", "name a file");
+        VideoException.require(Files.isRegularFile(file), file, "is no ordinary file", "copy the video into a file");
+        VideoException.require(Files.isReadable(file), file, "may not be read", "check its permissions");
+    }
+
+    /** From a line such as {@code streams.stream.0.width=640} or {@code format.duration="5.0"}; the first value wins. */
+    private static void addField(Map<String, String> fields, String line) {
+        int equals = line.indexOf('=');
+        if (equals > 0) {
+            String path = line.substring(0, equals);
+            String name = path.startsWith("format.") ? path : path.substring(path.lastIndexOf('.') + 1);
+            fields.putIfAbsent(name, line.substring(equals + 1).replace("\"", ""));
+        }
+    }
+
+    /** A positive or negative number that the file states; zero and N/A stand for unknown. */
+    private static OptionalDouble number(Map<String, String> fields, String name) {
+        OptionalDouble value = number(fields.getOrDefault(name, ""));
+        return value.isPresent() && value.getAsDouble() == 0 ? OptionalDouble.empty() : value;
+    }
+
+    private static OptionalDouble number(String text) {
+        return text.matches("-?\\d{1,15}(\\.\\d{1,12})?")
+                ? OptionalDouble.of(Double.parseDouble(text))
+                : OptionalDouble.empty();
+    }
+
+    private static OptionalDouble rate(String fraction) {
+        if (!fraction.matches("\\d{1,15}/\\d{1,15}")) {
+            return OptionalDouble.empty();
+        }
+        int slash = fraction.indexOf('/');
+        double rate =
+                Double.parseDouble(fraction.substring(0, slash)) / Double.parseDouble(fraction.substring(slash + 1));
+        return rate > 0 && Double.isFinite(rate) ? OptionalDouble.of(rate) : OptionalDouble.empty();
+    }
+
+    /**
+     * From the packets at the beginning and, where the file lets itself be searched, those at the end; otherwise from all. Other streams,
+     * which may be longer, and what headers claim count for nothing.
+     *
+     * @return empty where packets carry no time stamps, as in a bare stream
+     */
+    static Optional<Span> span(Path file, Duration silence) {
+        Packets ends = new Packets();
+        boolean whole = packets(file, silence, "-read_intervals %+#" + FIRST_PACKETS + ",100000000%", ends);
+        if (!whole || ends.count == FIRST_PACKETS) {
+            packets(file, silence, "", ends);
+        }
+        return ends.end > ends.start ? Optional.of(new Span(ends.start, ends.end)) : Optional.empty();
+    }
+
+    private static boolean packets(Path file, Duration silence, String interval, Packets packets) {
+        try (Child probe = FfmpegProgram.find()
+                .probe(
+                        "-v error -protocol_whitelist file -select_streams V:0 -of csv=p=0 -i VIDEO -show_entries "
+                                + ("packet=pts_time,duration_time,flags " + interval).strip(),
+                        file)) {
+            if (!probe.listen(packets::add, silence)) {
+                throw VideoException.silent(file, silence);
+            }
+            return probe.exitValue() == 0;
+        }
+    }
+
+    /** Of packets that are shown. */
+    private static final class Packets {
+        private long count;
+        private double start = Double.POSITIVE_INFINITY;
+        private double end = Double.NEGATIVE_INFINITY;
+
+        /** From a line such as {@code 1.280000,0.040000,K__}, with a D behind where the picture is decoded but not shown. */
+        private void add(String line) {
+            String[] fields = line.split(",");
+            count++;
+            if (fields.length >= 3 && !fields[2].contains("D")) {
+                OptionalDouble from = number(fields[0]);
+                if (from.isPresent()) {
+                    start = Math.min(start, from.getAsDouble());
+                    end = Math.max(end, from.getAsDouble() + number(fields[1]).orElse(0));
+                }
+            }
+        }
+    }
+}
