@@ -191,6 +191,14 @@ class PeerBenchmarkTest {
     }
 
     @Test
+    void aPlaceWhereNothingCanBeWrittenIsRefusedBeforeAnythingIsMeasured(@TempDir Path folder) throws Exception {
+        Path between = Files.writeString(folder.resolve("file"), "no folder");
+        Path within = between.resolve("r.json");
+        assertEquals(2, run("--tiny", "--out", within.toString()));
+        assertEquals("error: --out " + within + ": cannot make " + between + "; name another place\n", text.toString());
+    }
+
+    @Test
     void helpNamesTheOptions() {
         assertEquals(0, run("--help"));
         assertTrue(text.toString().startsWith("Usage: tessera bench --peers"), text::toString);

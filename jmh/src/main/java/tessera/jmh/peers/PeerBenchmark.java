@@ -165,6 +165,7 @@ public final class PeerBenchmark {
             if (options.resume() && Files.exists(file)) {
                 results.goOn(PeerResults.read(file));
             }
+            checkOut();
             checkStudents();
             measure(new Setting(options, shapes, peers, folder));
             if (options.measures(Options.ACCURACY)) {
@@ -181,6 +182,19 @@ public final class PeerBenchmark {
         results.write(file);
         writePage(results, file);
         return told();
+    }
+
+    /** Refuses a place where nothing can be written before anything is measured. */
+    private void checkOut() {
+        Path parent = Objects.requireNonNull(file.toAbsolutePath().getParent(), "a file of this name has a folder");
+        try {
+            Files.createDirectories(parent);
+        } catch (IOException e) {
+            throw new IllegalArgumentException("--out " + file + ": cannot make " + parent + "; name another place", e);
+        }
+        if (!Files.isWritable(parent) || Files.isDirectory(file)) {
+            throw new IllegalArgumentException("--out " + file + " cannot be written; name another place");
+        }
     }
 
     /** Refuses students whose accuracy cannot be measured before anything else is, which takes long. */
