@@ -1,6 +1,7 @@
 package tessera.distill.cli;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static tessera.distill.cli.Shell.refuse;
 import static tessera.distill.cli.Shell.succeed;
 
@@ -12,8 +13,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
 import tessera.tensor.io.Safetensors;
@@ -43,6 +48,40 @@ class FloatClipsTest {
             segment.setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN), i, value);
         }
         return new ArrayData("clips", type, SHAPE, segment);
+    }
+
+    private String flow(String name, ArrayData array) throws IOException {
+        for (String label : List.of("cut", "open")) {
+            Path clips =
+                    Files.createDirectories(folder.resolve(name).resolve("flow").resolve(label));
+            Npy.write(clips.resolve("a.npy"), array);
+        }
+        ModalityFolders folders = ModalityFolders.open(folder.resolve(name), Set.of(Modality.FLOW), null);
+        try (ClipSet set = folders.load(done -> {}, note -> {})) {
+            return set.checksum();
+        }
+    }
+
+    @Test
+    void flowIsReadFromEveryTypeOfFloats() throws IOException {
+        long[] shape = {4, 16, 16, 2};
+        int count = 4 * 16 * 16 * 2;
+        float[] floats = new float[count];
+        double[] doubles = new double[count];
+        byte[] halves = new byte[2 * count];
+        for (int i = 0; i < count; i++) {
+            floats[i] = i % 41 / 4f - 5;
+            doubles[i] = floats[i];
+            MemorySegment.ofArray(halves)
+                    .setAtIndex(
+                            ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN),
+                            i,
+                            Float.floatToFloat16(floats[i]));
+        }
+        String expected = flow("f32", ArrayData.of("x", floats, shape));
+        assertEquals(expected, flow("f64", ArrayData.of("x", doubles, shape)));
+        ArrayData half = new ArrayData("x", StoredType.F16, shape, MemorySegment.ofArray(halves));
+        assertEquals(expected, flow("f16", half));
     }
 
     @Test
