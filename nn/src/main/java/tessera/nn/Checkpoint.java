@@ -8,7 +8,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.function.Predicate;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Scope;
@@ -16,8 +19,9 @@ import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Safetensors;
-import tessera.tensor.io.SafetensorsFile;
+import tessera.tensor.io.SafetensorsShards;
 import tessera.tensor.io.StoredType;
+import tessera.tensor.io.TensorFileException;
 
 /**
  * Named tensors with text metadata, as a safetensors file holds them.
@@ -26,17 +30,21 @@ import tessera.tensor.io.StoredType;
  *
  * @param tensors CPU tensors by name, which belong to whoever made the checkpoint
  * @param metadata text entries
+ * @param unread arrays of the file that no tensor can hold exactly, such as counters beyond i32 or eight-bit floats: why, by name
  */
-public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metadata) implements AutoCloseable {
+public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metadata, Map<String, String> unread)
+        implements AutoCloseable {
 
     /**
-     * Reads a safetensors file. Half floats become f32, integers of types that tensors do not have i32.
+     * Reads a safetensors file, or shards as {@link SafetensorsShards} finds them. Half floats become f32, integers of types that tensors do not have i32; what cannot is {@link #unread}, so
+     * that it harms only who asks for it.
      *
-     * @throws tessera.tensor.io.TensorFileException if the file is missing, malformed or of a type without tensors
+     * @throws tessera.tensor.io.TensorFileException if the file is missing or malformed
      */
     public static Checkpoint read(Path path) {
         Map<String, Tensor> tensors = new LinkedHashMap<>();
-        try (SafetensorsFile file = Safetensors.open(path)) {
+        Map<String, String> unread = new LinkedHashMap<>();
+        try (SafetensorsShards file = SafetensorsShards.open(path)) {
             Set<String> scales = Int8Layers.isInt8(file.metadata()) ? scales(file) : Set.of();
             for (String name : file.names()) {
                 if (scales.contains(name)) {
@@ -46,10 +54,14 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
                 DType stored = data.type().dtype();
                 Shape shape = Shape.of(data.shape());
                 if (scales.contains(Int8Layers.scaleOf(name))) {
-                    float[] scale = file.floats(Int8Layers.scaleOf(name));
+                    float[] scale = file.entry(Int8Layers.scaleOf(name)).floats();
                     tensors.put(name, Int8Layers.decode(name, shape, data.data(), scale));
                 } else if (stored == null) {
-                    tensors.put(name, converted(data));
+                    try {
+                        tensors.put(name, converted(data));
+                    } catch (TensorFileException notExact) {
+                        unread.put(name, String.valueOf(notExact.getMessage()));
+                    }
                 } else {
                     Tensor tensor = Tensor.empty(Device.cpu(), stored, shape);
                     MemorySegment.copy(
@@ -57,7 +69,7 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
                     tensors.put(name, tensor);
                 }
             }
-            return new Checkpoint(tensors, file.metadata());
+            return new Checkpoint(tensors, file.metadata(), unread);
         } catch (RuntimeException e) {
             tensors.values().forEach(Tensor::close);
             throw e;
@@ -65,7 +77,7 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
     }
 
     /** Names of the scales of the weights in bytes. */
-    private static Set<String> scales(SafetensorsFile file) {
+    private static Set<String> scales(SafetensorsShards file) {
         Set<String> scales = new HashSet<>();
         for (String name : file.names()) {
             if (file.entry(name).type() == StoredType.I8) {
@@ -101,7 +113,8 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
     public static void write(Path path, Map<String, Tensor> tensors, Map<String, String> metadata, Set<String> int8) {
         try (Scope scope = Scope.open()) {
             List<ArrayData> arrays = new ArrayList<>();
-            tensors.forEach((name, tensor) -> {
+            // In the order of their names, so that equal tensors give equal bytes in whatever map they come.
+            new TreeMap<>(tensors).forEach((name, tensor) -> {
                 Tensor contiguous = tensor.detach().contiguous().to(Device.cpu());
                 long[] shape = tensor.shape().toArray();
                 if (int8.contains(name)) {
@@ -114,6 +127,23 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
                 }
             });
             Safetensors.write(path, arrays, metadata);
+        }
+    }
+
+    /**
+     * Makes something of the tensors; where that is refused, the refusal also says what the file holds that could not be read, since
+     * that may be what is missing.
+     */
+    public <T> T explaining(Supplier<T> made) {
+        try {
+            return made.get();
+        } catch (CheckpointException e) {
+            if (unread.isEmpty()) {
+                throw e;
+            }
+            String some = unread.values().stream().limit(3).collect(Collectors.joining("; "));
+            String more = unread.size() > 3 ? "; and " + (unread.size() - 3) + " more" : "";
+            throw new CheckpointException(e.getMessage() + "; not read: " + some + more);
         }
     }
 

@@ -231,6 +231,10 @@ public final class Params {
                 misshapen.add(name + " is " + stored.shape() + ", needs " + shape);
                 return null;
             }
+            if (stored.dtype() == DType.I32 || stored.dtype() == DType.U8) {
+                misshapen.add(name + " is of integers, needs floats");
+                return null;
+            }
             Tensor parameter = Tensor.empty(device, dtype, shape);
             parameter.copyFrom(stored);
             return parameter;

@@ -455,7 +455,19 @@ class BadInputTest {
             {"features", "--student", student, "--clips", clips, "--out", student},
             {"import", "--checkpoint", student, "--out", student},
             {"learn", "--student", student, "--clips", data, "--out", student},
-            {"evaluate", "--student", student, "--clips", data, "--report", student}
+            {"evaluate", "--student", student, "--clips", data, "--report", student},
+            {"quantize", "--student", student, "--out", student},
+            {
+                "evaluate",
+                "--student",
+                folder.resolve("none.safetensors"),
+                "--clips",
+                data,
+                "--tail-verbs",
+                student,
+                "--report",
+                student
+            }
         };
         for (Object[] words : others) {
             refuse(List.of(student + " is the input of --"), words);
@@ -470,7 +482,58 @@ class BadInputTest {
                 data,
                 "--out",
                 video);
+        // Neither the name nor the folder of what is lost tells that a link in the inputs leads there.
+        Path elsewhere = Files.writeString(folder.resolve("elsewhere.mp4"), "no video");
+        Files.createSymbolicLink(data.resolve("rgb").resolve("b.mp4"), elsewhere);
+        refuse(
+                List.of("--out " + elsewhere + " is one of the inputs in --clips " + data),
+                "learn",
+                "--student",
+                student,
+                "--clips",
+                data,
+                "--out",
+                elsewhere);
         assertArrayEquals(before, Files.readAllBytes(student));
+    }
+
+    /** Before clips are loaded, which here are none. */
+    @Test
+    void trainingsThatWouldReplaceAnInput() throws IOException {
+        Path run = Files.createDirectory(folder.resolve("run"));
+        byte[] metrics = "{}\n".getBytes(StandardCharsets.UTF_8);
+        Files.write(run.resolve("metrics.jsonl"), metrics);
+        for (String name : List.of("model.safetensors", "student.safetensors", "checkpoint.safetensors")) {
+            Path input = Files.copy(student, run.resolve(name));
+            Path none = folder.resolve("none");
+            refuse(
+                    List.of("--out " + run + " is where --start " + input + " lies", "name another folder"),
+                    "train",
+                    "--modality=rgb",
+                    "--clips",
+                    none,
+                    "--start",
+                    input,
+                    "--out",
+                    run);
+            refuse(
+                    List.of("--out " + run + " is where --teachers " + input + " lies"),
+                    "distill",
+                    "--teachers=rgb=" + input,
+                    "--target",
+                    none,
+                    "--out",
+                    run);
+        }
+        refuse(
+                List.of("--out " + run + " is the input of --teachers; name another folder"),
+                "distill",
+                "--teachers=rgb=" + run,
+                "--target",
+                folder.resolve("none"),
+                "--out",
+                run);
+        assertArrayEquals(metrics, Files.readAllBytes(run.resolve("metrics.jsonl")));
     }
 
     @Test

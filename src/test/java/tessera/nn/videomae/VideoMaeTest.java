@@ -8,18 +8,23 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import tessera.Close;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -474,6 +479,85 @@ class VideoMaeTest {
                 names(VideoMaeNames.translate(tuned).keySet()));
         Map<String, Tensor> partial = Map.of("videomae.encoder.layer.0.attention.attention.query.weight", x);
         assertThrows(CheckpointException.class, () -> VideoMaeNames.translate(partial));
+    }
+
+    /** Every weight of the small model under the four public namings, behind every mix of what is put around models. */
+    @ParameterizedTest
+    @ValueSource(
+            strings = {"", "module.", "_orig_mod.", "model.", "module._orig_mod.model.", "model.module.", "teacher.net."
+            })
+    void everyPrefixStandsBeforeEveryNaming(String prefix) {
+        List<String> original = new ArrayList<>(List.of("patch_embed.proj.weight", "patch_embed.proj.bias"));
+        for (String rest : List.of(
+                "attn.qkv.weight", "attn.q_bias", "attn.v_bias", "attn.proj.weight", "norm1.bias", "mlp.fc2.weight")) {
+            original.add("blocks.1." + rest);
+        }
+        original.add("norm.weight");
+        List<String> expected =
+                original.stream().map(name -> "encoder." + name).sorted().toList();
+        List<String> huggingFace = new ArrayList<>(List.of(
+                "embeddings.patch_embeddings.projection.weight", "embeddings.patch_embeddings.projection.bias"));
+        for (String rest : List.of(
+                "attention.attention.query.weight",
+                "attention.attention.key.weight",
+                "attention.attention.value.weight",
+                "attention.output.dense.weight",
+                "layernorm_before.bias",
+                "output.dense.weight")) {
+            huggingFace.add("encoder.layer.1." + rest);
+        }
+        huggingFace.add("layernorm.weight");
+        String attention = "encoder.layer.1.attention.attention.";
+        List<String> older = List.of(attention + "q_bias", attention + "v_bias");
+        List<String> newer = List.of(attention + "query.bias", attention + "value.bias");
+        try (Scope scope = Scope.open()) {
+            for (String inner : List.of("", "encoder.")) {
+                assertEquals(expected, translated(prefix + inner, original, List.of()));
+            }
+            for (String inner : List.of("", "videomae.")) {
+                assertEquals(expected, translated(prefix + inner, huggingFace, older));
+                assertEquals(expected, translated(prefix + inner, huggingFace, newer));
+            }
+        }
+    }
+
+    private static List<String> translated(String prefix, List<String> names, List<String> more) {
+        Map<String, Tensor> checkpoint = new LinkedHashMap<>();
+        Stream.concat(names.stream(), more.stream()).forEach(name -> checkpoint.put(prefix + name, Tensor.ones(1)));
+        checkpoint.put("train_metric.total", Tensor.ones(1));
+        Set<String> translated =
+                new TreeSet<>(VideoMaeNames.translate(checkpoint).keySet());
+        assertTrue(translated.remove("train_metric.total"), translated::toString);
+        return List.copyOf(translated);
+    }
+
+    @Test
+    void prefixesWithinANameAndHalfOfTheNamesAreTakenToo() {
+        Tensor x = Tensor.ones(1);
+        Map<String, Tensor> mixed = new LinkedHashMap<>();
+        mixed.put("module.encoder._orig_mod.patch_embed.proj.weight", x);
+        mixed.put("encoder.blocks.0._orig_mod.norm1.weight", x);
+        mixed.put("model.head.weight", x);
+        assertEquals(
+                List.of("encoder.blocks.0.norm1.weight", "encoder.patch_embed.proj.weight", "head.weight"),
+                names(VideoMaeNames.translate(mixed).keySet()));
+        Map<String, Tensor> pretrained = new LinkedHashMap<>();
+        pretrained.put("model.videomae.embeddings.patch_embeddings.projection.weight", x);
+        pretrained.put("model.decoder.decoder_layers.0.layernorm_after.bias", x);
+        assertEquals(
+                List.of("decoder.blocks.0.norm2.bias", "encoder.patch_embed.proj.weight"),
+                names(VideoMaeNames.translate(pretrained).keySet()));
+    }
+
+    @Test
+    void severalModelsInOneFileAreTold() {
+        Tensor x = Tensor.ones(1);
+        Map<String, Tensor> two = Map.of("student.patch_embed.proj.weight", x, "flow.patch_embed.proj.weight", x);
+        String message = requireNonNull(assertThrows(CheckpointException.class, () -> VideoMaeNames.translate(two))
+                .getMessage());
+        assertTrue(message.contains("holds 2 models, under flow. and student."), message);
+        Map<String, Tensor> twice = Map.of("module.norm.weight", x, "norm.weight", x);
+        assertThrows(CheckpointException.class, () -> VideoMaeNames.translate(twice));
     }
 
     private static List<String> names(Collection<String> keys) {

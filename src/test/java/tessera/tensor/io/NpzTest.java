@@ -15,6 +15,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -104,6 +105,45 @@ class NpzTest {
         String four = "{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }";
         assertRefused(archive("x.npy", NpyTest.npy(1, four, new byte[3])), "takes 4 bytes, but 3 follow");
         assertRefused(archive("x.npy", NpyTest.npy(1, four, new byte[5])), "takes 4 bytes, but 5 follow");
+    }
+
+    /** Texts, dates, objects, what is no array, a broken one and one that is there twice: each hides itself alone. */
+    @Test
+    void oneUnreadableMemberHidesNoOther() throws IOException {
+        Path path = directory.resolve("mixed.npz");
+        String good = "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }";
+        Map<String, byte[]> members = new LinkedHashMap<>();
+        members.put("y.npy", NpyTest.npy(1, good.replace("|u1", "<U5"), new byte[40]));
+        members.put("when.npy", NpyTest.npy(1, good.replace("|u1", "<M8[D]"), new byte[16]));
+        members.put("what.npy", NpyTest.npy(1, good.replace("|u1", "|O"), new byte[16]));
+        members.put("short.npy", NpyTest.npy(1, good, new byte[1]));
+        members.put("x.npy", NpyTest.npy(1, good, new byte[] {1, 2}));
+        members.put("notes.txt", new byte[9]);
+        members.put("folder/", new byte[0]);
+        try (ZipOutputStream zip = new ZipOutputStream(Files.newOutputStream(path))) {
+            for (Map.Entry<String, byte[]> member : members.entrySet()) {
+                zip.putNextEntry(new ZipEntry(member.getKey()));
+                zip.write(member.getValue());
+                zip.closeEntry();
+            }
+        }
+        try (NpzFile file = Npz.open(path);
+                Arena arena = Arena.ofConfined()) {
+            assertEquals(List.of("x"), List.copyOf(file.names()));
+            assertArrayEquals(new int[] {1, 2}, file.read("x", arena).ints());
+            assertEquals(
+                    List.of("y", "when", "what", "short", "notes.txt"),
+                    List.copyOf(file.unreadable().keySet()));
+            String message = requireNonNull(assertThrows(TensorFileException.class, () -> file.read("y", arena))
+                    .getMessage());
+            assertTrue(message.startsWith(path + " ('y'): holds the dtype '<U5'"), message);
+            assertEquals(1, message.lines().count(), message);
+            assertThrows(TensorFileException.class, () -> file.read("short", arena));
+        }
+        FileSummary summary = FileSummary.of(path);
+        assertEquals("[x: u8[2]]", summary.arrays().toString());
+        assertEquals(5, summary.unreadable().size());
+        assertTrue(summary.unreadable().get("what").contains("Python objects (a pickle)"), summary::toString);
     }
 
     @Test

@@ -20,6 +20,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -180,6 +181,17 @@ class SafetensorsTest {
         header[at] = (byte) Integer.parseInt(first, 16);
         header[at + 1] = (byte) Integer.parseInt(second, 16);
         assertRefused(file(header, 0), "not UTF-8");
+    }
+
+    /** The reference declares it optional. */
+    @ParameterizedTest
+    @ValueSource(strings = {"{}", "{\"__metadata__\":null}", "{\"__metadata__\":{}}"})
+    void takesNullMetadataAsAbsent(String header) throws IOException {
+        Path path = save(file(header, 0));
+        try (SafetensorsFile file = Safetensors.open(path)) {
+            assertEquals(Map.of(), file.metadata());
+            assertEquals(Set.of(), file.names());
+        }
     }
 
     @Test

@@ -39,6 +39,7 @@ import tessera.nn.ClipShape;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
+import tessera.tensor.io.Printable;
 
 /** {@code tessera evaluate}: how good a student's own heads are. */
 @Command(
@@ -156,10 +157,6 @@ final class Evaluate extends ToolCommand {
         }
         if (report != null) {
             Outputs.requireFile("--report", report);
-            student.requireOther("--report", report);
-            for (Path head : learned) {
-                Outputs.requireOther("--report", report, "--head", head);
-            }
         }
         if (holdout != null && clips != null && holdout.toAbsolutePath().equals(clips.toAbsolutePath())) {
             throw new IllegalArgumentException(
@@ -350,7 +347,8 @@ final class Evaluate extends ToolCommand {
                     predictor.masking().ratio(),
                     predictor.masking().ensemble());
             if (!set.leftOut().isEmpty()) {
-                out.println(set.leftOut().size() + " broken clips left out: " + String.join(", ", set.leftOut()));
+                out.println(set.leftOut().size() + " broken clips left out: "
+                        + Printable.line(String.join(", ", set.leftOut())));
             }
             looked.forEach(way -> print(out, way));
         });
@@ -374,7 +372,7 @@ final class Evaluate extends ToolCommand {
             out.printf(
                     Locale.ROOT,
                     "  %-8s top-1 %s %%, top-5 %s %%, calibration error %.2f %%%s%n",
-                    head.head(),
+                    Printable.line(head.head()),
                     head.top1().interval(),
                     head.top5().interval(),
                     100 * head.reliability().expectedCalibrationError(),

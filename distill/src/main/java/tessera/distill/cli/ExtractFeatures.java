@@ -46,7 +46,9 @@ final class ExtractFeatures extends ToolCommand {
     private static final int BATCH = 8;
     private static final String CLIPS = "clips";
     private static final String FEATURES = "features";
-    private static final Set<StoredType> TYPES = Set.of(StoredType.U8, StoredType.F32, StoredType.F64);
+    private static final Set<StoredType> TYPES =
+            Set.of(StoredType.U8, StoredType.F16, StoredType.BF16, StoredType.F32, StoredType.F64);
+    private static final ValueLayout.OfShort F16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfDouble F64 =
             ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
@@ -59,8 +61,8 @@ final class ExtractFeatures extends ToolCommand {
             required = true,
             paramLabel = "FILE",
             description =
-                    "npy, or npz or safetensors with one array or one called clips: u8, f32 or f64 [B,T,H,W,C], f32 and f64"
-                            + " in the units of u8 pictures (0 to 255).")
+                    "npy, or npz or safetensors with one array or one called clips: u8, f16, f32 or f64 [B,T,H,W,C], floats in the"
+                            + " units of u8 pictures (0 to 255).")
     private Path clips = Path.of("");
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "Where the features go.")
@@ -78,8 +80,6 @@ final class ExtractFeatures extends ToolCommand {
     @Override
     void run() {
         Outputs.requireFile(out);
-        student.requireOther("--out", out);
-        Outputs.requireOther("--out", out, "--clips", clips);
         String extension = extension();
         Pooling by = Pooling.of(pooling);
         List<Long> shape;
@@ -118,7 +118,7 @@ final class ExtractFeatures extends ToolCommand {
             case NPY -> Npy.map(clips, arena);
             case NPZ -> {
                 try (NpzFile file = Npz.open(clips)) {
-                    yield file.read(chosen(file.names()), arena);
+                    yield file.read(file.unreadable().containsKey(CLIPS) ? CLIPS : chosen(file.names()), arena);
                 }
             }
             case SAFETENSORS -> {
@@ -133,6 +133,9 @@ final class ExtractFeatures extends ToolCommand {
     }
 
     private String chosen(SequencedSet<String> names) {
+        if (names.isEmpty()) {
+            throw new IllegalArgumentException(clips + " holds no clips and no other array; save one or more");
+        }
         if (names.size() != 1 && !names.contains(CLIPS)) {
             throw new IllegalArgumentException(clips + " holds " + names.size()
                     + " arrays, none of them called clips; save the clips alone or under that name");
@@ -144,22 +147,22 @@ final class ExtractFeatures extends ToolCommand {
         long[] shape = array.shape();
         long[] needed = {input.frames(), input.height(), input.width(), input.channels()};
         String given = array.type().name().toLowerCase(Locale.ROOT) + Arrays.toString(shape);
+        if (array.count() == 0 && (shape.length < 5 || shape[0] == 0)) {
+            throw new IllegalArgumentException(clips + " is " + given + ", which holds no clips; save one or more");
+        }
         if (shape.length != 5 || !Arrays.equals(Arrays.copyOfRange(shape, 1, 5), needed)) {
             throw new IllegalArgumentException(
                     clips + " is " + given + " but the student takes u8 or f32 [clips, " + needed[0] + ", "
                             + needed[1]
                             + ", " + needed[2] + ", " + needed[3] + "]; sample and resize the clips to that size");
         }
-        if (shape[0] == 0) {
-            throw new IllegalArgumentException(clips + " is " + given + ", which holds no clips; save one or more");
-        }
         if (!TYPES.contains(array.type())) {
-            throw new IllegalArgumentException(
-                    clips + " is " + given + " but the student takes u8 or f32; convert to u8 or f32");
+            throw new IllegalArgumentException(clips + " is " + given
+                    + " but the student takes u8 or f32; convert to u8 or f32 (f16 and f64 do too)");
         }
     }
 
-    /** Some of the clips; f64 becomes f32. */
+    /** Some of the clips; floats of any width become f32. */
     private Tensor batch(ArrayData array, int from, int count) {
         long[] shape = array.shape();
         long each = shape[1] * shape[2] * shape[3] * shape[4];
@@ -170,9 +173,13 @@ final class ExtractFeatures extends ToolCommand {
             return input;
         }
         for (long i = 0; i < count * each; i++) {
-            float value = array.type() == StoredType.F32
-                    ? array.data().getAtIndex(F32, from * each + i)
-                    : (float) array.data().getAtIndex(F64, from * each + i);
+            long at = from * each + i;
+            float value = switch (array.type()) {
+                case F16 -> Float.float16ToFloat(array.data().getAtIndex(F16, at));
+                case BF16 -> Float.intBitsToFloat(array.data().getAtIndex(F16, at) << 16);
+                case F64 -> (float) array.data().getAtIndex(F64, at);
+                default -> array.data().getAtIndex(F32, at);
+            };
             if (!Float.isFinite(value)) {
                 throw new IllegalArgumentException(clips + " holds " + value + " in clip " + (from + i / each)
                         + " (counted from 0); pixels must be finite, from 0 to 255: mend the clip or leave it out");

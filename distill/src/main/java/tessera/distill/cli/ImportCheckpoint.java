@@ -39,6 +39,7 @@ import tessera.nn.videomae.VideoMaeNames;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
+import tessera.tensor.io.SafetensorsShards;
 
 /** {@code tessera import}: a public checkpoint as a student. */
 @Command(
@@ -70,7 +71,7 @@ final class ImportCheckpoint extends ToolCommand {
             names = "--checkpoint",
             required = true,
             paramLabel = "FILE",
-            description = "The safetensors file to import.")
+            description = "The safetensors file to import; of shards their index, their folder, or any of them.")
     private Path file = Path.of("");
 
     @Option(
@@ -112,14 +113,13 @@ final class ImportCheckpoint extends ToolCommand {
     @Override
     void run() {
         Outputs.requireFile(out);
-        Outputs.requireOther("--out", out, "--checkpoint", file);
+        for (Path shard : SafetensorsShards.files(file)) {
+            Outputs.requireOther("--out", out, "--checkpoint", shard);
+        }
         ModelConfig written;
         try (Scope scope = Scope.open();
                 Checkpoint checkpoint = Checkpoint.read(file)) {
-            Set<String> found = checkpoint.tensors().keySet();
-            written = SwinNames.matches(found)
-                    ? swin(checkpoint)
-                    : StltNames.matches(found) ? stlt(checkpoint) : videoMae(checkpoint);
+            written = checkpoint.explaining(() -> student(checkpoint));
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());
         }
@@ -127,6 +127,13 @@ final class ImportCheckpoint extends ToolCommand {
     }
 
     private record Answer(Path student, Map<String, String> config) {}
+
+    private ModelConfig student(Checkpoint checkpoint) {
+        Set<String> found = checkpoint.tensors().keySet();
+        return SwinNames.matches(found)
+                ? swin(checkpoint)
+                : StltNames.matches(found) ? stlt(checkpoint) : videoMae(checkpoint);
+    }
 
     private SwinConfig swin(Checkpoint checkpoint) {
         SwinConfig config = swinConfig(checkpoint);

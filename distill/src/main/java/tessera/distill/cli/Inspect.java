@@ -9,12 +9,18 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Parameters;
 import tessera.tensor.io.ArrayInfo;
 import tessera.tensor.io.FileSummary;
+import tessera.tensor.io.Printable;
 
 /** {@code tessera inspect FILE}: what a file of arrays holds, without reading its elements. */
-@Command(name = "inspect", description = "List names, types, shapes and metadata of a safetensors, npy or npz file.")
+@Command(
+        name = "inspect",
+        description =
+                "List names, types, shapes and metadata of a safetensors, npy or npz file, or of the shards of a folder.")
 final class Inspect extends ToolCommand {
 
-    @Parameters(paramLabel = "FILE", description = "A safetensors, npy or npz file, told by its content.")
+    @Parameters(
+            paramLabel = "FILE",
+            description = "A safetensors, npy or npz file, told by its content; or the index or the folder of shards.")
     private Path file;
 
     @Override
@@ -23,7 +29,7 @@ final class Inspect extends ToolCommand {
         List<ArrayInfo> arrays = summary.arrays();
         String format = lower(summary.format());
         List<Entry> entries = arrays.stream().map(Entry::of).toList();
-        print(new Answer(summary.path(), format, summary.metadata(), entries), out -> {
+        print(new Answer(summary.path(), format, summary.metadata(), entries, summary.unreadable()), out -> {
             out.printf(
                     "%s: %s, %d %s, %,d elements, %,d bytes%n",
                     summary.path(),
@@ -34,12 +40,21 @@ final class Inspect extends ToolCommand {
                             .mapToLong(array -> array.bytes() / array.type().bytes())
                             .sum(),
                     arrays.stream().mapToLong(ArrayInfo::bytes).sum());
-            summary.metadata().forEach((name, value) -> out.printf("  # %s = %s%n", name, value));
+            summary.metadata()
+                    .forEach((name, value) -> out.printf("  # %s = %s%n", Printable.line(name), Printable.line(value)));
             arrays.forEach(array -> out.println("  " + array));
+            summary.unreadable()
+                    .forEach((name, reason) ->
+                            out.printf("  %s: cannot be read: %s%n", Printable.line(name), Printable.line(reason)));
         });
     }
 
-    private record Answer(Path path, String format, Map<String, String> metadata, List<Entry> arrays) {}
+    private record Answer(
+            Path path,
+            String format,
+            Map<String, String> metadata,
+            List<Entry> arrays,
+            Map<String, String> unreadable) {}
 
     private record Entry(String name, String dtype, List<Long> shape, long bytes) {
         static Entry of(ArrayInfo array) {

@@ -25,6 +25,7 @@ import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
 import tessera.nn.inference.VideoClip;
 import tessera.tensor.Scope;
+import tessera.tensor.io.Printable;
 
 /** {@code tessera learn}: a few-shot head from labelled videos. */
 @Command(
@@ -85,8 +86,6 @@ final class Learn extends ToolCommand {
         cutting.check();
         headOptions.check();
         Outputs.requireFile(out);
-        student.requireOther("--out", out);
-        Outputs.requireOther("--out", out, "--clips", clips);
         if (shots != null && shots < 1) {
             throw new IllegalArgumentException(
                     "--shots is " + shots + "; pass 1 or more, or leave it away for all clips");
@@ -270,7 +269,7 @@ final class Learn extends ToolCommand {
                     to.printf(
                             Locale.ROOT,
                             "  %-20s %d of %d recognised%n",
-                            labels.get(label),
+                            Printable.line(labels.get(label)),
                             judgement.right[label],
                             judgement.total[label]);
                 }

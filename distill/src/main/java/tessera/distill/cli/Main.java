@@ -26,6 +26,7 @@ import tessera.distill.train.StopSignal;
 import tessera.distill.video.VideoReader;
 import tessera.kernels.Device;
 import tessera.kernels.DeviceException;
+import tessera.tensor.io.Printable;
 
 /**
  * The root command. A new command is a class of its own in this package, a {@link ToolCommand}, named in
@@ -205,7 +206,7 @@ public final class Main implements Callable<Integer> {
     }
 
     private static String flat(String message) {
-        return message.strip().replaceAll("\\s*\\R\\s*", " ");
+        return Printable.line(message.strip().replaceAll("\\s*\\R\\s*", " "));
     }
 
     /** What {@code tessera --version} prints. */

@@ -3,12 +3,35 @@ package tessera.distill.cli;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.FileSystemException;
+import java.nio.file.FileVisitOption;
+import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.List;
+import java.util.Set;
+import java.util.UUID;
+import picocli.CommandLine.Model.ArgSpec;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import tessera.distill.train.Ensemble;
+import tessera.distill.train.Pretraining;
+import tessera.distill.train.Trainer;
 
 /** Checks of where results go, made before the work starts. */
 final class Outputs {
+    /** What a command writes is called so; all other paths are read. */
+    private static final Set<String> RESULTS = Set.of("--out", "--report", "--cache");
+
+    /** What a training writes into its folder. */
+    private static final List<String> OF_A_RUN =
+            List.of(Trainer.CHECKPOINT, Trainer.METRICS, Pretraining.MODEL, Ensemble.STUDENT);
+
     private Outputs() {}
 
     /**
@@ -59,9 +82,45 @@ final class Outputs {
     }
 
     /**
+     * No result takes the place of what it is made of: every output of a command against every other path that it is given, so
+     * that a command need not say which are its inputs.
+     *
+     * @throws IllegalArgumentException if an output is an input, by whatever spelling or link, or one of the files of an input
+     *     that is a folder
+     */
+    static void requireNoInput(CommandSpec command) {
+        for (OptionSpec result : command.options()) {
+            if (!RESULTS.contains(result.longestName())) {
+                continue;
+            }
+            for (Path written : paths(result)) {
+                for (ArgSpec source : command.args()) {
+                    String name = source instanceof OptionSpec option ? option.longestName() : source.paramLabel();
+                    if (!RESULTS.contains(name)) {
+                        paths(source).forEach(input -> requireOther(result.longestName(), written, name, input));
+                    }
+                }
+            }
+        }
+    }
+
+    private static List<Path> paths(ArgSpec argument) {
+        Object value = argument.getValue();
+        List<Path> paths = new ArrayList<>();
+        for (Object each : value instanceof Collection<?> several ? several : Collections.singletonList(value)) {
+            if (each instanceof Path path && !path.toString().isEmpty()) {
+                paths.add(path);
+            } else if (each instanceof NamedTeacher teacher) {
+                paths.add(teacher.path());
+            }
+        }
+        return paths;
+    }
+
+    /**
      * A result is not to take the place of what it is made of.
      *
-     * @param option that names the result
+     * @param option that names the result, a file or the folder of a training
      * @param source that names the input
      * @param input a file, or a folder in which every file is an input
      * @throws IllegalArgumentException if they are the same, by whatever path
@@ -71,11 +130,14 @@ final class Outputs {
             if (!Files.exists(result) || !Files.exists(input)) {
                 return;
             }
+            boolean folder = Files.isDirectory(result);
             if (Files.isSameFile(result, input)) {
-                throw new IllegalArgumentException(
-                        option + " " + result + " is the input of " + source + "; name another file");
+                throw new IllegalArgumentException(option + " " + result + " is the input of " + source
+                        + "; name another " + (folder ? "folder" : "file"));
             }
-            if (result.toRealPath().startsWith(input.toRealPath())) {
+            if (folder) {
+                requireNoneReplaced(option, result, source, input);
+            } else if (Files.isDirectory(input) && holds(input, result)) {
                 throw new IllegalArgumentException(option + " " + result + " is one of the inputs in " + source + " "
                         + input + "; name another file");
             }
@@ -83,6 +145,38 @@ final class Outputs {
             throw new IllegalArgumentException(
                     option + " " + result + " cannot be looked at" + reason(e) + "; name another place", e);
         }
+    }
+
+    /** Of a folder, what a training writes there is its result. */
+    private static void requireNoneReplaced(String option, Path folder, String source, Path input) throws IOException {
+        for (String name : OF_A_RUN) {
+            Path written = folder.resolve(name);
+            if (Files.exists(written) && Files.isSameFile(written, input)) {
+                throw new IllegalArgumentException(option + " " + folder + " is where " + source + " " + input
+                        + " lies, which the run would write; name another folder");
+            }
+        }
+    }
+
+    /** Whether a file is in a folder, or in one below, itself or by a link there. */
+    private static boolean holds(Path folder, Path file) throws IOException {
+        if (file.toRealPath().startsWith(folder.toRealPath())) {
+            return true;
+        }
+        boolean[] found = {false};
+        Files.walkFileTree(folder, Set.of(FileVisitOption.FOLLOW_LINKS), Integer.MAX_VALUE, new SimpleFileVisitor<>() {
+            @Override
+            public FileVisitResult visitFile(Path each, BasicFileAttributes attributes) throws IOException {
+                found[0] = attributes.isRegularFile() && Files.isSameFile(each, file);
+                return found[0] ? FileVisitResult.TERMINATE : FileVisitResult.CONTINUE;
+            }
+
+            @Override
+            public FileVisitResult visitFileFailed(Path each, IOException told) {
+                return FileVisitResult.CONTINUE; // a broken link or a circle: who reads the folder says so
+            }
+        });
+        return found[0];
     }
 
     /**
@@ -111,7 +205,9 @@ final class Outputs {
     /** Permissions do not tell all: a file system may be read-only, full, or one that takes no files at all. */
     private static void requireNewFiles(String option, Path path, Path folder) {
         try {
-            Files.delete(Files.createTempFile(folder, ".tessera", ".tmp"));
+            // Called as unfinished results are, so that the next run removes it should this one be killed here.
+            Path tried = Files.createFile(folder.resolve(".tessera-" + UUID.randomUUID() + ".tmp"));
+            Files.deleteIfExists(tried);
         } catch (IOException e) {
             throw new IllegalArgumentException(
                     option + " " + path + " lies in " + folder + ", where you may not write" + reason(e)

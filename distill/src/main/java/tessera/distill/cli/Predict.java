@@ -14,6 +14,7 @@ import tessera.distill.video.Video;
 import tessera.nn.inference.Prediction;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.VideoClip;
+import tessera.tensor.io.Printable;
 
 /** {@code tessera predict}: what a video shows. */
 @Command(
@@ -59,7 +60,7 @@ final class Predict extends ToolCommand {
                     cut,
                     note -> spec().commandLine()
                             .getErr()
-                            .println("tessera: " + note + " (--clip-seconds makes clips shorter)"));
+                            .println("tessera: " + Printable.line(note) + " (--clip-seconds makes clips shorter)"));
             print(predictor.predictAll(clips));
         }
     }
@@ -106,13 +107,14 @@ final class Predict extends ToolCommand {
     private static String top(Prediction prediction) {
         boolean several = prediction.answers().size() > 1;
         return prediction.answers().stream()
-                .map(answer -> (several ? answer.head() + ": " : "") + top(answer))
+                .map(answer -> (several ? Printable.line(answer.head()) + ": " : "") + top(answer))
                 .collect(Collectors.joining("; "));
     }
 
     private static String top(Prediction.Answer answer) {
         return answer.top(SHOWN).stream()
-                .map(score -> String.format(Locale.ROOT, "%s %.1f %%", score.label(), 100 * score.probability()))
+                .map(score -> String.format(
+                        Locale.ROOT, "%s %.1f %%", Printable.line(score.label()), 100 * score.probability()))
                 .collect(Collectors.joining(", "));
     }
 }

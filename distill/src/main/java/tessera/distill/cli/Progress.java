@@ -5,6 +5,7 @@ import java.io.PrintStream;
 import java.util.Locale;
 import java.util.function.LongSupplier;
 import tessera.distill.train.Task;
+import tessera.tensor.io.Printable;
 
 /**
  * Shows how far a long task has come: one bar that redraws itself on a terminal, one line for each percent elsewhere,
@@ -100,7 +101,7 @@ final class Progress implements AutoCloseable {
 
     /** Prints a line above the bar, also where no progress is shown: it says what was done with the user's data. */
     public synchronized void note(String text) {
-        String line = task.title() + ": " + text;
+        String line = Printable.line(task.title() + ": " + text);
         if (style == Style.BAR) {
             // Spaces wipe the bar, which is drawn again below.
             out.print("\r" + line + " ".repeat(Math.max(0, shownWidth - line.length())));

@@ -29,11 +29,6 @@ final class StudentOptions {
         return masks;
     }
 
-    /** Refuses a result that would take the student's place. */
-    void requireOther(String option, Path result) {
-        Outputs.requireOther(option, result, "--student", file);
-    }
-
     /** Opens the student with heads or without, if the masks leave it something to look at. */
     Predictor open(Path... heads) {
         Predictor.Options options =

@@ -21,6 +21,7 @@ abstract class ToolCommand implements Callable<Integer> {
 
     @Override
     public final Integer call() {
+        Outputs.requireNoInput(spec);
         run();
         return ExitCode.OK;
     }

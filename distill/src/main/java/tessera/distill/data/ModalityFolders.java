@@ -325,9 +325,14 @@ public final class ModalityFolders {
             geometry.columns(modality),
             modality.layout().channels()
         };
-        if (info.type() != type || !Arrays.equals(info.shape(), shape)) {
+        if (!isReadAs(info.type(), type) || !Arrays.equals(info.shape(), shape)) {
             throw misfit(file, info, type.name().toLowerCase(Locale.ROOT) + Arrays.toString(shape));
         }
+    }
+
+    /** Floats of any width are read as f32. */
+    private static boolean isReadAs(StoredType found, StoredType wanted) {
+        return found == wanted || (wanted == StoredType.F32 && (found == StoredType.F16 || found == StoredType.F64));
     }
 
     private static boolean isArray(Path file) {

@@ -9,7 +9,9 @@ import tessera.distill.video.ClipCut;
 import tessera.distill.video.Video;
 import tessera.nn.audio.MelSpectrogram;
 import tessera.tensor.Scope;
+import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
+import tessera.tensor.io.StoredType;
 
 /** One modality of one clip in a file or folder. What is wrong with it is an {@link IllegalArgumentException} of one line. */
 sealed interface Recording {
@@ -40,7 +42,7 @@ sealed interface Recording {
                 if (values == SampleLayout.Values.BYTE) {
                     return MemorySegment.ofArray(Npy.read(path, arena).data().toArray(ValueLayout.JAVA_BYTE));
                 }
-                float[] numbers = Npy.read(path, arena).floats();
+                float[] numbers = floats(Npy.read(path, arena));
                 for (float value : numbers) {
                     if (!values.allows(value)) {
                         throw new IllegalArgumentException(path + " holds " + value + " but "
@@ -52,6 +54,18 @@ sealed interface Recording {
                 return MemorySegment.ofArray(numbers);
             }
         }
+    }
+
+    private static float[] floats(ArrayData array) {
+        if (array.type() != StoredType.F64) {
+            return array.floats();
+        }
+        double[] wide = array.doubles();
+        float[] numbers = new float[wide.length];
+        for (int i = 0; i < wide.length; i++) {
+            numbers[i] = (float) wide[i];
+        }
+        return numbers;
     }
 
     /** A video, whose frames are spread over all of it. */

@@ -29,6 +29,12 @@ import tessera.tensor.Tensor;
  * is asked to stop; metrics go to {@code metrics.jsonl}.
  */
 public final class Trainer {
+    /** Where a run's state lies in its folder until it has finished. */
+    public static final String CHECKPOINT = "checkpoint.safetensors";
+
+    /** Where a run's metrics lie in its folder. */
+    public static final String METRICS = "metrics.jsonl";
+
     private static final long CHECKPOINT_NANOS = TimeUnit.SECONDS.toNanos(30);
     private static final String STEP = "tessera.step";
     private static final String STAGE = "tessera.stage";
@@ -45,7 +51,7 @@ public final class Trainer {
         this.stage = stage;
         this.recipe = stage.recipe();
         this.folder = folder;
-        this.checkpoint = folder.resolve("checkpoint.safetensors");
+        this.checkpoint = folder.resolve(CHECKPOINT);
         this.context = context;
     }
 
@@ -86,7 +92,7 @@ public final class Trainer {
         long steps = recipe.steps();
         long first = restore(setup, optimiser);
         try (TrainingStep trainingStep = new TrainingStep(stage, setup, context.device(), optimiser);
-                MetricsLog log = MetricsLog.resumeAt(folder.resolve("metrics.jsonl"), first);
+                MetricsLog log = MetricsLog.resumeAt(folder.resolve(METRICS), first);
                 Task task = Task.begin(context.listener(), stage.title(), Task.Unit.STEPS, first, steps)) {
             context.stop().running(true);
             long written = System.nanoTime();

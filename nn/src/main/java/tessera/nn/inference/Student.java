@@ -152,7 +152,7 @@ public final class Student implements AutoCloseable {
                     file,
                     Architecture.of(checkpoint.metadata()),
                     checkpoint.tensors().keySet());
-            return of(checkpoint.tensors(), checkpoint.metadata(), device, compute);
+            return checkpoint.explaining(() -> of(checkpoint.tensors(), checkpoint.metadata(), device, compute));
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());
         }

@@ -5,12 +5,12 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import tessera.nn.CheckpointException;
+import tessera.nn.WeightNames;
 import tessera.tensor.Tensor;
 
 /** Translates the names of the authors' checkpoints to Tessera's, which are those of the authors' code. */
 public final class StltNames {
     private static final String CLASSIFIERS = "classifiers.";
-    private static final Set<String> WRAPPERS = Set.of("_orig_mod", "module", "model");
     private static final String LAYOUT = StltModel.ROOT + ".layout_embedding.";
     private static final String BOXES = LAYOUT + "category_box_embeddings.";
     private static final double PUBLISHED_DROPOUT = .1;
@@ -19,7 +19,7 @@ public final class StltNames {
 
     /** Whether weights of these names, of any origin, are an STLT's. */
     public static boolean matches(Set<String> names) {
-        return names.stream().anyMatch(name -> unwrapped(name).startsWith(LAYOUT));
+        return names.stream().anyMatch(name -> WeightNames.unwrapped(name).startsWith(LAYOUT));
     }
 
     /**
@@ -28,13 +28,8 @@ public final class StltNames {
      */
     public static Map<String, Tensor> translate(Map<String, Tensor> checkpoint) {
         Map<String, Tensor> result = new LinkedHashMap<>();
-        checkpoint.forEach((name, tensor) -> result.put(head(unwrapped(name)), tensor));
+        checkpoint.forEach((name, tensor) -> result.put(head(WeightNames.unwrapped(name)), tensor));
         return result;
-    }
-
-    private static String unwrapped(String name) {
-        int dot = name.indexOf('.');
-        return dot > 0 && WRAPPERS.contains(name.substring(0, dot)) ? unwrapped(name.substring(dot + 1)) : name;
     }
 
     private static String head(String name) {

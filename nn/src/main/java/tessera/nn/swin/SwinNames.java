@@ -16,6 +16,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.Device;
 import tessera.nn.CheckpointException;
 import tessera.nn.TokenGrid;
+import tessera.nn.WeightNames;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
@@ -28,7 +29,7 @@ import tessera.tensor.io.StoredType;
  * those that training frameworks make of either ({@code module.}, {@code _orig_mod.}) are translated.
  */
 public final class SwinNames {
-    private static final Pattern WRAPPERS = Pattern.compile("^(?:_orig_mod\\.|module\\.|model\\.|backbone\\.)+");
+    private static final Pattern BACKBONE = Pattern.compile("^(?:backbone\\.)+");
     private static final Pattern BLOCK = Pattern.compile("layers\\.(\\d+)\\.blocks\\.(\\d+)\\.(.*)");
     private static final Pattern MERGING = Pattern.compile("layers\\.(\\d+)\\.downsample\\.(.*)");
     private static final Pattern HEAD = Pattern.compile("(?:cls_head\\.fc_cls|heads\\.[^.]+)\\.(weight|bias)");
@@ -60,7 +61,7 @@ public final class SwinNames {
     }
 
     private static String translate(String given) {
-        String name = WRAPPERS.matcher(given).replaceFirst("");
+        String name = BACKBONE.matcher(WeightNames.unwrapped(given)).replaceFirst("");
         Matcher block = BLOCK.matcher(name);
         if (block.matches()) {
             String rest =

@@ -1,60 +1,100 @@
 package tessera.nn.videomae;
 
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import tessera.nn.CheckpointException;
+import tessera.nn.WeightNames;
 import tessera.tensor.Autograd;
 import tessera.tensor.Tensor;
 
 /** Translates the names of public VideoMAE checkpoints to Tessera's, which are those of the original code. */
 public final class VideoMaeNames {
-    private static final Pattern HF_LAYER =
-            Pattern.compile("(?:videomae\\.encoder\\.layer|decoder\\.decoder_layers)\\.(\\d+)\\.(.*)");
     private static final String PATCH_WEIGHT = "patch_embed.proj.weight";
+    private static final String ENCODER = "encoder.";
+
+    private static final String HF_MODEL = "videomae.";
+    private static final String HF_PATCH = "embeddings.patch_embeddings.projection.";
+    private static final Pattern HF_LAYER =
+            Pattern.compile("(encoder\\.layer|decoder\\.decoder_layers)\\.(\\d+)\\.(.*)");
+
+    /** What a fine-tuned model of the original code, which has no decoder, calls its encoder's parts. */
+    private static final List<String> PARTS = List.of("patch_embed.", "blocks.", "norm.", "pos_embed", "cls_token");
 
     private VideoMaeNames() {}
 
     /**
-     * Names as the original code has them, whatever wrote the file: Hugging Face names are mapped and their separate query,
-     * key and value weights joined; prefixes that training frameworks add are removed; a fine-tuned model gets the {@code
-     * encoder.} that it lacks. New tensors belong to the innermost open scope.
+     * Names as the original code has them, whatever wrote the file: Hugging Face names, with {@code videomae.} or as the bare base
+     * model has them, are mapped and their separate query, key and value weights joined; a fine-tuned model gets the {@code
+     * encoder.} that it lacks; from either, what frameworks put around a model is removed ({@link WeightNames}), and so is whatever
+     * else stands before the only patch embedding. New tensors belong to the innermost open scope.
      *
      * @return the input itself if there is nothing to translate
+     * @throws CheckpointException if the file holds several models, two weights of one name, or a part of query, key and value
      */
     public static Map<String, Tensor> translate(Map<String, Tensor> checkpoint) {
-        if (checkpoint.keySet().stream().anyMatch(name -> name.startsWith("videomae."))) {
-            return fromHuggingFace(checkpoint);
+        Map<String, Tensor> named = renamed(checkpoint, WeightNames::unwrapped);
+        String prefix = prefix(named.keySet());
+        if (!prefix.isEmpty()) {
+            named = renamed(named, name -> name.startsWith(prefix) ? name.substring(prefix.length()) : name);
         }
-        for (String name : checkpoint.keySet()) {
-            if (name.endsWith(PATCH_WEIGHT)) {
-                String prefix = name.substring(0, name.length() - PATCH_WEIGHT.length());
-                return prefix.endsWith("encoder.")
-                        ? withoutPrefix(checkpoint, prefix.substring(0, prefix.length() - "encoder.".length()))
-                        : fineTuned(withoutPrefix(checkpoint, prefix));
+        if (named.keySet().stream().anyMatch(VideoMaeNames::isHuggingFace)) {
+            return fromHuggingFace(renamed(named, VideoMaeNames::withoutModel));
+        }
+        return named.containsKey(PATCH_WEIGHT)
+                ? renamed(named, name -> PARTS.stream().anyMatch(name::startsWith) ? ENCODER + name : name)
+                : named;
+    }
+
+    private static Map<String, Tensor> renamed(Map<String, Tensor> weights, UnaryOperator<String> rule) {
+        if (weights.keySet().stream().allMatch(name -> rule.apply(name).equals(name))) {
+            return weights;
+        }
+        Map<String, Tensor> result = new LinkedHashMap<>();
+        weights.forEach((name, tensor) -> {
+            if (result.put(rule.apply(name), tensor) != null) {
+                throw new CheckpointException("the checkpoint holds the weight " + rule.apply(name)
+                        + " twice, under different prefixes; keep one model in it");
             }
-        }
-        return checkpoint;
-    }
-
-    private static Map<String, Tensor> withoutPrefix(Map<String, Tensor> checkpoint, String prefix) {
-        if (prefix.isEmpty()) {
-            return checkpoint;
-        }
-        Map<String, Tensor> result = new LinkedHashMap<>();
-        checkpoint.forEach(
-                (name, tensor) -> result.put(name.startsWith(prefix) ? name.substring(prefix.length()) : name, tensor));
-        return result;
-    }
-
-    private static Map<String, Tensor> fineTuned(Map<String, Tensor> checkpoint) {
-        Map<String, Tensor> result = new LinkedHashMap<>();
-        checkpoint.forEach((name, tensor) -> {
-            boolean outer = name.startsWith("fc_norm.") || name.startsWith("head.");
-            result.put(outer ? name : "encoder." + name, tensor);
         });
         return result;
+    }
+
+    /** What stands before the words of either naming, the same for all weights of a model. */
+    private static String prefix(Set<String> names) {
+        Set<String> found = new TreeSet<>();
+        for (String name : names) {
+            if (name.endsWith(PATCH_WEIGHT)) {
+                found.add(before(name, PATCH_WEIGHT, ENCODER));
+            } else if (name.endsWith(HF_PATCH + "weight")) {
+                found.add(before(name, HF_PATCH + "weight", HF_MODEL));
+            }
+        }
+        if (found.size() > 1 && !found.contains("")) {
+            throw new CheckpointException("the checkpoint holds " + found.size() + " models, under "
+                    + String.join(" and ", found) + "; keep one of them in it");
+        }
+        return found.isEmpty() ? "" : found.iterator().next();
+    }
+
+    private static String before(String name, String patch, String inner) {
+        String prefix = name.substring(0, name.length() - patch.length());
+        boolean own = prefix.equals(inner) || prefix.endsWith("." + inner);
+        return own ? prefix.substring(0, prefix.length() - inner.length()) : prefix;
+    }
+
+    private static boolean isHuggingFace(String name) {
+        String bare = withoutModel(name);
+        return bare.startsWith(HF_PATCH) || HF_LAYER.matcher(bare).matches();
+    }
+
+    private static String withoutModel(String name) {
+        return name.startsWith(HF_MODEL) ? name.substring(HF_MODEL.length()) : name;
     }
 
     private static Map<String, Tensor> fromHuggingFace(Map<String, Tensor> checkpoint) {
@@ -66,8 +106,9 @@ public final class VideoMaeNames {
                 result.put(outerName(name), tensor);
                 return;
             }
-            String block = (name.startsWith("videomae.") ? "encoder" : "decoder") + ".blocks." + layer.group(1) + ".";
-            String rest = layer.group(2);
+            String block =
+                    (layer.group(1).startsWith(ENCODER) ? "encoder" : "decoder") + ".blocks." + layer.group(2) + ".";
+            String rest = layer.group(3);
             int part = projection(rest);
             if (part >= 0) {
                 projections.computeIfAbsent(block + "attn.qkv.weight", key -> new Tensor[3])[part] = tensor;
@@ -110,8 +151,8 @@ public final class VideoMaeNames {
     }
 
     private static String outerName(String name) {
-        return name.replace("videomae.embeddings.patch_embeddings.projection", "encoder.patch_embed.proj")
-                .replace("videomae.layernorm", "encoder.norm")
+        return name.replace(HF_PATCH, "encoder.patch_embed.proj.")
+                .replaceFirst("^layernorm\\.", "encoder.norm.")
                 .replaceFirst("^classifier\\.", "head.");
     }
 }

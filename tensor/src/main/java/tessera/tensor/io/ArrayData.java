@@ -293,6 +293,6 @@ public record ArrayData(String name, StoredType type, long[] shape, MemorySegmen
     /** For example {@code blocks.0.norm1.weight: f32[384]}; the elements are not shown. */
     @Override
     public String toString() {
-        return name + ": " + type.name().toLowerCase(Locale.ROOT) + Arrays.toString(shape);
+        return Printable.line(name) + ": " + type.name().toLowerCase(Locale.ROOT) + Arrays.toString(shape);
     }
 }

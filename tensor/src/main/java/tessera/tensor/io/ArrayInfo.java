@@ -30,6 +30,6 @@ public record ArrayInfo(String name, StoredType type, long[] shape) {
     /** For example {@code blocks.0.norm1.weight: f32[384]}. */
     @Override
     public String toString() {
-        return name + ": " + type.name().toLowerCase(Locale.ROOT) + Arrays.toString(shape);
+        return Printable.line(name) + ": " + type.name().toLowerCase(Locale.ROOT) + Arrays.toString(shape);
     }
 }

@@ -6,17 +6,29 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.channels.FileChannel;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * Files that exist completely or not at all: the bytes go to a hidden name in the same directory, are forced to the disk,
- * and take the target's name in one step. A failure leaves the target as it was and removes the hidden file.
+ * and take the target's name in one step. A failure leaves the target as it was and removes the hidden file; that of a process which
+ * was killed is removed by the next that writes into the directory.
  */
 public final class AtomicFile {
+    private static final String PREFIX = ".tessera-";
+    private static final String SUFFIX = ".tmp";
+
+    /** Names of the hidden files that this process is writing. */
+    private static final Set<String> WRITING = ConcurrentHashMap.newKeySet();
+
     private AtomicFile() {}
 
     /** Writes the content of a file. */
@@ -43,20 +55,11 @@ public final class AtomicFile {
             throw new TensorFileException(
                     target.toString(), "the directory " + directory + " does not exist", "create it first");
         }
-        Path hidden = directory.resolve(".tessera-" + UUID.randomUUID() + ".tmp");
+        removeAbandoned(directory);
         try {
-            try {
-                Files.createFile(hidden);
-                // A plain stream, not a channel: a channel would close itself under an interrupted thread.
-                try (FileOutputStream file = new FileOutputStream(hidden.toFile())) {
-                    OutputStream out = new BufferedOutputStream(file, 1 << 16);
-                    content.writeTo(out);
-                    out.flush();
-                    file.getFD().sync();
-                }
-                Files.move(hidden, absolute, StandardCopyOption.ATOMIC_MOVE);
-            } finally {
-                Files.deleteIfExists(hidden);
+            boolean written = false;
+            while (!written) {
+                written = write(directory.resolve(PREFIX + UUID.randomUUID() + SUFFIX), absolute, content);
             }
         } catch (IOException failure) {
             throw new UncheckedIOException(
@@ -65,6 +68,63 @@ public final class AtomicFile {
                     failure);
         }
         forceDirectory(directory);
+    }
+
+    /** Whether the hidden file was still there once it was locked: who removes abandoned files may have taken it for one before. */
+    private static boolean write(Path hidden, Path target, Content content) throws IOException {
+        String name = hidden.getFileName().toString();
+        WRITING.add(name);
+        try {
+            // A plain stream, not a channel: a channel would close itself under an interrupted thread.
+            try (FileOutputStream file = new FileOutputStream(hidden.toFile())) {
+                if (!lock(file.getChannel()) || !Files.exists(hidden)) {
+                    return false;
+                }
+                OutputStream out = new BufferedOutputStream(file, 1 << 16);
+                content.writeTo(out);
+                out.flush();
+                file.getFD().sync();
+                Files.move(hidden, target, StandardCopyOption.ATOMIC_MOVE);
+                return true;
+            } finally {
+                Files.deleteIfExists(hidden);
+            }
+        } finally {
+            WRITING.remove(name);
+        }
+    }
+
+    /** Holds a file until it is closed, which a process that is killed does too. False if another process looks at it just now. */
+    private static boolean lock(FileChannel file) {
+        try {
+            return file.tryLock() != null;
+        } catch (IOException noLocksHere) {
+            return true;
+        }
+    }
+
+    /** Removes what processes left that were killed while they wrote here: hidden files that nobody holds. */
+    private static void removeAbandoned(Path directory) {
+        try (DirectoryStream<Path> found = Files.newDirectoryStream(directory, PREFIX + "*" + SUFFIX)) {
+            for (Path hidden : found) {
+                // Of this process's own files not even a look is taken: closing it would end their locks.
+                if (!WRITING.contains(hidden.getFileName().toString())) {
+                    removeUnlessHeld(hidden);
+                }
+            }
+        } catch (IOException | DirectoryIteratorException notListed) {
+            // Whoever may write here but not list the folder leaves them to others.
+        }
+    }
+
+    private static void removeUnlessHeld(Path hidden) {
+        try (FileChannel file = FileChannel.open(hidden, StandardOpenOption.WRITE)) {
+            if (file.tryLock() != null) {
+                Files.deleteIfExists(hidden);
+            }
+        } catch (IOException | OverlappingFileLockException held) {
+            // Gone by now, another user's, or on a file system without locks, where nobody can tell.
+        }
     }
 
     /** Makes the new name itself durable, where the system lets a directory be opened for that. */

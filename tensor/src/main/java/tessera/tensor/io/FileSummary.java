@@ -2,12 +2,15 @@ package tessera.tensor.io;
 
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.function.Function;
 
 /**
  * What a file of arrays holds, without its elements.
@@ -16,8 +19,14 @@ import java.util.Map;
  * @param format its format, told by its first bytes and not by its name
  * @param metadata text about the file, in the order written; only safetensors has any
  * @param arrays the arrays in the file's order
+ * @param unreadable what else the file holds, and why it cannot be read; only npz has any
  */
-public record FileSummary(Path path, Format format, Map<String, String> metadata, List<ArrayInfo> arrays) {
+public record FileSummary(
+        Path path,
+        Format format,
+        Map<String, String> metadata,
+        List<ArrayInfo> arrays,
+        Map<String, String> unreadable) {
     /** The formats of this package. */
     public enum Format {
         SAFETENSORS,
@@ -29,21 +38,27 @@ public record FileSummary(Path path, Format format, Map<String, String> metadata
     public FileSummary {
         metadata = Collections.unmodifiableMap(new LinkedHashMap<>(metadata));
         arrays = List.copyOf(arrays);
+        unreadable = Collections.unmodifiableMap(new LinkedHashMap<>(unreadable));
     }
 
     /**
-     * Reads the headers of a safetensors, npy or npz file, checking them as opening the file would.
+     * Reads the headers of a safetensors, npy or npz file, or of all shards that {@link SafetensorsShards} finds, checking them as opening the file would.
      *
      * @throws TensorFileException if the file cannot be read, is of another format or malformed in any way
      */
     public static FileSummary of(Path path) {
+        if (Files.isDirectory(path) || path.toString().endsWith(".json")) {
+            try (SafetensorsShards shards = SafetensorsShards.open(path)) {
+                return ofSafetensors(path, shards.metadata(), shards.names(), shards::entry);
+            }
+        }
         byte[] start = start(path);
         if (NpyHeader.startsLikeNpy(start)) {
-            return new FileSummary(path, Format.NPY, Map.of(), List.of(Npy.info(path)));
+            return new FileSummary(path, Format.NPY, Map.of(), List.of(Npy.info(path)), Map.of());
         }
         if (start.length >= 2 && start[0] == 'P' && start[1] == 'K') {
             try (NpzFile file = NpzFile.open(path, Long.MAX_VALUE)) {
-                return new FileSummary(path, Format.NPZ, Map.of(), file.infos());
+                return new FileSummary(path, Format.NPZ, Map.of(), file.infos(), file.unreadable());
             }
         }
         // A header length, then JSON.
@@ -54,10 +69,15 @@ public record FileSummary(Path path, Format format, Map<String, String> metadata
                     "check that it is the file you mean, or convert it to one of these");
         }
         try (SafetensorsFile file = Safetensors.open(path)) {
-            List<ArrayInfo> infos =
-                    file.names().stream().map(name -> file.entry(name).info()).toList();
-            return new FileSummary(path, Format.SAFETENSORS, file.metadata(), infos);
+            return ofSafetensors(path, file.metadata(), file.names(), file::entry);
         }
+    }
+
+    private static FileSummary ofSafetensors(
+            Path path, Map<String, String> metadata, Set<String> names, Function<String, ArrayData> entry) {
+        List<ArrayInfo> infos =
+                names.stream().map(name -> entry.apply(name).info()).toList();
+        return new FileSummary(path, Format.SAFETENSORS, metadata, infos, Map.of());
     }
 
     private static byte[] start(Path path) {

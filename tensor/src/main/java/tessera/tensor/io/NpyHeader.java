@@ -59,7 +59,7 @@ record NpyHeader(StoredType type, boolean bigEndian, boolean fortranOrder, long[
         if (text.length < length) {
             throw malformed(file, "it ends within its header");
         }
-        return new Literal(file, new String(text, StandardCharsets.ISO_8859_1))
+        return new Literal(file, version, new String(text, StandardCharsets.ISO_8859_1))
                 .header(magic.length + field.length + text.length);
     }
 
@@ -92,14 +92,19 @@ record NpyHeader(StoredType type, boolean bigEndian, boolean fortranOrder, long[
         return TensorFileException.malformed(file, "npy", problem);
     }
 
-    /** The part of Python's literals that a header may use: one dict of a string, a truth value and a tuple. */
+    /**
+     * The part of Python's literals that a header may use: one dict of a string, a truth value and a tuple. As in NumPy's own reader,
+     * strings may be u'...' and numbers end in the L of Python 2, which wrote no version 3.
+     */
     private static final class Literal {
         private final String file;
+        private final boolean python2;
         private final String text;
         private int position;
 
-        Literal(String file, String text) {
+        Literal(String file, int version, String text) {
             this.file = file;
+            this.python2 = version < 3;
             this.text = text;
         }
 
@@ -173,6 +178,11 @@ record NpyHeader(StoredType type, boolean bigEndian, boolean fortranOrder, long[
 
         private String string() {
             skipSpace();
+            if (position + 1 < text.length()
+                    && "uUrR".indexOf(text.charAt(position)) >= 0
+                    && "'\"".indexOf(text.charAt(position + 1)) >= 0) {
+                position++;
+            }
             char quote = position < text.length() ? text.charAt(position) : ' ';
             if (quote != '\'' && quote != '"') {
                 throw invalid("needs a quoted string at character " + position);
@@ -221,8 +231,12 @@ record NpyHeader(StoredType type, boolean bigEndian, boolean fortranOrder, long[
             while (position < text.length() && text.charAt(position) >= '0' && text.charAt(position) <= '9') {
                 position++;
             }
+            int end = position;
+            if (python2 && end > begin && peek('L')) {
+                position++;
+            }
             try {
-                return Long.parseLong(text, begin, position, 10);
+                return Long.parseLong(text, begin, end, 10);
             } catch (NumberFormatException notOne) {
                 throw TensorFileException.malformed(
                         file, "npy", "its header needs a whole number under 2^63 at character " + begin, notOne);

@@ -27,7 +27,7 @@ public final class Npz {
      * Opens an archive and checks the header of each array. One inflated array may take at most 16 times the archive's
      * size or 1 GiB, whichever is more.
      *
-     * @throws TensorFileException if the file cannot be read or is malformed in any way
+     * @throws TensorFileException if the file is no archive, its directory lies, or none of its arrays can be read
      */
     public static NpzFile open(Path path) {
         return NpzFile.open(path);
@@ -36,7 +36,7 @@ public final class Npz {
     /**
      * As {@link #open(Path)}, with the caller's bound on the bytes of one inflated array.
      *
-     * @throws TensorFileException if the file cannot be read, is malformed in any way, or holds a larger array
+     * @throws TensorFileException if the file is no archive, its directory lies, or none of its arrays can be read or is as small
      */
     public static NpzFile open(Path path, long maxArrayBytes) {
         return NpzFile.open(path, maxArrayBytes);

@@ -21,7 +21,8 @@ import java.util.zip.ZipEntry;
 import java.util.zip.ZipFile;
 
 /**
- * An open npz archive. Opening reads the directory and each array's header; {@link #read} reads one array.
+ * An open npz archive. Opening reads the directory and each array's header; {@link #read} reads one array. A member that cannot be
+ * read hides no other: it is {@link #unreadable}, and refused when it is asked for; only where nothing can be read is the archive.
  *
  * <p>Nothing is allocated for an array before its header, the archive's directory and the caller's bound agree on its
  * size, and the checksum of what was read is verified. All methods may be called from any thread.
@@ -39,12 +40,12 @@ public final class NpzFile implements AutoCloseable {
 
     private final Path path;
     private final ZipFile zip;
-    private final Map<String, Member> members;
+    private final Map<String, Member> members = new LinkedHashMap<>();
+    private final Map<String, TensorFileException> unreadable = new LinkedHashMap<>();
 
-    private NpzFile(Path path, ZipFile zip, Map<String, Member> members) {
+    private NpzFile(Path path, ZipFile zip) {
         this.path = path;
         this.zip = zip;
-        this.members = members;
     }
 
     static NpzFile open(Path path) {
@@ -66,8 +67,10 @@ public final class NpzFile implements AutoCloseable {
             }
             ZipFile zip = new ZipFile(path.toFile());
             try {
-                return new NpzFile(path, zip, members(zip, path.toString(), archiveBytes, maxArrayBytes));
-            } catch (IOException | RuntimeException | Error failure) {
+                NpzFile opened = new NpzFile(path, zip);
+                opened.list(archiveBytes, maxArrayBytes);
+                return opened;
+            } catch (RuntimeException | Error failure) {
                 zip.close();
                 throw failure;
             }
@@ -78,73 +81,107 @@ public final class NpzFile implements AutoCloseable {
         }
     }
 
-    private static Map<String, Member> members(ZipFile zip, String file, long archiveBytes, long maxArrayBytes)
-            throws IOException {
-        Map<String, Member> members = new LinkedHashMap<>();
+    /** Finds what the archive holds. What one member cannot be read for is kept for those who ask for it: the others are good. */
+    private void list(long archiveBytes, long maxArrayBytes) {
+        String file = path.toString();
         long compressed = 0;
         for (ZipEntry entry : Collections.list(zip.entries())) {
-            String entryName = entry.getName();
-            if (!entryName.endsWith(Npy.SUFFIX)) {
-                throw malformed(file, "its entry " + TensorFileException.quote(entryName) + " is no .npy array");
-            }
-            String name = entryName.substring(0, entryName.length() - Npy.SUFFIX.length());
             // The sum is taken so that entries which share their bytes, the trick of the smallest zip bombs, exceed it.
             compressed += Math.max(0, entry.getCompressedSize());
-            checkSizes(entry, file, compressed, archiveBytes);
-            NpyHeader header;
-            try (InputStream in = zip.getInputStream(entry)) {
-                header = NpyHeader.read(in, label(file, name));
+            if (compressed < 0 || compressed > archiveBytes) {
+                throw impossible(entry, archiveBytes);
             }
-            Npy.checkSize(header, entry.getSize() - header.bytes(), label(file, name));
-            if (header.dataBytes() > maxArrayBytes) {
-                throw new TensorFileException(
-                        label(file, name),
-                        "would take " + header.dataBytes() + " bytes, more than the bound of " + maxArrayBytes,
-                        "if you trust the file, pass a larger bound to Npz.open");
+            if (entry.isDirectory()) {
+                continue;
             }
-            Member earlier = members.put(name, new Member(entry, new ArrayInfo(name, header.type(), header.shape())));
-            if (earlier != null) {
-                throw malformed(file, "the array " + TensorFileException.quote(name) + " occurs twice");
+            String name = name(entry);
+            try {
+                Member member = member(entry, name, archiveBytes, maxArrayBytes);
+                if (members.remove(name) != null || unreadable.containsKey(name)) {
+                    throw malformed(file, "the array " + TensorFileException.quote(name) + " occurs twice");
+                }
+                members.put(name, member);
+            } catch (TensorFileException refused) {
+                unreadable.put(name, refused);
+            } catch (IOException | IllegalArgumentException failure) {
+                unreadable.put(name, damaged(label(file, name), failure));
             }
         }
-        return members;
+        if (members.isEmpty() && !unreadable.isEmpty()) {
+            throw unreadable.values().iterator().next();
+        }
     }
 
-    private static void checkSizes(ZipEntry entry, String file, long compressedSoFar, long archiveBytes) {
+    private static String name(ZipEntry entry) {
+        String name = entry.getName();
+        return name.endsWith(Npy.SUFFIX) ? name.substring(0, name.length() - Npy.SUFFIX.length()) : name;
+    }
+
+    private Member member(ZipEntry entry, String name, long archiveBytes, long maxArrayBytes) throws IOException {
+        String file = path.toString();
+        if (!entry.getName().endsWith(Npy.SUFFIX)) {
+            throw malformed(file, "its entry " + TensorFileException.quote(entry.getName()) + " is no .npy array");
+        }
         long size = entry.getSize();
         long compressed = entry.getCompressedSize();
         boolean stored = entry.getMethod() == ZipEntry.STORED;
-        boolean possible = size >= 0
-                && compressed >= 0
-                && compressedSoFar >= 0
-                && compressedSoFar <= archiveBytes
-                && (stored ? size == compressed : size / MAX_DEFLATE_RATIO <= compressed);
-        if (!possible) {
-            throw malformed(
-                    file,
-                    "its entry " + TensorFileException.quote(entry.getName()) + " claims " + size + " bytes from "
-                            + compressed + " in an archive of " + archiveBytes + ", which cannot be");
+        if (size < 0 || compressed < 0 || (stored ? size != compressed : size / MAX_DEFLATE_RATIO > compressed)) {
+            throw impossible(entry, archiveBytes);
         }
+        NpyHeader header;
+        try (InputStream in = zip.getInputStream(entry)) {
+            header = NpyHeader.read(in, label(file, name));
+        }
+        Npy.checkSize(header, size - header.bytes(), label(file, name));
+        if (header.dataBytes() > maxArrayBytes) {
+            throw new TensorFileException(
+                    label(file, name),
+                    "would take " + header.dataBytes() + " bytes, more than the bound of " + maxArrayBytes,
+                    "if you trust the file, pass a larger bound to Npz.open");
+        }
+        return new Member(entry, new ArrayInfo(name, header.type(), header.shape()));
     }
 
-    /** Names of the arrays, without {@code .npy}, in the archive's order. */
+    private TensorFileException impossible(ZipEntry entry, long archiveBytes) {
+        return malformed(
+                path.toString(),
+                "its entry " + TensorFileException.quote(entry.getName()) + " claims " + entry.getSize()
+                        + " bytes from " + entry.getCompressedSize() + " in an archive of " + archiveBytes
+                        + ", which cannot be");
+    }
+
+    /** Names of the arrays that can be read, without {@code .npy}, in the archive's order. */
     public SequencedSet<String> names() {
         return Collections.unmodifiableSequencedSet(new LinkedHashSet<>(members.keySet()));
     }
 
-    /** Type and shape of each array, in the archive's order. */
+    /** Type and shape of each array that can be read, in the archive's order. */
     public List<ArrayInfo> infos() {
         return members.values().stream().map(Member::info).toList();
     }
 
     /**
+     * Names of what else the archive holds, such as arrays of texts, dates or Python objects, damaged ones and files that are no
+     * arrays, in the archive's order, with the reason.
+     */
+    public Map<String, String> unreadable() {
+        Map<String, String> reasons = new LinkedHashMap<>();
+        unreadable.forEach((name, refused) -> reasons.put(name, String.valueOf(refused.getMessage())));
+        return Collections.unmodifiableMap(reasons);
+    }
+
+    /**
      * Reads one array, converted to little-endian row-major order, into 64-byte aligned memory of {@code arena}.
      *
-     * @throws TensorFileException if there is no such array or its bytes are damaged
+     * @throws TensorFileException if there is no such array, or it is {@link #unreadable} or its bytes are damaged
      * @throws IllegalStateException if this file is closed
      */
     public ArrayData read(String name, Arena arena) {
         Member member = members.get(name);
+        if (unreadable.containsKey(name)) {
+            TensorFileException refused = unreadable.get(name);
+            throw new TensorFileException(String.valueOf(refused.getMessage()), refused);
+        }
         if (member == null) {
             throw new TensorFileException(
                     path.toString(),

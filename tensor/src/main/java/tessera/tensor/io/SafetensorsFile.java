@@ -132,6 +132,9 @@ public final class SafetensorsFile implements AutoCloseable {
         if (text.startsWith("\u0080")) {
             return " (it looks like a Python pickle, which is never read: convert it to safetensors)";
         }
+        if (text.stripLeading().startsWith("{")) {
+            return " (it looks like JSON, perhaps an index of shards: pass it to import, or join the shards)";
+        }
         return "";
     }
 

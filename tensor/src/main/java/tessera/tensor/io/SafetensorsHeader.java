@@ -103,7 +103,10 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
         }
 
         private void readMetadata(Map<String, String> metadata) {
-            expect(json.nextToken(), JsonToken.START_OBJECT, Safetensors.METADATA);
+            if (json.nextToken() == JsonToken.VALUE_NULL) {
+                return; // optional in the reference, which writes null for none
+            }
+            expect(json.currentToken(), JsonToken.START_OBJECT, Safetensors.METADATA);
             while (json.nextToken() != JsonToken.END_OBJECT) {
                 String key = unicode(json.currentName());
                 expect(json.nextToken(), JsonToken.VALUE_STRING, "the metadata " + TensorFileException.quote(key));

@@ -26,6 +26,11 @@ public final class TensorFileException extends IllegalArgumentException {
         super(file + ": " + problem + "; " + remedy, cause);
     }
 
+    /** An earlier refusal, told again to another caller. */
+    TensorFileException(String message, TensorFileException earlier) {
+        super(message, earlier);
+    }
+
     /** A file whose bytes break the rules of its format. */
     static TensorFileException malformed(String file, String format, String problem) {
         return malformed(file, format, problem, null);

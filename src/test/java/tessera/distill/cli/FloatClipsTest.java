@@ -1,0 +1,136 @@
+package tessera.distill.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static tessera.distill.cli.Shell.refuse;
+import static tessera.distill.cli.Shell.succeed;
+
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.distill.data.ClipSet;
+import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
+import tessera.tensor.io.ArrayData;
+import tessera.tensor.io.Npy;
+import tessera.tensor.io.Safetensors;
+import tessera.tensor.io.StoredType;
+
+/** Clips of levels 0 to 255 give the same features, bit for bit, in whatever type they are stored. */
+class FloatClipsTest {
+    private static final long[] SHAPE = {2, 4, 32, 32, 3};
+    private static final int COUNT = 2 * 4 * 32 * 32 * 3;
+
+    @TempDir
+    private Path folder;
+
+    private byte[] features(Path student, Path clips) throws IOException {
+        Path out = folder.resolve("features.npy");
+        succeed("features", "--student", student, "--clips", clips, "--quiet", "--out", out);
+        return Files.readAllBytes(out);
+    }
+
+    private static ArrayData halves(StoredType type, int[] levels) {
+        byte[] bytes = new byte[2 * COUNT];
+        MemorySegment segment = MemorySegment.ofArray(bytes);
+        for (int i = 0; i < COUNT; i++) {
+            short value = type == StoredType.F16
+                    ? Float.floatToFloat16(levels[i])
+                    : (short) (Float.floatToRawIntBits(levels[i]) >>> 16);
+            segment.setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN), i, value);
+        }
+        return new ArrayData("clips", type, SHAPE, segment);
+    }
+
+    private String flow(String name, ArrayData array) throws IOException {
+        for (String label : List.of("cut", "open")) {
+            Path clips =
+                    Files.createDirectories(folder.resolve(name).resolve("flow").resolve(label));
+            Npy.write(clips.resolve("a.npy"), array);
+        }
+        ModalityFolders folders = ModalityFolders.open(folder.resolve(name), Set.of(Modality.FLOW), null);
+        try (ClipSet set = folders.load(done -> {}, note -> {})) {
+            return set.checksum();
+        }
+    }
+
+    @Test
+    void flowIsReadFromEveryTypeOfFloats() throws IOException {
+        long[] shape = {4, 16, 16, 2};
+        int count = 4 * 16 * 16 * 2;
+        float[] floats = new float[count];
+        double[] doubles = new double[count];
+        byte[] halves = new byte[2 * count];
+        for (int i = 0; i < count; i++) {
+            floats[i] = i % 41 / 4f - 5;
+            doubles[i] = floats[i];
+            MemorySegment.ofArray(halves)
+                    .setAtIndex(
+                            ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN),
+                            i,
+                            Float.floatToFloat16(floats[i]));
+        }
+        String expected = flow("f32", ArrayData.of("x", floats, shape));
+        assertEquals(expected, flow("f64", ArrayData.of("x", doubles, shape)));
+        ArrayData half = new ArrayData("x", StoredType.F16, shape, MemorySegment.ofArray(halves));
+        assertEquals(expected, flow("f16", half));
+    }
+
+    @Test
+    void everyTypeOfFloatsIsTaken() throws IOException {
+        Path student = TinyStudent.write(folder.resolve("student.safetensors"));
+        int[] levels = new int[COUNT];
+        float[] floats = new float[COUNT];
+        double[] doubles = new double[COUNT];
+        for (int i = 0; i < COUNT; i++) {
+            levels[i] = i * 37 % 256;
+            floats[i] = levels[i];
+            doubles[i] = levels[i];
+        }
+        Path clips = folder.resolve("clips.npy");
+        Npy.write(clips, ArrayData.of("clips", floats, SHAPE));
+        byte[] expected = features(student, clips);
+        Npy.write(clips, ArrayData.of("clips", doubles, SHAPE));
+        assertArrayEquals(expected, features(student, clips));
+        Npy.write(clips, halves(StoredType.F16, levels));
+        assertArrayEquals(expected, features(student, clips));
+        Path other = folder.resolve("clips.safetensors");
+        Safetensors.write(other, List.of(halves(StoredType.BF16, levels)), Map.of());
+        assertArrayEquals(expected, features(student, other));
+
+        ArrayData infinite = halves(StoredType.F16, levels);
+        infinite.data().setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, COUNT - 1, (short) 0x7c00);
+        Npy.write(clips, infinite);
+        Path out = folder.resolve("no.npy");
+        refuse(
+                List.of(clips + " holds Infinity in clip 1"),
+                "features",
+                "--student",
+                student,
+                "--clips",
+                clips,
+                "--mask-ratio=0",
+                "--quiet",
+                "--out",
+                out);
+        Npy.write(clips, ArrayData.of("clips", new byte[0], 0, 8, 84, 84, 3));
+        refuse(
+                List.of("u8[0, 8, 84, 84, 3], which holds no clips"),
+                "features",
+                "--student",
+                student,
+                "--clips",
+                clips,
+                "--quiet",
+                "--out",
+                out);
+    }
+}
