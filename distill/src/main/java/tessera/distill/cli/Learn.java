@@ -8,6 +8,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -20,11 +23,9 @@ import tessera.distill.video.Video;
 import tessera.nn.Pooling;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
-import tessera.nn.inference.Prediction;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
 import tessera.nn.inference.VideoClip;
-import tessera.tensor.Scope;
 import tessera.tensor.io.Printable;
 
 /** {@code tessera learn}: a few-shot head from labelled videos. */
@@ -142,13 +143,14 @@ final class Learn extends ToolCommand {
         try (Task task = progress.context(student.compute()).task("learn", Task.Unit.LABELS, labels);
                 Student pooled = model.pooled(Pooling.union(candidates))) {
             for (int label = 0; label < labels; label++) {
-                List<ClipFolder.LabelledClip> chosen = choose(videos.labels().get(label), videos.clips(label, cut));
-                List<VideoClip> frames =
-                        chosen.stream().map(ClipFolder.LabelledClip::clip).toList();
-                views.addAll(
-                        List.of(views(pooled, frames, masking, student.masks().seed() + views.size())));
-                answers.addAll(Collections.nCopies(chosen.size(), label));
-                chosen.forEach(clip -> sources.add(clip.source()));
+                Stream<VideoClip> chosen = chosen(videos, label, cut).map(clip -> {
+                    sources.add(clip.source());
+                    return clip.clip();
+                });
+                List<double[][]> found =
+                        views(pooled, chosen, masking, student.masks().seed() + views.size());
+                views.addAll(found);
+                answers.addAll(Collections.nCopies(found.size(), label));
                 task.advance(label + 1);
             }
         }
@@ -167,23 +169,33 @@ final class Learn extends ToolCommand {
         return new Learned(head, views.size(), fitted.c());
     }
 
-    /** As many clips as asked for, spread evenly. */
-    private List<ClipFolder.LabelledClip> choose(String label, List<ClipFolder.LabelledClip> found) {
+    /**
+     * The clips of a label, or as many as asked for, spread evenly: these are counted first, by decoding, since keeping them might take
+     * all memory.
+     */
+    private Stream<ClipFolder.LabelledClip> chosen(ClipFolder videos, int label, ClipCut cut) {
+        Stream<ClipFolder.LabelledClip> all = videos.stream(label, cut);
         Integer wanted = shots;
         if (wanted == null) {
-            return found;
+            return all;
         }
-        if (found.size() < wanted) {
-            throw new IllegalArgumentException(
-                    "label " + label + " has " + found.size() + " clip(s) but --shots is " + wanted
-                            + "; cut shorter clips (--clip-seconds), let them overlap (--stride-seconds), or add"
-                            + " videos");
+        long found = videos.count(label, cut);
+        if (found < wanted) {
+            throw new IllegalArgumentException("label " + videos.labels().get(label) + " has " + found
+                    + " clip(s) but --shots is " + wanted
+                    + "; cut shorter clips (--clip-seconds), let them overlap (--stride-seconds), or add videos");
         }
-        List<ClipFolder.LabelledClip> chosen = new ArrayList<>();
-        for (int i = 0; i < wanted; i++) {
-            chosen.add(found.get((2 * i + 1) * found.size() / (2 * wanted)));
-        }
-        return chosen;
+        AtomicLong at = new AtomicLong();
+        AtomicInteger taken = new AtomicInteger();
+        return all.filter(clip -> {
+                    int next = taken.get();
+                    boolean take = next < wanted && at.getAndIncrement() == (2L * next + 1) * found / (2L * wanted);
+                    if (take) {
+                        taken.incrementAndGet();
+                    }
+                    return take;
+                })
+                .limit(wanted);
     }
 
     /** The parts of the videos that nothing is learned from. */
@@ -211,12 +223,14 @@ final class Learn extends ToolCommand {
                 for (Path video : videos.videos(label)) {
                     for (ClipCut part : rest) {
                         long first = student.masks().seed() + QUERIES + judgement.clips();
-                        try (Predictor predictor = Predictor.of(judged, masking, first)) {
-                            for (Prediction prediction : predictor.predictAll(Video.cut(video, part))) {
-                                judgement.total[label]++;
-                                judgement.right[label] +=
-                                        prediction.label().equals(head.labels().get(label)) ? 1 : 0;
-                            }
+                        int truth = label;
+                        try (Predictor predictor = Predictor.of(judged, masking, first);
+                                Stream<VideoClip> clips = Video.clips(video, part)) {
+                            predictor.predictAll(clips, prediction -> {
+                                judgement.total[truth]++;
+                                judgement.right[truth] +=
+                                        prediction.label().equals(head.labels().get(truth)) ? 1 : 0;
+                            });
                         }
                     }
                 }
@@ -230,19 +244,24 @@ final class Learn extends ToolCommand {
      * Features of clips under the masks of an ensemble each.
      *
      * @param seed of the first clip's masks; those of a later batch depend on the number of its first clip too
-     * @return {@code [clips][ensemble][D]}
+     * @return of each clip {@code [ensemble][D]}
      */
-    private static double[][][] views(Student model, List<VideoClip> clips, Masking masking, long seed) {
-        double[][][] views = new double[clips.size()][masking.ensemble()][model.featureWidth()];
-        try (Scope scope = Scope.open();
-                Predictor predictor = Predictor.of(model, masking, seed)) {
-            double[] features = predictor.features(clips).toDoubles(); // [P, clips, D]
-            for (int p = 0, at = 0; p < masking.ensemble(); p++) {
-                for (double[][] view : views) {
-                    System.arraycopy(features, at, view[p], 0, view[p].length);
-                    at += view[p].length;
+    private static List<double[][]> views(Student model, Stream<VideoClip> clips, Masking masking, long seed) {
+        List<double[][]> views = new ArrayList<>();
+        try (Predictor predictor = Predictor.of(model, masking, seed)) {
+            predictor.features(clips, features -> {
+                int batch = Math.toIntExact(features.shape().size(1));
+                int width = model.featureWidth();
+                double[] values = features.toDoubles(); // [P, batch, D]
+                for (int clip = 0; clip < batch; clip++) {
+                    double[][] view = new double[masking.ensemble()][];
+                    for (int p = 0; p < view.length; p++) {
+                        int from = (p * batch + clip) * width;
+                        view[p] = Arrays.copyOfRange(values, from, from + width);
+                    }
+                    views.add(view);
                 }
-            }
+            });
         }
         return views;
     }

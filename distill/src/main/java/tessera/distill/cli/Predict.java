@@ -1,11 +1,13 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -55,13 +57,16 @@ final class Predict extends ToolCommand {
             }
             Clips.requireRgb(predictor.student().config().input(), student.file());
             ClipCut cut = cutting.cut(predictor.student().config().input());
-            List<VideoClip> clips = Video.cut(
+            List<Prediction> predictions = new ArrayList<>();
+            try (Stream<VideoClip> clips = Video.clips(
                     video,
                     cut,
                     note -> spec().commandLine()
                             .getErr()
-                            .println("tessera: " + Printable.line(note) + " (--clip-seconds makes clips shorter)"));
-            print(predictor.predictAll(clips));
+                            .println("tessera: " + Printable.line(note) + " (--clip-seconds makes clips shorter)"))) {
+                predictor.predictAll(clips, predictions::add);
+            }
+            print(predictions);
         }
     }
 

@@ -202,4 +202,13 @@ public final class ClipFolder {
     public Stream<LabelledClip> stream(ClipCut cut) {
         return IntStream.range(0, labels.size()).boxed().flatMap(label -> stream(label, cut));
     }
+
+    /** How many clips {@link #clips(int, ClipCut)} gives, found by decoding; frames are kept small meanwhile. */
+    public long count(int label, ClipCut cut) {
+        ClipCut small = new ClipCut(cut.frames(), 16, 16, cut.clipSeconds(), cut.strideSeconds(), cut.from(), cut.to());
+        // Not Stream.count, which need not look at what is only mapped.
+        return videos.get(label).stream()
+                .flatMap(video -> Video.clips(video, small, note -> {}))
+                .reduce(0L, (sum, clip) -> sum + 1, Long::sum);
+    }
 }

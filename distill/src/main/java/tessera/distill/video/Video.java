@@ -108,8 +108,8 @@ public final class Video {
     }
 
     /**
-     * The clips that {@link #cut(Path, ClipCut)} gives, each decoded when it is asked for: of a recording of any length, hardly more is in
-     * memory than the clip that is worked on. One is overlapping another where they share frames, but no pixels are shared.
+     * The clips that {@link #cut(Path, ClipCut)} gives, each decoded when it is asked for, so that memory does not grow with the length of
+     * the recording. Clips share no memory, also where they overlap.
      *
      * @param notes told in one line if the part is shorter than one clip
      * @return to be closed, which ends the decoder; sequential. Asking for clips throws what {@link #cut(Path, ClipCut)} does

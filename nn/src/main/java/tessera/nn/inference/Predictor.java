@@ -7,9 +7,13 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
+import java.util.function.ObjLongConsumer;
 import java.util.function.Supplier;
+import java.util.stream.Gatherers;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -225,16 +229,35 @@ public final class Predictor implements AutoCloseable {
      * @throws IllegalArgumentException if the student has no head or takes no RGB pictures
      */
     public List<Prediction> predictAll(List<VideoClip> clips) {
-        requireHead();
         List<Prediction> predictions = new ArrayList<>();
-        for (int from = 0; from < clips.size(); from += BATCH) {
-            try (Scope scope = Scope.open()) {
-                int first = from;
-                predictions.addAll(answers(locked(() -> student.predictAll(batch(clips, first), masking, seed + first)
-                        .toFloats())));
-            }
-        }
+        predictAll(clips.stream(), predictions::add);
         return predictions;
+    }
+
+    /**
+     * As {@link #predictAll(List)} of clips that come one after the other, such as those of a long recording: no more than a batch of
+     * them is in memory.
+     *
+     * @param clips consumed, not closed
+     * @param each gets the predictions in the order of the clips
+     */
+    public void predictAll(Stream<VideoClip> clips, Consumer<Prediction> each) {
+        requireHead();
+        batches(clips, (batch, batchSeed) -> {
+            try (Scope scope = Scope.open()) {
+                answers(locked(() -> student.predictAll(tensor(batch), masking, batchSeed)
+                                .toFloats()))
+                        .forEach(each);
+            }
+        });
+    }
+
+    /** The batches that clips are computed in, with the seed of each. */
+    private void batches(Stream<VideoClip> clips, ObjLongConsumer<List<VideoClip>> each) {
+        AtomicLong next = new AtomicLong(seed);
+        clips.sequential()
+                .gather(Gatherers.windowFixed(BATCH))
+                .forEachOrdered(batch -> each.accept(batch, next.getAndAdd(batch.size())));
     }
 
     /** As {@link #features(Tensor, long)} with the predictor's seed. */
@@ -268,12 +291,25 @@ public final class Predictor implements AutoCloseable {
         }
         try (Scope scope = Scope.open()) {
             List<Tensor> batches = new ArrayList<>();
-            for (int from = 0; from < clips.size(); from += BATCH) {
-                batches.add(features(batch(clips, from), seed + from));
-            }
+            batches(clips.stream(), (batch, batchSeed) -> batches.add(features(tensor(batch), batchSeed)));
             return scope.keep(
                     batches.size() == 1 ? batches.getFirst() : Tensor.concat(1, batches.toArray(Tensor[]::new)));
         }
+    }
+
+    /**
+     * As {@link #features(List)} of clips that come one after the other: no more than a batch of them is in memory.
+     *
+     * @param clips consumed, not closed
+     * @param each gets the features of each batch in turn, f32 {@code [ensemble, clips, D]}, which are freed behind it
+     */
+    public void features(Stream<VideoClip> clips, Consumer<Tensor> each) {
+        requireRgb(student);
+        batches(clips, (batch, batchSeed) -> {
+            try (Scope scope = Scope.open()) {
+                each.accept(features(tensor(batch), batchSeed));
+            }
+        });
     }
 
     /**
@@ -289,11 +325,6 @@ public final class Predictor implements AutoCloseable {
             throw new IllegalArgumentException("clips: there are none; pass one or more");
         }
         return tensor(clips);
-    }
-
-    /** The batch of clips that begins with this one, u8 {@code [B, T, H, W, 3]} of the model's sizes. */
-    private Tensor batch(List<VideoClip> clips, int from) {
-        return tensor(clips.subList(from, Math.min(clips.size(), from + BATCH)));
     }
 
     private Tensor tensor(List<VideoClip> batch) {

@@ -1,0 +1,252 @@
+package tessera.distill;
+
+import static java.util.Objects.requireNonNull;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.distill.video.ClipCut;
+import tessera.distill.video.DecodeOptions;
+import tessera.distill.video.Video;
+import tessera.distill.video.VideoException;
+import tessera.distill.video.VideoReader;
+import tessera.nn.inference.VideoClip;
+
+/** Videos as people have them, made here by the program that reads them: frame N of a second has the luma 20 + 5 N. */
+class UnusualVideosTest {
+    private static final String PROGRAM = "tessera.ffmpeg";
+
+    @TempDir
+    Path folder;
+
+    private Path made(String name, String arguments) {
+        Path file = folder.resolve(name);
+        String program = VideoReader.program().replaceFirst(" \\(carried.*", "");
+        List<String> command = new ArrayList<>(List.of(program, "-nostdin", "-v", "error"));
+        command.addAll(List.of(arguments.split(" ")));
+        command.add(file.toString());
+        ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
+        Path home = requireNonNull(Path.of(program).toAbsolutePath().getParent());
+        builder.environment().put("LD_LIBRARY_PATH", home + ":" + home + "-devices");
+        try {
+            Process process = builder.start();
+            String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            assertEquals(0, process.waitFor(), said);
+            return file;
+        } catch (IOException failure) {
+            throw new UncheckedIOException(failure);
+        } catch (InterruptedException interruption) {
+            throw new IllegalStateException(interruption);
+        }
+    }
+
+    /** So many frames per second, for so long, each {@code 5 * (N mod 40)} brighter than the first. */
+    private static String ramp(String size, double rate, double seconds) {
+        return "-f lavfi -i color=black:s=" + size + ":r=" + rate + ":d=" + seconds
+                + ",format=yuv420p,geq=lum=20+5*mod(N\\,40):cb=128:cr=128";
+    }
+
+    private static int number(VideoClip clip, int frame) {
+        int middle = clip.pixels()[frame * clip.frameLength() + clip.frameLength() / 2] & 0xFF;
+        return (int) Math.round((middle * 219 / 255.0 + 16 - 20) / 5);
+    }
+
+    private static int[] numbers(VideoClip clip) {
+        return IntStream.range(0, clip.frames()).map(k -> number(clip, k)).toArray();
+    }
+
+    @Test
+    void aDayPassesThroughOneClipAtATime() {
+        Path day = made("day.mkv", ramp("16x16", 1, 25) + " -vf setpts=PTS*3600 -fps_mode passthrough -c:v ffv1");
+        int[] clips = {0};
+        int[] brightest = {0};
+        try (Stream<VideoClip> stream = Video.clips(day, ClipCut.every(8, 4, 8, 8))) {
+            stream.forEach(clip -> {
+                clips[0]++;
+                brightest[0] = Math.max(brightest[0], number(clip, 3));
+            });
+        }
+        assertEquals(24 * 3600 / 8, clips[0], "clips of 8 s in a day");
+        assertEquals(23, brightest[0], "the picture of the last hour");
+        VideoClip noon =
+                Video.cut(day, ClipCut.every(8, 4, 8, 8).part(0.52, 0.53)).getFirst();
+        assertArrayEquals(new int[] {12, 12, 12, 12}, numbers(noon));
+        assertArrayEquals(
+                new int[] {3, 9, 15, 21},
+                numbers(Video.cut(day, ClipCut.whole(4, 8, 8)).getFirst()));
+    }
+
+    @Test
+    void theSoughtPartIsThatOfTheDecodedWhole() {
+        for (String codec :
+                List.of("-c:v mpeg4 -g 50 -bf 2 -q:v 2 s.mp4", "-c:v mpeg2video -q:v 2 s.ts", "-c:v ffv1 s.mkv")) {
+            String[] words = codec.split(" ");
+            String name = words[words.length - 1];
+            Path file = made(
+                    name,
+                    ramp("64x48", 10, 40) + " -pix_fmt yuv420p "
+                            + String.join(" ", Arrays.copyOf(words, words.length - 1)));
+            List<VideoClip> all = Video.cut(file, ClipCut.every(1, 5, 8, 8));
+            List<VideoClip> half = Video.cut(file, ClipCut.every(1, 5, 8, 8).part(0.5, 1));
+            assertEquals(40, all.size(), name);
+            assertEquals(20, half.size(), name);
+            for (int k = 0; k < 20; k++) {
+                assertArrayEquals(numbers(all.get(20 + k)), numbers(half.get(k)), name + " clip " + k);
+            }
+        }
+    }
+
+    @Test
+    void framesOfAnyNumberGiveAClip() {
+        for (String name : List.of("one.gif", "one.mkv", "one.mp4")) {
+            for (int frames = 1; frames <= 3; frames++) {
+                Path file = made(
+                        frames + name,
+                        ramp("32x32", 25, 1) + " -frames:v " + frames
+                                + (name.endsWith("gif") ? "" : " -c:v mpeg4 -q:v 2 -pix_fmt yuv420p"));
+                for (double seconds : new double[] {0, 2, 1e5}) {
+                    for (double from : new double[] {0, 0.5}) {
+                        ClipCut cut = new ClipCut(8, 8, 8, seconds, 1, from, 1);
+                        List<VideoClip> clips = Video.cut(file, cut);
+                        assertEquals(1, clips.size(), file + " " + cut);
+                        assertEquals(8, clips.getFirst().frames());
+                    }
+                }
+            }
+        }
+    }
+
+    @Test
+    void fractionsAreThoseOfThePicture() {
+        for (String name : List.of("long.mkv", "long.mp4", "long.ts")) {
+            Path file = made(
+                    name,
+                    ramp("64x48", 10, 4) + " -f lavfi -i sine=f=200:d=20:sample_rate=8000 -map 0:v -map 1:a"
+                            + " -map_metadata -1 -c:v mpeg4 -q:v 2 -pix_fmt yuv420p -c:a mp2 -ar 16000");
+            ClipCut cut = ClipCut.every(1, 5, 8, 8);
+            assertEquals(4, Video.cut(file, cut).size(), name);
+            List<VideoClip> half = Video.cut(file, cut.part(0.5, 1));
+            assertEquals(2, half.size(), name);
+            assertArrayEquals(new int[] {20, 22, 24, 26, 28}, numbers(half.getFirst()), name);
+            assertEquals(2, Video.cut(file, cut.part(0, 0.5)).size(), name);
+            assertArrayEquals(
+                    new int[] {5, 15, 25, 35},
+                    numbers(Video.cut(file, ClipCut.whole(4, 8, 8)).getFirst()),
+                    name);
+        }
+    }
+
+    @Test
+    void noFrameIsLostWhereThePictureChanges() throws IOException {
+        String codec = " -c:v mjpeg -q:v 2 -pix_fmt yuvj420p";
+        byte[] wide = Files.readAllBytes(made("wide.mjpeg", ramp("64x48", 10, 2) + codec));
+        byte[] high = Files.readAllBytes(made("high.mjpeg", ramp("48x64", 10, 2) + codec));
+        Path both = Files.write(folder.resolve("both.mjpeg"), wide);
+        Files.write(both, high, StandardOpenOption.APPEND);
+        int[] twice = IntStream.range(0, 40).map(k -> k % 20).toArray();
+        assertArrayEquals(twice, numbers(Video.frames(both, DecodeOptions.NATIVE)));
+        assertArrayEquals(
+                twice, numbers(Video.cut(both, ClipCut.every(1.6, 40, 8, 8)).getFirst()));
+        assertArrayEquals(
+                Arrays.copyOfRange(twice, 25, 35),
+                numbers(Video.sample(
+                        both,
+                        DecodeOptions.NATIVE.withStart(25),
+                        IntStream.range(0, 10).asLongStream().toArray())));
+    }
+
+    @Test
+    @EnabledOnOs({OS.LINUX, OS.MAC})
+    void aDecoderThatWorksMayTakeItsTime() throws IOException {
+        String frame = "printf '0, 0, %s, 1, 12, 0x0\\n0123456789ab' $n; ";
+        withDecoder("n=0; while [ $n -lt 12 ]; do " + frame + "n=$((n+1)); sleep .5; done", () -> {
+            DecodeOptions hurried = new DecodeOptions(0, 0, 0, 11, Duration.ofSeconds(5));
+            assertEquals(1, Video.frames(folder.resolve("ffmpeg"), hurried).frames());
+        });
+    }
+
+    @Test
+    @EnabledOnOs({OS.LINUX, OS.MAC})
+    void onlySignalsAreCrashes() throws IOException {
+        for (String end : List.of("exit 234", "exit 183", "exit 254", "exit 1")) {
+            withDecoder("echo '[x @ 0x1] no decoder found for: zcam' >&2; " + end, () -> {
+                String message = refusal(folder.resolve("ffmpeg"));
+                assertTrue(message.contains("(no decoder found for: zcam)"), message);
+                assertFalse(message.contains("crash"), message);
+            });
+        }
+        for (String signal : List.of("SEGV", "ABRT", "KILL", "ILL")) {
+            withDecoder("kill -" + signal + " $$", () -> {
+                String message = refusal(folder.resolve("ffmpeg"));
+                assertTrue(message.contains("the decoder crashed"), message);
+            });
+        }
+    }
+
+    @Test
+    void unknownKindsOfPicturesAreNamed() throws IOException {
+        Path file = made("known.mov", ramp("64x48", 10, 1) + " -c:v png -pix_fmt rgb24");
+        String bytes = new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1);
+        for (String kind : List.of("zcam", "encv")) {
+            Files.write(file, bytes.replace("png ", kind).getBytes(StandardCharsets.ISO_8859_1));
+            String message = refusal(file);
+            assertTrue(message.contains("decod") && !message.contains("crash"), message);
+        }
+    }
+
+    @Test
+    @EnabledOnOs({OS.LINUX, OS.MAC})
+    void theDecoderIsToldHowManyThreadsAndInPlainDigits() throws IOException {
+        Locale before = Locale.getDefault();
+        Locale.setDefault(Locale.forLanguageTag("ar-EG-u-nu-arab"));
+        try {
+            withDecoder("echo \"[x @ 0x1] $*\" >&2; exit 1", () -> {
+                String message = refusal(folder.resolve("ffmpeg"));
+                int processors = Runtime.getRuntime().availableProcessors();
+                assertTrue(message.contains(" -threads " + Integer.toString(processors) + " "), message);
+                assertTrue(message.chars().allMatch(c -> c < 128), message);
+            });
+        } finally {
+            Locale.setDefault(before);
+        }
+    }
+
+    private static String refusal(Path file) {
+        return requireNonNull(assertThrows(VideoException.class, () -> Video.frames(file, DecodeOptions.NATIVE))
+                .getMessage());
+    }
+
+    /** With a decoder for videos of 2 x 2 pixels that does as it is told in shell. */
+    private void withDecoder(String decoding, Runnable action) throws IOException {
+        String start = "#!/bin/sh\ncase \"$*\" in *-version*) exit 0;; esac\n";
+        Path program = Files.writeString(folder.resolve("ffmpeg"), start + decoding + "\n");
+        Path probe = Files.writeString(
+                folder.resolve("ffprobe"), start + "echo streams.stream.0.width=2\necho streams.stream.0.height=2\n");
+        assertTrue(program.toFile().setExecutable(true) && probe.toFile().setExecutable(true));
+        System.setProperty(PROGRAM, program.toString());
+        try {
+            action.run();
+        } finally {
+            System.clearProperty(PROGRAM);
+        }
+    }
+}
