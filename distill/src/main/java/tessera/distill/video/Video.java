@@ -98,8 +98,21 @@ public final class Video {
      * @param notes told in one line if the part is shorter than one clip
      */
     public static List<VideoClip> cut(Path file, ClipCut cut, Consumer<String> notes) {
+        List<VideoClip> clips = new ArrayList<>();
+        cut(file, cut, notes, clips::add);
+        return clips;
+    }
+
+    /**
+     * As {@link #cut(Path, ClipCut, Consumer)}, with each clip handed on as soon as it is cut: memory for one clip, however long the
+     * recording is.
+     *
+     * @param notes told, before the clip comes, if the part is shorter than one clip
+     */
+    public static void cut(Path file, ClipCut cut, Consumer<String> notes, Consumer<VideoClip> clips) {
         if (cut.clipSeconds() == 0) {
-            return List.of(spread(file, cut));
+            clips.accept(spread(file, cut));
+            return;
         }
         double rate = cut.frames() / cut.clipSeconds();
         DecodeOptions options = DecodeOptions.NATIVE.withFrameRate(rate).withSize(cut.width(), cut.height());
@@ -108,7 +121,7 @@ public final class Video {
         long from = firstFrame(cut, total);
         long to = endFrame(cut, total);
         long stride = Math.max(1, Math.round(cut.strideSeconds() * rate));
-        List<VideoClip> clips = new ArrayList<>();
+        boolean found = false;
         Deque<byte[]> window = new ArrayDeque<>();
         try (VideoReader reader = VideoReader.open(file, options.withStart(from))) {
             long next = from;
@@ -118,7 +131,8 @@ public final class Video {
                     window.remove();
                 }
                 if (window.size() == cut.frames()) {
-                    clips.add(join(window, cut.height(), cut.width()));
+                    clips.accept(join(window, cut.height(), cut.width()));
+                    found = true;
                     next += stride;
                     while (!window.isEmpty() && from + reader.position() - window.size() < next) {
                         window.remove();
@@ -129,15 +143,14 @@ public final class Video {
                 throw noFrame(file, from);
             }
         }
-        if (clips.isEmpty()) {
+        if (!found) {
             notes.accept(file + ": the part that is looked at is shorter than a clip of " + cut.clipSeconds() + " s ("
                     + window.size() + " of its " + cut.frames() + " frames); the last frame is repeated");
             while (window.size() < cut.frames()) {
                 window.add(window.getLast());
             }
-            clips.add(join(window, cut.height(), cut.width()));
+            clips.accept(join(window, cut.height(), cut.width()));
         }
-        return clips;
     }
 
     private static byte @Nullable [] nextBefore(VideoReader reader, long from, long to) {
