@@ -1,12 +1,10 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
-import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import tessera.distill.data.Modality;
 
 /** {@code tessera adapt}: a student of one's own domain from unlabelled videos. */
 @Command(
@@ -96,7 +94,7 @@ final class Adapt extends ToolCommand {
             to.printf(
                     "from %d clips by %s: %d steps each, then %d%n",
                     result.clips(),
-                    result.modalities().stream().map(Modality::id).collect(Collectors.joining(" and ")),
+                    String.join(" and ", result.modalities()),
                     result.pretrainingSteps(),
                     result.distillationSteps());
         });

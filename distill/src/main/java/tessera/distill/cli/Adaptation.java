@@ -2,7 +2,6 @@ package tessera.distill.cli;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -93,7 +92,7 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
      * @param clips how many were trained on
      * @param modalities that taught, in order
      */
-    record Result(Path student, int clips, List<Modality> modalities, long pretrainingSteps, long distillationSteps) {}
+    record Result(Path student, int clips, List<String> modalities, long pretrainingSteps, long distillationSteps) {}
 
     /**
      * Adapts, or goes on with it, or returns at once where it is finished.
@@ -203,7 +202,8 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
                 .withWeights(weights)
                 .withRecipe(recipe)
                 .run(teachers, clips, out, context.startingFrom(origin));
-        return new Result(student, clips.size(), new ArrayList<>(modalities), steps, recipe.steps());
+        return new Result(
+                student, clips.size(), modalities.stream().map(Modality::id).toList(), steps, recipe.steps());
     }
 
     /** The same model of another modality. */

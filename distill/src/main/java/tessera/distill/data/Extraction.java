@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Consumer;
@@ -20,6 +21,7 @@ import tessera.distill.video.ClipFolder;
 import tessera.distill.video.OpticalFlow;
 import tessera.distill.video.Video;
 import tessera.distill.video.VideoException;
+import tessera.distill.video.VideoReader;
 import tessera.nn.inference.VideoClip;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.AtomicFile;
@@ -218,14 +220,25 @@ public record Extraction(ClipCut cut, Set<Modality> modalities, boolean skipBrok
             Files.createDirectories(out.resolve(modality.id()).resolve(source.label()));
         }
         int[] written = {0};
-        boolean[] tooShort = {false};
-        Video.cut(source.video(), cut, note -> tooShort[0] = true, clip -> {
-            if (!tooShort[0]) {
-                write(clip, source, written[0]++, out);
-            }
-        });
+        boolean[] tooShort = {isTooShort(source.video())};
+        if (!tooShort[0]) {
+            Video.cut(source.video(), cut, note -> tooShort[0] = true, clip -> {
+                if (!tooShort[0]) {
+                    write(clip, source, written[0]++, out);
+                }
+            });
+        }
         write(done, state + written[0]);
         return written[0];
+    }
+
+    /** Whether a video's headers say that it has no clip; FFmpeg may give no frame at all of a video that is much too short. */
+    private boolean isTooShort(Path video) {
+        if (cut.clipSeconds() == 0) {
+            return false;
+        }
+        OptionalLong frames = VideoReader.probe(video).framesAt(cut.frames() / cut.clipSeconds());
+        return frames.isPresent() && frames.getAsLong() < cut.frames();
     }
 
     private void write(VideoClip clip, Source source, int number, Path out) {
