@@ -28,7 +28,8 @@ public final class MovingVideo {
         byte[] pixels = new byte[frames * size * size * 3];
         for (int i = 0; i < pixels.length; i++) {
             int pixel = i / 3 % (size * size);
-            double[] place = motion.at(pixel % size, pixel / size, i / (3 * size * size));
+            int row = pixel / size;
+            double[] place = motion.at(pixel % size, row, i / (3 * size * size));
             pixels[i] = (byte) level(place[0], place[1]);
         }
         return new VideoClip(frames, size, size, pixels);
