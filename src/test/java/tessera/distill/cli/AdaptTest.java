@@ -70,7 +70,8 @@ class AdaptTest {
                 "--threads=1",
                 "--quiet"));
         for (String option : more) {
-            options.removeIf(usual -> usual.split("=")[0].equals(option.split("=")[0]));
+            String name = option.contains("=") ? option.substring(0, option.indexOf('=') + 1) : option;
+            options.removeIf(usual -> usual.startsWith(name));
             options.add(option);
         }
         words.addAll(options);
