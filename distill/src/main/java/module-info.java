@@ -4,6 +4,7 @@ module tessera.distill {
     requires tessera.natives;
     requires java.desktop;
     requires info.picocli;
+    requires org.bytedeco.opencv;
     requires tools.jackson.core;
     requires java.logging;
     requires static org.jspecify;

@@ -83,7 +83,7 @@ echo "linking a Java runtime ..." >&2
 mkdir "$root/lib"
 for jar in "$home"/src/test/target/*-tests.jar "$home"/src/test/target/bundle/*.jar "$home"/jmh/target/lib/*.jar; do
     case ${jar##*/} in
-        dnnl-* | ffmpeg-* | archunit* | slf4j-* | jmh-core* | commons-math3* | jopt-simple*) continue ;;
+        dnnl-* | ffmpeg-* | opencv-* | openblas-* | javacpp-* | archunit* | slf4j-* | jmh-core* | commons-math3* | jopt-simple*) continue ;;
     esac
     [ ! -e "$root/lib/${jar##*/}" ] || continue
     mkdir "$work/jar"

@@ -37,7 +37,9 @@ final class ModulePath {
     /** The jars that carry native libraries. */
     static List<Path> carriers() {
         return entries()
-                .filter(entry -> entry.getFileName().toString().matches("(dnnl|ffmpeg)-.*\\.jar"))
+                .filter(entry -> entry.getFileName()
+                        .toString()
+                        .matches("(dnnl|ffmpeg)-.*\\.jar|(opencv|openblas|javacpp)-.*-[a-z]+-[a-z0-9_]+\\.jar"))
                 .toList();
     }
 

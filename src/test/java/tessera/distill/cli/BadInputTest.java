@@ -216,6 +216,7 @@ class BadInputTest {
                 "pretrain", List.of("--modality=rgb", "--source", missing, "--target", missing),
                 "train", List.of("--modality=rgb", "--clips", missing),
                 "distill", List.of("--teachers", "rgb=" + missing, "--target", missing),
+                "adapt", List.of("--clips", missing),
                 "learn", List.of("--student", missing, "--clips", missing),
                 "features", List.of("--student", missing, "--clips", missing),
                 "quantize", List.of("--student", missing),

@@ -641,6 +641,7 @@ class CommandsTest {
                 "distill", List.of("--teachers", "rgb=" + teacher, "--target", data),
                 "fewshot", List.of("--student", student, "--clips", data),
                 "evaluate", List.of("--student", student, "--clips", data),
+                "adapt", List.of("--clips", videos),
                 "learn", List.of("--student", student, "--clips", videos),
                 "predict", List.of("--student", student, "--head", head, "--video", video),
                 "features", List.of("--student", student, "--clips", clips));

@@ -65,6 +65,14 @@ final class Learn extends ToolCommand {
             description = "The head's name, by which predict tells several heads apart. Default: ${DEFAULT-VALUE}")
     private String name = Head.ACTION;
 
+    @Option(
+            names = "--adapt",
+            paramLabel = "DIR",
+            description =
+                    "First adapt the student to the unlabelled videos of DIR, as the command adapt does with its defaults; the"
+                            + " adapted one ends up in HEAD.adapted/student.safetensors, and the head is its head.")
+    private @Nullable Path adapt;
+
     @Option(names = "--evaluate", description = "Recognise the rest of each video and print the accuracy.")
     private boolean evaluate;
 
@@ -96,6 +104,9 @@ final class Learn extends ToolCommand {
             throw new IllegalArgumentException(clips + " holds videos of one label, "
                     + videos.labels().getFirst() + "; there must be two or more to tell apart");
         }
+        if (adapt != null) {
+            student.replace(adapted(adapt));
+        }
         try (Predictor predictor = student.open()) {
             Student model = predictor.student();
             Masking masking = predictor.masking();
@@ -108,6 +119,13 @@ final class Learn extends ToolCommand {
             head.save(out);
             print(learned, judgement, masking);
         }
+    }
+
+    private Path adapted(Path unlabelled) {
+        Path run = out.resolveSibling(out.getFileName() + ".adapted");
+        return new Adaptation(unlabelled, run, student.file(), false)
+                .run(cutting, Adaptation.Plan.STANDARD, progress.resumable(student.compute()))
+                .student();
     }
 
     /**
@@ -270,6 +288,9 @@ final class Learn extends ToolCommand {
         List<String> labels = learned.head().labels();
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("head", out);
+        if (adapt != null) {
+            result.put("student", student.file());
+        }
         result.put("labels", labels);
         result.put("clips", learned.clips());
         result.put("pooling", learned.head().pooling().toString());
@@ -279,6 +300,9 @@ final class Learn extends ToolCommand {
             result.put("accuracy", judgement.recognised() / (double) judgement.clips());
         }
         print(result, to -> {
+            if (adapt != null) {
+                to.println(student.file() + ": the adapted student, which goes with the head");
+            }
             to.printf(Locale.ROOT, "%s: %d labels learned from %d clips%n", out, labels.size(), learned.clips());
             if (!headOptions.isPlain()) {
                 to.printf("  chosen on them: pooling %s, C %s%n", learned.head().pooling(), learned.c());

@@ -3,6 +3,7 @@ package tessera.distill.train;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
@@ -87,7 +88,7 @@ public record Pretraining(
      * Trains, or resumes, or returns at once if the folder holds the finished model of the same settings.
      *
      * @param start weights to start from (names of any public VideoMAE code), or null; the patch embedding and the
-     *     decoder's head start afresh for flow and pose
+     *     decoder's head start afresh for flow and pose, and the whole decoder if the file is a student, which has none
      * @return the file with the finished model
      */
     public Path run(
@@ -163,13 +164,16 @@ public record Pretraining(
             return Params.random(device, DType.F32, recipe.seed());
         }
         boolean rgb = modality.equals(Modality.RGB);
+        Map<String, Tensor> weights = VideoMaeNames.translate(start.tensors());
+        boolean student = weights.keySet().stream().noneMatch(name -> name.startsWith("decoder."));
         return Params.from(
                 device,
                 DType.F32,
-                VideoMaeNames.translate(start.tensors()),
+                weights,
                 recipe.seed(),
                 name -> name.startsWith("fc_norm")
                         || name.startsWith("head_action")
+                        || (student && !name.startsWith("encoder."))
                         || (!rgb && (name.startsWith("encoder.patch_embed") || name.startsWith("decoder.head"))));
     }
 

@@ -21,7 +21,8 @@ public record Task(ProgressListener listener, String title, Unit unit, long firs
         CLIPS,
         EPISODES,
         ROUNDS,
-        LABELS;
+        LABELS,
+        VIDEOS;
 
         /** The word for people. */
         @Override
