@@ -28,6 +28,8 @@ import tessera.tensor.Patches;
  * @param outputNormEps added to variances in the decoder's final norm and the classifier's norm
  * @param encoderNorm whether the encoder ends in a norm of every token
  * @param keyBias whether attention keys have a bias
+ * @param meanPooling whether a clip's feature is the normed mean of its tokens, as in every published model; or else its first
+ *     visible token, which BERT's kind of head reads, with no norm but the encoder's
  */
 public record VideoMaeConfig(
         Patches patches,
@@ -43,7 +45,8 @@ public record VideoMaeConfig(
         double layerNormEps,
         double outputNormEps,
         boolean encoderNorm,
-        boolean keyBias)
+        boolean keyBias,
+        boolean meanPooling)
         implements ModelConfig {
 
     private static final int DEEPEST = 1024;
@@ -74,6 +77,40 @@ public record VideoMaeConfig(
                     + decoderDepth + " are more than any model has; pass at most " + DEEPEST + " blocks and "
                     + MOST_POSITIONS + " tokens times width");
         }
+    }
+
+    /** Sizes of a model whose features are means. */
+    public VideoMaeConfig(
+            Patches patches,
+            int frames,
+            int height,
+            int width,
+            int embedDim,
+            int depth,
+            int heads,
+            int decoderDim,
+            int decoderDepth,
+            int decoderHeads,
+            double layerNormEps,
+            double outputNormEps,
+            boolean encoderNorm,
+            boolean keyBias) {
+        this(
+                patches,
+                frames,
+                height,
+                width,
+                embedDim,
+                depth,
+                heads,
+                decoderDim,
+                decoderDepth,
+                decoderHeads,
+                layerNormEps,
+                outputNormEps,
+                encoderNorm,
+                keyBias,
+                true);
     }
 
     private static void require(boolean ok, String problem) {
@@ -144,7 +181,8 @@ public record VideoMaeConfig(
                 layerNorm,
                 outputNorm,
                 encoderNorm,
-                keyBias);
+                keyBias,
+                meanPooling);
     }
 
     /** Time slots of the token grid. */
@@ -195,6 +233,9 @@ public record VideoMaeConfig(
         entries.put("tessera.outputNormEps", Double.toString(outputNormEps));
         entries.put("tessera.encoderNorm", Boolean.toString(encoderNorm));
         entries.put("tessera.keyBias", Boolean.toString(keyBias));
+        if (!meanPooling) { // rare, and files before it do not say
+            entries.put("tessera.meanPooling", "false");
+        }
         return entries;
     }
 
@@ -233,6 +274,7 @@ public record VideoMaeConfig(
                 entries.number("layerNormEps"),
                 entries.number("outputNormEps"),
                 Boolean.parseBoolean(entries.text("encoderNorm")),
-                Boolean.parseBoolean(entries.text("keyBias")));
+                Boolean.parseBoolean(entries.text("keyBias")),
+                Boolean.parseBoolean(entries.metadata().getOrDefault("tessera.meanPooling", "true")));
     }
 }
