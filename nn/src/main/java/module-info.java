@@ -7,6 +7,7 @@ module tessera.nn {
 
     exports tessera.nn;
     exports tessera.nn.audio;
+    exports tessera.nn.export;
     exports tessera.nn.inference;
     exports tessera.nn.stlt;
     exports tessera.nn.swin;

@@ -3,6 +3,8 @@ package tessera.distill.cli;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -75,6 +77,32 @@ class ImportSwinTest {
             assertEquals(
                     0,
                     Shell.run("import", "--checkpoint", student, "--out", again).code());
+        }
+    }
+
+    /** The class scores of torchvision's own model, by a head with names. */
+    @Test
+    void theHeadAndItsLabelsAreKept() throws IOException {
+        Golden golden = Golden.open("swin3d-even");
+        try (Scope scope = Scope.open()) {
+            Path file = torchvision(GoldenTensors.below(golden, "param.", DType.F32));
+            Path labels = Files.writeString(folder.resolve("labels"), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n");
+            Path out = folder.resolve("student.safetensors");
+            Shell.succeed(
+                    "import", "--checkpoint", file, "--frames=8", "--pixels=32", "--labels", labels, "--out", out);
+            Tensor mean = Tensor.of(new float[] {.485f, .456f, .406f});
+            Tensor std = Tensor.of(new float[] {.229f, .224f, .225f});
+            Tensor clips = GoldenTensors.tensor(golden, "input.video_BCTHW", DType.F32)
+                    .permute(0, 2, 3, 4, 1)
+                    .mul(std)
+                    .add(mean)
+                    .mul(255);
+            try (Student student = Student.load(out, Device.cpu())) {
+                assertEquals("j", student.labels().getLast());
+                double[] scores =
+                        student.logits(clips.contiguous(), Masking.none(), 1).toDoubles();
+                Close.relative(scores, golden.doubles("out.logits"), 1e-5, "scores");
+            }
         }
     }
 

@@ -21,6 +21,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.Close;
+import tessera.nn.export.OnnxGraph;
+import tessera.nn.export.Protobuf;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 

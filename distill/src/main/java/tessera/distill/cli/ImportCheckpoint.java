@@ -1,6 +1,8 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -11,7 +13,6 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
 import tessera.distill.data.Boxes;
 import tessera.distill.data.FlowStats;
-import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.train.ModalityInput;
 import tessera.kernels.DType;
@@ -47,14 +48,14 @@ import tessera.tensor.io.SafetensorsShards;
         description = {
             "Make a student of a public VideoMAE, Swin3D or STLT checkpoint in safetensors (original, Hugging Face or"
                     + " torchvision names).",
-            "A model of pretrain needs no sizes, Swin3D and STLT tell their own. Of a model of pictures, --modality audio"
+            "The head of a fine-tuned model is kept, with the labels of a Hugging Face config.json or of a text file, so"
+                    + " that predict names its classes at once.",
+            "A model of pretrain needs no sizes, public files tell their own. Of a model of pictures, --modality audio"
                     + " or flow makes one that gives the same for a spectrogram in all three channels, or for flow as a picture"
-                    + " (u, v, 0) of up to 20 pixels. The encoder is taken, decoder and heads are left. Every missing, misshapen"
+                    + " (u, v, 0) of up to 20 pixels. A decoder is left. Every missing, misshapen"
                     + " or unexpected weight is named."
         })
 final class ImportCheckpoint extends ToolCommand {
-    private static final String PATCH_WEIGHT = "encoder.patch_embed.proj.weight";
-    private static final int GRID = 14;
     private static final int SWIN_PIXELS = 224;
     private static final List<String> SIZES = List.of("--size", "--dim", "--depth", "--heads");
     /** Their weights do not tell heads. */
@@ -67,6 +68,11 @@ final class ImportCheckpoint extends ToolCommand {
     @Mixin
     private SizeOptions size;
 
+    /** What is said of the result: classes of its heads, and what a user may want to know. */
+    private final Map<String, Integer> told = new LinkedHashMap<>();
+
+    private final List<String> notes = new ArrayList<>();
+
     @Option(
             names = "--checkpoint",
             required = true,
@@ -75,15 +81,38 @@ final class ImportCheckpoint extends ToolCommand {
     private Path file = Path.of("");
 
     @Option(
+            names = "--prefix",
+            paramLabel = "NAME",
+            description =
+                    "Which of several models in the file, by what its weights' names begin with, such as student_rgb;"
+                            + " without it a file of several models is refused with a list of them.")
+    private @Nullable String prefix;
+
+    @Option(
+            names = "--config",
+            paramLabel = "FILE",
+            description =
+                    "A Hugging Face config.json with the model's sizes, epsilon, pooling and labels. Default: the one"
+                            + " beside the checkpoint, if it is of a VideoMAE")
+    private @Nullable Path configFile;
+
+    @Option(
+            names = "--labels",
+            paramLabel = "FILE",
+            description = "A text file with a label a line, in the order of the head's classes. Default: those of the"
+                    + " config.json, else numbers")
+    private @Nullable Path labels;
+
+    @Option(
             names = "--modality",
             paramLabel = "rgb|flow|pose|boxes|audio",
-            description = "What the model sees. Default: boxes for STLT, else rgb")
+            description = "What the model sees. Default: what its channels tell, boxes for STLT, else rgb")
     private Modality modality = Modality.RGB;
 
     @Option(
             names = "--frames",
             paramLabel = "T",
-            description = "Frames of a clip, which STLT tells itself. Default: ${DEFAULT-VALUE}")
+            description = "Frames of a clip, which STLT and a config.json tell. Default: ${DEFAULT-VALUE}")
     private int frames = 16;
 
     @Option(
@@ -123,29 +152,39 @@ final class ImportCheckpoint extends ToolCommand {
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());
         }
-        print(new Answer(out, written.toMetadata()), to -> to.println(out));
+        print(new Answer(out, written.toMetadata(), told, notes), to -> {
+            to.println(out);
+            told.forEach((name, classes) -> to.println("  head " + name + ": " + classes + " classes"));
+            notes.forEach(note -> to.println("  note: " + note));
+        });
     }
 
-    private record Answer(Path student, Map<String, String> config) {}
+    /** @param heads how many classes each has */
+    private record Answer(Path student, Map<String, String> config, Map<String, Integer> heads, List<String> notes) {}
 
     private ModelConfig student(Checkpoint checkpoint) {
-        Set<String> found = checkpoint.tensors().keySet();
+        Source source = new Source(CheckpointParts.select(checkpoint.tensors(), prefix), checkpoint.metadata());
+        Set<String> found = source.weights.keySet();
         return SwinNames.matches(found)
-                ? swin(checkpoint)
-                : StltNames.matches(found) ? stlt(checkpoint) : videoMae(checkpoint);
+                ? swin(source)
+                : StltNames.matches(found) ? stlt(source) : videoMae(source);
     }
 
-    private SwinConfig swin(Checkpoint checkpoint) {
+    /** The weights of one model under their own names, and what their file says of it. */
+    private record Source(Map<String, Tensor> weights, Map<String, String> metadata) {}
+
+    private SwinConfig swin(Source checkpoint) {
         SwinConfig config = swinConfig(checkpoint);
         SwinArchitecture architecture = new SwinArchitecture();
-        Map<String, Tensor> weights = fit(architecture, SwinNames.translate(checkpoint.tensors()), config);
+        Map<String, Tensor> translated = SwinNames.translate(checkpoint.weights);
+        Map<String, Tensor> weights = fit(architecture, translated, config);
         Params params = Params.from(Device.cpu(), DType.F32, weights);
         try (SwinModel model = new SwinModel(params, config, 0)) {
             params.finish(name -> !architecture.keeps(name));
             if (names == Names.torchvision) {
                 SwinNames.writeForTorchvision(out, weights, config);
             } else {
-                Student.save(out, params.all(), model.config(), Map.of());
+                save(params, model.config(), heads(translated, checkpoint.metadata, config.featureWidth(), null));
             }
         }
         return config;
@@ -166,18 +205,18 @@ final class ImportCheckpoint extends ToolCommand {
         }
     }
 
-    private StltConfig stlt(Checkpoint checkpoint) {
+    private StltConfig stlt(Source checkpoint) {
         refuseTorchvision("an STLT");
         refuseSizes("an STLT", STLT_TELLS);
         ParseResult given = spec().commandLine().getParseResult();
         if (given.hasMatchedOption("--modality")) {
             SizeOptions.requireEqual("--modality", modality, Modality.BOXES, file);
         }
-        Map<String, Tensor> weights = StltNames.translate(checkpoint.tensors());
+        Map<String, Tensor> weights = StltNames.translate(checkpoint.weights);
         StltArchitecture architecture = new StltArchitecture();
-        boolean described = architecture.name().equals(checkpoint.metadata().get(Architecture.ENTRY));
+        boolean described = architecture.name().equals(checkpoint.metadata.get(Architecture.ENTRY));
         StltConfig config = described
-                ? StltConfig.fromMetadata(checkpoint.metadata())
+                ? StltConfig.fromMetadata(checkpoint.metadata)
                 : StltNames.config(weights, Boxes.PER_FRAME, given.matchedOptionValue("--heads", STLT_HEADS));
         if (given.hasMatchedOption("--frames")) {
             SizeOptions.requireEqual("--frames", frames, config.frames(), file);
@@ -188,7 +227,7 @@ final class ImportCheckpoint extends ToolCommand {
         Params params = Params.from(Device.cpu(), DType.F32, weights);
         try (StltModel model = new StltModel(params, config)) {
             params.finish(name -> !architecture.keeps(name));
-            Student.save(out, params.all(), model.config(), Map.of());
+            save(params, model.config(), heads(weights, checkpoint.metadata, config.featureWidth(), null));
         }
         return config;
     }
@@ -200,17 +239,17 @@ final class ImportCheckpoint extends ToolCommand {
         }
     }
 
-    private SwinConfig swinConfig(Checkpoint checkpoint) {
+    private SwinConfig swinConfig(Source checkpoint) {
         refuseSizes("a Swin3D", SIZES);
-        if (new SwinArchitecture().name().equals(checkpoint.metadata().get(Architecture.ENTRY))) {
-            SwinConfig own = SwinConfig.fromMetadata(checkpoint.metadata());
+        if (new SwinArchitecture().name().equals(checkpoint.metadata.get(Architecture.ENTRY))) {
+            SwinConfig own = SwinConfig.fromMetadata(checkpoint.metadata);
             requireAsGiven(own);
             return own;
         }
         int side = pixels == null ? SWIN_PIXELS : pixels;
         Patches input =
                 new ModalityInput(Clips.geometry(frames, side, modality), 1, 1, PUBLISHED_FLOW).patches(modality);
-        return SwinNames.config(checkpoint.tensors(), input, frames, side, side, 1e-5);
+        return SwinNames.config(checkpoint.weights, input, frames, side, side, 1e-5);
     }
 
     /** Refuses options that contradict a file which says itself what its model sees. */
@@ -229,59 +268,73 @@ final class ImportCheckpoint extends ToolCommand {
         }
     }
 
-    private VideoMaeConfig videoMae(Checkpoint checkpoint) {
+    private VideoMaeConfig videoMae(Source source) {
         refuseTorchvision("a VideoMAE");
-        Map<String, Tensor> found = VideoMaeNames.translate(checkpoint.tensors());
-        VideoMaeConfig config = config(found, checkpoint.metadata());
+        boolean huggingFace = source.weights.keySet().stream().anyMatch(name -> name.startsWith("videomae."));
+        Map<String, Tensor> translated = VideoMaeNames.translate(source.weights);
+        VideoMaeConfig config;
+        Map<String, Tensor> found;
+        PublishedConfig described = null;
+        if (source.metadata.containsKey("tessera.embedDim")) {
+            config = VideoMaeConfig.fromMetadata(source.metadata);
+            requireAsGiven(config);
+            size.requireAsGiven(config, file);
+            found = translated;
+        } else {
+            described = configFile == null ? PublishedConfig.beside(file) : PublishedConfig.of(configFile);
+            PublishedVideoMae published = new PublishedVideoMae(translated, huggingFace, described);
+            config = published.config(asked(), PUBLISHED_FLOW);
+            found = published.complete(config);
+            if (described != null && published.isConvertersFault()) {
+                notes.add(described.file()
+                        + " says 16 heads, as a converter wrote for ViT-S, whose weights were trained with" + " 6; "
+                        + config.heads() + " are taken (--heads)");
+            }
+        }
+        PublishedHead heads = heads(found, source.metadata, config.featureWidth(), described);
         Map<String, Tensor> weights = fit(new VideoMaeArchitecture(), found, config);
-        Params params = Params.from(
-                Device.cpu(),
-                DType.F32,
-                weights,
-                0,
-                name -> name.startsWith("fc_norm.") && !weights.containsKey("fc_norm.weight"));
+        if (!config.meanPooling()) {
+            weights = new LinkedHashMap<>(weights);
+            weights.keySet().removeIf(name -> name.startsWith("fc_norm."));
+        }
+        if (!config.encoderNorm()) {
+            weights = new LinkedHashMap<>(weights);
+            weights.keySet().removeIf(name -> name.startsWith("encoder.norm."));
+        }
+        // A fine-tuned model has the norm that its head was trained on; without one it starts afresh.
+        boolean fresh = heads.weights().isEmpty() && !weights.containsKey("fc_norm.weight");
+        Params params = Params.from(Device.cpu(), DType.F32, weights, 0, name -> fresh && name.startsWith("fc_norm."));
         try (VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0)) {
             params.finish(name -> !name.startsWith("encoder.") && !name.startsWith("fc_norm."));
-            Student.save(out, params.all(), model.config(), Map.of());
+            save(params, model.config(), heads);
         }
         return config;
     }
 
-    /** The architecture: as Tessera's own files say, or as asked for, of which the weights tell the patch size and two details. */
-    private VideoMaeConfig config(Map<String, Tensor> weights, Map<String, String> metadata) {
-        if (metadata.containsKey("tessera.embedDim")) {
-            VideoMaeConfig own = VideoMaeConfig.fromMetadata(metadata);
-            requireAsGiven(own);
-            size.requireAsGiven(own, file);
-            return own;
+    private PublishedVideoMae.Asked asked() {
+        ParseResult given = spec().commandLine().getParseResult();
+        return new PublishedVideoMae.Asked(
+                size,
+                given.matchedOptionValue("--heads", null),
+                given.hasMatchedOption("--modality") ? modality : null,
+                given.hasMatchedOption("--frames") ? frames : null,
+                pixels);
+    }
+
+    private PublishedHead heads(
+            Map<String, Tensor> weights, Map<String, String> metadata, int width, @Nullable PublishedConfig described) {
+        PublishedConfig names = described != null || configFile == null ? described : PublishedConfig.of(configFile);
+        PublishedHead heads = PublishedHead.of(weights, metadata, width, labels, names);
+        if (!heads.named()) {
+            notes.add("the classes of its head have no names but numbers; pass --labels FILE with a label a line");
         }
-        Tensor embedding = weights.get(PATCH_WEIGHT);
-        if (embedding == null || embedding.rank() != 5 || embedding.shape().count() == 0) {
-            throw new CheckpointException("there is no patch embedding " + PATCH_WEIGHT
-                    + " [width, channels, tubelet, patch, patch] under any known name; pass a VideoMAE checkpoint");
-        }
-        int patch = Math.toIntExact(embedding.size(3));
-        int side = pixels == null ? GRID * patch : pixels;
-        if (side < patch || side % patch != 0) {
-            throw new IllegalArgumentException("--pixels is " + side + "; pass a multiple of the patch, " + patch);
-        }
-        Geometry geometry = Clips.geometry(frames, side, modality);
-        VideoMaeConfig plain = new ModalityInput(geometry, side / patch, ModalityInput.TUBELET, PUBLISHED_FLOW)
-                .config(modality, size.size());
-        return new VideoMaeConfig(
-                plain.patches(),
-                plain.frames(),
-                plain.height(),
-                plain.width(),
-                plain.embedDim(),
-                plain.depth(),
-                plain.heads(),
-                plain.decoderDim(),
-                plain.decoderDepth(),
-                plain.decoderHeads(),
-                plain.layerNormEps(),
-                plain.outputNormEps(),
-                weights.containsKey("encoder.norm.weight"),
-                weights.keySet().stream().anyMatch(name -> name.endsWith("attn.k_bias")));
+        return heads;
+    }
+
+    private void save(Params params, ModelConfig config, PublishedHead heads) {
+        Map<String, Tensor> all = new LinkedHashMap<>(params.all());
+        all.putAll(heads.weights());
+        Student.save(out, all, config, heads.labels(), Map.of());
+        heads.labels().labels().forEach((name, classes) -> told.put(name, classes.size()));
     }
 }

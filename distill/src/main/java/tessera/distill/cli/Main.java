@@ -53,6 +53,7 @@ public final class Main implements Callable<Integer> {
             Map.entry("predict", Predict.class),
             Map.entry("features", ExtractFeatures.class),
             Map.entry("import", ImportCheckpoint.class),
+            Map.entry("export", Export.class),
             Map.entry("quantize", Quantize.class),
             Map.entry("inspect", Inspect.class),
             Map.entry("doctor", Doctor.class),

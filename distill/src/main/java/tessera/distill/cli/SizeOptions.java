@@ -43,12 +43,40 @@ final class SizeOptions {
         int blocks = depth == null ? named.depth() : depth;
         // Published widths have 64 numbers for each head.
         int split = heads == null ? Math.max(1, width / 64) : heads;
+        return made(width, blocks, split, Math.min(blocks, named.decoderDepth()));
+    }
+
+    /**
+     * As {@link #size()} where a checkpoint tells what is not given.
+     *
+     * @param itsHeads null where it does not tell them
+     */
+    ModelSize size(int itsWidth, int itsDepth, @Nullable Integer itsHeads) {
+        if (size != null) {
+            return size();
+        }
+        int width = dim == null ? itsWidth : dim;
+        int blocks = depth == null ? itsDepth : depth;
+        Integer split = heads == null ? itsHeads : heads;
+        if (split == null) {
+            throw new IllegalArgumentException(
+                    "a width of " + width + " does not tell the attention heads; pass --heads with their number");
+        }
+        return made(width, blocks, split);
+    }
+
+    /** A model of these numbers, with half of the width and as published four blocks in the decoder. */
+    static ModelSize made(int width, int blocks, int split) {
+        return made(width, blocks, split, Math.min(blocks, 4));
+    }
+
+    private static ModelSize made(int width, int blocks, int split, int decoderBlocks) {
         if (width < 2 || blocks < 1 || split < 1 || width % (2 * split) != 0) {
             throw new IllegalArgumentException("--dim " + width + " --depth " + blocks + " --heads " + split
                     + " make no model; pass positive numbers, and a width that is a multiple of twice the heads");
         }
-        return new ModelSize(
-                width, blocks, split, width / 2, Math.min(blocks, named.decoderDepth()), Math.max(1, split / 2));
+        int half = Math.max(1, split / 2);
+        return new ModelSize(width, blocks, split, width / 2, decoderBlocks, width / 2 % half == 0 ? half : 1);
     }
 
     /**

@@ -6,9 +6,10 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import tessera.jmh.peers.OnnxGraph.Attribute;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.export.OnnxGraph;
+import tessera.nn.export.OnnxGraph.Attribute;
 import tessera.nn.videomae.SinePositions;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Tensor;
@@ -77,7 +78,11 @@ public final class OnnxStudent {
                         3 * d);
             case LINEAR_GELU ->
                 graph.output(
-                        RESULT, gelu(layer(input("x"), block + "mlp.fc1", 4 * (int) d, (int) d)), rows, tokens, 4 * d);
+                        RESULT,
+                        graph.gelu(layer(input("x"), block + "mlp.fc1", 4 * (int) d, (int) d)),
+                        rows,
+                        tokens,
+                        4 * d);
             case ATTENTION -> graph.output(RESULT, mix(input("x")), rows, tokens, d);
             case BLOCK -> graph.output(RESULT, block(input("x"), block), rows, tokens, d);
             case FORWARD -> graph.output(RESULT, forward(), rows, d);
@@ -121,20 +126,11 @@ public final class OnnxStudent {
 
     /** {@code x w^T + b}; no bias where that is empty. */
     private String linear(String x, float[] weight, float[] bias, int out, int in) {
-        String product = quantized
-                ? quantizedProduct(x, weight, out, in)
-                : graph.add("MatMul", List.of(x, graph.constant(transposed(weight, out, in), in, out)));
-        return bias.length == 0 ? product : graph.add("Add", List.of(product, graph.constant(bias, out)));
-    }
-
-    private static float[] transposed(float[] weight, int out, int in) {
-        float[] result = new float[weight.length];
-        for (int o = 0; o < out; o++) {
-            for (int i = 0; i < in; i++) {
-                result[i * out + o] = weight[o * in + i];
-            }
+        if (!quantized) {
+            return graph.linear(x, weight, bias, out, in);
         }
-        return result;
+        String product = quantizedProduct(x, weight, out, in);
+        return bias.length == 0 ? product : graph.add("Add", List.of(product, graph.constant(bias, out)));
     }
 
     /** Weights as s8, transposed, with the scale of each output. */
@@ -171,21 +167,8 @@ public final class OnnxStudent {
         return graph.add("Mul", List.of(real, scale));
     }
 
-    /** GELU by the error function, in the form that ONNX Runtime knows and makes one operator of. */
-    private String gelu(String x) {
-        String inner = graph.add("Div", List.of(x, graph.constant(new float[] {(float) Math.sqrt(2)})));
-        String error = graph.add("Erf", List.of(inner));
-        String share = graph.add("Add", List.of(error, graph.constant(new float[] {1})));
-        return graph.add("Mul", List.of(graph.add("Mul", List.of(x, share)), graph.constant(new float[] {.5F})));
-    }
-
     private String norm(String x, String name, double eps) {
-        float[] gain = task.weight(name + ".weight");
-        return graph.add(
-                "LayerNormalization",
-                List.of(x, graph.constant(gain, gain.length), graph.constant(task.weight(name + ".bias"), gain.length)),
-                Attribute.of("axis", -1L),
-                Attribute.of("epsilon", (float) eps));
+        return graph.layerNorm(x, task.weight(name + ".weight"), task.weight(name + ".bias"), eps);
     }
 
     /** Attention from queries, keys and values side by side. */
@@ -203,7 +186,8 @@ public final class OnnxStudent {
         String bias = graph.constant(task.qkvBias(block), 3L * d);
         Attribute heads = Attribute.of("num_heads", (long) config.heads());
         if (!quantized) {
-            List<String> arguments = List.of(x, graph.constant(transposed(weight, 3 * d, d), d, 3L * d), bias);
+            List<String> arguments =
+                    List.of(x, graph.constant(OnnxGraph.transposed(weight, 3 * d, d), d, 3L * d), bias);
             return graph.add(OnnxGraph.MICROSOFT, "Attention", arguments, 1, heads)
                     .getFirst();
         }
@@ -225,7 +209,7 @@ public final class OnnxStudent {
         int d = config.embedDim();
         String mixed = attention(norm(x, name + "norm1", config.layerNormEps()), name);
         String sum = graph.add("Add", List.of(x, layer(mixed, name + "attn.proj", d, d)));
-        String wide = gelu(layer(norm(sum, name + "norm2", config.layerNormEps()), name + "mlp.fc1", 4 * d, d));
+        String wide = graph.gelu(layer(norm(sum, name + "norm2", config.layerNormEps()), name + "mlp.fc1", 4 * d, d));
         return graph.add("Add", List.of(sum, layer(wide, name + "mlp.fc2", d, 4 * d)));
     }
 
@@ -261,13 +245,13 @@ public final class OnnxStudent {
         int rowOfPixels = config.patches().patch() * channels;
         int length = config.patches().patchLength();
         long all = task.input("clip").shape().count();
-        String flat = reshape(input("clip"), all / rowOfPixels, rowOfPixels);
+        String flat = graph.reshape(input("clip"), all / rowOfPixels, rowOfPixels);
         String gathered = graph.add(
                 "Gather",
                 List.of(flat, indices("rows", task.pixelRows(), work.sequences(), tokens, length / rowOfPixels)),
                 Attribute.of("axis", 0L));
-        String pixels =
-                graph.add("Cast", List.of(reshape(gathered, work.sequences(), tokens, length)), Attribute.of("to", 1));
+        String pixels = graph.add(
+                "Cast", List.of(graph.reshape(gathered, work.sequences(), tokens, length)), Attribute.of("to", 1));
         float[] factor = new float[length];
         float[] shift = new float[length];
         for (int i = 0; i < length; i++) {
@@ -277,10 +261,6 @@ public final class OnnxStudent {
         }
         String scaled = graph.add("Mul", List.of(pixels, graph.constant(factor, length)));
         return graph.add("Add", List.of(scaled, graph.constant(shift, length)));
-    }
-
-    private String reshape(String x, long... shape) {
-        return graph.add("Reshape", List.of(x, graph.constant(shape, shape.length)));
     }
 
     private String positions() {

@@ -14,13 +14,14 @@ import tessera.tensor.TokenMask;
 
 /**
  * VideoMAE's encoder with a normed mean feature and an optional linear head. The feature is {@code fc_norm(mean over
- * visible tokens)}; MM-CDFSL's models also norm every token before the mean ({@link VideoMaeConfig#encoderNorm}).
+ * visible tokens)}; MM-CDFSL's models also norm every token before the mean ({@link VideoMaeConfig#encoderNorm}), and others take
+ * the first visible token as it is ({@link VideoMaeConfig#meanPooling}).
  * Parameter names {@code encoder.*}, {@code fc_norm.*} and {@code head.*}.
  */
 public final class VideoMaeClassifier implements VideoModel {
     private final VideoMaeConfig config;
     private final VideoMaeEncoder encoder;
-    private final LayerNorm fcNorm;
+    private final @Nullable LayerNorm fcNorm;
     private final @Nullable Linear head;
 
     /**
@@ -31,7 +32,9 @@ public final class VideoMaeClassifier implements VideoModel {
     public VideoMaeClassifier(Params params, VideoMaeConfig config, int classes) {
         this.config = config;
         encoder = new VideoMaeEncoder(params.at("encoder"), config);
-        fcNorm = new LayerNorm(params.at("fc_norm"), config.embedDim(), config.outputNormEps());
+        fcNorm = config.meanPooling()
+                ? new LayerNorm(params.at("fc_norm"), config.embedDim(), config.outputNormEps())
+                : null;
         head = classes > 0 ? Linear.fanIn(params.at("head"), config.embedDim(), classes) : null;
     }
 
@@ -84,7 +87,10 @@ public final class VideoMaeClassifier implements VideoModel {
 
     @Override
     public Tensor feature(Tensor tokens) {
-        return fcNorm.forward(tokens.mean(1)); // [B, N, D] to [B, D]
+        // [B, N, D] to [B, D]
+        return fcNorm == null
+                ? tokens.slice(1, 0, 1).contiguous().reshape(tokens.size(0), tokens.size(2))
+                : fcNorm.forward(tokens.mean(1));
     }
 
     @Override

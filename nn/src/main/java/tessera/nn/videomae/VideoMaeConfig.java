@@ -30,6 +30,8 @@ import tessera.tensor.Patches;
  * @param outputNormEps added to variances in the decoder's final norm and the classifier's norm
  * @param encoderNorm whether the encoder ends in a norm of every token
  * @param keyBias whether attention keys have a bias
+ * @param meanPooling whether a clip's feature is the normed mean of its tokens, as in every published model; or else its first
+ *     visible token, which BERT's kind of head reads, with no norm but the encoder's
  */
 public record VideoMaeConfig(
         Patches patches,
@@ -45,7 +47,8 @@ public record VideoMaeConfig(
         double layerNormEps,
         double outputNormEps,
         boolean encoderNorm,
-        boolean keyBias)
+        boolean keyBias,
+        boolean meanPooling)
         implements ModelConfig {
 
     private static final int DEEPEST = 1024;
@@ -76,6 +79,40 @@ public record VideoMaeConfig(
                     + decoderDepth + " are more than any model has; pass at most " + DEEPEST + " blocks and "
                     + MOST_POSITIONS + " tokens times width");
         }
+    }
+
+    /** Sizes of a model whose features are means. */
+    public VideoMaeConfig(
+            Patches patches,
+            int frames,
+            int height,
+            int width,
+            int embedDim,
+            int depth,
+            int heads,
+            int decoderDim,
+            int decoderDepth,
+            int decoderHeads,
+            double layerNormEps,
+            double outputNormEps,
+            boolean encoderNorm,
+            boolean keyBias) {
+        this(
+                patches,
+                frames,
+                height,
+                width,
+                embedDim,
+                depth,
+                heads,
+                decoderDim,
+                decoderDepth,
+                decoderHeads,
+                layerNormEps,
+                outputNormEps,
+                encoderNorm,
+                keyBias,
+                true);
     }
 
     private static void require(boolean ok, String problem) {
@@ -146,7 +183,8 @@ public record VideoMaeConfig(
                 layerNorm,
                 outputNorm,
                 encoderNorm,
-                keyBias);
+                keyBias,
+                meanPooling);
     }
 
     /** Time slots of the token grid. */
@@ -203,6 +241,9 @@ public record VideoMaeConfig(
         entries.put("tessera.outputNormEps", Double.toString(outputNormEps));
         entries.put("tessera.encoderNorm", Boolean.toString(encoderNorm));
         entries.put("tessera.keyBias", Boolean.toString(keyBias));
+        if (!meanPooling) { // rare, and files before it do not say
+            entries.put("tessera.meanPooling", "false");
+        }
         return entries;
     }
 
@@ -241,6 +282,7 @@ public record VideoMaeConfig(
                 entries.number("layerNormEps"),
                 entries.number("outputNormEps"),
                 Boolean.parseBoolean(entries.text("encoderNorm")),
-                Boolean.parseBoolean(entries.text("keyBias")));
+                Boolean.parseBoolean(entries.text("keyBias")),
+                Boolean.parseBoolean(entries.metadata().getOrDefault("tessera.meanPooling", "true")));
     }
 }

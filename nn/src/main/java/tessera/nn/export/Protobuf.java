@@ -1,24 +1,28 @@
-package tessera.jmh.peers;
+package tessera.nn.export;
 
 import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 
 /** One message in Protocol Buffers' wire format, written field by field. Not thread-safe. */
-final class Protobuf {
+public final class Protobuf {
     private static final int VARINT = 0;
     private static final int BYTES = 2;
     private static final int FIXED32 = 5;
 
     private final ByteArrayOutputStream out = new ByteArrayOutputStream();
 
+    /** An empty message. */
+    public Protobuf() {}
+
     /** An integer or an enumerator. */
-    Protobuf number(int field, long value) {
+    public Protobuf number(int field, long value) {
         tag(field, VARINT);
         varint(value);
         return this;
     }
 
-    Protobuf real(int field, float value) {
+    /** A number of four bytes. */
+    public Protobuf real(int field, float value) {
         tag(field, FIXED32);
         int bits = Float.floatToRawIntBits(value);
         for (int i = 0; i < Float.BYTES; i++) {
@@ -27,15 +31,18 @@ final class Protobuf {
         return this;
     }
 
-    Protobuf text(int field, String value) {
+    /** A text in UTF-8. */
+    public Protobuf text(int field, String value) {
         return bytes(field, value.getBytes(StandardCharsets.UTF_8));
     }
 
-    Protobuf message(int field, Protobuf value) {
+    /** A message within this one. */
+    public Protobuf message(int field, Protobuf value) {
         return bytes(field, value.toBytes());
     }
 
-    Protobuf bytes(int field, byte[] value) {
+    /** Bytes as they are. */
+    public Protobuf bytes(int field, byte[] value) {
         tag(field, BYTES);
         varint(value.length);
         out.writeBytes(value);
@@ -55,7 +62,8 @@ final class Protobuf {
         out.write((int) rest);
     }
 
-    byte[] toBytes() {
+    /** The message's bytes. */
+    public byte[] toBytes() {
         return out.toByteArray();
     }
 }

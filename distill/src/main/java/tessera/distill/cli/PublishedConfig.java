@@ -1,0 +1,172 @@
+package tessera.distill.cli;
+
+import java.io.IOException;
+import java.nio.charset.CharacterCodingException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import tessera.distill.report.Json;
+
+/**
+ * What a Hugging Face {@code config.json} says of a model, with the {@code preprocessor_config.json} beside it: transformers'
+ * VideoMAE, or VideoMAE V2, whose sizes lie one level deeper under names of their own. Immutable.
+ */
+final class PublishedConfig {
+    private static final String NAME = "config.json";
+    private static final String DEEPER = "model_config";
+    private static final String LABELS = "id2label";
+    private static final String IDS = "label2id";
+
+    private final Path file;
+    private final Map<String, @Nullable Object> entries;
+    private final Map<String, @Nullable Object> preprocessor;
+
+    private PublishedConfig(Path file) {
+        this.file = file;
+        this.entries = read(file);
+        Path beside = file.resolveSibling("preprocessor_config.json");
+        this.preprocessor = Files.isRegularFile(beside) ? read(beside) : Map.of();
+    }
+
+    /** Reads a file that was named. */
+    static PublishedConfig of(Path file) {
+        return new PublishedConfig(file);
+    }
+
+    /** The one beside a checkpoint, if there is one and it is of a VideoMAE; a folder may hold another program's. */
+    static @Nullable PublishedConfig beside(Path checkpoint) {
+        Path file = checkpoint.resolveSibling(NAME);
+        if (!Files.isRegularFile(file)) {
+            return null;
+        }
+        PublishedConfig found = new PublishedConfig(file);
+        Object type = found.entries.get("model_type");
+        boolean own = type instanceof String name
+                ? name.toLowerCase(Locale.ROOT).startsWith("videomae")
+                : found.entries.containsKey(DEEPER) || found.entries.containsKey(LABELS);
+        return own ? found : null;
+    }
+
+    private static Map<String, @Nullable Object> read(Path file) {
+        try {
+            return Json.object(Files.readString(file));
+        } catch (CharacterCodingException e) {
+            throw new IllegalArgumentException(file + " is no text in UTF-8; pass a model's " + NAME, e);
+        } catch (IOException e) {
+            throw new IllegalArgumentException(
+                    file + " cannot be read (" + e.getMessage() + "); pass a model's " + NAME, e);
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(
+                    file + " is no JSON object; pass a model's " + NAME + " as it was published", e);
+        }
+    }
+
+    Path file() {
+        return file;
+    }
+
+    /** Whether it is of VideoMAE V2's own code. */
+    boolean isOfSecondVersion() {
+        return entries.get(DEEPER) instanceof Map<?, ?>;
+    }
+
+    /** The first of several entries that is there, in the sizes of V2 too. */
+    private @Nullable Object entry(String... names) {
+        Map<?, ?> deeper = entries.get(DEEPER) instanceof Map<?, ?> found ? found : Map.of();
+        return Stream.of(names)
+                .flatMap(name -> Stream.of(deeper, entries).map(level -> level.get(name)))
+                .filter(Objects::nonNull)
+                .findFirst()
+                .orElse(null);
+    }
+
+    /** A whole number under any of several names, or null. */
+    @Nullable
+    Integer integer(String... names) {
+        Object value = entry(names);
+        if (value instanceof List<?> sides && !sides.isEmpty()) {
+            value = sides.getFirst(); // a size of a side each
+        }
+        if (value == null) {
+            return null;
+        }
+        if (value instanceof Long number && number > 0 && number <= Integer.MAX_VALUE) {
+            return number.intValue();
+        }
+        throw new IllegalArgumentException(
+                file + ": " + names[0] + " is " + value + ", which is no size; pass the model's own " + NAME);
+    }
+
+    /** A number, or the default. */
+    double number(String name, double absent) {
+        Object value = entry(name);
+        if (value == null) {
+            return absent;
+        }
+        if (value instanceof Number number && Double.isFinite(number.doubleValue()) && number.doubleValue() >= 0) {
+            return number.doubleValue();
+        }
+        throw new IllegalArgumentException(
+                file + ": " + name + " is " + value + ", which is no number; pass the model's own " + NAME);
+    }
+
+    /** A switch, or the default. */
+    boolean flag(String name, boolean absent) {
+        return entry(name) instanceof Boolean value ? value : absent;
+    }
+
+    /** A text, or the default. */
+    String text(String name, String absent) {
+        return entry(name) instanceof String value ? value : absent;
+    }
+
+    /** Numbers of each channel by which pictures are prepared, of the file beside; null where that does not say. */
+    double @Nullable [] ofChannels(String name) {
+        return preprocessor.get(name) instanceof List<?> numbers
+                        && numbers.stream().allMatch(Number.class::isInstance)
+                ? numbers.stream().mapToDouble(n -> ((Number) n).doubleValue()).toArray()
+                : null;
+    }
+
+    /**
+     * Names of the classes in order; empty where it names none.
+     *
+     * @throws IllegalArgumentException if the names are not those of classes 0, 1, 2 ..
+     */
+    List<String> labels() {
+        Map<Long, String> byId = new LinkedHashMap<>();
+        if (entries.get(LABELS) instanceof Map<?, ?> named) {
+            named.forEach((id, label) -> byId.put(id(LABELS, id), String.valueOf(label)));
+        } else if (entries.get(IDS) instanceof Map<?, ?> ids) {
+            ids.forEach((label, id) -> byId.put(id(IDS, id), String.valueOf(label)));
+        }
+        List<String> labels = new ArrayList<>();
+        for (long i = 0; i < byId.size(); i++) {
+            String label = byId.get(i);
+            if (label == null) {
+                throw new IllegalArgumentException(file + ": it names " + byId.size() + " classes, but none of them is "
+                        + i + "; pass the model's own " + NAME + ", or --labels FILE with a label a line");
+            }
+            labels.add(label);
+        }
+        return labels;
+    }
+
+    private Long id(String entry, @Nullable Object id) {
+        try {
+            return Long.valueOf(String.valueOf(id));
+        } catch (NumberFormatException e) {
+            throw new IllegalArgumentException(
+                    file + ": " + entry + " has the class '" + id + "', which is no number; pass the model's own "
+                            + NAME,
+                    e);
+        }
+    }
+}
