@@ -18,6 +18,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -254,6 +255,8 @@ class ImportFilesTest {
         }
         Path empty = Files.createDirectory(folder.resolve("empty"));
         refuse(List.of(empty + ": is a folder without a safetensors file"), words(empty, out));
-        assertEquals(List.of(), Files.list(empty).toList());
+        try (Stream<Path> left = Files.list(empty)) {
+            assertEquals(List.of(), left.toList());
+        }
     }
 }

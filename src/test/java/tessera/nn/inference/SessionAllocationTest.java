@@ -78,7 +78,7 @@ class SessionAllocationTest {
                 String.valueOf(ratio),
                 folder.toString());
         String[] bytes =
-                told.strip().substring(told.strip().lastIndexOf('\n') + 1).split(" ");
+                told.strip().substring(told.strip().lastIndexOf('\n') + 1).split(" ", -1);
         long recorded = Long.parseLong(bytes[0]);
         long other = Long.parseLong(bytes[1]);
         assertTrue(recorded + SPARED <= other, recorded + " bytes a call, of " + other + " unrecorded");

@@ -165,9 +165,7 @@ final class ImportCheckpoint extends ToolCommand {
     private ModelConfig student(Checkpoint checkpoint) {
         Source source = new Source(CheckpointParts.select(checkpoint.tensors(), prefix), checkpoint.metadata());
         Set<String> found = source.weights.keySet();
-        return SwinNames.matches(found)
-                ? swin(source)
-                : StltNames.matches(found) ? stlt(source) : videoMae(source);
+        return SwinNames.matches(found) ? swin(source) : StltNames.matches(found) ? stlt(source) : videoMae(source);
     }
 
     /** The weights of one model under their own names, and what their file says of it. */

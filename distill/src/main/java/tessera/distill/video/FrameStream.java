@@ -138,7 +138,7 @@ final class FrameStream implements AutoCloseable {
             close();
             throw VideoException.silent(file, silence);
         }
-        if (frame == END) {
+        if (frame.pixels().length == 0) { // END
             ended = true;
             requireGoodEnd();
             return null;
@@ -175,8 +175,8 @@ final class FrameStream implements AutoCloseable {
      * its own error numbers, which may be any number; those of errors that a file can cause are no signals'.
      */
     private static boolean isCrash(int exit) {
-        return exit > SIGNAL && exit <= SIGNAL + MOST_SIGNALS
-                || (exit < 0 || exit > LARGEST_EXIT) && exit >>> 28 == 0xC;
+        return (exit > SIGNAL && exit <= SIGNAL + MOST_SIGNALS)
+                || ((exit < 0 || exit > LARGEST_EXIT) && exit >>> 28 == 0xC);
     }
 
     @Override

@@ -152,7 +152,7 @@ final class Headers {
 
         /** From a line such as {@code 1.280000,0.040000,K__}, with a D behind where the picture is decoded but not shown. */
         private void add(String line) {
-            String[] fields = line.split(",");
+            String[] fields = line.split(",", -1);
             count++;
             if (fields.length >= 3 && !fields[2].contains("D")) {
                 OptionalDouble from = number(fields[0]);
