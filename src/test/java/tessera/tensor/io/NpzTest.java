@@ -143,7 +143,9 @@ class NpzTest {
         FileSummary summary = FileSummary.of(path);
         assertEquals("[x: u8[2]]", summary.arrays().toString());
         assertEquals(5, summary.unreadable().size());
-        assertTrue(summary.unreadable().get("what").contains("Python objects (a pickle)"), summary::toString);
+        assertTrue(
+                requireNonNull(summary.unreadable().get("what"), "what").contains("Python objects (a pickle)"),
+                summary::toString);
     }
 
     @Test
