@@ -166,7 +166,7 @@ class StudentHeadsTest {
             refused(other, "its head 'verb'", "do not fit 3 labels");
             metadata.remove("tessera.headLabels");
             Checkpoint.write(other, weights, metadata);
-            refused(other, "4 unexpected (heads.verb.weight");
+            refused(other, "4 unexpected (heads.noun.bias");
             weights.remove("heads.noun.bias");
             Checkpoint.write(other, weights, checkpoint.metadata());
             refused(other, "lacks heads.noun.weight or heads.noun.bias");
