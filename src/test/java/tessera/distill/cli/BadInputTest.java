@@ -220,6 +220,7 @@ class BadInputTest {
                 "learn", List.of("--student", missing, "--clips", missing),
                 "features", List.of("--student", missing, "--clips", missing),
                 "quantize", List.of("--student", missing),
+                "export", List.of("--student", missing, "--format=onnx"),
                 "import", List.of("--checkpoint", missing));
         assertEquals(commandsWithOut(), commands.keySet());
         // Nobody may make a file there, the administrator neither.

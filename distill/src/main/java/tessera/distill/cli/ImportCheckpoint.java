@@ -268,7 +268,7 @@ final class ImportCheckpoint extends ToolCommand {
 
     private VideoMaeConfig videoMae(Source source) {
         refuseTorchvision("a VideoMAE");
-        boolean huggingFace = source.weights.keySet().stream().anyMatch(name -> name.startsWith("videomae."));
+        boolean huggingFace = VideoMaeNames.areTransformers(source.weights.keySet());
         Map<String, Tensor> translated = VideoMaeNames.translate(source.weights);
         VideoMaeConfig config;
         Map<String, Tensor> found;

@@ -52,6 +52,11 @@ public final class VideoMaeNames {
                 : named;
     }
 
+    /** Whether weights have the names of Hugging Face's transformers, whatever stands before them. */
+    public static boolean areTransformers(Set<String> names) {
+        return names.stream().anyMatch(name -> name.endsWith(HF_PATCH + "weight"));
+    }
+
     private static Map<String, Tensor> renamed(Map<String, Tensor> weights, UnaryOperator<String> rule) {
         if (weights.keySet().stream().allMatch(name -> rule.apply(name).equals(name))) {
             return weights;
