@@ -252,15 +252,7 @@ public final class OnnxStudent {
                 Attribute.of("axis", 0L));
         String pixels = graph.add(
                 "Cast", List.of(graph.reshape(gathered, work.sequences(), tokens, length)), Attribute.of("to", 1));
-        float[] factor = new float[length];
-        float[] shift = new float[length];
-        for (int i = 0; i < length; i++) {
-            double std = config.patches().std()[i % channels];
-            factor[i] = (float) (config.patches().scale() / std);
-            shift[i] = (float) (-config.patches().mean()[i % channels] / std);
-        }
-        String scaled = graph.add("Mul", List.of(pixels, graph.constant(factor, length)));
-        return graph.add("Add", List.of(scaled, graph.constant(shift, length)));
+        return graph.normalised(pixels, config.patches());
     }
 
     private String positions() {

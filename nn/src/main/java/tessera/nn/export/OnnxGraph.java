@@ -5,6 +5,7 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import tessera.tensor.Patches;
 
 /**
  * Writes an ONNX model, of operator set 17 and ONNX Runtime's own operators, node by node; every method that adds a value gives its
@@ -196,6 +197,23 @@ public final class OnnxGraph {
                 List.of(x, constant(gain, gain.length), constant(bias, gain.length)),
                 Attribute.of("axis", -1L),
                 Attribute.of("epsilon", (float) eps));
+    }
+
+    /**
+     * Pixels as a model sees them: times the scale, minus the mean of their channel, over its deviation.
+     *
+     * @param pixels f32 {@code [.., patchLength]}, the channels of a pixel side by side
+     */
+    public String normalised(String pixels, Patches patches) {
+        float[] factor = new float[patches.patchLength()];
+        float[] shift = new float[factor.length];
+        for (int i = 0; i < factor.length; i++) {
+            int channel = i % patches.channels();
+            factor[i] = (float) (patches.scale() / patches.std()[channel]);
+            shift[i] = (float) (-patches.mean()[channel] / patches.std()[channel]);
+        }
+        String scaled = add("Mul", List.of(pixels, constant(factor, factor.length)));
+        return add("Add", List.of(scaled, constant(shift, shift.length)));
     }
 
     /** The same elements under another shape; 0 keeps a size, one may be -1. */

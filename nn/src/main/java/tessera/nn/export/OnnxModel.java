@@ -148,15 +148,7 @@ public final class OnnxModel {
                 graph.add("Gather", List.of(flat, graph.constant(rows, rows.length)), Attribute.of("axis", 1L));
         String shaped = graph.reshape(gathered, -1, passes, visible.length / passes, length);
         String pixels = graph.add("Cast", List.of(shaped), Attribute.of("to", OnnxGraph.Type.F32.number()));
-        float[] factor = new float[length];
-        float[] shift = new float[length];
-        for (int i = 0; i < length; i++) {
-            double std = config.patches().std()[i % channels];
-            factor[i] = (float) (config.patches().scale() / std);
-            shift[i] = (float) (-config.patches().mean()[i % channels] / std);
-        }
-        String scaled = graph.add("Mul", List.of(pixels, graph.constant(factor, length)));
-        return graph.add("Add", List.of(scaled, graph.constant(shift, length)));
+        return graph.normalised(pixels, config.patches());
     }
 
     /** The patch embedding with columns in the order of the pixels in memory, (dt, dy, dx, c), instead of (c, dt, dy, dx). */
