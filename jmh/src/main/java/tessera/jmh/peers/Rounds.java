@@ -1,17 +1,21 @@
 package tessera.jmh.peers;
 
+import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.List;
 
 /**
  * Times contenders in turn: A, B, C, then A, B, C again, so that whatever slows the machine for a while slows all of them.
  *
- * <p>Before each turn there is a pause in which the threads of the one before go to sleep, for some libraries' threads spin for a
- * while; and short calls are preceded by one that is not timed, which wakes the contender's own threads and fills the caches.
+ * <p>Before each turn there is a pause that ends when this process computes nothing any more: threads of some libraries spin for more
+ * than a hundred milliseconds after their work, and whoever came next would share the cores with them. Short calls are preceded by one
+ * that is not timed, which wakes the contender's own threads and fills the caches.
  */
 final class Rounds {
     private static final double SHORT_SECONDS = .05;
     private static final int MOST_CALLS = 200;
+    private static final int MOST_PAUSES = 50;
+    private static final double IDLE_SHARE = .2;
 
     private final int rounds;
     private final long pauseMillis;
@@ -21,7 +25,7 @@ final class Rounds {
      * A way of timing.
      *
      * @param rounds how often each has its turn, at least 1
-     * @param pauseMillis before each turn
+     * @param pauseMillis at least this before each turn, and again until this process used less than a fifth of one core meanwhile
      * @param warmSeconds that each runs before the first round, so that what Java compiles while it runs is compiled
      */
     Rounds(int rounds, long pauseMillis, double warmSeconds) {
@@ -63,10 +67,25 @@ final class Rounds {
 
     private void pause() {
         try {
-            Thread.sleep(pauseMillis);
+            long before = cpuNanos();
+            for (int i = 0; i < MOST_PAUSES; i++) {
+                Thread.sleep(pauseMillis);
+                long now = cpuNanos();
+                if (now - before <= IDLE_SHARE * 1e6 * pauseMillis) {
+                    return;
+                }
+                before = now;
+            }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new IllegalStateException("interrupted while measuring", e);
         }
+    }
+
+    /** What all threads of this process have computed, those that Java does not know among them; 0 where the system does not tell. */
+    private static long cpuNanos() {
+        return ManagementFactory.getOperatingSystemMXBean() instanceof com.sun.management.OperatingSystemMXBean system
+                ? Math.max(0, system.getProcessCpuTime())
+                : 0;
     }
 }
