@@ -14,6 +14,9 @@ import java.util.List;
 final class Rounds {
     private static final double SHORT_SECONDS = .05;
     private static final int MOST_CALLS = 200;
+    private static final double STEADY = .98;
+    private static final int STEADY_CALLS = 6;
+    private static final int MOST_WARM = 10;
     private static final int MOST_PAUSES = 50;
     private static final double IDLE_SHARE = .2;
 
@@ -26,7 +29,7 @@ final class Rounds {
      *
      * @param rounds how often each has its turn, at least 1
      * @param pauseMillis at least this before each turn, and again until this process used less than a fifth of one core meanwhile
-     * @param warmSeconds that each runs before the first round, so that what Java compiles while it runs is compiled
+     * @param warmSeconds that each runs at least before the first round; one whose calls still get faster runs up to ten times as long
      */
     Rounds(int rounds, long pauseMillis, double warmSeconds) {
         this.rounds = rounds;
@@ -44,11 +47,7 @@ final class Rounds {
         int[] calls = new int[contenders.size()];
         for (int i = 0; i < calls.length; i++) {
             Contender contender = contenders.get(i);
-            long start = System.nanoTime();
-            double estimate = contender.seconds(1);
-            do {
-                estimate = Math.min(estimate, contender.seconds(1));
-            } while ((System.nanoTime() - start) / 1e9 < warmSeconds);
+            double estimate = warm(contender);
             calls[i] = (int) Math.clamp(Math.ceil(SHORT_SECONDS / Math.max(1e-7, estimate)), 1, MOST_CALLS);
             all.add(new double[rounds]);
         }
@@ -63,6 +62,20 @@ final class Rounds {
             }
         }
         return all;
+    }
+
+    /** Calls a contender until that makes it no faster, which takes Java some seconds of what it has not compiled yet; its least time. */
+    private double warm(Contender contender) {
+        long start = System.nanoTime();
+        double least = contender.seconds(1);
+        int since = 0;
+        for (double spent = 0; spent < warmSeconds || (since < STEADY_CALLS && spent < MOST_WARM * warmSeconds); ) {
+            double next = contender.seconds(1);
+            since = next < STEADY * least ? 0 : since + 1;
+            least = Math.min(least, next);
+            spent = (System.nanoTime() - start) / 1e9;
+        }
+        return least;
     }
 
     private void pause() {
