@@ -30,7 +30,7 @@ class UsageErrorsTest {
                 "fewshot --student s --mask=.5          | unknown option '--mask'; did you mean '--mask-ratio'?",
                 "fewshot --studnet s                    | unknown option '--studnet'; did you mean '--student'?",
                 "fewshot --student s --xyzzy            | unknown option '--xyzzy'",
-                "fewshot                                | 'fewshot' needs --student FILE",
+                "quantize                               | 'quantize' needs --student FILE",
                 "fewshot --student                      | --student needs a value; pass --student FILE",
                 "fewshot --student --quiet              | --student needs a value; pass --student FILE",
                 "fewshot --student s --student t        | --student is given twice; give it once",

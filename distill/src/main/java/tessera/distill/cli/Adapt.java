@@ -5,6 +5,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.train.WarmStart;
 
 /** {@code tessera adapt}: a student of one's own domain from unlabelled videos. */
 @Command(
@@ -30,9 +31,12 @@ final class Adapt extends ToolCommand {
             names = "--start",
             paramLabel = "STUDENT",
             description =
-                    "The RGB student (VideoMAE) to start from, whose sizes all models get. Default: random weights in a"
-                            + " model of the demo's size")
+                    "The RGB student (VideoMAE) to start from, whose sizes all models get. Default: the small one that comes with"
+                            + " Tessera, trained on EgoSim")
     private @Nullable Path start;
+
+    @Option(names = "--random", description = "Start from random weights, in models of the default student's sizes.")
+    private boolean random;
 
     @Option(
             names = "--out",
@@ -86,9 +90,13 @@ final class Adapt extends ToolCommand {
     @Override
     void run() {
         compute.check();
+        if (random && start != null) {
+            throw new IllegalArgumentException(
+                    "--start " + start + " and --random exclude each other; pass one of them");
+        }
         Adaptation.Plan plan = new Adaptation.Plan(batch, pretraining, distillation, lr, seed);
         Adaptation.Result result =
-                new Adaptation(clips, out, start, skipBroken).run(cutting, plan, progress.resumable(compute));
+                new Adaptation(clips, out, start(), skipBroken).run(cutting, plan, progress.resumable(compute));
         print(result, to -> {
             to.println(result.student());
             to.printf(
@@ -98,5 +106,9 @@ final class Adapt extends ToolCommand {
                     result.pretrainingSteps(),
                     result.distillationSteps());
         });
+    }
+
+    private @Nullable Path start() {
+        return random || start != null ? start : WarmStart.file();
     }
 }

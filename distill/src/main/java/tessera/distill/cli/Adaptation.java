@@ -229,9 +229,9 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
                 rgb.keyBias());
     }
 
-    /** A model of the demo's sizes. */
+    /** A model of the sizes of the student that comes with Tessera. */
     private static VideoMaeConfig standard() {
-        DemoPlan plan = DemoPlan.quick(0);
+        DemoPlan plan = DemoPlan.warmStart(0);
         ModelSize size = plan.size();
         return new ModalityInput(plan.geometry(), plan.grid(), plan.tubelet(), FlowStats.NONE)
                 .config(Modality.RGB, size);

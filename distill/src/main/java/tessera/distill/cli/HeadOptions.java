@@ -15,7 +15,7 @@ final class HeadOptions {
     private static final String AUTO = "auto";
     /** What {@code auto} chooses from; the first is taken unless another is clearly better on examples that are held out. */
     private static final List<Pooling> OFFERED = Stream.of(
-                    "motion:1@1", "motion:2@1", "motion:2", "mean+motion:2", "grid:2", "mean")
+                    "motion:1@2", "motion:1@1", "motion:2@1", "motion:2", "mean+motion:2", "grid:2", "mean")
             .map(Pooling::of)
             .toList();
 

@@ -1,8 +1,10 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.train.WarmStart;
 import tessera.nn.inference.Predictor;
 
 /** The student of a command, where it computes and through which masks it looks: {@code --student} and two mixins. */
@@ -14,11 +16,19 @@ final class StudentOptions {
     @Mixin
     private MaskOptions masks;
 
-    @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
-    private Path file = Path.of("");
+    @Option(
+            names = "--student",
+            paramLabel = "FILE",
+            description = "The student's safetensors file. Default: the small one that comes with Tessera, trained on EgoSim")
+    private @Nullable Path file;
 
     Path file() {
-        return file;
+        Path chosen = file;
+        if (chosen == null) {
+            chosen = WarmStart.file();
+            file = chosen;
+        }
+        return chosen;
     }
 
     /** Another student takes the place of the one named. */
@@ -38,7 +48,7 @@ final class StudentOptions {
     Predictor open(Path... heads) {
         Predictor.Options options =
                 new Predictor.Options(compute.device(), compute.precision(), masks.masking(), masks.seed());
-        Predictor predictor = Predictor.open(options, file, heads);
+        Predictor predictor = Predictor.open(options, file(), heads);
         try {
             masks.check(predictor.student());
         } catch (IllegalArgumentException e) {

@@ -47,6 +47,7 @@ public record DemoPlan(
      */
     private static final Geometry CLIPS = new Geometry(8, 84, 28);
 
+    private static final Geometry WARM_CLIPS = new Geometry(16, 84, 28);
     private static final int GRID = 14;
     private static final int TUBELET = 4;
     private static final ModelSize SIZE = new ModelSize(128, 4, 4, 64, 1, 2);
@@ -111,12 +112,32 @@ public record DemoPlan(
         return plan("full", seeds, new Clips(80, 150, 30, 60, 120), 1000, 3200, evaluation(600, 100));
     }
 
+    /**
+     * How the student that comes with Tessera is trained ({@link tessera.distill.train.WarmStart}): as the quick demo's, but with twice the
+     * frames, for what real videos show is told by how it moves, and two moments tell less of that than four.
+     */
+    public static DemoPlan warmStart(long seed) {
+        Clips clips = new Clips(40, 60, 25, 30, 60);
+        return plan("warm start", WARM_CLIPS, List.of(seed), clips, 600, 2500, evaluation(200, 30));
+    }
+
     private static DemoPlan plan(
             String name, List<Long> seeds, Clips clips, long pretraining, long distillation, Evaluation how) {
+        return plan(name, CLIPS, seeds, clips, pretraining, distillation, how);
+    }
+
+    private static DemoPlan plan(
+            String name,
+            Geometry geometry,
+            List<Long> seeds,
+            Clips clips,
+            long pretraining,
+            long distillation,
+            Evaluation how) {
         return new DemoPlan(
                 name,
                 seeds,
-                CLIPS,
+                geometry,
                 GRID,
                 TUBELET,
                 SIZE,

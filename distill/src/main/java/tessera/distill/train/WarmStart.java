@@ -1,0 +1,63 @@
+package tessera.distill.train;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.net.URL;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
+import java.util.HexFormat;
+import tessera.natives.NativeLibraries;
+import tessera.tensor.io.AtomicFile;
+
+/**
+ * The student that comes with Tessera: a small RGB model (16 frames of 84 x 84 pixels) that all stages of MM-CDFSL trained on the
+ * built-in benchmark. It stands where the papers have weights of Kinetics: to begin with, and to {@linkplain Pretraining adapt}.
+ * {@code tessera demo --warm-start} trains it anew.
+ *
+ * <p>Thread-safe, also between processes.
+ */
+public final class WarmStart {
+    private static final String RESOURCE = "tessera/distill/train/warm-start.safetensors";
+
+    private WarmStart() {}
+
+    /**
+     * The student's file, which is unpacked into the user's cache once for each content, beside {@link NativeLibraries#defaultCache}; one
+     * that was damaged there is replaced.
+     *
+     * @return a safetensors file that belongs to all processes of the user: only to be read
+     * @throws UncheckedIOException if the cache cannot be written
+     * @throws IllegalStateException if this build of Tessera comes without
+     */
+    public static Path file() {
+        URL resource = NativeLibraries.resource(RESOURCE);
+        if (resource == null) {
+            throw new IllegalStateException("this build comes without the student of a warm start; name one of your own");
+        }
+        try (InputStream in = resource.openStream()) {
+            byte[] bytes = in.readAllBytes();
+            Path folder =
+                    NativeLibraries.defaultCache(System.getenv()).resolveSibling("").toAbsolutePath();
+            Path file = folder.resolve("warm-start-" + hash(bytes) + ".safetensors");
+            if (!Files.isRegularFile(file) || !Arrays.equals(Files.readAllBytes(file), bytes)) {
+                Files.createDirectories(folder);
+                AtomicFile.write(file, out -> out.write(bytes));
+            }
+            return file;
+        } catch (IOException e) {
+            throw new UncheckedIOException("cannot unpack the student of a warm start", e);
+        }
+    }
+
+    private static String hash(byte[] bytes) {
+        try {
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes), 0, 8);
+        } catch (NoSuchAlgorithmException impossible) {
+            throw new IllegalStateException("every Java has SHA-256", impossible);
+        }
+    }
+}
