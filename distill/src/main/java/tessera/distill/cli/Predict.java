@@ -96,7 +96,8 @@ final class Predict extends ToolCommand {
             }
             Clips.requireRgb(opened.student().config().input(), student.file());
             ClipCut cut = cutting.cut(opened.student().config().input());
-            if (report == null) {
+            Path written = report;
+            if (written == null) {
                 recognise(opened, cut, null);
                 return;
             }
@@ -108,7 +109,7 @@ final class Predict extends ToolCommand {
                         every == null ? "clip" : "time (s)",
                         opened.student().config().grid());
                 recognise(predictor, cut, new Page(page, tokens));
-                page.page(about(opened.masking())).write(report);
+                page.page(about(opened.masking())).write(written);
             }
         }
     }
@@ -139,25 +140,23 @@ final class Predict extends ToolCommand {
                     "--clip-seconds 0 is one clip of the whole part, which has no timeline; pass the length of a window with"
                             + " --every");
         }
-        Map<String, String> contrary = Map.of(
-                "--json", "--every prints a line of JSON for each window and --json one object; leave --json away",
-                "--stride-seconds", "--every and --stride-seconds say the same; leave --stride-seconds away");
-        contrary.forEach((option, problem) -> {
-            if (spec().commandLine().getParseResult().hasMatchedOption(option)) {
-                throw new IllegalArgumentException(problem);
-            }
-        });
+        refuse("--json", "--every prints a line of JSON for each window and --json one object; leave --json away");
+        refuse("--stride-seconds", "--every and --stride-seconds say the same; leave --stride-seconds away");
+    }
+
+    private void refuse(String option, String problem) {
+        if (spec().commandLine().getParseResult().hasMatchedOption(option)) {
+            throw new IllegalArgumentException(problem);
+        }
     }
 
     private String about(Masking masking) {
-        return "%s, seen by %s through %d mask%s that hide%s %s %% of the tokens."
-                .formatted(
-                        video,
-                        student.file().getFileName(),
-                        masking.ensemble(),
-                        masking.ensemble() == 1 ? "" : "s",
-                        masking.ensemble() == 1 ? "s" : "",
-                        Math.round(100 * masking.ratio()));
+        int masks = masking.ensemble();
+        String how = masking.ratio() == 0
+                ? "with all of its tokens"
+                : "through %d %s of %s %% of the tokens"
+                        .formatted(masks, masks == 1 ? "mask" : "masks", Math.round(100 * masking.ratio()));
+        return video + ", seen by " + student.file().getFileName() + " " + how + ".";
     }
 
     /** A page to write, with the masks of what was predicted last. */
