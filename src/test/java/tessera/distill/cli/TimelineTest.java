@@ -154,7 +154,7 @@ class TimelineTest {
         Shell.Outcome outcome = Shell.run(words("--every=1", "--clip-seconds=16"));
         assertEquals(0, outcome.code(), outcome.err());
         assertEquals(
-                "tessera: " + video + ": the part that is looked at is shorter than a window of 16.0 s (12.0 s);"
+                "tessera: " + video + ": the part that is looked at is shorter than a window of 16.0 s (3 of its 4 frames);"
                         + " the last frame is repeated (--clip-seconds makes clips shorter)",
                 outcome.err().strip());
         Map<String, @Nullable Object> line = Json.object(outcome.out().strip());
@@ -186,7 +186,7 @@ class TimelineTest {
         return out.toByteArray();
     }
 
-    /** In a heap in which the frames of two hours have no room: each window of 8 s has 4 of 3 KB. */
+    /** In a heap in which its 43 200 frames of 3 KB have no room. */
     @Test
     void aDayIsToldInLittleMemory() throws Exception {
         Path day = Files.write(folder.resolve("day.y4m"), day(32));

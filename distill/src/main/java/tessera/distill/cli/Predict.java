@@ -224,7 +224,8 @@ final class Predict extends ToolCommand {
             double whole = first[0] + cut.clipSeconds();
             if (end < whole - distance / 2) {
                 tell(video + ": the part that is looked at is shorter than a window of " + cut.clipSeconds() + " s ("
-                        + seconds(end - first[0]) + " s); the last frame is repeated");
+                        + Math.round((end - first[0]) / distance) + " of its " + cut.frames()
+                        + " frames); the last frame is repeated");
                 end = whole;
             }
             stream.finish(end);
