@@ -100,12 +100,14 @@ class TimelineTest {
     void aLineForEveryWindow(double seconds, double every, double from) {
         List<VideoClip> clips = Video.cut(video, new ClipCut(4, 32, 32, seconds, every, from, 1));
         List<Prediction> predictions = alone(clips);
-        List<Map<String, @Nullable Object>> lines = timeline(
-                "--clip-seconds=" + seconds, "--every=" + every, "--from=" + from, "--top=2");
+        List<Map<String, @Nullable Object>> lines =
+                timeline("--clip-seconds=" + seconds, "--every=" + every, "--from=" + from, "--top=2");
         assertEquals(clips.size(), lines.size());
         assertTrue(lines.size() > 3, lines.size() + " lines");
         for (int k = 0; k < lines.size(); k++) {
-            assertEquals(List.of("start", "end", "label", "probabilities"), List.copyOf(lines.get(k).keySet()));
+            assertEquals(
+                    List.of("start", "end", "label", "probabilities"),
+                    List.copyOf(lines.get(k).keySet()));
             Close.within(number(lines.get(k), "start"), 10 * from + k * every, 1e-9, "start of " + k);
             Close.within(number(lines.get(k), "end"), 10 * from + k * every + seconds, 1e-9, "end of " + k);
             assertSays(lines.get(k), predictions.get(k), 2);
@@ -135,8 +137,12 @@ class TimelineTest {
     void severalHeadsStandInTheLineByTheirNames() {
         Path verb = folder.resolve("verb.safetensors");
         Path place = folder.resolve("place.safetensors");
-        Head.of(new double[2][64], new double[] {0, 1}, List.of("cut", "pour")).named("verb").save(verb);
-        Head.of(new double[2][64], new double[] {2, 0}, List.of("kitchen", "garden")).named("place").save(place);
+        Head.of(new double[2][64], new double[] {0, 1}, List.of("cut", "pour"))
+                .named("verb")
+                .save(verb);
+        Head.of(new double[2][64], new double[] {2, 0}, List.of("kitchen", "garden"))
+                .named("place")
+                .save(place);
         List<Map<String, @Nullable Object>> lines = timeline("--every=4", "--head", verb + "," + place);
         assertEquals(3, lines.size());
         for (Map<String, @Nullable Object> line : lines) {
@@ -154,7 +160,8 @@ class TimelineTest {
         Shell.Outcome outcome = Shell.run(words("--every=1", "--clip-seconds=16"));
         assertEquals(0, outcome.code(), outcome.err());
         assertEquals(
-                "tessera: " + video + ": the part that is looked at is shorter than a window of 16.0 s (3 of its 4 frames);"
+                "tessera: " + video
+                        + ": the part that is looked at is shorter than a window of 16.0 s (3 of its 4 frames);"
                         + " the last frame is repeated (--clip-seconds makes clips shorter)",
                 outcome.err().strip());
         Map<String, @Nullable Object> line = Json.object(outcome.out().strip());
@@ -203,8 +210,10 @@ class TimelineTest {
                 "--clip-seconds=8",
                 "--every=30",
                 "--report=" + page);
-        List<Map<String, @Nullable Object>> lines =
-                told.lines().filter(line -> line.startsWith("{")).map(Json::object).toList();
+        List<Map<String, @Nullable Object>> lines = told.lines()
+                .filter(line -> line.startsWith("{"))
+                .map(Json::object)
+                .toList();
         assertEquals(24 * 120, lines.size(), told.substring(0, Math.min(2000, told.length())));
         assertEquals(24 * 3600 - 30.0, number(lines.getLast(), "start"));
         assertTrue(Files.readString(page).contains("of 2880 clips, evenly spread."));
@@ -240,21 +249,30 @@ class TimelineTest {
     void whatContradictsATimelineIsRefusedBeforeAnyWork() {
         Path none = folder.resolve("none.safetensors");
         Map<String, String> refused = Map.of(
-                "--every=1 --json", "--every prints a line of JSON for each window and --json one object; leave --json away",
-                "--every=1 --stride-seconds=2", "--every and --stride-seconds say the same; leave --stride-seconds away",
-                "--every=1 --clip-seconds=0", "--clip-seconds 0 is one clip of the whole part, which has no timeline",
-                "--every=0", "--every is 0.0; pass a positive number of seconds",
-                "--every=1 --smooth=0", "--smooth is 0; pass 1 or more windows",
-                "--smooth=2", "--smooth is over the windows of a timeline; pass --every too",
-                "--top=0", "--top is 0; pass the number of labels",
-                "--report=" + folder.resolve("no").resolve("page.html"), "which is no folder; make it first");
+                "--every=1 --json",
+                "--every prints a line of JSON for each window and --json one object; leave --json away",
+                "--every=1 --stride-seconds=2",
+                "--every and --stride-seconds say the same; leave --stride-seconds away",
+                "--every=1 --clip-seconds=0",
+                "--clip-seconds 0 is one clip of the whole part, which has no timeline",
+                "--every=0",
+                "--every is 0.0; pass a positive number of seconds",
+                "--every=1 --smooth=0",
+                "--smooth is 0; pass 1 or more windows",
+                "--smooth=2",
+                "--smooth is over the windows of a timeline; pass --every too",
+                "--top=0",
+                "--top is 0; pass the number of labels",
+                "--report=" + folder.resolve("no").resolve("page.html"),
+                "which is no folder; make it first");
         refused.forEach((options, message) -> {
             List<Object> line = new ArrayList<>(List.of("predict", "--student", none, "--video", none));
             line.addAll(List.of(options.split(" ")));
             Shell.refuse(List.of(message), line.toArray());
         });
         Shell.refuse(
-                List.of("--every is 0.4 but the student looks at a frame every 0.5 s of a window of 2.0 s; pass at least"),
+                List.of(
+                        "--every is 0.4 but the student looks at a frame every 0.5 s of a window of 2.0 s; pass at least"),
                 words("--every=.4"));
         Shell.refuse(
                 List.of(video.getParent() + ": is a directory, not a video; name a file"),
@@ -294,8 +312,10 @@ class TimelineTest {
             assertEquals(masked ? clips : 0, count(html, "mask 2: " + seen + " of 32 tokens are seen"));
             assertEquals(masked ? 0 : clips, count(html, "every token is seen"));
             assertTrue(html.contains(more.toString().contains("every") ? "time (s)</text>" : "clip</text>"), html);
-            assertTrue(html.contains("<figcaption>" + (more.toString().contains("every") ? "0.0 to 2.0 s" : "clip 1")
-                    + ": "), html);
+            assertTrue(
+                    html.contains(
+                            "<figcaption>" + (more.toString().contains("every") ? "0.0 to 2.0 s" : "clip 1") + ": "),
+                    html);
         }
         byte[] first = Files.readAllBytes(page);
         Shell.succeed(words("--every=2", "--mask-ratio=.5", "--report", page));

@@ -103,9 +103,8 @@ class PredictionReportTest {
         assertEquals(first, areas.getFirst());
         assertEquals(first.replace("M0 ", "M160 ").replace("M106.67 ", "M266.67 "), areas.get(1), "of the same slot");
         assertEquals(second, areas.get(2));
-        List<String> texts = elements(svg, "text").stream()
-                .map(Element::getTextContent)
-                .toList();
+        List<String> texts =
+                elements(svg, "text").stream().map(Element::getTextContent).toList();
         assertEquals(List.of("mask 1: 5 of 12 tokens are seen", "mask 2: 12 of 12 tokens are seen"), texts);
     }
 

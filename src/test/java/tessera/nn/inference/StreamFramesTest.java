@@ -101,8 +101,7 @@ class StreamFramesTest {
 
     @Test
     void aStrideBetweenFramesThatAreSeenIsRefused() {
-        Exception refused =
-                assertThrows(IllegalArgumentException.class, () -> new StreamFrames(INPUT, false, 2, .49));
+        Exception refused = assertThrows(IllegalArgumentException.class, () -> new StreamFrames(INPUT, false, 2, .49));
         assertEquals(
                 "stream: a window every 0.49 of windows of 2.0, in which the student looks at 4 frames, one every 0.5;"
                         + " pass a stride of at least that, or shorter windows",
@@ -139,8 +138,12 @@ class StreamFramesTest {
             byte[] pixels = new byte[3 * height * width];
             Arrays.fill(pixels, (byte) (i % 7));
             time += random.nextDouble();
-            frames.add(height, width, target -> System.arraycopy(pixels, 0, target, 0, pixels.length), time, first -> note(
-                    frames, first));
+            frames.add(
+                    height,
+                    width,
+                    target -> System.arraycopy(pixels, 0, target, 0, pixels.length),
+                    time,
+                    first -> note(frames, first));
             assertTrue(frames.bytes() <= 4 * 12 + pixels.length + 12, frames.bytes() + " bytes");
         }
         assertTrue(windows.size() > 90, windows.size() + " windows");
@@ -156,8 +159,12 @@ class StreamFramesTest {
         StreamFrames frames = new StreamFrames(INPUT, true, 4, 4);
         byte[] seen = new byte[4 * 12];
         for (int i = 0; i < 4; i++) {
-            frames.add(5, 7, target -> System.arraycopy(pixels, 0, target, 0, pixels.length), i, first -> frames.copy(
-                    first, seen));
+            frames.add(
+                    5,
+                    7,
+                    target -> System.arraycopy(pixels, 0, target, 0, pixels.length),
+                    i,
+                    first -> frames.copy(first, seen));
         }
         for (int k = 0; k < 4; k++) {
             assertArrayEquals(expected.pixels(), Arrays.copyOfRange(seen, 12 * k, 12 * k + 12));

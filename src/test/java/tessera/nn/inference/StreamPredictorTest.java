@@ -54,8 +54,7 @@ class StreamPredictorTest {
         Path head = folder.resolve("head.safetensors");
         Toy.head(4, "cut", "pour", "wipe").save(head);
         device = Device.cpu(1);
-        predictor = Predictor.open(
-                new Predictor.Options(device, DType.F32, Masking.of(.75, 2), 9), student, head);
+        predictor = Predictor.open(new Predictor.Options(device, DType.F32, Masking.of(.75, 2), 9), student, head);
     }
 
     @AfterEach
@@ -135,8 +134,9 @@ class StreamPredictorTest {
     void theListenerSeesWhatTheStudentSaw() {
         List<byte[]> seen = new ArrayList<>();
         try (StreamPredictor stream = new StreamPredictor(
-                predictor, Options.frames(8, 8).inCallersThread(), (window, clip) -> seen.add(clip.pixels()
-                        .clone()))) {
+                predictor,
+                Options.frames(8, 8).inCallersThread(),
+                (window, clip) -> seen.add(clip.pixels().clone()))) {
             for (int i = 0; i < 8; i++) {
                 stream.add(frame(i), HEIGHT, WIDTH);
             }
@@ -212,7 +212,9 @@ class StreamPredictorTest {
     @Test
     void latencyIsTheClocksFromWhenAWindowWasDue() {
         AtomicLong clock = new AtomicLong();
-        Options options = Options.frames(4, 4).withClock(() -> clock.addAndGet(250_000_000)).inCallersThread();
+        Options options = Options.frames(4, 4)
+                .withClock(() -> clock.addAndGet(250_000_000))
+                .inCallersThread();
         try (StreamPredictor stream = stream(options)) {
             assertTrue(Double.isNaN(stream.statistics().latency()));
             for (int i = 0; i < 4; i++) {
@@ -267,7 +269,9 @@ class StreamPredictorTest {
             assertEquals(0, stream.statistics().dropped());
             assertThrows(IllegalStateException.class, () -> stream.add(frame(2), HEIGHT, WIDTH, 16));
         }
-        assertEquals(List.of(0.0, 2.0, 4.0, 6.0, 8.0), windows.stream().map(Window::start).toList());
+        assertEquals(
+                List.of(0.0, 2.0, 4.0, 6.0, 8.0),
+                windows.stream().map(Window::start).toList());
     }
 
     @Test
@@ -303,7 +307,8 @@ class StreamPredictorTest {
 
     @Test
     void whatFailsIsThrownByTheNextCall() {
-        for (Options options : List.of(Options.frames(4, 4), Options.frames(4, 4).inCallersThread())) {
+        for (Options options :
+                List.of(Options.frames(4, 4), Options.frames(4, 4).inCallersThread())) {
             IllegalStateException expected = new IllegalStateException("the listener has no disk left");
             try (StreamPredictor stream = new StreamPredictor(predictor, options, (window, seen) -> {
                 throw expected;
@@ -316,8 +321,7 @@ class StreamPredictorTest {
                 });
                 assertSame(expected, found);
                 assertSame(
-                        expected,
-                        assertThrows(IllegalStateException.class, () -> stream.add(frame(1), HEIGHT, WIDTH)));
+                        expected, assertThrows(IllegalStateException.class, () -> stream.add(frame(1), HEIGHT, WIDTH)));
             }
         }
         StreamPredictor untold = new StreamPredictor(predictor, Options.frames(4, 4), (window, seen) -> {
@@ -338,7 +342,8 @@ class StreamPredictorTest {
 
     @Test
     void theListenerMustNotBringFrames() {
-        for (Options options : List.of(Options.frames(4, 4), Options.frames(4, 4).inCallersThread())) {
+        for (Options options :
+                List.of(Options.frames(4, 4), Options.frames(4, 4).inCallersThread())) {
             AtomicReference<StreamPredictor> opened = new AtomicReference<>();
             StreamPredictor stream = new StreamPredictor(
                     predictor,

@@ -68,13 +68,15 @@ final class Predict extends ToolCommand {
     @Option(
             names = "--smooth",
             paramLabel = "K",
-            description = "With --every: probabilities are the mean of the last K windows. Default: 1, each window by itself")
+            description =
+                    "With --every: probabilities are the mean of the last K windows. Default: 1, each window by itself")
     private @Nullable Integer smooth;
 
     @Option(
             names = "--top",
             paramLabel = "N",
-            description = "Labels of a head that are printed, the likeliest first; --json has all. Default: ${DEFAULT-VALUE}")
+            description =
+                    "Labels of a head that are printed, the likeliest first; --json has all. Default: ${DEFAULT-VALUE}")
     private int top = 3;
 
     @Option(
@@ -272,7 +274,8 @@ final class Predict extends ToolCommand {
                             answer.label(),
                             named(answer.scores()),
                             clips.stream()
-                                    .map(clip -> named(clip.answer(answer.head()).scores()))
+                                    .map(clip ->
+                                            named(clip.answer(answer.head()).scores()))
                                     .toList()));
         }
         HeadAnswer main = each.values().iterator().next();

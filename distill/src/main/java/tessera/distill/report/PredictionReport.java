@@ -142,9 +142,8 @@ public final class PredictionReport {
             answer(page, heads.get(h), h, means[h]);
         }
         page.heading("What the student saw");
-        page.paragraph(
-                (shown.size() < clips ? shown.size() + " of " + clips + " clips, evenly spread. " : "")
-                        + "These are the frames that it looked at, of the size at which it looked; what a mask hid is dark.");
+        page.paragraph((shown.size() < clips ? shown.size() + " of " + clips + " clips, evenly spread. " : "")
+                + "These are the frames that it looked at, of the size at which it looked; what a mask hid is dark.");
         for (int i = 0; i < shown.size(); i++) {
             Shown clip = shown.get(i);
             page.figure(
@@ -170,9 +169,8 @@ public final class PredictionReport {
             return;
         }
         LineChart chart = new LineChart("Probabilities by head " + head.head(), axis, Axis.linear("probability"));
-        double[] x = points.stream()
-                .mapToDouble(point -> point.x() / point.clips())
-                .toArray();
+        double[] x =
+                points.stream().mapToDouble(point -> point.x() / point.clips()).toArray();
         for (int c : order.subList(0, Math.min(CURVES, order.size()))) {
             chart.series(
                     head.scores().get(c).label(),
@@ -183,7 +181,8 @@ public final class PredictionReport {
         }
         page.figure(
                 chart.svg(),
-                "Head " + head.head() + (sums.length > CURVES ? ", its " + CURVES + " likeliest labels of " + sums.length : "")
+                "Head " + head.head()
+                        + (sums.length > CURVES ? ", its " + CURVES + " likeliest labels of " + sums.length : "")
                         + (clipsOfPoint > 1 ? "; a point is the mean of " + clipsOfPoint + " clips" : ""));
     }
 

@@ -146,7 +146,8 @@ public final class Video {
      */
     public static double frames(Path file, ClipCut cut, Frames each) {
         if (cut.clipSeconds() == 0) {
-            throw new IllegalArgumentException("frames: one clip of the whole part has no frame rate; pass a length of clips");
+            throw new IllegalArgumentException(
+                    "frames: one clip of the whole part has no frame rate; pass a length of clips");
         }
         Part part = part(file, cut);
         try (VideoReader reader = part.reader()) {

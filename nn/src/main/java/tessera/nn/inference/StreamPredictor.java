@@ -246,8 +246,9 @@ public final class StreamPredictor implements AutoCloseable {
 
     private static void requirePixels(MemorySegment frame, int height, int width) {
         if (height < 1 || width < 1 || frame.byteSize() != 3L * height * width) {
-            throw new IllegalArgumentException("stream: a frame u8[%d, %d, 3] of %d bytes; pass 3 * height * width of them"
-                    .formatted(height, width, frame.byteSize()));
+            throw new IllegalArgumentException(
+                    "stream: a frame u8[%d, %d, 3] of %d bytes; pass 3 * height * width of them"
+                            .formatted(height, width, frame.byteSize()));
         }
     }
 
@@ -279,13 +280,16 @@ public final class StreamPredictor implements AutoCloseable {
         double last = frames.frames() == 0 ? -Double.MAX_VALUE : frames.last();
         if (!(time >= last && time <= most)) {
             throw new IllegalArgumentException("stream: the time is " + time + " after a frame at " + last
-                    + (most < Double.MAX_VALUE ? "; pass one from there to " + most : "; frames come in the order of time"));
+                    + (most < Double.MAX_VALUE
+                            ? "; pass one from there to " + most
+                            : "; frames come in the order of time"));
         }
     }
 
     private void lockForFrames() {
         if (lock.isHeldByCurrentThread() || Thread.currentThread() == worker) {
-            throw new IllegalStateException("the stream's listener brings frames or ends it; hand them to another thread");
+            throw new IllegalStateException(
+                    "the stream's listener brings frames or ends it; hand them to another thread");
         }
         lock.lock();
         try {
