@@ -212,7 +212,7 @@ final class Predict extends ToolCommand {
             line(window);
             if (page != null) {
                 page.add(
-                        seconds(window.start()) + " to " + seconds(window.end()) + " s",
+                        micro(window.start()) + " to " + micro(window.end()) + " s",
                         (window.start() + window.end()) / 2,
                         window.smoothed(),
                         seen);
@@ -237,13 +237,15 @@ final class Predict extends ToolCommand {
     /** A window as a program reads it, in seconds of the recording; what all heads say stands in {@code heads} where there are several. */
     private void line(StreamPredictor.Window window) {
         Map<String, Object> line = new LinkedHashMap<>();
-        line.put("start", seconds(window.start()));
-        line.put("end", seconds(window.end()));
+        line.put("start", micro(window.start()));
+        line.put("end", micro(window.end()));
         Map<String, Object> each = new LinkedHashMap<>();
         for (Prediction.Answer answer : window.smoothed().answers()) {
             Map<String, Object> said = new LinkedHashMap<>();
             said.put("label", answer.label());
-            said.put("probabilities", named(answer.top(top)));
+            Map<String, Double> rounded = named(answer.top(top));
+            rounded.replaceAll((label, probability) -> micro(probability));
+            said.put("probabilities", rounded);
             each.put(answer.head(), said);
             if (each.size() == 1) {
                 line.putAll(said);
@@ -259,9 +261,9 @@ final class Predict extends ToolCommand {
         }
     }
 
-    /** To a microsecond. */
-    private static double seconds(double time) {
-        return Math.round(time * 1e6) / 1e6;
+    /** To six decimals. */
+    private static double micro(double value) {
+        return Math.round(value * 1e6) / 1e6;
     }
 
     private void print(List<Prediction> clips) {
