@@ -124,7 +124,7 @@ class StreamPredictorTest {
     private static BufferedImage picture(byte[] pixels) {
         BufferedImage picture = new BufferedImage(WIDTH, HEIGHT, BufferedImage.TYPE_3BYTE_BGR);
         for (int i = 0; i < HEIGHT * WIDTH; i++) {
-            int rgb = (pixels[3 * i] & 0xFF) << 16 | (pixels[3 * i + 1] & 0xFF) << 8 | (pixels[3 * i + 2] & 0xFF);
+            int rgb = ((pixels[3 * i] & 0xFF) << 16) | ((pixels[3 * i + 1] & 0xFF) << 8) | (pixels[3 * i + 2] & 0xFF);
             picture.setRGB(i % WIDTH, i / WIDTH, rgb);
         }
         return picture;

@@ -118,7 +118,7 @@ final class SeenFrames {
         for (int f = 0; f < clip.frames(); f++) {
             for (int y = 0; y < clip.height(); y++) {
                 for (int x = 0; x < clip.width(); x++, at += 3) {
-                    int colour = (pixels[at] & 0xFF) << 16 | (pixels[at + 1] & 0xFF) << 8 | (pixels[at + 2] & 0xFF);
+                    int colour = ((pixels[at] & 0xFF) << 16) | ((pixels[at + 1] & 0xFF) << 8) | (pixels[at + 2] & 0xFF);
                     picture.setRGB(f % columns * clip.width() + x, f / columns * clip.height() + y, colour);
                 }
             }
