@@ -157,12 +157,17 @@ final class StreamFrames {
     private byte[] fitted() {
         if (fitted.length == 0) {
             VideoClip frame = new VideoClip(1, shownHeight, shownWidth, shown);
-            fitted = shownHeight == input.height() && shownWidth == input.width()
+            fitted = isFitted()
                     ? shown
                     : ImageOps.resize(frame, input.height(), input.width(), true)
                             .pixels();
         }
         return fitted;
+    }
+
+    /** Whether what is shown came at the model's size. */
+    private boolean isFitted() {
+        return shownHeight == input.height() && shownWidth == input.width();
     }
 
     /** Writes the samples of a window that was told just now, u8 {@code [T, height, width, 3]}. */
@@ -179,6 +184,6 @@ final class StreamFrames {
 
     /** Bytes that are held now. */
     long bytes() {
-        return (long) ring.length + shown.length + (fitted == shown ? 0 : fitted.length);
+        return (long) ring.length + shown.length + (isFitted() ? 0 : fitted.length);
     }
 }
