@@ -67,6 +67,11 @@ final class CutOptions {
         }
     }
 
+    /** Whether the whole part is one clip. */
+    boolean isWhole() {
+        return clipSeconds == 0;
+    }
+
     private double stride() {
         return strideSeconds == null ? clipSeconds : strideSeconds;
     }

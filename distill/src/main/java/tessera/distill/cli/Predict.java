@@ -1,20 +1,31 @@
 package tessera.distill.cli;
 
+import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.nio.channels.ClosedChannelException;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.report.Json;
+import tessera.distill.report.PredictionReport;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.Video;
+import tessera.nn.inference.Masking;
 import tessera.nn.inference.Prediction;
 import tessera.nn.inference.Predictor;
+import tessera.nn.inference.Smoothing;
+import tessera.nn.inference.StreamPredictor;
 import tessera.nn.inference.VideoClip;
 import tessera.tensor.io.Printable;
 
@@ -24,11 +35,10 @@ import tessera.tensor.io.Printable;
         description = {
             "Recognise a video with heads that learn wrote, or with those in the student's file, as train and distill write"
                     + " them: probabilities of each clip, and their mean.",
-            "Each clip is seen through several masks whose probabilities are averaged."
+            "Each clip is seen through several masks whose probabilities are averaged.",
+            "With --every a timeline: windows of --clip-seconds, printed as they are recognised, each as a line of JSON."
         })
 final class Predict extends ToolCommand {
-    private static final int SHOWN = 3;
-
     @Mixin
     private StudentOptions student;
 
@@ -47,27 +57,213 @@ final class Predict extends ToolCommand {
     @Option(names = "--video", required = true, paramLabel = "FILE", description = "Any video FFmpeg can decode.")
     private Path video = Path.of("");
 
+    @Option(
+            names = "--every",
+            paramLabel = "S",
+            description =
+                    "Print a timeline, one line of JSON every S seconds of the recording: start and end of a window in seconds,"
+                            + " and its likeliest labels. Default: the clips and their mean, at the end")
+    private @Nullable Double every;
+
+    @Option(
+            names = "--smooth",
+            paramLabel = "K",
+            description =
+                    "With --every: probabilities are the mean of the last K windows. Default: 1, each window by itself")
+    private @Nullable Integer smooth;
+
+    @Option(
+            names = "--top",
+            paramLabel = "N",
+            description =
+                    "Labels of a head that are printed, the likeliest first; --json has all. Default: ${DEFAULT-VALUE}")
+    private int top = 3;
+
+    @Option(
+            names = "--report",
+            paramLabel = "FILE",
+            description =
+                    "Write an HTML page too: frames that the student saw with the tokens that each mask kept, and probabilities"
+                            + " over the recording. Default: none")
+    private @Nullable Path report;
+
     @Override
     void run() {
         cutting.check();
-        try (Predictor predictor = student.open(heads.toArray(Path[]::new))) {
-            if (predictor.student().heads().isEmpty()) {
+        check();
+        try (Predictor opened = student.open(heads.toArray(Path[]::new))) {
+            if (opened.student().heads().isEmpty()) {
                 throw new IllegalArgumentException(student.file()
                         + " has no head of its own; pass --head with one that `tessera learn` made with this student");
             }
-            Clips.requireRgb(predictor.student().config().input(), student.file());
-            ClipCut cut = cutting.cut(predictor.student().config().input());
-            List<Prediction> predictions = new ArrayList<>();
-            try (Stream<VideoClip> clips = Video.clips(
-                    video,
-                    cut,
-                    note -> spec().commandLine()
-                            .getErr()
-                            .println("tessera: " + Printable.line(note) + " (--clip-seconds makes clips shorter)"))) {
-                predictor.predictAll(clips, predictions::add);
+            Clips.requireRgb(opened.student().config().input(), student.file());
+            ClipCut cut = cutting.cut(opened.student().config().input());
+            Path written = report;
+            if (written == null) {
+                recognise(opened, cut, null);
+                return;
             }
-            print(predictions);
+            SeenTokens tokens = new SeenTokens(opened.masking().strategy());
+            Masking watched = opened.masking().withStrategy(tokens);
+            try (Predictor predictor = Predictor.of(opened.student(), watched, opened.seed())) {
+                PredictionReport page = new PredictionReport(
+                        String.valueOf(video.getFileName()),
+                        every == null ? "clip" : "time (s)",
+                        opened.student().config().grid());
+                recognise(predictor, cut, new Page(page, tokens));
+                page.page(about(opened.masking())).write(written);
+            }
         }
+    }
+
+    /** What is known before anything is loaded. */
+    private void check() {
+        if (top < 1) {
+            throw new IllegalArgumentException("--top is " + top + "; pass the number of labels to print, 1 or more");
+        }
+        if (report != null) {
+            Outputs.requireFile("--report", report);
+        }
+        if (every == null) {
+            if (smooth != null) {
+                throw new IllegalArgumentException(
+                        "--smooth is over the windows of a timeline; pass --every too, or leave it away");
+            }
+            return;
+        }
+        if (!(every > 0 && every < ClipCut.LONGEST)) {
+            throw new IllegalArgumentException("--every is " + every + "; pass a positive number of seconds");
+        }
+        if (smooth != null && smooth < 1) {
+            throw new IllegalArgumentException("--smooth is " + smooth + "; pass 1 or more windows, 1 for none");
+        }
+        if (cutting.isWhole()) {
+            throw new IllegalArgumentException(
+                    "--clip-seconds 0 is one clip of the whole part, which has no timeline; pass the length of a window with"
+                            + " --every");
+        }
+        refuse("--json", "--every prints a line of JSON for each window and --json one object; leave --json away");
+        refuse("--stride-seconds", "--every and --stride-seconds say the same; leave --stride-seconds away");
+    }
+
+    private void refuse(String option, String problem) {
+        if (spec().commandLine().getParseResult().hasMatchedOption(option)) {
+            throw new IllegalArgumentException(problem);
+        }
+    }
+
+    private String about(Masking masking) {
+        int masks = masking.ensemble();
+        String how = masking.ratio() == 0
+                ? "with all of its tokens"
+                : "through %d %s of %s %% of the tokens"
+                        .formatted(masks, masks == 1 ? "mask" : "masks", Math.round(100 * masking.ratio()));
+        return video + ", seen by " + student.file().getFileName() + " " + how + ".";
+    }
+
+    /** A page to write, with the masks of what was predicted last. */
+    private record Page(PredictionReport report, SeenTokens tokens) {
+        void add(String name, double x, Prediction prediction, VideoClip seen) {
+            report.add(name, x, prediction, seen, tokens.next());
+        }
+    }
+
+    private void recognise(Predictor predictor, ClipCut cut, @Nullable Page page) {
+        if (every == null) {
+            clips(predictor, cut, page);
+        } else {
+            timeline(predictor, cut, every, page);
+        }
+    }
+
+    private void clips(Predictor predictor, ClipCut cut, @Nullable Page page) {
+        List<Prediction> predictions = new ArrayList<>();
+        Deque<VideoClip> shown = new ArrayDeque<>();
+        try (Stream<VideoClip> clips = Video.clips(video, cut, this::tell)) {
+            predictor.predictAll(page == null ? clips : clips.peek(shown::add), prediction -> {
+                predictions.add(prediction);
+                if (page != null) {
+                    int number = predictions.size();
+                    page.add("clip " + number, number, prediction, shown.remove());
+                }
+            });
+        }
+        print(predictions);
+    }
+
+    private void tell(String note) {
+        spec().commandLine()
+                .getErr()
+                .println("tessera: " + Printable.line(note) + " (--clip-seconds makes clips shorter)");
+    }
+
+    /** Frame by frame, so that of a recording of any length no more than a window is held. */
+    private void timeline(Predictor predictor, ClipCut cut, double stride, @Nullable Page page) {
+        double distance = cut.clipSeconds() / cut.frames();
+        if (stride < distance) {
+            throw new IllegalArgumentException("--every is " + stride + " but the student looks at a frame every "
+                    + distance + " s of a window of " + cut.clipSeconds()
+                    + " s; pass at least that, or a shorter --clip-seconds");
+        }
+        StreamPredictor.Options options = StreamPredictor.Options.seconds(cut.clipSeconds(), stride)
+                .withSmoothing(Smoothing.mean(smooth == null ? 1 : smooth))
+                .inCallersThread();
+        try (StreamPredictor stream = new StreamPredictor(predictor, options, (window, seen) -> {
+            line(window);
+            if (page != null) {
+                page.add(
+                        micro(window.start()) + " to " + micro(window.end()) + " s",
+                        (window.start() + window.end()) / 2,
+                        window.smoothed(),
+                        seen);
+            }
+        })) {
+            double[] first = {Double.NaN};
+            double end = Video.frames(video, cut, (pixels, time) -> {
+                first[0] = Double.isNaN(first[0]) ? time : first[0];
+                stream.add(pixels, cut.height(), cut.width(), time);
+            });
+            double whole = first[0] + cut.clipSeconds();
+            if (end < whole - distance / 2) {
+                tell(video + ": the part that is looked at is shorter than a window of " + cut.clipSeconds() + " s ("
+                        + Math.round((end - first[0]) / distance) + " of its " + cut.frames()
+                        + " frames); the last frame is repeated");
+                end = whole;
+            }
+            stream.finish(end);
+        }
+    }
+
+    /** A window as a program reads it, in seconds of the recording; what all heads say stands in {@code heads} where there are several. */
+    private void line(StreamPredictor.Window window) {
+        Map<String, Object> line = new LinkedHashMap<>();
+        line.put("start", micro(window.start()));
+        line.put("end", micro(window.end()));
+        Map<String, Object> each = new LinkedHashMap<>();
+        for (Prediction.Answer answer : window.smoothed().answers()) {
+            Map<String, Object> said = new LinkedHashMap<>();
+            said.put("label", answer.label());
+            Map<String, Double> rounded = named(answer.top(top));
+            rounded.replaceAll((label, probability) -> micro(probability));
+            said.put("probabilities", rounded);
+            each.put(answer.head(), said);
+            if (each.size() == 1) {
+                line.putAll(said);
+            }
+        }
+        if (each.size() > 1) {
+            line.put("heads", each);
+        }
+        PrintWriter out = spec().commandLine().getOut();
+        out.println(Json.text(line));
+        if (out.checkError()) {
+            throw new UncheckedIOException("nobody reads the timeline any more", new ClosedChannelException());
+        }
+    }
+
+    /** To six decimals. */
+    private static double micro(double value) {
+        return Math.round(value * 1e6) / 1e6;
     }
 
     private void print(List<Prediction> clips) {
@@ -78,9 +274,10 @@ final class Predict extends ToolCommand {
                     answer.head(),
                     new HeadAnswer(
                             answer.label(),
-                            named(answer),
+                            named(answer.scores()),
                             clips.stream()
-                                    .map(clip -> named(clip.answer(answer.head())))
+                                    .map(clip ->
+                                            named(clip.answer(answer.head()).scores()))
                                     .toList()));
         }
         HeadAnswer main = each.values().iterator().next();
@@ -102,22 +299,22 @@ final class Predict extends ToolCommand {
 
     private record HeadAnswer(String label, Map<String, Double> probabilities, List<Map<String, Double>> clips) {}
 
-    private static Map<String, Double> named(Prediction.Answer answer) {
+    private static Map<String, Double> named(List<Prediction.Score> scores) {
         Map<String, Double> named = new LinkedHashMap<>();
-        answer.scores().forEach(score -> named.put(score.label(), score.probability()));
+        scores.forEach(score -> named.put(score.label(), score.probability()));
         return named;
     }
 
     /** The likeliest labels: of one head alone, or behind the name of each. */
-    private static String top(Prediction prediction) {
+    private String top(Prediction prediction) {
         boolean several = prediction.answers().size() > 1;
         return prediction.answers().stream()
                 .map(answer -> (several ? Printable.line(answer.head()) + ": " : "") + top(answer))
                 .collect(Collectors.joining("; "));
     }
 
-    private static String top(Prediction.Answer answer) {
-        return answer.top(SHOWN).stream()
+    private String top(Prediction.Answer answer) {
+        return answer.top(top).stream()
                 .map(score -> String.format(
                         Locale.ROOT, "%s %.1f %%", Printable.line(score.label()), 100 * score.probability()))
                 .collect(Collectors.joining(", "));

@@ -1,5 +1,6 @@
 package tessera.distill.report;
 
+import java.util.Base64;
 import java.util.Locale;
 
 /**
@@ -83,6 +84,29 @@ final class Svg {
     void verticalText(double x, double y, String text) {
         put("<text transform=\"translate(%s %s) rotate(-90)\" text-anchor=\"middle\" fill=\"currentColor\">", x, y);
         xml.append(escape(text)).append("</text>\n");
+    }
+
+    /**
+     * A JPEG picture, which {@link #again} shows elsewhere.
+     *
+     * @param id of its own in the page
+     */
+    void jpeg(String id, double x, double y, double width, double height, byte[] jpeg) {
+        put(
+                "<image id=\"%s\" x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\" preserveAspectRatio=\"none\""
+                        + " href=\"data:image/jpeg;base64,",
+                id, x, y, width, height);
+        xml.append(Base64.getEncoder().encodeToString(jpeg)).append("\"/>\n");
+    }
+
+    /** What was drawn under a name, so far to the right and down. */
+    void again(String id, double right, double down) {
+        put("<use href=\"#%s\" x=\"%s\" y=\"%s\"/>\n", id, right, down);
+    }
+
+    /** Dims what lies below an area, {@code M x y h .. v .. h .. z M ...}. */
+    void dim(String area) {
+        put("<path d=\"%s\" fill=\"#000\" fill-opacity=\"0.75\"/>\n", area);
     }
 
     String finish() {

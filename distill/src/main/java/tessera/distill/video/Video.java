@@ -118,6 +118,64 @@ public final class Video {
         if (cut.clipSeconds() == 0) {
             return Stream.of(spread(file, cut));
         }
+        Part part = part(file, cut);
+        ClipReader reader = new ClipReader(part.reader(), cut, part.length(), notes);
+        return StreamSupport.stream(reader, false).onClose(reader::close);
+    }
+
+    /** Takes the frames of {@link Video#frames(Path, ClipCut, Frames)}. */
+    @FunctionalInterface
+    public interface Frames {
+        /**
+         * Called for one frame after the other.
+         *
+         * @param pixels u8 {@code [height, width, 3]}; the array is the taker's
+         * @param time when it begins, in seconds from the beginning of the recording
+         */
+        void frame(byte[] pixels, double time);
+    }
+
+    /**
+     * The frames that {@link #clips(Path, ClipCut)} puts together, {@code cut.frames()} in every {@code cut.clipSeconds()}, each decoded when the
+     * one before it has been taken; the stride means nothing.
+     *
+     * @param each may throw, which ends the decoder
+     * @return when the last frame ends, in seconds from the beginning of the recording
+     * @throws IllegalArgumentException if the cut is one clip of the whole part
+     * @throws VideoException if the part has no frame
+     */
+    public static double frames(Path file, ClipCut cut, Frames each) {
+        if (cut.clipSeconds() == 0) {
+            throw new IllegalArgumentException(
+                    "frames: one clip of the whole part has no frame rate; pass a length of clips");
+        }
+        Part part = part(file, cut);
+        try (VideoReader reader = part.reader()) {
+            while (reader.position() < part.length()) {
+                double time = (reader.start() + reader.position()) / part.rate();
+                byte[] frame = reader.next();
+                if (frame == null) {
+                    break;
+                }
+                each.frame(frame, time);
+            }
+            if (reader.position() == 0) {
+                throw noFrame(file, reader.start());
+            }
+            return (reader.start() + reader.position()) / part.rate();
+        }
+    }
+
+    /**
+     * The part of a recording that is cut, opened.
+     *
+     * @param reader of frames at the cut's size, from the beginning of the part on
+     * @param rate of these a second
+     * @param length frames of the part; there may be fewer
+     */
+    private record Part(VideoReader reader, double rate, long length) {}
+
+    private static Part part(Path file, ClipCut cut) {
         double rate = cut.frames() / cut.clipSeconds();
         DecodeOptions options = DecodeOptions.NATIVE.withFrameRate(rate).withSize(cut.width(), cut.height());
         Optional<Headers.Span> span = cut.from() > 0 || cut.to() < 1 ? span(file) : Optional.empty();
@@ -128,9 +186,7 @@ public final class Video {
             from = firstFrame(cut, total);
             to = cut.to() < 1 ? endFrame(cut, total) : to;
         }
-        ClipReader reader = new ClipReader(
-                VideoReader.open(file, options.withStart(from), span.orElse(null)), cut, to - from, notes);
-        return StreamSupport.stream(reader, false).onClose(reader::close);
+        return new Part(VideoReader.open(file, options.withStart(from), span.orElse(null)), rate, to - from);
     }
 
     private static Optional<Headers.Span> span(Path file) {

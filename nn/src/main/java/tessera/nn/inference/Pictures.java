@@ -19,15 +19,23 @@ final class Pictures {
     }
 
     private static VideoClip frame(BufferedImage picture) {
-        int height = picture.getHeight();
+        byte[] pixels = new byte[Math.multiplyExact(3, Math.multiplyExact(picture.getHeight(), picture.getWidth()))];
+        copy(picture, pixels);
+        return new VideoClip(1, picture.getHeight(), picture.getWidth(), pixels);
+    }
+
+    /** Writes a picture as u8 {@code [height, width, 3]}. */
+    static void copy(BufferedImage picture, byte[] pixels) {
         int width = picture.getWidth();
-        int[] colours = picture.getRGB(0, 0, width, height, null, 0, width);
-        byte[] pixels = new byte[Math.multiplyExact(3, colours.length)];
-        for (int i = 0; i < colours.length; i++) {
-            pixels[3 * i] = (byte) (colours[i] >> 16);
-            pixels[3 * i + 1] = (byte) (colours[i] >> 8);
-            pixels[3 * i + 2] = (byte) colours[i];
+        int[] row = new int[width];
+        int at = 0;
+        for (int y = 0; y < picture.getHeight(); y++) {
+            picture.getRGB(0, y, width, 1, row, 0, width);
+            for (int colour : row) {
+                pixels[at++] = (byte) (colour >> 16);
+                pixels[at++] = (byte) (colour >> 8);
+                pixels[at++] = (byte) colour;
+            }
         }
-        return new VideoClip(1, height, width, pixels);
     }
 }

@@ -88,23 +88,45 @@ public record Prediction(List<Answer> answers) {
         if (predictions.isEmpty()) {
             throw new IllegalArgumentException("there is no mean of 0 predictions; pass one or more");
         }
-        List<Answer> mean = new ArrayList<>();
-        for (int h = 0; h < predictions.getFirst().answers().size(); h++) {
+        return predictions.getFirst().with((head, label) -> mean(predictions, head, label));
+    }
+
+    /**
+     * These probabilities times a weight plus those of another prediction of the same heads times what is left to 1.
+     *
+     * @param weight in [0, 1]
+     */
+    Prediction mixed(Prediction other, double weight) {
+        return with((head, label) -> weight * probability(head, label) + (1 - weight) * other.probability(head, label));
+    }
+
+    private interface Probability {
+        double of(int head, int label);
+    }
+
+    /** The same labels with other probabilities. */
+    private Prediction with(Probability probability) {
+        List<Answer> with = new ArrayList<>();
+        for (int h = 0; h < answers.size(); h++) {
             int head = h;
-            Answer first = predictions.getFirst().answers().get(h);
-            mean.add(new Answer(
-                    first.head(),
-                    IntStream.range(0, first.scores().size())
-                            .mapToObj(c -> new Score(first.scores().get(c).label(), mean(predictions, head, c)))
+            List<Score> scores = answers.get(h).scores();
+            with.add(new Answer(
+                    answers.get(h).head(),
+                    IntStream.range(0, scores.size())
+                            .mapToObj(c -> new Score(scores.get(c).label(), probability.of(head, c)))
                             .toList()));
         }
-        return new Prediction(mean);
+        return new Prediction(with);
+    }
+
+    private double probability(int head, int label) {
+        return answers.get(head).scores().get(label).probability();
     }
 
     private static double mean(List<Prediction> predictions, int head, int label) {
         double mean = 0;
         for (Prediction one : predictions) {
-            mean += one.answers().get(head).scores().get(label).probability() / predictions.size();
+            mean += one.probability(head, label) / predictions.size();
         }
         return mean;
     }

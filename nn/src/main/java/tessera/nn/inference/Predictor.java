@@ -339,7 +339,8 @@ public final class Predictor implements AutoCloseable {
         return tensor;
     }
 
-    private void requireHead() {
+    /** Refuses a predictor that only gives features. */
+    void requireHead() {
         if (student.heads().isEmpty()) {
             throw new IllegalArgumentException(
                     "predict: no head given; learn one with this student and open the predictor with it too");
