@@ -1,0 +1,77 @@
+package tessera.spark;
+
+import java.io.Serializable;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import tessera.distill.video.ClipCut;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Predictor;
+
+/**
+ * With what, and how, videos are looked at. Immutable; it travels to the executors as it is, the files that it names are brought there by
+ * Spark.
+ *
+ * @param student a student's file, on the driver
+ * @param heads files of heads that were learned with it, on the driver; without any, those in the student's file count
+ * @param maskRatio share of the tokens that are not looked at, in [0, 1)
+ * @param ensemble masks for each clip, at least 1
+ * @param seed determines the masks
+ * @param clipSeconds how long a clip lasts, clips following each other; 0 makes one clip of a whole video
+ * @param strict whether a video that cannot be read fails its task, which Spark then tries again and at last fails the job. Otherwise the
+ *     column {@code error} tells it and the job goes on
+ */
+public record VideoLook(
+        String student,
+        List<String> heads,
+        double maskRatio,
+        int ensemble,
+        long seed,
+        double clipSeconds,
+        boolean strict)
+        implements Serializable {
+    /**
+     * Checks what can be checked without reading a file.
+     *
+     * @throws IllegalArgumentException if there is no such file, two files have one name, or a number is out of its range
+     */
+    public VideoLook {
+        heads = List.copyOf(heads);
+        Masking.of(maskRatio, ensemble);
+        new ClipCut(1, 1, 1, clipSeconds, clipSeconds, 0, 1);
+        for (String file : heads) {
+            requireFile(file);
+            if (name(file).equals(name(student)) || heads.stream().filter(other -> name(other).equals(name(file))).count() > 1) {
+                throw new IllegalArgumentException(file + " has the name of another file, but Spark brings all to one folder;"
+                        + " rename one of them");
+            }
+        }
+        requireFile(student);
+    }
+
+    /** Both as the command line has them by default: three quarters hidden, two masks, clips of two seconds, not strict. */
+    public static VideoLook of(String student, String... heads) {
+        return new VideoLook(
+                student,
+                List.of(heads),
+                Masking.DEFAULT.ratio(),
+                Masking.DEFAULT.ensemble(),
+                Predictor.Options.SEED,
+                2,
+                false);
+    }
+
+    private static void requireFile(String file) {
+        if (!Files.isReadable(Path.of(file)) || Files.isDirectory(Path.of(file))) {
+            throw new IllegalArgumentException(file + " is no file that can be read on the driver; pass one");
+        }
+    }
+
+    static String name(String file) {
+        return String.valueOf(Path.of(file).getFileName());
+    }
+
+    Masking masking() {
+        return Masking.of(maskRatio, ensemble);
+    }
+}
