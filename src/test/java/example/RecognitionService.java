@@ -1,6 +1,5 @@
 package example;
 
-// example
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
@@ -20,6 +19,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import tessera.distill.report.Json;
@@ -132,7 +132,7 @@ public final class RecognitionService implements AutoCloseable {
         } catch (IllegalArgumentException e) { // what the sender can mend, in one line
             refuse(exchange, 400, e.getMessage());
             return;
-        } catch (InterruptedException | IOException | RuntimeException e)| RuntimeException e) {
+        } catch (InterruptedException | IOException | RuntimeException e) {
             LOG.log(System.Logger.Level.ERROR, "a request failed", e);
             refuse(exchange, 500, "no answer could be computed; the log says why");
             return;
@@ -147,12 +147,7 @@ public final class RecognitionService implements AutoCloseable {
         int width = Integer.parseInt(required(query, "width"));
         byte[] pixels = exchange.getRequestBody().readNBytes(mostBytes + 1);
         requireFit(pixels.length);
-        Predictor predictor = idle.take();
-        try {
-            return predictor.predict(pixels, frames, height, width);
-        } finally {
-            idle.add(predictor);
-        }
+        return byOne(predictor -> predictor.predict(pixels, frames, height, width));
     }
 
     /** Clips are looked at as they are decoded, so that a long recording takes no more memory than a short one. */
@@ -174,21 +169,31 @@ public final class RecognitionService implements AutoCloseable {
                     out.write(part, 0, read);
                 }
             }
-            Predictor predictor = idle.take();
-            ClipShape input = predictor.student().config().input();
-            double length = Double.parseDouble(seconds);
-            ClipCut cut = new ClipCut(input.frames(), input.height(), input.width(), length, length, 0, 1);
-            List<Prediction> predictions = new ArrayList<>();
-            try (Stream<VideoClip> clips = Video.clips(file, cut)) {
-                predictor.predictAll(clips, predictions::add);
-            } finally {
-                idle.add(predictor);
-            }
-            return Prediction.mean(predictions);
+            return byOne(predictor -> ofVideo(file, Double.parseDouble(seconds), predictor));
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException(String.valueOf(e.getMessage()).replace(file.toString(), "recording"), e);
         } finally {
             Files.deleteIfExists(file);
+        }
+    }
+
+    private static Prediction ofVideo(Path file, double seconds, Predictor predictor) {
+        ClipShape input = predictor.student().config().input();
+        ClipCut cut = new ClipCut(input.frames(), input.height(), input.width(), seconds, seconds, 0, 1);
+        List<Prediction> predictions = new ArrayList<>();
+        try (Stream<VideoClip> clips = Video.clips(file, cut)) {
+            predictor.predictAll(clips, predictions::add);
+        }
+        return Prediction.mean(predictions);
+    }
+
+    /** Waits for a predictor, first come, first served. */
+    private Prediction byOne(Function<Predictor, Prediction> look) throws InterruptedException {
+        Predictor predictor = idle.take();
+        try {
+            return look.apply(predictor);
+        } finally {
+            idle.add(predictor);
         }
     }
 
@@ -251,4 +256,3 @@ public final class RecognitionService implements AutoCloseable {
         }
     }
 }
-// end

@@ -273,6 +273,7 @@ class RecognitionServiceTest {
                 "?frames=20&height=48 | application/octet-stream | width is '';",
                 "?frames=0&height=48&width=64 | application/octet-stream | frames is '0';",
                 "?frames=21&height=48&width=64 | application/octet-stream | u8[21, 48, 64, 3] needs 193536 bytes but 184320 are given",
+                "?seconds=0.001 | video/mp4 | more than 1000 per second",
                 "?seconds=soon | video/mp4 | seconds is 'soon';",
                 "'' | video/mp4 | recording: ",
             })
