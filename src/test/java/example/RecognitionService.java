@@ -155,7 +155,8 @@ public final class RecognitionService implements AutoCloseable {
             throws IOException, InterruptedException {
         String seconds = query.getOrDefault("seconds", "0");
         if (!seconds.matches("[0-9]{1,6}([.][0-9]{1,6})?")) {
-            throw new IllegalArgumentException("seconds is '" + seconds + "'; send the length of a clip, such as seconds=2");
+            throw new IllegalArgumentException(
+                    "seconds is '" + seconds + "'; send the length of a clip, such as seconds=2");
         }
         Path file = Files.createTempFile("recording", "");
         try {

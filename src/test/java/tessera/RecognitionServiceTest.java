@@ -183,7 +183,9 @@ class RecognitionServiceTest {
             HttpResponse<String> answer = answers.get(i).get(120, TimeUnit.SECONDS);
             assertEquals(200, answer.statusCode(), answer.body());
             assertEquals(expected(i), answer.body());
-            assertEquals("application/json", answer.headers().firstValue("Content-Type").orElse(""));
+            assertEquals(
+                    "application/json",
+                    answer.headers().firstValue("Content-Type").orElse(""));
         }
         assertNotEquals(expected(0), expected(1), "the answer tells frames apart");
         assertTrue(expected(0).contains("\"label\":\"\\\"wipe\\\"\""), expected(0));
@@ -262,7 +264,8 @@ class RecognitionServiceTest {
         }
         closing.get(120, TimeUnit.SECONDS);
         URI gone = uri(service, "/health");
-        assertThrows(ConnectException.class, () -> send(HttpRequest.newBuilder(gone).build()));
+        assertThrows(
+                ConnectException.class, () -> send(HttpRequest.newBuilder(gone).build()));
         service.close();
     }
 

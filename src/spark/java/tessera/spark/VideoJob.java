@@ -38,7 +38,8 @@ public final class VideoJob implements Callable<Integer> {
     @Option(
             names = "--videos",
             required = true,
-            description = "A table that names videos: Parquet, or by its ending .csv (with a header) or .json (an object a line).")
+            description =
+                    "A table that names videos: Parquet, or by its ending .csv (with a header) or .json (an object a line).")
     private String videos;
 
     @Option(
@@ -74,7 +75,9 @@ public final class VideoJob implements Callable<Integer> {
             description = "Into how many tasks the videos are dealt; 0 for four a core. Default: ${DEFAULT-VALUE}.")
     private int partitions;
 
-    @Option(names = "--strict", description = "Fail where a video cannot be read, instead of telling it in the column error.")
+    @Option(
+            names = "--strict",
+            description = "Fail where a video cannot be read, instead of telling it in the column error.")
     private boolean strict;
 
     private VideoJob() {}
@@ -92,7 +95,12 @@ public final class VideoJob implements Callable<Integer> {
         return new CommandLine(new VideoJob())
                 .setExecutionExceptionHandler((e, line, parsed) -> {
                     if (e instanceof IllegalArgumentException || e instanceof AnalysisException) {
-                        line.getErr().println("error: " + String.valueOf(e.getMessage()).lines().findFirst().orElse(""));
+                        line.getErr()
+                                .println("error: "
+                                        + String.valueOf(e.getMessage())
+                                                .lines()
+                                                .findFirst()
+                                                .orElse(""));
                         return CommandLine.ExitCode.USAGE;
                     }
                     throw e;
@@ -124,6 +132,8 @@ public final class VideoJob implements Callable<Integer> {
         if (videos.endsWith(".csv")) {
             return spark.read().option("header", true).csv(videos);
         }
-        return videos.endsWith(".json") ? spark.read().json(videos) : spark.read().parquet(videos);
+        return videos.endsWith(".json")
+                ? spark.read().json(videos)
+                : spark.read().parquet(videos);
     }
 }

@@ -9,8 +9,8 @@ import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 
 /**
- * With what, and how, videos are looked at. Immutable; it travels to the executors as it is, the files that it names are brought there by
- * Spark.
+ * With what, and how, videos are looked at. Immutable; it travels to the executors as it is, and the files that it names are brought
+ * there by Spark, once in a context: a student that is trained anew gets another name.
  *
  * @param student a student's file, on the driver
  * @param heads files of heads that were learned with it, on the driver; without any, those in the student's file count
@@ -41,9 +41,13 @@ public record VideoLook(
         new ClipCut(1, 1, 1, clipSeconds, clipSeconds, 0, 1);
         for (String file : heads) {
             requireFile(file);
-            if (name(file).equals(name(student)) || heads.stream().filter(other -> name(other).equals(name(file))).count() > 1) {
-                throw new IllegalArgumentException(file + " has the name of another file, but Spark brings all to one folder;"
-                        + " rename one of them");
+            if (name(file).equals(name(student))
+                    || heads.stream()
+                                    .filter(other -> name(other).equals(name(file)))
+                                    .count()
+                            > 1) {
+                throw new IllegalArgumentException(file
+                        + " has the name of another file, but Spark brings all to one folder;" + " rename one of them");
             }
         }
         requireFile(student);

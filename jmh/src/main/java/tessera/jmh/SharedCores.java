@@ -88,7 +88,9 @@ public final class SharedCores {
             require(core.matches("\\d{0,4}"), "CORE is '" + core + "'", "give the number of a core");
             return new Words(
                     Integer.parseInt(rounds),
-                    Stream.of(ratios.split(",")).mapToDouble(Double::parseDouble).toArray(),
+                    Stream.of(ratios.split(","))
+                            .mapToDouble(Double::parseDouble)
+                            .toArray(),
                     core);
         }
 

@@ -77,7 +77,8 @@ final class Doctor extends ToolCommand {
         String name = System.getProperty("os.name") + " " + System.getProperty("os.arch");
         return !platform.equals("linux-x86_64") || Files.exists(root.resolve(GLIBC_LOADER))
                 ? name
-                : name + " without /" + GLIBC_LOADER + ": the FFmpeg and oneDNN that are carried need glibc (Alpine has musl);"
+                : name + " without /" + GLIBC_LOADER
+                        + ": the FFmpeg and oneDNN that are carried need glibc (Alpine has musl);"
                         + " take an image with glibc, or install FFmpeg and do with the Java matmul";
     }
 

@@ -210,7 +210,9 @@ final class PeerGoals {
                         goal,
                         row.work() + ", " + row.precision(),
                         paired,
-                        row.batch() != TRAINING_BATCH ? null : f32 ? Double.valueOf(TRAINING) : Double.valueOf(TRAINING_BF16),
+                        row.batch() != TRAINING_BATCH
+                                ? null
+                                : f32 ? Double.valueOf(TRAINING) : Double.valueOf(TRAINING_BF16),
                         true,
                         row.contender() + " " + PeerTables.milliseconds(row.p50Ms()) + " ms"
                                 + (peer == null ? "" : ", PyTorch " + PeerTables.milliseconds(peer.p50Ms()) + " ms"));
