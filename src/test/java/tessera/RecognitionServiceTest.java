@@ -138,7 +138,7 @@ class RecognitionServiceTest {
     private BlockingQueue<HttpResponse<String>> crowd(RecognitionService service, int requests) {
         BlockingQueue<HttpResponse<String>> answers = new LinkedBlockingQueue<>();
         for (int i = 0; i < requests; i++) {
-            var unused = start(raw(service, i)).thenAccept(answers::add);
+            var _ = start(raw(service, i)).thenAccept(answers::add);
         }
         return answers;
     }
