@@ -111,6 +111,7 @@ public final class VideoJob implements Callable<Integer> {
     @Override
     public Integer call() {
         VideoLook look = new VideoLook(student, heads, maskRatio, ensemble, seed, clipSeconds, strict);
+        look.requireFiles();
         SparkSession spark = SparkSession.builder().getOrCreate();
         Dataset<Row> table = read(spark);
         int tasks = partitions > 0 ? partitions : 4 * spark.sparkContext().defaultParallelism();

@@ -4,6 +4,8 @@ import java.io.Serializable;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
+import java.util.stream.Stream;
 import tessera.distill.video.ClipCut;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
@@ -31,29 +33,24 @@ public record VideoLook(
         boolean strict)
         implements Serializable {
     /**
-     * Checks what can be checked without reading a file.
+     * Checks all but the files, which executors have elsewhere.
      *
-     * @throws IllegalArgumentException if there is no such file, two files have one name, or a number is out of its range
+     * @throws IllegalArgumentException if two files have one name, or a number is out of its range
      */
     public VideoLook {
         heads = List.copyOf(heads);
         Masking.of(maskRatio, ensemble);
         new ClipCut(1, 1, 1, clipSeconds, clipSeconds, 0, 1);
-        for (String file : heads) {
-            requireFile(file);
-            if (name(file).equals(name(student))
-                    || heads.stream()
-                                    .filter(other -> name(other).equals(name(file)))
-                                    .count()
-                            > 1) {
-                throw new IllegalArgumentException(file
-                        + " has the name of another file, but Spark brings all to one folder;" + " rename one of them");
-            }
+        List<String> names = Stream.concat(Stream.of(student), heads.stream())
+                .map(VideoLook::name)
+                .toList();
+        if (Set.copyOf(names).size() < names.size()) {
+            throw new IllegalArgumentException(
+                    "two of the files have one name, " + names + ", but Spark brings all to one folder; rename one");
         }
-        requireFile(student);
     }
 
-    /** Both as the command line has them by default: three quarters hidden, two masks, clips of two seconds, not strict. */
+    /** As the command line has them by default: three quarters hidden, two masks, clips of two seconds, not strict. */
     public static VideoLook of(String student, String... heads) {
         return new VideoLook(
                 student,
@@ -63,6 +60,16 @@ public record VideoLook(
                 Predictor.Options.SEED,
                 2,
                 false);
+    }
+
+    /**
+     * Checks the files, on the driver.
+     *
+     * @throws IllegalArgumentException if one cannot be read
+     */
+    void requireFiles() {
+        requireFile(student);
+        heads.forEach(VideoLook::requireFile);
     }
 
     private static void requireFile(String file) {

@@ -42,7 +42,7 @@ public final class VideoTable {
      *
      * @param videos a table
      * @param column its column with the paths, strings
-     * @throws IllegalArgumentException if the table has no such column, or has one that is to be added
+     * @throws IllegalArgumentException if the table has no such column, or has one that is to be added, or a file of the look cannot be read
      */
     public static Dataset<Row> predictions(Dataset<Row> videos, String column, VideoLook look) {
         return asked(Question.PREDICTION, videos, column, look);
@@ -54,7 +54,7 @@ public final class VideoTable {
      *
      * @param videos a table
      * @param column its column with the paths, strings
-     * @throws IllegalArgumentException if the table has no such column, or has one that is to be added
+     * @throws IllegalArgumentException if the table has no such column, or has one that is to be added, or a file of the look cannot be read
      */
     public static Dataset<Row> features(Dataset<Row> videos, String column, VideoLook look) {
         return asked(Question.FEATURES, videos, column, look);
@@ -75,6 +75,7 @@ public final class VideoTable {
                         "the table has a column '" + name + "', which is to be added; rename or drop it");
             }
         }
+        look.requireFiles();
         SparkContext context = videos.sparkSession().sparkContext();
         context.addFile(look.student());
         look.heads().forEach(context::addFile);

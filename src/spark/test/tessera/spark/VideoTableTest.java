@@ -7,8 +7,11 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.ObjectInputStream;
+import java.io.ObjectOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -305,12 +308,29 @@ class VideoTableTest {
         refuses("no column 'id' of strings", () -> VideoTable.predictions(table(), "id", look));
         Dataset<Row> labelled = table().withColumnRenamed("id", "Label");
         refuses("has a column 'Label', which is to be added", () -> VideoTable.predictions(labelled, "path", look));
-        refuses("gone.safetensors is no file", () -> VideoLook.of("gone.safetensors"));
-        refuses("gone.safetensors is no file", () -> VideoLook.of(student, "gone.safetensors"));
+        refuses("gone.safetensors is no file", () -> see(VideoLook.of("gone.safetensors")));
+        refuses("gone.safetensors is no file", () -> see(VideoLook.of(student, "gone.safetensors")));
         Path twin = Files.copy(
                 Path.of(head), Files.createDirectory(folder.resolve("twin")).resolve("head.safetensors"));
-        refuses("has the name of another file", () -> VideoLook.of(student, head, twin.toString()));
+        refuses("two of the files have one name", () -> VideoLook.of(student, head, twin.toString()));
         refuses("mask", () -> new VideoLook(student, List.of(), 1, 2, 1, 2, false));
+    }
+
+    private static void see(VideoLook look) {
+        VideoTable.predictions(table(), "path", look);
+    }
+
+    /** An executor has the files in a folder of its own, and none where the driver has them. */
+    @Test
+    void aLookArrivesWhereItsFilesAreNot() throws Exception {
+        VideoLook look = VideoLook.of("/nowhere/student.safetensors", "/nowhere/head.safetensors");
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        try (ObjectOutputStream out = new ObjectOutputStream(bytes)) {
+            out.writeObject(look);
+        }
+        try (ObjectInputStream in = new ObjectInputStream(new ByteArrayInputStream(bytes.toByteArray()))) {
+            assertEquals(look, in.readObject());
+        }
     }
 
     private static void refuses(String problem, Executable call) {
