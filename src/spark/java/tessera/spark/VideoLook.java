@@ -4,15 +4,14 @@ import java.io.Serializable;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Set;
 import java.util.stream.Stream;
 import tessera.distill.video.ClipCut;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 
 /**
- * With what, and how, videos are looked at. Immutable; it travels to the executors as it is, and the files that it names are brought
- * there by Spark, once in a context: a student that is trained anew gets another name.
+ * With what, and how, videos are looked at. Immutable; it travels to the executors as it is, and with it what is in the
+ * files that it names when a table is asked.
  *
  * @param student a student's file, on the driver
  * @param heads files of heads that were learned with it, on the driver; without any, those in the student's file count
@@ -33,21 +32,14 @@ public record VideoLook(
         boolean strict)
         implements Serializable {
     /**
-     * Checks all but the files, which executors have elsewhere.
+     * Checks all but the files, which executors do not have.
      *
-     * @throws IllegalArgumentException if two files have one name, or a number is out of its range
+     * @throws IllegalArgumentException if a number is out of its range
      */
     public VideoLook {
         heads = List.copyOf(heads);
         Masking.of(maskRatio, ensemble);
         new ClipCut(1, 1, 1, clipSeconds, clipSeconds, 0, 1);
-        List<String> names = Stream.concat(Stream.of(student), heads.stream())
-                .map(VideoLook::name)
-                .toList();
-        if (Set.copyOf(names).size() < names.size()) {
-            throw new IllegalArgumentException(
-                    "two of the files have one name, " + names + ", but Spark brings all to one folder; rename one");
-        }
     }
 
     /** As the command line has them by default: three quarters hidden, two masks, clips of two seconds, not strict. */
@@ -62,24 +54,22 @@ public record VideoLook(
                 false);
     }
 
+    /** The student's file and those of the heads. */
+    List<String> files() {
+        return Stream.concat(Stream.of(student), heads.stream()).toList();
+    }
+
     /**
      * Checks the files, on the driver.
      *
      * @throws IllegalArgumentException if one cannot be read
      */
     void requireFiles() {
-        requireFile(student);
-        heads.forEach(VideoLook::requireFile);
-    }
-
-    private static void requireFile(String file) {
-        if (!Files.isReadable(Path.of(file)) || Files.isDirectory(Path.of(file))) {
-            throw new IllegalArgumentException(file + " is no file that can be read on the driver; pass one");
+        for (String file : files()) {
+            if (!Files.isReadable(Path.of(file)) || Files.isDirectory(Path.of(file))) {
+                throw new IllegalArgumentException(file + " is no file that can be read on the driver; pass one");
+            }
         }
-    }
-
-    static String name(String file) {
-        return String.valueOf(Path.of(file).getFileName());
     }
 
     Masking masking() {

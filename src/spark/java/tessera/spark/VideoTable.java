@@ -7,8 +7,9 @@ import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
 import java.util.stream.Stream;
-import org.apache.spark.SparkContext;
+import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.api.java.function.MapPartitionsFunction;
+import org.apache.spark.broadcast.Broadcast;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
@@ -76,19 +77,23 @@ public final class VideoTable {
             }
         }
         look.requireFiles();
-        SparkContext context = videos.sparkSession().sparkContext();
-        context.addFile(look.student());
-        look.heads().forEach(context::addFile);
+        LookFiles files = LookFiles.read(look);
+        List<String> checksums = files.checksums();
+        Broadcast<LookFiles> brought = JavaSparkContext.fromSparkContext(
+                        videos.sparkSession().sparkContext())
+                .broadcast(files);
         int width = added.size();
-        MapPartitionsFunction<Row, Row> each = rows -> answered(question, rows, at, width, look);
+        MapPartitionsFunction<Row, Row> each = rows -> {
+            // Not in the way of a video's own failures: where the student cannot be opened, the task fails.
+            Predictor predictor = LoadedStudents.predictor(look, checksums, brought);
+            return answered(question, rows, at, width, look, predictor);
+        };
         return videos.mapPartitions(each, Encoders.row(schema));
     }
 
     /** The rows of a partition, each looked at when it is asked for. */
     private static Iterator<Row> answered(
-            Question question, Iterator<Row> rows, int column, int width, VideoLook look) {
-        // Not in the way of a video's own failures: where the student cannot be opened, the task fails.
-        Predictor predictor = rows.hasNext() ? LoadedStudents.predictor(look) : null;
+            Question question, Iterator<Row> rows, int column, int width, VideoLook look, Predictor predictor) {
         return new Iterator<>() {
             @Override
             public boolean hasNext() {
@@ -97,11 +102,7 @@ public final class VideoTable {
 
             @Override
             public Row next() {
-                Row row = rows.next();
-                if (predictor == null) {
-                    throw new IllegalStateException("a partition without rows has one");
-                }
-                return answered(question, row, column, width, look, predictor);
+                return answered(question, rows.next(), column, width, look, predictor);
             }
         };
     }

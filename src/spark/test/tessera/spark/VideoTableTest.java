@@ -310,9 +310,6 @@ class VideoTableTest {
         refuses("has a column 'Label', which is to be added", () -> VideoTable.predictions(labelled, "path", look));
         refuses("gone.safetensors is no file", () -> see(VideoLook.of("gone.safetensors")));
         refuses("gone.safetensors is no file", () -> see(VideoLook.of(student, "gone.safetensors")));
-        Path twin = Files.copy(
-                Path.of(head), Files.createDirectory(folder.resolve("twin")).resolve("head.safetensors"));
-        refuses("two of the files have one name", () -> VideoLook.of(student, head, twin.toString()));
         refuses("mask", () -> new VideoLook(student, List.of(), 1, 2, 1, 2, false));
     }
 
