@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermission;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -92,6 +93,23 @@ class CarriedProgramTest {
         String answer = ask(others + File.pathSeparator + classes, "", "-Duser.home=?", "-Djava.io.tmpdir=" + temp);
         Path own = temp.resolve("tessera-" + Files.getAttribute(temp, "unix:uid"));
         assertTrue(answer.startsWith("program " + own + "/ffmpeg-") && answer.contains("(carried by "), answer);
+    }
+
+    @Test
+    void aCacheThatOneUserFilledServesOthers() throws Exception {
+        carrier();
+        Path cache = Files.createDirectory(temp.resolve("cache"));
+        assertTrue(ask(System.getProperty("java.class.path"), cache.toString()).startsWith("program " + cache));
+        try (Stream<Path> files = Files.walk(cache)) {
+            List<Path> programs = files.filter(file -> file.endsWith("ffmpeg") || file.endsWith("ffprobe"))
+                    .toList();
+            assertEquals(2, programs.size(), programs::toString);
+            for (Path program : programs) {
+                assertTrue(
+                        Files.getPosixFilePermissions(program).contains(PosixFilePermission.OTHERS_EXECUTE),
+                        program::toString);
+            }
+        }
     }
 
     @Test

@@ -39,20 +39,76 @@ public final class SharedCores {
     private static final double TURN_SECONDS = 1;
     private static final int LEAST_CALLS = 3;
 
+    static final String USAGE = """
+            Usage: java ... tessera.jmh.SharedCores [ROUNDS [RHO,RHO... [CORE]]]
+            Masked inference of ViT-S on cores that it does not have to itself: beside a busy process, and two embedders side by side.
+              ROUNDS     turns of each side (15)
+              RHO,RHO    shares of hidden tokens (.75,0)
+              CORE       the core that the busy process is bound to (where the system puts it)
+            """;
+
     private SharedCores() {}
 
-    /** Runs all and prints a line for each figure. */
+    /** Runs all and prints a line for each figure; exit code 2 for words that say nothing. */
     public static void main(String[] args) throws Exception {
-        int rounds = args.length > 0 ? Integer.parseInt(args[0]) : 15;
-        double[] ratios = Stream.of((args.length > 1 ? args[1] : ".75,0").split(","))
-                .mapToDouble(Double::parseDouble)
-                .toArray();
-        List<String> bound = args.length > 2 ? List.of("taskset", "-c", args[2]) : List.of();
-        System.out.println(Device.cpu().describe() + (bound.isEmpty() ? "" : ", busy process on core " + args[2]));
+        if (List.of(args).contains("--help") || List.of(args).contains("-h")) {
+            System.out.print(USAGE);
+            return;
+        }
+        Words words;
+        try {
+            words = Words.of(args);
+        } catch (IllegalArgumentException e) {
+            System.err.println("error: " + e.getMessage());
+            System.exit(2);
+            return;
+        }
+        measure(words);
+    }
+
+    /**
+     * What the command line asks for.
+     *
+     * @param rounds turns of each side, at least 1
+     * @param ratios shares of hidden tokens, each in [0, 1)
+     * @param core that the busy process is bound to; empty where the system puts it
+     */
+    record Words(int rounds, double[] ratios, String core) {
+        /** Reads ROUNDS, RHO,RHO... and CORE, of which later ones may be left away. */
+        static Words of(String... args) {
+            require(args.length <= 3, args.length + " words are given", "give at most ROUNDS, RHO,RHO... and CORE");
+            String rounds = args.length > 0 ? args[0] : "15";
+            require(rounds.matches("[1-9]\\d{0,3}"), "ROUNDS is '" + rounds + "'", "give a number from 1 to 9999");
+            String ratios = args.length > 1 ? args[1] : ".75,0";
+            require(
+                    ratios.matches("(0|0?\\.\\d{1,9})(,(0|0?\\.\\d{1,9}))*"),
+                    "RHO is '" + ratios + "'",
+                    "give shares of hidden tokens of at least 0 and below 1, such as .75,0");
+            String core = args.length > 2 ? args[2] : "";
+            require(core.matches("\\d{0,4}"), "CORE is '" + core + "'", "give the number of a core");
+            return new Words(
+                    Integer.parseInt(rounds),
+                    Stream.of(ratios.split(","))
+                            .mapToDouble(Double::parseDouble)
+                            .toArray(),
+                    core);
+        }
+
+        private static void require(boolean ok, String given, String remedy) {
+            if (!ok) {
+                throw new IllegalArgumentException(given + "; " + remedy + ", or --help");
+            }
+        }
+    }
+
+    private static void measure(Words words) throws Exception {
+        int rounds = words.rounds();
+        List<String> bound = words.core().isEmpty() ? List.of() : List.of("taskset", "-c", words.core());
+        System.out.println(Device.cpu().describe() + (bound.isEmpty() ? "" : ", busy process on core " + words.core()));
         try (Busy busy = new Busy(bound);
                 Student first = student(1);
                 Student second = student(2)) {
-            for (double ratio : ratios) {
+            for (double ratio : words.ratios()) {
                 try (Student.Session session = session(first, ratio);
                         Student.Session other = session(second, ratio)) {
                     // Compiled code and packed weights first.

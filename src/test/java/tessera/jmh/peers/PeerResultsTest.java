@@ -123,6 +123,25 @@ class PeerResultsTest {
         assertTrue(message.contains("processor was 'a \"fast\" one' and is 'a slow one'"), message);
     }
 
+    /** Works that are there are not measured again, so the table would lack it for the others. */
+    @Test
+    void aRunDoesNotGoOnWithoutALibraryThatHasResults() {
+        PeerResults earlier = results();
+        earlier.about("note", "none of a library");
+        earlier.about("ONNX Runtime version", "1.29, without results");
+        earlier.about("PyTorch torch", "2.13");
+        PeerResults more = new PeerResults();
+        more.about("processor", "a \"fast\" one");
+        String message = String.valueOf(assertThrows(IllegalArgumentException.class, () -> more.goOn(earlier))
+                .getMessage());
+        assertTrue(message.contains("has results beside PyTorch torch 2.13, which is not here now"), message);
+        assertTrue(message.contains("--python"), message);
+        assertEquals(List.of(), more.rows(), "nothing was taken");
+        more.about("PyTorch torch", "2.13");
+        more.goOn(earlier);
+        assertEquals(earlier.rows(), more.rows());
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',

@@ -28,6 +28,8 @@ final class Doctor extends ToolCommand {
     private static final Set<String> FEATURES =
             Set.of("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_tile", "asimd", "sve");
 
+    private static final String GLIBC_LOADER = "lib64/ld-linux-x86-64.so.2";
+
     /** What a user who asks how things are waits for. */
     private static final Duration PATIENCE = Duration.ofMinutes(1);
 
@@ -52,7 +54,7 @@ final class Doctor extends ToolCommand {
         Map<String, String> report = new LinkedHashMap<>();
         report.put("tessera", Main.Version.current());
         report.put("jdk", Runtime.version() + ", " + System.getProperty("java.vendor"));
-        report.put("system", System.getProperty("os.name") + " " + System.getProperty("os.arch"));
+        report.put("system", system(NativeLibraries.platform(), Path.of("/")));
         report.put("processor", processor());
         report.put("threads", Runtime.getRuntime().availableProcessors() + " available");
         report.put("heap", (Runtime.getRuntime().maxMemory() >> 20) + " MiB at most");
@@ -68,6 +70,16 @@ final class Doctor extends ToolCommand {
                 "cache",
                 String.valueOf(NativeLibraries.defaultCache(System.getenv()).getParent()));
         return report;
+    }
+
+    /** Programs and libraries are carried for Linux on x86-64 as it mostly is, with glibc. */
+    static String system(String platform, Path root) {
+        String name = System.getProperty("os.name") + " " + System.getProperty("os.arch");
+        return !platform.equals("linux-x86_64") || Files.exists(root.resolve(GLIBC_LOADER))
+                ? name
+                : name + " without /" + GLIBC_LOADER
+                        + ": the FFmpeg and oneDNN that are carried need glibc (Alpine has musl);"
+                        + " take an image with glibc, or install FFmpeg and do with the Java matmul";
     }
 
     private static String processor() {

@@ -145,7 +145,8 @@ final class CarriedProgram {
                 try (InputStream in = part.source().open()) {
                     Files.copy(in, file);
                 }
-                if (!file.toFile().setExecutable(true, true)) {
+                // For everybody: an image is often made by one user and run by another.
+                if (!file.toFile().setExecutable(true, false)) {
                     throw new IOException(file + " cannot be made executable");
                 }
             }

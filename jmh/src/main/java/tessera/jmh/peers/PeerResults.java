@@ -87,7 +87,8 @@ final class PeerResults {
     /**
      * Takes what an earlier run measured, to go on with it.
      *
-     * @throws IllegalArgumentException if that was of another machine, other sources or other settings
+     * @throws IllegalArgumentException if that was of another machine, other sources or other settings, or beside a library that is
+     *     not there now
      */
     void goOn(PeerResults earlier) {
         about.forEach((name, now) -> {
@@ -97,10 +98,22 @@ final class PeerResults {
                         + "'; results of both cannot be one table: leave --resume away or name another --out");
             }
         });
+        earlier.about.forEach((name, was) -> {
+            if (!about.containsKey(name) && earlier.isOfALibrary(name)) {
+                throw new IllegalArgumentException("--resume: the file has results beside " + name + " " + was
+                        + ", which is not here now; build and call it as then (--python names PyTorch's Python), leave --resume away or"
+                        + " name another --out");
+            }
+        });
         rows.addAll(earlier.rows);
         absences.addAll(earlier.absences);
         limits.addAll(earlier.limits);
         accuracies.addAll(earlier.accuracies);
+    }
+
+    /** Whether something said about the whole is a version of a library that has results. */
+    private boolean isOfALibrary(String name) {
+        return rows.stream().anyMatch(row -> name.startsWith(row.library() + " "));
     }
 
     /** Whether a work's rows are there. */
