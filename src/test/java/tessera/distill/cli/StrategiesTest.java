@@ -94,8 +94,8 @@ class StrategiesTest {
         Params params = Params.random(Device.cpu(), DType.F32, 5);
         new VideoMaeClassifier(params, CONFIG, 0).close();
         Map<String, Tensor> weights = new LinkedHashMap<>(params.all());
-        weights.put("fc_norm.weight", Tensor.uniform(Device.cpu(), DType.F32, Shape.of(16), .2, 3, 7, 0));
-        weights.put("fc_norm.bias", Tensor.uniform(Device.cpu(), DType.F32, Shape.of(16), -2, 2, 8, 0));
+        weights.put("fc_norm.weight", Tensor.uniform(Device.cpu(), DType.F32, Shape.of(16), 7, 0, .2, 3));
+        weights.put("fc_norm.bias", Tensor.uniform(Device.cpu(), DType.F32, Shape.of(16), 8, 0, -2, 2));
         return weights;
     }
 
@@ -226,7 +226,7 @@ class StrategiesTest {
             "--feature-norm=reset",
             "--eps=1e-5"
         };
-        Map<String, @Nullable Object> own = Json.object(succeed(fewshot(switches)));
+        Map<String, @Nullable Object> own = new LinkedHashMap<>(Json.object(succeed(fewshot(switches))));
         assertEquals("own", own.put("protocol", "paper"));
         assertEquals(paper, own);
         assertEquals(paper, Json.object(succeed(fewshot(append(switches, "--protocol=paper")))), "what agrees may be named");
