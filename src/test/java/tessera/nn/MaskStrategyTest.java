@@ -90,8 +90,7 @@ class MaskStrategyTest {
 
     /** Whatever the grid, each slot of each clip shows the same number of cells, and the mask names every token once. */
     @ParameterizedTest
-    @ValueSource(
-            strings = {"tube", "pairs", "partition", "per-slot", "running", "running:3", "motion", "saliency"})
+    @ValueSource(strings = {"tube", "pairs", "partition", "per-slot", "running", "running:3", "motion", "saliency"})
     void everySlotShowsThePromisedCount(String word) {
         for (TokenGrid grid : GRIDS) {
             for (double ratio : new double[] {.1, .5, .75, .9}) {
@@ -117,7 +116,9 @@ class MaskStrategyTest {
                     }
                     int[] visible = mask.visible().toInts();
                     for (int i = 1; i < visible.length; i++) {
-                        assertTrue(i % mask.visibleCount() == 0 || visible[i - 1] < visible[i], what + " is not ascending");
+                        assertTrue(
+                                i % mask.visibleCount() == 0 || visible[i - 1] < visible[i],
+                                what + " is not ascending");
                     }
                     assertArrayEquals(visible, draw(word, context).visible().toInts(), what);
                 }
@@ -281,7 +282,8 @@ class MaskStrategyTest {
             MaskContext context = new MaskContext(Device.cpu(), 1, grid, ratio, 9, 0, 1, null, new float[][] {norms});
             seen.add(cells(draw("saliency", context), 0, 0, grid));
         }
-        assertEquals(Set.of(6, 7), seen.get(0)); // (11 + 1.5 / 16) / (1 + 1 / 16) = 10.4 and (11 / 4 + 1.5 / 25) / .29 = 9.7
+        assertEquals(
+                Set.of(6, 7), seen.get(0)); // (11 + 1.5 / 16) / (1 + 1 / 16) = 10.4 and (11 / 4 + 1.5 / 25) / .29 = 9.7
         assertEquals(Set.of(6, 7, 4, 3), seen.get(1)); // (11 + 1.5 / 4) / 1.25 = 9.1 and (11 / 4 + 1.5) / 1.25 = 3.4
         assertEquals(Set.of(6, 7, 4, 3, 0, 1), seen.get(2));
         assertEquals(Set.of(6, 7, 4, 3, 0, 1, 5), seen.get(3), "of those that were seen, the larger");
@@ -343,7 +345,9 @@ class MaskStrategyTest {
         MaskContext context = new MaskContext(Device.cpu(), 1, new TokenGrid(1, 2, 2), .5, 9, 0, 0);
         context.requireWhole(mask(new int[] {0, 3}, new int[] {1, 2}));
         refused(() -> context.requireWhole(mask(new int[] {0, 3}, new int[] {1, 0})), "clip 0 names token 0 twice");
-        refused(() -> context.requireWhole(mask(new int[] {0, 3}, new int[] {1, 4})), "names token 4 twice, or there is");
+        refused(
+                () -> context.requireWhole(mask(new int[] {0, 3}, new int[] {1, 4})),
+                "names token 4 twice, or there is");
         refused(() -> context.requireWhole(mask(new int[] {0, 3}, new int[] {1})), "it must hide i32[1, 2]");
         refused(() -> context.requireWhole(mask(new int[] {0, 7}, new int[] {1, 2})), "sees token 7");
     }

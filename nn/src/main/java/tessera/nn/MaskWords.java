@@ -55,11 +55,13 @@ final class MaskWords {
                     "mask strategy '" + name + "' has no public constructor "
                             + (text == null
                                     ? "without parameters; give it one, or pass NAME:TEXT for one of a string"
-                                    : "of a string, which is to take '" + text + "'; give it one, or pass the name alone"),
+                                    : "of a string, which is to take '" + text
+                                            + "'; give it one, or pass the name alone"),
                     e);
         } catch (InvocationTargetException e) {
             throw new IllegalArgumentException(
-                    "mask strategy '" + name + "' cannot be made: " + said(e.getCause()) + "; mend it, or name another", e);
+                    "mask strategy '" + name + "' cannot be made: " + said(e.getCause()) + "; mend it, or name another",
+                    e);
         } catch (InstantiationException | IllegalAccessException e) {
             throw new IllegalArgumentException(
                     "mask strategy '" + name + "' is abstract or not public; name a public class", e);

@@ -12,8 +12,9 @@ record SaliencyMasks() implements MaskStrategy {
         }
         float[][] saliency = c.saliency();
         if (saliency == null || saliency.length != c.batch()) {
-            throw new IllegalArgumentException("saliency masks after the first follow the pass before, which is not known"
-                    + " here; use an ensemble of 1, or another strategy, such as pairs");
+            throw new IllegalArgumentException(
+                    "saliency masks after the first follow the pass before, which is not known"
+                            + " here; use an ensemble of 1, or another strategy, such as pairs");
         }
         return HostMasks.tubes(c, clip -> {
             int[] cells = HostMasks.falling(c, clip, values(saliency[clip], c.grid()));

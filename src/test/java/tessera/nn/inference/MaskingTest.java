@@ -209,7 +209,8 @@ class MaskingTest {
             }
             Close.relative(
                     Arrays.copyOfRange(features, p * pass, (p + 1) * pass),
-                    pooled.features(clips, drawing(Tensor.of(visible, 2, visible.length / 2)), 7).toFloats(),
+                    pooled.features(clips, drawing(Tensor.of(visible, 2, visible.length / 2)), 7)
+                            .toFloats(),
                     1e-5,
                     "pass " + p);
         }
@@ -251,7 +252,8 @@ class MaskingTest {
                 .toInts();
         Params params = Params.random(Device.cpu(), DType.F32, 5);
         try (VideoMaeClassifier model = new VideoMaeClassifier(params, Toy.CONFIG, 0)) {
-            float[] tokens = requireNonNull(model.tokens(clips, List.of(Tensor.of(visible, 1, 16)), Set.of(2)).get(2))
+            float[] tokens = requireNonNull(model.tokens(clips, List.of(Tensor.of(visible, 1, 16)), Set.of(2))
+                            .get(2))
                     .toFloats();
             for (int i = 0; i < 16; i++) {
                 double sum = 0;
@@ -269,10 +271,14 @@ class MaskingTest {
         Masking masking = Masking.of(.75, 2).withStrategy(MaskStrategy.motion());
         float[] features = student.features(clips, masking, 7).toFloats();
         TokenMask[] masks = new TokenMask[2];
-        Arrays.setAll(masks, p -> MaskStrategy.motion()
-                .draw(new MaskContext(Device.cpu(), 3, Toy.CONFIG.grid(), .75, 7, 0, p, clips, null)));
+        Arrays.setAll(
+                masks,
+                p -> MaskStrategy.motion()
+                        .draw(new MaskContext(Device.cpu(), 3, Toy.CONFIG.grid(), .75, 7, 0, p, clips, null)));
         assertArrayEquals(
-                student.features(clips, masking.withStrategy(c -> masks[c.member()]), 1).toFloats(), features);
+                student.features(clips, masking.withStrategy(c -> masks[c.member()]), 1)
+                        .toFloats(),
+                features);
         try (Student.Session session = student.session(3, masking)) {
             session.input().copyFrom(clips.segment());
             assertArrayEquals(features, session.features(7));

@@ -57,7 +57,8 @@ final class ProtocolOptions {
     @Option(
             names = "--feature-norm",
             paramLabel = "own|reset",
-            description = "reset: weights 1 and biases 0 in the norm of the feature, as published. Default: ${DEFAULT-VALUE}")
+            description =
+                    "reset: weights 1 and biases 0 in the norm of the feature, as published. Default: ${DEFAULT-VALUE}")
     private FeatureNorm featureNorm = FeatureNorm.OWN;
 
     @Option(
@@ -83,7 +84,11 @@ final class ProtocolOptions {
     void settle(MaskOptions masks, HeadOptions head, ParseResult given) {
         masks.masking();
         if (isPaper()) {
-            agree(given, "--strategy", masks.masking().strategy().word(), MaskStrategy.tubes().word());
+            agree(
+                    given,
+                    "--strategy",
+                    masks.masking().strategy().word(),
+                    MaskStrategy.tubes().word());
             agree(given, SUPPORT_VIEWS, String.valueOf(supportViews), "1");
             agree(given, "--feature-norm", EnumWords.of(featureNorm), EnumWords.of(FeatureNorm.RESET));
             agree(given, "--eps", String.valueOf(eps), String.valueOf(PublishedNorms.EPS));
@@ -101,8 +106,8 @@ final class ProtocolOptions {
         }
         int most = masks.masking().ensemble();
         if (supportViews != null && (supportViews < 1 || supportViews > most)) {
-            throw new IllegalArgumentException(SUPPORT_VIEWS + " is " + supportViews + " but clips are seen through " + most
-                    + (most == 1 ? " mask" : " masks") + "; pass 1 to " + most + ", or raise --ensemble");
+            throw new IllegalArgumentException(SUPPORT_VIEWS + " is " + supportViews + " but clips are seen through "
+                    + most + (most == 1 ? " mask" : " masks") + "; pass 1 to " + most + ", or raise --ensemble");
         }
         norms();
     }
@@ -110,8 +115,8 @@ final class ProtocolOptions {
     /** Refuses an option that was given another value than the protocol's. */
     static void agree(ParseResult given, String option, String value, String published) {
         if (given.hasMatchedOption(option) && !value.equals(published)) {
-            throw new IllegalArgumentException(option + " is " + value + " but --protocol paper has " + published
-                    + "; leave one of them away");
+            throw new IllegalArgumentException(
+                    option + " is " + value + " but --protocol paper has " + published + "; leave one of them away");
         }
     }
 

@@ -42,9 +42,10 @@ final class TrainingOptions {
     @Option(
             names = "--strategy",
             paramLabel = "WORD",
-            description = "Which tokens are masked: tube, per-slot, running[:N] or motion (those that move most are shown);"
-                    + " pairs, partition and saliency are tube masks here; or CLASS[:TEXT], a MaskStrategy of your own on the"
-                    + " class path. Default: tube")
+            description =
+                    "Which tokens are masked: tube, per-slot, running[:N] or motion (those that move most are shown);"
+                            + " pairs, partition and saliency are tube masks here; or CLASS[:TEXT], a MaskStrategy of your own on the"
+                            + " class path. Default: tube")
     private @Nullable String strategy;
 
     @Option(
@@ -130,8 +131,9 @@ final class TrainingOptions {
             return from.strategy();
         }
         if (maskRatio == 0) {
-            throw new IllegalArgumentException("--strategy is " + strategy
-                    + " but the mask ratio is 0, so no token is masked; pass --mask-ratio too, or leave --strategy away");
+            throw new IllegalArgumentException(
+                    "--strategy is " + strategy
+                            + " but the mask ratio is 0, so no token is masked; pass --mask-ratio too, or leave --strategy away");
         }
         return MaskStrategy.of(strategy);
     }

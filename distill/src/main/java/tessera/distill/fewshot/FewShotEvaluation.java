@@ -139,19 +139,17 @@ public final class FewShotEvaluation {
      */
     public FewShotEvaluation withSupportViews(int views) {
         if (views < 1) {
-            throw new IllegalArgumentException("few_shot: heads are to be fitted on " + views
-                    + " passes of the support clips; pass 1 or more");
+            throw new IllegalArgumentException(
+                    "few_shot: heads are to be fitted on " + views + " passes of the support clips; pass 1 or more");
         }
-        return new FewShotEvaluation(
-                source,
-                (all, episode) -> {
-                    if (all.length < views) {
-                        throw new IllegalArgumentException("few_shot: heads are to be fitted on " + views
-                                + " passes of the support clips but there are " + all.length
-                                + "; extract more, or lower the number");
-                    }
-                    return fitter.fit(Arrays.copyOf(all, views), episode);
-                });
+        return new FewShotEvaluation(source, (all, episode) -> {
+            if (all.length < views) {
+                throw new IllegalArgumentException("few_shot: heads are to be fitted on " + views
+                        + " passes of the support clips but there are " + all.length
+                        + "; extract more, or lower the number");
+            }
+            return fitter.fit(Arrays.copyOf(all, views), episode);
+        });
     }
 
     /**

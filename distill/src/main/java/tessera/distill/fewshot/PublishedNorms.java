@@ -72,8 +72,9 @@ public record PublishedNorms(boolean reset, @Nullable Double eps) {
             });
             if (reset) {
                 if (!config.meanPooling()) {
-                    throw new CheckpointException("the student's feature is its first token, which has no norm of its own to"
-                            + " reset; keep its norms");
+                    throw new CheckpointException(
+                            "the student's feature is its first token, which has no norm of its own to"
+                                    + " reset; keep its norms");
                 }
                 weights.put(NORM + "weight", Tensor.ones(config.embedDim()));
                 weights.put(NORM + "bias", Tensor.zeros(config.embedDim()));

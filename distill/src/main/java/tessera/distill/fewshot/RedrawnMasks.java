@@ -93,8 +93,7 @@ public final class RedrawnMasks implements FewShotEvaluation.Source {
      *
      * @param drawn masks of all clips of the episode, which rotate, or null if they are drawn for each batch
      */
-    private double[][][] features(
-            int number, int[] all, int first, int count, int passes, @Nullable TokenMask drawn) {
+    private double[][][] features(int number, int[] all, int first, int count, int passes, @Nullable TokenMask drawn) {
         int width = student.featureWidth();
         double[][][] features = new double[passes][count][width];
         for (int from = 0; from < count; from += BATCH) {

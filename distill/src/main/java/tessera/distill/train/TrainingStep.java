@@ -149,9 +149,8 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
      */
     private List<@Nullable TokenMask> masks(List<Batch> here, Iterator<Tensor> data, long step) {
         MaskStrategy masks = setup.masks();
-        TokenMask common = masks != null && masks.recordable()
-                ? masks.draw(context(here.getFirst(), device, step, null))
-                : null;
+        TokenMask common =
+                masks != null && masks.recordable() ? masks.draw(context(here.getFirst(), device, step, null)) : null;
         List<@Nullable TokenMask> each = new ArrayList<>();
         for (int i = 0; i < here.size(); i++) {
             each.add(masks == null || common != null ? common : new TokenMask(data.next(), data.next()));

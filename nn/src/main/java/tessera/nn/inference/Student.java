@@ -601,7 +601,8 @@ public final class Student implements AutoCloseable {
             this.predictAll = new Pass("predictAll", masking, Student.this::predictAll);
             this.features = new Pass("features", masking, Student.this::features);
             RecordedCalls.Input clips = new RecordedCalls.Input(DType.U8, clips(batch));
-            this.calls = new RecordedCalls(device(), DrawnMasks.recordable(masking.strategy(), pooling), List.of(clips));
+            this.calls =
+                    new RecordedCalls(device(), DrawnMasks.recordable(masking.strategy(), pooling), List.of(clips));
         }
 
         /** The input clips, u8 {@code [batch, T, H, W, C]}, to be filled before each call; valid until the session closes. */
