@@ -315,11 +315,13 @@ class MaskStrategyTest {
 
     /** A class with no way to make it. */
     public static final class Closed implements MaskStrategy {
-        private Closed(int unused) {}
+        Closed(int unused) {
+            assertEquals(1, unused);
+        }
 
         @Override
         public TokenMask draw(MaskContext context) {
-            throw new AssertionError("never made, " + new Closed(1));
+            throw new AssertionError("never made");
         }
     }
 
