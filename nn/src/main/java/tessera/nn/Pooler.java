@@ -1,8 +1,11 @@
 package tessera.nn;
 
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -67,16 +70,55 @@ public final class Pooler implements AutoCloseable {
      * @return f32 {@code [max(1, masks) * B, width]}, mask by mask
      */
     public Tensor features(Tensor clips, List<Tensor> visible) {
-        Map<Integer, Tensor> tokens = model.tokens(clips, visible, pooling.blocks());
+        return features(model.tokens(clips, visible, pooling.blocks()), visible);
+    }
+
+    /**
+     * What one pass makes of clips.
+     *
+     * @param features f32 {@code [B, width]}
+     * @param tokens {@code [B, Nvis, D]}, after the last block that the pooling needs, before the norm that the model ends in
+     */
+    public record Seen(Tensor features, Tensor tokens) {}
+
+    /**
+     * As {@link #features(Tensor, List)} through one mask, with the tokens of which the features are made.
+     *
+     * @param visible i32 {@code [B, Nvis]}
+     * @throws IllegalArgumentException if the model gives no tokens
+     */
+    public Seen see(Tensor clips, Tensor visible) {
+        Set<Integer> wanted = new TreeSet<>(pooling.blocks());
+        int last = wanted.contains(Pooling.LAST) ? depth() : Collections.max(wanted);
+        wanted.add(last);
+        Map<Integer, Tensor> tokens = model.tokens(clips, List.of(visible), wanted);
+        return new Seen(features(tokens, List.of(visible)), tokens(tokens, last));
+    }
+
+    /** Blocks of the model. */
+    private int depth() {
+        int depth = 0;
+        while (model.config().tokens(depth + 1) != null) {
+            depth++;
+        }
+        return depth;
+    }
+
+    private static Tensor tokens(Map<Integer, Tensor> tokens, int block) {
+        Tensor own = tokens.get(block);
+        if (own == null) {
+            throw new IllegalStateException("the model gave no tokens after " + block + " blocks");
+        }
+        return own;
+    }
+
+    private Tensor features(Map<Integer, Tensor> tokens, List<Tensor> visible) {
         Tensor seen = visible.isEmpty()
                 ? null
                 : visible.size() == 1 ? visible.getFirst() : Tensor.concat(0, visible.toArray(Tensor[]::new));
         Tensor[] parts = pooling.terms().stream()
                 .map(term -> {
-                    Tensor own = tokens.get(term.block());
-                    if (own == null) {
-                        throw new IllegalStateException("the model gave no tokens after " + term.block() + " blocks");
-                    }
+                    Tensor own = tokens(tokens, term.block());
                     return (term.isFeature() ? model.feature(own) : pool(term, own.to(DType.F32), seen)).to(DType.F32);
                 })
                 .toArray(Tensor[]::new);

@@ -2,10 +2,16 @@ package tessera.nn;
 
 import tessera.tensor.TokenMask;
 
-/** The strategies that hide the same cells in every time slot. */
+/** The strategies that kernels draw and that hide the same cells in every time slot. */
 enum TubeMasks implements MaskStrategy {
-    INDEPENDENT,
-    PAIRS;
+    INDEPENDENT("tube"),
+    PAIRS("pairs");
+
+    private final String word;
+
+    TubeMasks(String word) {
+        this.word = word;
+    }
 
     @Override
     public TokenMask draw(MaskContext c) {
@@ -28,5 +34,10 @@ enum TubeMasks implements MaskStrategy {
     @Override
     public boolean showsTubes() {
         return true;
+    }
+
+    @Override
+    public String word() {
+        return word;
     }
 }

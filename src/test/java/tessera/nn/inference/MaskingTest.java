@@ -1,25 +1,34 @@
 package tessera.nn.inference;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import tessera.Close;
+import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.MaskContext;
 import tessera.nn.MaskStrategy;
+import tessera.nn.Params;
+import tessera.nn.Pooling;
+import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
@@ -101,8 +110,8 @@ class MaskingTest {
         float[] features = student.features(clips, masking, 7).toFloats();
         assertEquals(
                 List.of(
-                        new MaskContext(student.device(), 3, 2, 16, .5, 7, 0, 0),
-                        new MaskContext(student.device(), 3, 2, 16, .5, 7, 0, 1)),
+                        new MaskContext(student.device(), 3, Toy.CONFIG.grid(), .5, 7, 0, 0, clips, null),
+                        new MaskContext(student.device(), 3, Toy.CONFIG.grid(), .5, 7, 0, 1, clips, null)),
                 asked);
         int[] even = new int[3 * TOKENS / 2];
         Arrays.setAll(even, i -> 2 * i % TOKENS);
@@ -172,6 +181,108 @@ class MaskingTest {
             for (int c = 0; c < 3; c++) {
                 Close.within(actual[b * 3 + c], expected[c], 1e-5, aggregation + " of clip " + b + ", class " + c);
             }
+        }
+    }
+
+    /** The second mask follows the norms of the first pass's tokens, the third those of both; each pass is that of its mask alone. */
+    @ParameterizedTest
+    @ValueSource(strings = {"mean", "grid:2", "motion:2@1"})
+    void masksThatLookBackSeeWhatThePassesBeforeSaw(String pooling) {
+        Looking looking = new Looking();
+        Masking masking = Masking.of(.75, 3).withStrategy(looking);
+        Tensor clips = Toy.clips(2, 1);
+        Student pooled = student.pooled(Pooling.of(pooling));
+        float[] features = pooled.features(clips, masking, 7).toFloats(); // [3, 2, width]
+        int pass = 2 * pooled.featureWidth();
+        assertEquals(3, looking.asked.size());
+        assertNull(looking.asked.get(0).saliency());
+        Set<Integer> seen = new HashSet<>();
+        for (int p = 0; p < 3; p++) {
+            float[][] saliency = looking.asked.get(p).saliency();
+            for (int i = 0; saliency != null && i < TOKENS; i++) {
+                assertEquals(seen.contains(i), saliency[0][i] > 0, "token " + i + " before pass " + p);
+                assertEquals(!seen.contains(i), Float.isNaN(saliency[0][i]), "token " + i + " before pass " + p);
+            }
+            int[] visible = looking.drawn.get(p);
+            for (int i = 0; i < visible.length / 2; i++) {
+                assertTrue(seen.add(visible[i]), "token " + visible[i] + " of pass " + p + " was seen before");
+            }
+            Close.relative(
+                    Arrays.copyOfRange(features, p * pass, (p + 1) * pass),
+                    pooled.features(clips, drawing(Tensor.of(visible, 2, visible.length / 2)), 7)
+                            .toFloats(),
+                    1e-5,
+                    "pass " + p);
+        }
+        try (Student.Session session = pooled.session(2, masking)) {
+            session.input().copyFrom(clips.segment());
+            assertArrayEquals(features, session.features(7));
+        }
+    }
+
+    /** The saliency strategy, and what it was asked and drew. */
+    private static final class Looking implements MaskStrategy {
+        private final List<MaskContext> asked = new ArrayList<>();
+        private final List<int[]> drawn = new ArrayList<>();
+
+        @Override
+        public TokenMask draw(MaskContext context) {
+            TokenMask mask = MaskStrategy.saliency().draw(context);
+            asked.add(context);
+            drawn.add(mask.visible().toInts());
+            return mask;
+        }
+
+        @Override
+        public boolean looksBack() {
+            return true;
+        }
+    }
+
+    /** The norms are those of the tokens after the last block, before the encoder's norm. */
+    @Test
+    void saliencyIsTheNormOfATokenAfterTheLastBlock() {
+        Looking looking = new Looking();
+        Tensor clips = Toy.clips(1, 3);
+        student.features(clips, Masking.of(.5, 2).withStrategy(looking), 7);
+        float[][] saliency = requireNonNull(looking.asked.get(1).saliency());
+        int[] visible = MaskStrategy.tubes()
+                .draw(new MaskContext(Device.cpu(), 1, Toy.CONFIG.grid(), .5, 7, 0, 0))
+                .visible()
+                .toInts();
+        Params params = Params.random(Device.cpu(), DType.F32, 5);
+        try (VideoMaeClassifier model = new VideoMaeClassifier(params, Toy.CONFIG, 0)) {
+            float[] tokens = requireNonNull(model.tokens(clips, List.of(Tensor.of(visible, 1, 16)), Set.of(2))
+                            .get(2))
+                    .toFloats();
+            for (int i = 0; i < 16; i++) {
+                double sum = 0;
+                for (int j = 0; j < 24; j++) {
+                    sum += (double) tokens[i * 24 + j] * tokens[i * 24 + j];
+                }
+                Close.within(saliency[0][visible[i]], Math.sqrt(sum), 1e-4, "token " + visible[i]);
+            }
+        }
+    }
+
+    @Test
+    void motionMasksLookAtTheClipsOfTheCall() {
+        Tensor clips = Toy.clips(3, 4);
+        Masking masking = Masking.of(.75, 2).withStrategy(MaskStrategy.motion());
+        float[] features = student.features(clips, masking, 7).toFloats();
+        TokenMask[] masks = new TokenMask[2];
+        Arrays.setAll(
+                masks,
+                p -> MaskStrategy.motion()
+                        .draw(new MaskContext(Device.cpu(), 3, Toy.CONFIG.grid(), .75, 7, 0, p, clips, null)));
+        assertArrayEquals(
+                student.features(clips, masking.withStrategy(c -> masks[c.member()]), 1)
+                        .toFloats(),
+                features);
+        try (Student.Session session = student.session(3, masking)) {
+            session.input().copyFrom(clips.segment());
+            assertArrayEquals(features, session.features(7));
+            assertArrayEquals(features, session.features(7), "again");
         }
     }
 

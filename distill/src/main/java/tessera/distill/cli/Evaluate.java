@@ -337,15 +337,17 @@ final class Evaluate extends ToolCommand {
                 List.copyOf(set.leftOut()),
                 predictor.masking().ratio(),
                 predictor.masking().ensemble(),
+                predictor.masking().strategy().word(),
                 looked.stream().map(Evaluate::way).toList());
         print(answer, out -> {
             out.printf(
                     Locale.ROOT,
-                    "%s: %d clips, mask ratio %s, ensemble %d%n",
+                    "%s: %d clips, mask ratio %s, ensemble %d%s%n",
                     student.file(),
                     set.size(),
                     predictor.masking().ratio(),
-                    predictor.masking().ensemble());
+                    predictor.masking().ensemble(),
+                    MaskOptions.strategy(predictor.masking()));
             if (!set.leftOut().isEmpty()) {
                 out.println(set.leftOut().size() + " broken clips left out: "
                         + Printable.line(String.join(", ", set.leftOut())));
@@ -411,7 +413,13 @@ final class Evaluate extends ToolCommand {
 
     /** Accuracies and errors as shares in [0, 1]. */
     private record Answer(
-            Path student, int clips, List<String> leftOut, double maskRatio, int ensemble, List<Way> looked) {}
+            Path student,
+            int clips,
+            List<String> leftOut,
+            double maskRatio,
+            int ensemble,
+            String strategy,
+            List<Way> looked) {}
 
     private record Way(
             String views,

@@ -22,6 +22,7 @@ import tessera.distill.fewshot.Episode;
 import tessera.distill.fewshot.EpisodeSampler;
 import tessera.distill.fewshot.FewShotEvaluation;
 import tessera.distill.fewshot.GroupedEpisodes;
+import tessera.distill.fewshot.RedrawnMasks;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
 import tessera.nn.ClipShape;
@@ -96,11 +97,14 @@ final class FewShot extends ToolCommand {
     private HeadOptions head;
 
     @Mixin
+    private ProtocolOptions protocol;
+
+    @Mixin
     private ProgressOption progress;
 
     @Override
     void run() {
-        student.masks().masking();
+        protocol.settle(student.masks(), head, spec().commandLine().getParseResult());
         egosim.check();
         egosim.requireOne(SOURCE, clips);
         requireCounts();
@@ -108,13 +112,15 @@ final class FewShot extends ToolCommand {
         RunContext context = progress.context(student.compute());
         FewShotEvaluation.Result result;
         Masking masking;
-        try (Predictor predictor = student.open()) {
+        try (Predictor predictor = student.open();
+                Student other = protocol.otherNorms(student.file(), student.compute())) {
             masking = predictor.masking();
-            ClipShape input = predictor.student().config().input();
+            Student judging = other == null ? predictor.student() : other;
+            ClipShape input = judging.config().input();
             Modality modality = Clips.modality(input, student.file());
             Geometry geometry = Clips.geometry(input.frames(), input.height(), modality);
-            List<Pooling> candidates = head.candidates(predictor.student());
-            try (Student pooled = predictor.student().pooled(Pooling.union(candidates));
+            List<Pooling> candidates = head.candidates(judging, masking);
+            try (Student pooled = judging.pooled(Pooling.union(candidates));
                     Predictor pooling = Predictor.of(pooled, masking, predictor.seed());
                     ClipSet set = load(geometry, modality, context)) {
                 result = evaluate(pooling, candidates, set, modality, context);
@@ -132,12 +138,15 @@ final class FewShot extends ToolCommand {
                 episodes,
                 masking.ratio(),
                 masking.ensemble(),
-                head.word());
+                head.word(),
+                masking.strategy().word(),
+                protocol.supportViews(masking),
+                protocol.isPaper() ? "paper" : "own");
         print(
                 answer,
                 out -> out.printf(
                         Locale.ROOT,
-                        "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s), calibration error"
+                        "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s%s), calibration error"
                                 + " %.2f %%%n",
                         ways,
                         shots,
@@ -146,7 +155,17 @@ final class FewShot extends ToolCommand {
                         masking.ratio(),
                         masking.ensemble(),
                         head.word(),
+                        departures(masking),
                         100 * calibrationError));
+    }
+
+    /** What differs from the standard masks, for people. */
+    private String departures(Masking masking) {
+        StringBuilder text = new StringBuilder(MaskOptions.strategy(masking));
+        if (protocol.supportViews(masking) != masking.ensemble()) {
+            text.append(", support views ").append(protocol.supportViews(masking));
+        }
+        return text.append(protocol.isPaper() ? ", protocol paper" : "").toString();
     }
 
     /** Refuses, before anything is opened, episodes that nothing makes, or EgoSim has not enough for. */
@@ -220,19 +239,42 @@ final class FewShot extends ToolCommand {
             int episodes,
             double maskRatio,
             int ensemble,
-            String pooling) {}
+            String pooling,
+            String strategy,
+            int supportViews,
+            String protocol) {}
 
     private FewShotEvaluation.Result evaluate(
             Predictor predictor, List<Pooling> candidates, ClipSet set, Modality modality, RunContext context) {
         int[] groupOf = groups(set.names());
         List<Episode> drawn = draw(set.labels(), groupOf, set.classes());
-        double[][][] features = FeatureExtraction.extract(predictor, set, modality, context);
-        FewShotEvaluation evaluation = head.isPlain()
-                ? new FewShotEvaluation(features, HeadOptions.plain())
-                : new FewShotEvaluation(features, HeadOptions.tuned(candidates, predictor.student()), groupOf);
+        FewShotEvaluation evaluation = evaluation(predictor, candidates, set, modality, groupOf, context);
         try (Task task = context.task("episodes", Task.Unit.EPISODES, episodes)) {
             return evaluation.evaluate(drawn, task::advance);
         }
+    }
+
+    private FewShotEvaluation evaluation(
+            Predictor predictor,
+            List<Pooling> candidates,
+            ClipSet set,
+            Modality modality,
+            int @Nullable [] groupOf,
+            RunContext context) {
+        Student judging = predictor.student();
+        int views = protocol.supportViews(predictor.masking());
+        if (protocol.redraws()) {
+            FewShotEvaluation.Source source =
+                    new RedrawnMasks(judging, set, modality, predictor.masking(), views, predictor.seed());
+            return head.isPlain()
+                    ? new FewShotEvaluation(source, HeadOptions.plain())
+                    : new FewShotEvaluation(source, HeadOptions.tuned(candidates, judging), groupOf);
+        }
+        double[][][] features = FeatureExtraction.extract(predictor, set, modality, context);
+        FewShotEvaluation evaluation = head.isPlain()
+                ? new FewShotEvaluation(features, HeadOptions.plain())
+                : new FewShotEvaluation(features, HeadOptions.tuned(candidates, judging), groupOf);
+        return evaluation.withSupportViews(views);
     }
 
     /** The group of each clip {@code label/name}, or null if groups do not matter. */

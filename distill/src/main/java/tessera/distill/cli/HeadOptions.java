@@ -4,10 +4,12 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
 import tessera.distill.fewshot.HeadFit;
 import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.fewshot.LogisticRegression;
 import tessera.nn.Pooling;
+import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 
 /** How tokens become features and how a head is fitted on these: {@code --pooling} and {@code --fit}. */
@@ -56,6 +58,17 @@ final class HeadOptions {
         return fit == Fit.PLAIN;
     }
 
+    /** Takes the papers' feature and fit. */
+    void setPlain() {
+        fit = Fit.PLAIN;
+    }
+
+    /** Refuses what was given and is not the papers'. */
+    void agree(ParseResult given) {
+        ProtocolOptions.agree(given, "--pooling", word(), Pooling.MEAN.toString());
+        ProtocolOptions.agree(given, "--fit", EnumWords.of(fit), EnumWords.of(Fit.PLAIN));
+    }
+
     /** Refuses words that mean nothing, before anything is loaded. */
     void check() {
         if (!word().equals(AUTO)) {
@@ -66,13 +79,15 @@ final class HeadOptions {
         }
     }
 
-    /** The poolings to choose from that suit a student, one or more. */
-    List<Pooling> candidates(Student student) {
+    /** The poolings to choose from that suit a student and the masks through which it looks, one or more. */
+    List<Pooling> candidates(Student student, Masking masking) {
         if (!word().equals(AUTO)) {
             return List.of(Pooling.of(word()));
         }
-        List<Pooling> suiting =
-                OFFERED.stream().filter(offered -> suits(offered, student)).toList();
+        boolean tubes = masking.ratio() == 0 || masking.strategy().showsTubes();
+        List<Pooling> suiting = OFFERED.stream()
+                .filter(offered -> suits(offered, student) && (tubes || !offered.seesMotion()))
+                .toList();
         return suiting.isEmpty() ? List.of(Pooling.MEAN) : suiting;
     }
 

@@ -157,7 +157,7 @@ final class Learn extends ToolCommand {
         List<Integer> answers = new ArrayList<>();
         List<Path> sources = new ArrayList<>();
         int labels = videos.labels().size();
-        List<Pooling> candidates = headOptions.candidates(model);
+        List<Pooling> candidates = headOptions.candidates(model, masking);
         try (Task task = progress.context(student.compute()).task("learn", Task.Unit.LABELS, labels);
                 Student pooled = model.pooled(Pooling.union(candidates))) {
             for (int label = 0; label < labels; label++) {
@@ -318,12 +318,13 @@ final class Learn extends ToolCommand {
                 }
                 to.printf(
                         Locale.ROOT,
-                        "accuracy %.1f %% (%d of %d clips, mask ratio %s, ensemble %d)%n",
+                        "accuracy %.1f %% (%d of %d clips, mask ratio %s, ensemble %d%s)%n",
                         100.0 * judgement.recognised() / judgement.clips(),
                         judgement.recognised(),
                         judgement.clips(),
                         masking.ratio(),
-                        masking.ensemble());
+                        masking.ensemble(),
+                        MaskOptions.strategy(masking));
             }
         });
     }

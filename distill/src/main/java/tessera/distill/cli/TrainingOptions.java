@@ -7,6 +7,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
 import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
+import tessera.nn.MaskStrategy;
 
 /** What all training stages are told; the defaults are those of the stage's recipe. */
 final class TrainingOptions {
@@ -37,6 +38,15 @@ final class TrainingOptions {
             description =
                     "Share of masked tokens, 0 < R < 1; 0 masks none where that is the default. Default: ${DEFAULT-VALUE}")
     private double maskRatio;
+
+    @Option(
+            names = "--strategy",
+            paramLabel = "WORD",
+            description =
+                    "Which tokens are masked: tube, per-slot, running[:N] or motion (those that move most are shown);"
+                            + " pairs, partition and saliency are tube masks here; or CLASS[:TEXT], a MaskStrategy of your own on the"
+                            + " class path. Default: tube")
+    private @Nullable String strategy;
 
     @Option(
             names = "--clip-norm",
@@ -109,10 +119,23 @@ final class TrainingOptions {
         return from.withBatch(batch)
                 .over(steps, lr)
                 .withMaskRatio(maskRatio)
+                .withStrategy(strategy(from, maskRatio))
                 .withClipNorm(clipNorm == null ? from.optimiser().clipNorm() : clipNorm)
                 .withDropPath(dropPath == null ? from.dropPath() : dropPath)
                 .withAugment(!plain)
                 .withSeed(seed);
+    }
+
+    private MaskStrategy strategy(Recipe from, double maskRatio) {
+        if (strategy == null) {
+            return from.strategy();
+        }
+        if (maskRatio == 0) {
+            throw new IllegalArgumentException(
+                    "--strategy is " + strategy
+                            + " but the mask ratio is 0, so no token is masked; pass --mask-ratio too, or leave --strategy away");
+        }
+        return MaskStrategy.of(strategy);
     }
 
     RunContext context() {
@@ -139,6 +162,9 @@ final class TrainingOptions {
         if (!(maskRatio > 0 && maskRatio < 1) && !(maskRatio == 0 && standard.maskRatio() == 0)) {
             throw new IllegalArgumentException("--mask-ratio is " + maskRatio
                     + " but training hides some tokens and shows some; pass a share between 0 and 1 such as 0.75");
+        }
+        if (strategy != null) {
+            MaskStrategy.of(strategy);
         }
         Outputs.requireFolder(out);
     }

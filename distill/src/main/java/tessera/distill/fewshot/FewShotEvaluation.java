@@ -8,18 +8,18 @@ import org.jspecify.annotations.Nullable;
 import tessera.distill.evaluation.Classification;
 
 /**
- * Few-shot accuracy of pre-extracted features.
+ * Few-shot accuracy of features.
  *
- * <p>For each episode a logistic regression is fitted on the support clips' features of all passes ({@link
- * LogisticRegression#fitViews}). Each query is then classified by the mean over the P passes of its class probabilities. A
- * pass holds the features of every clip under one mask, so P passes are an ensemble of P masks; one pass is plain
- * inference. MM-CDFSL (ECCV 2024) fits on one mask per support clip; seeing support and query clips through equally many
- * costs nothing at inference and makes masked accuracy come closer to unmasked.
+ * <p>For each episode a logistic regression is fitted on the support clips' features of their passes ({@link
+ * LogisticRegression#fitViews}). Each query is then classified by the mean over its P passes of its class probabilities. A
+ * pass holds the features of clips under one mask, so P passes are an ensemble of P masks; one pass is plain
+ * inference. MM-CDFSL (ECCV 2024) fits on one mask per support clip, which {@link #withSupportViews} does; seeing support and query
+ * clips through equally many, as here without it, costs nothing at inference and makes masked accuracy come closer to unmasked.
  *
- * <p>Immutable and safe to share between threads.
+ * <p>Immutable and safe to share between threads, if its source is.
  */
 public final class FewShotEvaluation {
-    private final double[][][] passes;
+    private final Source source;
     private final Fitter fitter;
 
     /** Fits a head on support clips. */
@@ -32,6 +32,25 @@ public final class FewShotEvaluation {
         LinearClassifier fit(double[][][] views, Episode episode);
     }
 
+    /** Where the features of an episode's clips come from. */
+    @FunctionalInterface
+    public interface Source {
+        /**
+         * The features of the clips of an episode; called by several threads.
+         *
+         * @param number of the episode, from 0
+         */
+        Views see(int number, Episode episode);
+    }
+
+    /**
+     * Features of the clips of an episode.
+     *
+     * @param support {@code [S][support clips][D]}, S passes of 1 or more
+     * @param queries {@code [P][queries][D]}, P passes of 1 or more
+     */
+    public record Views(double[][][] support, double[][][] queries) {}
+
     /**
      * Checks and keeps the features; the caller must not change them afterwards.
      *
@@ -40,10 +59,7 @@ public final class FewShotEvaluation {
      *     message names the pass and the clip
      */
     public FewShotEvaluation(double[][][] passes, LogisticRegression head) {
-        this(
-                passes,
-                (views, episode) -> head.fitViews(views, episode.supportLabels(), episode.ways())
-                        .classifier());
+        this(kept(passes), head);
     }
 
     /**
@@ -52,8 +68,21 @@ public final class FewShotEvaluation {
      * @param groups of every clip, which are held out together, or null if each is its own
      */
     public FewShotEvaluation(double[][][] passes, HeadFit head, int @Nullable [] groups) {
+        this(kept(passes), head, groups);
+    }
+
+    /** An evaluation of features that are made for each episode. */
+    public FewShotEvaluation(Source source, LogisticRegression head) {
         this(
-                passes,
+                source,
+                (views, episode) -> head.fitViews(views, episode.supportLabels(), episode.ways())
+                        .classifier());
+    }
+
+    /** As {@link #FewShotEvaluation(Source, LogisticRegression)}, with heads that are tuned on the support clips of each episode. */
+    public FewShotEvaluation(Source source, HeadFit head, int @Nullable [] groups) {
+        this(
+                source,
                 (views, episode) -> head.fit(
                                 views,
                                 episode.supportLabels(),
@@ -63,10 +92,16 @@ public final class FewShotEvaluation {
                                         : IntStream.of(episode.support())
                                                 .map(clip -> groups[clip])
                                                 .toArray())
-                        .onAll(passes[0][0].length));
+                        .onAll(views[0][0].length));
     }
 
-    private FewShotEvaluation(double[][][] passes, Fitter fitter) {
+    private FewShotEvaluation(Source source, Fitter fitter) {
+        this.source = source;
+        this.fitter = fitter;
+    }
+
+    /** Features of every clip as a source. */
+    private static Source kept(double[][][] passes) {
         if (passes.length == 0 || passes[0].length == 0) {
             throw new IllegalArgumentException(
                     "few_shot: no features given; pass [P][clips][D] with P and clips over 0");
@@ -85,8 +120,36 @@ public final class FewShotEvaluation {
                 Features.requireFinite("few_shot", "clip " + clip + " of pass " + p, passes[p][clip]);
             }
         }
-        this.passes = passes;
-        this.fitter = fitter;
+        return (number, episode) -> new Views(chosen(passes, episode.support()), chosen(passes, episode.queries()));
+    }
+
+    private static double[][][] chosen(double[][][] passes, int[] clips) {
+        return Arrays.stream(passes)
+                .map(pass -> IntStream.of(clips)
+                        .mapToObj(clip -> features(pass, clip))
+                        .toArray(double[][]::new))
+                .toArray(double[][][]::new);
+    }
+
+    /**
+     * The same with heads that are fitted on fewer passes of the support clips than queries have.
+     *
+     * @param views of the support clips that heads are fitted on, the first ones: 1 as published, up to all that the source gives
+     * @throws IllegalArgumentException if it is less than 1; and, when episodes are evaluated, if there are not so many
+     */
+    public FewShotEvaluation withSupportViews(int views) {
+        if (views < 1) {
+            throw new IllegalArgumentException(
+                    "few_shot: heads are to be fitted on " + views + " passes of the support clips; pass 1 or more");
+        }
+        return new FewShotEvaluation(source, (all, episode) -> {
+            if (all.length < views) {
+                throw new IllegalArgumentException("few_shot: heads are to be fitted on " + views
+                        + " passes of the support clips but there are " + all.length
+                        + "; extract more, or lower the number");
+            }
+            return fitter.fit(Arrays.copyOf(all, views), episode);
+        });
     }
 
     /**
@@ -101,7 +164,7 @@ public final class FewShotEvaluation {
         return new Result(IntStream.range(0, episodes.size())
                 .parallel()
                 .mapToObj(i -> {
-                    EpisodeResult result = evaluate(episodes.get(i));
+                    EpisodeResult result = evaluate(i, episodes.get(i));
                     synchronized (finished) {
                         progress.accept(++finished[0]);
                     }
@@ -110,17 +173,17 @@ public final class FewShotEvaluation {
                 .toList());
     }
 
-    /** Evaluates one episode on the calling thread. */
+    /** Evaluates one episode, the first, on the calling thread. */
     public EpisodeResult evaluate(Episode episode) {
-        double[][][] support = Arrays.stream(passes)
-                .map(pass -> IntStream.of(episode.support())
-                        .mapToObj(clip -> features(pass, clip))
-                        .toArray(double[][]::new))
-                .toArray(double[][][]::new);
-        LinearClassifier classifier = fitter.fit(support, episode);
-        double[][] probabilities = IntStream.of(episode.queries())
-                .mapToObj(clip -> classifier.ensemble(
-                        Arrays.stream(passes).map(pass -> features(pass, clip)).toArray(double[][]::new)))
+        return evaluate(0, episode);
+    }
+
+    private EpisodeResult evaluate(int number, Episode episode) {
+        Views views = source.see(number, episode);
+        LinearClassifier classifier = fitter.fit(views.support(), episode);
+        double[][] probabilities = IntStream.range(0, episode.queries().length)
+                .mapToObj(query -> classifier.ensemble(
+                        Arrays.stream(views.queries()).map(pass -> pass[query]).toArray(double[][]::new)))
                 .toArray(double[][]::new);
         return new EpisodeResult(probabilities, episode.queryLabels());
     }

@@ -14,7 +14,6 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.nn.MaskStrategy;
 import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
 import tessera.nn.Params;
@@ -141,7 +140,7 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
                         new ClipBatches(target, seen, false, recipe, seed + 2, seed),
                         new FeatureMatch(matches),
                         PATH_STREAM)),
-                student.model().config().grid() == null ? null : MaskStrategy.tubes(),
+                student.model().config().grid() == null ? null : recipe.strategy(),
                 MASK_STREAM);
     }
 

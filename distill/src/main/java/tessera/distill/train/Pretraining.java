@@ -14,7 +14,6 @@ import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.Int8Layers;
-import tessera.nn.MaskStrategy;
 import tessera.nn.Params;
 import tessera.nn.TokenGrid;
 import tessera.nn.videomae.VideoMaeConfig;
@@ -27,8 +26,8 @@ import tessera.tensor.TokenMask;
  * The first stage of MM-CDFSL (ECCV 2024): one masked autoencoder per modality, trained on labelled source clips and
  * unlabelled target clips with {@code L = reconstruction(source) + reconstruction(target) + lambda CE(source)}.
  *
- * <p>Source and target clip of a pair share one tube mask. The model ends up in {@code model.safetensors} of the run's
- * folder. {@link #defaults} has the paper's settings.
+ * <p>Source and target clip of a pair share one mask, unless the strategy looks at clips. The model ends up in {@code
+ * model.safetensors} of the run's folder. {@link #defaults} has the paper's settings.
  *
  * @param modality what the model sees
  * @param targetReconstruction whether target clips are reconstructed too; without, this is the ablation S + CE
@@ -150,7 +149,7 @@ public record Pretraining(
                 new Autoencoder(model, dropout),
                 List.of(),
                 parts,
-                MaskStrategy.tubes(),
+                recipe.strategy(),
                 MASK_STREAM);
     }
 

@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.Views;
+import tessera.nn.MaskStrategy;
 import tessera.tensor.io.Safetensors;
 import tessera.tensor.io.SafetensorsFile;
 
@@ -16,6 +17,7 @@ import tessera.tensor.io.SafetensorsFile;
  * @param rate the learning rate
  * @param optimiser how weights are updated
  * @param maskRatio share of masked tokens, in [0, 1)
+ * @param strategy which tokens are masked, where the ratio masks some
  * @param dropPath stochastic depth's rate in the student's last block, in [0, 1)
  * @param augment whether clips are seen in random views: those of {@code views}, or, as MM-CDFSL has it, RGB alone cropped and
  *     flipped
@@ -28,6 +30,7 @@ public record Recipe(
         LearningRate rate,
         Optimiser optimiser,
         double maskRatio,
+        MaskStrategy strategy,
         double dropPath,
         boolean augment,
         @Nullable Views views,
@@ -49,6 +52,7 @@ public record Recipe(
                 LearningRate.over(600, 1e-3),
                 new Optimiser(.9, .999, 1e-8, .05, Optimiser.Decays.ALL, 0),
                 .75,
+                MaskStrategy.tubes(),
                 0,
                 true,
                 null,
@@ -57,7 +61,7 @@ public record Recipe(
 
     /** The same with other batches. */
     public Recipe withBatch(int clips) {
-        return new Recipe(clips, steps, rate, optimiser, maskRatio, dropPath, augment, views, seed);
+        return new Recipe(clips, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, views, seed);
     }
 
     /**
@@ -73,12 +77,12 @@ public record Recipe(
 
     /** The same over a number of steps, with a learning rate of one's own. */
     public Recipe withRate(long allSteps, LearningRate other) {
-        return new Recipe(batch, allSteps, other, optimiser, maskRatio, dropPath, augment, views, seed);
+        return new Recipe(batch, allSteps, other, optimiser, maskRatio, strategy, dropPath, augment, views, seed);
     }
 
     /** The same with another optimiser. */
     public Recipe withOptimiser(Optimiser other) {
-        return new Recipe(batch, steps, rate, other, maskRatio, dropPath, augment, views, seed);
+        return new Recipe(batch, steps, rate, other, maskRatio, strategy, dropPath, augment, views, seed);
     }
 
     /** The same with gradients clipped to a norm, 0 for any. */
@@ -89,27 +93,32 @@ public record Recipe(
 
     /** The same with another share of masked tokens. */
     public Recipe withMaskRatio(double ratio) {
-        return new Recipe(batch, steps, rate, optimiser, ratio, dropPath, augment, views, seed);
+        return new Recipe(batch, steps, rate, optimiser, ratio, strategy, dropPath, augment, views, seed);
+    }
+
+    /** The same with other masks. */
+    public Recipe withStrategy(MaskStrategy other) {
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, other, dropPath, augment, views, seed);
     }
 
     /** The same with another rate of stochastic depth. */
     public Recipe withDropPath(double probability) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, probability, augment, views, seed);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, probability, augment, views, seed);
     }
 
     /** The same with or without random crops and flips. */
     public Recipe withAugment(boolean wanted) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, dropPath, wanted, views, seed);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, wanted, views, seed);
     }
 
     /** The same with clips seen in other views, or null for MM-CDFSL's crops and flips. */
     public Recipe withViews(@Nullable Views others) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, dropPath, augment, others, seed);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, others, seed);
     }
 
     /** The same with another seed. */
     public Recipe withSeed(long other) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, dropPath, augment, views, other);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, views, other);
     }
 
     /** The settings by name. */
@@ -139,6 +148,7 @@ public record Recipe(
     /** These settings after others. */
     Settings addTo(Settings settings) {
         Settings all = settings.with("maskRatio", maskRatio)
+                .with("maskStrategy", strategy.word())
                 .with("batch", batch)
                 .with("steps", steps)
                 .with("lr", rate.highest())

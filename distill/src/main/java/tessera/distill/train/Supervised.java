@@ -162,7 +162,7 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
     }
 
     static @Nullable MaskStrategy masks(Recipe recipe) {
-        return recipe.maskRatio() > 0 ? MaskStrategy.tubes() : null;
+        return recipe.maskRatio() > 0 ? recipe.strategy() : null;
     }
 
     static void requireHeads(Map<String, Double> heads) {

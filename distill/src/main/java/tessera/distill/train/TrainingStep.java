@@ -81,8 +81,12 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
             made.forEach(batch -> data.addAll(batch.tensors()));
             MaskStrategy masks = setup.masks();
             if (masks != null && !masks.recordable()) {
-                TokenMask mask = mask(masks, made.getFirst(), host, step);
-                data.addAll(List.of(mask.visible(), mask.masked()));
+                for (Batch batch : made) {
+                    MaskContext context = context(batch, host, step, batch.clips(setup.sees()));
+                    TokenMask mask = masks.draw(context);
+                    context.requireWhole(mask);
+                    data.addAll(List.of(mask.visible(), mask.masked()));
+                }
             }
             RecordedCalls open = calls;
             if (open == null) {
@@ -116,20 +120,14 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
 
     private Map<Metric, Tensor> losses(Iterator<Tensor> data, long step) {
         List<Batch> here = batches.stream().map(batch -> batch.of(data)).toList();
-        MaskStrategy masks = setup.masks();
-        TokenMask mask = null;
-        if (masks != null) {
-            mask = masks.recordable()
-                    ? mask(masks, here.getFirst(), device, step)
-                    : new TokenMask(data.next(), data.next());
-        }
+        List<@Nullable TokenMask> masks = masks(here, data, step);
         Map<Metric, Tensor> metrics = new LinkedHashMap<>();
         Tensor total = null;
         for (int i = 0; i < here.size(); i++) {
             Stage.Part part = setup.parts().get(i);
             DropPath dropPath = new DropPath(recipe.dropPath(), recipe.seed(), stream(part.stream(), step));
             Noise noise = new Noise(dropPath, recipe.seed(), step);
-            Look look = new Look(here.get(i), setup.sees(), mask, setup.student(), noise);
+            Look look = new Look(here.get(i), setup.sees(), masks.get(i), setup.student(), noise);
             Tensor loss = part.objective().loss(look);
             // Gradients accumulate, so the graphs of two parts need not be in memory together.
             loss.backward();
@@ -143,16 +141,34 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
         return metrics;
     }
 
-    private TokenMask mask(MaskStrategy masks, Batch batch, Device where, long step) {
-        return masks.draw(new MaskContext(
+    /**
+     * The mask of each part, null where none has one. Where strategies look at nothing, all have the same: the seed and the step alone
+     * say what is drawn.
+     *
+     * @param data whose next tensors are the masks, if they are not drawn here
+     */
+    private List<@Nullable TokenMask> masks(List<Batch> here, Iterator<Tensor> data, long step) {
+        MaskStrategy masks = setup.masks();
+        TokenMask common =
+                masks != null && masks.recordable() ? masks.draw(context(here.getFirst(), device, step, null)) : null;
+        List<@Nullable TokenMask> each = new ArrayList<>();
+        for (int i = 0; i < here.size(); i++) {
+            each.add(masks == null || common != null ? common : new TokenMask(data.next(), data.next()));
+        }
+        return each;
+    }
+
+    private MaskContext context(Batch batch, Device where, long step, @Nullable Tensor clips) {
+        return new MaskContext(
                 where,
                 batch.clips(setup.sees()).size(0),
-                setup.student().grid().slots(),
-                setup.student().grid().plane(),
+                setup.student().grid(),
                 recipe.maskRatio(),
                 recipe.seed(),
                 stream(setup.maskStream(), step),
-                0));
+                /* member= */ 0,
+                clips,
+                /* saliency= */ null);
     }
 
     static long stream(int number, long step) {

@@ -157,8 +157,7 @@ public record Task(
             Tensor[] masks = new Tensor[work.ensemble()];
             for (int p = 0; p < masks.length; p++) {
                 masks[p] = masking.strategy()
-                        .draw(new MaskContext(
-                                Device.cpu(), work.batch(), config.slots(), config.plane(), work.ratio(), SEED, 0, p))
+                        .draw(new MaskContext(Device.cpu(), work.batch(), config.grid(), work.ratio(), SEED, 0, p))
                         .visible();
             }
             int[] visible = new int[work.sequences() * work.tokens(config)];

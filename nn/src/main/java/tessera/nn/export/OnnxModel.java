@@ -115,9 +115,9 @@ public final class OnnxModel {
                 continue;
             }
             try (Scope scope = Scope.open()) {
-                TokenMask mask = masking.strategy()
-                        .draw(new MaskContext(
-                                Device.cpu(), 1, config.slots(), config.plane(), masking.ratio(), seed, 0, p));
+                MaskContext context = new MaskContext(Device.cpu(), 1, config.grid(), masking.ratio(), seed, 0, p);
+                TokenMask mask = masking.strategy().draw(context);
+                context.requireVisible(mask, seen);
                 System.arraycopy(mask.visible().toInts(), 0, visible, p * seen, seen);
             }
         }

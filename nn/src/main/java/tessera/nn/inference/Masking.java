@@ -10,7 +10,7 @@ import tessera.tensor.TokenMask;
  * @param ratio share of the tokens that are not looked at, in [0, 1); where it hides no cell, every token is seen and no mask is
  *     drawn
  * @param ensemble masks for each clip, at least 1; time and memory grow with it
- * @param strategy which tokens a mask hides
+ * @param strategy which tokens a mask hides; {@link MaskStrategy} has those there are, and takes one's own
  * @param aggregation how the passes of an ensemble become one answer
  */
 public record Masking(double ratio, int ensemble, MaskStrategy strategy, Aggregation aggregation) {

@@ -22,8 +22,6 @@ import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
 import tessera.nn.Int8Layers;
-import tessera.nn.MaskContext;
-import tessera.nn.MaskStrategy;
 import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
 import tessera.nn.Params;
@@ -528,24 +526,15 @@ public final class Student implements AutoCloseable {
             Arrays.fill(copies, once);
             return copies.length == 1 ? once : Tensor.concat(0, copies);
         }
-        List<TokenMask> masks = new ArrayList<>();
-        for (int p = 0; p < masking.ensemble(); p++) {
-            MaskContext context =
-                    new MaskContext(device(), clips.size(0), grid.slots(), grid.plane(), masking.ratio(), seed, 0, p);
-            TokenMask mask = masking.strategy().draw(context);
-            masks.add(
-                    recordable(masking.strategy())
-                            ? mask
-                            : checked(mask, context, grid, masks.isEmpty() ? mask : masks.getFirst()));
+        DrawnMasks drawn = new DrawnMasks(masking, grid, device(), pooling, given, seed);
+        if (masking.strategy().looksBack()) {
+            Pooler by = pooler == null ? Pooling.MEAN.on(loaded.model, device()) : pooler; // MEAN has nothing to close
+            return new LookingBack(by, clips, drawn).features();
         }
+        List<TokenMask> masks = drawn.all();
         return pooler == null
                 ? loaded.model.maskedFeatures(clips, masks) // [P * B, D]
                 : pooler.features(clips, masks.stream().map(TokenMask::visible).toList());
-    }
-
-    /** Whether nobody has to look at the masks: neither are they a stranger's nor must it be seen that they are tubes. */
-    private boolean recordable(MaskStrategy strategy) {
-        return strategy.recordable() && (strategy.showsTubes() || !pooling.seesMotion());
     }
 
     /** The tokens that masks choose from, or null where they hide none. */
@@ -558,19 +547,15 @@ public final class Student implements AutoCloseable {
         return grid == null || TokenMask.maskedCells(grid.plane(), masking.ratio()) == 0 ? null : grid;
     }
 
-    private TokenMask checked(TokenMask mask, MaskContext context, TokenGrid grid, TokenMask first) {
-        DrawnMasks.check(mask.visible(), context, grid, first.visible().size(1));
-        if (pooling.seesMotion()) {
-            pooling.requireTubes(mask.visible(), grid);
-        }
-        return new TokenMask(here(mask.visible()), mask.masked());
+    private Tensor here(Tensor tensor) {
+        return on(device(), tensor);
     }
 
-    /** A tensor on this student's device; another CPU device's memory is used as it is. */
-    private Tensor here(Tensor tensor) {
-        return device().isHost() && tensor.device().isHost() && !tensor.device().equals(device())
-                ? Tensor.wrap(device(), tensor.contiguous().segment(), tensor.dtype(), tensor.shape())
-                : tensor.to(device());
+    /** A tensor on a device; another CPU device's memory is used as it is. */
+    static Tensor on(Device device, Tensor tensor) {
+        return device.isHost() && tensor.device().isHost() && !tensor.device().equals(device)
+                ? Tensor.wrap(device, tensor.contiguous().segment(), tensor.dtype(), tensor.shape())
+                : tensor.to(device);
     }
 
     private Shape clips(long batch) {
@@ -616,7 +601,8 @@ public final class Student implements AutoCloseable {
             this.predictAll = new Pass("predictAll", masking, Student.this::predictAll);
             this.features = new Pass("features", masking, Student.this::features);
             RecordedCalls.Input clips = new RecordedCalls.Input(DType.U8, clips(batch));
-            this.calls = new RecordedCalls(device(), recordable(masking.strategy()), List.of(clips));
+            this.calls =
+                    new RecordedCalls(device(), DrawnMasks.recordable(masking.strategy(), pooling), List.of(clips));
         }
 
         /** The input clips, u8 {@code [batch, T, H, W, C]}, to be filled before each call; valid until the session closes. */
