@@ -101,7 +101,7 @@ class ExtractTest {
         }
         // Rows that are gone take their clips with them.
         Files.writeString(table, "path,start,end,label\nb,0.25,1,push cup\n");
-        assertTrue(Shell.succeed(words("--annotations", table)).contains("1 clips, 1 label, rgb"));
+        assertTrue(Shell.succeed(words("--annotations", table)).contains("1 clip, 1 label, rgb"));
         assertFalse(Files.exists(data.resolve("rgb/push box")));
     }
 
@@ -116,7 +116,7 @@ class ExtractTest {
 
     @Test
     void badInputIsToldInALine() throws IOException {
-        Shell.refuse(List.of("--size is [1, 2, 3]"), words("--size=1x2x3"));
+        Shell.refuse(List.of("--size is [1, 2, 3]"), "extract", "--videos", videos, "--out", data, "--size=1x2x3");
         Shell.refuse(List.of("16 <= size"), "extract", "--videos", videos, "--out", data, "--size=8");
         Shell.refuse(List.of("--clip-seconds is -1.0"), words("--clip-seconds=-1"));
         Shell.refuse(List.of("--stride-seconds is 0.0"), words("--stride-seconds=0"));
@@ -125,7 +125,9 @@ class ExtractTest {
         Shell.refuse(List.of("--fps is -1.0"), words("--fps=-1"));
         Shell.refuse(List.of("--flow and --flow-from exclude"), words("--flow", "--flow-from", videos));
         Shell.refuse(List.of("--format and --split tell of --annotations"), words("--split=train"));
-        Shell.refuse(List.of("--format is 'epics'; pass one of epic, ego4d, meccano"), words("--format=epics"));
+        Shell.Outcome usage = Shell.run(words("--format=epics"));
+        assertEquals(2, usage.code());
+        assertTrue(usage.err().contains("--format is 'epics'; pass one of epic, ego4d, meccano"), usage.err());
         Path missing = folder.resolve("missing");
         Shell.refuse(List.of(missing + " does not exist; name the folder of pose"), words("--pose", missing));
         Shell.refuse(List.of(missing + " does not exist; name a file of annotations"), words("--annotations", missing));

@@ -176,9 +176,10 @@ final class Extract extends ToolCommand {
         print(
                 new Answer(out, clips, List.copyOf(labels), modalities),
                 to -> to.printf(
-                        "%s: %d clips, %d %s, %s%n",
+                        "%s: %d %s, %d %s, %s%n",
                         out,
                         clips,
+                        clips == 1 ? "clip" : "clips",
                         labels.size(),
                         labels.size() == 1 ? "label" : "labels",
                         String.join(" and ", modalities)));
