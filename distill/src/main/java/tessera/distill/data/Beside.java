@@ -23,6 +23,9 @@ final class Beside {
 
     private static final double SIGMA_HEIGHT = 256;
 
+    /** What resizing may add to numbers between 0 and 1. */
+    private static final float ROUNDING = 1e-5f;
+
     /** What folders may hold. */
     static final Set<Modality> KINDS = Set.of(Modality.FLOW, Modality.POSE, Modality.BOXES);
 
@@ -93,11 +96,12 @@ final class Beside {
         Optional<FrameFiles> files = arrays(Modality.POSE);
         if (files.isPresent()) {
             float[] maps = stack(files.get(), numbers, new int[] {rows, columns, JointMaps.JOINTS}, false);
-            for (float value : maps) {
-                if (!(value >= 0 && value <= 1)) {
-                    throw new IllegalArgumentException(files.get().folder() + " holds " + value
+            for (int i = 0; i < maps.length; i++) {
+                if (!(maps[i] >= -ROUNDING && maps[i] <= 1 + ROUNDING)) {
+                    throw new IllegalArgumentException(files.get().folder() + " holds " + maps[i]
                             + " but heat maps lie in [0, 1]; scale them");
                 }
+                maps[i] = Math.clamp(maps[i], 0f, 1f);
             }
             return maps;
         }
