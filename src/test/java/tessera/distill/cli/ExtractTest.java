@@ -48,7 +48,8 @@ class ExtractTest {
 
     @Test
     void clipsTrainEveryStage() {
-        Map<String, @Nullable Object> answer = Json.object(Shell.succeed(words("--clip-seconds=.5", "--flow", "--json")));
+        Map<String, @Nullable Object> answer =
+                Json.object(Shell.succeed(words("--clip-seconds=.5", "--flow", "--json")));
         assertEquals(data.toString(), answer.get("data"));
         assertEquals(7L, answer.get("clips"));
         assertEquals(List.of("down", "right"), answer.get("labels"));
@@ -76,13 +77,22 @@ class ExtractTest {
         Path head = folder.resolve("head.safetensors");
         Path student = run.resolve("student.safetensors");
         Shell.succeed(
-                "learn", "--student", student, "--clips", videos, "--clip-seconds=.5", "--threads=1", "--quiet", "--out", head);
+                "learn",
+                "--student",
+                student,
+                "--clips",
+                videos,
+                "--clip-seconds=.5",
+                "--threads=1",
+                "--quiet",
+                "--out",
+                head);
         Path video = videos.resolve("down/a.avi");
         String seen = Shell.succeed(
                 "predict", "--student", student, "--head", head, "--video", video, "--clip-seconds=.5", "--threads=1");
         assertTrue(seen.startsWith(video + ": "), seen);
-        assertTrue(
-                Shell.succeed(words("--clip-seconds=.5", "--flow")).contains(data + ": 7 clips, 2 labels, rgb and flow"));
+        assertTrue(Shell.succeed(words("--clip-seconds=.5", "--flow"))
+                .contains(data + ": 7 clips, 2 labels, rgb and flow"));
     }
 
     @Test
@@ -94,8 +104,11 @@ class ExtractTest {
                         + "b,0,1,pull cup,pull,cup,test\ngone,0,1,push box,push,box,train\n");
         String told = Shell.succeed(words("--annotations", table, "--split=train"));
         assertTrue(told.contains("2 clips, 2 labels, rgb"), told);
-        try (ClipSet set = ModalityFolders.open(data, Set.of(Modality.RGB), null).load(done -> {})) {
-            assertEquals(List.of("push box/a_000000000_000000500-00000", "push cup/b_000000250_000001000-00000"), set.names());
+        try (ClipSet set =
+                ModalityFolders.open(data, Set.of(Modality.RGB), null).load(done -> {})) {
+            assertEquals(
+                    List.of("push box/a_000000000_000000500-00000", "push cup/b_000000250_000001000-00000"),
+                    set.names());
             assertEquals(List.of("box", "cup"), set.head("noun").classes());
             assertEquals(List.of("push"), set.head("verb").classes());
         }

@@ -45,7 +45,8 @@ class AnnotationsTest {
         assertEquals(1, message.lines().count(), message);
     }
 
-    private static Annotation one(String video, Segment segment, String label, Map<String, String> heads, String split) {
+    private static Annotation one(
+            String video, Segment segment, String label, Map<String, String> heads, String split) {
         return new Annotation(List.of(new Place(video, segment)), label, heads, split);
     }
 
@@ -61,12 +62,7 @@ class AnnotationsTest {
                         + "open,c,,,test,city\r\n");
         assertEquals(
                 List.of(
-                        one(
-                                "a/b.mp4",
-                                Segment.seconds(59, 62.5),
-                                "cut, \"slowly\"",
-                                Map.of("scene", "wood"),
-                                "train"),
+                        one("a/b.mp4", Segment.seconds(59, 62.5), "cut, \"slowly\"", Map.of("scene", "wood"), "train"),
                         one("c", Segment.WHOLE, "open", Map.of("scene", "city"), "test")),
                 found);
         assertEquals(
@@ -81,13 +77,14 @@ class AnnotationsTest {
                         + "narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes\n"
                         + "P07_3_0,P07,P07_3,00:00:00.560,00:00:02.00,00:01:01.25,120,3672,"
                         + "fetch pan,fetch,0,pan:big,5,\"['pan:big', 'lid']\",\"[5, 8]\"\n";
-        Annotation words =
-                one("P07_3", both(2, 61.25, 120, 3672, 0), "fetch pan:big", Map.of("verb", "fetch", "noun", "pan:big"), "");
+        Annotation words = one(
+                "P07_3", both(2, 61.25, 120, 3672, 0), "fetch pan:big", Map.of("verb", "fetch", "noun", "pan:big"), "");
         assertEquals(List.of(words), read("EPIC_100_train.csv", rows));
         assertTrue(notes.getFirst().contains("the narrators' words"), notes.toString());
         notes.clear();
         Files.writeString(
-                folder.resolve("EPIC_100_verb_classes.csv"), "id,key,instances,category\n0,take,\"['fetch', 'get']\",get\n");
+                folder.resolve("EPIC_100_verb_classes.csv"),
+                "id,key,instances,category\n0,take,\"['fetch', 'get']\",get\n");
         Files.writeString(folder.resolve("EPIC_100_noun_classes.csv"), "id,key,instances\n5,pan,['pan']\n");
         Annotation classes =
                 one("P07_3", both(2, 61.25, 120, 3672, 0), "take pan", Map.of("verb", "take", "noun", "pan"), "");
@@ -168,7 +165,8 @@ class AnnotationsTest {
     /** As published, numbers are sometimes text, and not every list has labels. */
     @Test
     void listsOfMmCdfsl() throws IOException {
-        String description = "\"description\": \"%s Cross-domain Few-shot Learning for Action Recognition Annotations\",";
+        String description =
+                "\"description\": \"%s Cross-domain Few-shot Learning for Action Recognition Annotations\",";
         assertEquals(
                 List.of(one("P01_01", Segment.every(8, 262, 60), "", Map.of(), "train (unlabel)")),
                 read("epic-55_unlabel.json", "{\"version\": 1.0, " + description.formatted("EPIC-55") + """
@@ -216,9 +214,9 @@ class AnnotationsTest {
         refused("a.json", "[{\"name\": 1}]", null, "has no id in video 0");
         refused("a.json", "[]", AnnotationFormat.EPIC, "is not of the format epic", "CSV");
         Path missing = folder.resolve("missing.csv");
-        String message = requireNonNull(assertThrows(
-                        IllegalArgumentException.class, () -> Annotations.read(missing, null, notes::add))
-                .getMessage());
+        String message = requireNonNull(
+                assertThrows(IllegalArgumentException.class, () -> Annotations.read(missing, null, notes::add))
+                        .getMessage());
         assertTrue(message.startsWith(missing + " does not exist"), message);
     }
 }

@@ -242,9 +242,8 @@ class ExtractionTest {
         String sure = IntStream.range(0, 21)
                 .mapToObj(j -> "[" + (2 + j) + ", " + (3 + 2 * j) + ", " + (j == 4 ? .1 : .9) + "]")
                 .collect(Collectors.joining(", "));
-        String scores = IntStream.range(0, 21)
-                .mapToObj(j -> j == 4 ? "0.1" : "0.9")
-                .collect(Collectors.joining(", "));
+        String scores =
+                IntStream.range(0, 21).mapToObj(j -> j == 4 ? "0.1" : "0.9").collect(Collectors.joining(", "));
         String instance = "{\"keypoints\": [" + points + "], \"keypoint_scores\": [" + scores + "], \"bbox_score\": 1}";
         String frames = "[{\"frame_id\": 0, \"instances\": [" + instance + "]}, {\"frame_id\": 1, \"instances\": []}]";
         Path openPose = Files.createDirectories(folder.resolve("openpose"));
@@ -254,7 +253,10 @@ class ExtractionTest {
                         + "], \"hand_right_keypoints_2d\": []}]}");
         Files.writeString(openPose.resolve("v_000000000001_keypoints.json"), "{\"people\": []}");
         List<Path> files = List.of(
-                write("own.json", "{\"width\": 90, \"height\": 60, \"fps\": 5, \"frames\": [[{\"joints\": [" + sure + "]}], []]}"),
+                write(
+                        "own.json",
+                        "{\"width\": 90, \"height\": 60, \"fps\": 5, \"frames\": [[{\"joints\": [" + sure
+                                + "]}], []]}"),
                 write("mmpose.json", frames),
                 write("demo.json", "{\"meta_info\": {}, \"instance_info\": " + frames + "}"),
                 openPose);
@@ -274,10 +276,15 @@ class ExtractionTest {
         assertEquals(1, timed.hands(files.getFirst(), 77, .05).size(), "the frame of 0 s at 5 a second");
         assertEquals(0, timed.hands(files.getFirst(), 77, .15).size(), "the frame of .2 s");
         refused("holds 2 frames", () -> timed.hands(files.getFirst(), 0, 1));
-        refused("has 20 joints", () -> KeypointFile.read(
-                write("few.json", frames.replace("[2, 3], ", "").replace("\"keypoint_scores\": [0.9, ", "\"keypoint_scores\": [")),
-                60,
-                90));
+        refused(
+                "has 20 joints",
+                () -> KeypointFile.read(
+                        write(
+                                "few.json",
+                                frames.replace("[2, 3], ", "")
+                                        .replace("\"keypoint_scores\": [0.9, ", "\"keypoint_scores\": [")),
+                        60,
+                        90));
         refused("gives none as height", () -> KeypointFile.read(write("bare.json", "{\"frames\": []}"), 60, 90));
         refused("is no JSON", () -> KeypointFile.read(write("cut.json", "{\"frames\": ["), 60, 90));
     }
@@ -302,7 +309,10 @@ class ExtractionTest {
         Set<Modality> both = Set.of(Modality.RGB, Modality.AUDIO);
         assertEquals(
                 4,
-                extract(ClipCut.every(1, 5, 16, 16), both, ExtractionSources.labelled(root).sources()));
+                extract(
+                        ClipCut.every(1, 5, 16, 16),
+                        both,
+                        ExtractionSources.labelled(root).sources()));
         for (int clip = 0; clip < 4; clip++) {
             WavFile sound = WavFile.read(out().resolve("audio/loud/a.mkv-0000" + clip + ".wav"));
             assertEquals(16000, sound.rate());
@@ -321,7 +331,8 @@ class ExtractionTest {
                 "b.mkv: has no sound",
                 () -> new Extraction(ClipCut.every(1, 5, 16, 16), both, false)
                         .run(
-                                ExtractionSources.labelled(folder.resolve("mute")).sources(),
+                                ExtractionSources.labelled(folder.resolve("mute"))
+                                        .sources(),
                                 folder.resolve("none"),
                                 done -> {},
                                 notes::add));
@@ -340,7 +351,9 @@ class ExtractionTest {
                     image.setRGB(i % 24, i / 24, 0x010101 * n);
                 }
                 ImageIO.write(
-                        image, "png", frames.resolve("frame_%010d.png".formatted(n)).toFile());
+                        image,
+                        "png",
+                        frames.resolve("frame_%010d.png".formatted(n)).toFile());
             }
             float[] motion = new float[8 * 8 * 2];
             for (int i = 0; i < motion.length; i++) {
@@ -369,7 +382,8 @@ class ExtractionTest {
         float[] motion = floats("flow/step/P01_01_f00000005_00000005-00000.npy", 5, 16, 16, 2);
         float[] maps = floats("pose/step/P01_01_f00000005_00000005-00000.npy", 5, 4, 4, 21);
         for (int t = 0; t < 5; t++) {
-            assertEquals(t == 2 ? 9 : numbers[t], clip.pixels()[t * clip.frameLength()], "level of frame " + numbers[t]);
+            assertEquals(
+                    t == 2 ? 9 : numbers[t], clip.pixels()[t * clip.frameLength()], "level of frame " + numbers[t]);
             assertEquals(2f * numbers[t], motion[t * 512], "flow is in pixels of the clip, twice as many");
             assertEquals(-2f * numbers[t], motion[t * 512 + 511]);
             assertEquals(numbers[t] / 100f, maps[t * 336]);
@@ -379,7 +393,8 @@ class ExtractionTest {
             assertEquals(22 + 2 * t, spread.pixels()[t * spread.frameLength()]);
         }
         String missing = frames.resolve("frame_0000000013.png").toString();
-        assertEquals(List.of("1 frames are missing, and the one before each is repeated; the first is " + missing), notes);
+        assertEquals(
+                List.of("1 frames are missing, and the one before each is repeated; the first is " + missing), notes);
         // Training takes them as they are.
         ModalityFolders.open(out(), Set.of(Modality.RGB, Modality.FLOW, Modality.POSE), null);
 
@@ -391,9 +406,7 @@ class ExtractionTest {
                 "does not tell its frames a second",
                 () -> new Extraction(WHOLE, Set.of(Modality.RGB), false)
                         .run(
-                                annotated(
-                                        folder.resolve("frames/rgb"),
-                                        row("P01_01", Segment.seconds(0, 1), "timed")),
+                                annotated(folder.resolve("frames/rgb"), row("P01_01", Segment.seconds(0, 1), "timed")),
                                 folder.resolve("third"),
                                 done -> {},
                                 notes::add));
@@ -466,9 +479,7 @@ class ExtractionTest {
         Set<Modality> rgb = Set.of(Modality.RGB);
         List<Extraction.Source> sources = ExtractionSources.labelled(videos).sources();
         refused("c.avi: cannot be decoded as a video", () -> extract(cut, rgb, sources));
-        assertEquals(
-                4,
-                new Extraction(cut, rgb, Map.of(), 0, true, .4, 2).run(sources, out(), done -> {}, notes::add));
+        assertEquals(4, new Extraction(cut, rgb, Map.of(), 0, true, .4, 2).run(sources, out(), done -> {}, notes::add));
         assertEquals(1, notes.size());
         assertTrue(notes.getFirst().startsWith("1 of 3 videos are left out: "), notes.toString());
         assertTrue(notes.getFirst().contains("c.avi: cannot be decoded"), notes.toString());
@@ -515,8 +526,9 @@ class ExtractionTest {
                 "label,noun,verb\nopen door,door,open\ntake_(pick;_grab) cup_mug,cup/mug,take_(pick;_grab)\n",
                 Files.readString(out().resolve("labels.csv")));
         notes.clear();
-        refused("no annotation is of the split 'val'; pass one of [Test, Train]", () -> ExtractionSources.annotated(
-                videos, rows, "val", notes::add));
+        refused(
+                "no annotation is of the split 'val'; pass one of [Test, Train]",
+                () -> ExtractionSources.annotated(videos, rows, "val", notes::add));
         refused("annotations name c, but", () -> ExtractionSources.annotated(videos, rows, null, notes::add));
         assertEquals(
                 List.of("annotations of several splits come together, {Test=1, Train=3}; --split takes one of them"),
@@ -543,7 +555,8 @@ class ExtractionTest {
         refused("[] is asked for", () -> new Extraction(WHOLE, Set.of(), false));
         refused("boxes is given", () -> new Extraction(WHOLE, rgb, Map.of(Modality.BOXES, folder), 0, false, 1, 1));
         refused("0 threads", () -> new Extraction(WHOLE, rgb, Map.of(), 0, false, 1, 0));
-        refused("flow of clips of 5 frames of 8 x 8", () -> new Extraction(
-                ClipCut.whole(5, 8, 8), Set.of(Modality.FLOW), false));
+        refused(
+                "flow of clips of 5 frames of 8 x 8",
+                () -> new Extraction(ClipCut.whole(5, 8, 8), Set.of(Modality.FLOW), false));
     }
 }

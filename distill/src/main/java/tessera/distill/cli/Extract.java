@@ -159,8 +159,8 @@ final class Extract extends ToolCommand {
         ExtractionSources found = sources(notes::add);
         int clips;
         Task.Unit unit = annotations == null ? Task.Unit.VIDEOS : Task.Unit.CLIPS;
-        try (Task task =
-                Task.begin(progress.listener(), "extract", unit, 0, found.sources().size())) {
+        try (Task task = Task.begin(
+                progress.listener(), "extract", unit, 0, found.sources().size())) {
             notes.forEach(task::note);
             clips = extraction.run(found.sources(), out, task::advance, task::note);
         }
@@ -242,8 +242,9 @@ final class Extract extends ToolCommand {
         double seconds = clipSeconds != null ? clipSeconds : annotations == null ? SECONDS : 0;
         if (!(seconds >= 0 && seconds < ClipCut.LONGEST)
                 || (seconds > 0 && frames / seconds > ClipCut.MOST_FRAMES_PER_SECOND)) {
-            throw new IllegalArgumentException("--clip-seconds is " + seconds + "; pass a positive number of seconds for "
-                    + frames + " frames, at most 1000 a second, or 0 for one clip of each");
+            throw new IllegalArgumentException(
+                    "--clip-seconds is " + seconds + "; pass a positive number of seconds for " + frames
+                            + " frames, at most 1000 a second, or 0 for one clip of each");
         }
         double stride = strideSeconds == null ? seconds : strideSeconds;
         if (seconds > 0 && !(stride > 0 && stride < ClipCut.LONGEST)) {
@@ -256,8 +257,7 @@ final class Extract extends ToolCommand {
     /** What is written would be looked through as videos by the next run. */
     private void requireOutside() {
         try {
-            if (Files.isDirectory(videos)
-                    && nearest(out).startsWith(videos.toRealPath())) {
+            if (Files.isDirectory(videos) && nearest(out).startsWith(videos.toRealPath())) {
                 throw new IllegalArgumentException(
                         "--out " + out + " lies in --videos " + videos + "; name a folder beside it");
             }
@@ -278,8 +278,7 @@ final class Extract extends ToolCommand {
 
     private ExtractionSources sources(Consumer<String> notes) {
         if (annotations != null) {
-            return ExtractionSources.annotated(
-                    videos, Annotations.read(annotations, format, notes), split, notes);
+            return ExtractionSources.annotated(videos, Annotations.read(annotations, format, notes), split, notes);
         }
         return unlabelled
                 ? ExtractionSources.unlabelled(videos, ExtractionSources.UNLABELLED, true)

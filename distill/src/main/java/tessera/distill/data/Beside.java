@@ -98,8 +98,8 @@ final class Beside {
             float[] maps = stack(files.get(), numbers, new int[] {rows, columns, JointMaps.JOINTS}, false);
             for (int i = 0; i < maps.length; i++) {
                 if (!(maps[i] >= -ROUNDING && maps[i] <= 1 + ROUNDING)) {
-                    throw new IllegalArgumentException(files.get().folder() + " holds " + maps[i]
-                            + " but heat maps lie in [0, 1]; scale them");
+                    throw new IllegalArgumentException(
+                            files.get().folder() + " holds " + maps[i] + " but heat maps lie in [0, 1]; scale them");
                 }
                 maps[i] = Math.clamp(maps[i], 0f, 1f);
             }
@@ -213,11 +213,7 @@ final class Beside {
                 return values;
             }
             float[] resized = Resampling.apply(
-                    values,
-                    columns,
-                    shape[2],
-                    Resampling.whole(rows, shape[0]),
-                    Resampling.whole(columns, shape[1]));
+                    values, columns, shape[2], Resampling.whole(rows, shape[0]), Resampling.whole(columns, shape[1]));
             if (motion) {
                 for (int i = 0; i < resized.length; i += 2) {
                     resized[i] *= (float) shape[1] / columns;
@@ -227,5 +223,4 @@ final class Beside {
             return resized;
         }
     }
-
 }

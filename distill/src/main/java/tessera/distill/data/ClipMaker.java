@@ -86,8 +86,7 @@ final class ClipMaker {
             return before;
         }
         Footage footage = Footage.open(source.video(), settings.rate(), gaps);
-        Opened now = new Opened(
-                source.video(), footage, new Beside(settings.given(), source.key(), footage, gaps));
+        Opened now = new Opened(source.video(), footage, new Beside(settings.given(), source.key(), footage, gaps));
         opened = now;
         return now;
     }

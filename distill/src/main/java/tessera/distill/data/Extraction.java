@@ -79,9 +79,8 @@ public record Extraction(
         modalities = Set.copyOf(modalities);
         given = Map.copyOf(given);
         if (modalities.isEmpty() || !POSSIBLE.containsAll(modalities)) {
-            throw new IllegalArgumentException(
-                    "extraction: of videos " + new TreeSet<>(modalities) + " is asked for; they give "
-                            + new TreeSet<>(POSSIBLE));
+            throw new IllegalArgumentException("extraction: of videos " + new TreeSet<>(modalities)
+                    + " is asked for; they give " + new TreeSet<>(POSSIBLE));
         }
         for (Modality modality : new TreeSet<>(given.keySet())) {
             if (!Beside.KINDS.contains(modality) || !modalities.contains(modality)) {
@@ -252,7 +251,8 @@ public record Extraction(
 
     private void work(List<List<Integer>> jobs, Work work) throws IOException {
         ExecutorService pool = Executors.newFixedThreadPool(
-                threads, Thread.ofPlatform().daemon().name("tessera-extract-", 0).factory());
+                threads,
+                Thread.ofPlatform().daemon().name("tessera-extract-", 0).factory());
         try {
             List<Future<?>> running = new ArrayList<>();
             for (List<Integer> job : jobs) {
@@ -286,7 +286,8 @@ public record Extraction(
         Path file = out.resolve("cut.txt");
         String own = cut + " " + modalities.stream().sorted().map(Modality::id).collect(Collectors.joining(","));
         for (Map.Entry<Modality, Path> folder : new TreeMap<>(given).entrySet()) {
-            own += " " + folder.getKey() + "=" + folder.getValue().toAbsolutePath().normalize();
+            own += " " + folder.getKey() + "="
+                    + folder.getValue().toAbsolutePath().normalize();
         }
         own += rate == 0 ? "" : " fps=" + rate;
         if (Files.exists(file)) {
@@ -317,7 +318,8 @@ public record Extraction(
     private void removeEmptyFolders(Path out) throws IOException {
         for (Modality modality : modalities) {
             Path folder = out.resolve(modality.id());
-            for (Path label : Files.isDirectory(folder) ? ClipFolder.list(folder, Files::isDirectory) : List.<Path>of()) {
+            for (Path label :
+                    Files.isDirectory(folder) ? ClipFolder.list(folder, Files::isDirectory) : List.<Path>of()) {
                 try {
                     Files.delete(label);
                 } catch (DirectoryNotEmptyException clips) {
@@ -372,9 +374,12 @@ public record Extraction(
     /** What the clips of a source are made of, as far as a look tells. */
     private static String state(Source source) throws IOException {
         if (!Files.exists(source.video())) {
-            throw new IllegalArgumentException(source.video() + " does not exist any more; put it back, or start again");
+            throw new IllegalArgumentException(
+                    source.video() + " does not exist any more; put it back, or start again");
         }
-        String part = source.segment().equals(Segment.WHOLE) ? "" : " " + source.segment().name();
+        String part = source.segment().equals(Segment.WHOLE)
+                ? ""
+                : " " + source.segment().name();
         return Files.size(source.video()) + " "
                 + Files.getLastModifiedTime(source.video()).toMillis() + part;
     }

@@ -37,8 +37,7 @@ import tessera.tensor.io.AtomicFile;
  * @param sources in the order of their labels and names
  * @param heads for each label what further heads answer, the same heads for all; empty where there are none
  */
-public record ExtractionSources(
-        List<Extraction.Source> sources, SortedMap<String, SortedMap<String, String>> heads) {
+public record ExtractionSources(List<Extraction.Source> sources, SortedMap<String, SortedMap<String, String>> heads) {
     /** The label of what has none. */
     public static final String UNLABELLED = "unlabelled";
 
@@ -99,8 +98,7 @@ public record ExtractionSources(
     private static void requireRecording(Path path) {
         if (!isPictures(path)) {
             ClipFolder.refusal(path).ifPresent(problem -> {
-                throw new VideoException(
-                        path, problem, "take it out of the label's folder, or leave the labels out");
+                throw new VideoException(path, problem, "take it out of the label's folder, or leave the labels out");
             });
         }
     }
@@ -322,10 +320,10 @@ public record ExtractionSources(
             String label = annotation.label().isEmpty() ? UNLABELLED : annotation.label();
             // labels.csv knows no commas.
             String named = annotation.heads().isEmpty() ? label : cell(label);
-            String folder = named.replaceAll("[\\\\/:*?\"<>|\\p{Cntrl}]", "_")
-                    .replaceAll("^[.\\s]+|[.\\s]+$", "");
+            String folder = named.replaceAll("[\\\\/:*?\"<>|\\p{Cntrl}]", "_").replaceAll("^[.\\s]+|[.\\s]+$", "");
             if (folder.isEmpty()) {
-                throw new IllegalArgumentException("no folder can be called '" + label + "'; give the label another name");
+                throw new IllegalArgumentException(
+                        "no folder can be called '" + label + "'; give the label another name");
             }
             String other = byFolder.putIfAbsent(folder, label);
             if (other != null && !other.equals(label)) {
@@ -352,7 +350,10 @@ public record ExtractionSources(
 
         /** The table of heads knows neither commas in a cell nor quotes. */
         private static String cell(String text) {
-            return text.replace(',', ';').replace("\"", "").replaceAll("\\p{Cntrl}", " ").strip();
+            return text.replace(',', ';')
+                    .replace("\"", "")
+                    .replaceAll("\\p{Cntrl}", " ")
+                    .strip();
         }
     }
 

@@ -101,8 +101,7 @@ sealed interface Footage {
             for (int k = 0; k < indices.length; k++) {
                 indices[k]--;
             }
-            DecodeOptions options =
-                    DecodeOptions.NATIVE.withSize(width, height).withFrameRate(rate());
+            DecodeOptions options = DecodeOptions.NATIVE.withSize(width, height).withFrameRate(rate());
             return Video.sample(path(), options, indices);
         }
     }

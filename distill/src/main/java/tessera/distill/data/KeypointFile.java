@@ -98,8 +98,8 @@ record KeypointFile(double height, double width, double rate, List<List<double[]
      */
     List<double[]> hands(Path path, long order, double seconds) {
         if (rate > 0 && Double.isNaN(seconds)) {
-            throw new IllegalArgumentException(
-                    path + " counts " + rate + " frames a second but those of the frames' folder are not known; tell them");
+            throw new IllegalArgumentException(path + " counts " + rate
+                    + " frames a second but those of the frames' folder are not known; tell them");
         }
         long frame = rate > 0 ? Math.round(seconds * rate) : order;
         if (frame >= frames.size() + SURPLUS || frames.isEmpty()) {
@@ -169,7 +169,8 @@ record KeypointFile(double height, double width, double rate, List<List<double[]
         private List<double[]> split(List<?> points, @Nullable List<?> scores, String where) {
             int count = points.size() / JointMaps.JOINTS;
             if (count < 1 || count > 2 || points.size() % JointMaps.JOINTS != 0) {
-                throw wrong("has " + points.size() + " joints in " + where + ", not " + JointMaps.JOINTS + " of a hand");
+                throw wrong(
+                        "has " + points.size() + " joints in " + where + ", not " + JointMaps.JOINTS + " of a hand");
             }
             if (scores != null && scores.size() != points.size()) {
                 throw wrong("has " + scores.size() + " scores of " + points.size() + " joints in " + where);

@@ -84,7 +84,10 @@ record WavFile(int rate, float[] samples) {
     static void write(Path file, int rate, short[] samples) {
         int bytes = Short.BYTES * samples.length;
         ByteBuffer wav = ByteBuffer.allocate(HEADER_BYTES + bytes).order(ByteOrder.LITTLE_ENDIAN);
-        wav.put(ascii("RIFF")).putInt(HEADER_BYTES - 8 + bytes).put(ascii("WAVEfmt ")).putInt(16);
+        wav.put(ascii("RIFF"))
+                .putInt(HEADER_BYTES - 8 + bytes)
+                .put(ascii("WAVEfmt "))
+                .putInt(16);
         wav.putShort((short) PCM).putShort((short) 1).putInt(rate).putInt(Short.BYTES * rate);
         wav.putShort((short) Short.BYTES).putShort((short) Short.SIZE);
         wav.put(ascii("data")).putInt(bytes);

@@ -99,7 +99,8 @@ final class Child implements AutoCloseable {
     /** Lets a thread read what the child writes, and waits for both as long as something comes. */
     private boolean follow(Duration silence, Consumer<AtomicLong> reading) {
         AtomicLong heard = new AtomicLong();
-        Thread reader = Thread.ofPlatform().daemon().name("tessera-ffmpeg-output").start(() -> reading.accept(heard));
+        Thread reader =
+                Thread.ofPlatform().daemon().name("tessera-ffmpeg-output").start(() -> reading.accept(heard));
         try {
             long before;
             do {

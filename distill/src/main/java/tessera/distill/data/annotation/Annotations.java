@@ -47,8 +47,9 @@ public final class Annotations {
             } else if (table.header().size() == CsvAnnotations.MECCANO_COLUMNS) {
                 format = AnnotationFormat.MECCANO;
             } else {
-                throw new IllegalArgumentException(file + " begins with " + String.join(",", table.header())
-                        + ", by which no format is known; name path,start,end,label in its first line, or pass --format");
+                throw new IllegalArgumentException(
+                        file + " begins with " + String.join(",", table.header())
+                                + ", by which no format is known; name path,start,end,label in its first line, or pass --format");
             }
         }
         return switch (format) {
@@ -99,7 +100,8 @@ public final class Annotations {
 
     private static IllegalArgumentException wrongKind(Path file, AnnotationFormat format, String kind) {
         return new IllegalArgumentException(file + " is not of the format "
-                + format.name().toLowerCase(Locale.ROOT).replace('_', '-') + ", which is " + kind + " in a file that is called so;"
+                + format.name().toLowerCase(Locale.ROOT).replace('_', '-') + ", which is " + kind
+                + " in a file that is called so;"
                 + " name another file or --format");
     }
 }

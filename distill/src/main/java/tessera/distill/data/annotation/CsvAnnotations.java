@@ -156,11 +156,7 @@ final class CsvAnnotations {
                 throw table.wrong(row, "ends before it starts");
             }
             found.add(new Annotation(
-                    table.cell(row, 0),
-                    Segment.frames(first, last, MECCANO_RATE),
-                    table.cell(row, 2),
-                    Map.of(),
-                    ""));
+                    table.cell(row, 0), Segment.frames(first, last, MECCANO_RATE), table.cell(row, 2), Map.of(), ""));
         }
         return found;
     }

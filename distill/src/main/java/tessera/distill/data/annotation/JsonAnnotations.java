@@ -91,9 +91,8 @@ final class JsonAnnotations {
                 }
                 double rate = told.get("fps") instanceof Number fps ? fps.doubleValue() : 0;
                 Segment.Span seconds = new Segment.Span(start.doubleValue(), end.doubleValue());
-                Segment.Span frames = rate > 0
-                        ? new Segment.Span(1 + rate * seconds.start(), 1 + rate * seconds.end())
-                        : null;
+                Segment.Span frames =
+                        rate > 0 ? new Segment.Span(1 + rate * seconds.start(), 1 + rate * seconds.end()) : null;
                 found.add(new Annotation(
                         video,
                         new Segment(seconds, frames, rate, 0),
@@ -131,7 +130,8 @@ final class JsonAnnotations {
         Map<?, ?> members = members(root, "the file");
         DataSet set = dataSet(optional(members, "description"));
         if (set == null) {
-            throw wrong("has no description that begins with Ego4d, EPIC, MECCANO or WEAR and tells of few-shot learning");
+            throw wrong(
+                    "has no description that begins with Ego4d, EPIC, MECCANO or WEAR and tells of few-shot learning");
         }
         List<Annotation> found = new ArrayList<>();
         for (Object clip : list(members, "clips")) {
@@ -177,7 +177,9 @@ final class JsonAnnotations {
 
     private static String optional(Map<?, ?> row, String name) {
         Object value = row.get(name);
-        return value instanceof String || value instanceof Number ? value.toString().strip() : "";
+        return value instanceof String || value instanceof Number
+                ? value.toString().strip()
+                : "";
     }
 
     private String text(Map<?, ?> row, String name, String where) {
