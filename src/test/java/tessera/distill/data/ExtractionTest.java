@@ -393,8 +393,7 @@ class ExtractionTest {
             assertEquals(22 + 2 * t, spread.pixels()[t * spread.frameLength()]);
         }
         String missing = frames.resolve("frame_0000000013.png").toString();
-        assertEquals(
-                List.of("1 frames are missing, and the one before each is repeated; the first is " + missing), notes);
+        assertEquals(List.of("1 frame is missing, and the one before is repeated; the first is " + missing), notes);
         // Training takes them as they are.
         ModalityFolders.open(out(), Set.of(Modality.RGB, Modality.FLOW, Modality.POSE), null);
 
@@ -443,6 +442,12 @@ class ExtractionTest {
         assertEquals(times(alone).keySet(), before.keySet());
         for (String file : before.keySet()) {
             assertEquals(-1, Files.mismatch(alone.resolve(file), out().resolve(file)), file);
+        }
+        // Threads that no other video needs help with the clips of one.
+        Path helped = folder.resolve("helped");
+        assertEquals(4, three.run(sources.subList(1, 2), helped, done -> {}, notes::add));
+        for (String file : times(helped).keySet()) {
+            assertEquals(-1, Files.mismatch(alone.resolve(file), helped.resolve(file)), file);
         }
 
         // As a run leaves it that was killed in the midst of a video.

@@ -15,7 +15,7 @@ import tessera.tensor.io.Npy;
 
 /**
  * What was computed of one recording before, in folders that are laid out as that of the recordings: flow and heat maps of each frame as
- * arrays, joints, boxes. Read when it is first asked for. For one thread at a time.
+ * arrays, joints, boxes. Read when it is first asked for. Thread-safe.
  */
 final class Beside {
     /** Deviation of a joint's heat map, in pixels of a picture of {@link #SIGMA_HEIGHT} rows, which MM-CDFSL's frames have. */
@@ -107,11 +107,7 @@ final class Beside {
         }
         Path path = file(Modality.POSE, true);
         int[] size = footage.size();
-        KeypointFile found = keypoints;
-        if (found == null) {
-            found = KeypointFile.read(path, size[0], size[1]);
-            keypoints = found;
-        }
+        KeypointFile found = keypoints(path, size);
         int length = rows * columns * JointMaps.JOINTS;
         float[] maps = new float[Math.multiplyExact(numbers.length, length)];
         // Whatever positions are counted in, a joint is as large as in a picture of that shape.
@@ -134,11 +130,7 @@ final class Beside {
     /** Boxes of chosen frames, {@code [T, 14, 8]}. */
     float[] boxes(long[] numbers) {
         Path path = file(Modality.BOXES, false);
-        List<float[]> found = boxes;
-        if (found == null) {
-            found = BoxFile.read(path);
-            boxes = found;
-        }
+        List<float[]> found = boxes(path);
         int length = Boxes.PER_FRAME * Boxes.NUMBERS;
         float[] numbersOfBoxes = new float[numbers.length * length];
         for (int k = 0; k < numbers.length; k++) {
@@ -151,6 +143,24 @@ final class Beside {
             System.arraycopy(frame, 0, numbersOfBoxes, k * length, length);
         }
         return numbersOfBoxes;
+    }
+
+    private synchronized KeypointFile keypoints(Path path, int[] size) {
+        KeypointFile known = keypoints;
+        if (known == null) {
+            known = KeypointFile.read(path, size[0], size[1]);
+            keypoints = known;
+        }
+        return known;
+    }
+
+    private synchronized List<float[]> boxes(Path path) {
+        List<float[]> known = boxes;
+        if (known == null) {
+            known = BoxFile.read(path);
+            boxes = known;
+        }
+        return known;
     }
 
     private Path file(Modality modality, boolean alsoFolder) {

@@ -20,7 +20,10 @@ import tessera.nn.inference.VideoClip;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
 
-/** Cuts recordings into clips and writes these. For one thread; what belongs to a recording is kept as long as it is the same. */
+/**
+ * Cuts recordings into clips and writes these. For one thread, which others help; what belongs to a recording is kept as long as it is
+ * the same.
+ */
 final class ClipMaker {
     /** Bounds that are whole frames but for rounding count as these. */
     private static final double ROUNDING = 1e-6;
@@ -28,12 +31,14 @@ final class ClipMaker {
     private final Extraction settings;
     private final Path out;
     private final Footage.Gaps gaps;
+    private final Workers workers;
     private @Nullable Opened opened;
 
-    ClipMaker(Extraction settings, Path out, Footage.Gaps gaps) {
+    ClipMaker(Extraction settings, Path out, Footage.Gaps gaps, Workers workers) {
         this.settings = settings;
         this.out = out;
         this.gaps = gaps;
+        this.workers = workers;
     }
 
     private record Opened(Path video, Footage footage, Beside beside) {}
@@ -62,22 +67,29 @@ final class ClipMaker {
             return stream(source, all);
         }
         List<long[]> plan = plan(source.segment(), footage);
-        for (int i = 0; i < plan.size(); i++) {
-            if (isThere(source, i)) {
-                continue;
+        try (Workers.Parts parts = workers.new Parts()) {
+            for (int i = 0; i < plan.size(); i++) {
+                if (!isThere(source, i)) {
+                    int number = i;
+                    Taken taken = taken(plan.get(i), footage);
+                    parts.run(() -> write(source, number, taken, all));
+                }
             }
-            long[] numbers = plan.get(i);
-            double[] times = new double[numbers.length];
-            for (int k = 0; k < numbers.length; k++) {
-                times[k] = footage.rate() > 0 ? (numbers[k] - footage.first()) / footage.rate() : Double.NaN;
-            }
-            double step = numbers.length > 1 ? (times[times.length - 1] - times[0]) / (times.length - 1) : 0;
-            VideoClip clip = footage.frames(numbers, cut.height(), cut.width());
-            // Frames stand in the middle of equal parts.
-            double from = Math.max(0, times[0] - step / 2);
-            write(source, i, new Taken(clip, numbers, times, from, step * times.length), all);
         }
         return plan.size();
+    }
+
+    private Taken taken(long[] numbers, Footage footage) {
+        double[] times = new double[numbers.length];
+        for (int k = 0; k < numbers.length; k++) {
+            times[k] = footage.rate() > 0 ? (numbers[k] - footage.first()) / footage.rate() : Double.NaN;
+        }
+        double step = numbers.length > 1 ? (times[times.length - 1] - times[0]) / (times.length - 1) : 0;
+        VideoClip clip =
+                footage.frames(numbers, settings.cut().height(), settings.cut().width());
+        // Frames stand in the middle of equal parts.
+        double from = Math.max(0, times[0] - step / 2);
+        return new Taken(clip, numbers, times, from, step * times.length);
     }
 
     private Opened open(Extraction.Source source) {
@@ -99,12 +111,14 @@ final class ClipMaker {
         boolean[] tooShort = {isTooShort((Footage.Film) all.footage)};
         int[] made = {0};
         if (!tooShort[0]) {
-            try (Stream<VideoClip> clips = Video.clips(source.video(), cut, note -> tooShort[0] = true)) {
+            try (Workers.Parts parts = workers.new Parts();
+                    Stream<VideoClip> clips = Video.clips(source.video(), cut, note -> tooShort[0] = true)) {
                 clips.forEach(clip -> {
                     if (!tooShort[0]) {
                         int number = made[0]++;
                         if (!isThere(source, number)) {
-                            write(source, number, taken(clip, number * stride, rate, all.footage), all);
+                            Taken taken = taken(clip, number * stride, rate, all.footage);
+                            parts.run(() -> write(source, number, taken, all));
                         }
                     }
                 });

@@ -14,10 +14,6 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
@@ -44,7 +40,7 @@ import tessera.tensor.io.AtomicFile;
  * @param rate frames of a second of frame folders, and of frame numbers whose annotations do not tell it; 0 if unknown
  * @param skipBroken whether recordings or parts that cannot be read are left out, and their number told; if not, the first is refused
  * @param mostBroken share of the sources that may be left out; more are refused
- * @param threads that work at the same time
+ * @param threads that work at the same time, on several recordings or the clips of one
  */
 public record Extraction(
         ClipCut cut,
@@ -130,21 +126,17 @@ public record Extraction(
             Outcome outcome = new Outcome(sources);
             Footage.Gaps gaps = new Footage.Gaps();
             AtomicInteger done = new AtomicInteger();
-            work(jobs(sources), job -> {
-                ClipMaker maker = new ClipMaker(this, out, gaps);
-                for (int i : job) {
-                    if (outcome.isHopeless()) {
-                        return;
+            try (Workers workers = new Workers(threads)) {
+                workers.each(jobs(sources), job -> {
+                    ClipMaker maker = new ClipMaker(this, out, gaps, workers);
+                    for (int i : job) {
+                        if (!outcome.isHopeless()) {
+                            outcome.make(i, maker, out);
+                            progress.accept(done.incrementAndGet());
+                        }
                     }
-                    try {
-                        outcome.clips[i] = clips(sources.get(i), maker, out);
-                    } catch (IllegalArgumentException e) {
-                        remove(sources.get(i).label(), sources.get(i).name(), out);
-                        outcome.broken(i, e);
-                    }
-                    progress.accept(done.incrementAndGet());
-                }
-            });
+                });
+            }
             outcome.refuse();
             removeEmptyFolders(out);
             outcome.tell(notes);
@@ -166,7 +158,21 @@ public record Extraction(
             this.clips = new int[sources.size()];
         }
 
-        synchronized void broken(int source, IllegalArgumentException why) {
+        void make(int i, ClipMaker maker, Path out) {
+            Source source = sources.get(i);
+            try {
+                try {
+                    clips[i] = Extraction.this.clips(source, maker, out);
+                } catch (IllegalArgumentException e) {
+                    remove(source.label(), source.name(), out);
+                    broken(i, e);
+                }
+            } catch (IOException e) {
+                throw new UncheckedIOException("extraction: the folder " + out + " cannot be used", e);
+            }
+        }
+
+        private synchronized void broken(int source, IllegalArgumentException why) {
             broken.put(source, why);
         }
 
@@ -241,43 +247,6 @@ public record Extraction(
             }
         }
         return jobs;
-    }
-
-    /** Does something that may fail. */
-    @FunctionalInterface
-    private interface Work {
-        void run(List<Integer> job) throws IOException;
-    }
-
-    private void work(List<List<Integer>> jobs, Work work) throws IOException {
-        ExecutorService pool = Executors.newFixedThreadPool(
-                threads,
-                Thread.ofPlatform().daemon().name("tessera-extract-", 0).factory());
-        try {
-            List<Future<?>> running = new ArrayList<>();
-            for (List<Integer> job : jobs) {
-                running.add(pool.submit(() -> {
-                    work.run(job);
-                    return job;
-                }));
-            }
-            for (Future<?> each : running) {
-                each.get();
-            }
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new IOException("extraction was interrupted", e);
-        } catch (ExecutionException e) {
-            switch (e.getCause()) {
-                case IOException failure -> throw failure;
-                case RuntimeException failure -> throw failure;
-                case Error failure -> throw failure;
-                case null, default -> throw new IllegalStateException("extraction", e);
-            }
-        } finally {
-            pool.shutdownNow();
-            pool.close();
-        }
     }
 
     /** Makes the folder one of clips that are cut so. */

@@ -61,8 +61,8 @@ sealed interface Footage {
         /** Tells in one line how many there are. */
         void tell(Consumer<String> notes) {
             if (frames.get() > 0) {
-                notes.accept(frames + " frames are missing, and the one before each is repeated; the first is "
-                        + first.get());
+                notes.accept((frames.get() == 1 ? "1 frame is" : frames + " frames are")
+                        + " missing, and the one before is repeated; the first is " + first.get());
             }
         }
     }
@@ -119,7 +119,7 @@ sealed interface Footage {
             this.gaps = gaps;
         }
 
-        private long[] range() {
+        private synchronized long[] range() {
             long[] known = range;
             if (known == null) {
                 known = files.range();
