@@ -192,7 +192,7 @@ final class ClipMaker {
         if (frames != null && (!film || seconds == null)) {
             double counted = segment.rate() > 0 ? segment.rate() : settings.rate();
             if (!film || counted == 0) {
-                return new double[] {Math.max(footage.first(), frames.start()), frames.end() + 1};
+                return new double[] {Math.max((double) footage.first(), frames.start()), frames.end() + 1};
             }
             double scale = requireRate(footage) / counted;
             return new double[] {1 + Math.max(0, frames.start() - 1) * scale, 1 + frames.end() * scale};
