@@ -10,6 +10,7 @@ module tessera.distill {
     requires static org.jspecify;
 
     exports tessera.distill.data;
+    exports tessera.distill.data.annotation;
     exports tessera.distill.demo;
     exports tessera.distill.demo.mmd;
     exports tessera.distill.egosim;

@@ -8,13 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -28,7 +26,6 @@ import tessera.distill.video.ClipCut;
 import tessera.distill.video.DecodeOptions;
 import tessera.distill.video.Video;
 import tessera.distill.video.VideoException;
-import tessera.distill.video.VideoReader;
 import tessera.nn.inference.VideoClip;
 
 /** Videos as people have them, made here by the program that reads them: frame N of a second has the luma 20 + 5 N. */
@@ -39,39 +36,19 @@ class UnusualVideosTest {
     Path folder;
 
     private Path made(String name, String arguments) {
-        Path file = folder.resolve(name);
-        String program = VideoReader.program().replaceFirst(" \\(carried.*", "");
-        List<String> command = new ArrayList<>(List.of(program, "-nostdin", "-v", "error"));
-        command.addAll(List.of(arguments.split(" ")));
-        command.add(file.toString());
-        ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
-        Path home = requireNonNull(Path.of(program).toAbsolutePath().getParent());
-        builder.environment().put("LD_LIBRARY_PATH", home + ":" + home + "-devices");
-        try {
-            Process process = builder.start();
-            String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-            assertEquals(0, process.waitFor(), said);
-            return file;
-        } catch (IOException failure) {
-            throw new UncheckedIOException(failure);
-        } catch (InterruptedException interruption) {
-            throw new IllegalStateException(interruption);
-        }
+        return MadeVideo.write(folder.resolve(name), arguments);
     }
 
-    /** So many frames per second, for so long, each {@code 5 * (N mod 40)} brighter than the first. */
     private static String ramp(String size, double rate, double seconds) {
-        return "-f lavfi -i color=black:s=" + size + ":r=" + rate + ":d=" + seconds
-                + ",format=yuv420p,geq=lum=20+5*mod(N\\,40):cb=128:cr=128";
+        return MadeVideo.ramp(size, rate, seconds);
     }
 
     private static int number(VideoClip clip, int frame) {
-        int middle = clip.pixels()[frame * clip.frameLength() + clip.frameLength() / 2] & 0xFF;
-        return (int) Math.round((middle * 219 / 255.0 + 16 - 20) / 5);
+        return numbers(clip)[frame];
     }
 
     private static int[] numbers(VideoClip clip) {
-        return IntStream.range(0, clip.frames()).map(k -> number(clip, k)).toArray();
+        return MadeVideo.numbers(clip);
     }
 
     @Test

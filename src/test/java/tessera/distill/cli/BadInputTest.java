@@ -17,6 +17,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -211,7 +212,7 @@ class BadInputTest {
     @Test
     void anOutputThatCannotBeWrittenIsToldBeforeAnyWorkByEveryCommand() {
         String missing = folder.resolve("missing").toString();
-        Map<String, List<String>> commands = Map.of(
+        Map<String, List<String>> commands = new TreeMap<>(Map.of(
                 "demo", List.of(),
                 "pretrain", List.of("--modality=rgb", "--source", missing, "--target", missing),
                 "train", List.of("--modality=rgb", "--clips", missing),
@@ -221,7 +222,8 @@ class BadInputTest {
                 "features", List.of("--student", missing, "--clips", missing),
                 "quantize", List.of("--student", missing),
                 "export", List.of("--student", missing, "--format=onnx"),
-                "import", List.of("--checkpoint", missing));
+                "import", List.of("--checkpoint", missing)));
+        commands.put("extract", List.of("--videos", missing));
         assertEquals(commandsWithOut(), commands.keySet());
         // Nobody may make a file there, the administrator neither.
         assumeTrue(Files.isDirectory(Path.of("/proc")));

@@ -11,6 +11,7 @@ import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Extraction;
+import tessera.distill.data.ExtractionSources;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
@@ -143,7 +144,8 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
     }
 
     private Path extract(CutOptions cutting, VideoMaeConfig config, RunContext context) {
-        List<Extraction.Source> sources = Extraction.list(videos, LABEL);
+        List<Extraction.Source> sources =
+                ExtractionSources.unlabelled(videos, LABEL, false).sources();
         Extraction extraction =
                 new Extraction(cutting.cut(config.input()).part(0, 1), Set.of(Modality.RGB, Modality.FLOW), skipBroken);
         Path folder = out.resolve("clips");

@@ -1,6 +1,7 @@
 package tessera.distill.cli;
 
 import picocli.CommandLine.Option;
+import tessera.distill.train.ProgressListener;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.StopSignal;
 
@@ -12,6 +13,11 @@ final class ProgressOption {
 
     boolean quiet() {
         return quiet;
+    }
+
+    /** Shows progress of what needs no device. */
+    ProgressListener listener() {
+        return new ProgressPrinter(System.err, Progress.Style.detect(quiet));
     }
 
     /** A run that shows progress. */
@@ -28,7 +34,6 @@ final class ProgressOption {
     }
 
     private RunContext context(ComputeOptions compute, StopSignal stop) {
-        ProgressPrinter printer = new ProgressPrinter(System.err, Progress.Style.detect(quiet));
-        return new RunContext(printer, stop, compute.device(), compute.precision());
+        return new RunContext(listener(), stop, compute.device(), compute.precision());
     }
 }

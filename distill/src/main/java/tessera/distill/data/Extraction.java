@@ -3,157 +3,250 @@ package tessera.distill.data;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.FileVisitOption;
+import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.OptionalLong;
+import java.util.Map;
 import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
+import tessera.distill.data.annotation.Segment;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.OpticalFlow;
-import tessera.distill.video.Video;
-import tessera.distill.video.VideoException;
-import tessera.distill.video.VideoReader;
-import tessera.nn.inference.VideoClip;
-import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.AtomicFile;
-import tessera.tensor.io.Npy;
 
 /**
- * Makes training data of videos: cuts them into clips and writes these, with their optical flow, as arrays in the layout of {@link
- * ModalityFolders}: {@code OUT/rgb/<label>/<video>-<number>.npy} and {@code OUT/flow/<label>/...}, with the same names.
+ * Makes training data of recordings: cuts them into clips and writes these in the layout of {@link ModalityFolders}: {@code
+ * OUT/<modality>/<label>/<name>-<number>.npy} (and {@code .wav} of sound), with the same names below every modality.
  *
- * <p>One clip is in memory at a time. Every array appears complete or not at all, and a file below {@code OUT/done} tells that all of a
- * video's are there; so a later call makes what an interrupted one left, makes the clips of changed videos anew, and removes those of
- * videos that are no longer given. Not for two calls at a time in one folder.
+ * <p>A clip of each thread is in memory at a time. Every file appears complete or not at all, and one below {@code OUT/done} tells that
+ * all clips of a source are there; so a later call makes what an interrupted one left, makes the clips of changed recordings anew, and
+ * removes those of sources that are no longer given. What comes out does not depend on threads. Not for two calls at a time in one folder.
  *
- * @param cut how videos are cut; a video that is shorter than a clip gives none
- * @param modalities RGB, flow or both
- * @param skipBroken whether videos that cannot be decoded are left out, and their number told; if not, the first is refused
+ * @param cut how recordings are cut, and how large clips are; marked parts are cut too, or with 0 seconds are a clip each. A whole video
+ *     that is shorter than a clip gives none, a marked part gives one
+ * @param modalities of RGB, flow, pose, boxes and audio one or more. Flow is computed unless it is given, sound is that of the video
+ * @param given folders of what was computed before, laid out as that of the recordings: {@code FLOW} with an array [H, W, 2] for each
+ *     frame, {@code POSE} with heat maps [h, w, 21] for each frame or joints as JSON, {@code BOXES} with JSON
+ * @param rate frames of a second of frame folders, and of frame numbers whose annotations do not tell it; 0 if unknown
+ * @param skipBroken whether recordings or parts that cannot be read are left out, and their number told; if not, the first is refused
+ * @param mostBroken share of the sources that may be left out; more are refused
+ * @param threads that work at the same time, on several recordings or the clips of one
  */
-public record Extraction(ClipCut cut, Set<Modality> modalities, boolean skipBroken) {
+public record Extraction(
+        ClipCut cut,
+        Set<Modality> modalities,
+        Map<Modality, Path> given,
+        double rate,
+        boolean skipBroken,
+        double mostBroken,
+        int threads) {
     private static final String DONE = "done";
-    private static final String NPY = ".npy";
+    private static final Set<Modality> POSSIBLE =
+            Set.of(Modality.RGB, Modality.FLOW, Modality.POSE, Modality.BOXES, Modality.AUDIO);
+
+    /** So many parts of one recording are made by one thread after the other: what belongs to the recording is read once. */
+    private static final int PARTS_TOGETHER = 16;
+
+    private static final int NAMED = 3;
 
     /**
-     * A video with what its clips are called.
+     * A recording, or a part of it, with what its clips are called.
      *
      * @param label name of the folder of its clips
-     * @param name begins the names of its clips, and is no other video's of this label
+     * @param name begins the names of its clips, and is no other source's of this label
+     * @param video a video, or a folder of numbered pictures
+     * @param key where it lies below the folder of recordings, parted by slashes and without an extension: so what was computed of it
+     *     is found
+     * @param segment what of it is cut
      */
-    public record Source(String label, String name, Path video) {}
+    public record Source(String label, String name, Path video, String key, Segment segment) {}
 
     public Extraction {
         modalities = Set.copyOf(modalities);
-        if (modalities.isEmpty() || !Set.of(Modality.RGB, Modality.FLOW).containsAll(modalities)) {
-            throw new IllegalArgumentException(
-                    "extraction: of videos " + new TreeSet<>(modalities) + " is asked for; they give rgb and flow");
+        given = Map.copyOf(given);
+        if (modalities.isEmpty() || !POSSIBLE.containsAll(modalities)) {
+            throw new IllegalArgumentException("extraction: of videos " + new TreeSet<>(modalities)
+                    + " is asked for; they give " + new TreeSet<>(POSSIBLE));
         }
-    }
-
-    /**
-     * The videos in a folder and all folders below it, in the order of their names, told by their extensions or, without a usual one, by
-     * what is in them; hidden ones and other files are left out.
-     *
-     * @param label that all of them get
-     * @throws IllegalArgumentException if there is none, or the folder cannot be read
-     */
-    public static List<Source> list(Path folder, String label) {
-        if (!Files.isDirectory(folder)) {
-            throw new IllegalArgumentException(folder + (Files.exists(folder) ? " is no folder" : " does not exist")
-                    + "; name a folder with videos in it, at any depth");
-        }
-        List<Source> found = new ArrayList<>();
-        Set<String> names = new HashSet<>();
-        try (Stream<Path> files = Files.walk(folder, FileVisitOption.FOLLOW_LINKS)) {
-            files.filter(file -> Files.isRegularFile(file)
-                            && !hidden(folder.relativize(file))
-                            && ClipFolder.refusal(file).isEmpty())
-                    .sorted()
-                    .forEach(file -> {
-                        String name = folder.relativize(file)
-                                .toString()
-                                .replace('/', '_')
-                                .replace('\\', '_');
-                        if (!names.add(name)) {
-                            throw new IllegalArgumentException(
-                                    file + " and another video would both be called " + name + "; rename one of them");
-                        }
-                        found.add(new Source(label, name, file));
-                    });
-        } catch (IOException | UncheckedIOException e) {
-            throw new IllegalArgumentException(
-                    folder + " cannot be listed (" + e.getMessage() + "); check its permissions", e);
-        }
-        if (found.isEmpty()) {
-            throw new IllegalArgumentException(
-                    folder + " holds no video, at any depth; put videos (such as .mp4 or .mkv) there");
-        }
-        return List.copyOf(found);
-    }
-
-    private static boolean hidden(Path relative) {
-        for (Path part : relative) {
-            if (part.toString().startsWith(".")) {
-                return true;
+        for (Modality modality : new TreeSet<>(given.keySet())) {
+            if (!Beside.KINDS.contains(modality) || !modalities.contains(modality)) {
+                throw new IllegalArgumentException("extraction: " + modality + " is given; what is asked for of "
+                        + new TreeSet<>(Beside.KINDS) + " can be");
             }
         }
-        return false;
+        for (Modality modality : List.of(Modality.POSE, Modality.BOXES)) {
+            if (modalities.contains(modality) && !given.containsKey(modality)) {
+                throw new IllegalArgumentException(
+                        "extraction: " + modality + " is not found in videos; give the folder of a detector's");
+            }
+        }
+        boolean computed = modalities.contains(Modality.FLOW) && !given.containsKey(Modality.FLOW);
+        if (computed
+                && (cut.frames() < 2 || cut.height() < OpticalFlow.SMALLEST || cut.width() < OpticalFlow.SMALLEST)) {
+            throw new IllegalArgumentException("extraction: flow of clips of " + cut.frames() + " frames of "
+                    + cut.height() + " x " + cut.width() + " pixels; ask for 2 or more of at least "
+                    + OpticalFlow.SMALLEST + " x " + OpticalFlow.SMALLEST);
+        }
+        if (!(rate >= 0 && rate <= 1000) || !(mostBroken >= 0 && mostBroken <= 1) || threads < 1) {
+            throw new IllegalArgumentException("extraction: " + rate + " frames a second, " + mostBroken
+                    + " of the videos broken at most, " + threads
+                    + " threads; pass 0 to 1000, a share of 0 to 1, and 1 or more");
+        }
+    }
+
+    /** RGB and flow that is computed, a thread for each processor, and as many broken videos as there are. */
+    public Extraction(ClipCut cut, Set<Modality> modalities, boolean skipBroken) {
+        this(cut, modalities, Map.of(), 0, skipBroken, 1, Runtime.getRuntime().availableProcessors());
     }
 
     /**
-     * Writes the clips of videos that are not there yet.
+     * Writes the clips of sources that are not there yet.
      *
      * @param out made where it is not there
-     * @param progress told after each video how many are done
-     * @param notes told at the end, in one line each, how many videos were too short or broken
+     * @param progress told after each source how many are done
+     * @param notes told at the end, in one line each, how many videos were too short or broken and how many frames are missing
      * @return the number of clips, old and new
-     * @throws IllegalArgumentException if the folder holds clips that were cut otherwise, or a video is broken and not left out
+     * @throws IllegalArgumentException if the folder holds clips that were cut otherwise, or a source is broken and not left out, or
+     *     more are than may be
      */
-    public int run(List<Source> videos, Path out, IntConsumer progress, Consumer<String> notes) {
+    public int run(List<Source> sources, Path out, IntConsumer progress, Consumer<String> notes) {
         try {
             claim(out);
-            removeOthers(videos, out);
-            List<Path> tooShort = new ArrayList<>();
-            List<VideoException> broken = new ArrayList<>();
-            int clips = 0;
-            for (int i = 0; i < videos.size(); i++) {
-                Source source = videos.get(i);
-                try {
-                    int found = clips(source, out);
-                    clips += found;
-                    if (found == 0) {
-                        tooShort.add(source.video());
+            removeOthers(sources, out);
+            Outcome outcome = new Outcome(sources);
+            Footage.Gaps gaps = new Footage.Gaps();
+            AtomicInteger done = new AtomicInteger();
+            try (Workers workers = new Workers(threads)) {
+                workers.each(jobs(sources), job -> {
+                    ClipMaker maker = new ClipMaker(this, out, gaps, workers);
+                    for (int i : job) {
+                        if (!outcome.isHopeless()) {
+                            outcome.make(i, maker, out);
+                            progress.accept(done.incrementAndGet());
+                        }
                     }
-                } catch (VideoException e) {
-                    if (!skipBroken) {
-                        throw e;
-                    }
-                    remove(source.label(), source.name(), out);
-                    broken.add(e);
-                }
-                progress.accept(i + 1);
+                });
             }
-            if (!tooShort.isEmpty()) {
-                notes.accept(tooShort.size() + " of " + videos.size() + " videos are shorter than a clip of "
-                        + cut.clipSeconds() + " s and left out, such as " + tooShort.getFirst());
-            }
-            if (!broken.isEmpty()) {
-                notes.accept(broken.size() + " of " + videos.size() + " videos are left out: "
-                        + broken.getFirst().getMessage());
-            }
-            return clips;
+            outcome.refuse();
+            removeEmptyFolders(out);
+            outcome.tell(notes);
+            gaps.tell(notes);
+            return outcome.total();
         } catch (IOException e) {
             throw new UncheckedIOException("extraction: the folder " + out + " cannot be used", e);
         }
+    }
+
+    /** What came of each source; for several threads. */
+    private final class Outcome {
+        private final List<Source> sources;
+        private final int[] clips;
+        private final SortedMap<Integer, IllegalArgumentException> broken = new TreeMap<>();
+
+        Outcome(List<Source> sources) {
+            this.sources = sources;
+            this.clips = new int[sources.size()];
+        }
+
+        void make(int i, ClipMaker maker, Path out) {
+            Source source = sources.get(i);
+            try {
+                try {
+                    clips[i] = Extraction.this.clips(source, maker, out);
+                } catch (IllegalArgumentException e) {
+                    remove(source.label(), source.name(), out);
+                    broken(i, e);
+                }
+            } catch (IOException e) {
+                throw new UncheckedIOException("extraction: the folder " + out + " cannot be used", e);
+            }
+        }
+
+        private synchronized void broken(int source, IllegalArgumentException why) {
+            broken.put(source, why);
+        }
+
+        /** Whether nothing that could still be made helps. */
+        synchronized boolean isHopeless() {
+            return !broken.isEmpty() && (!skipBroken || broken.size() > mostBroken * sources.size());
+        }
+
+        synchronized void refuse() {
+            if (!isHopeless()) {
+                return;
+            }
+            IllegalArgumentException first = broken.firstEntry().getValue();
+            if (!skipBroken) {
+                throw first;
+            }
+            throw new IllegalArgumentException(
+                    broken.size() + " of " + sources.size() + " " + kind() + " are broken, more than the share of "
+                            + mostBroken + " that may be left out; the first: " + first.getMessage(),
+                    first);
+        }
+
+        private String kind() {
+            boolean whole = sources.stream().allMatch(source -> source.segment().equals(Segment.WHOLE));
+            return whole ? "videos" : "parts of videos";
+        }
+
+        synchronized void tell(Consumer<String> notes) {
+            List<Path> tooShort = new ArrayList<>();
+            for (int i = 0; i < clips.length; i++) {
+                if (clips[i] == 0 && !broken.containsKey(i)) {
+                    tooShort.add(sources.get(i).video());
+                }
+            }
+            if (!tooShort.isEmpty()) {
+                notes.accept(tooShort.size() + " of " + sources.size() + " " + kind() + " are shorter than a clip of "
+                        + cut.clipSeconds() + " s and left out, such as " + tooShort.getFirst());
+            }
+            if (!broken.isEmpty()) {
+                String others = broken.keySet().stream()
+                        .skip(1)
+                        .limit(NAMED - 1L)
+                        .map(i -> sources.get(i).video().toString())
+                        .distinct()
+                        .collect(Collectors.joining(", "));
+                notes.accept(broken.size() + " of " + sources.size() + " " + kind() + " are left out: "
+                        + broken.firstEntry().getValue().getMessage()
+                        + (others.isEmpty() ? "" : " (and " + others + (broken.size() > NAMED ? ", ..." : "") + ")"));
+            }
+        }
+
+        int total() {
+            int sum = 0;
+            for (int count : clips) {
+                sum += count;
+            }
+            return sum;
+        }
+    }
+
+    /** Parts of one recording lie together. */
+    private static List<List<Integer>> jobs(List<Source> sources) {
+        Map<Path, List<Integer>> byVideo = new LinkedHashMap<>();
+        for (int i = 0; i < sources.size(); i++) {
+            byVideo.computeIfAbsent(sources.get(i).video(), video -> new ArrayList<>())
+                    .add(i);
+        }
+        List<List<Integer>> jobs = new ArrayList<>();
+        for (List<Integer> parts : byVideo.values()) {
+            for (int from = 0; from < parts.size(); from += PARTS_TOGETHER) {
+                jobs.add(parts.subList(from, Math.min(parts.size(), from + PARTS_TOGETHER)));
+            }
+        }
+        return jobs;
     }
 
     /** Makes the folder one of clips that are cut so. */
@@ -161,6 +254,11 @@ public record Extraction(ClipCut cut, Set<Modality> modalities, boolean skipBrok
         Files.createDirectories(out);
         Path file = out.resolve("cut.txt");
         String own = cut + " " + modalities.stream().sorted().map(Modality::id).collect(Collectors.joining(","));
+        for (Map.Entry<Modality, Path> folder : new TreeMap<>(given).entrySet()) {
+            own += " " + folder.getKey() + "="
+                    + folder.getValue().toAbsolutePath().normalize();
+        }
+        own += rate == 0 ? "" : " fps=" + rate;
         if (Files.exists(file)) {
             String before = Files.readString(file).strip();
             if (!before.equals(own)) {
@@ -172,9 +270,9 @@ public record Extraction(ClipCut cut, Set<Modality> modalities, boolean skipBrok
         }
     }
 
-    /** Removes what is there of videos that are not given any more. */
-    private void removeOthers(List<Source> videos, Path out) throws IOException {
-        Set<Path> wanted = videos.stream().map(source -> done(source, out)).collect(Collectors.toSet());
+    /** Removes what is there of sources that are not given any more. */
+    private void removeOthers(List<Source> sources, Path out) throws IOException {
+        Set<Path> wanted = sources.stream().map(source -> done(source, out)).collect(Collectors.toSet());
         if (Files.isDirectory(out.resolve(DONE))) {
             for (Path label : ClipFolder.list(out.resolve(DONE), Files::isDirectory)) {
                 for (Path file : ClipFolder.list(label, file -> !wanted.contains(file))) {
@@ -185,78 +283,74 @@ public record Extraction(ClipCut cut, Set<Modality> modalities, boolean skipBrok
         }
     }
 
+    /** A label's folder without a clip would be refused by who reads the clips. */
+    private void removeEmptyFolders(Path out) throws IOException {
+        for (Modality modality : modalities) {
+            Path folder = out.resolve(modality.id());
+            for (Path label :
+                    Files.isDirectory(folder) ? ClipFolder.list(folder, Files::isDirectory) : List.<Path>of()) {
+                try {
+                    Files.delete(label);
+                } catch (DirectoryNotEmptyException clips) {
+                    // As it should be.
+                }
+            }
+        }
+    }
+
     private static Path done(Source source, Path out) {
         return out.resolve(DONE).resolve(source.label()).resolve(source.name());
     }
 
-    /** Removes a video's clips from number 0 on. */
+    /** Removes a source's clips from number 0 on. */
     private void remove(String label, String name, Path out) throws IOException {
         for (Modality modality : modalities) {
             int number = 0;
-            while (Files.deleteIfExists(array(modality, label, name, number, out))) {
+            while (Files.deleteIfExists(file(modality, label, name, number, out))) {
                 number++;
             }
         }
     }
 
-    private static Path array(Modality modality, String label, String name, int number, Path out) {
-        return out.resolve(modality.id()).resolve(label).resolve("%s-%05d%s".formatted(name, number, NPY));
+    /** Where a clip lies. */
+    Path file(Modality modality, String label, String name, int number, Path out) {
+        String extension = modality.equals(Modality.AUDIO) ? ".wav" : ".npy";
+        return out.resolve(modality.id()).resolve(label).resolve("%s-%05d%s".formatted(name, number, extension));
     }
 
-    /** The number of a video's clips, which are there afterwards. */
-    private int clips(Source source, Path out) throws IOException {
+    /** The number of a source's clips, which are there afterwards. */
+    private int clips(Source source, ClipMaker maker, Path out) throws IOException {
         Path done = done(source, out);
-        String state = Files.size(source.video()) + " "
-                + Files.getLastModifiedTime(source.video()).toMillis() + " ";
-        if (Files.exists(done)) {
-            String before = Files.readString(done).strip();
-            if (before.startsWith(state)) {
-                return Integer.parseInt(before.substring(state.length()));
-            }
-            Files.delete(done);
-        }
-        // Of an interrupted call, or of the video before it was changed.
-        remove(source.label(), source.name(), out);
-        Files.createDirectories(done.getParent());
-        for (Modality modality : modalities) {
-            Files.createDirectories(out.resolve(modality.id()).resolve(source.label()));
-        }
-        int[] written = {0};
-        boolean[] tooShort = {isTooShort(source.video())};
-        if (!tooShort[0]) {
-            try (Stream<VideoClip> cuts = Video.clips(source.video(), cut, note -> tooShort[0] = true)) {
-                cuts.forEach(clip -> {
-                    if (!tooShort[0]) {
-                        write(clip, source, written[0]++, out);
-                    }
-                });
+        String state = state(source);
+        String before = Files.exists(done) ? Files.readString(done).strip() : "";
+        if (before.startsWith(state + " ")) {
+            String count = before.substring(state.length() + 1);
+            if (count.matches("\\d{1,9}")) {
+                return Integer.parseInt(count);
             }
         }
-        write(done, state + written[0]);
-        return written[0];
+        // Clips of an interrupted call stay; those of the recording before it was changed do not.
+        if (!before.equals(state)) {
+            remove(source.label(), source.name(), out);
+            Files.createDirectories(done.getParent());
+            write(done, state);
+        }
+        int count = maker.make(source);
+        write(done, state + " " + count);
+        return count;
     }
 
-    /** Whether a video's headers say that it has no clip; FFmpeg may give no frame at all of a video that is much too short. */
-    private boolean isTooShort(Path video) {
-        if (cut.clipSeconds() == 0) {
-            return false;
+    /** What the clips of a source are made of, as far as a look tells. */
+    private static String state(Source source) throws IOException {
+        if (!Files.exists(source.video())) {
+            throw new IllegalArgumentException(
+                    source.video() + " does not exist any more; put it back, or start again");
         }
-        OptionalLong frames = VideoReader.probe(video).framesAt(cut.frames() / cut.clipSeconds());
-        return frames.isPresent() && frames.getAsLong() < cut.frames();
-    }
-
-    private void write(VideoClip clip, Source source, int number, Path out) {
-        int frames = clip.frames();
-        if (modalities.contains(Modality.RGB)) {
-            Npy.write(
-                    array(Modality.RGB, source.label(), source.name(), number, out),
-                    ArrayData.of("rgb", clip.pixels(), frames, clip.height(), clip.width(), 3));
-        }
-        if (modalities.contains(Modality.FLOW)) {
-            Npy.write(
-                    array(Modality.FLOW, source.label(), source.name(), number, out),
-                    ArrayData.of("flow", OpticalFlow.dis().of(clip), frames, clip.height(), clip.width(), 2));
-        }
+        String part = source.segment().equals(Segment.WHOLE)
+                ? ""
+                : " " + source.segment().name();
+        return Files.size(source.video()) + " "
+                + Files.getLastModifiedTime(source.video()).toMillis() + part;
     }
 
     private static void write(Path file, String text) {

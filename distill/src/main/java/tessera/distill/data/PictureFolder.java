@@ -98,7 +98,12 @@ final class PictureFolder {
      * @throws IllegalArgumentException if the file is broken
      */
     Picture colours(int frame) {
-        BufferedImage image = decode(files.get(frame));
+        return colours(files.get(frame));
+    }
+
+    /** As {@link #colours(int)}, of a single file. */
+    static Picture colours(Path file) {
+        BufferedImage image = decode(file);
         int height = image.getHeight();
         int width = image.getWidth();
         int[] colours = image.getRGB(0, 0, width, height, null, 0, width);

@@ -56,7 +56,8 @@ sealed interface Recording {
         }
     }
 
-    private static float[] floats(ArrayData array) {
+    /** The numbers of an array of floats of any width. */
+    static float[] floats(ArrayData array) {
         if (array.type() != StoredType.F64) {
             return array.floats();
         }

@@ -3,10 +3,12 @@ package tessera.distill.data;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import tessera.tensor.io.AtomicFile;
 
 /**
  * Sound of a WAV file (RIFF): PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64, of any number of channels, whose mean it is.
@@ -18,6 +20,9 @@ record WavFile(int rate, float[] samples) {
     private static final int PCM = 1;
     private static final int FLOAT = 3;
     private static final int EXTENSIBLE = 0xFFFE;
+
+    /** Of a file with the parts fmt and data. */
+    private static final int HEADER_BYTES = 44;
 
     /** A size that programs write which do not know it, because they write to a pipe. */
     private static final long UNKNOWN = 0xFFFFFFFFL;
@@ -73,6 +78,25 @@ record WavFile(int rate, float[] samples) {
             at = (int) Math.min(bytes.limit(), at + 8 + size + (size & 1));
         }
         throw wrong(file, "holds no sound");
+    }
+
+    /** Writes sound of one channel in 16 bits; 32768 is full scale. */
+    static void write(Path file, int rate, short[] samples) {
+        int bytes = Short.BYTES * samples.length;
+        ByteBuffer wav = ByteBuffer.allocate(HEADER_BYTES + bytes).order(ByteOrder.LITTLE_ENDIAN);
+        wav.put(ascii("RIFF"))
+                .putInt(HEADER_BYTES - 8 + bytes)
+                .put(ascii("WAVEfmt "))
+                .putInt(16);
+        wav.putShort((short) PCM).putShort((short) 1).putInt(rate).putInt(Short.BYTES * rate);
+        wav.putShort((short) Short.BYTES).putShort((short) Short.SIZE);
+        wav.put(ascii("data")).putInt(bytes);
+        wav.asShortBuffer().put(samples);
+        AtomicFile.write(file, out -> out.write(wav.array()));
+    }
+
+    private static byte[] ascii(String word) {
+        return word.getBytes(StandardCharsets.US_ASCII);
     }
 
     private static String name(ByteBuffer bytes, int at) {

@@ -3,41 +3,17 @@ package tessera.distill.egosim;
 import java.util.Arrays;
 import java.util.List;
 import tessera.distill.data.Geometry;
+import tessera.distill.data.JointMaps;
 
-/** Paints joints as Gaussians of peak 1 into [h, w, 21], the larger value winning. */
+/** Heat maps of hands, as a detector of their joints would give them. */
 final class HeatMaps {
-    private static final double REACH = 3;
-
     private HeatMaps() {}
 
     /** Adds hands, each 21 (x, y) in image pixels; joints outside the picture, or NaN, are left out. */
     static void paint(List<double[]> hands, Geometry geometry, double sigma, float[] pose, int offset) {
         int cells = geometry.poseSize();
-        double pixelsPerCell = geometry.size() / (double) cells;
-        double cellSigma = sigma / pixelsPerCell;
         for (double[] hand : hands) {
-            for (int j = 0; j < Hand.JOINTS; j++) {
-                double px = hand[2 * j];
-                double py = hand[2 * j + 1];
-                if (!isInside(px, py, geometry)) {
-                    continue;
-                }
-                double x = px / pixelsPerCell - .5;
-                double y = py / pixelsPerCell - .5;
-                int x0 = Math.max(0, (int) Math.ceil(x - REACH * cellSigma));
-                int x1 = Math.min(cells - 1, (int) Math.floor(x + REACH * cellSigma));
-                int y0 = Math.max(0, (int) Math.ceil(y - REACH * cellSigma));
-                int y1 = Math.min(cells - 1, (int) Math.floor(y + REACH * cellSigma));
-                double rate = -.5 / (cellSigma * cellSigma);
-                for (int v = y0; v <= y1; v++) {
-                    double down = Math.exp(rate * (v - y) * (v - y));
-                    for (int u = x0; u <= x1; u++) {
-                        float value = (float) (down * Math.exp(rate * (u - x) * (u - x)));
-                        int o = offset + (v * cells + u) * Hand.JOINTS + j;
-                        pose[o] = Math.max(pose[o], value);
-                    }
-                }
-            }
+            JointMaps.paint(hand, geometry.size(), geometry.size(), sigma, cells, cells, pose, offset);
         }
     }
 

@@ -71,6 +71,24 @@ public final class Json {
         }
     }
 
+    /**
+     * What a text holds: a map or a list, of what {@link #object} says.
+     *
+     * @throws IllegalArgumentException if the text is no JSON, or neither an object nor a list
+     */
+    public static Object value(String text) {
+        try (JsonParser json = FACTORY.createParser(ObjectReadContext.empty(), text)) {
+            JsonToken first = json.nextToken();
+            Object value = first == null ? null : value(json, first);
+            if (!(value instanceof Map || value instanceof List) || json.nextToken() != null) {
+                throw new IllegalArgumentException("json: not one object or list");
+            }
+            return value;
+        } catch (JacksonException e) {
+            throw new IllegalArgumentException("json: no JSON", e);
+        }
+    }
+
     private static Map<String, @Nullable Object> members(JsonParser json) {
         Map<String, @Nullable Object> members = new LinkedHashMap<>();
         while (json.nextToken() == JsonToken.PROPERTY_NAME) {

@@ -4,6 +4,7 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InterruptedIOException;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -68,20 +69,38 @@ final class Child implements AutoCloseable {
      * @return whether it ended; false where it fell silent
      */
     boolean listen(Consumer<String> lines, Duration silence) {
+        return follow(silence, heard -> {
+            try (BufferedReader output = process.inputReader(StandardCharsets.UTF_8)) {
+                for (String line = output.readLine(); line != null; line = output.readLine()) {
+                    lines.accept(line);
+                    heard.incrementAndGet();
+                }
+            } catch (IOException closed) {
+                // The child was killed: nobody asks what else it had to say.
+            }
+        });
+    }
+
+    /** As {@link #listen}, of bytes. */
+    boolean copy(OutputStream to, Duration silence) {
+        return follow(silence, heard -> {
+            byte[] buffer = new byte[1 << 16];
+            try (InputStream output = output()) {
+                for (int n = output.read(buffer); n >= 0; n = output.read(buffer)) {
+                    to.write(buffer, 0, n);
+                    heard.incrementAndGet();
+                }
+            } catch (IOException closed) {
+                // As above.
+            }
+        });
+    }
+
+    /** Lets a thread read what the child writes, and waits for both as long as something comes. */
+    private boolean follow(Duration silence, Consumer<AtomicLong> reading) {
         AtomicLong heard = new AtomicLong();
-        Thread reader = Thread.ofPlatform()
-                .daemon()
-                .name("tessera-ffmpeg-lines")
-                .start(() -> {
-                    try (BufferedReader output = process.inputReader(StandardCharsets.UTF_8)) {
-                        for (String line = output.readLine(); line != null; line = output.readLine()) {
-                            lines.accept(line);
-                            heard.incrementAndGet();
-                        }
-                    } catch (IOException closed) {
-                        // The child was killed: nobody asks what else it had to say.
-                    }
-                });
+        Thread reader =
+                Thread.ofPlatform().daemon().name("tessera-ffmpeg-output").start(() -> reading.accept(heard));
         try {
             long before;
             do {

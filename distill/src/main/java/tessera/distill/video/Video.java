@@ -49,6 +49,18 @@ public final class Video {
     }
 
     /**
+     * The number of frames that a video has at an even rate: by the times of its packets, or by decoding it where these tell nothing.
+     *
+     * @param rate frames of a second
+     */
+    public static long count(Path file, double rate) {
+        DecodeOptions options = DecodeOptions.NATIVE.withFrameRate(rate);
+        return Headers.span(file, options.timeout())
+                .map(span -> span.framesAt(rate))
+                .orElseGet(() -> Math.max(1, count(file, options)));
+    }
+
+    /**
      * The frames with the given numbers.
      *
      * @param indices frame numbers from {@link FrameSampling}, ascending (repetitions allowed), counted from the start that

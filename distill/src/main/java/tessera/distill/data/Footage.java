@@ -1,0 +1,192 @@
+package tessera.distill.data;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.OptionalDouble;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+import tessera.distill.video.DecodeOptions;
+import tessera.distill.video.Video;
+import tessera.distill.video.VideoInfo;
+import tessera.distill.video.VideoReader;
+import tessera.nn.inference.VideoClip;
+
+/** The frames of one recording by their numbers. What is wrong with it is an {@link IllegalArgumentException} of one line. */
+sealed interface Footage {
+    /** The video, or the folder of pictures. */
+    Path path();
+
+    /** Frames of a second, 0 if unknown. */
+    double rate();
+
+    /** Number of the first frame. */
+    long first();
+
+    /** One more than the number of the last frame. */
+    long end();
+
+    /** Height and width of a frame. */
+    int[] size();
+
+    /**
+     * The frames with some numbers, each resized as a whole.
+     *
+     * @param numbers ascending, from {@link #first} on
+     */
+    VideoClip frames(long[] numbers, int height, int width);
+
+    /** Opens a video or a folder of numbered pictures. */
+    static Footage open(Path path, double rate, Gaps gaps) {
+        if (!Files.isDirectory(path)) {
+            return new Film(VideoReader.probe(path));
+        }
+        FrameFiles files = FrameFiles.find(path, FrameFiles.PICTURES)
+                .orElseThrow(() -> new IllegalArgumentException(
+                        path + " holds other files than numbered JPEG or PNG frames; move them away"));
+        return new Stills(files, rate, gaps);
+    }
+
+    /** Counts what frame folders lack, for several threads. */
+    final class Gaps {
+        private final AtomicLong frames = new AtomicLong();
+        private final AtomicReference<@Nullable Path> first = new AtomicReference<>();
+
+        void add(Path missing) {
+            frames.incrementAndGet();
+            first.compareAndSet(null, missing);
+        }
+
+        /** Tells in one line how many there are. */
+        void tell(Consumer<String> notes) {
+            if (frames.get() > 0) {
+                notes.accept((frames.get() == 1 ? "1 frame is" : frames + " frames are")
+                        + " missing, and the one before is repeated; the first is " + first.get());
+            }
+        }
+    }
+
+    /** A video, whose frames are taken at its mean rate and numbered from 1. */
+    record Film(VideoInfo info) implements Footage {
+        @Override
+        public Path path() {
+            return info.file();
+        }
+
+        @Override
+        public double rate() {
+            OptionalDouble told = info.frameRate();
+            return told.isPresent() ? Math.min(1000, told.getAsDouble()) : 0;
+        }
+
+        @Override
+        public long first() {
+            return 1;
+        }
+
+        @Override
+        public long end() {
+            return 1 + (rate() > 0 ? Video.count(path(), rate()) : Video.count(path(), DecodeOptions.NATIVE));
+        }
+
+        @Override
+        public int[] size() {
+            return new int[] {info.height(), info.width()};
+        }
+
+        @Override
+        public VideoClip frames(long[] numbers, int height, int width) {
+            long[] indices = numbers.clone();
+            for (int k = 0; k < indices.length; k++) {
+                indices[k]--;
+            }
+            DecodeOptions options = DecodeOptions.NATIVE.withSize(width, height).withFrameRate(rate());
+            return Video.sample(path(), options, indices);
+        }
+    }
+
+    /** A folder of pictures, numbered as their files. A missing one is the one before it, as in MM-CDFSL, and counted. */
+    final class Stills implements Footage {
+        private final FrameFiles files;
+        private final double rate;
+        private final Gaps gaps;
+        private long @Nullable [] range;
+
+        Stills(FrameFiles files, double rate, Gaps gaps) {
+            this.files = files;
+            this.rate = rate;
+            this.gaps = gaps;
+        }
+
+        private synchronized long[] range() {
+            long[] known = range;
+            if (known == null) {
+                known = files.range();
+                range = known;
+            }
+            return known;
+        }
+
+        @Override
+        public Path path() {
+            return files.folder();
+        }
+
+        @Override
+        public double rate() {
+            return rate;
+        }
+
+        @Override
+        public long first() {
+            return range()[0];
+        }
+
+        @Override
+        public long end() {
+            return range()[1];
+        }
+
+        @Override
+        public int[] size() {
+            long number = first();
+            PictureFolder.Picture picture =
+                    PictureFolder.colours(files.file(number).orElseGet(() -> files.name(number)));
+            return new int[] {picture.height(), picture.width()};
+        }
+
+        @Override
+        public VideoClip frames(long[] numbers, int height, int width) {
+            int length = 3 * height * width;
+            byte[] pixels = new byte[Math.multiplyExact(numbers.length, length)];
+            for (int k = 0; k < numbers.length; k++) {
+                boolean again = k > 0 && numbers[k] == numbers[k - 1];
+                Path file = again ? null : files.file(numbers[k]).orElse(null);
+                if (file == null) {
+                    if (k == 0) {
+                        throw new IllegalArgumentException(files.name(numbers[k])
+                                + " is missing and no frame of its clip comes before it; extract the frames again, or"
+                                + " leave the clip out");
+                    }
+                    if (!again) {
+                        gaps.add(files.name(numbers[k]));
+                    }
+                    System.arraycopy(pixels, (k - 1) * length, pixels, k * length, length);
+                    continue;
+                }
+                PictureFolder.Picture picture = PictureFolder.colours(file);
+                float[] resized = Resampling.apply(
+                        picture.values(),
+                        picture.width(),
+                        3,
+                        Resampling.whole(picture.height(), height),
+                        Resampling.whole(picture.width(), width));
+                for (int i = 0; i < length; i++) {
+                    pixels[k * length + i] = (byte) Math.clamp(Math.round(resized[i]), 0, 255);
+                }
+            }
+            return new VideoClip(numbers.length, height, width, pixels);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+package tessera.distill.data;
+
+import java.io.InterruptedIOException;
+import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.Semaphore;
+import java.util.function.Consumer;
+
+/** Threads, of which never more than some work at the same time: each on a job, or helping with a job that has parts. */
+final class Workers implements AutoCloseable {
+    private final Semaphore free;
+    private final ExecutorService pool = Executors.newCachedThreadPool(
+            Thread.ofPlatform().daemon().name("tessera-extract-", 0).factory());
+
+    /** @param threads that may work at the same time, 1 or more */
+    Workers(int threads) {
+        this.free = new Semaphore(threads);
+    }
+
+    /** Does all jobs, in their order as far as threads are free, and throws what the first of them throws. */
+    <J> void each(List<J> jobs, Consumer<J> work) {
+        List<Future<?>> running = new ArrayList<>();
+        try {
+            for (J job : jobs) {
+                free.acquire();
+                running.add(start(() -> work.accept(job)));
+            }
+        } catch (InterruptedException e) {
+            throw interrupted();
+        } finally {
+            await(running);
+        }
+    }
+
+    /** Runs what holds a permit already. */
+    private Future<?> start(Runnable task) {
+        return pool.submit(() -> {
+            try {
+                task.run();
+            } finally {
+                free.release();
+            }
+        });
+    }
+
+    /** Waits for all before it throws what one of them threw. */
+    private static void await(List<Future<?>> running) {
+        Throwable failure = null;
+        for (Future<?> each : running) {
+            try {
+                each.get();
+            } catch (InterruptedException e) {
+                throw interrupted();
+            } catch (ExecutionException e) {
+                failure = failure == null ? e.getCause() : failure;
+            }
+        }
+        switch (failure) {
+            case null -> {}
+            case RuntimeException unchecked -> throw unchecked;
+            case Error error -> throw error;
+            default -> throw new IllegalStateException("a worker failed", failure);
+        }
+    }
+
+    private static UncheckedIOException interrupted() {
+        Thread.currentThread().interrupt();
+        return new UncheckedIOException(new InterruptedIOException("extraction was interrupted"));
+    }
+
+    /** The parts of one job, for its thread. */
+    final class Parts implements AutoCloseable {
+        private final List<Future<?>> running = new ArrayList<>();
+
+        /** Does a part, on another thread where one is free and else at once. */
+        void run(Runnable part) {
+            if (free.tryAcquire()) {
+                running.add(start(part));
+            } else {
+                part.run();
+            }
+        }
+
+        /** Waits for all parts, and throws what the first of them threw. */
+        @Override
+        public void close() {
+            await(running);
+        }
+    }
+
+    /** Ends the threads; what they are at is interrupted. */
+    @Override
+    public void close() {
+        pool.shutdownNow();
+        pool.close();
+    }
+}

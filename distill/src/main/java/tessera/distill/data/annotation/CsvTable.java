@@ -1,0 +1,159 @@
+package tessera.distill.data.annotation;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Comma-separated values with quotes (RFC 4180), in UTF-8. */
+final class CsvTable {
+    private final Path file;
+    private final List<List<String>> rows;
+    /** Where each row begins, from 1. */
+    private final List<Integer> lines;
+
+    private CsvTable(Path file, List<List<String>> rows, List<Integer> lines) {
+        this.file = file;
+        this.rows = rows;
+        this.lines = lines;
+    }
+
+    /**
+     * Reads a file; empty lines are passed over.
+     *
+     * @throws IllegalArgumentException if it cannot be read, is empty, or a quote is not closed
+     */
+    static CsvTable read(Path file) {
+        String text;
+        try {
+            text = Files.readString(file).replace("\uFEFF", "");
+        } catch (IOException e) {
+            throw new IllegalArgumentException(
+                    file + " cannot be read (" + e.getMessage() + "); check that it is there and is text in UTF-8", e);
+        }
+        List<List<String>> rows = new ArrayList<>();
+        List<Integer> lines = new ArrayList<>();
+        List<String> row = new ArrayList<>();
+        StringBuilder cell = new StringBuilder();
+        boolean quoted = false;
+        int line = 1;
+        int began = 1;
+        for (int i = 0; i <= text.length(); i++) {
+            char c = i < text.length() ? text.charAt(i) : '\n';
+            if (quoted && i < text.length()) {
+                boolean twice = c == '"' && i + 1 < text.length() && text.charAt(i + 1) == '"';
+                if (c != '"' || twice) {
+                    cell.append(c);
+                }
+                i += twice ? 1 : 0;
+                quoted = c != '"' || twice;
+            } else if (c == '"' && cell.toString().isBlank()) {
+                quoted = true;
+                cell.setLength(0);
+            } else if (c == ',' || c == '\n') {
+                row.add(cell.toString().strip());
+                cell.setLength(0);
+            } else if (c != '\r') {
+                cell.append(c);
+            }
+            if (c == '\n') {
+                line++;
+                if (!quoted) {
+                    if (row.size() > 1 || !row.getFirst().isEmpty()) {
+                        rows.add(List.copyOf(row));
+                        lines.add(began);
+                    }
+                    row.clear();
+                    began = line;
+                }
+            }
+        }
+        CsvTable table = new CsvTable(file, rows, lines);
+        if (quoted) {
+            throw table.wrong(rows.size(), began, "has a quote that is not closed");
+        }
+        if (rows.isEmpty()) {
+            throw new IllegalArgumentException(file + " is empty; give a table of annotations");
+        }
+        return table;
+    }
+
+    /** The first row. */
+    List<String> header() {
+        return rows.getFirst();
+    }
+
+    /** Number of rows with the first. */
+    int size() {
+        return rows.size();
+    }
+
+    /** Whether the first row names a column. */
+    boolean has(String column) {
+        return header().contains(column);
+    }
+
+    /** A cell by its place; empty beyond the end of its row. */
+    String cell(int row, int column) {
+        List<String> cells = rows.get(row);
+        return column >= 0 && column < cells.size() ? cells.get(column) : "";
+    }
+
+    /** A cell by the name of its column; empty where there is no such column. */
+    String cell(int row, String column) {
+        return cell(row, header().indexOf(column));
+    }
+
+    /**
+     * A cell that must hold something.
+     *
+     * @throws IllegalArgumentException if it does not
+     */
+    String needed(int row, String column) {
+        String cell = cell(row, column);
+        if (cell.isEmpty()) {
+            throw wrong(row, "has no " + column);
+        }
+        return cell;
+    }
+
+    /**
+     * A number of 0 or more.
+     *
+     * @throws IllegalArgumentException if it is none
+     */
+    double number(int row, int column, String what) {
+        String cell = cell(row, column);
+        if (!cell.matches("\\d{1,15}(\\.\\d{1,15})?")) {
+            throw wrong(row, "gives '" + cell + "' as " + what);
+        }
+        return Double.parseDouble(cell);
+    }
+
+    /**
+     * Seconds, or hours:minutes:seconds.
+     *
+     * @throws IllegalArgumentException if it is neither
+     */
+    double seconds(int row, String column) {
+        String cell = cell(row, column);
+        if (!cell.matches("(\\d{1,6}:){0,2}\\d{1,12}(\\.\\d{1,15})?")) {
+            throw wrong(row, "gives '" + cell + "' as " + column);
+        }
+        double seconds = 0;
+        for (String part : cell.split(":")) {
+            seconds = 60 * seconds + Double.parseDouble(part);
+        }
+        return seconds;
+    }
+
+    IllegalArgumentException wrong(int row, String what) {
+        return wrong(row, lines.get(row), what);
+    }
+
+    private IllegalArgumentException wrong(int row, int line, String what) {
+        return new IllegalArgumentException(
+                file + ", line " + line + ", " + what + "; mend row " + row + ", or name another --format");
+    }
+}

@@ -1,0 +1,222 @@
+package tessera.distill.data;
+
+import static java.util.Objects.requireNonNull;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tessera.distill.data.annotation.Annotation;
+import tessera.distill.data.annotation.Annotation.Place;
+import tessera.distill.data.annotation.AnnotationFormat;
+import tessera.distill.data.annotation.Annotations;
+import tessera.distill.data.annotation.Segment;
+import tessera.distill.data.annotation.Segment.Span;
+
+/** Files of annotations as the data sets come with, shortened. */
+class AnnotationsTest {
+    @TempDir
+    private Path folder;
+
+    private final List<String> notes = new ArrayList<>();
+
+    private List<Annotation> read(String name, String text) throws IOException {
+        return Annotations.read(Files.writeString(folder.resolve(name), text), null, notes::add);
+    }
+
+    private void refused(String name, String text, @Nullable AnnotationFormat format, String... parts)
+            throws IOException {
+        Path file = Files.writeString(folder.resolve(name), text);
+        String message = requireNonNull(
+                assertThrows(IllegalArgumentException.class, () -> Annotations.read(file, format, notes::add))
+                        .getMessage());
+        assertTrue(message.startsWith(file.toString()), message);
+        for (String part : parts) {
+            assertTrue(message.contains(part), message);
+        }
+        assertEquals(1, message.lines().count(), message);
+    }
+
+    private static Annotation one(
+            String video, Segment segment, String label, Map<String, String> heads, String split) {
+        return new Annotation(List.of(new Place(video, segment)), label, heads, split);
+    }
+
+    private static Segment both(double start, double end, double first, double last, double rate) {
+        return new Segment(new Span(start, end), new Span(first, last), rate, 0);
+    }
+
+    @Test
+    void tablesOfOnesOwn() throws IOException {
+        List<Annotation> found = read(
+                "own.csv",
+                "\uFEFFlabel,path,end,start,split,scene\r\n\"cut, \"\"slowly\"\"\",a/b.mp4,1:02.5,0:00:59,train,wood\r\n\r\n"
+                        + "open,c,,,test,city\r\n");
+        assertEquals(
+                List.of(
+                        one("a/b.mp4", Segment.seconds(59, 62.5), "cut, \"slowly\"", Map.of("scene", "wood"), "train"),
+                        one("c", Segment.WHOLE, "open", Map.of("scene", "city"), "test")),
+                found);
+        assertEquals(
+                List.of(one("x", Segment.WHOLE, "", Map.of(), "")), read("least.csv", "path\nx\n"), "labels may lack");
+    }
+
+    /** Of EPIC-KITCHENS-100; verbs and nouns have the names of their classes, whatever the narrator said. */
+    @Test
+    void epicKitchens() throws IOException {
+        String rows =
+                "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,stop_frame,"
+                        + "narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes\n"
+                        + "P07_3_0,P07,P07_3,00:00:00.560,00:00:02.00,00:01:01.25,120,3672,"
+                        + "fetch pan,fetch,0,pan:big,5,\"['pan:big', 'lid']\",\"[5, 8]\"\n";
+        Annotation words = one(
+                "P07_3", both(2, 61.25, 120, 3672, 0), "fetch pan:big", Map.of("verb", "fetch", "noun", "pan:big"), "");
+        assertEquals(List.of(words), read("EPIC_100_train.csv", rows));
+        assertTrue(notes.getFirst().contains("the narrators' words"), notes.toString());
+        notes.clear();
+        Files.writeString(
+                folder.resolve("EPIC_100_verb_classes.csv"),
+                "id,key,instances,category\n0,take,\"['fetch', 'get']\",get\n");
+        Files.writeString(folder.resolve("EPIC_100_noun_classes.csv"), "id,key,instances\n5,pan,['pan']\n");
+        Annotation classes =
+                one("P07_3", both(2, 61.25, 120, 3672, 0), "take pan", Map.of("verb", "take", "noun", "pan"), "");
+        assertEquals(List.of(classes), read("EPIC_100_train.csv", rows));
+        assertEquals(List.of(), notes);
+        refused("EPIC_100_train.csv", rows.replace("pan:big,5,", "pan:big,9,"), null, "line 2", "noun_class 9");
+        // The older tables call their columns otherwise; the test set has no labels.
+        Files.delete(folder.resolve("EPIC_100_verb_classes.csv"));
+        Files.writeString(folder.resolve("EPIC_verb_classes.csv"), "verb_id,class_key,verbs\n0,take,['fetch']\n");
+        assertEquals(List.of(classes), read("EPIC_100_train.csv", rows));
+        assertEquals(
+                List.of(one("P01_1", both(2.86, 3.87, 143, 193, 0), "", Map.of(), "")),
+                read(
+                        "EPIC_100_test_timestamps.csv",
+                        "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,"
+                                + "stop_frame\nP01_1_0,P01,P01_1,00:00:02.851,00:00:02.86,00:00:03.87,143,193\n"));
+    }
+
+    @Test
+    void meccano() throws IOException {
+        Annotation expected = one("0003", Segment.frames(10, 52, 12), "check_booklet", Map.of(), "");
+        assertEquals(List.of(expected), read("train.csv", "0003,0,check_booklet,00010.jpg,00052.jpg\n"));
+        assertEquals(
+                List.of(expected),
+                read("train.csv", "video_id,action_id,action_name,start,end\n0003,0,check_booklet,10,52\n"));
+        refused("train.csv", "0003,0,check_booklet,52,10\n", null, "line 1", "ends before it starts");
+    }
+
+    /** Clips lie within videos: either may be there. */
+    @Test
+    void ego4d() throws IOException {
+        String text = """
+                {"version": "v1", "split": "train", "clips": [
+                  {"video_uid": "v-1", "clip_uid": "c-1", "clip_id": 3, "clip_parent_start_sec": 100.5,
+                   "action_clip_start_sec": 4.0, "action_clip_end_sec": 12.0, "action_clip_start_frame": 120,
+                   "action_clip_end_frame": 360, "verb": "take_(pick,_grab)", "noun": "cup", "verb_label": 4, "noun_label": 7}]}
+                """;
+        assertEquals(
+                List.of(new Annotation(
+                        List.of(
+                                new Place("c-1", both(4, 12, 120, 360, 0)),
+                                new Place("v-1", Segment.seconds(104.5, 112.5))),
+                        "take_(pick,_grab) cup",
+                        Map.of("verb", "take_(pick,_grab)", "noun", "cup"),
+                        "train")),
+                read("fho_lta_train.json", text));
+        refused(
+                "fho_lta_train.json",
+                text.replace("action_clip_end_sec", "other"),
+                null,
+                "gives none as action_clip_end_sec in clip 0");
+    }
+
+    @Test
+    void wear() throws IOException {
+        List<Annotation> found = read("wear_split_1.json", """
+                {"version": "1", "database": {
+                  "sbj_0": {"subset": "Validation", "duration": 300.0, "fps": 60, "annotations": [
+                    {"label": "jogging", "segment": [1.5, 61.5], "segment (frames)": [90.0, 3690.0], "label_id": 0}]},
+                  "sbj_1": {"subset": "Training", "fps": 60, "annotations": []}}, "label_dict": {"jogging": 0}}
+                """);
+        assertEquals(List.of(one("sbj_0", both(1.5, 61.5, 91, 3691, 60), "jogging", Map.of(), "Validation")), found);
+        refused("w.json", "{\"database\": {\"sbj_0\": {\"annotations\": [{\"segment\": [2, 1]}]}}}", null, "sbj_0");
+    }
+
+    @Test
+    void somethingSomething() throws IOException {
+        assertEquals(
+                List.of(one("78687", Segment.WHOLE, "Holding something next to something", Map.of(), "validation")),
+                read("something-something-v2-validation.json", """
+                        [{"id": "78687", "label": "holding a potato next to a bottle",
+                          "template": "Holding [something] next to [something]", "placeholders": ["a potato", "a bottle"]}]
+                        """));
+        assertEquals(
+                List.of(one("1420", Segment.WHOLE, "", Map.of(), "test")), read("test.json", "[{\"id\": \"1420\"}]"));
+    }
+
+    /** As published, numbers are sometimes text, and not every list has labels. */
+    @Test
+    void listsOfMmCdfsl() throws IOException {
+        String description =
+                "\"description\": \"%s Cross-domain Few-shot Learning for Action Recognition Annotations\",";
+        assertEquals(
+                List.of(one("P01_01", Segment.every(8, 262, 60), "", Map.of(), "train (unlabel)")),
+                read("epic-55_unlabel.json", "{\"version\": 1.0, " + description.formatted("EPIC-55") + """
+                        "split": "train (unlabel)", "clips": [{"uid": "1", "participant_id": "P01", "video_id": "P01_01",
+                          "start_timestamp": "00:00:04.37", "start_frame": "262", "stop_frame": "370"}]}
+                        """));
+        assertEquals(
+                List.of(one("0001", Segment.every(1, 10, 12), "check_booklet", Map.of(), "val")),
+                read("meccano_val.json", "{" + description.formatted("MECCANO") + """
+                        "split": "val", "num_actions": 40, "clips": [{"video_id": "0001", "action_id": 0,
+                          "action_name": "check_booklet", "start_frame": 10, "end_frame": 52, "action_id_internal": 9}]}
+                        """));
+        assertEquals(
+                List.of(one("sbj_0", Segment.every(8, 55, 60), "jogging", Map.of(), "val")),
+                read("wear_val.json", "{" + description.formatted("WEAR") + """
+                        "split": "val", "clips": [{"video_id": "sbj_0", "label": "jogging", "label_id": 0, "start_frame": 55}]}
+                        """));
+        assertEquals(
+                List.of(new Annotation(
+                        List.of(
+                                new Place("c-9", Segment.every(4, 2837, 30)),
+                                new Place("v-9", Segment.every(4, 9000, 30))),
+                        "pack plant",
+                        Map.of("verb", "pack", "noun", "plant"),
+                        "val")),
+                read("ego4d_val.json", "{" + description.formatted("Ego4d") + """
+                        "split": "val", "clips": [{"uid": "v-9_0009000", "video_id": "v-9", "frame": 9000, "clip_uid": "c-9",
+                          "clip_frame": 2837, "verb": "pack", "noun": "plant", "verb_label": 36, "noun_label": 53}]}
+                        """));
+    }
+
+    @Test
+    void whatIsNoneIsToldWithItsPlace() throws IOException {
+        refused("a.csv", "name,when\nx,1\n", null, "begins with name,when", "--format");
+        refused("a.csv", "path,start,end\nx,1\n", null, "line 2", "gives '' as end");
+        refused("a.csv", "path,start,end\nx,a,2\n", null, "line 2", "gives 'a' as start");
+        refused("a.csv", "path,start\nx,1\n", null, "line 1", "only one of start and end");
+        refused("a.csv", "path,label\n\n\"x\ny,z\n", null, "line 3", "a quote that is not closed");
+        refused("a.csv", "", null, "is empty");
+        refused("a.csv", "path,label\n", null, "annotates nothing");
+        refused("a.csv", "path,label\nx,y\n", AnnotationFormat.WEAR, "is not of the format wear", "JSON");
+        refused("a.json", "", null, "is no JSON");
+        refused("a.json", "{\"clips\": [", null, "is no JSON");
+        refused("a.json", "{\"rows\": []}", null, "neither clips nor database");
+        refused("a.json", "[{\"name\": 1}]", null, "has no id in video 0");
+        refused("a.json", "[]", AnnotationFormat.EPIC, "is not of the format epic", "CSV");
+        Path missing = folder.resolve("missing.csv");
+        String message = requireNonNull(
+                assertThrows(IllegalArgumentException.class, () -> Annotations.read(missing, null, notes::add))
+                        .getMessage());
+        assertTrue(message.startsWith(missing + " does not exist"), message);
+    }
+}
