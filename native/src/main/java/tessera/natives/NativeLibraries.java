@@ -181,18 +181,15 @@ public final class NativeLibraries {
         if (resource.matches(file)) {
             return;
         }
-        Files.createDirectories(folder);
-        Path partial = Files.createTempFile(folder, "." + resource.name, ".part");
-        try {
+        try (Partial making = Partial.in(folder, resource.name)) {
+            Path partial = making.path();
             try (InputStream in = resource.open()) {
-                Files.copy(in, partial, StandardCopyOption.REPLACE_EXISTING);
+                Files.copy(in, partial);
             }
             if (!resource.matches(partial)) {
                 throw new IOException("the unpacked copy of " + resource.url + " does not have the jar's checksum");
             }
             Files.move(partial, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-        } finally {
-            Files.deleteIfExists(partial);
         }
     }
 

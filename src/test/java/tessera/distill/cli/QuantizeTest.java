@@ -120,6 +120,20 @@ class QuantizeTest {
                 "--out",
                 folder.resolve("twice.safetensors"));
         Shell.refuse(List.of("--out"), "quantize", "--student", student, "--out", student);
+        Path never = folder.resolve("never.safetensors");
+        for (String option :
+                List.of("--clip-seconds=1", "--from=0.5", "--mask-ratio=0.5", "--ensemble=1", "--seed=3")) {
+            Shell.refuse(
+                    List.of(option.replaceFirst("=.*", "") + " says how clips are looked at", "add --calibrate DIR"),
+                    "quantize",
+                    "--student",
+                    student,
+                    option,
+                    "--out",
+                    never);
+        }
+        Shell.refuse(List.of(out + ": it is a student on bytes"), "import", "--checkpoint", out, "--out", never);
+        assertTrue(Files.notExists(never));
         Shell.refuse(
                 List.of("gone"),
                 "quantize",

@@ -31,13 +31,17 @@ class CudaTrainerTest {
             c -> TokenMask.perSlot(c.device(), c.batch(), c.slots(), c.plane(), c.ratio(), c.seed(), c.stream());
 
     private Path train(String name, ClipSet clips, MaskStrategy masks, Device device, long last) {
+        return train(name, clips, MixedStage.recipe(), masks, device, last);
+    }
+
+    private Path train(String name, ClipSet clips, Recipe recipe, MaskStrategy masks, Device device, long last) {
         StopSignal stop = new StopSignal();
         ProgressListener watching = event -> {
             if (event instanceof ProgressEvent.Advanced advanced && advanced.done() == last) {
                 stop.request();
             }
         };
-        Stage stage = new MixedStage(clips).stage(MixedStage.recipe(), masks, 1);
+        Stage stage = new MixedStage(clips).stage(recipe, masks, 1);
         return Trainer.run(stage, folder.resolve(name), new RunContext(watching, stop, device, DType.F32));
     }
 
@@ -61,6 +65,24 @@ class CudaTrainerTest {
                 Close.relative(losses(name), losses(name + "-cpu"), 1e-4, name);
                 assertThrows(StopSignal.Stopped.class, () -> train(name + "-cut", clips, masks, gpu, 3));
                 assertArrayEquals(whole, Files.readAllBytes(train(name + "-cut", clips, masks, gpu, 0)), name);
+            }
+        }
+    }
+
+    @Test
+    void theBatchesOfAStepAreRecordedTogether() throws Exception {
+        Assumptions.assumeFalse(
+                TestDevices.cuda().isEmpty(), TestDevices.absent().toString());
+        Device gpu = TestDevices.cuda().getFirst();
+        Recipe recipe = MixedStage.recipe().withBatch(2).withAccumulate(2);
+        try (ClipSet clips = SmallNetworks.clips()) {
+            for (MaskStrategy masks : new MaskStrategy[] {MaskStrategy.tubes(), OWN}) {
+                String name = masks.equals(OWN) ? "own" : "tubes";
+                train(name + "-cpu", clips, recipe, masks, Device.cpu(), 0);
+                byte[] whole = Files.readAllBytes(train(name, clips, recipe, masks, gpu, 0));
+                Close.relative(losses(name), losses(name + "-cpu"), 1e-4, name);
+                assertThrows(StopSignal.Stopped.class, () -> train(name + "-cut", clips, recipe, masks, gpu, 3));
+                assertArrayEquals(whole, Files.readAllBytes(train(name + "-cut", clips, recipe, masks, gpu, 0)), name);
             }
         }
     }

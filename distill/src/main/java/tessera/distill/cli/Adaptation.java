@@ -126,7 +126,7 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
                 config.height() / config.patches().patch(),
                 config.patches().tubelet(),
                 flow);
-        try (ClipSet clips = Clips.load(folders, "load clips", context)) {
+        try (ClipSet clips = Clips.forTraining(folders, "load clips", context)) {
             return train(clips, input, config, plan, modalities, context);
         }
     }

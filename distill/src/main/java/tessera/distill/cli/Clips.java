@@ -18,8 +18,7 @@ import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
 import tessera.nn.ClipShape;
 import tessera.nn.Int8Layers;
-import tessera.tensor.io.Safetensors;
-import tessera.tensor.io.SafetensorsFile;
+import tessera.tensor.io.SafetensorsShards;
 
 /** What the commands that read clips do alike. */
 final class Clips {
@@ -39,6 +38,13 @@ final class Clips {
     static ClipSet load(ModalityFolders folders, String title, RunContext context) {
         try (Task task = context.task(title, Task.Unit.CLIPS, folders.size())) {
             return folders.load(task::advance, task::note);
+        }
+    }
+
+    /** Clips for training, with progress while they are read; of those that are found broken later it is told too. */
+    static ClipSet forTraining(ModalityFolders folders, String title, RunContext context) {
+        try (Task task = context.task(title, Task.Unit.CLIPS, folders.size())) {
+            return folders.forTraining(task::advance, task::note);
         }
     }
 
@@ -87,24 +93,28 @@ final class Clips {
         if (start == null) {
             return;
         }
-        if (!Files.isRegularFile(start)) {
-            throw new IllegalArgumentException("--start " + start + " is no file; name a safetensors file");
+        if (!Files.exists(start)) {
+            throw new IllegalArgumentException(
+                    "--start " + start + " is no file; name a safetensors file, or the index of shards");
         }
-        try (SafetensorsFile file = Safetensors.open(start)) {
+        try (SafetensorsShards file = SafetensorsShards.open(start)) {
             if (Int8Layers.isInt8(file.metadata())) {
                 throw new IllegalArgumentException(start + ": " + Int8Layers.NOT_TRAINED);
             }
         }
     }
 
-    /** A checksum of a file's bytes. */
-    static String checksum(Path file) {
-        try (CheckedInputStream in = new CheckedInputStream(Files.newInputStream(file), new CRC32())) {
-            in.transferTo(OutputStream.nullOutputStream());
-            return "%08x".formatted(in.getChecksum().getValue());
-        } catch (IOException e) {
-            throw new IllegalArgumentException(
-                    file + " cannot be read (" + e.getMessage() + "); check its permissions", e);
+    /** A checksum of the bytes of a checkpoint, one file or shards. */
+    static String checksum(Path checkpoint) {
+        CRC32 checksum = new CRC32();
+        for (Path file : SafetensorsShards.files(checkpoint)) {
+            try (CheckedInputStream in = new CheckedInputStream(Files.newInputStream(file), checksum)) {
+                in.transferTo(OutputStream.nullOutputStream());
+            } catch (IOException e) {
+                throw new IllegalArgumentException(
+                        file + " cannot be read (" + e.getMessage() + "); check its permissions", e);
+            }
         }
+        return "%08x".formatted(checksum.getValue());
     }
 }

@@ -122,7 +122,14 @@ final class Distill extends ToolCommand {
         RunContext context = training.context();
         Path student;
         try (ClipSet clips = egosim.clips(
-                SOURCE, target, "load target", geometry(configs), Split.TARGET_UNLABELLED, files.keySet(), context)) {
+                SOURCE,
+                target,
+                "load target",
+                geometry(configs),
+                Split.TARGET_UNLABELLED,
+                files.keySet(),
+                training.reading(),
+                context)) {
             Map<String, String> origin = new LinkedHashMap<>();
             origin.put("tessera.target", clips.checksum());
             files.forEach((modality, file) -> origin.put("tessera.teacher." + modality, Clips.checksum(file)));
@@ -152,7 +159,7 @@ final class Distill extends ToolCommand {
             seen.add(teacher.modality());
         });
         Path start = labelled.start();
-        try (LabelledOptions.Loaded loaded = labelled.load("distill", egosim, seen, context);
+        try (LabelledOptions.Loaded loaded = labelled.load("distill", egosim, seen, training.reading(), context);
                 ClipSet heldOut = heldOut(loaded.clips(), seen, context)) {
             labelled.requireUnseen(loaded.clips());
             Map<String, String> origin = new LinkedHashMap<>();
@@ -190,7 +197,10 @@ final class Distill extends ToolCommand {
         Path folder = ensemble.heldOut();
         return folder == null
                 ? null
-                : Clips.load(egosim.folders().open(folder, seen, clips.geometry()), "load held-out", context);
+                : Clips.forTraining(
+                        egosim.folders().open(folder, seen, clips.geometry(), training.reading()),
+                        "load held-out",
+                        context);
     }
 
     private static Path finished(NamedTeacher teacher) {

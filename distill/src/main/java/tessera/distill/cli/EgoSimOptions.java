@@ -63,7 +63,7 @@ final class EgoSimOptions {
     }
 
     /**
-     * Clips of one's own or of the benchmark, whichever the user names, with progress.
+     * Clips for training, of one's own or of the benchmark, whichever the user names, with progress.
      *
      * @param refusal where neither or both are named; ends before {@code , or --egosim}
      * @param folder the user's own clips, or null
@@ -77,11 +77,12 @@ final class EgoSimOptions {
             Geometry geometry,
             Split split,
             Set<Modality> modalities,
+            ReadingOptions reading,
             RunContext context) {
         requireOne(refusal, folder);
         return folder == null
                 ? render(sim(geometry), split, domain, modalities, context)
-                : Clips.load(folders.open(folder, modalities, geometry), title, context);
+                : Clips.forTraining(folders.open(folder, modalities, geometry, reading), title, context);
     }
 
     /** How clips of one's own are read. */

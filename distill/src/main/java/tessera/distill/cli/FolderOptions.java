@@ -44,9 +44,22 @@ final class FolderOptions {
 
     /** Finds and checks clips. */
     ModalityFolders open(Path folder, Set<Modality> modalities, @Nullable Geometry wanted) {
-        Geometry pictures = pictures();
-        ModalityFolders found = ModalityFolders.open(
-                folder, modalities, wanted, new ModalityFolders.Options(skipBroken, flowBound, pictures));
+        return open(folder, modalities, wanted, new ModalityFolders.Options(skipBroken, flowBound, pictures()));
+    }
+
+    /** Finds and checks clips for training. */
+    ModalityFolders open(Path folder, Set<Modality> modalities, @Nullable Geometry wanted, ReadingOptions reading) {
+        return open(
+                folder,
+                modalities,
+                wanted,
+                reading.addTo(new ModalityFolders.Options(skipBroken, flowBound, pictures())));
+    }
+
+    private ModalityFolders open(
+            Path folder, Set<Modality> modalities, @Nullable Geometry wanted, ModalityFolders.Options options) {
+        Geometry pictures = options.pictures();
+        ModalityFolders found = ModalityFolders.open(folder, modalities, wanted, options);
         Geometry geometry = found.geometry();
         if (clipFrames != null && geometry.frames() != pictures.frames()) {
             throw new IllegalArgumentException("--clip-frames is " + clipFrames + " but the clips of " + folder

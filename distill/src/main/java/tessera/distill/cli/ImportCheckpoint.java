@@ -21,6 +21,7 @@ import tessera.nn.Architecture;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
+import tessera.nn.Int8Layers;
 import tessera.nn.ModelConfig;
 import tessera.nn.Params;
 import tessera.nn.PictureWeights;
@@ -163,6 +164,11 @@ final class ImportCheckpoint extends ToolCommand {
     private record Answer(Path student, Map<String, String> config, Map<String, Integer> heads, List<String> notes) {}
 
     private ModelConfig student(Checkpoint checkpoint) {
+        if (Int8Layers.isInt8(checkpoint.metadata())) {
+            throw new CheckpointException(
+                    "it is a student on bytes (int8, made by tessera quantize) already, which every command"
+                            + " takes as it is; import the file that it was made from, or use this one");
+        }
         Source source = new Source(CheckpointParts.select(checkpoint.tensors(), prefix), checkpoint.metadata());
         Set<String> found = source.weights.keySet();
         return SwinNames.matches(found) ? swin(source) : StltNames.matches(found) ? stlt(source) : videoMae(source);

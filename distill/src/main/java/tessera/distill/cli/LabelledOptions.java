@@ -70,8 +70,8 @@ final class LabelledOptions {
             names = "--start",
             paramLabel = "FILE",
             description =
-                    "Weights to start from: a file of Tessera's, or safetensors of a public checkpoint of the architecture. One of"
-                            + " pictures starts models of audio and flow too.")
+                    "Weights to start from: a file of Tessera's, or safetensors of a public checkpoint of the architecture; of shards"
+                            + " their index. One of pictures starts models of audio and flow too.")
     private @Nullable Path start;
 
     @Mixin
@@ -138,7 +138,13 @@ final class LabelledOptions {
     }
 
     /** Loads the clips in every modality that somebody sees; flow is measured on those that are trained on. */
-    Loaded load(String command, EgoSimOptions egosim, Set<Modality> modalities, RunContext context) {
+    Loaded load(
+            String command,
+            EgoSimOptions egosim,
+            Set<Modality> modalities,
+            ReadingOptions reading,
+            RunContext context) {
+        reading.requireNoStride();
         egosim.check();
         egosim.requireOne(command + " needs labelled clips: pass either --clips DIR", clips);
         boolean measure = modalities.contains(Modality.FLOW);
@@ -151,9 +157,9 @@ final class LabelledOptions {
                     : FlowStats.NONE;
             return new Loaded(egosim.render(sim, Split.SOURCE_TRAIN, egosim.domain(), modalities, context), stats);
         }
-        ModalityFolders folders = egosim.folders().open(clips, modalities, null);
+        ModalityFolders folders = egosim.folders().open(clips, modalities, null, reading);
         Set<String> held = heldOut().names(folders.names());
         FlowStats stats = measure ? folders.flowStats(name -> !held.contains(name)) : FlowStats.NONE;
-        return new Loaded(Clips.load(folders, "load", context), stats);
+        return new Loaded(Clips.forTraining(folders, "load", context), stats);
     }
 }

@@ -80,7 +80,7 @@ final class Pretrain extends ToolCommand {
             names = "--start",
             paramLabel = "FILE",
             description =
-                    "Weights to start from: safetensors of any public VideoMAE. Flow and pose take all but the input"
+                    "Weights to start from: safetensors of any public VideoMAE, of shards their index. Flow and pose take all but the input"
                             + " and output layers.")
     private @Nullable Path start;
 
@@ -132,12 +132,12 @@ final class Pretrain extends ToolCommand {
                     "pretrain needs clips: pass --source DIR and --target DIR, or --egosim for the built-in benchmark");
         }
         Set<Modality> modalities = Set.of(modality);
-        ModalityFolders labelled = egosim.folders().open(from, modalities, null);
-        ModalityFolders unlabelled = egosim.folders().open(to, modalities, labelled.geometry());
+        ModalityFolders labelled = egosim.folders().open(from, modalities, null, training.reading());
+        ModalityFolders unlabelled = egosim.folders().open(to, modalities, labelled.geometry(), training.reading());
         VideoMaeConfig config =
                 config(labelled.geometry(), modality.equals(Modality.FLOW) ? labelled.flowStats() : FlowStats.NONE);
-        try (ClipSet sourceClips = Clips.load(labelled, "load source", context);
-                ClipSet targetClips = Clips.load(unlabelled, "load target", context)) {
+        try (ClipSet sourceClips = Clips.forTraining(labelled, "load source", context);
+                ClipSet targetClips = Clips.forTraining(unlabelled, "load target", context)) {
             return train(stage, config, sourceClips, targetClips, context);
         }
     }

@@ -32,9 +32,13 @@ final class ProgressPrinter implements ProgressListener {
             }
             case ProgressEvent.Noted noted -> {
                 Progress progress = shown.get(task);
-                if (progress != null) {
-                    progress.note(noted.text());
+                if (progress == null) {
+                    // Of clips that a task has loaded something may be found while another one uses them.
+                    progress = shown.values().stream()
+                            .findAny()
+                            .orElseGet(() -> new Progress(out, Progress.Style.QUIET, task, System::nanoTime));
                 }
+                progress.note(noted.text());
             }
             case ProgressEvent.Ended ended -> {
                 Progress progress = shown.remove(task);

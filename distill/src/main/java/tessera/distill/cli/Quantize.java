@@ -4,12 +4,14 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.kernels.DType;
@@ -18,9 +20,7 @@ import tessera.nn.inference.Agreement;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
-import tessera.nn.inference.VideoClip;
 import tessera.tensor.Scope;
-import tessera.tensor.Tensor;
 
 /** {@code tessera quantize}: a student whose linear layers are on bytes. */
 @Command(
@@ -34,6 +34,8 @@ import tessera.tensor.Tensor;
         })
 final class Quantize extends ToolCommand {
     private static final int BATCH = 4;
+    /** The mixins of what only calibration needs. */
+    private static final List<String> CALIBRATION = List.of("masks", "cutting");
 
     @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
     private Path file = Path.of("");
@@ -57,6 +59,10 @@ final class Quantize extends ToolCommand {
 
     @Override
     void run() {
+        Path videos = calibrate;
+        if (videos == null) {
+            requireNoneOfCalibration();
+        }
         masks.masking();
         cutting.check();
         Outputs.requireFile(out);
@@ -65,29 +71,46 @@ final class Quantize extends ToolCommand {
                 Predictor predictor = Predictor.open(options, file)) {
             Student student = predictor.student();
             masks.check(student);
-            List<Tensor> clips = calibrate == null ? List.of() : clips(predictor, calibrate);
+            if (videos == null) {
+                save(student.quantize(), made -> null);
+                return;
+            }
             Masking masking = predictor.masking();
-            try (Student made = clips.isEmpty() ? student.quantize() : student.quantize(clips, masking, masks.seed())) {
-                made.save(out);
-                Agreement agreement =
-                        clips.isEmpty() ? null : Agreement.of(student, made, clips, masking, masks.seed());
-                tell(new Answer(out, size(file), size(out), agreement));
+            try (VideoBatches clips = clips(predictor, videos)) {
+                save(
+                        student.quantize(clips, masking, masks.seed()),
+                        made -> Agreement.of(student, made, clips, masking, masks.seed()));
             }
         }
     }
 
-    /** All clips of a folder of videos as the student takes them, in batches. */
-    private List<Tensor> clips(Predictor predictor, Path folder) {
+    /** Refuses what would be ignored. */
+    private void requireNoneOfCalibration() {
+        ParseResult given = spec().commandLine().getParseResult();
+        CALIBRATION.stream()
+                .flatMap(mixin -> Objects.requireNonNull(spec().mixins().get(mixin), mixin).options().stream())
+                .filter(given::hasMatchedOption)
+                .findFirst()
+                .ifPresent(option -> {
+                    throw new IllegalArgumentException(option.longestName()
+                            + " says how clips are looked at but none are,"
+                            + " because nothing is calibrated; add --calibrate DIR, or leave " + option.longestName()
+                            + " away");
+                });
+    }
+
+    private VideoBatches clips(Predictor predictor, Path folder) {
         Clips.requireRgb(predictor.student().config().input(), file);
         ClipCut cut = cutting.cut(predictor.student().config().input());
-        List<VideoClip> clips = ClipFolder.open(folder).clips(cut).stream()
-                .map(ClipFolder.LabelledClip::clip)
-                .toList();
-        List<Tensor> batches = new ArrayList<>();
-        for (int from = 0; from < clips.size(); from += BATCH) {
-            batches.add(predictor.prepare(clips.subList(from, Math.min(clips.size(), from + BATCH))));
+        return new VideoBatches(predictor, ClipFolder.open(folder), cut, BATCH);
+    }
+
+    /** Writes a student, which is closed then. */
+    private void save(Student quantized, Function<Student, @Nullable Agreement> agreement) {
+        try (Student made = quantized) {
+            made.save(out);
+            tell(new Answer(out, size(file), size(out), agreement.apply(made)));
         }
-        return batches;
     }
 
     private static long size(Path file) {

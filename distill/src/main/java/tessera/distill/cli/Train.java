@@ -53,7 +53,8 @@ final class Train extends ToolCommand {
         Supervised stage = new Supervised(modality, labelled.heads(), labelled.heldOut(), labelled.viewCount(), recipe);
         Path start = labelled.start();
         RunContext context = training.context();
-        try (LabelledOptions.Loaded loaded = labelled.load("train", egosim, Set.of(modality), context)) {
+        try (LabelledOptions.Loaded loaded =
+                labelled.load("train", egosim, Set.of(modality), training.reading(), context)) {
             labelled.requireUnseen(loaded.clips());
             ModelConfig config = model.config(modality, loaded.clips().geometry(), loaded.flow());
             Map<String, String> origin = new LinkedHashMap<>();

@@ -23,6 +23,14 @@ final class TrainingOptions {
     @Option(names = "--batch", paramLabel = "N", description = "Clips per step. Default: ${DEFAULT-VALUE}")
     private int batch;
 
+    @Option(
+            names = "--accumulate",
+            paramLabel = "N",
+            description =
+                    "Batches whose gradients make a step: as a batch N times as large, in the memory of one. Default:"
+                            + " ${DEFAULT-VALUE}")
+    private int accumulate;
+
     @Option(names = "--steps", paramLabel = "N", description = "Steps in all. Default: ${DEFAULT-VALUE}")
     private long steps;
 
@@ -82,6 +90,9 @@ final class TrainingOptions {
     private boolean recompute;
 
     @Mixin
+    private ReadingOptions reading;
+
+    @Mixin
     private ProgressOption progress;
 
     @Mixin
@@ -90,6 +101,7 @@ final class TrainingOptions {
     TrainingOptions(Recipe standard) {
         this.standard = standard;
         batch = standard.batch();
+        accumulate = standard.accumulate();
         steps = standard.steps();
         lr = standard.rate().highest();
         maskRatio = standard.maskRatio();
@@ -98,6 +110,10 @@ final class TrainingOptions {
 
     Path out() {
         return out;
+    }
+
+    ReadingOptions reading() {
+        return reading;
     }
 
     /** Another stage's recipe with what the user changes of it. */
@@ -123,7 +139,8 @@ final class TrainingOptions {
                 .withClipNorm(clipNorm == null ? from.optimiser().clipNorm() : clipNorm)
                 .withDropPath(dropPath == null ? from.dropPath() : dropPath)
                 .withAugment(!plain)
-                .withSeed(seed);
+                .withSeed(seed)
+                .withAccumulate(accumulate);
     }
 
     private MaskStrategy strategy(Recipe from, double maskRatio) {
@@ -147,6 +164,10 @@ final class TrainingOptions {
         if (batch < 1 || steps < 1) {
             throw new IllegalArgumentException(
                     "--batch is " + batch + " and --steps " + steps + "; pass 1 or more of each");
+        }
+        if (accumulate < 1 || accumulate > Recipe.MOST_ACCUMULATED) {
+            throw new IllegalArgumentException("--accumulate is " + accumulate + "; pass 1 to "
+                    + Recipe.MOST_ACCUMULATED + " batches for each step, and a larger --batch for more clips");
         }
         if (!(lr > 0) || Double.isInfinite(lr)) {
             throw new IllegalArgumentException("--lr is " + lr + "; pass a positive learning rate such as 0.001");

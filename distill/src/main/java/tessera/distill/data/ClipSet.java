@@ -1,8 +1,7 @@
 package tessera.distill.data;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
@@ -23,38 +22,40 @@ import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
 /**
- * Clips of one split in memory, aligned across modalities, with their labels.
+ * Clips of one split, aligned across modalities, with their labels.
  *
- * <p>Thousands of clips fit, because {@link SampleLayout.Values} keeps them small. Filled once, then read-only and safe to share
- * between threads. The memory is off-heap and freed by {@link #close()}.
+ * <p>All of them are in memory, where thousands fit, because {@link SampleLayout.Values} keeps them small; or they are read from their
+ * files when a batch needs them, and as many are kept as a bound of memory allows ({@link ModalityFolders#forTraining}). Both give the same
+ * batches. Safe to share between threads. The memory is off-heap and freed by {@link #close()}, during which nothing may be taken.
  */
 public final class ClipSet implements AutoCloseable {
     /** The head of the clips' own classes, which every set has. */
     public static final String ACTION = "action";
 
-    private static final long CHECKED_AT_ONCE = 1L << 30;
-
     private final Geometry geometry;
     private final Heads heads;
-    private final Arena arena = Arena.ofShared();
-    private final SortedMap<Modality, MemorySegment> data = new TreeMap<>();
+    private final Set<Modality> modalities;
+    private final ClipStore store;
+    private final BrokenClips broken;
     private final NavigableSet<String> leftOut;
-    private List<String> names;
-    private int[] labels;
+    private final List<String> names;
+    private final int[] labels;
 
-    private ClipSet(Geometry geometry, Heads heads, Listing listing, Set<Modality> modalities) {
+    private ClipSet(
+            Geometry geometry,
+            Heads heads,
+            Set<Modality> modalities,
+            ClipStore store,
+            BrokenClips broken,
+            Listing listing) {
         this.geometry = geometry;
         this.heads = heads;
+        this.modalities = Set.copyOf(modalities);
+        this.store = store;
+        this.broken = broken;
         this.leftOut = new TreeSet<>(listing.missing);
         this.names = listing.names;
         this.labels = listing.labels.clone();
-        for (Modality modality : modalities) {
-            data.put(modality, arena.allocate(Math.multiplyExact(bytes(modality), (long) labels.length), 64));
-        }
-    }
-
-    private long bytes(Modality modality) {
-        return geometry.length(modality) * modality.layout().values().kept().bytes();
     }
 
     /** Delivers clip i of a set that is being filled; called from several threads. */
@@ -82,6 +83,19 @@ public final class ClipSet implements AutoCloseable {
                 throw new IllegalArgumentException(
                         names.size() + " names and " + labels.length + " labels of clips; pass one of each for each");
             }
+        }
+
+        /** Those that were found whole; the others are missing. */
+        Listing without(boolean[] whole) {
+            int[] clips = IntStream.range(0, whole.length).filter(i -> whole[i]).toArray();
+            if (clips.length == whole.length) {
+                return this;
+            }
+            Set<String> all = new TreeSet<>(missing);
+            all.addAll(names);
+            List<String> left = IntStream.of(clips).mapToObj(names::get).toList();
+            left.forEach(all::remove);
+            return new Listing(left, IntStream.of(clips).map(i -> labels[i]).toArray(), all);
         }
 
         /** Clips that are called by their place in their class, from 0. */
@@ -142,78 +156,46 @@ public final class ClipSet implements AutoCloseable {
             Set<Modality> modalities,
             Source source,
             IntConsumer progress) {
-        ClipSet set = new ClipSet(geometry, new Heads(classes, heads), listing, modalities);
-        boolean[] kept = new boolean[set.size()];
+        Heads known = new Heads(classes, heads);
+        ClipMemory memory = new ClipMemory(geometry, modalities, listing.names.size());
+        boolean[] kept = new boolean[listing.names.size()];
         try {
             AtomicInteger done = new AtomicInteger();
-            IntStream.range(0, kept.length).parallel().forEach(i -> {
+            ClipMemory.inParallel(kept.length, i -> {
                 Map<Modality, MemorySegment> clip = source.clip(i);
                 if (clip != null) {
-                    set.store(i, clip);
+                    memory.store(i, clip);
                     kept[i] = true;
                 }
                 progress.accept(done.incrementAndGet());
             });
-            set.keepOnly(kept);
-            return set;
-        } catch (RuntimeException | Error e) {
-            set.close();
-            // A parallel stream wraps what another thread threw in an exception of the same class.
-            if (e.getCause() instanceof RuntimeException original && original.getClass() == e.getClass()) {
-                throw original;
+            Listing whole = listing.without(kept);
+            if (whole.names.size() < kept.length) {
+                memory.keepOnly(
+                        IntStream.range(0, kept.length).filter(i -> kept[i]).toArray());
             }
+            BrokenClips none = new BrokenClips(whole.names, false, 0, 0, note -> {});
+            return new ClipSet(geometry, known, modalities, memory, none, whole);
+        } catch (RuntimeException | Error e) {
+            memory.close();
             throw e;
         }
     }
 
-    /** Closes the gaps of clips that were left out. */
-    private void keepOnly(boolean[] kept) {
-        int[] clips = IntStream.range(0, kept.length).filter(i -> kept[i]).toArray();
-        if (clips.length < kept.length) {
-            data.replaceAll((modality, segment) -> {
-                long bytes = bytes(modality);
-                for (int i = 0; i < clips.length; i++) {
-                    MemorySegment.copy(segment, clips[i] * bytes, segment, i * bytes, bytes);
-                }
-                return segment.asSlice(0, clips.length * bytes);
-            });
-            leftOut.addAll(names);
-            names = IntStream.of(clips).mapToObj(names::get).toList();
-            names.forEach(leftOut::remove);
-            labels = IntStream.of(clips).map(i -> labels[i]).toArray();
-        }
-    }
-
-    private void store(int index, Map<Modality, MemorySegment> clip) {
-        data.forEach((modality, segment) -> {
-            MemorySegment samples = Objects.requireNonNull(clip.get(modality), modality::id);
-            long length = geometry.length(modality);
-            switch (modality.layout().values()) {
-                case BYTE -> MemorySegment.copy(samples, 0, segment, index * length, length);
-                case EXACT ->
-                    MemorySegment.copy(
-                            samples,
-                            ValueLayout.JAVA_FLOAT_UNALIGNED,
-                            0,
-                            segment,
-                            ValueLayout.JAVA_FLOAT,
-                            index * length * Float.BYTES,
-                            length);
-                case REAL -> {
-                    for (long i = 0; i < length; i++) {
-                        int bits = Float.floatToIntBits(samples.getAtIndex(ValueLayout.JAVA_FLOAT, i));
-                        int rounded = (bits + 0x7FFF + ((bits >>> 16) & 1)) >>> 16;
-                        segment.setAtIndex(ValueLayout.JAVA_SHORT, index * length + i, (short) rounded);
-                    }
-                }
-                case SHARE -> {
-                    for (long i = 0; i < length; i++) {
-                        float share = Math.clamp(samples.getAtIndex(ValueLayout.JAVA_FLOAT, i), 0f, 1f);
-                        segment.setAtIndex(ValueLayout.JAVA_BYTE, index * length + i, (byte) Math.round(255 * share));
-                    }
-                }
-            }
-        });
+    /**
+     * Clips that are read when they are looked at.
+     *
+     * @param listing all of them
+     * @param store closed with the set
+     */
+    static ClipSet read(
+            Geometry geometry,
+            Heads heads,
+            Listing listing,
+            Set<Modality> modalities,
+            ClipStore store,
+            BrokenClips broken) {
+        return new ClipSet(geometry, heads, modalities, store, broken, listing);
     }
 
     /** Number of clips. */
@@ -267,25 +249,51 @@ public final class ClipSet implements AutoCloseable {
         return geometry;
     }
 
-    /** A checksum of the clips and their labels, whatever they are called: equal for equal sets. */
+    /**
+     * A checksum of the clips and their labels, whatever they are called: equal for equal sets. Of clips that are read when they are looked at
+     * it is one of their names and of what their files look like from outside.
+     */
     public String checksum() {
         CRC32 checksum = new CRC32();
         for (int label : labels) {
             Heads.update(checksum, label);
         }
         heads.addTo(checksum);
-        data.forEach((modality, segment) -> {
-            for (long from = 0; from < segment.byteSize(); from += CHECKED_AT_ONCE) {
-                long bytes = Math.min(CHECKED_AT_ONCE, segment.byteSize() - from);
-                checksum.update(segment.asSlice(from, bytes).asByteBuffer());
-            }
-        });
-        return "%s clips %08x".formatted(labels.length, checksum.getValue());
+        String what = store.addTo(checksum);
+        return "%s %s %08x".formatted(labels.length, what, checksum.getValue());
     }
 
     /** The modalities that were loaded. */
     public Set<Modality> modalities() {
-        return Set.copyOf(data.keySet());
+        return modalities;
+    }
+
+    /** Bytes of memory that are held for clips. */
+    public long heldBytes() {
+        return store.heldBytes();
+    }
+
+    /**
+     * Whether every look cuts its clip anew out of all that its files have, so that views are drawn from the {@link Extent} of each clip
+     * instead of the {@link #geometry}.
+     */
+    public boolean isLive() {
+        return store instanceof LiveClips;
+    }
+
+    /** By which views {@link #isLive live} clips are cut in training that has none of its own; null for others. */
+    public @Nullable Views cut() {
+        return store instanceof LiveClips live ? live.cut() : null;
+    }
+
+    /** Whether clips are read when they are looked at, so that it is worth while to {@link #expect} them. */
+    public boolean isRead() {
+        return store.isRead();
+    }
+
+    /** Says that clips will be taken soon, in this order; they are read ahead as far as memory allows. */
+    public void expect(int... clips) {
+        store.expect(clips);
     }
 
     /** As {@link #batch(Device, Modality, int[])}, on the CPU. */
@@ -300,16 +308,7 @@ public final class ClipSet implements AutoCloseable {
      * @throws IllegalArgumentException if the set was loaded without the modality
      */
     public Tensor batch(Device device, Modality modality, int[] indices) {
-        MemorySegment segment = segment(modality);
-        SampleLayout.Values values = modality.layout().values();
-        long bytes = bytes(modality);
-        try (Scope scope = Scope.open()) {
-            Tensor stored = Tensor.empty(host(device), values.kept(), shape(indices.length, geometry, modality));
-            for (int i = 0; i < indices.length; i++) {
-                MemorySegment.copy(segment, indices[i] * bytes, stored.segment(), i * bytes, bytes);
-            }
-            return scope.keep(stored.to(values.batched()).to(device));
-        }
+        return one(modality, show(device, Set.of(modality), indices, null, geometry, null));
     }
 
     /** As {@link #view(Device, Modality, int[], List)}, every clip in the same view. */
@@ -325,29 +324,107 @@ public final class ClipSet implements AutoCloseable {
      * @throws IllegalArgumentException if the set was loaded without the modality, or a view is none of this set
      */
     public Tensor view(Device device, Modality modality, int[] indices, List<View> views) {
-        MemorySegment segment = segment(modality);
         if (views.size() != indices.length || views.isEmpty()) {
             throw new IllegalArgumentException(
                     views.size() + " views of " + indices.length + " clips; pass one for each of 1 clip or more");
         }
         Geometry seen = views.getFirst().seen();
-        views.forEach(view -> view.requireOf(geometry, seen));
-        SampleLayout.Values values = modality.layout().values();
+        views.forEach(view -> view.requireOf(geometry.frames(), seen));
+        return one(modality, show(device, Set.of(modality), indices, null, seen, (place, stored) -> views.get(place)));
+    }
+
+    private static Tensor one(Modality modality, Taken taken) {
+        return Objects.requireNonNull(taken.samples().get(modality), modality::id);
+    }
+
+    /**
+     * A batch for training.
+     *
+     * @param clips which it holds: those asked for, but for others that stand in for broken ones
+     * @param samples {@code [B, T, rows, columns, C]} of each modality, in the type that its layout gives
+     */
+    public record Taken(int[] clips, SortedMap<Modality, Tensor> samples) {}
+
+    /**
+     * Clips in several modalities at once, each in its own view. It belongs to the innermost open scope.
+     *
+     * @param indices which clips
+     * @param among the clips, ascending, that may stand in for one of {@code indices} that is found broken when it is read: the next whole
+     *     one of these does, so that the same always stands in for the same
+     * @param seen sizes of what the views show; the set's own without views
+     * @param views gives each clip its view, or null for clips as they are kept
+     * @throws IllegalArgumentException if the set was loaded without a modality, a clip has no such view, or too many clips are broken
+     */
+    public Taken take(
+            Device device, Set<Modality> wanted, int[] indices, int[] among, Geometry seen, @Nullable ViewOf views) {
+        return show(device, wanted, indices, among, seen, views);
+    }
+
+    private Taken show(
+            Device device,
+            Set<Modality> wanted,
+            int[] indices,
+            int @Nullable [] among,
+            Geometry seen,
+            @Nullable ViewOf views) {
+        wanted.forEach(this::require);
+        int[] clips = indices.clone();
         try (Scope scope = Scope.open()) {
-            Tensor shown = Tensor.empty(host(device), values.batched(), shape(indices.length, seen, modality));
-            long from = bytes(modality);
-            long to = seen.length(modality) * values.batched().bytes();
-            MemorySegment target = shown.segment();
-            IntStream.range(0, indices.length)
-                    .parallel()
-                    .forEach(i -> views.get(i)
-                            .show(
-                                    modality,
-                                    geometry,
-                                    segment.asSlice(indices[i] * from, from),
-                                    target.asSlice(i * to, to)));
-            return scope.keep(shown.to(device));
+            SortedMap<Modality, Tensor> samples = new TreeMap<>();
+            for (Modality modality : wanted) {
+                SampleLayout.Values values = modality.layout().values();
+                samples.put(
+                        modality,
+                        Tensor.empty(
+                                host(device),
+                                views == null ? values.kept() : values.batched(),
+                                shape(indices.length, seen, modality)));
+            }
+            Map<Modality, MemorySegment> memory = new TreeMap<>();
+            samples.forEach((modality, tensor) -> memory.put(modality, tensor.segment()));
+            store.forEach(indices.length, place -> {
+                Map<Modality, MemorySegment> to = new TreeMap<>();
+                memory.forEach((modality, segment) -> {
+                    long bytes = segment.byteSize() / indices.length;
+                    to.put(modality, segment.asSlice(place * bytes, bytes));
+                });
+                clips[place] = among == null
+                        ? shown(clips[place], place, views, to)
+                        : shownOrAnother(clips[place], among, place, views, to);
+            });
+            broken.requireFew();
+            samples.replaceAll((modality, tensor) ->
+                    scope.keep(tensor.to(modality.layout().values().batched()).to(device)));
+            return new Taken(clips, samples);
         }
+    }
+
+    private int shown(int clip, int place, @Nullable ViewOf views, Map<Modality, MemorySegment> to) {
+        try {
+            store.show(clip, place, views, to);
+            return clip;
+        } catch (BrokenClip e) {
+            throw e.why();
+        }
+    }
+
+    private int shownOrAnother(
+            int clip, int[] among, int place, @Nullable ViewOf views, Map<Modality, MemorySegment> to) {
+        int first = Math.max(0, Arrays.binarySearch(among, clip));
+        for (int i = 0; i < among.length; i++) {
+            int another = among[(first + i) % among.length];
+            if (!broken.isKnown(another)) {
+                try {
+                    store.show(another, place, views, to);
+                    return another;
+                } catch (BrokenClip e) {
+                    broken.add(another, e.why());
+                }
+            }
+        }
+        broken.requireFew();
+        throw new IllegalArgumentException(
+                "all " + among.length + " clips that are trained on are broken; mend them, or train on others");
     }
 
     private static Device host(Device device) {
@@ -363,17 +440,15 @@ public final class ClipSet implements AutoCloseable {
                 modality.layout().channels());
     }
 
-    private MemorySegment segment(Modality modality) {
-        MemorySegment segment = data.get(modality);
-        if (segment == null) {
+    private void require(Modality modality) {
+        if (!modalities.contains(modality)) {
             throw new IllegalArgumentException("the clips were loaded without " + modality
                     + "; load them with every modality that training needs");
         }
-        return segment;
     }
 
     @Override
     public void close() {
-        arena.close();
+        store.close();
     }
 }

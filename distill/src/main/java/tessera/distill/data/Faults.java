@@ -74,6 +74,17 @@ final class Faults {
         }
     }
 
+    /** Throws what is wrong with the first broken clip, if more than a share of all clips are broken. */
+    synchronized void refuseMoreThan(double share) {
+        if (byPlace.size() > share * clips) {
+            IllegalArgumentException first = byPlace.firstEntry().getValue();
+            throw new IllegalArgumentException(
+                    first.getMessage() + " (the first of " + byPlace.size() + " broken clips of " + clips
+                            + ", more than the share of " + share + " that may be left out; --most-broken allows more)",
+                    first);
+        }
+    }
+
     /** How many clips were left out, and why the first of them, in one line. */
     synchronized String leftOut() {
         return byPlace.size() + " of " + clips + " clips left out; the first: "

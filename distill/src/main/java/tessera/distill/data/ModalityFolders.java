@@ -18,10 +18,8 @@ import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 import java.util.function.Predicate;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.video.ClipFolder;
-import tessera.nn.inference.FrameSampling;
 import tessera.tensor.io.ArrayInfo;
 import tessera.tensor.io.FileSummary;
 import tessera.tensor.io.StoredType;
@@ -48,6 +46,8 @@ import tessera.tensor.io.StoredType;
  * same times. Arrays hold exactly the clip's frames. Boxes may also be given for exactly these, and flow for one frame fewer. All
  * clips have one size; videos and frames are resized to it as a whole. Unlabelled clips lie in a single label folder of any name.
  *
+ * <p>Where pictures alone are asked for, the label folders may lie in {@code DIR} itself: a folder of labelled videos is such a set.
+ *
  * <p>A file {@code DIR/labels.csv} gives further heads: a line {@code label,verb,noun}, then one for each label.
  *
  * <p>Opening checks every name, every npy header and the numbers of frames. What is wrong with the folder is an {@link
@@ -56,6 +56,10 @@ import tessera.tensor.io.StoredType;
  */
 public final class ModalityFolders {
     private static final String NPY = ".npy";
+    private static final String TABLE = "labels.csv";
+    /** Of the Java heap the share that as much memory of the system may be taken for clips. */
+    private static final double CLIPS_OF_HEAP = .5;
+
     private static final int STATISTICS_CLIPS = 64;
     private static final System.Logger LOGGER = System.getLogger(ModalityFolders.class.getName());
 
@@ -66,29 +70,89 @@ public final class ModalityFolders {
      *     not, they are refused: the first is named, and how many there are
      * @param flowBound motion in pixels that level 255 of flow pictures stands for, positive
      * @param pictures sizes that videos and pictures are loaded with where no array says how large clips are
+     * @param mostBroken share of all clips; where broken ones are left out, more than these are refused all the same
+     * @param reading how {@link #forTraining} reads clips
      */
-    public record Options(boolean skipBroken, double flowBound, Geometry pictures) {
+    public record Options(boolean skipBroken, double flowBound, Geometry pictures, double mostBroken, Reading reading) {
         /**
          * Broken clips are refused; flow is within 20 pixels, as it was published for EPIC-KITCHENS; clips have 16 frames of 224 x
          * 224.
          */
         public static final Options DEFAULT = new Options(false, 20, Geometry.FULL);
 
+        /** Up to half of the clips may be broken, and {@link Reading#DEFAULT}. */
+        public Options(boolean skipBroken, double flowBound, Geometry pictures) {
+            this(skipBroken, flowBound, pictures, .5, Reading.DEFAULT);
+        }
+
         public Options {
             if (!(flowBound > 0 && flowBound < 1e4)) {
                 throw new IllegalArgumentException(
                         "flow pictures bounded by " + flowBound + " pixels; pass a positive number such as 20");
             }
+            if (!(mostBroken >= 0 && mostBroken <= 1)) {
+                throw new IllegalArgumentException(
+                        "a share of " + mostBroken + " clips that may be broken; pass a number from 0 to 1");
+            }
         }
 
         /** The same with broken clips left out, or refused. */
         public Options withSkipBroken(boolean wanted) {
-            return new Options(wanted, flowBound, pictures);
+            return new Options(wanted, flowBound, pictures, mostBroken, reading);
         }
 
         /** The same with another bound of flow. */
         public Options withFlowBound(double pixels) {
-            return new Options(skipBroken, pixels, pictures);
+            return new Options(skipBroken, pixels, pictures, mostBroken, reading);
+        }
+
+        /** The same with another share of clips that may be broken. */
+        public Options withMostBroken(double share) {
+            return new Options(skipBroken, flowBound, pictures, share, reading);
+        }
+
+        /** The same, read otherwise for training. */
+        public Options withReading(Reading other) {
+            return new Options(skipBroken, flowBound, pictures, mostBroken, other);
+        }
+    }
+
+    /**
+     * How clips are read for training.
+     *
+     * @param memory bytes of memory outside the Java heap that clips may take
+     * @param readers threads that read clips which do not fit, or are cut anew
+     * @param live if every look cuts its clip anew out of all that the files have, other frames and another part of the whole picture,
+     *     which keeps its aspect: the views by which training does so that has none of its own. Null for clips as they are loaded
+     */
+    public record Reading(
+            long memory, int readers, @Nullable Views live) {
+        /** As much memory as half of the largest Java heap, a reader for each processor, and clips as they are. */
+        public static final Reading DEFAULT = new Reading(
+                (long) (CLIPS_OF_HEAP * Runtime.getRuntime().maxMemory()),
+                Runtime.getRuntime().availableProcessors(),
+                null);
+
+        public Reading {
+            if (memory < 1 || readers < 1) {
+                throw new IllegalArgumentException(
+                        "clips read by " + readers + " threads into " + memory + " bytes; pass 1 or more of each");
+            }
+        }
+
+        /** The same with another bound of memory. */
+        public Reading withMemory(long bytes) {
+            return new Reading(bytes, readers, live);
+        }
+
+        /** The same with other threads. */
+        public Reading withReaders(int threads) {
+            return new Reading(memory, threads, live);
+        }
+
+        /** The same with clips cut anew for every look, {@link Views#PLAIN} for example, or null for clips as they are. */
+        public Reading withLive(@Nullable Views views) {
+            return new Reading(memory, readers, views);
         }
     }
 
@@ -97,8 +161,8 @@ public final class ModalityFolders {
     private final Options options;
     private final List<String> classes;
     private final Map<String, List<String>> heads;
-    /** Files of each clip that is not known to be broken, by label/name. */
-    private final List<Map<Modality, Path>> clips;
+    /** Of each clip that is not known to be broken, by label/name. */
+    private final ClipFiles files;
 
     private final List<String> names;
     private final int[] labels;
@@ -115,12 +179,12 @@ public final class ModalityFolders {
         this.geometry = geometry;
         this.options = options;
         this.classes = classes;
-        this.clips = List.copyOf(clips.values());
+        this.files = new ClipFiles(geometry, List.copyOf(clips.values()), options.flowBound());
         this.names = List.copyOf(clips.keySet());
         this.labels =
                 names.stream().mapToInt(name -> classes.indexOf(label(name))).toArray();
         this.faults = faults;
-        Path table = root.resolve("labels.csv");
+        Path table = root.resolve(TABLE);
         this.heads = Files.exists(table) ? HeadTable.read(table, classes) : Map.of();
     }
 
@@ -140,7 +204,7 @@ public final class ModalityFolders {
             Path root, Set<Modality> modalities, @Nullable Geometry wanted, Options options) {
         SortedMap<Modality, SortedMap<String, Path>> found = new TreeMap<>();
         for (Modality modality : new TreeSet<>(modalities)) {
-            found.put(modality, clips(root.resolve(modality.id())));
+            found.put(modality, clips(root.resolve(modality.id()), root, modalities));
         }
         SortedMap<Modality, SortedMap<String, Path>> known = new TreeMap<>(found);
         for (Modality modality : Modality.KNOWN) {
@@ -171,6 +235,7 @@ public final class ModalityFolders {
         if (!options.skipBroken() || clips.isEmpty()) {
             faults.refuse();
         }
+        faults.refuseMoreThan(options.mostBroken());
         return new ModalityFolders(root, geometry, options, classes, clips, faults);
     }
 
@@ -179,9 +244,11 @@ public final class ModalityFolders {
     }
 
     /** Files by {@code label/name}, without their extensions. */
-    private static SortedMap<String, Path> clips(Path folder) {
+    private static SortedMap<String, Path> clips(Path place, Path root, Set<Modality> modalities) {
+        Path folder = modalities.equals(Set.of(Modality.RGB)) && isOfVideos(root) ? root : place;
         SortedMap<String, Path> clips = new TreeMap<>();
-        for (Path label : list(folder, entry -> true, "it holds one folder for each label")) {
+        Predicate<Path> wanted = entry -> !folder.equals(root) || !entry.equals(root.resolve(TABLE));
+        for (Path label : list(folder, wanted, "it holds one folder for each label")) {
             if (!Files.isDirectory(label)) {
                 throw new IllegalArgumentException(
                         label + " lies in no label's folder; put it into that of its label, or take it out");
@@ -203,6 +270,13 @@ public final class ModalityFolders {
                     folder + " holds no folder with clips; it needs one for each label, or a single one of any name");
         }
         return clips;
+    }
+
+    /** Whether label folders lie in a folder themselves, and no modality has one of its own. */
+    private static boolean isOfVideos(Path root) {
+        return Files.isDirectory(root)
+                && Modality.KNOWN.stream().noneMatch(known -> Files.exists(root.resolve(known.id())))
+                && !ClipFolder.list(root, Files::isDirectory).isEmpty();
     }
 
     private static String name(Path label, Path file) {
@@ -254,7 +328,7 @@ public final class ModalityFolders {
         for (Map<Modality, Path> clip : clips) {
             for (Map.Entry<Modality, Path> entry : clip.entrySet()) {
                 Path file = entry.getValue();
-                long[] shape = isArray(file) && !seen.contains(entry.getKey()) ? shape(file) : null;
+                long[] shape = ClipFiles.isArray(file) && !seen.contains(entry.getKey()) ? shape(file) : null;
                 if (shape != null) {
                     seen.add(entry.getKey());
                     frames = (int) shape[0];
@@ -307,10 +381,10 @@ public final class ModalityFolders {
 
     /** What can be told of a clip without reading it. */
     private static void requireClip(Path file, Modality modality, Geometry geometry, Options options) {
-        if (!isArray(file)) {
+        if (!ClipFiles.isArray(file)) {
             requireKind(file, modality);
             if (Files.isDirectory(file)) {
-                recording(file, modality, options);
+                ClipFiles.recording(file, modality, options.flowBound());
             }
             return;
         }
@@ -335,14 +409,6 @@ public final class ModalityFolders {
         return found == wanted || (wanted == StoredType.F32 && (found == StoredType.F16 || found == StoredType.F64));
     }
 
-    private static boolean isArray(Path file) {
-        return hasExtension(file, NPY);
-    }
-
-    private static boolean hasExtension(Path file, String extension) {
-        return file.toString().toLowerCase(Locale.ROOT).endsWith(extension);
-    }
-
     private static void requireKind(Path file, Modality modality) {
         boolean folder = Files.isDirectory(file);
         String refusal = " is no clip of " + modality.id();
@@ -357,8 +423,8 @@ public final class ModalityFolders {
                 yield true;
             }
             case "flow" -> folder;
-            case "boxes" -> hasExtension(file, ".json") && !folder;
-            case "audio" -> hasExtension(file, ".wav") && !folder;
+            case "boxes" -> ClipFiles.hasExtension(file, ".json") && !folder;
+            case "audio" -> ClipFiles.hasExtension(file, ".wav") && !folder;
             default -> false;
         };
         if (!fits) {
@@ -374,24 +440,6 @@ public final class ModalityFolders {
             case "boxes" -> "an npy or json file";
             case "audio" -> "an npy or wav file";
             default -> "an npy file";
-        };
-    }
-
-    private static Recording recording(Path file, Modality modality, Options options) {
-        if (isArray(file)) {
-            return new Recording.Array(file, modality.layout().values());
-        }
-        return switch (modality.id()) {
-            case "flow" ->
-                new Recording.FlowPairs(
-                        file,
-                        PictureFolder.open(file.resolve("u")),
-                        PictureFolder.open(file.resolve("v")),
-                        options.flowBound());
-            case "boxes" -> new Recording.BoxList(file, BoxFile.read(file));
-            case "audio" -> new Recording.Sound(file);
-            default ->
-                Files.isDirectory(file) ? new Recording.Frames(PictureFolder.open(file)) : new Recording.Film(file);
         };
     }
 
@@ -458,10 +506,10 @@ public final class ModalityFolders {
                 classes,
                 heads,
                 new ClipSet.Listing(names, labels, faults.names()),
-                clips.getFirst().keySet(),
+                files.modalities(),
                 i -> {
                     Map<Modality, MemorySegment> clip = new TreeMap<>();
-                    return all.check(names.get(i), opened + i, () -> clip.putAll(read(i))) ? clip : null;
+                    return all.check(names.get(i), opened + i, () -> clip.putAll(files.read(i))) ? clip : null;
                 },
                 progress);
         if (all.isEmpty()) {
@@ -471,43 +519,65 @@ public final class ModalityFolders {
             set.close();
             all.refuse();
         }
+        try {
+            all.refuseMoreThan(options.mostBroken());
+        } catch (IllegalArgumentException e) {
+            set.close();
+            throw e;
+        }
         notes.accept(all.leftOut());
         return set;
     }
 
-    private Map<Modality, MemorySegment> read(int index) {
-        Map<Modality, Recording> recordings = new TreeMap<>();
-        clips.get(index).forEach((modality, file) -> recordings.put(modality, recording(file, modality, options)));
-        // Boxes of exactly the clip's frames count nothing, and flow may have one fewer.
-        Recording counted = Stream.of(Modality.RGB, Modality.BOXES, Modality.FLOW)
-                .filter(modality -> recordings.containsKey(modality) && !exact(modality, recordings.get(modality)))
-                .map(recordings::get)
-                .filter(recording -> recording.frames() > 0)
-                .findFirst()
-                .orElse(null);
-        int of = counted == null ? geometry.frames() : counted.frames();
-        if (counted != null && of < geometry.frames()) {
-            throw new IllegalArgumentException(counted.path() + " holds " + of + " frames but clips have "
-                    + geometry.frames() + "; load clips of fewer frames, or remove the clip");
+    /**
+     * Clips as training wants them: all in memory where they fit into what {@link Options#reading} allows, as {@link #load} reads them;
+     * otherwise read from their files when a batch needs them, and kept as far as memory allows. Batches are the same, whatever the memory
+     * and the number of readers. {@link Reading#live} clips are never kept.
+     *
+     * <p>A file that is found broken only when it is read for a batch is refused there; or it is told and another clip stands in for it, where
+     * broken clips are left out.
+     *
+     * @param progress told how many are done
+     * @param notes told in one line of clips that are left out, also later, while the set is used, by several threads
+     * @throws IllegalArgumentException as {@link #load} does, or if not even one clip fits into memory
+     */
+    public ClipSet forTraining(IntConsumer progress, Consumer<String> notes) {
+        Reading reading = options.reading();
+        Views live = reading.live();
+        if (live == null && fit()) {
+            return load(progress, notes);
         }
-        long[] spread = FrameSampling.uniform(0, of, geometry.frames());
-        Map<Modality, MemorySegment> clip = new TreeMap<>();
-        recordings.forEach((modality, recording) -> {
-            int frames = recording.frames();
-            boolean exact = exact(modality, recording);
-            boolean steps = modality.equals(Modality.FLOW) && frames == of - 1;
-            if (frames != 0 && counted != null && frames != of && !exact && !steps) {
-                throw new IllegalArgumentException(recording.path() + " holds " + frames + " frames but "
-                        + counted.path() + " " + of + "; extract the clip again, or remove it");
-            }
-            long[] chosen = exact ? FrameSampling.uniform(0, frames, frames) : spread;
-            clip.put(modality, recording.read(geometry, chosen, of));
-        });
-        return clip;
+        if (!faults.isEmpty()) {
+            notes.accept(faults.leftOut());
+        }
+        LOGGER.log(
+                System.Logger.Level.INFO,
+                "clips of {0} take {1} MB; they are read when they are looked at",
+                root,
+                bytes() >> 20);
+        ClipStore store = live == null
+                ? new ClipCache(files, reading.memory(), reading.readers())
+                : new LiveClips(files, reading.readers(), live);
+        progress.accept(size());
+        Set<String> known = faults.names();
+        return ClipSet.read(
+                geometry,
+                new Heads(classes, heads),
+                new ClipSet.Listing(names, labels, known),
+                files.modalities(),
+                store,
+                new BrokenClips(names, options.skipBroken(), options.mostBroken(), known.size(), notes));
     }
 
-    private boolean exact(Modality modality, @Nullable Recording recording) {
-        return modality.equals(Modality.BOXES) && recording != null && recording.frames() == geometry.frames();
+    private boolean fit() {
+        return bytes() <= options.reading().memory();
+    }
+
+    private long bytes() {
+        return size()
+                * files.modalities().stream()
+                        .mapToLong(modality -> Samples.bytes(modality, geometry))
+                        .sum();
     }
 
     /** As {@link #flowStats(Predicate)}, of all clips. */
@@ -531,17 +601,19 @@ public final class ModalityFolders {
     }
 
     private float[] flow(int index) {
-        if (!clips.get(index).containsKey(Modality.FLOW)) {
+        if (!files.modalities().contains(Modality.FLOW)) {
             throw new IllegalArgumentException(root + " was opened without flow; open it with flow to measure it");
         }
         try {
-            MemorySegment flow = read(index).get(Modality.FLOW);
+            MemorySegment flow = files.read(index).get(Modality.FLOW);
             return flow == null ? new float[0] : flow.toArray(ValueLayout.JAVA_FLOAT);
         } catch (IllegalArgumentException e) {
             if (options.skipBroken()) {
                 return new float[0];
             }
-            load(done -> {}).close(); // refuses this clip or one before it, and tells how many there are
+            if (fit()) {
+                load(done -> {}).close(); // refuses this clip or one before it, and tells how many there are
+            }
             throw e;
         }
     }

@@ -5,8 +5,11 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import tessera.distill.video.ClipCut;
+import tessera.distill.video.DecodeOptions;
 import tessera.distill.video.Video;
+import tessera.distill.video.VideoInfo;
 import tessera.nn.audio.MelSpectrogram;
 import tessera.tensor.Scope;
 import tessera.tensor.io.ArrayData;
@@ -28,6 +31,15 @@ sealed interface Recording {
      * @param of how many frames the clip has
      */
     MemorySegment read(Geometry geometry, long[] chosen, int of);
+
+    /**
+     * How much there is to choose from; of what has no pictures of its own size, as much as clips have.
+     *
+     * @param geometry of clips
+     */
+    default Extent extent(Geometry geometry) {
+        return Extent.of(geometry);
+    }
 
     /** An array of exactly the frames of a clip. */
     record Array(Path path, SampleLayout.Values values) implements Recording {
@@ -69,8 +81,21 @@ sealed interface Recording {
         return numbers;
     }
 
-    /** A video, whose frames are spread over all of it. */
-    record Film(Path path) implements Recording {
+    /**
+     * A video, whose frames are spread over all of it.
+     *
+     * @param info what measuring it found, or null before that
+     */
+    record Film(Path path, @Nullable VideoInfo info) implements Recording {
+        public Film(Path path) {
+            this(path, null);
+        }
+
+        /** The same with what measuring it finds. */
+        Film measured() {
+            return new Film(path, Video.measure(path));
+        }
+
         @Override
         public int frames() {
             return 0;
@@ -80,6 +105,30 @@ sealed interface Recording {
         public MemorySegment read(Geometry geometry, long[] chosen, int of) {
             ClipCut whole = ClipCut.whole(geometry.frames(), geometry.size(), geometry.width());
             return MemorySegment.ofArray(Video.cut(path, whole).getFirst().pixels());
+        }
+
+        private VideoInfo known() {
+            return info == null ? Video.measure(path) : info;
+        }
+
+        @Override
+        public Extent extent(Geometry geometry) {
+            VideoInfo known = known();
+            return new Extent(
+                    (int) Math.min(Integer.MAX_VALUE, known.frames().orElse(1)), known.height(), known.width());
+        }
+
+        /** Decodes what a view of its extent shows, and nothing before or behind it. */
+        void show(View view, MemorySegment to) {
+            int wide = (int) Math.round(view.seen().width() / view.width());
+            int high = (int) Math.round(view.seen().size() / view.height());
+            DecodeOptions options = DecodeOptions.NATIVE
+                    .withSize(wide, high)
+                    .withFrameRate(known().frameRate().orElse(0));
+            long[] numbers =
+                    view.frames().stream().mapToLong(Integer::longValue).toArray();
+            byte[] pixels = Video.sample(path, options, numbers).pixels();
+            view.ofItsFrames().show(Modality.RGB, high, wide, MemorySegment.ofArray(pixels), to);
         }
     }
 
@@ -106,6 +155,20 @@ sealed interface Recording {
                 }
             }
             return MemorySegment.ofArray(pixels);
+        }
+
+        @Override
+        public Extent extent(Geometry geometry) {
+            PictureFolder.Picture first = pictures.colours(0);
+            return new Extent(pictures.size(), first.height(), first.width());
+        }
+
+        /** Decodes what a view of its extent shows. */
+        void show(View view, MemorySegment to) {
+            for (int t = 0; t < view.frames().size(); t++) {
+                PictureFolder.Picture picture = pictures.colours(view.frames().get(t));
+                view.showFrame(Modality.RGB, picture.values(), picture.height(), picture.width(), t, to);
+            }
         }
     }
 

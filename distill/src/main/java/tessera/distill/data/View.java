@@ -3,6 +3,7 @@ package tessera.distill.data;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
+import java.util.stream.IntStream;
 import tessera.kernels.DType;
 
 /**
@@ -53,53 +54,78 @@ public record View(
     }
 
     /** Refuses clips that lack a frame of this view, and views of other sizes. */
-    void requireOf(Geometry stored, Geometry others) {
+    void requireOf(int storedFrames, Geometry others) {
         if (!seen.equals(others)) {
             throw new IllegalArgumentException(
                     "views of " + seen + " and of " + others + " in one batch; pass views of one geometry");
         }
         for (int frame : frames) {
-            if (frame < 0 || frame >= stored.frames()) {
-                throw new IllegalArgumentException("a view shows frame " + frame + " but clips have " + stored.frames()
+            if (frame < 0 || frame >= storedFrames) {
+                throw new IllegalArgumentException("a view shows frame " + frame + " but clips have " + storedFrames
                         + "; make views for the clips' own geometry");
             }
         }
     }
 
+    /** The same of clips that hold the frames of this one alone, in order. */
+    View ofItsFrames() {
+        return ofFrames(IntStream.range(0, seen.frames()).boxed().toList());
+    }
+
+    /** The same of other frames. */
+    View ofFrames(List<Integer> others) {
+        return new View(seen, others, top, left, height, width, mirrored, colour);
+    }
+
+    /** As {@link #show(Modality, int, int, MemorySegment, MemorySegment)}, of clips of a geometry. */
+    void show(Modality modality, Geometry stored, MemorySegment clip, MemorySegment to) {
+        show(modality, stored.rows(modality), stored.columns(modality), clip, to);
+    }
+
     /**
      * Shows a clip.
      *
-     * @param stored its sizes
+     * @param storedRows rows of its frames
+     * @param columns columns of its frames
      * @param clip as a set keeps it
      * @param to gets what is seen, in the type of batches
      */
-    void show(Modality modality, Geometry stored, MemorySegment clip, MemorySegment to) {
+    void show(Modality modality, int storedRows, int columns, MemorySegment clip, MemorySegment to) {
         SampleLayout layout = modality.layout();
-        int channels = layout.channels();
-        int columns = stored.columns(modality);
-        int from = stored.frameLength(modality);
-        int length = seen.frameLength(modality);
-        boolean part =
-                layout.grid().equals(SampleLayout.Grid.PICTURE) || layout.grid().equals(SampleLayout.Grid.MAP);
-        Resampling rows = part
-                ? axis(stored.rows(modality), top, height, seen.rows(modality), false)
-                : nearest(stored.rows(modality), seen.rows(modality));
-        Resampling across = part
-                ? axis(columns, left, width, seen.columns(modality), mirrored)
-                : nearest(columns, seen.columns(modality));
+        int from = Math.multiplyExact(storedRows * columns, layout.channels());
         float[] frame = new float[from];
         for (int t = 0; t < seen.frames(); t++) {
             read(layout.values(), clip, (long) frames.get(t) * from, frame);
-            float[] shown = Resampling.apply(frame, columns, channels, rows, across);
-            if (modality.equals(Modality.RGB)) {
-                colour.apply(shown);
-            } else if (modality.equals(Modality.FLOW)) {
-                scaleFlow(shown, stored);
-            } else if (modality.equals(Modality.BOXES) && mirrored) {
-                Boxes.flip(shown);
-            }
-            write(layout.values(), shown, to, (long) t * length);
+            showFrame(modality, frame, storedRows, columns, t, to);
         }
+    }
+
+    /**
+     * Shows one frame.
+     *
+     * @param frame its numbers, {@code [storedRows, columns, channels]}
+     * @param t place among the frames that are shown
+     * @param to gets the clip that is seen, in the type of batches
+     */
+    void showFrame(Modality modality, float[] frame, int storedRows, int columns, int t, MemorySegment to) {
+        SampleLayout layout = modality.layout();
+        boolean part =
+                layout.grid().equals(SampleLayout.Grid.PICTURE) || layout.grid().equals(SampleLayout.Grid.MAP);
+        Resampling rows = part
+                ? axis(storedRows, top, height, seen.rows(modality), false)
+                : nearest(storedRows, seen.rows(modality));
+        Resampling across = part
+                ? axis(columns, left, width, seen.columns(modality), mirrored)
+                : nearest(columns, seen.columns(modality));
+        float[] shown = Resampling.apply(frame, columns, layout.channels(), rows, across);
+        if (modality.equals(Modality.RGB)) {
+            colour.apply(shown);
+        } else if (modality.equals(Modality.FLOW)) {
+            scaleFlow(shown, storedRows, columns);
+        } else if (modality.equals(Modality.BOXES) && mirrored) {
+            Boxes.flip(shown);
+        }
+        write(layout.values(), shown, to, (long) t * seen.frameLength(modality));
     }
 
     private static Resampling axis(int inputs, double start, double extent, int outputs, boolean mirrored) {
@@ -116,9 +142,9 @@ public record View(
         return new Resampling(first, weights);
     }
 
-    private void scaleFlow(float[] flow, Geometry stored) {
-        float right = (float) (seen.width() / (width * stored.width())) * (mirrored ? -1 : 1);
-        float down = (float) (seen.size() / (height * stored.size()));
+    private void scaleFlow(float[] flow, int storedRows, int columns) {
+        float right = (float) (seen.width() / (width * columns)) * (mirrored ? -1 : 1);
+        float down = (float) (seen.size() / (height * storedRows));
         for (int i = 0; i < flow.length; i += 2) {
             flow[i] *= right;
             flow[i + 1] *= down;

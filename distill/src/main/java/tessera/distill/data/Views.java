@@ -108,14 +108,31 @@ public record Views(
      */
     public View train(Geometry stored, Geometry seen, long seed, long step, int i) {
         requireEnough(stored, seen);
+        return train(Extent.of(stored), seen, seed, step, i);
+    }
+
+    /**
+     * A random view of a clip of any extent. Where it has fewer frames than are seen, some are seen more than once; where it is narrower,
+     * it is stretched.
+     *
+     * @param i place of the clip in the batch of the step
+     */
+    public View train(Extent stored, Geometry seen, long seed, long step, int i) {
         int[] words = new int[4];
         Philox.words(seed, step, i, words);
         long key = ((long) words[0] << 32) | (words[1] & 0xFFFFFFFFL);
 
         Philox.words(key, CROP, 0, words);
         // The shorter side is a whole number of pixels, and so is the place of the crop.
-        int high = (int) (seen.size() * (smallest + (largest - smallest) * Philox.uniform(words[0])));
-        int wide = Math.max(seen.width(), Math.round((float) high * stored.width() / stored.size()));
+        double times = smallest + (largest - smallest) * Philox.uniform(words[0]);
+        boolean upright = stored.rows() > stored.columns();
+        int high = (int) (seen.size() * times);
+        int wide = (int) (seen.width() * times);
+        if (upright) {
+            high = Math.max(seen.size(), Math.round((float) wide * stored.rows() / stored.columns()));
+        } else {
+            wide = Math.max(seen.width(), Math.round((float) high * stored.columns() / stored.rows()));
+        }
         int top = (int) ((high - seen.size() + 1) * (double) Philox.uniform(words[1]));
         int left = (int) ((wide - seen.width() + 1) * (double) Philox.uniform(words[2]));
         boolean mirrored = mirror && Philox.uniform(words[3]) < 0.5f;
@@ -172,17 +189,24 @@ public record Views(
      */
     public List<View> test(Geometry stored, Geometry seen, int clips, int crops) {
         requireEnough(stored, seen);
+        return test(Extent.of(stored), seen, clips, crops);
+    }
+
+    /** As {@link #test(Geometry, Geometry, int, int)}, of a clip of any extent; see {@link #train(Extent, Geometry, long, long, int)}. */
+    public List<View> test(Extent stored, Geometry seen, int clips, int crops) {
         if (clips < 1 || clips > 1000 || (crops != 1 && crops != 3)) {
             throw new IllegalArgumentException(
                     clips + " x " + crops + " views of a clip; pass 1 to 1000 clips, and 1 or 3 crops");
         }
-        double part = Math.min(1, (double) stored.size() * seen.width() / ((double) seen.size() * stored.width()));
+        double across = Math.min(1, (double) stored.rows() * seen.width() / ((double) seen.size() * stored.columns()));
+        double down = Math.min(1, (double) stored.columns() * seen.size() / ((double) seen.width() * stored.rows()));
         List<View> views = new ArrayList<>();
         for (int clip = 0; clip < clips; clip++) {
             List<Integer> numbers = numbers(testFrames(stored.frames(), seen.frames(), clip, clips));
             for (int crop = 0; crop < crops; crop++) {
-                double left = (1 - part) * (crops == 1 ? .5 : crop / 2.0);
-                views.add(new View(seen, numbers, 0, left, 1, part, false, Colour.SAME));
+                double place = crops == 1 ? .5 : crop / 2.0;
+                views.add(new View(
+                        seen, numbers, (1 - down) * place, (1 - across) * place, down, across, false, Colour.SAME));
             }
         }
         return views;
@@ -222,7 +246,12 @@ public record Views(
         return Arrays.stream(frames).mapToObj(Math::toIntExact).toList();
     }
 
-    private void requireEnough(Geometry stored, Geometry seen) {
+    /**
+     * Refuses clips that cannot be seen so.
+     *
+     * @throws IllegalArgumentException if they have too few frames, or are too narrow
+     */
+    public void requireEnough(Geometry stored, Geometry seen) {
         boolean wide = (long) seen.width() * stored.size() > (long) seen.size() * stored.width();
         if ((frames == Frames.UNIFORM && seen.frames() > stored.frames()) || wide) {
             throw new IllegalArgumentException("clips of " + stored.frames() + " frames of " + stored.size() + " x "

@@ -2,19 +2,18 @@ package tessera.distill.train;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.IntToLongFunction;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.EpochOrder;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
-import tessera.distill.data.View;
+import tessera.distill.data.ViewOf;
 import tessera.distill.data.Views;
 import tessera.kernels.Device;
 import tessera.kernels.Philox;
@@ -30,6 +29,7 @@ public final class ClipBatches implements BatchSource {
     public static final String ACTION = ClipSet.ACTION;
 
     private final ClipSet clips;
+    private final int[] all;
     private final Geometry sees;
     private final Set<Modality> seen;
     private final SortedMap<String, int[]> labels = new TreeMap<>();
@@ -73,7 +73,11 @@ public final class ClipBatches implements BatchSource {
             throw new IllegalArgumentException("clips of " + clips.geometry() + " are to be seen as " + sees
                     + " but the recipe has no views; give it views, such as Views.PUBLISHED");
         }
+        if (recipe.views() != null && !clips.isLive()) {
+            recipe.views().requireEnough(clips.geometry(), sees);
+        }
         this.clips = clips;
+        this.all = IntStream.range(0, clips.size()).toArray();
         this.sees = sees;
         this.seen = Set.copyOf(seen);
         heads.forEach(head -> labels.put(head, clips.head(head).ofClip()));
@@ -83,42 +87,39 @@ public final class ClipBatches implements BatchSource {
     }
 
     @Override
-    public Batch at(Device host, long step) {
-        int[] indices = order.batch(step, recipe.batch());
-        Map<Modality, Tensor> batch = recipe.views() == null
-                ? croppedAndFlipped(host, indices, step)
-                : viewed(host, recipe.views(), indices, step);
+    public Batch at(Device host, long number) {
+        int[] indices = order.batch(number, recipe.batch());
+        // Draws are those of one batch with all clips of the step.
+        long step = number / recipe.accumulate();
+        int first = (int) (number % recipe.accumulate()) * recipe.batch();
+        ClipSet.Taken taken = clips.take(host, seen, indices, all, sees, views(step, first));
+        Tensor rgb = taken.samples().get(Modality.RGB);
+        // What MM-CDFSL trains on.
+        if (recipe.views() == null && recipe.augment() && rgb != null) {
+            augment(rgb, viewSeed, i -> step, i -> first + i);
+        }
         Map<String, Tensor> ofHeads = new TreeMap<>();
         labels.forEach((head, ofClip) -> ofHeads.put(
-                head, Tensor.of(IntStream.of(indices).map(i -> ofClip[i]).toArray())));
-        return new Batch(batch, ofHeads);
+                head, Tensor.of(IntStream.of(taken.clips()).map(i -> ofClip[i]).toArray())));
+        return new Batch(taken.samples(), ofHeads);
     }
 
-    /** Every modality of a clip in the same view. */
-    private Map<Modality, Tensor> viewed(Device host, Views views, int[] indices, long step) {
-        List<View> each = new ArrayList<>();
-        for (int i = 0; i < indices.length; i++) {
-            each.add(
-                    recipe.augment()
-                            ? views.train(clips.geometry(), sees, viewSeed, step, i)
-                            : views.test(clips.geometry(), sees, 1, 1).getFirst());
+    @Override
+    public void expect(long number) {
+        if (clips.isRead()) {
+            clips.expect(order.batch(number, recipe.batch()));
         }
-        Map<Modality, Tensor> batch = new TreeMap<>();
-        seen.forEach(modality -> batch.put(modality, clips.view(host, modality, indices, each)));
-        return batch;
     }
 
-    /** What MM-CDFSL trains on. */
-    private Map<Modality, Tensor> croppedAndFlipped(Device host, int[] indices, long step) {
-        Map<Modality, Tensor> batch = new TreeMap<>();
-        for (Modality modality : seen) {
-            Tensor samples = clips.batch(host, modality, indices);
-            if (recipe.augment() && modality.equals(Modality.RGB)) {
-                augment(samples, viewSeed, i -> step, i -> i);
-            }
-            batch.put(modality, samples);
+    /** Every modality of a clip in the same view; null for clips as they are. */
+    private @Nullable ViewOf views(long step, int first) {
+        Views views = ClipViews.views(recipe, clips);
+        if (views == null) {
+            return null;
         }
-        return batch;
+        return recipe.augment()
+                ? (place, stored) -> views.train(stored, sees, viewSeed, step, first + place)
+                : ClipViews.middle(views, sees);
     }
 
     /**

@@ -1,6 +1,5 @@
 package tessera.distill.train;
 
-import java.util.Arrays;
 import java.util.Collection;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -8,11 +7,13 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.EpochOrder;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
+import tessera.distill.data.ViewOf;
 import tessera.distill.data.Views;
 import tessera.kernels.Device;
 import tessera.tensor.Tensor;
@@ -57,6 +58,9 @@ final class ClipViews implements BatchSource {
             Collection<String> heads,
             Recipe recipe,
             int viewCount) {
+        if (recipe.views() != null && !clips.isLive()) {
+            recipe.views().requireEnough(clips.geometry(), sees);
+        }
         this.clips = clips;
         this.sees = sees;
         this.chosen = chosen.clone();
@@ -67,12 +71,12 @@ final class ClipViews implements BatchSource {
         this.order = new EpochOrder(chosen.length, recipe.seed());
     }
 
-    /** How the clips of a step are seen, in order. */
-    View[] of(long step) {
-        int[] places = order.batch(step, recipe.batch());
+    /** How the clips of a batch are seen, in order. */
+    View[] of(long number) {
+        int[] places = order.batch(number, recipe.batch());
         return IntStream.range(0, places.length)
                 .mapToObj(i -> {
-                    long epoch = (step * recipe.batch() + i) / chosen.length;
+                    long epoch = (number * recipe.batch() + i) / chosen.length;
                     return new View(chosen[places[i]], Math.toIntExact(viewCount == 0 ? epoch : epoch % viewCount));
                 })
                 .toArray(View[]::new);
@@ -81,76 +85,115 @@ final class ClipViews implements BatchSource {
     /** How clips are seen in the first steps, each view once, in the order of their first use. */
     Set<View> all(long steps) {
         Set<View> all = new LinkedHashSet<>();
-        for (long step = 0; step < steps; step++) {
-            all.addAll(List.of(of(step)));
+        for (long number = 0; number < steps * recipe.accumulate(); number++) {
+            all.addAll(List.of(of(number)));
         }
         return all;
     }
 
     @Override
-    public Batch at(Device host, long step) {
-        View[] of = of(step);
-        return new Batch(look(host, seen, of), labels(of));
+    public Batch at(Device host, long number) {
+        View[] of = of(number);
+        ClipSet.Taken taken = take(host, seen, of);
+        return new Batch(taken.samples(), labels(taken));
+    }
+
+    @Override
+    public void expect(long number) {
+        if (clips.isRead()) {
+            clips.expect(clips(of(number)));
+        }
     }
 
     /** The same batches with what teachers made of them before. */
     BatchSource with(List<CachedTeacher> teachers) {
-        return (host, step) -> {
-            View[] of = of(step);
-            Map<String, Tensor> taught = new TreeMap<>();
-            teachers.forEach(teacher -> taught.putAll(teacher.answers(of)));
-            return new Batch(look(host, seen, of), labels(of), taught);
+        ClipViews views = this;
+        return new BatchSource() {
+            @Override
+            public Batch at(Device host, long number) {
+                View[] of = of(number);
+                Map<String, Tensor> taught = new TreeMap<>();
+                teachers.forEach(teacher -> taught.putAll(teacher.answers(of)));
+                ClipSet.Taken taken = take(host, seen, of);
+                return new Batch(taken.samples(), labels(taken), taught);
+            }
+
+            @Override
+            public void expect(long number) {
+                views.expect(number);
+            }
         };
     }
 
     /** Clips in these views. */
     Map<Modality, Tensor> look(Device host, Set<Modality> modalities, View[] of) {
-        int[] indices = IntStream.range(0, of.length).map(i -> of[i].clip()).toArray();
-        Map<Modality, Tensor> batch = new TreeMap<>();
-        for (Modality modality : modalities) {
-            batch.put(modality, look(host, modality, indices, of));
-        }
-        return batch;
+        return take(host, modalities, of).samples();
     }
 
-    private Tensor look(Device host, Modality modality, int[] indices, View[] of) {
-        Views drawn = recipe.views();
-        if (!recipe.augment()) {
-            return plain(host, clips, sees, drawn, modality, indices);
-        }
-        if (drawn != null) {
-            List<tessera.distill.data.View> each = Arrays.stream(of)
-                    .map(view -> drawn.train(clips.geometry(), sees, recipe.seed(), view.clip(), view.number()))
-                    .toList();
-            return clips.view(host, modality, indices, each);
-        }
-        Tensor samples = clips.batch(host, modality, indices);
-        if (modality.equals(Modality.RGB)) {
-            ClipBatches.augment(samples, recipe.seed(), i -> of[i].clip(), i -> of[i].number());
-        }
-        return samples;
+    private static int[] clips(View[] of) {
+        return Stream.of(of).mapToInt(View::clip).toArray();
     }
 
-    /** Clips without augmentation: the middle view of a test, or, without views, as they are. */
-    static Tensor plain(
-            Device device, ClipSet clips, Geometry sees, @Nullable Views views, Modality modality, int[] indices) {
-        return views == null
-                ? clips.batch(device, modality, indices)
-                : clips.view(
-                        device,
-                        modality,
-                        indices,
-                        views.test(clips.geometry(), sees, 1, 1).getFirst());
+    private ClipSet.Taken take(Device host, Set<Modality> modalities, View[] of) {
+        ClipSet.Taken taken = clips.take(host, modalities, clips(of), chosen, sees, viewOf(of));
+        Tensor rgb = taken.samples().get(Modality.RGB);
+        if (recipe.views() == null && recipe.augment() && rgb != null) {
+            ClipBatches.augment(rgb, recipe.seed(), i -> of[i].clip(), i -> of[i].number());
+        }
+        return taken;
     }
 
-    private Map<String, Tensor> labels(View[] of) {
+    private @Nullable ViewOf viewOf(View[] of) {
+        Views views = views(recipe, clips);
+        if (views == null) {
+            return null;
+        }
+        return recipe.augment()
+                ? (place, stored) -> views.train(stored, sees, recipe.seed(), of[place].clip(), of[place].number())
+                : middle(views, sees);
+    }
+
+    /**
+     * The views of training, or null where clips are seen as they are. Clips that are cut anew are so first, then come MM-CDFSL's crops and
+     * flips of what that shows.
+     */
+    static @Nullable Views views(Recipe recipe, ClipSet clips) {
+        return recipe.views() == null && recipe.augment() ? clips.cut() : recipe.views();
+    }
+
+    /** The middle view of a test. */
+    static ViewOf middle(Views views, Geometry sees) {
+        return (place, stored) -> views.test(stored, sees, 1, 1).getFirst();
+    }
+
+    /**
+     * Clips without augmentation: the middle view of a test, or, without views, as they are.
+     *
+     * @param among the clips, ascending, that stand in for broken ones
+     */
+    static ClipSet.Taken plain(
+            Device device,
+            ClipSet clips,
+            Geometry sees,
+            @Nullable Views views,
+            Modality modality,
+            int[] indices,
+            int[] among) {
+        if (views != null && !clips.isLive()) {
+            views.requireEnough(clips.geometry(), sees);
+        }
+        Geometry shown = views == null ? clips.geometry() : sees;
+        return clips.take(device, Set.of(modality), indices, among, shown, views == null ? null : middle(views, sees));
+    }
+
+    private Map<String, Tensor> labels(ClipSet.Taken taken) {
         Map<String, Tensor> labels = new TreeMap<>();
         for (String head : heads) {
             int[] ofClip = clips.head(head).ofClip();
             labels.put(
                     head,
-                    Tensor.of(IntStream.range(0, of.length)
-                            .map(i -> ofClip[of[i].clip()])
+                    Tensor.of(IntStream.of(taken.clips())
+                            .map(clip -> ofClip[clip])
                             .toArray()));
         }
         return labels;

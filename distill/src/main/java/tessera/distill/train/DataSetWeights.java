@@ -225,7 +225,7 @@ final class DataSetWeights {
                     int batch = stage.recipe().batch();
                     for (int from = before.clips; from < held.length; from += batch) {
                         int[] chosen = Arrays.copyOfRange(held, from, Math.min(held.length, from + batch));
-                        add(sums, stage, network, teacher, clips, sees, chosen, context.device());
+                        add(sums, stage, network, teacher, clips, sees, chosen, held, context.device());
                         looked.put(teacher.name(), new Looked(from + chosen.length, Map.copyOf(sums)));
                         done += chosen.length;
                         task.advance(done);
@@ -248,18 +248,20 @@ final class DataSetWeights {
             ClipSet clips,
             Geometry sees,
             int[] chosen,
+            int[] held,
             Device device) {
         Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
-                Tensor seen =
-                        ClipViews.plain(device, clips, sees, stage.recipe().views(), teacher.sees(), chosen);
+                ClipSet.Taken taken =
+                        ClipViews.plain(device, clips, sees, stage.recipe().views(), teacher.sees(), chosen, held);
+                Tensor seen = Objects.requireNonNull(taken.samples().get(teacher.sees()));
                 Outputs outputs = network.forward(seen, null, Noise.NONE);
                 for (String head : stage.heads().keySet()) {
                     int[] labels = clips.head(head).ofClip();
                     double[] logits = outputs.logits(head).toDoubles();
                     int classes = logits.length / chosen.length;
                     for (int i = 0; i < chosen.length; i++) {
-                        double loss = crossEntropy(logits, i * classes, classes, labels[chosen[i]]);
+                        double loss = crossEntropy(logits, i * classes, classes, labels[taken.clips()[i]]);
                         sums.merge(head, loss, Double::sum);
                     }
                 }

@@ -7,7 +7,7 @@ import tessera.nn.DropPath;
  *
  * @param dropPath branches of the encoder
  * @param seed with the step determines what else is left out
- * @param step number of the step
+ * @param step number of the step, or of a batch of it where it has several: another for each
  */
 public record Noise(DropPath dropPath, long seed, long step) {
     /** Nothing is left out. */

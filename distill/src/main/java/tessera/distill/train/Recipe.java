@@ -12,7 +12,7 @@ import tessera.tensor.io.SafetensorsFile;
 /**
  * How a stage trains, whatever it trains. Made from {@link #defaults}, or those of a stage, by its {@code with} methods.
  *
- * @param batch clips per step
+ * @param batch clips per batch, of which a step has one or {@code accumulate}
  * @param steps in all
  * @param rate the learning rate
  * @param optimiser how weights are updated
@@ -23,6 +23,8 @@ import tessera.tensor.io.SafetensorsFile;
  *     flipped
  * @param views how all modalities of a clip are seen, or null for MM-CDFSL's crops and flips
  * @param seed determines weights, order, masks and augmentation
+ * @param accumulate batches whose gradients make a step, 1 to 256: as one batch with the clips of all, in the memory of one. But for rounding it
+ *     gives the same, except that what is left out at random (dropout, stochastic depth) is drawn otherwise
  */
 public record Recipe(
         int batch,
@@ -34,13 +36,20 @@ public record Recipe(
         double dropPath,
         boolean augment,
         @Nullable Views views,
-        long seed) {
+        long seed,
+        int accumulate) {
     private static final String VIEWS = "views";
+    /** The largest number of batches of a step. */
+    public static final int MOST_ACCUMULATED = 256;
 
     public Recipe {
         if (batch < 1 || steps < 1) {
             throw new IllegalArgumentException(
                     "a recipe of " + steps + " steps of " + batch + " clips; pass 1 or more of each");
+        }
+        if (accumulate < 1 || accumulate > MOST_ACCUMULATED) {
+            throw new IllegalArgumentException("gradients of " + accumulate + " batches make a step; pass 1 to "
+                    + MOST_ACCUMULATED + ", and larger batches for more clips");
         }
     }
 
@@ -56,12 +65,13 @@ public record Recipe(
                 0,
                 true,
                 null,
+                1,
                 1);
     }
 
     /** The same with other batches. */
     public Recipe withBatch(int clips) {
-        return new Recipe(clips, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, views, seed);
+        return new Recipe(clips, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, views, seed, accumulate);
     }
 
     /**
@@ -77,12 +87,12 @@ public record Recipe(
 
     /** The same over a number of steps, with a learning rate of one's own. */
     public Recipe withRate(long allSteps, LearningRate other) {
-        return new Recipe(batch, allSteps, other, optimiser, maskRatio, strategy, dropPath, augment, views, seed);
+        return new Recipe(batch, allSteps, other, optimiser, maskRatio, strategy, dropPath, augment, views, seed, accumulate);
     }
 
     /** The same with another optimiser. */
     public Recipe withOptimiser(Optimiser other) {
-        return new Recipe(batch, steps, rate, other, maskRatio, strategy, dropPath, augment, views, seed);
+        return new Recipe(batch, steps, rate, other, maskRatio, strategy, dropPath, augment, views, seed, accumulate);
     }
 
     /** The same with gradients clipped to a norm, 0 for any. */
@@ -93,32 +103,37 @@ public record Recipe(
 
     /** The same with another share of masked tokens. */
     public Recipe withMaskRatio(double ratio) {
-        return new Recipe(batch, steps, rate, optimiser, ratio, strategy, dropPath, augment, views, seed);
+        return new Recipe(batch, steps, rate, optimiser, ratio, strategy, dropPath, augment, views, seed, accumulate);
     }
 
     /** The same with other masks. */
     public Recipe withStrategy(MaskStrategy other) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, other, dropPath, augment, views, seed);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, other, dropPath, augment, views, seed, accumulate);
     }
 
     /** The same with another rate of stochastic depth. */
     public Recipe withDropPath(double probability) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, probability, augment, views, seed);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, probability, augment, views, seed, accumulate);
     }
 
     /** The same with or without random crops and flips. */
     public Recipe withAugment(boolean wanted) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, wanted, views, seed);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, wanted, views, seed, accumulate);
     }
 
     /** The same with clips seen in other views, or null for MM-CDFSL's crops and flips. */
     public Recipe withViews(@Nullable Views others) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, others, seed);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, others, seed, accumulate);
     }
 
     /** The same with another seed. */
     public Recipe withSeed(long other) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, views, other);
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, views, other, accumulate);
+    }
+
+    /** The same with steps of the gradients of several batches. */
+    public Recipe withAccumulate(int batches) {
+        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, views, seed, batches);
     }
 
     /** The settings by name. */
@@ -165,7 +180,8 @@ public record Recipe(
                 .with("clipNorm", optimiser.clipNorm())
                 .with("dropPath", dropPath)
                 .with("augment", augment)
-                .with("seed", seed);
+                .with("seed", seed)
+                .with("accumulate", accumulate);
         return views == null ? all : all.with(VIEWS, views);
     }
 }

@@ -5,6 +5,7 @@ import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Metric;
 import tessera.kernels.Device;
@@ -27,6 +28,12 @@ import tessera.tensor.TokenMask;
 final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
     /** Streams of random numbers lie so far apart that steps, which count them up, do not meet. */
     private static final int STREAM_SHIFT = 40;
+
+    /** And those of the batches of a step so far within them that steps do not reach from one to the next. */
+    private static final int BATCH_SHIFT = 32;
+
+    /** Batches whose clips are read ahead, beside those that are made ahead. */
+    private static final int EXPECTED = 4;
 
     private final String stage;
     private final Recipe recipe;
@@ -74,15 +81,22 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
     /** Makes the batches of a step in host memory, then its masks where they cannot be recorded, and sends them. */
     private Prepared prepare(long step) {
         try (Scope scope = Scope.open()) {
-            List<Batch> made = setup.parts().stream()
-                    .map(part -> part.batches().at(host, step))
-                    .toList();
+            List<Batch> made = new ArrayList<>();
+            long end = (step + 1) * recipe.accumulate();
+            for (long number = step * recipe.accumulate(); number < end; number++) {
+                for (Stage.Part part : setup.parts()) {
+                    made.add(part.batches().at(host, number));
+                }
+            }
+            expect(end);
             List<Tensor> data = new ArrayList<>();
             made.forEach(batch -> data.addAll(batch.tensors()));
             MaskStrategy masks = setup.masks();
             if (masks != null && !masks.recordable()) {
-                for (Batch batch : made) {
-                    MaskContext context = context(batch, host, step, batch.clips(setup.sees()));
+                for (int i = 0; i < made.size(); i++) {
+                    Tensor clips = made.get(i).clips(setup.sees());
+                    MaskContext context =
+                            context(host, clips.size(0), draws(step, i / setup.parts().size()), clips);
                     TokenMask mask = masks.draw(context);
                     context.requireWhole(mask);
                     data.addAll(List.of(mask.visible(), mask.masked()));
@@ -98,6 +112,16 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
                 calls = open;
             }
             return new Prepared(made, open, open.send(data));
+        }
+    }
+
+    /** Lets the clips of the batches behind these be read, while the device computes. */
+    private void expect(long next) {
+        long end = Math.min(next + EXPECTED, recipe.steps() * recipe.accumulate());
+        for (long number = next; number < end; number++) {
+            for (Stage.Part part : setup.parts()) {
+                part.batches().expect(number);
+            }
         }
     }
 
@@ -122,46 +146,89 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
         List<Batch> here = batches.stream().map(batch -> batch.of(data)).toList();
         List<@Nullable TokenMask> masks = masks(here, data, step);
         Map<Metric, Tensor> metrics = new LinkedHashMap<>();
-        Tensor total = null;
+        int parts = setup.parts().size();
         for (int i = 0; i < here.size(); i++) {
-            Stage.Part part = setup.parts().get(i);
-            DropPath dropPath = new DropPath(recipe.dropPath(), recipe.seed(), stream(part.stream(), step));
-            Noise noise = new Noise(dropPath, recipe.seed(), step);
-            Look look = new Look(here.get(i), setup.sees(), masks.get(i), setup.student(), noise);
-            Tensor loss = part.objective().loss(look);
-            // Gradients accumulate, so the graphs of two parts need not be in memory together.
-            loss.backward();
-            metrics.putAll(look.metrics());
-            total = total == null ? loss.detach() : total.add(loss.detach());
+            int batch = i / parts;
+            // Gradients accumulate, so what two parts record need not be in memory together.
+            try (Scope scope = Scope.open()) {
+                loss(here.get(i), setup.parts().get(i % parts), masks.get(i), batch, step)
+                        .forEach((metric, value) -> {
+                            Tensor before = metrics.get(metric);
+                            metrics.put(metric, scope.keep(before == null ? value : before.add(value)));
+                        });
+            }
         }
-        if (total == null) {
+        if (!metrics.containsKey(Metric.LOSS)) {
             throw new IllegalStateException("the stage " + stage + " has no part");
         }
-        metrics.put(Metric.LOSS, total);
+        // Sums come last.
+        Tensor total = metrics.remove(Metric.LOSS);
+        metrics.put(Metric.LOSS, Objects.requireNonNull(total));
         return metrics;
     }
 
+    /** Adds the gradients of a batch to those of its step, and gives its share of the step's losses. */
+    private Map<Metric, Tensor> loss(Batch batch, Stage.Part part, @Nullable TokenMask mask, int number, long step) {
+        long draws = draws(step, number);
+        DropPath dropPath = new DropPath(recipe.dropPath(), recipe.seed(), stream(part.stream(), draws));
+        Noise noise = new Noise(dropPath, recipe.seed(), draws);
+        Look look = new Look(batch, setup.sees(), mask, setup.student(), noise);
+        Tensor loss = share(part.objective().loss(look));
+        loss.backward();
+        Map<Metric, Tensor> metrics = new LinkedHashMap<>();
+        look.metrics().forEach((metric, value) -> metrics.put(metric, share(value.detach())));
+        metrics.put(Metric.LOSS, loss.detach());
+        return metrics;
+    }
+
+    /** Losses are means over a batch; those of a step are means over its batches. */
+    private Tensor share(Tensor loss) {
+        return recipe.accumulate() == 1 ? loss : loss.mul(1.0 / recipe.accumulate());
+    }
+
+    /** Tells the draws of a step's batches apart; those of the first are the step's. */
+    private static long draws(long step, int batch) {
+        return step + ((long) batch << BATCH_SHIFT);
+    }
+
     /**
-     * The mask of each part, null where none has one. Where strategies look at nothing, all have the same: the seed and the step alone
-     * say what is drawn.
+     * The mask of each part of each batch, null where none has one. Where strategies look at nothing, all parts of a batch have the same:
+     * the seed and the step alone say what is drawn, for the clips of all batches at once.
      *
      * @param data whose next tensors are the masks, if they are not drawn here
      */
     private List<@Nullable TokenMask> masks(List<Batch> here, Iterator<Tensor> data, long step) {
         MaskStrategy masks = setup.masks();
-        TokenMask common =
-                masks != null && masks.recordable() ? masks.draw(context(here.getFirst(), device, step, null)) : null;
+        long clips = here.getFirst().clips(setup.sees()).size(0);
+        TokenMask common = masks != null && masks.recordable()
+                ? masks.draw(context(device, recipe.accumulate() * clips, step, null))
+                : null;
         List<@Nullable TokenMask> each = new ArrayList<>();
         for (int i = 0; i < here.size(); i++) {
-            each.add(masks == null || common != null ? common : new TokenMask(data.next(), data.next()));
+            each.add(
+                    masks == null || common != null
+                            ? of(common, i / setup.parts().size())
+                            : new TokenMask(data.next(), data.next()));
         }
         return each;
     }
 
-    private MaskContext context(Batch batch, Device where, long step, @Nullable Tensor clips) {
+    /** Of the masks of a step those of one of its batches. */
+    private @Nullable TokenMask of(@Nullable TokenMask masks, int batch) {
+        if (masks == null || recipe.accumulate() == 1) {
+            return masks;
+        }
+        long clips = masks.batch() / recipe.accumulate();
+        long from = batch * clips;
+        return new TokenMask(
+                masks.visible().slice(0, from, from + clips).contiguous(),
+                masks.masked().slice(0, from, from + clips).contiguous());
+    }
+
+    private MaskContext context(Device where, long count, long step, @Nullable Tensor clips) {
         return new MaskContext(
                 where,
-                batch.clips(setup.sees()).size(0),
+                count,
                 setup.student().grid(),
                 recipe.maskRatio(),
                 recipe.seed(),

@@ -16,12 +16,12 @@ import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
-import java.util.UUID;
 import java.util.jar.JarFile;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import tessera.natives.NativeLibraries;
+import tessera.natives.Partial;
 
 /**
  * The FFmpeg program that the platform jar of {@code org.bytedeco:ffmpeg} carries, unpacked once for each user and content.
@@ -137,9 +137,8 @@ final class CarriedProgram {
     }
 
     private static void copy(List<Part> parts, Path target) throws IOException {
-        Path hidden = target.resolveSibling(".ffmpeg-" + UUID.randomUUID());
-        Files.createDirectories(hidden);
-        try {
+        try (Partial making = Partial.in(target.resolveSibling(""), "ffmpeg")) {
+            Path hidden = Files.createDirectories(making.path());
             for (Part part : parts) {
                 Path file = hidden.resolve(part.fileName());
                 try (InputStream in = part.source().open()) {
@@ -152,7 +151,7 @@ final class CarriedProgram {
             }
             try {
                 if (!isComplete(target, parts)) {
-                    remove(target);
+                    Partial.remove(target);
                 }
                 Files.move(hidden, target, StandardCopyOption.ATOMIC_MOVE);
             } catch (IOException failure) {
@@ -161,8 +160,6 @@ final class CarriedProgram {
                     throw failure;
                 }
             }
-        } finally {
-            remove(hidden);
         }
     }
 
@@ -189,19 +186,10 @@ final class CarriedProgram {
         if (Files.exists(link)) {
             return false;
         }
-        Path hidden = link.resolveSibling("." + UUID.randomUUID());
-        Files.copy(spare, hidden);
-        Files.move(hidden, link, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-        return true;
-    }
-
-    private static void remove(Path folder) throws IOException {
-        if (Files.isDirectory(folder)) {
-            try (Stream<Path> filesFirst = Files.walk(folder).sorted(Comparator.reverseOrder())) {
-                for (Path file : filesFirst.toList()) {
-                    Files.deleteIfExists(file);
-                }
-            }
+        try (Partial making = Partial.in(standIns(program), "stand-in")) {
+            Files.copy(spare, making.path());
+            Files.move(making.path(), link, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         }
+        return true;
     }
 }

@@ -6,6 +6,8 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
@@ -206,16 +208,37 @@ public final class Video {
         return Headers.span(file, DecodeOptions.NATIVE.timeout());
     }
 
-    /** One clip with its frames spread over the whole part. */
-    private static VideoClip spread(Path file, ClipCut cut) {
+    /**
+     * What there is to choose frames from: the size of a frame as shown, and how many frames the video has at its even {@link
+     * VideoInfo#frameRate rate}, at which {@link #sample} chooses them by their times. Where the file does not say from when to when it
+     * shows pictures, it is decoded to count them.
+     *
+     * @throws VideoException if the file is missing or no video
+     */
+    public static VideoInfo measure(Path file) {
         VideoInfo info = VideoReader.probe(file);
         Optional<Headers.Span> span = Headers.span(file, DecodeOptions.NATIVE.timeout());
         // At an even rate, so that fractions are those of time also where the file's frames come irregularly.
+        double rate = Math.min(1000, info.frameRate().orElse(0));
+        long total = rate > 0 && span.isPresent()
+                ? span.orElseThrow().framesAt(rate)
+                : Math.max(1, count(file, DecodeOptions.NATIVE.withFrameRate(rate)));
+        return new VideoInfo(
+                file,
+                info.width(),
+                info.height(),
+                rate > 0 ? OptionalDouble.of(rate) : OptionalDouble.empty(),
+                info.duration(),
+                OptionalLong.of(total));
+    }
+
+    /** One clip with its frames spread over the whole part. */
+    private static VideoClip spread(Path file, ClipCut cut) {
+        VideoInfo info = measure(file);
+        long total = info.frames().orElseThrow();
         DecodeOptions options = DecodeOptions.NATIVE
                 .withSize(cut.width(), cut.height())
-                .withFrameRate(Math.min(1000, info.frameRate().orElse(0)));
-        boolean timed = options.frameRate() > 0 && span.isPresent();
-        long total = timed ? span.orElseThrow().framesAt(options.frameRate()) : Math.max(1, count(file, options));
+                .withFrameRate(info.frameRate().orElse(0));
         return sample(file, options, FrameSampling.uniform(firstFrame(cut, total), endFrame(cut, total), cut.frames()));
     }
 

@@ -25,6 +25,7 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DeviceException;
 import tessera.natives.NativeLibraries;
+import tessera.natives.Partial;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 import tessera.natives.cuda.CudaLibraries;
@@ -362,17 +363,11 @@ final class CudaCode {
 
     /** Moves a finished file into place, so that other processes see all of it or nothing. A full disk is no failure. */
     static void write(Path file, byte[] image) {
-        Path made = null;
-        try {
-            Path folder = Files.createDirectories(file.toAbsolutePath().getParent());
-            made = Files.createTempFile(folder, "kernels", ".tmp");
-            Files.write(made, image);
-            Files.move(made, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        try (Partial making = Partial.in(file.toAbsolutePath().resolveSibling(""), "kernels")) {
+            Files.write(making.path(), image);
+            Files.move(making.path(), file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         } catch (IOException e) {
             LOG.log(Level.DEBUG, "compiled kernels are not kept: " + e);
-            if (made != null) {
-                made.toFile().delete();
-            }
         }
     }
 }

@@ -1,6 +1,5 @@
 package tessera.nn.inference;
 
-import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
@@ -21,16 +20,15 @@ public record Agreement(
     /**
      * Compares two students of one architecture.
      *
-     * @param clips batches u8 or f32 {@code [B, T, H, W, C]}, together one clip or more
+     * @param clips batches u8 or f32 {@code [B, T, H, W, C]}, together one clip or more, asked for one by one
      * @param masking through which both look, and seed its masks
      * @throws IllegalArgumentException if there are no clips or the features have different widths
      */
-    public static Agreement of(Student one, Student other, List<Tensor> clips, Masking masking, long seed) {
+    public static Agreement of(Student one, Student other, Iterable<Tensor> clips, Masking masking, long seed) {
         int width = one.featureWidth();
-        if (clips.isEmpty() || other.featureWidth() != width) {
-            throw new IllegalArgumentException("agreement: " + clips.size() + " batches of clips and features of "
-                    + width + " and " + other.featureWidth()
-                    + " values; pass clips, and students of one width");
+        if (other.featureWidth() != width) {
+            throw new IllegalArgumentException("agreement: features of " + width + " and " + other.featureWidth()
+                    + " values; pass students of one width");
         }
         boolean heads = !one.heads().isEmpty() && !other.heads().isEmpty();
         int count = 0;
@@ -53,6 +51,9 @@ public record Agreement(
                 }
                 count += (int) batch.size(0);
             }
+        }
+        if (count == 0) {
+            throw new IllegalArgumentException("agreement: there are no clips; pass one or more");
         }
         return new Agreement(count, sum / compared, least, heads ? same : null);
     }

@@ -247,7 +247,7 @@ public final class Student implements AutoCloseable {
         StudentFile.save(file, weights, config, heads, metadata);
     }
 
-    /** As {@link #quantize(List, Masking, long)}, with nothing known of the layers' inputs: every row of them is looked at. */
+    /** As {@link #quantize(Iterable, Masking, long)}, with nothing known of the layers' inputs: every row of them is looked at. */
     public Student quantize() {
         return quantize(Int8Layers.of(Map.of()));
     }
@@ -265,21 +265,21 @@ public final class Student implements AutoCloseable {
      * <p>The result has copies of everything, and its heads are this one's; it takes heads that were learned with this student.
      * The caller closes it.
      *
-     * @param clips u8 or f32 {@code [B, T, H, W, C]}, f32 in the units of the pixels; one or more
+     * @param clips u8 or f32 {@code [B, T, H, W, C]}, f32 in the units of the pixels; one or more, asked for one by one
      * @param masking through which the clips are looked at, and seed its masks
      * @throws IllegalArgumentException if this student's layers are on bytes already, it computes on a GPU, or a
      *     weight or an input is not finite
      */
-    public Student quantize(List<Tensor> clips, Masking masking, long seed) {
-        if (clips.isEmpty()) {
-            throw new IllegalArgumentException("no clips given to calibrate on; pass one or more, or none at all");
-        }
+    public Student quantize(Iterable<Tensor> clips, Masking masking, long seed) {
         requireF32();
         Int8Layers seen = Int8Layers.observing();
         try (Student observed = of(loaded.parameters, config().toMetadata(), device(), DType.F32, seen)) {
             for (Tensor batch : clips) {
                 observed.features(batch, masking, seed).close();
             }
+        }
+        if (seen.ranges().isEmpty()) {
+            throw new IllegalArgumentException("no clips given to calibrate on; pass one or more, or none at all");
         }
         return quantize(Int8Layers.of(seen.ranges()));
     }
