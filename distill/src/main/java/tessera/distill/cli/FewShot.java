@@ -17,6 +17,7 @@ import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
 import tessera.distill.egosim.EgoSim;
 import tessera.distill.evaluation.FeatureExtraction;
+import tessera.distill.evaluation.ReducedCost;
 import tessera.distill.fewshot.Accuracy;
 import tessera.distill.fewshot.Episode;
 import tessera.distill.fewshot.EpisodeSampler;
@@ -29,6 +30,7 @@ import tessera.nn.Pooling;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
+import tessera.tensor.CostMeter;
 
 /** {@code tessera fewshot}: accuracy over few-shot episodes. */
 @Command(
@@ -100,24 +102,27 @@ final class FewShot extends ToolCommand {
 
     @Override
     void run() {
-        student.masks().masking();
+        student.masking();
         egosim.check();
         egosim.requireOne(SOURCE, clips);
         requireCounts();
         head.check();
         RunContext context = progress.context(student.compute());
         FewShotEvaluation.Result result;
+        ReducedCost cost;
         Masking masking;
         try (Predictor predictor = student.open()) {
             masking = predictor.masking();
             ClipShape input = predictor.student().config().input();
             Modality modality = Clips.modality(input, student.file());
             Geometry geometry = Clips.geometry(input.frames(), input.height(), modality);
-            List<Pooling> candidates = head.candidates(predictor.student());
+            List<Pooling> candidates = head.candidates(predictor.student(), masking);
             try (Student pooled = predictor.student().pooled(Pooling.union(candidates));
                     Predictor pooling = Predictor.of(pooled, masking, predictor.seed());
-                    ClipSet set = load(geometry, modality, context)) {
+                    ClipSet set = load(geometry, modality, context);
+                    CostMeter meter = CostMeter.open()) {
                 result = evaluate(pooling, candidates, set, modality, context);
+                cost = ReducedCost.of(meter, set.size(), pooled, masking);
             }
         }
         Accuracy accuracy = result.accuracy();
@@ -132,10 +137,10 @@ final class FewShot extends ToolCommand {
                 episodes,
                 masking.ratio(),
                 masking.ensemble(),
-                head.word());
-        print(
-                answer,
-                out -> out.printf(
+                head.word(),
+                cost);
+        print(answer, out -> {
+                out.printf(
                         Locale.ROOT,
                         "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s), calibration error"
                                 + " %.2f %%%n",
@@ -146,7 +151,11 @@ final class FewShot extends ToolCommand {
                         masking.ratio(),
                         masking.ensemble(),
                         head.word(),
-                        100 * calibrationError));
+                        100 * calibrationError);
+                if (cost != null) {
+                    out.println("  " + cost.text());
+                }
+        });
     }
 
     /** Refuses, before anything is opened, episodes that nothing makes, or EgoSim has not enough for. */
@@ -220,7 +229,8 @@ final class FewShot extends ToolCommand {
             int episodes,
             double maskRatio,
             int ensemble,
-            String pooling) {}
+            String pooling,
+            @Nullable ReducedCost reduced) {}
 
     private FewShotEvaluation.Result evaluate(
             Predictor predictor, List<Pooling> candidates, ClipSet set, Modality modality, RunContext context) {

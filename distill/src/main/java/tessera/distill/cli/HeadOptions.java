@@ -8,6 +8,7 @@ import tessera.distill.fewshot.HeadFit;
 import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.fewshot.LogisticRegression;
 import tessera.nn.Pooling;
+import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 
 /** How tokens become features and how a head is fitted on these: {@code --pooling} and {@code --fit}. */
@@ -66,19 +67,22 @@ final class HeadOptions {
         }
     }
 
-    /** The poolings to choose from that suit a student, one or more. */
-    List<Pooling> candidates(Student student) {
+    /** The poolings to choose from that suit a student and how it looks, one or more. */
+    List<Pooling> candidates(Student student, Masking masking) {
         if (!word().equals(AUTO)) {
-            return List.of(Pooling.of(word()));
+            Pooling asked = Pooling.of(word());
+            masking.reduction().requireFit(student.config(), asked);
+            return List.of(asked);
         }
         List<Pooling> suiting =
-                OFFERED.stream().filter(offered -> suits(offered, student)).toList();
+                OFFERED.stream().filter(offered -> suits(offered, student, masking)).toList();
         return suiting.isEmpty() ? List.of(Pooling.MEAN) : suiting;
     }
 
-    private static boolean suits(Pooling pooling, Student student) {
+    private static boolean suits(Pooling pooling, Student student, Masking masking) {
         try {
             pooling.requireFit(student.config());
+            masking.reduction().requireFit(student.config(), pooling);
             return true;
         } catch (IllegalArgumentException e) {
             return false;

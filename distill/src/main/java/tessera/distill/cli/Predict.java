@@ -8,14 +8,17 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.evaluation.ReducedCost;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.Video;
 import tessera.nn.inference.Prediction;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.VideoClip;
+import tessera.tensor.CostMeter;
 import tessera.tensor.io.Printable;
 
 /** {@code tessera predict}: what a video shows. */
@@ -58,19 +61,22 @@ final class Predict extends ToolCommand {
             Clips.requireRgb(predictor.student().config().input(), student.file());
             ClipCut cut = cutting.cut(predictor.student().config().input());
             List<Prediction> predictions = new ArrayList<>();
+            ReducedCost cost;
             try (Stream<VideoClip> clips = Video.clips(
                     video,
                     cut,
                     note -> spec().commandLine()
                             .getErr()
-                            .println("tessera: " + Printable.line(note) + " (--clip-seconds makes clips shorter)"))) {
+                            .println("tessera: " + Printable.line(note) + " (--clip-seconds makes clips shorter)"));
+                    CostMeter meter = CostMeter.open()) {
                 predictor.predictAll(clips, predictions::add);
+                cost = ReducedCost.of(meter, predictions.size(), predictor.student(), predictor.masking());
             }
-            print(predictions);
+            print(predictions, cost);
         }
     }
 
-    private void print(List<Prediction> clips) {
+    private void print(List<Prediction> clips, @Nullable ReducedCost cost) {
         Prediction mean = Prediction.mean(clips);
         Map<String, HeadAnswer> each = new LinkedHashMap<>();
         for (Prediction.Answer answer : mean.answers()) {
@@ -84,10 +90,13 @@ final class Predict extends ToolCommand {
                                     .toList()));
         }
         HeadAnswer main = each.values().iterator().next();
-        print(new Answer(video, main.label(), main.probabilities(), main.clips(), each), out -> {
+        print(new Answer(video, main.label(), main.probabilities(), main.clips(), each, cost), out -> {
             out.printf("%s: %s%n", video, top(mean));
             for (int i = 0; i < clips.size(); i++) {
                 out.printf("  clip %d: %s%n", i + 1, top(clips.get(i)));
+            }
+            if (cost != null) {
+                out.println("  " + cost.text());
             }
         });
     }
@@ -98,7 +107,8 @@ final class Predict extends ToolCommand {
             String label,
             Map<String, Double> probabilities,
             List<Map<String, Double>> clips,
-            Map<String, HeadAnswer> heads) {}
+            Map<String, HeadAnswer> heads,
+            @Nullable ReducedCost reduced) {}
 
     private record HeadAnswer(String label, Map<String, Double> probabilities, List<Map<String, Double>> clips) {}
 

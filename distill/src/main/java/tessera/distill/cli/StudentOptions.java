@@ -3,9 +3,11 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.nn.Pooling;
+import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 
-/** The student of a command, where it computes and through which masks it looks: {@code --student} and two mixins. */
+/** The student of a command, where it computes, through which masks it looks and how many tokens it computes: {@code --student} and three mixins. */
 final class StudentOptions {
 
     @Mixin
@@ -13,6 +15,9 @@ final class StudentOptions {
 
     @Mixin
     private MaskOptions masks;
+
+    @Mixin
+    private ReductionOptions reduction;
 
     @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
     private Path file = Path.of("");
@@ -34,13 +39,19 @@ final class StudentOptions {
         return masks;
     }
 
+    /** How the student looks at clips; refuses numbers that no student can work with. */
+    Masking masking() {
+        return masks.masking().withReduction(reduction.reduction());
+    }
+
     /** Opens the student with heads or without, if the masks leave it something to look at. */
     Predictor open(Path... heads) {
         Predictor.Options options =
-                new Predictor.Options(compute.device(), compute.precision(), masks.masking(), masks.seed());
+                new Predictor.Options(compute.device(), compute.precision(), masking(), masks.seed());
         Predictor predictor = Predictor.open(options, file, heads);
         try {
             masks.check(predictor.student());
+            masking().reduction().requireFit(predictor.student().config(), Pooling.MEAN);
         } catch (IllegalArgumentException e) {
             predictor.close();
             throw e;

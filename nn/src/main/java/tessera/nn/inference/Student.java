@@ -23,7 +23,6 @@ import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
 import tessera.nn.Int8Layers;
 import tessera.nn.MaskContext;
-import tessera.nn.MaskStrategy;
 import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
 import tessera.nn.Params;
@@ -520,10 +519,10 @@ public final class Student implements AutoCloseable {
     private Tensor compute(Tensor given, Masking masking, long seed) {
         check(given);
         Tensor clips = here(given);
+        VideoModel model = masking.reduction().of(loaded.model, pooling);
         TokenGrid grid = grid(masking);
         if (grid == null) {
-            Tensor once =
-                    pooler == null ? loaded.model.features(clips, null) : pooler.features(clips, List.of()); // [B, D]
+            Tensor once = pooler == null ? model.features(clips, null) : pooler.features(clips, List.of()); // [B, D]
             Tensor[] copies = new Tensor[masking.ensemble()];
             Arrays.fill(copies, once);
             return copies.length == 1 ? once : Tensor.concat(0, copies);
@@ -534,18 +533,18 @@ public final class Student implements AutoCloseable {
                     new MaskContext(device(), clips.size(0), grid.slots(), grid.plane(), masking.ratio(), seed, 0, p);
             TokenMask mask = masking.strategy().draw(context);
             masks.add(
-                    recordable(masking.strategy())
+                    recordable(masking)
                             ? mask
                             : checked(mask, context, grid, masks.isEmpty() ? mask : masks.getFirst()));
         }
         return pooler == null
-                ? loaded.model.maskedFeatures(clips, masks) // [P * B, D]
+                ? model.maskedFeatures(clips, masks) // [P * B, D]
                 : pooler.features(clips, masks.stream().map(TokenMask::visible).toList());
     }
 
     /** Whether nobody has to look at the masks: neither are they a stranger's nor must it be seen that they are tubes. */
-    private boolean recordable(MaskStrategy strategy) {
-        return strategy.recordable() && (strategy.showsTubes() || !pooling.seesMotion());
+    private boolean recordable(Masking masking) {
+        return masking.recordable() && (masking.strategy().showsTubes() || !pooling.seesMotion());
     }
 
     /** The tokens that masks choose from, or null where they hide none. */
@@ -590,8 +589,8 @@ public final class Student implements AutoCloseable {
     /**
      * A session for repeated calls of one shape; it owns its input buffer, and the caller closes it before the student. Calls
      * are {@link RecordedCalls}: the second call of each kind records the whole pass in one graph, which it and later
-     * calls launch (unless the mask strategy is not {@link tessera.nn.MaskStrategy#recordable recordable}). It keeps the
-     * memory of a pass until the session is closed.
+     * calls launch (unless the mask strategy is not {@link tessera.nn.MaskStrategy#recordable recordable}, or {@link
+     * Masking#reduction tokens are reduced}). It keeps the memory of a pass until the session is closed.
      *
      * @param batch clips per call
      */
@@ -616,7 +615,7 @@ public final class Student implements AutoCloseable {
             this.predictAll = new Pass("predictAll", masking, Student.this::predictAll);
             this.features = new Pass("features", masking, Student.this::features);
             RecordedCalls.Input clips = new RecordedCalls.Input(DType.U8, clips(batch));
-            this.calls = new RecordedCalls(device(), recordable(masking.strategy()), List.of(clips));
+            this.calls = new RecordedCalls(device(), recordable(masking), List.of(clips));
         }
 
         /** The input clips, u8 {@code [batch, T, H, W, C]}, to be filled before each call; valid until the session closes. */
