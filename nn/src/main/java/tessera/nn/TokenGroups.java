@@ -155,7 +155,7 @@ public final class TokenGroups {
         return new TokenGroups(sums.to(x.dtype()), fewer, false, after, counted);
     }
 
-    /** The mean of each clip's tokens, {@code [clips, D]}. */
+    /** The mean of each clip's tokens, {@code [clips, D]}; f32 where they are bf16. */
     public Tensor mean() {
         float[] known = sizes;
         Tensor weights = null; // [B, N, 1] or [1, R, 1], of which those of a clip sum to 1
@@ -174,13 +174,13 @@ public final class TokenGroups {
         }
         Tensor weighed = weights == null ? x : x.to(DType.F32).mul(weights);
         if (!packed) {
-            return (weights == null ? weighed.mean(1) : weighed.sum(1)).to(x.dtype());
+            return weights == null ? weighed.mean(1) : weighed.sum(1);
         }
         Tensor[] each = new Tensor[counts.length];
         for (int i = 0, from = 0; i < each.length; from += counts[i++]) {
             Tensor own = weighed.slice(1, from, from + counts[i]);
             each[i] = weights == null ? own.mean(1) : own.sum(1); // [1, D]
         }
-        return (each.length == 1 ? each[0] : Tensor.concat(0, each)).to(x.dtype());
+        return each.length == 1 ? each[0] : Tensor.concat(0, each);
     }
 }
