@@ -107,7 +107,8 @@ class TokenGroupsTest {
             TokenGroups all = TokenGroups.packed(x, counts, sizes, counted);
             float[] attended = attend(all, qkv).toFloats();
             float[] means = all.mean().toFloats();
-            for (int clip = 0, from = 0; clip < 3; from += counts[clip++]) {
+            int from = 0;
+            for (int clip = 0; clip < 3; clip++) {
                 int to = from + counts[clip];
                 float[] own = Arrays.copyOfRange(sizes, from, to);
                 TokenGroups one =
@@ -122,6 +123,7 @@ class TokenGroupsTest {
                         one.mean().toFloats(),
                         1e-6,
                         counted + " mean of clip " + clip);
+                from = to;
             }
         }
     }

@@ -112,10 +112,13 @@ public final class TokenGroups {
         Tensor rows = qkv.reshape(qkv.size(1), qkv.size(2));
         Tensor keys = bias == null ? null : bias.reshape(bias.size(1));
         Tensor[] each = new Tensor[counts.length];
-        for (int i = 0, from = 0; i < each.length; from += counts[i++]) {
-            Tensor own = rows.slice(0, from, from + counts[i]).reshape(1, counts[i], rows.size(1));
-            Tensor ownKeys = keys == null ? null : keys.slice(0, from, from + counts[i]).reshape(1, counts[i]);
+        int from = 0;
+        for (int i = 0; i < counts.length; i++) {
+            int to = from + counts[i];
+            Tensor own = rows.slice(0, from, to).reshape(1, counts[i], rows.size(1));
+            Tensor ownKeys = keys == null ? null : keys.slice(0, from, to).reshape(1, counts[i]);
             each[i] = attention.apply(own, ownKeys);
+            from = to;
         }
         return each.length == 1 ? each[0] : Tensor.concat(1, each);
     }
@@ -161,14 +164,16 @@ public final class TokenGroups {
         Tensor weights = null; // [B, N, 1] or [1, R, 1], of which those of a clip sum to 1
         if (known != null && counted != Sizes.NONE) {
             float[] shares = new float[known.length];
-            for (int i = 0, from = 0; i < counts.length; from += counts[i++]) {
+            int from = 0;
+            for (int count : counts) {
                 float sum = 0;
-                for (int j = from; j < from + counts[i]; j++) {
+                for (int j = from; j < from + count; j++) {
                     sum += known[j];
                 }
-                for (int j = from; j < from + counts[i]; j++) {
+                for (int j = from; j < from + count; j++) {
                     shares[j] = known[j] / sum;
                 }
+                from += count;
             }
             weights = beside(shares).reshape(x.size(0), x.size(1), 1);
         }
@@ -177,9 +182,11 @@ public final class TokenGroups {
             return weights == null ? weighed.mean(1) : weighed.sum(1);
         }
         Tensor[] each = new Tensor[counts.length];
-        for (int i = 0, from = 0; i < each.length; from += counts[i++]) {
+        int from = 0;
+        for (int i = 0; i < counts.length; i++) {
             Tensor own = weighed.slice(1, from, from + counts[i]);
             each[i] = weights == null ? own.mean(1) : own.sum(1); // [1, D]
+            from += counts[i];
         }
         return each.length == 1 ? each[0] : Tensor.concat(0, each);
     }

@@ -79,7 +79,7 @@ final class TokenMatching {
                 }
             }
             float cosine = best == Float.NEGATIVE_INFINITY ? best : best * scales[first + 2 * i];
-            order[i] = (long) ~ascending(cosine) << Integer.SIZE | i;
+            order[i] = ((long) ~ascending(cosine) << Integer.SIZE) | i;| i;
         }
         Arrays.sort(order);
         boolean[] merged = new boolean[evens];
@@ -102,6 +102,6 @@ final class TokenMatching {
     /** An integer that is the greater the greater the number is; 0 and -0 are equal. */
     private static int ascending(float value) {
         int bits = Float.floatToIntBits(value + 0f);
-        return bits ^ (bits >> (Integer.SIZE - 1) & Integer.MAX_VALUE);
+        return bits ^ ((bits >> (Integer.SIZE - 1)) & Integer.MAX_VALUE);
     }
 }

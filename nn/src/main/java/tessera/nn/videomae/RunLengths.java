@@ -63,10 +63,12 @@ record RunLengths(int[] tokens, int[] counts, float[] lengths) {
     /** Where the kept tokens are when all clips are one long video, mask by mask. */
     int[] tokensOfAll(int clips, int tokensOfClip) {
         int[] places = tokens.clone();
-        for (int i = 0, from = 0; i < counts.length; from += counts[i++]) {
+        int from = 0;
+        for (int i = 0; i < counts.length; i++) {
             for (int j = from; j < from + counts[i]; j++) {
                 places[j] += i % clips * tokensOfClip;
             }
+            from += counts[i];
         }
         return places;
     }
