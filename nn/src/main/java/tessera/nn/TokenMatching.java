@@ -79,7 +79,7 @@ final class TokenMatching {
                 }
             }
             float cosine = best == Float.NEGATIVE_INFINITY ? best : best * scales[first + 2 * i];
-            order[i] = ((long) ~ascending(cosine) << Integer.SIZE) | i;| i;
+            order[i] = ((long) ~ascending(cosine) << Integer.SIZE) | i;
         }
         Arrays.sort(order);
         boolean[] merged = new boolean[evens];
