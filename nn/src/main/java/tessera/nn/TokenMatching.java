@@ -63,7 +63,7 @@ final class TokenMatching {
      * @param scales one over the norm of each key, from {@code first} on
      * @param places written from {@code first} on
      */
-    static void match(float[] products, int at, float[] scales, int first, int n, int away, int[] places) {
+    private static void match(float[] products, int at, float[] scales, int first, int n, int away, int[] places) {
         int evens = (n + 1) / 2;
         int odds = n / 2;
         int[] partner = new int[evens];
