@@ -29,8 +29,8 @@ import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
-import tessera.tensor.io.NpzFile;
-import tessera.tensor.io.Npz;
+import tessera.tensor.io.Safetensors;
+import tessera.tensor.io.SafetensorsFile;
 
 /** Commands that compute fewer tokens than the masks leave visible. */
 class ReductionCommandsTest {
@@ -63,8 +63,8 @@ class ReductionCommandsTest {
     }
 
     private static float[] read(Path file) throws IOException {
-        try (NpzFile npz = Npz.open(file)) {
-            return npz.floats("features");
+        try (SafetensorsFile features = Safetensors.open(file)) {
+            return features.floats("features");
         }
     }
 
@@ -74,7 +74,7 @@ class ReductionCommandsTest {
 
     @Test
     void featuresOfMergedTokensAreTheLibrarys() throws IOException {
-        Path out = folder.resolve("merged.npz");
+        Path out = folder.resolve("merged.safetensors");
         Object reduced = Json.object(succeed(features(out, "--merge=4", "--json"))).get("reduced");
         try (Scope scope = Scope.open();
                 Student loaded = Student.load(student, Device.cpu())) {
@@ -94,14 +94,14 @@ class ReductionCommandsTest {
     /** Of the clip that stands still one slot of two is computed, of the other both. */
     @Test
     void runLengthsTellWhatWasComputed() {
-        String text = succeed(features(folder.resolve("runs.npz"), "--run-length=0"));
+        String text = succeed(features(folder.resolve("runs.safetensors"), "--run-length=0"));
         assertTrue(
                 text.matches("(?s).*: f32\\[1, 2, 64\\]\\R  run length 0\\.0: 75\\.0 % of the tokens computed, "
                         + "[\\d.]+ GFLOPs a clip instead of [\\d.]+\\R"),
                 text);
         assertEquals(
                 null,
-                Json.object(succeed(features(folder.resolve("plain.npz"), "--json")))
+                Json.object(succeed(features(folder.resolve("plain.safetensors"), "--json")))
                         .get("reduced"));
     }
 
@@ -152,7 +152,7 @@ class ReductionCommandsTest {
         String merged = succeed(evaluate);
         assertTrue(merged.contains(": 9 clips, mask ratio 0.0, ensemble 1, merging 2\n"), merged);
         double whole = number(
-                Json.object(succeed(features(folder.resolve("any.npz"), "--merge=1", "--json")))
+                Json.object(succeed(features(folder.resolve("any.safetensors"), "--merge=1", "--json")))
                         .get("reduced"),
                 "gflopsOfAllTokens");
         evaluate[8] = "--run-length=0";
@@ -183,7 +183,7 @@ class ReductionCommandsTest {
 
     @Test
     void whatCannotBeReducedIsRefused() {
-        Path out = folder.resolve("refused.npz");
+        Path out = folder.resolve("refused.safetensors");
         Shell.refuse(List.of("token merging takes away -1 tokens a block"), features(out, "--merge=-1"));
         Shell.refuse(List.of("the run length's threshold is -1.0"), features(out, "--run-length=-1"));
         Shell.refuse(List.of("at once; pass one of them"), features(out, "--run-length=1", "--merge=1"));

@@ -82,6 +82,23 @@ class RunLengthsTest {
         check(RunLengths.of(one(spot), List.of(), CONFIG, .99), new int[] {0, 1, 2, 4}, new int[] {4}, 1, 3, 1, 1);
     }
 
+    /** Of 64 tokens an even number is kept: beside three first ones the repeat that differs most. */
+    @Test
+    void theNumberIsRoundedUpByWhatRepeatsLeast() {
+        VideoMaeConfig longer = new VideoMaeConfig(
+                Patches.plain(1, 2, 2), 64, 2, 4, 8, 1, 2, 8, 1, 2, 1e-5, 1e-5, true, false);
+        byte[] pixels = new byte[64 * 2 * 4];
+        RunLengths still = RunLengths.of(Tensor.of(pixels, 1, 64, 2, 4, 1), List.of(), longer, 3);
+        check(still, new int[] {0, 1}, new int[] {2}, 32, 32);
+        for (int slot = 20; slot < 32; slot++) {
+            pixels[16 * slot] = 80; // the left cell changes by 10 once
+        }
+        pixels[16 * 5 + 2] = 8; // token 11 by 1
+        pixels[16 * 9 + 2] = 16; // token 19 by 2
+        RunLengths runs = RunLengths.of(Tensor.of(pixels, 1, 64, 2, 4, 1), List.of(), longer, 3);
+        check(runs, new int[] {0, 1, 19, 40}, new int[] {4}, 20, 31, 1, 12);
+    }
+
     @Test
     void bytesAndFloatsGiveTheSame() {
         byte[] pixels = clip(10, 255, 13, 0, 16, 255);

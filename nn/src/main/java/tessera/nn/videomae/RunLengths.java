@@ -13,11 +13,15 @@ import tessera.tensor.Tensor;
  * one kept in its cell by no more than a threshold, on average, is a part of that one's run. Comparing with what was kept, not with
  * the patch before, keeps slow changes from getting lost.
  *
+ * <p>How many are kept of a clip is rounded up to a {@value #SHARES}nd of its tokens: of those that repeat, the ones that differ most
+ * are kept too. Every other number is another size of matrix product, which a CPU takes time to prepare.
+ *
  * @param tokens the first of each run, numbered within its clip, ascending; clip by clip, all of them through one mask after the other
  * @param counts how many there are of each clip through each mask
  * @param lengths how many visible tokens each stands for
  */
 record RunLengths(int[] tokens, int[] counts, float[] lengths) {
+    private static final int SHARES = 32;
 
     /**
      * Finds the runs.
@@ -41,23 +45,50 @@ record RunLengths(int[] tokens, int[] counts, float[] lengths) {
             int[] seen = visible.isEmpty() ? all : visible.get(mask).toInts();
             int each = visible.isEmpty() ? tokens : seen.length / Math.max(1, clips);
             for (int clip = 0; clip < clips; clip++) {
-                int[] last = new int[config.plane()]; // where the last one of each cell is in kept, and 1
+                int[] own = visible.isEmpty() ? all : Arrays.copyOfRange(seen, clip * each, (clip + 1) * each);
+                int[] first = firsts(own, clip, pixels, config.plane(), threshold);
+                int[] place = new int[each];
                 int begin = end;
                 for (int i = 0; i < each; i++) {
-                    int token = seen[visible.isEmpty() ? i : clip * each + i];
-                    int before = last[token % last.length] - 1;
-                    if (before >= 0 && pixels.differ(clip, kept[before], token) <= threshold) {
-                        lengths[before]++;
-                    } else {
-                        kept[end] = token;
-                        lengths[end] = 1;
-                        last[token % last.length] = ++end;
+                    if (first[i] == i) {
+                        place[i] = end;
+                        kept[end++] = own[i];
                     }
+                    lengths[place[first[i]]]++;
                 }
                 counts[mask * clips + clip] = end - begin;
             }
         }
         return new RunLengths(Arrays.copyOf(kept, end), counts, Arrays.copyOf(lengths, end));
+    }
+
+    /** For each token of a clip the first one of its run; those of the rounded number are runs of their own. */
+    private static int[] firsts(int[] tokens, int clip, Pixels pixels, int plane, double threshold) {
+        int[] first = new int[tokens.length];
+        int[] last = new int[plane]; // the last one that was kept of each cell, and 1
+        long[] repeats = new long[tokens.length]; // those that differ most first
+        int number = 0;
+        for (int i = 0; i < tokens.length; i++) {
+            int cell = tokens[i] % plane;
+            int before = last[cell] - 1;
+            double difference = before < 0 ? Double.POSITIVE_INFINITY : pixels.differ(clip, tokens[before], tokens[i]);
+            if (difference <= threshold) {
+                first[i] = before;
+                repeats[number++] = ((long) ~Float.floatToIntBits((float) difference) << Integer.SIZE) | i;
+            } else {
+                first[i] = i;
+                last[cell] = i + 1;
+            }
+        }
+        int step = Math.ceilDiv(tokens.length, SHARES);
+        int kept = tokens.length - number;
+        int more = Math.min(number, Math.ceilDiv(kept, step) * step - kept);
+        Arrays.sort(repeats, 0, number);
+        for (int i = 0; i < more; i++) {
+            int token = (int) repeats[i];
+            first[token] = token;
+        }
+        return first;
     }
 
     /** Where the kept tokens are when all clips are one long video, mask by mask. */
