@@ -93,8 +93,7 @@ class TokenGroupsTest {
         TokenGroups sized = TokenGroups.packed(x, new int[] {5}, new float[] {1, 2, 1, 3, 1}, Sizes.BOTH);
         Close.relative(attend(sized, qkv).toDoubles(), expected, 1e-5, "as of equal tokens");
         TokenGroups unsized = TokenGroups.packed(x, new int[] {5}, new float[] {1, 2, 1, 3, 1}, Sizes.MEAN);
-        assertArrayEquals(
-                qkv.selfAttention(2).toFloats(), attend(unsized, qkv).toFloats());
+        assertArrayEquals(qkv.selfAttention(2).toFloats(), attend(unsized, qkv).toFloats());
     }
 
     @Test

@@ -91,10 +91,27 @@ final class AttentionSamples {
         all.add(both, "of many windows", normal(20, 19, 54), normal(1, 2, 19, 19), ints(2, 5, 19));
         AttentionOps.SelfAttention keys = new AttentionOps.SelfAttention(2, true, false);
         all.add(keys, "with a bias of the keys", normal(3, 5, 24), normal(3, 5).constant());
-        all.add(keys, "with a bias of many keys", normal(2, 37, 54), normal(2, 37).constant());
-        all.add(keys, "with a bias of keys that is a view", normal(2, 3, 12), normal(3, 2).constant().seen(t -> t.transpose(0, 1)));
-        all.add(both, "with a bias of the keys and regions", normal(4, 5, 24), normal(4, 5).constant(), indices(halves, whole));
-        all.add(keys, "of nothing, with a bias of the keys", normal(0, 5, 12), normal(0, 5).constant());
+        all.add(
+                keys,
+                "with a bias of many keys",
+                normal(2, 37, 54),
+                normal(2, 37).constant());
+        all.add(
+                keys,
+                "with a bias of keys that is a view",
+                normal(2, 3, 12),
+                normal(3, 2).constant().seen(t -> t.transpose(0, 1)));
+        all.add(
+                both,
+                "with a bias of the keys and regions",
+                normal(4, 5, 24),
+                normal(4, 5).constant(),
+                indices(halves, whole));
+        all.add(
+                keys,
+                "of nothing, with a bias of the keys",
+                normal(0, 5, 12),
+                normal(0, 5).constant());
         all.add(both, "of nothing, with regions", normal(0, 5, 12), normal(1, 2, 5, 5), indices(halves));
     }
 

@@ -28,7 +28,8 @@ final class TokensSamples {
                 normal(5, 2, 3).seen(t -> t.transpose(0, 1)),
                 indices(new int[] {0, 4}, new int[] {1, 2}));
         all.add(new TokensOps.ScatterRows(4), normal(2, 3, 3), indices(new int[] {0, 2, 0}, new int[] {1, 2, 3}));
-        all.add(new TokensOps.ScatterRows(2), "often to the same", normal(1, 6, 3), indices(new int[] {1, 1, 1, 1, 1, 1}));
+        all.add(new TokensOps.ScatterRows(2), "often to the same", normal(1, 6, 3), indices(new int[] {1, 1, 1, 1, 1, 1
+        }));
         all.add(
                 new TokensOps.ScatterRows(5),
                 "of a view",
@@ -154,7 +155,10 @@ final class TokensSamples {
                 () -> ones(2, 3, 4).gatherRows(zeroInts(3, 1)),
                 "gather_rows: indices are i32[3, 1]; pass i32[2, count]");
         all.bad("gather by floats", () -> ones(2, 3, 4).gatherRows(ones(2, 1)), "gather_rows: indices are f32[2, 1]");
-        all.bad("scatter rank", () -> Tokens.scatterRows(ones(2, 3), zeroInts(2, 1), 2), "scatter_rows: x is f32[2, 3]; pass");
+        all.bad(
+                "scatter rank",
+                () -> Tokens.scatterRows(ones(2, 3), zeroInts(2, 1), 2),
+                "scatter_rows: x is f32[2, 3]; pass");
         all.bad(
                 "scatter by too few indices",
                 () -> Tokens.scatterRows(ones(2, 3, 4), zeroInts(2, 2), 2),

@@ -75,12 +75,15 @@ class ReductionCommandsTest {
     @Test
     void featuresOfMergedTokensAreTheLibrarys() throws IOException {
         Path out = folder.resolve("merged.safetensors");
-        Object reduced = Json.object(succeed(features(out, "--merge=4", "--json"))).get("reduced");
+        Object reduced =
+                Json.object(succeed(features(out, "--merge=4", "--json"))).get("reduced");
         try (Scope scope = Scope.open();
                 Student loaded = Student.load(student, Device.cpu())) {
             Masking masking = Masking.none().withReduction(TokenReduction.merging(4));
             assertArrayEquals(
-                    loaded.features(Tensor.of(pixels, 2, 4, 32, 32, 3), masking, 1).toFloats(), read(out));
+                    loaded.features(Tensor.of(pixels, 2, 4, 32, 32, 3), masking, 1)
+                            .toFloats(),
+                    read(out));
             Close.within(number(reduced, "gflops"), Gflops.of(loaded, masking).all(), 1e-9, "GFLOPs");
             Close.within(
                     number(reduced, "gflopsOfAllTokens"),
@@ -187,7 +190,8 @@ class ReductionCommandsTest {
         Shell.refuse(List.of("token merging takes away -1 tokens a block"), features(out, "--merge=-1"));
         Shell.refuse(List.of("the run length's threshold is -1.0"), features(out, "--run-length=-1"));
         Shell.refuse(List.of("at once; pass one of them"), features(out, "--run-length=1", "--merge=1"));
-        Shell.refuse(List.of("--token-sizes is for tokens that stand for several"), features(out, "--token-sizes=mean"));
+        Shell.refuse(
+                List.of("--token-sizes is for tokens that stand for several"), features(out, "--token-sizes=mean"));
         Shell.refuse(
                 List.of("merging 1 forgets where tokens lie, which the pooling grid:2 asks for; pool by mean"),
                 features(out, "--merge=1", "--pooling=grid:2"));

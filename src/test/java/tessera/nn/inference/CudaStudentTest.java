@@ -123,8 +123,7 @@ class CudaStudentTest {
     @ParameterizedTest
     @CsvSource({"F32,merging,0", "F32,merging,.5", "F32,runs,0", "F32,runs,.5", "BF16,runs,.5"})
     void reducedFeaturesEqualTheCpus(DType compute, String how, double maskRatio) {
-        TokenReduction reduction =
-                how.equals("merging") ? TokenReduction.merging(3) : TokenReduction.runLengths(0);
+        TokenReduction reduction = how.equals("merging") ? TokenReduction.merging(3) : TokenReduction.runLengths(0);
         Masking masking = Masking.of(maskRatio, 2).withReduction(reduction);
         byte[] still = pixels(3, 6);
         System.arraycopy(still, 0, still, 2 * 16 * 16 * 3, 2 * 16 * 16 * 3); // slot 1 of the first clip is its slot 0

@@ -100,7 +100,8 @@ class ReducedStudentTest {
                 student.features(clip, whole(TokenReduction.merging(4)), 1);
                 long square = WIDTH * WIDTH;
                 long pixels = 2 * 4 * 4 * 3;
-                assertEquals(4L * WIDTH * (32 * 32 + 28 * 28), meter.of("attention").flops());
+                assertEquals(
+                        4L * WIDTH * (32 * 32 + 28 * 28), meter.of("attention").flops());
                 assertEquals(
                         2 * (32 * pixels * WIDTH + (32 + 28) * 4 * square + (28 + 24) * 8 * square),
                         meter.of("linear").flops());
@@ -180,9 +181,8 @@ class ReducedStudentTest {
             int member = p;
             Masking one = Masking.of(.5, 1)
                     .withReduction(reduction)
-                    .withStrategy(
-                            context -> masking.strategy().draw(new MaskContext(
-                                    context.device(), 2, 2, 16, .5, 3, 0, member)));
+                    .withStrategy(context ->
+                            masking.strategy().draw(new MaskContext(context.device(), 2, 2, 16, .5, 3, 0, member)));
             Close.relative(
                     rows(features, 2 * p, 2 * p + 2),
                     student.features(clips, one, 3).toFloats(),
@@ -246,8 +246,8 @@ class ReducedStudentTest {
         Params params = Params.random(Device.cpu(), DType.F32, 1);
         try (VideoMaeClassifier model = new VideoMaeClassifier(params, Toy.CONFIG, 0)) {
             VideoModel fewer = model.reduced(TokenReduction.merging(2));
-            IllegalStateException e = assertThrows(
-                    IllegalStateException.class, () -> fewer.features(Toy.clips(1, 1), null));
+            IllegalStateException e =
+                    assertThrows(IllegalStateException.class, () -> fewer.features(Toy.clips(1, 1), null));
             assertTrue(
                     String.valueOf(e.getMessage()).startsWith("merging 2 is for inference, but gradients are recorded"),
                     e.getMessage());

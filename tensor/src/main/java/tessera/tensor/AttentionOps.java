@@ -40,8 +40,9 @@ final class AttentionOps {
         Op.check(
                 given.shape().equals(Shape.of(batch, n)) && !given.requiresGrad(),
                 name,
-                () -> "the bias of keys is " + given.describe() + (given.requiresGrad() ? " and requires a gradient" : "")
-                        + " beside " + qkv.describe() + "; pass [" + batch + ", " + n + "] without a gradient");
+                () -> "the bias of keys is " + given.describe()
+                        + (given.requiresGrad() ? " and requires a gradient" : "") + " beside " + qkv.describe()
+                        + "; pass [" + batch + ", " + n + "] without a gradient");
         return given.device().isHost()
                 ? given.contiguous()
                 : given.reshape(batch, 1, 1, n).expand(batch, heads, n, n).contiguous();

@@ -95,11 +95,7 @@ final class TokensOps {
             Tensor dx = Tensor.empty(dy.device(), dy.dtype(), context.inputShape(0));
             dy.kernels()
                     .tokens()
-                    .gatherRows(
-                            shape(dx.shape()),
-                            dy.buffer(),
-                            context.saved(0).buffer(),
-                            dx.buffer());
+                    .gatherRows(shape(dx.shape()), dy.buffer(), context.saved(0).buffer(), dx.buffer());
             return new @Nullable Tensor[] {dx, null};
         }
 

@@ -202,8 +202,8 @@ final class Evaluate extends ToolCommand {
         for (ViewScheme scheme : ordered()) {
             Function<ClipSet, List<View>> viewsOf =
                     of -> views.test(of.geometry(), seen, scheme.clips(), scheme.crops());
-            BiFunction<ClipSet, List<View>, List<HeadLogits>> logits = (of, by) ->
-                    MultiView.logits(judged, masking, predictor.seed(), of, modality, by, context);
+            BiFunction<ClipSet, List<View>, List<HeadLogits>> logits =
+                    (of, by) -> MultiView.logits(judged, masking, predictor.seed(), of, modality, by, context);
             Map<String, Double> temperatures = Map.of();
             if (held != null) {
                 List<HeadLogits> ofHeld = logits.apply(held, viewsOf.apply(held));
@@ -347,7 +347,9 @@ final class Evaluate extends ToolCommand {
                 List.copyOf(set.leftOut()),
                 predictor.masking().ratio(),
                 predictor.masking().ensemble(),
-                predictor.masking().reduction().isNone() ? null : predictor.masking().reduction().toString(),
+                predictor.masking().reduction().isNone()
+                        ? null
+                        : predictor.masking().reduction().toString(),
                 looked.stream().map(Evaluate::way).toList());
         print(answer, out -> {
             out.printf(

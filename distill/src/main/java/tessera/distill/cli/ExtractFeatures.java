@@ -112,7 +112,8 @@ final class ExtractFeatures extends ToolCommand {
         });
     }
 
-    private record Answer(Path features, List<Long> shape, @Nullable ReducedCost reduced) {}
+    private record Answer(
+            Path features, List<Long> shape, @Nullable ReducedCost reduced) {}
 
     private String extension() {
         String name = out.toString().toLowerCase(Locale.ROOT);

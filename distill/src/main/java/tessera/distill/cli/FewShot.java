@@ -140,21 +140,21 @@ final class FewShot extends ToolCommand {
                 head.word(),
                 cost);
         print(answer, out -> {
-                out.printf(
-                        Locale.ROOT,
-                        "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s), calibration error"
-                                + " %.2f %%%n",
-                        ways,
-                        shots,
-                        accuracy,
-                        episodes,
-                        masking.ratio(),
-                        masking.ensemble(),
-                        head.word(),
-                        100 * calibrationError);
-                if (cost != null) {
-                    out.println("  " + cost.text());
-                }
+            out.printf(
+                    Locale.ROOT,
+                    "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s), calibration error"
+                            + " %.2f %%%n",
+                    ways,
+                    shots,
+                    accuracy,
+                    episodes,
+                    masking.ratio(),
+                    masking.ensemble(),
+                    head.word(),
+                    100 * calibrationError);
+            if (cost != null) {
+                out.println("  " + cost.text());
+            }
         });
     }
 

@@ -74,8 +74,9 @@ final class HeadOptions {
             masking.reduction().requireFit(student.config(), asked);
             return List.of(asked);
         }
-        List<Pooling> suiting =
-                OFFERED.stream().filter(offered -> suits(offered, student, masking)).toList();
+        List<Pooling> suiting = OFFERED.stream()
+                .filter(offered -> suits(offered, student, masking))
+                .toList();
         return suiting.isEmpty() ? List.of(Pooling.MEAN) : suiting;
     }
 

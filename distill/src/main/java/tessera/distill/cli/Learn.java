@@ -137,7 +137,8 @@ final class Learn extends ToolCommand {
      * @param c how much they weigh against the penalty
      * @param cost of the features, where tokens are reduced
      */
-    private record Learned(Head head, int clips, double c, @Nullable ReducedCost cost) {}
+    private record Learned(
+            Head head, int clips, double c, @Nullable ReducedCost cost) {}
 
     /**
      * How many clips were recognised.

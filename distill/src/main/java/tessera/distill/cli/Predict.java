@@ -63,11 +63,12 @@ final class Predict extends ToolCommand {
             List<Prediction> predictions = new ArrayList<>();
             ReducedCost cost;
             try (Stream<VideoClip> clips = Video.clips(
-                    video,
-                    cut,
-                    note -> spec().commandLine()
-                            .getErr()
-                            .println("tessera: " + Printable.line(note) + " (--clip-seconds makes clips shorter)"));
+                            video,
+                            cut,
+                            note -> spec().commandLine()
+                                    .getErr()
+                                    .println("tessera: " + Printable.line(note)
+                                            + " (--clip-seconds makes clips shorter)"));
                     CostMeter meter = CostMeter.open()) {
                 predictor.predictAll(clips, predictions::add);
                 cost = ReducedCost.of(meter, predictions.size(), predictor.student(), predictor.masking());

@@ -39,8 +39,9 @@ final class ReducedVideoMae implements VideoModel {
 
     private Tensor through(Tensor clips, List<Tensor> visible) {
         if (Autograd.isRecording()) {
-            throw new IllegalStateException(reduction
-                    + " is for inference, but gradients are recorded; call it within Autograd.noGrad, or train on all tokens");
+            throw new IllegalStateException(
+                    reduction
+                            + " is for inference, but gradients are recorded; call it within Autograd.noGrad, or train on all tokens");
         }
         VideoMaeEncoder encoder = whole.encoder();
         Double threshold = reduction.threshold();
@@ -52,8 +53,8 @@ final class ReducedVideoMae implements VideoModel {
 
     @Override
     public Map<Integer, Tensor> tokens(Tensor clips, List<Tensor> visible, Set<Integer> blocks) {
-        throw new IllegalArgumentException(
-                reduction + " forgets where tokens lie, so there are none to pool; take the features, which is the pooling mean");
+        throw new IllegalArgumentException(reduction
+                + " forgets where tokens lie, so there are none to pool; take the features, which is the pooling mean");
     }
 
     @Override

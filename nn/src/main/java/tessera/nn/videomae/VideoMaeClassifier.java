@@ -107,8 +107,8 @@ public final class VideoMaeClassifier implements VideoModel {
     @Override
     public VideoModel reduced(TokenReduction reduction) {
         if (fcNorm == null) {
-            throw new IllegalArgumentException(reduction
-                    + " takes tokens away but the feature of this model is its first token; leave it away");
+            throw new IllegalArgumentException(
+                    reduction + " takes tokens away but the feature of this model is its first token; leave it away");
         }
         return new ReducedVideoMae(this, reduction);
     }
