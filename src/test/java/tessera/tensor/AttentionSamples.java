@@ -89,6 +89,29 @@ final class AttentionSamples {
                 normal(2, 2, 5, 5),
                 indices(whole, new int[] {-3, 4, 0, -3, 4}));
         all.add(both, "of many windows", normal(20, 19, 54), normal(1, 2, 19, 19), ints(2, 5, 19));
+        AttentionOps.SelfAttention keys = new AttentionOps.SelfAttention(2, true, false);
+        all.add(keys, "with a bias of the keys", normal(3, 5, 24), normal(3, 5).constant());
+        all.add(
+                keys,
+                "with a bias of many keys",
+                normal(2, 37, 54),
+                normal(2, 37).constant());
+        all.add(
+                keys,
+                "with a bias of keys that is a view",
+                normal(2, 3, 12),
+                normal(3, 2).constant().seen(t -> t.transpose(0, 1)));
+        all.add(
+                both,
+                "with a bias of the keys and regions",
+                normal(4, 5, 24),
+                normal(4, 5).constant(),
+                indices(halves, whole));
+        all.add(
+                keys,
+                "of nothing, with a bias of the keys",
+                normal(0, 5, 12),
+                normal(0, 5).constant());
         all.add(both, "of nothing, with regions", normal(0, 5, 12), normal(1, 2, 5, 5), indices(halves));
     }
 
@@ -102,6 +125,14 @@ final class AttentionSamples {
                 "self-attention bias",
                 () -> ones(2, 5, 24).selfAttention(2, ones(2, 5, 5), null),
                 "attention: bias is f32[2, 5, 5] but the scores are [2, 2, 5, 5]; pass that shape or 1 in front");
+        all.bad(
+                "bias of the keys of one sample",
+                () -> ones(2, 5, 24).selfAttention(2, ones(1, 5), null),
+                "attention: the bias of keys is f32[1, 5] beside f32[2, 5, 24]; pass [2, 5] without a gradient");
+        all.bad(
+                "bias of the keys that learns",
+                () -> ones(2, 5, 24).selfAttention(2, ones(2, 5).requiresGrad(true), null),
+                "attention: the bias of keys is f32[2, 5] and requires a gradient beside f32[2, 5, 24]");
         all.bad(
                 "regions that the batch is no multiple of",
                 () -> ones(4, 5, 24).selfAttention(2, null, zeroInts(3, 5)),

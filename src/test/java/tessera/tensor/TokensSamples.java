@@ -27,6 +27,14 @@ final class TokensSamples {
                 "of a view",
                 normal(5, 2, 3).seen(t -> t.transpose(0, 1)),
                 indices(new int[] {0, 4}, new int[] {1, 2}));
+        all.add(new TokensOps.ScatterRows(4), normal(2, 3, 3), indices(new int[] {0, 2, 0}, new int[] {1, 2, 3}));
+        all.add(new TokensOps.ScatterRows(2), "often to the same", normal(1, 6, 3), indices(new int[] {1, 1, 1, 1, 1, 1
+        }));
+        all.add(
+                new TokensOps.ScatterRows(5),
+                "of a view",
+                normal(2, 3, 3).seen(t -> t.transpose(0, 1)),
+                indices(new int[] {0, 4}, new int[] {1, 2}, new int[] {3, 3}));
         all.add(new TokensOps.AddPositions(), normal(2, 4, 3), normal(5, 3).constant());
         all.add(
                 new TokensOps.AddPositions(),
@@ -124,6 +132,10 @@ final class TokensSamples {
         all.add(new TokensOps.GatherRows(), normal(0, 4, 3), ints(4, 0, 2));
         all.add(new TokensOps.GatherRows(), normal(1, 1, 1), ints(1, 1, 1));
         all.add(new TokensOps.GatherRows(), normal(2, 5, 37), indices(new int[] {0, 2, 4}, new int[] {1, 2, 3}));
+        all.add(new TokensOps.ScatterRows(2), normal(0, 4, 3), ints(2, 0, 4));
+        all.add(new TokensOps.ScatterRows(2), "of none", normal(2, 0, 3), ints(2, 2, 0));
+        all.add(new TokensOps.ScatterRows(1), normal(1, 1, 1), ints(1, 1, 1));
+        all.add(new TokensOps.ScatterRows(4), normal(2, 5, 37), ints(4, 2, 5));
         all.add(new TokensOps.AddPositions(), normal(0, 4, 3), normal(5, 3).constant());
         all.add(new TokensOps.AddPositions(), normal(1, 1, 1), normal(1, 1).constant());
         all.add(new TokensOps.AddPositions(), normal(2, 3, 37), normal(5, 37).constant());
@@ -143,6 +155,19 @@ final class TokensSamples {
                 () -> ones(2, 3, 4).gatherRows(zeroInts(3, 1)),
                 "gather_rows: indices are i32[3, 1]; pass i32[2, count]");
         all.bad("gather by floats", () -> ones(2, 3, 4).gatherRows(ones(2, 1)), "gather_rows: indices are f32[2, 1]");
+        all.bad(
+                "scatter rank",
+                () -> Tokens.scatterRows(ones(2, 3), zeroInts(2, 1), 2),
+                "scatter_rows: x is f32[2, 3]; pass");
+        all.bad(
+                "scatter by too few indices",
+                () -> Tokens.scatterRows(ones(2, 3, 4), zeroInts(2, 2), 2),
+                "scatter_rows: x is f32[2, 3, 4] and the indices i32[2, 2] of 2 rows; pass one index for each token");
+        all.bad(
+                "scatter beyond the rows",
+                () -> Tokens.scatterRows(ones(1, 1, 4), Tensor.of(new int[] {2}, 1, 1), 2),
+                "index 2",
+                "[0, 2)");
         all.bad(
                 "index beyond the rows",
                 () -> ones(1, 3, 4).gatherRows(Tensor.of(new int[] {3}, 1, 1)),

@@ -36,7 +36,8 @@ public interface Attention {
     /**
      * What attention looks at.
      *
-     * @param bias added to the scores, {@code [biasBatch, heads, queries, keys]} with biasBatch 1 or the batch, or null
+     * @param bias added to the scores, {@code [biasBatch, heads, queries, keys]} with biasBatch 1 or the batch, or with {@link
+     *     AttentionShape#biasOfKeys} {@code [biasBatch, keys]}, or null
      * @param regions i32 {@code [regionBatch, queries]}, or null: sample b has row {@code b % regionBatch}, and {@link
      *     #OTHER_REGION} is added to the score of a query and a key in different regions (the shift mask of Liu et al., "Swin
      *     transformer", ICCV 2021); there are as many keys as queries. Unused in gradients
@@ -60,6 +61,7 @@ public interface Attention {
      *
      * @param biasBatch 1 if all samples share one bias, else the batch size; 0 without bias
      * @param regionBatch rows of the regions, a divisor of the batch; 0 without regions
+     * @param biasOfKeys whether all heads and queries share a row of the bias; on a CPU only, and such a bias has no gradient
      */
     record AttentionShape(
             long batch,
@@ -73,7 +75,25 @@ public interface Attention {
             Strides v,
             Strides out,
             long biasBatch,
-            long regionBatch) {
+            long regionBatch,
+            boolean biasOfKeys) {
+        /** With a bias for each head and query, if any. */
+        public AttentionShape(
+                long batch,
+                int heads,
+                int queries,
+                int keys,
+                int headDim,
+                double scale,
+                Strides q,
+                Strides k,
+                Strides v,
+                Strides out,
+                long biasBatch,
+                long regionBatch) {
+            this(batch, heads, queries, keys, headDim, scale, q, k, v, out, biasBatch, regionBatch, false);
+        }
+
         /** Without regions. */
         public AttentionShape(
                 long batch,

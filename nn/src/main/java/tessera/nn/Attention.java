@@ -50,14 +50,36 @@ final class Attention implements AutoCloseable {
         return proj.addTo(residual, mix(x)); // [B, N, D]
     }
 
+    /** {@code residual} and the attention of tokens that stand for several each, whose {@link #project} is given. */
+    Tensor addTo(Tensor residual, TokenGroups tokens, Tensor qkv) {
+        return proj.addTo(residual, tokens.attend(qkv, this::attend));
+    }
+
+    /** The mean over the heads of the keys in a projection, {@code [B, N, headDim]}. */
+    Tensor keys(Tensor qkv) {
+        return qkv.slice(2, width, 2 * width)
+                .contiguous()
+                .reshape(qkv.size(0), qkv.size(1), heads, width / heads)
+                .mean(2);
+    }
+
     private Tensor mix(Tensor x) {
+        return attend(project(x), null); // [B, N, D]
+    }
+
+    /** Queries, keys and values, {@code [B, N, 3 D]}. */
+    Tensor project(Tensor x) {
         Linear fast = packedQkv;
-        Tensor qkv = fast != null && !tessera.tensor.Autograd.isRecording()
+        return fast != null && !tessera.tensor.Autograd.isRecording()
                 ? fast.forward(x)
-                : Linear.of(params, "qkv.weight", weight, bias()).forward(x); // [B, N, 3 D]
+                : Linear.of(params, "qkv.weight", weight, bias()).forward(x);
+    }
+
+    /** @param keyBias {@code [B, N]}, added to the scores of the keys, or null */
+    private Tensor attend(Tensor qkv, @Nullable Tensor keyBias) {
         return params.attentionInBf16()
-                ? Bf16Products.selfAttention(qkv, heads, null, null)
-                : qkv.selfAttention(heads); // [B, N, D]
+                ? Bf16Products.selfAttention(qkv, heads, keyBias, null)
+                : qkv.selfAttention(heads, keyBias, null);
     }
 
     private Tensor bias() {

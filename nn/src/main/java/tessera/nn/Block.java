@@ -45,6 +45,26 @@ public final class Block implements AutoCloseable {
         }
     }
 
+    /**
+     * The same in inference for tokens that stand for several each; those given are used up.
+     *
+     * @param merged tokens of a clip that are merged away between attention and MLP, at most half of them; 0 where clips have different
+     *     numbers
+     */
+    public TokenGroups forward(TokenGroups tokens, int merged) {
+        Tensor x = tokens.x();
+        try (Scope scope = Scope.open()) {
+            Tensor qkv = attn.project(norm1.forward(x));
+            TokenGroups mixed = tokens.with(attn.addTo(x, tokens, qkv));
+            TokenGroups fewer = merged == 0 ? mixed : mixed.merge(attn.keys(qkv), merged);
+            Tensor y = scope.keep(fc2.addAfterGelu(fc1, fewer.x(), norm2.forward(fewer.x())));
+            if (!y.sharesMemory(x)) {
+                x.close();
+            }
+            return fewer.with(y);
+        }
+    }
+
     private Tensor train(Tensor x, DropPath drop) {
         if (drop.rate() == 0) {
             return compute(x);

@@ -62,6 +62,17 @@ public interface VideoModel extends AutoCloseable {
         return tokens.mean(1);
     }
 
+    /**
+     * The same model computing fewer tokens, in inference alone: it refuses to record gradients. It shares the weights, and closing it
+     * frees nothing.
+     *
+     * @throws IllegalArgumentException if models of this architecture compute every token
+     */
+    default VideoModel reduced(TokenReduction reduction) {
+        throw new IllegalArgumentException(
+                reduction + " takes tokens away but models of this architecture compute every one; leave it away");
+    }
+
     /** Lays the weights out for inference; later changes of the parameters do not show. */
     void pack();
 

@@ -28,6 +28,26 @@ final class AttentionOps {
                         + "; pass that shape or 1 in front");
     }
 
+    /** A bias of self-attention; one of the keys alone is spread over heads and queries for a device that takes no other. */
+    private static Tensor biasOf(String name, Tensor qkv, int heads, Tensor given) {
+        long batch = qkv.size(0);
+        long n = qkv.size(1);
+        if (given.rank() != 2) {
+            checkBias(name, qkv, given, Shape.of(batch, heads, n, n));
+            return given.contiguous();
+        }
+        Op.floating(name, qkv, given);
+        Op.check(
+                given.shape().equals(Shape.of(batch, n)) && !given.requiresGrad(),
+                name,
+                () -> "the bias of keys is " + given.describe()
+                        + (given.requiresGrad() ? " and requires a gradient" : "") + " beside " + qkv.describe()
+                        + "; pass [" + batch + ", " + n + "] without a gradient");
+        return given.device().isHost()
+                ? given.contiguous()
+                : given.reshape(batch, 1, 1, n).expand(batch, heads, n, n).contiguous();
+    }
+
     static Tensor self(Tensor qkv, int heads, @Nullable Tensor bias, @Nullable Tensor regions, boolean rounded) {
         List<Tensor> inputs = new ArrayList<>(List.of(qkv));
         if (bias != null) {
@@ -41,7 +61,8 @@ final class AttentionOps {
     }
 
     /**
-     * Inputs a packed {@code [B, N, 3 * heads * headDim]} projection and, where so said, the bias and the regions.
+     * Inputs a packed {@code [B, N, 3 * heads * headDim]} projection and, where so said, the bias and the regions. A bias {@code [B, N]} is
+     * one of the keys alone.
      *
      * @param rounded whether the factors of products are rounded where the device can, see {@link NarrowKernels#attention}
      */
@@ -77,7 +98,8 @@ final class AttentionOps {
                     packed,
                     out,
                     bias == null ? 0 : bias.size(0),
-                    regions == null ? 0 : regions.size(0));
+                    regions == null ? 0 : regions.size(0),
+                    bias != null && bias.rank() == 2);
         }
 
         private static AttentionTensors tensors(Tensor qkv, @Nullable Tensor bias, @Nullable Tensor regions) {
@@ -106,11 +128,8 @@ final class AttentionOps {
                             + " heads; pass [batch, tokens, 3 * heads * headDim]");
             Tensor qkv = in[0].contiguous();
             long n = qkv.size(1);
-            Tensor bias = biased ? in[1].contiguous() : null;
+            Tensor bias = biased ? biasOf(name(), qkv, heads, in[1]) : null;
             Tensor regions = divided ? in[in.length - 1].contiguous() : null;
-            if (bias != null) {
-                checkBias(name(), qkv, bias, Shape.of(qkv.size(0), heads, n, n));
-            }
             if (regions != null) {
                 Op.check(
                         regions.dtype() == DType.I32

@@ -635,7 +635,7 @@ public final class Tensor implements AutoCloseable {
     /**
      * As {@link #selfAttention(int)}, with terms added to the scores; see {@link tessera.kernels.Attention.AttentionTensors}.
      *
-     * @param bias {@code [1 or B, heads, N, N]}, or null
+     * @param bias {@code [1 or B, heads, N, N]}, or {@code [B, N]} for one of the keys alone, which has no gradient, or null
      * @param regions i32 {@code [R, N]} with B a multiple of R, or null; -100 for pairs in different regions of row {@code b % R}
      */
     public Tensor selfAttention(int heads, @Nullable Tensor bias, @Nullable Tensor regions) {

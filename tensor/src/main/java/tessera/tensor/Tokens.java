@@ -19,6 +19,19 @@ public final class Tokens {
     }
 
     /**
+     * Sums of tokens: row i of a sample's result is the sum of its tokens j with {@code indices[j] == i}, in ascending j, and zeros where
+     * there is none. The adjoint of {@link Tensor#gatherRows}.
+     *
+     * @param x {@code [B, M, D]}
+     * @param indices i32 {@code [B, M]}, each below {@code count}
+     * @param count rows of the result
+     * @return {@code [B, count, D]}
+     */
+    public static Tensor scatterRows(Tensor x, Tensor indices, long count) {
+        return Op.apply(new TokensOps.ScatterRows(count), x, indices);
+    }
+
+    /**
      * Input of VideoMAE's decoder: visible tokens with their positions, then a copy of the mask token with each masked
      * position, without un-shuffling.
      *

@@ -62,6 +62,49 @@ final class TokensOps {
         }
     }
 
+    /**
+     * The adjoint of {@link GatherRows}: inputs x {@code [B, M, D]} and indices {@code [B, M]} of rows to which those of x are added.
+     *
+     * @param count rows of the result
+     */
+    record ScatterRows(long count) implements Op.Differentiable {
+        @Override
+        public Tensor forward(Context context, Tensor... in) {
+            Op.floating(name(), in[0]);
+            Op.check(in[0].rank() == 3, name(), () -> "x is " + in[0].describe() + "; pass [batch, tokens, width]");
+            checkIndices(name(), in[1], in[0].size(0));
+            Op.check(
+                    in[1].size(1) == in[0].size(1) && count >= 0,
+                    name(),
+                    () -> "x is " + in[0].describe() + " and the indices " + in[1].describe() + " of " + count
+                            + " rows; pass one index for each token, and 0 rows or more");
+            Tensor x = in[0].contiguous();
+            Tensor indices = in[1].contiguous();
+            Tensor y = Tensor.empty(x.device(), x.dtype(), x.shape().with(1, count));
+            x.kernels().tokens().scatterRows(shape(x.shape()), x.buffer(), indices.buffer(), y.buffer());
+            context.save(indices);
+            return y;
+        }
+
+        private TokenShape shape(Shape x) {
+            return new TokenShape(x.size(0), count, x.size(1), x.size(2));
+        }
+
+        @Override
+        public @Nullable Tensor[] backward(Context context, Tensor dy) {
+            Tensor dx = Tensor.empty(dy.device(), dy.dtype(), context.inputShape(0));
+            dy.kernels()
+                    .tokens()
+                    .gatherRows(shape(dx.shape()), dy.buffer(), context.saved(0).buffer(), dx.buffer());
+            return new @Nullable Tensor[] {dx, null};
+        }
+
+        @Override
+        public Cost cost(Tensor output, Tensor... in) {
+            return new Cost(in[0].shape().count(), in[0].byteSize() + output.byteSize() + in[1].byteSize());
+        }
+    }
+
     private static TokenShape rows(Shape x, long selected) {
         return new TokenShape(x.size(0), x.size(1), selected, x.size(2));
     }

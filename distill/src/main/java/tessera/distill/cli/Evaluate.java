@@ -37,8 +37,10 @@ import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
 import tessera.nn.ClipShape;
 import tessera.nn.inference.Head;
+import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
+import tessera.tensor.CostMeter;
 import tessera.tensor.io.Printable;
 
 /** {@code tessera evaluate}: how good a student's own heads are. */
@@ -148,7 +150,7 @@ final class Evaluate extends ToolCommand {
 
     @Override
     void run() {
-        student.masks().masking();
+        student.masking();
         egosim.check();
         egosim.requireOne(SOURCE, clips);
         if (firstClip < 0 || heldPerClass < 0 || (heldPerClass > 0 && (holdout != null || !egosim.wanted()))) {
@@ -192,25 +194,33 @@ final class Evaluate extends ToolCommand {
             @Nullable ClipSet held,
             Evaluation.Tail tail,
             RunContext context) {
-        Gflops once = Gflops.of(judged, predictor.masking());
+        Masking masking = predictor.masking();
+        boolean alike = masking.reduction().threshold() == null; // every clip costs the same
+        masking.reduction().requireFit(judged.config(), judged.pooling());
         Views views = Recipe.viewsOf(student.file());
         List<Looked> looked = new ArrayList<>();
         for (ViewScheme scheme : ordered()) {
             Function<ClipSet, List<View>> viewsOf =
                     of -> views.test(of.geometry(), seen, scheme.clips(), scheme.crops());
-            BiFunction<ClipSet, List<View>, List<HeadLogits>> logits = (of, by) ->
-                    MultiView.logits(judged, predictor.masking(), predictor.seed(), of, modality, by, context);
+            BiFunction<ClipSet, List<View>, List<HeadLogits>> logits =
+                    (of, by) -> MultiView.logits(judged, masking, predictor.seed(), of, modality, by, context);
             Map<String, Double> temperatures = Map.of();
             if (held != null) {
                 List<HeadLogits> ofHeld = logits.apply(held, viewsOf.apply(held));
                 temperatures = Evaluation.temperatures(ofHeld, Evaluation.labels(held, ofHeld));
             }
             List<View> viewsOfSet = viewsOf.apply(set);
-            List<HeadLogits> ofSet = logits.apply(set, viewsOfSet);
+            List<HeadLogits> ofSet;
+            Gflops gflops;
+            try (CostMeter meter = CostMeter.open()) {
+                ofSet = logits.apply(set, viewsOfSet);
+                gflops = alike
+                        ? Gflops.of(judged, masking).times(scheme.views())
+                        : Gflops.of(meter).ofEach(Math.max(1, set.size()));
+            }
             Evaluation evaluation = Evaluation.of(ofSet, Evaluation.labels(set, ofSet), temperatures, tail);
             int different = different(viewsOfSet, modality);
-            looked.add(
-                    new Looked(scheme.toString(), scheme.views(), different, once.times(scheme.views()), evaluation));
+            looked.add(new Looked(scheme.toString(), scheme.views(), different, gflops, evaluation));
         }
         return looked;
     }
@@ -338,6 +348,9 @@ final class Evaluate extends ToolCommand {
                 predictor.masking().ratio(),
                 predictor.masking().ensemble(),
                 predictor.masking().strategy().word(),
+                predictor.masking().reduction().isNone()
+                        ? null
+                        : predictor.masking().reduction().toString(),
                 looked.stream().map(Evaluate::way).toList());
         print(answer, out -> {
             out.printf(
@@ -347,7 +360,8 @@ final class Evaluate extends ToolCommand {
                     set.size(),
                     predictor.masking().ratio(),
                     predictor.masking().ensemble(),
-                    MaskOptions.strategy(predictor.masking()));
+                    MaskOptions.strategy(predictor.masking())
+                            + (answer.reduction() == null ? "" : ", " + answer.reduction()));
             if (!set.leftOut().isEmpty()) {
                 out.println(set.leftOut().size() + " broken clips left out: "
                         + Printable.line(String.join(", ", set.leftOut())));
@@ -419,6 +433,7 @@ final class Evaluate extends ToolCommand {
             double maskRatio,
             int ensemble,
             String strategy,
+            @Nullable String reduction,
             List<Way> looked) {}
 
     private record Way(

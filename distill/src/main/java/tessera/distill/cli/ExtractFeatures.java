@@ -13,10 +13,12 @@ import java.util.Map;
 import java.util.SequencedSet;
 import java.util.Set;
 import java.util.stream.LongStream;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tessera.distill.evaluation.FeatureExtraction;
+import tessera.distill.evaluation.ReducedCost;
 import tessera.distill.train.Task;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -24,6 +26,7 @@ import tessera.nn.ClipShape;
 import tessera.nn.Pooling;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
+import tessera.tensor.CostMeter;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.ArrayData;
@@ -83,13 +86,17 @@ final class ExtractFeatures extends ToolCommand {
         String extension = extension();
         Pooling by = Pooling.of(pooling);
         List<Long> shape;
+        ReducedCost cost;
         try (Arena arena = Arena.ofConfined();
                 Predictor opened = student.open();
                 Student pooled = opened.student().pooled(by);
-                Predictor predictor = Predictor.of(pooled, opened.masking(), opened.seed())) {
+                Predictor predictor = Predictor.of(pooled, opened.masking(), opened.seed());
+                CostMeter meter = CostMeter.open()) {
+            opened.masking().reduction().requireFit(pooled.config(), by);
             ArrayData array = read(arena);
             requireFit(array, predictor.student().config().input());
             ArrayData result = compute(predictor, array);
+            cost = ReducedCost.of(meter, array.shape()[0], pooled, opened.masking());
             shape = LongStream.of(result.shape()).boxed().toList();
             switch (extension) {
                 case "npy" -> Npy.write(out, result);
@@ -97,10 +104,16 @@ final class ExtractFeatures extends ToolCommand {
                 default -> Safetensors.write(out, List.of(result), Map.of());
             }
         }
-        print(new Answer(out, shape), to -> to.println(out + ": f32" + shape));
+        print(new Answer(out, shape, cost), to -> {
+            to.println(out + ": f32" + shape);
+            if (cost != null) {
+                to.println("  " + cost.text());
+            }
+        });
     }
 
-    private record Answer(Path features, List<Long> shape) {}
+    private record Answer(
+            Path features, List<Long> shape, @Nullable ReducedCost reduced) {}
 
     private String extension() {
         String name = out.toString().toLowerCase(Locale.ROOT);

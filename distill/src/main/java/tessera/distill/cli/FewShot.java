@@ -17,6 +17,7 @@ import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
 import tessera.distill.egosim.EgoSim;
 import tessera.distill.evaluation.FeatureExtraction;
+import tessera.distill.evaluation.ReducedCost;
 import tessera.distill.fewshot.Accuracy;
 import tessera.distill.fewshot.Episode;
 import tessera.distill.fewshot.EpisodeSampler;
@@ -30,6 +31,7 @@ import tessera.nn.Pooling;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
+import tessera.tensor.CostMeter;
 
 /** {@code tessera fewshot}: accuracy over few-shot episodes. */
 @Command(
@@ -104,6 +106,7 @@ final class FewShot extends ToolCommand {
 
     @Override
     void run() {
+        student.masking();
         protocol.settle(student.masks(), head, spec().commandLine().getParseResult());
         egosim.check();
         egosim.requireOne(SOURCE, clips);
@@ -111,6 +114,7 @@ final class FewShot extends ToolCommand {
         head.check();
         RunContext context = progress.context(student.compute());
         FewShotEvaluation.Result result;
+        ReducedCost cost;
         Masking masking;
         try (Predictor predictor = student.open();
                 Student other = protocol.otherNorms(student.file(), student.compute())) {
@@ -122,8 +126,10 @@ final class FewShot extends ToolCommand {
             List<Pooling> candidates = head.candidates(judging, masking);
             try (Student pooled = judging.pooled(Pooling.union(candidates));
                     Predictor pooling = Predictor.of(pooled, masking, predictor.seed());
-                    ClipSet set = load(geometry, modality, context)) {
+                    ClipSet set = load(geometry, modality, context);
+                    CostMeter meter = CostMeter.open()) {
                 result = evaluate(pooling, candidates, set, modality, context);
+                cost = ReducedCost.of(meter, set.size(), pooled, masking);
             }
         }
         Accuracy accuracy = result.accuracy();
@@ -141,22 +147,26 @@ final class FewShot extends ToolCommand {
                 head.word(),
                 masking.strategy().word(),
                 protocol.supportViews(masking),
-                protocol.isPaper() ? "paper" : "own");
-        print(
-                answer,
-                out -> out.printf(
-                        Locale.ROOT,
-                        "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s%s), calibration error"
-                                + " %.2f %%%n",
-                        ways,
-                        shots,
-                        accuracy,
-                        episodes,
-                        masking.ratio(),
-                        masking.ensemble(),
-                        head.word(),
-                        departures(masking),
-                        100 * calibrationError));
+                protocol.isPaper() ? "paper" : "own",
+                cost);
+        print(answer, out -> {
+            out.printf(
+                    Locale.ROOT,
+                    "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s%s), calibration error"
+                            + " %.2f %%%n",
+                    ways,
+                    shots,
+                    accuracy,
+                    episodes,
+                    masking.ratio(),
+                    masking.ensemble(),
+                    head.word(),
+                    departures(masking),
+                    100 * calibrationError);
+            if (cost != null) {
+                out.println("  " + cost.text());
+            }
+        });
     }
 
     /** What differs from the standard masks, for people. */
@@ -242,7 +252,8 @@ final class FewShot extends ToolCommand {
             String pooling,
             String strategy,
             int supportViews,
-            String protocol) {}
+            String protocol,
+            @Nullable ReducedCost reduced) {}
 
     private FewShotEvaluation.Result evaluate(
             Predictor predictor, List<Pooling> candidates, ClipSet set, Modality modality, RunContext context) {

@@ -82,18 +82,21 @@ final class HeadOptions {
     /** The poolings to choose from that suit a student and the masks through which it looks, one or more. */
     List<Pooling> candidates(Student student, Masking masking) {
         if (!word().equals(AUTO)) {
-            return List.of(Pooling.of(word()));
+            Pooling asked = Pooling.of(word());
+            masking.reduction().requireFit(student.config(), asked);
+            return List.of(asked);
         }
         boolean tubes = masking.ratio() == 0 || masking.strategy().showsTubes();
         List<Pooling> suiting = OFFERED.stream()
-                .filter(offered -> suits(offered, student) && (tubes || !offered.seesMotion()))
+                .filter(offered -> suits(offered, student, masking) && (tubes || !offered.seesMotion()))
                 .toList();
         return suiting.isEmpty() ? List.of(Pooling.MEAN) : suiting;
     }
 
-    private static boolean suits(Pooling pooling, Student student) {
+    private static boolean suits(Pooling pooling, Student student, Masking masking) {
         try {
             pooling.requireFit(student.config());
+            masking.reduction().requireFit(student.config(), pooling);
             return true;
         } catch (IllegalArgumentException e) {
             return false;

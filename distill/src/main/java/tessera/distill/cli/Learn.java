@@ -15,6 +15,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.evaluation.ReducedCost;
 import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.train.Task;
 import tessera.distill.video.ClipCut;
@@ -26,6 +27,7 @@ import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
 import tessera.nn.inference.VideoClip;
+import tessera.tensor.CostMeter;
 import tessera.tensor.io.Printable;
 
 /** {@code tessera learn}: a few-shot head from labelled videos. */
@@ -91,7 +93,7 @@ final class Learn extends ToolCommand {
 
     @Override
     void run() {
-        student.masks().masking();
+        student.masking();
         cutting.check();
         headOptions.check();
         Outputs.requireFile(out);
@@ -133,8 +135,10 @@ final class Learn extends ToolCommand {
      *
      * @param clips number of clips it was fitted on
      * @param c how much they weigh against the penalty
+     * @param cost of the features, where tokens are reduced
      */
-    private record Learned(Head head, int clips, double c) {}
+    private record Learned(
+            Head head, int clips, double c, @Nullable ReducedCost cost) {}
 
     /**
      * How many clips were recognised.
@@ -157,9 +161,11 @@ final class Learn extends ToolCommand {
         List<Integer> answers = new ArrayList<>();
         List<Path> sources = new ArrayList<>();
         int labels = videos.labels().size();
+        ReducedCost cost;
         List<Pooling> candidates = headOptions.candidates(model, masking);
         try (Task task = progress.context(student.compute()).task("learn", Task.Unit.LABELS, labels);
-                Student pooled = model.pooled(Pooling.union(candidates))) {
+                Student pooled = model.pooled(Pooling.union(candidates));
+                CostMeter meter = CostMeter.open()) {
             for (int label = 0; label < labels; label++) {
                 Stream<VideoClip> chosen = chosen(videos, label, cut).map(clip -> {
                     sources.add(clip.source());
@@ -171,6 +177,7 @@ final class Learn extends ToolCommand {
                 answers.addAll(Collections.nCopies(found.size(), label));
                 task.advance(label + 1);
             }
+            cost = ReducedCost.of(meter, views.size(), pooled, masking);
         }
         double[][][] passes = new double[masking.ensemble()][][]; // [P][clips][D]
         Arrays.setAll(passes, p -> views.stream().map(view -> view[p]).toArray(double[][]::new));
@@ -184,7 +191,7 @@ final class Learn extends ToolCommand {
                 .named(name)
                 .on(fitted.pooling())
                 .fittedOn(model.checksum());
-        return new Learned(head, views.size(), fitted.c());
+        return new Learned(head, views.size(), fitted.c(), cost);
     }
 
     /**
@@ -295,6 +302,10 @@ final class Learn extends ToolCommand {
         result.put("clips", learned.clips());
         result.put("pooling", learned.head().pooling().toString());
         result.put("c", learned.c());
+        ReducedCost cost = learned.cost();
+        if (cost != null) {
+            result.put("reduced", cost);
+        }
         if (judgement != null) {
             result.put("evaluated", judgement.clips());
             result.put("accuracy", judgement.recognised() / (double) judgement.clips());
@@ -306,6 +317,9 @@ final class Learn extends ToolCommand {
             to.printf(Locale.ROOT, "%s: %d labels learned from %d clips%n", out, labels.size(), learned.clips());
             if (!headOptions.isPlain()) {
                 to.printf("  chosen on them: pooling %s, C %s%n", learned.head().pooling(), learned.c());
+            }
+            if (cost != null) {
+                to.println("  " + cost.text());
             }
             if (judgement != null) {
                 for (int label = 0; label < labels.size(); label++) {

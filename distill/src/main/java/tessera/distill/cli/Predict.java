@@ -17,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.evaluation.ReducedCost;
 import tessera.distill.report.Json;
 import tessera.distill.report.PredictionReport;
 import tessera.distill.video.ClipCut;
@@ -27,6 +28,7 @@ import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Smoothing;
 import tessera.nn.inference.StreamPredictor;
 import tessera.nn.inference.VideoClip;
+import tessera.tensor.CostMeter;
 import tessera.tensor.io.Printable;
 
 /** {@code tessera predict}: what a video shows. */
@@ -179,7 +181,9 @@ final class Predict extends ToolCommand {
     private void clips(Predictor predictor, ClipCut cut, @Nullable Page page) {
         List<Prediction> predictions = new ArrayList<>();
         Deque<VideoClip> shown = new ArrayDeque<>();
-        try (Stream<VideoClip> clips = Video.clips(video, cut, this::tell)) {
+        ReducedCost cost;
+        try (Stream<VideoClip> clips = Video.clips(video, cut, this::tell);
+                CostMeter meter = CostMeter.open()) {
             predictor.predictAll(page == null ? clips : clips.peek(shown::add), prediction -> {
                 predictions.add(prediction);
                 if (page != null) {
@@ -187,8 +191,9 @@ final class Predict extends ToolCommand {
                     page.add("clip " + number, number, prediction, shown.remove());
                 }
             });
+            cost = ReducedCost.of(meter, predictions.size(), predictor.student(), predictor.masking());
         }
-        print(predictions);
+        print(predictions, cost);
     }
 
     private void tell(String note) {
@@ -266,7 +271,7 @@ final class Predict extends ToolCommand {
         return Math.round(value * 1e6) / 1e6;
     }
 
-    private void print(List<Prediction> clips) {
+    private void print(List<Prediction> clips, @Nullable ReducedCost cost) {
         Prediction mean = Prediction.mean(clips);
         Map<String, HeadAnswer> each = new LinkedHashMap<>();
         for (Prediction.Answer answer : mean.answers()) {
@@ -281,10 +286,13 @@ final class Predict extends ToolCommand {
                                     .toList()));
         }
         HeadAnswer main = each.values().iterator().next();
-        print(new Answer(video, main.label(), main.probabilities(), main.clips(), each), out -> {
+        print(new Answer(video, main.label(), main.probabilities(), main.clips(), each, cost), out -> {
             out.printf("%s: %s%n", video, top(mean));
             for (int i = 0; i < clips.size(); i++) {
                 out.printf("  clip %d: %s%n", i + 1, top(clips.get(i)));
+            }
+            if (cost != null) {
+                out.println("  " + cost.text());
             }
         });
     }
@@ -295,7 +303,8 @@ final class Predict extends ToolCommand {
             String label,
             Map<String, Double> probabilities,
             List<Map<String, Double>> clips,
-            Map<String, HeadAnswer> heads) {}
+            Map<String, HeadAnswer> heads,
+            @Nullable ReducedCost reduced) {}
 
     private record HeadAnswer(String label, Map<String, Double> probabilities, List<Map<String, Double>> clips) {}
 

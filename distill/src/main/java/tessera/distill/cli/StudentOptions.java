@@ -5,9 +5,11 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tessera.distill.train.WarmStart;
+import tessera.nn.Pooling;
+import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 
-/** The student of a command, where it computes and through which masks it looks: {@code --student} and two mixins. */
+/** The student of a command, where it computes, through which masks it looks and how many tokens it computes: {@code --student} and three mixins. */
 final class StudentOptions {
 
     @Mixin
@@ -15,6 +17,9 @@ final class StudentOptions {
 
     @Mixin
     private MaskOptions masks;
+
+    @Mixin
+    private ReductionOptions reduction;
 
     @Option(
             names = "--student",
@@ -44,13 +49,19 @@ final class StudentOptions {
         return masks;
     }
 
+    /** How the student looks at clips; refuses numbers that no student can work with. */
+    Masking masking() {
+        return masks.masking().withReduction(reduction.reduction());
+    }
+
     /** Opens the student with heads or without, if the masks leave it something to look at. */
     Predictor open(Path... heads) {
         Predictor.Options options =
-                new Predictor.Options(compute.device(), compute.precision(), masks.masking(), masks.seed());
+                new Predictor.Options(compute.device(), compute.precision(), masking(), masks.seed());
         Predictor predictor = Predictor.open(options, file(), heads);
         try {
             masks.check(predictor.student());
+            masking().reduction().requireFit(predictor.student().config(), Pooling.MEAN);
         } catch (IllegalArgumentException e) {
             predictor.close();
             throw e;

@@ -23,8 +23,13 @@ public record Gflops(double all, double withoutAttention) {
      * Measures a student of any architecture by letting it look at an empty clip.
      *
      * @param masking all passes of an ensemble count
+     * @throws IllegalArgumentException if how many tokens are computed depends on what clips show
      */
     public static Gflops of(Student student, Masking masking) {
+        if (masking.reduction().threshold() != null) {
+            throw new IllegalArgumentException(masking.reduction()
+                    + " computes fewer tokens of some clips than of others; measure the work on clips");
+        }
         ClipShape input = student.config().input();
         try (Scope scope = Scope.open();
                 CostMeter meter = CostMeter.open()) {
@@ -36,6 +41,25 @@ public record Gflops(double all, double withoutAttention) {
             student.features(clip, masking, 0);
             return of(meter);
         }
+    }
+
+    /**
+     * Measures a student by letting it look at clips.
+     *
+     * @param clips u8 or f32 {@code [B, T, H, W, C]}, one or more
+     * @return the mean over the clips
+     */
+    public static Gflops of(Student student, Masking masking, Tensor clips) {
+        try (Scope scope = Scope.open();
+                CostMeter meter = CostMeter.open()) {
+            student.features(clips, masking, 0);
+            return of(meter).ofEach(clips.size(0));
+        }
+    }
+
+    /** The work of one of several clips that did so much together. */
+    public Gflops ofEach(long clips) {
+        return new Gflops(all / clips, withoutAttention / clips);
     }
 
     /** What a meter has counted. */

@@ -180,6 +180,10 @@ final class CudaAttention implements Attention {
 
     /** Index of the kernels of the smallest head dim that holds this one; f32 has fewer. */
     private int index(AttentionShape shape, DType dtype) {
+        if (shape.biasOfKeys()) {
+            throw new IllegalArgumentException("attention on " + device
+                    + " was given a bias of the keys alone; give one of every head, query and key, or use the cpu");
+        }
         int headDim = shape.headDim();
         if (headDim > LARGEST_HEAD_DIM) {
             throw new IllegalArgumentException("attention on " + device + " was given a head dim of " + headDim

@@ -5,7 +5,6 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Device;
 import tessera.nn.MaskContext;
-import tessera.nn.MaskStrategy;
 import tessera.nn.Pooling;
 import tessera.nn.TokenGrid;
 import tessera.tensor.Tensor;
@@ -45,8 +44,8 @@ final class DrawnMasks {
     }
 
     /** Whether nobody has to look at the masks: neither are they a stranger's nor must it be seen that they are tubes. */
-    static boolean recordable(MaskStrategy strategy, Pooling pooling) {
-        return strategy.recordable() && (strategy.showsTubes() || !pooling.seesMotion());
+    static boolean recordable(Masking masking, Pooling pooling) {
+        return masking.recordable() && (masking.strategy().showsTubes() || !pooling.seesMotion());
     }
 
     int ensemble() {
@@ -76,7 +75,7 @@ final class DrawnMasks {
         MaskContext context = new MaskContext(
                 device, clips.size(0), grid, masking.ratio(), seed, /* stream= */ 0, member, clips, saliency);
         TokenMask mask = masking.strategy().draw(context);
-        if (recordable(masking.strategy(), pooling)) {
+        if (recordable(masking, pooling)) {
             return mask;
         }
         count = count < 0 && mask.visible().rank() == 2 ? mask.visible().size(1) : count;

@@ -2,6 +2,7 @@ package tessera.nn.inference;
 
 import tessera.nn.MaskStrategy;
 import tessera.nn.ModelConfig;
+import tessera.nn.TokenReduction;
 import tessera.tensor.TokenMask;
 
 /**
@@ -12,8 +13,10 @@ import tessera.tensor.TokenMask;
  * @param ensemble masks for each clip, at least 1; time and memory grow with it
  * @param strategy which tokens a mask hides; {@link MaskStrategy} has those there are, and takes one's own
  * @param aggregation how the passes of an ensemble become one answer
+ * @param reduction how fewer tokens are computed than the masks leave visible
  */
-public record Masking(double ratio, int ensemble, MaskStrategy strategy, Aggregation aggregation) {
+public record Masking(
+        double ratio, int ensemble, MaskStrategy strategy, Aggregation aggregation, TokenReduction reduction) {
     /**
      * Three quarters hidden and two masks, the command line's default: about 2.6 times as fast as seeing every token. Where it is
      * the default, a model that cannot be masked is opened with {@link #none()}; see {@link #suiting}.
@@ -25,6 +28,15 @@ public record Masking(double ratio, int ensemble, MaskStrategy strategy, Aggrega
         if (ensemble < 1) {
             throw new IllegalArgumentException("ensemble of " + ensemble + " masks; pass 1 or more");
         }
+        if (strategy.looksBack() && !reduction.isNone()) {
+            throw new IllegalArgumentException("masks by " + strategy.word() + " follow the tokens of the pass before, which " + reduction
+                    + " makes fewer; pass one of the two");
+        }
+    }
+
+    /** With every token computed that a mask leaves visible. */
+    public Masking(double ratio, int ensemble, MaskStrategy strategy, Aggregation aggregation) {
+        this(ratio, ensemble, strategy, aggregation, TokenReduction.NONE);
     }
 
     /** Every token is seen, once. */
@@ -48,11 +60,21 @@ public record Masking(double ratio, int ensemble, MaskStrategy strategy, Aggrega
 
     /** The same with other masks. */
     public Masking withStrategy(MaskStrategy other) {
-        return new Masking(ratio, ensemble, other, aggregation);
+        return new Masking(ratio, ensemble, other, aggregation, reduction);
     }
 
     /** The same with another way to make one answer of the passes. */
     public Masking withAggregation(Aggregation other) {
-        return new Masking(ratio, ensemble, strategy, other);
+        return new Masking(ratio, ensemble, strategy, other, reduction);
+    }
+
+    /** The same with fewer or more tokens computed of those that are visible, for features that are means of tokens. */
+    public Masking withReduction(TokenReduction other) {
+        return new Masking(ratio, ensemble, strategy, aggregation, other);
+    }
+
+    /** Whether a pass can be recorded and replayed with another seed: its masks allow it, and no token is left out by what clips show. */
+    boolean recordable() {
+        return strategy.recordable() && reduction.isNone();
     }
 }

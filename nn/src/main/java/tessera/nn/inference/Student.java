@@ -518,10 +518,10 @@ public final class Student implements AutoCloseable {
     private Tensor compute(Tensor given, Masking masking, long seed) {
         check(given);
         Tensor clips = here(given);
+        VideoModel model = masking.reduction().of(loaded.model, pooling);
         TokenGrid grid = grid(masking);
         if (grid == null) {
-            Tensor once =
-                    pooler == null ? loaded.model.features(clips, null) : pooler.features(clips, List.of()); // [B, D]
+            Tensor once = pooler == null ? model.features(clips, null) : pooler.features(clips, List.of()); // [B, D]
             Tensor[] copies = new Tensor[masking.ensemble()];
             Arrays.fill(copies, once);
             return copies.length == 1 ? once : Tensor.concat(0, copies);
@@ -533,7 +533,7 @@ public final class Student implements AutoCloseable {
         }
         List<TokenMask> masks = drawn.all();
         return pooler == null
-                ? loaded.model.maskedFeatures(clips, masks) // [P * B, D]
+                ? model.maskedFeatures(clips, masks) // [P * B, D]
                 : pooler.features(clips, masks.stream().map(TokenMask::visible).toList());
     }
 
@@ -575,8 +575,8 @@ public final class Student implements AutoCloseable {
     /**
      * A session for repeated calls of one shape; it owns its input buffer, and the caller closes it before the student. Calls
      * are {@link RecordedCalls}: the second call of each kind records the whole pass in one graph, which it and later
-     * calls launch (unless the mask strategy is not {@link tessera.nn.MaskStrategy#recordable recordable}). It keeps the
-     * memory of a pass until the session is closed.
+     * calls launch (unless the mask strategy is not {@link tessera.nn.MaskStrategy#recordable recordable}, or {@link
+     * Masking#reduction tokens are reduced}). It keeps the memory of a pass until the session is closed.
      *
      * @param batch clips per call
      */
@@ -601,8 +601,7 @@ public final class Student implements AutoCloseable {
             this.predictAll = new Pass("predictAll", masking, Student.this::predictAll);
             this.features = new Pass("features", masking, Student.this::features);
             RecordedCalls.Input clips = new RecordedCalls.Input(DType.U8, clips(batch));
-            this.calls =
-                    new RecordedCalls(device(), DrawnMasks.recordable(masking.strategy(), pooling), List.of(clips));
+            this.calls = new RecordedCalls(device(), DrawnMasks.recordable(masking, pooling), List.of(clips));
         }
 
         /** The input clips, u8 {@code [batch, T, H, W, C]}, to be filled before each call; valid until the session closes. */

@@ -1,5 +1,7 @@
 package tessera.nn.videomae;
 
+import static java.util.Objects.requireNonNull;
+
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -8,6 +10,7 @@ import tessera.nn.DropPath;
 import tessera.nn.LayerNorm;
 import tessera.nn.Linear;
 import tessera.nn.Params;
+import tessera.nn.TokenReduction;
 import tessera.nn.VideoModel;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
@@ -61,11 +64,14 @@ public final class VideoMaeClassifier implements VideoModel {
 
     @Override
     public Map<Integer, Tensor> tokens(Tensor video, List<Tensor> visible, Set<Integer> blocks) {
-        return encoder.tokens(visible.isEmpty() ? encoder.embed(video, null) : embed(video, visible), blocks);
+        return encoder.tokens(embed(video, visible), blocks);
     }
 
-    /** Patches seen through several masks, {@code [P * B, Nvis, D]}. */
-    private Tensor embed(Tensor video, List<Tensor> visible) {
+    /** Patches seen through several masks, {@code [P * B, Nvis, D]}; through none all of them, {@code [B, N, D]}. */
+    Tensor embed(Tensor video, List<Tensor> visible) {
+        if (visible.isEmpty()) {
+            return encoder.embed(video, null);
+        }
         Tensor[] embedded = visible.stream()
                 .map(tokens -> encoder.embed(video, tokens)) // [B, Nvis, D]
                 .toArray(Tensor[]::new);
@@ -91,6 +97,20 @@ public final class VideoMaeClassifier implements VideoModel {
         return fcNorm == null
                 ? tokens.slice(1, 0, 1).contiguous().reshape(tokens.size(0), tokens.size(2))
                 : fcNorm.forward(tokens.mean(1));
+    }
+
+    /** The feature of the mean of a clip's tokens, {@code [B, D]} to {@code [B, D]}, where features are means. */
+    Tensor ofMean(Tensor mean) {
+        return requireNonNull(fcNorm, "the feature is no mean").forward(mean);
+    }
+
+    @Override
+    public VideoModel reduced(TokenReduction reduction) {
+        if (fcNorm == null) {
+            throw new IllegalArgumentException(
+                    reduction + " takes tokens away but the feature of this model is its first token; leave it away");
+        }
+        return new ReducedVideoMae(this, reduction);
     }
 
     @Override

@@ -15,6 +15,8 @@ import tessera.nn.LayerNorm;
 import tessera.nn.Linear;
 import tessera.nn.Params;
 import tessera.nn.Pooling;
+import tessera.nn.TokenGroups;
+import tessera.nn.TokenReduction;
 import tessera.tensor.Tensor;
 import tessera.tensor.Tokens;
 
@@ -74,6 +76,34 @@ public final class VideoMaeEncoder implements AutoCloseable {
     Tensor embed(Tensor video, @Nullable Tensor visible) {
         Tensor patches = config.patches().gather(video, visible, compute); // [B, Nvis, C * dt * p * p]
         return Tokens.addPositions(patchEmbed.forward(patches), positions, visible); // [B, Nvis, D]
+    }
+
+    /**
+     * The first patches of runs with their positions, the clips one behind the other, {@code [1, R, D]}.
+     *
+     * @param sizes where the lengths of the runs count
+     */
+    TokenGroups embed(Tensor video, RunLengths runs, TokenReduction.Sizes sizes) {
+        long clips = video.size(0);
+        Tensor one = video.reshape(1, clips * video.size(1), video.size(2), video.size(3), video.size(4));
+        int[] ofAll = runs.tokensOfAll(Math.toIntExact(clips), config.tokens());
+        Tensor patches = config.patches().gather(one, row(video, ofAll), compute); // [1, R, C * dt * p * p]
+        Tensor x = Tokens.addPositions(patchEmbed.forward(patches), positions, row(video, runs.tokens()));
+        return TokenGroups.packed(x, runs.counts(), runs.lengths(), sizes);
+    }
+
+    private static Tensor row(Tensor beside, int[] indices) {
+        Tensor row = Tensor.of(indices, 1, indices.length);
+        return beside.device().isHost() ? row : row.to(beside.device());
+    }
+
+    /** Runs the blocks and the norm, in each of which so many tokens of a clip are merged away; the tokens are used up. */
+    TokenGroups encode(TokenGroups tokens, int merged) {
+        TokenGroups x = tokens;
+        for (Block block : blocks) {
+            x = block.forward(x, merged);
+        }
+        return norm == null ? x : x.with(norm.forward(x.x()));
     }
 
     /** Runs the blocks and the norm; without recording, x is used up. */

@@ -164,6 +164,9 @@ public class ScalarAttention implements Attention {
 
         long biasRow(int i) {
             long biasSample = shape.biasBatch() == 1 ? 0 : sample;
+            if (shape.biasOfKeys()) {
+                return biasSample * shape.keys();
+            }
             return ((biasSample * shape.heads() + head) * shape.queries() + i) * shape.keys();
         }
 

@@ -66,6 +66,9 @@ final class VectorScores {
     /** Where a query's row of the bias or its gradient begins. */
     long biasRow(long sample, long head, int query) {
         long first = shape.biasBatch() == 1 ? 0 : sample;
+        if (shape.biasOfKeys()) {
+            return first * shape.keys();
+        }
         return ((first * shape.heads() + head) * shape.queries() + query) * shape.keys();
     }
 
