@@ -1,10 +1,12 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -16,19 +18,30 @@ import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
 import tessera.distill.egosim.EgoSim;
+import tessera.distill.evaluation.EnsembleComparison;
+import tessera.distill.evaluation.EnsemblePasses;
+import tessera.distill.evaluation.EnsembleTiming;
 import tessera.distill.evaluation.FeatureExtraction;
+import tessera.distill.evaluation.Gflops;
+import tessera.distill.evaluation.HeadPasses;
+import tessera.distill.evaluation.Interval;
 import tessera.distill.fewshot.Accuracy;
 import tessera.distill.fewshot.Episode;
+import tessera.distill.fewshot.EpisodeResult;
 import tessera.distill.fewshot.EpisodeSampler;
 import tessera.distill.fewshot.FewShotEvaluation;
+import tessera.distill.fewshot.FewShotEvaluation.PassByPass;
 import tessera.distill.fewshot.GroupedEpisodes;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
 import tessera.nn.ClipShape;
 import tessera.nn.Pooling;
+import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
+import tessera.nn.inference.Stopping;
 import tessera.nn.inference.Student;
+import tessera.tensor.Scope;
 
 /** {@code tessera fewshot}: accuracy over few-shot episodes. */
 @Command(
@@ -96,6 +109,9 @@ final class FewShot extends ToolCommand {
     private HeadOptions head;
 
     @Mixin
+    private AdaptiveChoice adaptive;
+
+    @Mixin
     private ProgressOption progress;
 
     @Override
@@ -105,11 +121,13 @@ final class FewShot extends ToolCommand {
         egosim.requireOne(SOURCE, clips);
         requireCounts();
         head.check();
+        adaptive.check(student.masks().masking());
         RunContext context = progress.context(student.compute());
-        FewShotEvaluation.Result result;
+        Judgement judgement;
         Masking masking;
         try (Predictor predictor = student.open()) {
             masking = predictor.masking();
+            adaptive.check(masking);
             ClipShape input = predictor.student().config().input();
             Modality modality = Clips.modality(input, student.file());
             Geometry geometry = Clips.geometry(input.frames(), input.height(), modality);
@@ -117,11 +135,12 @@ final class FewShot extends ToolCommand {
             try (Student pooled = predictor.student().pooled(Pooling.union(candidates));
                     Predictor pooling = Predictor.of(pooled, masking, predictor.seed());
                     ClipSet set = load(geometry, modality, context)) {
-                result = evaluate(pooling, candidates, set, modality, context);
+                judgement = evaluate(pooling, candidates, set, modality, context);
             }
         }
-        Accuracy accuracy = result.accuracy();
-        double calibrationError = result.calibrationError();
+        Accuracy accuracy = judgement.result.accuracy();
+        double calibrationError = judgement.result.calibrationError();
+        EnsembleComparison ensembles = judgement.ensembles;
         Answer answer = new Answer(
                 accuracy.mean(),
                 accuracy.interval95(),
@@ -132,12 +151,12 @@ final class FewShot extends ToolCommand {
                 episodes,
                 masking.ratio(),
                 masking.ensemble(),
-                head.word());
-        print(
-                answer,
-                out -> out.printf(
-                        Locale.ROOT,
-                        "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s), calibration error"
+                head.word(),
+                ensembles == null ? null : ensembles.rows());
+        print(answer, out -> {
+            out.printf(
+                    Locale.ROOT,
+                    "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s), calibration error"
                                 + " %.2f %%%n",
                         ways,
                         shots,
@@ -146,7 +165,11 @@ final class FewShot extends ToolCommand {
                         masking.ratio(),
                         masking.ensemble(),
                         head.word(),
-                        100 * calibrationError));
+                        100 * calibrationError);
+            if (ensembles != null) {
+                ensembles.lines().forEach(line -> out.println("  " + line));
+            }
+        });
     }
 
     /** Refuses, before anything is opened, episodes that nothing makes, or EgoSim has not enough for. */
@@ -155,6 +178,10 @@ final class FewShot extends ToolCommand {
         requireLeast("--ways", ways, 2);
         requireLeast("--shots", shots, 1);
         requireLeast("--queries", queries, 1);
+        if (shots == 1 && adaptive.wanted() && adaptive.threshold() == null) {
+            throw new IllegalArgumentException("--adaptive sets its threshold on examples that are held out, but --shots is"
+                    + " 1; pass 2 or more, or a threshold such as --adaptive 0.9");
+        }
         if (clips == null) {
             if (groups != null) {
                 throw new IllegalArgumentException(
@@ -220,9 +247,14 @@ final class FewShot extends ToolCommand {
             int episodes,
             double maskRatio,
             int ensemble,
-            String pooling) {}
+            String pooling,
+            @Nullable List<EnsembleComparison.Row> ensembles) {}
 
-    private FewShotEvaluation.Result evaluate(
+    /** @param ensembles fixed and adaptive ones, or null where none is wanted */
+    private record Judgement(
+            FewShotEvaluation.Result result, @Nullable EnsembleComparison ensembles) {}
+
+    private Judgement evaluate(
             Predictor predictor, List<Pooling> candidates, ClipSet set, Modality modality, RunContext context) {
         int[] groupOf = groups(set.names());
         List<Episode> drawn = draw(set.labels(), groupOf, set.classes());
@@ -231,8 +263,62 @@ final class FewShot extends ToolCommand {
                 ? new FewShotEvaluation(features, HeadOptions.plain())
                 : new FewShotEvaluation(features, HeadOptions.tuned(candidates, predictor.student()), groupOf);
         try (Task task = context.task("episodes", Task.Unit.EPISODES, episodes)) {
-            return evaluation.evaluate(drawn, task::advance);
+            if (!adaptive.wanted()) {
+                return new Judgement(evaluation.evaluate(drawn, task::advance), null);
+            }
+            List<PassByPass> each = evaluation.passByPass(drawn, task::advance);
+            int all = predictor.masking().ensemble();
+            List<EpisodeResult> results = each.stream()
+                    .map(one -> one.queries().fixed(all))
+                    .map(outcome -> new EpisodeResult(outcome.probabilities(), outcome.labels()))
+                    .toList();
+            return new Judgement(new FewShotEvaluation.Result(results), compare(each, predictor, set, modality));
         }
+    }
+
+    /** Fixed and adaptive ensembles; thresholds come from the support clips of all episodes, each held out. */
+    private EnsembleComparison compare(
+            List<PassByPass> each, Predictor predictor, ClipSet set, Modality modality) {
+        List<EnsemblePasses> support = new ArrayList<>();
+        each.forEach(one -> {
+            if (one.support() != null) {
+                support.add(one.support());
+            }
+        });
+        List<EnsemblePasses> queries = each.stream().map(PassByPass::queries).toList();
+        EnsemblePasses asked = EnsemblePasses.joined(queries);
+        List<Stopping> rules = adaptive.rules(support.isEmpty() ? null : EnsemblePasses.joined(support));
+        List<int[]> plans =
+                rules.stream().map(rule -> asked.adaptive(rule).passes()).toList();
+        Student pooled = predictor.student();
+        // Which head it is makes no difference to the time.
+        Head any = Head.of(
+                        new double[ways][pooled.featureWidth()],
+                        new double[ways],
+                        IntStream.range(0, ways).mapToObj(Integer::toString).toList())
+                .on(pooled.pooling());
+        try (Scope scope = Scope.open();
+                Student timed = pooled.withHead(any)) {
+            EnsembleTiming timing = EnsembleTiming.of(
+                    timed,
+                    HeadPasses.spread(set.size(), batch -> set.batch(timed.device(), modality, batch)),
+                    predictor.masking(),
+                    predictor.seed(),
+                    plans);
+            return EnsembleComparison.of(
+                    queries,
+                    rules,
+                    FewShot::interval,
+                    Gflops.of(pooled, predictor.masking().withEnsemble(1)),
+                    timing);
+        }
+    }
+
+    private static Interval interval(List<EnsemblePasses.Outcome> episodes) {
+        Accuracy accuracy = Accuracy.of(episodes.stream()
+                .mapToDouble(outcome -> outcome.accuracy().value())
+                .toArray());
+        return new Interval(accuracy.mean(), accuracy.interval95());
     }
 
     /** The group of each clip {@code label/name}, or null if groups do not matter. */

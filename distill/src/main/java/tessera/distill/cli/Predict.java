@@ -24,7 +24,8 @@ import tessera.tensor.io.Printable;
         description = {
             "Recognise a video with heads that learn wrote, or with those in the student's file, as train and distill write"
                     + " them: probabilities of each clip, and their mean.",
-            "Each clip is seen through several masks whose probabilities are averaged."
+            "Each clip is seen through several masks whose probabilities are averaged; with --adaptive only through as many as it"
+                    + " takes to be sure."
         })
 final class Predict extends ToolCommand {
     private static final int SHOWN = 3;
@@ -47,10 +48,15 @@ final class Predict extends ToolCommand {
     @Option(names = "--video", required = true, paramLabel = "FILE", description = "Any video FFmpeg can decode.")
     private Path video = Path.of("");
 
+    @Mixin
+    private AdaptiveOptions adaptive;
+
     @Override
     void run() {
         cutting.check();
-        try (Predictor predictor = student.open(heads.toArray(Path[]::new))) {
+        adaptive.check(student.masks().masking());
+        try (Predictor predictor = student.open(adaptive.stopping(), heads.toArray(Path[]::new))) {
+            adaptive.check(predictor.masking());
             if (predictor.student().heads().isEmpty()) {
                 throw new IllegalArgumentException(student.file()
                         + " has no head of its own; pass --head with one that `tessera learn` made with this student");
@@ -84,20 +90,35 @@ final class Predict extends ToolCommand {
                                     .toList()));
         }
         HeadAnswer main = each.values().iterator().next();
-        print(new Answer(video, main.label(), main.probabilities(), main.clips(), each), out -> {
-            out.printf("%s: %s%n", video, top(mean));
+        print(new Answer(video, main.label(), main.probabilities(), main.clips(), mean.passes(), each), out -> {
+            out.printf(
+                    Locale.ROOT,
+                    "%s: %s%s%n",
+                    video,
+                    top(mean),
+                    adaptive.wanted() ? ", %.2f masks a clip".formatted(mean.passes()) : "");
             for (int i = 0; i < clips.size(); i++) {
-                out.printf("  clip %d: %s%n", i + 1, top(clips.get(i)));
+                Prediction clip = clips.get(i);
+                out.printf(
+                        "  clip %d: %s%s%n",
+                        i + 1,
+                        top(clip),
+                        !adaptive.wanted() ? "" : ", %.0f mask%s".formatted(clip.passes(), clip.passes() == 1 ? "" : "s"));
             }
         });
     }
 
-    /** What all heads say; what the main one says stands outside {@code heads} too. */
+    /**
+     * What all heads say; what the main one says stands outside {@code heads} too.
+     *
+     * @param meanPasses masks that a clip was looked at through
+     */
     private record Answer(
             Path video,
             String label,
             Map<String, Double> probabilities,
             List<Map<String, Double>> clips,
+            double meanPasses,
             Map<String, HeadAnswer> heads) {}
 
     private record HeadAnswer(String label, Map<String, Double> probabilities, List<Map<String, Double>> clips) {}

@@ -1,9 +1,13 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.nn.inference.Head;
 import tessera.nn.inference.Predictor;
+import tessera.nn.inference.Stopping;
 
 /** The student of a command, where it computes and through which masks it looks: {@code --student} and two mixins. */
 final class StudentOptions {
@@ -36,8 +40,13 @@ final class StudentOptions {
 
     /** Opens the student with heads or without, if the masks leave it something to look at. */
     Predictor open(Path... heads) {
-        Predictor.Options options =
-                new Predictor.Options(compute.device(), compute.precision(), masks.masking(), masks.seed());
+        return open(null, heads);
+    }
+
+    /** As {@link #open(Path...)}, with masks added one at a time where {@code stopping} is not null. */
+    Predictor open(@Nullable Function<Head, Stopping> stopping, Path... heads) {
+        Predictor.Options options = new Predictor.Options(
+                compute.device(), compute.precision(), masks.masking(), masks.seed(), stopping);
         Predictor predictor = Predictor.open(options, file, heads);
         try {
             masks.check(predictor.student());

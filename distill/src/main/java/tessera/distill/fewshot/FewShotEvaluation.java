@@ -2,10 +2,13 @@ package tessera.distill.fewshot;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Function;
 import java.util.function.IntConsumer;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.evaluation.Classification;
+import tessera.distill.evaluation.EnsemblePasses;
 
 /**
  * Few-shot accuracy of pre-extracted features.
@@ -29,8 +32,15 @@ public final class FewShotEvaluation {
          *
          * @param views {@code [P][clips][D]}
          */
-        LinearClassifier fit(double[][][] views, Episode episode);
+        Fitted fit(double[][][] views, Episode episode);
     }
+
+    /**
+     * A head.
+     *
+     * @param heldOut class probabilities of the support clips by heads like it that did not see them, {@code [P][clips][ways]}, or empty
+     */
+    private record Fitted(LinearClassifier classifier, Supplier<double[][][]> heldOut) {}
 
     /**
      * Checks and keeps the features; the caller must not change them afterwards.
@@ -42,8 +52,10 @@ public final class FewShotEvaluation {
     public FewShotEvaluation(double[][][] passes, LogisticRegression head) {
         this(
                 passes,
-                (views, episode) -> head.fitViews(views, episode.supportLabels(), episode.ways())
-                        .classifier());
+                (views, episode) -> new Fitted(
+                        head.fitViews(views, episode.supportLabels(), episode.ways())
+                                .classifier(),
+                        () -> head.heldOut(views, episode.supportLabels(), episode.ways(), null)));
     }
 
     /**
@@ -52,18 +64,15 @@ public final class FewShotEvaluation {
      * @param groups of every clip, which are held out together, or null if each is its own
      */
     public FewShotEvaluation(double[][][] passes, HeadFit head, int @Nullable [] groups) {
-        this(
-                passes,
-                (views, episode) -> head.fit(
-                                views,
-                                episode.supportLabels(),
-                                episode.ways(),
-                                groups == null
-                                        ? null
-                                        : IntStream.of(episode.support())
-                                                .map(clip -> groups[clip])
-                                                .toArray())
-                        .onAll(passes[0][0].length));
+        this(passes, (views, episode) -> {
+            int[] labels = episode.supportLabels();
+            int[] of = groups == null
+                    ? null
+                    : IntStream.of(episode.support()).map(clip -> groups[clip]).toArray();
+            HeadFit.Fit fit = head.fit(views, labels, episode.ways(), of);
+            return new Fitted(
+                    fit.onAll(passes[0][0].length), () -> head.heldOut(fit, views, labels, episode.ways(), of));
+        });
     }
 
     private FewShotEvaluation(double[][][] passes, Fitter fitter) {
@@ -97,32 +106,71 @@ public final class FewShotEvaluation {
      * @throws IllegalArgumentException if there is no episode or one names a clip that has no features
      */
     public Result evaluate(List<Episode> episodes, IntConsumer progress) {
+        return new Result(each(episodes, this::evaluate, progress));
+    }
+
+    private static <T> List<T> each(List<Episode> episodes, Function<Episode, T> work, IntConsumer progress) {
         int[] finished = {0};
-        return new Result(IntStream.range(0, episodes.size())
+        return IntStream.range(0, episodes.size())
                 .parallel()
                 .mapToObj(i -> {
-                    EpisodeResult result = evaluate(episodes.get(i));
+                    T result = work.apply(episodes.get(i));
                     synchronized (finished) {
                         progress.accept(++finished[0]);
                     }
                     return result;
                 })
-                .toList());
+                .toList();
     }
 
     /** Evaluates one episode on the calling thread. */
     public EpisodeResult evaluate(Episode episode) {
-        double[][][] support = Arrays.stream(passes)
-                .map(pass -> IntStream.of(episode.support())
-                        .mapToObj(clip -> features(pass, clip))
-                        .toArray(double[][]::new))
-                .toArray(double[][][]::new);
-        LinearClassifier classifier = fitter.fit(support, episode);
+        LinearClassifier classifier = fit(episode).classifier;
         double[][] probabilities = IntStream.of(episode.queries())
                 .mapToObj(clip -> classifier.ensemble(
                         Arrays.stream(passes).map(pass -> features(pass, clip)).toArray(double[][]::new)))
                 .toArray(double[][]::new);
         return new EpisodeResult(probabilities, episode.queryLabels());
+    }
+
+    private Fitted fit(Episode episode) {
+        return fitter.fit(views(episode.support()), episode);
+    }
+
+    /** Features of some clips in every pass, {@code [P][clips][D]}. */
+    private double[][][] views(int[] clips) {
+        return Arrays.stream(passes)
+                .map(pass -> IntStream.of(clips)
+                        .mapToObj(clip -> features(pass, clip))
+                        .toArray(double[][]::new))
+                .toArray(double[][][]::new);
+    }
+
+    /**
+     * What an episode's head says of its clips pass by pass, of which adaptive ensembles are made.
+     *
+     * @param queries of the queries; all passes together are what {@link #evaluate(Episode)} gives
+     * @param support of the support clips, each by a head that was fitted without it; null where a class has one clip
+     */
+    public record PassByPass(EnsemblePasses queries, @Nullable EnsemblePasses support) {}
+
+    /** Evaluates one episode on the calling thread, pass by pass. */
+    public PassByPass passByPass(Episode episode) {
+        Fitted fitted = fit(episode);
+        double[][][] queries = Arrays.stream(views(episode.queries()))
+                .map(pass -> Arrays.stream(pass)
+                        .map(fitted.classifier::probabilities)
+                        .toArray(double[][]::new))
+                .toArray(double[][][]::new);
+        double[][][] heldOut = fitted.heldOut.get();
+        return new PassByPass(
+                EnsemblePasses.of(queries, episode.queryLabels()),
+                heldOut.length == 0 ? null : EnsemblePasses.of(heldOut, episode.supportLabels()));
+    }
+
+    /** As {@link #evaluate(List, IntConsumer)}, pass by pass. */
+    public List<PassByPass> passByPass(List<Episode> episodes, IntConsumer progress) {
+        return each(episodes, this::passByPass, progress);
     }
 
     private static double[] features(double[][] pass, int clip) {

@@ -51,6 +51,11 @@ public record Masking(double ratio, int ensemble, MaskStrategy strategy, Aggrega
         return new Masking(ratio, ensemble, other, aggregation);
     }
 
+    /** The same with another number of masks. */
+    public Masking withEnsemble(int masks) {
+        return new Masking(ratio, masks, strategy, aggregation);
+    }
+
     /** The same with another way to make one answer of the passes. */
     public Masking withAggregation(Aggregation other) {
         return new Masking(ratio, ensemble, strategy, other);

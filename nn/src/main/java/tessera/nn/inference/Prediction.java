@@ -9,8 +9,9 @@ import java.util.stream.IntStream;
  * What a clip shows: an answer by each head, of which the first is the main one. Immutable and thread-safe.
  *
  * @param answers at least one
+ * @param passes masks that the clip was looked at through: the ensemble's, or fewer where masks are adaptive; of several clips, the mean
  */
-public record Prediction(List<Answer> answers) {
+public record Prediction(List<Answer> answers, double passes) {
     public Prediction {
         answers = List.copyOf(answers);
         if (answers.isEmpty()) {
@@ -98,7 +99,9 @@ public record Prediction(List<Answer> answers) {
                             .mapToObj(c -> new Score(first.scores().get(c).label(), mean(predictions, head, c)))
                             .toList()));
         }
-        return new Prediction(mean);
+        return new Prediction(
+                mean,
+                predictions.stream().mapToDouble(Prediction::passes).average().orElse(Double.NaN));
     }
 
     private static double mean(List<Prediction> predictions, int head, int label) {
