@@ -51,6 +51,15 @@ public record Masking(double ratio, int ensemble, MaskStrategy strategy, Aggrega
         return new Masking(ratio, ensemble, other, aggregation);
     }
 
+    /**
+     * The same with another share of hidden tokens.
+     *
+     * @throws IllegalArgumentException if it is not in [0, 1)
+     */
+    public Masking withRatio(double other) {
+        return new Masking(other, ensemble, strategy, aggregation);
+    }
+
     /** The same with another number of masks. */
     public Masking withEnsemble(int masks) {
         return new Masking(ratio, masks, strategy, aggregation);
