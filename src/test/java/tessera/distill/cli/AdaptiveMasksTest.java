@@ -34,7 +34,8 @@ class AdaptiveMasksTest {
     }
 
     private static Object[] words(String command, Object... more) {
-        List<Object> words = new ArrayList<>(List.of(command, "--student", student, "--mask-ratio=0.75", "--threads=1"));
+        List<Object> words =
+                new ArrayList<>(List.of(command, "--student", student, "--mask-ratio=0.75", "--threads=1"));
         if (!command.equals("predict")) {
             words.add("--quiet");
         }
@@ -93,8 +94,8 @@ class AdaptiveMasksTest {
     @Test
     void headsAreJudgedWithAdaptiveMasks() throws IOException {
         Path report = folder.resolve("report.html");
-        Map<String, @Nullable Object> answer = Json.object(Shell.succeed(words(
-                "evaluate", "--clips", data, "--ensemble=3", "--adaptive=0.6", "--json", "--report", report)));
+        Map<String, @Nullable Object> answer = Json.object(Shell.succeed(
+                words("evaluate", "--clips", data, "--ensemble=3", "--adaptive=0.6", "--json", "--report", report)));
         Map<?, ?> heads = (Map<?, ?>) requireNonNull(answer.get("ensembles"));
         List<?> rows = (List<?>) requireNonNull(heads.get("action"));
         assertEquals(4, rows.size());
@@ -102,16 +103,18 @@ class AdaptiveMasksTest {
         assertTrue(passes >= 1 && passes <= 3, "passes " + passes);
         assertTrue(Files.readString(report).contains("Adaptive masks"), "a chart in the report");
         Path held = OwnClips.write(folder.resolve("held"), 9, "open", "cut", "pour");
-        String text = Shell.succeed(
-                words("evaluate", "--clips", data, "--holdout", held, "--ensemble=3", "--adaptive"));
+        String text =
+                Shell.succeed(words("evaluate", "--clips", data, "--holdout", held, "--ensemble=3", "--adaptive"));
         assertTrue(text.contains("masks of action, probabilities averaged:"), text);
-        assertEquals(2, text.lines().filter(line -> line.startsWith("  adaptive, ")).count(), text);
+        assertEquals(
+                2, text.lines().filter(line -> line.startsWith("  adaptive, ")).count(), text);
     }
 
     @Test
     void learnedHeadsCarryTheirThresholdToPredict() throws Exception {
         Path videos = Files.createDirectories(folder.resolve("videos"));
-        Path video = Path.of(AdaptiveMasksTest.class.getResource("/video/ramp.mp4").toURI());
+        Path video =
+                Path.of(AdaptiveMasksTest.class.getResource("/video/ramp.mp4").toURI());
         Files.copy(video, videos.resolve("open.mp4"));
         Files.copy(video, videos.resolve("cut.mp4"));
         Path ruled = folder.resolve("ruled.safetensors");
@@ -141,7 +144,8 @@ class AdaptiveMasksTest {
 
     @Test
     void whatHasNothingToAddIsRefused() {
-        Object[] none = words("fewshot", "--clips", data, "--ways=3", "--shots=3", "--queries=4", "--adaptive", "--ensemble=1");
+        Object[] none =
+                words("fewshot", "--clips", data, "--ways=3", "--shots=3", "--queries=4", "--adaptive", "--ensemble=1");
         Shell.refuse(List.of("--adaptive adds masks one at a time, but there is only one; pass for example"), none);
         Shell.refuse(List.of("--adaptive is 'often'; pass a number between 0 and 1"), fewshot("--adaptive=often"));
         Shell.refuse(

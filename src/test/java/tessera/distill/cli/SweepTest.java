@@ -98,8 +98,8 @@ class SweepTest {
     @Test
     void agreementIsThatWithTheUnmaskedStudent() throws IOException {
         Path out = folder.resolve("agreement");
-        Map<String, @Nullable Object> answer = Json.object(Shell.succeed(words(
-                out, "--by=agreement", "--mask-ratios=0,0.5", "--ensembles=2", "--batches=2", "--json")));
+        Map<String, @Nullable Object> answer = Json.object(Shell.succeed(
+                words(out, "--by=agreement", "--mask-ratios=0,0.5", "--ensembles=2", "--batches=2", "--json")));
         assertEquals("clips with the same label", answer.get("measure"));
         Map<String, @Nullable Object> all = Json.object(Files.readString(out.resolve("sweep.json")));
         List<?> results = (List<?>) requireNonNull(all.get("results"));
@@ -118,8 +118,8 @@ class SweepTest {
     @Test
     void headsJudgeOnTheirLabels() throws IOException {
         Path out = folder.resolve("head");
-        Map<String, @Nullable Object> answer = Json.object(Shell.succeed(words(
-                out, "--by=head", "--mask-ratios=0", "--batches=2", "--precisions=f32,int8", "--json")));
+        Map<String, @Nullable Object> answer = Json.object(Shell.succeed(
+                words(out, "--by=head", "--mask-ratios=0", "--batches=2", "--precisions=f32,int8", "--json")));
         assertEquals("accuracy", answer.get("measure"));
         assertEquals(2L, answer.get("combinations"));
         assertTrue(Files.readString(out.resolve("sweep.csv")).contains("\nint8,none,0,1,2,"), "a line for int8");

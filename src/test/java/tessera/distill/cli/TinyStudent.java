@@ -18,8 +18,7 @@ final class TinyStudent {
     private TinyStudent() {}
 
     private static VideoMaeConfig config(int side) {
-        Patches patches =
-                new Patches(3, 2, 8, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2});
+        Patches patches = new Patches(3, 2, 8, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2});
         return new VideoMaeConfig(patches, 4, side, side, 64, 2, 4, 16, 1, 2, 1e-5, 1e-5, true, false);
     }
 

@@ -45,11 +45,15 @@ class EnsemblePassesTest {
         assertArrayEquals(new int[] {1, 2, 3, 1}, outcome.passes());
         assertEquals(1.75, outcome.meanPasses());
         assertEquals(new Share(4, 4), outcome.accuracy());
-        assertArrayEquals(new int[] {1, 1, 1, 1}, passes.adaptive(Stopping.at(0)).passes());
-        assertArrayEquals(new int[] {3, 3, 3, 3}, passes.adaptive(Stopping.at(1.1)).passes());
         assertArrayEquals(
-                passes.fixed(3).probabilities(), passes.adaptive(Stopping.at(1.1)).probabilities());
-        assertArrayEquals(passes.fixed(1).probabilities(), passes.adaptive(Stopping.at(0)).probabilities());
+                new int[] {1, 1, 1, 1}, passes.adaptive(Stopping.at(0)).passes());
+        assertArrayEquals(
+                new int[] {3, 3, 3, 3}, passes.adaptive(Stopping.at(1.1)).passes());
+        assertArrayEquals(
+                passes.fixed(3).probabilities(),
+                passes.adaptive(Stopping.at(1.1)).probabilities());
+        assertArrayEquals(
+                passes.fixed(1).probabilities(), passes.adaptive(Stopping.at(0)).probabilities());
     }
 
     @Test
@@ -126,7 +130,9 @@ class EnsemblePassesTest {
         EnsemblePasses both = EnsemblePasses.joined(List.of(passes, passes));
         assertEquals(8, both.clips());
         assertArrayEquals(new int[] {0, 1, 0, 1, 0, 1, 0, 1}, both.labels());
-        assertArrayEquals(new int[] {1, 2, 3, 1, 1, 2, 3, 1}, both.adaptive(Stopping.at(.64)).passes());
+        assertArrayEquals(
+                new int[] {1, 2, 3, 1, 1, 2, 3, 1},
+                both.adaptive(Stopping.at(.64)).passes());
     }
 
     @Test

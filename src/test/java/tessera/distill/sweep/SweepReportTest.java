@@ -27,7 +27,9 @@ class SweepReportTest {
     private static Result result(String ratio, String masks, double accuracy, double share) {
         Quality quality = new Quality(new Interval(accuracy, .01), .1, null);
         return new Result(
-                cell(ratio, masks), null, new Measured(quality, new Gflops(share, share / 2), 10 * share, share, 1 << 20, 7));
+                cell(ratio, masks),
+                null,
+                new Measured(quality, new Gflops(share, share / 2), 10 * share, share, 1 << 20, 7));
     }
 
     private static final SweepReport REPORT = new SweepReport(
@@ -53,11 +55,11 @@ class SweepReportTest {
     void tablesHaveEveryCell() {
         List<String> lines = REPORT.csv().lines().toList();
         assertEquals(8, lines.size());
-        assertTrue(lines.getFirst().startsWith("ratio,ensemble,value,interval,calibration_error,cosine,"), lines.get(0));
+        assertTrue(
+                lines.getFirst().startsWith("ratio,ensemble,value,interval,calibration_error,cosine,"), lines.get(0));
         assertEquals("0,1,0.9,0.01,0.1,,10.0,1.0,1.0,0.5,1048576,7,1,", lines.get(1));
         assertEquals("0.5,1,0.8,0.01,0.1,,5.0,0.5,0.5,0.25,1048576,7,0,", lines.get(2));
-        assertEquals(
-                "0.99,1,,,,,,,,,,,0,\"mask ratio 0.99 hides all 16 cells, \"\"all\"\"\"", lines.getLast());
+        assertEquals("0.99,1,,,,,,,,,,,0,\"mask ratio 0.99 hides all 16 cells, \"\"all\"\"\"", lines.getLast());
         Map<String, @Nullable Object> json = Json.object(REPORT.json(Settings.NONE.with("seed", 3)));
         assertEquals(7, ((List<?>) json.get("results")).size());
         assertEquals(4, ((List<?>) json.get("front")).size());
@@ -71,7 +73,8 @@ class SweepReportTest {
         assertEquals(2, page.split("<svg", -1).length - 1, "two charts");
         assertTrue(page.contains("ratio 0.75, ensemble 2"), "points on the front have names");
         assertTrue(page.contains("hides all 16 cells"), "refusals are told");
-        assertFalse(page.contains("<script") || page.contains("http://") && !page.contains("w3.org"), "nothing is fetched");
+        assertFalse(
+                page.contains("<script") || page.contains("http://") && !page.contains("w3.org"), "nothing is fetched");
     }
 
     @Test
@@ -80,8 +83,7 @@ class SweepReportTest {
             assertEquals(result, Result.of(result.json()));
         }
         Quality agreement = new Quality(new Interval(.5, Double.NaN), null, .99);
-        Result other = new Result(
-                cell("0", "1"), null, new Measured(agreement, new Gflops(1, 1), 2, 3, 4, 5));
+        Result other = new Result(cell("0", "1"), null, new Measured(agreement, new Gflops(1, 1), 2, 3, 4, 5));
         assertEquals(other, Result.of(other.json()));
     }
 
@@ -97,7 +99,8 @@ class SweepReportTest {
                 SweepAxis.batch(List.of(1, 8)));
         List<Cell> cells = Cell.of(axes);
         assertEquals(2 * (1 + 2 * 3), cells.size());
-        assertEquals("strategy=none,ratio=0,ensemble=1,batch=1", cells.getFirst().key());
+        assertEquals(
+                "strategy=none,ratio=0,ensemble=1,batch=1", cells.getFirst().key());
         assertTrue(cells.stream().anyMatch(c -> c.key().equals("strategy=tubes,ratio=0.75,ensemble=4,batch=8")));
         assertEquals(7, cells.stream().map(c -> c.answers(axes)).distinct().count(), "batches give the same answers");
     }

@@ -86,7 +86,8 @@ class AdaptiveEnsembleTest {
         List<Double> sureness = new ArrayList<>();
         AdaptiveEnsemble.predict(student, clips, MASKING, SEED, (clip, passes, p) -> {
             if (passes == 1) {
-                sureness.add(Stopping.at(0).sureness(IntStream.range(0, 3).mapToDouble(c -> p[c]).toArray()));
+                sureness.add(Stopping.at(0)
+                        .sureness(IntStream.range(0, 3).mapToDouble(c -> p[c]).toArray()));
             }
             return false;
         });
@@ -130,11 +131,7 @@ class AdaptiveEnsembleTest {
                         all.visible().slice(0, clip, clip + 1), all.masked().slice(0, clip, clip + 1));
             };
             var alone = AdaptiveEnsemble.predict(
-                    student,
-                    clips.slice(0, clip, clip + 1).contiguous(),
-                    MASKING.withStrategy(row),
-                    SEED,
-                    rules);
+                    student, clips.slice(0, clip, clip + 1).contiguous(), MASKING.withStrategy(row), SEED, rules);
             assertEquals(seen.passes()[clip], alone.passes()[0], "clip " + clip);
             Close.relative(alone.probabilities()[0], seen.probabilities()[clip], 1e-5, "clip " + clip);
         }
@@ -156,8 +153,9 @@ class AdaptiveEnsembleTest {
 
     @Test
     void everyHeadMustBeSure() {
-        Student both = plain.withHeads(
-                List.of(Toy.head(3, "cut", "pour", "wipe"), Toy.head(8, "kitchen", "garden").named("place")));
+        Student both = plain.withHeads(List.of(
+                Toy.head(3, "cut", "pour", "wipe"),
+                Toy.head(8, "kitchen", "garden").named("place")));
         Stopping rule = between();
         var first = AdaptiveEnsemble.predict(both, clips, MASKING, SEED, List.of(rule, Stopping.at(0)));
         assertArrayEquals(
@@ -203,7 +201,8 @@ class AdaptiveEnsembleTest {
         Toy.head(3, "cut", "pour", "wipe").stoppingAt(rule).save(head);
         var options = new Predictor.Options(Device.cpu(), DType.F32, MASKING, SEED);
         List<VideoClip> videos = IntStream.range(0, BATCH)
-                .mapToObj(i -> new VideoClip(4, 16, 16, Arrays.copyOfRange(Toy.pixels(4 * BATCH, 16, 16, 2), i * 3072, (i + 1) * 3072)))
+                .mapToObj(i -> new VideoClip(
+                        4, 16, 16, Arrays.copyOfRange(Toy.pixels(4 * BATCH, 16, 16, 2), i * 3072, (i + 1) * 3072)))
                 .toList();
         var seen = AdaptiveEnsemble.predict(student, clips, MASKING, SEED, List.of(rule));
         try (Predictor predictor = Predictor.open(options.withStopping(Stopping::learned), file, head);

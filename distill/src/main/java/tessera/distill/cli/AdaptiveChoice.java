@@ -42,8 +42,9 @@ final class AdaptiveChoice extends AdaptiveOptions {
         List<Stopping> rules = new ArrayList<>();
         if (heldOut == null) {
             if (given == null) {
-                throw new IllegalArgumentException("--adaptive sets its threshold on examples that are held out, but there is"
-                        + " only one of a class; add examples, or pass a threshold such as --adaptive 0.9");
+                throw new IllegalArgumentException(
+                        "--adaptive sets its threshold on examples that are held out, but there is"
+                                + " only one of a class; add examples, or pass a threshold such as --adaptive 0.9");
             }
             rules.add(new Stopping(given, measure(), 1));
             return rules;

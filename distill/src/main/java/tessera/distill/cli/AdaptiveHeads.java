@@ -81,8 +81,7 @@ record AdaptiveHeads(Student student, Predictor how, Modality modality, Adaptive
         Map<String, EnsemblePasses> labelled = new LinkedHashMap<>();
         List<HeadPasses> heads;
         try (Task task = context.task(title, Task.Unit.CLIPS, clips.size())) {
-            heads = HeadPasses.of(
-                    student, how.masking(), how.seed(), clips.size(), source(clips, view), task::advance);
+            heads = HeadPasses.of(student, how.masking(), how.seed(), clips.size(), source(clips, view), task::advance);
         }
         for (HeadPasses passes : heads) {
             String name = passes.head().name();
@@ -105,11 +104,7 @@ record AdaptiveHeads(Student student, Predictor how, Modality modality, Adaptive
         try (Scope scope = Scope.open();
                 Student alone = student.withHead(head)) {
             EnsembleTiming timing = EnsembleTiming.of(
-                    alone,
-                    HeadPasses.spread(clips.size(), source(clips, view)),
-                    how.masking(),
-                    how.seed(),
-                    plans);
+                    alone, HeadPasses.spread(clips.size(), source(clips, view)), how.masking(), how.seed(), plans);
             return EnsembleComparison.of(
                     List.of(judged),
                     rules,

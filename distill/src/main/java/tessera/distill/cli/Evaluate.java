@@ -186,7 +186,8 @@ final class Evaluate extends ToolCommand {
                 Map<String, AdaptiveHeads.Judged> ensembles =
                         compare(new AdaptiveHeads(judged, predictor, modality, adaptive, context), seen, set, held);
                 if (report != null) {
-                    HtmlReport page = EvaluationReport.of(String.valueOf(student.file().getFileName()), looked);
+                    HtmlReport page =
+                            EvaluationReport.of(String.valueOf(student.file().getFileName()), looked);
                     add(page, ensembles);
                     page.write(report);
                 }
@@ -367,10 +368,7 @@ final class Evaluate extends ToolCommand {
     }
 
     private void print(
-            ClipSet set,
-            Predictor predictor,
-            List<Looked> looked,
-            Map<String, AdaptiveHeads.Judged> ensembles) {
+            ClipSet set, Predictor predictor, List<Looked> looked, Map<String, AdaptiveHeads.Judged> ensembles) {
         Map<String, List<EnsembleComparison.Row>> rows = new LinkedHashMap<>();
         ensembles.forEach((head, judged) -> rows.put(head, judged.ensembles().rows()));
         Answer answer = new Answer(

@@ -157,15 +157,15 @@ final class FewShot extends ToolCommand {
             out.printf(
                     Locale.ROOT,
                     "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s), calibration error"
-                                + " %.2f %%%n",
-                        ways,
-                        shots,
-                        accuracy,
-                        episodes,
-                        masking.ratio(),
-                        masking.ensemble(),
-                        head.word(),
-                        100 * calibrationError);
+                            + " %.2f %%%n",
+                    ways,
+                    shots,
+                    accuracy,
+                    episodes,
+                    masking.ratio(),
+                    masking.ensemble(),
+                    head.word(),
+                    100 * calibrationError);
             if (ensembles != null) {
                 ensembles.lines().forEach(line -> out.println("  " + line));
             }
@@ -179,8 +179,9 @@ final class FewShot extends ToolCommand {
         requireLeast("--shots", shots, 1);
         requireLeast("--queries", queries, 1);
         if (shots == 1 && adaptive.wanted() && adaptive.threshold() == null) {
-            throw new IllegalArgumentException("--adaptive sets its threshold on examples that are held out, but --shots is"
-                    + " 1; pass 2 or more, or a threshold such as --adaptive 0.9");
+            throw new IllegalArgumentException(
+                    "--adaptive sets its threshold on examples that are held out, but --shots is"
+                            + " 1; pass 2 or more, or a threshold such as --adaptive 0.9");
         }
         if (clips == null) {
             if (groups != null) {
@@ -277,8 +278,7 @@ final class FewShot extends ToolCommand {
     }
 
     /** Fixed and adaptive ensembles; thresholds come from the support clips of all episodes, each held out. */
-    private EnsembleComparison compare(
-            List<PassByPass> each, Predictor predictor, ClipSet set, Modality modality) {
+    private EnsembleComparison compare(List<PassByPass> each, Predictor predictor, ClipSet set, Modality modality) {
         List<EnsemblePasses> support = new ArrayList<>();
         each.forEach(one -> {
             if (one.support() != null) {

@@ -143,10 +143,7 @@ final class Learn extends ToolCommand {
      * @param heldOut where masks are adaptive
      */
     private record Learned(
-            Head head,
-            int clips,
-            double c,
-            @Nullable HeldOut heldOut) {}
+            Head head, int clips, double c, @Nullable HeldOut heldOut) {}
 
     /** What held-out clips, of which the threshold comes, say of all masks and of adaptive ones. */
     private record HeldOut(
@@ -212,10 +209,7 @@ final class Learn extends ToolCommand {
         EnsemblePasses judged = heldOut.length == 0 ? null : EnsemblePasses.of(heldOut, labelOf);
         Stopping rule = adaptive.rule(judged);
         return new Learned(
-                head.stoppingAt(rule),
-                views.size(),
-                fitted.c(),
-                judged == null ? null : heldOut(judged, rule));
+                head.stoppingAt(rule), views.size(), fitted.c(), judged == null ? null : heldOut(judged, rule));
     }
 
     private static HeldOut heldOut(EnsemblePasses judged, Stopping rule) {
@@ -283,7 +277,8 @@ final class Learn extends ToolCommand {
                     for (ClipCut part : rest) {
                         long first = student.masks().seed() + QUERIES + judgement.clips();
                         int truth = label;
-                        try (Predictor predictor = Predictor.of(judged, masking, first, adaptive.wanted() ? Stopping::learned : null);
+                        try (Predictor predictor = Predictor.of(
+                                        judged, masking, first, adaptive.wanted() ? Stopping::learned : null);
                                 Stream<VideoClip> clips = Video.clips(video, part)) {
                             predictor.predictAll(clips, prediction -> {
                                 judgement.total[truth]++;

@@ -103,7 +103,9 @@ final class Predict extends ToolCommand {
                         "  clip %d: %s%s%n",
                         i + 1,
                         top(clip),
-                        !adaptive.wanted() ? "" : ", %.0f mask%s".formatted(clip.passes(), clip.passes() == 1 ? "" : "s"));
+                        !adaptive.wanted()
+                                ? ""
+                                : ", %.0f mask%s".formatted(clip.passes(), clip.passes() == 1 ? "" : "s"));
             }
         });
     }

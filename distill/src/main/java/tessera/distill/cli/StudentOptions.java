@@ -45,8 +45,8 @@ final class StudentOptions {
 
     /** As {@link #open(Path...)}, with masks added one at a time where {@code stopping} is not null. */
     Predictor open(@Nullable Function<Head, Stopping> stopping, Path... heads) {
-        Predictor.Options options = new Predictor.Options(
-                compute.device(), compute.precision(), masks.masking(), masks.seed(), stopping);
+        Predictor.Options options =
+                new Predictor.Options(compute.device(), compute.precision(), masks.masking(), masks.seed(), stopping);
         Predictor predictor = Predictor.open(options, file, heads);
         try {
             masks.check(predictor.student());

@@ -15,7 +15,6 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.HeadLabels;
 import tessera.distill.data.Modality;
-import tessera.distill.data.Split;
 import tessera.distill.evaluation.HeadLogits;
 import tessera.distill.fewshot.Episode;
 import tessera.distill.fewshot.EpisodeSampler;
@@ -76,7 +75,10 @@ final class SweepCommand extends ToolCommand {
     @Mixin
     private EgoSimOptions egosim;
 
-    @Option(names = "--clips", paramLabel = "DIR", description = "Clips to measure on, labelled for --by episodes and head.")
+    @Option(
+            names = "--clips",
+            paramLabel = "DIR",
+            description = "Clips to measure on, labelled for --by episodes and head.")
     private @Nullable Path clips;
 
     @Option(
@@ -94,8 +96,9 @@ final class SweepCommand extends ToolCommand {
     @Option(
             names = "--head",
             paramLabel = "HEAD",
-            description = "A head that learn wrote with this student, for --by head and agreement. Default: the first of"
-                    + " the student's file for which clips have labels")
+            description =
+                    "A head that learn wrote with this student, for --by head and agreement. Default: the first of"
+                            + " the student's file for which clips have labels")
     private @Nullable Path head;
 
     @Option(
@@ -119,8 +122,9 @@ final class SweepCommand extends ToolCommand {
             names = "--precisions",
             split = ",",
             paramLabel = "f32|bf16|int8",
-            description = "What to compute in; int8 is made as quantize does without clips, on CPUs. Default: f32, or int8 for a"
-                    + " student whose weights are")
+            description =
+                    "What to compute in; int8 is made as quantize does without clips, on CPUs. Default: f32, or int8 for a"
+                            + " student whose weights are")
     private List<String> precisions = List.of();
 
     @Option(names = "--batches", split = ",", paramLabel = "N", description = "Clips in a call. Default: 1,8")
@@ -197,8 +201,7 @@ final class SweepCommand extends ToolCommand {
                 SweepFolder folder = SweepFolder.open(out, settings);
                 SweepClips looked = new SweepClips(set.size(), chosen -> set.batch(device, modality, chosen));
                 Judge judge = judge(reference, looked, set, candidates);
-                List<Result> results = new Sweep(
-                                axes(students, plain), reference, judge, looked, bytes, rounds, seed)
+                List<Result> results = new Sweep(axes(students, plain), reference, judge, looked, bytes, rounds, seed)
                         .run(folder, context);
                 SweepReport report = new SweepReport("Sweep of " + file.getFileName(), judge.measure(), results);
                 report.write(out, settings);
@@ -247,8 +250,7 @@ final class SweepCommand extends ToolCommand {
             compute.requireComputes(DType.BF16, "--precisions");
         }
         if (head != null && by == By.EPISODES) {
-            throw new IllegalArgumentException(
-                    "--head is for --by head or agreement; episodes fit heads of their own");
+            throw new IllegalArgumentException("--head is for --by head or agreement; episodes fit heads of their own");
         }
     }
 
@@ -283,7 +285,9 @@ final class SweepCommand extends ToolCommand {
     private Student open(Device device, DType type, Map<String, Long> bytes) {
         long before = device.memory().live();
         Student student = Student.load(file, device, type);
-        bytes.put(type == DType.BF16 ? BF16 : student.isInt8() ? INT8 : F32, device.memory().live() - before);
+        bytes.put(
+                type == DType.BF16 ? BF16 : student.isInt8() ? INT8 : F32,
+                device.memory().live() - before);
         return student;
     }
 
@@ -333,8 +337,8 @@ final class SweepCommand extends ToolCommand {
             case HEAD -> {
                 Head judging = reference.student().heads().getFirst();
                 HeadLabels labels = set.head(judging.name());
-                HeadLogits none = new HeadLogits(
-                        judging.name(), judging.labels(), new double[set.size()][judging.classes()]);
+                HeadLogits none =
+                        new HeadLogits(judging.name(), judging.labels(), new double[set.size()][judging.classes()]);
                 yield new HeadJudge(looked, none.numbered(labels.classes(), labels.ofClip()), seed);
             }
             case AGREEMENT -> new AgreementJudge(reference, looked, seed);

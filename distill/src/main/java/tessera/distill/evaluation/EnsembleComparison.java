@@ -178,13 +178,17 @@ public record EnsembleComparison(List<Row> rows) {
                     rule.temperature() == 1
                             ? "adaptive, " + rule.measure()
                             : String.format(
-                                    Locale.ROOT, "adaptive, %s at temperature %.2f", rule.measure(), rule.temperature()),
+                                    Locale.ROOT,
+                                    "adaptive, %s at temperature %.2f",
+                                    rule.measure(),
+                                    rule.temperature()),
                     points);
         }
         return chart.svg();
     }
 
     private static PointChart.Point point(EnsemblePasses.Outcome outcome, String label) {
-        return new PointChart.Point(outcome.meanPasses(), 100 * outcome.accuracy().value(), 0, label);
+        return new PointChart.Point(
+                outcome.meanPasses(), 100 * outcome.accuracy().value(), 0, label);
     }
 }

@@ -75,9 +75,11 @@ public final class EnsemblePasses {
         }
         int passes = parts.getFirst().passes();
         double[][][] answers = new double[passes][][];
-        Arrays.setAll(answers, p -> parts.stream()
-                .flatMap(part -> Arrays.stream(part.answers[p]))
-                .toArray(double[][]::new));
+        Arrays.setAll(
+                answers,
+                p -> parts.stream()
+                        .flatMap(part -> Arrays.stream(part.answers[p]))
+                        .toArray(double[][]::new));
         return new EnsemblePasses(
                 answers,
                 parts.stream().flatMapToInt(part -> Arrays.stream(part.labels)).toArray());
@@ -124,8 +126,8 @@ public final class EnsemblePasses {
     /** Every clip is looked at through as many masks. */
     public Outcome fixed(int passes) {
         if (passes < 1 || passes > answers.length) {
-            throw new IllegalArgumentException("ensemble_passes: " + passes + " of " + answers.length
-                    + " passes; pass 1 to " + answers.length);
+            throw new IllegalArgumentException(
+                    "ensemble_passes: " + passes + " of " + answers.length + " passes; pass 1 to " + answers.length);
         }
         int[] all = new int[labels.length];
         Arrays.fill(all, passes);
@@ -191,7 +193,9 @@ public final class EnsemblePasses {
             stops[event.clip] = event.pass;
             boolean whole = i + 1 == events.size() || events.get(i + 1).sureness < event.sureness;
             if (whole && hits >= least) {
-                best = event.sureness; // every event makes the passes fewer, so the last one that is good enough is the best
+                best =
+                        event.sureness; // every event makes the passes fewer, so the last one that is good enough is
+                                        // the best
             }
         }
         return never.withThreshold(best);

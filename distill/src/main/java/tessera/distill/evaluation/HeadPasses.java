@@ -44,8 +44,7 @@ public record HeadPasses(Head head, double[][][] answers) {
                 .toList();
         for (int from = 0; from < clips; from += BATCH) {
             int first = from;
-            int[] batch =
-                    IntStream.range(from, Math.min(clips, from + BATCH)).toArray();
+            int[] batch = IntStream.range(from, Math.min(clips, from + BATCH)).toArray();
             try (Scope scope = Scope.open()) {
                 AdaptiveEnsemble.Seen last = AdaptiveEnsemble.predict(
                         student, source.batch(batch), masking, seed + from, (clip, passes, probabilities) -> {

@@ -152,7 +152,8 @@ public final class FewShotEvaluation {
      * @param queries of the queries; all passes together are what {@link #evaluate(Episode)} gives
      * @param support of the support clips, each by a head that was fitted without it; null where a class has one clip
      */
-    public record PassByPass(EnsemblePasses queries, @Nullable EnsemblePasses support) {}
+    public record PassByPass(
+            EnsemblePasses queries, @Nullable EnsemblePasses support) {}
 
     /** Evaluates one episode on the calling thread, pass by pass. */
     public PassByPass passByPass(Episode episode) {

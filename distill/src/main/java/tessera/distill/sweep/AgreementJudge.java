@@ -43,7 +43,8 @@ public final class AgreementJudge implements Judge {
         double cosine = Arrays.stream(cosines).average().orElse(Double.NaN);
         if (hasHead()) {
             int same = (int) IntStream.range(0, clips.count())
-                    .filter(i -> best(answers.probabilities()[i]) == best(reference.probabilities()[i]))
+                    .filter(i ->
+                            best(answers.probabilities()[i]) == best(reference.probabilities()[i]))
                     .count();
             return new Quality(new Share(same, clips.count()).interval(), null, cosine);
         }

@@ -24,7 +24,9 @@ record Answers(double[][] features, double[][] probabilities) {
         for (int from = 0; from < clips.count(); from += BATCH) {
             try (Scope scope = Scope.open()) {
                 Tensor batch = clips.batch(from, Math.min(BATCH, clips.count() - from));
-                add(features, student.features(batch, setup.masking(), seed + from).mean(0));
+                add(
+                        features,
+                        student.features(batch, setup.masking(), seed + from).mean(0));
                 if (!student.heads().isEmpty()) {
                     add(probabilities, student.predict(batch, setup.masking(), seed + from));
                 }

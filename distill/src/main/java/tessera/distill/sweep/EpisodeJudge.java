@@ -31,12 +31,8 @@ public record EpisodeJudge(
     @Override
     public Quality judge(Setup setup) {
         try (Predictor predictor = Predictor.of(setup.student(), setup.masking(), seed)) {
-            double[][][] features = FeatureExtraction.extract(
-                    predictor,
-                    clips.count(),
-                    BATCH,
-                    clips::batch,
-                    done -> {});
+            double[][][] features =
+                    FeatureExtraction.extract(predictor, clips.count(), BATCH, clips::batch, done -> {});
             FewShotEvaluation.Result result = evaluation.apply(features).evaluate(episodes, done -> {});
             Accuracy accuracy = result.accuracy();
             return new Quality(new Interval(accuracy.mean(), accuracy.interval95()), result.calibrationError(), null);

@@ -64,9 +64,7 @@ public record SweepAxis(String name, List<String> words, boolean inAnswers, Sett
     public static SweepAxis strategy(Map<String, MaskStrategy> strategies) {
         return new SweepAxis(STRATEGY, List.copyOf(strategies.keySet()), true, (setup, word) -> {
             MaskStrategy strategy = strategies.get(word);
-            return strategy == null
-                    ? setup
-                    : setup.withMasking(setup.masking().withStrategy(strategy));
+            return strategy == null ? setup : setup.withMasking(setup.masking().withStrategy(strategy));
         });
     }
 

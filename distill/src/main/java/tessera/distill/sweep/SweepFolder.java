@@ -71,7 +71,9 @@ public final class SweepFolder {
             return Result.of(Files.readString(file));
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException(
-                    file + " is no result of a sweep (" + e.getMessage() + "); delete it, and its cell is measured again", e);
+                    file + " is no result of a sweep (" + e.getMessage()
+                            + "); delete it, and its cell is measured again",
+                    e);
         }
     }
 

@@ -178,9 +178,10 @@ public record SweepReport(String title, String measure, List<Result> results) {
         List<Point> points = points();
         HtmlReport page = new HtmlReport(title);
         page.heading("What is worth choosing");
-        page.paragraph("Each point is one combination of settings. Joined are those than which none is both better and faster. Times"
-                + " are those of a clip in percent of what the unmasked student in f32 takes for one clip by itself, measured side by"
-                + " side.");
+        page.paragraph(
+                "Each point is one combination of settings. Joined are those than which none is both better and faster. Times"
+                        + " are those of a clip in percent of what the unmasked student in f32 takes for one clip by itself, measured side by"
+                        + " side.");
         page.figure(
                 chart(
                         "Answers against time",
@@ -189,16 +190,19 @@ public record SweepReport(String title, String measure, List<Result> results) {
                         Point::share),
                 "");
         page.figure(
-                chart("Answers against work", Axis.log("GFLOPs of a clip, all matrix products"), points, point -> point.measured
-                        .gflops()
-                        .all()),
+                chart(
+                        "Answers against work",
+                        Axis.log("GFLOPs of a clip, all matrix products"),
+                        points,
+                        point -> point.measured.gflops().all()),
                 "");
         page.table(header(), rows(front(points)), "The front by time, from the fastest to the best.");
         page.heading("All combinations");
         page.table(
                 header(),
                 rows(points),
-                measure + " with its interval; GFLOPs of a clip, of all matrix products and of those outside attention; memory of the"
+                measure
+                        + " with its interval; GFLOPs of a clip, of all matrix products and of those outside attention; memory of the"
                         + " weights, and what a call needs beside them at most.");
         List<Result> refused =
                 results.stream().filter(result -> result.refused() != null).toList();
@@ -212,14 +216,20 @@ public record SweepReport(String title, String measure, List<Result> results) {
     private String chart(String title, Axis x, List<Point> points, ToDoubleFunction<Point> place) {
         List<Point> ascending = points.stream()
                 .sorted(Comparator.comparingDouble(place)
-                        .thenComparing(Comparator.comparingDouble(Point::percent).reversed()))
+                        .thenComparing(
+                                Comparator.comparingDouble(Point::percent).reversed()))
                 .toList();
         List<Point> front = front(ascending);
         return new PointChart(title, x, Axis.linear(measure + " (%)"))
                 .series("front", shown(front, place, true))
                 .points(
                         "others",
-                        shown(ascending.stream().filter(point -> !front.contains(point)).toList(), place, false))
+                        shown(
+                                ascending.stream()
+                                        .filter(point -> !front.contains(point))
+                                        .toList(),
+                                place,
+                                false))
                 .svg();
     }
 
@@ -241,7 +251,8 @@ public record SweepReport(String title, String measure, List<Result> results) {
     static String name(Cell cell) {
         return cell.words().entrySet().stream()
                 .filter(word -> !word.getValue().equals(SweepAxis.NO_STRATEGY))
-                .map(word -> word.getValue().matches("[0-9.]+") ? word.getKey() + " " + word.getValue() : word.getValue())
+                .map(word ->
+                        word.getValue().matches("[0-9.]+") ? word.getKey() + " " + word.getValue() : word.getValue())
                 .collect(Collectors.joining(", "));
     }
 

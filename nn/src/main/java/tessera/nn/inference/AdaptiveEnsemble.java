@@ -126,8 +126,7 @@ public final class AdaptiveEnsemble {
     }
 
     /** Features of some clips of a batch under one mask of the ensemble, {@code [open, D]}. */
-    private static Tensor features(
-            Student student, Tensor clips, Masking masking, long seed, int member, int[] open) {
+    private static Tensor features(Student student, Tensor clips, Masking masking, long seed, int member, int[] open) {
         int batch = Math.toIntExact(clips.size(0));
         MaskStrategy one = context -> {
             TokenMask all = masking.strategy()

@@ -121,7 +121,8 @@ public final class Predictor implements AutoCloseable {
         this.owned = owned;
         this.masking = masking.suiting(student.config());
         this.seed = seed;
-        this.rules = stopping == null ? null : student.heads().stream().map(stopping).toList();
+        this.rules =
+                stopping == null ? null : student.heads().stream().map(stopping).toList();
     }
 
     /** Opens a student with its own heads or those that were learned with it, {@link Options#standard}. */

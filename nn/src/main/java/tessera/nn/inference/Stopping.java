@@ -67,8 +67,8 @@ public record Stopping(double threshold, Measure measure, double temperature) {
                 return new Stopping(Double.parseDouble(words[1]), measure, Double.parseDouble(words[2]));
             }
         }
-        throw new IllegalArgumentException("its rule for adaptive masks is no measure, threshold and temperature but '"
-                + text + "'");
+        throw new IllegalArgumentException(
+                "its rule for adaptive masks is no measure, threshold and temperature but '" + text + "'");
     }
 
     /** The same with another threshold. */

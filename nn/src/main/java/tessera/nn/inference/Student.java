@@ -494,8 +494,7 @@ public final class Student implements AutoCloseable {
         return Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
                 Tensor features = compute(clips, masking, seed); // [P * B, D]
-                return scope.keep(
-                        Classifier.probabilities(by, features, masking.ensemble(), masking.aggregation()));
+                return scope.keep(Classifier.probabilities(by, features, masking.ensemble(), masking.aggregation()));
             }
         });
     }
