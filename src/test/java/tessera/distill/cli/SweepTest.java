@@ -84,9 +84,10 @@ class SweepTest {
     void anotherStudentOrSettingIsRefused() throws IOException {
         Path out = folder.resolve("refused");
         Shell.succeed(words(out, "--mask-ratios=0", "--batches=1"));
+        Object[] changed = words(out, "--mask-ratios=0", "--batches=1");
+        changed[List.of(changed).indexOf("--episodes=5")] = "--episodes=6";
         Shell.refuse(
-                List.of(out + " holds a sweep with other settings: episodes was 5, is 6; name another folder"),
-                words(out, "--mask-ratios=0", "--batches=1", "--episodes=6"));
+                List.of(out + " holds a sweep with other settings: episodes was 5, is 6; name another folder"), changed);
         Path other = folder.resolve("other");
         OwnClips.write(other, 7, "open", "cut", "pour");
         Object[] elsewhere = words(out, "--mask-ratios=0", "--batches=1");
@@ -128,10 +129,10 @@ class SweepTest {
     @Test
     void settingsThatDoNotGoTogetherAreToldAndTheOthersMeasured() throws IOException {
         Path out = folder.resolve("together");
-        String text = Shell.succeed(words(out, "--mask-ratios=0.5,0.999", "--ensembles=1", "--batches=1"));
+        String text = Shell.succeed(words(out, "--mask-ratios=0.5,0.9999999999", "--ensembles=1", "--batches=1"));
         assertTrue(text.contains("2 combinations"), text);
         String csv = Files.readString(out.resolve("sweep.csv"));
-        assertTrue(csv.contains("mask ratio 0.999 hides all"), csv);
+        assertTrue(csv.contains("mask ratio 0.9999999999 hides all 4 cells"), csv);
     }
 
     @Test
