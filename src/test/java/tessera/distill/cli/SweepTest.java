@@ -87,7 +87,8 @@ class SweepTest {
         Object[] changed = words(out, "--mask-ratios=0", "--batches=1");
         changed[List.of(changed).indexOf("--episodes=5")] = "--episodes=6";
         Shell.refuse(
-                List.of(out + " holds a sweep with other settings: episodes was 5, is 6; name another folder"), changed);
+                List.of(out + " holds a sweep with other settings: episodes was 5, is 6; name another folder"),
+                changed);
         Path other = folder.resolve("other");
         OwnClips.write(other, 7, "open", "cut", "pour");
         Object[] elsewhere = words(out, "--mask-ratios=0", "--batches=1");

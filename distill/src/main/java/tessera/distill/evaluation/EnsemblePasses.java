@@ -193,9 +193,8 @@ public final class EnsemblePasses {
             stops[event.clip] = event.pass;
             boolean whole = i + 1 == events.size() || events.get(i + 1).sureness < event.sureness;
             if (whole && hits >= least) {
-                best =
-                        event.sureness; // every event makes the passes fewer, so the last one that is good enough is
-                                        // the best
+                best = event.sureness; // every event makes the passes fewer, so the last one that is good enough is
+                // the best
             }
         }
         return never.withThreshold(best);
