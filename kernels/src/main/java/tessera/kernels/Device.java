@@ -164,6 +164,9 @@ public abstract class Device {
     /** What the device's pool holds now. */
     public abstract MemoryUse memory();
 
+    /** Lets {@link MemoryUse#peak} begin anew at what is live now, to measure what some work needs. */
+    public abstract void resetPeak();
+
     /** Gives pooled memory that no buffer uses back to the operating system. */
     public abstract void trim();
 
@@ -268,7 +271,7 @@ public abstract class Device {
      *
      * @param live bytes in buffers that are not closed
      * @param pooled bytes kept for reuse
-     * @param peak highest {@code live} so far
+     * @param peak highest {@code live} so far, or since {@link #resetPeak}
      * @param liveBuffers number of buffers that are not closed
      */
     public record MemoryUse(long live, long pooled, long peak, long liveBuffers) {}

@@ -27,6 +27,8 @@ public record ModelHeads(Map<String, List<String>> labels) {
     private static final String ENTRY = "tessera.headLabels";
     /** Before the name of a head whose features are not the model's own: the entry that says its {@link Pooling}. */
     public static final String POOLING = "tessera.headPooling.";
+    /** Before the name of a head that has a rule for adaptive masks: the entry that says it. */
+    public static final String ADAPTIVE = "tessera.headAdaptive.";
 
     private static final String WEIGHTS = "heads";
 
@@ -49,7 +51,7 @@ public record ModelHeads(Map<String, List<String>> labels) {
 
     /** Whether a metadata entry of this name tells of heads. */
     public static boolean isEntry(String name) {
-        return name.equals(ENTRY) || name.startsWith(POOLING);
+        return name.equals(ENTRY) || name.startsWith(POOLING) || name.startsWith(ADAPTIVE);
     }
 
     /** Names of all weights, in order. */

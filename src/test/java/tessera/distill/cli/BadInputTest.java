@@ -212,18 +212,19 @@ class BadInputTest {
     @Test
     void anOutputThatCannotBeWrittenIsToldBeforeAnyWorkByEveryCommand() {
         String missing = folder.resolve("missing").toString();
-        Map<String, List<String>> commands = new TreeMap<>(Map.of(
-                "demo", List.of(),
-                "pretrain", List.of("--modality=rgb", "--source", missing, "--target", missing),
-                "train", List.of("--modality=rgb", "--clips", missing),
-                "distill", List.of("--teachers", "rgb=" + missing, "--target", missing),
-                "adapt", List.of("--clips", missing),
-                "learn", List.of("--student", missing, "--clips", missing),
-                "features", List.of("--student", missing, "--clips", missing),
-                "quantize", List.of("--student", missing),
-                "export", List.of("--student", missing, "--format=onnx"),
-                "import", List.of("--checkpoint", missing)));
-        commands.put("extract", List.of("--videos", missing));
+        Map<String, List<String>> commands = Map.ofEntries(
+                Map.entry("demo", List.of()),
+                Map.entry("pretrain", List.of("--modality=rgb", "--source", missing, "--target", missing)),
+                Map.entry("train", List.of("--modality=rgb", "--clips", missing)),
+                Map.entry("distill", List.of("--teachers", "rgb=" + missing, "--target", missing)),
+                Map.entry("sweep", List.of("--student", missing, "--clips", missing)),
+                Map.entry("adapt", List.of("--clips", missing)),
+                Map.entry("extract", List.of("--videos", missing)),
+                Map.entry("learn", List.of("--student", missing, "--clips", missing)),
+                Map.entry("features", List.of("--student", missing, "--clips", missing)),
+                Map.entry("quantize", List.of("--student", missing)),
+                Map.entry("export", List.of("--student", missing, "--format=onnx")),
+                Map.entry("import", List.of("--checkpoint", missing)));
         assertEquals(commandsWithOut(), commands.keySet());
         // Nobody may make a file there, the administrator neither.
         assumeTrue(Files.isDirectory(Path.of("/proc")));

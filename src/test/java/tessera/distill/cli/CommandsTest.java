@@ -634,17 +634,18 @@ class CommandsTest {
         Path clips = folder.resolve("two.npy");
         Npy.write(clips, ArrayData.of("clips", new byte[2 * 4 * 16 * 16 * 3], 2, 4, 16, 16, 3));
         Path teacher = folder.resolve("rgb");
-        Map<String, List<Object>> lines = Map.of(
-                "demo", List.of(),
-                "pretrain", List.of("--modality=rgb", "--source", data, "--target", data),
-                "train", List.of("--modality=rgb", "--clips", data),
-                "distill", List.of("--teachers", "rgb=" + teacher, "--target", data),
-                "fewshot", List.of("--student", student, "--clips", data),
-                "evaluate", List.of("--student", student, "--clips", data),
-                "adapt", List.of("--clips", videos),
-                "learn", List.of("--student", student, "--clips", videos),
-                "predict", List.of("--student", student, "--head", head, "--video", video),
-                "features", List.of("--student", student, "--clips", clips));
+        Map<String, List<Object>> lines = Map.ofEntries(
+                Map.entry("demo", List.of()),
+                Map.entry("pretrain", List.of("--modality=rgb", "--source", data, "--target", data)),
+                Map.entry("train", List.of("--modality=rgb", "--clips", data)),
+                Map.entry("distill", List.of("--teachers", "rgb=" + teacher, "--target", data)),
+                Map.entry("fewshot", List.of("--student", student, "--clips", data)),
+                Map.entry("evaluate", List.of("--student", student, "--clips", data)),
+                Map.entry("sweep", List.of("--student", student, "--clips", data)),
+                Map.entry("adapt", List.of("--clips", videos)),
+                Map.entry("learn", List.of("--student", student, "--clips", videos)),
+                Map.entry("predict", List.of("--student", student, "--head", head, "--video", video)),
+                Map.entry("features", List.of("--student", student, "--clips", clips)));
         Set<String> asking = new TreeSet<>();
         for (Class<?> command : Main.COMMANDS.values()) {
             CommandLine.Model.CommandSpec spec = new CommandLine(command).getCommandSpec();

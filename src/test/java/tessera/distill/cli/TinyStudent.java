@@ -13,34 +13,29 @@ import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 
-/** A student of clips of 4 x 32 x 32 pixels with 64 features and a head of three labels. */
+/** A student of clips of 4 x 32 x 32 pixels, or of another size, with 64 features and a head of three labels. */
 final class TinyStudent {
-    private static final VideoMaeConfig CONFIG = new VideoMaeConfig(
-            new Patches(3, 2, 8, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2}),
-            4,
-            32,
-            32,
-            64,
-            2,
-            4,
-            16,
-            1,
-            2,
-            1e-5,
-            1e-5,
-            true,
-            false);
-
     private TinyStudent() {}
+
+    private static VideoMaeConfig config(int side) {
+        Patches patches = new Patches(3, 2, 8, 1 / 255.0, new double[] {.5, .5, .5}, new double[] {.2, .2, .2});
+        return new VideoMaeConfig(patches, 4, side, side, 64, 2, 4, 16, 1, 2, 1e-5, 1e-5, true, false);
+    }
 
     /** Writes its file. */
     static Path write(Path file) {
+        return write(file, 32);
+    }
+
+    /** Writes the file of one of clips of so many pixels. */
+    static Path write(Path file, int side) {
+        VideoMaeConfig config = config(side);
         double[][] weight = new double[3][64];
         IntStream.range(0, 192).forEach(i -> weight[i / 64][i % 64] = Math.sin(i));
         try (Scope scope = Scope.open()) {
             Params params = Params.random(Device.cpu(), DType.F32, 5);
-            new VideoMaeClassifier(params, CONFIG, 0).close();
-            try (Student made = Student.of(params.all(), CONFIG, Device.cpu())) {
+            new VideoMaeClassifier(params, config, 0).close();
+            try (Student made = Student.of(params.all(), config, Device.cpu())) {
                 made.withHead(Head.of(weight, new double[3], List.of("open", "cut", "pour")))
                         .save(file);
             }

@@ -42,8 +42,10 @@ class PredictionReportTest {
     }
 
     private static Prediction prediction(double cut) {
-        return new Prediction(List.of(new Prediction.Answer(
-                "action", List.of(new Prediction.Score("pour <tea>", 1 - cut), new Prediction.Score("cut", cut)))));
+        return new Prediction(
+                List.of(new Prediction.Answer(
+                        "action", List.of(new Prediction.Score("pour <tea>", 1 - cut), new Prediction.Score("cut", cut)))),
+                1);
     }
 
     private static boolean[] kept(int... tokens) {

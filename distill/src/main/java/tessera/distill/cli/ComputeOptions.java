@@ -1,24 +1,10 @@
 package tessera.distill.cli;
 
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import tessera.kernels.DType;
-import tessera.kernels.Device;
 
-/** Where a command computes: the options {@code --device}, {@code --precision} and {@code --threads}. */
-final class ComputeOptions {
-
-    @Option(
-            names = "--device",
-            paramLabel = "auto|cpu|cuda:N",
-            description = "Where to compute. Default: ${DEFAULT-VALUE}")
-    private String device = "auto";
-
-    @Option(
-            names = "--threads",
-            paramLabel = "N",
-            description = "Threads of the CPU, 1 or more. Default: one for each processor")
-    private @Nullable Integer threads;
+/** Where a command computes and in what: {@link DeviceOptions} and {@code --precision}. */
+final class ComputeOptions extends DeviceOptions {
 
     @Option(
             names = "--precision",
@@ -27,44 +13,19 @@ final class ComputeOptions {
                     "What to compute in; bf16 needs a GPU, or a CPU with AVX512_BF16 or AMX. Default: ${DEFAULT-VALUE}")
     private String precision = "f32";
 
-    /** Refuses what is unknown or not available, before anything is said or done. */
-    void check() {
-        device();
-        precision();
-    }
-
     /**
      * What to compute in.
      *
      * @throws IllegalArgumentException if it is unknown, or the device does not compute in it
      */
+    @Override
     DType precision() {
         DType type = switch (precision) {
             case "f32" -> DType.F32;
             case "bf16" -> DType.BF16;
             default -> throw new IllegalArgumentException("unknown --precision '" + precision + "'; pass f32 or bf16");
         };
-        if (type == DType.BF16 && !device().computes(type) && device().bf16().isEmpty()) {
-            throw new IllegalArgumentException(
-                    "--precision bf16 needs a GPU, or a CPU with AVX512_BF16 or AMX, oneDNN and"
-                            + " the Vector API, but the device is a CPU that lacks one of them (see tessera doctor); pass --device"
-                            + " cuda:0, or f32");
-        }
+        requireComputes(type, "--precision");
         return type;
-    }
-
-    /**
-     * The device.
-     *
-     * @throws IllegalArgumentException if it is unknown or not available, or the thread count is below 1
-     */
-    Device device() {
-        Integer count = threads;
-        if (count != null && count < 1) {
-            throw new IllegalArgumentException("--threads is " + count
-                    + " but at least one thread must compute; pass 1 or more, or leave it away");
-        }
-        Device named = Device.parse(device);
-        return count != null && named.isHost() ? Device.cpu(count) : named;
     }
 }

@@ -25,6 +25,7 @@ import tessera.distill.data.Split;
 import tessera.distill.data.View;
 import tessera.distill.data.Views;
 import tessera.distill.evaluation.ActionAccuracy;
+import tessera.distill.evaluation.EnsembleComparison;
 import tessera.distill.evaluation.Evaluation;
 import tessera.distill.evaluation.EvaluationReport;
 import tessera.distill.evaluation.EvaluationReport.Looked;
@@ -33,6 +34,7 @@ import tessera.distill.evaluation.HeadLogits;
 import tessera.distill.evaluation.MultiView;
 import tessera.distill.evaluation.Share;
 import tessera.distill.evaluation.TailClasses;
+import tessera.distill.report.HtmlReport;
 import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
 import tessera.nn.ClipShape;
@@ -146,11 +148,18 @@ final class Evaluate extends ToolCommand {
     private @Nullable Path report;
 
     @Mixin
+    private AdaptiveChoice adaptive;
+
+    @Mixin
     private ProgressOption progress;
 
     @Override
     void run() {
-        student.masking();
+        adaptive.check(student.masking());
+        if (adaptive.wanted() && !schemes.equals(List.of(new ViewScheme(1, 1)))) {
+            throw new IllegalArgumentException(
+                    "--adaptive is judged on one view of each clip; leave --views away, or --adaptive");
+        }
         egosim.check();
         egosim.requireOne(SOURCE, clips);
         if (firstClip < 0 || heldPerClass < 0 || (heldPerClass > 0 && (holdout != null || !egosim.wanted()))) {
@@ -176,11 +185,15 @@ final class Evaluate extends ToolCommand {
                 requireLabels(set);
                 Evaluation.Tail tail = tail(judged, modality);
                 List<Looked> looked = look(judged, predictor, modality, seen, set, held, tail, context);
+                Map<String, AdaptiveHeads.Judged> ensembles =
+                        compare(new AdaptiveHeads(judged, predictor, modality, adaptive, context), seen, set, held);
                 if (report != null) {
-                    EvaluationReport.of(String.valueOf(student.file().getFileName()), looked)
-                            .write(report);
+                    HtmlReport page =
+                            EvaluationReport.of(String.valueOf(student.file().getFileName()), looked);
+                    add(page, ensembles);
+                    page.write(report);
                 }
-                print(set, predictor, looked);
+                print(set, predictor, looked, ensembles);
             }
         }
     }
@@ -223,6 +236,30 @@ final class Evaluate extends ToolCommand {
             looked.add(new Looked(scheme.toString(), scheme.views(), different, gflops, evaluation));
         }
         return looked;
+    }
+
+    /** Fixed and adaptive ensembles of each head, if they are wanted. */
+    private Map<String, AdaptiveHeads.Judged> compare(
+            AdaptiveHeads heads, Geometry seen, ClipSet set, @Nullable ClipSet held) {
+        if (!adaptive.wanted()) {
+            return Map.of();
+        }
+        adaptive.check(heads.how().masking());
+        Views views = Recipe.viewsOf(student.file());
+        Function<ClipSet, View> one =
+                of -> views.test(of.geometry(), seen, 1, 1).getFirst();
+        return heads.compare(set, one.apply(set), held, held == null ? null : one.apply(held));
+    }
+
+    private static void add(HtmlReport page, Map<String, AdaptiveHeads.Judged> ensembles) {
+        if (ensembles.isEmpty()) {
+            return;
+        }
+        page.heading("Adaptive masks");
+        ensembles.forEach((head, judged) -> {
+            page.figure(judged.chart(), head + ": each adaptive curve is of one rule at thresholds from 0 to 1");
+            page.table(EnsembleComparison.HEADER, judged.ensembles().cells(), "");
+        });
     }
 
     /** How many of some views show different things; boxes and sound have no crops. */
@@ -340,7 +377,10 @@ final class Evaluate extends ToolCommand {
         return held;
     }
 
-    private void print(ClipSet set, Predictor predictor, List<Looked> looked) {
+    private void print(
+            ClipSet set, Predictor predictor, List<Looked> looked, Map<String, AdaptiveHeads.Judged> ensembles) {
+        Map<String, List<EnsembleComparison.Row>> rows = new LinkedHashMap<>();
+        ensembles.forEach((head, judged) -> rows.put(head, judged.ensembles().rows()));
         Answer answer = new Answer(
                 student.file(),
                 set.size(),
@@ -351,7 +391,8 @@ final class Evaluate extends ToolCommand {
                 predictor.masking().reduction().isNone()
                         ? null
                         : predictor.masking().reduction().toString(),
-                looked.stream().map(Evaluate::way).toList());
+                looked.stream().map(Evaluate::way).toList(),
+                rows);
         print(answer, out -> {
             out.printf(
                     Locale.ROOT,
@@ -367,6 +408,10 @@ final class Evaluate extends ToolCommand {
                         + Printable.line(String.join(", ", set.leftOut())));
             }
             looked.forEach(way -> print(out, way));
+            ensembles.forEach((head, judged) -> {
+                out.println("masks of " + Printable.line(head) + ", probabilities averaged:");
+                judged.ensembles().lines().forEach(line -> out.println("  " + line));
+            });
         });
     }
 
@@ -434,7 +479,8 @@ final class Evaluate extends ToolCommand {
             int ensemble,
             String strategy,
             @Nullable String reduction,
-            List<Way> looked) {}
+            List<Way> looked,
+            Map<String, List<EnsembleComparison.Row>> ensembles) {}
 
     private record Way(
             String views,

@@ -1,10 +1,12 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -16,22 +18,33 @@ import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.Split;
 import tessera.distill.egosim.EgoSim;
+import tessera.distill.evaluation.EnsembleComparison;
+import tessera.distill.evaluation.EnsemblePasses;
+import tessera.distill.evaluation.EnsembleTiming;
 import tessera.distill.evaluation.FeatureExtraction;
+import tessera.distill.evaluation.Gflops;
+import tessera.distill.evaluation.HeadPasses;
+import tessera.distill.evaluation.Interval;
 import tessera.distill.evaluation.ReducedCost;
 import tessera.distill.fewshot.Accuracy;
 import tessera.distill.fewshot.Episode;
+import tessera.distill.fewshot.EpisodeResult;
 import tessera.distill.fewshot.EpisodeSampler;
 import tessera.distill.fewshot.FewShotEvaluation;
+import tessera.distill.fewshot.FewShotEvaluation.PassByPass;
 import tessera.distill.fewshot.GroupedEpisodes;
 import tessera.distill.fewshot.RedrawnMasks;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
 import tessera.nn.ClipShape;
 import tessera.nn.Pooling;
+import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
+import tessera.nn.inference.Stopping;
 import tessera.nn.inference.Student;
 import tessera.tensor.CostMeter;
+import tessera.tensor.Scope;
 
 /** {@code tessera fewshot}: accuracy over few-shot episodes. */
 @Command(
@@ -102,6 +115,9 @@ final class FewShot extends ToolCommand {
     private ProtocolOptions protocol;
 
     @Mixin
+    private AdaptiveChoice adaptive;
+
+    @Mixin
     private ProgressOption progress;
 
     @Override
@@ -112,13 +128,19 @@ final class FewShot extends ToolCommand {
         egosim.requireOne(SOURCE, clips);
         requireCounts();
         head.check();
+        adaptive.check(student.masking());
         RunContext context = progress.context(student.compute());
-        FewShotEvaluation.Result result;
+        Judgement judgement;
         ReducedCost cost;
         Masking masking;
         try (Predictor predictor = student.open();
                 Student other = protocol.otherNorms(student.file(), student.compute())) {
             masking = predictor.masking();
+            adaptive.check(masking);
+            if (adaptive.wanted() && protocol.supportViews(masking) != masking.ensemble()) {
+                throw new IllegalArgumentException("--adaptive sets its threshold on support clips that are seen through as many masks as"
+                        + " queries; leave --support-views and --protocol paper away, or --adaptive");
+            }
             Student judging = other == null ? predictor.student() : other;
             ClipShape input = judging.config().input();
             Modality modality = Clips.modality(input, student.file());
@@ -128,12 +150,13 @@ final class FewShot extends ToolCommand {
                     Predictor pooling = Predictor.of(pooled, masking, predictor.seed());
                     ClipSet set = load(geometry, modality, context);
                     CostMeter meter = CostMeter.open()) {
-                result = evaluate(pooling, candidates, set, modality, context);
+                judgement = evaluate(pooling, candidates, set, modality, context);
                 cost = ReducedCost.of(meter, set.size(), pooled, masking);
             }
         }
-        Accuracy accuracy = result.accuracy();
-        double calibrationError = result.calibrationError();
+        Accuracy accuracy = judgement.result.accuracy();
+        double calibrationError = judgement.result.calibrationError();
+        EnsembleComparison ensembles = judgement.ensembles;
         Answer answer = new Answer(
                 accuracy.mean(),
                 accuracy.interval95(),
@@ -148,7 +171,8 @@ final class FewShot extends ToolCommand {
                 masking.strategy().word(),
                 protocol.supportViews(masking),
                 protocol.isPaper() ? "paper" : "own",
-                cost);
+                cost,
+                ensembles == null ? null : ensembles.rows());
         print(answer, out -> {
             out.printf(
                     Locale.ROOT,
@@ -165,6 +189,9 @@ final class FewShot extends ToolCommand {
                     100 * calibrationError);
             if (cost != null) {
                 out.println("  " + cost.text());
+            }
+            if (ensembles != null) {
+                ensembles.lines().forEach(line -> out.println("  " + line));
             }
         });
     }
@@ -184,6 +211,11 @@ final class FewShot extends ToolCommand {
         requireLeast("--ways", ways, 2);
         requireLeast("--shots", shots, 1);
         requireLeast("--queries", queries, 1);
+        if (shots == 1 && adaptive.wanted() && adaptive.threshold() == null) {
+            throw new IllegalArgumentException(
+                    "--adaptive sets its threshold on examples that are held out, but --shots is"
+                            + " 1; pass 2 or more, or a threshold such as --adaptive 0.9");
+        }
         if (clips == null) {
             if (groups != null) {
                 throw new IllegalArgumentException(
@@ -253,15 +285,29 @@ final class FewShot extends ToolCommand {
             String strategy,
             int supportViews,
             String protocol,
-            @Nullable ReducedCost reduced) {}
+            @Nullable ReducedCost reduced,
+            @Nullable List<EnsembleComparison.Row> ensembles) {}
 
-    private FewShotEvaluation.Result evaluate(
+    /** @param ensembles fixed and adaptive ones, or null where none is wanted */
+    private record Judgement(
+            FewShotEvaluation.Result result, @Nullable EnsembleComparison ensembles) {}
+
+    private Judgement evaluate(
             Predictor predictor, List<Pooling> candidates, ClipSet set, Modality modality, RunContext context) {
         int[] groupOf = groups(set.names());
         List<Episode> drawn = draw(set.labels(), groupOf, set.classes());
         FewShotEvaluation evaluation = evaluation(predictor, candidates, set, modality, groupOf, context);
         try (Task task = context.task("episodes", Task.Unit.EPISODES, episodes)) {
-            return evaluation.evaluate(drawn, task::advance);
+            if (!adaptive.wanted()) {
+                return new Judgement(evaluation.evaluate(drawn, task::advance), null);
+            }
+            List<PassByPass> each = evaluation.passByPass(drawn, task::advance);
+            int all = predictor.masking().ensemble();
+            List<EpisodeResult> results = each.stream()
+                    .map(one -> one.queries().fixed(all))
+                    .map(outcome -> new EpisodeResult(outcome.probabilities(), outcome.labels()))
+                    .toList();
+            return new Judgement(new FewShotEvaluation.Result(results), compare(each, predictor, set, modality));
         }
     }
 
@@ -286,6 +332,50 @@ final class FewShot extends ToolCommand {
                 ? new FewShotEvaluation(features, HeadOptions.plain())
                 : new FewShotEvaluation(features, HeadOptions.tuned(candidates, judging), groupOf);
         return evaluation.withSupportViews(views);
+    }
+
+    /** Fixed and adaptive ensembles; thresholds come from the support clips of all episodes, each held out. */
+    private EnsembleComparison compare(List<PassByPass> each, Predictor predictor, ClipSet set, Modality modality) {
+        List<EnsemblePasses> support = new ArrayList<>();
+        each.forEach(one -> {
+            if (one.support() != null) {
+                support.add(one.support());
+            }
+        });
+        List<EnsemblePasses> queries = each.stream().map(PassByPass::queries).toList();
+        EnsemblePasses asked = EnsemblePasses.joined(queries);
+        List<Stopping> rules = adaptive.rules(support.isEmpty() ? null : EnsemblePasses.joined(support));
+        List<int[]> plans =
+                rules.stream().map(rule -> asked.adaptive(rule).passes()).toList();
+        Student pooled = predictor.student();
+        // Which head it is makes no difference to the time.
+        Head any = Head.of(
+                        new double[ways][pooled.featureWidth()],
+                        new double[ways],
+                        IntStream.range(0, ways).mapToObj(Integer::toString).toList())
+                .on(pooled.pooling());
+        try (Scope scope = Scope.open();
+                Student timed = pooled.withHead(any)) {
+            EnsembleTiming timing = EnsembleTiming.of(
+                    timed,
+                    HeadPasses.spread(set.size(), batch -> set.batch(timed.device(), modality, batch)),
+                    predictor.masking(),
+                    predictor.seed(),
+                    plans);
+            return EnsembleComparison.of(
+                    queries,
+                    rules,
+                    FewShot::interval,
+                    Gflops.of(pooled, predictor.masking().withEnsemble(1)),
+                    timing);
+        }
+    }
+
+    private static Interval interval(List<EnsemblePasses.Outcome> episodes) {
+        Accuracy accuracy = Accuracy.of(episodes.stream()
+                .mapToDouble(outcome -> outcome.accuracy().value())
+                .toArray());
+        return new Interval(accuracy.mean(), accuracy.interval95());
     }
 
     /** The group of each clip {@code label/name}, or null if groups do not matter. */

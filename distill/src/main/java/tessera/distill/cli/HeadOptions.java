@@ -1,6 +1,7 @@
 package tessera.distill.cli;
 
 import java.util.List;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -120,8 +121,10 @@ final class HeadOptions {
      * A head and what it looks at.
      *
      * @param c how much the examples weigh against the penalty
+     * @param heldOut class probabilities of the examples by heads like it that did not see them, {@code [P][clips][classes]}; empty
+     *     where a class has one example
      */
-    record Fitted(LinearClassifier classifier, Pooling pooling, double c) {}
+    record Fitted(LinearClassifier classifier, Pooling pooling, double c, Supplier<double[][][]> heldOut) {}
 
     /**
      * Fits a head in the way that was asked for.
@@ -133,9 +136,18 @@ final class HeadOptions {
         if (isPlain()) {
             LinearClassifier classifier =
                     plain().fitViews(views, labels, classes).classifier();
-            return new Fitted(classifier, candidates.getFirst(), plain().c());
+            return new Fitted(
+                    classifier,
+                    candidates.getFirst(),
+                    plain().c(),
+                    () -> plain().heldOut(views, labels, classes, groups));
         }
-        HeadFit.Fit tuned = tuned(candidates, student).fit(views, labels, classes, groups);
-        return new Fitted(tuned.classifier(), candidates.get(tuned.candidate()), tuned.c());
+        HeadFit fit = tuned(candidates, student);
+        HeadFit.Fit tuned = fit.fit(views, labels, classes, groups);
+        return new Fitted(
+                tuned.classifier(),
+                candidates.get(tuned.candidate()),
+                tuned.c(),
+                () -> fit.heldOut(tuned, views, labels, classes, groups));
     }
 }

@@ -15,6 +15,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.evaluation.EnsemblePasses;
 import tessera.distill.evaluation.ReducedCost;
 import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.train.Task;
@@ -25,6 +26,7 @@ import tessera.nn.Pooling;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
+import tessera.nn.inference.Stopping;
 import tessera.nn.inference.Student;
 import tessera.nn.inference.VideoClip;
 import tessera.tensor.CostMeter;
@@ -89,6 +91,9 @@ final class Learn extends ToolCommand {
     private HeadOptions headOptions;
 
     @Mixin
+    private AdaptiveChoice adaptive;
+
+    @Mixin
     private ProgressOption progress;
 
     @Override
@@ -96,6 +101,7 @@ final class Learn extends ToolCommand {
         student.masking();
         cutting.check();
         headOptions.check();
+        adaptive.check(student.masking());
         Outputs.requireFile(out);
         if (shots != null && shots < 1) {
             throw new IllegalArgumentException(
@@ -112,6 +118,7 @@ final class Learn extends ToolCommand {
         try (Predictor predictor = student.open()) {
             Student model = predictor.student();
             Masking masking = predictor.masking();
+            adaptive.check(masking);
             Clips.requireRgb(model.config().input(), student.file());
             ClipCut cut = cutting.cut(model.config().input());
             List<ClipCut> rest = evaluate ? rest(cut) : List.of();
@@ -135,18 +142,32 @@ final class Learn extends ToolCommand {
      *
      * @param clips number of clips it was fitted on
      * @param c how much they weigh against the penalty
+     * @param heldOut where masks are adaptive
      * @param cost of the features, where tokens are reduced
      */
     private record Learned(
-            Head head, int clips, double c, @Nullable ReducedCost cost) {}
+            Head head,
+            int clips,
+            double c,
+            @Nullable HeldOut heldOut,
+            @Nullable ReducedCost cost) {}
+
+    /** What held-out clips, of which the threshold comes, say of all masks and of adaptive ones. */
+    private record HeldOut(
+            double temperature, double threshold, double accuracyOfAll, double accuracy, double meanPasses) {}
 
     /**
      * How many clips were recognised.
      *
      * @param total clips of each label
      * @param right those of them that were recognised
+     * @param passes masks through which all clips together were looked at, in its first place
      */
-    private record Judgement(int[] total, int[] right) {
+    private record Judgement(int[] total, int[] right, double[] passes) {
+        double meanPasses() {
+            return passes[0] / clips();
+        }
+
         int clips() {
             return Arrays.stream(total).sum();
         }
@@ -191,7 +212,24 @@ final class Learn extends ToolCommand {
                 .named(name)
                 .on(fitted.pooling())
                 .fittedOn(model.checksum());
-        return new Learned(head, views.size(), fitted.c(), cost);
+        if (!adaptive.wanted()) {
+            return new Learned(head, views.size(), fitted.c(), null, cost);
+        }
+        double[][][] heldOut = fitted.heldOut().get();
+        EnsemblePasses judged = heldOut.length == 0 ? null : EnsemblePasses.of(heldOut, labelOf);
+        Stopping rule = adaptive.rule(judged);
+        return new Learned(
+                head.stoppingAt(rule), views.size(), fitted.c(), judged == null ? null : heldOut(judged, rule), cost);
+    }
+
+    private static HeldOut heldOut(EnsemblePasses judged, Stopping rule) {
+        EnsemblePasses.Outcome outcome = judged.adaptive(rule);
+        return new HeldOut(
+                rule.temperature(),
+                rule.threshold(),
+                judged.fixed(judged.passes()).accuracy().value(),
+                outcome.accuracy().value(),
+                outcome.meanPasses());
     }
 
     /**
@@ -241,7 +279,7 @@ final class Learn extends ToolCommand {
 
     private Judgement judge(Student model, ClipFolder videos, List<ClipCut> rest, Head head, Masking masking) {
         int labels = videos.labels().size();
-        Judgement judgement = new Judgement(new int[labels], new int[labels]);
+        Judgement judgement = new Judgement(new int[labels], new int[labels], new double[1]);
         try (Task task = progress.context(student.compute()).task("evaluate", Task.Unit.LABELS, labels);
                 Student judged = model.withHead(head)) {
             for (int label = 0; label < labels; label++) {
@@ -249,10 +287,12 @@ final class Learn extends ToolCommand {
                     for (ClipCut part : rest) {
                         long first = student.masks().seed() + QUERIES + judgement.clips();
                         int truth = label;
-                        try (Predictor predictor = Predictor.of(judged, masking, first);
+                        try (Predictor predictor = Predictor.of(
+                                        judged, masking, first, adaptive.wanted() ? Stopping::learned : null);
                                 Stream<VideoClip> clips = Video.clips(video, part)) {
                             predictor.predictAll(clips, prediction -> {
                                 judgement.total[truth]++;
+                                judgement.passes[0] += prediction.passes();
                                 judgement.right[truth] +=
                                         prediction.label().equals(head.labels().get(truth)) ? 1 : 0;
                             });
@@ -306,9 +346,14 @@ final class Learn extends ToolCommand {
         if (cost != null) {
             result.put("reduced", cost);
         }
+        if (adaptive.wanted()) {
+            result.put("threshold", learned.head().stopping().orElseThrow().threshold());
+            result.put("heldOut", learned.heldOut());
+        }
         if (judgement != null) {
             result.put("evaluated", judgement.clips());
             result.put("accuracy", judgement.recognised() / (double) judgement.clips());
+            result.put("meanPasses", judgement.meanPasses());
         }
         print(result, to -> {
             if (adapt != null) {
@@ -320,6 +365,19 @@ final class Learn extends ToolCommand {
             }
             if (cost != null) {
                 to.println("  " + cost.text());
+            }
+            HeldOut heldOut = learned.heldOut();
+            if (heldOut != null) {
+                to.printf(
+                        Locale.ROOT,
+                        "  adaptive: %s%s at temperature %.2f; on held-out clips %.1f %% with %.2f masks, %.1f %% with all %d%n",
+                        adaptive.measure(),
+                        heldOut.threshold() > 1 ? " never enough" : " %.3f".formatted(heldOut.threshold()),
+                        heldOut.temperature(),
+                        100 * heldOut.accuracy(),
+                        heldOut.meanPasses(),
+                        100 * heldOut.accuracyOfAll(),
+                        masking.ensemble());
             }
             if (judgement != null) {
                 for (int label = 0; label < labels.size(); label++) {
@@ -338,7 +396,8 @@ final class Learn extends ToolCommand {
                         judgement.clips(),
                         masking.ratio(),
                         masking.ensemble(),
-                        MaskOptions.strategy(masking));
+                        MaskOptions.strategy(masking)
+                                + (adaptive.wanted() ? ", %.2f masks a clip".formatted(judgement.meanPasses()) : ""));
             }
         });
     }

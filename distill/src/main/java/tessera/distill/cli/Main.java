@@ -49,6 +49,7 @@ public final class Main implements Callable<Integer> {
             Map.entry("fewshot", FewShot.class),
             Map.entry("evaluate", Evaluate.class),
             Map.entry("extract", Extract.class),
+            Map.entry("sweep", SweepCommand.class),
             Map.entry("adapt", Adapt.class),
             Map.entry("learn", Learn.class),
             Map.entry("predict", Predict.class),

@@ -37,7 +37,8 @@ import tessera.tensor.io.Printable;
         description = {
             "Recognise a video with heads that learn wrote, or with those in the student's file, as train and distill write"
                     + " them: probabilities of each clip, and their mean.",
-            "Each clip is seen through several masks whose probabilities are averaged.",
+            "Each clip is seen through several masks whose probabilities are averaged; with --adaptive only through as many as it"
+                    + " takes to be sure.",
             "With --every a timeline: windows of --clip-seconds, printed as they are recognised, each as a line of JSON."
         })
 final class Predict extends ToolCommand {
@@ -88,12 +89,16 @@ final class Predict extends ToolCommand {
                     "Write an HTML page too: frames that the student saw with the tokens that each mask kept, and probabilities"
                             + " over the recording. Default: none")
     private @Nullable Path report;
+    @Mixin
+    private AdaptiveOptions adaptive;
 
     @Override
     void run() {
         cutting.check();
         check();
-        try (Predictor opened = student.open(heads.toArray(Path[]::new))) {
+        adaptive.check(student.masking());
+        try (Predictor opened = student.open(adaptive.stopping(), heads.toArray(Path[]::new))) {
+            adaptive.check(opened.masking());
             if (opened.student().heads().isEmpty()) {
                 throw new IllegalArgumentException(student.file()
                         + " has no head of its own; pass --head with one that `tessera learn` made with this student");
@@ -125,6 +130,10 @@ final class Predict extends ToolCommand {
         }
         if (report != null) {
             Outputs.requireFile("--report", report);
+            if (adaptive.wanted()) {
+                throw new IllegalArgumentException("--report shows the tokens of every mask, and --adaptive leaves masks away; pass one of"
+                        + " the two");
+            }
         }
         if (every == null) {
             if (smooth != null) {
@@ -286,10 +295,22 @@ final class Predict extends ToolCommand {
                                     .toList()));
         }
         HeadAnswer main = each.values().iterator().next();
-        print(new Answer(video, main.label(), main.probabilities(), main.clips(), each, cost), out -> {
-            out.printf("%s: %s%n", video, top(mean));
+        print(new Answer(video, main.label(), main.probabilities(), main.clips(), mean.passes(), each, cost), out -> {
+            out.printf(
+                    Locale.ROOT,
+                    "%s: %s%s%n",
+                    video,
+                    top(mean),
+                    adaptive.wanted() ? ", %.2f masks a clip".formatted(mean.passes()) : "");
             for (int i = 0; i < clips.size(); i++) {
-                out.printf("  clip %d: %s%n", i + 1, top(clips.get(i)));
+                Prediction clip = clips.get(i);
+                out.printf(
+                        "  clip %d: %s%s%n",
+                        i + 1,
+                        top(clip),
+                        !adaptive.wanted()
+                                ? ""
+                                : ", %.0f mask%s".formatted(clip.passes(), clip.passes() == 1 ? "" : "s"));
             }
             if (cost != null) {
                 out.println("  " + cost.text());
@@ -297,12 +318,17 @@ final class Predict extends ToolCommand {
         });
     }
 
-    /** What all heads say; what the main one says stands outside {@code heads} too. */
+    /**
+     * What all heads say; what the main one says stands outside {@code heads} too.
+     *
+     * @param meanPasses masks that a clip was looked at through
+     */
     private record Answer(
             Path video,
             String label,
             Map<String, Double> probabilities,
             List<Map<String, Double>> clips,
+            double meanPasses,
             Map<String, HeadAnswer> heads,
             @Nullable ReducedCost reduced) {}
 

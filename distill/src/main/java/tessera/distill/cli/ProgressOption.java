@@ -21,19 +21,19 @@ final class ProgressOption {
     }
 
     /** A run that shows progress. */
-    RunContext context(ComputeOptions compute) {
+    RunContext context(DeviceOptions compute) {
         return context(compute, new StopSignal());
     }
 
     /** A run that shows progress, and stops with a checkpoint when the process is asked to end. */
-    RunContext resumable(ComputeOptions compute) {
+    RunContext resumable(DeviceOptions compute) {
         StopSignal stop = new StopSignal();
         RunContext context = context(compute, stop);
         stop.onShutdown(() -> System.err.println("tessera: stopped and saved; run the same command to resume"));
         return context;
     }
 
-    private RunContext context(ComputeOptions compute, StopSignal stop) {
+    private RunContext context(DeviceOptions compute, StopSignal stop) {
         return new RunContext(listener(), stop, compute.device(), compute.precision());
     }
 }

@@ -1,13 +1,16 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tessera.distill.train.WarmStart;
 import tessera.nn.Pooling;
+import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
+import tessera.nn.inference.Stopping;
 
 /** The student of a command, where it computes, through which masks it looks and how many tokens it computes: {@code --student} and three mixins. */
 final class StudentOptions {
@@ -56,8 +59,13 @@ final class StudentOptions {
 
     /** Opens the student with heads or without, if the masks leave it something to look at. */
     Predictor open(Path... heads) {
+        return open(null, heads);
+    }
+
+    /** As {@link #open(Path...)}, with masks added one at a time where {@code stopping} is not null. */
+    Predictor open(@Nullable Function<Head, Stopping> stopping, Path... heads) {
         Predictor.Options options =
-                new Predictor.Options(compute.device(), compute.precision(), masking(), masks.seed());
+                new Predictor.Options(compute.device(), compute.precision(), masking(), masks.seed(), stopping);
         Predictor predictor = Predictor.open(options, file(), heads);
         try {
             masks.check(predictor.student());

@@ -68,8 +68,8 @@ public record Gflops(double all, double withoutAttention) {
         return new Gflops(products + meter.of("attention").flops() / 1e9, products);
     }
 
-    /** The work of several views. */
-    public Gflops times(int views) {
+    /** The work of several views, or of so many on average. */
+    public Gflops times(double views) {
         return new Gflops(views * all, views * withoutAttention);
     }
 }

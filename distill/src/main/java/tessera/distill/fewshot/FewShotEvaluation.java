@@ -3,9 +3,11 @@ package tessera.distill.fewshot;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.IntConsumer;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.evaluation.Classification;
+import tessera.distill.evaluation.EnsemblePasses;
 
 /**
  * Few-shot accuracy of features.
@@ -29,7 +31,7 @@ public final class FewShotEvaluation {
          *
          * @param views {@code [P][clips][D]}
          */
-        LinearClassifier fit(double[][][] views, Episode episode);
+        Fitted fit(double[][][] views, Episode episode);
     }
 
     /** Where the features of an episode's clips come from. */
@@ -50,6 +52,13 @@ public final class FewShotEvaluation {
      * @param queries {@code [P][queries][D]}, P passes of 1 or more
      */
     public record Views(double[][][] support, double[][][] queries) {}
+
+    /**
+     * A head.
+     *
+     * @param heldOut class probabilities of the support clips by heads like it that did not see them, {@code [P][clips][ways]}, or empty
+     */
+    private record Fitted(LinearClassifier classifier, Supplier<double[][][]> heldOut) {}
 
     /**
      * Checks and keeps the features; the caller must not change them afterwards.
@@ -75,24 +84,23 @@ public final class FewShotEvaluation {
     public FewShotEvaluation(Source source, LogisticRegression head) {
         this(
                 source,
-                (views, episode) -> head.fitViews(views, episode.supportLabels(), episode.ways())
-                        .classifier());
+                (views, episode) -> new Fitted(
+                        head.fitViews(views, episode.supportLabels(), episode.ways())
+                                .classifier(),
+                        () -> head.heldOut(views, episode.supportLabels(), episode.ways(), null)));
     }
 
     /** As {@link #FewShotEvaluation(Source, LogisticRegression)}, with heads that are tuned on the support clips of each episode. */
     public FewShotEvaluation(Source source, HeadFit head, int @Nullable [] groups) {
-        this(
-                source,
-                (views, episode) -> head.fit(
-                                views,
-                                episode.supportLabels(),
-                                episode.ways(),
-                                groups == null
-                                        ? null
-                                        : IntStream.of(episode.support())
-                                                .map(clip -> groups[clip])
-                                                .toArray())
-                        .onAll(views[0][0].length));
+        this(source, (views, episode) -> {
+            int[] labels = episode.supportLabels();
+            int[] of = groups == null
+                    ? null
+                    : IntStream.of(episode.support()).map(clip -> groups[clip]).toArray();
+            HeadFit.Fit fit = head.fit(views, labels, episode.ways(), of);
+            return new Fitted(
+                    fit.onAll(views[0][0].length), () -> head.heldOut(fit, views, labels, episode.ways(), of));
+        });
     }
 
     private FewShotEvaluation(Source source, Fitter fitter) {
@@ -160,17 +168,26 @@ public final class FewShotEvaluation {
      * @throws IllegalArgumentException if there is no episode or one names a clip that has no features
      */
     public Result evaluate(List<Episode> episodes, IntConsumer progress) {
+        return new Result(each(episodes, this::evaluate, progress));
+    }
+
+    /** What is done with an episode. */
+    private interface Work<T> {
+        T of(int number, Episode episode);
+    }
+
+    private static <T> List<T> each(List<Episode> episodes, Work<T> work, IntConsumer progress) {
         int[] finished = {0};
-        return new Result(IntStream.range(0, episodes.size())
+        return IntStream.range(0, episodes.size())
                 .parallel()
                 .mapToObj(i -> {
-                    EpisodeResult result = evaluate(i, episodes.get(i));
+                    T result = work.of(i, episodes.get(i));
                     synchronized (finished) {
                         progress.accept(++finished[0]);
                     }
                     return result;
                 })
-                .toList());
+                .toList();
     }
 
     /** Evaluates one episode, the first, on the calling thread. */
@@ -180,12 +197,45 @@ public final class FewShotEvaluation {
 
     private EpisodeResult evaluate(int number, Episode episode) {
         Views views = source.see(number, episode);
-        LinearClassifier classifier = fitter.fit(views.support(), episode);
+        LinearClassifier classifier = fitter.fit(views.support(), episode).classifier;
         double[][] probabilities = IntStream.range(0, episode.queries().length)
                 .mapToObj(query -> classifier.ensemble(
                         Arrays.stream(views.queries()).map(pass -> pass[query]).toArray(double[][]::new)))
                 .toArray(double[][]::new);
         return new EpisodeResult(probabilities, episode.queryLabels());
+    }
+
+    /**
+     * What an episode's head says of its clips pass by pass, of which adaptive ensembles are made.
+     *
+     * @param queries of the queries; all passes together are what {@link #evaluate(Episode)} gives
+     * @param support of the support clips, each by a head that was fitted without it; null where a class has one clip
+     */
+    public record PassByPass(
+            EnsemblePasses queries, @Nullable EnsemblePasses support) {}
+
+    /** Evaluates one episode, the first, on the calling thread, pass by pass. */
+    public PassByPass passByPass(Episode episode) {
+        return passByPass(0, episode);
+    }
+
+    private PassByPass passByPass(int number, Episode episode) {
+        Views views = source.see(number, episode);
+        Fitted fitted = fitter.fit(views.support(), episode);
+        double[][][] queries = Arrays.stream(views.queries())
+                .map(pass -> Arrays.stream(pass)
+                        .map(fitted.classifier::probabilities)
+                        .toArray(double[][]::new))
+                .toArray(double[][][]::new);
+        double[][][] heldOut = fitted.heldOut.get();
+        return new PassByPass(
+                EnsemblePasses.of(queries, episode.queryLabels()),
+                heldOut.length == 0 ? null : EnsemblePasses.of(heldOut, episode.supportLabels()));
+    }
+
+    /** As {@link #evaluate(List, IntConsumer)}, pass by pass. */
+    public List<PassByPass> passByPass(List<Episode> episodes, IntConsumer progress) {
+        return each(episodes, this::passByPass, progress);
     }
 
     private static double[] features(double[][] pass, int clip) {

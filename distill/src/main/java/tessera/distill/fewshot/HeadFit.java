@@ -1,13 +1,10 @@
 package tessera.distill.fewshot;
 
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
-import tessera.distill.evaluation.Classification;
+import tessera.distill.evaluation.EnsemblePasses;
 
 /**
  * A linear head on standardised features, whose penalty, and if several are offered whose features, are chosen by cross-validation on
@@ -29,7 +26,6 @@ public final class HeadFit {
     /** Values of C; the first needs no reason, and of the others those nearer to it come first. */
     private static final double[] PENALTIES = {10, 100, 1, 1000, .1, .01, .001};
 
-    private static final int FOLDS = 5;
     /** How exactly fits are made that are kept, and those that are thrown away: tolerance of the gradient beside C, and most steps. */
     private static final LogisticRegression FINE = new LogisticRegression(1, 1e-4, 1000);
 
@@ -88,7 +84,7 @@ public final class HeadFit {
      * @throws IllegalArgumentException as {@link LogisticRegression#fit}
      */
     public Fit fit(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
-        int[] folds = folds(labels, classes, groups);
+        int[] folds = CrossValidation.folds(labels, classes, groups);
         Standardised best = Standardised.of(views, candidates.getFirst());
         int candidate = 0;
         double c = PENALTIES[0];
@@ -128,35 +124,18 @@ public final class HeadFit {
         return than < 0 || right - than > 2 * Math.sqrt(of * share * (1 - share));
     }
 
-    /** The fold of each example, or none if nothing can be held out. */
-    private static int[] folds(int[] labels, int classes, int @Nullable [] groups) {
-        int[] own = IntStream.range(0, labels.length).toArray();
-        int[] places = groups == null || fewest(labels, classes, groups) < 2 ? own : groups;
-        int folds = Math.min(FOLDS, fewest(labels, classes, places));
-        if (folds < 2) {
-            return new int[0];
-        }
-        List<Map<Integer, Integer>> seen = IntStream.range(0, classes)
-                .<Map<Integer, Integer>>mapToObj(k -> new HashMap<>())
-                .toList();
-        return IntStream.range(0, labels.length)
-                .map(i -> {
-                    Map<Integer, Integer> ofClass = seen.get(labels[i]);
-                    return ofClass.computeIfAbsent(places[i], group -> ofClass.size()) % folds;
-                })
-                .toArray();
-    }
-
-    /** Groups of the class that has fewest. */
-    private static int fewest(int[] labels, int classes, int[] groups) {
-        return IntStream.range(0, classes)
-                .map(k -> (int) IntStream.range(0, labels.length)
-                        .filter(i -> labels[i] == k)
-                        .map(i -> groups[i])
-                        .distinct()
-                        .count())
-                .min()
-                .orElse(0);
+    /**
+     * What heads like a fitted one say of the examples that they were not fitted on: with its features and C, each example held out
+     * once, as when these were chosen.
+     *
+     * @param views as in {@link #fit}
+     * @return class probabilities in each view, {@code [P][examples][classes]}; empty where nothing can be held out
+     */
+    public double[][][] heldOut(Fit like, double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
+        int[] folds = CrossValidation.folds(labels, classes, groups);
+        return folds.length == 0
+                ? new double[0][][]
+                : Standardised.of(views, candidates.get(like.candidate)).heldOut(like.c, FINE, labels, classes, folds);
     }
 
     /**
@@ -210,49 +189,36 @@ public final class HeadFit {
 
         /** How many examples are recognised, by the mean of their views' probabilities, by heads that were fitted on the other folds. */
         int recognised(double c, int[] labels, int classes, int[] folds) {
-            int right = 0;
-            int count = Arrays.stream(folds).max().orElse(0) + 1;
-            for (int fold = 0; fold < count; fold++) {
-                int out = fold;
-                int[] kept = IntStream.range(0, labels.length)
-                        .filter(i -> folds[i] != out)
-                        .toArray();
-                LinearClassifier classifier = regression(c, ROUGH, kept, labels, classes);
-                for (int i = 0; i < labels.length; i++) {
-                    if (folds[i] == fold) {
-                        double[][] probabilities = {classifier.ensemble(viewsOf(i, labels.length))};
-                        right += (int) Classification.topK(probabilities, new int[] {labels[i]}, 1);
-                    }
-                }
-            }
-            return right;
+            return EnsemblePasses.of(heldOut(c, ROUGH, labels, classes, folds), labels)
+                    .fixed(views)
+                    .accuracy()
+                    .hits();
         }
 
-        private double[][] viewsOf(int example, int examples) {
-            return IntStream.range(0, views)
-                    .mapToObj(p -> rows[p * examples + example])
-                    .toArray(double[][]::new);
+        /** Class probabilities of each example in each view by a head that was fitted on the other folds. */
+        double[][][] heldOut(double c, LogisticRegression as, int[] labels, int classes, int[] folds) {
+            return CrossValidation.probabilities(
+                    byView(), labels, folds, (kept, of) -> regression(c, as, kept, of, classes));
+        }
+
+        private double[][][] byView() {
+            int examples = rows.length / views;
+            double[][][] byView = new double[views][][];
+            Arrays.setAll(byView, p -> Arrays.copyOfRange(rows, p * examples, (p + 1) * examples));
+            return byView;
         }
 
         /** @param as but for C */
-        private LinearClassifier regression(double c, LogisticRegression as, int[] chosen, int[] labels, int classes) {
-            List<double[][]> passes = new ArrayList<>();
-            for (int p = 0; p < views; p++) {
-                int from = p * labels.length;
-                passes.add(IntStream.of(chosen).mapToObj(i -> rows[from + i]).toArray(double[][]::new));
-            }
+        private static LinearClassifier regression(
+                double c, LogisticRegression as, double[][][] views, int[] labels, int classes) {
             return new LogisticRegression(c, as.tolerance() * Math.max(1, c), as.maxIterations())
-                    .fitViews(
-                            passes.toArray(double[][][]::new),
-                            IntStream.of(chosen).map(i -> labels[i]).toArray(),
-                            classes)
+                    .fitViews(views, labels, classes)
                     .classifier();
         }
 
         /** A head on the features as they are. */
         LinearClassifier fit(double c, int[] labels, int classes) {
-            LinearClassifier fitted =
-                    regression(c, FINE, IntStream.range(0, labels.length).toArray(), labels, classes);
+            LinearClassifier fitted = regression(c, FINE, byView(), labels, classes);
             double[][] coefficients = fitted.coefficients();
             double[] intercepts = fitted.intercepts();
             for (int k = 0; k < classes; k++) {

@@ -1,6 +1,7 @@
 package tessera.distill.fewshot;
 
 import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Multinomial logistic regression with an L2 penalty, fitted in f64.
@@ -64,6 +65,25 @@ public record LogisticRegression(double c, double tolerance, int maxIterations) 
             System.arraycopy(labels, 0, repeated, p * labels.length, labels.length);
         }
         return new LogisticRegression(c / count, tolerance, maxIterations).fit(examples, repeated, classes);
+    }
+
+    /**
+     * What heads say of examples that they were not fitted on, each held out once with its group.
+     *
+     * @param views as in {@link #fitViews}
+     * @param groups of each clip, or null if each is its own
+     * @return class probabilities in each view, {@code [P][clips][classes]}; empty where a class has one clip, so that nothing can be held
+     *     out
+     */
+    public double[][][] heldOut(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
+        int[] folds = CrossValidation.folds(labels, classes, groups);
+        return folds.length == 0
+                ? new double[0][][]
+                : CrossValidation.probabilities(
+                        views,
+                        labels,
+                        folds,
+                        (kept, of) -> fitViews(kept, of, classes).classifier());
     }
 
     /**

@@ -16,7 +16,7 @@ public final class PointChart {
      */
     public record Point(double x, double y, double interval, String label) {}
 
-    private record Series(String name, List<Point> points) {}
+    private record Series(String name, List<Point> points, boolean joined) {}
 
     private record Reference(double y, String label) {}
 
@@ -39,7 +39,13 @@ public final class PointChart {
 
     /** Adds points of one colour, joined in the order given; points without a place on the axes are left out. */
     public PointChart series(String name, List<Point> points) {
-        series.add(new Series(name, List.copyOf(points)));
+        series.add(new Series(name, List.copyOf(points), true));
+        return this;
+    }
+
+    /** As {@link #series}, not joined. */
+    public PointChart points(String name, List<Point> points) {
+        series.add(new Series(name, List.copyOf(points), false));
         return this;
     }
 
@@ -75,7 +81,7 @@ public final class PointChart {
             labels.occupy(Frame.RIGHT - width, at - 18, Frame.RIGHT, at + 2);
         }
         for (int i = 0; i < series.size(); i++) {
-            draw(frame, shown(series.get(i), x, y), x, y, Svg.colour(i), labels);
+            draw(frame, series.get(i).joined, shown(series.get(i), x, y), x, y, Svg.colour(i), labels);
         }
         for (Series s : series) {
             for (Point p : shown(s, x, y)) {
@@ -91,9 +97,10 @@ public final class PointChart {
         return s.points.stream().filter(p -> x.shows(p.x) && y.shows(p.y)).toList();
     }
 
-    private static void draw(Frame frame, List<Point> points, Scale x, Scale y, String colour, LabelPlacer labels) {
+    private static void draw(
+            Frame frame, boolean joined, List<Point> points, Scale x, Scale y, String colour, LabelPlacer labels) {
         StringBuilder path = new StringBuilder();
-        for (int i = 0; i < points.size(); i++) {
+        for (int i = 0; joined && i < points.size(); i++) {
             Point p = points.get(i);
             double px = x.at(p.x);
             double py = y.at(p.y);
@@ -103,7 +110,9 @@ public final class PointChart {
                 labels.occupyLine(x.at(before.x), y.at(before.y), px, py);
             }
         }
-        frame.svg.path(path.toString(), colour, 1.5, 0.55);
+        if (joined) {
+            frame.svg.path(path.toString(), colour, 1.5, 0.55);
+        }
         for (Point p : points) {
             double px = x.at(p.x);
             double py = y.at(p.y);

@@ -22,7 +22,8 @@ public record Task(ProgressListener listener, String title, Unit unit, long firs
         EPISODES,
         ROUNDS,
         LABELS,
-        VIDEOS;
+        VIDEOS,
+        CELLS;
 
         /** The word for people. */
         @Override

@@ -148,6 +148,11 @@ public final class HostMemory {
         }
     }
 
+    /** Lets the peak begin anew. */
+    public synchronized void resetPeak() {
+        peak = live;
+    }
+
     public synchronized Device.MemoryUse use() {
         return new Device.MemoryUse(live, pooled, peak, liveBlocks);
     }

@@ -341,6 +341,11 @@ public final class CudaDevice extends Device {
     }
 
     @Override
+    public void resetPeak() {
+        memory.resetPeak();
+    }
+
+    @Override
     public void trim() {
         memory.trim();
     }

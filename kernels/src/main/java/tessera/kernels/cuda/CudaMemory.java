@@ -91,6 +91,10 @@ final class CudaMemory {
         }
     }
 
+    synchronized void resetPeak() {
+        peak = live;
+    }
+
     synchronized Device.MemoryUse use() {
         return new Device.MemoryUse(live, pooled, peak, liveBlocks);
     }

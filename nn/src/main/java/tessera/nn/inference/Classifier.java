@@ -1,5 +1,7 @@
 package tessera.nn.inference;
 
+import java.util.List;
+import java.util.function.Function;
 import tessera.kernels.Device;
 import tessera.nn.ModelConfig;
 import tessera.nn.Pooling;
@@ -18,6 +20,26 @@ record Classifier(Head head, Tensor weight, Tensor bias) {
                 return new Classifier(head, scope.keep(weight), scope.keep(bias));
             }
         });
+    }
+
+    /**
+     * Class probabilities by several heads.
+     *
+     * @param features f32 {@code [passes * B, D]}, pass by pass
+     * @return f32 {@code [B, classes of all heads]}, the heads one after the other
+     */
+    static Tensor probabilities(List<Classifier> heads, Tensor features, int passes, Aggregation aggregation) {
+        return each(heads, head -> aggregation.probabilities(features, passes, head.weight, head.bias));
+    }
+
+    /** Class scores by several heads of features {@code [B, D]}, f32 {@code [B, classes of all heads]}. */
+    static Tensor scores(List<Classifier> heads, Tensor features) {
+        return each(heads, head -> features.linear(head.weight, head.bias));
+    }
+
+    private static Tensor each(List<Classifier> heads, Function<Classifier, Tensor> answer) {
+        Tensor[] each = heads.stream().map(answer).toArray(Tensor[]::new); // [B, classes]
+        return each.length == 1 ? each[0] : Tensor.concat(1, each);
     }
 
     /** The head's weights where its pooling's values stand, and 0 for all others. */

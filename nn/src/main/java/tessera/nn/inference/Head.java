@@ -33,6 +33,7 @@ public final class Head {
     private static final String LABELS = "tessera.head.labels";
     private static final String NAME = "tessera.head.name";
     private static final String POOLING = "tessera.head.pooling";
+    private static final String STOPPING = "tessera.head.adaptive";
     private static final String STUDENT = "tessera.head.student";
     /** The labels of files before {@link #LABELS}, one a line. */
     private static final String LINES = "tessera.labels";
@@ -43,15 +44,23 @@ public final class Head {
     private final List<String> labels;
     private final Pooling pooling;
     private final @Nullable String student;
+    private final @Nullable Stopping stopping;
 
     private Head(
-            String name, float[] weight, float[] bias, List<String> labels, Pooling pooling, @Nullable String student) {
+            String name,
+            float[] weight,
+            float[] bias,
+            List<String> labels,
+            Pooling pooling,
+            @Nullable String student,
+            @Nullable Stopping stopping) {
         this.name = name;
         this.weight = weight;
         this.bias = bias;
         this.labels = List.copyOf(labels);
         this.pooling = pooling;
         this.student = student;
+        this.stopping = stopping;
         for (float[] values : List.of(weight, bias)) {
             for (float value : values) {
                 if (!Float.isFinite(value)) {
@@ -88,7 +97,7 @@ public final class Head {
             bias[c] = (float) intercepts[c];
         }
         requireFit("f32[" + classes + ", " + width + "]", classes, bias.length, labels);
-        return new Head(ACTION, weight, bias, labels, Pooling.MEAN, null);
+        return new Head(ACTION, weight, bias, labels, Pooling.MEAN, null, null);
     }
 
     /** A head of two tensors, whose values are copied. */
@@ -98,7 +107,7 @@ public final class Head {
                     + ", not f32[classes, width] and f32[classes]");
         }
         requireFit(weight.describe(), weight.size(0), bias.size(0), labels);
-        return new Head(name, weight.toFloats(), bias.toFloats(), labels, Pooling.MEAN, student);
+        return new Head(name, weight.toFloats(), bias.toFloats(), labels, Pooling.MEAN, student, null);
     }
 
     private static void requireFit(String weight, long classes, long biases, List<String> labels) {
@@ -131,7 +140,8 @@ public final class Head {
                     ? fromJson(json)
                     : List.of(String.valueOf(lines).split("\n", -1));
             return of(metadata.getOrDefault(NAME, ACTION), weight, bias, labels, metadata.get(STUDENT))
-                    .on(Pooling.of(metadata.getOrDefault(POOLING, Pooling.MEAN.toString())));
+                    .on(Pooling.of(metadata.getOrDefault(POOLING, Pooling.MEAN.toString())))
+                    .stoppingAt(Stopping.of(metadata.get(STOPPING)));
         } catch (tessera.tensor.io.TensorFileException e) {
             throw e;
         } catch (IllegalArgumentException e) {
@@ -150,6 +160,9 @@ public final class Head {
         if (student != null) {
             metadata.put(STUDENT, student);
         }
+        if (stopping != null) {
+            metadata.put(STOPPING, stopping.text());
+        }
         try (Scope scope = Scope.open()) {
             Map<String, Tensor> tensors = new LinkedHashMap<>(); // in this order, so that equal heads are equal bytes
             tensors.put("head.weight", weightTensor());
@@ -160,7 +173,7 @@ public final class Head {
 
     /** The same head under a name, by which it is told from other heads of a student. */
     public Head named(String other) {
-        return new Head(other, weight, bias, labels, pooling, student);
+        return new Head(other, weight, bias, labels, pooling, student, stopping);
     }
 
     /**
@@ -169,12 +182,22 @@ public final class Head {
      * @param checksum {@link Student#checksum}
      */
     public Head fittedOn(String checksum) {
-        return new Head(name, weight, bias, labels, pooling, checksum);
+        return new Head(name, weight, bias, labels, pooling, checksum, stopping);
     }
 
     /** The same head for features that are pooled in this way; without it they are the model's own ({@link Pooling#MEAN}). */
     public Head on(Pooling other) {
-        return new Head(name, weight, bias, labels, other, student);
+        return new Head(name, weight, bias, labels, other, student, stopping);
+    }
+
+    /** The same head with a rule for adaptive masks, or without one. */
+    public Head stoppingAt(@Nullable Stopping rule) {
+        return new Head(name, weight, bias, labels, pooling, student, rule);
+    }
+
+    /** When it has seen enough of a clip, if it was learned with a rule for adaptive masks. */
+    public Optional<Stopping> stopping() {
+        return Optional.ofNullable(stopping);
     }
 
     /** How the features were pooled on which it was fitted; a student with this head pools them so. */

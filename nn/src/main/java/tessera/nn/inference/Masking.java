@@ -63,6 +63,20 @@ public record Masking(
         return new Masking(ratio, ensemble, other, aggregation, reduction);
     }
 
+    /**
+     * The same with another share of hidden tokens.
+     *
+     * @throws IllegalArgumentException if it is not in [0, 1)
+     */
+    public Masking withRatio(double other) {
+        return new Masking(other, ensemble, strategy, aggregation, reduction);
+    }
+
+    /** The same with another number of masks. */
+    public Masking withEnsemble(int masks) {
+        return new Masking(ratio, masks, strategy, aggregation, reduction);
+    }
+
     /** The same with another way to make one answer of the passes. */
     public Masking withAggregation(Aggregation other) {
         return new Masking(ratio, ensemble, strategy, other, reduction);

@@ -9,8 +9,9 @@ import java.util.stream.IntStream;
  * What a clip shows: an answer by each head, of which the first is the main one. Immutable and thread-safe.
  *
  * @param answers at least one
+ * @param passes masks that the clip was looked at through: the ensemble's, or fewer where masks are adaptive; of several clips, the mean
  */
-public record Prediction(List<Answer> answers) {
+public record Prediction(List<Answer> answers, double passes) {
     public Prediction {
         answers = List.copyOf(answers);
         if (answers.isEmpty()) {
@@ -88,7 +89,9 @@ public record Prediction(List<Answer> answers) {
         if (predictions.isEmpty()) {
             throw new IllegalArgumentException("there is no mean of 0 predictions; pass one or more");
         }
-        return predictions.getFirst().with((head, label) -> mean(predictions, head, label));
+        double passes =
+                predictions.stream().mapToDouble(Prediction::passes).average().orElse(Double.NaN);
+        return predictions.getFirst().with((head, label) -> mean(predictions, head, label), passes);
     }
 
     /**
@@ -97,7 +100,9 @@ public record Prediction(List<Answer> answers) {
      * @param weight in [0, 1]
      */
     Prediction mixed(Prediction other, double weight) {
-        return with((head, label) -> weight * probability(head, label) + (1 - weight) * other.probability(head, label));
+        return with(
+                (head, label) -> weight * probability(head, label) + (1 - weight) * other.probability(head, label),
+                weight * passes + (1 - weight) * other.passes);
     }
 
     private interface Probability {
@@ -105,7 +110,7 @@ public record Prediction(List<Answer> answers) {
     }
 
     /** The same labels with other probabilities. */
-    private Prediction with(Probability probability) {
+    private Prediction with(Probability probability, double passes) {
         List<Answer> with = new ArrayList<>();
         for (int h = 0; h < answers.size(); h++) {
             int head = h;
@@ -116,7 +121,7 @@ public record Prediction(List<Answer> answers) {
                             .mapToObj(c -> new Score(scores.get(c).label(), probability.of(head, c)))
                             .toList()));
         }
-        return new Prediction(with);
+        return new Prediction(with, passes);
     }
 
     private double probability(int head, int label) {

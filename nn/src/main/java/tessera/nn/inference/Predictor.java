@@ -10,9 +10,11 @@ import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.ObjLongConsumer;
 import java.util.function.Supplier;
 import java.util.stream.Gatherers;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
@@ -44,6 +46,9 @@ public final class Predictor implements AutoCloseable {
     private final @Nullable Student owned;
     private final Masking masking;
     private final long seed;
+    /** One for each head, or null to look through all masks. */
+    private final @Nullable List<Stopping> rules;
+
     private final ReentrantLock lock = new ReentrantLock();
     private Student.@Nullable Session session;
     private boolean closed;
@@ -55,10 +60,22 @@ public final class Predictor implements AutoCloseable {
      * @param compute f32, or bf16 on a GPU or a CPU that has {@link Device#bf16}
      * @param masking which tokens are looked at; {@link Masking#DEFAULT} means all of them where the model cannot be masked
      * @param seed determines the masks
+     * @param stopping of each head, when it has seen enough of a clip: masks are then added one at a time, until every head has; {@link
+     *     Stopping#learned} for what the heads were learned with, or null to look through all masks
      */
-    public record Options(Device device, DType compute, Masking masking, long seed) {
+    public record Options(
+            Device device,
+            DType compute,
+            Masking masking,
+            long seed,
+            @Nullable Function<Head, Stopping> stopping) {
         /** The standard seed. */
         public static final long SEED = 1;
+
+        /** Looks at every clip through all masks. */
+        public Options(Device device, DType compute, Masking masking, long seed) {
+            this(device, compute, masking, seed, null);
+        }
 
         /** The fastest device, f32, {@link Masking#DEFAULT} and {@link #SEED}, as the command line has them. */
         public static Options standard() {
@@ -67,26 +84,36 @@ public final class Predictor implements AutoCloseable {
 
         /** The same on another device. */
         public Options withDevice(Device other) {
-            return new Options(other, compute, masking, seed);
+            return new Options(other, compute, masking, seed, stopping);
         }
 
         /** The same computing in another type. */
         public Options withCompute(DType other) {
-            return new Options(device, other, masking, seed);
+            return new Options(device, other, masking, seed, stopping);
         }
 
         /** The same with other masks. */
         public Options withMasking(Masking other) {
-            return new Options(device, compute, other, seed);
+            return new Options(device, compute, other, seed, stopping);
         }
 
         /** The same with another seed. */
         public Options withSeed(long other) {
-            return new Options(device, compute, masking, other);
+            return new Options(device, compute, masking, other, stopping);
+        }
+
+        /** The same with masks added one at a time, or all at once. */
+        public Options withStopping(@Nullable Function<Head, Stopping> other) {
+            return new Options(device, compute, masking, seed, other);
         }
     }
 
-    private Predictor(Student student, @Nullable Student owned, Masking masking, long seed) {
+    private Predictor(
+            Student student,
+            @Nullable Student owned,
+            Masking masking,
+            long seed,
+            @Nullable Function<Head, Stopping> stopping) {
         if (student.hasOtherHeads()) {
             requireRgb(student);
         }
@@ -94,6 +121,8 @@ public final class Predictor implements AutoCloseable {
         this.owned = owned;
         this.masking = masking.suiting(student.config());
         this.seed = seed;
+        this.rules =
+                stopping == null ? null : student.heads().stream().map(stopping).toList();
     }
 
     /** Opens a student with its own heads or those that were learned with it, {@link Options#standard}. */
@@ -122,7 +151,7 @@ public final class Predictor implements AutoCloseable {
         Student loaded = Student.load(student, options.device(), options.compute());
         try {
             Student opened = read.isEmpty() ? loaded : loaded.withHeads(read);
-            return new Predictor(opened, loaded, options.masking(), options.seed());
+            return new Predictor(opened, loaded, options.masking(), options.seed(), options.stopping());
         } catch (IllegalArgumentException e) {
             loaded.close();
             throw new IllegalArgumentException(student + ": " + e.getMessage(), e);
@@ -139,7 +168,17 @@ public final class Predictor implements AutoCloseable {
      *     features, as without heads
      */
     public static Predictor of(Student student, Masking masking, long seed) {
-        return new Predictor(student, null, masking, seed);
+        return new Predictor(student, null, masking, seed, null);
+    }
+
+    /**
+     * As {@link #of(Student, Masking, long)}, with masks added one at a time.
+     *
+     * @param stopping of each head, when it has seen enough of a clip, as {@link Options#stopping}
+     */
+    public static Predictor of(
+            Student student, Masking masking, long seed, @Nullable Function<Head, Stopping> stopping) {
+        return new Predictor(student, null, masking, seed, stopping);
     }
 
     /** The student, with its heads. It belongs to whoever opened it, and is valid until the predictor closes. */
@@ -245,9 +284,7 @@ public final class Predictor implements AutoCloseable {
         requireHead();
         batches(clips, (batch, batchSeed) -> {
             try (Scope scope = Scope.open()) {
-                answers(locked(() -> student.predictAll(tensor(batch), masking, batchSeed)
-                                .toFloats()))
-                        .forEach(each);
+                locked(() -> look(tensor(batch), batchSeed)).forEach(each);
             }
         });
     }
@@ -389,38 +426,64 @@ public final class Predictor implements AutoCloseable {
         lock.lock();
         try {
             requireOpen();
+            if (rules != null) {
+                return adaptive(fill);
+            }
             Student.Session open = session;
             if (open == null) {
                 open = student.session(1, masking);
                 session = open;
             }
             fill.accept(open.input());
-            return answers(open.predictAll(seed)).getFirst();
+            return answer(open.predictAll(seed), masking.ensemble());
         } finally {
             lock.unlock();
         }
     }
 
-    /** One prediction for each row of probabilities, in which the heads lie one after the other. */
-    private List<Prediction> answers(float[] probabilities) {
-        List<Prediction> predictions = new ArrayList<>();
-        for (int at = 0; at < probabilities.length; ) {
-            List<Prediction.Answer> answers = new ArrayList<>();
-            for (Head head : student.heads()) {
-                List<Prediction.Score> scores = new ArrayList<>();
-                for (String label : head.labels()) {
-                    float probability = probabilities[at++];
-                    if (!Float.isFinite(probability)) {
-                        throw new IllegalArgumentException("head '" + head.name() + "' gives '" + label
-                                + "' the probability " + probability + "; check the student's weights");
-                    }
-                    scores.add(new Prediction.Score(label, probability));
-                }
-                answers.add(new Prediction.Answer(head.name(), scores));
-            }
-            predictions.add(new Prediction(answers));
+    private Prediction adaptive(Consumer<MemorySegment> fill) {
+        ClipShape input = input();
+        try (Scope scope = Scope.open()) {
+            Tensor clip = Tensor.empty(
+                    Device.cpu(), DType.U8, Shape.of(1, input.frames(), input.height(), input.width(), RGB));
+            fill.accept(clip.segment());
+            return look(clip, seed).getFirst();
         }
-        return predictions;
+    }
+
+    /** What clips of the model's sizes show. */
+    private List<Prediction> look(Tensor clips, long batchSeed) {
+        if (rules != null) {
+            AdaptiveEnsemble.Seen seen = AdaptiveEnsemble.predict(student, clips, masking, batchSeed, rules);
+            return IntStream.range(0, seen.passes().length)
+                    .mapToObj(i -> answer(seen.probabilities()[i], seen.passes()[i]))
+                    .toList();
+        }
+        float[] all = student.predictAll(clips, masking, batchSeed).toFloats();
+        int batch = Math.toIntExact(clips.size(0));
+        int classes = all.length / batch;
+        return IntStream.range(0, batch)
+                .mapToObj(i -> answer(Arrays.copyOfRange(all, i * classes, (i + 1) * classes), masking.ensemble()))
+                .toList();
+    }
+
+    /** The prediction that a row of probabilities is, in which the heads lie one after the other. */
+    private Prediction answer(float[] probabilities, int passes) {
+        int at = 0;
+        List<Prediction.Answer> answers = new ArrayList<>();
+        for (Head head : student.heads()) {
+            List<Prediction.Score> scores = new ArrayList<>();
+            for (String label : head.labels()) {
+                float probability = probabilities[at++];
+                if (!Float.isFinite(probability)) {
+                    throw new IllegalArgumentException("head '" + head.name() + "' gives '" + label
+                            + "' the probability " + probability + "; check the student's weights");
+                }
+                scores.add(new Prediction.Score(label, probability));
+            }
+            answers.add(new Prediction.Answer(head.name(), scores));
+        }
+        return new Prediction(answers, passes);
     }
 
     /** Frees what it opened: not the student that was given to {@link #of}. A second call does nothing. */

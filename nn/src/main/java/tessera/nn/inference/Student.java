@@ -424,6 +424,10 @@ public final class Student implements AutoCloseable {
         return classifiers.stream().map(Classifier::head).toList();
     }
 
+    List<Classifier> classifiers() {
+        return classifiers;
+    }
+
     /** Whether it has heads that are not those of its file. */
     boolean hasOtherHeads() {
         return !owner && !classifiers.isEmpty();
@@ -472,10 +476,7 @@ public final class Student implements AutoCloseable {
         return Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
                 Tensor features = Aggregation.mean(compute(clips, masking, seed), masking.ensemble()); // [B, D]
-                Tensor[] each = classifiers.stream()
-                        .map(head -> features.linear(head.weight(), head.bias()))
-                        .toArray(Tensor[]::new); // [B, classes]
-                return scope.keep(each.length == 1 ? each[0] : Tensor.concat(1, each));
+                return scope.keep(Classifier.scores(classifiers, features));
             }
         });
     }
@@ -491,11 +492,7 @@ public final class Student implements AutoCloseable {
         return Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {
                 Tensor features = compute(clips, masking, seed); // [P * B, D]
-                Tensor[] each = by.stream()
-                        .map(head -> masking.aggregation()
-                                .probabilities(features, masking.ensemble(), head.weight(), head.bias()))
-                        .toArray(Tensor[]::new); // [B, classes]
-                return scope.keep(each.length == 1 ? each[0] : Tensor.concat(1, each));
+                return scope.keep(Classifier.probabilities(by, features, masking.ensemble(), masking.aggregation()));
             }
         });
     }

@@ -49,6 +49,7 @@ final class StudentFile {
                 labels.put(head.name(), head.labels());
                 weights.put(ModelHeads.weight(head.name()), head.weightTensor());
                 weights.put(ModelHeads.bias(head.name()), Tensor.of(head.bias()));
+                head.stopping().ifPresent(rule -> metadata.put(ModelHeads.ADAPTIVE + head.name(), rule.text()));
                 if (!head.pooling().equals(Pooling.MEAN)) {
                     metadata.put(
                             ModelHeads.POOLING + head.name(), head.pooling().toString());
@@ -86,7 +87,8 @@ final class StudentFile {
         }
         try {
             return Head.of(name, weight, bias, labels, null)
-                    .on(Pooling.of(metadata.getOrDefault(ModelHeads.POOLING + name, Pooling.MEAN.toString())));
+                    .on(Pooling.of(metadata.getOrDefault(ModelHeads.POOLING + name, Pooling.MEAN.toString())))
+                    .stoppingAt(Stopping.of(metadata.get(ModelHeads.ADAPTIVE + name)));
         } catch (IllegalArgumentException e) {
             throw new CheckpointException("its head '" + name + "': " + e.getMessage());
         }

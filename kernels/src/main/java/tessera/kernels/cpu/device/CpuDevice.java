@@ -174,6 +174,11 @@ public final class CpuDevice extends Device {
     }
 
     @Override
+    public void resetPeak() {
+        memory.resetPeak();
+    }
+
+    @Override
     public void trim() {
         memory.trim();
     }

@@ -1,0 +1,58 @@
+package tessera.distill.cli;
+
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+
+/** Where a command computes: the options {@code --device} and {@code --threads}. */
+class DeviceOptions {
+
+    @Option(
+            names = "--device",
+            paramLabel = "auto|cpu|cuda:N",
+            description = "Where to compute. Default: ${DEFAULT-VALUE}")
+    private String device = "auto";
+
+    @Option(
+            names = "--threads",
+            paramLabel = "N",
+            description = "Threads of the CPU, 1 or more. Default: one for each processor")
+    private @Nullable Integer threads;
+
+    /** Refuses what is unknown or not available, before anything is said or done. */
+    void check() {
+        device();
+        precision();
+    }
+
+    /** What to compute in. */
+    DType precision() {
+        return DType.F32;
+    }
+
+    /** Refuses bf16 where the device does not compute in it. */
+    final void requireComputes(DType type, String option) {
+        if (type == DType.BF16 && !device().computes(type) && device().bf16().isEmpty()) {
+            throw new IllegalArgumentException(
+                    option + " bf16 needs a GPU, or a CPU with AVX512_BF16 or AMX, oneDNN and"
+                            + " the Vector API, but the device is a CPU that lacks one of them (see tessera doctor); pass --device"
+                            + " cuda:0, or f32");
+        }
+    }
+
+    /**
+     * The device.
+     *
+     * @throws IllegalArgumentException if it is unknown or not available, or the thread count is below 1
+     */
+    final Device device() {
+        Integer count = threads;
+        if (count != null && count < 1) {
+            throw new IllegalArgumentException("--threads is " + count
+                    + " but at least one thread must compute; pass 1 or more, or leave it away");
+        }
+        Device named = Device.parse(device);
+        return count != null && named.isHost() ? Device.cpu(count) : named;
+    }
+}
