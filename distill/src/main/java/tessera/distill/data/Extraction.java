@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.SortedMap;
@@ -315,7 +316,9 @@ public record Extraction(
     /** Where a clip lies. */
     Path file(Modality modality, String label, String name, int number, Path out) {
         String extension = modality.equals(Modality.AUDIO) ? ".wav" : ".npy";
-        return out.resolve(modality.id()).resolve(label).resolve("%s-%05d%s".formatted(name, number, extension));
+        return out.resolve(modality.id())
+                .resolve(label)
+                .resolve(String.format(Locale.ROOT, "%s-%05d%s", name, number, extension));
     }
 
     /** The number of a source's clips, which are there afterwards. */

@@ -57,9 +57,9 @@ record FrameFiles(Path folder, String prefix, int digits, String suffix) {
 
     /** The file of a number, if it is there. */
     Optional<Path> file(long number) {
-        Path padded = folder.resolve(prefix + ("%0" + digits + "d").formatted(number) + suffix);
-        if (Files.exists(padded)) {
-            return Optional.of(padded);
+        Path full = folder.resolve(prefix + padded(number) + suffix);
+        if (Files.exists(full)) {
+            return Optional.of(full);
         }
         Path plain = folder.resolve(prefix + number + suffix);
         return Files.exists(plain) ? Optional.of(plain) : Optional.empty();
@@ -67,7 +67,11 @@ record FrameFiles(Path folder, String prefix, int digits, String suffix) {
 
     /** What the file of a number is called, whether it is there or not. */
     Path name(long number) {
-        return folder.resolve(prefix + ("%0" + digits + "d").formatted(number) + suffix);
+        return folder.resolve(prefix + padded(number) + suffix);
+    }
+
+    private String padded(long number) {
+        return String.format(Locale.ROOT, "%0" + digits + "d", number);
     }
 
     /** The least number, and one more than the largest, by listing the folder. */

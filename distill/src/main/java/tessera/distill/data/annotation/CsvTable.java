@@ -142,7 +142,7 @@ final class CsvTable {
             throw wrong(row, "gives '" + cell + "' as " + column);
         }
         double seconds = 0;
-        for (String part : cell.split(":")) {
+        for (String part : cell.split(":", -1)) {
             seconds = 60 * seconds + Double.parseDouble(part);
         }
         return seconds;

@@ -1,5 +1,6 @@
 package tessera.distill.data.annotation;
 
+import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -54,10 +55,11 @@ public record Segment(@Nullable Span seconds, @Nullable Span frames, double rate
     /** What tells parts of one recording apart in the names of files, sorted as they begin; empty for {@link #WHOLE}. */
     public String name() {
         if (seconds != null) {
-            return "%09d_%09d".formatted(Math.round(1000 * seconds.start), Math.round(1000 * seconds.end));
+            return String.format(
+                    Locale.ROOT, "%09d_%09d", Math.round(1000 * seconds.start), Math.round(1000 * seconds.end));
         }
         if (frames != null) {
-            return "f%08d_%08d".formatted(Math.round(frames.start), Math.round(frames.end));
+            return String.format(Locale.ROOT, "f%08d_%08d", Math.round(frames.start), Math.round(frames.end));
         }
         return "";
     }
