@@ -50,9 +50,10 @@ final class SeenFrames {
             }
             if (grid != null && masked) {
                 for (int f = 0; f < clip.frames(); f++) {
+                    int row = f / columns;
                     int slot = f * grid.slots() / clip.frames();
-                    String hidden = hidden(
-                            masks.get(b), slot, grid, f % columns * width, top + f / columns * height, width, height);
+                    String hidden =
+                            hidden(masks.get(b), slot, grid, f % columns * width, top + row * height, width, height);
                     if (!hidden.isEmpty()) {
                         svg.dim(hidden);
                     }

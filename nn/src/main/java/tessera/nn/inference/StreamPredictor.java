@@ -287,7 +287,7 @@ public final class StreamPredictor implements AutoCloseable {
     }
 
     private void lockForFrames() {
-        if (lock.isHeldByCurrentThread() || Thread.currentThread() == worker) {
+        if (lock.isHeldByCurrentThread() || Thread.currentThread().equals(worker)) {
             throw new IllegalStateException(
                     "the stream's listener brings frames or ends it; hand them to another thread");
         }
@@ -502,7 +502,7 @@ public final class StreamPredictor implements AutoCloseable {
                 statistics = statistics.drop();
             }
             changed.signalAll();
-            while (computing && Thread.currentThread() != worker) {
+            while (computing && !Thread.currentThread().equals(worker)) {
                 changed.awaitUninterruptibly();
             }
             if (!failureTold) {
