@@ -52,6 +52,16 @@ final class SeenTokens implements MaskStrategy {
         return masks.showsTubes();
     }
 
+    @Override
+    public boolean looksBack() {
+        return masks.looksBack();
+    }
+
+    @Override
+    public String word() {
+        return masks.word();
+    }
+
     /** What each mask keeps of the next clip of the call; nothing where no masks were drawn, because every token is seen. */
     Supplier<List<boolean[]>> next() {
         int clip = next++;
