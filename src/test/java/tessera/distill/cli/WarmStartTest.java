@@ -50,7 +50,8 @@ class WarmStartTest {
         Path labelled = folder.resolve("labelled");
         for (String name : List.of("a", "b", "c")) {
             int start = name.charAt(0) - 'a';
-            MovingVideo.write(labelled.resolve("right/" + name + ".avi"), 32, 96, MovingVideo.steady(1.5 + .2 * start, 0));
+            MovingVideo.write(
+                    labelled.resolve("right/" + name + ".avi"), 32, 96, MovingVideo.steady(1.5 + .2 * start, 0));
             MovingVideo.write(labelled.resolve("still/" + name + ".avi"), 32, 96, MovingVideo.steady(0, 0));
         }
         Path head = folder.resolve("head.safetensors");

@@ -44,7 +44,8 @@ class PredictionReportTest {
     private static Prediction prediction(double cut) {
         return new Prediction(
                 List.of(new Prediction.Answer(
-                        "action", List.of(new Prediction.Score("pour <tea>", 1 - cut), new Prediction.Score("cut", cut)))),
+                        "action",
+                        List.of(new Prediction.Score("pour <tea>", 1 - cut), new Prediction.Score("cut", cut)))),
                 1);
     }
 

@@ -73,8 +73,9 @@ final class DemoCommand extends ToolCommand {
     void run() {
         compute.check();
         if (warmStart && (full || system == Shown.MMD)) {
-            throw new IllegalArgumentException("--warm-start is a plan of its own of the first system; pass neither --full nor"
-                    + " --system mmd with it");
+            throw new IllegalArgumentException(
+                    "--warm-start is a plan of its own of the first system; pass neither --full nor"
+                            + " --system mmd with it");
         }
         if (system == Shown.MMD) {
             runMmd();

@@ -138,8 +138,9 @@ final class FewShot extends ToolCommand {
             masking = predictor.masking();
             adaptive.check(masking);
             if (adaptive.wanted() && protocol.supportViews(masking) != masking.ensemble()) {
-                throw new IllegalArgumentException("--adaptive sets its threshold on support clips that are seen through as many masks as"
-                        + " queries; leave --support-views and --protocol paper away, or --adaptive");
+                throw new IllegalArgumentException(
+                        "--adaptive sets its threshold on support clips that are seen through as many masks as"
+                                + " queries; leave --support-views and --protocol paper away, or --adaptive");
             }
             Student judging = other == null ? predictor.student() : other;
             ClipShape input = judging.config().input();

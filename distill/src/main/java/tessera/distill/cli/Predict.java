@@ -89,6 +89,7 @@ final class Predict extends ToolCommand {
                     "Write an HTML page too: frames that the student saw with the tokens that each mask kept, and probabilities"
                             + " over the recording. Default: none")
     private @Nullable Path report;
+
     @Mixin
     private AdaptiveOptions adaptive;
 
@@ -131,8 +132,9 @@ final class Predict extends ToolCommand {
         if (report != null) {
             Outputs.requireFile("--report", report);
             if (adaptive.wanted()) {
-                throw new IllegalArgumentException("--report shows the tokens of every mask, and --adaptive leaves masks away; pass one of"
-                        + " the two");
+                throw new IllegalArgumentException(
+                        "--report shows the tokens of every mask, and --adaptive leaves masks away; pass one of"
+                                + " the two");
             }
         }
         if (every == null) {

@@ -27,7 +27,8 @@ final class StudentOptions {
     @Option(
             names = "--student",
             paramLabel = "FILE",
-            description = "The student's safetensors file. Default: the small one that comes with Tessera, trained on EgoSim")
+            description =
+                    "The student's safetensors file. Default: the small one that comes with Tessera, trained on EgoSim")
     private @Nullable Path file;
 
     Path file() {

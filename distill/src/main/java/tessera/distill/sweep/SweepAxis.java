@@ -94,8 +94,7 @@ public record SweepAxis(String name, List<String> words, boolean inAnswers, Sett
                 tokens.stream().map(String::valueOf).toList(),
                 true,
                 (setup, word) -> setup.withMasking(setup.masking()
-                        .withReduction(
-                                new TokenReduction(Integer.parseInt(word), null, TokenReduction.Sizes.BOTH))));
+                        .withReduction(new TokenReduction(Integer.parseInt(word), null, TokenReduction.Sizes.BOTH))));
     }
 
     /** Clips in a call, 1 or more. */

@@ -71,7 +71,8 @@ public record Recipe(
 
     /** The same with other batches. */
     public Recipe withBatch(int clips) {
-        return new Recipe(clips, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, views, seed, accumulate);
+        return new Recipe(
+                clips, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, views, seed, accumulate);
     }
 
     /**
@@ -87,7 +88,8 @@ public record Recipe(
 
     /** The same over a number of steps, with a learning rate of one's own. */
     public Recipe withRate(long allSteps, LearningRate other) {
-        return new Recipe(batch, allSteps, other, optimiser, maskRatio, strategy, dropPath, augment, views, seed, accumulate);
+        return new Recipe(
+                batch, allSteps, other, optimiser, maskRatio, strategy, dropPath, augment, views, seed, accumulate);
     }
 
     /** The same with another optimiser. */
@@ -113,22 +115,26 @@ public record Recipe(
 
     /** The same with another rate of stochastic depth. */
     public Recipe withDropPath(double probability) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, probability, augment, views, seed, accumulate);
+        return new Recipe(
+                batch, steps, rate, optimiser, maskRatio, strategy, probability, augment, views, seed, accumulate);
     }
 
     /** The same with or without random crops and flips. */
     public Recipe withAugment(boolean wanted) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, wanted, views, seed, accumulate);
+        return new Recipe(
+                batch, steps, rate, optimiser, maskRatio, strategy, dropPath, wanted, views, seed, accumulate);
     }
 
     /** The same with clips seen in other views, or null for MM-CDFSL's crops and flips. */
     public Recipe withViews(@Nullable Views others) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, others, seed, accumulate);
+        return new Recipe(
+                batch, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, others, seed, accumulate);
     }
 
     /** The same with another seed. */
     public Recipe withSeed(long other) {
-        return new Recipe(batch, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, views, other, accumulate);
+        return new Recipe(
+                batch, steps, rate, optimiser, maskRatio, strategy, dropPath, augment, views, other, accumulate);
     }
 
     /** The same with steps of the gradients of several batches. */

@@ -95,8 +95,8 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
             if (masks != null && !masks.recordable()) {
                 for (int i = 0; i < made.size(); i++) {
                     Tensor clips = made.get(i).clips(setup.sees());
-                    MaskContext context =
-                            context(host, clips.size(0), draws(step, i / setup.parts().size()), clips);
+                    MaskContext context = context(
+                            host, clips.size(0), draws(step, i / setup.parts().size()), clips);
                     TokenMask mask = masks.draw(context);
                     context.requireWhole(mask);
                     data.addAll(List.of(mask.visible(), mask.masked()));

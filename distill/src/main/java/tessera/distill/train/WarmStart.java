@@ -36,12 +36,14 @@ public final class WarmStart {
     public static Path file() {
         URL resource = NativeLibraries.resource(RESOURCE);
         if (resource == null) {
-            throw new IllegalStateException("this build comes without the student of a warm start; name one of your own");
+            throw new IllegalStateException(
+                    "this build comes without the student of a warm start; name one of your own");
         }
         try (InputStream in = resource.openStream()) {
             byte[] bytes = in.readAllBytes();
-            Path folder =
-                    NativeLibraries.defaultCache(System.getenv()).resolveSibling("").toAbsolutePath();
+            Path folder = NativeLibraries.defaultCache(System.getenv())
+                    .resolveSibling("")
+                    .toAbsolutePath();
             Path file = folder.resolve("warm-start-" + hash(bytes) + ".safetensors");
             if (!Files.isRegularFile(file) || !Arrays.equals(Files.readAllBytes(file), bytes)) {
                 Files.createDirectories(folder);

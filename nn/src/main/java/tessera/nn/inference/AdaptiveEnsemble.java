@@ -86,9 +86,10 @@ public final class AdaptiveEnsemble {
                     "adaptive masks: this student has no head to be sure; learn one and pass it to withHead");
         }
         if (masking.strategy().looksBack()) {
-            throw new IllegalArgumentException("adaptive masks: the strategy " + masking.strategy().word()
-                    + " follows what earlier passes saw of every clip, which those that are done no longer show; pass"
-                    + " another strategy, or all masks at once");
+            throw new IllegalArgumentException(
+                    "adaptive masks: the strategy " + masking.strategy().word()
+                            + " follows what earlier passes saw of every clip, which those that are done no longer show; pass"
+                            + " another strategy, or all masks at once");
         }
         return Autograd.noGrad(() -> {
             try (Scope scope = Scope.open()) {

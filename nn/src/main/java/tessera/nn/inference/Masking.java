@@ -29,8 +29,9 @@ public record Masking(
             throw new IllegalArgumentException("ensemble of " + ensemble + " masks; pass 1 or more");
         }
         if (strategy.looksBack() && !reduction.isNone()) {
-            throw new IllegalArgumentException("masks by " + strategy.word() + " follow the tokens of the pass before, which " + reduction
-                    + " makes fewer; pass one of the two");
+            throw new IllegalArgumentException(
+                    "masks by " + strategy.word() + " follow the tokens of the pass before, which " + reduction
+                            + " makes fewer; pass one of the two");
         }
     }
 
