@@ -97,11 +97,13 @@ class ExtractTest {
 
     @Test
     void rowsOfATableAreClipsWithHeads() throws IOException {
-        Path table = Files.writeString(
-                folder.resolve("rows.csv"),
-                "path,start,end,label,verb,noun,split\n"
-                        + "right/a.avi,0,0.5,push box,push,box,train\nb,0.25,1,push cup,push,cup,train\n"
-                        + "b,0,1,pull cup,pull,cup,test\ngone,0,1,push box,push,box,train\n");
+        Path table = Files.writeString(folder.resolve("rows.csv"), """
+                path,start,end,label,verb,noun,split
+                right/a.avi,0,0.5,push box,push,box,train
+                b,0.25,1,push cup,push,cup,train
+                b,0,1,pull cup,pull,cup,test
+                gone,0,1,push box,push,box,train
+                """);
         String told = Shell.succeed(words("--annotations", table, "--split=train"));
         assertTrue(told.contains("2 clips, 2 labels, rgb"), told);
         try (ClipSet set =

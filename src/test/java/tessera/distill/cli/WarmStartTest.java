@@ -1,5 +1,6 @@
 package tessera.distill.cli;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -29,7 +30,7 @@ class WarmStartTest {
         assertTrue(Files.size(file) <= MOST_BYTES, () -> file + " is too large");
         try (Student student = Student.load(file, Device.cpu(), DType.F32)) {
             assertEquals(3, student.config().input().channels());
-            assertTrue(student.config().grid().slots() >= 4, "slots of time");
+            assertTrue(requireNonNull(student.config().grid()).slots() >= 4, "slots of time");
         }
     }
 

@@ -136,7 +136,7 @@ class ClipCacheTest {
                         assertSame(memory, read, chosen);
                         assertTrue(read.heldBytes() <= clips * CLIP_BYTES, read.heldBytes() + " bytes of " + clips);
                     }
-                    assertEquals((long) clips * CLIP_BYTES, read.heldBytes(), "what may be held is used");
+                    assertEquals(CLIP_BYTES * (long) clips, read.heldBytes(), "what may be held is used");
                 }
             }
         }

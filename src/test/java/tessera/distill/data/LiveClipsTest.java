@@ -43,7 +43,7 @@ class LiveClipsTest {
         for (int t = 0; t < frames; t++) {
             BufferedImage image = new BufferedImage(width, height, BufferedImage.TYPE_INT_RGB);
             for (int i = 0; i < width * height; i++) {
-                image.setRGB(i % width, i / width, 4 * (i % width) << 16 | 4 * (i / width) << 8 | 5 * t);
+                image.setRGB(i % width, i / width, ((4 * (i % width)) << 16) | ((4 * (i / width)) << 8) | (5 * t));
             }
             ImageIO.write(image, "png", place("rgb", label, name, t + ".png").toFile());
         }
@@ -94,7 +94,7 @@ class LiveClipsTest {
                     int last = 3 * 255;
                     Close.within(shown[last] - shown[3 * 240], 15 * 1.5 * 4, 5, "across");
                     Close.within(shown[last + 1] - shown[3 * 15 + 1], 15 * 1.5 * 4, 5, "down");
-                    places[clip] |= 1 << shown[clip == 0 ? 1 : 0] / 8;
+                    places[clip] |= 1 << (shown[clip == 0 ? 1 : 0] / 8);
                 }
             }
             for (int frame = 0; frame < 40; frame++) {

@@ -1,5 +1,6 @@
 package tessera.distill.sweep;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -61,8 +62,8 @@ class SweepReportTest {
         assertEquals("0.5,1,0.8,0.01,0.1,,5.0,0.5,0.5,0.25,1048576,7,0,", lines.get(2));
         assertEquals("0.99,1,,,,,,,,,,,0,\"mask ratio 0.99 hides all 16 cells, \"\"all\"\"\"", lines.getLast());
         Map<String, @Nullable Object> json = Json.object(REPORT.json(Settings.NONE.with("seed", 3)));
-        assertEquals(7, ((List<?>) json.get("results")).size());
-        assertEquals(4, ((List<?>) json.get("front")).size());
+        assertEquals(7, ((List<?>) requireNonNull(json.get("results"))).size());
+        assertEquals(4, ((List<?>) requireNonNull(json.get("front"))).size());
         assertEquals(Map.of("seed", 3L), json.get("settings"));
     }
 
@@ -74,7 +75,8 @@ class SweepReportTest {
         assertTrue(page.contains("ratio 0.75, ensemble 2"), "points on the front have names");
         assertTrue(page.contains("hides all 16 cells"), "refusals are told");
         assertFalse(
-                page.contains("<script") || page.contains("http://") && !page.contains("w3.org"), "nothing is fetched");
+                page.contains("<script") || (page.contains("http://") && !page.contains("w3.org")),
+                "nothing is fetched");
     }
 
     @Test

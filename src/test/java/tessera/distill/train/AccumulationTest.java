@@ -92,13 +92,13 @@ class AccumulationTest {
                         for (Modality modality : Set.of(Modality.RGB, Modality.FLOW)) {
                             assertArrayEquals(
                                     expected.clips(modality)
-                                            .slice(0, 2 * k, 2 * k + 2)
+                                            .slice(0, 2L * k, 2L * k + 2)
                                             .toDoubles(),
                                     part.clips(modality).toDoubles());
                         }
                         assertArrayEquals(
                                 expected.labels(ClipBatches.ACTION)
-                                        .slice(0, 2 * k, 2 * k + 2)
+                                        .slice(0, 2L * k, 2L * k + 2)
                                         .toInts(),
                                 part.labels(ClipBatches.ACTION).toInts());
                     }

@@ -232,7 +232,7 @@ class AdaptiveEnsembleTest {
                         IllegalArgumentException.class,
                         () -> Predictor.open(options.withStopping(Stopping::learned), file, none))
                 .getMessage();
-        assertTrue(message.contains("head 'action' was learned without a threshold"), message);
+        assertTrue(String.valueOf(message).contains("head 'action' was learned without a threshold"), message);
     }
 
     private static double[] doubles(float[] values) {

@@ -63,7 +63,7 @@ class StoppingTest {
         assertEquals(Optional.empty(), Head.load(file).stopping());
         String message = assertThrows(IllegalArgumentException.class, () -> Stopping.learned(plain))
                 .getMessage();
-        assertTrue(message.startsWith("head 'action' was learned without a threshold"), message);
+        assertTrue(String.valueOf(message).startsWith("head 'action' was learned without a threshold"), message);
 
         Path with = folder.resolve("with.safetensors");
         try (Student student = Student.load(Toy.student(folder.resolve("s"), Toy.CONFIG, 5), Device.cpu())) {
