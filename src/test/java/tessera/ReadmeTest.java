@@ -11,7 +11,13 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** The README shows the examples exactly as they are tested. */
 class ReadmeTest {
     @ParameterizedTest
-    @ValueSource(strings = {"example/Recognise", "tessera/CameraExampleTest", "tessera/UserOpExampleTest", "tessera/JCudaExampleTest"})
+    @ValueSource(
+            strings = {
+                "example/Recognise",
+                "tessera/CameraExampleTest",
+                "tessera/UserOpExampleTest",
+                "tessera/JCudaExampleTest"
+            })
     void showsTheTestedText(String test) throws IOException {
         Path root = SourceTree.root();
         String source = Files.readString(root.resolve("src/test/java/" + test + ".java"));

@@ -438,7 +438,7 @@ class AutogradTest {
         String expected = "abs add add_positions affine assemble_decoder attention cast concat contiguous cross_entropy"
                 + " distillation_loss div drop_path dropout embedding exp expand feature_loss gather_patches gather_rows gelu"
                 + " layer_norm linear log log_softmax matmul mean_squared_error mlp mul neg permute rearrange"
-                + " reconstruction_loss reconstruction_target relu reshape sigmoid slice softmax sqrt square sub sum tanh transfer";
+                + " reconstruction_loss reconstruction_target relu reshape scatter_rows sigmoid slice softmax sqrt square sub sum tanh transfer";
         assertEquals(expected, String.join(" ", names));
         assertEquals("attention", new AttentionOps.SelfAttention(1).name());
         assertEquals("broken", new Broken().name());

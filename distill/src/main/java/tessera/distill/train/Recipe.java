@@ -24,7 +24,7 @@ import tessera.tensor.io.SafetensorsFile;
  * @param views how all modalities of a clip are seen, or null for MM-CDFSL's crops and flips
  * @param seed determines weights, order, masks and augmentation
  * @param accumulate batches whose gradients make a step, 1 to 256: as one batch with the clips of all, in the memory of one. But for rounding it
- *     gives the same, except that what is left out at random (dropout, stochastic depth) is drawn otherwise, and so are masks that are not drawn by seed and step alone
+ *     gives the same, except that what is left out at random (dropout, stochastic depth) is drawn otherwise
  */
 public record Recipe(
         int batch,

@@ -1,5 +1,6 @@
 package tessera.distill.train;
 
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
@@ -16,6 +17,7 @@ import tessera.nn.MaskContext;
 import tessera.nn.MaskStrategy;
 import tessera.tensor.RecordedCalls;
 import tessera.tensor.Scope;
+import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
 
@@ -93,10 +95,14 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
             made.forEach(batch -> data.addAll(batch.tensors()));
             MaskStrategy masks = setup.masks();
             if (masks != null && !masks.recordable()) {
-                for (int i = 0; i < made.size(); i++) {
-                    Tensor clips = made.get(i).clips(setup.sees());
-                    MaskContext context = context(
-                            host, clips.size(0), draws(step, i / setup.parts().size()), clips);
+                int parts = setup.parts().size();
+                for (int part = 0; part < parts; part++) {
+                    List<Tensor> clips = new ArrayList<>();
+                    for (int i = part; i < made.size(); i += parts) {
+                        clips.add(made.get(i).clips(setup.sees()));
+                    }
+                    Tensor all = joined(clips);
+                    MaskContext context = context(host, all.size(0), step, all);
                     TokenMask mask = masks.draw(context);
                     context.requireWhole(mask);
                     data.addAll(List.of(mask.visible(), mask.masked()));
@@ -203,14 +209,35 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
         TokenMask common = masks != null && masks.recordable()
                 ? masks.draw(context(device, recipe.accumulate() * clips, step, null))
                 : null;
+        int parts = setup.parts().size();
+        List<@Nullable TokenMask> drawn = new ArrayList<>();
+        for (int part = 0; part < parts; part++) {
+            drawn.add(masks == null || common != null ? common : new TokenMask(data.next(), data.next()));
+        }
         List<@Nullable TokenMask> each = new ArrayList<>();
         for (int i = 0; i < here.size(); i++) {
-            each.add(
-                    masks == null || common != null
-                            ? of(common, i / setup.parts().size())
-                            : new TokenMask(data.next(), data.next()));
+            each.add(of(drawn.get(i % parts), i / parts));
         }
         return each;
+    }
+
+    /** Clips of several batches in the host's memory, one after the other. */
+    private Tensor joined(List<Tensor> batches) {
+        Tensor first = batches.getFirst();
+        if (batches.size() == 1) {
+            return first;
+        }
+        long[] sizes = first.shape().toArray();
+        sizes[0] *= batches.size();
+        Tensor all = Tensor.empty(host, first.dtype(), Shape.of(sizes));
+        long at = 0;
+        for (Tensor batch : batches) {
+            MemorySegment from = batch.contiguous().segment();
+            long bytes = batch.shape().count() * batch.dtype().bytes();
+            MemorySegment.copy(from, 0, all.segment(), at, bytes);
+            at += bytes;
+        }
+        return all;
     }
 
     /** Of the masks of a step those of one of its batches. */

@@ -3,7 +3,6 @@ package tessera.distill.train;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
-import java.net.URL;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -21,7 +20,8 @@ import tessera.tensor.io.AtomicFile;
  * <p>Thread-safe, also between processes.
  */
 public final class WarmStart {
-    private static final String RESOURCE = "tessera/distill/train/warm-start.safetensors";
+    /** Beside this class: resources of a module are for the module alone. */
+    private static final String RESOURCE = "warm-start.safetensors";
 
     private WarmStart() {}
 
@@ -34,12 +34,11 @@ public final class WarmStart {
      * @throws IllegalStateException if this build of Tessera comes without
      */
     public static Path file() {
-        URL resource = NativeLibraries.resource(RESOURCE);
-        if (resource == null) {
-            throw new IllegalStateException(
-                    "this build comes without the student of a warm start; name one of your own");
-        }
-        try (InputStream in = resource.openStream()) {
+        try (InputStream in = WarmStart.class.getResourceAsStream(RESOURCE)) {
+            if (in == null) {
+                throw new IllegalStateException(
+                        "this build comes without the student of a warm start; name one of your own");
+            }
             byte[] bytes = in.readAllBytes();
             Path folder = NativeLibraries.defaultCache(System.getenv())
                     .resolveSibling("")
