@@ -14,9 +14,10 @@ import tessera.distill.evaluation.EnsemblePasses;
  * added so that what hardly varies is not blown up, and by the root of the number of features, so that a row has a length of
  * about 1; this is folded into the head, which stays linear in the features as they are. {@link LogisticRegression}'s C is 10, and the
  * features are the first of those offered, unless another power of ten from 1e-3 to 1e3, or other features, recognise more of the examples
- * when these are held out, each once, in up to five folds: more by two standard errors at least, for a few examples more of 25
- * are mostly luck: by one (Breiman et al., Classification and Regression Trees, 1984) chosen features recognise less on real clips. (The least cross-entropy in place of the most right answers
- * prefers heads that are hardly fitted at all where classes are hard to tell apart.) Folds hold parts of every class, and never a
+ * when these are held out, each once, in up to five folds: more by two standard errors at least, for a few examples more of 25 are
+ * mostly luck. (By one, as Breiman et al. have it in Classification and Regression Trees, 1984, what is chosen recognises less on real
+ * clips. The least cross-entropy in place of the most right answers prefers heads that are hardly fitted at all where classes are hard to
+ * tell apart.) Folds hold parts of every class, and never a
  * part of a group. Where a class has one group alone its examples are taken for groups, and where it has one example nothing can be
  * held out.
  *
