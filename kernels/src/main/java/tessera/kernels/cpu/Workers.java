@@ -15,11 +15,19 @@ import org.jspecify.annotations.Nullable;
  * scheduling as long as the body's only depends on its arguments.
  *
  * <p>Safe for several callers at once: they share the team, none getting more of it than its part while the others are in a loop
- * too, and a caller without helpers (or inside a loop already) runs its ranges one after the other. Waiting threads spin for some
- * tens of microseconds and then park. A loop allocates nothing. The threads are daemons, started by the first loop that needs them.
+ * too, and a caller without helpers (or inside a loop already) runs its ranges one after the other. Members without work spin for a fifth
+ * of a millisecond and then park, a caller that waits for them parks sooner. A loop allocates nothing. The threads are daemons, started by the first loop that needs them.
  */
 public final class Workers implements AutoCloseable {
+    /** For a caller's wait, some tens of microseconds: whom it waits for may have been put aside and want its core. */
     private static final int SPINS = 2000;
+    /**
+     * How long a member waits before it parks. Longer than it takes to wake a thread: one that is woken too late for a short loop is
+     * still awake for the next, so short loops in a row do not all run on the caller alone.
+     */
+    private static final long SPIN_NANOS = 200_000;
+
+    private static final int SPINS_PER_LOOK = 32;
     /** Elements of an int array between two counters, so that each has its own cache line. */
     private static final int STRIDE = 16;
 
@@ -317,19 +325,32 @@ public final class Workers implements AutoCloseable {
             }
         }
 
+        /** Whether there is a task, else the team is closed. A thread that was woken in vain waits awake again before it parks. */
         private boolean awaitTask() {
-            for (int i = 0; i < SPINS; i++) {
-                if (task.get() != null) {
+            while (!closed) {
+                if (spin()) {
                     return true;
                 }
-                Thread.onSpinWait();
+                parked = true;
+                if (task.get() == null && !closed) {
+                    LockSupport.park(Workers.this);
+                }
+                parked = false;
             }
-            parked = true;
-            while (task.get() == null && !closed) {
-                LockSupport.park(Workers.this);
-            }
-            parked = false;
-            return !closed;
+            return false;
+        }
+
+        private boolean spin() {
+            long start = System.nanoTime();
+            do {
+                for (int i = 0; i < SPINS_PER_LOOK; i++) {
+                    if (task.get() != null) {
+                        return true;
+                    }
+                    Thread.onSpinWait();
+                }
+            } while (System.nanoTime() - start < SPIN_NANOS);
+            return task.get() != null;
         }
     }
 }
