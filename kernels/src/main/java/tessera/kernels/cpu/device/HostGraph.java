@@ -5,6 +5,7 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention;
 import tessera.kernels.Device;
 import tessera.kernels.DeviceException;
@@ -21,6 +22,7 @@ import tessera.kernels.RandomOps;
 import tessera.kernels.RandomOps.RandomStream;
 import tessera.kernels.Tokens;
 import tessera.kernels.cpu.HostMemory;
+import tessera.kernels.cpu.Workers;
 
 /**
  * The calls of kernels and the copies that a piece of work consists of, in their order. A launch makes them again with the buffers
@@ -107,7 +109,10 @@ final class HostGraph implements Graph {
         }
     }
 
-    /** A call of a kernel. */
+    /**
+     * A call of a kernel. The first launch makes it, and where it is nothing but {@linkplain Workers#repeatableFor repeatable} loops, later
+     * launches run those: what it checked, computed and allocated before is spared.
+     */
     private static final class Call implements Node {
         private final Object kernels;
         private final Method method;
@@ -116,6 +121,9 @@ final class HostGraph implements Graph {
         private final boolean varies;
         /** As noted, but for what launches differ in. */
         private final Object[] arguments;
+
+        private boolean made;
+        private @Nullable Runnable loops;
 
         Call(Object kernels, Method method, Object[] noted) {
             this.kernels = kernels;
@@ -131,6 +139,16 @@ final class HostGraph implements Graph {
 
         @Override
         public void run(Variables values) {
+            Runnable known = loops;
+            if (known != null) {
+                known.run();
+                return;
+            }
+            if (!made && !varies) {
+                loops = Workers.noted(() -> invoke(kernels, method, arguments));
+                made = true;
+                return;
+            }
             for (int i = 0; varies && i < noted.length; i++) {
                 if (noted[i] instanceof RandomStream random) {
                     arguments[i] = new RandomStream(random.seed() + values.seed(), random.stream() + values.stream());
