@@ -107,9 +107,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     private void byRows(Product whole) {
         long n = whole.shape.n();
         workers.repeatableFor(
-                whole.shape.m(),
-                grain(n, whole.shape.k()),
-                (worker, from, to) -> multiply(whole, from, to, 0, n));
+                whole.shape.m(), grain(n, whole.shape.k()), (worker, from, to) -> multiply(whole, from, to, 0, n));
     }
 
     /** The product on the calling thread alone, for use inside a loop of {@link Workers}. Arguments as for {@link #gemm}. */
@@ -191,8 +189,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         long n = weight.n;
         MatmulShape shape = new MatmulShape(false, false, m, n, weight.k, ldx, n, ldy);
         Product whole = new Product(type, shape, x, weight.data, weight.layout, bias, addend, activation, y);
-        workers.repeatableFor(
-                m, grain(n, weight.k), (worker, from, to) -> multiply(whole, from, to, 0, n), weight);
+        workers.repeatableFor(m, grain(n, weight.k), (worker, from, to) -> multiply(whole, from, to, 0, n), weight);
     }
 
     private static long grain(long n, long k) {

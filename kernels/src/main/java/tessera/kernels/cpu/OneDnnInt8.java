@@ -56,8 +56,7 @@ public final class OneDnnInt8 {
     /** The integer sums {@code y = x W^T}, s32 {@code [m, n]}. */
     static void sums(long m, MemorySegment x, Weight weight, MemorySegment y) {
         try {
-            OneDnnProducts.linear(
-                    TO_S32, m, x.address(), weight.packed, 0, 0, 0, Activation.NONE, y.address());
+            OneDnnProducts.linear(TO_S32, m, x.address(), weight.packed, 0, 0, 0, Activation.NONE, y.address());
         } finally {
             Reference.reachabilityFence(x);
             Reference.reachabilityFence(weight);

@@ -140,9 +140,7 @@ final class OneDnnProducts {
             long c,
             long ldc) {
         run(
-                types
-                        | (transposeA ? Primitive.TRANSPOSED_A : 0)
-                        | (transposeB ? Primitive.TRANSPOSED_B : 0),
+                types | (transposeA ? Primitive.TRANSPOSED_A : 0) | (transposeB ? Primitive.TRANSPOSED_B : 0),
                 0,
                 m,
                 n,

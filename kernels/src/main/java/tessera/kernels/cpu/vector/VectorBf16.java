@@ -136,16 +136,7 @@ public final class VectorBf16 implements Bf16Kernels {
                             } else {
                                 narrow(input, row, count, w1, narrow, 0);
                                 OneDnnBf16.multiply(
-                                        count,
-                                        narrow,
-                                        0,
-                                        w1,
-                                        bias,
-                                        null,
-                                        Activation.GELU,
-                                        DType.BF16,
-                                        narrow,
-                                        hidden);
+                                        count, narrow, 0, w1, bias, null, Activation.GELU, DType.BF16, narrow, hidden);
                             }
                             last.multiply(count, narrow, hidden, row);
                         }
@@ -178,8 +169,7 @@ public final class VectorBf16 implements Bf16Kernels {
 
         /** The rows of y after {@code row}, from bf16 rows. */
         void multiply(long count, MemorySegment x, long fromX, long row) {
-            OneDnnBf16.multiply(
-                    count, x, fromX, weight, bias, addend, activation, DType.F32, y, row * weight.n());
+            OneDnnBf16.multiply(count, x, fromX, weight, bias, addend, activation, DType.F32, y, row * weight.n());
         }
     }
 
@@ -230,9 +220,7 @@ public final class VectorBf16 implements Bf16Kernels {
 
     private void narrow(MemorySegment x, long count, MemorySegment y) {
         workers.parallelFor(
-                count,
-                NARROW_GRAIN,
-                (worker, from, to) -> VectorBf16Rows.narrow(x, from, to - from, y, from));
+                count, NARROW_GRAIN, (worker, from, to) -> VectorBf16Rows.narrow(x, from, to - from, y, from));
     }
 
     @Override

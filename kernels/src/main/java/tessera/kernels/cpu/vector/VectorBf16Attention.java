@@ -71,7 +71,8 @@ final class VectorBf16Attention extends VectorAttention {
         /** Most keys of a tile, and elements between two rows of the scores and of the probabilities. */
         private final int ld;
 
-        // Where the parts of the working memory begin, in elements: of bf16 the first three, which follow the keys, and of f32 the others.
+        // Where the parts of the working memory begin, in elements: of bf16 the first three, which follow the keys, and
+        // of f32 the others.
         private final long values;
         private final long queries;
         private final long probabilities;
@@ -145,7 +146,8 @@ final class VectorBf16Attention extends VectorAttention {
                 int count = Math.min(ld, s.keys() - key);
                 long skipped = (long) key * dim;
                 OneDnnBf16.tile(
-                        false, true, rows, count, dim, memory, queries, dim, memory, skipped, dim, false, memory, scores, ld);
+                        false, true, rows, count, dim, memory, queries, dim, memory, skipped, dim, false, memory,
+                        scores, ld);
                 for (int r = 0; r < rows; r++) {
                     long at = scores + (long) r * ld;
                     float largest = plain

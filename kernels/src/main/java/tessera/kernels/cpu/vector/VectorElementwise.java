@@ -335,8 +335,7 @@ public final class VectorElementwise extends ScalarElementwise {
             workers.repeatableFor(
                     y.length(),
                     GRAIN,
-                    (worker, start, end) ->
-                            VectorBf16Rows.narrow(from, start, end - start, to, start));
+                    (worker, start, end) -> VectorBf16Rows.narrow(from, start, end - start, to, start));
         } else {
             super.cast(x, y);
         }

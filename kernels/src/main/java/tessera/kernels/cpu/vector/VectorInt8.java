@@ -263,16 +263,7 @@ public final class VectorInt8 implements Int8Kernels {
                 long at = row * n;
                 float scale = get(memory, scales + row);
                 VectorInt8Rows.finish(
-                        memory,
-                        products + at,
-                        n,
-                        scale,
-                        memory,
-                        bias,
-                        result.addend,
-                        result.gelu,
-                        result.y,
-                        to + at);
+                        memory, products + at, n, scale, memory, bias, result.addend, result.gelu, result.y, to + at);
             }
         }
 

@@ -181,8 +181,8 @@ final class VectorInt8Rows {
         FloatVector factor = all(scale);
         int end = whole(n);
         for (int j = 0; j < end; j += LANES) {
-            FloatVector v =
-                    VectorMath.gelu(load(x, at + j).fma(factor, load(bias, biasFrom + j))).add(offset);
+            FloatVector v = VectorMath.gelu(load(x, at + j).fma(factor, load(bias, biasFrom + j)))
+                    .add(offset);
             store(v, x, at + j);
             size = size.max(size(v));
         }
