@@ -18,8 +18,6 @@ import tessera.kernels.Norms;
 import tessera.kernels.Optimiser;
 import tessera.kernels.Optimiser.AdamWStep;
 import tessera.kernels.Patches;
-import tessera.kernels.RandomOps;
-import tessera.kernels.RandomOps.RandomStream;
 import tessera.kernels.Tokens;
 import tessera.kernels.cpu.HostMemory;
 import tessera.kernels.cpu.Workers;
@@ -63,7 +61,7 @@ final class HostGraph implements Graph {
                 noting(Attention.class, kernels.attention()),
                 noting(Patches.class, kernels.patches()),
                 noting(Tokens.class, kernels.tokens()),
-                noting(RandomOps.class, kernels.random()),
+                new NotedRandom(this, kernels.random()),
                 noting(Losses.class, kernels.losses()),
                 noting(Optimiser.class, kernels.optimiser()));
     }
@@ -131,7 +129,7 @@ final class HostGraph implements Graph {
             this.noted = noted;
             boolean some = false;
             for (Object argument : noted) {
-                some |= argument instanceof RandomStream || argument instanceof AdamWStep;
+                some |= argument instanceof AdamWStep;
             }
             this.varies = some;
             this.arguments = noted.clone();
@@ -150,9 +148,7 @@ final class HostGraph implements Graph {
                 return;
             }
             for (int i = 0; varies && i < noted.length; i++) {
-                if (noted[i] instanceof RandomStream random) {
-                    arguments[i] = new RandomStream(random.seed() + values.seed(), random.stream() + values.stream());
-                } else if (noted[i] instanceof AdamWStep step) {
+                if (noted[i] instanceof AdamWStep step) {
                     arguments[i] = new AdamWStep(
                             values.lr(), step.beta1(), step.beta2(), step.eps(), values.step(), step.clip());
                 }
