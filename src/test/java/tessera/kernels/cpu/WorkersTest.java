@@ -3,6 +3,8 @@ package tessera.kernels.cpu;
 import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -10,6 +12,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
@@ -258,6 +261,62 @@ class WorkersTest {
             latch.await();
         } catch (InterruptedException e) {
             throw new IllegalStateException(e);
+        }
+    }
+
+    @Test
+    void whatWasNotedRepeatsTheLoopsAndNothingElse() {
+        List<String> done = new ArrayList<>();
+        Workers.Held held = new Workers.Held() {
+            @Override
+            public void acquire() {
+                done.add("acquire");
+            }
+
+            @Override
+            public void release() {
+                done.add("release");
+            }
+        };
+        try (Workers workers = new Workers(1)) {
+            Runnable repeat = Workers.noted(() -> {
+                done.add("call");
+                workers.repeatableFor(
+                        3,
+                        1,
+                        (worker, from, to) -> {
+                            done.add("first");
+                            workers.parallelFor(1, 1, (w, f, t) -> done.add("within"));
+                        },
+                        held);
+                workers.repeatableFor(2, 1, (worker, from, to) -> done.add("second"));
+            });
+            List<String> loops = List.of("acquire", "first", "within", "release", "second");
+            assertEquals("call", done.removeFirst());
+            assertEquals(loops, done);
+            for (int i = 0; i < 2; i++) {
+                done.clear();
+                Objects.requireNonNull(repeat).run();
+                assertEquals(loops, done);
+            }
+        }
+    }
+
+    @Test
+    void aCallWithAnotherLoopOrWithoutAnyIsNotRepeated() {
+        try (Workers workers = new Workers(2)) {
+            assertNull(Workers.noted(() -> {}));
+            assertNull(Workers.noted(() -> {
+                workers.repeatableFor(3, 1, (worker, from, to) -> {});
+                workers.parallelFor(3, 1, (worker, from, to) -> {});
+            }));
+            assertThrows(
+                    IllegalStateException.class,
+                    () -> Workers.noted(() -> {
+                        throw new IllegalStateException("no");
+                    }));
+            // Nothing of it is left: a loop of its own is noted alone.
+            assertNotNull(Workers.noted(() -> workers.repeatableFor(3, 1, (worker, from, to) -> {})));
         }
     }
 }

@@ -47,6 +47,9 @@ public final class RecordedCalls implements AutoCloseable {
     private final @Nullable InputFeed feed;
 
     private final Map<String, Recorded> recorded = new HashMap<>();
+    /** Results of the last call, if it was done operation by operation. */
+    private final Map<String, float[]> values = new LinkedHashMap<>();
+
     private boolean closed;
 
     /**
@@ -76,7 +79,6 @@ public final class RecordedCalls implements AutoCloseable {
         /** Whether the work was found to be none that can be recorded. */
         private boolean direct;
 
-        private Variables at = Variables.NONE;
         private final Map<String, Buffer> results = new LinkedHashMap<>();
         /** The result, if there is one alone. */
         private @Nullable Buffer only;
@@ -209,31 +211,33 @@ public final class RecordedCalls implements AutoCloseable {
      * @return the values of the results by name, in their order
      */
     public Map<String, float[]> run(String name, Variables variables, Work work) {
-        Map<String, float[]> values = new LinkedHashMap<>();
-        Recorded done = runOrReplay(name, variables, work, values);
-        if (done != null) {
-            done.results.forEach((result, memory) -> values.put(result, read(memory)));
+        Recorded done = runOrReplay(name, variables, work);
+        if (done == null) {
+            return new LinkedHashMap<>(values);
         }
-        return values;
+        Map<String, float[]> results = new LinkedHashMap<>();
+        done.results.forEach((result, memory) -> results.put(result, read(memory)));
+        return results;
     }
 
     /**
-     * As {@link #run(String, Variables, Work)} of work with one result, whose values are written into an array. On a CPU little or nothing is
-     * allocated on the Java heap once the work is recorded.
+     * As {@link #run(String, Variables, Work)} of work with one result, whose values are written into an array. On a CPU nothing is
+     * allocated on the Java heap by a recorded call, but for a few dozen bytes where random numbers are drawn.
      *
      * @throws IllegalArgumentException if the work has not one result of the array's length
      */
     public void run(String name, Variables variables, Work work, float[] target) {
-        Map<String, float[]> values = new LinkedHashMap<>();
-        Recorded done = runOrReplay(name, variables, work, values);
+        Recorded done = runOrReplay(name, variables, work);
         Buffer only = done == null ? null : done.only;
         if (only != null) {
             requireOne(name, 1, only.length(), target);
             MemorySegment.copy(only.segment(), ValueLayout.JAVA_FLOAT, 0, target, 0, target.length);
             return;
         }
-        float[] single = values.size() == 1 ? values.values().iterator().next() : null;
-        requireOne(name, values.size(), single == null ? 0 : single.length, target);
+        int results = done == null ? values.size() : done.results.size();
+        float[] single =
+                done == null && results == 1 ? values.values().iterator().next() : null;
+        requireOne(name, results, single == null ? 0 : single.length, target);
         System.arraycopy(requireNonNull(single), 0, target, 0, target.length);
     }
 
@@ -248,21 +252,21 @@ public final class RecordedCalls implements AutoCloseable {
     /**
      * Does the work in either way.
      *
-     * @param values gets the results if it was done operation by operation
-     * @return where the results are if a graph did it, else null
+     * @return where the results are if a graph did it; else null, and they are in {@link #values}
      */
-    private @Nullable Recorded runOrReplay(String name, Variables variables, Work work, Map<String, float[]> values) {
+    private @Nullable Recorded runOrReplay(String name, Variables variables, Work work) {
         requireOpen();
+        values.clear();
         Stream own = stream;
         if (own == null) {
-            direct(variables, work, values);
+            direct(variables, work);
             return null;
         }
         if (device.isHost()) {
-            return onStream(name, variables, work, values);
+            return onStream(name, variables, work);
         }
         @Nullable Recorded[] done = new @Nullable Recorded[1];
-        device.on(own, () -> done[0] = onStream(name, variables, work, values));
+        device.on(own, () -> done[0] = onStream(name, variables, work));
         return done[0];
     }
 
@@ -272,19 +276,19 @@ public final class RecordedCalls implements AutoCloseable {
         return copy;
     }
 
-    private void direct(Variables variables, Work work, Map<String, float[]> values) {
+    private void direct(Variables variables, Work work) {
         try (Scope scope = Scope.open()) {
             work.run(read, variables).forEach((name, result) -> values.put(name, result.toFloats()));
         }
     }
 
-    private @Nullable Recorded onStream(String name, Variables variables, Work work, Map<String, float[]> values) {
+    private @Nullable Recorded onStream(String name, Variables variables, Work work) {
         Recorded known = recorded.get(name);
         // Costs are those of operations, which a replay has none of.
         boolean metered = device.isHost() && ThreadState.get().meter != null;
         if (known == null || known.direct || metered) {
             bringInputs();
-            direct(variables, work, values);
+            direct(variables, work);
             recorded.putIfAbsent(name, new Recorded());
             return null;
         }
@@ -298,15 +302,11 @@ public final class RecordedCalls implements AutoCloseable {
                     throw e;
                 }
                 known.direct = true;
-                direct(variables, work, values);
+                direct(variables, work);
                 return null;
             }
         }
-        graph.launch(new Variables(
-                variables.seed() - known.at.seed(),
-                variables.stream() - known.at.stream(),
-                variables.lr(),
-                variables.step()));
+        graph.launch(variables);
         if (replay) {
             work.replayed();
         }
@@ -321,13 +321,15 @@ public final class RecordedCalls implements AutoCloseable {
         }
     }
 
+    /** Records the work with seed and stream 0, to which every launch adds its own. */
     private Graph record(Recorded known, Variables variables, Work work) {
+        Variables zero = new Variables(0, 0, variables.lr(), variables.step());
         try {
             Graph graph = device.record(() -> {
                 Stream recording = device.currentStream();
                 bringInputs();
                 try (Scope scope = Scope.open()) {
-                    work.run(read, variables).forEach((name, result) -> {
+                    work.run(read, zero).forEach((name, result) -> {
                         Buffer values = result.detach().contiguous().buffer();
                         Buffer memory = device.allocatePinned(DType.F32, values.length());
                         known.results.put(name, memory);
@@ -339,7 +341,6 @@ public final class RecordedCalls implements AutoCloseable {
             known.only = known.results.size() == 1
                     ? known.results.values().iterator().next()
                     : null;
-            known.at = variables;
             return graph;
         } catch (RuntimeException | Error e) {
             known.close();

@@ -66,28 +66,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             @Nullable MemorySegment bias,
             @Nullable MemorySegment addend,
             Activation activation,
-            MemorySegment c) {
-        /** Of the rows {@code [from, to)} of C and op(A). */
-        Product rows(long from, long to) {
-            long size = type.bytes();
-            long row = from * shape.ldc() * size;
-            MemorySegment part = a.asSlice((shape.transposeA() ? from : from * shape.lda()) * size);
-            MatmulShape rows = shape.rows(to - from);
-            return new Product(type, rows, part, b, layout, bias, from(addend, row), activation, c.asSlice(row));
-        }
-
-        /** Of the columns {@code [from, to)} of C and op(B), which is not packed. */
-        Product columns(long from, long to) {
-            long at = from * type.bytes();
-            MemorySegment part = b.asSlice(shape.transposeB() ? at * shape.ldb() : at);
-            MatmulShape columns = shape.columns(to - from);
-            return new Product(type, columns, a, part, 0, from(bias, at), from(addend, at), activation, c.asSlice(at));
-        }
-
-        private static @Nullable MemorySegment from(@Nullable MemorySegment data, long bytes) {
-            return data == null ? null : data.asSlice(bytes);
-        }
-    }
+            MemorySegment c) {}
 
     /**
      * The product on all workers.
@@ -118,16 +97,17 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             byRows(whole);
         } else {
             // Cuts at multiples of 16 columns keep vector stores whole.
-            workers.parallelFor(
+            workers.repeatableFor(
                     (n + 15) / 16,
                     grain(m, 16 * k),
-                    (worker, from, to) -> multiply(whole.columns(16 * from, Math.min(16 * to, n)), 0, m));
+                    (worker, from, to) -> multiply(whole, 0, m, 16 * from, Math.min(16 * to, n)));
         }
     }
 
     private void byRows(Product whole) {
-        MatmulShape shape = whole.shape;
-        workers.parallelFor(shape.m(), grain(shape.n(), shape.k()), (worker, from, to) -> multiply(whole, from, to));
+        long n = whole.shape.n();
+        workers.repeatableFor(
+                whole.shape.m(), grain(n, whole.shape.k()), (worker, from, to) -> multiply(whole, from, to, 0, n));
     }
 
     /** The product on the calling thread alone, for use inside a loop of {@link Workers}. Arguments as for {@link #gemm}. */
@@ -142,8 +122,37 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             MemorySegment c) {
         check(type, shape, a, b, bias, addend, c);
         if (shape.m() > 0 && shape.n() > 0) {
-            multiply(new Product(type, shape, a, b, 0, bias, addend, activation, c), 0, shape.m());
+            multiply(new Product(type, shape, a, b, 0, bias, addend, activation, c), 0, shape.m(), 0, shape.n());
         }
+    }
+
+    /**
+     * {@code C = op(A) op(B)} in f32 on the calling thread, for use inside a loop of {@link Workers}, without an object for the product: where
+     * oneDNN multiplies nothing is allocated. Sizes are positive.
+     *
+     * @param fromA element of {@code a} where A begins, with rows {@code lda} elements apart as stored; so for b and c
+     * @param add whether the product is added to what C holds
+     */
+    public final void tile(
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long fromA,
+            long lda,
+            MemorySegment b,
+            long fromB,
+            long ldb,
+            boolean add,
+            MemorySegment c,
+            long fromC,
+            long ldc) {
+        checkMatrix(DType.F32, "a", transposeA ? k : m, transposeA ? m : k, a, fromA, lda);
+        checkMatrix(DType.F32, "b", transposeB ? n : k, transposeB ? k : n, b, fromB, ldb);
+        checkMatrix(DType.F32, "c", m, n, c, fromC, ldc);
+        multiplyTile(transposeA, transposeB, m, n, k, a, fromA, lda, b, fromB, ldb, add, c, fromC, ldc);
     }
 
     /**
@@ -177,21 +186,36 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         if (m == 0 || weight.n == 0) {
             return;
         }
-        weight.acquire();
-        try {
-            MatmulShape shape = weight.shape(m, ldx, ldy);
-            byRows(new Product(type, shape, x, weight.data, weight.layout, bias, addend, activation, y));
-        } finally {
-            weight.release();
-        }
+        long n = weight.n;
+        MatmulShape shape = new MatmulShape(false, false, m, n, weight.k, ldx, n, ldy);
+        Product whole = new Product(type, shape, x, weight.data, weight.layout, bias, addend, activation, y);
+        workers.repeatableFor(m, grain(n, weight.k), (worker, from, to) -> multiply(whole, from, to, 0, n), weight);
     }
 
     private static long grain(long n, long k) {
         return Math.max(1, WORTH_A_THREAD / Math.max(1, n * k));
     }
 
-    /** The rows {@code [from, to)} of a product, one or more, on this thread; arguments were checked and n is positive. */
-    abstract void multiply(Product product, long from, long to);
+    /** Some rows and columns of a product, one or more of each, on this thread; arguments were checked, and columns are left out of plain B alone. */
+    abstract void multiply(Product product, long fromRow, long toRow, long fromColumn, long toColumn);
+
+    /** As {@link #tile}, whose arguments were checked. */
+    abstract void multiplyTile(
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long fromA,
+            long lda,
+            MemorySegment b,
+            long fromB,
+            long ldb,
+            boolean add,
+            MemorySegment c,
+            long fromC,
+            long ldc);
 
     abstract Weight packed(HostMemory target, DType type, long n, long k, MemorySegment w, long ldw);
 
@@ -218,8 +242,13 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         }
     }
 
-    // Only comparisons on the good path: tiles of an attention come through here every few microseconds.
     private static void checkMatrix(DType type, String name, long rows, long columns, MemorySegment data, long ld) {
+        checkMatrix(type, name, rows, columns, data, 0, ld);
+    }
+
+    // Only comparisons on the good path: tiles of an attention come through here every few microseconds.
+    private static void checkMatrix(
+            DType type, String name, long rows, long columns, MemorySegment data, long from, long ld) {
         if (rows < 0 || columns < 0 || ld < columns) {
             throw new IllegalArgumentException("matmul: " + name + " is [" + rows + ", " + columns + "] with rows " + ld
                     + " elements apart; sizes must not be negative and rows must not overlap");
@@ -227,8 +256,8 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         if (rows == 0 || columns == 0) {
             return;
         }
-        long needed = ((rows - 1) * ld + columns) * type.bytes();
-        if (!data.isNative() || data.byteSize() < needed) {
+        long needed = (from + (rows - 1) * ld + columns) * type.bytes();
+        if (from < 0 || !data.isNative() || data.byteSize() < needed) {
             throw new IllegalArgumentException("matmul: " + name + " is [" + rows + ", " + columns + "] with rows " + ld
                     + " elements apart and needs " + needed + " bytes of native memory but has " + data);
         }
@@ -247,7 +276,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     // ------------------------------------------------------------------------------------------------------ weight
 
     /** A linear weight in the layout of one implementation. */
-    static final class Weight implements PackedWeight {
+    static final class Weight implements PackedWeight, Workers.Held {
         private static final int CLOSED = 1 << 30;
 
         final DType type;
@@ -258,8 +287,6 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         final long layout;
 
         private final HostMemory.Block block;
-        /** Of the call before: most have the same. */
-        private MatmulShape last;
         /** Calls that use the data now, plus {@link #CLOSED} once no new ones may come. */
         private final AtomicInteger uses = new AtomicInteger();
 
@@ -271,17 +298,6 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             this.block = memory.allocate(bytes);
             this.data = block.segment();
             this.layout = layout;
-            this.last = new MatmulShape(false, false, 0, n, k, k, n, n);
-        }
-
-        /** The product of x {@code [m, k]} with this. Shapes are immutable, so it does not matter which thread's is kept. */
-        MatmulShape shape(long m, long ldx, long ldy) {
-            MatmulShape known = last;
-            if (known.m() != m || known.lda() != ldx || known.ldc() != ldy) {
-                known = new MatmulShape(false, false, m, n, k, ldx, n, ldy);
-                last = known;
-            }
-            return known;
         }
 
         @Override
@@ -294,7 +310,8 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             return k;
         }
 
-        void acquire() {
+        @Override
+        public void acquire() {
             int now = uses.get();
             while (now < CLOSED && !uses.compareAndSet(now, now + 1)) {
                 now = uses.get();
@@ -304,7 +321,8 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             }
         }
 
-        void release() {
+        @Override
+        public void release() {
             if (uses.decrementAndGet() == CLOSED) {
                 free();
             }

@@ -28,17 +28,11 @@ final class JavaGemm extends Gemm {
     }
 
     @Override
-    void multiply(Product product, long from, long to) {
-        multiply(product.rows(from, to));
-    }
-
-    private void multiply(Product product) {
+    void multiply(Product product, long fromRow, long toRow, long fromColumn, long toColumn) {
         Slots<Tiles> slots = product.type() == DType.F32 ? FLOATS : DOUBLES;
         Tiles tiles = slots.borrow();
         try {
             MatmulShape shape = product.shape();
-            long m = shape.m();
-            long n = shape.n();
             long k = shape.k();
             long rowA = shape.transposeA() ? 1 : shape.lda();
             long columnA = shape.transposeA() ? shape.lda() : 1;
@@ -49,11 +43,11 @@ final class JavaGemm extends Gemm {
                 int depth = (int) Math.min(DEPTH, k - depthFrom);
                 boolean first = depthFrom == 0;
                 boolean gelu = depthFrom + depth == k && product.activation() == Activation.GELU;
-                for (long j = 0; j < n; j += COLUMNS) {
-                    int columns = (int) Math.min(COLUMNS, n - j);
+                for (long j = fromColumn; j < toColumn; j += COLUMNS) {
+                    int columns = (int) Math.min(COLUMNS, toColumn - j);
                     tiles.packB(product.b(), depthFrom * rowB + j * columnB, rowB, columnB, depth, columns);
-                    for (long i = 0; i < m; i += Tiles.ROWS) {
-                        int rows = (int) Math.min(Tiles.ROWS, m - i);
+                    for (long i = fromRow; i < toRow; i += Tiles.ROWS) {
+                        int rows = (int) Math.min(Tiles.ROWS, toRow - i);
                         tiles.packA(product.a(), i * rowA + depthFrom * columnA, rowA, columnA, rows, depth);
                         for (int panel = 0; panel * tiles.width < columns; panel++) {
                             int from = panel * tiles.width;
@@ -67,6 +61,38 @@ final class JavaGemm extends Gemm {
         } finally {
             slots.giveBack(tiles);
         }
+    }
+
+    @Override
+    void multiplyTile(
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long fromA,
+            long lda,
+            MemorySegment b,
+            long fromB,
+            long ldb,
+            boolean add,
+            MemorySegment c,
+            long fromC,
+            long ldc) {
+        MatmulShape shape = new MatmulShape(transposeA, transposeB, m, n, k, lda, ldb, ldc);
+        MemorySegment result = c.asSlice(fromC * Float.BYTES);
+        Product product = new Product(
+                DType.F32,
+                shape,
+                a.asSlice(fromA * Float.BYTES),
+                b.asSlice(fromB * Float.BYTES),
+                0,
+                null,
+                add ? result : null,
+                Activation.NONE,
+                result);
+        multiply(product, 0, m, 0, n);
     }
 
     /** The transposed copy, whose rows are as a panel wants them. */

@@ -86,6 +86,11 @@ public final class Layout {
         return row(unit) * shape[rank - 1] + start(unit);
     }
 
+    /** What {@link #locate} writes to, for each worker of a loop. */
+    public long[][] places(int workers) {
+        return new long[workers][2];
+    }
+
     /** Writes to {@code offsets} where a piece begins in each operand. */
     public void locate(long unit, long[] offsets) {
         long start = start(unit);

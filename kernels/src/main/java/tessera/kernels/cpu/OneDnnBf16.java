@@ -1,6 +1,7 @@
 package tessera.kernels.cpu;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.ref.Reference;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Matmul.Activation;
@@ -24,24 +25,80 @@ public final class OneDnnBf16 {
      * {@code y = act(x W^T + bias + addend)} with x {@code [m, depth]} and y {@code [m, n]}, without gaps; m and n are positive.
      *
      * @param x bf16
+     * @param fromX element of x where its rows begin
      * @param bias f32 {@code [n]}, or null
-     * @param addend of y's type and shape, y itself or apart from it, or null
+     * @param addend of y's type, y itself or apart from it, or null; its rows begin where those of y do
      * @param type of y: f32, or bf16, to which it is rounded at the end
+     * @param fromY element of y where its rows begin
      */
     public static void multiply(
             long m,
             MemorySegment x,
+            long fromX,
             Weight weight,
             @Nullable MemorySegment bias,
             @Nullable MemorySegment addend,
             Activation activation,
             DType type,
-            MemorySegment y) {
-        Gemm.Weight w = weight.packed;
-        MatmulShape shape = new MatmulShape(false, false, m, w.n, w.k, w.k, w.n, w.n);
-        OneDnnProducts.run(
-                type == DType.BF16 ? TO_BF16 : TO_F32,
-                new Gemm.Product(type, shape, x, w.data, w.layout, bias, addend, activation, y));
+            MemorySegment y,
+            long fromY) {
+        long at = fromY * type.bytes();
+        try {
+            OneDnnProducts.linear(
+                    type == DType.BF16 ? TO_BF16 : TO_F32,
+                    m,
+                    x.address() + fromX * DType.BF16.bytes(),
+                    weight.packed,
+                    0,
+                    bias == null ? 0 : bias.address(),
+                    addend == null ? 0 : addend.address() + at,
+                    activation,
+                    y.address() + at);
+        } finally {
+            Reference.reachabilityFence(x);
+            Reference.reachabilityFence(bias);
+            Reference.reachabilityFence(addend);
+            Reference.reachabilityFence(y);
+        }
+    }
+
+    /** As {@link Gemm#tile} for bf16 matrices A and B, with an f32 matrix C. */
+    public static void tile(
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long fromA,
+            long lda,
+            MemorySegment b,
+            long fromB,
+            long ldb,
+            boolean add,
+            MemorySegment c,
+            long fromC,
+            long ldc) {
+        try {
+            OneDnnProducts.tile(
+                    TO_F32,
+                    transposeA,
+                    transposeB,
+                    m,
+                    n,
+                    k,
+                    a.address() + fromA * DType.BF16.bytes(),
+                    lda,
+                    b.address() + fromB * DType.BF16.bytes(),
+                    ldb,
+                    add,
+                    c.address() + fromC * Float.BYTES,
+                    ldc);
+        } finally {
+            Reference.reachabilityFence(a);
+            Reference.reachabilityFence(b);
+            Reference.reachabilityFence(c);
+        }
     }
 
     /**
@@ -64,7 +121,7 @@ public final class OneDnnBf16 {
     }
 
     /** A bf16 weight {@code [n, k]} in oneDNN's layout. */
-    public static final class Weight implements PackedWeight {
+    public static final class Weight implements PackedWeight, Workers.Held {
         private final Gemm.Weight packed;
         private final long k;
 
@@ -104,12 +161,12 @@ public final class OneDnnBf16 {
             return packed.k();
         }
 
-        /** Keeps the memory until {@link #release}; refused once it is closed. */
+        @Override
         public void acquire() {
             packed.acquire();
         }
 
-        /** Ends what {@link #acquire} began. */
+        @Override
         public void release() {
             packed.release();
         }

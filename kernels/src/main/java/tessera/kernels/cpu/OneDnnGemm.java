@@ -1,6 +1,7 @@
 package tessera.kernels.cpu;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.ref.Reference;
 import tessera.kernels.DType;
 import tessera.natives.onednn.OneDnn;
 
@@ -16,13 +17,52 @@ final class OneDnnGemm extends Gemm {
     }
 
     @Override
-    void multiply(Product product, long from, long to) {
+    void multiply(Product product, long fromRow, long toRow, long fromColumn, long toColumn) {
         if (product.layout() == 0
                 && (product.type() != DType.F32 || product.shape().k() == 0)) {
-            java.multiply(product, from, to);
+            java.multiply(product, fromRow, toRow, fromColumn, toColumn);
             return;
         }
-        OneDnnProducts.run(F32, product, from, to, null);
+        OneDnnProducts.run(F32, product, fromRow, toRow, fromColumn, toColumn);
+    }
+
+    @Override
+    void multiplyTile(
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            MemorySegment a,
+            long fromA,
+            long lda,
+            MemorySegment b,
+            long fromB,
+            long ldb,
+            boolean add,
+            MemorySegment c,
+            long fromC,
+            long ldc) {
+        try {
+            OneDnnProducts.tile(
+                    F32,
+                    transposeA,
+                    transposeB,
+                    m,
+                    n,
+                    k,
+                    a.address() + fromA * Float.BYTES,
+                    lda,
+                    b.address() + fromB * Float.BYTES,
+                    ldb,
+                    add,
+                    c.address() + fromC * Float.BYTES,
+                    ldc);
+        } finally {
+            Reference.reachabilityFence(a);
+            Reference.reachabilityFence(b);
+            Reference.reachabilityFence(c);
+        }
     }
 
     @Override

@@ -2,12 +2,12 @@ package tessera.kernels.cpu;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.ref.Reference;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Int8Kernels;
 import tessera.kernels.Int8Kernels.InputRange;
 import tessera.kernels.Matmul.Activation;
-import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.natives.onednn.OneDnn;
 
@@ -30,18 +30,42 @@ public final class OneDnnInt8 {
     /**
      * {@code y = scales * (x W^T)}, and with shifts added to each row, with x u8 {@code [m, k]}, W of positive sizes and y f32 {@code [m, n]},
      * without gaps.
+     *
+     * @param fromX element of x where its rows begin, as {@code fromY} of y
      */
-    public static void multiply(long m, MemorySegment x, Weight weight, boolean shifted, MemorySegment y) {
-        OneDnnProducts.run(TO_F32, weight.product(m, x, shifted, y), weight.scales());
+    public static void multiply(
+            long m, MemorySegment x, long fromX, Weight weight, boolean shifted, MemorySegment y, long fromY) {
+        try {
+            OneDnnProducts.linear(
+                    TO_F32,
+                    m,
+                    x.address() + fromX,
+                    weight.packed,
+                    weight.scales.address(),
+                    shifted ? weight.shifts.address() : 0,
+                    0,
+                    Activation.NONE,
+                    y.address() + fromY * Float.BYTES);
+        } finally {
+            Reference.reachabilityFence(x);
+            Reference.reachabilityFence(weight);
+            Reference.reachabilityFence(y);
+        }
     }
 
     /** The integer sums {@code y = x W^T}, s32 {@code [m, n]}. */
     static void sums(long m, MemorySegment x, Weight weight, MemorySegment y) {
-        OneDnnProducts.run(TO_S32, weight.product(m, x, false, y));
+        try {
+            OneDnnProducts.linear(TO_S32, m, x.address(), weight.packed, 0, 0, 0, Activation.NONE, y.address());
+        } finally {
+            Reference.reachabilityFence(x);
+            Reference.reachabilityFence(weight);
+            Reference.reachabilityFence(y);
+        }
     }
 
     /** An s8 weight {@code [n, k]} in oneDNN's layout, with what belongs to each of its rows. */
-    public static final class Weight implements PackedWeight {
+    public static final class Weight implements PackedWeight, Workers.Held {
         private final Gemm.Weight packed;
         private final MemorySegment scales;
         private final MemorySegment shifts;
@@ -83,12 +107,6 @@ public final class OneDnnInt8 {
             }
         }
 
-        private Gemm.Product product(long m, MemorySegment x, boolean shifted, MemorySegment y) {
-            MatmulShape shape = new MatmulShape(false, false, m, packed.n, packed.k, packed.k, packed.n, packed.n);
-            @Nullable MemorySegment bias = shifted ? shifts : null;
-            return new Gemm.Product(DType.F32, shape, x, packed.data, packed.layout, bias, null, Activation.NONE, y);
-        }
-
         @Override
         public long n() {
             return packed.n();
@@ -119,12 +137,12 @@ public final class OneDnnInt8 {
             return inputZero;
         }
 
-        /** Keeps the memory until {@link #release}; refused once it is closed. */
+        @Override
         public void acquire() {
             packed.acquire();
         }
 
-        /** Ends what {@link #acquire} began. */
+        @Override
         public void release() {
             packed.release();
         }

@@ -50,54 +50,115 @@ final class OneDnnProducts {
      * @param types of A, B and C; a product's own type does not count
      */
     static void run(int types, Gemm.Product product) {
-        run(types, product, null);
+        run(types, product, 0, product.shape().m(), 0, product.shape().n());
     }
 
     /**
-     * As {@link #run(int, Gemm.Product)}, where each column of the integer sums is multiplied before the bias is added.
-     *
-     * @param scales f32 {@code [n]}, or null
+     * Some rows and columns of a product, one or more; where these are not all, A, B, the addend and C have the product's own type, and
+     * where columns are left out B is not packed.
      */
-    static void run(int types, Gemm.Product product, @Nullable MemorySegment scales) {
-        run(types, product, 0, product.shape().m(), scales);
-    }
-
-    /** The rows {@code [from, to)} alone; where these are not all, A, the addend and C have the product's own type. */
-    static void run(int types, Gemm.Product product, long from, long to, @Nullable MemorySegment scales) {
+    static void run(int types, Gemm.Product product, long fromRow, long toRow, long fromColumn, long toColumn) {
         MatmulShape shape = product.shape();
         MemorySegment bias = product.bias();
         MemorySegment addend = product.addend();
         long size = product.type().bytes();
-        long row = from * shape.ldc() * size;
+        long at = (fromRow * shape.ldc() + fromColumn) * size;
         try {
             run(
-                    types | Primitive.form(product) | (scales == null ? 0 : Primitive.SCALES),
+                    types
+                            | (shape.transposeA() ? Primitive.TRANSPOSED_A : 0)
+                            | (shape.transposeB() ? Primitive.TRANSPOSED_B : 0)
+                            | (product.activation() == Activation.GELU ? Primitive.GELU : 0),
                     product.layout(),
-                    to - from,
-                    shape.n(),
+                    toRow - fromRow,
+                    toColumn - fromColumn,
                     shape.k(),
                     shape.lda(),
                     shape.ldb(),
                     shape.ldc(),
-                    product.a().address() + (shape.transposeA() ? from : from * shape.lda()) * size,
-                    product.b().address(),
-                    bias == null ? 0 : bias.address(),
-                    addend == null ? 0 : addend.address() + row,
-                    scales == null ? 0 : scales.address(),
-                    product.c().address() + row);
+                    product.a().address() + (shape.transposeA() ? fromRow : fromRow * shape.lda()) * size,
+                    product.b().address() + (shape.transposeB() ? fromColumn * shape.ldb() : fromColumn) * size,
+                    bias == null ? 0 : bias.address() + fromColumn * size,
+                    addend == null ? 0 : addend.address() + at,
+                    0,
+                    product.c().address() + at);
         } finally {
-            Reference.reachabilityFence(product.a());
-            Reference.reachabilityFence(product.b());
-            Reference.reachabilityFence(product.c());
-            Reference.reachabilityFence(bias);
-            Reference.reachabilityFence(addend);
-            Reference.reachabilityFence(scales);
+            Reference.reachabilityFence(product);
         }
     }
 
-    // Numbers alone: the compiler then finds that shape, product and slices of the callers need not exist.
+    /**
+     * {@code y = act(scales * (x W^T) + bias + addend)} of at least one row, column and term, without gaps. All are addresses, 0 for none;
+     * the caller keeps the memory.
+     *
+     * @param scales f32 {@code [n]}
+     * @param addend laid out as y, or y itself
+     */
+    static void linear(
+            int types,
+            long m,
+            long x,
+            Gemm.Weight weight,
+            long scales,
+            long bias,
+            long addend,
+            Activation activation,
+            long y) {
+        run(
+                types | (activation == Activation.GELU ? Primitive.GELU : 0),
+                weight.layout,
+                m,
+                weight.n,
+                weight.k,
+                weight.k,
+                weight.n,
+                weight.n,
+                x,
+                weight.data.address(),
+                bias,
+                addend,
+                scales,
+                y);
+    }
+
+    /**
+     * {@code C = op(A) op(B)}, or added to what C holds, of positive sizes; arguments as {@link Gemm#tile} has them, but with
+     * addresses, whose memory the caller keeps.
+     */
+    static void tile(
+            int types,
+            boolean transposeA,
+            boolean transposeB,
+            long m,
+            long n,
+            long k,
+            long a,
+            long lda,
+            long b,
+            long ldb,
+            boolean add,
+            long c,
+            long ldc) {
+        run(
+                types | (transposeA ? Primitive.TRANSPOSED_A : 0) | (transposeB ? Primitive.TRANSPOSED_B : 0),
+                0,
+                m,
+                n,
+                k,
+                lda,
+                ldb,
+                ldc,
+                a,
+                b,
+                0,
+                add ? c : 0,
+                0,
+                c);
+    }
+
+    // Numbers alone: nothing is made for a product, of which an attention has one every few microseconds.
     private static void run(
-            int form,
+            int typesAndShape,
             long layout,
             long m,
             long n,
@@ -111,6 +172,11 @@ final class OneDnnProducts {
             long addend,
             long scales,
             long c) {
+        int form = typesAndShape
+                | (layout != 0 ? Primitive.PACKED_B : 0)
+                | (bias != 0 ? Primitive.BIAS : 0)
+                | (scales != 0 ? Primitive.SCALES : 0)
+                | (addend == 0 ? 0 : addend == c ? Primitive.ACCUMULATE : Primitive.ADDEND);
         Context context = CONTEXTS.borrow();
         int threads = OneDnn.threads();
         if (threads != 1) {
@@ -274,18 +340,6 @@ final class OneDnnProducts {
         private final Arena arena = Arena.ofShared();
         private final MemorySegment args;
         private final int argCount;
-
-        /** What a product needs of its primitive beside types and sizes. */
-        static int form(Gemm.Product product) {
-            MemorySegment addend = product.addend();
-            int added = addend == null ? 0 : addend.address() == product.c().address() ? ACCUMULATE : ADDEND;
-            return added
-                    | (product.shape().transposeA() ? TRANSPOSED_A : 0)
-                    | (product.shape().transposeB() ? TRANSPOSED_B : 0)
-                    | (product.layout() != 0 ? PACKED_B : 0)
-                    | (product.bias() != null ? BIAS : 0)
-                    | (product.activation() == Activation.GELU ? GELU : 0);
-        }
 
         Primitive(int form, long layoutB, long m, long n, long k, long lda, long ldb, long ldc) {
             this.form = form;

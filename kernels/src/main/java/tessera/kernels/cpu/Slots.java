@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
  * <p>A thread tends to get back the one it used before. Unlike a thread local this serves virtual threads and keeps
  * nothing for threads that have ended. Lending allocates nothing once the objects exist. Thread-safe.
  */
-final class Slots<T> {
+public final class Slots<T> {
     private static final int PROBES = 8;
 
     private final AtomicReferenceArray<@Nullable T> slots;
@@ -20,7 +20,7 @@ final class Slots<T> {
     private final Consumer<T> discard;
 
     /** @param discard called for an object that finds no free slot when it comes back */
-    Slots(Supplier<T> make, Consumer<T> discard) {
+    public Slots(Supplier<T> make, Consumer<T> discard) {
         int processors = Runtime.getRuntime().availableProcessors();
         int size = Math.max(16, Integer.highestOneBit(processors) * 4);
         this.slots = new AtomicReferenceArray<>(size);
@@ -29,7 +29,7 @@ final class Slots<T> {
         this.discard = discard;
     }
 
-    T borrow() {
+    public T borrow() {
         int home = home();
         for (int i = 0; i < PROBES; i++) {
             T found = slots.getAndSet((home + i) & mask, null);
@@ -40,7 +40,7 @@ final class Slots<T> {
         return make.get();
     }
 
-    void giveBack(T object) {
+    public void giveBack(T object) {
         int home = home();
         for (int i = 0; i < PROBES; i++) {
             if (slots.compareAndSet((home + i) & mask, null, object)) {

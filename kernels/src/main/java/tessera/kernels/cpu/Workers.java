@@ -1,5 +1,7 @@
 package tessera.kernels.cpu;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicReference;
@@ -30,6 +32,9 @@ public final class Workers implements AutoCloseable {
     private static final int SPINS_PER_LOOK = 32;
     /** Elements of an int array between two counters, so that each has its own cache line. */
     private static final int STRIDE = 16;
+
+    /** Where the loops of a call are noted that this thread makes; unset inside a loop. */
+    private static final ThreadLocal<@Nullable Repeat> NOTING = new ThreadLocal<>();
 
     private final int threads;
     /** Loops that may run at the same time; there is no help for more callers than threads. */
@@ -68,6 +73,100 @@ public final class Workers implements AutoCloseable {
      *     after all have ended
      */
     public void parallelFor(long count, long grain, RangeBody body) {
+        Repeat noting = NOTING.get();
+        if (noting != null) {
+            noting.repeats = false;
+        }
+        loop(count, grain, body);
+    }
+
+    /**
+     * As {@link #parallelFor} for a call of a kernel that does all its work in such loops: {@link #noted} then runs them again with
+     * the same bodies, without making the call. So whatever is read or computed outside of the body depends on the
+     * call's arguments alone, not on what is in its buffers, and the body may be run any number of times. A body that allocates nothing makes
+     * a call that allocates nothing once it is recorded.
+     *
+     * @param held what each run of the loop keeps from being freed
+     */
+    public void repeatableFor(long count, long grain, RangeBody body, Held... held) {
+        Repeat noting = NOTING.get();
+        Part loop = new Part(this, count, grain, body, held);
+        if (noting == null) {
+            loop.run();
+            return;
+        }
+        noting.loops.add(loop);
+        NOTING.remove();
+        try {
+            loop.run();
+        } finally {
+            NOTING.set(noting);
+        }
+    }
+
+    /** Memory that its owner frees only when nobody uses it. */
+    public interface Held {
+        /**
+         * Keeps the memory until {@link #release}.
+         *
+         * @throws IllegalStateException if it was freed
+         */
+        void acquire();
+
+        /** Ends what {@link #acquire} began. */
+        void release();
+    }
+
+    /**
+     * Makes a call of a kernel on this thread.
+     *
+     * @return what makes it again with the same buffers, which may have other contents by then; null where the call was not a sequence
+     *     of {@linkplain #repeatableFor repeatable} loops
+     */
+    public static @Nullable Runnable noted(Runnable call) {
+        Repeat repeat = new Repeat();
+        NOTING.set(repeat);
+        try {
+            call.run();
+        } finally {
+            NOTING.remove();
+        }
+        return repeat.repeats && !repeat.loops.isEmpty() ? repeat : null;
+    }
+
+    /** The loops of a call. */
+    private static final class Repeat implements Runnable {
+        private final List<Part> loops = new ArrayList<>();
+        /** Whether they are all that the call did. */
+        private boolean repeats = true;
+
+        @Override
+        public void run() {
+            for (int i = 0; i < loops.size(); i++) {
+                loops.get(i).run();
+            }
+        }
+    }
+
+    /** A loop that may be run again. */
+    private record Part(Workers workers, long count, long grain, RangeBody body, Held[] held) {
+        void run() {
+            int acquired = 0;
+            try {
+                for (Held each : held) {
+                    each.acquire();
+                    acquired++;
+                }
+                workers.loop(count, grain, body);
+            } finally {
+                for (int i = 0; i < acquired; i++) {
+                    held[i].release();
+                }
+            }
+        }
+    }
+
+    private void loop(long count, long grain, RangeBody body) {
         if (count <= 0) {
             return;
         }

@@ -9,6 +9,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.junit.jupiter.api.Test;
+import tessera.kernels.Attention.AttentionShape;
+import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention.Strides;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -16,6 +19,7 @@ import tessera.kernels.DeviceException;
 import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.Graph;
 import tessera.kernels.Graph.Variables;
+import tessera.kernels.Matmul;
 import tessera.kernels.Optimiser.AdamWStep;
 import tessera.kernels.Optimiser.AdamWTensors;
 import tessera.kernels.RandomOps.RandomStream;
@@ -152,5 +156,60 @@ class HostGraphTest {
             assertFalse(device.currentStream().recording());
         }
         assertEquals(before, device.memory().live());
+    }
+
+    private Buffer buffer(float... values) {
+        Buffer buffer = device.allocate(DType.F32, values.length);
+        MemorySegment.copy(values, 0, buffer.segment(), ValueLayout.JAVA_FLOAT, 0, values.length);
+        return buffer;
+    }
+
+    /** The first launch makes calls, later ones repeat their loops; neither may keep what a buffer held before. */
+    @Test
+    void aFactorAndRegionsAreReadInEveryLaunch() {
+        int[][] regions = {{1, 1, 1}, {1, 2, 1}, {4, 4, 5}, {7, 7, 7}};
+        float[] numbers = {.5f, -1, 2, .25f, 1, -.75f};
+        Strides rows = new Strides(6, 2, 2);
+        AttentionShape shape = new AttentionShape(1, 1, 3, 3, 2, .7, rows, rows, rows, rows, 0, 1);
+        try (Buffer x = buffer(numbers);
+                Buffer factor = buffer(2);
+                Buffer scaled = buffer(0, 0, 0, 0, 0, 0);
+                Buffer ids = device.allocate(DType.I32, 3);
+                Buffer out = buffer(0, 0, 0, 0, 0, 0);
+                Buffer expected = buffer(0, 0, 0, 0, 0, 0);
+                Graph graph = device.record(() -> {
+                    device.kernels().elementwise().scaleBy(x, factor, scaled);
+                    device.kernels().attention().attention(shape, tensors(scaled, ids), out, null);
+                })) {
+            for (int launch = 0; launch < regions.length; launch++) {
+                factor.segment().setAtIndex(ValueLayout.JAVA_FLOAT, 0, launch + 1);
+                MemorySegment.copy(regions[launch], 0, ids.segment(), ValueLayout.JAVA_INT, 0, 3);
+                graph.launch(Variables.NONE);
+                assertEquals((launch + 1) * numbers[2], values(scaled)[2], "launch " + launch);
+                device.kernels().attention().attention(shape, tensors(scaled, ids), expected, null);
+                assertArrayEquals(values(expected), values(out), "launch " + launch);
+            }
+        }
+    }
+
+    private static AttentionTensors tensors(Buffer all, Buffer regions) {
+        return new AttentionTensors(all, all, all, null, regions);
+    }
+
+    @Test
+    void aWeightThatWasClosedIsRefusedByEveryLaunch() {
+        try (Buffer x = filled(1);
+                Buffer y = filled(0);
+                Matmul.PackedWeight weight = device.kernels().matmul().pack(x, 1, COUNT);
+                Graph graph =
+                        device.record(() -> device.kernels().matmul().linear(1, x, weight, Matmul.Epilogue.NONE, y))) {
+            for (int launch = 0; launch < 2; launch++) {
+                graph.launch(Variables.NONE);
+            }
+            weight.close();
+            String message = assertThrows(IllegalStateException.class, () -> graph.launch(Variables.NONE))
+                    .getMessage();
+            assertEquals("linear: the packed weight [1, 70] is closed", message);
+        }
     }
 }

@@ -153,7 +153,7 @@ class Bf16KernelsTest extends LayerFixture {
             VectorMath.set(x.segment(), i, Float.intBitsToFloat(bits[i % bits.length]));
         }
         Buffer y = Device.cpu().allocate(DType.BF16, x.length());
-        VectorBf16Rows.narrow(x.segment(), 0, x.length(), y.segment());
+        VectorBf16Rows.narrow(x.segment(), 0, x.length(), y.segment(), 0);
         for (int i = 0; i < x.length(); i++) {
             float expected = Elements.fromBf16(Elements.toBf16(VectorMath.get(x.segment(), i)));
             assertEquals(
@@ -454,7 +454,7 @@ class Bf16KernelsTest extends LayerFixture {
             Buffer x = buffer(3 + padded, i -> -(i - 3) * 1.7 / factor);
             VectorMath.set(x.segment(), 5, Float.NEGATIVE_INFINITY);
             float[] before = values(x);
-            float sum = VectorBf16Rows.exps(x.segment(), 3, padded, factor, -.25f, y);
+            float sum = VectorBf16Rows.exps(x.segment(), 3, padded, factor, -.25f, y, 3);
             double exactSum = 0;
             for (int i = 0; i < padded; i++) {
                 double exact = Math.exp((double) before[3 + i] * factor - .25);
@@ -471,9 +471,9 @@ class Bf16KernelsTest extends LayerFixture {
             assertEquals(0, y.get(ValueLayout.JAVA_SHORT, 5 * Short.BYTES), "of -infinity");
         }
         Buffer bad = buffer(padded, i -> i == 20 ? Double.NaN : 0);
-        assertTrue(Float.isNaN(VectorBf16Rows.exps(bad.segment(), 0, padded, 1, 0, y)));
+        assertTrue(Float.isNaN(VectorBf16Rows.exps(bad.segment(), 0, padded, 1, 0, y, 0)));
         Buffer none = buffer(padded, i -> Double.NEGATIVE_INFINITY);
-        assertEquals(0, VectorBf16Rows.exps(none.segment(), 0, padded, 1, 0, y));
+        assertEquals(0, VectorBf16Rows.exps(none.segment(), 0, padded, 1, 0, y, 0));
     }
 
     @Test

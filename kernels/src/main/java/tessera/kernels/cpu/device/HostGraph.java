@@ -5,6 +5,7 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention;
 import tessera.kernels.Device;
 import tessera.kernels.DeviceException;
@@ -17,10 +18,9 @@ import tessera.kernels.Norms;
 import tessera.kernels.Optimiser;
 import tessera.kernels.Optimiser.AdamWStep;
 import tessera.kernels.Patches;
-import tessera.kernels.RandomOps;
-import tessera.kernels.RandomOps.RandomStream;
 import tessera.kernels.Tokens;
 import tessera.kernels.cpu.HostMemory;
+import tessera.kernels.cpu.Workers;
 
 /**
  * The calls of kernels and the copies that a piece of work consists of, in their order. A launch makes them again with the buffers
@@ -61,7 +61,7 @@ final class HostGraph implements Graph {
                 noting(Attention.class, kernels.attention()),
                 noting(Patches.class, kernels.patches()),
                 noting(Tokens.class, kernels.tokens()),
-                noting(RandomOps.class, kernels.random()),
+                new NotedRandom(this, kernels.random()),
                 noting(Losses.class, kernels.losses()),
                 noting(Optimiser.class, kernels.optimiser()));
     }
@@ -107,7 +107,10 @@ final class HostGraph implements Graph {
         }
     }
 
-    /** A call of a kernel. */
+    /**
+     * A call of a kernel. The first launch makes it, and where it is nothing but {@linkplain Workers#repeatableFor repeatable} loops, later
+     * launches run those: what it checked, computed and allocated before is spared.
+     */
     private static final class Call implements Node {
         private final Object kernels;
         private final Method method;
@@ -117,13 +120,16 @@ final class HostGraph implements Graph {
         /** As noted, but for what launches differ in. */
         private final Object[] arguments;
 
+        private boolean made;
+        private @Nullable Runnable loops;
+
         Call(Object kernels, Method method, Object[] noted) {
             this.kernels = kernels;
             this.method = method;
             this.noted = noted;
             boolean some = false;
             for (Object argument : noted) {
-                some |= argument instanceof RandomStream || argument instanceof AdamWStep;
+                some |= argument instanceof AdamWStep;
             }
             this.varies = some;
             this.arguments = noted.clone();
@@ -131,10 +137,18 @@ final class HostGraph implements Graph {
 
         @Override
         public void run(Variables values) {
+            Runnable known = loops;
+            if (known != null) {
+                known.run();
+                return;
+            }
+            if (!made && !varies) {
+                loops = Workers.noted(() -> invoke(kernels, method, arguments));
+                made = true;
+                return;
+            }
             for (int i = 0; varies && i < noted.length; i++) {
-                if (noted[i] instanceof RandomStream random) {
-                    arguments[i] = new RandomStream(random.seed() + values.seed(), random.stream() + values.stream());
-                } else if (noted[i] instanceof AdamWStep step) {
+                if (noted[i] instanceof AdamWStep step) {
                     arguments[i] = new AdamWStep(
                             values.lr(), step.beta1(), step.beta2(), step.eps(), values.step(), step.clip());
                 }

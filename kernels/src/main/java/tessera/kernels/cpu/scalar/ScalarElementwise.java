@@ -163,15 +163,18 @@ public class ScalarElementwise implements Elementwise {
         Layout layout = new Layout(shape, source.strides(), target.strides());
         int bytes = x.dtype().bytes();
         boolean contiguous = layout.stride(0) == 1 && layout.stride(1) == 1;
-        workers.parallelFor(layout.units(), layout.grain(), (worker, from, to) -> {
-            long[] at = new long[2];
-            for (long unit = from; unit < to; unit++) {
+        MemorySegment from = x.segment();
+        MemorySegment to = y.segment();
+        long[][] places = layout.places(workers.threads());
+        workers.repeatableFor(layout.units(), layout.grain(), (worker, first, last) -> {
+            long[] at = places[worker];
+            for (long unit = first; unit < last; unit++) {
                 layout.locate(unit, at);
                 int n = layout.length(unit);
                 long start = source.offset() + at[0];
                 long goal = target.offset() + at[1];
                 if (contiguous) {
-                    MemorySegment.copy(x.segment(), start * bytes, y.segment(), goal * bytes, n * (long) bytes);
+                    MemorySegment.copy(from, start * bytes, to, goal * bytes, n * (long) bytes);
                 } else {
                     for (int i = 0; i < n; i++) {
                         Elements.set(y, goal + i * layout.stride(1), Elements.get(x, start + i * layout.stride(0)));

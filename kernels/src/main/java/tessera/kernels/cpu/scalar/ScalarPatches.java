@@ -16,26 +16,44 @@ public class ScalarPatches implements Patches {
         this.workers = workers;
     }
 
-    /**
-     * Where a patch lies.
-     *
-     * @param origin its first pixel in the video
-     * @param frames rows columns of the patch that are in the video
-     */
-    protected record Place(long origin, int frames, int rows, int columns) {}
+    /** The patch of output row {@code row}, of {@code count} of each sample. */
+    protected static long token(String op, PatchGeometry g, @Nullable Buffer indices, long count, long row) {
+        return indices == null ? row % count : Elements.index(op, indices, row, g.patches());
+    }
 
-    /** The place of the patch of output row {@code row}, of {@code count} of each sample. */
-    protected static Place place(String op, PatchGeometry g, @Nullable Buffer indices, long count, long row) {
-        long token = indices == null ? row % count : Elements.index(op, indices, row, g.patches());
-        int frame = (int) (token / g.plane()) * g.tubelet();
-        int cell = (int) (token % g.plane());
-        int y = cell / g.across() * g.patch();
-        int x = cell % g.across() * g.patch();
-        return new Place(
-                row / count * g.strideB() + frame * g.strideT() + y * g.strideY() + x * g.strideX(),
-                Math.min(g.tubelet(), g.frames() - frame),
-                Math.min(g.patch(), g.height() - y),
-                Math.min(g.patch(), g.width() - x));
+    private static int frame(PatchGeometry g, long token) {
+        return (int) (token / g.plane()) * g.tubelet();
+    }
+
+    private static int y(PatchGeometry g, long token) {
+        return (int) (token % g.plane()) / g.across() * g.patch();
+    }
+
+    private static int x(PatchGeometry g, long token) {
+        return (int) (token % g.plane()) % g.across() * g.patch();
+    }
+
+    /** The first pixel of a patch in the video. */
+    protected static long origin(PatchGeometry g, long sample, long token) {
+        return sample * g.strideB()
+                + frame(g, token) * g.strideT()
+                + y(g, token) * g.strideY()
+                + x(g, token) * g.strideX();
+    }
+
+    /** Frames of a patch that are in the video. */
+    protected static int frames(PatchGeometry g, long token) {
+        return Math.min(g.tubelet(), g.frames() - frame(g, token));
+    }
+
+    /** Rows of a patch that are in the video. */
+    protected static int rows(PatchGeometry g, long token) {
+        return Math.min(g.patch(), g.height() - y(g, token));
+    }
+
+    /** Columns of a patch that are in the video. */
+    protected static int columns(PatchGeometry g, long token) {
+        return Math.min(g.patch(), g.width() - x(g, token));
     }
 
     @Override
@@ -44,16 +62,17 @@ public class ScalarPatches implements Patches {
         workers.parallelFor(g.batch() * count, 8, (worker, from, to) -> {
             double[] patch = new double[g.patchLength()];
             for (long row = from; row < to; row++) {
-                Place place = place("gather_patches", g, indices, count, row);
+                long token = token("gather_patches", g, indices, count, row);
+                long origin = origin(g, row / count, token);
                 Arrays.fill(patch, 0);
                 int at = 0;
                 for (int c = 0; c < g.channels(); c++) {
                     double mean = g.mean()[c];
                     double std = g.std()[c];
                     for (int line = 0; line < g.tubelet() * p; line++) {
-                        int columns = columns(g, place, line);
+                        int columns = columns(g, token, line);
                         if (columns > 0) {
-                            long start = lineStart(g, place.origin(), c, line);
+                            long start = lineStart(g, origin, c, line);
                             Elements.load(video, start, g.strideX(), columns, patch, at);
                         }
                         for (int x = at; x < at + columns; x++) {
@@ -73,8 +92,8 @@ public class ScalarPatches implements Patches {
     }
 
     /** How many pixels of line (dt, dy) of a patch are in the video. */
-    private static int columns(PatchGeometry g, Place place, int line) {
-        return line / g.patch() < place.frames() && line % g.patch() < place.rows() ? place.columns() : 0;
+    private static int columns(PatchGeometry g, long token, int line) {
+        return line / g.patch() < frames(g, token) && line % g.patch() < rows(g, token) ? columns(g, token) : 0;
     }
 
     @Override
@@ -83,14 +102,15 @@ public class ScalarPatches implements Patches {
         workers.parallelFor(g.batch(), 1, (worker, from, to) -> {
             double[] patch = new double[g.patchLength()];
             for (long row = from * count; row < to * count; row++) {
-                Place place = place("scatter_patches", g, indices, count, row);
+                long token = token("scatter_patches", g, indices, count, row);
+                long origin = origin(g, row / count, token);
                 Elements.load(dout, row * patch.length, patch.length, patch, 0);
                 int at = 0;
                 for (int c = 0; c < g.channels(); c++) {
                     double factor = g.scale() / g.std()[c];
                     for (int line = 0; line < g.tubelet() * p; line++) {
-                        long start = lineStart(g, place.origin(), c, line);
-                        int columns = columns(g, place, line);
+                        long start = lineStart(g, origin, c, line);
+                        int columns = columns(g, token, line);
                         for (int x = 0; x < columns; x++) {
                             long target = start + x * g.strideX();
                             Elements.set(dvideo, target, Elements.get(dvideo, target) + patch[at + x] * factor);
@@ -166,8 +186,8 @@ public class ScalarPatches implements Patches {
         }
 
         void compute(long row) {
-            long origin = place("reconstruction_target", g, indices, which.count(), row)
-                    .origin();
+            long token = token("reconstruction_target", g, indices, which.count(), row);
+            long origin = origin(g, row / which.count(), token);
             int p = g.patch();
             for (int c = 0; c < g.channels(); c++) {
                 for (int line = 0; line < g.tubelet() * p; line++) {

@@ -8,10 +8,13 @@ import tessera.kernels.Philox;
 import tessera.kernels.RandomOps;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Slots;
 import tessera.kernels.cpu.Workers;
 
 /** Random masks and numbers, dropout and stochastic depth. Results do not depend on the number of threads. */
 public final class ScalarRandom implements RandomOps {
+    private static final Slots<Plane> PLANES = new Slots<>(Plane::new, plane -> {});
+
     private final Workers workers;
     private final Blocks blocks;
 
@@ -31,18 +34,17 @@ public final class ScalarRandom implements RandomOps {
                     + " cells; pass a number between 0 and " + plane);
         }
         workers.parallelFor(shape.batch(), 1, (worker, from, to) -> {
-            boolean[] hidden = new boolean[plane];
-            long[] keys = new long[plane];
+            Plane drawn = PLANES.borrow();
             for (long b = from; b < to; b++) {
                 long visible = b * slots * (plane - masked);
                 long invisible = b * slots * masked;
                 for (int slot = 0; slot < slots; slot++) {
                     if (slot == 0 || !shape.tube()) {
-                        hide(random, (b * slots + slot) * plane, masked, keys, hidden);
+                        drawn.hide(random, (b * slots + slot) * plane, plane, masked);
                     }
                     for (int cell = 0; cell < plane; cell++) {
                         int token = slot * plane + cell;
-                        if (!hidden[cell]) {
+                        if (!drawn.hidden[cell]) {
                             Elements.setInt(visibleIndices, visible++, token);
                         } else if (maskedIndices != null) {
                             Elements.setInt(maskedIndices, invisible++, token);
@@ -50,20 +52,31 @@ public final class ScalarRandom implements RandomOps {
                     }
                 }
             }
+            PLANES.giveBack(drawn);
         });
     }
 
-    /** Marks the cells with the {@code masked} smallest keys; a key's low half is its cell, so ties go by cell. */
-    private static void hide(RandomStream random, long counter, int masked, long[] keys, boolean[] hidden) {
-        int[] words = new int[4];
-        for (int cell = 0; cell < keys.length; cell++) {
-            Philox.words(random.seed(), random.stream(), counter + cell, words);
-            keys[cell] = (long) (words[0] ^ Integer.MIN_VALUE) << 32 | cell;
-        }
-        Arrays.sort(keys);
-        Arrays.fill(hidden, false);
-        for (int i = 0; i < masked; i++) {
-            hidden[(int) keys[i]] = true;
+    /** The mask of one plane at a time; grows to the largest plane and is used again. */
+    private static final class Plane {
+        private final int[] words = new int[4];
+        private long[] keys = {};
+        private boolean[] hidden = {};
+
+        /** Marks the cells with the {@code masked} smallest keys; a key's low half is its cell, so ties go by cell. */
+        void hide(RandomStream random, long counter, int plane, int masked) {
+            if (keys.length < plane) {
+                keys = new long[plane];
+                hidden = new boolean[plane];
+            }
+            for (int cell = 0; cell < plane; cell++) {
+                Philox.words(random.seed(), random.stream(), counter + cell, words);
+                keys[cell] = (long) (words[0] ^ Integer.MIN_VALUE) << 32 | cell;
+            }
+            Arrays.sort(keys, 0, plane);
+            Arrays.fill(hidden, 0, plane, false);
+            for (int i = 0; i < masked; i++) {
+                hidden[(int) keys[i]] = true;
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 package tessera.kernels.cpu.scalar;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.Tokens;
@@ -31,7 +32,7 @@ public class ScalarTokens implements Tokens {
         long m = shape.selected();
         long d = shape.width();
         long bytes = d * x.dtype().bytes();
-        workers.parallelFor(shape.batch() * m, grain(d), (worker, from, to) -> {
+        workers.repeatableFor(shape.batch() * m, grain(d), (worker, from, to) -> {
             for (long row = from; row < to; row++) {
                 long source = row / m * n + Elements.index("gather_rows", indices, row, n);
                 MemorySegment.copy(x.segment(), source * bytes, y.segment(), row * bytes, bytes);
@@ -60,7 +61,7 @@ public class ScalarTokens implements Tokens {
         long n = shape.tokens();
         long m = shape.selected();
         long bytes = shape.width() * x.dtype().bytes();
-        workers.parallelFor(shape.batch() * m, grain(shape.width()), (worker, from, to) -> {
+        workers.repeatableFor(shape.batch() * m, grain(shape.width()), (worker, from, to) -> {
             for (long row = from; row < to; row++) {
                 int source = rowOrHole("select_rows", index, row % m, n);
                 if (source < 0) {
@@ -142,8 +143,9 @@ public class ScalarTokens implements Tokens {
         long m = shape.selected();
         long d = shape.width();
         long rows = rows(table, d);
-        workers.parallelFor(shape.batch() * m, grain(d), (worker, from, to) -> {
-            RowSum sum = rowSum(y, Math.toIntExact(d));
+        RowSum[] sums = rowSums(y, Math.toIntExact(d));
+        workers.repeatableFor(shape.batch() * m, grain(d), (worker, from, to) -> {
+            RowSum sum = sums[worker];
             for (long j = from; j < to; j++) {
                 long position = indices == null ? j % m : Elements.index("add_rows", indices, j, rows);
                 sum.write(x, j * d, table, position * d, j * d);
@@ -159,8 +161,9 @@ public class ScalarTokens implements Tokens {
         long d = shape.width();
         long count = visibleCount + maskedCount;
         long rows = rows(table, d);
-        workers.parallelFor(shape.batch() * count, grain(d), (worker, from, to) -> {
-            RowSum sum = rowSum(y, Math.toIntExact(d));
+        RowSum[] sums = rowSums(y, Math.toIntExact(d));
+        workers.repeatableFor(shape.batch() * count, grain(d), (worker, from, to) -> {
+            RowSum sum = sums[worker];
             for (long token = from; token < to; token++) {
                 long b = token / count;
                 long j = token % count;
@@ -223,6 +226,13 @@ public class ScalarTokens implements Tokens {
     /** Writes the sum of two rows to where a third begins in the target; for one thread. */
     protected interface RowSum {
         void write(Buffer a, long aFrom, Buffer b, long bFrom, long to);
+    }
+
+    /** One for each worker of a loop. */
+    private RowSum[] rowSums(Buffer y, int width) {
+        RowSum[] sums = new RowSum[workers.threads()];
+        Arrays.setAll(sums, worker -> rowSum(y, width));
+        return sums;
     }
 
     /** Sums of rows of {@code width} elements for {@code y}, which may be one of the summands. */

@@ -5,6 +5,7 @@ import static tessera.kernels.cpu.vector.VectorMath.LANES;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import tessera.kernels.cpu.Slots;
 
 /**
  * Functions of {@link VectorRuns} for the first elements of a process, in plain Java and with the same bits. The Vector API is an object
@@ -20,6 +21,11 @@ final class FirstRuns {
     /** Counted without a lock: whether a few elements more or less go here makes no difference to the results. */
     private static int left = ELEMENTS;
 
+    private static final Slots<FirstRuns> POOL = new Slots<>(FirstRuns::new, arrays -> {});
+
+    private final float[] lanes = new float[CHAINS * LANES];
+    private float[] values = {};
+
     private FirstRuns() {}
 
     /** Whether n elements, which then count, belong here. */
@@ -34,14 +40,22 @@ final class FirstRuns {
 
     /** As {@link VectorRuns#exps}. */
     static float exps(MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
-        float[] values = read(x, xStart, n);
-        float[] sums = new float[LANES];
+        FirstRuns arrays = POOL.borrow();
+        float sum = arrays.exps(x, xStart, n, factor, shift);
+        MemorySegment.copy(arrays.values, 0, y, ValueLayout.JAVA_FLOAT_UNALIGNED, yStart * Float.BYTES, n);
+        POOL.giveBack(arrays);
+        return sum;
+    }
+
+    private float exps(MemorySegment x, long xStart, int n, float factor, float shift) {
+        read(x, xStart, n);
+        float[] sums = lanes;
+        Arrays.fill(sums, 0);
         for (int i = 0; i < n; i++) {
             float e = exp(Math.fma(values[i], factor, shift));
             values[i] = e;
             sums[i & (LANES - 1)] += e;
         }
-        MemorySegment.copy(values, 0, y, ValueLayout.JAVA_FLOAT_UNALIGNED, yStart * Float.BYTES, n);
         for (int half = LANES / 2; half > 0; half /= 2) {
             for (int i = 0; i < half; i++) {
                 sums[i] += sums[i + half];
@@ -52,8 +66,15 @@ final class FirstRuns {
 
     /** As {@link VectorRuns#max}. */
     static float max(MemorySegment x, long start, int n) {
-        float[] values = read(x, start, n);
-        float[] best = new float[CHAINS * LANES];
+        FirstRuns arrays = POOL.borrow();
+        arrays.read(x, start, n);
+        float max = arrays.max(n);
+        POOL.giveBack(arrays);
+        return max;
+    }
+
+    private float max(int n) {
+        float[] best = lanes;
         Arrays.fill(best, Float.NEGATIVE_INFINITY);
         int end = VectorMath.whole(n);
         int together = end / best.length * best.length;
@@ -92,9 +113,10 @@ final class FirstRuns {
         return x > best ? x : best;
     }
 
-    private static float[] read(MemorySegment x, long start, int n) {
-        float[] values = new float[n];
+    private void read(MemorySegment x, long start, int n) {
+        if (values.length < n) {
+            values = new float[n];
+        }
         MemorySegment.copy(x, ValueLayout.JAVA_FLOAT_UNALIGNED, start * Float.BYTES, values, 0, n);
-        return values;
     }
 }

@@ -11,11 +11,6 @@ import tessera.kernels.cpu.Gemm;
  * @param speed how many times faster than f32 the products are
  */
 record RowBlocks(long bytes, long leastRows, long speed) {
-    /** What is done with the {@code count} rows after {@code first}. */
-    interface Body {
-        void run(long first, long count);
-    }
-
     /** Rows of a block, of which each takes so many bytes. */
     long rows(long bytesOfRow) {
         return Math.max(leastRows, bytes / Math.max(1, bytesOfRow) / leastRows * leastRows);
@@ -26,12 +21,13 @@ record RowBlocks(long bytes, long leastRows, long speed) {
         return Math.max(1, speed * Gemm.WORTH_A_THREAD / Math.max(1, work));
     }
 
-    /** Runs blocks of about equal size, none larger than {@code most}. */
-    static void forEach(long from, long to, long most, Body body) {
-        long blocks = Blocks.ceilDiv(to - from, most);
-        for (long i = 0; i < blocks; i++) {
-            long first = from + (to - from) * i / blocks;
-            body.run(first, from + (to - from) * (i + 1) / blocks - first);
-        }
+    /** Blocks of at most {@code most} rows that {@code [from, to)} is cut into. */
+    static long count(long from, long to, long most) {
+        return Blocks.ceilDiv(to - from, most);
+    }
+
+    /** The first row of a block of {@code [from, to)}, the end of the one before; all are of about equal size. */
+    static long first(long from, long to, long blocks, long block) {
+        return from + (to - from) * block / blocks;
     }
 }

@@ -9,9 +9,6 @@ import static tessera.kernels.cpu.vector.VectorScores.padded;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
-import tessera.kernels.DType;
-import tessera.kernels.Matmul.Activation;
-import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
 import tessera.kernels.cpu.HostMemory;
@@ -90,16 +87,6 @@ public class VectorAttention extends ScalarAttention {
         return from(x.segment(), offset(strides, b, h, 0));
     }
 
-    /** {@code C = op(A) op(B)} or, to {@code accumulate}, {@code C += op(A) op(B)}, on this thread. */
-    private void multiply(MatmulShape shape, MemorySegment a, MemorySegment b, MemorySegment c, boolean accumulate) {
-        // Two calls, in each of which the compiler sees that its product need not be allocated.
-        if (accumulate) {
-            gemm.gemmSerial(DType.F32, shape, a, b, null, c, Activation.NONE, c);
-        } else {
-            gemm.gemmSerial(DType.F32, shape, a, b, null, null, Activation.NONE, c);
-        }
-    }
-
     // ----------------------------------------------------------------------------------------------------- forward
 
     @Override
@@ -108,97 +95,132 @@ public class VectorAttention extends ScalarAttention {
             super.attention(s, in, out, logSumExp);
             return;
         }
-        VectorScores rules = new VectorScores(s, in);
-        int tile = equal(s.queries(), QUERIES);
-        long tiles = tile == 0 ? 0 : Blocks.ceilDiv(s.queries(), tile);
-        long work = 2L * tile * s.keys() * s.headDim();
-        long grain = Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, work));
-        workers.parallelFor(s.batch() * s.heads() * tiles, grain, (worker, from, to) -> {
-            try (Scratch scratch = Scratch.borrow()) {
-                long ld = padded(Math.min(s.keys(), KEY_TILE));
-                MemorySegment statistics = scratch.floats(padded(2 * tile) + tile * ld);
-                MemorySegment scores = from(statistics, padded(2 * tile));
-                for (long task = from; task < to; task++) {
-                    long head = task / tiles;
-                    int row = (int) (task % tiles) * tile;
-                    int rows = Math.min(tile, s.queries() - row);
-                    forwardTile(
-                            s, in, rules, out.segment(), segment(logSumExp), head, row, rows, statistics, scores, ld);
-                }
-            }
-        });
+        Forward pass = new Forward(s, in, out, logSumExp, gemm);
+        workers.repeatableFor(pass.tasks(), pass.grain(), pass);
     }
 
-    /** @param statistics the running maximum and sum of each row of the tile, interleaved */
-    private void forwardTile(
-            AttentionShape s,
-            AttentionTensors in,
-            VectorScores rules,
-            MemorySegment out,
-            @Nullable MemorySegment logSumExp,
-            long head,
-            int row,
-            int rows,
-            MemorySegment statistics,
-            MemorySegment scores,
-            long ld) {
-        long b = head / s.heads();
-        long h = head % s.heads();
-        int dim = s.headDim();
-        // Then the scale goes into the exponential and costs nothing.
-        boolean plain = rules.onlyScaled(b) && s.scale() > 0;
-        float factor = plain ? (float) s.scale() : 1;
-        long outFrom = offset(s.out(), b, h, row);
-        MemorySegment queries = from(in.q().segment(), offset(s.q(), b, h, row));
-        MemorySegment result = from(out, outFrom);
-        for (int key = 0; key < s.keys(); key += KEY_TILE) {
-            int count = Math.min(KEY_TILE, s.keys() - key);
-            MemorySegment keys = from(in.k().segment(), offset(s.k(), b, h, key));
-            multiply(
-                    new MatmulShape(false, true, rows, count, dim, s.q().row(), s.k().row(), ld),
-                    queries,
-                    keys,
-                    scores,
-                    false);
-            for (int r = 0; r < rows; r++) {
-                long at = r * ld;
-                float largest = plain
-                        ? VectorScores.paddedMax(scores, at, count)
-                        : rules.complete(b, h, row + r, scores, at, key, count);
-                float before = key == 0 ? Float.NEGATIVE_INFINITY : get(statistics, 2L * r);
-                float max = Math.max(before, factor * largest);
-                // A row whose keys are all masked so far has no maximum to subtract.
-                float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
-                float sum = VectorRuns.exps(scores, at, padded(count), factor, -shift, scores, at);
-                if (key > 0) {
-                    float shrink = (float) Math.exp(before - shift);
-                    sum += shrink * get(statistics, 2L * r + 1);
-                    VectorScores.scale(out, outFrom + r * s.out().row(), dim, shrink);
-                }
-                set(statistics, 2L * r, max);
-                set(statistics, 2L * r + 1, sum);
-            }
-            MemorySegment values = from(in.v().segment(), offset(s.v(), b, h, key));
-            multiply(
-                    new MatmulShape(
-                            false,
-                            false,
-                            rows,
-                            dim,
-                            count,
-                            ld,
-                            s.v().row(),
-                            s.out().row()),
-                    scores,
-                    values,
-                    result,
-                    key > 0);
+    /** A forward pass, whose tasks are a tile of queries of one head each. */
+    private static final class Forward implements Workers.RangeBody {
+        private final AttentionShape s;
+        private final MemorySegment q;
+        private final MemorySegment k;
+        private final MemorySegment v;
+        private final MemorySegment out;
+        private final @Nullable MemorySegment logSumExp;
+        private final VectorScores rules;
+        private final Gemm gemm;
+        /** Most queries of a tile, and tiles of a head. */
+        private final int tile;
+
+        private final long tiles;
+        /** Elements from one row of a tile's scores to the next. */
+        private final int ld;
+        /** Where the scores begin, behind the running maximum and sum of each row, interleaved. */
+        private final int scoresFrom;
+
+        Forward(AttentionShape s, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp, Gemm gemm) {
+            this.s = s;
+            this.q = in.q().segment();
+            this.k = in.k().segment();
+            this.v = in.v().segment();
+            this.out = out.segment();
+            this.logSumExp = segment(logSumExp);
+            this.rules = new VectorScores(s, in);
+            this.gemm = gemm;
+            this.tile = equal(s.queries(), QUERIES);
+            this.tiles = tile == 0 ? 0 : Blocks.ceilDiv(s.queries(), tile);
+            this.ld = padded(Math.min(s.keys(), KEY_TILE));
+            this.scoresFrom = padded(2 * tile);
         }
-        for (int r = 0; r < rows; r++) {
-            float sum = get(statistics, 2L * r + 1);
-            VectorScores.scale(out, outFrom + r * s.out().row(), dim, 1 / sum);
-            if (logSumExp != null) {
-                set(logSumExp, head * s.queries() + row + r, (float) (get(statistics, 2L * r) + Math.log(sum)));
+
+        long tasks() {
+            return s.batch() * s.heads() * tiles;
+        }
+
+        long grain() {
+            return Math.max(1, Gemm.WORTH_A_THREAD / Math.max(1, 2L * tile * s.keys() * s.headDim()));
+        }
+
+        @Override
+        public void run(int worker, long from, long to) {
+            try (Scratch scratch = Scratch.borrow()) {
+                MemorySegment memory = scratch.floats(scoresFrom + (long) tile * ld);
+                for (long task = from; task < to; task++) {
+                    tile(task / tiles, (int) (task % tiles) * tile, memory);
+                }
+            }
+        }
+
+        private void tile(long head, int row, MemorySegment memory) {
+            int rows = Math.min(tile, s.queries() - row);
+            long b = head / s.heads();
+            long h = head % s.heads();
+            int dim = s.headDim();
+            boolean divided = rules.divided(b);
+            // Then the scale goes into the exponential and costs nothing.
+            boolean plain = rules.onlyScaled(divided) && s.scale() > 0;
+            float factor = plain ? (float) s.scale() : 1;
+            long outFrom = offset(s.out(), b, h, row);
+            long outRow = s.out().row();
+            for (int key = 0; key < s.keys(); key += KEY_TILE) {
+                int count = Math.min(KEY_TILE, s.keys() - key);
+                gemm.tile(
+                        false,
+                        true,
+                        rows,
+                        count,
+                        dim,
+                        q,
+                        offset(s.q(), b, h, row),
+                        s.q().row(),
+                        k,
+                        offset(s.k(), b, h, key),
+                        s.k().row(),
+                        false,
+                        memory,
+                        scoresFrom,
+                        ld);
+                for (int r = 0; r < rows; r++) {
+                    long at = scoresFrom + (long) r * ld;
+                    float largest = plain
+                            ? VectorScores.paddedMax(memory, at, count)
+                            : rules.complete(b, h, row + r, divided, memory, at, key, count);
+                    float before = key == 0 ? Float.NEGATIVE_INFINITY : get(memory, 2L * r);
+                    float max = Math.max(before, factor * largest);
+                    // A row whose keys are all masked so far has no maximum to subtract.
+                    float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
+                    float sum = VectorRuns.exps(memory, at, padded(count), factor, -shift, memory, at);
+                    if (key > 0) {
+                        float shrink = (float) Math.exp(before - shift);
+                        sum += shrink * get(memory, 2L * r + 1);
+                        VectorScores.scale(out, outFrom + r * outRow, dim, shrink);
+                    }
+                    set(memory, 2L * r, max);
+                    set(memory, 2L * r + 1, sum);
+                }
+                gemm.tile(
+                        false,
+                        false,
+                        rows,
+                        dim,
+                        count,
+                        memory,
+                        scoresFrom,
+                        ld,
+                        v,
+                        offset(s.v(), b, h, key),
+                        s.v().row(),
+                        key > 0,
+                        out,
+                        outFrom,
+                        outRow);
+            }
+            for (int r = 0; r < rows; r++) {
+                float sum = get(memory, 2L * r + 1);
+                VectorScores.scale(out, outFrom + r * outRow, dim, 1 / sum);
+                if (logSumExp != null) {
+                    set(logSumExp, head * s.queries() + row + r, (float) (get(memory, 2L * r) + Math.log(sum)));
+                }
             }
         }
     }
@@ -322,14 +344,15 @@ public class VectorAttention extends ScalarAttention {
             MemorySegment logSumExp = pass.logSumExp.segment();
             int keys = s.keys();
             float scale = (float) s.scale();
-            boolean plain = rules.onlyScaled(b);
+            boolean divided = rules.divided(b);
+            boolean plain = rules.onlyScaled(divided);
             long outFrom = offset(s.out(), b, h, row);
             for (int r = 0; r < rows; r++) {
                 float logSum = get(logSumExp, (b * s.heads() + h) * s.queries() + row + r);
                 float dot = VectorRuns.dot(out, dout, outFrom + r * s.out().row(), s.headDim());
                 long at = r * ld;
                 if (!plain) {
-                    rules.complete(b, h, row + r, p, at, 0, keys);
+                    rules.complete(b, h, row + r, divided, p, at, 0, keys);
                 }
                 VectorRuns.exps(p, at, padded(keys), plain ? scale : 1, -logSum, p, at);
                 if (dbias == null) {
@@ -356,25 +379,26 @@ public class VectorAttention extends ScalarAttention {
         long ldo = s.out().row();
         MemorySegment p = scratch.floats(2L * tile * ld);
         MemorySegment ds = from(p, tile * ld);
-        MemorySegment headK = head(pass.in.k(), s.k(), b, h);
-        MemorySegment headV = head(pass.in.v(), s.v(), b, h);
-        MemorySegment headDk = head(pass.gradients.k(), s.k(), b, h);
-        MemorySegment headDv = head(pass.gradients.v(), s.v(), b, h);
+        MemorySegment q = pass.in.q().segment();
+        MemorySegment k = pass.in.k().segment();
+        MemorySegment v = pass.in.v().segment();
+        MemorySegment dq = pass.gradients.q().segment();
+        MemorySegment dk = pass.gradients.k().segment();
+        MemorySegment dv = pass.gradients.v().segment();
+        MemorySegment dout = pass.dout.segment();
+        long atK = offset(s.k(), b, h, 0);
+        long atV = offset(s.v(), b, h, 0);
         for (int row = 0; row < s.queries(); row += tile) {
             int rows = Math.min(tile, s.queries() - row);
-            MemorySegment queries = from(pass.in.q().segment(), offset(s.q(), b, h, row));
-            MemorySegment gradient = from(pass.dout.segment(), offset(s.out(), b, h, row));
-            multiply(new MatmulShape(false, true, rows, keys, dim, ldq, ldk, ld), queries, headK, p, false);
-            multiply(new MatmulShape(false, true, rows, keys, dim, ldo, ldv, ld), gradient, headV, ds, false);
+            long atQ = offset(s.q(), b, h, row);
+            long atOut = offset(s.out(), b, h, row);
+            boolean add = row > 0;
+            gemm.tile(false, true, rows, keys, dim, q, atQ, ldq, k, atK, ldk, false, p, 0, ld);
+            gemm.tile(false, true, rows, keys, dim, dout, atOut, ldo, v, atV, ldv, false, ds, 0, ld);
             head.softmax(row, rows, p, ds, ld);
-            multiply(new MatmulShape(true, false, keys, dim, rows, ld, ldo, ldv), p, gradient, headDv, row > 0);
-            multiply(
-                    new MatmulShape(false, false, rows, dim, keys, ld, ldk, ldq),
-                    ds,
-                    headK,
-                    from(pass.gradients.q().segment(), offset(s.q(), b, h, row)),
-                    false);
-            multiply(new MatmulShape(true, false, keys, dim, rows, ld, ldq, ldk), ds, queries, headDk, row > 0);
+            gemm.tile(true, false, keys, dim, rows, p, 0, ld, dout, atOut, ldo, add, dv, atV, ldv);
+            gemm.tile(false, false, rows, dim, keys, ds, 0, ld, k, atK, ldk, false, dq, atQ, ldq);
+            gemm.tile(true, false, keys, dim, rows, ds, 0, ld, q, atQ, ldq, add, dk, atK, ldk);
         }
     }
 

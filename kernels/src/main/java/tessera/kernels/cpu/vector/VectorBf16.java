@@ -73,21 +73,25 @@ public final class VectorBf16 implements Bf16Kernels {
         if (m == 0 || n == 0) {
             return;
         }
-        long most = BLOCKS.rows(2 * k + 4 * n);
-        w.acquire();
-        try {
-            workers.parallelFor(m, BLOCKS.grain(n * k), (worker, from, to) -> {
-                try (Scratch scratch = Scratch.borrow()) {
-                    MemorySegment narrow = scratch.floats(floats(Math.min(most, to - from), w.depth()));
-                    RowBlocks.forEach(from, to, most, (first, count) -> {
-                        narrow(x.segment(), first, count, w, narrow);
-                        multiply(count, narrow, w, epilogue, y, first);
-                    });
-                }
-            });
-        } finally {
-            w.release();
-        }
+        long most = Math.min(m, BLOCKS.rows(2 * k + 4 * n));
+        MemorySegment input = x.segment();
+        Last last = new Last(w, epilogue, y);
+        workers.repeatableFor(
+                m,
+                BLOCKS.grain(n * k),
+                (worker, from, to) -> {
+                    try (Scratch scratch = Scratch.borrow()) {
+                        MemorySegment narrow = scratch.floats(floats(most, w.depth()));
+                        long blocks = RowBlocks.count(from, to, most);
+                        for (long i = 0; i < blocks; i++) {
+                            long row = RowBlocks.first(from, to, blocks, i);
+                            long count = RowBlocks.first(from, to, blocks, i + 1) - row;
+                            narrow(input, row, count, w, narrow, 0);
+                            last.multiply(count, narrow, 0, row);
+                        }
+                    }
+                },
+                w);
     }
 
     @Override
@@ -112,59 +116,61 @@ public final class VectorBf16 implements Bf16Kernels {
             return;
         }
         MemorySegment bias = segment(firstBias);
-        long most = BLOCKS.rows(2 * k + 2 * h + 4 * n);
-        w1.acquire();
-        try {
-            w2.acquire();
-            try {
-                workers.parallelFor(m, BLOCKS.grain(h * (k + n)), (worker, from, to) -> {
-                    long rows = Math.min(most, to - from);
+        long most = Math.min(m, BLOCKS.rows(2 * k + 2 * h + 4 * n));
+        MemorySegment input = x.segment();
+        Last last = new Last(w2, epilogue, y);
+        long size = floats(most, w1.depth());
+        long hidden = size * Float.BYTES / DType.BF16.bytes();
+        workers.repeatableFor(
+                m,
+                BLOCKS.grain(h * (k + n)),
+                (worker, from, to) -> {
                     try (Scratch scratch = Scratch.borrow()) {
-                        long size = floats(rows, w1.depth());
-                        MemorySegment narrow = scratch.floats(size + floats(rows, w2.depth()));
-                        MemorySegment hidden = narrow.asSlice(size * Float.BYTES);
-                        RowBlocks.forEach(from, to, most, (block, count) -> {
+                        MemorySegment narrow = scratch.floats(size + floats(most, w2.depth()));
+                        long blocks = RowBlocks.count(from, to, most);
+                        for (long i = 0; i < blocks; i++) {
+                            long row = RowBlocks.first(from, to, blocks, i);
+                            long count = RowBlocks.first(from, to, blocks, i + 1) - row;
                             if (h == 0) {
-                                narrow(x.segment(), block, count, w2, hidden);
+                                narrow(input, row, count, w2, narrow, hidden);
                             } else {
-                                narrow(x.segment(), block, count, w1, narrow);
-                                OneDnnBf16.multiply(count, narrow, w1, bias, null, Activation.GELU, DType.BF16, hidden);
+                                narrow(input, row, count, w1, narrow, 0);
+                                OneDnnBf16.multiply(
+                                        count, narrow, 0, w1, bias, null, Activation.GELU, DType.BF16, narrow, hidden);
                             }
-                            multiply(count, hidden, w2, epilogue, y, block);
-                        });
+                            last.multiply(count, narrow, hidden, row);
+                        }
                     }
-                });
-            } finally {
-                w2.release();
-            }
-        } finally {
-            w1.release();
-        }
+                },
+                w1,
+                w2);
     }
 
-    /** Rounds rows of x to what a weight is multiplied with. */
-    private static void narrow(MemorySegment x, long row, long count, Weight weight, MemorySegment narrow) {
+    /** Rounds rows of x to what a weight is multiplied with, from the element {@code to} of the memory on. */
+    private static void narrow(MemorySegment x, long row, long count, Weight weight, MemorySegment narrow, long to) {
         long k = weight.k();
         if (k == 0) {
-            narrow.asSlice(0, count * DType.BF16.bytes()).fill((byte) 0);
+            narrow.asSlice(to * DType.BF16.bytes(), count * DType.BF16.bytes()).fill((byte) 0);
         } else {
-            VectorBf16Rows.narrow(x, row * k, count * k, narrow);
+            VectorBf16Rows.narrow(x, row * k, count * k, narrow, to);
         }
     }
 
-    /** The rows of y after {@code row}, from bf16 rows. */
-    private static void multiply(long count, MemorySegment x, Weight weight, Epilogue epilogue, Buffer y, long row) {
-        long at = row * weight.n() * Float.BYTES;
-        MemorySegment addend = segment(epilogue.addend());
-        OneDnnBf16.multiply(
-                count,
-                x,
-                weight,
-                segment(epilogue.bias()),
-                addend == null ? null : addend.asSlice(at),
-                epilogue.activation(),
-                DType.F32,
-                y.segment().asSlice(at));
+    /** The last layer of a call and what follows it. */
+    private record Last(
+            Weight weight,
+            @Nullable MemorySegment bias,
+            @Nullable MemorySegment addend,
+            Activation activation,
+            MemorySegment y) {
+        Last(Weight weight, Epilogue epilogue, Buffer y) {
+            this(weight, segment(epilogue.bias()), segment(epilogue.addend()), epilogue.activation(), y.segment());
+        }
+
+        /** The rows of y after {@code row}, from bf16 rows. */
+        void multiply(long count, MemorySegment x, long fromX, long row) {
+            OneDnnBf16.multiply(count, x, fromX, weight, bias, addend, activation, DType.F32, y, row * weight.n());
+        }
     }
 
     @Override
@@ -214,9 +220,7 @@ public final class VectorBf16 implements Bf16Kernels {
 
     private void narrow(MemorySegment x, long count, MemorySegment y) {
         workers.parallelFor(
-                count,
-                NARROW_GRAIN,
-                (worker, from, to) -> VectorBf16Rows.narrow(x, from, to - from, y.asSlice(from * DType.BF16.bytes())));
+                count, NARROW_GRAIN, (worker, from, to) -> VectorBf16Rows.narrow(x, from, to - from, y, from));
     }
 
     @Override

@@ -11,9 +11,8 @@ import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention.AttentionShape;
 import tessera.kernels.Attention.AttentionTensors;
+import tessera.kernels.Attention.Strides;
 import tessera.kernels.Buffer;
-import tessera.kernels.Matmul.Activation;
-import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
 import tessera.kernels.cpu.HostMemory;
@@ -51,136 +50,147 @@ final class VectorBf16Attention extends VectorAttention {
             super.attention(s, in, out, logSumExp);
             return;
         }
-        VectorScores rules = new VectorScores(s, in);
-        int tile = equal(s.queries(), QUERY_TILE);
-        long tiles = tile == 0 ? 0 : Blocks.ceilDiv(s.queries(), tile);
-        long work = 2L * tile * s.keys() * s.headDim();
-        long grain = Math.max(1, 2 * Gemm.WORTH_A_THREAD / Math.max(1, work));
-        workers.parallelFor(s.batch() * s.heads() * tiles, grain, (worker, from, to) -> {
-            try (Scratch scratch = Scratch.borrow()) {
-                Head head = new Head(s, in, rules, out.segment(), segment(logSumExp), tile, scratch);
-                for (long task = from; task < to; task++) {
-                    head.choose(task / tiles);
-                    head.tile((int) (task % tiles) * tile);
-                }
-            }
-        });
+        Forward pass = new Forward(s, in, out, logSumExp);
+        workers.repeatableFor(pass.tasks(), pass.grain(), pass);
     }
 
-    /** One head at a time with its keys and values in bf16, and the memory of a tile; used by one thread. */
-    private static final class Head {
+    /** A forward pass, whose tasks are a tile of queries of one head each; keys and values of a head become bf16 once in a range of tasks. */
+    private static final class Forward implements Workers.RangeBody {
         private final AttentionShape s;
-        private final AttentionTensors in;
-        private final VectorScores rules;
+        private final MemorySegment q;
+        private final MemorySegment k;
+        private final MemorySegment v;
         private final MemorySegment out;
         private final @Nullable MemorySegment logSumExp;
+        private final VectorScores rules;
         private final int dim;
-        /** Most queries of a tile. */
+        /** Most queries of a tile, and tiles of a head. */
         private final int tile;
 
+        private final long tiles;
         /** Most keys of a tile, and elements between two rows of the scores and of the probabilities. */
         private final int ld;
 
-        private final MemorySegment keys;
-        private final MemorySegment values;
-        private final MemorySegment queries;
-        private final MemorySegment probabilities;
-        private final MemorySegment scores;
+        // Where the parts of the working memory begin, in elements: of bf16 the first three, which follow the keys, and
+        // of f32 the others.
+        private final long values;
+        private final long queries;
+        private final long probabilities;
+        private final long scores;
         /** The running maximum and sum of each row of a tile, interleaved. */
-        private final MemorySegment statistics;
+        private final long statistics;
 
-        private long chosen = -1;
-        private long b;
-        private long h;
-
-        Head(
-                AttentionShape s,
-                AttentionTensors in,
-                VectorScores rules,
-                MemorySegment out,
-                @Nullable MemorySegment logSumExp,
-                int tile,
-                Scratch scratch) {
+        Forward(AttentionShape s, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp) {
             this.s = s;
-            this.in = in;
-            this.rules = rules;
-            this.out = out;
-            this.logSumExp = logSumExp;
-            this.tile = tile;
+            this.q = in.q().segment();
+            this.k = in.k().segment();
+            this.v = in.v().segment();
+            this.out = out.segment();
+            this.logSumExp = segment(logSumExp);
+            this.rules = new VectorScores(s, in);
             this.dim = s.headDim();
+            this.tile = equal(s.queries(), QUERY_TILE);
+            this.tiles = tile == 0 ? 0 : Blocks.ceilDiv(s.queries(), tile);
             this.ld = line(equal(s.keys(), KEY_TILE));
-            long matrix = lines(Short.BYTES * (long) s.keys() * dim);
-            long query = lines(Short.BYTES * (long) tile * dim);
-            long half = Short.BYTES * (long) tile * ld;
-            long whole = Float.BYTES * (long) tile * ld;
-            long all = 2 * matrix + query + half + whole + 2L * Float.BYTES * tile;
-            MemorySegment memory = scratch.floats(Blocks.ceilDiv(all, Float.BYTES));
-            keys = memory;
-            values = keys.asSlice(matrix);
-            queries = values.asSlice(matrix);
-            probabilities = queries.asSlice(query);
-            scores = probabilities.asSlice(half);
-            statistics = scores.asSlice(whole);
+            this.values = lines(Short.BYTES * (long) s.keys() * dim) / Short.BYTES;
+            this.queries = 2 * values;
+            this.probabilities = queries + lines(Short.BYTES * (long) tile * dim) / Short.BYTES;
+            this.scores = (probabilities + (long) tile * ld) * Short.BYTES / Float.BYTES;
+            this.statistics = scores + (long) tile * ld;
         }
 
-        /** Converts the keys and values of a head. */
-        void choose(long head) {
-            if (head == chosen) {
-                return;
+        long tasks() {
+            return s.batch() * s.heads() * tiles;
+        }
+
+        long grain() {
+            return Math.max(1, 2 * Gemm.WORTH_A_THREAD / Math.max(1, 2L * tile * s.keys() * dim));
+        }
+
+        @Override
+        public void run(int worker, long from, long to) {
+            try (Scratch scratch = Scratch.borrow()) {
+                MemorySegment memory = scratch.floats(statistics + 2L * tile);
+                long chosen = -1;
+                for (long task = from; task < to; task++) {
+                    long head = task / tiles;
+                    if (head != chosen) {
+                        chosen = head;
+                        narrow(k, s.k(), head, 0, s.keys(), memory, 0);
+                        narrow(v, s.v(), head, 0, s.keys(), memory, values);
+                    }
+                    tile(head, (int) (task % tiles) * tile, memory);
+                }
             }
-            chosen = head;
-            b = head / s.heads();
-            h = head % s.heads();
-            narrow(in.k(), offset(s.k(), b, h, 0), s.k().row(), s.keys(), dim, keys);
-            narrow(in.v(), offset(s.v(), b, h, 0), s.v().row(), s.keys(), dim, values);
+        }
+
+        private void narrow(
+                MemorySegment x, Strides strides, long head, int row, int rows, MemorySegment memory, long to) {
+            long from = offset(strides, head / s.heads(), head % s.heads(), row);
+            VectorBf16Rows.narrow(x, from, strides.row(), rows, dim, memory, to);
         }
 
         /** The results of the queries of a tile. */
-        void tile(int row) {
+        private void tile(long head, int row, MemorySegment memory) {
+            long b = head / s.heads();
+            long h = head % s.heads();
             int rows = Math.min(tile, s.queries() - row);
+            boolean divided = rules.divided(b);
             // Then the scale goes into the exponential and costs nothing.
-            boolean plain = rules.onlyScaled(b) && s.scale() > 0;
+            boolean plain = rules.onlyScaled(divided) && s.scale() > 0;
             float factor = plain ? (float) s.scale() : 1;
             long outFrom = offset(s.out(), b, h, row);
             long outRow = s.out().row();
-            MemorySegment result = out.asSlice(outFrom * Float.BYTES);
-            narrow(in.q(), offset(s.q(), b, h, row), s.q().row(), rows, dim, queries);
+            narrow(q, s.q(), head, row, rows, memory, queries);
             for (int key = 0; key < s.keys(); key += ld) {
                 int count = Math.min(ld, s.keys() - key);
-                MemorySegment part = keys.asSlice((long) key * dim * Short.BYTES);
-                multiply(new MatmulShape(false, true, rows, count, dim, dim, dim, ld), queries, part, scores, false);
+                long skipped = (long) key * dim;
+                OneDnnBf16.tile(
+                        false, true, rows, count, dim, memory, queries, dim, memory, skipped, dim, false, memory,
+                        scores, ld);
                 for (int r = 0; r < rows; r++) {
-                    long at = (long) r * ld;
+                    long at = scores + (long) r * ld;
                     float largest = plain
-                            ? VectorScores.paddedMax(scores, at, count)
-                            : rules.complete(b, h, row + r, scores, at, key, count);
-                    float before = key == 0 ? Float.NEGATIVE_INFINITY : get(statistics, 2L * r);
+                            ? VectorScores.paddedMax(memory, at, count)
+                            : rules.complete(b, h, row + r, divided, memory, at, key, count);
+                    long maximum = statistics + 2L * r;
+                    float before = key == 0 ? Float.NEGATIVE_INFINITY : get(memory, maximum);
                     float max = Math.max(before, factor * largest);
                     // A row whose keys are all masked so far has no maximum to subtract.
                     float shift = max == Float.NEGATIVE_INFINITY ? 0 : max;
-                    float sum = VectorBf16Rows.exps(scores, at, padded(count), factor, -shift, probabilities);
+                    float sum = VectorBf16Rows.exps(
+                            memory, at, padded(count), factor, -shift, memory, probabilities + (long) r * ld);
                     if (key > 0) {
                         float shrink = (float) Math.exp(before - shift);
-                        sum += shrink * get(statistics, 2L * r + 1);
+                        sum += shrink * get(memory, maximum + 1);
                         VectorScores.scale(out, outFrom + r * outRow, dim, shrink);
                     }
-                    set(statistics, 2L * r, max);
-                    set(statistics, 2L * r + 1, sum);
+                    set(memory, maximum, max);
+                    set(memory, maximum + 1, sum);
                 }
-                MemorySegment weighed = values.asSlice((long) key * dim * Short.BYTES);
-                multiply(
-                        new MatmulShape(false, false, rows, dim, count, ld, dim, outRow),
+                OneDnnBf16.tile(
+                        false,
+                        false,
+                        rows,
+                        dim,
+                        count,
+                        memory,
                         probabilities,
-                        weighed,
-                        result,
-                        key > 0);
+                        ld,
+                        memory,
+                        values + skipped,
+                        dim,
+                        key > 0,
+                        out,
+                        outFrom,
+                        outRow);
             }
             for (int r = 0; r < rows; r++) {
-                float sum = get(statistics, 2L * r + 1);
+                float sum = get(memory, statistics + 2L * r + 1);
                 VectorScores.scale(out, outFrom + r * outRow, dim, 1 / sum);
                 if (logSumExp != null) {
-                    long at = (b * s.heads() + h) * s.queries() + row + r;
-                    set(logSumExp, at, (float) (get(statistics, 2L * r) + Math.log(sum)));
+                    float max = get(memory, statistics + 2L * r);
+                    set(logSumExp, head * s.queries() + row + r, (float) (max + Math.log(sum)));
                 }
             }
         }
@@ -212,37 +222,30 @@ final class VectorBf16Attention extends VectorAttention {
         MemorySegment narrowDs = narrowP.asSlice(half);
         MemorySegment p = narrowDs.asSlice(half);
         MemorySegment ds = p.asSlice(2 * half);
-        MemorySegment headDk = head(pass.gradients().k(), s.k(), b, h);
-        MemorySegment headDv = head(pass.gradients().v(), s.v(), b, h);
-        narrow(pass.in().k(), offset(s.k(), b, h, 0), s.k().row(), keys, dim, memory);
-        narrow(pass.in().v(), offset(s.v(), b, h, 0), s.v().row(), keys, dim, headV);
+        MemorySegment dq = pass.gradients().q().segment();
+        MemorySegment dk = pass.gradients().k().segment();
+        MemorySegment dv = pass.gradients().v().segment();
+        long ldq = s.q().row();
+        long ldk = s.k().row();
+        long ldv = s.v().row();
+        long atK = offset(s.k(), b, h, 0);
+        long atV = offset(s.v(), b, h, 0);
+        narrow(pass.in().k(), atK, ldk, keys, dim, memory);
+        narrow(pass.in().v(), atV, ldv, keys, dim, headV);
         for (int row = 0; row < s.queries(); row += tile) {
             int rows = Math.min(tile, s.queries() - row);
-            narrow(pass.in().q(), offset(s.q(), b, h, row), s.q().row(), rows, dim, queries);
+            long atQ = offset(s.q(), b, h, row);
+            boolean add = row > 0;
+            narrow(pass.in().q(), atQ, ldq, rows, dim, queries);
             narrow(pass.dout(), offset(s.out(), b, h, row), s.out().row(), rows, dim, gradient);
-            multiply(new MatmulShape(false, true, rows, keys, dim, dim, dim, ld), queries, memory, p, false);
-            multiply(new MatmulShape(false, true, rows, keys, dim, dim, dim, ld), gradient, headV, ds, false);
+            OneDnnBf16.tile(false, true, rows, keys, dim, queries, 0, dim, memory, 0, dim, false, p, 0, ld);
+            OneDnnBf16.tile(false, true, rows, keys, dim, gradient, 0, dim, headV, 0, dim, false, ds, 0, ld);
             head.softmax(row, rows, p, ds, ld);
-            VectorBf16Rows.narrow(p, 0, (long) rows * ld, narrowP);
-            VectorBf16Rows.narrow(ds, 0, (long) rows * ld, narrowDs);
-            multiply(
-                    new MatmulShape(true, false, keys, dim, rows, ld, dim, s.v().row()),
-                    narrowP,
-                    gradient,
-                    headDv,
-                    row > 0);
-            multiply(
-                    new MatmulShape(false, false, rows, dim, keys, ld, dim, s.q().row()),
-                    narrowDs,
-                    memory,
-                    from(pass.gradients().q().segment(), offset(s.q(), b, h, row)),
-                    false);
-            multiply(
-                    new MatmulShape(true, false, keys, dim, rows, ld, dim, s.k().row()),
-                    narrowDs,
-                    queries,
-                    headDk,
-                    row > 0);
+            VectorBf16Rows.narrow(p, 0, (long) rows * ld, narrowP, 0);
+            VectorBf16Rows.narrow(ds, 0, (long) rows * ld, narrowDs, 0);
+            OneDnnBf16.tile(true, false, keys, dim, rows, narrowP, 0, ld, gradient, 0, dim, add, dv, atV, ldv);
+            OneDnnBf16.tile(false, false, rows, dim, keys, narrowDs, 0, ld, memory, 0, dim, false, dq, atQ, ldq);
+            OneDnnBf16.tile(true, false, keys, dim, rows, narrowDs, 0, ld, queries, 0, dim, add, dk, atK, ldk);
         }
     }
 
@@ -260,16 +263,6 @@ final class VectorBf16Attention extends VectorAttention {
 
     /** Rounds rows of a tensor that begin at {@code from} and lie {@code stride} elements apart; in y they have no gaps. */
     private static void narrow(Buffer x, long from, long stride, int rows, int dim, MemorySegment y) {
-        VectorBf16Rows.narrow(x.segment(), from, stride, rows, dim, y);
-    }
-
-    private static void multiply(
-            MatmulShape shape, MemorySegment a, MemorySegment b, MemorySegment c, boolean accumulate) {
-        // Two calls, in each of which the compiler sees that its product need not be allocated.
-        if (accumulate) {
-            OneDnnBf16.multiply(shape, a, b, null, c, Activation.NONE, c);
-        } else {
-            OneDnnBf16.multiply(shape, a, b, null, null, Activation.NONE, c);
-        }
+        VectorBf16Rows.narrow(x.segment(), from, stride, rows, dim, y, 0);
     }
 }

@@ -43,13 +43,8 @@ final class VectorBf16Rows {
      * Rounds {@code count} f32 values.
      *
      * @param at index of the first in x
-     * @param y takes them from its start
+     * @param to index of the first in y
      */
-    static void narrow(MemorySegment x, long at, long count, MemorySegment y) {
-        narrow(x, at, count, y, 0);
-    }
-
-    /** The same, to the element {@code to} of y and those after it. */
     static void narrow(MemorySegment x, long at, long count, MemorySegment y, long to) {
         long end = VECTORS ? VectorMath.whole(count) : 0;
         for (long i = 0; i < end; i += LANES) {
@@ -64,13 +59,13 @@ final class VectorBf16Rows {
      * Rounds rows of {@code count} f32 values that lie {@code stride} elements apart.
      *
      * @param at index of the first in x
-     * @param y takes them from its start, without gaps
+     * @param first index in y, which takes them without gaps
      */
-    static void narrow(MemorySegment x, long at, long stride, int rows, int count, MemorySegment y) {
+    static void narrow(MemorySegment x, long at, long stride, int rows, int count, MemorySegment y, long first) {
         int end = VECTORS ? VectorMath.whole(count) : 0;
         for (int r = 0; r < rows; r++) {
             long from = at + r * stride;
-            long to = (long) r * count;
+            long to = first + (long) r * count;
             for (int i = 0; i < end; i += LANES) {
                 narrow(load(x, from + i), y, to + i);
             }
@@ -90,16 +85,17 @@ final class VectorBf16Rows {
     }
 
     /**
-     * {@code y[at + i] = exp(factor * x[at + i] + shift)} within 1e-4 of itself, for values up to 1, rounded to bf16, and the f32 sum before that
+     * {@code y[first + i] = exp(factor * x[at + i] + shift)} within 1e-4 of itself, for values up to 1, rounded to bf16, and the f32 sum before that
      * rounding. What is below 2^-126 is 0, NaN makes the sum NaN.
      *
      * <p>2^t = 2^n 2^r with t = n + r and a minimax cubic of r on |r| <= 1/2.
      *
-     * @param at index of the first element
+     * @param at index of the first element of x
      * @param n of elements
+     * @param first index in y
      */
-    static float exps(MemorySegment x, long at, int n, float factor, float shift, MemorySegment y) {
-        long to = at * Short.BYTES;
+    static float exps(MemorySegment x, long at, int n, float factor, float shift, MemorySegment y, long first) {
+        long to = first * Short.BYTES;
         FloatVector f = all(factor * LOG2_E);
         FloatVector s = all(shift * LOG2_E);
         FloatVector sum = all(0);

@@ -43,7 +43,7 @@ public final class VectorElementwise extends ScalarElementwise {
             return;
         }
         MemorySegment y = target.segment();
-        workers.parallelFor(target.length(), 4 * GRAIN, (worker, from, to) -> {
+        workers.repeatableFor(target.length(), 4 * GRAIN, (worker, from, to) -> {
             FloatVector v = all((float) value);
             long end = from + whole(to - from);
             for (long i = from; i < end; i += LANES) {
@@ -70,7 +70,7 @@ public final class VectorElementwise extends ScalarElementwise {
         }
         MemorySegment x = source.segment();
         MemorySegment y = target.segment();
-        workers.parallelFor(target.length(), GRAIN, (worker, from, to) -> {
+        workers.repeatableFor(target.length(), GRAIN, (worker, from, to) -> {
             if (op == UnaryOp.GELU) {
                 gelu(x, y, from, to);
             } else {
@@ -257,8 +257,9 @@ public final class VectorElementwise extends ScalarElementwise {
         MemorySegment a = left.buffer().segment();
         MemorySegment b = right.buffer().segment();
         MemorySegment y = target.segment();
-        workers.parallelFor(layout.units(), layout.grain(), (worker, from, to) -> {
-            long[] at = new long[2];
+        long[][] places = layout.places(workers.threads());
+        workers.repeatableFor(layout.units(), layout.grain(), (worker, from, to) -> {
+            long[] at = places[worker];
             for (long unit = from; unit < to; unit++) {
                 layout.locate(unit, at);
                 long aFrom = left.offset() + at[0];
@@ -319,23 +320,22 @@ public final class VectorElementwise extends ScalarElementwise {
         if (x.dtype() == y.dtype()) {
             MemorySegment.copy(from, 0, to, 0, y.byteSize());
         } else if (x.dtype() == DType.U8 && y.dtype() == DType.F32) {
-            workers.parallelFor(y.length(), GRAIN, (worker, start, end) -> {
+            workers.repeatableFor(y.length(), GRAIN, (worker, start, end) -> {
                 for (long i = start; i < end; i++) {
                     VectorMath.set(to, i, from.get(ValueLayout.JAVA_BYTE, i) & 0xFF);
                 }
             });
         } else if (x.dtype() == DType.BF16 && y.dtype() == DType.F32) {
-            workers.parallelFor(y.length(), GRAIN, (worker, start, end) -> {
+            workers.repeatableFor(y.length(), GRAIN, (worker, start, end) -> {
                 for (long i = start; i < end; i++) {
                     VectorMath.set(to, i, Elements.fromBf16(from.get(ValueLayout.JAVA_SHORT, i * Short.BYTES)));
                 }
             });
         } else if (x.dtype() == DType.F32 && y.dtype() == DType.BF16) {
-            workers.parallelFor(
+            workers.repeatableFor(
                     y.length(),
                     GRAIN,
-                    (worker, start, end) ->
-                            VectorBf16Rows.narrow(from, start, end - start, to.asSlice(start * Short.BYTES)));
+                    (worker, start, end) -> VectorBf16Rows.narrow(from, start, end - start, to, start));
         } else {
             super.cast(x, y);
         }

@@ -90,22 +90,28 @@ public final class VectorInt8 implements Int8Kernels {
         if (m == 0 || n == 0) {
             return;
         }
-        long most = BLOCKS.rows(k + 4 * n);
-        w.acquire();
-        try {
-            workers.parallelFor(m, BLOCKS.grain(n * k), (worker, from, to) -> {
-                long rows = Math.min(most, to - from);
-                try (Scratch scratch = Scratch.borrow()) {
-                    Layer layer = new Layer(w, epilogue.bias(), rows, scratch.floats(Layer.floats(w, rows)));
-                    RowBlocks.forEach(from, to, most, (first, count) -> {
-                        layer.multiply(count, x.segment(), first * k);
-                        layer.finish(count, epilogue, y.segment(), first * n);
-                    });
-                }
-            });
-        } finally {
-            w.release();
-        }
+        long most = Math.min(m, BLOCKS.rows(k + 4 * n));
+        Layer layer = new Layer(w, epilogue.bias(), false, most, 0);
+        Layer.Result result = new Layer.Result(epilogue, y);
+        MemorySegment input = x.segment();
+        workers.repeatableFor(
+                m,
+                BLOCKS.grain(n * k),
+                (worker, from, to) -> {
+                    try (Scratch scratch = Scratch.borrow()) {
+                        MemorySegment memory = scratch.floats(layer.end());
+                        layer.begin(memory);
+                        long blocks = RowBlocks.count(from, to, most);
+                        for (long i = 0; i < blocks; i++) {
+                            long row = RowBlocks.first(from, to, blocks, i);
+                            long count = RowBlocks.first(from, to, blocks, i + 1) - row;
+                            layer.quantise(memory, count, input, row * k);
+                            layer.multiply(memory, count);
+                            layer.finish(memory, count, result, row * n);
+                        }
+                    }
+                },
+                w);
     }
 
     @Override
@@ -128,35 +134,33 @@ public final class VectorInt8 implements Int8Kernels {
         if (m == 0 || n == 0) {
             return;
         }
-        long most = BLOCKS.rows(k + 5 * w1.n() + 4 * n);
-        w1.acquire();
-        try {
-            w2.acquire();
-            try {
-                workers.parallelFor(m, BLOCKS.grain(w1.n() * (k + n)), (worker, from, to) -> {
-                    long rows = Math.min(most, to - from);
-                    long own = Layer.floats(w1, rows);
+        long most = Math.min(m, BLOCKS.rows(k + 5 * w1.n() + 4 * n));
+        Layer one = new Layer(w1, firstBias, false, most, 0);
+        Layer two = new Layer(w2, epilogue.bias(), w2.inputScale() == 0, most, one.end());
+        Layer.Result result = new Layer.Result(epilogue, y);
+        MemorySegment input = x.segment();
+        workers.repeatableFor(
+                m,
+                BLOCKS.grain(w1.n() * (k + n)),
+                (worker, from, to) -> {
                     try (Scratch scratch = Scratch.borrow()) {
-                        MemorySegment all = scratch.floats(own + Layer.floats(w2, rows));
-                        Layer one = new Layer(w1, firstBias, rows, all);
-                        Layer two = new Layer(w2, epilogue.bias(), rows, all.asSlice(own * Float.BYTES));
-                        if (w2.inputScale() == 0) {
-                            two.expectGelu();
+                        MemorySegment memory = scratch.floats(two.end());
+                        one.begin(memory);
+                        two.begin(memory);
+                        long blocks = RowBlocks.count(from, to, most);
+                        for (long i = 0; i < blocks; i++) {
+                            long row = RowBlocks.first(from, to, blocks, i);
+                            long count = RowBlocks.first(from, to, blocks, i + 1) - row;
+                            one.quantise(memory, count, input, row * k);
+                            one.multiply(memory, count);
+                            one.finishInto(memory, count, two);
+                            two.multiply(memory, count);
+                            two.finish(memory, count, result, row * n);
                         }
-                        RowBlocks.forEach(from, to, most, (block, count) -> {
-                            one.multiply(count, x.segment(), block * k);
-                            one.finishInto(count, two);
-                            two.multiply(count);
-                            two.finish(count, epilogue, y.segment(), block * n);
-                        });
                     }
-                });
-            } finally {
-                w2.release();
-            }
-        } finally {
-            w1.release();
-        }
+                },
+                w1,
+                w2);
     }
 
     @Override
@@ -168,101 +172,113 @@ public final class VectorInt8 implements Int8Kernels {
         return Blocks.ceilDiv(bytes, LINE) * LINE;
     }
 
-    /** One layer at work on a block of rows, with memory of its own; used by one thread. */
+    /**
+     * One layer at work on blocks of rows. It only knows where its parts lie in the memory of a task, in elements from its start, so tasks
+     * share it.
+     */
     private static final class Layer {
         private final Weight weight;
         private final int n;
         private final int k;
-        /** What is added to every row, {@code [n]}. */
-        private final MemorySegment bias;
-        /** Scale of each row's bytes. */
-        private final MemorySegment scales;
-
-        private final MemorySegment bytes;
-        private final MemorySegment products;
+        private final @Nullable MemorySegment givenBias;
         /** Whether the bytes are those of GELUs above {@link #GELU_OFFSET}, with the zero 0. */
-        private boolean ofGelu;
+        private final boolean ofGelu;
 
-        Layer(Weight weight, @Nullable Buffer bias, long rows, MemorySegment memory) {
+        /** Scale of each row's bytes. */
+        private final long scales;
+        /** What is added to every row, {@code [n]}. */
+        private final long bias;
+
+        private final long products;
+        private final long bytes;
+        private final long end;
+
+        /** Where results go, and what is done to them before. */
+        private record Result(@Nullable MemorySegment addend, boolean gelu, MemorySegment y) {
+            Result(Epilogue epilogue, Buffer y) {
+                this(segment(epilogue.addend()), epilogue.activation() == Activation.GELU, y.segment());
+            }
+        }
+
+        /**
+         * A layer for blocks of so many rows.
+         *
+         * @param ofGelu whether it takes the bytes of GELUs with {@link #GELU_OFFSET} added
+         * @param from f32 of the memory before its own
+         */
+        Layer(Weight weight, @Nullable Buffer bias, boolean ofGelu, long rows, long from) {
             this.weight = weight;
             this.n = (int) weight.n();
             this.k = (int) weight.k();
-            this.scales = memory;
-            this.bias = memory.asSlice(lines(Float.BYTES * rows));
-            this.products = this.bias.asSlice(lines(Float.BYTES * weight.n()));
-            this.bytes = products.asSlice(lines(Float.BYTES * rows * n));
-            MemorySegment own = this.bias.asSlice(0, (long) Float.BYTES * n);
-            if (bias == null) {
-                own.fill((byte) 0);
-            } else {
-                own.copyFrom(bias.segment().asSlice(0, own.byteSize()));
-            }
+            this.givenBias = segment(bias);
+            this.ofGelu = ofGelu;
+            this.scales = from;
+            this.bias = scales + lines(Float.BYTES * rows) / Float.BYTES;
+            this.products = this.bias + lines((long) Float.BYTES * n) / Float.BYTES;
+            long behind = products + lines(Float.BYTES * rows * n) / Float.BYTES;
+            this.bytes = behind * Float.BYTES;
+            this.end = behind + lines(rows * k) / Float.BYTES;
         }
 
-        /** How many floats of memory so many rows take. */
-        static long floats(Weight weight, long rows) {
-            return (lines(Float.BYTES * rows)
-                            + lines(Float.BYTES * weight.n())
-                            + lines(Float.BYTES * rows * weight.n())
-                            + lines(rows * weight.k()))
-                    / Float.BYTES;
+        /** How many f32 of memory it needs with those before. */
+        long end() {
+            return end;
         }
 
-        /** Takes bytes of GELUs with {@link #GELU_OFFSET} added, which the bias takes away. */
-        void expectGelu() {
-            ofGelu = true;
+        /** Writes what is the same for all blocks of a task. */
+        void begin(MemorySegment memory) {
             for (int j = 0; j < n; j++) {
+                float added = givenBias == null ? 0 : get(givenBias, j);
                 // A shift is the zero, 128, times the sum of the weights.
-                set(bias, j, get(bias, j) + GELU_OFFSET / ZERO * get(weight.shifts(), j));
+                set(memory, bias + j, ofGelu ? added + GELU_OFFSET / ZERO * get(weight.shifts(), j) : added);
             }
         }
 
-        private void quantise(long row, MemorySegment x, long at) {
+        private void quantiseRow(MemorySegment memory, long row, MemorySegment x, long at) {
             float scale = weight.inputScale() == 0
-                    ? VectorInt8Rows.quantise(x, at, k, bytes, row * k)
-                    : VectorInt8Rows.quantise(x, at, k, weight.inputScale(), weight.inputZero(), bytes, row * k);
-            set(scales, row, scale);
+                    ? VectorInt8Rows.quantise(x, at, k, memory, bytes + row * k)
+                    : VectorInt8Rows.quantise(
+                            x, at, k, weight.inputScale(), weight.inputZero(), memory, bytes + row * k);
+            set(memory, scales + row, scale);
         }
 
-        /** Products of {@code count} rows of x. */
-        void multiply(long count, MemorySegment x, long at) {
+        /** Makes bytes of {@code count} rows of x. */
+        void quantise(MemorySegment memory, long count, MemorySegment x, long at) {
             for (long row = 0; row < count; row++) {
-                quantise(row, x, at + row * k);
+                quantiseRow(memory, row, x, at + row * k);
             }
-            multiply(count);
         }
 
         /** Products of the bytes. */
-        void multiply(long count) {
+        void multiply(MemorySegment memory, long count) {
             if (k == 0) {
-                products.asSlice(0, count * n * Float.BYTES).fill((byte) 0);
+                memory.asSlice(products * Float.BYTES, count * n * Float.BYTES).fill((byte) 0);
             } else if (n > 0) {
-                OneDnnInt8.multiply(count, bytes, weight, !ofGelu, products);
+                OneDnnInt8.multiply(count, memory, bytes, weight, !ofGelu, memory, products);
             }
         }
 
-        void finish(long count, Epilogue epilogue, MemorySegment y, long to) {
-            MemorySegment addend = segment(epilogue.addend());
-            boolean gelu = epilogue.activation() == Activation.GELU;
+        void finish(MemorySegment memory, long count, Result result, long to) {
             for (long row = 0; row < count; row++) {
                 long at = row * n;
-                VectorInt8Rows.finish(products, at, n, get(scales, row), bias, addend, gelu, y, to + at);
+                float scale = get(memory, scales + row);
+                VectorInt8Rows.finish(
+                        memory, products + at, n, scale, memory, bias, result.addend, result.gelu, result.y, to + at);
             }
         }
 
         /** Makes the bytes of the next layer, row by row while the row is in the nearest cache. */
-        void finishInto(long count, Layer next) {
+        void finishInto(MemorySegment memory, long count, Layer next) {
             for (long row = 0; row < count; row++) {
-                long at = row * n;
-                float scale = get(scales, row);
+                long at = products + row * n;
+                float scale = get(memory, scales + row);
                 if (next.ofGelu) {
-                    set(
-                            next.scales,
-                            row,
-                            VectorInt8Rows.quantiseGelu(products, at, n, scale, bias, GELU_OFFSET, next.bytes, at));
+                    float step = VectorInt8Rows.quantiseGelu(
+                            memory, at, n, scale, memory, bias, GELU_OFFSET, memory, next.bytes + row * n);
+                    set(memory, next.scales + row, step);
                 } else {
-                    VectorInt8Rows.finish(products, at, n, scale, bias, null, true, products, at);
-                    next.quantise(row, products, at);
+                    VectorInt8Rows.finish(memory, at, n, scale, memory, bias, null, true, memory, at);
+                    next.quantiseRow(memory, row, memory, at);
                 }
             }
         }

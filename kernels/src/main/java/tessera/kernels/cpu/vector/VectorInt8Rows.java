@@ -133,6 +133,7 @@ final class VectorInt8Rows {
             int n,
             float scale,
             MemorySegment bias,
+            long biasFrom,
             @Nullable MemorySegment addend,
             boolean gelu,
             MemorySegment y,
@@ -141,21 +142,21 @@ final class VectorInt8Rows {
         FloatVector factor = all(scale);
         if (gelu) {
             for (int j = 0; j < end; j += LANES) {
-                FloatVector v = load(x, at + j).fma(factor, load(bias, j));
+                FloatVector v = load(x, at + j).fma(factor, load(bias, biasFrom + j));
                 store(VectorMath.gelu(addend == null ? v : v.add(load(addend, to + j))), y, to + j);
             }
         } else if (addend != null) {
             for (int j = 0; j < end; j += LANES) {
-                store(load(x, at + j).fma(factor, load(bias, j)).add(load(addend, to + j)), y, to + j);
+                store(load(x, at + j).fma(factor, load(bias, biasFrom + j)).add(load(addend, to + j)), y, to + j);
             }
         } else {
             for (int j = 0; j < end; j += LANES) {
-                store(load(x, at + j).fma(factor, load(bias, j)), y, to + j);
+                store(load(x, at + j).fma(factor, load(bias, biasFrom + j)), y, to + j);
             }
         }
         if (end < n) {
             VectorMask<Float> mask = first(n - end);
-            FloatVector v = load(x, at + end, mask).fma(factor, load(bias, end, mask));
+            FloatVector v = load(x, at + end, mask).fma(factor, load(bias, biasFrom + end, mask));
             v = addend == null ? v : v.add(load(addend, to + end, mask));
             store(gelu ? VectorMath.gelu(v) : v, y, to + end, mask);
         }
@@ -172,6 +173,7 @@ final class VectorInt8Rows {
             int n,
             float scale,
             MemorySegment bias,
+            long biasFrom,
             float offset,
             MemorySegment bytes,
             long to) {
@@ -179,14 +181,14 @@ final class VectorInt8Rows {
         FloatVector factor = all(scale);
         int end = whole(n);
         for (int j = 0; j < end; j += LANES) {
-            FloatVector v =
-                    VectorMath.gelu(load(x, at + j).fma(factor, load(bias, j))).add(offset);
+            FloatVector v = VectorMath.gelu(load(x, at + j).fma(factor, load(bias, biasFrom + j)))
+                    .add(offset);
             store(v, x, at + j);
             size = size.max(size(v));
         }
         if (end < n) {
             VectorMask<Float> mask = first(n - end);
-            FloatVector v = VectorMath.gelu(load(x, at + end, mask).fma(factor, load(bias, end, mask)))
+            FloatVector v = VectorMath.gelu(load(x, at + end, mask).fma(factor, load(bias, biasFrom + end, mask)))
                     .add(offset);
             store(v, x, at + end, mask);
             size = size.max(size(v));

@@ -57,7 +57,7 @@ public final class VectorNorms extends ScalarNorms {
         MemorySegment beta = parameters.beta().segment();
         MemorySegment mean = statistics == null ? null : statistics.mean().segment();
         MemorySegment rstd = statistics == null ? null : statistics.rstd().segment();
-        workers.parallelFor(shape.rows(), grain(cols), (worker, from, to) -> {
+        workers.repeatableFor(shape.rows(), grain(cols), (worker, from, to) -> {
             for (long r = from; r < to; r++) {
                 long row = r * cols;
                 float mu = VectorRuns.sum(x, row, cols) / cols;
@@ -220,7 +220,7 @@ public final class VectorNorms extends ScalarNorms {
         int cols = Math.toIntExact(shape.cols());
         MemorySegment x = source.segment();
         MemorySegment y = target.segment();
-        workers.parallelFor(shape.rows(), grain(4L * cols), (worker, from, to) -> {
+        workers.repeatableFor(shape.rows(), grain(4L * cols), (worker, from, to) -> {
             try (Scratch scratch = Scratch.borrow()) {
                 MemorySegment exps = scratch.floats(cols);
                 for (long r = from; r < to; r++) {

@@ -55,17 +55,18 @@ public final class VectorPatches extends ScalarPatches {
             shift[c] = (float) (-g.mean()[c] / g.std()[c]);
         }
         int length = g.patchLength();
-        workers.parallelFor(g.batch() * count, grain(g), (worker, first, last) -> {
+        workers.repeatableFor(g.batch() * count, grain(g), (worker, first, last) -> {
             for (long row = first; row < last; row++) {
-                Place place = place("gather_patches", g, indices, count, row);
+                long token = token("gather_patches", g, indices, count, row);
+                long origin = origin(g, row / count, token);
                 if (g.padded()) {
                     out.asSlice(row * length * Float.BYTES, (long) length * Float.BYTES)
                             .fill((byte) 0);
                 }
                 for (int c = 0; c < channels; c++) {
-                    long from = place.origin() + c * g.strideC();
+                    long from = origin + c * g.strideC();
                     long to = row * length + (long) c * (length / channels);
-                    gatherChannel(g, place, video, bytes, from, factor[c], shift[c], out, to);
+                    gatherChannel(g, token, video, bytes, from, factor[c], shift[c], out, to);
                 }
             }
         });
@@ -73,7 +74,7 @@ public final class VectorPatches extends ScalarPatches {
 
     private static void gatherChannel(
             PatchGeometry g,
-            Place place,
+            long token,
             MemorySegment video,
             boolean bytes,
             long source,
@@ -83,9 +84,11 @@ public final class VectorPatches extends ScalarPatches {
             long target) {
         int p = g.patch();
         long step = g.strideX();
-        int columns = place.columns();
-        for (int dt = 0; dt < place.frames(); dt++) {
-            for (int dy = 0; dy < place.rows(); dy++) {
+        int frames = frames(g, token);
+        int rows = rows(g, token);
+        int columns = columns(g, token);
+        for (int dt = 0; dt < frames; dt++) {
+            for (int dy = 0; dy < rows; dy++) {
                 long to = target + (dt * p + dy) * (long) p;
                 long at = source + dt * g.strideT() + dy * g.strideY();
                 if (bytes) {
@@ -143,8 +146,8 @@ public final class VectorPatches extends ScalarPatches {
                 MemorySegment squares = means.asSlice((long) ld * Float.BYTES);
                 MemorySegment inverses = squares.asSlice((long) ld * Float.BYTES);
                 for (long row = from; row < to; row++) {
-                    long corner =
-                            place("reconstruction_loss", g, indices, count, row).origin();
+                    long token = token("reconstruction_loss", g, indices, count, row);
+                    long corner = origin(g, row / count, token);
                     readPatch(g, video, bytes, corner, patch, ld);
                     if (which.normalise()) {
                         statistics(patch, line, ld, lines, g.channels(), (float) which.eps(), means, squares, inverses);

@@ -30,27 +30,32 @@ final class VectorScores {
     private final float scale;
     private final @Nullable MemorySegment bias;
     private final @Nullable MemorySegment regions;
-    /** Which rows of the regions have more than one; the others are as if there were none. */
-    private final boolean[] divided;
 
     VectorScores(AttentionShape shape, AttentionTensors in) {
         this.shape = shape;
         this.scale = (float) shape.scale();
         this.bias = segment(in.bias());
         this.regions = segment(in.regions());
-        this.divided = regions == null ? new boolean[1] : divided(regions, shape);
     }
 
-    private static boolean[] divided(MemorySegment regions, AttentionShape shape) {
-        boolean[] divided = new boolean[Math.toIntExact(shape.regionBatch())];
-        for (int row = 0; row < divided.length; row++) {
-            long from = (long) row * shape.keys();
-            int first = regions.getAtIndex(ValueLayout.JAVA_INT, from);
-            for (int i = 1; i < shape.keys() && !divided[row]; i++) {
-                divided[row] = regions.getAtIndex(ValueLayout.JAVA_INT, from + i) != first;
+    /** Where a sample's row of the regions begins. */
+    private long regionRow(long sample) {
+        return sample % shape.regionBatch() * shape.keys();
+    }
+
+    /** Whether a sample has more than one region; one alone is as if there were none. */
+    boolean divided(long sample) {
+        if (regions == null) {
+            return false;
+        }
+        long from = regionRow(sample);
+        int first = regions.getAtIndex(ValueLayout.JAVA_INT, from);
+        for (int i = 1; i < shape.keys(); i++) {
+            if (regions.getAtIndex(ValueLayout.JAVA_INT, from + i) != first) {
+                return true;
             }
         }
-        return divided;
+        return false;
     }
 
     /** Elements of whole vectors that hold n. */
@@ -58,9 +63,9 @@ final class VectorScores {
         return (n + LANES - 1) & -LANES;
     }
 
-    /** Whether the scores of a sample are the products times the scale and nothing else. */
-    boolean onlyScaled(long sample) {
-        return bias == null && !divided[(int) (sample % divided.length)];
+    /** Whether the scores of a sample, {@linkplain #divided divided} or not, are the products times the scale and nothing else. */
+    boolean onlyScaled(boolean divided) {
+        return bias == null && !divided;
     }
 
     /** Where a query's row of the bias or its gradient begins. */
@@ -76,9 +81,11 @@ final class VectorScores {
      * Products of a query and the {@code count} keys from {@code key} become scores: with the scale, the bias and the regions, and
      * filled to whole vectors with scores that have no weight.
      *
+     * @param divided as {@link #divided} says of the sample
      * @return the largest
      */
-    float complete(long sample, long head, int query, MemorySegment x, long start, int key, int count) {
+    float complete(
+            long sample, long head, int query, boolean divided, MemorySegment x, long start, int key, int count) {
         float max;
         if (bias == null) {
             scale(x, start, count, scale);
@@ -86,11 +93,10 @@ final class VectorScores {
         } else {
             max = scaleAndAdd(x, start, count, scale, bias, biasRow(sample, head, query) + key);
         }
-        int row = (int) (sample % divided.length);
-        if (regions == null || !divided[row]) {
+        if (regions == null || !divided) {
             return max;
         }
-        long from = (long) row * shape.keys();
+        long from = regionRow(sample);
         int region = regions.getAtIndex(ValueLayout.JAVA_INT, from + query);
         return divide(x, start, count, regions, from + key, region);
     }

@@ -38,7 +38,7 @@ final class VectorSums {
             }
         } else if (inner == 1) {
             long grain = Math.max(1, VectorElementwise.GRAIN / Math.max(1, reduced));
-            workers.parallelFor(outer, grain, (worker, from, to) -> {
+            workers.repeatableFor(outer, grain, (worker, from, to) -> {
                 for (long o = from; o < to; o++) {
                     double total = 0;
                     for (long i = 0; i < reduced; i += CHUNK) {
@@ -51,7 +51,7 @@ final class VectorSums {
             int width = 4 * LANES;
             long blocks = (inner + width - 1) / width;
             long grain = Math.max(1, VectorElementwise.GRAIN / Math.max(1, reduced * width));
-            workers.parallelFor(outer * blocks, grain, (worker, from, to) -> {
+            workers.repeatableFor(outer * blocks, grain, (worker, from, to) -> {
                 for (long i = from; i < to; i++) {
                     long column = i % blocks * width;
                     int columns = (int) Math.min(width, inner - column);
