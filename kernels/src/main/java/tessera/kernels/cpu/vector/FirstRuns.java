@@ -7,7 +7,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 
 /**
- * Functions of {@link VectorRuns} for the first elements of a process, in plain Java and with the same bits. The Vector API is an object
+ * Functions of {@link VectorRuns} and {@link VectorNorms} for the first elements of a process, in plain Java and with the same bits. The Vector API is an object
  * and a call for each operation until the second compiler has seen its loops, and then a hundred times slower than loops over an array,
  * which are compiled within milliseconds: without these a first prediction is mostly a wait for that compiler.
  */
@@ -41,8 +41,56 @@ final class FirstRuns {
             values[i] = e;
             sums[i & (LANES - 1)] += e;
         }
-        MemorySegment.copy(values, 0, y, ValueLayout.JAVA_FLOAT_UNALIGNED, yStart * Float.BYTES, n);
-        for (int half = LANES / 2; half > 0; half /= 2) {
+        write(values, y, yStart);
+        return total(sums);
+    }
+
+    /** As {@link VectorRuns#sum}. */
+    static float sum(MemorySegment x, long start, int n) {
+        float[] values = read(x, start, n);
+        float[] sums = new float[2 * LANES];
+        int together = n / sums.length * sums.length;
+        for (int i = 0; i < n; i++) {
+            sums[i < together ? i % sums.length : i % LANES] += values[i];
+        }
+        return total(sums);
+    }
+
+    /** As {@link VectorRuns#squares}. */
+    static float squares(MemorySegment x, long start, int n, float mean) {
+        float[] values = read(x, start, n);
+        float[] sums = new float[2 * LANES];
+        int together = n / sums.length * sums.length;
+        for (int i = 0; i < n; i++) {
+            int lane = i < together ? i % sums.length : i % LANES;
+            float d = values[i] - mean;
+            sums[lane] = Math.fma(d, d, sums[lane]);
+        }
+        return total(sums);
+    }
+
+    /** As {@link VectorNorms#normalise}. */
+    static void normalise(
+            MemorySegment x,
+            long start,
+            int n,
+            float mean,
+            float rstd,
+            MemorySegment gamma,
+            MemorySegment beta,
+            MemorySegment y) {
+        float[] values = read(x, start, n);
+        float[] scales = read(gamma, 0, n);
+        float[] shifts = read(beta, 0, n);
+        for (int i = 0; i < n; i++) {
+            values[i] = Math.fma((values[i] - mean) * rstd, scales[i], shifts[i]);
+        }
+        write(values, y, start);
+    }
+
+    /** Of lanes, a power of two, in the order of {@link VectorMath#sum}. */
+    private static float total(float[] sums) {
+        for (int half = sums.length / 2; half > 0; half /= 2) {
             for (int i = 0; i < half; i++) {
                 sums[i] += sums[i + half];
             }
@@ -90,6 +138,10 @@ final class FirstRuns {
     /** One lane of {@link VectorMath#max}. */
     private static float larger(float best, float x) {
         return x > best ? x : best;
+    }
+
+    private static void write(float[] values, MemorySegment y, long start) {
+        MemorySegment.copy(values, 0, y, ValueLayout.JAVA_FLOAT_UNALIGNED, start * Float.BYTES, values.length);
     }
 
     private static float[] read(MemorySegment x, long start, int n) {
