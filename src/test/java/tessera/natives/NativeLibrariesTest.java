@@ -14,6 +14,7 @@ import java.net.URLClassLoader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.List;
 import java.util.Map;
 import java.util.jar.JarOutputStream;
@@ -89,6 +90,26 @@ class NativeLibrariesTest {
         Files.write(main.resolveSibling("libhelper.so.1"), new byte[2]);
         libraries(Map.of()).find(FOLDER, FILES);
         assertArrayEquals(HELPER, Files.readAllBytes(main.resolveSibling("libhelper.so.1")));
+    }
+
+    /** What was written since it was found right is read again, though its size is the same; what was not is taken by its time. */
+    @Test
+    void aCopyIsReadAgainOnlyWhenItWasWritten() throws IOException {
+        Path main = libraries(Map.of()).find(FOLDER, FILES);
+        FileTime checked = Files.getLastModifiedTime(main);
+        byte[] other = MAIN.clone();
+        other[0]++;
+        Files.write(main, other);
+        Files.setLastModifiedTime(main, checked);
+        libraries(Map.of()).find(FOLDER, FILES);
+        assertArrayEquals(other, Files.readAllBytes(main), "taken by its time");
+        Files.write(main, other);
+        libraries(Map.of()).find(FOLDER, FILES);
+        assertArrayEquals(MAIN, Files.readAllBytes(main));
+        assertEquals(checked, Files.getLastModifiedTime(main));
+        Files.setLastModifiedTime(main, FileTime.fromMillis(0));
+        libraries(Map.of()).find(FOLDER, FILES);
+        assertEquals(checked, Files.getLastModifiedTime(main), "right, and marked so");
     }
 
     @Test

@@ -11,10 +11,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import java.util.jar.JarEntry;
 import java.util.jar.JarFile;
@@ -30,7 +33,8 @@ import org.jspecify.annotations.Nullable;
  *   <li>the folder named by the system property {@value #DIRECTORY_PROPERTY}, and then no other place;
  *   <li>a resource on the class path (or in a resolved module), carried by the library's jar for this platform. It is
  *       unpacked once into {@code $XDG_CACHE_HOME/tessera/natives/<content hash>} (where that variable is not set, as {@link
- *       #defaultCache} says); every later start checks size and checksum, and replaces a damaged file;
+ *       #defaultCache} says); every later start checks its size, and its checksum unless it was not written since, and
+ *       replaces a damaged file;
  *   <li>{@code /usr/local/lib/tessera} and {@code /usr/lib/tessera}, which are only read.
  * </ol>
  *
@@ -46,6 +50,8 @@ public final class NativeLibraries {
 
     /** System property that switches native libraries off by the value {@code off}. */
     public static final String SWITCH_PROPERTY = "tessera.native";
+
+    private static final System.Logger LOG = System.getLogger("tessera.natives");
 
     private static final List<Path> SYSTEM_FOLDERS =
             List.of(Path.of("/usr/local/lib/tessera"), Path.of("/usr/lib/tessera"));
@@ -171,7 +177,7 @@ public final class NativeLibraries {
     private static String contentHash(List<Resource> resources) {
         StringBuilder hash = new StringBuilder();
         for (Resource resource : resources) {
-            hash.append(hash.isEmpty() ? "" : "-").append("%08x".formatted(resource.crc));
+            hash.append(hash.isEmpty() ? "" : "-").append(HexFormat.of().toHexDigits((int) resource.crc));
         }
         return hash.toString();
     }
@@ -186,7 +192,7 @@ public final class NativeLibraries {
             try (InputStream in = resource.open()) {
                 Files.copy(in, partial);
             }
-            if (!resource.matches(partial)) {
+            if (!resource.matches(partial)) { // which marks it
                 throw new IOException("the unpacked copy of " + resource.url + " does not have the jar's checksum");
             }
             Files.move(partial, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
@@ -195,6 +201,8 @@ public final class NativeLibraries {
 
     /** One library inside a jar, known by the size and checksum in the jar's directory without reading it. */
     private record Resource(String name, URL url, long size, long crc) {
+        private static final long EPOCH_1980 = 315_532_800;
+
         static Resource of(String name, URL url) throws IOException {
             URLConnection connection = url.openConnection();
             connection.setUseCaches(false);
@@ -226,11 +234,28 @@ public final class NativeLibraries {
             if (!Files.isRegularFile(file) || Files.size(file) != size) {
                 return false;
             }
+            // To read some 90 MB takes longer than all else that a start does with them.
+            if (Files.getLastModifiedTime(file).equals(mark())) {
+                return true;
+            }
             CRC32 checksum = new CRC32();
             try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
                 checksum.update(channel.map(FileChannel.MapMode.READ_ONLY, 0, size));
             }
-            return checksum.getValue() == crc;
+            if (checksum.getValue() != crc) {
+                return false;
+            }
+            try {
+                Files.setLastModifiedTime(file, mark());
+            } catch (IOException notOurs) {
+                LOG.log(System.Logger.Level.DEBUG, "{0} is checked at every start: {1}", file, notOurs);
+            }
+            return true;
+        }
+
+        /** The time that a file gets when its checksum was found right, a moment of 1980 to 2014; whoever writes to the file changes it. */
+        private FileTime mark() {
+            return FileTime.from(EPOCH_1980 + (crc & ((1L << 30) - 1)), TimeUnit.SECONDS);
         }
     }
 }

@@ -6,11 +6,9 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import tools.jackson.core.JacksonException;
+import tessera.tensor.io.JsonTokens;
+import tessera.tensor.io.JsonTokens.Token;
 import tools.jackson.core.JsonGenerator;
-import tools.jackson.core.JsonParser;
-import tools.jackson.core.JsonToken;
-import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.json.JsonFactory;
 
@@ -108,22 +106,23 @@ public record ModelHeads(Map<String, List<String>> labels) {
         if (text == null) {
             return NONE;
         }
-        try (JsonParser json = new JsonFactory().createParser(ObjectReadContext.empty(), text)) {
+        try {
+            JsonTokens json = new JsonTokens(text, 2);
             Map<String, List<String>> labels = new LinkedHashMap<>();
-            boolean good = json.nextToken() == JsonToken.START_OBJECT;
-            while (good && json.nextToken() == JsonToken.PROPERTY_NAME) {
-                String name = json.currentName();
+            boolean good = json.next() == Token.START_OBJECT;
+            while (good && json.next() == Token.NAME) {
+                String name = json.text();
                 List<String> classes = new ArrayList<>();
-                good = json.nextToken() == JsonToken.START_ARRAY;
-                while (good && json.nextToken() == JsonToken.VALUE_STRING) {
-                    classes.add(json.getString());
+                good = json.next() == Token.START_ARRAY;
+                while (good && json.next() == Token.STRING) {
+                    classes.add(json.text());
                 }
-                good = good && json.currentToken() == JsonToken.END_ARRAY && labels.put(name, classes) == null;
+                good = good && json.current() == Token.END_ARRAY && labels.put(name, classes) == null;
             }
-            if (good && json.currentToken() == JsonToken.END_OBJECT && json.nextToken() == null) {
+            if (good && json.current() == Token.END_OBJECT && json.next() == Token.END) {
                 return new ModelHeads(labels);
             }
-        } catch (JacksonException | IllegalArgumentException e) {
+        } catch (IllegalArgumentException e) {
             // Refused below, as what is no object of texts is.
         }
         throw new CheckpointException("the checkpoint's metadata entry " + ENTRY + " is no JSON object that gives each"

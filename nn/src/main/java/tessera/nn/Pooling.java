@@ -80,6 +80,19 @@ public final class Pooling {
             };
         }
 
+        // What a record has by itself comes from classes that are made when it is first asked, for which a start would
+        // wait.
+
+        @Override
+        public boolean equals(@Nullable Object other) {
+            return other instanceof Term term && term.kind == kind && term.grid == grid && term.block == block;
+        }
+
+        @Override
+        public int hashCode() {
+            return (kind.ordinal() * 31 + grid) * 31 + block;
+        }
+
         int parts() {
             return grid * grid;
         }

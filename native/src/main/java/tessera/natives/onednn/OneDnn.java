@@ -1,13 +1,11 @@
 package tessera.natives.onednn;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
@@ -85,66 +83,55 @@ public final class OneDnn {
         FINDING = new NativeFinding("oneDNN", library != null, detail);
     }
 
-    private static final MethodHandle ENGINE_CREATE = status("dnnl_engine_create", JAVA_LONG, JAVA_INT, JAVA_LONG);
-    private static final MethodHandle STREAM_CREATE = status("dnnl_stream_create", JAVA_LONG, JAVA_LONG, JAVA_INT);
-    private static final MethodHandle STREAM_DESTROY = status("dnnl_stream_destroy", JAVA_LONG);
-    private static final MethodHandle MEMORY_DESC_CREATE_WITH_STRIDES =
-            status("dnnl_memory_desc_create_with_strides", JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_LONG);
-    private static final MethodHandle MEMORY_DESC_CREATE_WITH_TAG =
-            status("dnnl_memory_desc_create_with_tag", JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT);
-    private static final MethodHandle MEMORY_DESC_CLONE = status("dnnl_memory_desc_clone", JAVA_LONG, JAVA_LONG);
-    private static final MethodHandle MEMORY_DESC_DESTROY = status("dnnl_memory_desc_destroy", JAVA_LONG);
-    private static final MethodHandle MEMORY_DESC_GET_SIZE =
-            function("dnnl_memory_desc_get_size", FunctionDescriptor.of(JAVA_LONG, JAVA_LONG));
-    private static final MethodHandle MEMORY_CREATE =
-            status("dnnl_memory_create", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
-    private static final MethodHandle MEMORY_DESTROY = status("dnnl_memory_destroy", JAVA_LONG);
-    private static final MethodHandle MEMORY_SET_DATA_HANDLE = function(
-            "dnnl_memory_set_data_handle",
-            FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG),
-            Linker.Option.critical(false));
-    private static final MethodHandle ATTR_CREATE = status("dnnl_primitive_attr_create", JAVA_LONG);
-    private static final MethodHandle ATTR_DESTROY = status("dnnl_primitive_attr_destroy", JAVA_LONG);
-    private static final MethodHandle ATTR_SET_SCRATCHPAD_MODE =
-            status("dnnl_primitive_attr_set_scratchpad_mode", JAVA_LONG, JAVA_INT);
-    private static final MethodHandle ATTR_SET_POST_OPS =
-            status("dnnl_primitive_attr_set_post_ops", JAVA_LONG, JAVA_LONG);
-    private static final MethodHandle POST_OPS_CREATE = status("dnnl_post_ops_create", JAVA_LONG);
-    private static final MethodHandle POST_OPS_DESTROY = status("dnnl_post_ops_destroy", JAVA_LONG);
-    private static final MethodHandle POST_OPS_APPEND_ELTWISE =
-            status("dnnl_post_ops_append_eltwise", JAVA_LONG, JAVA_INT, JAVA_FLOAT, JAVA_FLOAT);
-    private static final MethodHandle POST_OPS_APPEND_BINARY =
-            status("dnnl_post_ops_append_binary", JAVA_LONG, JAVA_INT, JAVA_LONG);
-    private static final MethodHandle POST_OPS_APPEND_SUM =
-            status("dnnl_post_ops_append_sum", JAVA_LONG, JAVA_FLOAT, JAVA_INT, JAVA_INT);
-    private static final MethodHandle ATTR_SET_SCALES_MASK =
-            status("dnnl_primitive_attr_set_scales_mask", JAVA_LONG, JAVA_INT, JAVA_INT);
-    private static final MethodHandle MATMUL_DESC_CREATE = status(
-            "dnnl_matmul_primitive_desc_create",
-            JAVA_LONG,
-            JAVA_LONG,
-            JAVA_LONG,
-            JAVA_LONG,
-            JAVA_LONG,
-            JAVA_LONG,
-            JAVA_LONG);
-    private static final MethodHandle REORDER_DESC_CREATE = status(
-            "dnnl_reorder_primitive_desc_create", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
-    private static final MethodHandle PRIMITIVE_DESC_DESTROY = status("dnnl_primitive_desc_destroy", JAVA_LONG);
-    private static final MethodHandle PRIMITIVE_DESC_QUERY =
-            status("dnnl_primitive_desc_query", JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_LONG);
-    private static final MethodHandle PRIMITIVE_DESC_QUERY_MD =
-            function("dnnl_primitive_desc_query_md", FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT));
-    private static final MethodHandle PRIMITIVE_CREATE = status("dnnl_primitive_create", JAVA_LONG, JAVA_LONG);
-    private static final MethodHandle PRIMITIVE_DESTROY = status("dnnl_primitive_destroy", JAVA_LONG);
-    private static final MethodHandle PRIMITIVE_EXECUTE =
-            status("dnnl_primitive_execute", JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG);
-    private static final MethodHandle GET_EFFECTIVE_CPU_ISA =
-            function("dnnl_get_effective_cpu_isa", FunctionDescriptor.of(JAVA_INT));
-    private static final MethodHandle OMP_GET_MAX_THREADS =
-            function("omp_get_max_threads", FunctionDescriptor.of(JAVA_INT), Linker.Option.critical(false));
-    private static final MethodHandle OMP_SET_NUM_THREADS =
-            function("omp_set_num_threads", FunctionDescriptor.ofVoid(JAVA_INT), Linker.Option.critical(false));
+    // The JVM makes some ten classes for each form of call and links them in milliseconds, which was most of the time
+    // that binding took.
+    // So there are three forms for all functions, by what the calling conventions of Linux on x86-64 and aarch64 allow:
+    // whole
+    // numbers travel in registers of 64 bits, fractions in others, and arguments beyond those that a function has do no
+    // harm.
+
+    /** Whole numbers. */
+    private static final MethodHandle CALL = form(FunctionDescriptor.of(
+            JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+    /** The same for functions so short that the thread need not leave Java's state. */
+    private static final MethodHandle SHORT_CALL =
+            form(FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG), Linker.Option.critical(false));
+    /** Whole numbers and fractions, wherever these stand among them. */
+    private static final MethodHandle FRACTIONS_CALL =
+            form(FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_FLOAT, JAVA_FLOAT));
+
+    private static final Function ENGINE_CREATE = function("dnnl_engine_create");
+    private static final Function STREAM_CREATE = function("dnnl_stream_create");
+    private static final Function STREAM_DESTROY = function("dnnl_stream_destroy");
+    private static final Function MEMORY_DESC_CREATE_WITH_STRIDES = function("dnnl_memory_desc_create_with_strides");
+    private static final Function MEMORY_DESC_CREATE_WITH_TAG = function("dnnl_memory_desc_create_with_tag");
+    private static final Function MEMORY_DESC_CLONE = function("dnnl_memory_desc_clone");
+    private static final Function MEMORY_DESC_DESTROY = function("dnnl_memory_desc_destroy");
+    private static final Function MEMORY_DESC_GET_SIZE = function("dnnl_memory_desc_get_size");
+    private static final Function MEMORY_CREATE = function("dnnl_memory_create");
+    private static final Function MEMORY_DESTROY = function("dnnl_memory_destroy");
+    private static final Function MEMORY_SET_DATA_HANDLE = function("dnnl_memory_set_data_handle");
+    private static final Function ATTR_CREATE = function("dnnl_primitive_attr_create");
+    private static final Function ATTR_DESTROY = function("dnnl_primitive_attr_destroy");
+    private static final Function ATTR_SET_SCRATCHPAD_MODE = function("dnnl_primitive_attr_set_scratchpad_mode");
+    private static final Function ATTR_SET_POST_OPS = function("dnnl_primitive_attr_set_post_ops");
+    private static final Function POST_OPS_CREATE = function("dnnl_post_ops_create");
+    private static final Function POST_OPS_DESTROY = function("dnnl_post_ops_destroy");
+    private static final Function POST_OPS_APPEND_ELTWISE = function("dnnl_post_ops_append_eltwise");
+    private static final Function POST_OPS_APPEND_BINARY = function("dnnl_post_ops_append_binary");
+    private static final Function POST_OPS_APPEND_SUM = function("dnnl_post_ops_append_sum");
+    private static final Function ATTR_SET_SCALES_MASK = function("dnnl_primitive_attr_set_scales_mask");
+    private static final Function MATMUL_DESC_CREATE = function("dnnl_matmul_primitive_desc_create");
+    private static final Function REORDER_DESC_CREATE = function("dnnl_reorder_primitive_desc_create");
+    private static final Function PRIMITIVE_DESC_DESTROY = function("dnnl_primitive_desc_destroy");
+    private static final Function PRIMITIVE_DESC_QUERY = function("dnnl_primitive_desc_query");
+    private static final Function PRIMITIVE_DESC_QUERY_MD = function("dnnl_primitive_desc_query_md");
+    private static final Function PRIMITIVE_CREATE = function("dnnl_primitive_create");
+    private static final Function PRIMITIVE_DESTROY = function("dnnl_primitive_destroy");
+    private static final Function PRIMITIVE_EXECUTE = function("dnnl_primitive_execute");
+    private static final Function GET_EFFECTIVE_CPU_ISA = function("dnnl_get_effective_cpu_isa");
+    private static final Function OMP_GET_MAX_THREADS = function("omp_get_max_threads");
+    private static final Function OMP_SET_NUM_THREADS = function("omp_set_num_threads");
 
     private OneDnn() {}
 
@@ -177,28 +164,16 @@ public final class OneDnn {
 
     /** The CPU engine; one is enough for a process. */
     public static long engineCreate() {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("dnnl_engine_create", (int) ENGINE_CREATE.invokeExact(out.address(), CPU, 0L));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        return ENGINE_CREATE.create(CPU, 0L);
     }
 
     /** An in-order stream; one thread at a time may execute on it. */
     public static long streamCreate(long engine) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("dnnl_stream_create", (int) STREAM_CREATE.invokeExact(out.address(), engine, STREAM_IN_ORDER));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        return STREAM_CREATE.create(engine, STREAM_IN_ORDER);
     }
 
     public static void streamDestroy(long stream) {
-        destroy("dnnl_stream_destroy", STREAM_DESTROY, stream);
+        STREAM_DESTROY.run(stream);
     }
 
     // ------------------------------------------------------------------------------------------------------ memory
@@ -210,88 +185,53 @@ public final class OneDnn {
      */
     public static long matrixDesc(int type, long rows, long columns, long rowStride, long columnStride) {
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
             MemorySegment dims = arena.allocateFrom(JAVA_LONG, rows, columns);
             MemorySegment strides = arena.allocateFrom(JAVA_LONG, rowStride, columnStride);
-            check("dnnl_memory_desc_create_with_strides", (int) MEMORY_DESC_CREATE_WITH_STRIDES.invokeExact(
-                    out.address(), 2, dims.address(), type, strides.address()));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw rethrow(e);
+            return MEMORY_DESC_CREATE_WITH_STRIDES.create(2, dims.address(), type, strides.address());
         }
     }
 
     /** Descriptor of an f32 vector. */
     public static long vectorDesc(long length) {
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
             MemorySegment dims = arena.allocateFrom(JAVA_LONG, length);
             MemorySegment strides = arena.allocateFrom(JAVA_LONG, 1);
-            check("dnnl_memory_desc_create_with_strides", (int) MEMORY_DESC_CREATE_WITH_STRIDES.invokeExact(
-                    out.address(), 1, dims.address(), F32, strides.address()));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw rethrow(e);
+            return MEMORY_DESC_CREATE_WITH_STRIDES.create(1, dims.address(), F32, strides.address());
         }
     }
 
     /** Descriptor of a matrix whose layout the primitive chooses. */
     public static long matrixDescAny(int type, long rows, long columns) {
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
             MemorySegment dims = arena.allocateFrom(JAVA_LONG, rows, columns);
-            check("dnnl_memory_desc_create_with_tag", (int)
-                    MEMORY_DESC_CREATE_WITH_TAG.invokeExact(out.address(), 2, dims.address(), type, FORMAT_ANY));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw rethrow(e);
+            return MEMORY_DESC_CREATE_WITH_TAG.create(2, dims.address(), type, FORMAT_ANY);
         }
     }
 
     public static long memoryDescClone(long desc) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("dnnl_memory_desc_clone", (int) MEMORY_DESC_CLONE.invokeExact(out.address(), desc));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        return MEMORY_DESC_CLONE.create(desc);
     }
 
     public static void memoryDescDestroy(long desc) {
-        destroy("dnnl_memory_desc_destroy", MEMORY_DESC_DESTROY, desc);
+        MEMORY_DESC_DESTROY.run(desc);
     }
 
     /** Bytes that data of this layout takes, padding included. */
     public static long memoryDescSize(long desc) {
-        try {
-            return (long) MEMORY_DESC_GET_SIZE.invokeExact(desc);
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        return MEMORY_DESC_GET_SIZE.call(desc);
     }
 
     /** A memory of this layout at an address; the data stay the caller's. */
     public static long memoryCreate(long desc, long engine, long address) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("dnnl_memory_create", (int) MEMORY_CREATE.invokeExact(out.address(), desc, engine, address));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        return MEMORY_CREATE.create(desc, engine, address);
     }
 
     public static void memoryDestroy(long memory) {
-        destroy("dnnl_memory_destroy", MEMORY_DESTROY, memory);
+        MEMORY_DESTROY.run(memory);
     }
 
     public static void memorySetAddress(long memory, long address) {
-        try {
-            check("dnnl_memory_set_data_handle", (int) MEMORY_SET_DATA_HANDLE.invokeExact(memory, address));
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        MEMORY_SET_DATA_HANDLE.check(MEMORY_SET_DATA_HANDLE.callShort(memory, address));
     }
 
     // -------------------------------------------------------------------------------------------------- attributes
@@ -304,45 +244,30 @@ public final class OneDnn {
      * @param gelu apply the exact GELU
      */
     public static long attrCreate(boolean sum, long addend, boolean gelu) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("dnnl_primitive_attr_create", (int) ATTR_CREATE.invokeExact(out.address()));
-            long attr = out.get(JAVA_LONG, 0);
-            check("dnnl_primitive_attr_set_scratchpad_mode", (int)
-                    ATTR_SET_SCRATCHPAD_MODE.invokeExact(attr, SCRATCHPAD_USER));
-            check("dnnl_post_ops_create", (int) POST_OPS_CREATE.invokeExact(out.address()));
-            long postOps = out.get(JAVA_LONG, 0);
-            if (sum) {
-                check("dnnl_post_ops_append_sum", (int) POST_OPS_APPEND_SUM.invokeExact(postOps, 1f, 0, 0));
-            }
-            if (addend != 0) {
-                check("dnnl_post_ops_append_binary", (int)
-                        POST_OPS_APPEND_BINARY.invokeExact(postOps, BINARY_ADD, addend));
-            }
-            if (gelu) {
-                check("dnnl_post_ops_append_eltwise", (int)
-                        POST_OPS_APPEND_ELTWISE.invokeExact(postOps, GELU_ERF, 0f, 0f));
-            }
-            check("dnnl_primitive_attr_set_post_ops", (int) ATTR_SET_POST_OPS.invokeExact(attr, postOps));
-            destroy("dnnl_post_ops_destroy", POST_OPS_DESTROY, postOps);
-            return attr;
-        } catch (Throwable e) {
-            throw rethrow(e);
+        long attr = ATTR_CREATE.create();
+        ATTR_SET_SCRATCHPAD_MODE.run(attr, SCRATCHPAD_USER);
+        long postOps = POST_OPS_CREATE.create();
+        if (sum) {
+            POST_OPS_APPEND_SUM.runWithFractions(postOps, 0, 0, 1, 0);
         }
+        if (addend != 0) {
+            POST_OPS_APPEND_BINARY.run(postOps, BINARY_ADD, addend);
+        }
+        if (gelu) {
+            POST_OPS_APPEND_ELTWISE.runWithFractions(postOps, GELU_ERF, 0, 0, 0);
+        }
+        ATTR_SET_POST_OPS.run(attr, postOps);
+        POST_OPS_DESTROY.run(postOps);
+        return attr;
     }
 
     /** Lets a matmul multiply each column of its integer sums by a scale, f32 {@code [n]}, before the bias is added. */
     public static void attrScaleColumns(long attr) {
-        try {
-            check("dnnl_primitive_attr_set_scales_mask", (int)
-                    ATTR_SET_SCALES_MASK.invokeExact(attr, ARG_WEIGHTS, COLUMNS));
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        ATTR_SET_SCALES_MASK.run(attr, ARG_WEIGHTS, COLUMNS);
     }
 
     public static void attrDestroy(long attr) {
-        destroy("dnnl_primitive_attr_destroy", ATTR_DESTROY, attr);
+        ATTR_DESTROY.run(attr);
     }
 
     // -------------------------------------------------------------------------------------------------- primitives
@@ -354,67 +279,40 @@ public final class OneDnn {
      */
     public static long matmulDescCreate(
             long engine, long source, long weights, long bias, long destination, long attr) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("dnnl_matmul_primitive_desc_create", (int)
-                    MATMUL_DESC_CREATE.invokeExact(out.address(), engine, source, weights, bias, destination, attr));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        return MATMUL_DESC_CREATE.create(engine, source, weights, bias, destination, attr);
     }
 
     /** Descriptor of a copy from one layout to another. */
     public static long reorderDescCreate(long source, long destination, long engine, long attr) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("dnnl_reorder_primitive_desc_create", (int)
-                    REORDER_DESC_CREATE.invokeExact(out.address(), source, engine, destination, engine, attr));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        return REORDER_DESC_CREATE.create(source, engine, destination, engine, attr);
     }
 
     public static void primitiveDescDestroy(long desc) {
-        destroy("dnnl_primitive_desc_destroy", PRIMITIVE_DESC_DESTROY, desc);
+        PRIMITIVE_DESC_DESTROY.run(desc);
     }
 
     /** The layout the primitive wants for an argument; belongs to the primitive's descriptor. */
     public static long primitiveDescMemory(long desc, int query) {
-        try {
-            return (long) PRIMITIVE_DESC_QUERY_MD.invokeExact(desc, query, 0);
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        return PRIMITIVE_DESC_QUERY_MD.call(desc, query, 0);
     }
 
     /** Name of the implementation that was chosen, for example {@code brg_matmul:avx512_core}. */
     public static String implementation(long desc) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(JAVA_LONG);
-            check("dnnl_primitive_desc_query", (int)
-                    PRIMITIVE_DESC_QUERY.invokeExact(desc, QUERY_IMPLEMENTATION, 0, out.address()));
+            PRIMITIVE_DESC_QUERY.run(desc, QUERY_IMPLEMENTATION, 0, out.address());
             return MemorySegment.ofAddress(out.get(JAVA_LONG, 0))
                     .reinterpret(256)
                     .getString(0);
-        } catch (Throwable e) {
-            throw rethrow(e);
         }
     }
 
     public static long primitiveCreate(long desc) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            check("dnnl_primitive_create", (int) PRIMITIVE_CREATE.invokeExact(out.address(), desc));
-            return out.get(JAVA_LONG, 0);
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        return PRIMITIVE_CREATE.create(desc);
     }
 
     public static void primitiveDestroy(long primitive) {
-        destroy("dnnl_primitive_destroy", PRIMITIVE_DESTROY, primitive);
+        PRIMITIVE_DESTROY.run(primitive);
     }
 
     /**
@@ -423,11 +321,7 @@ public final class OneDnn {
      * @param args address of {@code count} records of {@value #EXEC_ARG_BYTES} bytes
      */
     public static void primitiveExecute(long primitive, long stream, int count, long args) {
-        try {
-            check("dnnl_primitive_execute", (int) PRIMITIVE_EXECUTE.invokeExact(primitive, stream, count, args));
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        PRIMITIVE_EXECUTE.run(primitive, stream, count, args);
     }
 
     // -------------------------------------------------------------------------------------------------- processor
@@ -447,61 +341,128 @@ public final class OneDnn {
     }
 
     private static int isa() {
-        try {
-            return (int) GET_EFFECTIVE_CPU_ISA.invokeExact();
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        return (int) GET_EFFECTIVE_CPU_ISA.call(0);
     }
 
     // -------------------------------------------------------------------------------------------------- OpenMP
 
     /** How many OpenMP threads a call from this thread may use. */
     public static int threads() {
-        try {
-            return (int) OMP_GET_MAX_THREADS.invokeExact();
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        return (int) OMP_GET_MAX_THREADS.callShort(0, 0);
     }
 
     /** Sets how many OpenMP threads later calls from this thread, and only from it, may use. */
     public static void setThreads(int threads) {
-        try {
-            OMP_SET_NUM_THREADS.invokeExact(threads);
-        } catch (Throwable e) {
-            throw rethrow(e);
-        }
+        OMP_SET_NUM_THREADS.callShort(threads, 0);
     }
 
     // -------------------------------------------------------------------------------------------------- plumbing
 
-    private static MethodHandle status(String name, MemoryLayout... arguments) {
-        return function(name, FunctionDescriptor.of(JAVA_INT, arguments));
+    /** How functions of these arguments, behind the function's address, are called; without the library never used. */
+    private static MethodHandle form(FunctionDescriptor descriptor, Linker.Option... options) {
+        return LIBRARY == null
+                ? MethodHandles.empty(descriptor.toMethodType().insertParameterTypes(0, MemorySegment.class))
+                : Linker.nativeLinker().downcallHandle(descriptor, options);
     }
 
-    /** A missing function is reported by {@link #finding()}; its handle is then never called. */
-    private static MethodHandle function(String name, FunctionDescriptor descriptor, Linker.Option... options) {
+    /** A missing function is reported by {@link #finding()} and then never called. */
+    private static Function function(String name) {
         // A library's lookup also sees what it depends on, so this finds the OpenMP that oneDNN itself uses.
         Optional<MemorySegment> symbol = LIBRARY == null ? Optional.empty() : LIBRARY.find(name);
         if (symbol.isEmpty()) {
             MISSING.add(name);
-            return MethodHandles.empty(descriptor.toMethodType());
         }
-        return Linker.nativeLinker().downcallHandle(symbol.get(), descriptor, options);
+        return new Function(name, symbol.orElse(MemorySegment.NULL));
     }
 
-    private static void destroy(String call, MethodHandle handle, long object) {
-        try {
-            check(call, (int) handle.invokeExact(object));
-        } catch (Throwable e) {
-            throw rethrow(e);
+    /** A function of the library, which may have fewer arguments than it is called with. */
+    private record Function(String name, MemorySegment address) {
+        /** Its result; where that has 32 bits, in the lower ones. */
+        long call(long a, long b, long c, long d, long e, long f, long g) {
+            try {
+                return (long) CALL.invokeExact(address, a, b, c, d, e, f, g);
+            } catch (Throwable thrown) {
+                throw rethrow(thrown);
+            }
         }
-    }
 
-    private static void check(String call, int status) {
-        if (status != 0) {
-            throw new OneDnnException(call, status);
+        long call(long a, long b, long c) {
+            return call(a, b, c, 0, 0, 0, 0);
+        }
+
+        long call(long a) {
+            return call(a, 0, 0);
+        }
+
+        long callShort(long a, long b) {
+            try {
+                return (long) SHORT_CALL.invokeExact(address, a, b);
+            } catch (Throwable thrown) {
+                throw rethrow(thrown);
+            }
+        }
+
+        void run(long a, long b, long c, long d) {
+            check(call(a, b, c, d, 0, 0, 0));
+        }
+
+        void run(long a, long b, long c) {
+            run(a, b, c, 0);
+        }
+
+        void run(long a, long b) {
+            run(a, b, 0);
+        }
+
+        void run(long a) {
+            run(a, 0);
+        }
+
+        void runWithFractions(long a, long b, long c, float x, float y) {
+            try {
+                check((long) FRACTIONS_CALL.invokeExact(address, a, b, c, x, y));
+            } catch (Throwable thrown) {
+                throw rethrow(thrown);
+            }
+        }
+
+        /** What it makes: its first argument says where to write that, the others are these. */
+        long create(long b, long c, long d, long e, long f, long g) {
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment made = arena.allocate(JAVA_LONG);
+                check(call(made.address(), b, c, d, e, f, g));
+                return made.get(JAVA_LONG, 0);
+            }
+        }
+
+        long create(long b, long c, long d, long e, long f) {
+            return create(b, c, d, e, f, 0);
+        }
+
+        long create(long b, long c, long d, long e) {
+            return create(b, c, d, e, 0);
+        }
+
+        long create(long b, long c, long d) {
+            return create(b, c, d, 0);
+        }
+
+        long create(long b, long c) {
+            return create(b, c, 0);
+        }
+
+        long create(long b) {
+            return create(b, 0);
+        }
+
+        long create() {
+            return create(0);
+        }
+
+        void check(long status) {
+            if ((int) status != 0) {
+                throw new OneDnnException(name, (int) status);
+            }
         }
     }
 

@@ -14,11 +14,9 @@ import tessera.nn.CheckpointException;
 import tessera.nn.Pooling;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
-import tools.jackson.core.JacksonException;
+import tessera.tensor.io.JsonTokens;
+import tessera.tensor.io.JsonTokens.Token;
 import tools.jackson.core.JsonGenerator;
-import tools.jackson.core.JsonParser;
-import tools.jackson.core.JsonToken;
-import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.json.JsonFactory;
 
@@ -256,16 +254,17 @@ public final class Head {
 
     private static List<String> fromJson(String text) {
         List<String> labels = new ArrayList<>();
-        try (JsonParser json = new JsonFactory().createParser(ObjectReadContext.empty(), text)) {
-            if (json.nextToken() == JsonToken.START_ARRAY) {
-                while (json.nextToken() == JsonToken.VALUE_STRING) {
-                    labels.add(json.getString());
+        try {
+            JsonTokens json = new JsonTokens(text, 1);
+            if (json.next() == Token.START_ARRAY) {
+                while (json.next() == Token.STRING) {
+                    labels.add(json.text());
                 }
-                if (json.currentToken() == JsonToken.END_ARRAY && json.nextToken() == null) {
+                if (json.current() == Token.END_ARRAY && json.next() == Token.END) {
                     return labels;
                 }
             }
-        } catch (JacksonException e) {
+        } catch (JsonTokens.InvalidException e) {
             throw new CheckpointException("its labels are not the JSON they must be");
         }
         throw new CheckpointException("its labels are no JSON array of texts");

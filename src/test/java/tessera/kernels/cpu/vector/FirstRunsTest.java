@@ -85,6 +85,31 @@ class FirstRunsTest {
     }
 
     @Test
+    void normsHaveTheSameBits() {
+        Random random = new Random(3);
+        for (int n = 1; n <= LONGEST; n++) {
+            for (int round = 0; round < 8; round++) {
+                MemorySegment x = row(random, round % 2 == 1);
+                String what = "round " + round + " of " + n;
+                float sum = VectorRuns.sum(x, START, n);
+                assertSameBits(sum, FirstRuns.sum(x, START, n), what);
+                float mean = round < 4 ? sum / n : -1.75f;
+                float squares = VectorRuns.squares(x, START, n, mean);
+                assertSameBits(squares, FirstRuns.squares(x, START, n, mean), what);
+                MemorySegment gamma = row(random, false);
+                MemorySegment beta = row(random, false);
+                MemorySegment first = copy(x);
+                MemorySegment later = copy(x);
+                VectorNorms.normalise(x, START, n, mean, .37f, gamma, beta, later);
+                FirstRuns.normalise(x, START, n, mean, .37f, gamma, beta, first);
+                for (int i = 0; i < START + LONGEST; i++) {
+                    assertSameBits(VectorMath.get(later, i), VectorMath.get(first, i), what + " at " + i);
+                }
+            }
+        }
+    }
+
+    @Test
     void theVectorApiTakesOverAfterTheFirstElements() {
         int calls = 0;
         while (FirstRuns.take(1 << 20)) {

@@ -117,7 +117,8 @@ public final class SafetensorsFile implements AutoCloseable {
         if (header.get(ValueLayout.JAVA_BYTE, 0) != '{') {
             throw TensorFileException.malformed(file, "safetensors", "its header does not begin with {");
         }
-        return SafetensorsHeader.parse(Mapping.stream(header), mapped.byteSize() - Long.BYTES - length, file);
+        return SafetensorsHeader.parse(
+                header.toArray(ValueLayout.JAVA_BYTE), mapped.byteSize() - Long.BYTES - length, file);
     }
 
     /** A hint for the files most often mistaken for safetensors. */

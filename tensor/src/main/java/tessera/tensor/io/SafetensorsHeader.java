@@ -1,33 +1,19 @@
 package tessera.tensor.io;
 
-import java.io.InputStream;
-import java.io.InputStreamReader;
-import java.io.Reader;
 import java.nio.charset.CharacterCodingException;
-import java.nio.charset.CodingErrorAction;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
-import tools.jackson.core.JacksonException;
-import tools.jackson.core.JsonParser;
-import tools.jackson.core.JsonToken;
-import tools.jackson.core.ObjectReadContext;
-import tools.jackson.core.StreamReadConstraints;
-import tools.jackson.core.StreamReadFeature;
-import tools.jackson.core.TokenStreamFactory;
-import tools.jackson.core.TokenStreamLocation;
-import tools.jackson.core.json.JsonFactory;
+import tessera.tensor.io.JsonTokens.Token;
 
 /**
  * The checked JSON header of a safetensors file: tensors in the order of their bytes, and metadata in the order written.
- * The header is streamed; memory grows with the text actually present, never with a number the text claims.
+ * Memory grows with the text actually present, never with a number the text claims.
  */
 record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
     /** One tensor and its byte range within the data section. */
@@ -36,42 +22,20 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
     /** The only objects are the header, the metadata and one per tensor; the only arrays lie within the latter. */
     private static final int NESTING = 3;
 
-    private static final JsonFactory JSON = JsonFactory.builder()
-            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
-            .disable(TokenStreamFactory.Feature.CANONICALIZE_PROPERTY_NAMES)
-            .streamReadConstraints(StreamReadConstraints.builder()
-                    .maxNestingDepth(NESTING)
-                    .maxNumberLength(20)
-                    .maxStringLength((int) Safetensors.MAX_HEADER)
-                    .build())
-            .build();
-
     /**
-     * @param in exactly the header's bytes
+     * @param text exactly the header's bytes
      * @param dataBytes size of the data section, which the tensors must fill
      */
-    static SafetensorsHeader parse(InputStream in, long dataBytes, String file) {
-        Reader text = new InputStreamReader(
-                in,
-                StandardCharsets.UTF_8
-                        .newDecoder()
-                        .onMalformedInput(CodingErrorAction.REPORT)
-                        .onUnmappableCharacter(CodingErrorAction.REPORT));
-        try (JsonParser json = JSON.createParser(ObjectReadContext.empty(), text)) {
-            return new HeaderReader(json, file, dataBytes).read();
-        } catch (JacksonException invalid) {
-            if (invalid.getCause() instanceof CharacterCodingException) {
-                throw malformed(file, "its header is not UTF-8 text", invalid);
-            }
-            String reason = String.valueOf(invalid.getOriginalMessage())
-                    .lines()
-                    .findFirst()
-                    .orElse("");
-            TokenStreamLocation place = invalid.getLocation();
+    static SafetensorsHeader parse(byte[] text, long dataBytes, String file) {
+        try {
+            return new HeaderReader(new JsonTokens(text, NESTING), file, dataBytes).read();
+        } catch (JsonTokens.InvalidException invalid) {
             throw malformed(
                     file,
-                    "its header is not the JSON it must be (" + TensorFileException.quote(reason)
-                            + (place == null ? "" : " near character " + place.getCharOffset()) + ")",
+                    invalid.getCause() instanceof CharacterCodingException
+                            ? "its header is not UTF-8 text"
+                            : "its header is not the JSON it must be ("
+                                    + TensorFileException.quote(String.valueOf(invalid.getMessage())) + ")",
                     invalid);
         }
     }
@@ -81,20 +45,20 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
     }
 
     /** One pass over the header. */
-    private record HeaderReader(JsonParser json, String file, long dataBytes) {
+    private record HeaderReader(JsonTokens json, String file, long dataBytes) {
         SafetensorsHeader read() {
-            expect(json.nextToken(), JsonToken.START_OBJECT, "the header");
+            expect(json.next(), Token.START_OBJECT, "the header");
             List<Span> spans = new ArrayList<>();
             Map<String, String> metadata = new LinkedHashMap<>();
-            while (json.nextToken() != JsonToken.END_OBJECT) {
-                String name = unicode(json.currentName());
+            while (json.next() != Token.END_OBJECT) {
+                String name = unicode(json.text());
                 if (name.equals(Safetensors.METADATA)) {
                     readMetadata(metadata);
                 } else {
                     spans.add(readSpan(name));
                 }
             }
-            if (json.nextToken() != null) {
+            if (json.next() != Token.END) {
                 throw invalid("text follows the header's JSON object");
             }
             spans.sort(Comparator.comparingLong(Span::begin).thenComparingLong(Span::end));
@@ -103,25 +67,25 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
         }
 
         private void readMetadata(Map<String, String> metadata) {
-            if (json.nextToken() == JsonToken.VALUE_NULL) {
+            if (json.next() == Token.NULL) {
                 return; // optional in the reference, which writes null for none
             }
-            expect(json.currentToken(), JsonToken.START_OBJECT, Safetensors.METADATA);
-            while (json.nextToken() != JsonToken.END_OBJECT) {
-                String key = unicode(json.currentName());
-                expect(json.nextToken(), JsonToken.VALUE_STRING, "the metadata " + TensorFileException.quote(key));
-                metadata.put(key, unicode(json.getString()));
+            expect(json.current(), Token.START_OBJECT, Safetensors.METADATA);
+            while (json.next() != Token.END_OBJECT) {
+                String key = unicode(json.text());
+                expect(json.next(), Token.STRING, "the metadata " + TensorFileException.quote(key));
+                metadata.put(key, unicode(json.text()));
             }
         }
 
         private Span readSpan(String name) {
             String tensor = "tensor " + TensorFileException.quote(name);
-            expect(json.nextToken(), JsonToken.START_OBJECT, tensor);
+            expect(json.next(), Token.START_OBJECT, tensor);
             StoredType type = null;
             long[] shape = null;
             long[] offsets = null;
-            while (json.nextToken() != JsonToken.END_OBJECT) {
-                String field = json.currentName();
+            while (json.next() != Token.END_OBJECT) {
+                String field = json.text();
                 switch (field) {
                     case "dtype" -> type = readType(tensor);
                     case "shape" -> shape = readLongs(tensor, "shape", StoredType.MAX_RANK);
@@ -154,8 +118,8 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
         }
 
         private StoredType readType(String tensor) {
-            expect(json.nextToken(), JsonToken.VALUE_STRING, "the dtype of " + tensor);
-            String stored = json.getString();
+            expect(json.next(), Token.STRING, "the dtype of " + tensor);
+            String stored = json.text();
             StoredType type = StoredType.ofName(stored);
             if (type == null) {
                 throw new TensorFileException(
@@ -168,18 +132,15 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
         }
 
         private long[] readLongs(String tensor, String field, int most) {
-            expect(json.nextToken(), JsonToken.START_ARRAY, "the " + field + " of " + tensor);
+            expect(json.next(), Token.START_ARRAY, "the " + field + " of " + tensor);
             long[] values = new long[most];
             int count = 0;
-            while (json.nextToken() != JsonToken.END_ARRAY) {
-                expect(
-                        json.currentToken(),
-                        JsonToken.VALUE_NUMBER_INT,
-                        "each number in the " + field + " of " + tensor);
+            while (json.next() != Token.END_ARRAY) {
+                expect(json.current(), Token.WHOLE, "each number in the " + field + " of " + tensor);
                 if (count == most) {
                     throw invalid("the " + field + " of " + tensor + " has more than " + most + " numbers");
                 }
-                values[count] = json.getLongValue();
+                values[count] = json.whole();
                 if (values[count] < 0) {
                     throw invalid("the " + field + " of " + tensor + " holds the negative number " + values[count]);
                 }
@@ -204,22 +165,10 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
             }
         }
 
-        private void expect(@Nullable JsonToken found, JsonToken needed, String what) {
+        private void expect(Token found, Token needed, String what) {
             if (found != needed) {
-                throw invalid(what + " must be " + describe(needed) + ", not "
-                        + (found == null ? "the end of the text" : describe(found)));
+                throw invalid(what + " must be " + needed + ", not " + found);
             }
-        }
-
-        private static String describe(JsonToken token) {
-            return switch (token) {
-                case START_OBJECT -> "a JSON object";
-                case START_ARRAY -> "a JSON array";
-                case VALUE_STRING -> "a string";
-                case VALUE_NUMBER_INT -> "a whole number";
-                case VALUE_NUMBER_FLOAT -> "a fraction";
-                default -> token.toString().toLowerCase(Locale.ROOT).replace("value_", "");
-            };
         }
 
         private String unicode(String text) {

@@ -8,9 +8,9 @@ import java.util.Arrays;
 import tessera.kernels.cpu.Slots;
 
 /**
- * Functions of {@link VectorRuns} for the first elements of a process, in plain Java and with the same bits. The Vector API is an object
- * and a call for each operation until the second compiler has seen its loops, and then a hundred times slower than loops over an array,
- * which are compiled within milliseconds: without these a first prediction is mostly a wait for that compiler.
+ * Functions of {@link VectorRuns} and {@link VectorNorms} for the first elements of a process, in plain Java and with the same bits. The
+ * Vector API is an object and a call for each operation until the second compiler has seen its loops, and then a hundred times slower than
+ * loops over an array, which are compiled within milliseconds: without these a first prediction is mostly a wait for that compiler.
  */
 final class FirstRuns {
     /** Elements before the Vector API, whose loops then have to get warm in any case, earns its warm-up. */
@@ -41,27 +41,94 @@ final class FirstRuns {
     /** As {@link VectorRuns#exps}. */
     static float exps(MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
         FirstRuns arrays = POOL.borrow();
-        float sum = arrays.exps(x, xStart, n, factor, shift);
-        MemorySegment.copy(arrays.values, 0, y, ValueLayout.JAVA_FLOAT_UNALIGNED, yStart * Float.BYTES, n);
+        arrays.read(x, xStart, n);
+        float sum = arrays.exps(n, factor, shift);
+        arrays.write(y, yStart, n);
         POOL.giveBack(arrays);
         return sum;
     }
 
-    private float exps(MemorySegment x, long xStart, int n, float factor, float shift) {
-        read(x, xStart, n);
-        float[] sums = lanes;
-        Arrays.fill(sums, 0);
+    private float exps(int n, float factor, float shift) {
+        Arrays.fill(lanes, 0);
         for (int i = 0; i < n; i++) {
             float e = exp(Math.fma(values[i], factor, shift));
             values[i] = e;
-            sums[i & (LANES - 1)] += e;
+            lanes[i & (LANES - 1)] += e;
         }
-        for (int half = LANES / 2; half > 0; half /= 2) {
+        return total(LANES);
+    }
+
+    /** As {@link VectorRuns#sum}. */
+    static float sum(MemorySegment x, long start, int n) {
+        FirstRuns arrays = POOL.borrow();
+        arrays.read(x, start, n);
+        float sum = arrays.sum(n);
+        POOL.giveBack(arrays);
+        return sum;
+    }
+
+    private float sum(int n) {
+        Arrays.fill(lanes, 0);
+        int together = n / (2 * LANES) * (2 * LANES);
+        for (int i = 0; i < n; i++) {
+            lanes[i < together ? i % (2 * LANES) : i % LANES] += values[i];
+        }
+        return total(2 * LANES);
+    }
+
+    /** As {@link VectorRuns#squares}. */
+    static float squares(MemorySegment x, long start, int n, float mean) {
+        FirstRuns arrays = POOL.borrow();
+        arrays.read(x, start, n);
+        float sum = arrays.squares(n, mean);
+        POOL.giveBack(arrays);
+        return sum;
+    }
+
+    private float squares(int n, float mean) {
+        Arrays.fill(lanes, 0);
+        int together = n / (2 * LANES) * (2 * LANES);
+        for (int i = 0; i < n; i++) {
+            int lane = i < together ? i % (2 * LANES) : i % LANES;
+            float d = values[i] - mean;
+            lanes[lane] = Math.fma(d, d, lanes[lane]);
+        }
+        return total(2 * LANES);
+    }
+
+    /** As {@link VectorNorms#normalise}. */
+    static void normalise(
+            MemorySegment x,
+            long start,
+            int n,
+            float mean,
+            float rstd,
+            MemorySegment gamma,
+            MemorySegment beta,
+            MemorySegment y) {
+        FirstRuns arrays = POOL.borrow();
+        FirstRuns scales = POOL.borrow();
+        FirstRuns shifts = POOL.borrow();
+        arrays.read(x, start, n);
+        scales.read(gamma, 0, n);
+        shifts.read(beta, 0, n);
+        for (int i = 0; i < n; i++) {
+            arrays.values[i] = Math.fma((arrays.values[i] - mean) * rstd, scales.values[i], shifts.values[i]);
+        }
+        arrays.write(y, start, n);
+        POOL.giveBack(arrays);
+        POOL.giveBack(scales);
+        POOL.giveBack(shifts);
+    }
+
+    /** Of the first lanes, a power of two, in the order of {@link VectorMath#sum}. */
+    private float total(int count) {
+        for (int half = count / 2; half > 0; half /= 2) {
             for (int i = 0; i < half; i++) {
-                sums[i] += sums[i + half];
+                lanes[i] += lanes[i + half];
             }
         }
-        return sums[0];
+        return lanes[0];
     }
 
     /** As {@link VectorRuns#max}. */
@@ -118,5 +185,9 @@ final class FirstRuns {
             values = new float[n];
         }
         MemorySegment.copy(x, ValueLayout.JAVA_FLOAT_UNALIGNED, start * Float.BYTES, values, 0, n);
+    }
+
+    private void write(MemorySegment y, long start, int n) {
+        MemorySegment.copy(values, 0, y, ValueLayout.JAVA_FLOAT_UNALIGNED, start * Float.BYTES, n);
     }
 }

@@ -60,9 +60,16 @@ public final class VectorNorms extends ScalarNorms {
         workers.repeatableFor(shape.rows(), grain(cols), (worker, from, to) -> {
             for (long r = from; r < to; r++) {
                 long row = r * cols;
-                float mu = VectorRuns.sum(x, row, cols) / cols;
-                float inverse = (float) (1 / Math.sqrt((double) VectorRuns.squares(x, row, cols, mu) / cols + eps));
-                normalise(x, row, cols, mu, inverse, gamma, beta, y);
+                boolean early = FirstRuns.take(cols);
+                float sum = early ? FirstRuns.sum(x, row, cols) : VectorRuns.sum(x, row, cols);
+                float mu = sum / cols;
+                float squares = early ? FirstRuns.squares(x, row, cols, mu) : VectorRuns.squares(x, row, cols, mu);
+                float inverse = (float) (1 / Math.sqrt((double) squares / cols + eps));
+                if (early) {
+                    FirstRuns.normalise(x, row, cols, mu, inverse, gamma, beta, y);
+                } else {
+                    normalise(x, row, cols, mu, inverse, gamma, beta, y);
+                }
                 if (mean != null && rstd != null) {
                     set(mean, r, mu);
                     set(rstd, r, inverse);
@@ -71,7 +78,7 @@ public final class VectorNorms extends ScalarNorms {
         });
     }
 
-    private static void normalise(
+    static void normalise(
             MemorySegment x,
             long start,
             int n,
