@@ -106,6 +106,11 @@ public interface Architecture {
         Map<String, Architecture> known = known();
         String name = metadata.getOrDefault(ENTRY, FIRST);
         Architecture found = known.get(name);
+        if (known.isEmpty()) {
+            throw new CheckpointException(
+                    "the file holds a model of architecture '" + name + "' but none is known at all;"
+                            + " keep META-INF/services/tessera.nn.Architecture where jars are put together");
+        }
         if (found == null) {
             throw new CheckpointException("the file holds a model of architecture '" + name + "' but known are "
                     + String.join(", ", known.keySet())

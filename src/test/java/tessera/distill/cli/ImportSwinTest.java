@@ -1,7 +1,9 @@
 package tessera.distill.cli;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -9,8 +11,11 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import tessera.Close;
 import tessera.Golden;
 import tessera.GoldenTensors;
@@ -19,6 +24,7 @@ import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.Params;
 import tessera.nn.TokenGrid;
+import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 import tessera.nn.swin.SwinConfig;
@@ -90,20 +96,83 @@ class ImportSwinTest {
             Path out = folder.resolve("student.safetensors");
             Shell.succeed(
                     "import", "--checkpoint", file, "--frames=8", "--pixels=32", "--labels", labels, "--out", out);
-            Tensor mean = Tensor.of(new float[] {.485f, .456f, .406f});
-            Tensor std = Tensor.of(new float[] {.229f, .224f, .225f});
-            Tensor clips = GoldenTensors.tensor(golden, "input.video_BCTHW", DType.F32)
-                    .permute(0, 2, 3, 4, 1)
-                    .mul(std)
-                    .add(mean)
-                    .mul(255);
             try (Student student = Student.load(out, Device.cpu())) {
                 assertEquals("j", student.labels().getLast());
                 double[] scores =
-                        student.logits(clips.contiguous(), Masking.none(), 1).toDoubles();
+                        student.logits(clips(golden), Masking.none(), 1).toDoubles();
                 Close.relative(scores, golden.doubles("out.logits"), 1e-5, "scores");
             }
         }
+    }
+
+    /** Of two linear layers in the place of torchvision's one, under each public name, both give the scores that the one gives. */
+    @ParameterizedTest
+    @CsvSource({"head.verb.,head.noun.", "head_verb.,head_noun.", "classifiers.VERB.,classifiers.NOUN."})
+    void severalHeadsAreThoseOfOneStudent(String verb, String noun) throws IOException {
+        Golden golden = Golden.open("swin3d-even");
+        try (Scope scope = Scope.open()) {
+            Path file = torchvision(GoldenTensors.below(golden, "param.", DType.F32));
+            try (Checkpoint checkpoint = Checkpoint.read(file)) {
+                Map<String, Tensor> named = new LinkedHashMap<>(checkpoint.tensors());
+                for (String part : List.of("weight", "bias")) {
+                    Tensor one = requireNonNull(named.remove("head." + part));
+                    named.put(verb + part, one.slice(0, 0, 4).contiguous());
+                    named.put(noun + part, one.slice(0, 4, 10).contiguous());
+                }
+                Checkpoint.write(folder.resolve("two.safetensors"), named, Map.of());
+            }
+            Path nouns = Files.writeString(folder.resolve("nouns"), "a\nb\nc\nd\ne\nf\n");
+            Path out = folder.resolve("student.safetensors");
+            List<Object> words = List.of(
+                    "import",
+                    "--checkpoint",
+                    folder.resolve("two.safetensors"),
+                    "--frames=8",
+                    "--pixels=32",
+                    "--out",
+                    out);
+            String told = Shell.succeed(with(words, "--labels", "noun=" + nouns));
+            assertTrue(told.contains("head noun: 6 classes") && told.contains("head verb: 4 classes"), told);
+            assertTrue(told.contains("the classes of its heads verb have no names but numbers"), told);
+            try (Student student = Student.load(out, Device.cpu())) {
+                assertEquals(
+                        List.of("noun", "verb"),
+                        student.heads().stream().map(Head::name).toList());
+                assertEquals(
+                        List.of("0", "1", "2", "3"), student.heads().getLast().labels());
+                assertEquals("f", student.heads().getFirst().labels().getLast());
+                double[] scores =
+                        student.logits(clips(golden), Masking.none(), 1).toDoubles(); // [B, nouns and verbs]
+                double[] expected = golden.doubles("out.logits");
+                double[] turned = new double[expected.length];
+                for (int i = 0; i < expected.length; i += 10) {
+                    System.arraycopy(expected, i + 4, turned, i, 6);
+                    System.arraycopy(expected, i, turned, i + 6, 4);
+                }
+                Close.relative(scores, turned, 1e-5, "scores");
+            }
+            Shell.refuse(List.of("says not of which head", "noun=FILE"), with(words, "--labels", nouns));
+            Shell.refuse(List.of("a head 'action'", "[noun, verb]"), with(words, "--labels", "action=" + nouns));
+            Shell.refuse(List.of("names 6 classes but the head has 4"), with(words, "--labels", "verb=" + nouns));
+            Shell.refuse(
+                    List.of("given twice for one head"),
+                    with(words, "--labels", "noun=" + nouns, "--labels", "noun=" + nouns));
+        }
+    }
+
+    private static Object[] with(List<Object> words, Object... more) {
+        return Stream.concat(words.stream(), Stream.of(more)).toArray();
+    }
+
+    private static Tensor clips(Golden golden) {
+        Tensor mean = Tensor.of(new float[] {.485f, .456f, .406f});
+        Tensor std = Tensor.of(new float[] {.229f, .224f, .225f});
+        return GoldenTensors.tensor(golden, "input.video_BCTHW", DType.F32)
+                .permute(0, 2, 3, 4, 1)
+                .mul(std)
+                .add(mean)
+                .mul(255)
+                .contiguous();
     }
 
     /** A checkpoint of pictures becomes one of sound, which is repeated to three channels there, and of flow, there a picture (u, v, 0). */

@@ -138,6 +138,95 @@ class AnnotationsTest {
                 "gives none as action_clip_end_sec in clip 0");
     }
 
+    /** Actions that were rejected, or have no verb or no object that they change, are left out and told. */
+    @Test
+    void ego4dActions() throws IOException {
+        String text = """
+                {"version": "2.0", "videos": [{"video_uid": "v-1", "annotated_intervals": [
+                  {"clip_uid": "c-1", "start_sec": 100.0, "narrated_actions": [
+                    {"uid": "a", "start_sec": 104.5, "end_sec": 112.5, "start_frame": 3135, "end_frame": 3375,
+                     "clip_start_sec": 4.5, "clip_end_sec": 12.5, "clip_start_frame": 135, "clip_end_frame": 375,
+                     "is_valid_action": true, "structured_verb": "take_(pick,_grab)", "freeform_verb": null,
+                     "frames": [{"frame_type": "pre_frame", "boxes": [
+                       {"object_type": "left_hand", "structured_noun": null},
+                       {"object_type": "object_of_change", "structured_noun": "cup"}]}]},
+                    {"start_sec": 113.0, "end_sec": 114.0, "structured_verb": null, "freeform_verb": "flip", "frames":
+                       [{"boxes": [{"object_type": "object_of_change", "structured_noun": "pan"}]}]},
+                    {"start_sec": 115.0, "end_sec": 116.0, "structured_verb": "put", "frames": null},
+                    {"start_sec": null, "is_valid_action": false}, {"start_sec": null, "is_rejected": true}]},
+                  {"clip_uid": "c-2", "narrated_actions": null}]}]}
+                """;
+        assertEquals(
+                List.of(
+                        new Annotation(
+                                List.of(
+                                        new Place("c-1", both(4.5, 12.5, 135, 375, 0)),
+                                        new Place("v-1", both(104.5, 112.5, 3135, 3375, 0))),
+                                "take_(pick,_grab) cup",
+                                Map.of("verb", "take_(pick,_grab)", "noun", "cup"),
+                                ""),
+                        one("v-1", Segment.seconds(113, 114), "flip pan", Map.of("verb", "flip", "noun", "pan"), "")),
+                read("fho_main.json", text));
+        assertEquals(
+                List.of("3 of 5 actions are rejected, or have no verb or no object that they change, and are left out"),
+                notes);
+        refused("fho_main.json", text.replace("\"end_sec\": 114.0", "\"end\": 1"), null, "end_sec in action 1 (v-1)");
+    }
+
+    @Test
+    void ego4dHands() throws IOException {
+        String text = """
+                {"version": "v1", "split": "val", "clips": [{"clip_id": 3, "clip_uid": "c-1", "video_uid": "v-1", "frames": [
+                  {"action_start_sec": 104.5, "action_end_sec": 112.5, "action_start_frame": 3135, "action_end_frame": 3375,
+                   "action_clip_start_sec": 4.5, "action_clip_end_sec": 12.5, "action_clip_start_frame": 135,
+                   "action_clip_end_frame": 375, "pre_45": {"frame": 3090, "clip_frame": 90, "boxes": []}},
+                  {"action_start_sec": 120, "action_end_sec": 121, "contact_frame": {"frame": 3610}}]}]}
+                """;
+        assertEquals(
+                List.of(
+                        new Annotation(
+                                List.of(
+                                        new Place("c-1", both(4.5, 12.5, 135, 375, 0)),
+                                        new Place("v-1", both(104.5, 112.5, 3135, 3375, 0))),
+                                "",
+                                Map.of(),
+                                "val"),
+                        one("v-1", Segment.seconds(120, 121), "", Map.of(), "val")),
+                read("fho_hands_val.json", text));
+        refused(
+                "h.json",
+                text.replace("action_start_sec", "a"),
+                null,
+                "gives none as action_start_sec in frame of clip 0");
+    }
+
+    /** What is seen up to the annotated frame, which the file counts from 0, and what is touched first. */
+    @Test
+    void ego4dShortTermAnticipation() throws IOException {
+        String text = """
+                {"info": {"split": "train", "video_metadata": {"v-1": {"fps": 60.0, "frame_width": 1920}}},
+                 "noun_categories": [{"id": 0, "name": "cup"}, {"id": 7, "name": "pan"}],
+                 "verb_categories": [{"id": 4, "name": "take"}],
+                 "annotations": [
+                   {"uid": "a", "video_uid": "v-1", "frame": 3089, "clip_uid": "c-1", "clip_frame": 89, "objects": [
+                     {"box": [0, 0, 9, 9], "verb_category_id": 4, "noun_category_id": 7, "time_to_contact": 1.5},
+                     {"box": [0, 0, 9, 9], "verb_category_id": 4, "noun_category_id": 0, "time_to_contact": 0.5}]},
+                   {"uid": "b", "video_id": "v-2", "frame": 9}]}
+                """;
+        assertEquals(
+                List.of(
+                        new Annotation(
+                                List.of(
+                                        new Place("c-1", Segment.frames(59, 90, 30)),
+                                        new Place("v-1", Segment.frames(3059, 3090, 60))),
+                                "take cup",
+                                Map.of("verb", "take", "noun", "cup"),
+                                "train"),
+                        one("v-2", Segment.frames(1, 10, 30), "", Map.of(), "train")),
+                read("fho_sta_train.json", text));
+        refused("s.json", text.replace("\"id\": 0", "\"id\": 1"), null, "has the noun_category_id 0 in annotation 0");
+    }
+
     @Test
     void wear() throws IOException {
         List<Annotation> found = read("wear_split_1.json", """

@@ -34,10 +34,10 @@ final class Clips {
         }
     }
 
-    /** Reads clips with progress. */
+    /** Clips for evaluation, with progress while they are read. */
     static ClipSet load(ModalityFolders folders, String title, RunContext context) {
         try (Task task = context.task(title, Task.Unit.CLIPS, folders.size())) {
-            return folders.load(task::advance, task::note);
+            return folders.forEvaluation(task::advance, task::note);
         }
     }
 

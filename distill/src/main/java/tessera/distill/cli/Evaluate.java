@@ -148,6 +148,9 @@ final class Evaluate extends ToolCommand {
     private @Nullable Path report;
 
     @Mixin
+    private MemoryOptions memory;
+
+    @Mixin
     private AdaptiveChoice adaptive;
 
     @Mixin
@@ -321,7 +324,9 @@ final class Evaluate extends ToolCommand {
     /** Clips of any size, unless the number of frames is asked for; the views choose from them. */
     private ClipSet load(String title, Path folder, Geometry stored, Modality modality, RunContext context) {
         return Clips.load(
-                egosim.folders().open(folder, Set.of(modality), frames == null ? null : stored), title, context);
+                egosim.folders().open(folder, Set.of(modality), frames == null ? null : stored, memory),
+                title,
+                context);
     }
 
     private void requireLabels(ClipSet set) {

@@ -15,6 +15,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.data.Aspect;
 import tessera.distill.data.Extraction;
 import tessera.distill.data.ExtractionSources;
 import tessera.distill.data.Geometry;
@@ -32,7 +33,8 @@ import tessera.distill.video.ClipCut;
                     + " flow, heat maps of hands, boxes and sound beside them as asked for.",
             "Videos lie as for learn, DIR/<label>/<video> or DIR/<label>.mp4; with --unlabelled they lie at any depth; with"
                     + " --annotations a file says what they show, where. A folder of numbered JPEG or PNG frames is a video, too.",
-            "The same command goes on where it was stopped, and makes only what is missing or has changed."
+            "The same command goes on where it was stopped, and makes only what is missing or has changed: a video, its"
+                    + " annotation, or what --flow-from, --pose and --boxes have of it."
         })
 final class Extract extends ToolCommand {
 
@@ -74,6 +76,15 @@ final class Extract extends ToolCommand {
             paramLabel = "N|HxW",
             description = "Pixels that pictures are resized to, as wide as high or wider. Default: 224")
     private List<Integer> size = List.of(Geometry.FULL.size());
+
+    @Option(
+            names = "--aspect",
+            paramLabel = "squash|keep",
+            description =
+                    "How pictures of another shape become those of --size. squash: the whole picture, squeezed. keep: in its"
+                            + " aspect, the middle of it that has the shape of --size; 256x340 keeps all of 4:3, and training"
+                            + " cuts squares out of that. Default: ${DEFAULT-VALUE}")
+    private Aspect aspect = Aspect.SQUASH;
 
     @Option(
             names = "--clip-seconds",
@@ -147,8 +158,9 @@ final class Extract extends ToolCommand {
      *
      * @param clips number of them, old and new
      * @param labels sorted
+     * @param notes what else is to be known, in one line each: what had changed, is broken or missing
      */
-    private record Answer(Path data, int clips, List<String> labels, List<String> modalities) {}
+    private record Answer(Path data, int clips, List<String> labels, List<String> modalities, List<String> notes) {}
 
     @Override
     void run() {
@@ -162,7 +174,10 @@ final class Extract extends ToolCommand {
         try (Task task = Task.begin(
                 progress.listener(), "extract", unit, 0, found.sources().size())) {
             notes.forEach(task::note);
-            clips = extraction.run(found.sources(), out, task::advance, task::note);
+            clips = extraction.run(found.sources(), out, task::advance, note -> {
+                notes.add(note);
+                task.note(note);
+            });
         }
         if (clips == 0) {
             throw new IllegalArgumentException("none of the videos of " + videos + " gives a clip of "
@@ -174,7 +189,7 @@ final class Extract extends ToolCommand {
         List<String> modalities =
                 extraction.modalities().stream().sorted().map(Modality::id).toList();
         print(
-                new Answer(out, clips, List.copyOf(labels), modalities),
+                new Answer(out, clips, List.copyOf(labels), modalities, List.copyOf(notes)),
                 to -> to.printf(
                         "%s: %d %s, %d %s, %s%n",
                         out,
@@ -228,7 +243,7 @@ final class Extract extends ToolCommand {
             modalities.add(Modality.AUDIO);
         }
         int workers = threads == null ? Runtime.getRuntime().availableProcessors() : threads;
-        return new Extraction(cut(), modalities, given, fps, skipBroken, mostBroken, workers);
+        return new Extraction(cut(), aspect, modalities, given, fps, skipBroken, mostBroken, workers);
     }
 
     private ClipCut cut() {

@@ -115,6 +115,9 @@ final class FewShot extends ToolCommand {
     private ProtocolOptions protocol;
 
     @Mixin
+    private MemoryOptions memory;
+
+    @Mixin
     private AdaptiveChoice adaptive;
 
     @Mixin
@@ -256,7 +259,7 @@ final class FewShot extends ToolCommand {
         if (clips == null) {
             return egosim.render(egosim.sim(geometry), judged.split, egosim.domain(), Set.of(modality), context);
         }
-        ModalityFolders found = egosim.folders().open(clips, Set.of(modality), geometry);
+        ModalityFolders found = egosim.folders().open(clips, Set.of(modality), geometry, memory);
         Map<String, Integer> counts = found.counts();
         requireWays(counts.size(), clips.toString());
         counts.forEach((label, count) -> requireEnough(count, "label " + label + " of " + clips, "add clips"));

@@ -47,6 +47,15 @@ final class FolderOptions {
         return open(folder, modalities, wanted, new ModalityFolders.Options(skipBroken, flowBound, pictures()));
     }
 
+    /** Finds and checks clips for evaluation. */
+    ModalityFolders open(Path folder, Set<Modality> modalities, @Nullable Geometry wanted, MemoryOptions memory) {
+        return open(
+                folder,
+                modalities,
+                wanted,
+                new ModalityFolders.Options(skipBroken, flowBound, pictures()).withReading(memory.reading()));
+    }
+
     /** Finds and checks clips for training. */
     ModalityFolders open(Path folder, Set<Modality> modalities, @Nullable Geometry wanted, ReadingOptions reading) {
         return open(

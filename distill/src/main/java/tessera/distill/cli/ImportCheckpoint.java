@@ -1,11 +1,14 @@
 package tessera.distill.cli;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -50,7 +53,7 @@ import tessera.tensor.io.SafetensorsShards;
             "Make a student of a public VideoMAE, Swin3D or STLT checkpoint in safetensors (original, Hugging Face or"
                     + " torchvision names).",
             "The head of a fine-tuned model is kept, with the labels of a Hugging Face config.json or of a text file, so"
-                    + " that predict names its classes at once.",
+                    + " that predict names its classes at once; so are several heads of a Swin3D or STLT, such as verb and noun.",
             "A model of pretrain needs no sizes, public files tell their own. Of a model of pictures, --modality audio"
                     + " or flow makes one that gives the same for a spectrogram in all three channels, or for flow as a picture"
                     + " (u, v, 0) of up to 20 pixels. A decoder is left. Every missing, misshapen"
@@ -63,6 +66,8 @@ final class ImportCheckpoint extends ToolCommand {
     private static final List<String> STLT_TELLS = List.of("--size", "--dim", "--depth", "--pixels");
 
     private static final int STLT_HEADS = 8;
+    /** Labels of one of several heads. */
+    private static final Pattern NAMED = Pattern.compile("([A-Za-z][\\w-]*)=(.+)");
 
     private static final FlowStats PUBLISHED_FLOW = new FlowStats(List.of(.0507f, .4671f), List.of(10.9280f, 8.6857f));
 
@@ -99,10 +104,11 @@ final class ImportCheckpoint extends ToolCommand {
 
     @Option(
             names = "--labels",
-            paramLabel = "FILE",
-            description = "A text file with a label a line, in the order of the head's classes. Default: those of the"
-                    + " config.json, else numbers")
-    private @Nullable Path labels;
+            paramLabel = "[HEAD=]FILE",
+            description =
+                    "A text file with a label a line, in the order of the head's classes; of several heads one for each,"
+                            + " such as --labels verb=FILE --labels noun=FILE. Default: those of the config.json, else numbers")
+    private List<String> labels = List.of();
 
     @Option(
             names = "--modality",
@@ -328,11 +334,31 @@ final class ImportCheckpoint extends ToolCommand {
     private PublishedHead heads(
             Map<String, Tensor> weights, Map<String, String> metadata, int width, @Nullable PublishedConfig described) {
         PublishedConfig names = described != null || configFile == null ? described : PublishedConfig.of(configFile);
-        PublishedHead heads = PublishedHead.of(weights, metadata, width, labels, names);
-        if (!heads.named()) {
-            notes.add("the classes of its head have no names but numbers; pass --labels FILE with a label a line");
+        PublishedHead heads = PublishedHead.of(weights, metadata, width, labelFiles(), names);
+        if (!heads.unnamed().isEmpty()) {
+            boolean one = heads.labels().labels().size() == 1;
+            notes.add(
+                    one
+                            ? "the classes of its head have no names but numbers; pass --labels FILE with a label a line"
+                            : "the classes of its heads " + String.join(", ", heads.unnamed())
+                                    + " have no names but numbers; pass --labels HEAD=FILE with a label a line for each");
         }
         return heads;
+    }
+
+    /** What is called as a file is one, of the only head. */
+    private Map<String, Path> labelFiles() {
+        Map<String, Path> files = new LinkedHashMap<>();
+        for (String each : labels) {
+            Matcher named = NAMED.matcher(each);
+            boolean ofHead = named.matches() && !Files.exists(Path.of(each));
+            String head = ofHead ? named.group(1) : "";
+            if (files.put(head, Path.of(ofHead ? named.group(2) : each)) != null) {
+                throw new IllegalArgumentException(
+                        "--labels is given twice for one head; pass one file for each, such as --labels verb=FILE");
+            }
+        }
+        return files;
     }
 
     private void save(Params params, ModelConfig config, PublishedHead heads) {

@@ -8,8 +8,12 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
+import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.nn.CheckpointException;
@@ -23,10 +27,13 @@ import tessera.tensor.Tensor;
  *
  * @param labels of each head
  * @param weights of the heads under the names that a student's file has, f32
- * @param named whether the labels are names and not numbers
+ * @param unnamed heads whose labels are numbers, because nothing names their classes
  */
-record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, boolean named) {
-    private static final PublishedHead NONE = new PublishedHead(ModelHeads.NONE, Map.of(), true);
+record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, List<String> unnamed) {
+    private static final PublishedHead NONE = new PublishedHead(ModelHeads.NONE, Map.of(), List.of());
+
+    /** A model that answers several questions, or one of a name, has {@code heads.verb.weight} and the like. */
+    private static final Pattern TASK = Pattern.compile("heads\\.([^.]+)\\.weight");
     /** The head of a fine-tuned model, and that of MM-CDFSL's first stage, whose second has it too but never trains it. */
     private static final String HEAD = "head";
 
@@ -38,7 +45,7 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, boolean nam
      * @param weights under Tessera's names; new tensors belong to the innermost open scope
      * @param metadata of the checkpoint
      * @param width of a feature
-     * @param file with a label a line, or null
+     * @param files with a label a line, by the names of the heads; that of the only head may have none
      * @param config beside the checkpoint or given, or null
      * @throws IllegalArgumentException if there are not as many labels as classes, or labels for no head
      */
@@ -46,10 +53,21 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, boolean nam
             Map<String, Tensor> weights,
             Map<String, String> metadata,
             int width,
-            @Nullable Path file,
+            Map<String, Path> files,
             @Nullable PublishedConfig config) {
         Map<String, List<String>> labels =
                 new LinkedHashMap<>(ModelHeads.fromMetadata(metadata).labels());
+        SortedSet<String> tasks = new TreeSet<>();
+        weights.keySet().forEach(each -> {
+            Matcher task = TASK.matcher(each);
+            if (task.matches()) {
+                tasks.add(task.group(1));
+            }
+        });
+        boolean plain = weights.containsKey(HEAD + ".weight") || tasks.equals(Set.of(Head.ACTION));
+        if (labels.isEmpty() && !plain && !tasks.isEmpty()) {
+            return ofTasks(weights, width, tasks, files);
+        }
         String name =
                 labels.isEmpty() ? Head.ACTION : labels.keySet().iterator().next();
         String main = Set.of(ModelHeads.weight(name), HEAD + ".weight").stream().anyMatch(weights::containsKey)
@@ -57,6 +75,13 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, boolean nam
                         ? HEAD
                         : ModelHeads.weight(name).replaceFirst("\\.weight$", "")
                 : PRETRAINED;
+        files.keySet().stream()
+                .filter(each -> !each.isEmpty() && !each.equals(name))
+                .findFirst()
+                .ifPresent(each -> {
+                    throw noHead(each, name);
+                });
+        Path file = files.getOrDefault(name, files.get(""));
         Tensor weight = weights.get(main + ".weight");
         if (weight == null || (main.equals(PRETRAINED) && file == null)) {
             if (file != null) {
@@ -85,7 +110,40 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, boolean nam
                 .filter(other -> !other.equals(name))
                 .forEach(other ->
                         put(kept, other, ModelHeads.weight(other).replaceFirst("\\.weight$", ""), weights, width));
-        return new PublishedHead(new ModelHeads(labels), kept, named);
+        return new PublishedHead(new ModelHeads(labels), kept, named ? List.of() : List.of(name));
+    }
+
+    /** Heads that have names in the checkpoint, of which it does not say what their classes are called. */
+    private static PublishedHead ofTasks(
+            Map<String, Tensor> weights, int width, SortedSet<String> tasks, Map<String, Path> files) {
+        for (String given : files.keySet()) {
+            if (given.isEmpty() ? tasks.size() > 1 : !tasks.contains(given)) {
+                throw given.isEmpty()
+                        ? new IllegalArgumentException(
+                                "--labels " + files.get(given) + " says not of which head, and there are " + tasks
+                                        + "; pass one for each, such as --labels " + tasks.getFirst() + "=FILE")
+                        : noHead(given, tasks);
+            }
+        }
+        Map<String, List<String>> labels = new LinkedHashMap<>();
+        Map<String, Tensor> kept = new LinkedHashMap<>();
+        List<String> unnamed = new ArrayList<>();
+        for (String task : tasks) {
+            put(kept, task, ModelHeads.weight(task).replaceFirst("\\.weight$", ""), weights, width);
+            int classes = Math.toIntExact(
+                    Objects.requireNonNull(weights.get(ModelHeads.weight(task))).size(0));
+            Path file = files.getOrDefault(task, files.get(""));
+            if (file == null) {
+                unnamed.add(task);
+            }
+            labels.put(task, file == null ? numbers(classes) : fitting(lines(file), classes, "--labels " + file));
+        }
+        return new PublishedHead(new ModelHeads(labels), kept, unnamed);
+    }
+
+    private static IllegalArgumentException noHead(String given, Object there) {
+        return new IllegalArgumentException("--labels names a head '" + given + "' but the checkpoint has " + there
+                + "; name one of its heads, or leave it away");
     }
 
     private static void put(

@@ -1,14 +1,17 @@
 package tessera.distill.data;
 
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
@@ -54,13 +57,32 @@ final class Beside {
         if (folder == null) {
             throw new IllegalArgumentException("extraction: no folder of " + modality + " is given; pass one");
         }
-        String name = String.valueOf(footage.path().getFileName());
+        return places(folder, key, footage.path(), extension);
+    }
+
+    private static List<Path> places(Path folder, String key, Path recording, String extension) {
+        String name = String.valueOf(recording.getFileName());
         String stem = key.substring(key.lastIndexOf('/') + 1);
         List<Path> places = new ArrayList<>();
         for (String each : List.of(key, stem, name)) {
             places.add(folder.resolve(each + extension));
         }
         return places;
+    }
+
+    /** What there is of a recording, as far as a look tells; what it says changes with that. */
+    static String state(Map<Modality, Path> folders, String key, Path recording) throws IOException {
+        StringBuilder state = new StringBuilder();
+        for (Map.Entry<Modality, Path> folder : new TreeMap<>(folders).entrySet()) {
+            Set<Path> places = new LinkedHashSet<>(places(folder.getValue(), key, recording, ".json"));
+            places.addAll(places(folder.getValue(), key, recording, ""));
+            for (Path place : places) {
+                if (Files.exists(place)) {
+                    state.append(' ').append(folder.getKey()).append(' ').append(Fingerprint.of(place));
+                }
+            }
+        }
+        return state.toString();
     }
 
     private Optional<FrameFiles> arrays(Modality modality) {

@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.zip.CRC32;
 import org.jspecify.annotations.Nullable;
@@ -34,6 +35,17 @@ record ClipFiles(Geometry geometry, List<Map<Modality, Path>> clips, double flow
 
     ClipFiles {
         clips = List.copyOf(clips);
+    }
+
+    /** Those of some clips. */
+    ClipFiles only(boolean[] wanted) {
+        return new ClipFiles(
+                geometry,
+                IntStream.range(0, wanted.length)
+                        .filter(i -> wanted[i])
+                        .mapToObj(clips::get)
+                        .toList(),
+                flowBound);
     }
 
     int size() {

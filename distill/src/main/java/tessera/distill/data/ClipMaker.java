@@ -33,6 +33,7 @@ final class ClipMaker {
     private final Footage.Gaps gaps;
     private final Workers workers;
     private @Nullable Opened opened;
+    private @Nullable State state;
 
     ClipMaker(Extraction settings, Path out, Footage.Gaps gaps, Workers workers) {
         this.settings = settings;
@@ -41,7 +42,10 @@ final class ClipMaker {
         this.workers = workers;
     }
 
-    private record Opened(Path video, Footage footage, Beside beside) {}
+    /** @param middle how its pictures become those of clips */
+    private record Opened(Path video, Footage footage, Beside beside, Aspect.Middle middle) {}
+
+    private record State(Path video, String text) {}
 
     /**
      * A clip on its way.
@@ -71,7 +75,7 @@ final class ClipMaker {
             for (int i = 0; i < plan.size(); i++) {
                 if (!isThere(source, i)) {
                     int number = i;
-                    Taken taken = taken(plan.get(i), footage);
+                    Taken taken = taken(plan.get(i), all);
                     parts.run(() -> write(source, number, taken, all));
                 }
             }
@@ -79,14 +83,25 @@ final class ClipMaker {
         return plan.size();
     }
 
-    private Taken taken(long[] numbers, Footage footage) {
+    /** What the clips of a source's recording are made of, as far as a look tells; what it says changes with that. */
+    String state(Extraction.Source source) throws IOException {
+        State before = state;
+        if (before == null || !before.video.equals(source.video())) {
+            String text = Fingerprint.of(source.video()) + Beside.state(settings.given(), source.key(), source.video());
+            before = new State(source.video(), text);
+            state = before;
+        }
+        return before.text;
+    }
+
+    private Taken taken(long[] numbers, Opened all) {
+        Footage footage = all.footage;
         double[] times = new double[numbers.length];
         for (int k = 0; k < numbers.length; k++) {
             times[k] = footage.rate() > 0 ? (numbers[k] - footage.first()) / footage.rate() : Double.NaN;
         }
         double step = numbers.length > 1 ? (times[times.length - 1] - times[0]) / (times.length - 1) : 0;
-        VideoClip clip =
-                footage.frames(numbers, settings.cut().height(), settings.cut().width());
+        VideoClip clip = all.middle.of(footage.frames(numbers, all.middle.high(), all.middle.wide()));
         // Frames stand in the middle of equal parts.
         double from = Math.max(0, times[0] - step / 2);
         return new Taken(clip, numbers, times, from, step * times.length);
@@ -98,26 +113,47 @@ final class ClipMaker {
             return before;
         }
         Footage footage = Footage.open(source.video(), settings.rate(), gaps);
-        Opened now = new Opened(source.video(), footage, new Beside(settings.given(), source.key(), footage, gaps));
+        ClipCut cut = settings.cut();
+        Opened now = new Opened(
+                source.video(),
+                footage,
+                new Beside(settings.given(), source.key(), footage, gaps),
+                middle(footage, cut.height(), cut.width()));
         opened = now;
         return now;
+    }
+
+    private Aspect.Middle middle(Footage footage, int rows, int columns) {
+        // Asking for the size of a folder's frames reads one of them.
+        return settings.aspect() == Aspect.SQUASH
+                ? new Aspect.Middle(rows, columns, rows, columns)
+                : settings.aspect().of(footage.size(), rows, columns);
     }
 
     /** Clips one after the other as they are decoded, so that a recording of any length is read once. */
     private int stream(Extraction.Source source, Opened all) {
         ClipCut cut = settings.cut();
+        Aspect.Middle middle = all.middle;
+        ClipCut whole = new ClipCut(
+                cut.frames(),
+                middle.high(),
+                middle.wide(),
+                cut.clipSeconds(),
+                cut.strideSeconds(),
+                cut.from(),
+                cut.to());
         double rate = cut.frames() / cut.clipSeconds();
         long stride = Math.max(1, Math.round(cut.strideSeconds() * rate));
         boolean[] tooShort = {isTooShort((Footage.Film) all.footage)};
         int[] made = {0};
         if (!tooShort[0]) {
             try (Workers.Parts parts = workers.new Parts();
-                    Stream<VideoClip> clips = Video.clips(source.video(), cut, note -> tooShort[0] = true)) {
+                    Stream<VideoClip> clips = Video.clips(source.video(), whole, note -> tooShort[0] = true)) {
                 clips.forEach(clip -> {
                     if (!tooShort[0]) {
                         int number = made[0]++;
                         if (!isThere(source, number)) {
-                            Taken taken = taken(clip, number * stride, rate, all.footage);
+                            Taken taken = taken(middle.of(clip), number * stride, rate, all.footage);
                             parts.run(() -> write(source, number, taken, all));
                         }
                     }
@@ -235,14 +271,19 @@ final class ClipMaker {
                     Npy.write(file, ArrayData.of("rgb", clip.pixels(), frames, clip.height(), clip.width(), 3));
                 case "flow" -> {
                     float[] flow = settings.given().containsKey(modality)
-                            ? all.beside.flow(taken.numbers, clip.height(), clip.width())
+                            ? all.middle.of(
+                                    all.beside.flow(taken.numbers, all.middle.high(), all.middle.wide()), frames, 2)
                             : OpticalFlow.dis().of(clip);
                     Npy.write(file, ArrayData.of("flow", flow, frames, clip.height(), clip.width(), 2));
                 }
                 case "pose" -> {
                     int rows = Math.max(4, clip.height() / 4);
                     int columns = Math.max(4, Math.round(clip.width() / 4f));
-                    float[] maps = all.beside.pose(taken.numbers, taken.times, rows, columns);
+                    Aspect.Middle middle = middle(all.footage, rows, columns);
+                    float[] maps = middle.of(
+                            all.beside.pose(taken.numbers, taken.times, middle.high(), middle.wide()),
+                            frames,
+                            JointMaps.JOINTS);
                     Npy.write(file, ArrayData.of("pose", maps, frames, rows, columns, JointMaps.JOINTS));
                 }
                 case "boxes" ->

@@ -25,7 +25,8 @@ import tessera.tensor.Tensor;
  * Clips of one split, aligned across modalities, with their labels.
  *
  * <p>All of them are in memory, where thousands fit, because {@link SampleLayout.Values} keeps them small; or they are read from their
- * files when a batch needs them, and as many are kept as a bound of memory allows ({@link ModalityFolders#forTraining}). Both give the same
+ * files when a batch needs them, and as many are kept as a bound of memory allows ({@link ModalityFolders#forTraining} and {@link
+ * ModalityFolders#forEvaluation}). Both give the same
  * batches. Safe to share between threads. The memory is off-heap and freed by {@link #close()}, during which nothing may be taken.
  */
 public final class ClipSet implements AutoCloseable {

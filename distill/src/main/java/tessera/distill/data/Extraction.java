@@ -13,6 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.SortedMap;
+import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -30,11 +31,13 @@ import tessera.tensor.io.AtomicFile;
  * OUT/<modality>/<label>/<name>-<number>.npy} (and {@code .wav} of sound), with the same names below every modality.
  *
  * <p>A clip of each thread is in memory at a time. Every file appears complete or not at all, and one below {@code OUT/done} tells that
- * all clips of a source are there; so a later call makes what an interrupted one left, makes the clips of changed recordings anew, and
- * removes those of sources that are no longer given. What comes out does not depend on threads. Not for two calls at a time in one folder.
+ * all clips of a source are there; so a later call makes what an interrupted one left, makes anew what has changed, whether the recording,
+ * what was computed of it before or which part is cut, and removes the clips of sources that are no longer given. What comes out does not depend on threads. Not for two calls at a time in one folder.
  *
  * @param cut how recordings are cut, and how large clips are; marked parts are cut too, or with 0 seconds are a clip each. A whole video
  *     that is shorter than a clip gives none, a marked part gives one
+ * @param aspect whether pictures are squashed to the size of clips, or their middle is taken: of pictures, flow and heat maps. Boxes stay in
+ *     coordinates of the whole picture
  * @param modalities of RGB, flow, pose, boxes and audio one or more. Flow is computed unless it is given, sound is that of the video
  * @param given folders of what was computed before, laid out as that of the recordings: {@code FLOW} with an array [H, W, 2] for each
  *     frame, {@code POSE} with heat maps [h, w, 21] for each frame or joints as JSON, {@code BOXES} with JSON
@@ -45,6 +48,7 @@ import tessera.tensor.io.AtomicFile;
  */
 public record Extraction(
         ClipCut cut,
+        Aspect aspect,
         Set<Modality> modalities,
         Map<Modality, Path> given,
         double rate,
@@ -105,6 +109,18 @@ public record Extraction(
         }
     }
 
+    /** Pictures are squashed. */
+    public Extraction(
+            ClipCut cut,
+            Set<Modality> modalities,
+            Map<Modality, Path> given,
+            double rate,
+            boolean skipBroken,
+            double mostBroken,
+            int threads) {
+        this(cut, Aspect.SQUASH, modalities, given, rate, skipBroken, mostBroken, threads);
+    }
+
     /** RGB and flow that is computed, a thread for each processor, and as many broken videos as there are. */
     public Extraction(ClipCut cut, Set<Modality> modalities, boolean skipBroken) {
         this(cut, modalities, Map.of(), 0, skipBroken, 1, Runtime.getRuntime().availableProcessors());
@@ -115,7 +131,8 @@ public record Extraction(
      *
      * @param out made where it is not there
      * @param progress told after each source how many are done
-     * @param notes told at the end, in one line each, how many videos were too short or broken and how many frames are missing
+     * @param notes told at the end, in one line each, how many sources had changed or are no longer given, how many videos were too short or
+     *     broken, and how many frames are missing
      * @return the number of clips, old and new
      * @throws IllegalArgumentException if the folder holds clips that were cut otherwise, or a source is broken and not left out, or
      *     more are than may be
@@ -123,7 +140,7 @@ public record Extraction(
     public int run(List<Source> sources, Path out, IntConsumer progress, Consumer<String> notes) {
         try {
             claim(out);
-            removeOthers(sources, out);
+            int removed = removeOthers(sources, out);
             Outcome outcome = new Outcome(sources);
             Footage.Gaps gaps = new Footage.Gaps();
             AtomicInteger done = new AtomicInteger();
@@ -140,6 +157,10 @@ public record Extraction(
             }
             outcome.refuse();
             removeEmptyFolders(out);
+            if (removed > 0) {
+                notes.accept("the clips of " + removed + (removed == 1 ? " source" : " sources")
+                        + " that are no longer given were removed");
+            }
             outcome.tell(notes);
             gaps.tell(notes);
             return outcome.total();
@@ -153,6 +174,7 @@ public record Extraction(
         private final List<Source> sources;
         private final int[] clips;
         private final SortedMap<Integer, IllegalArgumentException> broken = new TreeMap<>();
+        private final SortedSet<Integer> changed = new TreeSet<>();
 
         Outcome(List<Source> sources) {
             this.sources = sources;
@@ -163,7 +185,7 @@ public record Extraction(
             Source source = sources.get(i);
             try {
                 try {
-                    clips[i] = Extraction.this.clips(source, maker, out);
+                    clips[i] = Extraction.this.clips(source, maker, out, () -> changed(i));
                 } catch (IllegalArgumentException e) {
                     remove(source.label(), source.name(), out);
                     broken(i, e);
@@ -171,6 +193,10 @@ public record Extraction(
             } catch (IOException e) {
                 throw new UncheckedIOException("extraction: the folder " + out + " cannot be used", e);
             }
+        }
+
+        private synchronized void changed(int source) {
+            changed.add(source);
         }
 
         private synchronized void broken(int source, IllegalArgumentException why) {
@@ -207,6 +233,11 @@ public record Extraction(
                 if (clips[i] == 0 && !broken.containsKey(i)) {
                     tooShort.add(sources.get(i).video());
                 }
+            }
+            if (!changed.isEmpty()) {
+                notes.accept(changed.size() + " of " + sources.size() + " " + kind()
+                        + " have changed, or what lies beside them, and their clips were made anew, such as "
+                        + sources.get(changed.first()).video());
             }
             if (!tooShort.isEmpty()) {
                 notes.accept(tooShort.size() + " of " + sources.size() + " " + kind() + " are shorter than a clip of "
@@ -260,6 +291,7 @@ public record Extraction(
                     + folder.getValue().toAbsolutePath().normalize();
         }
         own += rate == 0 ? "" : " fps=" + rate;
+        own += aspect == Aspect.SQUASH ? "" : " aspect=keep";
         if (Files.exists(file)) {
             String before = Files.readString(file).strip();
             if (!before.equals(own)) {
@@ -271,17 +303,20 @@ public record Extraction(
         }
     }
 
-    /** Removes what is there of sources that are not given any more. */
-    private void removeOthers(List<Source> sources, Path out) throws IOException {
+    /** Removes what is there of sources that are not given any more, and says of how many. */
+    private int removeOthers(List<Source> sources, Path out) throws IOException {
         Set<Path> wanted = sources.stream().map(source -> done(source, out)).collect(Collectors.toSet());
+        int removed = 0;
         if (Files.isDirectory(out.resolve(DONE))) {
             for (Path label : ClipFolder.list(out.resolve(DONE), Files::isDirectory)) {
                 for (Path file : ClipFolder.list(label, file -> !wanted.contains(file))) {
                     remove(label.getFileName().toString(), file.getFileName().toString(), out);
                     Files.delete(file);
+                    removed++;
                 }
             }
         }
+        return removed;
     }
 
     /** A label's folder without a clip would be refused by who reads the clips. */
@@ -322,9 +357,9 @@ public record Extraction(
     }
 
     /** The number of a source's clips, which are there afterwards. */
-    private int clips(Source source, ClipMaker maker, Path out) throws IOException {
+    private int clips(Source source, ClipMaker maker, Path out, Runnable changed) throws IOException {
         Path done = done(source, out);
-        String state = state(source);
+        String state = state(source, maker);
         String before = Files.exists(done) ? Files.readString(done).strip() : "";
         if (before.startsWith(state + " ")) {
             String count = before.substring(state.length() + 1);
@@ -334,6 +369,9 @@ public record Extraction(
         }
         // Clips of an interrupted call stay; those of the recording before it was changed do not.
         if (!before.equals(state)) {
+            if (!before.isEmpty()) {
+                changed.run();
+            }
             remove(source.label(), source.name(), out);
             Files.createDirectories(done.getParent());
             write(done, state);
@@ -344,16 +382,13 @@ public record Extraction(
     }
 
     /** What the clips of a source are made of, as far as a look tells. */
-    private static String state(Source source) throws IOException {
+    private static String state(Source source, ClipMaker maker) throws IOException {
         if (!Files.exists(source.video())) {
             throw new IllegalArgumentException(
                     source.video() + " does not exist any more; put it back, or start again");
         }
-        String part = source.segment().equals(Segment.WHOLE)
-                ? ""
-                : " " + source.segment().name();
-        return Files.size(source.video()) + " "
-                + Files.getLastModifiedTime(source.video()).toMillis() + part;
+        Segment segment = source.segment();
+        return maker.state(source) + (segment.equals(Segment.WHOLE) ? "" : " " + segment);
     }
 
     private static void write(Path file, String text) {

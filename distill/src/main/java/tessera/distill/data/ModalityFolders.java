@@ -14,6 +14,7 @@ import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 import java.util.function.Predicate;
@@ -71,7 +72,7 @@ public final class ModalityFolders {
      * @param flowBound motion in pixels that level 255 of flow pictures stands for, positive
      * @param pictures sizes that videos and pictures are loaded with where no array says how large clips are
      * @param mostBroken share of all clips; where broken ones are left out, more than these are refused all the same
-     * @param reading how {@link #forTraining} reads clips
+     * @param reading how {@link #forTraining} and {@link #forEvaluation} read clips
      */
     public record Options(boolean skipBroken, double flowBound, Geometry pictures, double mostBroken, Reading reading) {
         /**
@@ -118,7 +119,7 @@ public final class ModalityFolders {
     }
 
     /**
-     * How clips are read for training.
+     * How clips are read for training and evaluation.
      *
      * @param memory bytes of memory outside the Java heap that clips may take
      * @param readers threads that read clips which do not fit, or are cut anew
@@ -567,6 +568,53 @@ public final class ModalityFolders {
                 files.modalities(),
                 store,
                 new BrokenClips(names, options.skipBroken(), options.mostBroken(), known.size(), notes));
+    }
+
+    /**
+     * Clips as evaluation wants them, which looks at one after the other: all in memory where they fit into what {@link Options#reading}
+     * allows, otherwise read from their files when a batch needs them, and kept as far as memory allows. Both give the same batches.
+     *
+     * <p>Where broken clips are left out, every file that does not fit is read once before, for which clips there are decides on masks and
+     * episodes. Where they are not, the first that is met is refused when it is looked at.
+     *
+     * @param progress told how many are done
+     * @param notes as of {@link #load(IntConsumer, Consumer)}
+     * @throws IllegalArgumentException as {@link #load(IntConsumer, Consumer)} does, or if not even one clip fits into memory
+     */
+    public ClipSet forEvaluation(IntConsumer progress, Consumer<String> notes) {
+        if (fit()) {
+            return load(progress, notes);
+        }
+        Faults all = new Faults(faults);
+        boolean[] whole = new boolean[size()];
+        if (options.skipBroken()) {
+            int opened = all.names().size();
+            AtomicInteger done = new AtomicInteger();
+            ClipMemory.inParallel(size(), i -> {
+                whole[i] = all.check(names.get(i), opened + i, () -> files.read(i));
+                progress.accept(done.incrementAndGet());
+            });
+            if (all.names().size() == names().size()) {
+                all.refuse();
+            }
+            all.refuseMoreThan(options.mostBroken());
+            if (!all.isEmpty()) {
+                notes.accept(all.leftOut());
+            }
+        } else {
+            Arrays.fill(whole, true);
+            progress.accept(size());
+        }
+        ClipSet.Listing listing = new ClipSet.Listing(names, labels, faults.names()).without(whole);
+        ClipFiles chosen = files.only(whole);
+        Reading reading = options.reading();
+        return ClipSet.read(
+                geometry,
+                new Heads(classes, heads),
+                listing,
+                chosen.modalities(),
+                new ClipCache(chosen, reading.memory(), reading.readers()),
+                new BrokenClips(listing.names(), false, 0, 0, note -> {}));
     }
 
     private boolean fit() {

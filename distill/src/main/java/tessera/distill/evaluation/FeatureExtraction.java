@@ -30,10 +30,15 @@ public final class FeatureExtraction {
      * @return {@code [ensemble][clips][D]}
      */
     public static double[][][] extract(Predictor predictor, ClipSet clips, Modality modality, RunContext context) {
-        Source source = (from, count) -> clips.batch(
-                predictor.student().device(),
-                modality,
-                IntStream.range(from, from + count).toArray());
+        Source source = (from, count) -> {
+            int next = from + count;
+            clips.expect(
+                    IntStream.range(next, Math.min(clips.size(), next + BATCH)).toArray());
+            return clips.batch(
+                    predictor.student().device(),
+                    modality,
+                    IntStream.range(from, next).toArray());
+        };
         try (Task task = context.task("features " + modality, Task.Unit.CLIPS, clips.size())) {
             return extract(predictor, clips.size(), BATCH, source, task::advance);
         }

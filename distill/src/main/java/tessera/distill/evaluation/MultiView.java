@@ -94,7 +94,14 @@ public final class MultiView {
             Modality modality,
             List<View> views,
             RunContext context) {
-        Source source = (view, chosen) -> clips.view(student.device(), modality, chosen, views.get(view));
+        Source source = (view, chosen) -> {
+            if (view == 0) {
+                int next = chosen[chosen.length - 1] + 1;
+                clips.expect(IntStream.range(next, Math.min(clips.size(), next + BATCH))
+                        .toArray());
+            }
+            return clips.view(student.device(), modality, chosen, views.get(view));
+        };
         String title = "evaluate " + modality + ", views " + views.size();
         try (Task task = context.task(title, Task.Unit.CLIPS, clips.size())) {
             return logits(student, masking, seed, views.size(), clips.size(), source, task::advance);

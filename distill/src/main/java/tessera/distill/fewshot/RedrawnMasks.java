@@ -63,6 +63,7 @@ public final class RedrawnMasks implements FewShotEvaluation.Source {
         int queries = episode.queries().length;
         int[] all = IntStream.concat(IntStream.of(episode.support()), IntStream.of(episode.queries()))
                 .toArray();
+        clips.expect(all);
         try (Scope scope = Scope.open()) {
             TokenMask drawn = rotating() ? drawn(number, all.length) : null;
             return new FewShotEvaluation.Views(

@@ -25,15 +25,17 @@ import tessera.tensor.io.Safetensors;
 import tessera.tensor.io.StoredType;
 
 /**
- * Names of public Swin3D checkpoints. Tessera's are torchvision's; the original code's ({@code backbone.layers.0.blocks.1.*}, {@code classifiers.VERB.*}) and
- * those that training frameworks make of either ({@code module.}, {@code _orig_mod.}) are translated.
+ * Names of public Swin3D checkpoints. Tessera's are torchvision's; the original code's ({@code backbone.layers.0.blocks.1.*}, {@code classifiers.VERB.*}), several heads in
+ * the place of torchvision's one ({@code head.verb.*}, {@code head_verb.*}), and those that training frameworks make of either ({@code module.}, {@code _orig_mod.}) are translated.
  */
 public final class SwinNames {
     private static final Pattern BACKBONE = Pattern.compile("^(?:backbone\\.)+");
     private static final Pattern BLOCK = Pattern.compile("layers\\.(\\d+)\\.blocks\\.(\\d+)\\.(.*)");
     private static final Pattern MERGING = Pattern.compile("layers\\.(\\d+)\\.downsample\\.(.*)");
     private static final Pattern HEAD = Pattern.compile("(?:cls_head\\.fc_cls|heads\\.[^.]+)\\.(weight|bias)");
-    private static final Pattern TASK = Pattern.compile("classifiers\\.([A-Za-z]+)\\.(weight|bias)");
+    /** One of several heads, as the authors of multimodal distillation have them, or as torchvision's model gets them. */
+    private static final Pattern TASK = Pattern.compile("(?:classifiers\\.|head\\.|head_)([A-Za-z]+)\\.(weight|bias)");
+
     private static final String TABLE = ".relative_position_bias_table";
     private static final String INDEX = ".relative_position_index";
     private static final String PATCH_WEIGHT = "patch_embed.proj.weight";

@@ -9,8 +9,12 @@ public enum AnnotationFormat {
      */
     EPIC,
     /**
-     * Ego4D's actions (Grauman et al.), {@code fho_lta_*.json}: {@code clips} with {@code clip_uid}, {@code action_clip_start_sec}, {@code
-     * action_clip_end_sec}, {@code verb} and {@code noun}, and where the clip lies in {@code video_uid}.
+     * Ego4D's hands and objects (Grauman et al.), JSON, told apart by what is in it: {@code fho_main.json}, actions with {@code
+     * structured_verb} and the noun of the object of change, in {@code videos}; {@code fho_lta_*.json}, {@code clips} with {@code
+     * clip_uid}, {@code action_clip_start_sec}, {@code action_clip_end_sec}, {@code verb} and {@code noun}; {@code fho_hands_*.json}, the same
+     * without labels, in {@code frames} of {@code clips}; {@code fho_sta_*.json}, the 32 frames up to {@code frame} of each of {@code
+     * annotations}, with verb and noun of the object that is touched next. Where a file gives both, a part is that of the clip
+     * {@code clip_uid} or of the whole video {@code video_uid}, whichever is there.
      */
     EGO4D,
     /** MECCANO (Ragusa et al.): CSV of video, number and name of the action, first and last frame, at 12 frames a second. */

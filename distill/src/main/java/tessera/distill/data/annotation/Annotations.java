@@ -28,7 +28,7 @@ public final class Annotations {
                     + "; name a file of annotations, CSV or JSON");
         }
         boolean json = file.toString().toLowerCase(Locale.ROOT).endsWith(".json");
-        List<Annotation> found = json ? fromJson(file, format) : fromCsv(file, format, notes);
+        List<Annotation> found = json ? fromJson(file, format, notes) : fromCsv(file, format, notes);
         if (found.isEmpty()) {
             throw new IllegalArgumentException(file + " annotates nothing; name another file");
         }
@@ -60,7 +60,7 @@ public final class Annotations {
         };
     }
 
-    private static List<Annotation> fromJson(Path file, @Nullable AnnotationFormat given) {
+    private static List<Annotation> fromJson(Path file, @Nullable AnnotationFormat given, Consumer<String> notes) {
         Object root;
         try {
             root = Json.value(Files.readString(file));
@@ -72,7 +72,7 @@ public final class Annotations {
         }
         JsonAnnotations reader = new JsonAnnotations(file, root);
         return switch (given == null ? format(file, root) : given) {
-            case EGO4D -> reader.ego4d();
+            case EGO4D -> reader.ego4d(notes);
             case WEAR -> reader.wear();
             case SSV2 -> reader.ssv2();
             case MM_CDFSL -> reader.mmCdfsl();
@@ -93,6 +93,9 @@ public final class Annotations {
             return JsonAnnotations.dataSet(String.valueOf(members.get("description"))) == null
                     ? AnnotationFormat.EGO4D
                     : AnnotationFormat.MM_CDFSL;
+        }
+        if (root instanceof Map<?, ?> members && Ego4dAnnotations.isOne(members)) {
+            return AnnotationFormat.EGO4D;
         }
         throw new IllegalArgumentException(
                 file + " has neither clips nor database, and is no list: no format is known by that; pass --format");

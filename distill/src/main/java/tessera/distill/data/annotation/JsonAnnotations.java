@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.annotation.Annotation.Place;
@@ -48,29 +49,8 @@ final class JsonAnnotations {
     }
 
     /** As {@link AnnotationFormat#EGO4D} says. */
-    List<Annotation> ego4d() {
-        String split = optional(members(root, "the file"), "split");
-        List<Annotation> found = new ArrayList<>();
-        for (Object clip : list(members(root, "the file"), "clips")) {
-            String where = "clip " + found.size();
-            Map<?, ?> row = members(clip, where);
-            double start = number(row, "action_clip_start_sec", where);
-            double end = Math.max(start, number(row, "action_clip_end_sec", where));
-            Segment.Span frames = null;
-            if (row.get("action_clip_start_frame") != null && row.get("action_clip_end_frame") != null) {
-                double first = number(row, "action_clip_start_frame", where);
-                frames = new Segment.Span(first, Math.max(first, number(row, "action_clip_end_frame", where)));
-            }
-            List<Place> places = new ArrayList<>();
-            places.add(
-                    new Place(text(row, "clip_uid", where), new Segment(new Segment.Span(start, end), frames, 0, 0)));
-            if (row.get("video_uid") != null && row.get("clip_parent_start_sec") != null) {
-                double parent = number(row, "clip_parent_start_sec", where);
-                places.add(new Place(text(row, "video_uid", where), Segment.seconds(parent + start, parent + end)));
-            }
-            found.add(new Annotation(places, verbNoun(row), heads(row), split));
-        }
-        return found;
+    List<Annotation> ego4d(Consumer<String> notes) {
+        return new Ego4dAnnotations(this, members(root, "the file"), notes).read();
     }
 
     /** As {@link AnnotationFormat#WEAR} says. */
@@ -159,13 +139,13 @@ final class JsonAnnotations {
     }
 
     /** Verb and noun where there are both, in words or else by their numbers. */
-    private static Map<String, String> heads(Map<?, ?> row) {
+    static Map<String, String> heads(Map<?, ?> row) {
         String verb = word(row, "verb");
         String noun = word(row, "noun");
         return verb.isEmpty() || noun.isEmpty() ? Map.of() : Map.of("verb", verb, "noun", noun);
     }
 
-    private static String verbNoun(Map<?, ?> row) {
+    static String verbNoun(Map<?, ?> row) {
         return (word(row, "verb") + " " + word(row, "noun")).strip();
     }
 
@@ -175,14 +155,14 @@ final class JsonAnnotations {
         return !word.isEmpty() || number.isEmpty() ? word : head + number;
     }
 
-    private static String optional(Map<?, ?> row, String name) {
+    static String optional(Map<?, ?> row, String name) {
         Object value = row.get(name);
         return value instanceof String || value instanceof Number
                 ? value.toString().strip()
                 : "";
     }
 
-    private String text(Map<?, ?> row, String name, String where) {
+    String text(Map<?, ?> row, String name, String where) {
         String text = optional(row, name);
         if (text.isEmpty()) {
             throw wrong("has no " + name + " in " + where);
@@ -191,7 +171,7 @@ final class JsonAnnotations {
     }
 
     /** A number of 0 or more, which some lists write as text. */
-    private double number(Map<?, ?> row, String name, String where) {
+    double number(Map<?, ?> row, String name, String where) {
         Object value = row.get(name);
         double number = value instanceof Number given
                 ? given.doubleValue()
@@ -204,21 +184,21 @@ final class JsonAnnotations {
         return number;
     }
 
-    private Map<?, ?> members(@Nullable Object value, String what) {
+    Map<?, ?> members(@Nullable Object value, String what) {
         if (value instanceof Map<?, ?> members) {
             return members;
         }
         throw wrong("has no members in " + what);
     }
 
-    private List<?> list(Map<?, ?> members, String name) {
+    List<?> list(Map<?, ?> members, String name) {
         if (members.get(name) instanceof List<?> list) {
             return list;
         }
         throw wrong("has no list '" + name + "'");
     }
 
-    private IllegalArgumentException wrong(String what) {
+    IllegalArgumentException wrong(String what) {
         return new IllegalArgumentException(file + " " + what + "; fetch it again, or name another --format");
     }
 }

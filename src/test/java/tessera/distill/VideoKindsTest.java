@@ -1,0 +1,156 @@
+package tessera.distill;
+
+import static java.util.Objects.requireNonNull;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import tessera.distill.video.ClipCut;
+import tessera.distill.video.Video;
+import tessera.distill.video.VideoException;
+import tessera.nn.inference.VideoClip;
+
+/** Kinds of files that readers of videos stumble over: what they hold is shown, or they are refused in a line. */
+class VideoKindsTest {
+    private static final String MATRIX = "tkhd";
+
+    @TempDir
+    private Path folder;
+
+    private Path made(String name, String arguments) {
+        return MadeVideo.write(folder.resolve(name), arguments);
+    }
+
+    /** Three seconds of ten frames each, in every one the brightness of its number. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "ten-bits.mkv|96x72|-c:v ffv1 -pix_fmt yuv420p10le",
+                "alpha.mkv|96x72|-c:v ffv1 -pix_fmt yuva420p",
+                "alpha.mov|96x72|-c:v qtrle -pix_fmt argb",
+                "grey.mkv|96x72|-c:v ffv1 -pix_fmt gray",
+                "full-range.avi|96x72|-c:v mjpeg -q:v 2 -pix_fmt yuvj420p",
+                "interlaced.mpg|96x72|-c:v mpeg2video -flags +ildct+ilme -r 25 -q:v 2",
+                "odd.mkv|97x73|-c:v ffv1 -pix_fmt yuv444p",
+                "tiny.mkv|2x2|-c:v ffv1",
+                "wide.mkv|1024x8|-c:v ffv1",
+                "old.wmv|96x72|-c:v wmv2 -q:v 2",
+                "picture.mp4|96x72|-c:v mpeg4 -q:v 2",
+                "live.mkv|96x72|-c:v ffv1 -f matroska -live 1",
+                "variable.mkv|96x72|-c:v ffv1 -vf select=not(eq(mod(n\\,10)\\,1)) -fps_mode passthrough",
+                "fragments.mp4|96x72|-c:v mpeg4 -q:v 2 -movflags frag_keyframe+empty_moov"
+            })
+    void everyKindShowsItsFrames(String name, String size, String encoding) {
+        Path file = made(name, MadeVideo.ramp(size, 10, 3) + " " + encoding);
+        List<VideoClip> clips = Video.cut(file, ClipCut.every(1, 5, 16, 16));
+        assertEquals(3, clips.size());
+        for (int clip = 0; clip < 3; clip++) {
+            int[] expected = {10 * clip, 10 * clip + 2, 10 * clip + 4, 10 * clip + 6, 10 * clip + 8};
+            assertArrayEquals(expected, MadeVideo.numbers(clips.get(clip)), () -> name + Arrays.toString(expected));
+        }
+    }
+
+    /** A picture whose left half is white, turned and mirrored as the matrix in the file's header says. */
+    @ParameterizedTest
+    @CsvSource({
+        "none,     1,  0,  0,  1, left",
+        "quarter,  0,  1, -1,  0, top",
+        "half,    -1,  0,  0, -1, right",
+        "back,     0, -1,  1,  0, bottom",
+        "mirror,  -1,  0,  0,  1, right",
+        "twice,    2,  0,  0,  2, left",
+        "nothing,  0,  0,  0,  0, left"
+    })
+    void picturesAreTurnedAsTheFileSays(String name, int a, int b, int c, int d, String white) throws IOException {
+        Path file = Files.write(folder.resolve(name + ".mp4"), withMatrix(a, b, c, d));
+        VideoClip clip = Video.cut(file, ClipCut.whole(1, 16, 16)).getFirst();
+        int[][] places = {{8, 2}, {2, 8}, {8, 13}, {13, 8}};
+        List<String> sides = List.of("left", "top", "right", "bottom");
+        int[] light = new int[4];
+        for (int i = 0; i < 4; i++) {
+            light[i] = clip.pixels()[3 * (16 * places[i][0] + places[i][1])] & 0xFF;
+        }
+        int side = sides.indexOf(white);
+        assertTrue(
+                light[side] > 200 && light[(side + 2) % 4] < 50,
+                name + ": left, top, right, bottom " + Arrays.toString(light));
+    }
+
+    /** By angles that are no right ones something is shown of the size that is asked for. */
+    @Test
+    void oddAnglesAreDecoded() throws IOException {
+        double half = Math.sqrt(.5);
+        Path file = Files.write(folder.resolve("odd.mp4"), withMatrix(half, half, -half, half));
+        VideoClip clip = Video.cut(file, ClipCut.whole(2, 16, 16)).getFirst();
+        assertEquals(List.of(2, 16, 16), List.of(clip.frames(), clip.height(), clip.width()));
+    }
+
+    private byte[] withMatrix(double a, double b, double c, double d) throws IOException {
+        Path plain = made(
+                "plain.mp4",
+                "-y -f lavfi -i color=black:s=96x48:r=10:d=1,drawbox=x=0:y=0:w=48:h=48:color=white:t=fill -c:v mpeg4 -q:v 2");
+        byte[] bytes = Files.readAllBytes(plain);
+        int box = new String(bytes, StandardCharsets.ISO_8859_1).indexOf(MATRIX);
+        // Behind the box's name: version and flags, times and numbers, what is reserved, layer and volume.
+        ByteBuffer matrix = ByteBuffer.wrap(bytes).position(box + 4 + 4 + 20 + 8 + 8);
+        double[] numbers = {a, b, 0, c, d, 0, 0, 0, 1};
+        for (int i = 0; i < 9; i++) {
+            matrix.putInt((int) Math.round(numbers[i] * (i % 3 == 2 ? 1 << 30 : 1 << 16)));
+        }
+        return bytes;
+    }
+
+    private void refused(Path file, String part) {
+        for (ClipCut cut : List.of(ClipCut.every(1, 5, 16, 16), ClipCut.whole(5, 16, 16))) {
+            String message = requireNonNull(assertThrows(VideoException.class, () -> Video.cut(file, cut))
+                    .getMessage());
+            assertTrue(message.startsWith(file + ": ") && message.contains(part), message);
+            assertEquals(1, message.lines().count(), message);
+        }
+    }
+
+    /** Sound alone, with a cover, a track without a picture as lossless cutters leave one, nothing at all. */
+    @Test
+    void whatHasNoPictureSaysSo() throws IOException {
+        String sound = "-f lavfi -i sine=d=1:sample_rate=8000 ";
+        refused(made("sound.m4a", sound + "-c:a aac"), "holds no video stream");
+        Path cover = made("cover.png", "-f lavfi -i color=green:s=64x64 -frames:v 1");
+        refused(
+                made(
+                        "cover.m4a",
+                        sound + "-i " + cover + " -map 0:a -map 1:v -c:a aac -c:v png -disposition:v:0 attached_pic"),
+                "holds no video stream");
+        Path whole = made("whole.mp4", MadeVideo.ramp("96x72", 10, 2) + " -c:v mpeg4");
+        refused(made("after-end.mp4", "-ss 60 -i " + whole + " -c copy"), "no frame");
+        refused(Files.write(folder.resolve("empty.mp4"), new byte[0]), "cannot be decoded as a video");
+        byte[] bytes = Files.readAllBytes(whole);
+        refused(
+                Files.write(folder.resolve("head-only.mp4"), Arrays.copyOf(bytes, bytes.length / 4)),
+                "cannot be decoded as a video");
+    }
+
+    /** A last quarter of zeros, with the index in front: what comes before is shown. */
+    @Test
+    void aBrokenEndHidesNothingBefore() throws IOException {
+        Path whole = made("whole.mp4", MadeVideo.ramp("96x72", 10, 3) + " -c:v mpeg4 -q:v 2 -g 5 -movflags faststart");
+        byte[] bytes = Files.readAllBytes(whole);
+        Arrays.fill(bytes, bytes.length * 3 / 4, bytes.length, (byte) 0);
+        Path broken = Files.write(folder.resolve("broken-end.mp4"), bytes);
+        List<VideoClip> clips = Video.cut(broken, ClipCut.every(1, 5, 16, 16));
+        assertTrue(clips.size() >= 1, clips::toString);
+        assertArrayEquals(new int[] {0, 2, 4, 6, 8}, MadeVideo.numbers(clips.getFirst()));
+    }
+}
