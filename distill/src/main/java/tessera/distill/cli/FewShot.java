@@ -139,10 +139,11 @@ final class FewShot extends ToolCommand {
         tuning.check(head);
         adaptive.check(student.masking());
         if (head.isFineTuning()) {
-            protocol.requireOwn("--head finetune trains the student, norms and all, through a mask of its own in each step");
+            protocol.requireOwn(
+                    "--head finetune trains the student, norms and all, through a mask of its own in each step");
             if (!student.masking().reduction().isNone()) {
-                throw new IllegalArgumentException("--head finetune trains the student, but " + student.masking().reduction()
-                        + " is for one that is trained; leave one of them away");
+                throw new IllegalArgumentException("--head finetune trains the student, but "
+                        + student.masking().reduction() + " is for one that is trained; leave one of them away");
             }
         }
         RunContext context = progress.context(student.compute());
@@ -231,8 +232,9 @@ final class FewShot extends ToolCommand {
         requireLeast("--shots", shots, 1);
         requireLeast("--queries", queries, 1);
         if (head.isFineTuning() && adaptive.wanted() && adaptive.threshold() == null) {
-            throw new IllegalArgumentException("--adaptive sets its threshold on examples that are held out, which --head"
-                    + " finetune does not do; pass a threshold such as --adaptive 0.9");
+            throw new IllegalArgumentException(
+                    "--adaptive sets its threshold on examples that are held out, which --head"
+                            + " finetune does not do; pass a threshold such as --adaptive 0.9");
         }
         if (shots == 1 && adaptive.wanted() && adaptive.threshold() == null) {
             throw new IllegalArgumentException(
@@ -346,8 +348,8 @@ final class FewShot extends ToolCommand {
             RunContext context) {
         try (Task task = context.task("episodes", Task.Unit.EPISODES, episodes)) {
             if (head.isFineTuning() && episodes > FEW_EPISODES) {
-                task.note("the student is trained anew in each of " + episodes + " episodes, which takes long; --episodes "
-                        + FEW_EPISODES + " gives a first impression");
+                task.note("the student is trained anew in each of " + episodes
+                        + " episodes, which takes long; --episodes " + FEW_EPISODES + " gives a first impression");
             }
             if (!adaptive.wanted()) {
                 return new Judgement(evaluation.evaluate(drawn, task::advance), null);

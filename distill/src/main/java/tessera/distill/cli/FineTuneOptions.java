@@ -10,10 +10,7 @@ final class FineTuneOptions {
     private static final String RATE = "--tune-lr";
     private static final String AUGMENT = "--tune-augment";
 
-    @Option(
-            names = STEPS,
-            paramLabel = "N",
-            description = "Steps of an episode with --head finetune. Default: 50")
+    @Option(names = STEPS, paramLabel = "N", description = "Steps of an episode with --head finetune. Default: 50")
     private @Nullable Integer steps;
 
     @Option(

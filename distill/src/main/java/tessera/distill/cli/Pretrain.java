@@ -96,10 +96,7 @@ final class Pretrain extends ToolCommand {
                             + " reconstruction; begins with MODEL's weights.")
     private @Nullable Path selfTrain;
 
-    @Option(
-            names = "--self-train-weight",
-            paramLabel = "X",
-            description = "Weight of those probabilities. Default: 1")
+    @Option(names = "--self-train-weight", paramLabel = "X", description = "Weight of those probabilities. Default: 1")
     private @Nullable Double selfTrainWeight;
 
     @Override

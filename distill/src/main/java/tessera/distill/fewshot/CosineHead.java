@@ -34,8 +34,7 @@ public record CosineHead(double scale) implements FewShotHead {
 
     @Override
     public Learned learn(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
-        return CrossValidation.learned(
-                (kept, of) -> fit(kept, of, classes), views, labels, classes, groups);
+        return CrossValidation.learned((kept, of) -> fit(kept, of, classes), views, labels, classes, groups);
     }
 
     private FewShotClassifier fit(double[][][] views, int[] labels, int classes) {
@@ -54,7 +53,8 @@ public record CosineHead(double scale) implements FewShotHead {
         double[][] examples = span == null ? rows : span.coordinates(rows);
         int width = examples[0].length;
         Loss loss = new Loss(examples, of, classes, scale);
-        double[] minimum = MINIMISER.minimise(loss, start(examples, of, classes)).x();
+        double[] minimum =
+                MINIMISER.minimise(loss, start(examples, of, classes)).x();
         double[][] directions = new double[classes][];
         for (int k = 0; k < classes; k++) {
             double[] own = direction(Arrays.copyOfRange(minimum, k * width, (k + 1) * width));

@@ -22,12 +22,11 @@ final class Features {
     /** Refuses rows that do not fit their labels, are not finite, or leave a class without an example. */
     static void requireExamples(String operation, double[][] features, int[] labels, int classes) {
         if (classes < 2) {
-            throw new IllegalArgumentException(
-                    operation + ": " + classes + " class(es) given; it needs 2 or more");
+            throw new IllegalArgumentException(operation + ": " + classes + " class(es) given; it needs 2 or more");
         }
         if (features.length != labels.length) {
-            throw new IllegalArgumentException(operation + ": " + features.length + " feature rows but "
-                    + labels.length + " labels; pass one label for each row");
+            throw new IllegalArgumentException(operation + ": " + features.length + " feature rows but " + labels.length
+                    + " labels; pass one label for each row");
         }
         int[] examples = new int[classes];
         for (int i = 0; i < labels.length; i++) {
@@ -44,8 +43,8 @@ final class Features {
         }
         for (int k = 0; k < classes; k++) {
             if (examples[k] == 0) {
-                throw new IllegalArgumentException(operation + ": class " + k + " has no example among "
-                        + labels.length + "; give every class at least one");
+                throw new IllegalArgumentException(operation + ": class " + k + " has no example among " + labels.length
+                        + "; give every class at least one");
             }
         }
     }

@@ -71,8 +71,7 @@ public final class FewShotEvaluation {
             int[] of = groups == null
                     ? null
                     : IntStream.of(episode.support()).map(clip -> groups[clip]).toArray();
-            FewShotHead.Learned learned =
-                    head.learn(views.support(), episode.supportLabels(), episode.ways(), of);
+            FewShotHead.Learned learned = head.learn(views.support(), episode.supportLabels(), episode.ways(), of);
             return new Answers(answers(learned.classifier(), views.queries()), learned.heldOut());
         }
     }

@@ -119,8 +119,7 @@ public record FineTuning(
             Architecture architecture = Architecture.of(metadata);
             Map<String, Tensor> weights = new LinkedHashMap<>(checkpoint.select(architecture::keeps));
             return checkpoint.explaining(() -> Scope.outside(() -> {
-                Params params =
-                        Params.from(device, DType.F32, weights).computeIn(compute);
+                Params params = Params.from(device, DType.F32, weights).computeIn(compute);
                 VideoModel model = architecture.build(params, metadata);
                 params.finish();
                 params.addShadows();
@@ -174,12 +173,14 @@ public record FineTuning(
             });
         }
 
-        private static Map<Integer, Map<String, Tensor>> layers(Map<String, Tensor> weights) {
-            int depth = weights.keySet().stream().mapToInt(Episodes::block).max().orElse(-1) + 1;
+        static Map<Integer, Map<String, Tensor>> layers(Map<String, Tensor> weights) {
+            int depth =
+                    weights.keySet().stream().mapToInt(Episodes::block).max().orElse(-1) + 1;
             Map<Integer, Map<String, Tensor>> layers = new TreeMap<>();
             weights.forEach((name, weight) -> {
                 int block = block(name);
-                int decays = block >= 0 ? depth - block : EMBEDDING.matcher(name).matches() && depth > 0 ? depth + 1 : 0;
+                int decays =
+                        block >= 0 ? depth - block : EMBEDDING.matcher(name).matches() && depth > 0 ? depth + 1 : 0;
                 layers.computeIfAbsent(decays, d -> new LinkedHashMap<>()).put(name, weight);
             });
             return layers;
@@ -212,7 +213,8 @@ public record FineTuning(
             untuned.forEach((name, weight) -> weight(name).copyFrom(weight));
             int ways = episode.ways();
             int width = model.config().featureWidth();
-            Tensor matrix = Tensor.full(device, DType.F32, Shape.of(ways, width), 0).requiresGrad(true);
+            Tensor matrix =
+                    Tensor.full(device, DType.F32, Shape.of(ways, width), 0).requiresGrad(true);
             Tensor bias = Tensor.full(device, DType.F32, Shape.of(ways), 0).requiresGrad(true);
             Map<Integer, AdamW> optimisers = new TreeMap<>();
             layers.forEach((decays, some) -> {
@@ -221,8 +223,7 @@ public record FineTuning(
                     own.put("head.weight", matrix);
                     own.put("head.bias", bias);
                 }
-                optimisers.put(
-                        decays, new AdamW(own, .9, .999, 1e-8, how.weightDecay, AdamW.matrices(own)));
+                optimisers.put(decays, new AdamW(own, .9, .999, 1e-8, how.weightDecay, AdamW.matrices(own)));
             });
             Schedule schedule = Schedule.cosine(how.rate, 0, 0, how.steps / 10, how.steps - how.steps / 10);
             EpochOrder order = new EpochOrder(episode.support().length, how.seed + number);
@@ -253,14 +254,16 @@ public record FineTuning(
         private Tensor loss(int number, int step, int[] places, Episode episode, Tensor matrix, Tensor bias) {
             long draws = ((long) number << EPISODE_SHIFT) + step + 1;
             int[] chosen = IntStream.of(places).map(i -> episode.support()[i]).toArray();
-            int[] labels = IntStream.of(places).map(i -> episode.supportLabels()[i]).toArray();
+            int[] labels =
+                    IntStream.of(places).map(i -> episode.supportLabels()[i]).toArray();
             Tensor seen = clips.batch(host, modality, chosen);
             if (how.augment && modality.equals(Modality.RGB)) {
                 ClipBatches.augment(seen, how.seed, i -> draws, i -> i);
             }
             Tensor visible = visible(seen, draws);
             Tensor feature = model.features(seen.to(device), visible, DropPath.NONE); // [B, D]
-            return Losses.crossEntropy(feature.linear(matrix, bias), Tensor.of(labels).to(device));
+            return Losses.crossEntropy(
+                    feature.linear(matrix, bias), Tensor.of(labels).to(device));
         }
 
         /** The tokens that a step sees, or null if it sees all. */

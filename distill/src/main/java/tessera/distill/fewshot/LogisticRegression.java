@@ -70,11 +70,7 @@ public record LogisticRegression(double c, double tolerance, int maxIterations) 
     @Override
     public Learned learn(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
         return CrossValidation.learned(
-                (kept, of) -> fitViews(kept, of, classes).classifier(),
-                views,
-                labels,
-                classes,
-                groups);
+                (kept, of) -> fitViews(kept, of, classes).classifier(), views, labels, classes, groups);
     }
 
     /**

@@ -17,8 +17,7 @@ public record NearestMean() implements FewShotHead {
 
     @Override
     public Learned learn(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
-        return CrossValidation.learned(
-                (kept, of) -> fit(kept, of, classes), views, labels, classes, groups);
+        return CrossValidation.learned((kept, of) -> fit(kept, of, classes), views, labels, classes, groups);
     }
 
     /** The classifier of {@link #learn}. */

@@ -87,8 +87,7 @@ public record SelfTraining(Pretraining pretraining, double weight) {
                 Pretraining.export(config));
     }
 
-    private Stage.Setup setUp(
-            VideoMaeConfig config, ClipSet source, ClipSet target, Path teacher, RunContext context) {
+    private Stage.Setup setUp(VideoMaeConfig config, ClipSet source, ClipSet target, Path teacher, RunContext context) {
         float[][] softLabels = answers(config, source.classes().size(), target, teacher, context);
         Stage.Setup setup = pretraining.setUp(config, source, target, teacher, true, context);
         Stage.Part ofSource = setup.parts().getFirst();
