@@ -36,6 +36,15 @@ public final class EgoSim {
     private static final long SOUND = 7;
     private static final long SOUND_NOISE = 8;
 
+    /**
+     * What is rendered: equal arguments give equal clips within a version alone. Runs note it with the seed ({@link #note}), and those on
+     * clips of another version are not gone on with.
+     */
+    public static final int VERSION = 2;
+
+    /** The name under which files of runs on these clips have the {@link #note}. */
+    public static final String NOTED = "tessera.egosim";
+
     /** Seconds of a clip: 16 frames are 7.5 a second, 32 are 15. */
     public static final double SECONDS = 16 / 7.5;
 
@@ -65,6 +74,11 @@ public final class EgoSim {
 
     public Geometry geometry() {
         return geometry;
+    }
+
+    /** The version and the seed, which with a clip's own figures say all of it: {@code version 2, seed 1}. */
+    public String note() {
+        return "version " + VERSION + ", seed " + seed;
     }
 
     /** The classes of a split; a clip's label is its class's place in this list. Splits share no class. */
