@@ -90,12 +90,17 @@ final class Clips {
 
     /** Refuses, before any work, a file of {@code --start} that no training starts from. */
     static void requireStart(@Nullable Path start) {
+        requireStart("--start", start);
+    }
+
+    /** The same of a file that another option names. */
+    static void requireStart(String option, @Nullable Path start) {
         if (start == null) {
             return;
         }
         if (!Files.exists(start)) {
             throw new IllegalArgumentException(
-                    "--start " + start + " is no file; name a safetensors file, or the index of shards");
+                    option + " " + start + " is no file; name a safetensors file, or the index of shards");
         }
         try (SafetensorsShards file = SafetensorsShards.open(start)) {
             if (Int8Layers.isInt8(file.metadata())) {

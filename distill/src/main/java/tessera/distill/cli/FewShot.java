@@ -32,6 +32,8 @@ import tessera.distill.fewshot.EpisodeResult;
 import tessera.distill.fewshot.EpisodeSampler;
 import tessera.distill.fewshot.FewShotEvaluation;
 import tessera.distill.fewshot.FewShotEvaluation.PassByPass;
+import tessera.distill.fewshot.FewShotHead;
+import tessera.distill.fewshot.FineTuning;
 import tessera.distill.fewshot.GroupedEpisodes;
 import tessera.distill.fewshot.RedrawnMasks;
 import tessera.distill.train.RunContext;
@@ -60,6 +62,9 @@ final class FewShot extends ToolCommand {
     private static final String SOURCE = "fewshot needs clips: pass either --clips DIR";
 
     private static final String PREFIX = "prefix";
+
+    /** As many as need no word about how long they take where each trains a student. */
+    private static final int FEW_EPISODES = 20;
 
     /** What EgoSim offers for judging; its other splits are for training. */
     enum Judged {
@@ -109,7 +114,10 @@ final class FewShot extends ToolCommand {
     private @Nullable String groups;
 
     @Mixin
-    private HeadOptions head;
+    private HeadChoice head;
+
+    @Mixin
+    private FineTuneOptions tuning;
 
     @Mixin
     private ProtocolOptions protocol;
@@ -128,7 +136,16 @@ final class FewShot extends ToolCommand {
         egosim.requireOne(SOURCE, clips);
         requireCounts();
         head.check();
+        tuning.check(head);
         adaptive.check(student.masking());
+        if (head.isFineTuning()) {
+            protocol.requireOwn(
+                    "--head finetune trains the student, norms and all, through a mask of its own in each step");
+            if (!student.masking().reduction().isNone()) {
+                throw new IllegalArgumentException("--head finetune trains the student, but "
+                        + student.masking().reduction() + " is for one that is trained; leave one of them away");
+            }
+        }
         RunContext context = progress.context(student.compute());
         Judgement judgement;
         ReducedCost cost;
@@ -168,6 +185,7 @@ final class FewShot extends ToolCommand {
                 episodes,
                 masking.ratio(),
                 masking.ensemble(),
+                EnumWords.of(head.kind()),
                 head.word(),
                 masking.strategy().word(),
                 protocol.supportViews(masking),
@@ -177,12 +195,13 @@ final class FewShot extends ToolCommand {
         print(answer, out -> {
             out.printf(
                     Locale.ROOT,
-                    "%d-way %d-shot accuracy %s %% over %d episodes (mask ratio %s, ensemble %d, pooling %s%s), calibration error"
-                            + " %.2f %%%n",
+                    "%d-way %d-shot accuracy %s %% over %d episodes (%smask ratio %s, ensemble %d, pooling %s%s), calibration"
+                            + " error %.2f %%%n",
                     ways,
                     shots,
                     accuracy,
                     episodes,
+                    head.kind() == HeadChoice.Kind.LOGISTIC ? "" : "head " + EnumWords.of(head.kind()) + ", ",
                     masking.ratio(),
                     masking.ensemble(),
                     head.word(),
@@ -212,6 +231,11 @@ final class FewShot extends ToolCommand {
         requireLeast("--ways", ways, 2);
         requireLeast("--shots", shots, 1);
         requireLeast("--queries", queries, 1);
+        if (head.isFineTuning() && adaptive.wanted() && adaptive.threshold() == null) {
+            throw new IllegalArgumentException(
+                    "--adaptive sets its threshold on examples that are held out, which --head"
+                            + " finetune does not do; pass a threshold such as --adaptive 0.9");
+        }
         if (shots == 1 && adaptive.wanted() && adaptive.threshold() == null) {
             throw new IllegalArgumentException(
                     "--adaptive sets its threshold on examples that are held out, but --shots is"
@@ -283,6 +307,7 @@ final class FewShot extends ToolCommand {
             int episodes,
             double maskRatio,
             int ensemble,
+            String head,
             String pooling,
             String strategy,
             int supportViews,
@@ -298,8 +323,35 @@ final class FewShot extends ToolCommand {
             Predictor predictor, List<Pooling> candidates, ClipSet set, Modality modality, RunContext context) {
         int[] groupOf = groups(set.names());
         List<Episode> drawn = draw(set.labels(), groupOf, set.classes());
+        if (head.isFineTuning()) {
+            Student judging = predictor.student();
+            try (FineTuning.Episodes tuned = tuning.fineTuning(student.masks().seed())
+                    .open(
+                            student.file(),
+                            set,
+                            modality,
+                            predictor.masking(),
+                            judging.device(),
+                            student.compute().precision())) {
+                return judge(new FewShotEvaluation(tuned), drawn, predictor, set, modality, context);
+            }
+        }
         FewShotEvaluation evaluation = evaluation(predictor, candidates, set, modality, groupOf, context);
+        return judge(evaluation, drawn, predictor, set, modality, context);
+    }
+
+    private Judgement judge(
+            FewShotEvaluation evaluation,
+            List<Episode> drawn,
+            Predictor predictor,
+            ClipSet set,
+            Modality modality,
+            RunContext context) {
         try (Task task = context.task("episodes", Task.Unit.EPISODES, episodes)) {
+            if (head.isFineTuning() && episodes > FEW_EPISODES) {
+                task.note("the student is trained anew in each of " + episodes
+                        + " episodes, which takes long; --episodes " + FEW_EPISODES + " gives a first impression");
+            }
             if (!adaptive.wanted()) {
                 return new Judgement(evaluation.evaluate(drawn, task::advance), null);
             }
@@ -325,15 +377,11 @@ final class FewShot extends ToolCommand {
         if (protocol.redraws()) {
             FewShotEvaluation.Source source =
                     new RedrawnMasks(judging, set, modality, predictor.masking(), views, predictor.seed());
-            return head.isPlain()
-                    ? new FewShotEvaluation(source, HeadOptions.plain())
-                    : new FewShotEvaluation(source, HeadOptions.tuned(candidates, judging), groupOf);
+            return new FewShotEvaluation(source, head.head(candidates, judging), groupOf);
         }
         double[][][] features = FeatureExtraction.extract(predictor, set, modality, context);
-        FewShotEvaluation evaluation = head.isPlain()
-                ? new FewShotEvaluation(features, HeadOptions.plain())
-                : new FewShotEvaluation(features, HeadOptions.tuned(candidates, judging), groupOf);
-        return evaluation.withSupportViews(views);
+        FewShotHead learning = head.head(candidates, judging);
+        return new FewShotEvaluation(features, learning, groupOf).withSupportViews(views);
     }
 
     /** Fixed and adaptive ensembles; thresholds come from the support clips of all episodes, each held out. */

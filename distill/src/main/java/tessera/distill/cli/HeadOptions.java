@@ -6,6 +6,7 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
+import tessera.distill.fewshot.FewShotHead;
 import tessera.distill.fewshot.HeadFit;
 import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.fewshot.LogisticRegression;
@@ -14,7 +15,7 @@ import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 
 /** How tokens become features and how a head is fitted on these: {@code --pooling} and {@code --fit}. */
-final class HeadOptions {
+class HeadOptions {
     private static final String AUTO = "auto";
     /** What {@code auto} chooses from; the first is taken unless another is clearly better on examples that are held out. */
     private static final List<Pooling> OFFERED = Stream.of(
@@ -44,19 +45,25 @@ final class HeadOptions {
             paramLabel = "tuned|plain",
             description =
                     "The head's logistic regression: on standardised features with a C chosen by cross-validation on the"
-                            + " examples, or with C = 1 on the features as they are (the papers'). Default: ${DEFAULT-VALUE}")
-    private Fit fit = Fit.TUNED;
+                            + " examples, or with C = 1 on the features as they are (the papers'). Default: tuned")
+    private @Nullable Fit fit;
 
     /** What was asked for. */
     String word() {
         if (pooling != null) {
             return pooling;
         }
-        return isPlain() ? Pooling.MEAN.toString() : AUTO;
+        return isTuned() ? AUTO : Pooling.MEAN.toString();
     }
 
-    boolean isPlain() {
-        return fit == Fit.PLAIN;
+    /** Whether features and penalty are chosen on the examples. */
+    boolean isTuned() {
+        return fit != Fit.PLAIN;
+    }
+
+    /** Whether the user says how a logistic regression is fitted. */
+    boolean isFitGiven() {
+        return fit != null;
     }
 
     /** Takes the papers' feature and fit. */
@@ -67,16 +74,16 @@ final class HeadOptions {
     /** Refuses what was given and is not the papers'. */
     void agree(ParseResult given) {
         ProtocolOptions.agree(given, "--pooling", word(), Pooling.MEAN.toString());
-        ProtocolOptions.agree(given, "--fit", EnumWords.of(fit), EnumWords.of(Fit.PLAIN));
+        ProtocolOptions.agree(given, "--fit", EnumWords.of(isTuned() ? Fit.TUNED : Fit.PLAIN), EnumWords.of(Fit.PLAIN));
     }
 
     /** Refuses words that mean nothing, before anything is loaded. */
     void check() {
         if (!word().equals(AUTO)) {
             Pooling.of(word());
-        } else if (isPlain()) {
-            throw new IllegalArgumentException(
-                    "--pooling auto chooses by cross-validation, which --fit plain does not do; pass --fit tuned");
+        } else if (!isTuned()) {
+            throw new IllegalArgumentException("--pooling auto chooses by cross-validation, which " + untuned()
+                    + " does not do; pass another pooling such as mean");
         }
     }
 
@@ -104,27 +111,42 @@ final class HeadOptions {
         }
     }
 
+    /** The penalty of what is not tuned; null where there is none. */
+    @Nullable
+    Double c() {
+        return new LogisticRegression().c();
+    }
+
+    /** The option that rules a choice on the examples out, for messages. */
+    String untuned() {
+        return "--fit plain";
+    }
+
+    /** What learns from features by the {@link Pooling#union} of the candidates. */
+    FewShotHead head(List<Pooling> candidates, Student student) {
+        return isTuned() ? tuned(candidates, student) : new LogisticRegression();
+    }
+
     /** The fit that chooses among candidates by the columns of their {@link Pooling#union}. */
-    static HeadFit tuned(List<Pooling> candidates, Student student) {
+    private static HeadFit tuned(List<Pooling> candidates, Student student) {
         Pooling all = Pooling.union(candidates);
         return new HeadFit(candidates.stream()
                 .map(candidate -> all.select(candidate, student.config()))
                 .toList());
     }
 
-    /** The published fit. */
-    static LogisticRegression plain() {
-        return new LogisticRegression();
-    }
-
     /**
      * A head and what it looks at.
      *
-     * @param c how much the examples weigh against the penalty
+     * @param c how much the examples weigh against the penalty; null where there is none
      * @param heldOut class probabilities of the examples by heads like it that did not see them, {@code [P][clips][classes]}; empty
      *     where a class has one example
      */
-    record Fitted(LinearClassifier classifier, Pooling pooling, double c, Supplier<double[][][]> heldOut) {}
+    record Fitted(
+            LinearClassifier classifier,
+            Pooling pooling,
+            @Nullable Double c,
+            Supplier<double[][][]> heldOut) {}
 
     /**
      * Fits a head in the way that was asked for.
@@ -133,14 +155,12 @@ final class HeadOptions {
      * @param groups of the clips, which are held out together
      */
     Fitted fit(List<Pooling> candidates, Student student, double[][][] views, int[] labels, int classes, int[] groups) {
-        if (isPlain()) {
-            LinearClassifier classifier =
-                    plain().fitViews(views, labels, classes).classifier();
-            return new Fitted(
-                    classifier,
-                    candidates.getFirst(),
-                    plain().c(),
-                    () -> plain().heldOut(views, labels, classes, groups));
+        if (!isTuned()) {
+            FewShotHead.Learned learned = head(candidates, student).learn(views, labels, classes, groups);
+            if (!(learned.classifier() instanceof LinearClassifier linear)) {
+                throw new IllegalStateException("a head of a file is linear");
+            }
+            return new Fitted(linear, candidates.getFirst(), c(), learned.heldOut());
         }
         HeadFit fit = tuned(candidates, student);
         HeadFit.Fit tuned = fit.fit(views, labels, classes, groups);

@@ -37,7 +37,7 @@ import tessera.tensor.io.Printable;
         name = "learn",
         description = {
             "Learn to tell labels apart from a few videos of each: DIR/<label>/<any video>, or DIR/<label>.mp4.",
-            "Videos are cut into clips, the student gives their features, and a logistic regression on these becomes"
+            "Videos are cut into clips, the student gives their features, and a logistic regression (or --head) on these becomes"
                     + " the head that predict uses; it remembers how the features were pooled.",
             "With --evaluate, the parts of the videos outside --from and --to are recognised too, and the accuracy is"
                     + " printed: --to 0.5 --shots 5 --evaluate learns from 5 clips of each first half and is judged on the"
@@ -88,7 +88,7 @@ final class Learn extends ToolCommand {
     private Path out = Path.of("");
 
     @Mixin
-    private HeadOptions headOptions;
+    private HeadChoice headOptions;
 
     @Mixin
     private AdaptiveChoice adaptive;
@@ -101,6 +101,7 @@ final class Learn extends ToolCommand {
         student.masking();
         cutting.check();
         headOptions.check();
+        headOptions.checkLinear();
         adaptive.check(student.masking());
         Outputs.requireFile(out);
         if (shots != null && shots < 1) {
@@ -141,14 +142,14 @@ final class Learn extends ToolCommand {
      * A fitted head.
      *
      * @param clips number of clips it was fitted on
-     * @param c how much they weigh against the penalty
+     * @param c how much they weigh against the penalty; null where there is none
      * @param heldOut where masks are adaptive
      * @param cost of the features, where tokens are reduced
      */
     private record Learned(
             Head head,
             int clips,
-            double c,
+            @Nullable Double c,
             @Nullable HeldOut heldOut,
             @Nullable ReducedCost cost) {}
 
@@ -341,7 +342,9 @@ final class Learn extends ToolCommand {
         result.put("labels", labels);
         result.put("clips", learned.clips());
         result.put("pooling", learned.head().pooling().toString());
-        result.put("c", learned.c());
+        if (learned.c() != null) {
+            result.put("c", learned.c());
+        }
         ReducedCost cost = learned.cost();
         if (cost != null) {
             result.put("reduced", cost);
@@ -360,7 +363,7 @@ final class Learn extends ToolCommand {
                 to.println(student.file() + ": the adapted student, which goes with the head");
             }
             to.printf(Locale.ROOT, "%s: %d labels learned from %d clips%n", out, labels.size(), learned.clips());
-            if (!headOptions.isPlain()) {
+            if (headOptions.isTuned()) {
                 to.printf("  chosen on them: pooling %s, C %s%n", learned.head().pooling(), learned.c());
             }
             if (cost != null) {

@@ -21,6 +21,7 @@ import tessera.distill.egosim.EgoSimClips;
 import tessera.distill.train.ModalityInput;
 import tessera.distill.train.Pretraining;
 import tessera.distill.train.RunContext;
+import tessera.distill.train.SelfTraining;
 import tessera.nn.videomae.VideoMaeConfig;
 
 /** {@code tessera pretrain}: the first stage, once for each modality. */
@@ -34,6 +35,8 @@ import tessera.nn.videomae.VideoMaeConfig;
             "The model ends up in DIR/model.safetensors of --out; stopped runs resume by the same command."
         })
 final class Pretrain extends ToolCommand {
+
+    private static final String SELF_TRAIN = "--self-train";
 
     /** EgoSim clips from which the normalisation of flow is measured. */
     private static final int STATISTICS_CLIPS = 60;
@@ -69,7 +72,7 @@ final class Pretrain extends ToolCommand {
             names = "--lambda",
             paramLabel = "X",
             description = "Weight of the source labels' cross-entropy. Default: " + Pretraining.RGB_LAMBDA
-                    + " for rgb, " + Pretraining.OTHER_LAMBDA + " for flow and pose")
+                    + " for rgb, " + Pretraining.OTHER_LAMBDA + " for flow and pose, 1 with --self-train")
     private @Nullable Double lambda;
 
     @Option(
@@ -85,12 +88,25 @@ final class Pretrain extends ToolCommand {
                             + " and output layers.")
     private @Nullable Path start;
 
+    @Option(
+            names = SELF_TRAIN,
+            paramLabel = "MODEL",
+            description =
+                    "Self-training (STARTUP, 2021): learn the class probabilities that MODEL, a finished pretraining on the same"
+                            + " source, gives target clips, beside the source's labels (lambda 1) and the target's"
+                            + " reconstruction; begins with MODEL's weights.")
+    private @Nullable Path selfTrain;
+
+    @Option(names = "--self-train-weight", paramLabel = "X", description = "Weight of those probabilities. Default: 1")
+    private @Nullable Double selfTrainWeight;
+
     @Override
     void run() {
         training.check();
         egosim.check();
         Pretraining stage = stage();
         Clips.requireStart(start);
+        checkSelfTraining();
         RunContext context = training.context();
         Path model = egosim.wanted() ? onEgoSim(stage, context) : onFolders(stage, context);
         print(new Answer(model, stage.recipe().steps()), out -> out.println(model));
@@ -100,11 +116,31 @@ final class Pretrain extends ToolCommand {
 
     private Pretraining stage() {
         Pretraining standard = Pretraining.defaults(modality);
-        double weight = lambda == null ? standard.lambda() : lambda;
+        double published = selfTrain == null ? standard.lambda() : 1;
+        double weight = lambda == null ? published : lambda;
         if (!(weight >= 0) || Double.isInfinite(weight)) {
             throw new IllegalArgumentException("--lambda is " + weight + "; pass 0 or more");
         }
         return new Pretraining(modality, !noTarget, weight, standard.dropout(), training.recipe());
+    }
+
+    private void checkSelfTraining() {
+        Double weight = selfTrainWeight;
+        if (selfTrain == null) {
+            if (weight != null) {
+                throw new IllegalArgumentException("--self-train-weight is " + weight
+                        + " but there is nothing to learn from; pass --self-train MODEL too");
+            }
+            return;
+        }
+        if (weight != null && (!(weight >= 0) || weight.isInfinite())) {
+            throw new IllegalArgumentException("--self-train-weight is " + weight + "; pass 0 or more");
+        }
+        if (start != null) {
+            throw new IllegalArgumentException(
+                    "--self-train begins with its model's weights and --start names others; leave one of them away");
+        }
+        Clips.requireStart(SELF_TRAIN, selfTrain);
     }
 
     private Path onEgoSim(Pretraining stage, RunContext context) {
@@ -151,6 +187,11 @@ final class Pretrain extends ToolCommand {
         egosim.note(origin);
         if (start != null) {
             origin.put("tessera.start", Clips.checksum(start));
+        }
+        if (selfTrain != null) {
+            origin.put("tessera.teacher", Clips.checksum(selfTrain));
+            return new SelfTraining(stage, selfTrainWeight == null ? 1 : selfTrainWeight)
+                    .run(config, labelled, unlabelled, selfTrain, training.out(), context.startingFrom(origin));
         }
         return stage.run(config, labelled, unlabelled, start, training.out(), context.startingFrom(origin));
     }

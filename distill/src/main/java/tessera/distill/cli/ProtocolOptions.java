@@ -120,6 +120,14 @@ final class ProtocolOptions {
         }
     }
 
+    /** Refuses what is said of frozen students. */
+    void requireOwn(String why) {
+        if (supportViews != null || !norms().equals(PublishedNorms.OWN)) {
+            throw new IllegalArgumentException(
+                    why + "; leave " + SUPPORT_VIEWS + ", --feature-norm and --eps away, or take another head");
+        }
+    }
+
     private PublishedNorms norms() {
         return new PublishedNorms(featureNorm == FeatureNorm.RESET, eps);
     }

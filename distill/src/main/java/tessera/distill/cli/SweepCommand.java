@@ -357,10 +357,7 @@ final class SweepCommand extends ToolCommand {
                 yield new EpisodeJudge(
                         looked,
                         drawn,
-                        features -> fit.isPlain()
-                                ? new FewShotEvaluation(features, HeadOptions.plain())
-                                : new FewShotEvaluation(
-                                        features, HeadOptions.tuned(candidates, reference.student()), null),
+                        features -> new FewShotEvaluation(features, fit.head(candidates, reference.student())),
                         seed);
             }
             case HEAD -> {
@@ -390,7 +387,7 @@ final class SweepCommand extends ToolCommand {
                     .with("queries", queries)
                     .with("episodes", episodes)
                     .with("pooling", fit.word())
-                    .with("fit", fit.isPlain() ? "plain" : "tuned");
+                    .with("fit", fit.isTuned() ? "tuned" : "plain");
         }
         return settings.with("head", judging == null ? "none" : judging.name() + " " + checksum(judging));
     }

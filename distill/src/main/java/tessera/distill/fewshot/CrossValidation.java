@@ -25,7 +25,7 @@ final class CrossValidation {
          *
          * @param views {@code [P][examples][D]} of those that are kept
          */
-        LinearClassifier fit(double[][][] views, int[] labels);
+        FewShotClassifier fit(double[][][] views, int[] labels);
     }
 
     /**
@@ -64,6 +64,19 @@ final class CrossValidation {
     }
 
     /**
+     * What a fitter learns from all examples, and its likes from those that are not held out.
+     *
+     * @param groups of each example, or null if each is its own
+     */
+    static FewShotHead.Learned learned(
+            Fitter fitter, double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
+        return new FewShotHead.Learned(fitter.fit(views, labels), () -> {
+            int[] folds = folds(labels, classes, groups);
+            return folds.length == 0 ? new double[0][][] : probabilities(views, labels, folds, fitter);
+        });
+    }
+
+    /**
      * Class probabilities of each example in each view by a head that did not see it, {@code [P][examples][classes]}.
      *
      * @param views {@code [P][examples][D]}
@@ -81,7 +94,7 @@ final class CrossValidation {
             for (double[][] view : views) {
                 examples.add(IntStream.of(kept).mapToObj(i -> view[i]).toArray(double[][]::new));
             }
-            LinearClassifier classifier = fitter.fit(
+            FewShotClassifier classifier = fitter.fit(
                     examples.toArray(double[][][]::new),
                     IntStream.of(kept).map(i -> labels[i]).toArray());
             for (int i = 0; i < labels.length; i++) {

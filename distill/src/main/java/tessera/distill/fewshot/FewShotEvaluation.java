@@ -10,29 +10,39 @@ import tessera.distill.evaluation.Classification;
 import tessera.distill.evaluation.EnsemblePasses;
 
 /**
- * Few-shot accuracy of features.
+ * Few-shot accuracy.
  *
- * <p>For each episode a logistic regression is fitted on the support clips' features of their passes ({@link
- * LogisticRegression#fitViews}). Each query is then classified by the mean over its P passes of its class probabilities. A
+ * <p>For each episode a {@link FewShotHead} learns from the support clips' features of their passes; a logistic regression in the
+ * papers. Each query is then classified by the mean over its P passes of its class probabilities. A
  * pass holds the features of clips under one mask, so P passes are an ensemble of P masks; one pass is plain
  * inference. MM-CDFSL (ECCV 2024) fits on one mask per support clip, which {@link #withSupportViews} does; seeing support and query
- * clips through equally many, as here without it, costs nothing at inference and makes masked accuracy come closer to unmasked.
+ * clips through equally many, as here without it, costs nothing at inference and makes masked accuracy come closer to unmasked. What
+ * learns from clips rather than features, such as {@link FineTuning}, is a {@link Learner} of its own.
  *
  * <p>Immutable and safe to share between threads, if its source is.
  */
 public final class FewShotEvaluation {
-    private final Source source;
-    private final Fitter fitter;
+    private final Learner learner;
 
-    /** Fits a head on support clips. */
-    private interface Fitter {
+    /** Learns from the support clips of an episode and answers for its queries. */
+    @FunctionalInterface
+    public interface Learner {
         /**
-         * A head on all features.
+         * What it says of an episode; called for one episode after the other.
          *
-         * @param views {@code [P][clips][D]}
+         * @param number of the episode, from 0
          */
-        Fitted fit(double[][][] views, Episode episode);
+        Answers learn(int number, Episode episode);
     }
+
+    /**
+     * What was learned says of an episode's clips.
+     *
+     * @param queries class probabilities, {@code [P][queries][ways]}, P passes of 1 or more
+     * @param support those of the support clips by classifiers like it that did not see them, {@code [S][support clips][ways]}, or empty
+     *     where nothing could be held out. Computed when asked for
+     */
+    public record Answers(double[][][] queries, Supplier<double[][][]> support) {}
 
     /** Where the features of an episode's clips come from. */
     @FunctionalInterface
@@ -53,12 +63,25 @@ public final class FewShotEvaluation {
      */
     public record Views(double[][][] support, double[][][] queries) {}
 
-    /**
-     * A head.
-     *
-     * @param heldOut class probabilities of the support clips by heads like it that did not see them, {@code [P][clips][ways]}, or empty
-     */
-    private record Fitted(LinearClassifier classifier, Supplier<double[][][]> heldOut) {}
+    /** Learns from features. */
+    private record OnFeatures(Source source, FewShotHead head, int @Nullable [] groups) implements Learner {
+        @Override
+        public Answers learn(int number, Episode episode) {
+            Views views = source.see(number, episode);
+            int[] of = groups == null
+                    ? null
+                    : IntStream.of(episode.support()).map(clip -> groups[clip]).toArray();
+            FewShotHead.Learned learned = head.learn(views.support(), episode.supportLabels(), episode.ways(), of);
+            return new Answers(answers(learned.classifier(), views.queries()), learned.heldOut());
+        }
+    }
+
+    /** A classifier's class probabilities of features, {@code [P][clips][classes]}. */
+    static double[][][] answers(FewShotClassifier classifier, double[][][] features) {
+        return Arrays.stream(features)
+                .map(pass -> Arrays.stream(pass).map(classifier::probabilities).toArray(double[][]::new))
+                .toArray(double[][][]::new);
+    }
 
     /**
      * Checks and keeps the features; the caller must not change them afterwards.
@@ -67,45 +90,32 @@ public final class FewShotEvaluation {
      * @throws IllegalArgumentException if there is no pass, passes differ in shape, or a feature is not finite; the
      *     message names the pass and the clip
      */
-    public FewShotEvaluation(double[][][] passes, LogisticRegression head) {
-        this(kept(passes), head);
+    public FewShotEvaluation(double[][][] passes, FewShotHead head) {
+        this(passes, head, null);
     }
 
     /**
-     * As {@link #FewShotEvaluation(double[][][], LogisticRegression)}, with heads that are tuned on the support clips of each episode.
+     * As {@link #FewShotEvaluation(double[][][], FewShotHead)}, with support clips that are held out in groups.
      *
      * @param groups of every clip, which are held out together, or null if each is its own
      */
-    public FewShotEvaluation(double[][][] passes, HeadFit head, int @Nullable [] groups) {
+    public FewShotEvaluation(double[][][] passes, FewShotHead head, int @Nullable [] groups) {
         this(kept(passes), head, groups);
     }
 
     /** An evaluation of features that are made for each episode. */
-    public FewShotEvaluation(Source source, LogisticRegression head) {
-        this(
-                source,
-                (views, episode) -> new Fitted(
-                        head.fitViews(views, episode.supportLabels(), episode.ways())
-                                .classifier(),
-                        () -> head.heldOut(views, episode.supportLabels(), episode.ways(), null)));
+    public FewShotEvaluation(Source source, FewShotHead head) {
+        this(source, head, null);
     }
 
-    /** As {@link #FewShotEvaluation(Source, LogisticRegression)}, with heads that are tuned on the support clips of each episode. */
-    public FewShotEvaluation(Source source, HeadFit head, int @Nullable [] groups) {
-        this(source, (views, episode) -> {
-            int[] labels = episode.supportLabels();
-            int[] of = groups == null
-                    ? null
-                    : IntStream.of(episode.support()).map(clip -> groups[clip]).toArray();
-            HeadFit.Fit fit = head.fit(views, labels, episode.ways(), of);
-            return new Fitted(
-                    fit.onAll(views[0][0].length), () -> head.heldOut(fit, views, labels, episode.ways(), of));
-        });
+    /** As {@link #FewShotEvaluation(Source, FewShotHead)}, with support clips that are held out in groups. */
+    public FewShotEvaluation(Source source, FewShotHead head, int @Nullable [] groups) {
+        this(new OnFeatures(source, head, groups));
     }
 
-    private FewShotEvaluation(Source source, Fitter fitter) {
-        this.source = source;
-        this.fitter = fitter;
+    /** An evaluation of what learns in another way than by a head on features. */
+    public FewShotEvaluation(Learner learner) {
+        this.learner = learner;
     }
 
     /** Features of every clip as a source. */
@@ -144,27 +154,33 @@ public final class FewShotEvaluation {
      *
      * @param views of the support clips that heads are fitted on, the first ones: 1 as published, up to all that the source gives
      * @throws IllegalArgumentException if it is less than 1; and, when episodes are evaluated, if there are not so many
+     * @throws IllegalStateException if it is no evaluation of features
      */
     public FewShotEvaluation withSupportViews(int views) {
+        if (!(learner instanceof OnFeatures(Source source, FewShotHead head, int[] groups))) {
+            throw new IllegalStateException("few_shot: what learns from clips has no passes of support clips");
+        }
         if (views < 1) {
             throw new IllegalArgumentException(
                     "few_shot: heads are to be fitted on " + views + " passes of the support clips; pass 1 or more");
         }
-        return new FewShotEvaluation(source, (all, episode) -> {
-            if (all.length < views) {
+        Source fewer = (number, episode) -> {
+            Views all = source.see(number, episode);
+            if (all.support.length < views) {
                 throw new IllegalArgumentException("few_shot: heads are to be fitted on " + views
-                        + " passes of the support clips but there are " + all.length
+                        + " passes of the support clips but there are " + all.support.length
                         + "; extract more, or lower the number");
             }
-            return fitter.fit(Arrays.copyOf(all, views), episode);
-        });
+            return new Views(Arrays.copyOf(all.support, views), all.queries);
+        };
+        return new FewShotEvaluation(fewer, head, groups);
     }
 
     /**
-     * Evaluates episodes in parallel on the common pool, or on the pool of the calling worker. The result does not depend
-     * on the number of threads.
+     * Evaluates episodes, those of features in parallel on the common pool, or on the pool of the calling worker, others one after
+     * the other on the calling thread. The result does not depend on the number of threads.
      *
-     * @param progress told the number of finished episodes, from worker threads but one call at a time, ascending
+     * @param progress told the number of finished episodes, perhaps from worker threads but one call at a time, ascending
      * @throws IllegalArgumentException if there is no episode or one names a clip that has no features
      */
     public Result evaluate(List<Episode> episodes, IntConsumer progress) {
@@ -176,10 +192,10 @@ public final class FewShotEvaluation {
         T of(int number, Episode episode);
     }
 
-    private static <T> List<T> each(List<Episode> episodes, Work<T> work, IntConsumer progress) {
+    private <T> List<T> each(List<Episode> episodes, Work<T> work, IntConsumer progress) {
         int[] finished = {0};
-        return IntStream.range(0, episodes.size())
-                .parallel()
+        IntStream numbers = IntStream.range(0, episodes.size());
+        return (learner instanceof OnFeatures ? numbers.parallel() : numbers)
                 .mapToObj(i -> {
                     T result = work.of(i, episodes.get(i));
                     synchronized (finished) {
@@ -196,13 +212,22 @@ public final class FewShotEvaluation {
     }
 
     private EpisodeResult evaluate(int number, Episode episode) {
-        Views views = source.see(number, episode);
-        LinearClassifier classifier = fitter.fit(views.support(), episode).classifier;
+        double[][][] queries = learner.learn(number, episode).queries();
         double[][] probabilities = IntStream.range(0, episode.queries().length)
-                .mapToObj(query -> classifier.ensemble(
-                        Arrays.stream(views.queries()).map(pass -> pass[query]).toArray(double[][]::new)))
+                .mapToObj(query -> mean(queries, query))
                 .toArray(double[][]::new);
         return new EpisodeResult(probabilities, episode.queryLabels());
+    }
+
+    /** Probabilities are averaged, not logits. */
+    private static double[] mean(double[][][] passes, int query) {
+        double[] mean = new double[passes[0][query].length];
+        for (double[][] pass : passes) {
+            for (int k = 0; k < mean.length; k++) {
+                mean[k] += pass[query][k] / passes.length;
+            }
+        }
+        return mean;
     }
 
     /**
@@ -220,16 +245,10 @@ public final class FewShotEvaluation {
     }
 
     private PassByPass passByPass(int number, Episode episode) {
-        Views views = source.see(number, episode);
-        Fitted fitted = fitter.fit(views.support(), episode);
-        double[][][] queries = Arrays.stream(views.queries())
-                .map(pass -> Arrays.stream(pass)
-                        .map(fitted.classifier::probabilities)
-                        .toArray(double[][]::new))
-                .toArray(double[][][]::new);
-        double[][][] heldOut = fitted.heldOut.get();
+        Answers answers = learner.learn(number, episode);
+        double[][][] heldOut = answers.support().get();
         return new PassByPass(
-                EnsemblePasses.of(queries, episode.queryLabels()),
+                EnsemblePasses.of(answers.queries(), episode.queryLabels()),
                 heldOut.length == 0 ? null : EnsemblePasses.of(heldOut, episode.supportLabels()));
     }
 

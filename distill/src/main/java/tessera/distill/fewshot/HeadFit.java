@@ -23,7 +23,7 @@ import tessera.distill.evaluation.EnsemblePasses;
  *
  * <p>Deterministic; immutable and safe to share between threads.
  */
-public final class HeadFit {
+public final class HeadFit implements FewShotHead {
     /** Values of C; the first needs no reason, and of the others those nearer to it come first. */
     private static final double[] PENALTIES = {10, 100, 1, 1000, .1, .01, .001};
 
@@ -117,6 +117,13 @@ public final class HeadFit {
                 most < 0 ? Double.NaN : most / (double) labels.length,
                 best.fit(c, labels, classes),
                 candidates.get(candidate));
+    }
+
+    /** Of {@link #fit}, as a classifier of all columns. */
+    @Override
+    public Learned learn(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
+        Fit fit = fit(views, labels, classes, groups);
+        return new Learned(fit.onAll(views[0][0].length), () -> heldOut(fit, views, labels, classes, groups));
     }
 
     /** Whether so many right answers are more than others by at least two standard errors; less than 0 are none yet. */

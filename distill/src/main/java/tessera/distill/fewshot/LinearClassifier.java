@@ -7,7 +7,7 @@ import java.util.Arrays;
  *
  * <p>Immutable and safe to share between threads.
  */
-public final class LinearClassifier {
+public final class LinearClassifier implements FewShotClassifier {
     private final double[][] coefficients;
     private final double[] intercepts;
 
@@ -51,12 +51,7 @@ public final class LinearClassifier {
         return intercepts.clone();
     }
 
-    /**
-     * The class probabilities of one feature row.
-     *
-     * @param x D finite numbers
-     * @throws IllegalArgumentException if the length is not D or a number is not finite
-     */
+    @Override
     public double[] probabilities(double[] x) {
         if (x.length != coefficients[0].length) {
             throw new IllegalArgumentException(

@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  *     least 0
  * @param maxIterations bound on L-BFGS steps, at least 1
  */
-public record LogisticRegression(double c, double tolerance, int maxIterations) {
+public record LogisticRegression(double c, double tolerance, int maxIterations) implements FewShotHead {
     private static final int HISTORY = 10;
 
     /**
@@ -67,23 +67,10 @@ public record LogisticRegression(double c, double tolerance, int maxIterations) 
         return new LogisticRegression(c / count, tolerance, maxIterations).fit(examples, repeated, classes);
     }
 
-    /**
-     * What heads say of examples that they were not fitted on, each held out once with its group.
-     *
-     * @param views as in {@link #fitViews}
-     * @param groups of each clip, or null if each is its own
-     * @return class probabilities in each view, {@code [P][clips][classes]}; empty where a class has one clip, so that nothing can be held
-     *     out
-     */
-    public double[][][] heldOut(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
-        int[] folds = CrossValidation.folds(labels, classes, groups);
-        return folds.length == 0
-                ? new double[0][][]
-                : CrossValidation.probabilities(
-                        views,
-                        labels,
-                        folds,
-                        (kept, of) -> fitViews(kept, of, classes).classifier());
+    @Override
+    public Learned learn(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
+        return CrossValidation.learned(
+                (kept, of) -> fitViews(kept, of, classes).classifier(), views, labels, classes, groups);
     }
 
     /**
@@ -96,7 +83,7 @@ public record LogisticRegression(double c, double tolerance, int maxIterations) 
      * @throws IllegalArgumentException if the arrays do not fit together, a feature is not finite, or a class is empty
      */
     public Fit fit(double[][] features, int[] labels, int classes) {
-        check(features, labels, classes);
+        Features.requireExamples("logistic_regression", features, labels, classes);
         int dimensions = features[0].length;
         Span span = features.length < dimensions ? Span.of(features) : null;
         double[][] rows = span == null ? features : span.coordinates(features);
@@ -125,36 +112,6 @@ public record LogisticRegression(double c, double tolerance, int maxIterations) 
      * @param converged whether the gradient tolerance was reached
      */
     public record Fit(LinearClassifier classifier, double objective, int iterations, boolean converged) {}
-
-    private static void check(double[][] features, int[] labels, int classes) {
-        if (classes < 2) {
-            throw new IllegalArgumentException(
-                    "logistic_regression: " + classes + " class(es) given; it needs 2 or more");
-        }
-        if (features.length != labels.length) {
-            throw new IllegalArgumentException("logistic_regression: " + features.length + " feature rows but "
-                    + labels.length + " labels; pass one label for each row");
-        }
-        int[] examples = new int[classes];
-        for (int i = 0; i < labels.length; i++) {
-            if (labels[i] < 0 || labels[i] >= classes) {
-                throw new IllegalArgumentException("logistic_regression: label " + labels[i] + " of example " + i
-                        + " is outside 0.." + (classes - 1) + "; number the classes from 0");
-            }
-            examples[labels[i]]++;
-            if (features[i].length != features[0].length || features[i].length == 0) {
-                throw new IllegalArgumentException("logistic_regression: example " + i + " has " + features[i].length
-                        + " features but example 0 has " + features[0].length + "; pass rows of one length over 0");
-            }
-            Features.requireFinite("logistic_regression", "example " + i, features[i]);
-        }
-        for (int k = 0; k < classes; k++) {
-            if (examples[k] == 0) {
-                throw new IllegalArgumentException("logistic_regression: class " + k + " has no example among "
-                        + labels.length + "; give every class at least one");
-            }
-        }
-    }
 
     /** The objective over {@code [W row by row, b]}. */
     private record Loss(double[][] features, int[] labels, int classes, double c) implements Lbfgs.Objective {

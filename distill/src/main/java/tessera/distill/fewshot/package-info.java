@@ -1,8 +1,9 @@
 /**
- * Few-shot classification on pooled features: episodes, the logistic-regression head, and accuracy with its interval.
+ * Few-shot classification: episodes, heads on pooled features, students that are tuned to each episode, and accuracy with its
+ * interval.
  *
- * <p>Start at {@link tessera.distill.fewshot.FewShotEvaluation}. Everything here works on plain arrays in f64, so that it can be
- * used with features from any model.
+ * <p>Start at {@link tessera.distill.fewshot.FewShotEvaluation}. Heads work on plain arrays in f64, so that they can be used with
+ * features from any model.
  */
 @NullMarked
 package tessera.distill.fewshot;

@@ -36,6 +36,8 @@ public final class ClipBatches implements BatchSource {
     private final Recipe recipe;
     private final long viewSeed;
     private final EpochOrder order;
+    /** What teachers made of each clip, {@code [clips][values]} by their names. */
+    private final SortedMap<String, float[][]> taught = new TreeMap<>();
 
     /**
      * Batches of clips as large as they are.
@@ -86,6 +88,12 @@ public final class ClipBatches implements BatchSource {
         this.order = new EpochOrder(clips.size(), orderSeed);
     }
 
+    /** Lets batches hold what a frozen teacher made of each clip before, {@code [clips][values]}, under a name. */
+    ClipBatches teaching(String name, float[][] answers) {
+        taught.put(name, answers);
+        return this;
+    }
+
     @Override
     public Batch at(Device host, long number) {
         int[] indices = order.batch(number, recipe.batch());
@@ -101,7 +109,18 @@ public final class ClipBatches implements BatchSource {
         Map<String, Tensor> ofHeads = new TreeMap<>();
         labels.forEach((head, ofClip) -> ofHeads.put(
                 head, Tensor.of(IntStream.of(taken.clips()).map(i -> ofClip[i]).toArray())));
-        return new Batch(taken.samples(), ofHeads);
+        Map<String, Tensor> ofTeachers = new TreeMap<>();
+        taught.forEach((name, ofClip) -> ofTeachers.put(name, rows(ofClip, taken.clips())));
+        return new Batch(taken.samples(), ofHeads, ofTeachers);
+    }
+
+    private static Tensor rows(float[][] ofClip, int[] chosen) {
+        int width = ofClip[0].length;
+        float[] rows = new float[chosen.length * width];
+        for (int i = 0; i < chosen.length; i++) {
+            System.arraycopy(ofClip[chosen[i]], 0, rows, i * width, width);
+        }
+        return Tensor.of(rows, chosen.length, width);
     }
 
     @Override
@@ -126,7 +145,7 @@ public final class ClipBatches implements BatchSource {
      * One random resized crop and flip for each clip of u8 pictures {@code [B, T, S, S, 3]}, in place, as a function of the
      * seed and two numbers of each clip of the batch.
      */
-    static void augment(Tensor clips, long seed, IntToLongFunction stream, IntToLongFunction counter) {
+    public static void augment(Tensor clips, long seed, IntToLongFunction stream, IntToLongFunction counter) {
         int batch = (int) clips.size(0);
         int frames = (int) clips.size(1);
         int side = (int) clips.size(2);

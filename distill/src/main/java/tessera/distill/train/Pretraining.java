@@ -53,7 +53,7 @@ public record Pretraining(
     private static final int MASK_STREAM = 1;
     private static final int DROPOUT_STREAM = 2;
     private static final int SOURCE_PATH_STREAM = 4;
-    private static final int TARGET_PATH_STREAM = 5;
+    static final int TARGET_PATH_STREAM = 5;
 
     /** The paper's settings with a recipe for small sets of clips. */
     public static Pretraining defaults(Modality modality) {
@@ -107,22 +107,37 @@ public record Pretraining(
                 recipe,
                 settings(),
                 defaults(modality).settings(),
-                context -> setUp(config, source, target, start, context),
-                new Stage.Export(
-                        MODEL,
-                        config.toMetadata(),
-                        (setup, file, metadata) -> Checkpoint.write(file, setup.trained(), metadata)));
+                context -> setUp(config, source, target, start, modality.equals(Modality.RGB), context),
+                export(config));
     }
 
-    private Stage.Setup setUp(
-            VideoMaeConfig config, ClipSet source, ClipSet target, @Nullable Path start, RunContext context) {
+    /** Writes everything that is trained. */
+    static Stage.Export export(VideoMaeConfig config) {
+        return new Stage.Export(
+                MODEL,
+                config.toMetadata(),
+                (setup, file, metadata) -> Checkpoint.write(file, setup.trained(), metadata));
+    }
+
+    /**
+     * Sets the networks up.
+     *
+     * @param same whether the start saw the modality too, so that its input and output layers are taken
+     */
+    Stage.Setup setUp(
+            VideoMaeConfig config,
+            ClipSet source,
+            ClipSet target,
+            @Nullable Path start,
+            boolean same,
+            RunContext context) {
         Params params;
         VideoMaePretraining model;
         try (Checkpoint checkpoint = start == null ? null : Checkpoint.read(start)) {
             if (checkpoint != null && Int8Layers.isInt8(checkpoint.metadata())) {
                 throw new CheckpointException(Int8Layers.NOT_TRAINED);
             }
-            params = context.configure(parameters(checkpoint, context.device()));
+            params = context.configure(parameters(checkpoint, same, context.device()));
             model = new VideoMaePretraining(params, config, source.classes().size());
             params.finish(name -> start != null);
         } catch (CheckpointException e) {
@@ -153,16 +168,15 @@ public record Pretraining(
                 MASK_STREAM);
     }
 
-    private BatchSource batches(ClipSet clips, boolean labelled, int which) {
+    ClipBatches batches(ClipSet clips, boolean labelled, int which) {
         long seed = recipe.seed() + which;
         return new ClipBatches(clips, Set.of(modality), labelled, recipe, seed, seed);
     }
 
-    private Params parameters(@Nullable Checkpoint start, Device device) {
+    private Params parameters(@Nullable Checkpoint start, boolean same, Device device) {
         if (start == null) {
             return Params.random(device, DType.F32, recipe.seed());
         }
-        boolean rgb = modality.equals(Modality.RGB);
         Map<String, Tensor> weights = VideoMaeNames.translate(start.tensors());
         boolean student = weights.keySet().stream().noneMatch(name -> name.startsWith("decoder."));
         return Params.from(
@@ -173,7 +187,7 @@ public record Pretraining(
                 name -> name.startsWith("fc_norm")
                         || name.startsWith("head_action")
                         || (student && !name.startsWith("encoder."))
-                        || (!rgb && (name.startsWith("encoder.patch_embed") || name.startsWith("decoder.head"))));
+                        || (!same && (name.startsWith("encoder.patch_embed") || name.startsWith("decoder.head"))));
     }
 
     /** The model as a student: features of tokens, and the scores of its own head. */
