@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -12,6 +13,7 @@ import org.jspecify.annotations.Nullable;
 import tessera.distill.data.Modality;
 import tessera.distill.train.Distillation;
 import tessera.distill.train.Pretraining;
+import tessera.distill.train.SelfTraining;
 import tessera.distill.train.WarmStart;
 
 /** How a model of a demo is made. Seeds in the stages are replaced by the replica's. */
@@ -63,6 +65,33 @@ public sealed interface ModelPlan {
             if (start != null) {
                 values.put("start", start);
             }
+            writeStage(values, stage);
+            return values;
+        }
+    }
+
+    /**
+     * A cross-domain method to compare with, STARTUP (Phoo and Hariharan, "Self-training for few-shot transfer across extreme task
+     * differences", ICLR 2021): soft labels of a model's source classifier on target clips, source cross-entropy, and reconstruction
+     * ({@link SelfTraining}).
+     *
+     * @param teacher a pretrained model of the same modality, whose weights it starts from too
+     */
+    record SelfTrained(Pretraining stage, String teacher) implements ModelPlan {
+        @Override
+        public Modality modality() {
+            return stage.modality();
+        }
+
+        @Override
+        public Set<String> needs() {
+            return Set.of(teacher);
+        }
+
+        @Override
+        public Map<String, Object> values() {
+            Map<String, Object> values = named("startup", stage.modality());
+            values.put("teacher", teacher);
             writeStage(values, stage);
             return values;
         }
@@ -199,9 +228,18 @@ public sealed interface ModelPlan {
             case "random" -> new Untrained(modality(fields));
             case "pretrained" -> new Pretrained(stage(fields), start(fields, before));
             case "distilled" -> distilled(fields, before);
+            case "startup" -> {
+                String teacher = fields.text("teacher");
+                Modality seen = require(fields.place("teacher"), teacher, before);
+                if (!seen.equals(modality(fields))) {
+                    throw new IllegalArgumentException(
+                            fields.place("teacher") + " looks at " + seen + "; name one that looks at " + modality(fields));
+                }
+                yield new SelfTrained(stage(fields), teacher);
+            }
             case String other ->
                 throw new IllegalArgumentException(
-                        fields.place("kind") + " is '" + other + "'; pass one of random, pretrained, distilled");
+                        fields.place("kind") + " is '" + other + "'; pass one of random, pretrained, distilled, startup");
         };
     }
 
@@ -304,7 +342,7 @@ public sealed interface ModelPlan {
 
     /** A model's own settings with those of what it is made of, by which it is told whether a file was made so. */
     static Map<String, Object> whole(String name, Map<String, ModelPlan> models) {
-        ModelPlan model = java.util.Objects.requireNonNull(models.get(name), name);
+        ModelPlan model = Objects.requireNonNull(models.get(name), name);
         Map<String, Object> all = new LinkedHashMap<>(model.values());
         List<String> needs = new ArrayList<>(model.needs());
         if (!needs.isEmpty()) {
