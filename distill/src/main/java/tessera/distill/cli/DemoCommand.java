@@ -46,9 +46,10 @@ final class DemoCommand extends ToolCommand {
     @Option(
             names = "--plan",
             paramLabel = "NAME|FILE",
-            description = "What is trained and judged: quick (minutes), full (five seeds), ablations (five seeds of every"
-                    + " control), warm-start (the student that comes with Tessera), or a JSON file as --show-plan prints"
-                    + " it. Of the first system. Default: quick")
+            description =
+                    "What is trained and judged: quick (minutes), full (five seeds), ablations (five seeds of every"
+                            + " control), warm-start (the student that comes with Tessera), or a JSON file as --show-plan prints"
+                            + " it. Of the first system. Default: quick")
     private @Nullable String planned;
 
     @Option(
@@ -63,16 +64,18 @@ final class DemoCommand extends ToolCommand {
     @Option(
             names = "--out",
             paramLabel = "DIR",
-            description = "Folder for models, logs and the report; the same command resumes there. A plan that changes in"
-                    + " its seeds, lines or episodes judges again there what is trained. Default: runs/demo, of other"
-                    + " plans runs/NAME; of the second system runs/mmd and runs/mmd-full")
+            description =
+                    "Folder for models, logs and the report; the same command resumes there. A plan that changes in"
+                            + " its seeds, lines or episodes judges again there what is trained. Default: runs/demo, of other"
+                            + " plans runs/NAME; of the second system runs/mmd and runs/mmd-full")
     private @Nullable Path out;
 
     @Option(
             names = "--seed",
             paramLabel = "N",
-            description = "First seed of clips, weights and masks; plans of several take the ones behind it. Default: 1, of"
-                    + " a plan in a file its own")
+            description =
+                    "First seed of clips, weights and masks; plans of several take the ones behind it. Default: 1, of"
+                            + " a plan in a file its own")
     private @Nullable Long seed;
 
     @Mixin
@@ -90,8 +93,8 @@ final class DemoCommand extends ToolCommand {
             return;
         }
         if (planned != null && (full || system == Shown.MMD)) {
-            throw new IllegalArgumentException(
-                    "--plan is '" + planned + "', a plan of the first system; pass neither --full nor --system mmd with it");
+            throw new IllegalArgumentException("--plan is '" + planned
+                    + "', a plan of the first system; pass neither --full nor --system mmd with it");
         }
         if (system == Shown.MMD) {
             runMmd();
@@ -101,7 +104,8 @@ final class DemoCommand extends ToolCommand {
         Path folder = folder(plan.name().equals("quick") ? "demo" : plan.name());
         describe(
                 plan.name(),
-                plan.models().size() + " models and " + plan.evaluation().lines().size() + " lines of tables",
+                plan.models().size() + " models and "
+                        + plan.evaluation().lines().size() + " lines of tables",
                 plan.seeds(),
                 folder,
                 switch (plan.name()) {

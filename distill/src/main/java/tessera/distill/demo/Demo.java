@@ -83,8 +83,11 @@ public final class Demo {
     /** What the models of the first stage learned, beside a predictor that always says the mean. */
     private List<Training> trainings(DemoModels models, long seed) {
         List<Training> all = new ArrayList<>();
-        try (ClipSet some =
-                models.render(Split.SOURCE_TRAIN, List.of(Domain.SOURCE), 1, ModelPlan.modalities(plan.models().values()))) {
+        try (ClipSet some = models.render(
+                Split.SOURCE_TRAIN,
+                List.of(Domain.SOURCE),
+                1,
+                ModelPlan.modalities(plan.models().values()))) {
             plan.models().forEach((name, model) -> {
                 if (model instanceof ModelPlan.Pretrained) {
                     all.add(Training.of(

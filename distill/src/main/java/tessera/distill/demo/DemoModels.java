@@ -114,7 +114,8 @@ final class DemoModels {
             for (Map.Entry<String, ModelPlan> model : plan.models().entrySet()) {
                 if (!Files.exists(student(model.getKey()))) {
                     Path own = DemoFiles.create(folder.resolve(model.getKey()));
-                    DemoFiles.write(own.resolve(SETTINGS), settings(model.getKey()).json() + "\n");
+                    DemoFiles.write(
+                            own.resolve(SETTINGS), settings(model.getKey()).json() + "\n");
                     train(model.getKey(), model.getValue(), own);
                 }
             }
@@ -197,7 +198,8 @@ final class DemoModels {
     private ClipSet source() {
         ClipSet rendered = source;
         if (rendered == null) {
-            rendered = render(Split.SOURCE_TRAIN, List.of(Domain.SOURCE), plan.clips().source(), modalities());
+            rendered = render(
+                    Split.SOURCE_TRAIN, List.of(Domain.SOURCE), plan.clips().source(), modalities());
             source = rendered;
         }
         return rendered;
@@ -205,7 +207,8 @@ final class DemoModels {
 
     private ClipSet target(Disturbance disturbance) {
         return targets.computeIfAbsent(disturbance, how -> {
-            ClipSet clips = render(Split.TARGET_UNLABELLED, plan.targets(), plan.clips().target(), modalities());
+            ClipSet clips =
+                    render(Split.TARGET_UNLABELLED, plan.targets(), plan.clips().target(), modalities());
             if (how.equals(Disturbance.NONE)) {
                 return clips;
             }

@@ -106,10 +106,7 @@ public record DemoPlan(
 
         /** Whether it differs from others by its model and masks alone. */
         boolean isPlain() {
-            return split == Split.TEST
-                    && strategy.equals(PAIRS)
-                    && head.equals(LOGISTIC)
-                    && supportViews == ensemble;
+            return split == Split.TEST && strategy.equals(PAIRS) && head.equals(LOGISTIC) && supportViews == ensemble;
         }
 
         private Map<String, Object> values() {
@@ -142,8 +139,8 @@ public record DemoPlan(
         /** Every way of masking, in order; without masks all passes are equal, so one stands for all. */
         List<Masking> cells() {
             return maskRatios.stream()
-                    .flatMap(ratio -> (ratio == 0 ? List.of(1) : ensembles)
-                            .stream().map(ensemble -> Masking.of(ratio, ensemble)))
+                    .flatMap(ratio ->
+                            (ratio == 0 ? List.of(1) : ensembles).stream().map(ensemble -> Masking.of(ratio, ensemble)))
                     .toList();
         }
     }
@@ -195,8 +192,7 @@ public record DemoPlan(
                     line.split == Split.TEST || line.split == Split.VALIDATION,
                     place + " split '" + word(line.split) + "'",
                     "validation or test");
-            require(
-                    HEADS.contains(line.head), place + " head '" + line.head + "'", among(HEADS));
+            require(HEADS.contains(line.head), place + " head '" + line.head + "'", among(HEADS));
             require(
                     line.supportViews >= 1 && line.supportViews <= line.ensemble,
                     place + " supportViews " + line.supportViews,
@@ -279,7 +275,8 @@ public record DemoPlan(
         try {
             return parse(Files.readString(file));
         } catch (IOException e) {
-            throw new IllegalArgumentException("the plan " + file + " cannot be read; name a file as --show-plan prints it", e);
+            throw new IllegalArgumentException(
+                    "the plan " + file + " cannot be read; name a file as --show-plan prints it", e);
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException("plan " + file + ": " + e.getMessage(), e);
         }
@@ -307,7 +304,9 @@ public record DemoPlan(
                 all.list("seeds", Long.class, List.of(1L)),
                 all.object("geometry")
                         .make(f -> new Geometry(
-                                f.count("frames", g.frames()), f.count("size", g.size()), f.count("poseSize", g.poseSize()))),
+                                f.count("frames", g.frames()),
+                                f.count("size", g.size()),
+                                f.count("poseSize", g.poseSize()))),
                 all.count("grid", ShippedPlans.GRID),
                 all.count("tubelet", ShippedPlans.TUBELET),
                 all.object("size")
@@ -318,9 +317,7 @@ public record DemoPlan(
                                 f.count("decoderDim", s.decoderDim()),
                                 f.count("decoderDepth", s.decoderDepth()),
                                 f.count("decoderHeads", s.decoderHeads()))),
-                all.list("targets", String.class, ShippedPlans.TARGETS.stream().map(DemoPlan::word).toList()).stream()
-                        .map(word -> constant(Domain.class, word))
-                        .toList(),
+                domains(all),
                 all.object("clips")
                         .make(f -> new Clips(
                                 f.count("source", 40),
@@ -332,6 +329,18 @@ public record DemoPlan(
                 all.object("evaluation").make(DemoPlan::evaluation));
         all.end();
         return plan;
+    }
+
+    private static List<Domain> domains(Fields fields) {
+        List<String> standard =
+                ShippedPlans.TARGETS.stream().map(DemoPlan::word).toList();
+        try {
+            return fields.list("targets", String.class, standard).stream()
+                    .map(word -> constant(Domain.class, word))
+                    .toList();
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException("targets: " + e.getMessage(), e);
+        }
     }
 
     private static <E extends Enum<E>> E constant(Class<E> type, String word) {
@@ -364,7 +373,9 @@ public record DemoPlan(
                 .toList();
         List<Difference> differences = fields.items("differences").stream()
                 .map(item -> item.make(f -> new Difference(
-                        f.text("label", f.text("better") + " minus " + f.text("worse")), f.text("better"), f.text("worse"))))
+                        f.text("label", f.text("better") + " minus " + f.text("worse")),
+                        f.text("better"),
+                        f.text("worse"))))
                 .toList();
         CostGrid costs = !fields.has("costs")
                 ? null
@@ -454,15 +465,21 @@ public record DemoPlan(
     }
 
     private static void write(StringBuilder text, Object value, int depth) {
-        boolean opens = depth < 3 && (value instanceof Map || (value instanceof List<?> list
-                && !list.isEmpty()
-                && (list.getFirst() instanceof Map || list.getFirst() instanceof Record)));
-        boolean compact = depth > 0 && value instanceof Map<?, ?> map
-                && map.values().stream().noneMatch(v -> v instanceof Map || v instanceof List<?> l && !l.isEmpty() && l.getFirst() instanceof Map);
+        boolean opens = depth < 3
+                && (value instanceof Map
+                        || (value instanceof List<?> list
+                                && !list.isEmpty()
+                                && (list.getFirst() instanceof Map || list.getFirst() instanceof Record)));
+        boolean compact = depth > 0
+                && value instanceof Map<?, ?> map
+                && map.values().stream()
+                        .noneMatch(v -> v instanceof Map
+                                || v instanceof List<?> l && !l.isEmpty() && l.getFirst() instanceof Map);
         if (!opens || compact) {
-            text.append(value instanceof Map || value instanceof Record || value instanceof List
-                    ? Json.text(Map.of("v", value)).replaceAll("^\\{\"v\":|\\}$", "")
-                    : Json.text(List.of(value)).replaceAll("^\\[|\\]$", ""));
+            text.append(
+                    value instanceof Map || value instanceof Record || value instanceof List
+                            ? Json.text(Map.of("v", value)).replaceAll("^\\{\"v\":|\\}$", "")
+                            : Json.text(List.of(value)).replaceAll("^\\[|\\]$", ""));
             return;
         }
         String indent = "  ".repeat(depth + 1);
@@ -470,7 +487,11 @@ public record DemoPlan(
         if (value instanceof Map<?, ?> map) {
             text.append('{');
             for (Map.Entry<?, ?> member : map.entrySet()) {
-                text.append(between).append(indent).append('"').append(member.getKey()).append("\": ");
+                text.append(between)
+                        .append(indent)
+                        .append('"')
+                        .append(member.getKey())
+                        .append("\": ");
                 write(text, java.util.Objects.requireNonNull(member.getValue()), depth + 1);
                 between = ",\n";
             }
@@ -488,6 +509,8 @@ public record DemoPlan(
 
     /** How values of this package are written in JSON. */
     static Object written(Object value) {
-        return value instanceof DemoPlan plan ? plan.values() : value instanceof Enum<?> constant ? word(constant) : value;
+        return value instanceof DemoPlan plan
+                ? plan.values()
+                : value instanceof Enum<?> constant ? word(constant) : value;
     }
 }

@@ -67,11 +67,12 @@ public final class DemoReport {
 
     /** All tables in Markdown, with the gates before and the machine below. */
     public static String markdown(DemoResult result) {
-        String gates = result.gates().stream()
-                .map(gate -> "- " + gate.words() + "\n")
-                .collect(Collectors.joining());
+        String gates =
+                result.gates().stream().map(gate -> "- " + gate.words() + "\n").collect(Collectors.joining());
         String tables = DemoTable.of(result).stream().map(DemoTable::markdown).collect(Collectors.joining("\n"));
-        return (gates.isEmpty() ? "" : "**Gates: what RGB must have learned before anything is compared**\n\n" + gates + "\n")
+        return (gates.isEmpty()
+                        ? ""
+                        : "**Gates: what RGB must have learned before anything is compared**\n\n" + gates + "\n")
                 + tables + "\n" + provenance(result) + "\n";
     }
 
@@ -112,7 +113,9 @@ public final class DemoReport {
                                 + " episodes of each seed with %d classes and %d queries each. All models of a seed meet the same"
                                 + " episodes. The last weights of each stage are used: nothing was selected on test classes.")
                         .formatted(
-                                plan.seeds().stream().map(seed -> "seed " + seed).collect(Collectors.joining(", ")),
+                                plan.seeds().stream()
+                                        .map(seed -> "seed " + seed)
+                                        .collect(Collectors.joining(", ")),
                                 how.episodes(),
                                 how.ways(),
                                 how.queries()));
@@ -146,8 +149,7 @@ public final class DemoReport {
                         && line.ensemble() == first.ensemble())
                 .map(DemoPlan.Line::label)
                 .toList();
-        BarChart chart =
-                new BarChart(shots + "-shot accuracy of models", Axis.linear("accuracy (%)"), lines);
+        BarChart chart = new BarChart(shots + "-shot accuracy of models", Axis.linear("accuracy (%)"), lines);
         for (Domain domain : plan.targets()) {
             List<Interval> intervals = lines.stream()
                     .map(line -> result.summary(line, domain, shots).overSeeds())
@@ -171,7 +173,8 @@ public final class DemoReport {
                 + " Latency is the median over " + grid.rounds() + " rounds that visit every"
                 + " combination in turn, one clip at a time; speeds are medians of ratios within a round.");
         int shots = plan.evaluation().shots().getLast();
-        String caption = shots + "-shot accuracy on test classes, mean over seeds and domains; the line of each P runs over ρ.";
+        String caption =
+                shots + "-shot accuracy on test classes, mean over seeds and domains; the line of each P runs over ρ.";
         page.figure(points(grid, shots, "latency (ms)", Cost::milliseconds), caption);
         page.figure(points(grid, shots, "GFLOPs per clip, all matrix products", Cost::gflops), caption);
         tables(page, kind -> kind == DemoTable.Kind.COST);
@@ -258,7 +261,13 @@ public final class DemoReport {
                         .mapToDouble(Training::trivial)
                         .average()
                         .orElse(Double.NaN);
-                curve(page, name, "reconstruction of source clips", Training.RECONSTRUCTION, "trivial predictor", trivial);
+                curve(
+                        page,
+                        name,
+                        "reconstruction of source clips",
+                        Training.RECONSTRUCTION,
+                        "trivial predictor",
+                        trivial);
                 double guessing = Math.log(EgoSim.classes(Split.SOURCE_TRAIN).size());
                 curve(page, name, "cross-entropy of source classes", Training.CROSS_ENTROPY, "guessing", guessing);
             } else if (!(model instanceof ModelPlan.Untrained)) {
@@ -297,7 +306,8 @@ public final class DemoReport {
 
     private void settings(HtmlReport page) {
         page.heading("Settings");
-        page.paragraph("The plan, as demo --plan takes it, lies in " + Demo.PLAN + ": " + Json.text(plan, DemoPlan::written));
+        page.paragraph(
+                "The plan, as demo --plan takes it, lies in " + Demo.PLAN + ": " + Json.text(plan, DemoPlan::written));
         page.paragraph(String.format(Locale.ROOT, "The call that wrote this page took %.0f s.", result.seconds()));
     }
 }

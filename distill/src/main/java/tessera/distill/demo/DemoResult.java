@@ -72,7 +72,8 @@ public record DemoResult(
                     : Interval.overSeeds(
                             seeds.stream().mapToDouble(Accuracy::mean).toArray());
             int episodes = seeds.stream().mapToInt(Accuracy::episodes).sum();
-            double mean = seeds.stream().mapToDouble(a -> a.mean() * a.episodes()).sum() / episodes;
+            double mean =
+                    seeds.stream().mapToDouble(a -> a.mean() * a.episodes()).sum() / episodes;
             double squares = seeds.stream()
                             .mapToDouble(a -> a.episodes() * (a.std() * a.std() + a.mean() * a.mean()))
                             .sum()
@@ -97,10 +98,13 @@ public record DemoResult(
                 long seed, String name, Path folder, VideoMaeConfig config, ClipSet clips, Modality modality) {
             Path log = folder.resolve(Trainer.METRICS);
             List<MetricsLog.Line> lines = Files.exists(log) ? MetricsLog.read(log) : List.of();
-            List<MetricsLog.Line> last =
-                    lines.subList(lines.size() - Math.ceilDiv(lines.size(), 10), lines.size());
+            List<MetricsLog.Line> last = lines.subList(lines.size() - Math.ceilDiv(lines.size(), 10), lines.size());
             return new Training(
-                    seed, name, mean(last, RECONSTRUCTION), trivial(config, clips, modality), mean(last, CROSS_ENTROPY));
+                    seed,
+                    name,
+                    mean(last, RECONSTRUCTION),
+                    trivial(config, clips, modality),
+                    mean(last, CROSS_ENTROPY));
         }
 
         private static double mean(List<MetricsLog.Line> lines, Metric metric) {
@@ -121,7 +125,8 @@ public record DemoResult(
                 Tensor video = clips.batch(modality, chosen);
                 Tensor indices = Tensor.of(every, chosen.length, tokens);
                 Tensor target = config.patches().reconstructionTarget(video, indices, 1e-6, true);
-                Tensor zeros = Tensor.full(Device.cpu(), DType.F32, Shape.of(target.shape().toArray()), 0);
+                Tensor zeros = Tensor.full(
+                        Device.cpu(), DType.F32, Shape.of(target.shape().toArray()), 0);
                 return config.patches()
                         .reconstructionLoss(zeros, video, indices, 1e-6, true)
                         .toDoubles()[0];
@@ -159,7 +164,8 @@ public record DemoResult(
                 .mapToDouble(t -> t.reconstruction() / t.trivial())
                 .average()
                 .orElse(Double.NaN);
-        double classes = own.stream().mapToDouble(Training::crossEntropy).average().orElse(Double.NaN);
+        double classes =
+                own.stream().mapToDouble(Training::crossEntropy).average().orElse(Double.NaN);
         gates.add(new Gate(
                 "reconstruction of " + asked.model() + ", as a share of the trivial predictor's",
                 share,
@@ -167,7 +173,9 @@ public record DemoResult(
                 share < RECONSTRUCTION_GATE));
         gates.add(new Gate(
                 "source cross-entropy of %s (guessing: %.2f)"
-                        .formatted(asked.model(), Math.log(EgoSim.classes(Split.SOURCE_TRAIN).size())),
+                        .formatted(
+                                asked.model(),
+                                Math.log(EgoSim.classes(Split.SOURCE_TRAIN).size())),
                 classes,
                 CROSS_ENTROPY_GATE,
                 classes < CROSS_ENTROPY_GATE));

@@ -85,7 +85,9 @@ public record DemoTable(Kind kind, String title, List<String> header, List<List<
                                 DemoPlan.word(split),
                                 how.queries(),
                                 how.episodes(),
-                                tuned ? ", " + Math.min(Judging.TUNED, how.episodes()) + " where students are tuned" : ""),
+                                tuned
+                                        ? ", " + Math.min(Judging.TUNED, how.episodes()) + " where students are tuned"
+                                        : ""),
                 header,
                 rows);
     }

@@ -115,7 +115,8 @@ final class Fields {
             return standard;
         }
         if (!(values.get(name) instanceof List<?> items)
-                || !items.stream().allMatch(item -> kind.isInstance(item) || (kind == Double.class && item instanceof Long))) {
+                || !items.stream()
+                        .allMatch(item -> kind.isInstance(item) || (kind == Double.class && item instanceof Long))) {
             throw wrong(
                     name,
                     "a list of " + (kind == String.class ? "texts" : kind == Long.class ? "whole numbers" : "numbers"));

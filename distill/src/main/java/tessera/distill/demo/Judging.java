@@ -98,8 +98,8 @@ final class Judging {
         try (Task task = context.task("few-shot episodes " + DemoPlan.word(domain), Task.Unit.EPISODES, total)) {
             long done = 0;
             for (int shots : how.shots()) {
-                List<Episode> episodes = new EpisodeSampler(clips.labels(), how.ways(), shots, how.queries(), seed)
-                        .draw(how.episodes());
+                List<Episode> episodes =
+                        new EpisodeSampler(clips.labels(), how.ways(), shots, how.queries(), seed).draw(how.episodes());
                 for (Line line : lines) {
                     long before = done;
                     IntConsumer progress = finished -> task.advance(before + finished);

@@ -200,7 +200,12 @@ public sealed interface ModelPlan {
     /** The standard of the first stage over a number of steps. */
     static Pretrained pretrained(Modality modality, long steps) {
         return new Pretrained(
-                new Pretraining(modality, true, 1, 0, PRETRAINING.over(steps, PRETRAINING.recipe().rate().highest())),
+                new Pretraining(
+                        modality,
+                        true,
+                        1,
+                        0,
+                        PRETRAINING.over(steps, PRETRAINING.recipe().rate().highest())),
                 null);
     }
 
@@ -214,7 +219,8 @@ public sealed interface ModelPlan {
         teachers.keySet().forEach(modality -> weights.put(modality, 1.0));
         Distillation stage = Distillation.defaults()
                 .withWeights(weights)
-                .withRecipe(DISTILLATION.over(steps, DISTILLATION.recipe().rate().highest()));
+                .withRecipe(
+                        DISTILLATION.over(steps, DISTILLATION.recipe().rate().highest()));
         return new Distilled(teachers, stage, rgb, Disturbance.NONE);
     }
 
@@ -232,14 +238,14 @@ public sealed interface ModelPlan {
                 String teacher = fields.text("teacher");
                 Modality seen = require(fields.place("teacher"), teacher, before);
                 if (!seen.equals(modality(fields))) {
-                    throw new IllegalArgumentException(
-                            fields.place("teacher") + " looks at " + seen + "; name one that looks at " + modality(fields));
+                    throw new IllegalArgumentException(fields.place("teacher") + " looks at " + seen
+                            + "; name one that looks at " + modality(fields));
                 }
                 yield new SelfTrained(stage(fields), teacher);
             }
             case String other ->
-                throw new IllegalArgumentException(
-                        fields.place("kind") + " is '" + other + "'; pass one of random, pretrained, distilled, startup");
+                throw new IllegalArgumentException(fields.place("kind") + " is '" + other
+                        + "'; pass one of random, pretrained, distilled, startup");
         };
     }
 
@@ -305,8 +311,8 @@ public sealed interface ModelPlan {
         String given = start(fields, before);
         String start = given == null ? teachers.get(Modality.RGB) : given;
         if (start == null || !(start.equals(WARM) || Modality.RGB.equals(before.get(start)))) {
-            throw new IllegalArgumentException(
-                    fields.place("start") + " names no RGB model; the student starts from one, or from its RGB teacher");
+            throw new IllegalArgumentException(fields.place("start")
+                    + " names no RGB model; the student starts from one, or from its RGB teacher");
         }
         Map<Modality, Double> weights = new TreeMap<>();
         teachers.keySet().forEach(modality -> weights.put(modality, 1.0));

@@ -24,7 +24,8 @@ final class RecipeFields {
             long warming = Math.round(steps * warmup);
             return recipe.withRate(
                     steps,
-                    new LearningRate(LearningRate.Shape.COSINE, lr, lr * lowest, lr / 100, warming, Math.max(1, steps)));
+                    new LearningRate(
+                            LearningRate.Shape.COSINE, lr, lr * lowest, lr / 100, warming, Math.max(1, steps)));
         }
     }
 

@@ -56,7 +56,8 @@ public final class ShippedPlans {
      */
     public static DemoPlan of(String name, long seed) {
         return switch (name) {
-            case "quick" -> main(name, seeds(seed, 1), TARGETS, new Clips(40, TARGET_CLIPS, 25, 30, 60), 800, 1200, 200);
+            case "quick" ->
+                main(name, seeds(seed, 1), TARGETS, new Clips(40, TARGET_CLIPS, 25, 30, 60), 800, 1200, 200);
             case "full" -> main(name, seeds(seed, 5), TARGETS, new Clips(80, 120, 30, 60, 120), 1600, 2400, 600);
             case "ablations" -> ablations(seeds(seed, 5));
             case "warm-start" ->
@@ -82,7 +83,13 @@ public final class ShippedPlans {
     }
 
     private static DemoPlan main(
-            String name, List<Long> seeds, List<Domain> targets, Clips clips, long pretraining, long distillation, int episodes) {
+            String name,
+            List<Long> seeds,
+            List<Domain> targets,
+            Clips clips,
+            long pretraining,
+            long distillation,
+            int episodes) {
         return new DemoPlan(
                 name,
                 seeds,
@@ -119,8 +126,7 @@ public final class ShippedPlans {
 
     private static Evaluation evaluation(
             int episodes, List<Line> lines, List<Difference> differences, @Nullable CostGrid costs) {
-        Gates gates = new Gates(
-                Modality.RGB.id(), UNDISTILLED_LINE + ", validation", RANDOM_LINE + ", validation");
+        Gates gates = new Gates(Modality.RGB.id(), UNDISTILLED_LINE + ", validation", RANDOM_LINE + ", validation");
         return new Evaluation(5, List.of(1, 5), 15, episodes, lines, differences, costs, gates);
     }
 
@@ -144,8 +150,7 @@ public final class ShippedPlans {
                 String words = masking.ratio() == 0
                         ? ", unmasked"
                         : ", ρ " + DemoTable.number(masking.ratio()) + ", P " + masking.ensemble();
-                lines.add(new Line(
-                        DISTILLED_LINE + words, DISTILLED, Split.TEST, masking.ratio(), masking.ensemble()));
+                lines.add(new Line(DISTILLED_LINE + words, DISTILLED, Split.TEST, masking.ratio(), masking.ensemble()));
             }
         });
         lines.addAll(validation());
@@ -178,13 +183,38 @@ public final class ShippedPlans {
                 line("pose teacher", "pose"),
                 line(DISTILLED_LINE, DISTILLED)));
         // The student saw 16 clips a step after a teacher that saw 8 pairs a step: as many clips, and as many steps.
-        add(models, lines, "rgb-longer", "RGB, pretraining of equal budget", ModelPlan.pretrained(Modality.RGB, pretraining + distillation));
-        add(models, lines, "from-rgb", "taught by RGB alone (self-distillation)", student(distillation, "", Modality.RGB));
-        add(models, lines, "from-rgb-flow", "taught by RGB and flow", student(distillation, "", Modality.RGB, Modality.FLOW));
-        add(models, lines, "from-rgb-pose", "taught by RGB and pose", student(distillation, "", Modality.RGB, Modality.POSE));
+        add(
+                models,
+                lines,
+                "rgb-longer",
+                "RGB, pretraining of equal budget",
+                ModelPlan.pretrained(Modality.RGB, pretraining + distillation));
+        add(
+                models,
+                lines,
+                "from-rgb",
+                "taught by RGB alone (self-distillation)",
+                student(distillation, "", Modality.RGB));
+        add(
+                models,
+                lines,
+                "from-rgb-flow",
+                "taught by RGB and flow",
+                student(distillation, "", Modality.RGB, Modality.FLOW));
+        add(
+                models,
+                lines,
+                "from-rgb-pose",
+                "taught by RGB and pose",
+                student(distillation, "", Modality.RGB, Modality.POSE));
         objectives(models, lines, pretraining, distillation);
         Distilled all = student(distillation, "", Modality.RGB, Modality.FLOW, Modality.POSE);
-        add(models, lines, "separate", "student of weights of its own", new Distilled(all.teachers(), all.stage(), RANDOM, Disturbance.NONE));
+        add(
+                models,
+                lines,
+                "separate",
+                "student of weights of its own",
+                new Distilled(all.teachers(), all.stage(), RANDOM, Disturbance.NONE));
         add(models, lines, "unmasked", "distilled at ρ 0", with(all, 0, true, Disturbance.NONE));
         lines.add(new Line("distilled at ρ 0, judged unmasked", "unmasked", Split.TEST, 0, 1));
         lines.add(new Line(DISTILLED_LINE + ", judged unmasked", DISTILLED, Split.TEST, 0, 1));
@@ -226,7 +256,10 @@ public final class ShippedPlans {
         differences.add(new Difference(
                 "distilled, masked minus unmasked", DISTILLED_LINE, DISTILLED_LINE + ", judged unmasked"));
         lines.forEach(line -> {
-            if (line.isPlain() && line.maskRatio() == RATIO && !line.model().equals(DISTILLED) && !line.model().equals("rgb")) {
+            if (line.isPlain()
+                    && line.maskRatio() == RATIO
+                    && !line.model().equals(DISTILLED)
+                    && !line.model().equals("rgb")) {
                 differences.add(new Difference("distilled minus: " + line.label(), DISTILLED_LINE, line.label()));
             }
         });
@@ -244,7 +277,8 @@ public final class ShippedPlans {
                 evaluation(600, lines, differences, null));
     }
 
-    private static void add(Map<String, ModelPlan> models, List<Line> lines, String name, String label, ModelPlan model) {
+    private static void add(
+            Map<String, ModelPlan> models, List<Line> lines, String name, String label, ModelPlan model) {
         models.put(name, model);
         lines.add(line(label, name));
     }
@@ -258,11 +292,13 @@ public final class ShippedPlans {
                 new Terms("s-ce", "source and classes", false, 1),
                 new Terms("s-t", "source and target, no classes", true, 0))) {
             for (Modality modality : Modality.ALL) {
-                Pretraining standard = ModelPlan.pretrained(modality, pretraining).stage();
+                Pretraining standard =
+                        ModelPlan.pretrained(modality, pretraining).stage();
                 models.put(
                         modality + "-" + terms.name,
                         new Pretrained(
-                                new Pretraining(modality, terms.target, terms.classes, standard.dropout(), standard.recipe()),
+                                new Pretraining(
+                                        modality, terms.target, terms.classes, standard.dropout(), standard.recipe()),
                                 null));
             }
             lines.add(line("undistilled, " + terms.words, "rgb-" + terms.name));
