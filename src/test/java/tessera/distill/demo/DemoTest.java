@@ -9,19 +9,26 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.LongStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.w3c.dom.Element;
 import tessera.Close;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
 import tessera.distill.egosim.Domain;
+import tessera.distill.fewshot.Accuracy;
 import tessera.distill.train.Distillation;
 import tessera.distill.train.LearningRate;
 import tessera.distill.train.ModalityInput.ModelSize;
@@ -45,27 +52,76 @@ class DemoTest {
     private static Path page;
 
     private static DemoPlan plan(long... seeds) {
-        Map<Modality, Pretraining> pretraining = new HashMap<>();
+        Map<String, ModelPlan> models = new LinkedHashMap<>();
+        models.put("random", new ModelPlan.Untrained(Modality.RGB));
+        Map<Modality, String> teachers = new TreeMap<>();
         for (Modality modality : Modality.ALL) {
-            Pretraining standard = Pretraining.defaults(modality);
-            pretraining.put(
-                    modality,
-                    standard.withLambda(1)
-                            .withRecipe(small(standard.recipe(), 2).withMaskRatio(.75)));
+            Pretraining standard = ModelPlan.pretrained(modality, STEPS).stage();
+            models.put(
+                    modality.id(),
+                    new ModelPlan.Pretrained(
+                            standard.withRecipe(small(standard.recipe(), 2).withMaskRatio(.75)), null));
+            teachers.put(modality, modality.id());
         }
-        Distillation distillation = Distillation.defaults();
+        ModelPlan.Distilled all = ModelPlan.distilled(teachers, STEPS);
+        Distillation stage =
+                all.stage().withRecipe(small(all.stage().recipe(), 4).withMaskRatio(.5));
+        models.put("distilled", new ModelPlan.Distilled(teachers, stage, "rgb", ModelPlan.Disturbance.NONE));
+        models.put(
+                "disturbed",
+                new ModelPlan.Distilled(
+                        teachers, stage.withMaskedTeachers(false), "random", new ModelPlan.Disturbance(.5, .5)));
+        ModelPlan.Pretrained rgb = (ModelPlan.Pretrained) requireNonNull(models.get("rgb"));
+        models.put("startup", new ModelPlan.SelfTrained(rgb.stage(), "rgb"));
         return new DemoPlan(
                 "micro",
-                java.util.Arrays.stream(seeds).boxed().toList(),
+                LongStream.of(seeds).boxed().toList(),
                 new Geometry(4, 16, 4),
                 4,
                 2,
                 new ModelSize(16, 1, 2, 8, 1, 1),
-                Domain.WORKSHOP,
+                List.of(Domain.WORKSHOP, Domain.KITCHEN),
                 new DemoPlan.Clips(1, 1, 3, 3, 4),
-                pretraining,
-                distillation.withRecipe(small(distillation.recipe(), 4).withMaskRatio(.5)),
-                new DemoPlan.Evaluation(5, List.of(1, 2), 1, 6, List.of(0.0, .5), List.of(1, 2), .5, 2, 3));
+                models,
+                evaluation(6));
+    }
+
+    private static DemoPlan.Evaluation evaluation(int episodes) {
+        List<DemoPlan.Line> lines = new ArrayList<>();
+        for (String model : List.of("random", "rgb", "distilled", "flow", "pose", "disturbed", "startup")) {
+            lines.add(new DemoPlan.Line(model + " line", model, Split.TEST, .5, 2));
+        }
+        lines.add(new DemoPlan.Line("unmasked", "distilled", Split.TEST, 0, 1));
+        lines.add(new DemoPlan.Line("one mask", "distilled", Split.TEST, .5, 1));
+        lines.add(new DemoPlan.Line("published", "distilled", Split.TEST, .5, 2, "tube", "cosine", 1));
+        lines.add(new DemoPlan.Line("parts", "distilled", Split.TEST, .5, 2, "partition", "prototype", 2));
+        lines.add(new DemoPlan.Line("rgb seen before", "rgb", Split.VALIDATION, .5, 2));
+        lines.add(new DemoPlan.Line("random seen before", "random", Split.VALIDATION, .5, 2));
+        return new DemoPlan.Evaluation(
+                5,
+                List.of(1, 2),
+                1,
+                episodes,
+                lines,
+                List.of(
+                        new DemoPlan.Difference("gain", "distilled line", "rgb line"),
+                        new DemoPlan.Difference("masking", "distilled line", "unmasked")),
+                new DemoPlan.CostGrid("distilled", List.of(0.0, .5), List.of(1, 2), 3),
+                new DemoPlan.Gates("rgb", "rgb seen before", "random seen before"));
+    }
+
+    private static DemoPlan with(DemoPlan plan, Map<String, ModelPlan> models, DemoPlan.Evaluation evaluation) {
+        return new DemoPlan(
+                plan.name(),
+                plan.seeds(),
+                plan.geometry(),
+                plan.grid(),
+                plan.tubelet(),
+                plan.size(),
+                plan.targets(),
+                plan.clips(),
+                models,
+                evaluation);
     }
 
     private static Recipe small(Recipe standard, int batch) {
@@ -84,32 +140,23 @@ class DemoTest {
     }
 
     @Test
-    void everyModelAndWayOfMaskingIsJudgedForEverySeed() {
+    void everyLineIsJudgedForEverySeedAndDomain() {
         assertEquals(
                 List.of(7L, 8L),
                 result.seeds().stream().map(DemoResult.SeedResult::seed).toList());
         for (DemoResult.SeedResult seed : result.seeds()) {
             for (int shots : List.of(1, 2)) {
-                List<String> test = seed.scores().stream()
-                        .filter(s -> s.shots() == shots && s.split() == Split.TEST)
-                        .map(s -> s.model() + " " + s.modality().id().toUpperCase(Locale.ROOT) + " " + s.maskRatio()
-                                + " " + s.ensemble())
-                        .toList();
-                assertEquals(
-                        List.of(
-                                "undistilled RGB 0.5 2",
-                                "distilled RGB 0.0 1",
-                                "distilled RGB 0.5 1",
-                                "distilled RGB 0.5 2",
-                                "teacher FLOW 0.5 2",
-                                "teacher POSE 0.5 2"),
-                        test);
+                for (Domain domain : List.of(Domain.WORKSHOP, Domain.KITCHEN)) {
+                    assertEquals(
+                            result.plan().evaluation().lines().stream()
+                                    .map(DemoPlan.Line::label)
+                                    .toList(),
+                            seed.scores().stream()
+                                    .filter(s -> s.shots() == shots && s.domain() == domain)
+                                    .map(DemoResult.Score::line)
+                                    .toList());
+                }
             }
-            assertEquals(
-                    4,
-                    seed.scores().stream()
-                            .filter(s -> s.split() == Split.VALIDATION)
-                            .count());
             assertTrue(seed.scores().stream().allMatch(s -> s.accuracy().episodes() == 6));
         }
     }
@@ -117,33 +164,56 @@ class DemoTest {
     @Test
     void differencesAreOfTheSameEpisodes() {
         for (DemoResult.SeedResult seed : result.seeds()) {
+            assertEquals(8, seed.differences().size());
             for (DemoResult.Difference difference : seed.differences()) {
-                boolean undistilled = difference.what() == DemoResult.Comparison.DISTILLED_MINUS_UNDISTILLED;
-                double distilled = mean(seed, DemoResult.Model.DISTILLED, .5, 2, difference.shots());
-                double other = undistilled
-                        ? mean(seed, DemoResult.Model.UNDISTILLED, .5, 2, difference.shots())
-                        : mean(seed, DemoResult.Model.DISTILLED, 0, 1, difference.shots());
+                String other = difference.label().equals("gain") ? "rgb line" : "unmasked";
                 Close.within(
                         difference.accuracy().mean(),
-                        distilled - other,
+                        mean(seed, "distilled line", difference) - mean(seed, other, difference),
                         1e-12,
-                        difference.what().toString());
+                        difference.label());
             }
         }
     }
 
-    private static double mean(
-            DemoResult.SeedResult seed, DemoResult.Model model, double maskRatio, int ensemble, int shots) {
+    private static double mean(DemoResult.SeedResult seed, String line, DemoResult.Difference like) {
         return seed.scores().stream()
-                .filter(s -> s.model() == model
-                        && s.maskRatio() == maskRatio
-                        && s.ensemble() == ensemble
-                        && s.shots() == shots
-                        && s.split() == Split.TEST)
+                .filter(s -> s.line().equals(line) && s.shots() == like.shots() && s.domain() == like.domain())
                 .findFirst()
                 .orElseThrow()
                 .accuracy()
                 .mean();
+    }
+
+    /** Two seeds: t of one degree of freedom is 12.706, and the deviation of a and b is |a - b| / sqrt(2). */
+    @Test
+    void intervalsOverSeedsAreThoseOfStudentsDistribution() {
+        DemoResult.Summary gain =
+                DemoResult.Summary.of(List.of(Accuracy.of(new double[] {.1, .3}), Accuracy.of(new double[] {.4, .4})));
+        Close.within(gain.overSeeds().mean(), .3, 1e-12, "mean");
+        Close.within(gain.overSeeds().half(), 12.7062047 * .2 / 2, 1e-7, "t interval");
+        // Of .1, .3, .4, .4: mean .3, squares .04 + 0 + .01 + .01.
+        Close.within(gain.pooled().mean(), .3, 1e-12, "pooled mean");
+        Close.within(gain.pooled().std(), Math.sqrt(.06 / 4), 1e-12, "pooled deviation");
+        DemoResult.Summary one = DemoResult.Summary.of(List.of(Accuracy.of(new double[] {.1, .3})));
+        Close.within(one.overSeeds().half(), 1.96 * .1 / Math.sqrt(2), 1e-12, "one seed has the episodes' interval");
+    }
+
+    /** Untrained students are the weights that pretraining begins with; the gates say what was asked. */
+    @Test
+    void theTablesSayWhatWasLearned() throws Exception {
+        assertEquals(4, result.gates().size());
+        for (DemoResult.Training training : result.trainings()) {
+            assertTrue(training.crossEntropy() > 2 && training.crossEntropy() < 6, training.toString());
+            assertTrue(training.trivial() > .01 && training.trivial() < 1.01, training.toString());
+        }
+        String tables = Files.readString(whole.resolve(DemoReport.TABLES));
+        assertTrue(tables.contains("source cross-entropy of rgb (guessing: 3.40)"), tables);
+        assertTrue(tables.contains("MISSED"), tables);
+        assertTrue(tables.contains("workshop: ± 95 % t-interval over 2 seeds"), tables);
+        assertEquals(
+                1 + 2 * 2 * 2 * 13,
+                Files.readAllLines(whole.resolve(DemoReport.CSV)).size());
     }
 
     /** Encoder of width 16 and depth 1 on 2 slots of 4 x 4 cells; the operations follow from its sizes. */
@@ -173,7 +243,7 @@ class DemoTest {
                         : 0;
             }
         }
-        assertEquals(2 * (2 * 8 + 4), scores);
+        assertEquals(2 * 2 * (2 * 13 + 2 * 2), scores);
         assertTrue(text.contains("\"processor\":") && text.contains("\"maskRatios\":[0.0,0.5]"), text);
     }
 
@@ -182,9 +252,9 @@ class DemoTest {
         String html = Files.readString(page);
         Element root = DemoRuns.page(html);
         assertEquals(4, root.getElementsByTagName("img").getLength());
-        // A bar chart for each number of shots, latency, GFLOPs, and four stages.
-        assertEquals(8, root.getElementsByTagName("svg").getLength());
-        assertEquals(6, root.getElementsByTagName("table").getLength());
+        // A bar chart for each number of shots, latency, GFLOPs, two curves of three stages, and three of the others.
+        assertEquals(4 + 2 * 3 + 3, root.getElementsByTagName("svg").getLength());
+        assertEquals(4 + 3, root.getElementsByTagName("table").getLength());
         for (String text : List.of("seed 7", "seed 8", "chance", "P = 2", "WORKSHOP".toLowerCase(Locale.ROOT))) {
             assertTrue(html.contains(text), text);
         }
@@ -194,7 +264,7 @@ class DemoTest {
     void theTablesAreMarkdown() throws Exception {
         List<String> lines = Files.readAllLines(whole.resolve(DemoReport.TABLES));
         List<String> rows = lines.stream().filter(line -> line.startsWith("|")).toList();
-        assertEquals(2 * 8 + (2 + 4) + (2 + 3) + 2 * 4, rows.size());
+        assertEquals(2 * (2 + 11) + 2 * (2 + 2) + (2 + 4) + (2 + 6) + (2 + 3), rows.size());
         assertTrue(rows.get(1).matches("\\|:-+(\\|-+:)+\\|"), rows.get(1));
         assertEquals(
                 2,
@@ -217,21 +287,97 @@ class DemoTest {
     }
 
     private static List<Path> models(Path out) throws Exception {
-        return DemoRuns.files(out, List.of(Path.of(Pretraining.MODEL), Path.of("distill", Distillation.STUDENT)));
+        return DemoRuns.files(out, List.of(Path.of(Pretraining.MODEL), Path.of(Distillation.STUDENT)));
     }
 
     @Test
-    void otherSettingsAreRefused() {
+    void aPlanThatDiffersInItsEvaluationJudgesAgain(@TempDir Path other) {
+        DemoPlan own = plan(7);
+        Map<String, ModelPlan> few = new LinkedHashMap<>(own.models());
+        few.keySet().retainAll(List.of("random", "rgb"));
+        DemoPlan.Line line = new DemoPlan.Line("rgb line", "rgb", Split.TEST, .5, 2);
+        DemoPlan first =
+                with(own, few, new DemoPlan.Evaluation(5, List.of(1), 1, 6, List.of(line), List.of(), null, null));
+        Demo.run(first, other, DemoRuns.silent());
+        DemoPlan second = with(
+                own,
+                few,
+                new DemoPlan.Evaluation(
+                        5,
+                        List.of(1),
+                        1,
+                        3,
+                        List.of(line, new DemoPlan.Line("random line", "random", Split.TEST, .5, 1)),
+                        List.of(new DemoPlan.Difference("gain", "rgb line", "random line")),
+                        null,
+                        null));
+        String progress = DemoRuns.titles(context -> assertEquals(
+                2,
+                Demo.run(second, other, context)
+                        .seeds()
+                        .getFirst()
+                        .differences()
+                        .size()));
+        assertFalse(progress.contains("pretrain"), progress);
+        few.put("rgb", ModelPlan.pretrained(Modality.RGB, 3));
+        DemoPlan third = with(own, few, second.evaluation());
         Exception refused =
-                assertThrows(IllegalArgumentException.class, () -> Demo.run(plan(8, 9), whole, DemoRuns.silent()));
-        assertTrue(requireNonNull(refused.getMessage())
-                .startsWith("demo: " + whole + " holds a demo with other settings (seeds was [7, 8], is [8, 9]); use"));
+                assertThrows(IllegalArgumentException.class, () -> Demo.run(third, other, DemoRuns.silent()));
+        String message = requireNonNull(refused.getMessage());
+        assertTrue(
+                message.startsWith("demo: models were made with other settings: "
+                                + other.resolve("seed-7").resolve("rgb"))
+                        && message.contains("model.steps was 4, is 3"),
+                message);
+    }
+
+    @Test
+    void otherVersionsAreRefused(@TempDir Path other) throws Exception {
+        Files.writeString(other.resolve(Demo.PLAN), "{\"name\":\"quick\"}");
+        Exception refused =
+                assertThrows(IllegalArgumentException.class, () -> Demo.run(plan(7), other, DemoRuns.silent()));
+        assertTrue(requireNonNull(refused.getMessage()).contains("another version of EgoSim (was 1, is 2); use"));
+    }
+
+    @Test
+    void shippedPlansAreReadAsTheyAreWritten() {
+        for (String name : ShippedPlans.NAMES) {
+            DemoPlan shipped = ShippedPlans.of(name, 3);
+            assertEquals(shipped.values(), DemoPlan.parse(shipped.json()).values(), name);
+            assertEquals(3, shipped.seeds().getFirst());
+        }
+        assertEquals(plan(7).values(), DemoPlan.parse(plan(7).json()).values());
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            quoteCharacter = '`',
+            value = {
+                "\"steps\":4 | \"steps\":\"four\" | models.rgb.steps is 'four'; pass a whole number",
+                "\"steps\":4 | \"stepps\":4 | models.rgb.stepps means nothing; pass some of kind, modality,",
+                "\"kind\":\"random\" | \"kind\":\"none\" | models.random.kind is 'none'; pass one of random,",
+                "\"egosim\": 2 | \"egosim\": 1 | egosim is 1 but this program renders version 2",
+                "\"teachers\":[\"rgb\" | \"teachers\":[\"disturbed\" | models.distilled.teachers names 'disturbed', which is no model before",
+                "\"model\":\"pose\" | \"model\":\"depth\" | evaluation.lines 'pose line' model 'depth' cannot be used; pass one of random, rgb",
+                "\"better\":\"distilled line\" | \"better\":\"none\" | evaluation.differences 'gain' line 'none' cannot be used",
+                "\"head\":\"cosine\" | \"head\":\"forest\" | evaluation.lines 'published' head 'forest' cannot be used; pass one of logistic",
+                "\"workshop\" | \"moon\" | targets: 'moon' is none of source, kitchen, workshop",
+            })
+    void badPlansAreRefusedByTheField(String text, String wrong, String message) {
+        String json = plan(7).json();
+        int at = json.indexOf(text);
+        assertTrue(at > 0, json);
+        String changed = json.substring(0, at) + wrong + json.substring(at + text.length());
+        Exception refused = assertThrows(IllegalArgumentException.class, () -> DemoPlan.parse(changed));
+        assertTrue(requireNonNull(refused.getMessage()).startsWith(message), refused.getMessage());
     }
 
     /** Asks the run to stop after two steps of every stage in turn. */
     @Test
     void interruptedRunsEndWithTheSameWeights(@TempDir Path other) throws Exception {
-        for (String stage : List.of("pretrain rgb", "pretrain flow", "pretrain pose", "distill")) {
+        for (String stage :
+                List.of("pretrain rgb", "pretrain flow", "pretrain pose", "distill distilled", "distill disturbed")) {
             RunContext context = DemoRuns.stoppedIn(stage, advanced -> advanced.done() == 2);
             Exception stopped = assertThrows(StopSignal.Stopped.class, () -> Demo.run(plan(7), other, context), stage);
             assertTrue(requireNonNull(stopped.getMessage()).startsWith("stopped after step "), stopped.getMessage());
@@ -240,6 +386,6 @@ class DemoTest {
         DemoResult resumed = Demo.run(plan(7), other, DemoRuns.silent());
         assertEquals(result.seeds().getFirst(), resumed.seeds().getFirst());
         DemoRuns.requireSame(models(other), other, whole);
-        assertEquals(4, models(other).size());
+        assertEquals(5 + 7, models(other).size());
     }
 }

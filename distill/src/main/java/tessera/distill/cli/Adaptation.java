@@ -17,6 +17,7 @@ import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
 import tessera.distill.demo.DemoPlan;
+import tessera.distill.demo.ShippedPlans;
 import tessera.distill.train.Distillation;
 import tessera.distill.train.ModalityInput;
 import tessera.distill.train.ModalityInput.ModelSize;
@@ -233,7 +234,7 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
 
     /** A model of the sizes of the student that comes with Tessera. */
     private static VideoMaeConfig standard() {
-        DemoPlan plan = DemoPlan.warmStart(0);
+        DemoPlan plan = ShippedPlans.of("warm-start", 0);
         ModelSize size = plan.size();
         return new ModalityInput(plan.geometry(), plan.grid(), plan.tubelet(), FlowStats.NONE)
                 .config(Modality.RGB, size);

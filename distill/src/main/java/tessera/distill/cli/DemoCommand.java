@@ -1,6 +1,7 @@
 package tessera.distill.cli;
 
 import java.io.PrintWriter;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -13,6 +14,7 @@ import tessera.distill.demo.Demo;
 import tessera.distill.demo.DemoPlan;
 import tessera.distill.demo.DemoReport;
 import tessera.distill.demo.DemoResult;
+import tessera.distill.demo.ShippedPlans;
 import tessera.distill.demo.mmd.MmdDemo;
 import tessera.distill.demo.mmd.MmdPlan;
 import tessera.distill.demo.mmd.MmdReport;
@@ -41,27 +43,40 @@ final class DemoCommand extends ToolCommand {
                             + " multimodal distillation into an RGB student (ICCV 2023). Default: ${DEFAULT-VALUE}")
     private Shown system = Shown.CDFSL;
 
-    @Option(names = "--full", description = "Three seeds and more of everything: up to an hour instead of minutes.")
-    private boolean full;
+    @Option(
+            names = "--plan",
+            paramLabel = "NAME|FILE",
+            description =
+                    "What is trained and judged: quick (minutes), full (five seeds), ablations (five seeds of every"
+                            + " control), warm-start (the student that comes with Tessera), or a JSON file as --show-plan prints"
+                            + " it. Of the first system. Default: quick")
+    private @Nullable String planned;
 
     @Option(
-            names = "--warm-start",
-            description = "Train the student that comes with Tessera: one seed, 16 frames instead of 8.")
-    private boolean warmStart;
+            names = "--show-plan",
+            paramLabel = "NAME|FILE",
+            description = "Print a plan as JSON, to be edited, and do nothing.")
+    private @Nullable String shown;
+
+    @Option(names = "--full", description = "The same as --plan full; of the second system three seeds too.")
+    private boolean full;
 
     @Option(
             names = "--out",
             paramLabel = "DIR",
-            description = "Folder for models, logs and the report; the same command resumes there. Default: runs/demo,"
-                    + " with --full runs/full, with --warm-start runs/warm-start; of the second system runs/mmd and"
-                    + " runs/mmd-full")
+            description =
+                    "Folder for models, logs and the report; the same command resumes there. A plan that changes in"
+                            + " its seeds, lines or episodes judges again there what is trained. Default: runs/demo, of other"
+                            + " plans runs/NAME; of the second system runs/mmd and runs/mmd-full")
     private @Nullable Path out;
 
     @Option(
             names = "--seed",
             paramLabel = "N",
-            description = "Seed of clips, weights and masks; --full takes N, N+1 and N+2. Default: ${DEFAULT-VALUE}")
-    private long seed = 1;
+            description =
+                    "First seed of clips, weights and masks; plans of several take the ones behind it. Default: 1, of"
+                            + " a plan in a file its own")
+    private @Nullable Long seed;
 
     @Mixin
     private ComputeOptions compute;
@@ -72,23 +87,33 @@ final class DemoCommand extends ToolCommand {
     @Override
     void run() {
         compute.check();
-        if (warmStart && (full || system == Shown.MMD)) {
-            throw new IllegalArgumentException(
-                    "--warm-start is a plan of its own of the first system; pass neither --full nor"
-                            + " --system mmd with it");
+        if (shown != null) {
+            String text = plan(shown).json();
+            print(Json.object(text), out -> out.print(text));
+            return;
+        }
+        if (planned != null && (full || system == Shown.MMD)) {
+            throw new IllegalArgumentException("--plan is '" + planned
+                    + "', a plan of the first system; pass neither --full nor --system mmd with it");
         }
         if (system == Shown.MMD) {
             runMmd();
             return;
         }
-        DemoPlan plan = warmStart ? DemoPlan.warmStart(seed) : full ? DemoPlan.full(seed) : DemoPlan.quick(seed);
-        Path folder = folder(warmStart ? "warm-start" : full ? "full" : "demo");
+        DemoPlan plan = plan(planned != null ? planned : full ? "full" : "quick");
+        Path folder = folder(plan.name().equals("quick") ? "demo" : plan.name());
         describe(
                 plan.name(),
-                "RGB, flow and pose teachers and the distilled student",
+                plan.models().size() + " models and "
+                        + plan.evaluation().lines().size() + " lines of tables",
                 plan.seeds(),
                 folder,
-                warmStart ? "about a quarter of an hour" : full ? "up to an hour" : "five to ten minutes");
+                switch (plan.name()) {
+                    case "quick" -> "five to ten minutes";
+                    case "full" -> "an hour or two";
+                    case "warm-start" -> "about half an hour";
+                    default -> "as long as its steps say, for ablations hours,";
+                });
         DemoResult result = Demo.run(plan, folder, progress.resumable(compute));
         Path page = DemoReport.write(result, folder);
         print(new Answer(page, Json.object(result.json())), out -> {
@@ -97,8 +122,29 @@ final class DemoCommand extends ToolCommand {
         });
     }
 
+    private DemoPlan plan(String name) {
+        if (ShippedPlans.NAMES.contains(name)) {
+            return ShippedPlans.of(name, first());
+        }
+        Path file = Path.of(name);
+        if (!Files.isRegularFile(file)) {
+            throw new IllegalArgumentException("there is no plan '" + name + "'; pass one of "
+                    + String.join(", ", ShippedPlans.NAMES) + ", or a file as --show-plan prints it");
+        }
+        DemoPlan read = DemoPlan.read(file);
+        if (seed == null) {
+            return read;
+        }
+        long moved = seed - read.seeds().getFirst();
+        return read.withSeeds(read.seeds().stream().map(own -> own + moved).toList());
+    }
+
+    private long first() {
+        return seed == null ? 1 : seed;
+    }
+
     private void runMmd() {
-        MmdPlan plan = full ? MmdPlan.full(seed) : MmdPlan.quick(seed);
+        MmdPlan plan = full ? MmdPlan.full(first()) : MmdPlan.quick(first());
         Path folder = folder(full ? "mmd-full" : "mmd");
         describe(
                 plan.name(),

@@ -1,60 +1,36 @@
 package tessera.distill.demo;
 
-import java.lang.foreign.MemorySegment;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
-import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
-import java.util.TreeMap;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
-import tessera.distill.demo.DemoResult.Comparison;
 import tessera.distill.demo.DemoResult.Cost;
-import tessera.distill.demo.DemoResult.Difference;
-import tessera.distill.demo.DemoResult.Model;
-import tessera.distill.demo.DemoResult.Score;
 import tessera.distill.demo.DemoResult.SeedResult;
+import tessera.distill.demo.DemoResult.Training;
 import tessera.distill.egosim.Domain;
 import tessera.distill.egosim.EgoSim;
-import tessera.distill.egosim.EgoSimClips;
-import tessera.distill.evaluation.FeatureExtraction;
-import tessera.distill.fewshot.Accuracy;
-import tessera.distill.fewshot.Episode;
-import tessera.distill.fewshot.EpisodeResult;
-import tessera.distill.fewshot.EpisodeSampler;
-import tessera.distill.fewshot.FewShotEvaluation;
-import tessera.distill.fewshot.LogisticRegression;
-import tessera.distill.train.Distillation;
-import tessera.distill.train.ModalityInput;
+import tessera.distill.report.Json;
 import tessera.distill.train.RunContext;
-import tessera.distill.train.Task;
-import tessera.nn.inference.Masking;
-import tessera.nn.inference.Predictor;
-import tessera.nn.inference.Student;
-import tessera.tensor.CostMeter;
+import tessera.distill.train.Settings;
+import tessera.distill.train.StopSignal;
 
 /**
- * All stages of MM-CDFSL on EgoSim: renders clips, pretrains one model per modality, distils them into the RGB student,
- * and judges everything by few-shot episodes of test classes.
+ * Runs a {@link DemoPlan} on EgoSim: renders clips, trains the plan's models in order, and judges its lines by few-shot episodes.
  *
  * <p>The last weights of each stage are the ones that count. Nothing is selected, so no test clip can be selected on.
  */
 public final class Demo {
-    /** Name of the settings in a demo's folder. */
+    /** Name of the plan in a demo's folder. */
     public static final String PLAN = "plan.json";
 
     /** Name of the results in a demo's folder. */
     public static final String RESULTS = "results.json";
-
-    private static final int LATENCY_WARM_UP = 3;
 
     private final DemoPlan plan;
     private final Path out;
@@ -67,271 +43,96 @@ public final class Demo {
     }
 
     /**
-     * Runs a demo. What an earlier call with the same plan finished is not trained again, and what it left unfinished is
-     * resumed; models are judged anew.
+     * Runs a demo. What an earlier call finished is not trained again, and what it left unfinished is resumed; models are judged anew.
+     * The plan may have changed in its seeds, its evaluation, and by models that are new.
      *
-     * @param out folder for models, logs and results; it may hold the same demo, or be absent
-     * @throws IllegalArgumentException if the folder holds a demo with another plan
+     * @param out folder for models, logs and results; it may hold a demo, or be absent
+     * @throws IllegalArgumentException if the folder holds a demo of another system or version, or a model that was made with other
+     *     settings; nothing is trained then
      * @throws StopSignal.Stopped if the context's signal asked for it; training has saved its state
      */
     public static DemoResult run(DemoPlan plan, Path out, RunContext context) {
         return new Demo(plan, out, context).run();
     }
 
-    static String lower(Enum<?> name) {
-        return name.name().toLowerCase(Locale.ROOT);
-    }
-
     private DemoResult run() {
         long began = System.nanoTime();
-        DemoFiles.claim(out, PLAN, plan.settings(), plan.defaults());
+        claim();
         List<SeedResult> seeds = new ArrayList<>();
+        List<Training> trainings = new ArrayList<>();
+        List<Cost> costs = List.of();
         for (long seed : plan.seeds()) {
-            EgoSim sim = new EgoSim(plan.geometry(), seed);
-            train(sim, seed);
-            seeds.add(judge(sim, seed));
+            DemoModels models = new DemoModels(plan, out, seed, context);
+            models.train();
+            seeds.add(new Judging(plan, models, seed, context).judge());
+            trainings.addAll(trainings(models, seed));
+            DemoPlan.CostGrid grid = plan.evaluation().costs();
+            if (grid != null && costs.isEmpty()) {
+                byte[] clip = models.sim()
+                        .render(Split.TEST, plan.targets().getFirst(), 0, 0, Set.of(Modality.RGB))
+                        .rgb();
+                costs = Costs.of(grid, models.student(grid.model()), clip, context);
+            }
         }
-        List<Cost> costs = costs(plan.seeds().getFirst());
         double seconds = Math.round((System.nanoTime() - began) / 1e8) / 10.0;
-        DemoResult result = new DemoResult(Machine.here(), plan, seeds, costs, seconds);
+        DemoResult result = new DemoResult(Machine.here(), plan, seeds, trainings, costs, seconds);
         DemoFiles.write(out.resolve(RESULTS), result.json() + "\n");
         return result;
     }
 
-    /** Trains what is not trained yet; the teachers and the undistilled student become students to judge. */
-    private void train(EgoSim sim, long seed) {
-        DemoFolder folder = new DemoFolder(out, seed);
-        Map<Modality, Path> teachers = new TreeMap<>();
-        for (Modality modality : plan.pretraining().keySet()) {
-            teachers.put(modality, folder.pretrained(modality));
+    /** What the models of the first stage learned, beside a predictor that always says the mean. */
+    private List<Training> trainings(DemoModels models, long seed) {
+        List<Training> all = new ArrayList<>();
+        try (ClipSet some = models.render(
+                Split.SOURCE_TRAIN,
+                List.of(Domain.SOURCE),
+                1,
+                ModelPlan.modalities(plan.models().values()))) {
+            plan.models().forEach((name, model) -> {
+                if (model instanceof ModelPlan.Pretrained) {
+                    all.add(Training.of(
+                            seed,
+                            name,
+                            DemoModels.folder(out, seed).resolve(name),
+                            models.config(model.modality()),
+                            some,
+                            model.modality()));
+                }
+            });
         }
-        if (!Files.exists(folder.student(Model.DISTILLED, Modality.RGB))) {
-            int flowClips = plan.clips().flowStatistics();
-            try (ClipSet source = render(
-                            sim, Split.SOURCE_TRAIN, Domain.SOURCE, plan.clips().source(), Modality.ALL);
-                    ClipSet target = render(
-                            sim,
-                            Split.TARGET_UNLABELLED,
-                            plan.target(),
-                            plan.clips().target(),
-                            Modality.ALL)) {
-                ModalityInput input = new ModalityInput(
-                        plan.geometry(),
-                        plan.grid(),
-                        plan.tubelet(),
-                        EgoSimClips.flowStats(sim, Split.SOURCE_TRAIN, Domain.SOURCE, flowClips));
-                plan.pretraining()
-                        .forEach((modality, stage) -> stage.withRecipe(
-                                        stage.recipe().withSeed(seed))
-                                .run(
-                                        input.config(modality, plan.size()),
-                                        source,
-                                        target,
-                                        null,
-                                        folder.pretraining(modality),
-                                        context));
-                Distillation stage = plan.distillation();
-                stage.withRecipe(stage.recipe().withSeed(seed)).run(teachers, target, folder.distillation(), context);
-            }
-        }
-        teachers.forEach((modality, file) -> {
-            Model model = modality.equals(Modality.RGB) ? Model.UNDISTILLED : Model.TEACHER;
-            Path student = folder.student(model, modality);
-            DemoFiles.create(student.resolveSibling(""));
-            Distillation.saveUndistilled(file, student);
-        });
+        return all;
     }
 
-    private ClipSet render(EgoSim sim, Split split, Domain domain, int perClass, Set<Modality> modalities) {
-        String title = "render " + lower(split).replace('_', ' ');
-        long clips = (long) perClass * EgoSim.classes(split).size();
-        try (Task task = context.task(title, Task.Unit.CLIPS, clips)) {
-            return EgoSimClips.render(sim, split, domain, perClass, modalities, task::advance);
+    private void claim() {
+        Path file = out.resolve(PLAN);
+        if (Files.exists(out) && !Files.isDirectory(out)) {
+            throw new IllegalArgumentException("demo: " + out + " is a file; name a folder for models and results");
         }
-    }
-
-    /** A model under one way of masking. */
-    private record Subject(Model model, Modality modality, double maskRatio, int ensemble, Split split) {
-        Score score(int shots, double[] accuracies) {
-            return new Score(model, modality, maskRatio, ensemble, split, shots, Accuracy.of(accuracies));
-        }
-    }
-
-    private SeedResult judge(EgoSim sim, long seed) {
-        DemoPlan.Evaluation how = plan.evaluation();
-        // The features of all clips of a split, in the order of judgement.
-        Map<Subject, double[][][]> features = new LinkedHashMap<>();
-        List<Score> scores = new ArrayList<>();
-        List<Difference> differences = new ArrayList<>();
-        Set<Modality> modalities = plan.pretraining().keySet();
-        try (ClipSet validation = render(
-                        sim, Split.VALIDATION, plan.target(), plan.clips().validation(), Set.of(Modality.RGB));
-                ClipSet test =
-                        render(sim, Split.TEST, plan.target(), plan.clips().test(), modalities)) {
-            look(features, seed, compared(Model.UNDISTILLED, Modality.RGB, Split.TEST), test);
-            lookThroughEveryMask(features, seed, test);
-            for (Modality modality : modalities) {
-                if (!modality.equals(Modality.RGB)) {
-                    look(features, seed, compared(Model.TEACHER, modality, Split.TEST), test);
+        try {
+            if (Files.exists(file)) {
+                Settings before = Settings.read(file);
+                String found = before.values().containsKey("system")
+                        ? "a demo of another system"
+                        : Long.valueOf(EgoSim.VERSION).equals(before.values().get("egosim"))
+                                ? ""
+                                : "a demo of another version of EgoSim (was "
+                                        + before.values().getOrDefault("egosim", 1) + ", is " + EgoSim.VERSION + ")";
+                if (!found.isEmpty()) {
+                    throw new IllegalArgumentException("demo: " + out + " holds " + found
+                            + "; use another folder, or delete this one to start again");
                 }
             }
-            for (Model model : List.of(Model.UNDISTILLED, Model.DISTILLED)) {
-                look(features, seed, compared(model, Modality.RGB, Split.VALIDATION), validation);
-            }
-            long total = (long) how.shots().size() * how.episodes() * features.size();
-            try (Task task = context.task("few-shot episodes", Task.Unit.EPISODES, total)) {
-                long done = 0;
-                for (int shots : how.shots()) {
-                    List<Episode> onTest = episodes(test, shots, seed);
-                    List<Episode> onValidation = episodes(validation, shots, seed);
-                    Map<Subject, double[]> accuracies = new HashMap<>();
-                    for (Map.Entry<Subject, double[][][]> entry : features.entrySet()) {
-                        Subject s = entry.getKey();
-                        List<Episode> episodes = s.split() == Split.TEST ? onTest : onValidation;
-                        double[] each = accuracies(entry.getValue(), episodes, task, done);
-                        done += how.episodes();
-                        accuracies.put(s, each);
-                        scores.add(s.score(shots, each));
-                    }
-                    double[] distilled = of(accuracies, compared(Model.DISTILLED, Modality.RGB, Split.TEST));
-                    double[] undistilled = of(accuracies, compared(Model.UNDISTILLED, Modality.RGB, Split.TEST));
-                    differences.add(difference(Comparison.DISTILLED_MINUS_UNDISTILLED, shots, distilled, undistilled));
-                    differences.add(
-                            difference(Comparison.MASKED_MINUS_UNMASKED, shots, distilled, of(accuracies, unmasked())));
-                }
-            }
+            Files.createDirectories(out);
+        } catch (IOException e) {
+            throw new UncheckedIOException("demo: the folder " + out + " cannot be used", e);
         }
-        return new SeedResult(seed, scores, differences);
-    }
-
-    private static double[] of(Map<Subject, double[]> accuracies, Subject subject) {
-        return Objects.requireNonNull(accuracies.get(subject), subject::toString);
-    }
-
-    /** A model under the masks with which models are compared. */
-    private Subject compared(Model model, Modality modality, Split split) {
-        DemoPlan.Evaluation how = plan.evaluation();
-        return new Subject(model, modality, how.maskRatio(), how.ensemble(), split);
-    }
-
-    /** The distilled student under the grid's first mask. */
-    private Subject unmasked() {
-        Masking first = plan.evaluation().grid().getFirst();
-        return new Subject(Model.DISTILLED, Modality.RGB, first.ratio(), first.ensemble(), Split.TEST);
-    }
-
-    private void look(Map<Subject, double[][][]> features, long seed, Subject s, ClipSet clips) {
-        Masking masking = Masking.of(s.maskRatio(), s.ensemble());
-        try (Student student = student(seed, s.model(), s.modality());
-                Predictor predictor = Predictor.of(student, masking, seed)) {
-            features.put(s, FeatureExtraction.extract(predictor, clips, s.modality(), context));
+        List<String> differences = new ArrayList<>();
+        plan.seeds().forEach(seed -> differences.addAll(new DemoModels(plan, out, seed, context).differences()));
+        if (!differences.isEmpty()) {
+            throw new IllegalArgumentException("demo: models were made with other settings: "
+                    + String.join(", ", differences)
+                    + "; delete these folders to train them again, or use another --out");
         }
-    }
-
-    /** The distilled student under every way of masking. A small ensemble is the beginning of a large one. */
-    private void lookThroughEveryMask(Map<Subject, double[][][]> features, long seed, ClipSet test) {
-        try (Student student = student(seed, Model.DISTILLED, Modality.RGB)) {
-            for (double maskRatio : plan.evaluation().maskRatios()) {
-                List<Integer> ensembles = plan.evaluation().ensemblesAt(maskRatio);
-                Masking masking = Masking.of(maskRatio, ensembles.getLast());
-                try (Predictor predictor = Predictor.of(student, masking, seed)) {
-                    double[][][] all = FeatureExtraction.extract(predictor, test, Modality.RGB, context);
-                    for (int ensemble : ensembles) {
-                        features.put(
-                                new Subject(Model.DISTILLED, Modality.RGB, maskRatio, ensemble, Split.TEST),
-                                Arrays.copyOf(all, ensemble));
-                    }
-                }
-            }
-        }
-    }
-
-    private Student student(long seed, Model model, Modality modality) {
-        Path file = new DemoFolder(out, seed).student(model, modality);
-        return Student.load(file, context.device(), context.compute());
-    }
-
-    private List<Episode> episodes(ClipSet clips, int shots, long seed) {
-        DemoPlan.Evaluation how = plan.evaluation();
-        return new EpisodeSampler(clips.labels(), how.ways(), shots, how.queries(), seed).draw(how.episodes());
-    }
-
-    private static double[] accuracies(double[][][] features, List<Episode> episodes, Task task, long done) {
-        return new FewShotEvaluation(features, new LogisticRegression())
-                .evaluate(episodes, finished -> task.advance(done + finished)).episodes().stream()
-                        .mapToDouble(EpisodeResult::accuracy)
-                        .toArray();
-    }
-
-    private static Difference difference(Comparison what, int shots, double[] better, double[] worse) {
-        double[] difference = new double[better.length];
-        Arrays.setAll(difference, i -> better[i] - worse[i]);
-        return new Difference(what, shots, Accuracy.of(difference));
-    }
-
-    /** Measures the grid in rounds, so that every cell of a round meets the same state of the machine. */
-    private List<Cost> costs(long seed) {
-        DemoPlan.Evaluation how = plan.evaluation();
-        byte[] clip = new EgoSim(plan.geometry(), seed)
-                .render(Split.TEST, plan.target(), 0, 0, Set.of(Modality.RGB))
-                .rgb();
-        List<Masking> grid = how.grid();
-        List<Student.Session> cells = new ArrayList<>();
-        try (Student student = student(seed, Model.DISTILLED, Modality.RGB)) {
-            for (Masking masking : grid) {
-                Student.Session session = student.session(1, masking);
-                session.input().copyFrom(MemorySegment.ofArray(clip));
-                cells.add(session);
-            }
-            double[][] milliseconds = time(cells, how.latencyRounds());
-            List<Cost> costs = new ArrayList<>();
-            for (int cell = 0; cell < cells.size(); cell++) {
-                costs.add(cost(grid.get(cell), cells.get(cell), milliseconds[cell], milliseconds[0]));
-            }
-            return costs;
-        } finally {
-            cells.forEach(Student.Session::close);
-        }
-    }
-
-    private double[][] time(List<Student.Session> cells, int rounds) {
-        double[][] milliseconds = new double[cells.size()][rounds];
-        try (Task task = context.task("latency", Task.Unit.ROUNDS, rounds)) {
-            for (int round = -LATENCY_WARM_UP; round < rounds; round++) {
-                for (int cell = 0; cell < cells.size(); cell++) {
-                    long began = System.nanoTime();
-                    cells.get(cell).features(round);
-                    if (round >= 0) {
-                        milliseconds[cell][round] = (System.nanoTime() - began) / 1e6;
-                    }
-                }
-                task.advance(Math.max(0, round + 1));
-            }
-        }
-        return milliseconds;
-    }
-
-    private static Cost cost(Masking masking, Student.Session session, double[] milliseconds, double[] unmasked) {
-        double[] ratios = new double[milliseconds.length];
-        Arrays.setAll(ratios, i -> unmasked[i] / milliseconds[i]);
-        try (CostMeter meter = CostMeter.open()) {
-            session.features(0);
-            // The patch embedding is a linear layer too.
-            double linear = meter.of("linear").flops() / 1e9;
-            double attention = meter.of("attention").flops() / 1e9;
-            return new Cost(
-                    masking.ratio(),
-                    masking.ensemble(),
-                    median(milliseconds),
-                    median(ratios),
-                    linear + attention,
-                    linear);
-        }
-    }
-
-    private static double median(double[] values) {
-        double[] sorted = values.clone();
-        Arrays.sort(sorted);
-        return (sorted[(sorted.length - 1) / 2] + sorted[sorted.length / 2]) / 2;
+        DemoFiles.write(file, Json.text(plan.values(), DemoPlan::written) + "\n");
     }
 }

@@ -1,11 +1,30 @@
 package tessera.distill.demo;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.stream.IntStream;
+import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
+import tessera.distill.egosim.Domain;
+import tessera.distill.egosim.EgoSim;
+import tessera.distill.evaluation.Interval;
 import tessera.distill.fewshot.Accuracy;
 import tessera.distill.report.Json;
+import tessera.distill.report.Metric;
+import tessera.distill.report.MetricsLog;
+import tessera.distill.train.Trainer;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
 
 /**
  * What a demo found out.
@@ -13,38 +32,187 @@ import tessera.distill.report.Json;
  * @param machine where latency was measured
  * @param plan how everything was made
  * @param seeds one result for each seed, in the plan's order
- * @param costs of a clip for every mask ratio and ensemble of the plan's grid
+ * @param trainings what the models of the first stage learned
+ * @param costs of a clip for every cell of the plan's grid
  * @param seconds that this call took; less where earlier calls had done some of the training
  */
-public record DemoResult(Machine machine, DemoPlan plan, List<SeedResult> seeds, List<Cost> costs, double seconds) {
+public record DemoResult(
+        Machine machine,
+        DemoPlan plan,
+        List<SeedResult> seeds,
+        List<Training> trainings,
+        List<Cost> costs,
+        double seconds) {
 
     /** The scores of one seed's models. */
     public record SeedResult(long seed, List<Score> scores, List<Difference> differences) {}
 
-    /**
-     * Few-shot accuracy of a model. All scores of one seed, split and number of shots are of the same episodes.
-     *
-     * @param modality what the model looks at
-     * @param split whose classes the episodes are of
-     */
-    public record Score(
-            Model model,
-            Modality modality,
-            double maskRatio,
-            int ensemble,
-            Split split,
-            int shots,
-            Accuracy accuracy) {}
+    /** Few-shot accuracy of a line of the plan. All of one seed, split, domain and number of shots are of the same episodes. */
+    public record Score(String line, Domain domain, int shots, Accuracy accuracy) {}
 
     /**
-     * How much better one score is than another on the test classes, episode by episode.
+     * How much better one line is than another, episode by episode.
      *
      * @param accuracy the differences' mean and interval
      */
-    public record Difference(Comparison what, int shots, Accuracy accuracy) {}
+    public record Difference(String label, Domain domain, int shots, Accuracy accuracy) {}
 
     /**
-     * Cost of the distilled student's features of one clip.
+     * A figure over seeds.
+     *
+     * @param overSeeds mean of the seeds' means with the 95 % t-interval over seeds; of one seed, its mean with the 95 % interval over
+     *     episodes
+     * @param pooled mean and standard deviation of the episodes of all seeds together
+     */
+    public record Summary(Interval overSeeds, Accuracy pooled) {
+        static Summary of(List<Accuracy> seeds) {
+            Accuracy first = seeds.getFirst();
+            Interval interval = seeds.size() == 1
+                    ? new Interval(first.mean(), first.interval95())
+                    : Interval.overSeeds(
+                            seeds.stream().mapToDouble(Accuracy::mean).toArray());
+            int episodes = seeds.stream().mapToInt(Accuracy::episodes).sum();
+            double mean =
+                    seeds.stream().mapToDouble(a -> a.mean() * a.episodes()).sum() / episodes;
+            double squares = seeds.stream()
+                            .mapToDouble(a -> a.episodes() * (a.std() * a.std() + a.mean() * a.mean()))
+                            .sum()
+                    / episodes;
+            double std = Math.sqrt(Math.max(0, squares - mean * mean));
+            return new Summary(interval, new Accuracy(mean, std, 1.96 * std / Math.sqrt(episodes), episodes));
+        }
+    }
+
+    /**
+     * What a model of the first stage learned: means over the last tenth of its steps.
+     *
+     * @param reconstruction of source clips
+     * @param trivial the same of a predictor that gives every patch its mean
+     * @param crossEntropy of the source's classes; {@code ln(classes)} is guessing
+     */
+    public record Training(long seed, String model, double reconstruction, double trivial, double crossEntropy) {
+        static final Metric RECONSTRUCTION = new Metric("reconstruction_source");
+        static final Metric CROSS_ENTROPY = new Metric("cross_entropy");
+
+        static Training of(
+                long seed, String name, Path folder, VideoMaeConfig config, ClipSet clips, Modality modality) {
+            Path log = folder.resolve(Trainer.METRICS);
+            List<MetricsLog.Line> lines = Files.exists(log) ? MetricsLog.read(log) : List.of();
+            List<MetricsLog.Line> last = lines.subList(lines.size() - Math.ceilDiv(lines.size(), 10), lines.size());
+            return new Training(
+                    seed,
+                    name,
+                    mean(last, RECONSTRUCTION),
+                    trivial(config, clips, modality),
+                    mean(last, CROSS_ENTROPY));
+        }
+
+        private static double mean(List<MetricsLog.Line> lines, Metric metric) {
+            return lines.stream()
+                    .mapToDouble(line -> line.values().getOrDefault(metric, Double.NaN))
+                    .average()
+                    .orElse(Double.NaN);
+        }
+
+        /** Targets have mean 0, so the predictor says 0. */
+        private static double trivial(VideoMaeConfig config, ClipSet clips, Modality modality) {
+            try (Scope scope = Scope.open()) {
+                int[] chosen = IntStream.range(0, Math.min(30, clips.size())).toArray();
+                int tokens = Math.toIntExact(config.grid().tokens());
+                int[] every = IntStream.range(0, chosen.length * tokens)
+                        .map(i -> i % tokens)
+                        .toArray();
+                Tensor video = clips.batch(modality, chosen);
+                Tensor indices = Tensor.of(every, chosen.length, tokens);
+                Tensor target = config.patches().reconstructionTarget(video, indices, 1e-6, true);
+                Tensor zeros = Tensor.full(
+                        Device.cpu(), DType.F32, Shape.of(target.shape().toArray()), 0);
+                return config.patches()
+                        .reconstructionLoss(zeros, video, indices, 1e-6, true)
+                        .toDoubles()[0];
+            }
+        }
+    }
+
+    /** Something that must hold of RGB before anything is compared. */
+    public record Gate(String what, double value, double bound, boolean met) {
+        /** As tables have it. */
+        String words() {
+            return String.format(Locale.ROOT, "%s: %.3f, needed %.3f: %s", what, value, bound, met ? "met" : "MISSED");
+        }
+    }
+
+    /** Share of the trivial predictor's loss that reconstruction must be below. */
+    static final double RECONSTRUCTION_GATE = .95;
+
+    static final double CROSS_ENTROPY_GATE = 2;
+
+    /** Points above a random encoder. */
+    static final double RANDOM_GATE = .05;
+
+    /** What the plan asks of the RGB model, the mean over seeds; none if it asks nothing. */
+    public List<Gate> gates() {
+        DemoPlan.Gates asked = plan.evaluation().gates();
+        if (asked == null) {
+            return List.of();
+        }
+        List<Training> own = trainings.stream()
+                .filter(training -> training.model().equals(asked.model()))
+                .toList();
+        List<Gate> gates = new ArrayList<>();
+        double share = own.stream()
+                .mapToDouble(t -> t.reconstruction() / t.trivial())
+                .average()
+                .orElse(Double.NaN);
+        double classes =
+                own.stream().mapToDouble(Training::crossEntropy).average().orElse(Double.NaN);
+        gates.add(new Gate(
+                "reconstruction of " + asked.model() + ", as a share of the trivial predictor's",
+                share,
+                RECONSTRUCTION_GATE,
+                share < RECONSTRUCTION_GATE));
+        gates.add(new Gate(
+                "source cross-entropy of %s (guessing: %.2f)"
+                        .formatted(
+                                asked.model(),
+                                Math.log(EgoSim.classes(Split.SOURCE_TRAIN).size())),
+                classes,
+                CROSS_ENTROPY_GATE,
+                classes < CROSS_ENTROPY_GATE));
+        int shots = plan.evaluation().shots().getLast();
+        for (Domain domain : plan.targets()) {
+            double above = summary(asked.trained(), domain, shots).overSeeds().mean()
+                    - summary(asked.untrained(), domain, shots).overSeeds().mean();
+            gates.add(new Gate(
+                    "points of %s above %s, %d-shot, %s"
+                            .formatted(asked.trained(), asked.untrained(), shots, DemoPlan.word(domain)),
+                    100 * above,
+                    100 * RANDOM_GATE,
+                    above >= RANDOM_GATE));
+        }
+        return gates;
+    }
+
+    /** A line over all seeds. */
+    public Summary summary(String line, Domain domain, int shots) {
+        return Summary.of(seeds.stream()
+                .flatMap(seed -> seed.scores().stream())
+                .filter(s -> s.line().equals(line) && s.domain() == domain && s.shots() == shots)
+                .map(Score::accuracy)
+                .toList());
+    }
+
+    /** A difference over all seeds. */
+    public Summary difference(String label, Domain domain, int shots) {
+        return Summary.of(seeds.stream()
+                .flatMap(seed -> seed.differences().stream())
+                .filter(d -> d.label().equals(label) && d.domain() == domain && d.shots() == shots)
+                .map(Difference::accuracy)
+                .toList());
+    }
+
+    /**
+     * Cost of a student's features of one clip.
      *
      * @param milliseconds median latency with a batch of one
      * @param speedup median over the rounds of the first cell's latency over this one's
@@ -59,42 +227,46 @@ public record DemoResult(Machine machine, DemoPlan plan, List<SeedResult> seeds,
             double gflops,
             double gflopsWithoutAttention) {}
 
-    /** What was judged. */
-    public enum Model {
-        /** The RGB student before distillation. */
-        UNDISTILLED,
-        /** The RGB student. */
-        DISTILLED,
-        /** A teacher that looks at its own modality. */
-        TEACHER;
-
-        /** In lower case, as results are written. */
-        @Override
-        public String toString() {
-            return name().toLowerCase(Locale.ROOT);
-        }
-    }
-
-    /** Two scores that are compared. */
-    public enum Comparison {
-        DISTILLED_MINUS_UNDISTILLED("distilled minus undistilled"),
-        MASKED_MINUS_UNMASKED("distilled, masked minus unmasked");
-
-        private final String words;
-
-        Comparison(String words) {
-            this.words = words;
-        }
-
-        /** In words, as results are written. */
-        @Override
-        public String toString() {
-            return words;
-        }
-    }
-
     /** One JSON object, as {@code results.json} holds it. */
     public String json() {
-        return Json.text(this, DemoPlan::written);
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("machine", machine);
+        all.put("plan", plan);
+        all.put("gates", gates());
+        all.put("trainings", trainings);
+        all.put("seeds", seeds);
+        all.put("costs", costs);
+        all.put("seconds", seconds);
+        return Json.text(all, DemoPlan::written);
+    }
+
+    /** The scores as comma-separated values, one line for each seed, line, domain and number of shots. */
+    String csv() {
+        StringBuilder text = new StringBuilder(
+                "seed,line,model,split,domain,shots,mask_ratio,ensemble,masks,head,support_views,mean,sd,interval95,episodes\n");
+        for (SeedResult seed : seeds) {
+            for (Score score : seed.scores()) {
+                DemoPlan.Line line = plan.line(score.line());
+                Accuracy a = score.accuracy();
+                text.append("%d,\"%s\",%s,%s,%s,%d,%s,%d,%s,%s,%d,%s,%s,%s,%d%n"
+                        .formatted(
+                                seed.seed(),
+                                line.label().replace("\"", "\"\""),
+                                line.model(),
+                                DemoPlan.word(line.split()),
+                                DemoPlan.word(score.domain()),
+                                score.shots(),
+                                line.maskRatio(),
+                                line.ensemble(),
+                                line.strategy(),
+                                line.head(),
+                                line.supportViews(),
+                                a.mean(),
+                                a.std(),
+                                a.interval95(),
+                                a.episodes()));
+            }
+        }
+        return text.toString();
     }
 }

@@ -1,17 +1,13 @@
 package tessera.distill.demo;
 
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
 import tessera.distill.demo.DemoResult.Cost;
-import tessera.distill.demo.DemoResult.Difference;
-import tessera.distill.demo.DemoResult.Score;
-import tessera.distill.demo.DemoResult.SeedResult;
-import tessera.distill.fewshot.Accuracy;
+import tessera.distill.demo.DemoResult.Summary;
+import tessera.distill.demo.DemoResult.Training;
+import tessera.distill.egosim.Domain;
 
 /**
  * A table of a demo's results.
@@ -27,6 +23,7 @@ public record DemoTable(Kind kind, String title, List<String> header, List<List<
     public enum Kind {
         ACCURACY,
         DIFFERENCES,
+        TRAINING,
         COST
     }
 
@@ -34,110 +31,103 @@ public record DemoTable(Kind kind, String title, List<String> header, List<List<
     public static List<DemoTable> of(DemoResult result) {
         DemoPlan.Evaluation how = result.plan().evaluation();
         List<DemoTable> tables = new ArrayList<>();
-        for (int shots : how.shots()) {
-            tables.add(scores(result, Split.TEST, shots, "test classes"));
+        for (Split split : result.plan().judged()) {
+            for (int shots : how.shots()) {
+                tables.add(scores(result, split, shots));
+            }
         }
-        tables.add(differences(result));
-        tables.add(costs(result));
-        for (int shots : how.shots()) {
-            tables.add(scores(result, Split.VALIDATION, shots, "validation classes"));
+        if (!how.differences().isEmpty()) {
+            tables.add(differences(result));
+        }
+        if (!result.trainings().isEmpty()) {
+            tables.add(trainings(result));
+        }
+        if (!result.costs().isEmpty()) {
+            tables.add(costs(result));
         }
         return tables;
     }
 
-    /** Whether a score is one of those that compare models, rather than ways of masking. */
-    static boolean comparesModels(DemoPlan plan, Score score) {
-        return score.maskRatio() == plan.evaluation().maskRatio()
-                && score.ensemble() == plan.evaluation().ensemble();
+    /** What stands behind ± in the first column of a domain. */
+    static String interval(DemoResult result) {
+        int seeds = result.seeds().size();
+        return seeds == 1 ? "± 95 % interval over episodes" : "± 95 % t-interval over " + seeds + " seeds";
     }
 
-    /** A model in words, such as {@code distilled RGB}. */
-    static String name(Score score) {
-        String modality =
-                score.modality().equals(Modality.RGB) ? "RGB" : score.modality().id();
-        return score.model() == DemoResult.Model.TEACHER
-                ? modality + " " + score.model()
-                : score.model() + " " + modality;
-    }
-
-    /** Mean over seeds, with the half width of the 95 % interval of that mean over the same episodes' spread. */
-    static Accuracy mean(List<Accuracy> seeds) {
-        double mean = 0;
-        double variance = 0;
-        double squares = 0;
-        int episodes = 0;
-        for (Accuracy a : seeds) {
-            mean += a.mean() / seeds.size();
-            squares += a.std() * a.std() / seeds.size();
-            variance += a.interval95() * a.interval95();
-            episodes += a.episodes();
-        }
-        return new Accuracy(mean, Math.sqrt(squares), Math.sqrt(variance) / seeds.size(), episodes);
-    }
-
-    private static DemoTable scores(DemoResult result, Split split, int shots, String classes) {
+    private static DemoTable scores(DemoResult result, Split split, int shots) {
         DemoPlan.Evaluation how = result.plan().evaluation();
-        List<Score> first = new ArrayList<>();
-        List<Score> grid = new ArrayList<>();
-        for (Score score : result.seeds().getFirst().scores()) {
-            if (score.split() == split && score.shots() == shots) {
-                (comparesModels(result.plan(), score) ? first : grid).add(score);
+        List<String> header = new ArrayList<>(List.of("model", "ρ", "P"));
+        for (Domain domain : result.plan().targets()) {
+            header.add(DemoPlan.word(domain) + ": " + interval(result));
+            header.add(DemoPlan.word(domain) + ": ± SD of episodes");
+        }
+        List<List<String>> rows = new ArrayList<>();
+        for (DemoPlan.Line line : how.lines()) {
+            if (line.split() == split) {
+                List<String> row = new ArrayList<>(
+                        List.of(line.label(), number(line.maskRatio()), Integer.toString(line.ensemble())));
+                for (Domain domain : result.plan().targets()) {
+                    Summary summary = result.summary(line.label(), domain, shots);
+                    row.add(summary.overSeeds().toString());
+                    row.add(decimals(2, 100 * summary.pooled().mean()) + " ± "
+                            + decimals(2, 100 * summary.pooled().std()));
+                }
+                rows.add(row);
             }
         }
-        first.addAll(grid);
-        List<List<String>> rows = new ArrayList<>();
-        for (Score score : first) {
-            List<String> row = new ArrayList<>(
-                    List.of(name(score), number(score.maskRatio()), Integer.toString(score.ensemble())));
-            row.addAll(cells(ofAllSeeds(result, score)));
-            rows.add(row);
-        }
+        boolean tuned = how.lines().stream().anyMatch(line -> line.head().equals(DemoPlan.FINE_TUNED));
         return new DemoTable(
                 Kind.ACCURACY,
-                "%d-way %d-shot accuracy in %% on %s (%d queries per class, %d episodes per seed, ± 95 %% interval)"
-                        .formatted(how.ways(), shots, classes, how.queries(), how.episodes()),
-                withSeeds(result, "model", "ρ", "P"),
+                "%d-way %d-shot accuracy in %% on %s classes (%d queries per class, %d episodes per seed%s)"
+                        .formatted(
+                                how.ways(),
+                                shots,
+                                DemoPlan.word(split),
+                                how.queries(),
+                                how.episodes(),
+                                tuned
+                                        ? ", " + Math.min(Judging.TUNED, how.episodes()) + " where students are tuned"
+                                        : ""),
+                header,
                 rows);
-    }
-
-    /** The accuracies of one row, in the order of the seeds. */
-    static List<Accuracy> ofAllSeeds(DemoResult result, Score wanted) {
-        return result.seeds().stream()
-                .flatMap(seed -> seed.scores().stream())
-                .filter(s -> s.model() == wanted.model()
-                        && s.modality().equals(wanted.modality())
-                        && s.maskRatio() == wanted.maskRatio()
-                        && s.ensemble() == wanted.ensemble()
-                        && s.split() == wanted.split()
-                        && s.shots() == wanted.shots())
-                .map(Score::accuracy)
-                .toList();
     }
 
     private static DemoTable differences(DemoResult result) {
         DemoPlan.Evaluation how = result.plan().evaluation();
-        record Row(DemoResult.Comparison what, int shots) {}
-        Map<Row, List<Accuracy>> byRow = new LinkedHashMap<>();
-        for (SeedResult seed : result.seeds()) {
-            for (Difference d : seed.differences()) {
-                byRow.computeIfAbsent(new Row(d.what(), d.shots()), row -> new ArrayList<>())
-                        .add(d.accuracy());
-            }
+        List<String> header = new ArrayList<>(List.of("difference"));
+        for (Domain domain : result.plan().targets()) {
+            header.add(DemoPlan.word(domain) + ": " + interval(result));
         }
         List<List<String>> rows = new ArrayList<>();
-        byRow.forEach((row, accuracies) -> {
-            List<String> cells = new ArrayList<>(List.of(row.what() + ", " + row.shots() + "-shot"));
-            cells.addAll(cells(accuracies));
-            rows.add(cells);
-        });
+        for (int shots : how.shots()) {
+            for (DemoPlan.Difference difference : how.differences()) {
+                List<String> row = new ArrayList<>(List.of(difference.label() + ", " + shots + "-shot"));
+                for (Domain domain : result.plan().targets()) {
+                    row.add(result.difference(difference.label(), domain, shots)
+                            .overSeeds()
+                            .toString());
+                }
+                rows.add(row);
+            }
+        }
+        return new DemoTable(Kind.DIFFERENCES, "Differences in points, of the same episodes", header, rows);
+    }
+
+    private static DemoTable trainings(DemoResult result) {
+        List<List<String>> rows = new ArrayList<>();
+        for (Training training : result.trainings()) {
+            rows.add(List.of(
+                    training.model(),
+                    Long.toString(training.seed()),
+                    decimals(3, training.reconstruction()),
+                    decimals(3, training.trivial()),
+                    decimals(2, training.crossEntropy())));
+        }
         return new DemoTable(
-                Kind.DIFFERENCES,
-                "Differences in points, episode by episode; masked: ρ = %s, P = %d; unmasked: ρ = %s"
-                        .formatted(
-                                number(how.maskRatio()),
-                                how.ensemble(),
-                                number(how.maskRatios().getFirst())),
-                withSeeds(result, "difference"),
+                Kind.TRAINING,
+                "Losses of the first stage, means over the last tenth of the steps; the trivial predictor gives every patch"
+                        + " its mean",
+                List.of("model", "seed", "reconstruction", "trivial predictor", "cross-entropy"),
                 rows);
     }
 
@@ -158,24 +148,6 @@ public record DemoTable(Kind kind, String title, List<String> header, List<List<
                         + " matrix products or of those outside attention",
                 List.of("ρ", "P", "ms", "speed", "GFLOPs", "GFLOPs without attention"),
                 rows);
-    }
-
-    private static List<String> withSeeds(DemoResult result, String... names) {
-        List<String> header = new ArrayList<>(List.of(names));
-        result.seeds().forEach(seed -> header.add("seed " + seed.seed()));
-        if (result.seeds().size() > 1) {
-            header.add("mean");
-        }
-        return header;
-    }
-
-    private static List<String> cells(List<Accuracy> seeds) {
-        List<String> cells =
-                new ArrayList<>(seeds.stream().map(Accuracy::toString).toList());
-        if (seeds.size() > 1) {
-            cells.add(mean(seeds).toString());
-        }
-        return cells;
     }
 
     /** A ratio without needless zeros: 0, .5, .75. */

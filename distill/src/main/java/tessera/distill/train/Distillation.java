@@ -10,6 +10,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.kernels.DType;
@@ -18,9 +19,11 @@ import tessera.nn.ModelConfig;
 import tessera.nn.ModelHeads;
 import tessera.nn.Params;
 import tessera.nn.Projector;
+import tessera.nn.TokenGrid;
 import tessera.nn.inference.Student;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
+import tessera.tensor.TokenMask;
 
 /**
  * The second stage of MM-CDFSL (ECCV 2024): the RGB student learns, on unlabelled target clips, to predict the pooled
@@ -31,9 +34,10 @@ import tessera.tensor.Tensor;
  * methods.
  *
  * @param weights weight of each teacher's loss, 1 in the paper
+ * @param maskedTeachers whether teachers see the student's tokens alone, as in the paper, or all
  * @param recipe how it trains
  */
-public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
+public record Distillation(Map<Modality, Double> weights, boolean maskedTeachers, Recipe recipe) {
     /** Name of the finished student in a run's folder. */
     public static final String STUDENT = "student.safetensors";
 
@@ -53,22 +57,28 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
         Recipe common = Recipe.defaults();
         return new Distillation(
                 Modality.ALL.stream().collect(Collectors.toMap(modality -> modality, modality -> 1.0)),
+                true,
                 common.over(common.steps(), 5e-4));
     }
 
     /** The same with other teachers, or other weights of them. */
     public Distillation withWeights(Map<Modality, Double> others) {
-        return new Distillation(others, recipe);
+        return new Distillation(others, maskedTeachers, recipe);
+    }
+
+    /** The same with teachers that see the student's tokens alone, or all. */
+    public Distillation withMaskedTeachers(boolean wanted) {
+        return new Distillation(weights, wanted, recipe);
     }
 
     /** The same with another recipe. */
     public Distillation withRecipe(Recipe other) {
-        return new Distillation(weights, other);
+        return new Distillation(weights, maskedTeachers, other);
     }
 
     /** The settings by name. */
     public Settings settings() {
-        return recipe.addTo(Settings.NONE.with("weights", weights));
+        return recipe.addTo(Settings.NONE.with("weights", weights).with("maskedTeachers", maskedTeachers));
     }
 
     /**
@@ -83,14 +93,22 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
 
     /** What {@link #run} trains. */
     public Stage stage(Map<Modality, Path> teachers, ClipSet target) {
-        ModelConfig config =
-                OpenModel.Description.of(require(teachers, Modality.RGB)).config();
+        return stage(teachers, require(teachers, Modality.RGB), target);
+    }
+
+    /**
+     * As {@link #stage(Map, ClipSet)}, with a student that starts from other weights.
+     *
+     * @param start an RGB model, of the first stage or a student; the student is like it
+     */
+    public Stage stage(Map<Modality, Path> teachers, Path start, ClipSet target) {
+        ModelConfig config = OpenModel.Description.of(start).config();
         return new Stage(
                         "distill",
                         recipe,
                         settings(),
                         defaults().withWeights(Map.of()).settings(),
-                        context -> setUp(teachers, target, context),
+                        context -> setUp(teachers, start, target, context),
                         new Stage.Export(STUDENT, config.toMetadata(), (setup, file, metadata) -> {
                             Map<String, Tensor> student = new LinkedHashMap<>();
                             setup.trained().forEach((name, parameter) -> {
@@ -105,9 +123,9 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
                         .collect(Collectors.joining(", ", "distill rgb from ", "")));
     }
 
-    private Stage.Setup setUp(Map<Modality, Path> teachers, ClipSet target, RunContext context) {
+    private Stage.Setup setUp(Map<Modality, Path> teachers, Path start, ClipSet target, RunContext context) {
         long seed = recipe.seed();
-        OpenModel student = OpenModel.open(require(teachers, Modality.RGB), seed, ModelHeads.NONE, context);
+        OpenModel student = OpenModel.open(start, seed, ModelHeads.NONE, context);
         student.params().addShadows();
         Map<String, Tensor> trained = new LinkedHashMap<>();
         student.params().all().forEach((name, parameter) -> trained.put(STUDENTS + name, parameter));
@@ -121,7 +139,8 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
                         projectors.at("cmt").at("mlp_to_" + modality),
                         student.model().config().featureWidth(),
                         network.model().config().featureWidth());
-                matches.add(new FeatureMatch.Match(new Teacher(modality, network), projector, weight));
+                Network teacher = maskedTeachers ? network : new AllTokens(network);
+                matches.add(new FeatureMatch.Match(new Teacher(modality, teacher), projector, weight));
             });
         } catch (RuntimeException | Error e) {
             // Packed weights belong to no scope.
@@ -142,6 +161,24 @@ public record Distillation(Map<Modality, Double> weights, Recipe recipe) {
                         PATH_STREAM)),
                 student.model().config().grid() == null ? null : recipe.strategy(),
                 MASK_STREAM);
+    }
+
+    /** A teacher that looks at every token. */
+    private record AllTokens(ModelNetwork network) implements Network {
+        @Override
+        public Outputs forward(Tensor clips, @Nullable TokenMask mask, Noise noise) {
+            return network.forward(clips, null, noise);
+        }
+
+        @Override
+        public TokenGrid grid() {
+            return network.grid();
+        }
+
+        @Override
+        public void close() {
+            network.close();
+        }
     }
 
     private static Path require(Map<Modality, Path> teachers, Modality modality) {

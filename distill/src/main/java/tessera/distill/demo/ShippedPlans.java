@@ -1,0 +1,323 @@
+package tessera.distill.demo;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.LongStream;
+import org.jspecify.annotations.Nullable;
+import tessera.distill.data.Geometry;
+import tessera.distill.data.Modality;
+import tessera.distill.data.Split;
+import tessera.distill.demo.DemoPlan.Clips;
+import tessera.distill.demo.DemoPlan.CostGrid;
+import tessera.distill.demo.DemoPlan.Difference;
+import tessera.distill.demo.DemoPlan.Evaluation;
+import tessera.distill.demo.DemoPlan.Gates;
+import tessera.distill.demo.DemoPlan.Line;
+import tessera.distill.demo.ModelPlan.Distilled;
+import tessera.distill.demo.ModelPlan.Disturbance;
+import tessera.distill.demo.ModelPlan.Pretrained;
+import tessera.distill.egosim.Domain;
+import tessera.distill.train.ModalityInput.ModelSize;
+import tessera.distill.train.Pretraining;
+import tessera.nn.MaskStrategy;
+
+/** The plans that come with the program, by name. */
+public final class ShippedPlans {
+    /** Their names. */
+    public static final List<String> NAMES = List.of("quick", "full", "ablations", "warm-start");
+
+    /** Four time slots of four frames, and cells of 12 pixels: smaller ones cost four times as much and learn later. */
+    static final Geometry GEOMETRY = new Geometry(16, 84, 28);
+
+    static final int GRID = 7;
+    static final int TUBELET = 4;
+    static final ModelSize SIZE = new ModelSize(128, 4, 4, 64, 1, 2);
+    static final List<Domain> TARGETS = List.of(Domain.KITCHEN, Domain.WORKSHOP);
+
+    private static final String RANDOM = "random";
+    private static final String DISTILLED = "distilled";
+    private static final String UNDISTILLED_LINE = "undistilled RGB";
+    private static final String DISTILLED_LINE = "distilled RGB";
+    private static final String RANDOM_LINE = "random encoder";
+    private static final double RATIO = .75;
+    private static final int ENSEMBLE = 2;
+    private static final int TARGET_CLIPS = 60;
+
+    private ShippedPlans() {}
+
+    /**
+     * A plan by its name.
+     *
+     * @param seed of its first replica
+     * @throws IllegalArgumentException if there is none
+     */
+    public static DemoPlan of(String name, long seed) {
+        return switch (name) {
+            case "quick" ->
+                main(name, seeds(seed, 1), TARGETS, new Clips(40, TARGET_CLIPS, 25, 30, 60), 800, 1200, 200);
+            case "full" -> main(name, seeds(seed, 5), TARGETS, new Clips(80, 120, 30, 60, 120), 1600, 2400, 600);
+            case "ablations" -> ablations(seeds(seed, 5));
+            case "warm-start" ->
+                new DemoPlan(
+                        name,
+                        seeds(seed, 1),
+                        GEOMETRY,
+                        14,
+                        TUBELET,
+                        SIZE,
+                        List.of(Domain.KITCHEN),
+                        new Clips(40, TARGET_CLIPS, 25, 30, 60),
+                        models(600, 2500),
+                        evaluation(200, mainLines(), mainDifferences(), costs()));
+            default ->
+                throw new IllegalArgumentException("there is no plan '" + name + "'; pass one of "
+                        + String.join(", ", NAMES) + ", or a file as --show-plan prints it");
+        };
+    }
+
+    private static List<Long> seeds(long first, int count) {
+        return LongStream.range(first, first + count).boxed().toList();
+    }
+
+    private static DemoPlan main(
+            String name,
+            List<Long> seeds,
+            List<Domain> targets,
+            Clips clips,
+            long pretraining,
+            long distillation,
+            int episodes) {
+        return new DemoPlan(
+                name,
+                seeds,
+                GEOMETRY,
+                GRID,
+                TUBELET,
+                SIZE,
+                targets,
+                clips,
+                models(pretraining, distillation),
+                evaluation(episodes, mainLines(), mainDifferences(), costs()));
+    }
+
+    private static Map<String, ModelPlan> models(long pretraining, long distillation) {
+        Map<String, ModelPlan> models = new LinkedHashMap<>();
+        models.put(RANDOM, new ModelPlan.Untrained(Modality.RGB));
+        Modality.ALL.forEach(modality -> models.put(modality.id(), ModelPlan.pretrained(modality, pretraining)));
+        models.put(DISTILLED, student(distillation, "", Modality.RGB, Modality.FLOW, Modality.POSE));
+        return models;
+    }
+
+    /**
+     * A student.
+     *
+     * @param suffix behind the modality in the teachers' names
+     */
+    private static Distilled student(long steps, String suffix, Modality... teachers) {
+        Map<Modality, String> names = new TreeMap<>();
+        for (Modality modality : teachers) {
+            names.put(modality, modality.id() + suffix);
+        }
+        return ModelPlan.distilled(names, steps);
+    }
+
+    private static Evaluation evaluation(
+            int episodes, List<Line> lines, List<Difference> differences, @Nullable CostGrid costs) {
+        Gates gates = new Gates(Modality.RGB.id(), UNDISTILLED_LINE + ", validation", RANDOM_LINE + ", validation");
+        return new Evaluation(5, List.of(1, 5), 15, episodes, lines, differences, costs, gates);
+    }
+
+    private static CostGrid costs() {
+        return new CostGrid(DISTILLED, List.of(0.0, .5, .75, .9), List.of(1, 2, 4), 30);
+    }
+
+    private static Line line(String label, String model) {
+        return new Line(label, model, Split.TEST, RATIO, ENSEMBLE);
+    }
+
+    private static List<Line> mainLines() {
+        List<Line> lines = new ArrayList<>(List.of(
+                line(RANDOM_LINE, RANDOM),
+                line(UNDISTILLED_LINE, "rgb"),
+                line(DISTILLED_LINE, DISTILLED),
+                line("flow teacher", "flow"),
+                line("pose teacher", "pose")));
+        costs().cells().forEach(masking -> {
+            if (masking.ratio() != RATIO || masking.ensemble() != ENSEMBLE) {
+                String words = masking.ratio() == 0
+                        ? ", unmasked"
+                        : ", ρ " + DemoTable.number(masking.ratio()) + ", P " + masking.ensemble();
+                lines.add(new Line(DISTILLED_LINE + words, DISTILLED, Split.TEST, masking.ratio(), masking.ensemble()));
+            }
+        });
+        lines.addAll(validation());
+        return lines;
+    }
+
+    private static List<Line> validation() {
+        return List.of(
+                new Line(RANDOM_LINE + ", validation", RANDOM, Split.VALIDATION, RATIO, ENSEMBLE),
+                new Line(UNDISTILLED_LINE + ", validation", "rgb", Split.VALIDATION, RATIO, ENSEMBLE),
+                new Line(DISTILLED_LINE + ", validation", DISTILLED, Split.VALIDATION, RATIO, ENSEMBLE));
+    }
+
+    private static List<Difference> mainDifferences() {
+        return List.of(
+                new Difference("undistilled minus random", UNDISTILLED_LINE, RANDOM_LINE),
+                new Difference("distilled minus undistilled", DISTILLED_LINE, UNDISTILLED_LINE),
+                new Difference("distilled, masked minus unmasked", DISTILLED_LINE, DISTILLED_LINE + ", unmasked"));
+    }
+
+    /** The controls that the papers' tables have, and those that a reader asks for. */
+    private static DemoPlan ablations(List<Long> seeds) {
+        long pretraining = 800;
+        long distillation = 1200;
+        Map<String, ModelPlan> models = models(pretraining, distillation);
+        List<Line> lines = new ArrayList<>(List.of(
+                line(RANDOM_LINE, RANDOM),
+                line(UNDISTILLED_LINE, "rgb"),
+                line("flow teacher", "flow"),
+                line("pose teacher", "pose"),
+                line(DISTILLED_LINE, DISTILLED)));
+        // The student saw 16 clips a step after a teacher that saw 8 pairs a step: as many clips, and as many steps.
+        add(
+                models,
+                lines,
+                "rgb-longer",
+                "RGB, pretraining of equal budget",
+                ModelPlan.pretrained(Modality.RGB, pretraining + distillation));
+        add(
+                models,
+                lines,
+                "from-rgb",
+                "taught by RGB alone (self-distillation)",
+                student(distillation, "", Modality.RGB));
+        add(
+                models,
+                lines,
+                "from-rgb-flow",
+                "taught by RGB and flow",
+                student(distillation, "", Modality.RGB, Modality.FLOW));
+        add(
+                models,
+                lines,
+                "from-rgb-pose",
+                "taught by RGB and pose",
+                student(distillation, "", Modality.RGB, Modality.POSE));
+        objectives(models, lines, pretraining, distillation);
+        Distilled all = student(distillation, "", Modality.RGB, Modality.FLOW, Modality.POSE);
+        add(
+                models,
+                lines,
+                "separate",
+                "student of weights of its own",
+                new Distilled(all.teachers(), all.stage(), RANDOM, Disturbance.NONE));
+        add(models, lines, "unmasked", "distilled at ρ 0", with(all, 0, true, Disturbance.NONE));
+        lines.add(new Line("distilled at ρ 0, judged unmasked", "unmasked", Split.TEST, 0, 1));
+        lines.add(new Line(DISTILLED_LINE + ", judged unmasked", DISTILLED, Split.TEST, 0, 1));
+        add(models, lines, "teachers-unmasked", "teachers see every token", with(all, RATIO, false, Disturbance.NONE));
+        add(models, lines, "noisy", "noise in flow and pose", with(all, RATIO, true, new Disturbance(1, 0)));
+        add(models, lines, "missing", "half of flow and pose missing", with(all, RATIO, true, new Disturbance(0, .5)));
+        Pretrained rgb = ModelPlan.pretrained(Modality.RGB, distillation);
+        add(models, lines, "startup", "STARTUP", new ModelPlan.SelfTrained(rgb.stage(), "rgb"));
+        for (String head : List.of("prototype", "cosine", DemoPlan.FINE_TUNED)) {
+            for (String model : List.of("rgb", DISTILLED)) {
+                lines.add(new Line(
+                        (model.equals("rgb") ? UNDISTILLED_LINE : DISTILLED_LINE) + ", " + head,
+                        model,
+                        Split.TEST,
+                        RATIO,
+                        ENSEMBLE,
+                        DemoPlan.PAIRS,
+                        head,
+                        ENSEMBLE));
+            }
+        }
+        for (MaskStrategy masks : List.of(MaskStrategy.tubes(), MaskStrategy.pairs(), MaskStrategy.partition())) {
+            for (int views : List.of(1, ENSEMBLE)) {
+                if (!masks.word().equals(DemoPlan.PAIRS) || views != ENSEMBLE) {
+                    lines.add(new Line(
+                            "%s, masks %s, support views %d".formatted(DISTILLED_LINE, masks.word(), views),
+                            DISTILLED,
+                            Split.TEST,
+                            RATIO,
+                            ENSEMBLE,
+                            masks.word(),
+                            DemoPlan.LOGISTIC,
+                            views));
+                }
+            }
+        }
+        List<Difference> differences = new ArrayList<>();
+        differences.add(new Difference("distilled minus undistilled", DISTILLED_LINE, UNDISTILLED_LINE));
+        differences.add(new Difference(
+                "distilled, masked minus unmasked", DISTILLED_LINE, DISTILLED_LINE + ", judged unmasked"));
+        lines.forEach(line -> {
+            if (line.isPlain()
+                    && line.maskRatio() == RATIO
+                    && !line.model().equals(DISTILLED)
+                    && !line.model().equals("rgb")) {
+                differences.add(new Difference("distilled minus: " + line.label(), DISTILLED_LINE, line.label()));
+            }
+        });
+        lines.addAll(validation());
+        return new DemoPlan(
+                "ablations",
+                seeds,
+                GEOMETRY,
+                GRID,
+                TUBELET,
+                SIZE,
+                TARGETS,
+                new Clips(80, 120, 30, 60, 120),
+                models,
+                evaluation(600, lines, differences, null));
+    }
+
+    private static void add(
+            Map<String, ModelPlan> models, List<Line> lines, String name, String label, ModelPlan model) {
+        models.put(name, model);
+        lines.add(line(label, name));
+    }
+
+    /** The terms of the first stage's loss: each with teachers of its own and the student of these. */
+    private static void objectives(
+            Map<String, ModelPlan> models, List<Line> lines, long pretraining, long distillation) {
+        record Terms(String name, String words, boolean target, double classes) {}
+        for (Terms terms : List.of(
+                new Terms("s", "reconstruction of source alone", false, 0),
+                new Terms("s-ce", "source and classes", false, 1),
+                new Terms("s-t", "source and target, no classes", true, 0))) {
+            for (Modality modality : Modality.ALL) {
+                Pretraining standard =
+                        ModelPlan.pretrained(modality, pretraining).stage();
+                models.put(
+                        modality + "-" + terms.name,
+                        new Pretrained(
+                                new Pretraining(
+                                        modality, terms.target, terms.classes, standard.dropout(), standard.recipe()),
+                                null));
+            }
+            lines.add(line("undistilled, " + terms.words, "rgb-" + terms.name));
+            add(
+                    models,
+                    lines,
+                    DISTILLED + "-" + terms.name,
+                    "distilled, " + terms.words,
+                    student(distillation, "-" + terms.name, Modality.RGB, Modality.FLOW, Modality.POSE));
+        }
+    }
+
+    private static Distilled with(Distilled like, double maskRatio, boolean maskedTeachers, Disturbance disturbance) {
+        return new Distilled(
+                like.teachers(),
+                like.stage()
+                        .withMaskedTeachers(maskedTeachers)
+                        .withRecipe(like.stage().recipe().withMaskRatio(maskRatio)),
+                like.start(),
+                disturbance);
+    }
+}
