@@ -72,6 +72,17 @@ final class Pretrain extends ToolCommand {
     private @Nullable Double lambda;
 
     @Option(
+            names = "--motion-gain",
+            paramLabel = "X",
+            description =
+                    "Let the patch embedding learn what moves X times as readily as what stands still, where a patch has"
+                            + " several frames; 4 makes rgb learn actions from random weights. Default: ${DEFAULT-VALUE}")
+    private double motionGain = 1;
+
+    @Option(names = "--tubelet", paramLabel = "N", description = "Frames of a patch. Default: ${DEFAULT-VALUE}")
+    private int tubelet = ModalityInput.TUBELET;
+
+    @Option(
             names = "--no-target-reconstruction",
             description = "Leave the target clips out of the loss, as in the ablation S+CE.")
     private boolean noTarget;
@@ -103,7 +114,11 @@ final class Pretrain extends ToolCommand {
         if (!(weight >= 0) || Double.isInfinite(weight)) {
             throw new IllegalArgumentException("--lambda is " + weight + "; pass 0 or more");
         }
-        return new Pretraining(modality, !noTarget, weight, standard.dropout(), training.recipe());
+        if (!(motionGain > 0) || Double.isInfinite(motionGain)) {
+            throw new IllegalArgumentException(
+                    "--motion-gain is " + motionGain + "; pass a positive factor such as 4, or 1 to learn in pixels");
+        }
+        return new Pretraining(modality, !noTarget, weight, standard.dropout(), motionGain, training.recipe());
     }
 
     private Path onEgoSim(Pretraining stage, RunContext context) {
@@ -155,6 +170,6 @@ final class Pretrain extends ToolCommand {
 
     private VideoMaeConfig config(Geometry geometry, FlowStats stats) {
         int cells = grid == null ? Clips.cells(modality, geometry) : grid;
-        return new ModalityInput(geometry, cells, ModalityInput.TUBELET, stats).config(modality, size.size());
+        return new ModalityInput(geometry, cells, tubelet, stats).config(modality, size.size());
     }
 }

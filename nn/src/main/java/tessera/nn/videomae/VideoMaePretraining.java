@@ -14,6 +14,9 @@ import tessera.tensor.TokenMask;
  * {@code fc_norm}, {@code head_action}.
  */
 public final class VideoMaePretraining implements AutoCloseable {
+    /** The weight of the patch embedding. */
+    public static final String EMBEDDING = "encoder.patch_embed.proj.weight";
+
     private final VideoMaeConfig config;
     private final VideoMaeEncoder encoder;
     private final VideoMaeDecoder decoder;
@@ -26,8 +29,18 @@ public final class VideoMaePretraining implements AutoCloseable {
      * @param classes classes of the source domain, 0 for a plain autoencoder
      */
     public VideoMaePretraining(Params params, VideoMaeConfig config, int classes) {
+        this(params, config, classes, null);
+    }
+
+    /**
+     * Builds the model.
+     *
+     * @param classes classes of the source domain, 0 for a plain autoencoder
+     * @param motion the basis in which {@value #EMBEDDING} is kept and learned, or null for pixels, as in every file
+     */
+    public VideoMaePretraining(Params params, VideoMaeConfig config, int classes, @Nullable MotionBasis motion) {
         this.config = config;
-        encoder = new VideoMaeEncoder(params.at("encoder"), config);
+        encoder = new VideoMaeEncoder(params.at("encoder"), config, motion);
         decoder = new VideoMaeDecoder(params, config);
         fcNorm = classes > 0 ? new LayerNorm(params.at("fc_norm"), config.embedDim(), config.outputNormEps()) : null;
         headAction = classes > 0 ? Linear.fanIn(params.at("head_action"), config.embedDim(), classes) : null;
