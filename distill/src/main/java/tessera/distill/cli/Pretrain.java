@@ -19,6 +19,7 @@ import tessera.distill.egosim.EgoSim;
 import tessera.distill.egosim.EgoSimClips;
 import tessera.distill.train.ModalityInput;
 import tessera.distill.train.Pretraining;
+import tessera.distill.train.Reconstruction;
 import tessera.distill.train.RunContext;
 import tessera.nn.videomae.VideoMaeConfig;
 
@@ -79,6 +80,14 @@ final class Pretrain extends ToolCommand {
                             + " several frames; 4 makes rgb learn actions from random weights. Default: ${DEFAULT-VALUE}")
     private double motionGain = 1;
 
+    @Option(
+            names = "--reconstruct",
+            paramLabel = "WORD",
+            description =
+                    "What is predicted of a masked patch: patches, each normalised by itself, as in the papers, or pixels."
+                            + " Default: patches")
+    private Reconstruction.Target reconstruct = Reconstruction.Target.PATCHES;
+
     @Option(names = "--tubelet", paramLabel = "N", description = "Frames of a patch. Default: ${DEFAULT-VALUE}")
     private int tubelet = ModalityInput.TUBELET;
 
@@ -118,7 +127,8 @@ final class Pretrain extends ToolCommand {
             throw new IllegalArgumentException(
                     "--motion-gain is " + motionGain + "; pass a positive factor such as 4, or 1 to learn in pixels");
         }
-        return new Pretraining(modality, !noTarget, weight, standard.dropout(), motionGain, training.recipe());
+        return new Pretraining(
+                modality, !noTarget, weight, standard.dropout(), motionGain, reconstruct, training.recipe());
     }
 
     private Path onEgoSim(Pretraining stage, RunContext context) {

@@ -39,6 +39,7 @@ import tessera.tensor.TokenMask;
  * @param dropout of the classifier's feature
  * @param motionGain by how much the patch embedding learns in a {@link MotionBasis}: above 1 it finds what moves before what stands
  *     still; 1 for pixels, as in the paper. The finished model is one of pixels either way
+ * @param target what is reconstructed of a masked patch
  * @param recipe of which a batch is that many pairs of clips
  */
 public record Pretraining(
@@ -47,6 +48,7 @@ public record Pretraining(
         double lambda,
         double dropout,
         double motionGain,
+        Reconstruction.Target target,
         Recipe recipe) {
     /** Name of the finished model in a run's folder. */
     public static final String MODEL = "model.safetensors";
@@ -73,9 +75,9 @@ public record Pretraining(
         }
     }
 
-    /** Pretraining in pixels. */
+    /** Pretraining as in the paper: in pixels, of normalised patches. */
     public Pretraining(Modality modality, boolean targetReconstruction, double lambda, double dropout, Recipe recipe) {
-        this(modality, targetReconstruction, lambda, dropout, 1, recipe);
+        this(modality, targetReconstruction, lambda, dropout, 1, Reconstruction.Target.PATCHES, recipe);
     }
 
     /** The paper's settings with a recipe for small sets of clips. */
@@ -89,17 +91,22 @@ public record Pretraining(
 
     /** The same with another weight of the cross-entropy. */
     public Pretraining withLambda(double weight) {
-        return new Pretraining(modality, targetReconstruction, weight, dropout, motionGain, recipe);
+        return new Pretraining(modality, targetReconstruction, weight, dropout, motionGain, target, recipe);
     }
 
     /** The same with another recipe. */
     public Pretraining withRecipe(Recipe other) {
-        return new Pretraining(modality, targetReconstruction, lambda, dropout, motionGain, other);
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, motionGain, target, other);
     }
 
     /** The same with a patch embedding that learns what moves first, or, with 1, in pixels. */
     public Pretraining withMotionGain(double gain) {
-        return new Pretraining(modality, targetReconstruction, lambda, dropout, gain, recipe);
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, gain, target, recipe);
+    }
+
+    /** The same with another target of the reconstruction. */
+    public Pretraining withTarget(Reconstruction.Target other) {
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, motionGain, other, recipe);
     }
 
     /** The settings by name. */
@@ -109,7 +116,8 @@ public record Pretraining(
                 .with("targetReconstruction", targetReconstruction)
                 .with("lambda", lambda)
                 .with("dropout", dropout)
-                .with("motionGain", motionGain));
+                .with("motionGain", motionGain)
+                .with("target", target));
     }
 
     /**
@@ -159,7 +167,7 @@ public record Pretraining(
     }
 
     private Stage.Setup setUp(
-            VideoMaeConfig config, ClipSet source, ClipSet target, @Nullable Path start, RunContext context) {
+            VideoMaeConfig config, ClipSet source, ClipSet unlabelled, @Nullable Path start, RunContext context) {
         Params params;
         VideoMaePretraining model;
         try (Checkpoint checkpoint = start == null ? null : Checkpoint.read(start)) {
@@ -174,7 +182,7 @@ public record Pretraining(
             throw new CheckpointException(start + ": " + e.getMessage());
         }
         params.addShadows();
-        Objective reconstruction = new Reconstruction(model);
+        Objective reconstruction = new Reconstruction(model, target);
         Objective classes = new CrossEntropy(ClipBatches.ACTION);
         List<Stage.Part> parts = new ArrayList<>();
         parts.add(new Stage.Part(
@@ -184,7 +192,7 @@ public record Pretraining(
                 SOURCE_PATH_STREAM));
         if (targetReconstruction) {
             parts.add(new Stage.Part(
-                    batches(target, false, 1),
+                    batches(unlabelled, false, 1),
                     new Weighted(List.of(new Weighted.Term(reconstruction, 1, TARGET))),
                     TARGET_PATH_STREAM));
         }
