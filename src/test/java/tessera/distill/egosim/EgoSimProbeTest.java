@@ -56,7 +56,7 @@ class EgoSimProbeTest {
         try (ClipSet all =
                         EgoSimClips.render(SIM, Split.VALIDATION, Domain.KITCHEN, 3, Set.of(Modality.BOXES), i -> {});
                 ClipSet last = EgoSimClips.render(
-                        SIM, Split.VALIDATION, Domain.KITCHEN, 2, 1, Set.of(Modality.BOXES), i -> {})) {
+                        SIM, Split.VALIDATION, List.of(Domain.KITCHEN), 2, 1, Set.of(Modality.BOXES), i -> {})) {
             int classes = EgoSim.classes(Split.VALIDATION).size();
             assertEquals(3 * classes, all.size());
             assertEquals(classes, last.size());
@@ -76,15 +76,15 @@ class EgoSimProbeTest {
         }
         assertThrows(
                 IllegalArgumentException.class,
-                () -> EgoSimClips.render(SIM, Split.TEST, Domain.SOURCE, -1, 1, SEEN, i -> {}));
+                () -> EgoSimClips.render(SIM, Split.TEST, List.of(Domain.SOURCE), -1, 1, SEEN, i -> {}));
         assertThrows(
                 IllegalArgumentException.class,
-                () -> EgoSimClips.render(SIM, Split.TEST, Domain.SOURCE, 0, 0, SEEN, i -> {}));
+                () -> EgoSimClips.render(SIM, Split.TEST, List.of(Domain.SOURCE), 0, 0, SEEN, i -> {}));
         assertThrows(IllegalArgumentException.class, () -> new EgoSim(TINY.withWidth(40), 5));
     }
 
     private static ClipSet render(long first, int perClass) {
-        return EgoSimClips.render(SIM, Split.SOURCE_TRAIN, Domain.SOURCE, first, perClass, SEEN, i -> {});
+        return EgoSimClips.render(SIM, Split.SOURCE_TRAIN, List.of(Domain.SOURCE), first, perClass, SEEN, i -> {});
     }
 
     /** Share of held-out clips whose figures are nearest to their own class's mean. */

@@ -21,6 +21,8 @@ class EgoSimSoundTest {
     private static final EgoSim EXACT = new EgoSim(SMALL, Sensors.exact(SMALL), 5);
     private static final List<ActionClass> CLASSES = EgoSim.classes(Split.SOURCE_TRAIN);
 
+    private static final Stock HOMES = new Stock(5, Domain.SOURCE, Split.SOURCE_TRAIN);
+
     /** Samples from a frame to the next. */
     private static final int PER_FRAME = 3200;
 
@@ -124,7 +126,7 @@ class EgoSimSoundTest {
             double mean = 0;
             for (int object = 0; object < 4; object++) {
                 var waveform = new float[51200];
-                Sound.stroke(waveform, Timbre.of(noun, Domain.SOURCE, object), 0, .1, new Draws(object));
+                Sound.stroke(waveform, Timbre.of(noun, HOMES, object), 0, .1, new Draws(object));
                 mean += brightness(waveform) / 4;
             }
             assertTrue(mean > 1.3 * before, noun + " has a mean frequency of " + mean + " Hz after " + before);
@@ -144,7 +146,7 @@ class EgoSimSoundTest {
                 for (int k = 0; k < waveform.length; k++) {
                     waveform[k] = (float) (.1 * Math.sqrt(2) * Math.sin(2 * Math.PI * 3000 * k / 24000.0));
                 }
-                Background.add(waveform, domain, new Draws(i, place));
+                Background.add(waveform, new Stock(5, domain, Split.SOURCE_TRAIN), new Draws(i, place));
                 double tone = 0;
                 for (int k = 0; k < waveform.length; k++) {
                     tone += waveform[k] * Math.sqrt(2) * Math.sin(2 * Math.PI * 3000 * k / 24000.0) / waveform.length;
@@ -158,7 +160,7 @@ class EgoSimSoundTest {
             Close.within(sum, 17.5 - 5 * place, 1.5, "mean ratio of sound to room, dB, in " + domain);
         }
         float[] quiet = new float[51200];
-        Background.add(quiet, Domain.SOURCE, new Draws(3));
+        Background.add(quiet, HOMES, new Draws(3));
         assertTrue(Background.loudness(quiet) > 1e-5, "a silent clip has a room");
     }
 

@@ -132,6 +132,7 @@ final class Distill extends ToolCommand {
                 context)) {
             Map<String, String> origin = new LinkedHashMap<>();
             origin.put("tessera.target", clips.checksum());
+            egosim.note(origin);
             files.forEach((modality, file) -> origin.put("tessera.teacher." + modality, Clips.checksum(file)));
             student = stage.run(files, clips, training.out(), context.startingFrom(origin));
         }
@@ -164,6 +165,7 @@ final class Distill extends ToolCommand {
             labelled.requireUnseen(loaded.clips());
             Map<String, String> origin = new LinkedHashMap<>();
             origin.put(LabelledOptions.CLIPS, loaded.clips().checksum());
+            egosim.note(origin);
             files.forEach(teacher -> origin.put("tessera.teacher." + teacher.name(), Clips.checksum(teacher.file())));
             if (start != null) {
                 origin.put("tessera.start", Clips.checksum(start));

@@ -1,7 +1,9 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
@@ -24,9 +26,12 @@ final class EgoSimOptions {
 
     @Option(
             names = "--domain",
+            split = ",",
             paramLabel = "NAME",
-            description = "EgoSim's target domain: source, kitchen or workshop. Default: kitchen")
-    private Domain domain = Domain.KITCHEN;
+            description =
+                    "Where EgoSim's clips are filmed: source, kitchen or workshop. Training takes several, such as"
+                            + " kitchen,workshop, each with an equal share of the clips. Default: kitchen")
+    private List<Domain> domains = List.of(Domain.KITCHEN);
 
     @Option(
             names = "--per-class",
@@ -47,8 +52,23 @@ final class EgoSimOptions {
         return wanted;
     }
 
+    /** Where clips for training are filmed. */
+    List<Domain> domains() {
+        return domains;
+    }
+
+    /**
+     * Where clips to judge on are filmed.
+     *
+     * @throws IllegalArgumentException if the user names several domains
+     */
     Domain domain() {
-        return domain;
+        if (domains.size() > 1) {
+            throw new IllegalArgumentException(
+                    "--domain names " + domains.size() + " domains but clips are judged in one"
+                            + " domain at a time; pass one, and run the command for each");
+        }
+        return domains.getFirst();
     }
 
     EgoSim sim(Geometry geometry) {
@@ -59,6 +79,22 @@ final class EgoSimOptions {
     void check() {
         if (wanted && perClass < 1) {
             throw new IllegalArgumentException("--per-class is " + perClass + "; pass 1 or more clips of each class");
+        }
+        if (Set.copyOf(domains).size() < domains.size()) {
+            throw new IllegalArgumentException("--domain names a domain twice; name each once");
+        }
+    }
+
+    /** Refuses, beside that, several domains to judge in. */
+    void checkJudged() {
+        check();
+        domain();
+    }
+
+    /** Adds to what a run starts from the version and the seed of the benchmark, if its clips are that's. */
+    void note(Map<String, String> origin) {
+        if (wanted) {
+            origin.put(EgoSim.NOTED, sim(Geometry.SMALL).note());
         }
     }
 
@@ -81,7 +117,7 @@ final class EgoSimOptions {
             RunContext context) {
         requireOne(refusal, folder);
         return folder == null
-                ? render(sim(geometry), split, domain, modalities, context)
+                ? render(sim(geometry), split, domains, modalities, context)
                 : Clips.forTraining(folders.open(folder, modalities, geometry, reading), title, context);
     }
 
@@ -102,7 +138,7 @@ final class EgoSimOptions {
     }
 
     /** Renders a split, with progress. */
-    ClipSet render(EgoSim sim, Split split, Domain where, Set<Modality> modalities, RunContext context) {
+    ClipSet render(EgoSim sim, Split split, List<Domain> where, Set<Modality> modalities, RunContext context) {
         return render(sim, split, where, 0, perClass, modalities, context);
     }
 
@@ -110,7 +146,7 @@ final class EgoSimOptions {
     ClipSet render(
             EgoSim sim,
             Split split,
-            Domain where,
+            List<Domain> where,
             long firstClip,
             int count,
             Set<Modality> modalities,

@@ -160,7 +160,7 @@ final class Evaluate extends ToolCommand {
             throw new IllegalArgumentException(
                     "--adaptive is judged on one view of each clip; leave --views away, or --adaptive");
         }
-        egosim.check();
+        egosim.checkJudged();
         egosim.requireOne(SOURCE, clips);
         if (firstClip < 0 || heldPerClass < 0 || (heldPerClass > 0 && (holdout != null || !egosim.wanted()))) {
             throw new IllegalArgumentException("--first-clip is " + firstClip + " and --held-per-class " + heldPerClass
@@ -315,7 +315,13 @@ final class Evaluate extends ToolCommand {
 
     private ClipSet render(Geometry stored, long first, int perClass, Modality modality, RunContext context) {
         return egosim.render(
-                egosim.sim(stored), Split.SOURCE_TRAIN, egosim.domain(), first, perClass, Set.of(modality), context);
+                egosim.sim(stored),
+                Split.SOURCE_TRAIN,
+                List.of(egosim.domain()),
+                first,
+                perClass,
+                Set.of(modality),
+                context);
     }
 
     /** Clips of any size, unless the number of frames is asked for; the views choose from them. */

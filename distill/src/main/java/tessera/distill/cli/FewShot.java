@@ -124,7 +124,7 @@ final class FewShot extends ToolCommand {
     void run() {
         student.masking();
         protocol.settle(student.masks(), head, spec().commandLine().getParseResult());
-        egosim.check();
+        egosim.checkJudged();
         egosim.requireOne(SOURCE, clips);
         requireCounts();
         head.check();
@@ -254,7 +254,8 @@ final class FewShot extends ToolCommand {
     /** Finds the clips, checks that there are enough of each label, and only then reads or renders them. */
     private ClipSet load(Geometry geometry, Modality modality, RunContext context) {
         if (clips == null) {
-            return egosim.render(egosim.sim(geometry), judged.split, egosim.domain(), Set.of(modality), context);
+            return egosim.render(
+                    egosim.sim(geometry), judged.split, List.of(egosim.domain()), Set.of(modality), context);
         }
         ModalityFolders found = egosim.folders().open(clips, Set.of(modality), geometry);
         Map<String, Integer> counts = found.counts();

@@ -153,9 +153,9 @@ final class LabelledOptions {
             Set<String> held = heldOut().names(EgoSimClips.names(Split.SOURCE_TRAIN, 0, egosim.perClass()));
             FlowStats stats = measure
                     ? EgoSimClips.flowStats(
-                            sim, Split.SOURCE_TRAIN, egosim.domain(), STATISTICS_CLIPS, name -> !held.contains(name))
+                            sim, Split.SOURCE_TRAIN, egosim.domains(), STATISTICS_CLIPS, name -> !held.contains(name))
                     : FlowStats.NONE;
-            return new Loaded(egosim.render(sim, Split.SOURCE_TRAIN, egosim.domain(), modalities, context), stats);
+            return new Loaded(egosim.render(sim, Split.SOURCE_TRAIN, egosim.domains(), modalities, context), stats);
         }
         ModalityFolders folders = egosim.folders().open(clips, modalities, null, reading);
         Set<String> held = heldOut().names(folders.names());

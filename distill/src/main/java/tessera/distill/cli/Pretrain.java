@@ -2,6 +2,7 @@ package tessera.distill.cli;
 
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -142,9 +143,9 @@ final class Pretrain extends ToolCommand {
                 ? EgoSimClips.flowStats(sim, Split.SOURCE_TRAIN, Domain.SOURCE, STATISTICS_CLIPS)
                 : FlowStats.NONE;
         VideoMaeConfig config = config(sim.geometry(), stats);
-        try (ClipSet labelled = egosim.render(sim, Split.SOURCE_TRAIN, Domain.SOURCE, modalities, context);
+        try (ClipSet labelled = egosim.render(sim, Split.SOURCE_TRAIN, List.of(Domain.SOURCE), modalities, context);
                 ClipSet unlabelled =
-                        egosim.render(sim, Split.TARGET_UNLABELLED, egosim.domain(), modalities, context)) {
+                        egosim.render(sim, Split.TARGET_UNLABELLED, egosim.domains(), modalities, context)) {
             return train(stage, config, labelled, unlabelled, context);
         }
     }
@@ -172,6 +173,7 @@ final class Pretrain extends ToolCommand {
         Map<String, String> origin = new LinkedHashMap<>();
         origin.put("tessera.source", labelled.checksum());
         origin.put("tessera.target", unlabelled.checksum());
+        egosim.note(origin);
         if (start != null) {
             origin.put("tessera.start", Clips.checksum(start));
         }

@@ -181,7 +181,7 @@ final class SweepCommand extends ToolCommand {
 
     @Override
     void run() {
-        egosim.check();
+        egosim.checkJudged();
         egosim.requireOne(SOURCE, clips);
         fit.check();
         requireCounts();
@@ -223,7 +223,7 @@ final class SweepCommand extends ToolCommand {
 
     private ClipSet load(Geometry geometry, Modality modality, RunContext context) {
         return clips == null
-                ? egosim.render(egosim.sim(geometry), split.split, egosim.domain(), Set.of(modality), context)
+                ? egosim.render(egosim.sim(geometry), split.split, List.of(egosim.domain()), Set.of(modality), context)
                 : Clips.load(egosim.folders().open(clips, Set.of(modality), geometry), "load", context);
     }
 

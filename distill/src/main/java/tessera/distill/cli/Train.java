@@ -59,6 +59,7 @@ final class Train extends ToolCommand {
             ModelConfig config = model.config(modality, loaded.clips().geometry(), loaded.flow());
             Map<String, String> origin = new LinkedHashMap<>();
             origin.put(LabelledOptions.CLIPS, loaded.clips().checksum());
+            egosim.note(origin);
             if (start != null) {
                 origin.put("tessera.start", Clips.checksum(start));
             }

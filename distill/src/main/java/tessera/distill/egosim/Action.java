@@ -117,6 +117,16 @@ final class Action {
         }
     }
 
+    /** How often the fastest part of the motion recurs in a clip; 0 where nothing does. */
+    double recurrences() {
+        return switch (verb) {
+            case SHAKE -> 1.5 * cycles;
+            case TAP -> 1.4 * cycles;
+            case SWIRL, TOSS, SQUEEZE, WIPE, STIR -> cycles;
+            default -> 0;
+        };
+    }
+
     /** The elbow of a side, at a place that hardly moves, out of the picture below. */
     Vec elbow(int side) {
         return elbows[side < 0 ? 0 : 1];

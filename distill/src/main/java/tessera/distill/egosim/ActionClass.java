@@ -23,10 +23,10 @@ public record ActionClass(Verb verb, Noun noun) {
             of(CAN, SHAKE, PUSH),
             of(BOWL, POUR, STIR),
             of(JAR, TURN, CLOSE),
-            of(SPONGE, SQUEEZE, SLIDE),
+            of(SPONGE, WIPE, SLIDE),
             of(BALL, TOSS),
             of(BOX, PULL),
-            of(HAMMER, LIFT),
+            of(KNIFE, LIFT),
             of(LOAF, PASS),
             of(CUP, TAP),
             of(PAN, FLIP));
@@ -58,6 +58,15 @@ public record ActionClass(Verb verb, Noun noun) {
     /** The class in plain words, such as "pour cup". */
     public String name() {
         return verb.word() + " " + noun.word();
+    }
+
+    /**
+     * Whether classes of the splits show both the verb and the noun, so that this class recombines what is known from them. Of the {@link
+     * Split#TEST} classes 4 of 16 recombine those that are labelled ({@link Split#SOURCE_TRAIN}), 13 those that training sees at all.
+     */
+    public boolean isComposedOf(Split... seen) {
+        return Stream.of(seen).flatMap(split -> of(split).stream()).anyMatch(c -> c.verb == verb)
+                && Stream.of(seen).flatMap(split -> of(split).stream()).anyMatch(c -> c.noun == noun);
     }
 
     static List<ActionClass> of(Split split) {

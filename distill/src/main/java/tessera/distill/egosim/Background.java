@@ -19,9 +19,9 @@ final class Background {
     private Background() {}
 
     /** Adds the room to a waveform, in place. */
-    static void add(float[] waveform, Domain domain, Draws draws) {
+    static void add(float[] waveform, Stock stock, Draws draws) {
         double gain = decibels(draws.uniform(-GAIN, GAIN));
-        int place = Domain.ALL.indexOf(domain);
+        int place = Domain.ALL.indexOf(stock.domain());
         double level = Math.max(QUIET, loudness(waveform)) * decibels(-draws.uniform(10 - 5 * place, 25 - 5 * place));
         float[] noise = pink(waveform.length, draws);
         double pinkLevel = loudness(noise);
@@ -35,7 +35,7 @@ final class Background {
             power += .5 * amplitudes[k] * amplitudes[k];
         }
         if (draws.chance(STRAY)) {
-            Timbre other = Timbre.of(draws.pick(Noun.values()), domain, draws.below(2));
+            Timbre other = Timbre.of(draws.pick(Noun.values()), stock, stock.pick(draws));
             Sound.stroke(waveform, other, draws.below(waveform.length), draws.uniform(.02, .12), draws);
         }
         for (int i = 0; i < waveform.length; i++) {

@@ -11,13 +11,14 @@ import tessera.distill.egosim.Scene.Thing;
  *
  * <ul>
  *   <li>Corners: each coordinate moves by normal errors of the box's width or height times a quality that is drawn for each clip,
- *       {@value #BEST} to {@value #WORST}; {@value #SHARED} of the variance is the whole box's, and moves it.
- *   <li>Missed: a thing is lost for a while, {@value #LOST} of seen frames begin such a while and {@value #FOUND} of lost ones end it;
- *       beside that, a frame misses it with the probability {@value #HIDDEN} times its hidden share.
- *   <li>False boxes: a frame has one with the probability {@value #FALSE}, of any place and size, a hand's one time in five.
+ *       {@value #BEST} to {@value #WORST} in a usual home and more in noise ({@link Conditions#haze}), and grows by half with each width of
+ *       the picture that the box moves in a second; {@value #SHARED} of the variance is the whole box's, and moves it.
+ *   <li>Missed: a thing is lost for a while, {@value #LOST} of seen frames and the length of its blur in widths of the picture begin such a
+ *       while and {@value #FOUND} of lost ones end it; beside that, a frame misses it with the probability {@value #HIDDEN} times its hidden share.
+ *   <li>False boxes: a frame has one with the probability {@value #FALSE} and {@value #FALSE_IN_NOISE} times the grain, of any place and size, a hand's one time in five.
  *   <li>Scores: {@code .97 - 3 e - .3 h + .05 n}, where e is the mean error of the coordinates over the box's size, h the hidden share
  *       and n normal; false boxes have a uniform score from .05 to .6. All lie in [.05, 1].
- *   <li>Classes: {@value #TAKEN} of hands are taken for objects and as many objects for hands; {@value #SIDES} of hands get the other
+ *   <li>Classes: {@value #TAKEN} of hands, {@value #TAKEN_GLOVES} of gloved ones, are taken for objects and {@value #TAKEN} of objects for hands; {@value #SIDES} of hands get the other
  *       side and {@value #CONTACT} the other state of contact.
  * </ul>
  */
@@ -25,11 +26,13 @@ final class BoxDetector {
     static final double BEST = .02;
     static final double WORST = .06;
     static final double SHARED = .5;
-    static final double LOST = .03;
+    static final double LOST = .02;
     static final double FOUND = .4;
     static final double HIDDEN = .3;
-    static final double FALSE = .25;
+    static final double FALSE = .15;
+    static final double FALSE_IN_NOISE = .1;
     static final double TAKEN = .02;
+    static final double TAKEN_GLOVES = .06;
     static final double SIDES = .03;
     static final double CONTACT = .08;
 
@@ -38,13 +41,20 @@ final class BoxDetector {
 
     private static final double LEAST_SCORE = .05;
 
+    private final double frameSeconds;
+    private final Conditions conditions;
     private final Draws draws;
     private final double quality;
     private final boolean[] lost = new boolean[Boxes.PER_FRAME];
+    /** The true boxes of the frame before. */
+    private @Nullable Box[] before = new @Nullable Box[Boxes.PER_FRAME];
 
-    BoxDetector(Draws draws) {
+    /** @param frameSeconds from a frame to the next */
+    BoxDetector(double frameSeconds, Conditions conditions, Draws draws) {
+        this.frameSeconds = frameSeconds;
+        this.conditions = conditions;
         this.draws = draws;
-        quality = draws.uniform(BEST, WORST);
+        quality = draws.uniform(BEST, WORST) * conditions.haze();
         for (int i = 0; i < lost.length; i++) {
             lost[i] = draws.chance(LOST / (LOST + FOUND));
         }
@@ -86,21 +96,36 @@ final class BoxDetector {
         for (Thing thing : things) {
             hidden[thing.place()] = 1 - thing.outline().share();
         }
+        @Nullable Box[] truth = boxes.clone();
         for (int i = 0; i < boxes.length; i++) {
-            lost[i] = lost[i] ? !draws.chance(FOUND) : draws.chance(LOST);
-            Box box = boxes[i];
+            Box box = truth[i];
+            double speed = speed(before[i], box);
+            double loses = Math.min(.6, LOST + conditions.blur(speed));
+            lost[i] = lost[i] ? !draws.chance(FOUND) : draws.chance(loses);
             boolean missed = lost[i] || draws.chance(HIDDEN * hidden[i]);
-            boxes[i] = box == null || missed ? null : found(box, hidden[i]);
+            boxes[i] = box == null || missed ? null : found(box, hidden[i], speed);
         }
-        if (draws.chance(FALSE)) {
+        before = truth;
+        if (draws.chance(Math.min(.6, FALSE + FALSE_IN_NOISE * conditions.grain()))) {
             // Frames never hold so many things that one has this place.
             boxes[Boxes.PER_FRAME - 1] = invented();
         }
     }
 
-    private Box found(Box box, double hidden) {
-        double shared = quality * Math.sqrt(SHARED);
-        double own = quality * Math.sqrt(1 - SHARED);
+    /** In widths of the picture a second; 0 where a thing was not to be seen before. */
+    private double speed(@Nullable Box from, @Nullable Box to) {
+        if (from == null || to == null) {
+            return 0;
+        }
+        double x = from.left() + from.right() - to.left() - to.right();
+        double y = from.top() + from.bottom() - to.top() - to.bottom();
+        return .5 * Math.hypot(x, y) / frameSeconds;
+    }
+
+    private Box found(Box box, double hidden, double speed) {
+        double spread = quality * (1 + .5 * speed);
+        double shared = spread * Math.sqrt(SHARED);
+        double own = spread * Math.sqrt(1 - SHARED);
         double x = shared * draws.normal();
         double y = shared * draws.normal();
         double[] errors = {
@@ -111,7 +136,8 @@ final class BoxDetector {
             sum += Math.abs(error);
         }
         double score = Math.clamp(.97 - 3 * sum / errors.length - .3 * hidden + .05 * draws.normal(), LEAST_SCORE, 1);
-        boolean hand = box.isHand() != draws.chance(TAKEN);
+        double taken = box.isHand() && conditions.gloves() ? TAKEN_GLOVES : TAKEN;
+        boolean hand = box.isHand() != draws.chance(taken);
         int side = 0;
         int state = 0;
         if (hand) {

@@ -2,7 +2,7 @@ package tessera.distill.egosim;
 
 import java.util.List;
 
-/** Where clips are filmed: textures, palettes, light, lens, sleeves, objects' colours and head motion all differ. */
+/** Where clips are filmed: textures, palettes, light, lens, sleeves, objects' colours, exposure and head motion all differ. */
 public enum Domain {
     /** Homes and offices: wood and cloth, warm light, bare hands, calm head. */
     SOURCE,

@@ -19,7 +19,8 @@ import tessera.tensor.Tensor;
  * <p>The verb shows in the motion of hands and object, the noun in a silhouette; start, pace, extent, direction,
  * handedness, place, head motion, lens, light, colours, textures and the things lying around vary freely. Flow holds
  * the head's motion as well as the hands'; with realistic {@link Sensors} flow, pose and boxes carry an estimator's
- * errors. Sound follows from what touches what, how fast: it tells a part of the verb and of the noun. A clip lasts {@link
+ * errors, which grow with motion, blur, occlusion and the noise of the domain. Objects' paints are drawn from the benchmark's seed, and a target domain's
+ * unlabelled, validation and test clips show different ones. The package says what is new in version {@value #VERSION}. Sound follows from what touches what, how fast: it tells a part of the verb and of the noun. A clip lasts {@link
  * #SECONDS}, however many frames it has.
  */
 public final class EgoSim {
@@ -35,6 +36,15 @@ public final class EgoSim {
     private static final long BOX_NOISE = 6;
     private static final long SOUND = 7;
     private static final long SOUND_NOISE = 8;
+
+    /**
+     * What is rendered: equal arguments give equal clips within a version alone. Runs note it with the seed ({@link #note}), and those on
+     * clips of another version are not gone on with.
+     */
+    public static final int VERSION = 2;
+
+    /** The name under which files of runs on these clips have the {@link #note}. */
+    public static final String NOTED = "tessera.egosim";
 
     /** Seconds of a clip: 16 frames are 7.5 a second, 32 are 15. */
     public static final double SECONDS = 16 / 7.5;
@@ -67,6 +77,11 @@ public final class EgoSim {
         return geometry;
     }
 
+    /** The version and the seed, which with a clip's own figures say all of it: {@code version 2, seed 1}. */
+    public String note() {
+        return "version " + VERSION + ", seed " + seed;
+    }
+
     /** The classes of a split; a clip's label is its class's place in this list. Splits share no class. */
     public static List<ActionClass> classes(Split split) {
         return ActionClass.of(split);
@@ -93,32 +108,40 @@ public final class EgoSim {
         boolean wantsBoxes = modalities.contains(Modality.BOXES);
         long clip = key(split, domain, classIndex, clipIndex);
         ActionClass what = classes(split).get(classIndex);
-        Scene scene = scene(domain, what, clip, wantsBoxes);
+        Scene scene = scene(new Stock(seed, domain, split), what, clip, wantsBoxes);
+        double frameSeconds = SECONDS / frames;
+        Conditions conditions = scene.conditions();
         var rgb = new byte[wantsRgb ? Math.multiplyExact(frames, 3 * area) : 0];
         var flow = new float[wantsFlow ? Math.multiplyExact(frames, 2 * area) : 0];
         var pose = new float[wantsPose ? Math.multiplyExact(frames, poseArea) : 0];
         var boxes = new float[wantsBoxes ? frames * Boxes.PER_FRAME * Boxes.NUMBERS : 0];
         var colours = new float[wantsRgb ? 3 * area : 0];
+        // Frames blur along their motion, so it is drawn for these too.
+        var passing = new float[wantsRgb && !wantsFlow ? 2 * area : 0];
         var imageNoise = new Draws(clip, IMAGE_NOISE);
-        var flowNoise = new Draws(clip, FLOW_NOISE);
-        var detector = new HeatMaps.Detector(geometry, new Draws(clip, POSE_NOISE));
-        var boxDetector = new BoxDetector(new Draws(clip, BOX_NOISE));
+        var blur = new MotionBlur(size, conditions.shutter() / frameSeconds);
+        var flowErrors = new FlowErrors(size, conditions, new Draws(clip, FLOW_NOISE));
+        var poseDetector = new PoseDetector(size, frameSeconds, conditions, new Draws(clip, POSE_NOISE));
+        var boxDetector = new BoxDetector(frameSeconds, conditions, new Draws(clip, BOX_NOISE));
         for (int t = 0; t < frames; t++) {
+            float[] motion = wantsFlow ? flow : passing;
+            int motionAt = wantsFlow ? 2 * t * area : 0;
             if (wantsRgb || wantsFlow) {
-                scene.draw(t, colours, flow, 2 * t * area);
-            } else if (wantsBoxes) {
+                scene.draw(t, colours, motion, motionAt);
+            } else if (wantsBoxes || (wantsPose && sensors.poseErrors())) {
                 scene.fill(t);
             }
             if (wantsRgb) {
+                blur.smear(colours, motion, motionAt);
                 scene.develop(t, colours, rgb, 3 * t * area, imageNoise);
             }
             if (wantsFlow && sensors.flowErrors()) {
-                FlowErrors.disturb(flow, 2 * t * area, size, flowNoise);
+                flowErrors.disturb(flow, 2 * t * area);
             }
             if (wantsPose) {
                 List<double[]> hands = scene.joints(t);
                 if (sensors.poseErrors()) {
-                    detector.disturb(hands);
+                    poseDetector.disturb(hands, scene.joints(t + 1), scene.hiddenJoints(t));
                 }
                 HeatMaps.paint(hands, geometry, sensors.poseSigma(), pose, t * poseArea);
             }
@@ -127,7 +150,7 @@ public final class EgoSim {
             }
         }
         boolean wantsAudio = modalities.contains(Modality.AUDIO);
-        float[] waveform = wantsAudio ? waveform(scene, what, domain, clip) : new float[0];
+        float[] waveform = wantsAudio ? waveform(scene, what, clip) : new float[0];
         return new Clip(rgb, flow, pose, boxes, wantsAudio ? audio(waveform) : waveform, waveform, classIndex);
     }
 
@@ -141,10 +164,10 @@ public final class EgoSim {
         return boxes;
     }
 
-    private float[] waveform(Scene scene, ActionClass what, Domain domain, long clip) {
-        float[] waveform = Sound.of(scene, what.noun(), domain, new Draws(clip, SOUND));
+    private float[] waveform(Scene scene, ActionClass what, long clip) {
+        float[] waveform = Sound.of(scene, what.noun(), new Draws(clip, SOUND));
         if (sensors.soundErrors()) {
-            Background.add(waveform, domain, new Draws(clip, SOUND_NOISE));
+            Background.add(waveform, scene.stock(), new Draws(clip, SOUND_NOISE));
         }
         return waveform;
     }
@@ -169,8 +192,8 @@ public final class EgoSim {
     @Nullable
     Box[][] boxes(Split split, Domain domain, int classIndex, long clipIndex) {
         long clip = key(split, domain, classIndex, clipIndex);
-        Scene scene = scene(domain, classes(split).get(classIndex), clip, true);
-        var detector = new BoxDetector(new Draws(clip, BOX_NOISE));
+        Scene scene = scene(new Stock(seed, domain, split), classes(split).get(classIndex), clip, true);
+        var detector = new BoxDetector(SECONDS / geometry.frames(), scene.conditions(), new Draws(clip, BOX_NOISE));
         var boxes = new @Nullable Box[geometry.frames()][];
         for (int t = 0; t < boxes.length; t++) {
             scene.fill(t);
@@ -184,8 +207,13 @@ public final class EgoSim {
      * behind the lens.
      */
     public List<double[]> joints(Split split, Domain domain, int classIndex, long clipIndex, int frame) {
+        return scene(split, domain, classIndex, clipIndex).joints(frame);
+    }
+
+    /** The world of a clip. */
+    Scene scene(Split split, Domain domain, int classIndex, long clipIndex) {
         long clip = key(split, domain, classIndex, clipIndex);
-        return scene(domain, classes(split).get(classIndex), clip, false).joints(frame);
+        return scene(new Stock(seed, domain, split), classes(split).get(classIndex), clip, false);
     }
 
     private long key(Split split, Domain domain, int classIndex, long clipIndex) {
@@ -197,7 +225,7 @@ public final class EgoSim {
         return new Draws(seed, KEYS.indexOf(split), Domain.ALL.indexOf(domain), classIndex, clipIndex).bits();
     }
 
-    private Scene scene(Domain domain, ActionClass what, long clip, boolean outlined) {
-        return new Scene(geometry, domain, what, new Draws(clip, MOTION), new Draws(clip, APPEARANCE), outlined);
+    private Scene scene(Stock stock, ActionClass what, long clip, boolean outlined) {
+        return new Scene(geometry, stock, what, new Draws(clip, MOTION), new Draws(clip, APPEARANCE), outlined);
     }
 }

@@ -28,20 +28,22 @@ public final class EgoSimClips {
      */
     public static ClipSet render(
             EgoSim sim, Split split, Domain domain, int perClass, Set<Modality> modalities, IntConsumer progress) {
-        return render(sim, split, domain, 0, perClass, modalities, progress);
+        return render(sim, split, List.of(domain), 0, perClass, modalities, progress);
     }
 
     /**
      * Renders clips {@code firstClip} to {@code firstClip + perClass - 1} of every class of a split, with the further heads
      * {@value #VERB} and {@value #NOUN}. Ranges that do not overlap are sets for training and judging on the same classes.
      *
+     * @param domains where they are filmed; the clips of a class take turns, from the next domain on in the next class, so that of two
+     *     domains each has half
      * @param progress told after each clip how many are done
-     * @throws IllegalArgumentException if the first clip is negative, or there is no clip of a class
+     * @throws IllegalArgumentException if the first clip is negative, there is no clip of a class, or no domain
      */
     public static ClipSet render(
             EgoSim sim,
             Split split,
-            Domain domain,
+            List<Domain> domains,
             long firstClip,
             int perClass,
             Set<Modality> modalities,
@@ -50,6 +52,7 @@ public final class EgoSimClips {
             throw new IllegalArgumentException("egosim: " + perClass + " clips of each class from clip " + firstClip
                     + " on are none; pass 1 or more, from clip 0 or a later one on");
         }
+        requireDomains(domains);
         List<ActionClass> classes = EgoSim.classes(split);
         int count = classes.size();
         int[] labels = IntStream.range(0, count * perClass).map(i -> i % count).toArray();
@@ -61,12 +64,26 @@ public final class EgoSimClips {
                         NOUN, classes.stream().map(c -> c.noun().word()).toList()),
                 new ClipSet.Listing(names(split, firstClip, perClass), labels, Set.of()),
                 modalities,
-                i -> sim.render(split, domain, i % count, firstClip + i / count, modalities)
-                        .samples(),
+                i -> {
+                    long clip = firstClip + i / count;
+                    return sim.render(split, turn(domains, i % count, clip), i % count, clip, modalities)
+                            .samples();
+                },
                 progress);
     }
 
-    /** What the clips are called that {@link #render(EgoSim, Split, Domain, long, int, Set, IntConsumer)} gives. */
+    private static void requireDomains(List<Domain> domains) {
+        if (domains.isEmpty()) {
+            throw new IllegalArgumentException("egosim: clips of no domain are asked for; name one or more");
+        }
+    }
+
+    /** The domain whose turn a clip is. */
+    private static Domain turn(List<Domain> domains, int classIndex, long clip) {
+        return domains.get((int) ((classIndex + clip) % domains.size()));
+    }
+
+    /** What the clips are called that {@link #render(EgoSim, Split, List, long, int, Set, IntConsumer)} gives. */
     public static List<String> names(Split split, long firstClip, int perClass) {
         List<ActionClass> classes = EgoSim.classes(split);
         int count = classes.size();
@@ -81,24 +98,28 @@ public final class EgoSimClips {
 
     /** Measures the flow of some clips of a split, spread evenly over its classes; the same arguments give the same figures. */
     public static FlowStats flowStats(EgoSim sim, Split split, Domain domain, int clips) {
-        return flowStats(sim, split, domain, clips, name -> true);
+        return flowStats(sim, split, List.of(domain), clips, name -> true);
     }
 
     /**
      * Measures the flow of some clips of a split, spread evenly over its classes.
      *
+     * @param domains where they are filmed, in turns as those that are rendered
      * @param clips how many
      * @param chosen which of the split's endless clips may be measured, by their {@link #names}; as many as are asked for
      */
-    public static FlowStats flowStats(EgoSim sim, Split split, Domain domain, int clips, Predicate<String> chosen) {
+    public static FlowStats flowStats(
+            EgoSim sim, Split split, List<Domain> domains, int clips, Predicate<String> chosen) {
+        requireDomains(domains);
         List<ActionClass> classes = EgoSim.classes(split);
         int[] measured = IntStream.iterate(0, i -> i + 1)
                 .filter(i -> chosen.test(name(classes.get(i % classes.size()), i / classes.size())))
                 .limit(clips)
                 .toArray();
         return FlowStats.measure(clips, i -> {
-            int clip = measured[i];
-            return sim.render(split, domain, clip % classes.size(), clip / classes.size(), Set.of(Modality.FLOW))
+            int what = measured[i] % classes.size();
+            long clip = measured[i] / classes.size();
+            return sim.render(split, turn(domains, what, clip), what, clip, Set.of(Modality.FLOW))
                     .flow();
         });
     }

@@ -6,12 +6,6 @@ import tessera.distill.egosim.Texture.Pattern;
 
 /** How one clip looks: everything that is appearance and not motion, drawn from its domain. */
 final class Look {
-    /** Objects of one kind in all source homes together. */
-    private static final int SOURCE_OBJECTS = 8;
-
-    /** Objects of one kind in a target domain, which is a single place. */
-    private static final int TARGET_OBJECTS = 2;
-
     private static final long OBJECTS = 0x6F626A;
 
     /** A flat surface of two colours mixed by a texture that is scaled, turned and shifted. */
@@ -20,7 +14,7 @@ final class Look {
     /**
      * Three colours (body, detail, hard parts) and the texture strength of an object.
      *
-     * @param object which of the domain's objects of its kind it is
+     * @param object which of the {@link Stock}'s objects of its kind it is
      */
     record Paint(float[][] colours, Texture texture, double strength, int object) {}
 
@@ -54,12 +48,16 @@ final class Look {
     final double shiver;
     final int clutter;
 
+    final Conditions conditions;
+
+    private final Stock stock;
     private final Domain domain;
     private final int place;
     private final Draws draws;
 
-    Look(Domain domain, Draws draws) {
-        this.domain = domain;
+    Look(Stock stock, Draws draws) {
+        this.stock = stock;
+        this.domain = stock.domain();
         this.place = Domain.ALL.indexOf(domain);
         this.draws = draws;
         table = switch (domain) {
@@ -103,15 +101,24 @@ final class Look {
         gain = new float[] {(float) (brightness * (1 + warmth)), (float) brightness, (float) (brightness * (1 - warmth))
         };
         flicker = new Wave(draws, .04, 2);
+        double lit = brightness * (ambient + (1 - ambient) * light.z()) * mean(table);
+        double shutter = drawn(1 / 60.0, 1 / 30.0, 1 / 120.0, 1 / 60.0, 1 / 30.0, 1 / 15.0);
+        conditions = new Conditions(Conditions.grain(noise, lit), shutter, gloves, clutter);
     }
 
-    /**
-     * Paint of one of the domain's own objects of a kind, chosen at random: as in a real home, a few cups and knives recur
-     * from clip to clip, and another place has others.
-     */
+    /** Mean of a surface's colours. */
+    private static double mean(Surface surface) {
+        double sum = 0;
+        for (int k = 0; k < 3; k++) {
+            sum += surface.dark[k] + surface.bright[k];
+        }
+        return sum / 6;
+    }
+
+    /** Paint of one of the stock's objects of a kind, chosen at random. */
     Paint paint(Noun noun) {
-        int object = draws.below(domain == Domain.SOURCE ? SOURCE_OBJECTS : TARGET_OBJECTS);
-        return paint(new Draws(OBJECTS, place, Noun.ALL.indexOf(noun), object), object);
+        int object = stock.pick(draws);
+        return paint(stock.draws(OBJECTS, noun, object), object);
     }
 
     private Paint paint(Draws draws, int object) {

@@ -14,6 +14,9 @@ final class Raster {
     private static final double NEAR = .25;
     private static final double FAR = 60;
 
+    /** What is less than this nearer than a joint's skin, in decimetres, is the same limb. */
+    private static final double SLACK = .2;
+
     /** Floats per vertex: pixel (x, y), inverse depth, world next (x, y, z), world normal, texture position (x, y, z). */
     private static final int VERTEX = 12;
 
@@ -102,6 +105,18 @@ final class Raster {
                 outlines.get(surface - 1).visible++;
             }
         }
+    }
+
+    /** Whether something in the picture covers a joint of a limb, and not the limb itself. */
+    boolean hides(Vec joint, double radius) {
+        double depth = now.depth(joint);
+        if (depth < NEAR) {
+            return false;
+        }
+        int x = (int) Math.floor(SUB * now.pixelX(joint));
+        int y = (int) Math.floor(SUB * now.pixelY(joint));
+        boolean inside = x >= 0 && y >= 0 && x < wide && y < wide;
+        return inside && nearness[y * wide + x] > 1 / (depth - Math.min(radius + SLACK, .5 * depth));
     }
 
     private void add(Surface surface) {

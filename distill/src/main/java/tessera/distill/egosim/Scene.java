@@ -28,6 +28,7 @@ final class Scene {
     private static final int FIRST_STILL = 3;
 
     private final Geometry geometry;
+    private final Stock stock;
     private final Look look;
     private final Action action;
     private final Mesh mesh;
@@ -42,9 +43,10 @@ final class Scene {
     private final List<Thing> things = new ArrayList<>();
 
     /** @param outlined whether {@link #things} will be asked for */
-    Scene(Geometry geometry, Domain domain, ActionClass what, Draws motion, Draws appearance, boolean outlined) {
+    Scene(Geometry geometry, Stock stock, ActionClass what, Draws motion, Draws appearance, boolean outlined) {
         this.geometry = geometry;
-        look = new Look(domain, appearance);
+        this.stock = stock;
+        look = new Look(stock, appearance);
         action = new Action(what, motion);
         mesh = Mesh.of(what.noun());
         paint = look.paint(what.noun());
@@ -222,11 +224,33 @@ final class Scene {
         return hands;
     }
 
+    /** Of the hands of frame t, which was drawn or filled last, the joints that something covers. */
+    List<boolean[]> hiddenJoints(int t) {
+        var hands = new ArrayList<boolean[]>();
+        for (HandState hand : moments[t].hands()) {
+            Vec[] joints = hand.joints(look.handScale);
+            var hidden = new boolean[Hand.JOINTS];
+            for (int j = 0; j < Hand.JOINTS; j++) {
+                hidden[j] = raster.hides(joints[j], Hand.RADIUS[j] * look.handScale);
+            }
+            hands.add(hidden);
+        }
+        return hands;
+    }
+
     Action action() {
         return action;
     }
 
-    /** Which of the domain's objects of its kind is acted on. */
+    Stock stock() {
+        return stock;
+    }
+
+    Conditions conditions() {
+        return look.conditions;
+    }
+
+    /** Which of the stock's objects of its kind is acted on. */
     int whichObject() {
         return paint.object();
     }

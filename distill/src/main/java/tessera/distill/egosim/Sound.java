@@ -30,9 +30,9 @@ final class Sound {
     }
 
     /** The waveform, full scale in [-1, 1], {@link EgoSim#SECONDS} long. */
-    static float[] of(Scene scene, Noun noun, Domain domain, Draws draws) {
-        Timbre object = Timbre.of(noun, domain, scene.whichObject());
-        Timbre table = Timbre.table(domain, draws);
+    static float[] of(Scene scene, Noun noun, Draws draws) {
+        Timbre object = Timbre.of(noun, scene.stock(), scene.whichObject());
+        Timbre table = Timbre.table(scene.stock().domain(), draws);
         var touches = new Touches(scene.action(), Mesh.of(noun), object);
         var sound = new Sound(draws);
         sound.meet(touches, object, table);

@@ -35,10 +35,9 @@ record Timbre(double[] partials, double pitch, double ring, double bright, doubl
         OPEN_LIQUID
     }
 
-    /** The timbre of one of a domain's objects of a kind. */
-    static Timbre of(Noun noun, Domain domain, int object) {
-        Draws draws = new Draws(OBJECTS, Domain.ALL.indexOf(domain), Noun.ALL.indexOf(noun), object);
-        return of(noun).varied(draws);
+    /** The timbre of one of a stock's objects of a kind. */
+    static Timbre of(Noun noun, Stock stock, int object) {
+        return of(noun).varied(stock.draws(OBJECTS, noun, object));
     }
 
     private static Timbre of(Noun noun) {

@@ -14,7 +14,7 @@ import tessera.tensor.io.AtomicFile;
 
 /**
  * The student that comes with Tessera: a small RGB model (16 frames of 84 x 84 pixels) that all stages of MM-CDFSL trained on the
- * built-in benchmark. It stands where the papers have weights of Kinetics: to begin with, and to {@linkplain Pretraining adapt}.
+ * built-in benchmark, version 1 of EgoSim. It stands where the papers have weights of Kinetics: to begin with, and to {@linkplain Pretraining adapt}.
  * {@code tessera demo --warm-start} trains it anew.
  *
  * <p>Thread-safe, also between processes.

@@ -182,7 +182,7 @@ final class FewShotAccuracy {
     }
 
     private static ClipSet clips(EgoSim sim, Split split, int perClass) {
-        return EgoSimClips.render(sim, split, Domain.KITCHEN, 0, perClass, Set.of(Modality.RGB), done -> {});
+        return EgoSimClips.render(sim, split, List.of(Domain.KITCHEN), 0, perClass, Set.of(Modality.RGB), done -> {});
     }
 
     private double[][][] features(Student student, Masking masking, ClipSet clips) {

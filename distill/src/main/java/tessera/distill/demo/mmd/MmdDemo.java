@@ -122,7 +122,7 @@ public final class MmdDemo {
     private ClipSet render(EgoSim sim, String what, Split split, long first, int perClass, Set<Modality> modalities) {
         long clips = (long) perClass * EgoSim.classes(split).size();
         try (Task task = context.task("render " + what + " clips", Task.Unit.CLIPS, clips)) {
-            return EgoSimClips.render(sim, split, plan.domain(), first, perClass, modalities, task::advance);
+            return EgoSimClips.render(sim, split, List.of(plan.domain()), first, perClass, modalities, task::advance);
         }
     }
 

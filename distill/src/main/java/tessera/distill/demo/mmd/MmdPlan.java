@@ -12,6 +12,7 @@ import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
 import tessera.distill.data.Views;
 import tessera.distill.egosim.Domain;
+import tessera.distill.egosim.EgoSim;
 import tessera.distill.egosim.EgoSimClips;
 import tessera.distill.report.Json;
 import tessera.distill.train.Ensemble;
@@ -280,16 +281,21 @@ public record MmdPlan(
         return modality.equals(Modality.RGB) ? "RGB" : modality.id();
     }
 
+    /** The setting that tells the benchmark's version; plans of its first version have none. */
+    private static final String EGOSIM = "egosim";
+
     /** The settings by name; the seeds of the stages do not count. */
     Settings settings() {
-        return Settings.parse(Json.text(this, MmdPlan::written)).with("system", "mmd");
+        return Settings.parse(Json.text(this, MmdPlan::written))
+                .with("system", "mmd")
+                .with(EGOSIM, EgoSim.VERSION);
     }
 
     /** What stands for the settings of the stages that an older demo's plan does not have. */
     Settings defaults() {
         Map<Modality, Supervised> standard = new TreeMap<>(teachers);
         standard.replaceAll((modality, own) -> Supervised.defaults(modality));
-        Settings all = settings().with("teachers", standard).with("distillation", Ensemble.defaults());
+        Settings all = settings().with(EGOSIM, 1).with("teachers", standard).with("distillation", Ensemble.defaults());
         return Settings.parse(Json.text(all.values(), MmdPlan::written));
     }
 
