@@ -433,9 +433,11 @@ public record DemoPlan(
     /** What all models share. */
     private Map<String, Object> shared() {
         Map<String, Object> all = new LinkedHashMap<>();
-        all.put(
-                "geometry",
-                Map.of("frames", geometry.frames(), "size", geometry.size(), "poseSize", geometry.poseSize()));
+        Map<String, Object> sizes = new LinkedHashMap<>();
+        sizes.put("frames", geometry.frames());
+        sizes.put("size", geometry.size());
+        sizes.put("poseSize", geometry.poseSize());
+        all.put("geometry", sizes);
         all.put("grid", grid);
         all.put("tubelet", tubelet);
         all.put("size", size);
