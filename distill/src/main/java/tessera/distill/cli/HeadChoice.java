@@ -80,7 +80,9 @@ final class HeadChoice extends HeadOptions {
 
     @Override
     String untuned() {
-        return kind == Kind.LOGISTIC ? super.untuned() : NAME + " " + EnumWords.of(kind);
+        return kind == Kind.LOGISTIC
+                ? super.untuned()
+                : NAME + " " + EnumWords.of(kind) + " does not do; pass another pooling such as mean";
     }
 
     @Override

@@ -82,8 +82,7 @@ class HeadOptions {
         if (!word().equals(AUTO)) {
             Pooling.of(word());
         } else if (!isTuned()) {
-            throw new IllegalArgumentException("--pooling auto chooses by cross-validation, which " + untuned()
-                    + " does not do; pass another pooling such as mean");
+            throw new IllegalArgumentException("--pooling auto chooses by cross-validation, which " + untuned());
         }
     }
 
@@ -117,9 +116,9 @@ class HeadOptions {
         return new LogisticRegression().c();
     }
 
-    /** The option that rules a choice on the examples out, for messages. */
+    /** Which option rules a choice on the examples out, and what to do, for messages. */
     String untuned() {
-        return "--fit plain";
+        return "--fit plain does not do; pass --fit tuned";
     }
 
     /** What learns from features by the {@link Pooling#union} of the candidates. */
