@@ -56,7 +56,7 @@ public final class ShippedPlans {
      */
     public static DemoPlan of(String name, long seed) {
         return switch (name) {
-            case "quick" -> main(name, seeds(seed, 1), TARGETS, new Clips(60, TARGET_CLIPS, 25, 30, 60), 300, 800, 200);
+            case "quick" -> main(name, seeds(seed, 1), TARGETS, new Clips(60, TARGET_CLIPS, 25, 30, 60), 450, 800, 200);
             case "full" -> main(name, seeds(seed, 5), TARGETS, new Clips(100, 120, 30, 60, 120), 800, 2400, 600);
             case "ablations" -> ablations(seeds(seed, 5));
             case "warm-start" ->
