@@ -20,6 +20,7 @@ import tessera.distill.egosim.EgoSim;
 import tessera.distill.egosim.EgoSimClips;
 import tessera.distill.train.ModalityInput;
 import tessera.distill.train.Pretraining;
+import tessera.distill.train.Reconstruction;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.SelfTraining;
 import tessera.nn.videomae.VideoMaeConfig;
@@ -76,6 +77,25 @@ final class Pretrain extends ToolCommand {
     private @Nullable Double lambda;
 
     @Option(
+            names = "--motion-gain",
+            paramLabel = "X",
+            description =
+                    "Let the patch embedding learn what moves X times as readily as what stands still, where a patch has"
+                            + " several frames; 4 makes rgb learn actions from random weights. Default: ${DEFAULT-VALUE}")
+    private double motionGain = 1;
+
+    @Option(
+            names = "--reconstruct",
+            paramLabel = "WORD",
+            description =
+                    "What is predicted of a masked patch: patches, each normalised by itself, as in the papers, or pixels."
+                            + " Default: patches")
+    private Reconstruction.Target reconstruct = Reconstruction.Target.PATCHES;
+
+    @Option(names = "--tubelet", paramLabel = "N", description = "Frames of a patch. Default: ${DEFAULT-VALUE}")
+    private int tubelet = ModalityInput.TUBELET;
+
+    @Option(
             names = "--no-target-reconstruction",
             description = "Leave the target clips out of the loss, as in the ablation S+CE.")
     private boolean noTarget;
@@ -121,7 +141,12 @@ final class Pretrain extends ToolCommand {
         if (!(weight >= 0) || Double.isInfinite(weight)) {
             throw new IllegalArgumentException("--lambda is " + weight + "; pass 0 or more");
         }
-        return new Pretraining(modality, !noTarget, weight, standard.dropout(), training.recipe());
+        if (!(motionGain > 0) || Double.isInfinite(motionGain)) {
+            throw new IllegalArgumentException(
+                    "--motion-gain is " + motionGain + "; pass a positive factor such as 4, or 1 to learn in pixels");
+        }
+        return new Pretraining(
+                modality, !noTarget, weight, standard.dropout(), motionGain, reconstruct, training.recipe());
     }
 
     private void checkSelfTraining() {
@@ -198,6 +223,6 @@ final class Pretrain extends ToolCommand {
 
     private VideoMaeConfig config(Geometry geometry, FlowStats stats) {
         int cells = grid == null ? Clips.cells(modality, geometry) : grid;
-        return new ModalityInput(geometry, cells, ModalityInput.TUBELET, stats).config(modality, size.size());
+        return new ModalityInput(geometry, cells, tubelet, stats).config(modality, size.size());
     }
 }

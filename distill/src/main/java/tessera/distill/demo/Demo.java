@@ -89,14 +89,14 @@ public final class Demo {
                 1,
                 ModelPlan.modalities(plan.models().values()))) {
             plan.models().forEach((name, model) -> {
-                if (model instanceof ModelPlan.Pretrained) {
+                if (model instanceof ModelPlan.Pretrained pretrained) {
                     all.add(Training.of(
                             seed,
                             name,
                             DemoModels.folder(out, seed).resolve(name),
                             models.config(model.modality()),
                             some,
-                            model.modality()));
+                            pretrained.stage()));
                 }
             });
         }

@@ -3,12 +3,14 @@ package tessera.distill.demo;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -207,7 +209,8 @@ public record DemoPlan(
                         among(lines.keySet()));
             }
             require(
-                    lines.get(d.better).split == lines.get(d.worse).split,
+                    Objects.requireNonNull(lines.get(d.better)).split
+                            == Objects.requireNonNull(lines.get(d.worse)).split,
                     "evaluation.differences '" + d.label + "'",
                     "lines of one split");
         }
@@ -350,9 +353,7 @@ public record DemoPlan(
             }
         }
         throw new IllegalArgumentException("'" + word + "' is none of "
-                + java.util.Arrays.stream(type.getEnumConstants())
-                        .map(DemoPlan::word)
-                        .collect(Collectors.joining(", ")));
+                + Arrays.stream(type.getEnumConstants()).map(DemoPlan::word).collect(Collectors.joining(", ")));
     }
 
     private static Evaluation evaluation(Fields fields) {
@@ -433,9 +434,11 @@ public record DemoPlan(
     /** What all models share. */
     private Map<String, Object> shared() {
         Map<String, Object> all = new LinkedHashMap<>();
-        all.put(
-                "geometry",
-                Map.of("frames", geometry.frames(), "size", geometry.size(), "poseSize", geometry.poseSize()));
+        Map<String, Object> sizes = new LinkedHashMap<>();
+        sizes.put("frames", geometry.frames());
+        sizes.put("size", geometry.size());
+        sizes.put("poseSize", geometry.poseSize());
+        all.put("geometry", sizes);
         all.put("grid", grid);
         all.put("tubelet", tubelet);
         all.put("size", size);
@@ -474,7 +477,7 @@ public record DemoPlan(
                 && value instanceof Map<?, ?> map
                 && map.values().stream()
                         .noneMatch(v -> v instanceof Map
-                                || v instanceof List<?> l && !l.isEmpty() && l.getFirst() instanceof Map);
+                                || (v instanceof List<?> l && !l.isEmpty() && l.getFirst() instanceof Map));
         if (!opens || compact) {
             text.append(
                     value instanceof Map || value instanceof Record || value instanceof List
@@ -492,7 +495,7 @@ public record DemoPlan(
                         .append('"')
                         .append(member.getKey())
                         .append("\": ");
-                write(text, java.util.Objects.requireNonNull(member.getValue()), depth + 1);
+                write(text, Objects.requireNonNull(member.getValue()), depth + 1);
                 between = ",\n";
             }
             text.append('\n').append("  ".repeat(depth)).append('}');

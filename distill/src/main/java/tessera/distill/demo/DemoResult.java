@@ -3,6 +3,7 @@ package tessera.distill.demo;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -18,12 +19,11 @@ import tessera.distill.fewshot.Accuracy;
 import tessera.distill.report.Json;
 import tessera.distill.report.Metric;
 import tessera.distill.report.MetricsLog;
+import tessera.distill.train.Pretraining;
+import tessera.distill.train.Reconstruction;
 import tessera.distill.train.Trainer;
-import tessera.kernels.DType;
-import tessera.kernels.Device;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Scope;
-import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
 /**
@@ -87,7 +87,7 @@ public record DemoResult(
      * What a model of the first stage learned: means over the last tenth of its steps.
      *
      * @param reconstruction of source clips
-     * @param trivial the same of a predictor that gives every patch its mean
+     * @param trivial the same of a predictor that says the mean: every patch its own, or, where pixels are the target, the clip its own
      * @param crossEntropy of the source's classes; {@code ln(classes)} is guessing
      */
     public record Training(long seed, String model, double reconstruction, double trivial, double crossEntropy) {
@@ -95,7 +95,7 @@ public record DemoResult(
         static final Metric CROSS_ENTROPY = new Metric("cross_entropy");
 
         static Training of(
-                long seed, String name, Path folder, VideoMaeConfig config, ClipSet clips, Modality modality) {
+                long seed, String name, Path folder, VideoMaeConfig config, ClipSet clips, Pretraining stage) {
             Path log = folder.resolve(Trainer.METRICS);
             List<MetricsLog.Line> lines = Files.exists(log) ? MetricsLog.read(log) : List.of();
             List<MetricsLog.Line> last = lines.subList(lines.size() - Math.ceilDiv(lines.size(), 10), lines.size());
@@ -103,7 +103,7 @@ public record DemoResult(
                     seed,
                     name,
                     mean(last, RECONSTRUCTION),
-                    trivial(config, clips, modality),
+                    trivial(config, clips, stage.modality(), stage.target()),
                     mean(last, CROSS_ENTROPY));
         }
 
@@ -114,22 +114,45 @@ public record DemoResult(
                     .orElse(Double.NaN);
         }
 
-        /** Targets have mean 0, so the predictor says 0. */
-        private static double trivial(VideoMaeConfig config, ClipSet clips, Modality modality) {
+        /** The error of the mean: of each channel in each patch, or, where pixels are the target, in each clip. */
+        private static double trivial(
+                VideoMaeConfig config, ClipSet clips, Modality modality, Reconstruction.Target target) {
+            boolean patches = target == Reconstruction.Target.PATCHES;
             try (Scope scope = Scope.open()) {
                 int[] chosen = IntStream.range(0, Math.min(30, clips.size())).toArray();
                 int tokens = Math.toIntExact(config.grid().tokens());
                 int[] every = IntStream.range(0, chosen.length * tokens)
                         .map(i -> i % tokens)
                         .toArray();
-                Tensor video = clips.batch(modality, chosen);
-                Tensor indices = Tensor.of(every, chosen.length, tokens);
-                Tensor target = config.patches().reconstructionTarget(video, indices, 1e-6, true);
-                Tensor zeros = Tensor.full(
-                        Device.cpu(), DType.F32, Shape.of(target.shape().toArray()), 0);
-                return config.patches()
-                        .reconstructionLoss(zeros, video, indices, 1e-6, true)
-                        .toDoubles()[0];
+                double[] values = config.patches()
+                        .reconstructionTarget(
+                                clips.batch(modality, chosen),
+                                Tensor.of(every, chosen.length, tokens),
+                                patches ? 1e-6 : 0,
+                                patches)
+                        .toDoubles();
+                if (patches) {
+                    return Arrays.stream(values).map(v -> v * v).average().orElseThrow();
+                }
+                double variance = Arrays.stream(config.patches().std())
+                        .map(v -> v * v)
+                        .average()
+                        .orElseThrow();
+                int channels = modality.layout().channels();
+                int length = values.length / chosen.length;
+                double squares = 0;
+                for (int first = 0; first < values.length; first += length) {
+                    for (int c = 0; c < channels; c++) {
+                        double sum = 0;
+                        double ofSquares = 0;
+                        for (int i = first + c; i < first + length; i += channels) {
+                            sum += values[i];
+                            ofSquares += values[i] * values[i];
+                        }
+                        squares += ofSquares - sum * sum * channels / length;
+                    }
+                }
+                return squares / values.length / variance;
             }
         }
     }

@@ -13,6 +13,8 @@ import org.jspecify.annotations.Nullable;
 import tessera.distill.data.Modality;
 import tessera.distill.train.Distillation;
 import tessera.distill.train.Pretraining;
+import tessera.distill.train.Recipe;
+import tessera.distill.train.Reconstruction;
 import tessera.distill.train.SelfTraining;
 import tessera.distill.train.WarmStart;
 
@@ -30,7 +32,7 @@ public sealed interface ModelPlan {
     /** As {@link #read} takes it. */
     Map<String, Object> values();
 
-    /** An encoder as it is before training: the very weights that a {@link Pretrained} model of the same modality begins with. */
+    /** An encoder as it is before training. */
     record Untrained(Modality modality) implements ModelPlan {
         @Override
         public Set<String> needs() {
@@ -186,7 +188,7 @@ public sealed interface ModelPlan {
     RecipeFields.Standard PRETRAINING = new RecipeFields.Standard(
             Pretraining.defaults(Modality.RGB)
                     .recipe()
-                    .withBatch(8)
+                    .withBatch(32)
                     .withMaskRatio(.75)
                     .withAugment(false)
                     .withSeed(0),
@@ -200,11 +202,8 @@ public sealed interface ModelPlan {
     /** The standard of the first stage over a number of steps. */
     static Pretrained pretrained(Modality modality, long steps) {
         return new Pretrained(
-                new Pretraining(
+                standard(
                         modality,
-                        true,
-                        1,
-                        0,
                         PRETRAINING.over(steps, PRETRAINING.recipe().rate().highest())),
                 null);
     }
@@ -274,15 +273,28 @@ public sealed interface ModelPlan {
     }
 
     private static Pretraining stage(Fields fields) {
+        Pretraining usual = standard(modality(fields), PRETRAINING.recipe());
         return new Pretraining(
-                modality(fields),
+                usual.modality(),
                 fields.flag("targetReconstruction", true),
                 fields.number("lambda", 1),
                 fields.number("dropout", 0),
+                fields.number("motionGain", usual.motionGain()),
+                fields.word("target", usual.target(), ModelPlan::target),
                 RecipeFields.read(fields, PRETRAINING));
     }
 
+    private static Reconstruction.Target target(String word) {
+        for (Reconstruction.Target target : Reconstruction.Target.values()) {
+            if (target.toString().equals(word)) {
+                return target;
+            }
+        }
+        throw new IllegalArgumentException("'" + word + "' is none of patches, pixels");
+    }
+
     private static void writeStage(Map<String, Object> values, Pretraining stage) {
+        Pretraining usual = standard(stage.modality(), stage.recipe());
         if (!stage.targetReconstruction()) {
             values.put("targetReconstruction", false);
         }
@@ -292,7 +304,19 @@ public sealed interface ModelPlan {
         if (stage.dropout() != 0) {
             values.put("dropout", stage.dropout());
         }
+        if (stage.motionGain() != usual.motionGain()) {
+            values.put("motionGain", stage.motionGain());
+        }
+        if (stage.target() != usual.target()) {
+            values.put("target", stage.target().toString());
+        }
         RecipeFields.write(values, stage.recipe(), PRETRAINING);
+    }
+
+    /** In RGB little of a patch moves: without the gain, and of patches normalised each for itself, it learns that very late. */
+    private static Pretraining standard(Modality modality, Recipe recipe) {
+        Pretraining plain = new Pretraining(modality, true, 1, 0, recipe);
+        return modality.equals(Modality.RGB) ? plain.withMotionGain(4).withTarget(Reconstruction.Target.PIXELS) : plain;
     }
 
     private static Distilled distilled(Fields fields, Map<String, Modality> before) {

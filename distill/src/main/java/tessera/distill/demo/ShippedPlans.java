@@ -56,9 +56,8 @@ public final class ShippedPlans {
      */
     public static DemoPlan of(String name, long seed) {
         return switch (name) {
-            case "quick" ->
-                main(name, seeds(seed, 1), TARGETS, new Clips(40, TARGET_CLIPS, 25, 30, 60), 800, 1200, 200);
-            case "full" -> main(name, seeds(seed, 5), TARGETS, new Clips(80, 120, 30, 60, 120), 1600, 2400, 600);
+            case "quick" -> main(name, seeds(seed, 1), TARGETS, new Clips(60, TARGET_CLIPS, 25, 30, 60), 450, 800, 200);
+            case "full" -> main(name, seeds(seed, 5), TARGETS, new Clips(100, 120, 30, 60, 120), 800, 2400, 600);
             case "ablations" -> ablations(seeds(seed, 5));
             case "warm-start" ->
                 new DemoPlan(
@@ -69,7 +68,7 @@ public final class ShippedPlans {
                         TUBELET,
                         SIZE,
                         List.of(Domain.KITCHEN),
-                        new Clips(40, TARGET_CLIPS, 25, 30, 60),
+                        new Clips(100, TARGET_CLIPS, 25, 30, 60),
                         models(600, 2500),
                         evaluation(200, mainLines(), mainDifferences(), costs()));
             default ->
@@ -173,8 +172,8 @@ public final class ShippedPlans {
 
     /** The controls that the papers' tables have, and those that a reader asks for. */
     private static DemoPlan ablations(List<Long> seeds) {
-        long pretraining = 800;
-        long distillation = 1200;
+        long pretraining = 400;
+        long distillation = 800;
         Map<String, ModelPlan> models = models(pretraining, distillation);
         List<Line> lines = new ArrayList<>(List.of(
                 line(RANDOM_LINE, RANDOM),
@@ -182,13 +181,13 @@ public final class ShippedPlans {
                 line("flow teacher", "flow"),
                 line("pose teacher", "pose"),
                 line(DISTILLED_LINE, DISTILLED)));
-        // The student saw 16 clips a step after a teacher that saw 8 pairs a step: as many clips, and as many steps.
+        // A step of the second stage sees 16 clips, one of the first 32 pairs: as many clips in all.
         add(
                 models,
                 lines,
                 "rgb-longer",
                 "RGB, pretraining of equal budget",
-                ModelPlan.pretrained(Modality.RGB, pretraining + distillation));
+                ModelPlan.pretrained(Modality.RGB, pretraining + distillation / 4));
         add(
                 models,
                 lines,
@@ -221,7 +220,7 @@ public final class ShippedPlans {
         add(models, lines, "teachers-unmasked", "teachers see every token", with(all, RATIO, false, Disturbance.NONE));
         add(models, lines, "noisy", "noise in flow and pose", with(all, RATIO, true, new Disturbance(1, 0)));
         add(models, lines, "missing", "half of flow and pose missing", with(all, RATIO, true, new Disturbance(0, .5)));
-        Pretrained rgb = ModelPlan.pretrained(Modality.RGB, distillation);
+        Pretrained rgb = ModelPlan.pretrained(Modality.RGB, distillation / 4);
         add(models, lines, "startup", "STARTUP", new ModelPlan.SelfTrained(rgb.stage(), "rgb"));
         for (String head : List.of("prototype", "cosine", DemoPlan.FINE_TUNED)) {
             for (String model : List.of("rgb", DISTILLED)) {
@@ -298,7 +297,13 @@ public final class ShippedPlans {
                         modality + "-" + terms.name,
                         new Pretrained(
                                 new Pretraining(
-                                        modality, terms.target, terms.classes, standard.dropout(), standard.recipe()),
+                                        modality,
+                                        terms.target,
+                                        terms.classes,
+                                        standard.dropout(),
+                                        standard.motionGain(),
+                                        standard.target(),
+                                        standard.recipe()),
                                 null));
             }
             lines.add(line("undistilled, " + terms.words, "rgb-" + terms.name));

@@ -2,6 +2,7 @@ package tessera.distill.train;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -16,9 +17,12 @@ import tessera.nn.CheckpointException;
 import tessera.nn.Int8Layers;
 import tessera.nn.Params;
 import tessera.nn.TokenGrid;
+import tessera.nn.videomae.MotionBasis;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.nn.videomae.VideoMaeNames;
 import tessera.nn.videomae.VideoMaePretraining;
+import tessera.tensor.Autograd;
+import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
 
@@ -33,10 +37,19 @@ import tessera.tensor.TokenMask;
  * @param targetReconstruction whether target clips are reconstructed too; without, this is the ablation S + CE
  * @param lambda weight of the cross-entropy
  * @param dropout of the classifier's feature
+ * @param motionGain by how much the patch embedding learns in a {@link MotionBasis}: above 1 it finds what moves before what stands
+ *     still; 1 for pixels, as in the paper. The finished model is one of pixels either way
+ * @param target what is reconstructed of a masked patch
  * @param recipe of which a batch is that many pairs of clips
  */
 public record Pretraining(
-        Modality modality, boolean targetReconstruction, double lambda, double dropout, Recipe recipe) {
+        Modality modality,
+        boolean targetReconstruction,
+        double lambda,
+        double dropout,
+        double motionGain,
+        Reconstruction.Target target,
+        Recipe recipe) {
     /** Name of the finished model in a run's folder. */
     public static final String MODEL = "model.safetensors";
 
@@ -46,14 +59,26 @@ public record Pretraining(
     /** The paper's weight of the cross-entropy for the other modalities. */
     public static final double OTHER_LAMBDA = .01;
 
-    private static final Metric SOURCE = new Metric("reconstruction_source");
-    private static final Metric TARGET = new Metric("reconstruction_target");
-    private static final Metric CLASSES = new Metric("cross_entropy");
-
     private static final int MASK_STREAM = 1;
     private static final int DROPOUT_STREAM = 2;
     private static final int SOURCE_PATH_STREAM = 4;
     static final int TARGET_PATH_STREAM = 5;
+
+    private static final Metric SOURCE = new Metric("reconstruction_source");
+    private static final Metric TARGET = new Metric("reconstruction_target");
+    private static final Metric CLASSES = new Metric("cross_entropy");
+
+    public Pretraining {
+        if (!(motionGain > 0) || Double.isInfinite(motionGain)) {
+            throw new IllegalArgumentException(
+                    "a motion gain of " + motionGain + "; pass a positive factor such as 4, or 1 to learn in pixels");
+        }
+    }
+
+    /** Pretraining as in the paper: in pixels, of normalised patches. */
+    public Pretraining(Modality modality, boolean targetReconstruction, double lambda, double dropout, Recipe recipe) {
+        this(modality, targetReconstruction, lambda, dropout, 1, Reconstruction.Target.PATCHES, recipe);
+    }
 
     /** The paper's settings with a recipe for small sets of clips. */
     public static Pretraining defaults(Modality modality) {
@@ -66,12 +91,22 @@ public record Pretraining(
 
     /** The same with another weight of the cross-entropy. */
     public Pretraining withLambda(double weight) {
-        return new Pretraining(modality, targetReconstruction, weight, dropout, recipe);
+        return new Pretraining(modality, targetReconstruction, weight, dropout, motionGain, target, recipe);
     }
 
     /** The same with another recipe. */
     public Pretraining withRecipe(Recipe other) {
-        return new Pretraining(modality, targetReconstruction, lambda, dropout, other);
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, motionGain, target, other);
+    }
+
+    /** The same with a patch embedding that learns what moves first, or, with 1, in pixels. */
+    public Pretraining withMotionGain(double gain) {
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, gain, target, recipe);
+    }
+
+    /** The same with another target of the reconstruction. */
+    public Pretraining withTarget(Reconstruction.Target other) {
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, motionGain, other, recipe);
     }
 
     /** The settings by name. */
@@ -80,7 +115,9 @@ public record Pretraining(
                 .with("modality", modality)
                 .with("targetReconstruction", targetReconstruction)
                 .with("lambda", lambda)
-                .with("dropout", dropout));
+                .with("dropout", dropout)
+                .with("motionGain", motionGain)
+                .with("target", target));
     }
 
     /**
@@ -111,12 +148,25 @@ public record Pretraining(
                 export(config));
     }
 
-    /** Writes everything that is trained. */
-    static Stage.Export export(VideoMaeConfig config) {
+    /** Writes everything that is trained, in pixels. */
+    Stage.Export export(VideoMaeConfig config) {
         return new Stage.Export(
-                MODEL,
-                config.toMetadata(),
-                (setup, file, metadata) -> Checkpoint.write(file, setup.trained(), metadata));
+                MODEL, config.toMetadata(), (setup, file, metadata) -> write(config, setup.trained(), file, metadata));
+    }
+
+    private void write(VideoMaeConfig config, Map<String, Tensor> trained, Path file, Map<String, String> metadata) {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> weights = new LinkedHashMap<>(trained);
+            weights.computeIfPresent(VideoMaePretraining.EMBEDDING, (name, weight) -> {
+                MotionBasis motion = motion(config, weight.device());
+                return motion == null ? weight : Autograd.noGrad(() -> motion.toPixels(weight));
+            });
+            Checkpoint.write(file, weights, metadata);
+        }
+    }
+
+    private @Nullable MotionBasis motion(VideoMaeConfig config, Device device) {
+        return motionGain == 1 ? null : new MotionBasis(device, config.patches().tubelet(), motionGain);
     }
 
     /**
@@ -127,7 +177,7 @@ public record Pretraining(
     Stage.Setup setUp(
             VideoMaeConfig config,
             ClipSet source,
-            ClipSet target,
+            ClipSet unlabelled,
             @Nullable Path start,
             boolean same,
             RunContext context) {
@@ -137,14 +187,15 @@ public record Pretraining(
             if (checkpoint != null && Int8Layers.isInt8(checkpoint.metadata())) {
                 throw new CheckpointException(Int8Layers.NOT_TRAINED);
             }
-            params = context.configure(parameters(checkpoint, same, context.device()));
-            model = new VideoMaePretraining(params, config, source.classes().size());
+            MotionBasis motion = motion(config, context.device());
+            params = context.configure(parameters(checkpoint, motion, same, context.device()));
+            model = new VideoMaePretraining(params, config, source.classes().size(), motion);
             params.finish(name -> start != null);
         } catch (CheckpointException e) {
             throw new CheckpointException(start + ": " + e.getMessage());
         }
         params.addShadows();
-        Objective reconstruction = new Reconstruction(model);
+        Objective reconstruction = new Reconstruction(model, target);
         Objective classes = new CrossEntropy(ClipBatches.ACTION);
         List<Stage.Part> parts = new ArrayList<>();
         parts.add(new Stage.Part(
@@ -154,7 +205,7 @@ public record Pretraining(
                 SOURCE_PATH_STREAM));
         if (targetReconstruction) {
             parts.add(new Stage.Part(
-                    batches(target, false, 1),
+                    batches(unlabelled, false, 1),
                     new Weighted(List.of(new Weighted.Term(reconstruction, 1, TARGET))),
                     TARGET_PATH_STREAM));
         }
@@ -173,11 +224,17 @@ public record Pretraining(
         return new ClipBatches(clips, Set.of(modality), labelled, recipe, seed, seed);
     }
 
-    private Params parameters(@Nullable Checkpoint start, boolean same, Device device) {
+    private Params parameters(@Nullable Checkpoint start, @Nullable MotionBasis motion, boolean same, Device device) {
         if (start == null) {
             return Params.random(device, DType.F32, recipe.seed());
         }
-        Map<String, Tensor> weights = VideoMaeNames.translate(start.tensors());
+        Map<String, Tensor> weights = new LinkedHashMap<>(VideoMaeNames.translate(start.tensors()));
+        if (motion != null && same) {
+            weights.computeIfPresent(
+                    VideoMaePretraining.EMBEDDING,
+                    (name, weight) -> Autograd.noGrad(() ->
+                            motion.fromPixels(weight.to(DType.F32).to(device)).to(Device.cpu())));
+        }
         boolean student = weights.keySet().stream().noneMatch(name -> name.startsWith("decoder."));
         return Params.from(
                 device,

@@ -84,7 +84,7 @@ public record SelfTraining(Pretraining pretraining, double weight) {
                 settings(),
                 of(Pretraining.defaults(pretraining.modality())).settings(),
                 context -> setUp(config, source, target, teacher, context),
-                Pretraining.export(config));
+                pretraining.export(config));
     }
 
     private Stage.Setup setUp(VideoMaeConfig config, ClipSet source, ClipSet target, Path teacher, RunContext context) {

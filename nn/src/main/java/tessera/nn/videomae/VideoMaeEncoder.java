@@ -6,6 +6,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.nn.Block;
@@ -28,26 +29,31 @@ public final class VideoMaeEncoder implements AutoCloseable {
     private final Tensor positions;
     private final List<Block> blocks = new ArrayList<>();
     private final @Nullable LayerNorm norm;
+    private final @Nullable Supplier<Linear> moving;
 
     public VideoMaeEncoder(Params params, VideoMaeConfig config) {
+        this(params, config, null);
+    }
+
+    /**
+     * Builds the encoder.
+     *
+     * @param motion in which the weight of the patch embedding is kept and learned, or null for pixels
+     */
+    VideoMaeEncoder(Params params, VideoMaeConfig config, @Nullable MotionBasis motion) {
         this.config = config;
         int d = config.embedDim();
         int p = config.patches().patch();
         Params proj = params.at("patch_embed").at("proj");
         Init init = Init.fanIn(config.patches().patchLength());
-        patchEmbed = Linear.of(
-                proj,
-                "weight",
-                proj.get(
-                        "weight",
-                        init,
-                        d,
-                        config.patches().channels(),
-                        config.patches().tubelet(),
-                        p,
-                        p),
-                proj.get("bias", init, d));
+        Tensor weight = proj.get(
+                "weight", init, d, config.patches().channels(), config.patches().tubelet(), p, p);
+        Tensor bias = proj.get("bias", init, d);
+        patchEmbed = Linear.of(proj, "weight", weight, bias);
         compute = params.compute();
+        moving = motion == null
+                ? null
+                : () -> Linear.of(proj, "weight", motion.toPixels(weight).to(compute), bias);
         positions = SinePositions.table(params.device(), compute, config.tokens(), d);
         for (int i = 0; i < config.depth(); i++) {
             blocks.add(
@@ -75,7 +81,8 @@ public final class VideoMaeEncoder implements AutoCloseable {
     /** Embedded visible patches with their positions, {@code [B, Nvis, D]}. */
     Tensor embed(Tensor video, @Nullable Tensor visible) {
         Tensor patches = config.patches().gather(video, visible, compute); // [B, Nvis, C * dt * p * p]
-        return Tokens.addPositions(patchEmbed.forward(patches), positions, visible); // [B, Nvis, D]
+        Linear embedding = moving == null ? patchEmbed : moving.get();
+        return Tokens.addPositions(embedding.forward(patches), positions, visible); // [B, Nvis, D]
     }
 
     /**

@@ -1,5 +1,6 @@
 package tessera.nn.videomae;
 
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import tessera.nn.DropPath;
 import tessera.nn.LayerNorm;
@@ -14,6 +15,9 @@ import tessera.tensor.TokenMask;
  * {@code fc_norm}, {@code head_action}.
  */
 public final class VideoMaePretraining implements AutoCloseable {
+    /** The weight of the patch embedding. */
+    public static final String EMBEDDING = "encoder.patch_embed.proj.weight";
+
     private final VideoMaeConfig config;
     private final VideoMaeEncoder encoder;
     private final VideoMaeDecoder decoder;
@@ -26,8 +30,18 @@ public final class VideoMaePretraining implements AutoCloseable {
      * @param classes classes of the source domain, 0 for a plain autoencoder
      */
     public VideoMaePretraining(Params params, VideoMaeConfig config, int classes) {
+        this(params, config, classes, null);
+    }
+
+    /**
+     * Builds the model.
+     *
+     * @param classes classes of the source domain, 0 for a plain autoencoder
+     * @param motion the basis in which {@value #EMBEDDING} is kept and learned, or null for pixels, as in every file
+     */
+    public VideoMaePretraining(Params params, VideoMaeConfig config, int classes, @Nullable MotionBasis motion) {
         this.config = config;
-        encoder = new VideoMaeEncoder(params.at("encoder"), config);
+        encoder = new VideoMaeEncoder(params.at("encoder"), config, motion);
         decoder = new VideoMaeDecoder(params, config);
         fcNorm = classes > 0 ? new LayerNorm(params.at("fc_norm"), config.embedDim(), config.outputNormEps()) : null;
         headAction = classes > 0 ? Linear.fanIn(params.at("head_action"), config.embedDim(), classes) : null;
@@ -55,6 +69,20 @@ public final class VideoMaePretraining implements AutoCloseable {
     /** Mean squared error of the prediction against the per-patch normalised video. */
     public Tensor reconstructionLoss(Tensor prediction, Tensor video, TokenMask mask) {
         return config.patches().reconstructionLoss(prediction, video, mask.masked(), 1e-6, true);
+    }
+
+    /**
+     * Mean squared error of the prediction against the pixels, in units of the input's normalisation: its standard deviations are 1, taken
+     * together over the channels.
+     */
+    public Tensor pixelLoss(Tensor prediction, Tensor video, TokenMask mask) {
+        double[] std = config.patches().std();
+        double variance = Arrays.stream(std).map(s -> s * s).average().orElseThrow();
+        double mean = Arrays.stream(config.patches().mean()).average().orElseThrow();
+        Tensor pixels = prediction.mul(Math.sqrt(variance)).add(mean);
+        return config.patches()
+                .reconstructionLoss(pixels, video, mask.masked(), 0, false)
+                .mul(1 / variance);
     }
 
     /**
