@@ -82,12 +82,12 @@ final class Pretrain extends ToolCommand {
     private double motionGain = 1;
 
     @Option(
-            names = "--reconstruct",
-            paramLabel = "WORD",
+            names = "--contrast-floor",
+            paramLabel = "X",
             description =
-                    "What is predicted of a masked patch: patches, each normalised by itself, as in the papers, or pixels."
-                            + " Default: patches")
-    private Reconstruction.Target reconstruct = Reconstruction.Target.PATCHES;
+                    "Added to each patch's standard deviation where it is reconstructed, white being 1: what is flat, and so noise,"
+                            + " counts less. Default: ${DEFAULT-VALUE}")
+    private double floor = Reconstruction.PAPERS_FLOOR;
 
     @Option(names = "--tubelet", paramLabel = "N", description = "Frames of a patch. Default: ${DEFAULT-VALUE}")
     private int tubelet = ModalityInput.TUBELET;
@@ -128,8 +128,7 @@ final class Pretrain extends ToolCommand {
             throw new IllegalArgumentException(
                     "--motion-gain is " + motionGain + "; pass a positive factor such as 4, or 1 to learn in pixels");
         }
-        return new Pretraining(
-                modality, !noTarget, weight, standard.dropout(), motionGain, reconstruct, training.recipe());
+        return new Pretraining(modality, !noTarget, weight, standard.dropout(), motionGain, floor, training.recipe());
     }
 
     private Path onEgoSim(Pretraining stage, RunContext context) {

@@ -1,6 +1,5 @@
 package tessera.distill.train;
 
-import java.util.Locale;
 import tessera.nn.videomae.VideoMaePretraining;
 import tessera.tensor.Tensor;
 
@@ -8,34 +7,21 @@ import tessera.tensor.Tensor;
  * Mean squared error of the masked patches that a student predicts from its visible tokens (VideoMAE, NeurIPS 2022).
  *
  * @param model the student, with its decoder
- * @param target what it predicts of a patch
+ * @param floor added to the standard deviation by which each patch is divided, in units of pixels after their scale (so that 1 is
+ *     white): patches with less contrast than that count less, for their noise cannot be predicted
  */
-public record Reconstruction(VideoMaePretraining model, Target target) implements Objective {
-    /** What is predicted of a masked patch. */
-    public enum Target {
-        /** The patch with its own mean and deviation taken away, as in the papers: predicting nothing gives about 1. */
-        PATCHES,
-        /** The pixels, normalised as the model's input is: how bright a patch is counts too, and noise of flat patches little. */
-        PIXELS;
+public record Reconstruction(VideoMaePretraining model, double floor) implements Objective {
+    /** What the papers add, for division's sake alone. */
+    public static final double PAPERS_FLOOR = 1e-6;
 
-        /** In lower case, as settings are written. */
-        @Override
-        public String toString() {
-            return name().toLowerCase(Locale.ROOT);
-        }
-    }
-
-    /** Of normalised patches, as in the papers. */
+    /** As in the papers: all patches count alike. */
     public Reconstruction(VideoMaePretraining model) {
-        this(model, Target.PATCHES);
+        this(model, PAPERS_FLOOR);
     }
 
     @Override
     public Tensor loss(Look look) {
         Tensor predicted = model.reconstruct(look.student().tokens(), look.mask());
-        return switch (target) {
-            case PATCHES -> model.reconstructionLoss(predicted, look.clips(), look.mask());
-            case PIXELS -> model.pixelLoss(predicted, look.clips(), look.mask());
-        };
+        return model.reconstructionLoss(predicted, look.clips(), look.mask(), floor);
     }
 }
