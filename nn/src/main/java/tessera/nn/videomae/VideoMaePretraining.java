@@ -67,16 +67,7 @@ public final class VideoMaePretraining implements AutoCloseable {
 
     /** Mean squared error of the prediction against the per-patch normalised video. */
     public Tensor reconstructionLoss(Tensor prediction, Tensor video, TokenMask mask) {
-        return reconstructionLoss(prediction, video, mask, 1e-6);
-    }
-
-    /**
-     * Mean squared error of the prediction against the per-patch normalised video.
-     *
-     * @param floor added to the standard deviations
-     */
-    public Tensor reconstructionLoss(Tensor prediction, Tensor video, TokenMask mask, double floor) {
-        return config.patches().reconstructionLoss(prediction, video, mask.masked(), floor, true);
+        return config.patches().reconstructionLoss(prediction, video, mask.masked(), 1e-6, true);
     }
 
     /**
