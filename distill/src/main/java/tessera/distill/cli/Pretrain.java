@@ -127,6 +127,10 @@ final class Pretrain extends ToolCommand {
             throw new IllegalArgumentException(
                     "--motion-gain is " + motionGain + "; pass a positive factor such as 4, or 1 to learn in pixels");
         }
+        if (poseStd != null && !modality.equals(Modality.POSE)) {
+            throw new IllegalArgumentException("--pose-std is for heat maps but --modality is " + modality
+                    + "; leave it away, or pass --modality pose");
+        }
         if (poseStd != null && (!(poseStd > 0) || Double.isInfinite(poseStd))) {
             throw new IllegalArgumentException("--pose-std is " + poseStd + "; pass a positive number such as 0.05");
         }
@@ -184,6 +188,6 @@ final class Pretrain extends ToolCommand {
     private VideoMaeConfig config(Geometry geometry, FlowStats stats) {
         int cells = grid == null ? Clips.cells(modality, geometry) : grid;
         VideoMaeConfig config = new ModalityInput(geometry, cells, tubelet, stats).config(modality, size.size());
-        return poseStd == null || !modality.equals(Modality.POSE) ? config : config.withNormalisation(0, poseStd);
+        return poseStd == null ? config : config.withNormalisation(0, poseStd);
     }
 }
