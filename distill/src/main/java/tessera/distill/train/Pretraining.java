@@ -39,7 +39,6 @@ import tessera.tensor.TokenMask;
  * @param dropout of the classifier's feature
  * @param motionGain by how much the patch embedding learns in a {@link MotionBasis}: above 1 it finds what moves before what stands
  *     still; 1 for pixels, as in the paper. The finished model is one of pixels either way
- * @param target what is reconstructed of a masked patch
  * @param recipe of which a batch is that many pairs of clips
  */
 public record Pretraining(
@@ -48,7 +47,6 @@ public record Pretraining(
         double lambda,
         double dropout,
         double motionGain,
-        Reconstruction.Target target,
         Recipe recipe) {
     /** Name of the finished model in a run's folder. */
     public static final String MODEL = "model.safetensors";
@@ -75,9 +73,9 @@ public record Pretraining(
         }
     }
 
-    /** Pretraining as in the paper: in pixels, of normalised patches. */
+    /** Pretraining as in the paper: in pixels. */
     public Pretraining(Modality modality, boolean targetReconstruction, double lambda, double dropout, Recipe recipe) {
-        this(modality, targetReconstruction, lambda, dropout, 1, Reconstruction.Target.PATCHES, recipe);
+        this(modality, targetReconstruction, lambda, dropout, 1, recipe);
     }
 
     /** The paper's settings with a recipe for small sets of clips. */
@@ -91,22 +89,17 @@ public record Pretraining(
 
     /** The same with another weight of the cross-entropy. */
     public Pretraining withLambda(double weight) {
-        return new Pretraining(modality, targetReconstruction, weight, dropout, motionGain, target, recipe);
+        return new Pretraining(modality, targetReconstruction, weight, dropout, motionGain, recipe);
     }
 
     /** The same with another recipe. */
     public Pretraining withRecipe(Recipe other) {
-        return new Pretraining(modality, targetReconstruction, lambda, dropout, motionGain, target, other);
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, motionGain, other);
     }
 
     /** The same with a patch embedding that learns what moves first, or, with 1, in pixels. */
     public Pretraining withMotionGain(double gain) {
-        return new Pretraining(modality, targetReconstruction, lambda, dropout, gain, target, recipe);
-    }
-
-    /** The same with another target of the reconstruction. */
-    public Pretraining withTarget(Reconstruction.Target other) {
-        return new Pretraining(modality, targetReconstruction, lambda, dropout, motionGain, other, recipe);
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, gain, recipe);
     }
 
     /** The settings by name. */
@@ -116,8 +109,7 @@ public record Pretraining(
                 .with("targetReconstruction", targetReconstruction)
                 .with("lambda", lambda)
                 .with("dropout", dropout)
-                .with("motionGain", motionGain)
-                .with("target", target));
+                .with("motionGain", motionGain));
     }
 
     /**
@@ -195,7 +187,7 @@ public record Pretraining(
             throw new CheckpointException(start + ": " + e.getMessage());
         }
         params.addShadows();
-        Objective reconstruction = new Reconstruction(model, target);
+        Objective reconstruction = new Reconstruction(model);
         Objective classes = new CrossEntropy(ClipBatches.ACTION);
         List<Stage.Part> parts = new ArrayList<>();
         parts.add(new Stage.Part(

@@ -1,5 +1,6 @@
 package tessera.nn.videomae;
 
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -182,6 +183,30 @@ public record VideoMaeConfig(
                 decoderHeads,
                 layerNorm,
                 outputNorm,
+                encoderNorm,
+                keyBias,
+                meanPooling);
+    }
+
+    /** The same model whose input is normalised by one mean and one standard deviation for all channels, after the scale. */
+    public VideoMaeConfig withNormalisation(double mean, double std) {
+        double[] means = new double[patches.channels()];
+        double[] stds = new double[patches.channels()];
+        Arrays.fill(means, mean);
+        Arrays.fill(stds, std);
+        return new VideoMaeConfig(
+                new Patches(patches.channels(), patches.tubelet(), patches.patch(), patches.scale(), means, stds),
+                frames,
+                height,
+                width,
+                embedDim,
+                depth,
+                heads,
+                decoderDim,
+                decoderDepth,
+                decoderHeads,
+                layerNormEps,
+                outputNormEps,
                 encoderNorm,
                 keyBias,
                 meanPooling);

@@ -1,6 +1,5 @@
 package tessera.nn.videomae;
 
-import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 import tessera.nn.DropPath;
 import tessera.nn.LayerNorm;
@@ -69,20 +68,6 @@ public final class VideoMaePretraining implements AutoCloseable {
     /** Mean squared error of the prediction against the per-patch normalised video. */
     public Tensor reconstructionLoss(Tensor prediction, Tensor video, TokenMask mask) {
         return config.patches().reconstructionLoss(prediction, video, mask.masked(), 1e-6, true);
-    }
-
-    /**
-     * Mean squared error of the prediction against the pixels, in units of the input's normalisation: its standard deviations are 1, taken
-     * together over the channels.
-     */
-    public Tensor pixelLoss(Tensor prediction, Tensor video, TokenMask mask) {
-        double[] std = config.patches().std();
-        double variance = Arrays.stream(std).map(s -> s * s).average().orElseThrow();
-        double mean = Arrays.stream(config.patches().mean()).average().orElseThrow();
-        Tensor pixels = prediction.mul(Math.sqrt(variance)).add(mean);
-        return config.patches()
-                .reconstructionLoss(pixels, video, mask.masked(), 0, false)
-                .mul(1 / variance);
     }
 
     /**
