@@ -19,17 +19,22 @@ import tessera.nn.Params;
 import tessera.nn.TokenGrid;
 import tessera.nn.swin.SwinConfig;
 import tessera.nn.swin.SwinModel;
+import tessera.nn.videomae.VideoMaeConfig;
 
 /** Recorded calls of a session allocate next to nothing on the Java heap, on any of their threads. */
 class NothingAllocatedTest {
-    /** Bytes a call: 48 of the seed's {@code Variables}, and 72 of a mask's {@code RandomStream} and the loop that draws it; and some to spare. */
-    private static final double MOST = 160;
+    /**
+     * Bytes a call: 48 of the seed's {@code Variables}, 72 of a mask's {@code RandomStream} and the loop that draws it, and some for what the
+     * compiler leaves of the Vector API's masks.
+     */
+    private static final double MOST = 256;
 
     private static final int CALLS = 100;
     /** The Vector API makes objects until its loops are compiled, so calls are made until they are. */
     private static final int ROUNDS = 100;
 
-    private static final int WIDTH = 32;
+    /** Of tokens, a whole number of vectors as in models that are used. */
+    private static final int WIDTH = 64;
 
     /** In a process of its own, whose compiler has seen nothing else. */
     @Test
@@ -65,7 +70,9 @@ class NothingAllocatedTest {
         }
 
         public static void main(String[] arguments) {
-            Path file = Toy.student(Path.of(arguments[0]).resolve("student.safetensors"), Toy.CONFIG, 5);
+            VideoMaeConfig config =
+                    new VideoMaeConfig(Toy.CONFIG.patches(), 4, 16, 16, WIDTH, 2, 4, 16, 1, 2, 1e-5, 1e-5, true, false);
+            Path file = Toy.student(Path.of(arguments[0]).resolve("student.safetensors"), config, 5);
             List<Calls> all = new ArrayList<>();
             for (int threads = 1; threads <= 2; threads++) {
                 Device device = Device.cpu(threads);
