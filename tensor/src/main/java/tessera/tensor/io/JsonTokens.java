@@ -171,7 +171,7 @@ public final class JsonTokens {
     }
 
     private Token end() {
-        require(open.isEmpty() && current != Token.NAME, "the text ends too early");
+        require(open.isEmpty(), "the text ends too early");
         return Token.END;
     }
 
