@@ -155,34 +155,24 @@ public final class JsonTokens {
     }
 
     private Token value(int c) {
-        switch (c) {
-            case -1 -> {
-                require(open.isEmpty(), "the text ends too early");
-                return Token.END;
-            }
-            case '{' -> {
-                return opened(Token.START_OBJECT, new Level(false, new HashSet<>()));
-            }
-            case '[' -> {
-                return opened(Token.START_ARRAY, new Level(true, Set.of()));
-            }
+        return switch (c) {
+            case -1 -> end();
+            case '{' -> opened(Token.START_OBJECT, new Level(false, new HashSet<>()));
+            case '[' -> opened(Token.START_ARRAY, new Level(true, Set.of()));
             case '"' -> {
                 text = string();
-                return Token.STRING;
+                yield Token.STRING;
             }
-            case 't' -> {
-                return word("true", Token.TRUE);
-            }
-            case 'f' -> {
-                return word("false", Token.FALSE);
-            }
-            case 'n' -> {
-                return word("null", Token.NULL);
-            }
-            default -> {
-                return number();
-            }
-        }
+            case 't' -> word("true", Token.TRUE);
+            case 'f' -> word("false", Token.FALSE);
+            case 'n' -> word("null", Token.NULL);
+            default -> number();
+        };
+    }
+
+    private Token end() {
+        require(open.isEmpty(), "the text ends too early");
+        return Token.END;
     }
 
     private Token opened(Token token, Level level) {
