@@ -43,7 +43,7 @@ class VideoKindsTest {
                 "alpha.mov|96x72|-c:v qtrle -pix_fmt argb",
                 "grey.mkv|96x72|-c:v ffv1 -pix_fmt gray",
                 "full-range.avi|96x72|-c:v mjpeg -q:v 2 -pix_fmt yuvj420p",
-                "interlaced.mpg|96x72|-c:v mpeg2video -flags +ildct+ilme -r 25 -q:v 2",
+                "interlaced.avi|96x72|-c:v mpeg4 -flags +ildct+ilme -q:v 2",
                 "odd.mkv|97x73|-c:v ffv1 -pix_fmt yuv444p",
                 "tiny.mkv|2x2|-c:v ffv1",
                 "wide.mkv|1024x8|-c:v ffv1",

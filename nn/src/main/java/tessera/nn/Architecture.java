@@ -124,7 +124,19 @@ public interface Architecture {
         Map<String, Architecture> known = new TreeMap<>();
         ServiceLoader.load(Architecture.class, Architecture.class.getClassLoader())
                 .forEach(found -> known.putIfAbsent(found.name(), found));
-        ServiceLoader.load(Architecture.class).forEach(found -> known.putIfAbsent(found.name(), found));
+        ClassLoader context = Thread.currentThread().getContextClassLoader();
+        if (sees(context == null ? ClassLoader.getSystemClassLoader() : context)) {
+            ServiceLoader.load(Architecture.class).forEach(found -> known.putIfAbsent(found.name(), found));
+        }
         return known;
+    }
+
+    /** Whether what a class loader has are architectures of this copy of the library; in a server it may have a copy of its own. */
+    private static boolean sees(ClassLoader loader) {
+        try {
+            return Class.forName(Architecture.class.getName(), false, loader) == Architecture.class;
+        } catch (ClassNotFoundException none) {
+            return false;
+        }
     }
 }
