@@ -567,6 +567,7 @@ class BadInputTest {
         Object[][] wrong = {
             {"--per-class=19", "each class of EgoSim has 19 clips", "20 (--shots 5 and --queries 15)", "--per-class"},
             {"--ways=17", "EgoSim's test has 16 labels but --ways is 17"},
+            {"--domain=kitchen,workshop", "--domain names 2 domains but clips are judged in one"},
             {"--ways=1", "--ways is 1; pass 2 or more"},
             {"--shots=0", "--shots is 0; pass 1 or more"},
             {"--queries=0", "--queries is 0; pass 1 or more"},

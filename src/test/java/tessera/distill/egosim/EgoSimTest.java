@@ -132,9 +132,9 @@ class EgoSimTest {
                     update(pose, clip.pose());
                 }
             }
-            assertEquals("6f86190d", Long.toHexString(rgb.getValue()));
-            assertEquals(sim == REAL ? "39e9c2e3" : "6bfa1870", Long.toHexString(flow.getValue()));
-            assertEquals(sim == REAL ? "95473df2" : "2b410b61", Long.toHexString(pose.getValue()));
+            assertEquals("4c6709d3", Long.toHexString(rgb.getValue()));
+            assertEquals(sim == REAL ? "d69fe1c1" : "6b1ecdec", Long.toHexString(flow.getValue()));
+            assertEquals(sim == REAL ? "b7e2bf87" : "7c111b6d", Long.toHexString(pose.getValue()));
         }
     }
 

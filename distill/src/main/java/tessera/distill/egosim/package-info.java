@@ -4,7 +4,8 @@
  * and sound.
  *
  * <p>This is version 2. Clips of version 1 had 2 objects of each kind in a target domain and 8 in homes, the same for every seed and
- * split; their sensors erred alike in every domain, at rest and in motion; their frames were sharp. Runs note the version and the seed, and are not
+ * split; their sensors erred alike in every domain, at rest and in motion; their frames were sharp; squeezing a sponge
+ * and lifting a hammer were among the unlabelled classes. Runs note the version and the seed, and are not
  * resumed on clips of another one. The student that comes with Tessera was trained on version 1.
  *
  * <p>Novel classes are made of known parts. Of the 16 test classes 4 recombine a verb and a noun of the labelled source classes; 9 more
@@ -15,8 +16,8 @@
  * <p>Things are drawn from the benchmark's seed, 16 of a kind in homes and 12 in each target domain, a third of which is for training clips, for
  * validation and for test each: no thing in a test clip was in an unlabelled one.
  *
- * <p>What recurs fastest, shaking, does so up to 5.1 times a clip. So 16 frames show all motion as it is; of the clips of verbs that recur, 8
- * frames would show ALIASED too fast to tell.
+ * <p>What recurs fastest, shaking, does so up to 5.1 times a clip, so 16 frames show every motion as it is. 8 frames do not: 5 to 7 % of a
+ * split's clips, a seventh to a quarter of those whose motion recurs, would seem slower than they are.
  *
  * <p>Start at {@link tessera.distill.egosim.EgoSim}, which renders a clip, and {@link tessera.distill.egosim.EgoSimClips},
  * which renders sets of them for training and judging.
