@@ -20,7 +20,6 @@ import tessera.distill.report.Json;
 import tessera.distill.report.Metric;
 import tessera.distill.report.MetricsLog;
 import tessera.distill.train.Pretraining;
-import tessera.distill.train.Reconstruction;
 import tessera.distill.train.Trainer;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Scope;
@@ -87,7 +86,7 @@ public record DemoResult(
      * What a model of the first stage learned: means over the last tenth of its steps.
      *
      * @param reconstruction of source clips
-     * @param trivial the same of a predictor that says the mean: every patch its own, or, where pixels are the target, the clip its own
+     * @param trivial the same of a predictor that says each patch's own mean
      * @param crossEntropy of the source's classes; {@code ln(classes)} is guessing
      */
     public record Training(long seed, String model, double reconstruction, double trivial, double crossEntropy) {
@@ -103,7 +102,7 @@ public record DemoResult(
                     seed,
                     name,
                     mean(last, RECONSTRUCTION),
-                    trivial(config, clips, stage.modality(), stage.target()),
+                    trivial(config, clips, stage.modality()),
                     mean(last, CROSS_ENTROPY));
         }
 
@@ -114,10 +113,8 @@ public record DemoResult(
                     .orElse(Double.NaN);
         }
 
-        /** The error of the mean: of each channel in each patch, or, where pixels are the target, in each clip. */
-        private static double trivial(
-                VideoMaeConfig config, ClipSet clips, Modality modality, Reconstruction.Target target) {
-            boolean patches = target == Reconstruction.Target.PATCHES;
+        /** The error of the mean of each channel in each patch. */
+        private static double trivial(VideoMaeConfig config, ClipSet clips, Modality modality) {
             try (Scope scope = Scope.open()) {
                 int[] chosen = IntStream.range(0, Math.min(30, clips.size())).toArray();
                 int tokens = Math.toIntExact(config.grid().tokens());
@@ -126,33 +123,9 @@ public record DemoResult(
                         .toArray();
                 double[] values = config.patches()
                         .reconstructionTarget(
-                                clips.batch(modality, chosen),
-                                Tensor.of(every, chosen.length, tokens),
-                                patches ? 1e-6 : 0,
-                                patches)
+                                clips.batch(modality, chosen), Tensor.of(every, chosen.length, tokens), 1e-6, true)
                         .toDoubles();
-                if (patches) {
-                    return Arrays.stream(values).map(v -> v * v).average().orElseThrow();
-                }
-                double variance = Arrays.stream(config.patches().std())
-                        .map(v -> v * v)
-                        .average()
-                        .orElseThrow();
-                int channels = modality.layout().channels();
-                int length = values.length / chosen.length;
-                double squares = 0;
-                for (int first = 0; first < values.length; first += length) {
-                    for (int c = 0; c < channels; c++) {
-                        double sum = 0;
-                        double ofSquares = 0;
-                        for (int i = first + c; i < first + length; i += channels) {
-                            sum += values[i];
-                            ofSquares += values[i] * values[i];
-                        }
-                        squares += ofSquares - sum * sum * channels / length;
-                    }
-                }
-                return squares / values.length / variance;
+                return Arrays.stream(values).map(v -> v * v).average().orElseThrow();
             }
         }
     }

@@ -14,7 +14,6 @@ import tessera.distill.data.Modality;
 import tessera.distill.train.Distillation;
 import tessera.distill.train.Pretraining;
 import tessera.distill.train.Recipe;
-import tessera.distill.train.Reconstruction;
 import tessera.distill.train.SelfTraining;
 import tessera.distill.train.WarmStart;
 
@@ -280,17 +279,7 @@ public sealed interface ModelPlan {
                 fields.number("lambda", 1),
                 fields.number("dropout", 0),
                 fields.number("motionGain", usual.motionGain()),
-                fields.word("target", usual.target(), ModelPlan::target),
                 RecipeFields.read(fields, PRETRAINING));
-    }
-
-    private static Reconstruction.Target target(String word) {
-        for (Reconstruction.Target target : Reconstruction.Target.values()) {
-            if (target.toString().equals(word)) {
-                return target;
-            }
-        }
-        throw new IllegalArgumentException("'" + word + "' is none of patches, pixels");
     }
 
     private static void writeStage(Map<String, Object> values, Pretraining stage) {
@@ -307,16 +296,13 @@ public sealed interface ModelPlan {
         if (stage.motionGain() != usual.motionGain()) {
             values.put("motionGain", stage.motionGain());
         }
-        if (stage.target() != usual.target()) {
-            values.put("target", stage.target().toString());
-        }
         RecipeFields.write(values, stage.recipe(), PRETRAINING);
     }
 
-    /** In RGB little of a patch moves: without the gain, and of patches normalised each for itself, it learns that very late. */
+    /** Little of a patch of pictures or heat maps moves, and without the gain that is learned very late; flow is motion already. */
     private static Pretraining standard(Modality modality, Recipe recipe) {
         Pretraining plain = new Pretraining(modality, true, 1, 0, recipe);
-        return modality.equals(Modality.RGB) ? plain.withMotionGain(4).withTarget(Reconstruction.Target.PIXELS) : plain;
+        return modality.equals(Modality.FLOW) ? plain : plain.withMotionGain(4);
     }
 
     private static Distilled distilled(Fields fields, Map<String, Modality> before) {

@@ -302,7 +302,6 @@ public final class ShippedPlans {
                                         terms.classes,
                                         standard.dropout(),
                                         standard.motionGain(),
-                                        standard.target(),
                                         standard.recipe()),
                                 null));
             }
