@@ -90,7 +90,7 @@ public final class Pooling {
 
         @Override
         public int hashCode() {
-            return (kind.ordinal() * 31 + grid) * 31 + block;
+            return (name(kind).hashCode() * 31 + grid) * 31 + block;
         }
 
         int parts() {

@@ -176,10 +176,12 @@ class ExtractionChangesTest {
                 picture.setRGB(i % 96, i / 96, 0x010101 * 120 * (i % 96 / 32));
             }
             for (int i = 0; i < 8 * 24; i++) {
-                motion[2 * i] = i % 24 / 8;
+                int third = i % 24 / 8;
+                motion[2 * i] = third;
             }
             for (int i = 0; i < 4 * 12 * 21; i++) {
-                maps[i] = i / 21 % 12 / 4 / 2f;
+                int third = i / 21 % 12 / 4;
+                maps[i] = third / 2f;
             }
             ImageIO.write(
                     picture, "png", frames.resolve("0000" + number + ".png").toFile());
