@@ -190,7 +190,8 @@ class GpuBenchmarkTest {
 
     @Test
     void aPeerThatEndsIsNotStartedAgain(@TempDir Path folder) throws Exception {
-        String answers = "echo started >>" + folder + "/starts\necho ready\nread -r first\nread -r second\n";
+        String answers =
+                "echo started >>" + folder + "/starts\necho ready\nread -r first\necho prepared 1.0\nread -r second\n";
         Map<String, Object> results = withPeer(folder, "cpu", answers, "100000");
         // Without a compiler, two batches of inference and training.
         assertEquals(4, Files.readAllLines(folder.resolve("starts")).size());

@@ -227,10 +227,18 @@ public final class VectorInt8 implements Int8Kernels {
 
         /** Writes what is the same for all blocks of a task. */
         void begin(MemorySegment memory) {
-            for (int j = 0; j < n; j++) {
-                float added = givenBias == null ? 0 : get(givenBias, j);
+            if (givenBias == null) {
+                for (int j = 0; j < n; j++) {
+                    set(memory, bias + j, 0);
+                }
+            } else {
+                MemorySegment.copy(givenBias, 0, memory, bias * Float.BYTES, (long) n * Float.BYTES);
+            }
+            if (ofGelu) {
                 // A shift is the zero, 128, times the sum of the weights.
-                set(memory, bias + j, ofGelu ? added + GELU_OFFSET / ZERO * get(weight.shifts(), j) : added);
+                for (int j = 0; j < n; j++) {
+                    set(memory, bias + j, get(memory, bias + j) + GELU_OFFSET / ZERO * get(weight.shifts(), j));
+                }
             }
         }
 
