@@ -155,8 +155,8 @@ class EvaluationMemoryTest {
             long before = peak();
             judge(arguments[0], arguments[2]);
             long grown = peak() - before;
-            // All clips are 144 MB.
-            assertTrue(grown < 3 * BOUND, "memory grew by " + grown + " bytes");
+            // All clips are 144 MB; the heap may grow to its 48 MB meanwhile, and what is compiled comes to that.
+            assertTrue(grown < 4 * BOUND, "memory grew by " + grown + " bytes");
             ModalityFolders folders = ModalityFolders.open(Path.of(arguments[2]), Set.of(Modality.RGB), null);
             try (ClipSet clips = folders.forEvaluation(done -> {}, note -> {})) {
                 assertTrue(clips.isRead() && clips.heldBytes() <= BOUND, clips.heldBytes() + " bytes are held");
