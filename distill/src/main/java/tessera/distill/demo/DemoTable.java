@@ -125,8 +125,7 @@ public record DemoTable(Kind kind, String title, List<String> header, List<List<
         }
         return new DemoTable(
                 Kind.TRAINING,
-                "Losses of the first stage, means over the last tenth of the steps; the trivial predictor says"
-                        + " the mean: of the patch, of RGB, whose pixels are the target, of the clip",
+                "Losses of the first stage, means over the last tenth of the steps; the trivial predictor says each patch's mean",
                 List.of("model", "seed", "reconstruction", "trivial predictor", "cross-entropy"),
                 rows);
     }
