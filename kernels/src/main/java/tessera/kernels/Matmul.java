@@ -54,11 +54,6 @@ public interface Matmul {
         public MatmulShape rows(long count) {
             return new MatmulShape(transposeA, transposeB, count, n, k, lda, ldb, ldc);
         }
-
-        /** As many columns of C and op(B). */
-        public MatmulShape columns(long count) {
-            return new MatmulShape(transposeA, transposeB, m, count, k, lda, ldb, ldc);
-        }
     }
 
     /**

@@ -33,7 +33,7 @@ import org.jspecify.annotations.Nullable;
  *   <li>the folder named by the system property {@value #DIRECTORY_PROPERTY}, and then no other place;
  *   <li>a resource on the class path (or in a resolved module), carried by the library's jar for this platform. It is
  *       unpacked once into {@code $XDG_CACHE_HOME/tessera/natives/<content hash>} (where that variable is not set, as {@link
- *       #defaultCache} says); every later start checks its size, and its checksum unless it was not written since, and
+ *       #defaultCache} says); every later start checks its size, and its checksum where it was written since, and
  *       replaces a damaged file;
  *   <li>{@code /usr/local/lib/tessera} and {@code /usr/lib/tessera}, which are only read.
  * </ol>
@@ -192,7 +192,12 @@ public final class NativeLibraries {
             try (InputStream in = resource.open()) {
                 Files.copy(in, partial);
             }
-            if (!resource.matches(partial)) { // which marks it
+            try (FileChannel channel = FileChannel.open(partial, StandardOpenOption.WRITE)) {
+                channel.force(true);
+            }
+            // What is marked as right before it is moved is not read again by another process, nor after a loss of
+            // power.
+            if (!resource.matches(partial)) {
                 throw new IOException("the unpacked copy of " + resource.url + " does not have the jar's checksum");
             }
             Files.move(partial, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
@@ -253,7 +258,10 @@ public final class NativeLibraries {
             return true;
         }
 
-        /** The time that a file gets when its checksum was found right, a moment of 1980 to 2014; whoever writes to the file changes it. */
+        /**
+         * The time that a file gets when its checksum was found right, a moment of 1980 to 2014; whoever writes to the file changes it, if
+         * nothing sets it back. This is a guard against damage, not against somebody who may write in the folder.
+         */
         private FileTime mark() {
             return FileTime.from(EPOCH_1980 + (crc & ((1L << 30) - 1)), TimeUnit.SECONDS);
         }

@@ -221,8 +221,9 @@ public final class RecordedCalls implements AutoCloseable {
     }
 
     /**
-     * As {@link #run(String, Variables, Work)} of work with one result, whose values are written into an array. On a CPU nothing is
-     * allocated on the Java heap by a recorded call, but for a few dozen bytes where random numbers are drawn.
+     * As {@link #run(String, Variables, Work)} of work with one result, whose values are written into an array. On a CPU a
+     * recorded call of a model in f32 or less, whose products oneDNN computes, allocates nothing on the Java heap but a few dozen bytes where
+     * random numbers are drawn.
      *
      * @throws IllegalArgumentException if the work has not one result of the array's length
      */

@@ -62,7 +62,7 @@ public final class OneDnnBf16 {
         }
     }
 
-    /** As {@link Gemm#tile} for bf16 matrices A and B, with an f32 matrix C. */
+    /** As {@link Gemm#tile} for bf16 matrices A and B, with an f32 matrix C; whether these lie within their segments is not checked. */
     public static void tile(
             boolean transposeA,
             boolean transposeB,

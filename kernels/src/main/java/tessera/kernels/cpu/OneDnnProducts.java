@@ -200,8 +200,8 @@ final class OneDnnProducts {
      */
     static void pack(int type, MemorySegment w, long ldw, Gemm.Weight weight) {
         int threads = OneDnn.threads();
-        OneDnn.setThreads(1);
         Context context = CONTEXTS.borrow();
+        OneDnn.setThreads(1);
         try {
             long stored = OneDnn.matrixDesc(type, weight.k, weight.n, 1, ldw);
             long attr = OneDnn.attrCreate(false, 0, false);

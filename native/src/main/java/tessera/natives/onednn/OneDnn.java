@@ -64,6 +64,9 @@ public final class OneDnn {
     private static final int COLUMNS = 2;
 
     private static final String FILE = "libdnnl.so.3";
+    /** Those whose calling conventions the forms of call below were made for. */
+    private static final List<String> PLATFORMS = List.of("linux-x86_64", "linux-arm64");
+
     private static final List<String> MISSING = new ArrayList<>();
     private static final @Nullable SymbolLookup LIBRARY;
     private static final NativeFinding FINDING;
@@ -72,8 +75,12 @@ public final class OneDnn {
         SymbolLookup library = null;
         String detail;
         try {
-            Path path = new NativeLibraries()
-                    .find("org/bytedeco/dnnl/" + NativeLibraries.platform(), List.of(FILE, "libgomp.so.1"));
+            String platform = NativeLibraries.platform();
+            if (!PLATFORMS.contains(platform)) {
+                throw new NativeLibraryException(
+                        "oneDNN is called on " + String.join(" and ", PLATFORMS) + " only, and this is " + platform);
+            }
+            Path path = new NativeLibraries().find("org/bytedeco/dnnl/" + platform, List.of(FILE, "libgomp.so.1"));
             library = open(path);
             detail = path.toString();
         } catch (NativeLibraryException e) {
@@ -84,11 +91,9 @@ public final class OneDnn {
     }
 
     // The JVM makes some ten classes for each form of call and links them in milliseconds, which was most of the time
-    // that binding took.
-    // So there are three forms for all functions, by what the calling conventions of Linux on x86-64 and aarch64 allow:
-    // whole
-    // numbers travel in registers of 64 bits, fractions in others, and arguments beyond those that a function has do no
-    // harm.
+    // that binding took. So there are three forms for all functions, by what the calling conventions of Linux on x86-64
+    // and aarch64 allow: whole numbers travel in registers of 64 bits, fractions in others, and arguments beyond those
+    // that a function has do no harm. On other processors the library is not opened.
 
     /** Whole numbers. */
     private static final MethodHandle CALL = form(FunctionDescriptor.of(

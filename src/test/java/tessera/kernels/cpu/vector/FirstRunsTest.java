@@ -112,7 +112,7 @@ class FirstRunsTest {
     @Test
     void theVectorApiTakesOverAfterTheFirstElements() {
         int calls = 0;
-        while (FirstRuns.take(1 << 20)) {
+        while (FirstRuns.take(1 << 16)) {
             calls++;
         }
         assertTrue(calls <= 4, () -> "the elements run out");

@@ -13,7 +13,7 @@ import java.util.Set;
  * refuses names that an object has twice, and knows neither fractions' values nor texts that arrive in parts; what has these is read by
  * Jackson, whose parser takes a start longer to load than the whole rest of a small file.
  *
- * <p>For one thread. Memory grows with the longest string of the text.
+ * <p>For one thread. Memory grows with the longest string of the text and with the names of the objects that are open.
  */
 public final class JsonTokens {
     /** What stands at a place. Names and strings have a {@link #text()}, whole numbers a {@link #whole()}. */

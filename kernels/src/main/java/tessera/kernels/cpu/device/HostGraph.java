@@ -23,8 +23,9 @@ import tessera.kernels.cpu.HostMemory;
 import tessera.kernels.cpu.Workers;
 
 /**
- * The calls of kernels and the copies that a piece of work consists of, in their order. A launch makes them again with the buffers
- * they were noted with, so what led to them, tensors and operations, is spared.
+ * The calls of kernels and the copies that a piece of work consists of, in their order. A launch does them again with the buffers
+ * they were noted with, so what led to them, tensors and operations, is spared; of a kernel whose work was nothing but repeatable loops, only
+ * these run.
  */
 final class HostGraph implements Graph {
     private final CpuDevice device;

@@ -15,6 +15,8 @@ import tessera.kernels.cpu.Slots;
 final class FirstRuns {
     /** Elements before the Vector API, whose loops then have to get warm in any case, earns its warm-up. */
     private static final int ELEMENTS = 4_000_000;
+    /** Longer runs than models have; the arrays that they would need stay on the heap. */
+    private static final int LONGEST = 1 << 16;
     /** Vectors whose maxima are taken apart. */
     private static final int CHAINS = 4;
 
@@ -31,7 +33,7 @@ final class FirstRuns {
     /** Whether n elements, which then count, belong here. */
     static boolean take(int n) {
         int now = left;
-        if (now <= 0) {
+        if (now <= 0 || n > LONGEST) {
             return false;
         }
         left = now - n;
