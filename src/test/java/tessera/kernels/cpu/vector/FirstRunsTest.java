@@ -115,7 +115,7 @@ class FirstRunsTest {
         while (FirstRuns.take(1 << 16)) {
             calls++;
         }
-        assertTrue(calls <= 4, () -> "the elements run out");
+        assertTrue(calls <= 64, () -> "the elements run out");
         assertFalse(FirstRuns.take(0));
     }
 }
