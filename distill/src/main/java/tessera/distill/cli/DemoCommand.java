@@ -48,7 +48,7 @@ final class DemoCommand extends ToolCommand {
             paramLabel = "NAME|FILE",
             description =
                     "What is trained and judged: quick (minutes), full (five seeds), ablations (five seeds of every"
-                            + " control), warm-start (the student that comes with Tessera), or a JSON file as --show-plan prints"
+                            + " control), warm-start (like the student that comes with Tessera), or a JSON file as --show-plan prints"
                             + " it. Of the first system. Default: quick")
     private @Nullable String planned;
 

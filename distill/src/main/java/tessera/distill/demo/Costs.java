@@ -23,19 +23,21 @@ final class Costs {
         List<Masking> grid = how.cells();
         List<Student.Session> cells = new ArrayList<>();
         try (Student student = Student.load(file, context.device(), context.compute())) {
-            for (Masking masking : grid) {
-                Student.Session session = student.session(1, masking);
-                session.input().copyFrom(MemorySegment.ofArray(clip));
-                cells.add(session);
+            try {
+                for (Masking masking : grid) {
+                    Student.Session session = student.session(1, masking);
+                    session.input().copyFrom(MemorySegment.ofArray(clip));
+                    cells.add(session);
+                }
+                double[][] milliseconds = time(cells, how.rounds(), context);
+                List<Cost> costs = new ArrayList<>();
+                for (int cell = 0; cell < cells.size(); cell++) {
+                    costs.add(cost(grid.get(cell), cells.get(cell), milliseconds[cell], milliseconds[0]));
+                }
+                return costs;
+            } finally {
+                cells.forEach(Student.Session::close);
             }
-            double[][] milliseconds = time(cells, how.rounds(), context);
-            List<Cost> costs = new ArrayList<>();
-            for (int cell = 0; cell < cells.size(); cell++) {
-                costs.add(cost(grid.get(cell), cells.get(cell), milliseconds[cell], milliseconds[0]));
-            }
-            return costs;
-        } finally {
-            cells.forEach(Student.Session::close);
         }
     }
 

@@ -149,7 +149,7 @@ final class DemoModels {
             }
             case ModelPlan.SelfTrained trained -> {
                 Pretraining stage = trained.stage();
-                SelfTraining.of(stage.withRecipe(stage.recipe().withSeed(seed)))
+                new SelfTraining(stage.withRecipe(stage.recipe().withSeed(seed)), 1)
                         .run(
                                 config(stage.modality()),
                                 source(),
