@@ -40,20 +40,39 @@ class HeadFitTest {
     }
 
     @Test
-    void theFeaturesThatTellClassesApartAreChosen() {
+    void theFeaturesThatTellClassesApartAreBelieved() {
         HeadFit fit = new HeadFit(List.of(NOISE, SIGNAL));
         HeadFit.Fit fitted = fit.fit(views(rows(1)), LABELS, CLASSES, null);
-        assertEquals(1, fitted.candidate());
-        assertArrayEquals(SIGNAL, fitted.columns());
+        assertTrue(fitted.weights()[0] < .7 && fitted.weights()[1] > .3, Arrays.toString(fitted.weights()));
+        assertTrue(fitted.weights()[0] < fitted.weights()[1], Arrays.toString(fitted.weights()));
         assertTrue(fitted.heldOut() > .8, "held out and recognised: " + fitted.heldOut());
-        double[][] all = fitted.onAll(12).coefficients();
-        for (double[] row : all) {
-            assertArrayEquals(new double[6], Arrays.copyOf(row, 6), "noise has no weight");
+        double[][] others = rows(2);
+        int right = 0;
+        for (int i = 0; i < others.length; i++) {
+            double[] said = fitted.classifier().probabilities(others[i]);
+            right += said[LABELS[i]] == Arrays.stream(said).max().orElseThrow() ? 1 : 0;
         }
-        double[] row = rows(2)[0];
-        assertArrayEquals(
-                fitted.classifier().probabilities(Arrays.copyOfRange(row, 6, 12)),
-                fitted.onAll(12).probabilities(row));
+        assertTrue(right > 18, right + " of 24 others recognised");
+    }
+
+    /** A pool of one says what that one says; the logarithm of a pool is the weighted sum of those of its heads. */
+    @Test
+    void aPoolIsTheWeightedSumOfLogarithms() {
+        double[][][] examples = views(Arrays.copyOf(rows(1), CLASSES)); // one each, so that all have the first C
+        int[] labels = {0, 1, 2};
+        HeadFit.Fit noise = new HeadFit(List.of(NOISE)).fit(examples, labels, CLASSES, null);
+        HeadFit.Fit signal = new HeadFit(List.of(SIGNAL)).fit(examples, labels, CLASSES, null);
+        HeadFit.Fit both = new HeadFit(List.of(NOISE, SIGNAL)).fit(examples, labels, CLASSES, null);
+        assertArrayEquals(new double[] {1}, signal.weights());
+        assertArrayEquals(new double[6], Arrays.copyOf(signal.classifier().coefficients()[0], 6));
+        double[] row = rows(2)[5];
+        double[] one = noise.classifier().probabilities(row);
+        double[] two = signal.classifier().probabilities(row);
+        double[] expected = new double[CLASSES];
+        Arrays.setAll(expected, k -> Math.pow(one[k], both.weights()[0]) * Math.pow(two[k], both.weights()[1]));
+        double sum = Arrays.stream(expected).sum();
+        Arrays.setAll(expected, k -> expected[k] / sum);
+        Close.relative(both.classifier().probabilities(row), expected, 1e-9, "pool");
     }
 
     @Test
@@ -97,15 +116,18 @@ class HeadFitTest {
             }
         }
         HeadFit fit = new HeadFit(List.of(NOISE, SIGNAL));
-        assertEquals(0, fit.fit(views(rows), LABELS, CLASSES, null).candidate(), "examples of a group on both sides");
-        assertEquals(1, fit.fit(views(rows), LABELS, CLASSES, groups).candidate(), "groups apart");
+        double[] mixed = fit.fit(views(rows), LABELS, CLASSES, null).weights();
+        double[] apart = fit.fit(views(rows), LABELS, CLASSES, groups).weights();
+        assertTrue(mixed[0] > .7, "examples of a group on both sides: " + Arrays.toString(mixed));
+        assertTrue(apart[0] < .7 && apart[0] < mixed[0], "groups apart: " + Arrays.toString(apart));
+        assertTrue(apart[1] > .3 && apart[1] > mixed[1], "groups apart: " + Arrays.toString(apart));
     }
 
     @Test
-    void withOneExampleEachNothingIsChosen() {
+    void withOneExampleEachTheFirstIsBelievedMost() {
         HeadFit.Fit fitted = new HeadFit(List.of(NOISE, SIGNAL))
                 .fit(views(Arrays.copyOf(rows(1), CLASSES)), new int[] {0, 1, 2}, CLASSES, null);
-        assertEquals(0, fitted.candidate());
+        assertArrayEquals(new double[] {.7, .3}, fitted.weights(), 1e-12);
         assertEquals(10, fitted.c());
         assertTrue(Double.isNaN(fitted.heldOut()));
     }

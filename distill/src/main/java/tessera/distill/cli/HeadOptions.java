@@ -17,11 +17,18 @@ import tessera.nn.inference.Student;
 /** How tokens become features and how a head is fitted on these: {@code --pooling} and {@code --fit}. */
 class HeadOptions {
     private static final String AUTO = "auto";
-    /** What {@code auto} chooses from; the first is taken unless another is clearly better on examples that are held out. */
-    private static final List<Pooling> OFFERED = Stream.of(
-                    "motion:1@2", "motion:1@1", "motion:2@1", "motion:2", "mean+motion:2", "grid:2", "mean")
-            .map(Pooling::of)
-            .toList();
+    /**
+     * What {@code auto} pools: of each line the first that suits the student. What moves is believed most, for it tells actions apart in
+     * places that were never seen; then what the model itself makes of a clip; then the picture as it is.
+     */
+    private static final List<List<Pooling>> OFFERED = List.of(
+            poolings("motion:1@2", "motion:1@1", "motion:1"),
+            poolings("grid:2", "mean"),
+            poolings("grid:4@0", "grid:2@0"));
+
+    private static List<Pooling> poolings(String... words) {
+        return Stream.of(words).map(Pooling::of).toList();
+    }
 
     /** How a head is fitted. */
     enum Fit {
@@ -36,8 +43,9 @@ class HeadOptions {
             paramLabel = "WORD|auto",
             description =
                     "How tokens become a feature: mean (the papers'), grid:G, motion:G (changes from slot to slot, which do not"
-                            + " see what stands still), several with +, @N for the tokens after N blocks; auto chooses by"
-                            + " cross-validation on the examples. Default: auto, and mean with --fit plain")
+                            + " see what stands still), several with +, @N for the tokens after N blocks; auto has heads"
+                            + " on motion, on the last tokens and on the picture speak as one, weighted by what they recognise of examples"
+                            + " that are held out. Default: auto, and mean with --fit plain")
     private @Nullable String pooling;
 
     @Option(
@@ -82,11 +90,11 @@ class HeadOptions {
         if (!word().equals(AUTO)) {
             Pooling.of(word());
         } else if (!isTuned()) {
-            throw new IllegalArgumentException("--pooling auto chooses by cross-validation, which " + untuned());
+            throw new IllegalArgumentException("--pooling auto weighs heads by cross-validation, which " + untuned());
         }
     }
 
-    /** The poolings to choose from that suit a student and the masks through which it looks, one or more. */
+    /** The poolings that suit a student and the masks through which it looks, one or more, the one that is believed most first. */
     List<Pooling> candidates(Student student, Masking masking) {
         if (!word().equals(AUTO)) {
             Pooling asked = Pooling.of(word());
@@ -95,7 +103,9 @@ class HeadOptions {
         }
         boolean tubes = masking.ratio() == 0 || masking.strategy().showsTubes();
         List<Pooling> suiting = OFFERED.stream()
-                .filter(offered -> suits(offered, student, masking) && (tubes || !offered.seesMotion()))
+                .flatMap(line -> line.stream()
+                        .filter(offered -> suits(offered, student, masking) && (tubes || !offered.seesMotion()))
+                        .limit(1))
                 .toList();
         return suiting.isEmpty() ? List.of(Pooling.MEAN) : suiting;
     }
@@ -126,7 +136,7 @@ class HeadOptions {
         return isTuned() ? tuned(candidates, student) : new LogisticRegression();
     }
 
-    /** The fit that chooses among candidates by the columns of their {@link Pooling#union}. */
+    /** The fit that weighs heads on the candidates, by the columns of their {@link Pooling#union}. */
     private static HeadFit tuned(List<Pooling> candidates, Student student) {
         Pooling all = Pooling.union(candidates);
         return new HeadFit(candidates.stream()
@@ -165,7 +175,7 @@ class HeadOptions {
         HeadFit.Fit tuned = fit.fit(views, labels, classes, groups);
         return new Fitted(
                 tuned.classifier(),
-                candidates.get(tuned.candidate()),
+                Pooling.union(candidates),
                 tuned.c(),
                 () -> fit.heldOut(tuned, views, labels, classes, groups));
     }

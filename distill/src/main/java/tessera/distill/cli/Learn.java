@@ -364,7 +364,7 @@ final class Learn extends ToolCommand {
             }
             to.printf(Locale.ROOT, "%s: %d labels learned from %d clips%n", out, labels.size(), learned.clips());
             if (headOptions.isTuned()) {
-                to.printf("  chosen on them: pooling %s, C %s%n", learned.head().pooling(), learned.c());
+                to.printf("  pooling %s, C %s%n", learned.head().pooling(), learned.c());
             }
             if (cost != null) {
                 to.println("  " + cost.text());

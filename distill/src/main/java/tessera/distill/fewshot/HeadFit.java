@@ -7,19 +7,21 @@ import org.jspecify.annotations.Nullable;
 import tessera.distill.evaluation.EnsemblePasses;
 
 /**
- * A linear head on standardised features, whose penalty, and if several are offered whose features, are chosen by cross-validation on
- * its examples alone.
+ * A linear head on standardised features, whose penalty is chosen by cross-validation on its examples alone. If several choices of features
+ * are offered, each gets a head of its own, and the heads speak as one, with weights that follow from how they recognise examples that
+ * are held out: the logarithm of what it says is their weighted sum, which is again a linear head.
  *
  * <p>Each feature loses its mean over the examples and is divided by its standard deviation, to which a tenth of the mean one is
  * added so that what hardly varies is not blown up, and by the root of the number of features, so that a row has a length of
- * about 1; this is folded into the head, which stays linear in the features as they are. {@link LogisticRegression}'s C is 10, and the
- * features are the first of those offered, unless another power of ten from 1e-3 to 1e3, or other features, recognise more of the examples
+ * about 1; this is folded into the head, which stays linear in the features as they are. {@link LogisticRegression}'s C is 10, unless
+ * another power of ten from 1e-3 to 1e3 recognises more of the examples
  * when these are held out, each once, in up to five folds: more by two standard errors at least, for a few examples more of 25 are
  * mostly luck. (By one, as Breiman et al. have it in Classification and Regression Trees, 1984, what is chosen recognises less on real
  * clips. The least cross-entropy in place of the most right answers prefers heads that are hardly fitted at all where classes are hard to
- * tell apart.) Folds hold parts of every class, and never a
- * part of a group. Where a class has one group alone its examples are taken for groups, and where it has one example nothing can be
- * held out.
+ * tell apart.) For the same reason features are pooled, not chosen: on clips that were filmed in one place and on clips that were not,
+ * a pool recognises as many as the better choice or more, where a choice by so few examples is often the wrong one. Folds hold parts
+ * of every class, and never a part of a group. Where a class has one group alone its examples are taken for groups, and where it has one
+ * example nothing can be held out: the first choice then weighs .7 and the others share the rest.
  *
  * <p>Deterministic; immutable and safe to share between threads.
  */
@@ -37,7 +39,7 @@ public final class HeadFit implements FewShotHead {
     /**
      * A fit on one or more choices of features.
      *
-     * @param candidates columns of the rows that {@link #fit} is given, one list for each choice, the preferred one first
+     * @param candidates columns of the rows that {@link #fit} is given, one list for each choice, the one that is believed most first
      * @throws IllegalArgumentException if there is none, or one has no column
      */
     public HeadFit(List<int[]> candidates) {
@@ -56,25 +58,15 @@ public final class HeadFit implements FewShotHead {
     /**
      * A fitted head.
      *
-     * @param candidate which choice of features it looks at, from 0
+     * @param weights of the choices of features; 1 if there is one
      * @param c the penalty's C
      * @param heldOut share of the examples that were recognised when they were held out; NaN where none could be
-     * @param classifier on the chosen columns alone, as they are
-     * @param columns the chosen columns
+     * @param classifier of all columns, with weight 0 for those that no choice has
      */
-    public record Fit(int candidate, double c, double heldOut, LinearClassifier classifier, int[] columns) {
-        /** The same classifier on all columns, with weight 0 for those that were not chosen. */
-        public LinearClassifier onAll(int width) {
-            double[][] own = classifier.coefficients();
-            double[][] all = new double[own.length][width];
-            for (int k = 0; k < own.length; k++) {
-                for (int j = 0; j < columns.length; j++) {
-                    all[k][columns[j]] = own[k][j];
-                }
-            }
-            return new LinearClassifier(all, classifier.intercepts());
-        }
-    }
+    public record Fit(double[] weights, double c, double heldOut, LinearClassifier classifier) {}
+
+    /** Of heads with one C: their weights, and how many examples they recognise that they did not see. */
+    private record Attempt(double[] weights, int recognised) {}
 
     /**
      * Fits on several views of each example.
@@ -86,44 +78,73 @@ public final class HeadFit implements FewShotHead {
      */
     public Fit fit(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
         int[] folds = CrossValidation.folds(labels, classes, groups);
-        Standardised best = Standardised.of(views, candidates.getFirst());
-        int candidate = 0;
+        List<Standardised> examples = standardised(views);
         double c = PENALTIES[0];
+        double[] weights = OpinionPool.prior(candidates.size());
         int most = -1;
-        for (int i = 0; folds.length > 0 && i < candidates.size(); i++) {
-            Standardised examples = i == 0 ? best : Standardised.of(views, candidates.get(i));
-            double own = PENALTIES[0];
-            int right = -1;
-            int[] recognised = Arrays.stream(PENALTIES)
+        if (folds.length > 0) {
+            Attempt[] attempts = Arrays.stream(PENALTIES)
                     .parallel()
-                    .mapToInt(penalty -> examples.recognised(penalty, labels, classes, folds))
-                    .toArray();
+                    .mapToObj(penalty -> attempt(examples, penalty, labels, classes, folds))
+                    .toArray(Attempt[]::new);
             for (int p = 0; p < PENALTIES.length; p++) {
-                if (isBetter(recognised[p], right, labels.length)) {
-                    right = recognised[p];
-                    own = PENALTIES[p];
+                if (isBetter(attempts[p].recognised, most, labels.length)) {
+                    most = attempts[p].recognised;
+                    weights = attempts[p].weights;
+                    c = PENALTIES[p];
                 }
             }
-            if (isBetter(right, most, labels.length)) {
-                most = right;
-                best = examples;
-                candidate = i;
-                c = own;
+        }
+        int width = views[0][0].length;
+        double chosen = c;
+        LinearClassifier[] heads = IntStream.range(0, candidates.size())
+                .mapToObj(i -> spread(examples.get(i).fit(chosen, labels, classes), candidates.get(i), width))
+                .toArray(LinearClassifier[]::new);
+        return new Fit(
+                weights, c, most < 0 ? Double.NaN : most / (double) labels.length, OpinionPool.pooled(weights, heads));
+    }
+
+    private List<Standardised> standardised(double[][][] views) {
+        return candidates.stream()
+                .map(columns -> Standardised.of(views, columns))
+                .toList();
+    }
+
+    private static Attempt attempt(List<Standardised> examples, double c, int[] labels, int classes, int[] folds) {
+        double[][][][] said = said(examples, c, ROUGH, labels, classes, folds);
+        double[] weights = OpinionPool.weights(said, labels);
+        double[][][] pooled = OpinionPool.pooled(weights, said);
+        int recognised = EnsemblePasses.of(pooled, labels)
+                .fixed(pooled.length)
+                .accuracy()
+                .hits();
+        return new Attempt(weights, recognised);
+    }
+
+    private static double[][][][] said(
+            List<Standardised> examples, double c, LogisticRegression as, int[] labels, int classes, int[] folds) {
+        return examples.stream()
+                .map(each -> each.heldOut(c, as, labels, classes, folds))
+                .toArray(double[][][][]::new);
+    }
+
+    /** A classifier of some columns as one of all. */
+    private static LinearClassifier spread(LinearClassifier classifier, int[] columns, int width) {
+        double[][] own = classifier.coefficients();
+        double[][] all = new double[own.length][width];
+        for (int k = 0; k < own.length; k++) {
+            for (int j = 0; j < columns.length; j++) {
+                all[k][columns[j]] = own[k][j];
             }
         }
-        return new Fit(
-                candidate,
-                c,
-                most < 0 ? Double.NaN : most / (double) labels.length,
-                best.fit(c, labels, classes),
-                candidates.get(candidate));
+        return new LinearClassifier(all, classifier.intercepts());
     }
 
     /** Of {@link #fit}, as a classifier of all columns. */
     @Override
     public Learned learn(double[][][] views, int[] labels, int classes, int @Nullable [] groups) {
         Fit fit = fit(views, labels, classes, groups);
-        return new Learned(fit.onAll(views[0][0].length), () -> heldOut(fit, views, labels, classes, groups));
+        return new Learned(fit.classifier(), () -> heldOut(fit, views, labels, classes, groups));
     }
 
     /** Whether so many right answers are more than others by at least two standard errors; less than 0 are none yet. */
@@ -133,7 +154,7 @@ public final class HeadFit implements FewShotHead {
     }
 
     /**
-     * What heads like a fitted one say of the examples that they were not fitted on: with its features and C, each example held out
+     * What heads like a fitted one say of the examples that they were not fitted on: with its weights and C, each example held out
      * once, as when these were chosen.
      *
      * @param views as in {@link #fit}
@@ -143,7 +164,7 @@ public final class HeadFit implements FewShotHead {
         int[] folds = CrossValidation.folds(labels, classes, groups);
         return folds.length == 0
                 ? new double[0][][]
-                : Standardised.of(views, candidates.get(like.candidate)).heldOut(like.c, FINE, labels, classes, folds);
+                : OpinionPool.pooled(like.weights, said(standardised(views), like.c, FINE, labels, classes, folds));
     }
 
     /**
@@ -193,14 +214,6 @@ public final class HeadFit implements FewShotHead {
             }
             Span span = rows.length < width ? Span.of(rows) : null;
             return new Standardised(span == null ? rows : span.coordinates(rows), views.length, mean, scale, span);
-        }
-
-        /** How many examples are recognised, by the mean of their views' probabilities, by heads that were fitted on the other folds. */
-        int recognised(double c, int[] labels, int classes, int[] folds) {
-            return EnsemblePasses.of(heldOut(c, ROUGH, labels, classes, folds), labels)
-                    .fixed(views)
-                    .accuracy()
-                    .hits();
         }
 
         /** Class probabilities of each example in each view by a head that was fitted on the other folds. */
