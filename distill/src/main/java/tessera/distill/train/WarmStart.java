@@ -34,12 +34,8 @@ public final class WarmStart {
      * @throws IllegalStateException if this build of Tessera comes without
      */
     public static Path file() {
-        try (InputStream in = WarmStart.class.getResourceAsStream(RESOURCE)) {
-            if (in == null) {
-                throw new IllegalStateException(
-                        "this build comes without the student of a warm start; name one of your own");
-            }
-            byte[] bytes = in.readAllBytes();
+        byte[] bytes = bytes();
+        try {
             Path folder = NativeLibraries.defaultCache(System.getenv())
                     .resolveSibling("")
                     .toAbsolutePath();
@@ -49,6 +45,27 @@ public final class WarmStart {
                 AtomicFile.write(file, out -> out.write(bytes));
             }
             return file;
+        } catch (IOException e) {
+            throw new UncheckedIOException("cannot unpack the student of a warm start", e);
+        }
+    }
+
+    /**
+     * The beginning of the student's SHA-256 in hexadecimal digits, by which runs note from which they started.
+     *
+     * @throws IllegalStateException if this build of Tessera comes without
+     */
+    public static String checksum() {
+        return hash(bytes());
+    }
+
+    private static byte[] bytes() {
+        try (InputStream in = WarmStart.class.getResourceAsStream(RESOURCE)) {
+            if (in == null) {
+                throw new IllegalStateException(
+                        "this build comes without the student of a warm start; name one of your own");
+            }
+            return in.readAllBytes();
         } catch (IOException e) {
             throw new UncheckedIOException("cannot unpack the student of a warm start", e);
         }
