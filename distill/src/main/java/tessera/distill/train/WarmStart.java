@@ -5,12 +5,10 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
-import java.util.HexFormat;
 import tessera.natives.NativeLibraries;
 import tessera.tensor.io.AtomicFile;
+import tessera.tensor.io.Sha256;
 
 /**
  * The student that comes with Tessera: a small RGB model (16 frames of 84 x 84 pixels) that all stages of MM-CDFSL trained on the
@@ -22,6 +20,9 @@ import tessera.tensor.io.AtomicFile;
 public final class WarmStart {
     /** Beside this class: resources of a module are for the module alone. */
     private static final String RESOURCE = "warm-start.safetensors";
+
+    /** Digits of the checksum that are enough to tell the few contents apart that there ever are. */
+    private static final int HASH = 16;
 
     private WarmStart() {}
 
@@ -72,10 +73,6 @@ public final class WarmStart {
     }
 
     private static String hash(byte[] bytes) {
-        try {
-            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes), 0, 8);
-        } catch (NoSuchAlgorithmException impossible) {
-            throw new IllegalStateException("every Java has SHA-256", impossible);
-        }
+        return Sha256.of(bytes).substring(0, HASH);
     }
 }
