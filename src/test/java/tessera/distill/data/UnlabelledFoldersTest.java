@@ -78,6 +78,25 @@ class UnlabelledFoldersTest {
     }
 
     @Test
+    void annotationsFindWhatLiesInTheFolderByAnySpelling() throws IOException {
+        recording("in/a.mp4");
+        Path here = folder.resolve("videos").resolve(".");
+        for (String video :
+                List.of("in/a.mp4", "./in/a.mp4", "a", here.resolve("in/a.mp4").toString())) {
+            List<Annotation> rows =
+                    List.of(new Annotation(List.of(new Place(video, Segment.WHOLE)), "pour", Map.of(), ""));
+            Extraction.Source source = ExtractionSources.annotated(here, rows, null, note -> {})
+                    .sources()
+                    .getFirst();
+            assertEquals("pour/a.mp4 in/a", source.label() + "/" + source.name() + " " + source.key(), video);
+        }
+        List<Annotation> outside =
+                List.of(new Annotation(List.of(new Place("../videos", Segment.WHOLE)), "pour", Map.of(), ""));
+        assertThrows(
+                IllegalArgumentException.class, () -> ExtractionSources.annotated(here, outside, null, note -> {}));
+    }
+
+    @Test
     void aLabelThatNoFolderCanHaveIsRefused() throws IOException {
         recording("a.mp4");
         List<Annotation> rows =

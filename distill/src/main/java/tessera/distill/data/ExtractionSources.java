@@ -324,8 +324,12 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
 
         private Optional<Path> below(String video) {
             try {
-                Path path = folder.resolve(video).normalize();
-                return path.startsWith(folder.normalize()) && Files.exists(path) ? Optional.of(path) : Optional.empty();
+                // Told from the root on, as "." is nothing that a path begins with.
+                Path root = folder.toAbsolutePath().normalize();
+                Path path = root.resolve(video).normalize();
+                return path.startsWith(root) && Files.exists(path)
+                        ? Optional.of(folder.resolve(root.relativize(path)))
+                        : Optional.empty();
             } catch (InvalidPathException noName) {
                 return Optional.empty();
             }

@@ -13,12 +13,26 @@ final class DisFlow implements OpticalFlow {
         try {
             // With several threads OpenCV searches in stripes, and results depend on their number.
             opencv_core.setNumThreads(1);
-        } catch (LinkageError e) {
+        } catch (LinkageError | IllegalCallerException e) {
             throw new IllegalStateException(
-                    "optical flow needs OpenCV, which cannot be loaded here (" + e.getMessage()
-                            + "); it comes with tessera-distill for Linux on x86-64. Elsewhere, give flow of your own",
+                    "optical flow needs OpenCV, which cannot be loaded here "
+                            + (isDenied(e)
+                                    ? "as native access is not enabled; start Java with --enable-native-access="
+                                            + "org.bytedeco.javacpp,org.bytedeco.opencv (ALL-UNNAMED on the class path)"
+                                    : "(" + e.getMessage() + "); it comes with tessera-distill for Linux on x86-64."
+                                            + " Elsewhere, give flow of your own"),
                     e);
         }
+    }
+
+    /** Whether it was Java that refused; from the second time on it tells that in words only. */
+    private static boolean isDenied(Throwable failure) {
+        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+            if (cause.toString().contains(IllegalCallerException.class.getSimpleName())) {
+                return true;
+            }
+        }
+        return false;
     }
 
     @Override

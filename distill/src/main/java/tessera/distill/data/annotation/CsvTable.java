@@ -1,6 +1,7 @@
 package tessera.distill.data.annotation;
 
 import java.io.IOException;
+import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -34,6 +35,8 @@ public final class CsvTable {
                     .replace("\uFEFF", "")
                     .replace("\r\n", "\n")
                     .replace('\r', '\n');
+        } catch (CharacterCodingException e) {
+            throw new IllegalArgumentException(file + " is no text in UTF-8; save it as CSV in UTF-8", e);
         } catch (IOException e) {
             throw new IllegalArgumentException(
                     file + " cannot be read (" + e.getMessage() + "); check that it is there and is text in UTF-8", e);
