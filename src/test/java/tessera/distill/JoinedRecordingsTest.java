@@ -27,7 +27,7 @@ class JoinedRecordingsTest {
     }
 
     private static void assertShowsBoth(Path first, Path second) throws IOException {
-        Path both = Files.copy(first, first.resolveSibling("both-" + second.getFileName()));
+        Path both = Files.copy(first, first.resolveSibling(first.getFileName() + "-" + second.getFileName()));
         Files.write(both, Files.readAllBytes(second), StandardOpenOption.APPEND);
         ClipCut cut = ClipCut.every(4, 40, 8, 8);
         int[] ramp = IntStream.range(0, 40).toArray();

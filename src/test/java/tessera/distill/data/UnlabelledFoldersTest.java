@@ -64,13 +64,13 @@ class UnlabelledFoldersTest {
     @Test
     void longNamesAreShortenedAndStayApart() throws IOException {
         for (String end : List.of("1", "2")) {
-            recording("é".repeat(115) + end + ".mp4");
+            recording("z".repeat(230) + end + ".mp4");
             recording("x".repeat(150) + "/" + "y".repeat(150) + "/" + end + ".mp4");
         }
         List<String> names = names();
         assertEquals(4, Set.copyOf(names).size(), names::toString);
         names.forEach(name -> assertTrue(name.getBytes(StandardCharsets.UTF_8).length <= 200, name));
-        assertTrue(names.getLast().startsWith("é".repeat(80)), names::toString);
+        assertTrue(names.getLast().startsWith("z".repeat(80)), names::toString);
         Path out = folder.resolve("out");
         Extraction extraction = new Extraction(ClipCut.every(1, 4, 16, 16), Set.of(Modality.RGB), false);
         assertEquals(4, extraction.run(sources(), out, done -> {}, note -> {}));

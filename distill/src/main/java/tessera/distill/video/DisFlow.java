@@ -1,6 +1,7 @@
 package tessera.distill.video;
 
 import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.Loader;
 import org.bytedeco.opencv.global.opencv_core;
 import org.bytedeco.opencv.opencv_core.Mat;
 import org.bytedeco.opencv.opencv_video.DISOpticalFlow;
@@ -14,25 +15,16 @@ final class DisFlow implements OpticalFlow {
             // With several threads OpenCV searches in stripes, and results depend on their number.
             opencv_core.setNumThreads(1);
         } catch (LinkageError | IllegalCallerException e) {
+            // Allowed by an option, or with a warning at the first use; else it was denied.
             throw new IllegalStateException(
                     "optical flow needs OpenCV, which cannot be loaded here "
-                            + (isDenied(e)
+                            + (!Loader.class.getModule().isNativeAccessEnabled()
                                     ? "as native access is not enabled; start Java with --enable-native-access="
                                             + "org.bytedeco.javacpp,org.bytedeco.opencv (ALL-UNNAMED on the class path)"
                                     : "(" + e.getMessage() + "); it comes with tessera-distill for Linux on x86-64."
                                             + " Elsewhere, give flow of your own"),
                     e);
         }
-    }
-
-    /** Whether it was Java that refused; from the second time on it tells that in words only. */
-    private static boolean isDenied(Throwable failure) {
-        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
-            if (cause.toString().contains(IllegalCallerException.class.getSimpleName())) {
-                return true;
-            }
-        }
-        return false;
     }
 
     @Override
