@@ -23,6 +23,8 @@ import java.util.spi.ToolProvider;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -90,16 +92,22 @@ class LauncherTest {
     private Outcome start(List<String> command, String jdk) throws Exception {
         Path out = folder.resolve("out");
         Path err = folder.resolve("err");
-        ProcessBuilder builder =
-                new ProcessBuilder(command).redirectOutput(out.toFile()).redirectError(err.toFile());
-        builder.environment().put("TESSERA_JAVA_HOME", jdk);
-        builder.environment().put("PATH", folder.resolve("bin") + ":" + System.getenv("PATH"));
-        builder.environment().remove("TESSERA_JAVA_OPTS");
-        Process process = builder.start();
+        Process process = prepare(command, jdk)
+                .redirectOutput(out.toFile())
+                .redirectError(err.toFile())
+                .start();
         boolean ended = process.waitFor(60, TimeUnit.SECONDS);
         process.destroyForcibly();
         assertTrue(ended, () -> command + " does not end");
         return new Outcome(process.exitValue(), Files.readString(out), Files.readString(err));
+    }
+
+    private ProcessBuilder prepare(List<String> command, String jdk) {
+        ProcessBuilder builder = new ProcessBuilder(command);
+        builder.environment().put("TESSERA_JAVA_HOME", jdk);
+        builder.environment().put("PATH", folder.resolve("bin") + ":" + System.getenv("PATH"));
+        builder.environment().remove("TESSERA_JAVA_OPTS");
+        return builder;
     }
 
     // ----------------------------------------------------------------------------------------------- the module path
@@ -398,6 +406,72 @@ class LauncherTest {
                 Files.setPosixFilePermissions(each, PosixFilePermissions.fromString("rwxr-xr-x"));
             }
         }
+    }
+
+    /**
+     * Builds share folders, whatever they are for, and remove what others are about to read: who starts during one waits for it. The first
+     * stand-in for Maven says when it has begun and ends when it is told to.
+     */
+    @Test
+    @EnabledOnOs(OS.LINUX)
+    void startsAtOnceDoNotTrampleOneAnother() throws Exception {
+        told("doctor");
+        Path home = folder.resolve("home");
+        Files.delete(home.resolve("distill/target/lib/built"));
+        Path begun = folder.resolve("begun");
+        Path end = folder.resolve("end");
+        assertEquals(
+                0,
+                new ProcessBuilder("mkfifo", begun.toString(), end.toString())
+                        .start()
+                        .waitFor());
+        Path trampled = folder.resolve("trampled");
+        program(
+                folder.resolve("bin").resolve("mvn"),
+                "mkdir " + folder.resolve("busy") + " || echo \"$@\" >>" + trampled,
+                "echo \"$@\" >>" + folder.resolve("maven"),
+                "if mkdir " + folder.resolve("first") + "; then echo begun >" + begun + "; cat " + end + "; fi",
+                "for room in distill jmh; do",
+                "    mkdir -p " + home + "/$room/target/lib && : >" + home + "/$room/target/lib/tessera-new.jar",
+                "done",
+                "rmdir " + folder.resolve("busy"));
+        program(
+                folder.resolve("jdk").resolve("bin").resolve("java"),
+                "for copy in " + home + "/.tessera/*; do test -f $copy/tessera-new.jar || exit 7; done",
+                "echo \"$@\"");
+        Files.deleteIfExists(folder.resolve("maven"));
+
+        List<Process> starts = new ArrayList<>();
+        try {
+            starts.add(begin(home, "bench", "-l"));
+            starts.add(new ProcessBuilder("cat", begun.toString()).start());
+            assertTrue(starts.get(1).waitFor(60, TimeUnit.SECONDS), "Maven was not started");
+            for (List<String> words : List.of(List.of("doctor"), List.of("bench", "--peers"))) {
+                Process start = begin(home, words.toArray(new String[0]));
+                starts.add(start);
+                String said = start.errorReader().readLine();
+                assertEquals("tessera: waiting for another start, which is building ...", said, words::toString);
+            }
+            starts.add(new ProcessBuilder("sh", "-c", "echo end >" + end).start());
+            for (Process start : starts) {
+                assertTrue(start.waitFor(60, TimeUnit.SECONDS), "a start does not end");
+                assertEquals(
+                        0,
+                        start.exitValue(),
+                        () -> "a start failed: " + start.errorReader().lines().toList());
+            }
+        } finally {
+            starts.forEach(Process::destroyForcibly);
+        }
+        assertFalse(Files.exists(trampled), "two builds at once");
+        assertEquals(3, maven().lines().count(), maven());
+    }
+
+    private Process begin(Path home, String... words) throws IOException {
+        List<String> command =
+                new ArrayList<>(List.of("sh", home.resolve("tessera").toString()));
+        command.addAll(List.of(words));
+        return prepare(command, folder.resolve("jdk").toString()).start();
     }
 
     @Test

@@ -4,14 +4,12 @@ import java.io.IOException;
 import java.io.Serializable;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Comparator;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.function.Function;
 import java.util.stream.Stream;
+import tessera.tensor.io.Sha256;
 
 /**
  * What is in the files of a look, the student first, as Spark broadcasts it to the executors. (Files that a context is told to bring do
@@ -42,15 +40,7 @@ record LookFiles(List<String> names, List<byte[]> contents) implements Serializa
 
     /** Of each file what tells it from others. */
     List<String> checksums() {
-        try {
-            MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            return contents.stream()
-                    .map(digest::digest)
-                    .map(HexFormat.of()::formatHex)
-                    .toList();
-        } catch (NoSuchAlgorithmException impossible) {
-            throw new IllegalStateException("every Java has SHA-256", impossible);
-        }
+        return contents.stream().map(Sha256::of).toList();
     }
 
     /** Gives the contents as files, which are deleted afterwards. */

@@ -25,7 +25,7 @@ abstract class AttentionParity extends Parity {
         Strides k = packed ? q : new Strides(width * keys, dim, width);
         Strides out = new Strides(width * queries, dim, width);
         AttentionShape shape = new AttentionShape(
-                batch, heads, queries, keys, dim, 1 / Math.sqrt(dim), q, k, k, out, biasBatch, regionBatch);
+                batch, heads, queries, keys, dim, 1 / Math.sqrt(dim), q, k, k, out, biasBatch, regionBatch, false);
         String what = "attention " + shape;
         check(what, 1e-5, (kernels, memory) -> {
             long rows = (long) batch * queries;

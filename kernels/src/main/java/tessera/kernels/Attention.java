@@ -77,24 +77,7 @@ public interface Attention {
             long biasBatch,
             long regionBatch,
             boolean biasOfKeys) {
-        /** With a bias for each head and query, if any. */
-        public AttentionShape(
-                long batch,
-                int heads,
-                int queries,
-                int keys,
-                int headDim,
-                double scale,
-                Strides q,
-                Strides k,
-                Strides v,
-                Strides out,
-                long biasBatch,
-                long regionBatch) {
-            this(batch, heads, queries, keys, headDim, scale, q, k, v, out, biasBatch, regionBatch, false);
-        }
-
-        /** Without regions. */
+        /** Without regions, and with a bias for each head and query, if any. */
         public AttentionShape(
                 long batch,
                 int heads,
@@ -107,7 +90,7 @@ public interface Attention {
                 Strides v,
                 Strides out,
                 long biasBatch) {
-            this(batch, heads, queries, keys, headDim, scale, q, k, v, out, biasBatch, 0);
+            this(batch, heads, queries, keys, headDim, scale, q, k, v, out, biasBatch, 0, false);
         }
     }
 

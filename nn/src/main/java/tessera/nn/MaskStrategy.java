@@ -11,7 +11,8 @@ import tessera.tensor.TokenMask;
  * <p>The built-in strategies show {@link MaskContext#shown} cells in every slot of every clip, whatever the shape of the grid, and the
  * same ones on every device. {@link #tubes}, {@link #pairs} and {@link #perSlot} are drawn by kernels, the others in memory of the host.
  *
- * <p>Strategies must be thread-safe and a function of the context alone, so that equal seeds see equal tokens.
+ * <p>Strategies must be thread-safe and a function of the context alone, so that equal seeds see equal tokens. The context does not
+ * say how many masks an ensemble has, so ensembles nest: the first masks of one are those of every smaller one.
  */
 @FunctionalInterface
 public interface MaskStrategy {

@@ -93,7 +93,7 @@ public record ModelHeads(Map<String, List<String>> labels) {
             });
             json.writeEndObject();
         }
-        return Map.of(ENTRY, text.toString());
+        return Map.of(ENTRY, JsonTokens.escaped(text.toString()));
     }
 
     /**

@@ -58,10 +58,13 @@ class CommandsTest {
 
     private static Path data;
     private static Path student;
+    /** Of a ramp that grows brighter. */
+    private static Path video;
 
     /** Pretrains a model of each modality and distils them, as a user does. */
     @BeforeAll
-    static void train() throws IOException {
+    static void train() throws Exception {
+        video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
         data = OwnClips.write(folder.resolve("data"), 6, "dark", "grey", "bright");
         for (String modality : List.of("rgb", "flow", "pose")) {
             pretrain(modality, folder.resolve(modality), 3);
@@ -89,6 +92,15 @@ class CommandsTest {
 
     private static Object[] pretraining(String modality, Path out, int steps, Object... more) {
         return OwnClips.pretraining(modality, data, out, steps, more);
+    }
+
+    /** A folder with the video once for each label. */
+    private static Path videos(String name, String... labels) throws IOException {
+        Path videos = Files.createDirectories(folder.resolve(name));
+        for (String label : labels) {
+            Files.copy(video, videos.resolve(label + ".mp4"));
+        }
+        return videos;
     }
 
     @Test
@@ -178,11 +190,10 @@ class CommandsTest {
     @Test
     void picturesMayBeVideos() throws Exception {
         Path clips = folder.resolve("videos");
-        Path ramp = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
         for (String label : List.of("one", "two")) {
             Path rgb = Files.createDirectories(clips.resolve("rgb").resolve(label));
             Path flow = Files.createDirectories(clips.resolve("flow").resolve(label));
-            Files.copy(ramp, rgb.resolve("a.mp4"));
+            Files.copy(video, rgb.resolve("a.mp4"));
             Npy.write(flow.resolve("a.npy"), ArrayData.of("flow", new float[4 * 16 * 16 * 2], 4, 16, 16, 2));
         }
         ModalityFolders both = ModalityFolders.open(clips, Set.of(Modality.RGB, Modality.FLOW), null);
@@ -320,7 +331,6 @@ class CommandsTest {
 
     @Test
     void aVideoShorterThanAClipIsToldAsOne() throws Exception {
-        Path video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
         Path head = folder.resolve("short.safetensors");
         try (Scope scope = Scope.open()) {
             Head.of(new double[2][16], new double[2], List.of("one", "two")).save(head);
@@ -397,10 +407,7 @@ class CommandsTest {
 
     @Test
     void aLearnedHeadRefusesAnotherStudent() throws Exception {
-        Path videos = Files.createDirectories(folder.resolve("learned"));
-        Path video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
-        Files.copy(video, videos.resolve("one.mp4"));
-        Files.copy(video, videos.resolve("two.mp4"));
+        Path videos = videos("learned", "one", "two");
         Path head = folder.resolve("learned.safetensors");
         succeed("learn", "--student", student, "--clips", videos, "--quiet", "--out", head);
         Object[] predict = {"predict", "--student", student, "--head", head, "--video", video};
@@ -414,10 +421,7 @@ class CommandsTest {
     /** Features, learn and predict agree on how tokens are pooled, which the head remembers. */
     @Test
     void headsAreLearnedOnOtherPoolings() throws Exception {
-        Path videos = Files.createDirectories(folder.resolve("pooled"));
-        Path video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
-        Files.copy(video, videos.resolve("open.mp4"));
-        Files.copy(video, videos.resolve("cut.mp4"));
+        Path videos = videos("pooled", "open", "cut");
         Path motion = folder.resolve("motion.safetensors");
         Path chosen = folder.resolve("chosen.safetensors");
         Object[] learn = {"learn", "--student", student, "--clips", videos, "--quiet", "--name=motion", "--out", motion
@@ -496,10 +500,7 @@ class CommandsTest {
 
     @Test
     void severalHeadsAnswerByTheirNames() throws Exception {
-        Path videos = Files.createDirectories(folder.resolve("several"));
-        Path video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
-        Files.copy(video, videos.resolve("open.mp4"));
-        Files.copy(video, videos.resolve("cut.mp4"));
+        Path videos = videos("several", "open", "cut");
         Path verb = folder.resolve("verb.safetensors");
         Path action = folder.resolve("action.safetensors");
         succeed("learn", "--student", student, "--clips", videos, "--quiet", "--name=verb", "--out", verb);
@@ -625,10 +626,7 @@ class CommandsTest {
         assumeFalse(reason.isEmpty(), "this machine has a GPU");
         assertTrue(reason.startsWith("device cuda:0 is not available: "), reason);
         Path out = folder.resolve("none.npy");
-        Path videos = Files.createDirectories(folder.resolve("few"));
-        Path video = Path.of(CommandsTest.class.getResource("/video/ramp.mp4").toURI());
-        Files.copy(video, videos.resolve("one.mp4"));
-        Files.copy(video, videos.resolve("two.mp4"));
+        Path videos = videos("few", "one", "two");
         Path head = folder.resolve("few.safetensors");
         succeed("learn", "--student", student, "--clips", videos, "--quiet", "--out", head);
         Path clips = folder.resolve("two.npy");

@@ -2,6 +2,8 @@ package tessera.distill.cli;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static tessera.distill.cli.Shell.refuse;
 import static tessera.distill.cli.Shell.succeed;
 
@@ -11,6 +13,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -19,6 +22,9 @@ import org.junit.jupiter.api.io.TempDir;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
+import tessera.nn.Checkpoint;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
 import tessera.tensor.io.Safetensors;
@@ -36,6 +42,31 @@ class FloatClipsTest {
         Path out = folder.resolve("features.npy");
         succeed("features", "--student", student, "--clips", clips, "--quiet", "--out", out);
         return Files.readAllBytes(out);
+    }
+
+    private Object[] words(Path student, Path clips) {
+        return new Object[] {
+            "features", "--student", student, "--clips", clips, "--quiet", "--out", folder.resolve("said.npy")
+        };
+    }
+
+    private String said(Path student, Path clips) {
+        return succeed(words(student, clips));
+    }
+
+    @Test
+    void whatAStudentOfBrokenWeightsGivesIsNotWritten() throws IOException {
+        Path student = TinyStudent.write(folder.resolve("student.safetensors"));
+        try (Scope scope = Scope.open();
+                Checkpoint checkpoint = Checkpoint.read(student)) {
+            Map<String, Tensor> weights = new LinkedHashMap<>(checkpoint.tensors());
+            weights.computeIfPresent("encoder.norm.weight", (name, weight) -> weight.mul(Float.NaN));
+            Checkpoint.write(student, weights, checkpoint.metadata());
+        }
+        Path clips = folder.resolve("clips.npy");
+        Npy.write(clips, ArrayData.of("clips", new byte[COUNT], SHAPE));
+        refuse(List.of("gives clip 0", "NaN; check the student's weights"), words(student, clips));
+        assertFalse(Files.exists(folder.resolve("said.npy")), "nothing is written");
     }
 
     private static ArrayData halves(StoredType type, int[] levels) {
@@ -105,6 +136,19 @@ class FloatClipsTest {
         Path other = folder.resolve("clips.safetensors");
         Safetensors.write(other, List.of(halves(StoredType.BF16, levels)), Map.of());
         assertArrayEquals(expected, features(student, other));
+
+        for (int i = 0; i < COUNT; i++) {
+            floats[i] = levels[i] / 255f;
+        }
+        Npy.write(clips, ArrayData.of("clips", floats, SHAPE));
+        assertTrue(said(student, clips).contains("floats from 0.0 to 1.0"), "white as 1 is told");
+        for (int i = 0; i < COUNT; i++) {
+            floats[i] = levels[i] / 64f - 2;
+        }
+        Npy.write(clips, ArrayData.of("clips", floats, SHAPE));
+        assertTrue(said(student, clips).contains("normalised already"), "negative pixels are told");
+        Npy.write(clips, ArrayData.of("clips", floats, 2, 4, 3, 32, 32));
+        refuse(List.of("= [clips, 4, 32, 32, 3]; bring the axes into this order"), words(student, clips));
 
         ArrayData infinite = halves(StoredType.F16, levels);
         infinite.data().setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, COUNT - 1, (short) 0x7c00);

@@ -260,6 +260,7 @@ class ImportFilesTest {
         bad.put("{\"weight_map\": {\"a\": 1}}", "does not give a file for each tensor");
         bad.put("{\"weight_map\": {}}", "names none");
         bad.put("{\"weight_map\": {\"a\": \"../x.safetensors\"}}", "which is no file beside it");
+        bad.put("{\"weight_map\": {\"a\": \"x\\u0000y\"}}", "which is no file beside it");
         bad.put("{\"weight_map\": {\"a\": \"x.safetensors\"}}", "'x.safetensors'; fetch all shards");
         bad.put("{\"weight_map\": {\"a\": \"" + shard(1) + "\"}}", "holds the tensor 'a', which it does not");
         for (Map.Entry<String, String> one : bad.entrySet()) {

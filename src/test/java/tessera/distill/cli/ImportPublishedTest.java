@@ -13,11 +13,13 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.Close;
 import tessera.Golden;
@@ -131,6 +133,123 @@ class ImportPublishedTest {
             Shell.refuse(List.of(lines.toString(), "line 2 is empty"), words("--config", config, "--labels", lines));
             Files.writeString(config, config("\"3\": ", "\"13\": "));
             Shell.refuse(List.of(config.toString(), "none of them is 3"), words("--config", config));
+        }
+    }
+
+    /** A folder, which may be of shards, has its config.json in it. */
+    @Test
+    void aFolderBringsItsConfig() throws IOException {
+        try (Scope scope = Scope.open()) {
+            write(huggingFace());
+            Files.writeString(folder.resolve("config.json"), "\uFEFF" + config());
+            Shell.succeed(words());
+            byte[] expected = Files.readAllBytes(out);
+            Files.delete(out);
+            Shell.succeed("import", "--checkpoint", folder, "--out", out);
+            assertArrayEquals(expected, Files.readAllBytes(out));
+        }
+    }
+
+    /** Of any text, also none. */
+    @Test
+    void labelsOfAConfigAreTakenAsTheyAre() throws IOException {
+        String numbered = "\"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"]";
+        try (Scope scope = Scope.open()) {
+            write(huggingFace());
+            Files.writeString(
+                    folder.resolve("config.json"),
+                    config().replaceAll(
+                                    "\"id2label\": \\{[^}]*\\}",
+                                    Matcher.quoteReplacement("\"id2label\": [\"a\\ud800\", null, \" \", " + numbered)));
+            Shell.succeed(words());
+            try (Student student = Student.load(out, Device.cpu())) {
+                assertEquals(List.of("a\ud800", "1", "2", "3"), student.labels().subList(0, 4));
+            }
+            String json = Shell.succeed("inspect", out, "--json");
+            assertTrue(json.contains("a\\\\ud800"), json); // an escape within the text of the entry
+            Files.writeString(
+                    folder.resolve("config.json"),
+                    config().replaceAll(
+                                    "\"id2label\": \\{[^}]*\\}",
+                                    Matcher.quoteReplacement("\"id2label\": [\"a\", \"a (2)\", \"a\", " + numbered)));
+            Shell.succeed(words());
+            try (Student student = Student.load(out, Device.cpu())) {
+                assertEquals(List.of("a", "a (2)", "a (12)"), student.labels().subList(0, 3));
+            }
+        }
+    }
+
+    private void refusedWith(String name, UnaryOperator<Tensor> change, String... parts) {
+        Map<String, Tensor> weights = new LinkedHashMap<>(huggingFace());
+        assertTrue(weights.containsKey(name), name);
+        weights.compute(name, (key, weight) -> change.apply(requireNonNull(weight)));
+        write(weights);
+        List<String> expected = new ArrayList<>(List.of(file.toString()));
+        expected.addAll(List.of(parts));
+        Shell.refuse(expected, words());
+        assertFalse(Files.exists(out));
+    }
+
+    @Test
+    void weightsThatCannotBeAreNamed() throws IOException {
+        String query = "videomae.encoder.layer.1.attention.attention.query.weight";
+        String needed = "all three must be floats [width, width]";
+        try (Scope scope = Scope.open()) {
+            Files.writeString(folder.resolve("config.json"), config());
+            refusedWith(query, weight -> weight.mul(Float.NaN), "encoder.blocks.1.attn.qkv.weight holds NaN");
+            refusedWith("classifier.bias", weight -> weight.add(Float.POSITIVE_INFINITY), "bias holds Infinity");
+            refusedWith(query, weight -> Tensor.of(new int[64 * 64]).reshape(64, 64), "query i32[64, 64]", needed);
+            refusedWith(query, weight -> weight.reshape(64 * 64), "query f32[4096], key f32[64, 64]", needed);
+            Map<String, Tensor> weights = new LinkedHashMap<>(huggingFace());
+            weights.remove(query);
+            write(weights);
+            Shell.refuse(List.of("encoder.blocks.1.attn.qkv.weight are query missing, key f32[64, 64]"), words());
+            write(huggingFace());
+            Files.writeString(folder.resolve("config.json"), config("_pooling\": true", "_pooling\": false"));
+            Shell.refuse(List.of("use_mean_pooling is false but the weights have fc_norm"), words());
+        }
+    }
+
+    /** By whatever option it is read. */
+    @Test
+    void noInputIsReplaced() throws IOException {
+        try (Scope scope = Scope.open()) {
+            write(huggingFace());
+            Path config = Files.writeString(folder.resolve("config.json"), config());
+            Path lines = Files.writeString(folder.resolve("labels.txt"), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n");
+            String before = Files.readString(lines);
+            for (String given : List.of(lines.toString(), "action=" + lines)) {
+                Shell.refuse(
+                        List.of("--out " + lines + " is the input of --labels"),
+                        "import",
+                        "--checkpoint",
+                        file,
+                        "--labels",
+                        given,
+                        "--out",
+                        lines);
+            }
+            Shell.refuse(
+                    List.of("--out " + config + " is the input of --config"),
+                    "import",
+                    "--checkpoint",
+                    file,
+                    "--out",
+                    config);
+            assertEquals(before, Files.readString(lines));
+            assertEquals(config(), Files.readString(config));
+        }
+    }
+
+    /** To open a pipe would wait for its reader; a device would be replaced by a file. */
+    @Test
+    @Timeout(120)
+    void aResultIsAnOrdinaryFile() throws Exception {
+        Path pipe = folder.resolve("pipe.safetensors");
+        assertEquals(0, new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor());
+        for (Path place : List.of(pipe, Path.of("/dev/null"))) {
+            Shell.refuse(
+                    List.of("--out " + place + " is no ordinary file"), "import", "--checkpoint", file, "--out", place);
         }
     }
 

@@ -43,6 +43,19 @@ class ClipGroupsTest {
         assertArrayEquals(new int[] {0, 1, 2, 0}, ClipGroups.ofTable(file, NAMES));
     }
 
+    /** With the mark and the ends of lines of one system, or those of another, and labels with commas. */
+    @Test
+    void tablesOfSpreadsheetsAreRead() throws IOException {
+        List<String> names = List.of("pour, then stop/a b", "cut/b", "say \"hi\"/c");
+        String rows = "\"pour, then stop/a b\",\"hall, left\"%ncut/b,kitchen%n%n\"say \"\"hi\"\"/c\",\"hall, left\"%n";
+        for (String end : List.of("\n", "\r\n", "\r")) {
+            for (String start : List.of("", "\uFEFF", "\uFEFFname,group%n", "\"name\",\"group\"%n")) {
+                Path file = table((start + rows).replace("%n", end));
+                assertArrayEquals(new int[] {0, 1, 0}, ClipGroups.ofTable(file, names), start + end);
+            }
+        }
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',

@@ -203,6 +203,11 @@ class ModalityFoldersTest {
             assertArrayEquals(new int[] {0, 1}, clips.head("noun").ofClip());
             assertArrayEquals(new int[] {0, 0}, clips.head("verb").ofClip());
         }
+        Files.writeString(table, "\uFEFFlabel,verb\r\n\"open door\",\"open, push\"\r\nopen box,open\r\n");
+        try (ClipSet clips =
+                open(Set.of(Modality.RGB), ModalityFolders.Options.DEFAULT).load(done -> {})) {
+            assertEquals(List.of("open", "open, push"), clips.head("verb").classes());
+        }
         Files.writeString(table, "label,verb\nopen door,open\n");
         refused("labels.csv has no line for the label 'open box'; add one, or remove the file");
         Files.writeString(table, "name,verb\nopen door,open\n");

@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -33,6 +34,7 @@ import tessera.distill.train.Distillation;
 import tessera.distill.train.LearningRate;
 import tessera.distill.train.ModalityInput.ModelSize;
 import tessera.distill.train.Pretraining;
+import tessera.distill.train.ProgressEvent;
 import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.StopSignal;
@@ -51,7 +53,10 @@ class DemoTest {
     private static DemoResult result;
     private static Path page;
 
-    private static DemoPlan plan(long... seeds) {
+    /** Titles of the tasks that the run began. */
+    private static final List<String> BEGUN = Collections.synchronizedList(new ArrayList<>());
+
+    static DemoPlan plan(long... seeds) {
         Map<String, ModelPlan> models = new LinkedHashMap<>();
         models.put("random", new ModelPlan.Untrained(Modality.RGB));
         Map<Modality, String> teachers = new TreeMap<>();
@@ -110,7 +115,7 @@ class DemoTest {
                 new DemoPlan.Gates("rgb", "rgb seen before", "random seen before"));
     }
 
-    private static DemoPlan with(DemoPlan plan, Map<String, ModelPlan> models, DemoPlan.Evaluation evaluation) {
+    static DemoPlan with(DemoPlan plan, Map<String, ModelPlan> models, DemoPlan.Evaluation evaluation) {
         return new DemoPlan(
                 plan.name(),
                 plan.seeds(),
@@ -135,7 +140,14 @@ class DemoTest {
     @BeforeAll
     static void run() {
         whole = folder.resolve("whole");
-        result = Demo.run(plan(7, 8), whole, DemoRuns.silent());
+        RunContext watched = new RunContext(
+                event -> {
+                    if (event instanceof ProgressEvent.Started started) {
+                        BEGUN.add(started.task().title());
+                    }
+                },
+                new StopSignal());
+        result = Demo.run(plan(7, 8), whole, watched);
         page = DemoReport.write(result, whole);
     }
 
@@ -203,6 +215,15 @@ class DemoTest {
     @Test
     void theTablesSayWhatWasLearned() throws Exception {
         assertEquals(4, result.gates().size());
+        assertTrue(
+                result.gates().stream().allMatch(gate -> gate.half() >= 0),
+                result.gates().toString());
+        DemoResult.Gate points = result.gates().getLast();
+        double[] each = result.seeds().stream()
+                .mapToDouble(seed -> 100 * (kitchen(seed, "rgb seen before") - kitchen(seed, "random seen before")))
+                .toArray();
+        Close.within(points.value(), (each[0] + each[1]) / 2, 1e-9, points.what());
+        Close.within(points.half(), 12.7062047 * Math.abs(each[0] - each[1]) / 2, 1e-5, points.what());
         for (DemoResult.Training training : result.trainings()) {
             assertTrue(training.crossEntropy() > 2 && training.crossEntropy() < 6, training.toString());
             assertTrue(training.trivial() > .01 && training.trivial() < 1.01, training.toString());
@@ -210,10 +231,32 @@ class DemoTest {
         String tables = Files.readString(whole.resolve(DemoReport.TABLES));
         assertTrue(tables.contains("source cross-entropy of rgb (guessing: 3.40)"), tables);
         assertTrue(tables.contains("MISSED"), tables);
+        assertTrue(tables.contains(" (95 % t-interval over seeds), needed 5.000: "), tables);
+        assertTrue(
+                tables.contains(
+                        "What the teachers of disturbed see, but for RGB: uniform noise is added to every value,"
+                                + " of 0.5 times the deviation by which models divide its channel"),
+                tables);
         assertTrue(tables.contains("workshop: ± 95 % t-interval over 2 seeds"), tables);
         assertEquals(
                 1 + 2 * 2 * 2 * 13,
                 Files.readAllLines(whole.resolve(DemoReport.CSV)).size());
+    }
+
+    private static double kitchen(DemoResult.SeedResult seed, String line) {
+        return seed.scores().stream()
+                .filter(s -> s.line().equals(line) && s.shots() == 2 && s.domain() == Domain.KITCHEN)
+                .findFirst()
+                .orElseThrow()
+                .accuracy()
+                .mean();
+    }
+
+    /** Disturbed clips are the same clips. */
+    @Test
+    void targetClipsAreRenderedOncePerSeed() {
+        assertEquals(2, Collections.frequency(BEGUN, "render target unlabelled"), BEGUN.toString());
+        assertTrue(BEGUN.contains("distill disturbed"), BEGUN.toString());
     }
 
     /** Encoder of width 16 and depth 1 on 2 slots of 4 x 4 cells; the operations follow from its sizes. */
@@ -363,6 +406,23 @@ class DemoTest {
                 "\"better\":\"distilled line\" | \"better\":\"none\" | evaluation.differences 'gain' line 'none' cannot be used",
                 "\"head\":\"cosine\" | \"head\":\"forest\" | evaluation.lines 'published' head 'forest' cannot be used; pass one of logistic",
                 "\"workshop\" | \"moon\" | targets: 'moon' is none of source, kitchen, workshop",
+                "\"workshop\" | \"source\" | targets has source, whose objects are those of the labelled clips",
+                "\"source\":1 | \"source\":0 | clips has source 0, target 1 and flowStatistics 4; pass 1 or more",
+                "\"ways\": 5 | \"ways\": 17 | evaluation.ways is 17 but there are 16 test classes; pass 2 to 16",
+                "\"ways\": 5 | \"ways\": 11 | evaluation.ways is 11 but there are 10 validation classes; pass 2 to 10",
+                "\"queries\": 1 | \"queries\": 0 | evaluation has ways 5, shots [1, 2] and queries 0; pass 2 ways",
+                "\"queries\": 1 | \"queries\": 2 | clips.test is 3 of each class but an episode takes 4, 2 shots and 2",
+                "\"grid\": 4 | \"grid\": 3 | geometry, grid, tubelet and size do not fit: a token grid of 3 x 3 does not",
+                "\"tubelet\": 2 | \"tubelet\": 3 | geometry, grid, tubelet and size do not fit: patches of 3 frames",
+                "\"heads\":2 | \"heads\":3 | geometry, grid, tubelet and size do not fit: VideoMAE: an encoder of width 16",
+                "\"teacher\":\"rgb\" | \"teacher\":\"random\" | models.startup.teacher is 'random', which has learned no",
+                "\"teacher\":\"rgb\" | \"teacher\":\"distilled\" | models.startup.teacher is 'distilled', which has learned no",
+                "\"modality\":\"pose\" | \"modality\":\"pose\",\"start\":\"flow\" | models.pose.start is 'flow', which looks at flow",
+                "\"start\":\"random\" | \"start\":\"warm\" | models.disturbed.start is warm, whose sizes are others than the plan's (",
+                "\"trained\":\"rgb seen before\" | \"trained\":\"rgb line\" | evaluation.gates compares 'rgb line' with",
+                "\"trained\":\"rgb seen before\" | \"trained\":\"random seen before\" | evaluation.gates.trained is 'random seen",
+                "\"untrained\":\"random seen before\" | \"untrained\":\"rgb seen before\" | evaluation.gates.untrained is 'rgb seen",
+                "0.5,\"ensemble\":2,\"masks\":\"partition\" | 0.5,\"ensemble\":3,\"masks\":\"partition\" | evaluation.lines with maskRatio 0.5, ensemble 3 and masks partition: partition: 3 masks of 8 of 16",
             })
     void badPlansAreRefusedByTheField(String text, String wrong, String message) {
         String json = plan(7).json();

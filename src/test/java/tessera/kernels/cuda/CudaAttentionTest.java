@@ -80,7 +80,8 @@ class CudaAttentionTest extends OnGpuAndPlain {
                     strides,
                     out,
                     biasBatch,
-                    regionBatch);
+                    regionBatch,
+                    false);
             this.starts = new long[] {0, (long) heads * headDim, 2L * heads * headDim};
             this.packed = normal((long) batch * rows * row, dtype);
             this.dout = normal(batch * out.batch(), dtype);

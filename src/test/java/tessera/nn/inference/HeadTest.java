@@ -24,7 +24,8 @@ class HeadTest {
     @Test
     void labelsMayBeAnyText() {
         Path file = folder.resolve("head.safetensors");
-        List<String> labels = List.of("two\nlines", "", "[\"quoted\"]", "ünïcödé \u0007");
+        List<String> labels =
+                List.of("two\nlines", "", "[\"quoted\"]", "ünïcödé \u0007", "half \ud83d", "\ude00 whole \ud83d\ude00");
         Toy.head(1, labels.toArray(String[]::new)).named("verb").save(file);
         Head read = Head.load(file);
         assertEquals(labels, read.labels());

@@ -69,6 +69,19 @@ class JsonTokensTest {
         assertEquals("text that is not UTF-8", refusal.getMessage());
     }
 
+    /** Which strings of Java and escapes of JSON may hold, but UTF-8 may not. */
+    @Test
+    void halvesOfSurrogatePairsStay() {
+        String text = "[\"\ud800a\", \"b\udfff\", \"é\ud83d\ude00\"]";
+        List<String> expected =
+                List.of("START_ARRAY", "STRING \ud800a", "STRING b\udfff", "STRING é\ud83d\ude00", "END_ARRAY");
+        assertEquals(expected, read(text));
+        String escaped = JsonTokens.escaped(text);
+        assertEquals("[\"\\ud800a\", \"b\\udfff\", \"é\ud83d\ude00\"]", escaped);
+        assertEquals(expected, read(new JsonTokens(escaped.getBytes(StandardCharsets.UTF_8), 1)));
+        assertThrows(JsonTokens.InvalidException.class, () -> read("[\ud800]"));
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',

@@ -99,12 +99,24 @@ class NpzTest {
         assertRefused(Files.writeString(directory.resolve("text.npz"), "some text"), "archive cannot be read");
         assertRefused(directory.resolve("missing.npz"), "no such file");
         assertRefused(archive("archive/data.pkl", new byte[3]), "'archive/data.pkl' is no .npy array");
+        assertRefused(archive("archive/data.pkl", new byte[3]), "of a PyTorch checkpoint: convert it to safetensors");
         assertRefused(archive("x.npy", new byte[3]), "does not begin with");
         String pickle = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }";
         assertRefused(archive("x.npy", NpyTest.npy(1, pickle, new byte[8])), "Python objects (a pickle)");
         String four = "{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }";
         assertRefused(archive("x.npy", NpyTest.npy(1, four, new byte[3])), "takes 4 bytes, but 3 follow");
         assertRefused(archive("x.npy", NpyTest.npy(1, four, new byte[5])), "takes 4 bytes, but 5 follow");
+    }
+
+    @Test
+    void saysWhereAnEntryIsPackedAsNumPyDoesNot() throws IOException {
+        byte[] npy = NpyTest.npy(1, "{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }", new byte[1]);
+        Path encrypted = archive("x.npy", npy);
+        editDirectory(encrypted, 8, 1 | ZipEntry.DEFLATED << 16);
+        assertRefused(encrypted, "an entry is encrypted, or packed in another way than numpy.savez");
+        Path bzip2 = archive("x.npy", npy);
+        editDirectory(bzip2, 8, 12 << 16);
+        assertRefused(bzip2, "an entry is encrypted, or packed in another way than numpy.savez");
     }
 
     /** Texts, dates, objects, what is no array, a broken one and one that is there twice: each hides itself alone. */

@@ -9,6 +9,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
@@ -28,7 +29,7 @@ import tessera.kernels.Stream;
  * results lie in memory that the device copies by itself. A CPU reads the inputs themselves; work that it cannot record, because it
  * looks at memory on the way, runs operation by operation there in every call, and so do {@link #fed} calls.
  *
- * <p>Any thread may use it, one at a time. A call that failed may be tried again, unless the work had run to its end on the host and only the
+ * <p>Any thread may use it, one at a time; a second one is refused. A call that failed may be tried again, unless the work had run to its end on the host and only the
  * launch of its new graph or the device failed: what the host noted then would be noted twice. It owns its inputs and its graphs; closing it
  * twice does no harm, using it afterwards is refused.
  *
@@ -49,6 +50,9 @@ public final class RecordedCalls implements AutoCloseable {
     private final Map<String, Recorded> recorded = new HashMap<>();
     /** Results of the last call, if it was done operation by operation. */
     private final Map<String, float[]> values = new LinkedHashMap<>();
+
+    /** Held by a call and by closing: what a second thread does meanwhile is refused, as it would read memory that changes. */
+    private final AtomicBoolean held = new AtomicBoolean();
 
     private boolean closed;
 
@@ -211,13 +215,26 @@ public final class RecordedCalls implements AutoCloseable {
      * @return the values of the results by name, in their order
      */
     public Map<String, float[]> run(String name, Variables variables, Work work) {
-        Recorded done = runOrReplay(name, variables, work);
-        if (done == null) {
-            return new LinkedHashMap<>(values);
+        hold();
+        try {
+            Recorded done = runOrReplay(name, variables, work);
+            if (done == null) {
+                return new LinkedHashMap<>(values);
+            }
+            Map<String, float[]> results = new LinkedHashMap<>();
+            done.results.forEach((result, memory) -> results.put(result, read(memory)));
+            return results;
+        } finally {
+            held.set(false);
         }
-        Map<String, float[]> results = new LinkedHashMap<>();
-        done.results.forEach((result, memory) -> results.put(result, read(memory)));
-        return results;
+    }
+
+    private void hold() {
+        if (held.getAndSet(true)) {
+            throw new IllegalStateException(
+                    "a call of another thread is running; give each thread a session of its own, and close one only"
+                            + " when its call has ended");
+        }
     }
 
     /**
@@ -228,6 +245,15 @@ public final class RecordedCalls implements AutoCloseable {
      * @throws IllegalArgumentException if the work has not one result of the array's length
      */
     public void run(String name, Variables variables, Work work, float[] target) {
+        hold();
+        try {
+            runInto(name, variables, work, target);
+        } finally {
+            held.set(false);
+        }
+    }
+
+    private void runInto(String name, Variables variables, Work work, float[] target) {
         Recorded done = runOrReplay(name, variables, work);
         Buffer only = done == null ? null : done.only;
         if (only != null) {
@@ -349,8 +375,22 @@ public final class RecordedCalls implements AutoCloseable {
         }
     }
 
+    /**
+     * Frees everything.
+     *
+     * @throws IllegalStateException if a call of another thread is running; nothing is freed then
+     */
     @Override
     public void close() {
+        hold();
+        try {
+            closeNow();
+        } finally {
+            held.set(false);
+        }
+    }
+
+    private void closeNow() {
         if (closed) {
             return;
         }

@@ -49,7 +49,7 @@ final class DemoCommand extends ToolCommand {
             description =
                     "What is trained and judged: quick (minutes), full (five seeds), ablations (five seeds of every"
                             + " control), warm-start (like the student that comes with Tessera), or a JSON file as --show-plan prints"
-                            + " it. Of the first system. Default: quick")
+                            + " it, which is called as the file (letters, digits, - and _). Of the first system. Default: quick")
     private @Nullable String planned;
 
     @Option(
@@ -75,7 +75,7 @@ final class DemoCommand extends ToolCommand {
             paramLabel = "N",
             description =
                     "First seed of clips, weights and masks; plans of several take the ones behind it. Default: 1, of"
-                            + " a plan in a file its own")
+                            + " full and ablations 11, since no choice has seen those, of a plan in a file its own")
     private @Nullable Long seed;
 
     @Mixin
@@ -108,11 +108,12 @@ final class DemoCommand extends ToolCommand {
                         + plan.evaluation().lines().size() + " lines of tables",
                 plan.seeds(),
                 folder,
-                switch (plan.name()) {
+                switch (ShippedPlans.like(plan).orElse("")) {
                     case "quick" -> "five to ten minutes";
                     case "full" -> "an hour or two";
                     case "warm-start" -> "about half an hour";
-                    default -> "as long as its steps say, for ablations hours,";
+                    case "ablations" -> "hours";
+                    default -> "as long as its steps say,";
                 });
         DemoResult result = Demo.run(plan, folder, progress.resumable(compute));
         Path page = DemoReport.write(result, folder);
@@ -124,7 +125,7 @@ final class DemoCommand extends ToolCommand {
 
     private DemoPlan plan(String name) {
         if (ShippedPlans.NAMES.contains(name)) {
-            return ShippedPlans.of(name, first());
+            return seed == null ? ShippedPlans.of(name) : ShippedPlans.of(name, seed);
         }
         Path file = Path.of(name);
         if (!Files.isRegularFile(file)) {

@@ -47,6 +47,7 @@ import tessera.tensor.io.StoredType;
         })
 final class ExtractFeatures extends ToolCommand {
     private static final int BATCH = 8;
+    private static final int RGB = 3;
     private static final String CLIPS = "clips";
     private static final String FEATURES = "features";
     private static final Set<StoredType> TYPES =
@@ -80,6 +81,11 @@ final class ExtractFeatures extends ToolCommand {
     @Mixin
     private ProgressOption progress;
 
+    /** Of the pictures in floats that were read. */
+    private float low;
+
+    private float high;
+
     @Override
     void run() {
         Outputs.requireFile(out);
@@ -104,8 +110,10 @@ final class ExtractFeatures extends ToolCommand {
                 default -> Safetensors.write(out, List.of(result), Map.of());
             }
         }
-        print(new Answer(out, shape, cost), to -> {
+        List<String> notes = notes();
+        print(new Answer(out, shape, cost, notes), to -> {
             to.println(out + ": f32" + shape);
+            notes.forEach(note -> to.println("  note: " + note));
             if (cost != null) {
                 to.println("  " + cost.text());
             }
@@ -113,7 +121,19 @@ final class ExtractFeatures extends ToolCommand {
     }
 
     private record Answer(
-            Path features, List<Long> shape, @Nullable ReducedCost reduced) {}
+            Path features, List<Long> shape, @Nullable ReducedCost reduced, List<String> notes) {}
+
+    /** What floats that are no levels of pictures probably are. */
+    private List<String> notes() {
+        if (low >= 0 && high <= 255 && (high > 1 || high <= 0)) {
+            return List.of();
+        }
+        String range = clips + " has floats from " + low + " to " + high + ", but pixels go from 0 to 255; ";
+        return List.of(range
+                + (low >= 0 && high <= 1
+                        ? "if white is 1 there, multiply by 255"
+                        : "if they are normalised already, undo that, for the student does it itself"));
+    }
 
     private String extension() {
         String name = out.toString().toLowerCase(Locale.ROOT);
@@ -163,7 +183,15 @@ final class ExtractFeatures extends ToolCommand {
         if (array.count() == 0 && (shape.length < 5 || shape[0] == 0)) {
             throw new IllegalArgumentException(clips + " is " + given + ", which holds no clips; save one or more");
         }
-        if (shape.length != 5 || !Arrays.equals(Arrays.copyOfRange(shape, 1, 5), needed)) {
+        boolean fits = shape.length == 5 && Arrays.equals(Arrays.copyOfRange(shape, 1, 5), needed);
+        if (!fits && shape.length == 5 && Arrays.equals(sorted(Arrays.copyOfRange(shape, 1, 5)), sorted(needed))) {
+            throw new IllegalArgumentException(
+                    clips + " is " + given + " but the student takes " + "[clips, frames, height,"
+                            + " width, channels] = [clips, " + needed[0] + ", " + needed[1] + ", " + needed[2] + ", "
+                            + needed[3]
+                            + "]; bring the axes into this order (numpy.moveaxis)");
+        }
+        if (!fits) {
             throw new IllegalArgumentException(
                     clips + " is " + given + " but the student takes u8 or f32 [clips, " + needed[0] + ", "
                             + needed[1]
@@ -173,6 +201,12 @@ final class ExtractFeatures extends ToolCommand {
             throw new IllegalArgumentException(clips + " is " + given
                     + " but the student takes u8 or f32; convert to u8 or f32 (f16 and f64 do too)");
         }
+    }
+
+    private static long[] sorted(long[] sizes) {
+        long[] sorted = sizes.clone();
+        Arrays.sort(sorted);
+        return sorted;
     }
 
     /** Some of the clips; floats of any width become f32. */
@@ -197,6 +231,10 @@ final class ExtractFeatures extends ToolCommand {
                 throw new IllegalArgumentException(clips + " holds " + value + " in clip " + (from + i / each)
                         + " (counted from 0); pixels must be finite, from 0 to 255: mend the clip or leave it out");
             }
+            if (shape[4] == RGB) {
+                low = Math.min(low, value);
+                high = Math.max(high, value);
+            }
             input.segment().setAtIndex(ValueLayout.JAVA_FLOAT, i, value);
         }
         return input;
@@ -214,8 +252,12 @@ final class ExtractFeatures extends ToolCommand {
                     predictor, count, BATCH, (from, batch) -> batch(array, from, batch), task::advance);
         }
         for (double[][] pass : features) {
-            for (double[] clip : pass) {
-                for (double number : clip) {
+            for (int i = 0; i < count; i++) {
+                for (double number : pass[i]) {
+                    if (!Double.isFinite(number)) {
+                        throw new IllegalArgumentException("the student gives clip " + i
+                                + " (counted from 0) the feature " + number + "; check the student's weights");
+                    }
                     flat.put((float) number);
                 }
             }

@@ -16,7 +16,6 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
-import tessera.distill.data.Split;
 import tessera.distill.egosim.EgoSim;
 import tessera.distill.evaluation.EnsembleComparison;
 import tessera.distill.evaluation.EnsemblePasses;
@@ -29,7 +28,6 @@ import tessera.distill.evaluation.ReducedCost;
 import tessera.distill.fewshot.Accuracy;
 import tessera.distill.fewshot.Episode;
 import tessera.distill.fewshot.EpisodeResult;
-import tessera.distill.fewshot.EpisodeSampler;
 import tessera.distill.fewshot.FewShotEvaluation;
 import tessera.distill.fewshot.FewShotEvaluation.PassByPass;
 import tessera.distill.fewshot.FewShotHead;
@@ -66,18 +64,6 @@ final class FewShot extends ToolCommand {
     /** As many as need no word about how long they take where each trains a student. */
     private static final int FEW_EPISODES = 20;
 
-    /** What EgoSim offers for judging; its other splits are for training. */
-    enum Judged {
-        VALIDATION(Split.VALIDATION),
-        TEST(Split.TEST);
-
-        final Split split;
-
-        Judged(Split split) {
-            this.split = split;
-        }
-    }
-
     @Mixin
     private StudentOptions student;
 
@@ -87,20 +73,8 @@ final class FewShot extends ToolCommand {
     @Option(names = "--clips", paramLabel = "DIR", description = "Labelled clips.")
     private @Nullable Path clips;
 
-    @Option(
-            names = "--split",
-            paramLabel = "NAME",
-            description = "EgoSim's classes: validation (to choose settings by) or test. Default: ${DEFAULT-VALUE}")
-    private Judged judged = Judged.TEST;
-
-    @Option(names = "--ways", paramLabel = "N", description = "Classes of an episode. Default: ${DEFAULT-VALUE}")
-    private int ways = 5;
-
-    @Option(names = "--shots", paramLabel = "K", description = "Examples of each class. Default: ${DEFAULT-VALUE}")
-    private int shots = 5;
-
-    @Option(names = "--queries", paramLabel = "Q", description = "Queries of each class. Default: ${DEFAULT-VALUE}")
-    private int queries = 15;
+    @Mixin
+    private final EpisodeOptions episode = new EpisodeOptions(EpisodeOptions.Judged.TEST);
 
     @Option(names = "--episodes", paramLabel = "N", description = "Number of episodes. Default: ${DEFAULT-VALUE}")
     private int episodes = 600;
@@ -182,9 +156,9 @@ final class FewShot extends ToolCommand {
                 accuracy.mean(),
                 accuracy.interval95(),
                 calibrationError,
-                ways,
-                shots,
-                queries,
+                episode.ways(),
+                episode.shots(),
+                episode.queries(),
                 episodes,
                 masking.ratio(),
                 masking.ensemble(),
@@ -200,8 +174,8 @@ final class FewShot extends ToolCommand {
                     Locale.ROOT,
                     "%d-way %d-shot accuracy %s %% over %d episodes (%smask ratio %s, ensemble %d, pooling %s%s), calibration"
                             + " error %.2f %%%n",
-                    ways,
-                    shots,
+                    episode.ways(),
+                    episode.shots(),
                     accuracy,
                     episodes,
                     head.kind() == HeadChoice.Kind.LOGISTIC ? "" : "head " + EnumWords.of(head.kind()) + ", ",
@@ -231,15 +205,13 @@ final class FewShot extends ToolCommand {
     /** Refuses, before anything is opened, episodes that nothing makes, or EgoSim has not enough for. */
     private void requireCounts() {
         requireLeast("--episodes", episodes, 1);
-        requireLeast("--ways", ways, 2);
-        requireLeast("--shots", shots, 1);
-        requireLeast("--queries", queries, 1);
+        episode.check();
         if (head.isFineTuning() && adaptive.wanted() && adaptive.threshold() == null) {
             throw new IllegalArgumentException(
                     "--adaptive sets its threshold on examples that are held out, which --head"
                             + " finetune does not do; pass a threshold such as --adaptive 0.9");
         }
-        if (shots == 1 && adaptive.wanted() && adaptive.threshold() == null) {
+        if (episode.shots() == 1 && adaptive.wanted() && adaptive.threshold() == null) {
             throw new IllegalArgumentException(
                     "--adaptive sets its threshold on examples that are held out, but --shots is"
                             + " 1; pass 2 or more, or a threshold such as --adaptive 0.9");
@@ -249,31 +221,24 @@ final class FewShot extends ToolCommand {
                 throw new IllegalArgumentException(
                         "--groups is for clips of your own, which --clips names; EgoSim's have none");
             }
-            requireWays(
-                    EgoSim.classes(judged.split).size(),
-                    "EgoSim's " + judged.split.name().toLowerCase(Locale.ROOT));
+            requireWays(EgoSim.classes(episode.split()).size(), "EgoSim's " + episode.splitName());
             requireEnough(egosim.perClass(), "each class of EgoSim", "raise --per-class");
         }
     }
 
-    private static void requireLeast(String option, int given, int least) {
-        if (given < least) {
-            throw new IllegalArgumentException(option + " is " + given + "; pass " + least + " or more");
-        }
-    }
-
     private void requireWays(int labels, String where) {
-        if (labels < ways) {
+        if (labels < episode.ways()) {
             throw new IllegalArgumentException(where + " has " + labels + (labels == 1 ? " label" : " labels")
-                    + " but --ways is " + ways + "; lower it or add labels");
+                    + " but --ways is " + episode.ways() + "; lower it or add labels");
         }
     }
 
     private void requireEnough(int count, String where, String remedy) {
-        long taken = (long) shots + queries;
+        long taken = (long) episode.shots() + episode.queries();
         if (count < taken) {
             throw new IllegalArgumentException(where + " has " + count + (count == 1 ? " clip" : " clips")
-                    + " but an episode takes " + taken + " (--shots " + shots + " and --queries " + queries
+                    + " but an episode takes " + taken + " (--shots " + episode.shots() + " and --queries "
+                    + episode.queries()
                     + "); lower these or " + remedy);
         }
     }
@@ -282,7 +247,7 @@ final class FewShot extends ToolCommand {
     private ClipSet load(Geometry geometry, Modality modality, RunContext context) {
         if (clips == null) {
             return egosim.render(
-                    egosim.sim(geometry), judged.split, List.of(egosim.domain()), Set.of(modality), context);
+                    egosim.sim(geometry), episode.split(), List.of(egosim.domain()), Set.of(modality), context);
         }
         ModalityFolders found = egosim.folders().open(clips, Set.of(modality), geometry, memory);
         Map<String, Integer> counts = found.counts();
@@ -403,9 +368,11 @@ final class FewShot extends ToolCommand {
         Student pooled = predictor.student();
         // Which head it is makes no difference to the time.
         Head any = Head.of(
-                        new double[ways][pooled.featureWidth()],
-                        new double[ways],
-                        IntStream.range(0, ways).mapToObj(Integer::toString).toList())
+                        new double[episode.ways()][pooled.featureWidth()],
+                        new double[episode.ways()],
+                        IntStream.range(0, episode.ways())
+                                .mapToObj(Integer::toString)
+                                .toList())
                 .on(pooled.pooling());
         try (Scope scope = Scope.open();
                 Student timed = pooled.withHead(any)) {
@@ -442,7 +409,9 @@ final class FewShot extends ToolCommand {
     private List<Episode> draw(int[] labels, int @Nullable [] groupOf, List<String> classes) {
         long seed = student.masks().seed();
         return groupOf == null
-                ? new EpisodeSampler(labels, ways, shots, queries, seed).draw(episodes)
-                : new GroupedEpisodes(labels, groupOf, classes, ways, shots, queries, seed).draw(episodes);
+                ? episode.draw(labels, seed, episodes)
+                : new GroupedEpisodes(
+                                labels, groupOf, classes, episode.ways(), episode.shots(), episode.queries(), seed)
+                        .draw(episodes);
     }
 }

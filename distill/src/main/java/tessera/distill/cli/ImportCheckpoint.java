@@ -152,6 +152,8 @@ final class ImportCheckpoint extends ToolCommand {
         for (Path shard : SafetensorsShards.files(file)) {
             Outputs.requireOther("--out", out, "--checkpoint", shard);
         }
+        labelFiles().values().forEach(each -> Outputs.requireOther("--out", out, "--labels", each));
+        Outputs.requireOther("--out", out, "--config", configFile == null ? PublishedConfig.path(file) : configFile);
         ModelConfig written;
         try (Scope scope = Scope.open();
                 Checkpoint checkpoint = Checkpoint.read(file)) {
@@ -192,6 +194,7 @@ final class ImportCheckpoint extends ToolCommand {
         try (SwinModel model = new SwinModel(params, config, 0)) {
             params.finish(name -> !architecture.keeps(name));
             if (names == Names.torchvision) {
+                requireFinite(weights);
                 SwinNames.writeForTorchvision(out, weights, config);
             } else {
                 save(params, model.config(), heads(translated, checkpoint.metadata, config.featureWidth(), null));
@@ -361,9 +364,22 @@ final class ImportCheckpoint extends ToolCommand {
         return files;
     }
 
+    private static void requireFinite(Map<String, Tensor> weights) {
+        weights.forEach((name, tensor) -> {
+            for (float value : tensor.dtype() == DType.I32 ? new float[0] : tensor.toFloats()) {
+                if (!Float.isFinite(value)) {
+                    throw new CheckpointException("the weight " + name + " holds " + value
+                            + "; every weight must be finite, so fetch the file again, or pass a checkpoint from before"
+                            + " its training diverged");
+                }
+            }
+        });
+    }
+
     private void save(Params params, ModelConfig config, PublishedHead heads) {
         Map<String, Tensor> all = new LinkedHashMap<>(params.all());
         all.putAll(heads.weights());
+        requireFinite(all);
         Student.save(out, all, config, heads.labels(), Map.of());
         heads.labels().labels().forEach((name, classes) -> told.put(name, classes.size()));
     }

@@ -78,6 +78,11 @@ final class Outputs {
         if (Files.isDirectory(file)) {
             throw new IllegalArgumentException(option + " " + file + " is a folder; name a file to write in it");
         }
+        // Results take the place of what has their name; besides, to open a pipe would wait for its reader.
+        if (Files.exists(file) && !Files.isRegularFile(file)) {
+            throw new IllegalArgumentException(
+                    option + " " + file + " is no ordinary file but a device or a pipe; name a file to write");
+        }
         requireWritable(option, file);
     }
 

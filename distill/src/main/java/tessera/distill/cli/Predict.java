@@ -301,7 +301,7 @@ final class Predict extends ToolCommand {
             out.printf(
                     Locale.ROOT,
                     "%s: %s%s%n",
-                    video,
+                    Printable.line(video.toString()),
                     top(mean),
                     adaptive.wanted() ? ", %.2f masks a clip".formatted(mean.passes()) : "");
             for (int i = 0; i < clips.size(); i++) {

@@ -40,9 +40,14 @@ final class PublishedConfig {
         return new PublishedConfig(file);
     }
 
+    /** Where the one of a checkpoint lies, which is a file or the folder of shards. */
+    static Path path(Path checkpoint) {
+        return Files.isDirectory(checkpoint) ? checkpoint.resolve(NAME) : checkpoint.resolveSibling(NAME);
+    }
+
     /** The one beside a checkpoint, if there is one and it is of a VideoMAE; a folder may hold another program's. */
     static @Nullable PublishedConfig beside(Path checkpoint) {
-        Path file = checkpoint.resolveSibling(NAME);
+        Path file = path(checkpoint);
         if (!Files.isRegularFile(file)) {
             return null;
         }
@@ -56,7 +61,7 @@ final class PublishedConfig {
 
     private static Map<String, @Nullable Object> read(Path file) {
         try {
-            return Json.object(Files.readString(file));
+            return Json.object(Files.readString(file).replaceFirst("^\uFEFF", ""));
         } catch (CharacterCodingException e) {
             throw new IllegalArgumentException(file + " is no text in UTF-8; pass a model's " + NAME, e);
         } catch (IOException e) {
@@ -143,9 +148,11 @@ final class PublishedConfig {
     List<String> labels() {
         Map<Long, String> byId = new LinkedHashMap<>();
         if (entries.get(LABELS) instanceof Map<?, ?> named) {
-            named.forEach((id, label) -> byId.put(id(LABELS, id), String.valueOf(label)));
+            named.forEach((id, label) -> byId.put(id(LABELS, id), label(label, id)));
+        } else if (entries.get(LABELS) instanceof List<?> inOrder) {
+            inOrder.forEach(label -> byId.put((long) byId.size(), label(label, byId.size())));
         } else if (entries.get(IDS) instanceof Map<?, ?> ids) {
-            ids.forEach((label, id) -> byId.put(id(IDS, id), String.valueOf(label)));
+            ids.forEach((label, id) -> byId.put(id(IDS, id), label(label, id)));
         }
         List<String> labels = new ArrayList<>();
         for (long i = 0; i < byId.size(); i++) {
@@ -157,6 +164,12 @@ final class PublishedConfig {
             labels.add(label);
         }
         return labels;
+    }
+
+    /** The class's number where it has no name. */
+    private static String label(@Nullable Object label, @Nullable Object id) {
+        String name = label == null ? "" : label.toString();
+        return name.isBlank() ? String.valueOf(id) : name;
     }
 
     private Long id(String entry, @Nullable Object id) {

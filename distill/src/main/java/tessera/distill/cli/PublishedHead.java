@@ -177,8 +177,10 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, List<String
         Set<String> known = new TreeSet<>();
         List<String> distinct = new ArrayList<>();
         for (int i = 0; i < classes; i++) {
-            String label = known.contains(labels.get(i)) ? labels.get(i) + " (" + i + ")" : labels.get(i);
-            known.add(label);
+            String label = labels.get(i);
+            for (int number = i; !known.add(label); number += classes) {
+                label = labels.get(i) + " (" + number + ")";
+            }
             distinct.add(label);
         }
         return distinct;

@@ -94,9 +94,17 @@ record PublishedVideoMae(
             return true;
         }
         boolean normed = weights.containsKey("fc_norm.weight");
-        return described == null
-                ? normed || !weights.containsKey("encoder.norm.weight")
-                : described.flag("use_mean_pooling", true);
+        boolean tokens = weights.containsKey("encoder.norm.weight");
+        if (described == null) {
+            return normed || !tokens;
+        }
+        boolean pooled = described.flag("use_mean_pooling", true);
+        if (!pooled && normed && !tokens) {
+            throw new IllegalArgumentException(
+                    described.file() + ": use_mean_pooling is false but the weights have"
+                            + " fc_norm, the norm of a mean, and no layernorm of tokens; pass the config.json of these weights");
+        }
+        return pooled;
     }
 
     /** Its sizes and details, unless an option contradicts what a file says. */

@@ -18,7 +18,6 @@ import tessera.distill.data.HeadLabels;
 import tessera.distill.data.Modality;
 import tessera.distill.evaluation.HeadLogits;
 import tessera.distill.fewshot.Episode;
-import tessera.distill.fewshot.EpisodeSampler;
 import tessera.distill.fewshot.FewShotEvaluation;
 import tessera.distill.sweep.AgreementJudge;
 import tessera.distill.sweep.EpisodeJudge;
@@ -84,12 +83,6 @@ final class SweepCommand extends ToolCommand {
     private @Nullable Path clips;
 
     @Option(
-            names = "--split",
-            paramLabel = "NAME",
-            description = "EgoSim's classes: validation (to choose settings by) or test. Default: ${DEFAULT-VALUE}")
-    private FewShot.Judged split = FewShot.Judged.VALIDATION;
-
-    @Option(
             names = "--by",
             paramLabel = "episodes|head|agreement",
             description = "What answers are judged by. Default: ${DEFAULT-VALUE}")
@@ -139,14 +132,8 @@ final class SweepCommand extends ToolCommand {
             description = "Tokens that each block merges away, as predict --merge; for --pooling mean. Default: 0")
     private List<Integer> merges = List.of(0);
 
-    @Option(names = "--ways", paramLabel = "N", description = "Classes of an episode. Default: ${DEFAULT-VALUE}")
-    private int ways = 5;
-
-    @Option(names = "--shots", paramLabel = "K", description = "Examples of each class. Default: ${DEFAULT-VALUE}")
-    private int shots = 5;
-
-    @Option(names = "--queries", paramLabel = "Q", description = "Queries of each class. Default: ${DEFAULT-VALUE}")
-    private int queries = 15;
+    @Mixin
+    private final EpisodeOptions episode = new EpisodeOptions(EpisodeOptions.Judged.VALIDATION);
 
     @Option(
             names = "--episodes",
@@ -223,7 +210,8 @@ final class SweepCommand extends ToolCommand {
 
     private ClipSet load(Geometry geometry, Modality modality, RunContext context) {
         return clips == null
-                ? egosim.render(egosim.sim(geometry), split.split, List.of(egosim.domain()), Set.of(modality), context)
+                ? egosim.render(
+                        egosim.sim(geometry), episode.split(), List.of(egosim.domain()), Set.of(modality), context)
                 : Clips.load(egosim.folders().open(clips, Set.of(modality), geometry), "load", context);
     }
 
@@ -264,9 +252,7 @@ final class SweepCommand extends ToolCommand {
     private void requireCounts() {
         requireLeast("--rounds", rounds, 1);
         requireLeast("--episodes", episodes, 1);
-        requireLeast("--ways", ways, 2);
-        requireLeast("--shots", shots, 1);
-        requireLeast("--queries", queries, 1);
+        episode.check();
         ensembles.forEach(masks -> requireLeast("--ensembles", masks, 1));
         merges.forEach(merged -> requireLeast("--merges", merged, 0));
         batches.forEach(batch -> requireLeast("--batches", batch, 1));
@@ -282,12 +268,6 @@ final class SweepCommand extends ToolCommand {
         }
         if (head != null && by == By.EPISODES) {
             throw new IllegalArgumentException("--head is for --by head or agreement; episodes fit heads of their own");
-        }
-    }
-
-    private static void requireLeast(String option, int given, int least) {
-        if (given < least) {
-            throw new IllegalArgumentException(option + " is " + given + "; pass " + least + " or more");
         }
     }
 
@@ -353,7 +333,7 @@ final class SweepCommand extends ToolCommand {
     private Judge judge(Setup reference, SweepClips looked, ClipSet set, List<Pooling> candidates) {
         return switch (by) {
             case EPISODES -> {
-                List<Episode> drawn = new EpisodeSampler(set.labels(), ways, shots, queries, seed).draw(episodes);
+                List<Episode> drawn = episode.draw(set.labels(), seed, episodes);
                 yield new EpisodeJudge(
                         looked,
                         drawn,
@@ -382,9 +362,9 @@ final class SweepCommand extends ToolCommand {
                 .with("device", device.describe())
                 .with("threads", device.threads());
         if (by == By.EPISODES) {
-            return settings.with("ways", ways)
-                    .with("shots", shots)
-                    .with("queries", queries)
+            return settings.with("ways", episode.ways())
+                    .with("shots", episode.shots())
+                    .with("queries", episode.queries())
                     .with("episodes", episodes)
                     .with("pooling", fit.word())
                     .with("fit", fit.isTuned() ? "tuned" : "plain");

@@ -34,6 +34,13 @@ abstract class ToolCommand implements Callable<Integer> {
         return spec;
     }
 
+    /** Refuses an option's number that is below its least. */
+    static void requireLeast(String option, int given, int least) {
+        if (given < least) {
+            throw new IllegalArgumentException(option + " is " + given + "; pass " + least + " or more");
+        }
+    }
+
     /**
      * Prints the result.
      *

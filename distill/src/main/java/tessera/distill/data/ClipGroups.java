@@ -1,12 +1,11 @@
 package tessera.distill.data;
 
-import java.io.IOException;
-import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import tessera.distill.data.annotation.CsvTable;
 
 /** Which clips belong together, such as those of one place or one recording. */
 public final class ClipGroups {
@@ -34,8 +33,8 @@ public final class ClipGroups {
     }
 
     /**
-     * The group of each clip by a table: lines {@code name,group}, of which a first line of these two words is passed over. A name is that of
-     * the file without its extension, or {@code label/name}.
+     * The group of each clip by a table ({@link CsvTable}): lines {@code name,group}, of which a first line of these two words is passed
+     * over. A name is that of the file without its extension, or {@code label/name}.
      *
      * @param names {@code label/name}
      * @return numbers from 0, in the order in which groups first occur
@@ -56,28 +55,20 @@ public final class ClipGroups {
     }
 
     private static Map<String, String> read(Path file) {
-        List<String> lines;
-        try {
-            lines = Files.readAllLines(file);
-        } catch (CharacterCodingException e) {
-            throw new IllegalArgumentException(file + " is no text in UTF-8; save lines name,group", e);
-        } catch (IOException e) {
+        if (!Files.isRegularFile(file)) {
             throw new IllegalArgumentException(
-                    file + " cannot be read; pass the word prefix, or a table with lines name,group", e);
+                    file + " cannot be read; pass the word prefix, or a table with lines name,group");
         }
+        CsvTable table = CsvTable.read(file);
         Map<String, String> groups = new HashMap<>();
-        for (int i = 0; i < lines.size(); i++) {
-            String[] cells = lines.get(i).strip().split(",", -1);
-            if (lines.get(i).isBlank() || (i == 0 && lines.get(i).strip().equals("name,group"))) {
-                continue;
+        for (int row = table.row(0).equals(List.of("name", "group")) ? 1 : 0; row < table.size(); row++) {
+            List<String> cells = table.row(row);
+            if (cells.size() != 2 || cells.contains("")) {
+                throw new IllegalArgumentException(file + ", line " + table.line(row) + ": '" + String.join(",", cells)
+                        + "' is not name,group; write these two, in quotes what has a comma in it");
             }
-            if (cells.length != 2 || cells[0].isBlank() || cells[1].isBlank()) {
-                throw new IllegalArgumentException(
-                        file + ", line " + (i + 1) + ": '" + lines.get(i) + "' is not name,group; write these two");
-            }
-            String before = groups.put(cells[0].strip(), cells[1].strip());
-            if (before != null) {
-                throw new IllegalArgumentException(file + ", line " + (i + 1) + ": clip " + cells[0].strip()
+            if (groups.put(cells.get(0), cells.get(1)) != null) {
+                throw new IllegalArgumentException(file + ", line " + table.line(row) + ": clip " + cells.get(0)
                         + " is named twice; keep one line of it, or tell clips of one name apart as label/name");
             }
         }

@@ -31,15 +31,15 @@ final class ClipMaker {
     private final Extraction settings;
     private final Path out;
     private final Footage.Gaps gaps;
-    private final Workers workers;
+    private final JobPool pool;
     private @Nullable Opened opened;
     private @Nullable State state;
 
-    ClipMaker(Extraction settings, Path out, Footage.Gaps gaps, Workers workers) {
+    ClipMaker(Extraction settings, Path out, Footage.Gaps gaps, JobPool pool) {
         this.settings = settings;
         this.out = out;
         this.gaps = gaps;
-        this.workers = workers;
+        this.pool = pool;
     }
 
     /** @param middle how its pictures become those of clips */
@@ -71,7 +71,7 @@ final class ClipMaker {
             return stream(source, all);
         }
         List<long[]> plan = plan(source.segment(), footage);
-        try (Workers.Parts parts = workers.new Parts()) {
+        try (JobPool.Parts parts = pool.new Parts()) {
             for (int i = 0; i < plan.size(); i++) {
                 if (!isThere(source, i)) {
                     int number = i;
@@ -147,7 +147,7 @@ final class ClipMaker {
         boolean[] tooShort = {isTooShort((Footage.Film) all.footage)};
         int[] made = {0};
         if (!tooShort[0]) {
-            try (Workers.Parts parts = workers.new Parts();
+            try (JobPool.Parts parts = pool.new Parts();
                     Stream<VideoClip> clips = Video.clips(source.video(), whole, note -> tooShort[0] = true)) {
                 clips.forEach(clip -> {
                     if (!tooShort[0]) {

@@ -144,9 +144,9 @@ public record Extraction(
             Outcome outcome = new Outcome(sources);
             Footage.Gaps gaps = new Footage.Gaps();
             AtomicInteger done = new AtomicInteger();
-            try (Workers workers = new Workers(threads)) {
-                workers.each(jobs(sources), job -> {
-                    ClipMaker maker = new ClipMaker(this, out, gaps, workers);
+            try (JobPool pool = new JobPool(threads)) {
+                pool.each(jobs(sources), job -> {
+                    ClipMaker maker = new ClipMaker(this, out, gaps, pool);
                     for (int i : job) {
                         if (!outcome.isHopeless()) {
                             outcome.make(i, maker, out);

@@ -3,6 +3,7 @@ package tessera.distill.data;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemLoopException;
 import java.nio.file.FileVisitOption;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
@@ -42,6 +43,9 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
     public static final String UNLABELLED = "unlabelled";
 
     private static final int NAMED = 3;
+
+    /** Bytes of a file's name, of which file systems take 255. */
+    private static final int LONGEST_NAME = 200;
 
     public ExtractionSources {
         sources = List.copyOf(sources);
@@ -115,7 +119,21 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
         String name = part.isEmpty()
                 ? String.valueOf(recording.getFileName())
                 : key.substring(key.lastIndexOf('/') + 1) + "_" + part;
-        return new Extraction.Source(label, name, recording, key, segment);
+        return new Extraction.Source(label, shortened(name), recording, key, segment);
+    }
+
+    /** A name that leaves room for what the files of clips have behind it; a long one keeps its beginning, and a hash tells it from others. */
+    private static String shortened(String name) {
+        if (name.getBytes(StandardCharsets.UTF_8).length <= LONGEST_NAME) {
+            return name;
+        }
+        String hash = "~" + Fingerprint.ofText(name);
+        int end = name.length();
+        while (name.substring(0, end).getBytes(StandardCharsets.UTF_8).length + hash.length() > LONGEST_NAME
+                || Character.isHighSurrogate(name.charAt(end - 1))) {
+            end--;
+        }
+        return name.substring(0, end) + hash;
     }
 
     /**
@@ -144,7 +162,7 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
                 throw new IllegalArgumentException(
                         recording + " and another video would both be called " + name + "; rename one of them");
             }
-            sources.add(new Extraction.Source(label, name, recording, source.key(), Segment.WHOLE));
+            sources.add(new Extraction.Source(label, shortened(name), recording, source.key(), Segment.WHOLE));
         }
         if (sources.isEmpty()) {
             throw new IllegalArgumentException(
@@ -164,7 +182,7 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
                             if (each.equals(folder)) {
                                 return FileVisitResult.CONTINUE;
                             }
-                            if (String.valueOf(each.getFileName()).startsWith(".")) {
+                            if (ClipFolder.isPassedOver(each)) {
                                 return FileVisitResult.SKIP_SUBTREE;
                             }
                             if (pictures && isPictures(each)) {
@@ -176,11 +194,20 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
 
                         @Override
                         public FileVisitResult visitFile(Path each, BasicFileAttributes attributes) {
-                            if (attributes.isRegularFile()
-                                    && !String.valueOf(each.getFileName()).startsWith(".")) {
+                            if (attributes.isRegularFile() && !ClipFolder.isPassedOver(each)) {
                                 found.add(each);
                             }
                             return FileVisitResult.CONTINUE;
+                        }
+
+                        @Override
+                        public FileVisitResult visitFileFailed(Path each, IOException failure) throws IOException {
+                            // What a system keeps for itself may be closed to users; a link to a folder around it shows
+                            // nothing new.
+                            if (failure instanceof FileSystemLoopException || ClipFolder.isPassedOver(each)) {
+                                return FileVisitResult.CONTINUE;
+                            }
+                            throw failure;
                         }
                     });
         } catch (IOException | UncheckedIOException e) {
@@ -297,8 +324,12 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
 
         private Optional<Path> below(String video) {
             try {
-                Path path = folder.resolve(video).normalize();
-                return path.startsWith(folder.normalize()) && Files.exists(path) ? Optional.of(path) : Optional.empty();
+                // Told from the root on, as "." is nothing that a path begins with.
+                Path root = folder.toAbsolutePath().normalize();
+                Path path = root.resolve(video).normalize();
+                return path.startsWith(root) && Files.exists(path)
+                        ? Optional.of(folder.resolve(root.relativize(path)))
+                        : Optional.empty();
             } catch (InvalidPathException noName) {
                 return Optional.empty();
             }
@@ -321,9 +352,9 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
             // labels.csv knows no commas.
             String named = annotation.heads().isEmpty() ? label : cell(label);
             String folder = named.replaceAll("[\\\\/:*?\"<>|\\p{Cntrl}]", "_").replaceAll("^[.\\s]+|[.\\s]+$", "");
-            if (folder.isEmpty()) {
-                throw new IllegalArgumentException(
-                        "no folder can be called '" + label + "'; give the label another name");
+            if (folder.isEmpty() || folder.getBytes(StandardCharsets.UTF_8).length > LONGEST_NAME) {
+                throw new IllegalArgumentException("no folder can be called '" + label + "'; give the label another"
+                        + " name, of at most " + LONGEST_NAME + " bytes");
             }
             String other = byFolder.putIfAbsent(folder, label);
             if (other != null && !other.equals(label)) {

@@ -3,9 +3,9 @@ package tessera.distill.demo;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import tessera.distill.demo.DemoResult.Cost;
+import tessera.distill.evaluation.PairedTiming;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
 import tessera.nn.inference.Masking;
@@ -29,10 +29,10 @@ final class Costs {
                     session.input().copyFrom(MemorySegment.ofArray(clip));
                     cells.add(session);
                 }
-                double[][] milliseconds = time(cells, how.rounds(), context);
+                PairedTiming timing = time(cells, how.rounds(), context);
                 List<Cost> costs = new ArrayList<>();
                 for (int cell = 0; cell < cells.size(); cell++) {
-                    costs.add(cost(grid.get(cell), cells.get(cell), milliseconds[cell], milliseconds[0]));
+                    costs.add(cost(grid.get(cell), cells.get(cell), timing.milliseconds(cell), timing.ratio(0, cell)));
                 }
                 return costs;
             } finally {
@@ -41,44 +41,30 @@ final class Costs {
         }
     }
 
-    private static double[][] time(List<Student.Session> cells, int rounds, RunContext context) {
-        double[][] milliseconds = new double[cells.size()][rounds];
+    private static PairedTiming time(List<Student.Session> cells, int rounds, RunContext context) {
+        long[][] nanos = new long[cells.size()][rounds];
         try (Task task = context.task("latency", Task.Unit.ROUNDS, rounds)) {
             for (int round = -LATENCY_WARM_UP; round < rounds; round++) {
                 for (int cell = 0; cell < cells.size(); cell++) {
                     long began = System.nanoTime();
                     cells.get(cell).features(round);
                     if (round >= 0) {
-                        milliseconds[cell][round] = (System.nanoTime() - began) / 1e6;
+                        nanos[cell][round] = System.nanoTime() - began;
                     }
                 }
                 task.advance(Math.max(0, round + 1));
             }
         }
-        return milliseconds;
+        return new PairedTiming(nanos);
     }
 
-    private static Cost cost(Masking masking, Student.Session session, double[] milliseconds, double[] unmasked) {
-        double[] ratios = new double[milliseconds.length];
-        Arrays.setAll(ratios, i -> unmasked[i] / milliseconds[i]);
+    private static Cost cost(Masking masking, Student.Session session, double milliseconds, double speedup) {
         try (CostMeter meter = CostMeter.open()) {
             session.features(0);
             // The patch embedding is a linear layer too.
             double linear = meter.of("linear").flops() / 1e9;
             double attention = meter.of("attention").flops() / 1e9;
-            return new Cost(
-                    masking.ratio(),
-                    masking.ensemble(),
-                    median(milliseconds),
-                    median(ratios),
-                    linear + attention,
-                    linear);
+            return new Cost(masking.ratio(), masking.ensemble(), milliseconds, speedup, linear + attention, linear);
         }
-    }
-
-    private static double median(double[] values) {
-        double[] sorted = values.clone();
-        Arrays.sort(sorted);
-        return (sorted[(sorted.length - 1) / 2] + sorted[sorted.length / 2]) / 2;
     }
 }

@@ -47,8 +47,8 @@ public final class Demo {
      * The plan may have changed in its seeds, its evaluation, and by models that are new.
      *
      * @param out folder for models, logs and results; it may hold a demo, or be absent
-     * @throws IllegalArgumentException if the folder holds a demo of another system or version, or a model that was made with other
-     *     settings; nothing is trained then
+     * @throws IllegalArgumentException if the plan cannot be run to its end, the folder holds a demo of another system or version, or a
+     *     model that was made with other settings, in another precision or from another warm start; nothing is trained then
      * @throws StopSignal.Stopped if the context's signal asked for it; training has saved its state
      */
     public static DemoResult run(DemoPlan plan, Path out, RunContext context) {
@@ -57,6 +57,7 @@ public final class Demo {
 
     private DemoResult run() {
         long began = System.nanoTime();
+        PlanChecks.require(plan);
         claim();
         List<SeedResult> seeds = new ArrayList<>();
         List<Training> trainings = new ArrayList<>();

@@ -5,7 +5,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -16,7 +16,6 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
-import tessera.distill.demo.ModelPlan.Disturbance;
 import tessera.distill.egosim.Domain;
 import tessera.distill.egosim.EgoSim;
 import tessera.distill.egosim.EgoSimClips;
@@ -52,12 +51,20 @@ final class DemoModels {
 
     private static final String SETTINGS = "model.json";
 
+    // Beside what the plan says of a model: what else it depends on, noted where it is not the usual.
+    private static final String PRECISION = "precision";
+    private static final String WARM = "warmStart";
+    private static final String DISTURBED = "disturbance";
+
+    /** Another word when clips are disturbed in another way. */
+    private static final String DISTURBANCE = "in batches, of the models' deviations";
+
     private final DemoPlan plan;
     private final Path folder;
     private final long seed;
     private final RunContext context;
     private final EgoSim sim;
-    private final Map<Disturbance, ClipSet> targets = new HashMap<>();
+    private @Nullable ClipSet target;
     private @Nullable ClipSet source;
     private @Nullable FlowStats flow;
 
@@ -87,8 +94,34 @@ final class DemoModels {
                         : folder.resolve(model).resolve(Pretraining.MODEL);
     }
 
+    /** Everything that a model depends on, as its folder has it. */
     private Settings settings(String model) {
-        return Settings.parse(Json.text(plan.trained(model, seed), DemoPlan::written));
+        Map<String, Object> all = new LinkedHashMap<>(plan.trained(model, seed));
+        List<ModelPlan> ancestry = ModelPlan.ancestry(model, plan.models());
+        if (context.compute() != DType.F32 && !(model(model) instanceof ModelPlan.Untrained)) {
+            all.put(PRECISION, context.compute().toString());
+        }
+        if (ancestry.stream().anyMatch(ModelPlan::startsWarm)) {
+            all.put(WARM, WarmStart.checksum());
+        }
+        if (ancestry.stream().anyMatch(ModelPlan::isDisturbed)) {
+            all.put(DISTURBED, DISTURBANCE);
+        }
+        return Settings.parse(Json.text(all, DemoPlan::written));
+    }
+
+    /** What a model was made with. A folder without a note of its precision, as they once were, has it in the finished file. */
+    private Settings before(String model) {
+        Settings noted = read(folder.resolve(model).resolve(SETTINGS));
+        if (noted.values().containsKey(PRECISION)) {
+            return noted;
+        }
+        Path finished = whole(model);
+        return noted.with(PRECISION, Files.exists(finished) ? Trainer.precision(finished) : precision(settings(model)));
+    }
+
+    private static String precision(Settings settings) {
+        return String.valueOf(settings.values().getOrDefault(PRECISION, DType.F32.toString()));
     }
 
     /** What is to be said of models that were made with other settings. */
@@ -97,7 +130,8 @@ final class DemoModels {
         for (String model : plan.models().keySet()) {
             Path file = folder.resolve(model).resolve(SETTINGS);
             if (Files.exists(file)) {
-                List<String> sentences = read(file).differences(settings(model), Settings.NONE);
+                Settings now = settings(model);
+                List<String> sentences = before(model).differences(now.with(PRECISION, precision(now)), Settings.NONE);
                 if (!sentences.isEmpty()) {
                     different.add(folder.resolve(model) + " (" + String.join("; ", sentences) + ")");
                 }
@@ -114,22 +148,33 @@ final class DemoModels {
         }
     }
 
-    /** Trains what is not trained yet. */
+    /** Trains what is not trained yet. Clips are held while a model that is still to be trained needs them. */
     void train() {
+        List<String> left = new ArrayList<>(plan.models().keySet());
+        left.removeIf(model -> Files.exists(student(model)));
         try {
-            for (Map.Entry<String, ModelPlan> model : plan.models().entrySet()) {
-                if (!Files.exists(student(model.getKey()))) {
-                    Path own = DemoFiles.create(folder.resolve(model.getKey()));
-                    DemoFiles.write(
-                            own.resolve(SETTINGS), settings(model.getKey()).json() + "\n");
-                    train(model.getKey(), model.getValue(), own);
-                }
+            while (!left.isEmpty()) {
+                String model = left.removeFirst();
+                Path own = DemoFiles.create(folder.resolve(model));
+                DemoFiles.write(own.resolve(SETTINGS), settings(model).json() + "\n");
+                train(model, model(model), own);
+                release(left);
             }
         } finally {
-            targets.values().forEach(ClipSet::close);
-            if (source != null) {
-                source.close();
-            }
+            release(List.of());
+        }
+    }
+
+    private void release(List<String> left) {
+        ClipSet ofSource = source;
+        if (ofSource != null && left.stream().noneMatch(model -> model(model).needsSource())) {
+            ofSource.close();
+            source = null;
+        }
+        ClipSet ofTarget = target;
+        if (ofTarget != null && left.stream().noneMatch(model -> model(model).needsTarget())) {
+            ofTarget.close();
+            target = null;
         }
     }
 
@@ -143,27 +188,22 @@ final class DemoModels {
                         .stage(
                                 config(stage.modality()),
                                 source(),
-                                target(Disturbance.NONE),
-                                start == null ? null : whole(start));
+                                target(),
+                                start == null ? null : whole(start),
+                                modality(start).equals(stage.modality()));
                 Trainer.run(run.withTitle("pretrain " + name), own, context);
             }
             case ModelPlan.SelfTrained trained -> {
                 Pretraining stage = trained.stage();
                 new SelfTraining(stage.withRecipe(stage.recipe().withSeed(seed)), 1)
-                        .run(
-                                config(stage.modality()),
-                                source(),
-                                target(Disturbance.NONE),
-                                whole(trained.teacher()),
-                                own,
-                                context);
+                        .run(config(stage.modality()), source(), target(), whole(trained.teacher()), own, context);
             }
             case ModelPlan.Distilled distilled -> {
                 Map<Modality, Path> teachers = new TreeMap<>();
                 distilled.teachers().forEach((modality, teacher) -> teachers.put(modality, whole(teacher)));
                 Distillation stage = distilled.stage();
                 Stage run = stage.withRecipe(stage.recipe().withSeed(seed))
-                        .stage(teachers, whole(distilled.start()), target(distilled.disturbance()));
+                        .stage(teachers, whole(distilled.start()), target(), change(distilled));
                 Trainer.run(run.withTitle("distill " + name), own, context);
             }
         }
@@ -212,17 +252,28 @@ final class DemoModels {
         return rendered;
     }
 
-    private ClipSet target(Disturbance disturbance) {
-        return targets.computeIfAbsent(disturbance, how -> {
-            ClipSet clips =
+    private ClipSet target() {
+        ClipSet rendered = target;
+        if (rendered == null) {
+            rendered =
                     render(Split.TARGET_UNLABELLED, plan.targets(), plan.clips().target(), modalities());
-            if (how.equals(Disturbance.NONE)) {
-                return clips;
-            }
-            try (clips) {
-                return DisturbedClips.of(clips, how, flowStats(), seed);
-            }
-        });
+            target = rendered;
+        }
+        return rendered;
+    }
+
+    private @Nullable DisturbedClips change(ModelPlan.Distilled distilled) {
+        return distilled.isDisturbed()
+                ? new DisturbedClips(
+                        distilled.disturbance(), modality -> config(modality).patches(), seed)
+                : null;
+    }
+
+    /** What a model looks at that another starts from; one that starts afresh has nothing that would not fit. */
+    private Modality modality(@Nullable String start) {
+        return start == null || start.equals(ModelPlan.WARM)
+                ? Modality.RGB
+                : model(start).modality();
     }
 
     private Set<Modality> modalities() {

@@ -30,12 +30,13 @@ import tessera.nn.inference.Masking;
  * Every setting of a demo: which models are trained on EgoSim, and how they are judged, once for each seed. Written as JSON ({@link
  * #json}) and read ({@link #read}); {@link ShippedPlans} has those that come with the program.
  *
- * @param name what the plan is called
+ * @param name what the plan is called; one that is read from a file is called as the file
  * @param seeds of the replicas; each renders its own clips and trains its own models
  * @param grid tokens per side of the plane
  * @param tubelet frames of a patch
  * @param size of all models
- * @param targets where the unlabelled clips are filmed, equally many in each; models are judged in each for itself
+ * @param targets where the unlabelled clips are filmed, equally many in each; models are judged in each for itself. Not {@link
+ *     Domain#SOURCE}, where the same objects would be in labelled, unlabelled and test clips
  * @param models by their names, in the order of training: each is made of those before it alone
  */
 public record DemoPlan(
@@ -111,6 +112,19 @@ public record DemoPlan(
             return split == Split.TEST && strategy.equals(PAIRS) && head.equals(LOGISTIC) && supportViews == ensemble;
         }
 
+        /** Whether it differs from another by its label and model alone. */
+        boolean asTheSame(Line other) {
+            return equals(new Line(
+                    label,
+                    model,
+                    other.split,
+                    other.maskRatio,
+                    other.ensemble,
+                    other.strategy,
+                    other.head,
+                    other.supportViews));
+        }
+
         private Map<String, Object> values() {
             Map<String, Object> all = new LinkedHashMap<>();
             all.put("label", label);
@@ -152,7 +166,7 @@ public record DemoPlan(
      *
      * @param model of the first stage, whose losses are looked at
      * @param trained line of that model
-     * @param untrained line of a random encoder
+     * @param untrained line of a random encoder that looks at the same, judged in the same way
      */
     public record Gates(String model, String trained, String untrained) {}
 
@@ -267,16 +281,23 @@ public record DemoPlan(
         return new DemoPlan(name, others, geometry, grid, tubelet, size, targets, clips, models, evaluation);
     }
 
+    /** The same under another name. */
+    DemoPlan withName(String other) {
+        return new DemoPlan(other, seeds, geometry, grid, tubelet, size, targets, clips, models, evaluation);
+    }
+
     // -------------------------------------------------------------------------------------------------------- JSON
 
     /**
-     * Reads a plan's file.
+     * Reads a plan's file. The plan is called as the file, without what follows its last dot, whatever it says itself: what is edited is
+     * no longer what it was made of.
      *
-     * @throws IllegalArgumentException if it cannot be read, or is no plan; the message names the field
+     * @throws IllegalArgumentException if it cannot be read, is no plan, cannot be run to its end, or is called as a plan that comes with
+     *     the program but another; the message names the field
      */
     public static DemoPlan read(Path file) {
         try {
-            return parse(Files.readString(file));
+            return parse(Files.readString(file)).called(file);
         } catch (IOException e) {
             throw new IllegalArgumentException(
                     "the plan " + file + " cannot be read; name a file as --show-plan prints it", e);
@@ -285,7 +306,30 @@ public record DemoPlan(
         }
     }
 
-    /** Reads what {@link #json} wrote; what is left out has the value of the quick plan, or is nothing. */
+    private DemoPlan called(Path file) {
+        String stem = String.valueOf(file.getFileName()).replaceFirst("(?<=.)\\.[^.]*$", "");
+        if (!stem.matches("[A-Za-z0-9_-]+")) {
+            throw new IllegalArgumentException("the plan is called as its file, but '" + stem
+                    + "' has more than letters, digits, - and _; rename the file");
+        }
+        DemoPlan named = withName(stem);
+        if (ShippedPlans.NAMES.contains(stem) && !ShippedPlans.of(stem).isLike(named)) {
+            throw new IllegalArgumentException("the plan is called as its file, but " + stem
+                    + " is another plan, which comes with the program; rename the file");
+        }
+        return named;
+    }
+
+    /** Whether another plan differs by its name and seeds alone. */
+    boolean isLike(DemoPlan other) {
+        return other.withSeeds(seeds).withName(name).values().equals(values());
+    }
+
+    /**
+     * Reads what {@link #json} wrote; what is left out has the value of the quick plan, or is nothing.
+     *
+     * @throws IllegalArgumentException if it is no plan, or one that cannot be run to its end; the message names the field
+     */
     public static DemoPlan parse(String json) {
         Fields all = new Fields(Json.object(json), "");
         long version = all.whole("egosim", EgoSim.VERSION);
@@ -331,6 +375,7 @@ public record DemoPlan(
                 models,
                 all.object("evaluation").make(DemoPlan::evaluation));
         all.end();
+        PlanChecks.require(plan);
         return plan;
     }
 

@@ -73,7 +73,23 @@ public final class DemoReport {
         return (gates.isEmpty()
                         ? ""
                         : "**Gates: what RGB must have learned before anything is compared**\n\n" + gates + "\n")
-                + tables + "\n" + provenance(result) + "\n";
+                + tables + "\n"
+                + disturbances(result.plan()).stream()
+                        .map(sentence -> sentence + "\n\n")
+                        .collect(Collectors.joining())
+                + provenance(result) + "\n";
+    }
+
+    /** What was wrong with clips, a sentence for each model. */
+    private static List<String> disturbances(DemoPlan plan) {
+        List<String> sentences = new ArrayList<>();
+        plan.models().forEach((name, model) -> {
+            if (model instanceof ModelPlan.Distilled distilled && model.isDisturbed()) {
+                sentences.add("What the teachers of " + name + " see, but for RGB: "
+                        + distilled.disturbance().words() + ".");
+            }
+        });
+        return sentences;
     }
 
     private static String provenance(DemoResult result) {
@@ -130,6 +146,7 @@ public final class DemoReport {
                     bars(shots), "%d-shot accuracy on test classes, %s.".formatted(shots, DemoTable.interval(result)));
         }
         tables(page, kind -> kind != DemoTable.Kind.COST && kind != DemoTable.Kind.TRAINING);
+        disturbances(plan).forEach(page::paragraph);
     }
 
     private void tables(HtmlReport page, Predicate<DemoTable.Kind> shown) {

@@ -8,6 +8,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.DoublePredicate;
+import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
@@ -46,7 +48,10 @@ public record DemoResult(
     /** The scores of one seed's models. */
     public record SeedResult(long seed, List<Score> scores, List<Difference> differences) {}
 
-    /** Few-shot accuracy of a line of the plan. All of one seed, split, domain and number of shots are of the same episodes. */
+    /**
+     * Few-shot accuracy of a line of the plan. All of one seed, split, domain and number of shots are of the same episodes, of which those
+     * with the head {@code finetune} have the first {@value Judging#TUNED} alone.
+     */
     public record Score(String line, Domain domain, int shots, Accuracy accuracy) {}
 
     /**
@@ -130,11 +135,26 @@ public record DemoResult(
         }
     }
 
-    /** Something that must hold of RGB before anything is compared. */
-    public record Gate(String what, double value, double bound, boolean met) {
+    /**
+     * Something that must hold of RGB before anything is compared.
+     *
+     * @param value mean over seeds
+     * @param half half width of the 95 % t-interval over seeds; NaN for one seed
+     * @param bound what the mean must be below, or, of points, at least
+     */
+    public record Gate(String what, double value, double half, double bound, boolean met) {
+        private static Gate of(String what, DoubleStream seeds, double bound, DoublePredicate enough) {
+            double[] values = seeds.toArray();
+            Interval interval = values.length == 0 ? new Interval(Double.NaN, Double.NaN) : Interval.overSeeds(values);
+            return new Gate(what, interval.mean(), interval.half(), bound, enough.test(interval.mean()));
+        }
+
         /** As tables have it. */
         String words() {
-            return String.format(Locale.ROOT, "%s: %.3f, needed %.3f: %s", what, value, bound, met ? "met" : "MISSED");
+            String interval =
+                    Double.isNaN(half) ? "" : String.format(Locale.ROOT, " ± %.3f (95 %% t-interval over seeds)", half);
+            return String.format(
+                    Locale.ROOT, "%s: %.3f%s, needed %.3f: %s", what, value, interval, bound, met ? "met" : "MISSED");
         }
     }
 
@@ -146,7 +166,7 @@ public record DemoResult(
     /** Points above a random encoder. */
     static final double RANDOM_GATE = .05;
 
-    /** What the plan asks of the RGB model, the mean over seeds; none if it asks nothing. */
+    /** What the plan asks of the RGB model, over seeds; none if it asks nothing. */
     public List<Gate> gates() {
         DemoPlan.Gates asked = plan.evaluation().gates();
         if (asked == null) {
@@ -156,37 +176,41 @@ public record DemoResult(
                 .filter(training -> training.model().equals(asked.model()))
                 .toList();
         List<Gate> gates = new ArrayList<>();
-        double share = own.stream()
-                .mapToDouble(t -> t.reconstruction() / t.trivial())
-                .average()
-                .orElse(Double.NaN);
-        double classes =
-                own.stream().mapToDouble(Training::crossEntropy).average().orElse(Double.NaN);
-        gates.add(new Gate(
+        gates.add(Gate.of(
                 "reconstruction of " + asked.model() + ", as a share of the trivial predictor's",
-                share,
+                own.stream().mapToDouble(t -> t.reconstruction() / t.trivial()),
                 RECONSTRUCTION_GATE,
-                share < RECONSTRUCTION_GATE));
-        gates.add(new Gate(
+                share -> share < RECONSTRUCTION_GATE));
+        gates.add(Gate.of(
                 "source cross-entropy of %s (guessing: %.2f)"
                         .formatted(
                                 asked.model(),
                                 Math.log(EgoSim.classes(Split.SOURCE_TRAIN).size())),
-                classes,
+                own.stream().mapToDouble(Training::crossEntropy),
                 CROSS_ENTROPY_GATE,
-                classes < CROSS_ENTROPY_GATE));
+                classes -> classes < CROSS_ENTROPY_GATE));
         int shots = plan.evaluation().shots().getLast();
         for (Domain domain : plan.targets()) {
-            double above = summary(asked.trained(), domain, shots).overSeeds().mean()
-                    - summary(asked.untrained(), domain, shots).overSeeds().mean();
-            gates.add(new Gate(
+            gates.add(Gate.of(
                     "points of %s above %s, %d-shot, %s"
                             .formatted(asked.trained(), asked.untrained(), shots, DemoPlan.word(domain)),
-                    100 * above,
+                    seeds.stream()
+                            .mapToDouble(seed -> 100
+                                    * (mean(seed, asked.trained(), domain, shots)
+                                            - mean(seed, asked.untrained(), domain, shots))),
                     100 * RANDOM_GATE,
-                    above >= RANDOM_GATE));
+                    points -> points >= 100 * RANDOM_GATE));
         }
         return gates;
+    }
+
+    private static double mean(SeedResult seed, String line, Domain domain, int shots) {
+        return seed.scores().stream()
+                .filter(s -> s.line().equals(line) && s.domain() == domain && s.shots() == shots)
+                .findFirst()
+                .orElseThrow()
+                .accuracy()
+                .mean();
     }
 
     /** A line over all seeds. */

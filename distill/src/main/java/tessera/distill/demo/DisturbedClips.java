@@ -2,78 +2,74 @@ package tessera.distill.demo;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
-import tessera.distill.data.ClipSet;
-import tessera.distill.data.FlowStats;
+import java.util.function.Function;
+import java.util.stream.IntStream;
 import tessera.distill.data.Modality;
 import tessera.distill.demo.ModelPlan.Disturbance;
+import tessera.distill.train.ClipBatches;
+import tessera.kernels.DType;
 import tessera.kernels.Philox;
-import tessera.tensor.Scope;
+import tessera.tensor.Patches;
 import tessera.tensor.Tensor;
 
-/** Clips whose modalities, but for RGB, are noisy or missing. */
-final class DisturbedClips {
+/**
+ * Makes clips noisy or takes modalities from them, on their way into a batch: nothing is kept. RGB stays as it is.
+ *
+ * <p>Noise is uniform, independent for each value, added to what sensors give and not cut off: a value that can be no real one,
+ * such as a negative share of a heat map, stays. Which clips lack a modality is drawn for each modality.
+ *
+ * @param how its noise is a multiple of the deviation that the models divide each channel by
+ * @param inputs how the models take a modality
+ * @param seed with which, the modality and the clip's number all is drawn
+ */
+record DisturbedClips(Disturbance how, Function<Modality, Patches> inputs, long seed) implements ClipBatches.Change {
     /** Random streams of these draws, apart from those of training by their sign. */
     private static final long STREAM = Long.MIN_VALUE;
 
-    private DisturbedClips() {}
+    private static final List<Modality> ORDER = List.copyOf(Modality.ALL);
 
-    /**
-     * A copy of a set with noise added, uniform and independent for each value, and modalities of some clips zeroed.
-     *
-     * @param seed with which, the modality and the clip's place all is drawn
-     */
-    static ClipSet of(ClipSet clips, Disturbance how, FlowStats flow, long seed) {
-        List<Modality> order = List.copyOf(Modality.ALL);
-        return ClipSet.load(
-                clips.geometry(),
-                clips.classes(),
-                clips.labels(),
-                clips.modalities(),
-                i -> {
-                    Map<Modality, MemorySegment> samples = new HashMap<>();
-                    for (Modality modality : clips.modalities()) {
-                        try (Scope scope = Scope.open()) {
-                            Tensor clip = clips.batch(modality, new int[] {i});
-                            if (modality.equals(Modality.RGB)) {
-                                samples.put(
-                                        modality,
-                                        MemorySegment.ofArray(clip.segment().toArray(ValueLayout.JAVA_BYTE)));
-                            } else {
-                                float[] values = clip.toFloats();
-                                long stream = STREAM + ((long) order.indexOf(modality) << 32) + i;
-                                disturb(values, modality, how, flow, seed, stream);
-                                samples.put(modality, MemorySegment.ofArray(values));
-                            }
-                        }
-                    }
-                    return samples;
-                },
-                done -> {});
+    @Override
+    public Tensor of(Modality modality, int[] clips, Tensor samples) {
+        if (modality.equals(Modality.RGB)) {
+            return samples;
+        }
+        Tensor changed = how.noise() > 0 ? samples.to(DType.F32) : samples;
+        MemorySegment all = changed.segment();
+        long bytes = all.byteSize() / clips.length;
+        double[] widths = widths(inputs.apply(modality));
+        IntStream.range(0, clips.length).parallel().forEach(place -> {
+            MemorySegment own = all.asSlice(place * bytes, bytes);
+            long stream = STREAM + ((long) ORDER.indexOf(modality) << 32) + clips[place];
+            // The last counter is no value's.
+            if (Philox.uniform(Philox.word(seed, stream, Long.MAX_VALUE)) < how.missing()) {
+                own.fill((byte) 0);
+            } else if (how.noise() > 0) {
+                addNoise(own, widths, stream);
+            }
+        });
+        return changed;
     }
 
-    private static void disturb(
-            float[] values, Modality modality, Disturbance how, FlowStats flow, long seed, long stream) {
-        // The last counter is no value's.
-        boolean missing = Philox.uniform(Philox.word(seed, stream, Long.MAX_VALUE)) < how.missing();
-        boolean map = modality.equals(Modality.POSE);
-        List<? extends Number> deviations = map ? modality.layout().std() : flow.std();
-        // Uniform in [-1, 1] has the deviation 1 / sqrt(3).
-        double width = how.noise() * Math.sqrt(3);
+    /** Half the width of each channel's noise in the numbers of a batch; uniform in [-1, 1] has the deviation 1 / sqrt(3). */
+    private double[] widths(Patches input) {
+        double[] widths = input.std().clone();
+        for (int channel = 0; channel < widths.length; channel++) {
+            widths[channel] *= how.noise() * Math.sqrt(3) / input.scale();
+        }
+        return widths;
+    }
+
+    private void addNoise(MemorySegment clip, double[] widths, long stream) {
         int[] words = new int[4];
-        for (int i = 0; i < values.length; i++) {
-            if (missing) {
-                values[i] = 0;
-            } else if (width > 0) {
-                if (i % 4 == 0) {
-                    Philox.words(seed, stream, i / 4, words);
-                }
-                double deviation = deviations.get(i % deviations.size()).doubleValue();
-                double noisy = values[i] + width * deviation * (2 * Philox.uniform(words[i % 4]) - 1);
-                values[i] = (float) (map ? Math.clamp(noisy, 0, 1) : noisy);
+        long count = clip.byteSize() / Float.BYTES;
+        for (long i = 0; i < count; i++) {
+            int word = (int) (i % 4);
+            if (word == 0) {
+                Philox.words(seed, stream, i / 4, words);
             }
+            double noise = widths[(int) (i % widths.length)] * (2 * Philox.uniform(words[word]) - 1);
+            clip.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) (clip.getAtIndex(ValueLayout.JAVA_FLOAT, i) + noise));
         }
     }
 }

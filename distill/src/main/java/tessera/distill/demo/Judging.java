@@ -27,7 +27,6 @@ import tessera.distill.fewshot.FewShotHead;
 import tessera.distill.fewshot.FineTuning;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
-import tessera.nn.MaskStrategy;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
 
@@ -41,8 +40,8 @@ final class Judging {
     private final long seed;
     private final RunContext context;
 
-    /** What lines have in common that need one pass over the clips. */
-    private record Seen(String model, double maskRatio, String strategy, int ensemble) {}
+    /** What lines have in common that need one pass over the clips: of the largest ensemble, with which all others begin. */
+    private record Seen(String model, double maskRatio, String strategy) {}
 
     private record Cell(String line, Domain domain, int shots) {}
 
@@ -137,14 +136,8 @@ final class Judging {
         }
     }
 
-    /** Of independent masks and pairs a small ensemble is the beginning of a large one; others are drawn for their number. */
-    private static boolean nests(Line line) {
-        return line.strategy().equals(DemoPlan.PAIRS)
-                || line.strategy().equals(MaskStrategy.tubes().word());
-    }
-
     private static Seen seen(Line line) {
-        return new Seen(line.model(), line.maskRatio(), line.strategy(), nests(line) ? 0 : line.ensemble());
+        return new Seen(line.model(), line.maskRatio(), line.strategy());
     }
 
     private Map<Seen, double[][][]> features(List<Line> lines, ClipSet clips) {

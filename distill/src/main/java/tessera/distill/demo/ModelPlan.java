@@ -47,7 +47,9 @@ public sealed interface ModelPlan {
     /**
      * A masked autoencoder of the first stage.
      *
-     * @param start the model whose weights it starts from, {@link #WARM}, or null to start afresh
+     * @param start the model whose weights it starts from, {@link #WARM}, or null to start afresh. It looks at the same modality, or at
+     *     RGB, of which the patch embedding and the decoder's last layer are not taken over by models of others; of a student, which has
+     *     none, no decoder is
      */
     record Pretrained(Pretraining stage, @Nullable String start) implements ModelPlan {
         @Override
@@ -155,7 +157,8 @@ public sealed interface ModelPlan {
     /**
      * What is wrong with clips.
      *
-     * @param noise its standard deviation, of the modality's own
+     * @param noise standard deviation of what is added to every value, uniform, independent and not cut off, as a multiple of the
+     *     deviation by which the models divide that channel
      * @param missing share of clips of which a modality is not there: zeros stand in its place
      */
     record Disturbance(double noise, double missing) {
@@ -167,6 +170,19 @@ public sealed interface ModelPlan {
                 throw new IllegalArgumentException("noise is " + noise + " and missing is " + missing
                         + "; pass standard deviations of 0 or more and a share in [0, 1]");
             }
+        }
+
+        /** In words, as reports have it. */
+        String words() {
+            List<String> parts = new ArrayList<>();
+            if (noise != 0) {
+                parts.add("uniform noise is added to every value, of " + noise
+                        + " times the deviation by which models divide its channel, and is not cut off");
+            }
+            if (missing != 0) {
+                parts.add("a share of " + missing + " of the clips, drawn for each modality, is zeros");
+            }
+            return String.join("; ", parts);
         }
 
         private void addTo(Map<String, Object> values) {
@@ -349,10 +365,43 @@ public sealed interface ModelPlan {
         return values;
     }
 
+    /** Whether training looks at labelled source clips. */
+    default boolean needsSource() {
+        return this instanceof Pretrained || this instanceof SelfTrained;
+    }
+
+    /** Whether training looks at unlabelled target clips. */
+    default boolean needsTarget() {
+        return !(this instanceof Untrained);
+    }
+
+    /** Whether training begins with the student that comes with Tessera. */
+    default boolean startsWarm() {
+        return switch (this) {
+            case Pretrained pretrained -> WARM.equals(pretrained.start);
+            case Distilled distilled -> WARM.equals(distilled.start);
+            case SelfTrained trained -> false;
+            case Untrained untrained -> false;
+        };
+    }
+
+    /** Whether something is wrong with the clips that its teachers see. */
+    default boolean isDisturbed() {
+        return this instanceof Distilled distilled && !distilled.disturbance.equals(Disturbance.NONE);
+    }
+
     /** Everything that the named models look at, and RGB. */
     static Set<Modality> modalities(Iterable<ModelPlan> models) {
         Set<Modality> all = new TreeSet<>(Set.of(Modality.RGB));
         models.forEach(model -> all.add(model.modality()));
+        return all;
+    }
+
+    /** A model and all that it is made of, directly or not. */
+    static List<ModelPlan> ancestry(String name, Map<String, ModelPlan> models) {
+        ModelPlan model = Objects.requireNonNull(models.get(name), name);
+        List<ModelPlan> all = new ArrayList<>(List.of(model));
+        model.needs().forEach(need -> all.addAll(ancestry(need, models)));
         return all;
     }
 

@@ -39,6 +39,21 @@ public final class ClipBatches implements BatchSource {
     /** What teachers made of each clip, {@code [clips][values]} by their names. */
     private final SortedMap<String, float[][]> taught = new TreeMap<>();
 
+    private @Nullable Change change;
+
+    /** What happens to clips on their way into a batch, such as the errors of a sensor. */
+    @FunctionalInterface
+    public interface Change {
+        /**
+         * Changes samples: a function of each clip's number alone, so that a run resumes.
+         *
+         * @param clips number of each clip in its set, {@code [B]}
+         * @param samples {@code [B, T, rows, columns, C]} in host memory, which may be changed in place
+         * @return the same, or samples of the same shape and another type, in the innermost open scope; of one type for all batches
+         */
+        Tensor of(Modality modality, int[] clips, Tensor samples);
+    }
+
     /**
      * Batches of clips as large as they are.
      *
@@ -94,6 +109,12 @@ public final class ClipBatches implements BatchSource {
         return this;
     }
 
+    /** Lets samples be changed; null for none. */
+    ClipBatches changing(@Nullable Change how) {
+        change = how;
+        return this;
+    }
+
     @Override
     public Batch at(Device host, long number) {
         int[] indices = order.batch(number, recipe.batch());
@@ -106,12 +127,17 @@ public final class ClipBatches implements BatchSource {
         if (recipe.views() == null && recipe.augment() && rgb != null) {
             augment(rgb, viewSeed, i -> step, i -> first + i);
         }
+        Map<Modality, Tensor> samples = new TreeMap<>(taken.samples());
+        if (change != null) {
+            Change how = change;
+            samples.replaceAll((modality, clip) -> how.of(modality, taken.clips(), clip));
+        }
         Map<String, Tensor> ofHeads = new TreeMap<>();
         labels.forEach((head, ofClip) -> ofHeads.put(
                 head, Tensor.of(IntStream.of(taken.clips()).map(i -> ofClip[i]).toArray())));
         Map<String, Tensor> ofTeachers = new TreeMap<>();
         taught.forEach((name, ofClip) -> ofTeachers.put(name, rows(ofClip, taken.clips())));
-        return new Batch(taken.samples(), ofHeads, ofTeachers);
+        return new Batch(samples, ofHeads, ofTeachers);
     }
 
     private static Tensor rows(float[][] ofClip, int[] chosen) {

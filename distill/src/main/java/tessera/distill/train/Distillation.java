@@ -102,13 +102,23 @@ public record Distillation(Map<Modality, Double> weights, boolean maskedTeachers
      * @param start an RGB model, of the first stage or a student; the student is like it
      */
     public Stage stage(Map<Modality, Path> teachers, Path start, ClipSet target) {
+        return stage(teachers, start, target, null);
+    }
+
+    /**
+     * As {@link #stage(Map, Path, ClipSet)}, of clips that are changed before anybody looks at them.
+     *
+     * @param change what happens to them, or null for nothing. It is no setting of the stage: whoever passes one keeps such runs in
+     *     folders of their own
+     */
+    public Stage stage(Map<Modality, Path> teachers, Path start, ClipSet target, ClipBatches.@Nullable Change change) {
         ModelConfig config = OpenModel.Description.of(start).config();
         return new Stage(
                         "distill",
                         recipe,
                         settings(),
                         defaults().withWeights(Map.of()).settings(),
-                        context -> setUp(teachers, start, target, context),
+                        context -> setUp(teachers, start, target, change, context),
                         new Stage.Export(STUDENT, config.toMetadata(), (setup, file, metadata) -> {
                             Map<String, Tensor> student = new LinkedHashMap<>();
                             setup.trained().forEach((name, parameter) -> {
@@ -123,7 +133,12 @@ public record Distillation(Map<Modality, Double> weights, boolean maskedTeachers
                         .collect(Collectors.joining(", ", "distill rgb from ", "")));
     }
 
-    private Stage.Setup setUp(Map<Modality, Path> teachers, Path start, ClipSet target, RunContext context) {
+    private Stage.Setup setUp(
+            Map<Modality, Path> teachers,
+            Path start,
+            ClipSet target,
+            ClipBatches.@Nullable Change change,
+            RunContext context) {
         long seed = recipe.seed();
         OpenModel student = OpenModel.open(start, seed, ModelHeads.NONE, context);
         student.params().addShadows();
@@ -156,7 +171,7 @@ public record Distillation(Map<Modality, Double> weights, boolean maskedTeachers
                 student.network(),
                 matches.stream().map(FeatureMatch.Match::teacher).toList(),
                 List.of(new Stage.Part(
-                        new ClipBatches(target, seen, false, recipe, seed + 2, seed),
+                        new ClipBatches(target, seen, false, recipe, seed + 2, seed).changing(change),
                         new FeatureMatch(matches),
                         PATH_STREAM)),
                 student.model().config().grid() == null ? null : recipe.strategy(),

@@ -13,6 +13,7 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
+import tessera.tensor.io.Sha256;
 
 /**
  * Training clips that nothing is trained on, so that teachers can be judged by them. Teachers and students with the same share and
@@ -73,7 +74,7 @@ public record HeldOut(double share, long seed) {
 
     /** Depends on the name and the seed alone. */
     private String rank(String name) {
-        return TeacherCache.checksum((seed + " " + name).getBytes(StandardCharsets.UTF_8));
+        return Sha256.of((seed + " " + name).getBytes(StandardCharsets.UTF_8));
     }
 
     /**
@@ -139,6 +140,6 @@ public record HeldOut(double share, long seed) {
     }
 
     String checksum(ClipSet clips) {
-        return TeacherCache.checksum(new TreeSet<>(names(clips)).toString().getBytes(StandardCharsets.UTF_8));
+        return Sha256.of(new TreeSet<>(names(clips)).toString().getBytes(StandardCharsets.UTF_8));
     }
 }

@@ -131,12 +131,21 @@ public record Pretraining(
 
     /** What {@link #run} trains. */
     public Stage stage(VideoMaeConfig config, ClipSet source, ClipSet target, @Nullable Path start) {
+        return stage(config, source, target, start, modality.equals(Modality.RGB));
+    }
+
+    /**
+     * As {@link #stage(VideoMaeConfig, ClipSet, ClipSet, Path)}, where it is known what the start looks at.
+     *
+     * @param same whether that is this modality, so that the patch embedding and the decoder's head are taken too; else it is RGB
+     */
+    public Stage stage(VideoMaeConfig config, ClipSet source, ClipSet target, @Nullable Path start, boolean same) {
         return new Stage(
                 "pretrain " + modality,
                 recipe,
                 settings(),
                 defaults(modality).settings(),
-                context -> setUp(config, source, target, start, modality.equals(Modality.RGB), context),
+                context -> setUp(config, source, target, start, same, context),
                 export(config));
     }
 

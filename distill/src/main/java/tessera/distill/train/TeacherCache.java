@@ -9,8 +9,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
@@ -18,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
 import java.util.zip.CRC32;
+import tessera.tensor.io.Sha256;
 
 /**
  * What a frozen teacher made of clips, on disk: the logits of its heads and its feature for each view of each clip.
@@ -57,11 +56,12 @@ public final class TeacherCache implements AutoCloseable {
      * @param values numbers of an entry
      */
     public static TeacherCache open(Path folder, String teacher, Map<String, String> madeOf, int values) {
-        byte[] key = digest().digest(Map.copyOf(madeOf).entrySet().stream()
-                .sorted(Map.Entry.comparingByKey())
-                .map(Map.Entry::toString)
-                .reduce("", (all, one) -> all + one + "\n")
-                .getBytes(StandardCharsets.UTF_8));
+        byte[] key = Sha256.digest()
+                .digest(Map.copyOf(madeOf).entrySet().stream()
+                        .sorted(Map.Entry.comparingByKey())
+                        .map(Map.Entry::toString)
+                        .reduce("", (all, one) -> all + one + "\n")
+                        .getBytes(StandardCharsets.UTF_8));
         String name = teacher + "-" + HexFormat.of().formatHex(key) + ".teacher";
         try {
             Files.createDirectories(folder);
@@ -199,31 +199,13 @@ public final class TeacherCache implements AutoCloseable {
         return (int) crc.getValue();
     }
 
-    private static MessageDigest digest() {
-        try {
-            return MessageDigest.getInstance("SHA-256");
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException("every Java has SHA-256", e);
-        }
-    }
-
-    /** SHA-256 of bytes, in hexadecimal. */
-    static String checksum(byte[] bytes) {
-        return HexFormat.of().formatHex(digest().digest(bytes));
-    }
-
-    /** SHA-256 of a file's bytes, in hexadecimal. */
+    /** SHA-256 of a teacher's file. */
     static String checksum(Path file) {
-        MessageDigest digest = digest();
-        try (var in = Files.newInputStream(file)) {
-            byte[] part = new byte[1 << 16];
-            for (int read = in.read(part); read >= 0; read = in.read(part)) {
-                digest.update(part, 0, read);
-            }
+        try {
+            return Sha256.of(file);
         } catch (IOException e) {
             throw new UncheckedIOException("the teacher " + file + " cannot be read", e);
         }
-        return HexFormat.of().formatHex(digest.digest());
     }
 
     @Override

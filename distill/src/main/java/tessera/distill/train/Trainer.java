@@ -20,6 +20,8 @@ import tessera.nn.CheckpointException;
 import tessera.nn.Schedule;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
+import tessera.tensor.io.Safetensors;
+import tessera.tensor.io.SafetensorsFile;
 
 /**
  * Runs stages, with checkpoints that resume bit for bit.
@@ -64,6 +66,16 @@ public final class Trainer {
      */
     public static Path run(Stage stage, Path folder, RunContext context) {
         return new Trainer(stage, folder, context).run();
+    }
+
+    /**
+     * The type that a model was trained in, by its word, such as {@code bf16}; {@code f32} where its file says nothing, as one of an
+     * untrained model does not.
+     */
+    public static String precision(Path finished) {
+        try (SafetensorsFile file = Safetensors.open(finished)) {
+            return file.metadata().getOrDefault(COMPUTE, DType.F32.toString());
+        }
     }
 
     private Path run() {

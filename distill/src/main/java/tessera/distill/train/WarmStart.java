@@ -5,12 +5,10 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
-import java.util.HexFormat;
 import tessera.natives.NativeLibraries;
 import tessera.tensor.io.AtomicFile;
+import tessera.tensor.io.Sha256;
 
 /**
  * The student that comes with Tessera: a small RGB model (16 frames of 84 x 84 pixels) that all stages of MM-CDFSL trained on the
@@ -23,6 +21,9 @@ public final class WarmStart {
     /** Beside this class: resources of a module are for the module alone. */
     private static final String RESOURCE = "warm-start.safetensors";
 
+    /** Digits of the checksum that are enough to tell the few contents apart that there ever are. */
+    private static final int HASH = 16;
+
     private WarmStart() {}
 
     /**
@@ -34,12 +35,8 @@ public final class WarmStart {
      * @throws IllegalStateException if this build of Tessera comes without
      */
     public static Path file() {
-        try (InputStream in = WarmStart.class.getResourceAsStream(RESOURCE)) {
-            if (in == null) {
-                throw new IllegalStateException(
-                        "this build comes without the student of a warm start; name one of your own");
-            }
-            byte[] bytes = in.readAllBytes();
+        byte[] bytes = bytes();
+        try {
             Path folder = NativeLibraries.defaultCache(System.getenv())
                     .resolveSibling("")
                     .toAbsolutePath();
@@ -54,11 +51,28 @@ public final class WarmStart {
         }
     }
 
-    private static String hash(byte[] bytes) {
-        try {
-            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes), 0, 8);
-        } catch (NoSuchAlgorithmException impossible) {
-            throw new IllegalStateException("every Java has SHA-256", impossible);
+    /**
+     * The beginning of the student's SHA-256 in hexadecimal digits, by which runs note from which they started.
+     *
+     * @throws IllegalStateException if this build of Tessera comes without
+     */
+    public static String checksum() {
+        return hash(bytes());
+    }
+
+    private static byte[] bytes() {
+        try (InputStream in = WarmStart.class.getResourceAsStream(RESOURCE)) {
+            if (in == null) {
+                throw new IllegalStateException(
+                        "this build comes without the student of a warm start; name one of your own");
+            }
+            return in.readAllBytes();
+        } catch (IOException e) {
+            throw new UncheckedIOException("cannot unpack the student of a warm start", e);
         }
+    }
+
+    private static String hash(byte[] bytes) {
+        return Sha256.of(bytes).substring(0, HASH);
     }
 }

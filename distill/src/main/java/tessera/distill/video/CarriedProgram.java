@@ -10,10 +10,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Comparator;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.jar.JarFile;
@@ -22,6 +20,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import tessera.natives.NativeLibraries;
 import tessera.natives.Partial;
+import tessera.tensor.io.Sha256;
 
 /**
  * The FFmpeg program that the platform jar of {@code org.bytedeco:ffmpeg} carries, unpacked once for each user and content.
@@ -30,6 +29,9 @@ import tessera.natives.Partial;
  * in one step: processes that unpack at the same time, or die meanwhile, cannot spoil it.
  */
 final class CarriedProgram {
+    /** Digits of the checksum in a folder's name. */
+    private static final int HASH = 24;
+
     private static final Pattern MISSING_DEVICE_LIBRARY = Pattern.compile(
             "shared libraries: (lib(?:pulse|asound|xcb|X11|Xext|Xv|SDL|jack|sndio)[-\\w]*\\.so\\.\\d+): cannot open");
 
@@ -113,16 +115,12 @@ final class CarriedProgram {
 
     /** From names, sizes and what tells contents apart in the jar's table of contents: no need to read 60 MB at every start. */
     private static String contentHash(List<Part> parts) {
-        try {
-            MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            for (Part part : parts) {
-                String line = part.name() + " " + part.size() + " " + part.content() + "\n";
-                digest.update(line.getBytes(StandardCharsets.UTF_8));
-            }
-            return HexFormat.of().formatHex(digest.digest(), 0, 12);
-        } catch (NoSuchAlgorithmException impossible) {
-            throw new IllegalStateException("every Java has SHA-256", impossible);
+        MessageDigest digest = Sha256.digest();
+        for (Part part : parts) {
+            String line = part.name() + " " + part.size() + " " + part.content() + "\n";
+            digest.update(line.getBytes(StandardCharsets.UTF_8));
         }
+        return Sha256.hex(digest).substring(0, HASH);
     }
 
     /** Someone who tidies the cache may have removed a part of it. */

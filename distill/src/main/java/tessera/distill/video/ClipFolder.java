@@ -133,7 +133,7 @@ public final class ClipFolder {
     public static List<Path> list(Path folder, Predicate<Path> kind) {
         List<Path> found;
         try (Stream<Path> entries = Files.list(folder)) {
-            found = entries.filter(entry -> !SystemFiles.isOne(String.valueOf(entry.getFileName())) && kind.test(entry))
+            found = entries.filter(entry -> !isPassedOver(entry) && kind.test(entry))
                     .sorted()
                     .toList();
         } catch (IOException | UncheckedIOException failure) {
@@ -142,6 +142,11 @@ public final class ClipFolder {
         }
         found.forEach(ClipFolder::requireName);
         return found;
+    }
+
+    /** Whether a file or folder is hidden or one of those that operating systems leave anywhere, by its name. */
+    public static boolean isPassedOver(Path entry) {
+        return SystemFiles.isOne(String.valueOf(entry.getFileName()));
     }
 
     /** A name whose bytes are no text reaches no other program, and no label can be called so. */

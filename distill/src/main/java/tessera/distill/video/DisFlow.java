@@ -1,6 +1,7 @@
 package tessera.distill.video;
 
 import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.Loader;
 import org.bytedeco.opencv.global.opencv_core;
 import org.bytedeco.opencv.opencv_core.Mat;
 import org.bytedeco.opencv.opencv_video.DISOpticalFlow;
@@ -13,10 +14,15 @@ final class DisFlow implements OpticalFlow {
         try {
             // With several threads OpenCV searches in stripes, and results depend on their number.
             opencv_core.setNumThreads(1);
-        } catch (LinkageError e) {
+        } catch (LinkageError | IllegalCallerException e) {
+            // Allowed by an option, or with a warning at the first use; else it was denied.
             throw new IllegalStateException(
-                    "optical flow needs OpenCV, which cannot be loaded here (" + e.getMessage()
-                            + "); it comes with tessera-distill for Linux on x86-64. Elsewhere, give flow of your own",
+                    "optical flow needs OpenCV, which cannot be loaded here "
+                            + (!Loader.class.getModule().isNativeAccessEnabled()
+                                    ? "as native access is not enabled; start Java with --enable-native-access="
+                                            + "org.bytedeco.javacpp,org.bytedeco.opencv (ALL-UNNAMED on the class path)"
+                                    : "(" + e.getMessage() + "); it comes with tessera-distill for Linux on x86-64."
+                                            + " Elsewhere, give flow of your own"),
                     e);
         }
     }

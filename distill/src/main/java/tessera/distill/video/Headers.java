@@ -21,15 +21,36 @@ final class Headers {
     /** Packets at the beginning among which the first picture is, though they are stored in another order than shown. */
     private static final int FIRST_PACKETS = 16;
 
+    /** Formats whose clock may begin again or jump midway, as where two recordings were joined; FFmpeg's decoder takes such jumps out. */
+    private static final Set<String> JUMPING_CLOCKS = Set.of("mpegts", "mpeg", "ogg");
+
     private Headers() {}
+
+    /**
+     * What a look at a file finds.
+     *
+     * @param format in FFmpeg's word
+     */
+    record Found(VideoInfo info, String format) {
+        /** Options for opening the file, behind a blank, or nothing. */
+        String options() {
+            return optionsOf(format);
+        }
+    }
+
+    /** A broadcast may go on under other numbers midway; without this option it would seem to end there. */
+    private static String optionsOf(String format) {
+        return format.equals("mpegts") ? " -merge_pmt_versions 1" : "";
+    }
 
     /**
      * When the first picture begins and the last one ends, in seconds of the file's own clock, which need not begin at 0.
      *
      * @param start of the first picture
-     * @param end of the last picture
+     * @param end of the last picture; where the clock jumps, what it would be without
+     * @param jumps whether the clock does, so that nothing can be sought by its time
      */
-    record Span(double start, double end) {
+    record Span(double start, double end, boolean jumps) {
         /** Number of frames when the pictures are resampled to so many per second. */
         long framesAt(double rate) {
             return Math.max(1, (long) Math.floor((end - start) * rate + 1e-6));
@@ -37,7 +58,7 @@ final class Headers {
     }
 
     /** See {@link VideoReader#probe}. */
-    static VideoInfo read(Path file, Duration silence) {
+    static Found read(Path file, Duration silence) {
         requireReadable(file);
         Map<String, String> fields = new HashMap<>();
         try (Child probe = FfmpegProgram.find()
@@ -68,13 +89,14 @@ final class Headers {
         boolean turned = Math.round(Math.abs(number(fields, "rotation").orElse(0)) / 90) % 2 == 1;
         OptionalDouble frames = number(fields, "nb_frames");
         OptionalDouble streamDuration = number(fields, "duration");
-        return new VideoInfo(
+        VideoInfo info = new VideoInfo(
                 file,
                 turned ? height : width,
                 turned ? width : height,
                 rate(fields.getOrDefault("avg_frame_rate", "")),
                 streamDuration.isPresent() ? streamDuration : number(fields, "format.duration"),
                 frames.isPresent() ? OptionalLong.of((long) frames.getAsDouble()) : OptionalLong.empty());
+        return new Found(info, format);
     }
 
     private static void requireReadable(Path file) {
@@ -117,25 +139,30 @@ final class Headers {
     }
 
     /**
-     * From the packets at the beginning and, where the file lets itself be searched, those at the end; otherwise from all. Other streams,
-     * which may be longer, and what headers claim count for nothing.
+     * From the packets at the beginning and, where the file lets itself be searched, those at the end; otherwise, and where the clock may
+     * jump, from all. Other streams, which may be longer, and what headers claim count for nothing.
      *
      * @return empty where packets carry no time stamps, as in a bare stream
      */
     static Optional<Span> span(Path file, Duration silence) {
-        Packets ends = new Packets();
-        boolean whole = packets(file, silence, "-read_intervals %+#" + FIRST_PACKETS + ",100000000%", ends);
-        if (!whole || ends.count == FIRST_PACKETS) {
-            packets(file, silence, "", ends);
+        Packets packets = new Packets("");
+        boolean whole = packets(file, silence, "-read_intervals %+#" + FIRST_PACKETS + ",100000000%", packets);
+        if (!whole || packets.count == FIRST_PACKETS || JUMPING_CLOCKS.contains(packets.format)) {
+            packets = new Packets(packets.format);
+            packets(file, silence, "", packets);
         }
-        return ends.end > ends.start ? Optional.of(new Span(ends.start, ends.end)) : Optional.empty();
+        return packets.end > packets.start
+                ? Optional.of(new Span(packets.start, packets.end, packets.jumps))
+                : Optional.empty();
     }
 
     private static boolean packets(Path file, Duration silence, String interval, Packets packets) {
         try (Child probe = FfmpegProgram.find()
                 .probe(
-                        "-v error -protocol_whitelist file -select_streams V:0 -of csv=p=0 -i VIDEO -show_entries "
-                                + ("packet=pts_time,duration_time,flags " + interval).strip(),
+                        "-v error -protocol_whitelist file" + optionsOf(packets.format)
+                                + " -select_streams V:0 -of csv=p=0 -i VIDEO -show_entries "
+                                + ("packet=pts_time,dts_time,duration_time,flags:format=format_name " + interval)
+                                        .strip(),
                         file)) {
             if (!probe.listen(packets::add, silence)) {
                 throw VideoException.silent(file, silence);
@@ -146,21 +173,63 @@ final class Headers {
 
     /** Of packets that are shown. */
     private static final class Packets {
+        /** What FFmpeg takes for a jump forwards, and backwards, in seconds. */
+        private static final double FORWARDS = 10;
+
+        private static final double BACKWARDS = 0.1;
+
+        private String format;
         private long count;
         private double start = Double.POSITIVE_INFINITY;
         private double end = Double.NEGATIVE_INFINITY;
+        private boolean jumps;
 
-        /** From a line such as {@code 1.280000,0.040000,K__}, with a D behind where the picture is decoded but not shown. */
+        /** What is added to the clock since it jumped. */
+        private double offset;
+
+        /** When the next packet should be decoded by the one before it; NaN before the first. */
+        private double expected = Double.NaN;
+
+        /** @param format that the file is known to have, or an empty text */
+        Packets(String format) {
+            this.format = format;
+        }
+
+        /**
+         * From a line such as {@code 1.280000,1.240000,0.040000,K__}, with a D behind where the picture is decoded but not shown; or from the name
+         * of the format.
+         */
         private void add(String line) {
-            String[] fields = line.split(",", -1);
-            count++;
-            if (fields.length >= 3 && !fields[2].contains("D")) {
-                OptionalDouble from = number(fields[0]);
-                if (from.isPresent()) {
-                    start = Math.min(start, from.getAsDouble());
-                    end = Math.max(end, from.getAsDouble() + number(fields[1]).orElse(0));
-                }
+            if (!line.isEmpty() && (Character.isLowerCase(line.charAt(0)) || line.charAt(0) == '"')) {
+                format = line;
+                return;
             }
+            String[] fields = line.split(",", -1);
+            if (fields.length < 4) {
+                return;
+            }
+            count++;
+            double lasts = number(fields[2]).orElse(0);
+            if (JUMPING_CLOCKS.contains(format)) {
+                follow(number(fields[1]), lasts);
+            }
+            OptionalDouble from = number(fields[0]);
+            if (from.isPresent() && !fields[3].contains("D")) {
+                start = Math.min(start, from.getAsDouble() + offset);
+                end = Math.max(end, from.getAsDouble() + offset + lasts);
+            }
+        }
+
+        private void follow(OptionalDouble decoded, double lasts) {
+            if (decoded.isEmpty()) {
+                return;
+            }
+            double late = decoded.getAsDouble() + offset - expected;
+            if (late > FORWARDS || late < -BACKWARDS) {
+                offset -= late;
+                jumps = true;
+            }
+            expected = decoded.getAsDouble() + offset + lasts;
         }
     }
 }

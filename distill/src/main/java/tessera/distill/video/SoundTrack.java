@@ -30,10 +30,10 @@ public final class SoundTrack {
                     + " samples a second; pass a part of more than 0 s and at most an hour, and 1 or more samples");
         }
         Duration silence = DecodeOptions.NATIVE.timeout();
-        VideoReader.probe(file);
+        String options = Headers.read(file, silence).options();
         double start = Headers.span(file, silence).map(Headers.Span::start).orElse(0.0);
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-        try (Child child = FfmpegProgram.find().decode(arguments(start + from, seconds, rate), file)) {
+        try (Child child = FfmpegProgram.find().decode(arguments(options, start + from, seconds, rate), file)) {
             if (!child.copy(bytes, silence)) {
                 throw VideoException.silent(file, silence);
             }
@@ -51,8 +51,9 @@ public final class SoundTrack {
         return samples;
     }
 
-    private static String arguments(double from, double seconds, int rate) {
-        return "-nostdin -hide_banner -v error -protocol_whitelist file -seek_timestamp 1 -ss " + plain(from) + " -t "
+    private static String arguments(String options, double from, double seconds, int rate) {
+        return "-nostdin -hide_banner -v error -protocol_whitelist file" + options + " -seek_timestamp 1 -ss "
+                + plain(from) + " -t "
                 + plain(seconds) + " -i VIDEO -map 0:a:0 -af aresample=" + rate + ":async=1:first_pts=0"
                 + " -ac 1 -f s16le pipe:1";
     }

@@ -24,6 +24,7 @@ public final class VideoReader implements AutoCloseable {
     private static final double ROUNDING = 1e-3;
 
     private final VideoInfo info;
+    private final String formatOptions;
     private final DecodeOptions options;
     private FrameStream frames;
     /** Whether the stream begins near the frame that is wanted first. */
@@ -40,15 +41,17 @@ public final class VideoReader implements AutoCloseable {
     private long position;
     private boolean closed;
 
-    private VideoReader(VideoInfo info, DecodeOptions options, Headers.@Nullable Span span) {
-        this.info = info;
+    private VideoReader(Headers.Found found, DecodeOptions options, Headers.@Nullable Span span) {
+        this.info = found.info();
+        this.formatOptions = found.options();
         this.options = options;
         double wait = options.frameRate() > 0 ? options.start() / options.frameRate() - SECONDS_BEFORE : 0;
-        this.sought = span != null && wait > SECONDS_BEFORE;
+        this.sought = span != null && !span.jumps() && wait > SECONDS_BEFORE;
         this.origin = sought && span != null ? span.start() : Double.NaN;
-        this.frames = start(sought ? origin + wait : 0);
+        this.frames = start(sought ? origin + wait : Double.NaN);
     }
 
+    /** @param seconds in the file's time, NaN for its beginning */
     private FrameStream start(double seconds) {
         int length = Math.multiplyExact(options.width() * options.height(), 3);
         Child child = FfmpegProgram.find().decode(arguments(seconds), info.file());
@@ -80,7 +83,8 @@ public final class VideoReader implements AutoCloseable {
 
     /** @param span of the file where it is known */
     static VideoReader open(Path file, DecodeOptions options, Headers.@Nullable Span span) {
-        VideoInfo info = Headers.read(file, options.timeout());
+        Headers.Found found = Headers.read(file, options.timeout());
+        VideoInfo info = found.info();
         DecodeOptions sized = options.width() == 0 ? options.withSize(info.width(), info.height()) : options;
         if ((long) sized.width() * sized.height() > Headers.MOST_PIXELS) {
             throw new IllegalArgumentException(
@@ -89,7 +93,7 @@ public final class VideoReader implements AutoCloseable {
         }
         boolean searched = span == null && options.start() > 0 && options.frameRate() > 0;
         return new VideoReader(
-                info, sized, searched ? Headers.span(file, options.timeout()).orElse(null) : span);
+                found, sized, searched ? Headers.span(file, options.timeout()).orElse(null) : span);
     }
 
     /**
@@ -98,17 +102,18 @@ public final class VideoReader implements AutoCloseable {
      * @throws VideoException if the file is missing or no video, or no FFmpeg program is found
      */
     public static VideoInfo probe(Path file) {
-        return Headers.read(file, DecodeOptions.NATIVE.timeout());
+        return Headers.read(file, DecodeOptions.NATIVE.timeout()).info();
     }
 
     /** Texts for another program, so numbers are written as in Java. */
     private String arguments(double from) {
         int threads = Runtime.getRuntime().availableProcessors();
-        return "-nostdin -hide_banner -v error -protocol_whitelist file -filter_threads " + threads + " -threads "
+        return "-nostdin -hide_banner -v error -protocol_whitelist file" + formatOptions + " -filter_threads " + threads
+                + " -threads "
                 + threads
                 + " -max_pixels " + Headers.MOST_PIXELS
                 // With the times that the file has, since the decoder begins at one of its own choice before this one.
-                + (from == 0
+                + (Double.isNaN(from)
                         ? ""
                         : " -copyts -noaccurate_seek -seek_timestamp 1 -ss "
                                 + BigDecimal.valueOf(from).toPlainString())
@@ -163,7 +168,7 @@ public final class VideoReader implements AutoCloseable {
         if (sought && (frame == null || number(frame.time()) > wanted)) {
             sought = false;
             frames.close();
-            frames = start(0);
+            frames = start(Double.NaN);
             origin = Double.NaN;
             frame = frames.next();
         }

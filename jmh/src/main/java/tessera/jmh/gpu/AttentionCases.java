@@ -149,7 +149,8 @@ final class AttentionCases extends FamilyCases {
                 plain.v(),
                 plain.out(),
                 1,
-                regionBatch);
+                regionBatch,
+                false);
     }
 
     /** The three parts of {@code [B, N, 3, D]}. */

@@ -127,32 +127,24 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     }
 
     /**
-     * {@code C = op(A) op(B)} in f32 on the calling thread, for use inside a loop of {@link Workers}, without an object for the product: where
-     * oneDNN multiplies nothing is allocated. Sizes are positive.
+     * {@code C = op(A) op(B)} in f32 on the calling thread, for use inside a loop of {@link Workers}: where oneDNN multiplies, nothing is
+     * allocated. Sizes are positive.
      *
-     * @param fromA element of {@code a} where A begins, with rows {@code lda} elements apart as stored; so for b and c
+     * @param fromA element of {@code a} where A begins; so for b and c
      * @param add whether the product is added to what C holds
+     * @throws IllegalArgumentException for a leading dimension below the row length, or a matrix that does not lie within its memory
      */
     public final void tile(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             MemorySegment a,
             long fromA,
-            long lda,
             MemorySegment b,
             long fromB,
-            long ldb,
             boolean add,
             MemorySegment c,
-            long fromC,
-            long ldc) {
-        checkMatrix(DType.F32, "a", transposeA ? k : m, transposeA ? m : k, a, fromA, lda);
-        checkMatrix(DType.F32, "b", transposeB ? n : k, transposeB ? k : n, b, fromB, ldb);
-        checkMatrix(DType.F32, "c", m, n, c, fromC, ldc);
-        multiplyTile(transposeA, transposeB, m, n, k, a, fromA, lda, b, fromB, ldb, add, c, fromC, ldc);
+            long fromC) {
+        checkTile(DType.F32, shape, a, fromA, b, fromB, DType.F32, c, fromC);
+        multiplyTile(shape, a, fromA, b, fromB, add, c, fromC);
     }
 
     /**
@@ -201,21 +193,14 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
 
     /** As {@link #tile}, whose arguments were checked. */
     abstract void multiplyTile(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             MemorySegment a,
             long fromA,
-            long lda,
             MemorySegment b,
             long fromB,
-            long ldb,
             boolean add,
             MemorySegment c,
-            long fromC,
-            long ldc);
+            long fromC);
 
     abstract Weight packed(HostMemory target, DType type, long n, long k, MemorySegment w, long ldw);
 
@@ -230,10 +215,24 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             @Nullable MemorySegment addend,
             MemorySegment c) {
         checkType(type);
-        checkMatrix(type, "a", s.transposeA() ? s.k() : s.m(), s.transposeA() ? s.m() : s.k(), a, s.lda());
-        checkMatrix(type, "b", s.transposeB() ? s.n() : s.k(), s.transposeB() ? s.k() : s.n(), b, s.ldb());
-        checkMatrix(type, "c", s.m(), s.n(), c, s.ldc());
+        checkTile(type, s, a, 0, b, 0, type, c, 0);
         checkAdded(type, s.m(), s.n(), s.ldc(), bias, addend);
+    }
+
+    /** Refuses matrices that do not lie within their memory from these elements on. */
+    static void checkTile(
+            DType factors,
+            MatmulShape s,
+            MemorySegment a,
+            long fromA,
+            MemorySegment b,
+            long fromB,
+            DType result,
+            MemorySegment c,
+            long fromC) {
+        checkMatrix(factors, "a", s.transposeA() ? s.k() : s.m(), s.transposeA() ? s.m() : s.k(), a, fromA, s.lda());
+        checkMatrix(factors, "b", s.transposeB() ? s.n() : s.k(), s.transposeB() ? s.k() : s.n(), b, fromB, s.ldb());
+        checkMatrix(result, "c", s.m(), s.n(), c, fromC, s.ldc());
     }
 
     private static void checkType(DType type) {
@@ -290,7 +289,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         /** Calls that use the data now, plus {@link #CLOSED} once no new ones may come. */
         private final AtomicInteger uses = new AtomicInteger();
 
-        /** Takes over the layout. */
+        /** Takes over the layout, if there is memory. */
         Weight(HostMemory memory, DType type, long n, long k, long bytes, long layout) {
             this.type = type;
             this.n = n;

@@ -65,22 +65,14 @@ final class JavaGemm extends Gemm {
 
     @Override
     void multiplyTile(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             MemorySegment a,
             long fromA,
-            long lda,
             MemorySegment b,
             long fromB,
-            long ldb,
             boolean add,
             MemorySegment c,
-            long fromC,
-            long ldc) {
-        MatmulShape shape = new MatmulShape(transposeA, transposeB, m, n, k, lda, ldb, ldc);
+            long fromC) {
         MemorySegment result = c.asSlice(fromC * Float.BYTES);
         Product product = new Product(
                 DType.F32,
@@ -92,7 +84,7 @@ final class JavaGemm extends Gemm {
                 add ? result : null,
                 Activation.NONE,
                 result);
-        multiply(product, 0, m, 0, n);
+        multiply(product, 0, shape.m(), 0, shape.n());
     }
 
     /** The transposed copy, whose rows are as a panel wants them. */

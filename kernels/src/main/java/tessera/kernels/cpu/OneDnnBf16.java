@@ -62,43 +62,22 @@ public final class OneDnnBf16 {
         }
     }
 
-    /** As {@link Gemm#tile} for bf16 matrices A and B, with an f32 matrix C; whether these lie within their segments is not checked. */
+    /**
+     * As {@link Gemm#tile} for bf16 matrices A and B, with an f32 matrix C.
+     *
+     * @throws IllegalArgumentException for a leading dimension below the row length, or a matrix that does not lie within its memory
+     */
     public static void tile(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             MemorySegment a,
             long fromA,
-            long lda,
             MemorySegment b,
             long fromB,
-            long ldb,
             boolean add,
             MemorySegment c,
-            long fromC,
-            long ldc) {
-        try {
-            OneDnnProducts.tile(
-                    TO_F32,
-                    transposeA,
-                    transposeB,
-                    m,
-                    n,
-                    k,
-                    a.address() + fromA * DType.BF16.bytes(),
-                    lda,
-                    b.address() + fromB * DType.BF16.bytes(),
-                    ldb,
-                    add,
-                    c.address() + fromC * Float.BYTES,
-                    ldc);
-        } finally {
-            Reference.reachabilityFence(a);
-            Reference.reachabilityFence(b);
-            Reference.reachabilityFence(c);
-        }
+            long fromC) {
+        Gemm.checkTile(DType.BF16, shape, a, fromA, b, fromB, DType.F32, c, fromC);
+        OneDnnProducts.tile(TO_F32, DType.BF16, shape, a, fromA, b, fromB, add, c, fromC);
     }
 
     /**
@@ -132,18 +111,26 @@ public final class OneDnnBf16 {
          */
         public Weight(HostMemory memory, long n, long k, MemorySegment w) {
             this.k = k;
-            long depth = Math.max(1, k);
-            long layout = n == 0 ? 0 : OneDnnProducts.favouriteLayout(TO_F32, n, depth);
-            long bytes = n == 0 ? 0 : OneDnn.memoryDescSize(layout);
-            packed = new Gemm.Weight(memory, DType.BF16, n, depth, bytes, layout);
             if (n == 0) {
-                return;
-            }
-            if (k == 0) {
-                packed.data.fill((byte) 0);
+                packed = new Gemm.Weight(memory, DType.BF16, n, Math.max(1, k), 0, 0);
+            } else if (k > 0) {
+                packed = packed(memory, n, k, w);
             } else {
-                OneDnnProducts.pack(OneDnn.F32, w, k, packed);
+                HostMemory.Block zeros = memory.allocate(n * Float.BYTES);
+                try {
+                    packed = packed(
+                            memory,
+                            n,
+                            1,
+                            zeros.segment().asSlice(0, n * Float.BYTES).fill((byte) 0));
+                } finally {
+                    zeros.free();
+                }
             }
+        }
+
+        private static Gemm.Weight packed(HostMemory memory, long n, long k, MemorySegment w) {
+            return OneDnnProducts.packed(TO_F32, memory, DType.BF16, n, k, 0, OneDnn.F32, w, k);
         }
 
         @Override

@@ -1,8 +1,8 @@
 package tessera.kernels.cpu;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.ref.Reference;
 import tessera.kernels.DType;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.onednn.OneDnn;
 
 /** Matrix products by oneDNN in f32, each call on one thread; f64, which oneDNN does not have on CPUs, goes to Java. */
@@ -28,41 +28,15 @@ final class OneDnnGemm extends Gemm {
 
     @Override
     void multiplyTile(
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
+            MatmulShape shape,
             MemorySegment a,
             long fromA,
-            long lda,
             MemorySegment b,
             long fromB,
-            long ldb,
             boolean add,
             MemorySegment c,
-            long fromC,
-            long ldc) {
-        try {
-            OneDnnProducts.tile(
-                    F32,
-                    transposeA,
-                    transposeB,
-                    m,
-                    n,
-                    k,
-                    a.address() + fromA * Float.BYTES,
-                    lda,
-                    b.address() + fromB * Float.BYTES,
-                    ldb,
-                    add,
-                    c.address() + fromC * Float.BYTES,
-                    ldc);
-        } finally {
-            Reference.reachabilityFence(a);
-            Reference.reachabilityFence(b);
-            Reference.reachabilityFence(c);
-        }
+            long fromC) {
+        OneDnnProducts.tile(F32, DType.F32, shape, a, fromA, b, fromB, add, c, fromC);
     }
 
     @Override
@@ -70,9 +44,6 @@ final class OneDnnGemm extends Gemm {
         if (type != DType.F32 || n == 0 || k == 0) {
             return java.packed(target, type, n, k, w, ldw);
         }
-        long layout = OneDnnProducts.favouriteLayout(F32, n, k);
-        Weight weight = new Weight(target, type, n, k, OneDnn.memoryDescSize(layout), layout);
-        OneDnnProducts.pack(OneDnn.F32, w, ldw, weight);
-        return weight;
+        return OneDnnProducts.packed(F32, target, type, n, k, 0, OneDnn.F32, w, ldw);
     }
 }

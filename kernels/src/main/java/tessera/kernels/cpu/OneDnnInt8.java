@@ -15,7 +15,6 @@ import tessera.natives.onednn.OneDnn;
 public final class OneDnnInt8 {
     private static final int TO_F32 = OneDnnProducts.types(OneDnn.U8, OneDnn.S8, OneDnn.F32);
     private static final int TO_S32 = OneDnnProducts.types(OneDnn.U8, OneDnn.S8, OneDnn.S32);
-    private static final long ALIGNMENT = 64;
 
     private OneDnnInt8() {}
 
@@ -88,11 +87,11 @@ public final class OneDnnInt8 {
                 MemorySegment scales,
                 MemorySegment sums,
                 @Nullable InputRange input) {
-            boolean empty = n == 0 || k == 0;
-            long layout = empty ? 0 : OneDnnProducts.favouriteLayout(TO_F32, n, k);
-            long bytes = empty ? 0 : OneDnn.memoryDescSize(layout);
-            long table = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-            packed = new Gemm.Weight(memory, DType.F32, n, k, table + 2 * n * Float.BYTES, layout);
+            long behind = 2 * n * Float.BYTES;
+            packed = n == 0 || k == 0
+                    ? new Gemm.Weight(memory, DType.F32, n, k, behind, 0)
+                    : OneDnnProducts.packed(TO_F32, memory, DType.F32, n, k, behind, OneDnn.S8, w, k);
+            long table = packed.layout == 0 ? 0 : OneDnnProducts.lines(OneDnn.memoryDescSize(packed.layout));
             this.scales = packed.data.asSlice(table, n * Float.BYTES);
             this.shifts = packed.data.asSlice(table + n * Float.BYTES, n * Float.BYTES);
             this.scales.copyFrom(scales.asSlice(0, n * Float.BYTES));
@@ -101,9 +100,6 @@ public final class OneDnnInt8 {
             for (long i = 0; i < n; i++) {
                 shifts.setAtIndex(
                         ValueLayout.JAVA_FLOAT, i, -inputZero * sums.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i));
-            }
-            if (!empty) {
-                OneDnnProducts.pack(OneDnn.S8, w, k, packed);
             }
         }
 

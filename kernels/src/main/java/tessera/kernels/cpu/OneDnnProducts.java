@@ -5,6 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.onednn.OneDnn;
@@ -19,6 +20,8 @@ import tessera.natives.onednn.OneDnn;
 final class OneDnnProducts {
     /** The number of rows for which a weight's layout is chosen; the layout serves every other number too. */
     private static final long TYPICAL_ROWS = 256;
+    /** Bytes of a cache line. */
+    private static final long LINE = 64;
 
     private static final long ENGINE = OneDnn.engineCreate();
     private static final Slots<Context> CONTEXTS = new Slots<>(Context::new, Context::close);
@@ -65,10 +68,7 @@ final class OneDnnProducts {
         long at = (fromRow * shape.ldc() + fromColumn) * size;
         try {
             run(
-                    types
-                            | (shape.transposeA() ? Primitive.TRANSPOSED_A : 0)
-                            | (shape.transposeB() ? Primitive.TRANSPOSED_B : 0)
-                            | (product.activation() == Activation.GELU ? Primitive.GELU : 0),
+                    transposed(types, shape) | (product.activation() == Activation.GELU ? Primitive.GELU : 0),
                     product.layout(),
                     toRow - fromRow,
                     toColumn - fromColumn,
@@ -122,38 +122,50 @@ final class OneDnnProducts {
     }
 
     /**
-     * {@code C = op(A) op(B)}, or added to what C holds, of positive sizes; arguments as {@link Gemm#tile} has them, but with
-     * addresses, whose memory the caller keeps.
+     * {@code C = op(A) op(B)}, or added to what C holds, of positive sizes. Arguments as {@link Gemm#tile} has them, which the caller has
+     * checked; C is f32.
+     *
+     * @param factors type of A and B
      */
     static void tile(
             int types,
-            boolean transposeA,
-            boolean transposeB,
-            long m,
-            long n,
-            long k,
-            long a,
-            long lda,
-            long b,
-            long ldb,
+            DType factors,
+            MatmulShape shape,
+            MemorySegment a,
+            long fromA,
+            MemorySegment b,
+            long fromB,
             boolean add,
-            long c,
-            long ldc) {
-        run(
-                types | (transposeA ? Primitive.TRANSPOSED_A : 0) | (transposeB ? Primitive.TRANSPOSED_B : 0),
-                0,
-                m,
-                n,
-                k,
-                lda,
-                ldb,
-                ldc,
-                a,
-                b,
-                0,
-                add ? c : 0,
-                0,
-                c);
+            MemorySegment c,
+            long fromC) {
+        long result = c.address() + fromC * Float.BYTES;
+        try {
+            run(
+                    transposed(types, shape),
+                    0,
+                    shape.m(),
+                    shape.n(),
+                    shape.k(),
+                    shape.lda(),
+                    shape.ldb(),
+                    shape.ldc(),
+                    a.address() + fromA * factors.bytes(),
+                    b.address() + fromB * factors.bytes(),
+                    0,
+                    add ? result : 0,
+                    0,
+                    result);
+        } finally {
+            Reference.reachabilityFence(a);
+            Reference.reachabilityFence(b);
+            Reference.reachabilityFence(c);
+        }
+    }
+
+    private static int transposed(int types, MatmulShape shape) {
+        return types
+                | (shape.transposeA() ? Primitive.TRANSPOSED_A : 0)
+                | (shape.transposeB() ? Primitive.TRANSPOSED_B : 0);
     }
 
     // Numbers alone: nothing is made for a product, of which an attention has one every few microseconds.
@@ -193,38 +205,71 @@ final class OneDnnProducts {
     }
 
     /**
-     * Copies a linear weight into its {@link #favouriteLayout}.
+     * A copy of a linear weight in the layout that products like best; the caller's.
      *
-     * @param type of w, by oneDNN's number
-     * @param w {@code [n, k]} with rows {@code ldw} elements apart
+     * @param types of the products
+     * @param type what the copy calls its elements
+     * @param behind bytes that the memory has behind the copy, from the next whole cache line on
+     * @param stored type of w, by oneDNN's number
+     * @param w {@code [n, k]} of positive sizes with rows {@code ldw} elements apart
      */
-    static void pack(int type, MemorySegment w, long ldw, Gemm.Weight weight) {
+    static Gemm.Weight packed(
+            int types,
+            HostMemory memory,
+            DType type,
+            long n,
+            long k,
+            long behind,
+            int stored,
+            MemorySegment w,
+            long ldw) {
+        long layout = favouriteLayout(types, n, k);
+        Gemm.Weight weight;
+        try {
+            long bytes = OneDnn.memoryDescSize(layout);
+            weight = new Gemm.Weight(memory, type, n, k, lines(bytes) + behind, layout);
+        } catch (RuntimeException | Error e) {
+            OneDnn.memoryDescDestroy(layout);
+            throw e;
+        }
+        try {
+            pack(stored, w, ldw, weight);
+        } catch (RuntimeException | Error e) {
+            weight.close();
+            throw e;
+        }
+        return weight;
+    }
+
+    /** Bytes in whole cache lines. */
+    static long lines(long bytes) {
+        return (bytes + LINE - 1) / LINE * LINE;
+    }
+
+    private static void pack(int type, MemorySegment w, long ldw, Gemm.Weight weight) {
         int threads = OneDnn.threads();
         Context context = CONTEXTS.borrow();
         OneDnn.setThreads(1);
-        try {
-            long stored = OneDnn.matrixDesc(type, weight.k, weight.n, 1, ldw);
-            long attr = OneDnn.attrCreate(false, 0, false);
-            long desc = OneDnn.reorderDescCreate(stored, weight.layout, ENGINE, attr);
-            long reorder = OneDnn.primitiveCreate(desc);
-            long from = OneDnn.memoryCreate(stored, ENGINE, w.address());
-            long to = OneDnn.memoryCreate(weight.layout, ENGINE, weight.data.address());
+        try (Made made = new Made();
+                Arena arena = Arena.ofConfined()) {
+            long stored = made.keep(OneDnn.matrixDesc(type, weight.k, weight.n, 1, ldw), OneDnn::memoryDescDestroy);
+            long attr = made.keep(OneDnn.attrCreate(false, 0, false), OneDnn::attrDestroy);
+            long desc = made.keep(
+                    OneDnn.reorderDescCreate(stored, weight.layout, ENGINE, attr), OneDnn::primitiveDescDestroy);
+            long reorder = made.keep(OneDnn.primitiveCreate(desc), OneDnn::primitiveDestroy);
             long scratch = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
-            long scratchMemory = OneDnn.memoryCreate(scratch, ENGINE, context.scratch(OneDnn.memoryDescSize(scratch)));
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment args =
-                        arguments(arena, new int[] {OneDnn.ARG_SRC, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD}, new long[] {
-                            from, to, scratchMemory
-                        });
-                OneDnn.primitiveExecute(reorder, context.stream, 3, args.address());
-            }
-            OneDnn.memoryDestroy(scratchMemory);
-            OneDnn.memoryDestroy(from);
-            OneDnn.memoryDestroy(to);
-            OneDnn.primitiveDestroy(reorder);
-            OneDnn.primitiveDescDestroy(desc);
-            OneDnn.attrDestroy(attr);
-            OneDnn.memoryDescDestroy(stored);
+            long scratchAddress = context.scratch(OneDnn.memoryDescSize(scratch));
+            long[] memories = {
+                made.keep(OneDnn.memoryCreate(stored, ENGINE, w.address()), OneDnn::memoryDestroy),
+                made.keep(OneDnn.memoryCreate(weight.layout, ENGINE, weight.data.address()), OneDnn::memoryDestroy),
+                made.keep(OneDnn.memoryCreate(scratch, ENGINE, scratchAddress), OneDnn::memoryDestroy)
+            };
+            int[] numbers = {OneDnn.ARG_SRC, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD};
+            OneDnn.primitiveExecute(
+                    reorder,
+                    context.stream,
+                    numbers.length,
+                    arguments(arena, numbers, memories).address());
         } finally {
             CONTEXTS.giveBack(context);
             OneDnn.setThreads(threads);
@@ -233,19 +278,18 @@ final class OneDnnProducts {
     }
 
     /** Descriptor of the layout that products like best for a linear weight {@code [n, k]}; the caller's. */
-    static long favouriteLayout(int types, long n, long k) {
-        long source = OneDnn.matrixDesc(typeA(types), TYPICAL_ROWS, k, k, 1);
-        long weights = OneDnn.matrixDescAny(typeB(types), k, n);
-        long destination = OneDnn.matrixDesc(typeC(types), TYPICAL_ROWS, n, n, 1);
-        long attr = OneDnn.attrCreate(false, 0, false);
-        long desc = OneDnn.matmulDescCreate(ENGINE, source, weights, 0, destination, attr);
-        long layout = OneDnn.memoryDescClone(OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_WEIGHTS));
-        OneDnn.primitiveDescDestroy(desc);
-        OneDnn.attrDestroy(attr);
-        OneDnn.memoryDescDestroy(source);
-        OneDnn.memoryDescDestroy(weights);
-        OneDnn.memoryDescDestroy(destination);
-        return layout;
+    private static long favouriteLayout(int types, long n, long k) {
+        try (Made made = new Made()) {
+            long source = made.keep(OneDnn.matrixDesc(typeA(types), TYPICAL_ROWS, k, k, 1), OneDnn::memoryDescDestroy);
+            long weights = made.keep(OneDnn.matrixDescAny(typeB(types), k, n), OneDnn::memoryDescDestroy);
+            long destination =
+                    made.keep(OneDnn.matrixDesc(typeC(types), TYPICAL_ROWS, n, n, 1), OneDnn::memoryDescDestroy);
+            long attr = made.keep(OneDnn.attrCreate(false, 0, false), OneDnn::attrDestroy);
+            long desc = made.keep(
+                    OneDnn.matmulDescCreate(ENGINE, source, weights, 0, destination, attr),
+                    OneDnn::primitiveDescDestroy);
+            return OneDnn.memoryDescClone(OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_WEIGHTS));
+        }
     }
 
     private static MemorySegment arguments(Arena arena, int[] numbers, long[] memories) {
@@ -337,6 +381,7 @@ final class OneDnnProducts {
         private final long addend;
         private final long scales;
         private final long scratchBytes;
+        private final Made lasting = new Made();
         private final Arena arena = Arena.ofShared();
         private final MemorySegment args;
         private final int argCount;
@@ -349,37 +394,36 @@ final class OneDnnProducts {
             this.lda = lda;
             this.ldb = ldb;
             this.ldc = ldc;
-            long a = matrix(typeA(form), has(TRANSPOSED_A), m, k, lda);
-            long b =
-                    has(PACKED_B) ? OneDnn.memoryDescClone(layoutB) : matrix(typeB(form), has(TRANSPOSED_B), k, n, ldb);
-            long c = matrix(typeC(form), false, m, n, ldc);
-            long row = has(BIAS) ? matrix(OneDnn.F32, false, 1, n, n) : 0;
-            long attr = OneDnn.attrCreate(has(ACCUMULATE), has(ADDEND) ? c : 0, has(GELU));
-            if (has(SCALES)) {
-                OneDnn.attrScaleColumns(attr);
-            }
-            long desc = OneDnn.matmulDescCreate(ENGINE, a, b, row, c, attr);
-            long pad = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
-            primitive = OneDnn.primitiveCreate(desc);
-            source = OneDnn.memoryCreate(a, ENGINE, 0);
-            weights = OneDnn.memoryCreate(b, ENGINE, 0);
-            destination = OneDnn.memoryCreate(c, ENGINE, 0);
-            bias = row == 0 ? 0 : OneDnn.memoryCreate(row, ENGINE, 0);
-            addend = has(ADDEND) ? OneDnn.memoryCreate(c, ENGINE, 0) : 0;
-            long scalesDesc = has(SCALES) ? OneDnn.vectorDesc(n) : 0;
-            scales = scalesDesc == 0 ? 0 : OneDnn.memoryCreate(scalesDesc, ENGINE, 0);
-            scratchBytes = OneDnn.memoryDescSize(pad);
-            scratch = OneDnn.memoryCreate(pad, ENGINE, 0);
-            OneDnn.primitiveDescDestroy(desc);
-            OneDnn.attrDestroy(attr);
-            OneDnn.memoryDescDestroy(a);
-            OneDnn.memoryDescDestroy(b);
-            OneDnn.memoryDescDestroy(c);
-            if (row != 0) {
-                OneDnn.memoryDescDestroy(row);
-            }
-            if (scalesDesc != 0) {
-                OneDnn.memoryDescDestroy(scalesDesc);
+            try (Made made = new Made()) {
+                long a = made.keep(matrix(typeA(form), has(TRANSPOSED_A), m, k, lda), OneDnn::memoryDescDestroy);
+                long b = made.keep(
+                        has(PACKED_B)
+                                ? OneDnn.memoryDescClone(layoutB)
+                                : matrix(typeB(form), has(TRANSPOSED_B), k, n, ldb),
+                        OneDnn::memoryDescDestroy);
+                long c = made.keep(matrix(typeC(form), false, m, n, ldc), OneDnn::memoryDescDestroy);
+                long row = has(BIAS) ? made.keep(matrix(OneDnn.F32, false, 1, n, n), OneDnn::memoryDescDestroy) : 0;
+                long column = has(SCALES) ? made.keep(OneDnn.vectorDesc(n), OneDnn::memoryDescDestroy) : 0;
+                long attr = made.keep(
+                        OneDnn.attrCreate(has(ACCUMULATE), has(ADDEND) ? c : 0, has(GELU)), OneDnn::attrDestroy);
+                if (has(SCALES)) {
+                    OneDnn.attrScaleColumns(attr);
+                }
+                long desc =
+                        made.keep(OneDnn.matmulDescCreate(ENGINE, a, b, row, c, attr), OneDnn::primitiveDescDestroy);
+                long pad = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
+                scratchBytes = OneDnn.memoryDescSize(pad);
+                primitive = lasting.keep(OneDnn.primitiveCreate(desc), OneDnn::primitiveDestroy);
+                source = memory(a);
+                weights = memory(b);
+                destination = memory(c);
+                scratch = memory(pad);
+                bias = memory(row);
+                addend = memory(has(ADDEND) ? c : 0);
+                scales = memory(column);
+            } catch (RuntimeException | Error e) {
+                close();
+                throw e;
             }
             int[] numbers = {OneDnn.ARG_SRC, OneDnn.ARG_WEIGHTS, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD, 0, 0, 0};
             long[] memories = {source, weights, destination, scratch, 0, 0, 0};
@@ -398,6 +442,11 @@ final class OneDnnProducts {
             }
             argCount = count;
             args = arguments(arena, numbers, memories);
+        }
+
+        /** A memory of this layout, of an address that each call sets; 0 where there is no layout. */
+        private long memory(long desc) {
+            return desc == 0 ? 0 : lasting.keep(OneDnn.memoryCreate(desc, ENGINE, 0), OneDnn::memoryDestroy);
         }
 
         boolean is(int otherForm, long rows, long columns, long terms, long distanceA, long distanceB, long distanceC) {
@@ -441,20 +490,7 @@ final class OneDnnProducts {
         }
 
         void close() {
-            OneDnn.primitiveDestroy(primitive);
-            OneDnn.memoryDestroy(source);
-            OneDnn.memoryDestroy(weights);
-            OneDnn.memoryDestroy(destination);
-            OneDnn.memoryDestroy(scratch);
-            if (bias != 0) {
-                OneDnn.memoryDestroy(bias);
-            }
-            if (addend != 0) {
-                OneDnn.memoryDestroy(addend);
-            }
-            if (scales != 0) {
-                OneDnn.memoryDestroy(scales);
-            }
+            lasting.close();
             arena.close();
         }
     }

@@ -18,7 +18,10 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Safe for several callers at once: they share the team, none getting more of it than its part while the others are in a loop
  * too, and a caller without helpers (or inside a loop already) runs its ranges one after the other. Members without work spin for a fifth
- * of a millisecond and then park, a caller that waits for them parks sooner. A loop allocates nothing. The threads are daemons, started by the first loop that needs them.
+ * of a millisecond and then park, a caller that waits for them parks sooner. The threads are daemons, started by the first loop that needs them.
+ *
+ * <p>{@link #parallelFor} makes no object once the threads run, beyond the body that its caller makes, and neither does the repetition of a
+ * {@link #noted} call; {@link #repeatableFor} makes a few, however long the loop.
  */
 public final class Workers implements AutoCloseable {
     /** For a caller's wait, some tens of microseconds: whom it waits for may have been put aside and want its core. */

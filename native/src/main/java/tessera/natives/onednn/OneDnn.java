@@ -250,20 +250,32 @@ public final class OneDnn {
      */
     public static long attrCreate(boolean sum, long addend, boolean gelu) {
         long attr = ATTR_CREATE.create();
-        ATTR_SET_SCRATCHPAD_MODE.run(attr, SCRATCHPAD_USER);
-        long postOps = POST_OPS_CREATE.create();
-        if (sum) {
-            POST_OPS_APPEND_SUM.runWithFractions(postOps, 0, 0, 1, 0);
+        try {
+            ATTR_SET_SCRATCHPAD_MODE.run(attr, SCRATCHPAD_USER);
+            appendPostOps(attr, sum, addend, gelu);
+        } catch (OneDnnException e) {
+            attrDestroy(attr);
+            throw e;
         }
-        if (addend != 0) {
-            POST_OPS_APPEND_BINARY.run(postOps, BINARY_ADD, addend);
-        }
-        if (gelu) {
-            POST_OPS_APPEND_ELTWISE.runWithFractions(postOps, GELU_ERF, 0, 0, 0);
-        }
-        ATTR_SET_POST_OPS.run(attr, postOps);
-        POST_OPS_DESTROY.run(postOps);
         return attr;
+    }
+
+    private static void appendPostOps(long attr, boolean sum, long addend, boolean gelu) {
+        long postOps = POST_OPS_CREATE.create();
+        try {
+            if (sum) {
+                POST_OPS_APPEND_SUM.runWithFractions(postOps, 0, 0, 1, 0);
+            }
+            if (addend != 0) {
+                POST_OPS_APPEND_BINARY.run(postOps, BINARY_ADD, addend);
+            }
+            if (gelu) {
+                POST_OPS_APPEND_ELTWISE.runWithFractions(postOps, GELU_ERF, 0, 0, 0);
+            }
+            ATTR_SET_POST_OPS.run(attr, postOps);
+        } finally {
+            POST_OPS_DESTROY.run(postOps);
+        }
     }
 
     /** Lets a matmul multiply each column of its integer sums by a scale, f32 {@code [n]}, before the bias is added. */

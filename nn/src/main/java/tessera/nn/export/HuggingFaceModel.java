@@ -18,6 +18,7 @@ import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.AtomicFile;
+import tessera.tensor.io.JsonTokens;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.json.JsonFactory;
@@ -209,7 +210,7 @@ public final class HuggingFaceModel {
         try (JsonGenerator json = new JsonFactory().createGenerator(ObjectWriteContext.empty(), text)) {
             write(json, entries);
         }
-        byte[] bytes = text.append('\n').toString().getBytes(StandardCharsets.UTF_8);
+        byte[] bytes = JsonTokens.escaped(text.append('\n').toString()).getBytes(StandardCharsets.UTF_8);
         AtomicFile.write(file, (OutputStream out) -> out.write(bytes));
     }
 

@@ -249,7 +249,7 @@ public final class Head {
             labels.forEach(json::writeString);
             json.writeEndArray();
         }
-        return text.toString();
+        return JsonTokens.escaped(text.toString());
     }
 
     private static List<String> fromJson(String text) {

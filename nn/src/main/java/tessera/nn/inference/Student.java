@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -57,7 +57,10 @@ public final class Student implements AutoCloseable {
     /** How tokens become features, or null if the model does it. */
     private final @Nullable Pooler pooler;
 
-    private final AtomicBoolean closed = new AtomicBoolean();
+    private static final String CLOSED = "the student is closed; load it again";
+    private static final String CLOSED_FIRST = "the student of this session was closed; close the session before it";
+
+    private final Uses uses;
 
     /** The weights, shared by a student and those made of it, which it closes with itself. */
     private static final class Loaded {
@@ -70,6 +73,9 @@ public final class Student implements AutoCloseable {
         final @Nullable Int8Layers int8;
 
         final Set<Student> derived = ConcurrentHashMap.newKeySet();
+        /** Calls of all students that share these weights. */
+        final Uses uses = new Uses(null);
+
         private @Nullable String checksum;
 
         Loaded(
@@ -97,6 +103,7 @@ public final class Student implements AutoCloseable {
 
     private Student(Loaded loaded, Pooling pooling, List<Head> heads, boolean owner) {
         this.loaded = loaded;
+        this.uses = new Uses(loaded.uses);
         this.owner = owner;
         this.pooling = pooling;
         List<Classifier> made = new ArrayList<>();
@@ -473,7 +480,7 @@ public final class Student implements AutoCloseable {
      */
     public Tensor logits(Tensor clips, Masking masking, long seed) {
         requireHead();
-        return Autograd.noGrad(() -> {
+        return used(() -> {
             try (Scope scope = Scope.open()) {
                 Tensor features = Aggregation.mean(compute(clips, masking, seed), masking.ensemble()); // [B, D]
                 return scope.keep(Classifier.scores(classifiers, features));
@@ -489,7 +496,7 @@ public final class Student implements AutoCloseable {
     }
 
     private Tensor probabilities(Tensor clips, Masking masking, long seed, List<Classifier> by) {
-        return Autograd.noGrad(() -> {
+        return used(() -> {
             try (Scope scope = Scope.open()) {
                 Tensor features = compute(clips, masking, seed); // [P * B, D]
                 return scope.keep(Classifier.probabilities(by, features, masking.ensemble(), masking.aggregation()));
@@ -504,12 +511,16 @@ public final class Student implements AutoCloseable {
      * @return f32 {@code [ensemble, B, D]}, D of {@link #featureWidth}
      */
     public Tensor features(Tensor clips, Masking masking, long seed) {
-        return Autograd.noGrad(() -> {
+        return used(() -> {
             try (Scope scope = Scope.open()) {
                 Tensor features = compute(clips, masking, seed);
                 return scope.keep(features.reshape(masking.ensemble(), clips.size(0), featureWidth()));
             }
         });
+    }
+
+    private Tensor used(Supplier<Tensor> body) {
+        return uses.call(CLOSED, () -> Autograd.noGrad(body));
     }
 
     private Tensor compute(Tensor given, Masking masking, long seed) {
@@ -637,19 +648,22 @@ public final class Student implements AutoCloseable {
         }
 
         private float[] run(Pass pass, long seed) {
-            requireOpenStudent();
-            Map<String, float[]> results = calls.run(pass.name(), Graph.Variables.ofSeed(seed), pass);
+            uses.enter(CLOSED_FIRST); // a graph would read freed weights
+            Map<String, float[]> results;
+            try {
+                results = calls.run(pass.name(), Graph.Variables.ofSeed(seed), pass);
+            } finally {
+                uses.leave();
+            }
             return requireNonNull(results.get(pass.name()), "the recorded call returned no result of its own name");
         }
 
         private void run(Pass pass, long seed, float[] target) {
-            requireOpenStudent();
-            calls.run(pass.name(), Graph.Variables.ofSeed(seed), pass, target);
-        }
-
-        private void requireOpenStudent() {
-            if (closed.get()) { // a graph would read freed weights
-                throw new IllegalStateException("the student of this session was closed; close the session before it");
+            uses.enter(CLOSED_FIRST);
+            try {
+                calls.run(pass.name(), Graph.Variables.ofSeed(seed), pass, target);
+            } finally {
+                uses.leave();
             }
         }
 
@@ -662,10 +676,12 @@ public final class Student implements AutoCloseable {
     /**
      * Frees the copies of the heads and, if this is the student that was loaded, the weights and the heads of the students made of
      * it. A second call does nothing.
+     *
+     * @throws IllegalStateException if another thread's call is running that would lose what it reads; nothing is freed then
      */
     @Override
     public void close() {
-        if (closed.getAndSet(true)) {
+        if (!(owner ? loaded.uses : uses).close()) {
             return;
         }
         classifiers.forEach(Classifier::close);

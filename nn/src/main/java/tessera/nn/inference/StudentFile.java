@@ -5,8 +5,6 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
-import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,6 +18,7 @@ import tessera.nn.ModelHeads;
 import tessera.nn.Pooling;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
+import tessera.tensor.io.Sha256;
 
 /** Files of students: what is in them, and what tells one student's weights from another's. */
 final class StudentFile {
@@ -121,12 +120,7 @@ final class StudentFile {
 
     /** See {@link Student#checksum}. */
     static String checksum(Map<String, Tensor> parameters) {
-        MessageDigest digest;
-        try {
-            digest = MessageDigest.getInstance("SHA-256");
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException("every Java has SHA-256", e);
-        }
+        MessageDigest digest = Sha256.digest();
         new TreeMap<>(parameters).forEach((name, tensor) -> {
             digest.update((name + tensor.shape() + "\n").getBytes(StandardCharsets.UTF_8));
             float[] values = tensor.toFloats();
@@ -135,6 +129,6 @@ final class StudentFile {
             bytes.asFloatBuffer().put(values);
             digest.update(bytes);
         });
-        return HexFormat.of().formatHex(digest.digest());
+        return Sha256.hex(digest);
     }
 }

@@ -170,8 +170,24 @@ public record VideoMaeConfig(
 
     /** The same model with other epsilons. */
     public VideoMaeConfig withEps(double layerNorm, double outputNorm) {
+        return with(patches, layerNorm, outputNorm);
+    }
+
+    /** The same model whose input is normalised by one mean and one standard deviation for all channels, after the scale. */
+    public VideoMaeConfig withNormalisation(double mean, double std) {
+        double[] means = new double[patches.channels()];
+        double[] stds = new double[patches.channels()];
+        Arrays.fill(means, mean);
+        Arrays.fill(stds, std);
+        return with(
+                new Patches(patches.channels(), patches.tubelet(), patches.patch(), patches.scale(), means, stds),
+                layerNormEps,
+                outputNormEps);
+    }
+
+    private VideoMaeConfig with(Patches input, double layerNorm, double outputNorm) {
         return new VideoMaeConfig(
-                patches,
+                input,
                 frames,
                 height,
                 width,
@@ -183,30 +199,6 @@ public record VideoMaeConfig(
                 decoderHeads,
                 layerNorm,
                 outputNorm,
-                encoderNorm,
-                keyBias,
-                meanPooling);
-    }
-
-    /** The same model whose input is normalised by one mean and one standard deviation for all channels, after the scale. */
-    public VideoMaeConfig withNormalisation(double mean, double std) {
-        double[] means = new double[patches.channels()];
-        double[] stds = new double[patches.channels()];
-        Arrays.fill(means, mean);
-        Arrays.fill(stds, std);
-        return new VideoMaeConfig(
-                new Patches(patches.channels(), patches.tubelet(), patches.patch(), patches.scale(), means, stds),
-                frames,
-                height,
-                width,
-                embedDim,
-                depth,
-                heads,
-                decoderDim,
-                decoderDepth,
-                decoderHeads,
-                layerNormEps,
-                outputNormEps,
                 encoderNorm,
                 keyBias,
                 meanPooling);

@@ -1,5 +1,6 @@
 package tessera.nn.videomae;
 
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -8,6 +9,7 @@ import java.util.TreeSet;
 import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 import tessera.nn.CheckpointException;
 import tessera.nn.WeightNames;
 import tessera.tensor.Autograd;
@@ -126,15 +128,30 @@ public final class VideoMaeNames {
             }
         });
         projections.forEach((name, parts) -> {
-            for (Tensor part : parts) {
-                if (part == null) {
-                    throw new CheckpointException(
-                            "the checkpoint lacks one of the query, key and value weights of " + name);
-                }
-            }
+            requireAlike(name, parts);
             result.put(name, Autograd.noGrad(() -> Tensor.concat(0, parts)));
         });
         return result;
+    }
+
+    private static void requireAlike(String name, @Nullable Tensor[] parts) {
+        boolean alike = true;
+        List<String> told = new ArrayList<>();
+        for (int i = 0; i < parts.length; i++) {
+            Tensor part = parts[i];
+            Tensor first = parts[0];
+            told.add(List.of("query ", "key ", "value ").get(i) + (part == null ? "missing" : part.describe()));
+            alike &= part != null
+                    && first != null
+                    && part.rank() == 2
+                    && first.rank() == 2
+                    && part.dtype() == first.dtype()
+                    && part.size(1) == first.size(1);
+        }
+        if (!alike) {
+            throw new CheckpointException("the weights that make " + name + " are " + String.join(", ", told)
+                    + "; all three must be floats [width, width], so fetch the checkpoint again");
+        }
     }
 
     private static int projection(String name) {

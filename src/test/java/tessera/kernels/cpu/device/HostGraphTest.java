@@ -170,7 +170,7 @@ class HostGraphTest {
         int[][] regions = {{1, 1, 1}, {1, 2, 1}, {4, 4, 5}, {7, 7, 7}};
         float[] numbers = {.5f, -1, 2, .25f, 1, -.75f};
         Strides rows = new Strides(6, 2, 2);
-        AttentionShape shape = new AttentionShape(1, 1, 3, 3, 2, .7, rows, rows, rows, rows, 0, 1);
+        AttentionShape shape = new AttentionShape(1, 1, 3, 3, 2, .7, rows, rows, rows, rows, 0, 1, false);
         try (Buffer x = buffer(numbers);
                 Buffer factor = buffer(2);
                 Buffer scaled = buffer(0, 0, 0, 0, 0, 0);

@@ -308,7 +308,8 @@ class Bf16KernelsTest extends LayerFixture {
                 packed,
                 plain,
                 biased ? 1 : 0,
-                divided ? 1 : 0);
+                divided ? 1 : 0,
+                false);
         Buffer qkv = normal(batch * n * 3 * width);
         Buffer bias = biased ? normal(heads * n * n) : null;
         Buffer regions = divided ? Device.cpu().allocate(DType.I32, n) : null;
@@ -343,7 +344,8 @@ class Bf16KernelsTest extends LayerFixture {
                 packed,
                 plain,
                 biased ? 1 : 0,
-                divided ? 1 : 0);
+                divided ? 1 : 0,
+                false);
         AttentionTensors in = tensors(
                 normal(batch * n * 3 * width),
                 width,

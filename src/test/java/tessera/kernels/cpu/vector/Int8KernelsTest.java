@@ -255,7 +255,8 @@ class Int8KernelsTest extends LayerFixture {
                         packed,
                         out,
                         terms > 0 ? 1 : 0,
-                        terms > 1 ? 1 : 0);
+                        terms > 1 ? 1 : 0,
+                        false);
                 AttentionTensors in = new AttentionTensors(
                         qkv, part(qkv, d), part(qkv, 2 * d), terms > 0 ? bias : null, terms > 1 ? regions : null);
                 Buffer exact = buffer(Math.toIntExact((long) batch * n * d), i -> Double.NaN);

@@ -83,9 +83,28 @@ public final class JsonTokens {
         this.deepest = deepest;
     }
 
-    /** Of a text in memory. */
+    /** Of a text in memory; halves of surrogate pairs, which strings of Java may hold, stay what they are. */
     public JsonTokens(String json, int deepest) {
-        this(json.getBytes(StandardCharsets.UTF_8), deepest);
+        this(escaped(json).getBytes(StandardCharsets.UTF_8), deepest);
+    }
+
+    /**
+     * A JSON text whose strings have halves of surrogate pairs as escapes: the same to who reads it, and one that UTF-8 can hold,
+     * which knows no such halves.
+     */
+    public static String escaped(String json) {
+        if (Safetensors.isUnicode(json)) {
+            return json;
+        }
+        StringBuilder escaped = new StringBuilder(json.length());
+        json.codePoints().forEach(character -> {
+            if (Character.getType(character) == Character.SURROGATE) {
+                escaped.append("\\u%04x".formatted(character));
+            } else {
+                escaped.appendCodePoint(character);
+            }
+        });
+        return escaped.toString();
     }
 
     /**

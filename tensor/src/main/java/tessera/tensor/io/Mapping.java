@@ -35,7 +35,15 @@ final class Mapping {
 
     /** Maps the whole file; the memory lives as long as {@code arena} and outlives {@code file}. */
     static MemorySegment map(RandomAccessFile file, Arena arena) throws IOException {
-        return file.getChannel().map(FileChannel.MapMode.READ_ONLY, 0, file.length(), arena);
+        // A channel closes itself under a thread that is interrupted; reading a file is nothing to be interrupted at.
+        boolean interrupted = Thread.interrupted();
+        try {
+            return file.getChannel().map(FileChannel.MapMode.READ_ONLY, 0, file.length(), arena);
+        } finally {
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }
     }
 
     /** A stream over a segment, whatever its size. */

@@ -120,7 +120,12 @@ public final class NpzFile implements AutoCloseable {
     private Member member(ZipEntry entry, String name, long archiveBytes, long maxArrayBytes) throws IOException {
         String file = path.toString();
         if (!entry.getName().endsWith(Npy.SUFFIX)) {
-            throw malformed(file, "its entry " + TensorFileException.quote(entry.getName()) + " is no .npy array");
+            throw malformed(
+                    file,
+                    "its entry " + TensorFileException.quote(entry.getName()) + " is no .npy array"
+                            + (entry.getName().endsWith(".pkl")
+                                    ? " but a pickle, which is never read (of a PyTorch checkpoint: convert it to safetensors)"
+                                    : ""));
         }
         long size = entry.getSize();
         long compressed = entry.getCompressedSize();
@@ -228,6 +233,14 @@ public final class NpzFile implements AutoCloseable {
 
     private static TensorFileException damaged(String file, Exception failure) {
         String reason = failure.getMessage() == null ? failure.getClass().getSimpleName() : failure.getMessage();
+        if (reason.contains("encrypted") || reason.contains("compression method")) {
+            return new TensorFileException(
+                    file,
+                    "an entry is encrypted, or packed in another way than numpy.savez and numpy.savez_compressed do ("
+                            + TensorFileException.quote(reason) + ")",
+                    "unpack it and save it with one of these",
+                    failure);
+        }
         return TensorFileException.malformed(
                 file, "npz", "the archive cannot be read (" + TensorFileException.quote(reason) + ")", failure);
     }

@@ -133,6 +133,18 @@ public final class SafetensorsFile implements AutoCloseable {
         if (text.startsWith("\u0080")) {
             return " (it looks like a Python pickle, which is never read: convert it to safetensors)";
         }
+        if (text.startsWith("\u0089HDF") || text.startsWith("GGUF")) {
+            return " (it looks like HDF5 or GGUF: convert it to safetensors)";
+        }
+        if (text.startsWith("\u001f\u008b")) {
+            return " (it looks like a gzip archive: unpack it)";
+        }
+        if (text.startsWith("\b") && text.startsWith("\u0012", 2)) {
+            return " (it looks like an ONNX model: pass the checkpoint that it was exported from, as safetensors)";
+        }
+        if (text.startsWith("<")) {
+            return " (it looks like a web page: fetch the file itself)";
+        }
         if (text.stripLeading().startsWith("{")) {
             return " (it looks like JSON, perhaps an index of shards: pass it to import, or join the shards)";
         }

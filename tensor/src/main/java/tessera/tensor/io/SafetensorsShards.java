@@ -3,6 +3,7 @@ package tessera.tensor.io;
 import java.io.IOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -180,8 +181,8 @@ public final class SafetensorsShards implements AutoCloseable {
         Map<String, Path> shardOf = new LinkedHashMap<>();
         Map<String, Path> shards = new TreeMap<>();
         readMap(index).forEach((tensor, file) -> {
-            Path shard = index.resolveSibling(file);
-            if (file.isEmpty() || !file.equals(name(shard)) || file.equals("..") || file.equals(".")) {
+            Path shard = beside(index, file);
+            if (shard == null || file.isEmpty() || !file.equals(name(shard)) || file.equals("..") || file.equals(".")) {
                 throw new TensorFileException(
                         index.toString(),
                         "names the shard " + TensorFileException.quote(file) + ", which is no file beside it",
@@ -196,6 +197,15 @@ public final class SafetensorsShards implements AutoCloseable {
         List<Path> files = List.copyOf(shards.values());
         requireThere(index, files);
         return new Listing(files, shardOf, index);
+    }
+
+    /** Null where it is no name that a file can have. */
+    private static @Nullable Path beside(Path index, String file) {
+        try {
+            return index.resolveSibling(file);
+        } catch (InvalidPathException noName) {
+            return null;
+        }
     }
 
     private static void requireThere(Path named, List<Path> files) {

@@ -1,13 +1,17 @@
 package tessera.distill.data.annotation;
 
 import java.io.IOException;
+import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Comma-separated values with quotes (RFC 4180), in UTF-8. */
-final class CsvTable {
+/**
+ * Comma-separated values with quotes (RFC 4180), in UTF-8 with a byte order mark or without. Lines end as on any system, cells lose the
+ * blanks around them, and empty lines are passed over. Immutable.
+ */
+public final class CsvTable {
     private final Path file;
     private final List<List<String>> rows;
     /** Where each row begins, from 1. */
@@ -20,14 +24,19 @@ final class CsvTable {
     }
 
     /**
-     * Reads a file; empty lines are passed over.
+     * Reads a file.
      *
      * @throws IllegalArgumentException if it cannot be read, is empty, or a quote is not closed
      */
-    static CsvTable read(Path file) {
+    public static CsvTable read(Path file) {
         String text;
         try {
-            text = Files.readString(file).replace("\uFEFF", "");
+            text = Files.readString(file)
+                    .replace("\uFEFF", "")
+                    .replace("\r\n", "\n")
+                    .replace('\r', '\n');
+        } catch (CharacterCodingException e) {
+            throw new IllegalArgumentException(file + " is no text in UTF-8; save it as CSV in UTF-8", e);
         } catch (IOException e) {
             throw new IllegalArgumentException(
                     file + " cannot be read (" + e.getMessage() + "); check that it is there and is text in UTF-8", e);
@@ -54,7 +63,7 @@ final class CsvTable {
             } else if (c == ',' || c == '\n') {
                 row.add(cell.toString().strip());
                 cell.setLength(0);
-            } else if (c != '\r') {
+            } else {
                 cell.append(c);
             }
             if (c == '\n') {
@@ -69,14 +78,14 @@ final class CsvTable {
                 }
             }
         }
-        CsvTable table = new CsvTable(file, rows, lines);
         if (quoted) {
-            throw table.wrong(rows.size(), began, "has a quote that is not closed");
+            throw new IllegalArgumentException(
+                    file + ", line " + began + ", has a quote that is not closed; write a second one behind its cell");
         }
         if (rows.isEmpty()) {
-            throw new IllegalArgumentException(file + " is empty; give a table of annotations");
+            throw new IllegalArgumentException(file + " is empty; give a table, a row a line, cells parted by commas");
         }
-        return table;
+        return new CsvTable(file, rows, lines);
     }
 
     /** The first row. */
@@ -84,8 +93,18 @@ final class CsvTable {
         return rows.getFirst();
     }
 
-    /** Number of rows with the first. */
-    int size() {
+    /** The cells of a row, as many as it has. */
+    public List<String> row(int row) {
+        return rows.get(row);
+    }
+
+    /** Where a row begins in the file, from 1. */
+    public int line(int row) {
+        return lines.get(row);
+    }
+
+    /** Number of rows with the first, 1 or more. */
+    public int size() {
         return rows.size();
     }
 
@@ -149,11 +168,7 @@ final class CsvTable {
     }
 
     IllegalArgumentException wrong(int row, String what) {
-        return wrong(row, lines.get(row), what);
-    }
-
-    private IllegalArgumentException wrong(int row, int line, String what) {
         return new IllegalArgumentException(
-                file + ", line " + line + ", " + what + "; mend row " + row + ", or name another --format");
+                file + ", line " + line(row) + ", " + what + "; mend row " + row + ", or name another --format");
     }
 }

@@ -9,6 +9,7 @@ import static tessera.kernels.cpu.vector.VectorScores.padded;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
 import tessera.kernels.cpu.HostMemory;
@@ -117,6 +118,10 @@ public class VectorAttention extends ScalarAttention {
         private final int ld;
         /** Where the scores begin, behind the running maximum and sum of each row, interleaved. */
         private final int scoresFrom;
+        /** Of queries and keys. */
+        private final TileShapes products;
+        /** Of the values, weighted by the scores. */
+        private final TileShapes sums;
 
         Forward(AttentionShape s, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp, Gemm gemm) {
             this.s = s;
@@ -131,6 +136,27 @@ public class VectorAttention extends ScalarAttention {
             this.tiles = tile == 0 ? 0 : Blocks.ceilDiv(s.queries(), tile);
             this.ld = padded(Math.min(s.keys(), KEY_TILE));
             this.scoresFrom = padded(2 * tile);
+            int dim = s.headDim();
+            this.products = new TileShapes(
+                    s.queries(),
+                    tile,
+                    s.keys(),
+                    KEY_TILE,
+                    (rows, keys) -> new MatmulShape(false, true, rows, keys, dim, s.q().row(), s.k().row(), ld));
+            this.sums = new TileShapes(
+                    s.queries(),
+                    tile,
+                    s.keys(),
+                    KEY_TILE,
+                    (rows, keys) -> new MatmulShape(
+                            false,
+                            false,
+                            rows,
+                            dim,
+                            keys,
+                            ld,
+                            s.v().row(),
+                            s.out().row()));
         }
 
         long tasks() {
@@ -165,21 +191,14 @@ public class VectorAttention extends ScalarAttention {
             for (int key = 0; key < s.keys(); key += KEY_TILE) {
                 int count = Math.min(KEY_TILE, s.keys() - key);
                 gemm.tile(
-                        false,
-                        true,
-                        rows,
-                        count,
-                        dim,
+                        products.of(rows, count),
                         q,
                         offset(s.q(), b, h, row),
-                        s.q().row(),
                         k,
                         offset(s.k(), b, h, key),
-                        s.k().row(),
                         false,
                         memory,
-                        scoresFrom,
-                        ld);
+                        scoresFrom);
                 for (int r = 0; r < rows; r++) {
                     long at = scoresFrom + (long) r * ld;
                     float largest = plain
@@ -198,22 +217,7 @@ public class VectorAttention extends ScalarAttention {
                     set(memory, 2L * r, max);
                     set(memory, 2L * r + 1, sum);
                 }
-                gemm.tile(
-                        false,
-                        false,
-                        rows,
-                        dim,
-                        count,
-                        memory,
-                        scoresFrom,
-                        ld,
-                        v,
-                        offset(s.v(), b, h, key),
-                        s.v().row(),
-                        key > 0,
-                        out,
-                        outFrom,
-                        outRow);
+                gemm.tile(sums.of(rows, count), memory, scoresFrom, v, offset(s.v(), b, h, key), key > 0, out, outFrom);
             }
             for (int r = 0; r < rows; r++) {
                 float sum = get(memory, 2L * r + 1);
@@ -393,12 +397,12 @@ public class VectorAttention extends ScalarAttention {
             long atQ = offset(s.q(), b, h, row);
             long atOut = offset(s.out(), b, h, row);
             boolean add = row > 0;
-            gemm.tile(false, true, rows, keys, dim, q, atQ, ldq, k, atK, ldk, false, p, 0, ld);
-            gemm.tile(false, true, rows, keys, dim, dout, atOut, ldo, v, atV, ldv, false, ds, 0, ld);
+            gemm.tile(new MatmulShape(false, true, rows, keys, dim, ldq, ldk, ld), q, atQ, k, atK, false, p, 0);
+            gemm.tile(new MatmulShape(false, true, rows, keys, dim, ldo, ldv, ld), dout, atOut, v, atV, false, ds, 0);
             head.softmax(row, rows, p, ds, ld);
-            gemm.tile(true, false, keys, dim, rows, p, 0, ld, dout, atOut, ldo, add, dv, atV, ldv);
-            gemm.tile(false, false, rows, dim, keys, ds, 0, ld, k, atK, ldk, false, dq, atQ, ldq);
-            gemm.tile(true, false, keys, dim, rows, ds, 0, ld, q, atQ, ldq, add, dk, atK, ldk);
+            gemm.tile(new MatmulShape(true, false, keys, dim, rows, ld, ldo, ldv), p, 0, dout, atOut, add, dv, atV);
+            gemm.tile(new MatmulShape(false, false, rows, dim, keys, ld, ldk, ldq), ds, 0, k, atK, false, dq, atQ);
+            gemm.tile(new MatmulShape(true, false, keys, dim, rows, ld, ldq, ldk), ds, 0, q, atQ, add, dk, atK);
         }
     }
 

@@ -13,6 +13,7 @@ import tessera.kernels.Attention.AttentionShape;
 import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Attention.Strides;
 import tessera.kernels.Buffer;
+import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
 import tessera.kernels.cpu.HostMemory;
@@ -79,6 +80,10 @@ final class VectorBf16Attention extends VectorAttention {
         private final long scores;
         /** The running maximum and sum of each row of a tile, interleaved. */
         private final long statistics;
+        /** Of queries and keys. */
+        private final TileShapes products;
+        /** Of the values, weighted by the probabilities. */
+        private final TileShapes sums;
 
         Forward(AttentionShape s, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp) {
             this.s = s;
@@ -97,6 +102,19 @@ final class VectorBf16Attention extends VectorAttention {
             this.probabilities = queries + lines(Short.BYTES * (long) tile * dim) / Short.BYTES;
             this.scores = (probabilities + (long) tile * ld) * Short.BYTES / Float.BYTES;
             this.statistics = scores + (long) tile * ld;
+            this.products = new TileShapes(
+                    s.queries(),
+                    tile,
+                    s.keys(),
+                    ld,
+                    (rows, keys) -> new MatmulShape(false, true, rows, keys, dim, dim, dim, ld));
+            this.sums = new TileShapes(
+                    s.queries(),
+                    tile,
+                    s.keys(),
+                    ld,
+                    (rows, keys) -> new MatmulShape(
+                            false, false, rows, dim, keys, ld, dim, s.out().row()));
         }
 
         long tasks() {
@@ -145,9 +163,7 @@ final class VectorBf16Attention extends VectorAttention {
             for (int key = 0; key < s.keys(); key += ld) {
                 int count = Math.min(ld, s.keys() - key);
                 long skipped = (long) key * dim;
-                OneDnnBf16.tile(
-                        false, true, rows, count, dim, memory, queries, dim, memory, skipped, dim, false, memory,
-                        scores, ld);
+                OneDnnBf16.tile(products.of(rows, count), memory, queries, memory, skipped, false, memory, scores);
                 for (int r = 0; r < rows; r++) {
                     long at = scores + (long) r * ld;
                     float largest = plain
@@ -169,21 +185,7 @@ final class VectorBf16Attention extends VectorAttention {
                     set(memory, maximum + 1, sum);
                 }
                 OneDnnBf16.tile(
-                        false,
-                        false,
-                        rows,
-                        dim,
-                        count,
-                        memory,
-                        probabilities,
-                        ld,
-                        memory,
-                        values + skipped,
-                        dim,
-                        key > 0,
-                        out,
-                        outFrom,
-                        outRow);
+                        sums.of(rows, count), memory, probabilities, memory, values + skipped, key > 0, out, outFrom);
             }
             for (int r = 0; r < rows; r++) {
                 float sum = get(memory, statistics + 2L * r + 1);
@@ -238,14 +240,18 @@ final class VectorBf16Attention extends VectorAttention {
             boolean add = row > 0;
             narrow(pass.in().q(), atQ, ldq, rows, dim, queries);
             narrow(pass.dout(), offset(s.out(), b, h, row), s.out().row(), rows, dim, gradient);
-            OneDnnBf16.tile(false, true, rows, keys, dim, queries, 0, dim, memory, 0, dim, false, p, 0, ld);
-            OneDnnBf16.tile(false, true, rows, keys, dim, gradient, 0, dim, headV, 0, dim, false, ds, 0, ld);
+            MatmulShape products = new MatmulShape(false, true, rows, keys, dim, dim, dim, ld);
+            OneDnnBf16.tile(products, queries, 0, memory, 0, false, p, 0);
+            OneDnnBf16.tile(products, gradient, 0, headV, 0, false, ds, 0);
             head.softmax(row, rows, p, ds, ld);
             VectorBf16Rows.narrow(p, 0, (long) rows * ld, narrowP, 0);
             VectorBf16Rows.narrow(ds, 0, (long) rows * ld, narrowDs, 0);
-            OneDnnBf16.tile(true, false, keys, dim, rows, narrowP, 0, ld, gradient, 0, dim, add, dv, atV, ldv);
-            OneDnnBf16.tile(false, false, rows, dim, keys, narrowDs, 0, ld, memory, 0, dim, false, dq, atQ, ldq);
-            OneDnnBf16.tile(true, false, keys, dim, rows, narrowDs, 0, ld, queries, 0, dim, add, dk, atK, ldk);
+            MatmulShape ofValues = new MatmulShape(true, false, keys, dim, rows, ld, dim, ldv);
+            OneDnnBf16.tile(ofValues, narrowP, 0, gradient, 0, add, dv, atV);
+            MatmulShape ofQueries = new MatmulShape(false, false, rows, dim, keys, ld, dim, ldq);
+            OneDnnBf16.tile(ofQueries, narrowDs, 0, memory, 0, false, dq, atQ);
+            MatmulShape ofKeys = new MatmulShape(true, false, keys, dim, rows, ld, dim, ldk);
+            OneDnnBf16.tile(ofKeys, narrowDs, 0, queries, 0, add, dk, atK);
         }
     }
 

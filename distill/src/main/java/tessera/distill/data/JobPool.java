@@ -12,13 +12,13 @@ import java.util.concurrent.Semaphore;
 import java.util.function.Consumer;
 
 /** Threads, of which never more than some work at the same time: each on a job, or helping with a job that has parts. */
-final class Workers implements AutoCloseable {
+final class JobPool implements AutoCloseable {
     private final Semaphore free;
     private final ExecutorService pool = Executors.newCachedThreadPool(
             Thread.ofPlatform().daemon().name("tessera-extract-", 0).factory());
 
     /** @param threads that may work at the same time, 1 or more */
-    Workers(int threads) {
+    JobPool(int threads) {
         this.free = new Semaphore(threads);
     }
 
@@ -64,7 +64,7 @@ final class Workers implements AutoCloseable {
             case null -> {}
             case RuntimeException unchecked -> throw unchecked;
             case Error error -> throw error;
-            default -> throw new IllegalStateException("a worker failed", failure);
+            default -> throw new IllegalStateException("a job failed", failure);
         }
     }
 

@@ -1,0 +1,77 @@
+package tessera.distill.cli;
+
+import java.util.List;
+import java.util.Locale;
+import picocli.CommandLine.Option;
+import tessera.distill.data.Split;
+import tessera.distill.fewshot.Episode;
+import tessera.distill.fewshot.EpisodeSampler;
+
+/** What few-shot episodes are made of, and which of EgoSim's classes judge. */
+final class EpisodeOptions {
+    /** What EgoSim offers for judging; its other splits are for training. */
+    enum Judged {
+        VALIDATION(Split.VALIDATION),
+        TEST(Split.TEST);
+
+        private final Split split;
+
+        Judged(Split split) {
+            this.split = split;
+        }
+    }
+
+    @Option(
+            names = "--split",
+            paramLabel = "NAME",
+            description = "EgoSim's classes: validation (to choose settings by) or test. Default: ${DEFAULT-VALUE}")
+    private Judged judged;
+
+    @Option(names = "--ways", paramLabel = "N", description = "Classes of an episode. Default: ${DEFAULT-VALUE}")
+    private int ways = 5;
+
+    @Option(names = "--shots", paramLabel = "K", description = "Examples of each class. Default: ${DEFAULT-VALUE}")
+    private int shots = 5;
+
+    @Option(names = "--queries", paramLabel = "Q", description = "Queries of each class. Default: ${DEFAULT-VALUE}")
+    private int queries = 15;
+
+    /** @param standard the split unless the user names one */
+    EpisodeOptions(Judged standard) {
+        judged = standard;
+    }
+
+    /** Refuses sizes that make no episode. */
+    void check() {
+        ToolCommand.requireLeast("--ways", ways, 2);
+        ToolCommand.requireLeast("--shots", shots, 1);
+        ToolCommand.requireLeast("--queries", queries, 1);
+    }
+
+    /** EgoSim's split to judge on. */
+    Split split() {
+        return judged.split;
+    }
+
+    /** The split, for people. */
+    String splitName() {
+        return judged.name().toLowerCase(Locale.ROOT);
+    }
+
+    int ways() {
+        return ways;
+    }
+
+    int shots() {
+        return shots;
+    }
+
+    int queries() {
+        return queries;
+    }
+
+    /** So many episodes of clips with these labels. */
+    List<Episode> draw(int[] labels, long seed, int episodes) {
+        return new EpisodeSampler(labels, ways, shots, queries, seed).draw(episodes);
+    }
+}
