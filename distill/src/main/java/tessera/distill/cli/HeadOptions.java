@@ -18,17 +18,23 @@ import tessera.nn.inference.Student;
 class HeadOptions {
     private static final String AUTO = "auto";
     /**
-     * What {@code auto} pools: of each line the first that suits the student. What moves is believed most, for it tells actions apart in
-     * places that were never seen; then what the model itself makes of a clip; then the picture as it is.
+     * One voice of {@code auto}.
+     *
+     * @param weight of its head
+     * @param poolings of which the first that suits the student is taken
      */
-    private static final List<List<Pooling>> OFFERED = List.of(
-            poolings("motion:1@2", "motion:1@1", "motion:1"),
-            poolings("grid:2", "mean"),
-            poolings("grid:4@0", "grid:2@0"));
-
-    private static List<Pooling> poolings(String... words) {
-        return Stream.of(words).map(Pooling::of).toList();
+    private record Voice(double weight, List<Pooling> poolings) {
+        static Voice of(double weight, String... words) {
+            return new Voice(weight, Stream.of(words).map(Pooling::of).toList());
+        }
     }
+
+    /** What moves, what the model makes of a clip, and how the picture looks; weighted by what recognises most on real clips. */
+    private static final List<Voice> VOICES = List.of(
+            Voice.of(.35, "motion:1@2", "motion:1@1", "motion:1"),
+            Voice.of(.35, "mean"),
+            Voice.of(.15, "grid:2"),
+            Voice.of(.15, "grid:4@0", "grid:2@0"));
 
     /** How a head is fitted. */
     enum Fit {
@@ -44,8 +50,7 @@ class HeadOptions {
             description =
                     "How tokens become a feature: mean (the papers'), grid:G, motion:G (changes from slot to slot, which do not"
                             + " see what stands still), several with +, @N for the tokens after N blocks; auto has heads"
-                            + " on motion, on the last tokens and on the picture speak as one, weighted by what they recognise of examples"
-                            + " that are held out. Default: auto, and mean with --fit plain")
+                            + " on motion, on the model's feature and on the picture speak as one. Default: auto, and mean with --fit plain")
     private @Nullable String pooling;
 
     @Option(
@@ -90,11 +95,12 @@ class HeadOptions {
         if (!word().equals(AUTO)) {
             Pooling.of(word());
         } else if (!isTuned()) {
-            throw new IllegalArgumentException("--pooling auto weighs heads by cross-validation, which " + untuned());
+            throw new IllegalArgumentException(
+                    "--pooling auto pools heads on standardised features, which " + untuned());
         }
     }
 
-    /** The poolings that suit a student and the masks through which it looks, one or more, the one that is believed most first. */
+    /** The poolings that suit a student and the masks through which it looks, one or more. */
     List<Pooling> candidates(Student student, Masking masking) {
         if (!word().equals(AUTO)) {
             Pooling asked = Pooling.of(word());
@@ -102,8 +108,8 @@ class HeadOptions {
             return List.of(asked);
         }
         boolean tubes = masking.ratio() == 0 || masking.strategy().showsTubes();
-        List<Pooling> suiting = OFFERED.stream()
-                .flatMap(line -> line.stream()
+        List<Pooling> suiting = VOICES.stream()
+                .flatMap(voice -> voice.poolings().stream()
                         .filter(offered -> suits(offered, student, masking) && (tubes || !offered.seesMotion()))
                         .limit(1))
                 .toList();
@@ -136,12 +142,23 @@ class HeadOptions {
         return isTuned() ? tuned(candidates, student) : new LogisticRegression();
     }
 
-    /** The fit that weighs heads on the candidates, by the columns of their {@link Pooling#union}. */
+    /** The fit of heads on the candidates, by the columns of their {@link Pooling#union}. */
     private static HeadFit tuned(List<Pooling> candidates, Student student) {
         Pooling all = Pooling.union(candidates);
-        return new HeadFit(candidates.stream()
-                .map(candidate -> all.select(candidate, student.config()))
-                .toList());
+        return new HeadFit(
+                candidates.stream()
+                        .map(candidate -> all.select(candidate, student.config()))
+                        .toList(),
+                candidates.stream().mapToDouble(HeadOptions::weight).toArray());
+    }
+
+    /** Of the voice that has a pooling; one that is asked for by name stands alone. */
+    private static double weight(Pooling pooling) {
+        return VOICES.stream()
+                .filter(voice -> voice.poolings().contains(pooling))
+                .mapToDouble(Voice::weight)
+                .findFirst()
+                .orElse(1);
     }
 
     /**

@@ -28,7 +28,7 @@ final class StudentOptions {
             names = "--student",
             paramLabel = "FILE",
             description =
-                    "The student's safetensors file. Default: the small one that comes with Tessera, trained on EgoSim 1")
+                    "The student's safetensors file. Default: the small one that comes with Tessera, trained on EgoSim 2")
     private @Nullable Path file;
 
     Path file() {

@@ -7,66 +7,69 @@ import org.jspecify.annotations.Nullable;
 import tessera.distill.evaluation.EnsemblePasses;
 
 /**
- * A linear head on standardised features, whose penalty is chosen by cross-validation on its examples alone. If several choices of features
- * are offered, each gets a head of its own, and the heads speak as one, with weights that follow from how they recognise examples that
- * are held out: the logarithm of what it says is their weighted sum, which is again a linear head.
+ * A linear head on standardised features, whose penalty is chosen by cross-validation on its examples alone. On several sets of features
+ * it is a head on each, and these speak as one: the logarithm of what it says is their weighted sum, which is again a linear head. The
+ * weights are given: weights, or a choice of one set, by what a few examples recognise when they are held out give fewer right
+ * answers on real clips than weights that stay what they are.
  *
  * <p>Each feature loses its mean over the examples and is divided by its standard deviation, to which a tenth of the mean one is
  * added so that what hardly varies is not blown up, and by the root of the number of features, so that a row has a length of
- * about 1; this is folded into the head, which stays linear in the features as they are. {@link LogisticRegression}'s C is 10, unless
+ * about 1; this is folded into the head, which stays linear in the features as they are. {@link LogisticRegression}'s C is 1, unless
  * another power of ten from 1e-3 to 1e3 recognises more of the examples
  * when these are held out, each once, in up to five folds: more by two standard errors at least, for a few examples more of 25 are
  * mostly luck. (By one, as Breiman et al. have it in Classification and Regression Trees, 1984, what is chosen recognises less on real
  * clips. The least cross-entropy in place of the most right answers prefers heads that are hardly fitted at all where classes are hard to
- * tell apart.) For the same reason features are pooled, not chosen: on clips that were filmed in one place and on clips that were not,
- * a pool recognises as many as the better choice or more, where a choice by so few examples is often the wrong one. Folds hold parts
- * of every class, and never a part of a group. Where a class has one group alone its examples are taken for groups, and where it has one
- * example nothing can be held out: the first choice then weighs .7 and the others share the rest.
+ * tell apart.) Folds hold parts of every class, and never a part of a group. Where a class has one group alone its examples are taken
+ * for groups, and where it has one example nothing can be held out.
  *
  * <p>Deterministic; immutable and safe to share between threads.
  */
 public final class HeadFit implements FewShotHead {
     /** Values of C; the first needs no reason, and of the others those nearer to it come first. */
-    private static final double[] PENALTIES = {10, 100, 1, 1000, .1, .01, .001};
+    private static final double[] PENALTIES = {1, 10, .1, 100, .01, 1000, .001};
 
     /** How exactly fits are made that are kept, and those that are thrown away: tolerance of the gradient beside C, and most steps. */
     private static final LogisticRegression FINE = new LogisticRegression(1, 1e-4, 1000);
 
     private static final LogisticRegression ROUGH = new LogisticRegression(1, 1e-2, 50);
 
-    private final List<int[]> candidates;
+    private final int[][] columns;
+    private final double[] weights;
 
     /**
-     * A fit on one or more choices of features.
+     * A fit on one or more sets of features.
      *
-     * @param candidates columns of the rows that {@link #fit} is given, one list for each choice, the one that is believed most first
-     * @throws IllegalArgumentException if there is none, or one has no column
+     * @param columns of the rows that {@link #fit} is given, one list for each set
+     * @param weights how much each set says, positive; only their ratios matter
+     * @throws IllegalArgumentException if there is no set, one has no column, or a weight is missing or not positive
      */
-    public HeadFit(List<int[]> candidates) {
-        if (candidates.isEmpty() || candidates.stream().anyMatch(columns -> columns.length == 0)) {
-            throw new IllegalArgumentException("head_fit: " + candidates.size()
-                    + " choices of features, some perhaps empty, given; pass one or more with one column or more each");
+    public HeadFit(List<int[]> columns, double... weights) {
+        if (columns.isEmpty() || columns.stream().anyMatch(set -> set.length == 0)) {
+            throw new IllegalArgumentException("head_fit: " + columns.size()
+                    + " sets of features, some perhaps empty, given; pass one or more with one column or more each");
         }
-        this.candidates = candidates.stream().map(int[]::clone).toList();
+        if (weights.length != columns.size()
+                || Arrays.stream(weights).anyMatch(weight -> !(weight > 0) || Double.isInfinite(weight))) {
+            throw new IllegalArgumentException("head_fit: the weights " + Arrays.toString(weights) + " of "
+                    + columns.size() + " sets of features given; pass a positive number for each");
+        }
+        this.columns = columns.stream().map(int[]::clone).toArray(int[][]::new);
+        this.weights = OpinionPool.shares(weights);
     }
 
     /** A fit on all of {@code width} features. */
     public static HeadFit of(int width) {
-        return new HeadFit(List.of(IntStream.range(0, width).toArray()));
+        return new HeadFit(List.of(IntStream.range(0, width).toArray()), 1);
     }
 
     /**
      * A fitted head.
      *
-     * @param weights of the choices of features; 1 if there is one
      * @param c the penalty's C
      * @param heldOut share of the examples that were recognised when they were held out; NaN where none could be
-     * @param classifier of all columns, with weight 0 for those that no choice has
+     * @param classifier of all columns, with weight 0 for those of no set
      */
-    public record Fit(double[] weights, double c, double heldOut, LinearClassifier classifier) {}
-
-    /** Of heads with one C: their weights, and how many examples they recognise that they did not see. */
-    private record Attempt(double[] weights, int recognised) {}
+    public record Fit(double c, double heldOut, LinearClassifier classifier) {}
 
     /**
      * Fits on several views of each example.
@@ -80,64 +83,48 @@ public final class HeadFit implements FewShotHead {
         int[] folds = CrossValidation.folds(labels, classes, groups);
         List<Standardised> examples = standardised(views);
         double c = PENALTIES[0];
-        double[] weights = OpinionPool.prior(candidates.size());
         int most = -1;
         if (folds.length > 0) {
-            Attempt[] attempts = Arrays.stream(PENALTIES)
+            int[] recognised = Arrays.stream(PENALTIES)
                     .parallel()
-                    .mapToObj(penalty -> attempt(examples, penalty, labels, classes, folds))
-                    .toArray(Attempt[]::new);
+                    .mapToInt(penalty -> recognised(heldOut(examples, penalty, ROUGH, labels, classes, folds), labels))
+                    .toArray();
             for (int p = 0; p < PENALTIES.length; p++) {
-                if (isBetter(attempts[p].recognised, most, labels.length)) {
-                    most = attempts[p].recognised;
-                    weights = attempts[p].weights;
+                if (isBetter(recognised[p], most, labels.length)) {
+                    most = recognised[p];
                     c = PENALTIES[p];
                 }
             }
         }
-        int width = views[0][0].length;
         double chosen = c;
-        LinearClassifier[] heads = IntStream.range(0, candidates.size())
-                .mapToObj(i -> spread(examples.get(i).fit(chosen, labels, classes), candidates.get(i), width))
-                .toArray(LinearClassifier[]::new);
+        LinearClassifier[] heads =
+                examples.stream().map(each -> each.fit(chosen, labels, classes)).toArray(LinearClassifier[]::new);
         return new Fit(
-                weights, c, most < 0 ? Double.NaN : most / (double) labels.length, OpinionPool.pooled(weights, heads));
+                c,
+                most < 0 ? Double.NaN : most / (double) labels.length,
+                OpinionPool.pooled(weights, heads, columns, views[0][0].length));
     }
 
     private List<Standardised> standardised(double[][][] views) {
-        return candidates.stream()
-                .map(columns -> Standardised.of(views, columns))
-                .toList();
+        return Arrays.stream(columns).map(set -> Standardised.of(views, set)).toList();
     }
 
-    private static Attempt attempt(List<Standardised> examples, double c, int[] labels, int classes, int[] folds) {
-        double[][][][] said = said(examples, c, ROUGH, labels, classes, folds);
-        double[] weights = OpinionPool.weights(said, labels);
-        double[][][] pooled = OpinionPool.pooled(weights, said);
-        int recognised = EnsemblePasses.of(pooled, labels)
-                .fixed(pooled.length)
+    /** Class probabilities of each example in each view by heads that were fitted on the other folds. */
+    private double[][][] heldOut(
+            List<Standardised> examples, double c, LogisticRegression as, int[] labels, int classes, int[] folds) {
+        return OpinionPool.pooled(
+                weights,
+                examples.stream()
+                        .map(each -> each.heldOut(c, as, labels, classes, folds))
+                        .toArray(double[][][][]::new));
+    }
+
+    /** How many examples are recognised, by the mean of their views' probabilities. */
+    private static int recognised(double[][][] probabilities, int[] labels) {
+        return EnsemblePasses.of(probabilities, labels)
+                .fixed(probabilities.length)
                 .accuracy()
                 .hits();
-        return new Attempt(weights, recognised);
-    }
-
-    private static double[][][][] said(
-            List<Standardised> examples, double c, LogisticRegression as, int[] labels, int classes, int[] folds) {
-        return examples.stream()
-                .map(each -> each.heldOut(c, as, labels, classes, folds))
-                .toArray(double[][][][]::new);
-    }
-
-    /** A classifier of some columns as one of all. */
-    private static LinearClassifier spread(LinearClassifier classifier, int[] columns, int width) {
-        double[][] own = classifier.coefficients();
-        double[][] all = new double[own.length][width];
-        for (int k = 0; k < own.length; k++) {
-            for (int j = 0; j < columns.length; j++) {
-                all[k][columns[j]] = own[k][j];
-            }
-        }
-        return new LinearClassifier(all, classifier.intercepts());
     }
 
     /** Of {@link #fit}, as a classifier of all columns. */
@@ -154,8 +141,8 @@ public final class HeadFit implements FewShotHead {
     }
 
     /**
-     * What heads like a fitted one say of the examples that they were not fitted on: with its weights and C, each example held out
-     * once, as when these were chosen.
+     * What heads like a fitted one say of the examples that they were not fitted on: with its C, each example held out once, as when
+     * this was chosen.
      *
      * @param views as in {@link #fit}
      * @return class probabilities in each view, {@code [P][examples][classes]}; empty where nothing can be held out
@@ -164,7 +151,7 @@ public final class HeadFit implements FewShotHead {
         int[] folds = CrossValidation.folds(labels, classes, groups);
         return folds.length == 0
                 ? new double[0][][]
-                : OpinionPool.pooled(like.weights, said(standardised(views), like.c, FINE, labels, classes, folds));
+                : heldOut(standardised(views), like.c, FINE, labels, classes, folds);
     }
 
     /**

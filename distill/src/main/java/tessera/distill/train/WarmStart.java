@@ -12,7 +12,7 @@ import tessera.tensor.io.Sha256;
 
 /**
  * The student that comes with Tessera: a small RGB model (16 frames of 84 x 84 pixels) that all stages of MM-CDFSL trained on the
- * built-in benchmark, version 1 of EgoSim. It stands where the papers have weights of Kinetics: to begin with, and to {@linkplain Pretraining adapt}.
+ * built-in benchmark, version 2 of EgoSim. It stands where the papers have weights of Kinetics: to begin with, and to {@linkplain Pretraining adapt}.
  * {@code tessera demo --plan warm-start} trains it anew.
  *
  * <p>Thread-safe, also between processes.
