@@ -10,6 +10,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -30,6 +31,8 @@ import tessera.tensor.TestDevices;
 @Tag(FakeCuda.TAG)
 class CudaCommunicatorTest {
     private static final int COUNT = 1000;
+    /** One for each device, however few processors there are. */
+    private static final Executor THREADS = work -> Thread.ofPlatform().daemon().start(work);
 
     private List<Device> devices = List.of();
 
@@ -97,7 +100,7 @@ class CudaCommunicatorTest {
             Device device = devices.get(rank);
             assertEquals(rank, communicator.rank());
             assertEquals(2, communicator.size());
-            results.add(CompletableFuture.supplyAsync(() -> sums(communicator, device)));
+            results.add(CompletableFuture.supplyAsync(() -> sums(communicator, device), THREADS));
         }
         float[] expected = new float[COUNT];
         for (int i = 0; i < COUNT; i++) {
@@ -119,7 +122,7 @@ class CudaCommunicatorTest {
                 Buffer values = values(first, 0)) {
             first.defaultStream().synchronize();
             group.getFirst().sum(values, stream);
-            CompletableFuture<Void> waits = CompletableFuture.runAsync(stream::synchronize);
+            CompletableFuture<Void> waits = CompletableFuture.runAsync(stream::synchronize, THREADS);
             group.getLast().abort();
             waits.join();
             Exception refused = assertThrows(

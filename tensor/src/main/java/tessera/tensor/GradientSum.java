@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.IdentityHashMap;
 import java.util.List;
-import java.util.Map;
 import tessera.kernels.Buffer;
 import tessera.kernels.Communicator;
 import tessera.kernels.DType;
@@ -37,7 +36,7 @@ public final class GradientSum implements AutoCloseable {
     private final Stream beside;
     private final Event summed;
     private final List<Bucket> buckets = new ArrayList<>();
-    private final Map<Tensor, Leaf> leaves = new IdentityHashMap<>();
+    private final IdentityHashMap<Tensor, Leaf> leaves = new IdentityHashMap<>();
 
     /** Whether a pass has told how many gradients each parameter gets. */
     private boolean counted;
