@@ -25,7 +25,7 @@ class DeviceOptions {
 
     /** Refuses what is unknown or not available, before anything is said or done. */
     void check() {
-        devices();
+        device();
         precision();
     }
 
