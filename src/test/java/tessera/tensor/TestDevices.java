@@ -35,7 +35,7 @@ public final class TestDevices {
         try {
             return Device.parseAll("cuda:0,cuda:1");
         } catch (IllegalArgumentException e) {
-            return Assumptions.abort(e.getMessage());
+            return Assumptions.abort(String.valueOf(e.getMessage()));
         }
     }
 
