@@ -118,13 +118,14 @@ final class TrainingStep implements AutoCloseable {
         results.addFirst(CompletableFuture.completedFuture(take(0, prepared, variables, failure)));
         List<Map<String, float[]>> values =
                 results.stream().map(CompletableFuture::join).toList();
-        switch (failure.get()) {
-            case RuntimeException e -> throw e;
-            case Error e -> throw e;
-            case null, default -> {
-                return values;
-            }
+        Throwable first = failure.get();
+        if (first instanceof RuntimeException e) {
+            throw e;
         }
+        if (first instanceof Error e) {
+            throw e;
+        }
+        return values;
     }
 
     /** One device's part; a failure is noted, and lets nobody wait for this device. */
