@@ -20,6 +20,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #ifdef __SANITIZE_ADDRESS__
@@ -140,6 +141,7 @@ struct Stream {
     bool capture_origin = false;
     bool unjoined = false;
     int capture_mode = 0;
+    std::thread::id runner;  // the thread that is running its work, for it may wait in the middle
 };
 
 struct Event {
@@ -556,6 +558,16 @@ bool is_stream(Stream* stream) {
 
 /** Runs a stream's work until `place` works are done. */
 void run_stream(Stream* stream, uint64_t place) {
+    const std::thread::id self = std::this_thread::get_id();
+    const std::thread::id before = stream->runner;
+    if (before != std::thread::id() && before != self) {
+        fake_wait([=] { return !is_stream(stream) || stream->runner == std::thread::id() || stream->done >= place; });
+        if (is_stream(stream) && stream->done < place) {
+            run_stream(stream, place);
+        }
+        return;
+    }
+    stream->runner = self;
     while (stream->done < place && !stream->queue.empty()) {
         Op op = std::move(stream->queue.front());
         stream->queue.pop_front();
@@ -567,6 +579,7 @@ void run_stream(Stream* stream, uint64_t place) {
         }
         stream->done++;
     }
+    stream->runner = before;
 }
 
 void drain(Stream* stream) {
@@ -842,7 +855,7 @@ EXPORT int fake_before(const char* function) {
         bool new_way = place < f.expected.size() && f.expected[place] != name;
         if (new_way || f.trace.size() == f.fail_any) {
             f.fail_any = 0;
-            return name.compare(0, 6, "cublas") == 0 ? 14 : name.compare(0, 5, "nvrtc") == 0 ? 1 : NOT_PERMITTED;
+            return name.compare(0, 6, "cublas") == 0 ? 14 : name.compare(0, 5, "nvrtc") == 0 ? 1 : name.compare(0, 4, "nccl") == 0 ? 3 : NOT_PERMITTED;
         }
     }
     auto failure = f.failures.find(name);
@@ -870,6 +883,19 @@ int fake_enqueue(void* stream, const char* what, std::function<int()> work, bool
         return refuse(INVALID_HANDLE, std::string(what) + " on a stream that does not exist");
     }
     return enqueue(chosen, {what, std::move(work), what, kernel});
+}
+
+bool fake_wait(const std::function<bool()>& holds) {
+    auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+    while (!holds()) {
+        if (std::chrono::steady_clock::now() > end) {
+            return false;
+        }
+        fake().mutex.unlock();
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+        fake().mutex.lock();
+    }
+    return true;
 }
 
 EXPORT int fake_check_range(uint64_t address, uint64_t bytes, const char* what) {

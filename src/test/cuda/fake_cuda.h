@@ -1,4 +1,4 @@
-// What the fake libraries share: the driver's side for the fake cuBLAS and NVRTC, and the controls for tests.
+// What the fake libraries share: the driver's side for the fakes of other libraries, and the controls for tests.
 #pragma once
 
 #include <stddef.h>
@@ -26,6 +26,12 @@ EXPORT int fake_check_range(uint64_t address, uint64_t bytes, const char* what);
 
 /** The calling thread's current context, or null. */
 EXPORT const void* fake_context();
+
+/**
+ * Waits in enqueued work until a condition holds that other threads bring about; they use the driver meanwhile, all but this
+ * stream. False if it does not hold after two minutes.
+ */
+__attribute__((visibility("default"))) bool fake_wait(const std::function<bool()>& holds);
 
 /** Counts objects of another library that were made, or with -1 destroyed, among the live handles. */
 EXPORT void fake_made(int count);

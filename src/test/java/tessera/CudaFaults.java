@@ -56,6 +56,10 @@ public final class CudaFaults {
                         "context kept: " + (CudaDriver.contextGetCurrent() == ((CudaDevice) first).context()));
                 System.out.println("gpu: " + train(Device.cuda(1)) + ", " + train(first));
             }
+            case "no nccl" -> {
+                refused(IllegalArgumentException.class, () -> Device.parseAll("cuda:0,cuda:1"));
+                System.out.println("gpu: " + train(Device.cuda(1)));
+            }
             case "no cudnn" -> {
                 System.out.println("told: " + CudaLibraries.cudnn().finding());
                 attention(Device.cuda(0));

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -30,9 +31,13 @@ class CudaFaultsTest {
     }
 
     private String run(String fault, Map<String, String> environment) throws Exception {
+        return run(fault, System.getProperty("tessera.cuda.dir"), environment);
+    }
+
+    private String run(String fault, String libraries, Map<String, String> environment) throws Exception {
         String output = ChildJava.run(
                 temp,
-                List.of("-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"), "-Dtessera.cuda.cache=" + temp),
+                List.of("-Dtessera.cuda.dir=" + libraries, "-Dtessera.cuda.cache=" + temp),
                 environment,
                 120,
                 CudaFaults.class,
@@ -162,6 +167,23 @@ class CudaFaultsTest {
     @Test
     void missingCudnn() throws Exception {
         tells(run("no cudnn", Map.of()), "libcudnn.so.9", "gpu: ", "live buffers: 0");
+    }
+
+    @Test
+    void missingNccl() throws Exception {
+        Path without = Files.createDirectory(temp.resolve("without"));
+        try (Stream<Path> files = Files.list(Path.of(System.getProperty("tessera.cuda.dir")))) {
+            for (Path file :
+                    files.filter(file -> !file.endsWith("libnccl.so.2")).toList()) {
+                Files.copy(file, without.resolve(file.getFileName()));
+            }
+        }
+        tells(
+                run("no nccl", without.toString(), Map.of("TESSERA_FAKE_DEVICES", "2")),
+                "told: devices cuda:0,cuda:1 cannot share work: NCCL is not used: -Dtessera.cuda.dir=" + without
+                        + " holds no libnccl.so.2; ",
+                "; or pass one device",
+                "gpu: ");
     }
 
     /** No fault: opening another device leaves a thread's work where it was. */

@@ -32,7 +32,14 @@ public final class FakeCudaBuilder {
             List.of("emulation", "emulation_tma", "emulation_wgmma", "fake_cuda", "fake_tensor_maps", "races");
     private static final List<String> RUNNER = List.of("emulation", "races");
     private static final Map<String, String> OTHER_LIBRARIES = Map.of(
-            "libcublasLt.so.13", "fake_cublas", "libcublas.so.13", "fake_cublas", "libnvrtc.so.13", "fake_nvrtc");
+            "libcublasLt.so.13",
+            "fake_cublas",
+            "libcublas.so.13",
+            "fake_cublas",
+            "libnvrtc.so.13",
+            "fake_nvrtc",
+            "libnccl.so.2",
+            "fake_nccl");
 
     /** What a build looks for beside wrong results. */
     private enum Watch {

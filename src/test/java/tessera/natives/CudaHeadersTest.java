@@ -68,7 +68,8 @@ class CudaHeadersTest {
                     }
                 });
         assertEquals(
-                List.of("cublasLt.h", "cublas_v2.h", "cuda.h", "cudnn.h", "nvrtc.h"), List.copyOf(claims.keySet()));
+                List.of("cublasLt.h", "cublas_v2.h", "cuda.h", "cudnn.h", "nccl.h", "nvrtc.h"),
+                List.copyOf(claims.keySet()));
         List<Path> folders = includeFolders();
         return claims.entrySet().stream()
                 .map(entry -> dynamicTest(
@@ -138,7 +139,9 @@ class CudaHeadersTest {
                         ? "cublas_v2.h"
                         : function.startsWith("cudnn")
                                 ? "cudnn.h"
-                                : function.startsWith("nvrtc") ? "nvrtc.h" : "cuda.h";
+                                : function.startsWith("nvrtc")
+                                        ? "nvrtc.h"
+                                        : function.startsWith("nccl") ? "nccl.h" : "cuda.h";
     }
 
     /** The toolkit's headers, and those of Python packages under the folder of the property for them. */

@@ -19,7 +19,7 @@ import tessera.natives.cuda.CudaLibrary;
 
 /** Where the CUDA libraries are looked for, in which order, and what is said of each place. */
 class CudaLibrariesTest {
-    private static final List<String> TITLES = List.of("CUDA driver", "cuBLASLt", "cuBLAS", "NVRTC", "cuDNN");
+    private static final List<String> TITLES = List.of("CUDA driver", "cuBLASLt", "cuBLAS", "NVRTC", "cuDNN", "NCCL");
 
     @TempDir
     private Path temp;

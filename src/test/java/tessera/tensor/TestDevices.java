@@ -2,6 +2,7 @@ package tessera.tensor;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.junit.jupiter.api.Assumptions;
 import tessera.FakeCuda;
 import tessera.kernels.Device;
 
@@ -22,6 +23,19 @@ public final class TestDevices {
             return List.of(Device.cuda(0));
         } catch (IllegalArgumentException e) {
             return List.of();
+        }
+    }
+
+    /** Two CUDA devices that add up; a test without them is skipped. The fake shows two until its next reset. */
+    public static List<Device> two() {
+        if (FakeCuda.present()) {
+            FakeCuda.reset();
+            FakeCuda.set("devices", 2);
+        }
+        try {
+            return Device.parseAll("cuda:0,cuda:1");
+        } catch (IllegalArgumentException e) {
+            return Assumptions.abort(String.valueOf(e.getMessage()));
         }
     }
 

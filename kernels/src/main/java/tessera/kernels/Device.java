@@ -3,6 +3,7 @@ package tessera.kernels;
 import java.lang.System.Logger.Level;
 import java.lang.foreign.MemorySegment;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.ServiceLoader;
@@ -75,6 +76,21 @@ public abstract class Device {
             return cuda(name.equals("cuda") ? 0 : Integer.parseInt(name.substring("cuda:".length())));
         }
         throw new IllegalArgumentException("unknown device '" + name + "'; pass auto, cpu or cuda:N");
+    }
+
+    /**
+     * The devices a command line names, one or several that share work.
+     *
+     * @param names as for {@link #parse}, or several separated by commas, such as {@code cuda:0,cuda:1}
+     * @throws IllegalArgumentException as {@link #parse}, and if several cannot share work
+     */
+    public static List<Device> parseAll(String names) {
+        List<Device> devices =
+                Arrays.stream(names.split(",", -1)).map(Device::parse).toList();
+        if (devices.size() > 1) {
+            Communicator.requireAble(devices);
+        }
+        return devices;
     }
 
     static DeviceProvider provider(String kind) {
@@ -261,6 +277,17 @@ public abstract class Device {
      */
     public List<String> tune(Duration patience) {
         return List.of();
+    }
+
+    /** See {@link Communicator#of}; the devices have passed {@link #requireJoins}. */
+    protected List<Communicator> join(List<Device> devices) {
+        throw new UnsupportedOperationException(this + " joins no group");
+    }
+
+    /** See {@link Communicator#requireAble}; of the devices this is the first. */
+    protected void requireJoins(List<Device> devices) {
+        throw new IllegalArgumentException("devices " + Communicator.names(devices)
+                + " cannot share work; pass GPUs such as cuda:0,cuda:1, or one device");
     }
 
     /** Makes this device's driver context current for the calling thread, for other libraries; on a CPU nothing. */

@@ -10,6 +10,7 @@ import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaLibraries;
 import tessera.natives.cuda.CudaLibrary;
 import tessera.natives.cuda.Cudnn;
+import tessera.natives.cuda.Nccl;
 import tessera.natives.cuda.Nvrtc;
 import tessera.natives.onednn.OneDnn;
 
@@ -27,6 +28,13 @@ public final class NativeReport {
                         Stream.of(OneDnn.finding()),
                         CudaLibraries.report().stream().map(CudaLibrary::finding))
                 .forEach(finding -> findings.put(finding.library(), text(finding)));
+        if (CudaLibraries.nccl().usable()) {
+            int version = Nccl.version();
+            findings.merge(
+                    CudaLibraries.nccl().finding().library(),
+                    ", version " + version / 10000 + "." + version / 100 % 100 + "." + version % 100,
+                    String::concat);
+        }
         return findings;
     }
 
@@ -55,6 +63,9 @@ public final class NativeReport {
         }
         if (CudaLibraries.cudnn().usable()) {
             versions.put("cuDNN", Cudnn.version());
+        }
+        if (CudaLibraries.nccl().usable()) {
+            versions.put("NCCL", (long) Nccl.version());
         }
         return versions;
     }

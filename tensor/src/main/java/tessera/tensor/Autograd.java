@@ -7,6 +7,7 @@ import java.util.Objects;
 import java.util.PriorityQueue;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -116,7 +117,7 @@ public final class Autograd {
             noGrad(() -> {
                 Node rootNode = root.node();
                 if (rootNode == null) {
-                    root.accumulateGrad(cotangent);
+                    grow(root, cotangent);
                     return true;
                 }
                 try (Scope scope = Scope.open()) {
@@ -126,6 +127,14 @@ public final class Autograd {
             });
         } finally {
             state.meter = meter;
+        }
+    }
+
+    private static void grow(Tensor leaf, Tensor gradient) {
+        leaf.accumulateGrad(gradient);
+        Consumer<Tensor> hears = ThreadState.get().leaves;
+        if (hears != null) {
+            hears.accept(leaf);
         }
     }
 
@@ -202,7 +211,7 @@ public final class Autograd {
         private void give(Tensor to, Tensor gradient, Scope scope) {
             Node producer = to.node();
             if (producer == null) {
-                to.accumulateGrad(gradient);
+                grow(to, gradient);
                 return;
             }
             Tensor sum = deliver(producer, gradient);

@@ -87,8 +87,7 @@ public final class Tensor implements AutoCloseable {
     }
 
     /**
-     * Wraps off-heap memory of the caller without a copy. The caller keeps ownership and keeps the memory alive while the
-     * tensor is used.
+     * Wraps off-heap memory of the caller without a copy. The caller owns it, and keeps it alive while the tensor is used.
      *
      * @throws IllegalArgumentException if the segment is on the heap or does not have the shape's size
      */
@@ -259,9 +258,8 @@ public final class Tensor implements AutoCloseable {
     }
 
     /**
-     * Keeps a bf16 copy of this f32 parameter for products with bf16 data (mixed precision, Micikevicius et al., 2018). The
-     * optimiser and {@link #copyFrom} write both; without a shadow such a product converts the parameter each time. The copy
-     * is freed with the parameter.
+     * Keeps a bf16 copy of this f32 parameter, freed with it, for products with bf16 data (mixed precision, Micikevicius et al., 2018).
+     * The optimiser and {@link #copyFrom} write both; without a shadow such a product converts the parameter each time.
      *
      * @throws IllegalArgumentException if this is not contiguous f32, or on the CPU, which does not compute in bf16
      */
@@ -305,9 +303,8 @@ public final class Tensor implements AutoCloseable {
     }
 
     /**
-     * Notes that the memory of this tensor, which its views share, and of its shadow was written in place. Whoever writes
-     * into a tensor's existing memory calls this, so that {@link Op.Context#saved} can refuse values that are no longer those
-     * that were saved; an integer is counted up, nothing else.
+     * Notes that the memory of this tensor, which its views share, and of its shadow was written in place. Whoever writes into a
+     * tensor's existing memory calls this, so that {@link Op.Context#saved} can refuse values that are no longer those saved.
      *
      * @param op name of what wrote, for the message
      */
@@ -385,9 +382,13 @@ public final class Tensor implements AutoCloseable {
         this.node = node;
     }
 
+    void gradIn(Tensor memory) {
+        grad = memory;
+    }
+
     void accumulateGrad(Tensor gradient) {
         Tensor mine = grad;
-        if (mine == null) {
+        if (mine == null || mine.isClosed()) {
             mine = Scope.outside(() -> empty(device(), dtype(), shape));
             grad = mine;
             storage.closeWithThis(mine.storage);
@@ -582,8 +583,7 @@ public final class Tensor implements AutoCloseable {
     }
 
     /**
-     * Normalises the last axis to mean 0 and variance 1 (biased, plus eps under the root), then scales and shifts (Ba et
-     * al., "Layer normalization", 2016).
+     * Normalises the last axis to mean 0 and variance 1 (biased, plus eps under the root), then scales and shifts (Ba et al., 2016).
      *
      * @param weight scale, {@code [last size]}
      * @param bias shift, {@code [last size]}

@@ -1,8 +1,9 @@
 package tessera.tensor;
 
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
-/** What a thread has switched on: its innermost scope, gradient recording, a cost meter, and a block that is recomputed. */
+/** What a thread has switched on: its innermost scope, gradient recording, a cost meter, a block that is recomputed, and who hears of gradients. */
 final class ThreadState {
     private static final ThreadLocal<ThreadState> CURRENT = ThreadLocal.withInitial(ThreadState::new);
 
@@ -16,6 +17,10 @@ final class ThreadState {
 
     /** What a block reads that is being run to be recomputed, or is being recomputed. */
     Recomputation.@Nullable Reads reads;
+
+    /** Hears of each leaf whose gradient grew, right after it did. */
+    @Nullable
+    Consumer<Tensor> leaves;
 
     private ThreadState() {}
 

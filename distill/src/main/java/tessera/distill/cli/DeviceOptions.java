@@ -1,5 +1,6 @@
 package tessera.distill.cli;
 
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import tessera.kernels.DType;
@@ -11,7 +12,9 @@ class DeviceOptions {
     @Option(
             names = "--device",
             paramLabel = "auto|cpu|cuda:N",
-            description = "Where to compute. Default: ${DEFAULT-VALUE}")
+            description =
+                    "Where to compute. pretrain, train and distill share each batch among several GPUs: cuda:0,cuda:1."
+                            + " Default: ${DEFAULT-VALUE}")
     private String device = "auto";
 
     @Option(
@@ -33,7 +36,9 @@ class DeviceOptions {
 
     /** Refuses bf16 where the device does not compute in it. */
     final void requireComputes(DType type, String option) {
-        if (type == DType.BF16 && !device().computes(type) && device().bf16().isEmpty()) {
+        if (type == DType.BF16
+                && devices().stream()
+                        .anyMatch(one -> !one.computes(type) && one.bf16().isEmpty())) {
             throw new IllegalArgumentException(
                     option + " bf16 needs a GPU, or a CPU with AVX512_BF16 or AMX, oneDNN and"
                             + " the Vector API, but the device is a CPU that lacks one of them (see tessera doctor); pass --device"
@@ -44,15 +49,30 @@ class DeviceOptions {
     /**
      * The device.
      *
-     * @throws IllegalArgumentException if it is unknown or not available, or the thread count is below 1
+     * @throws IllegalArgumentException if it is unknown or not available, or one of several, or the thread count is below 1
      */
     final Device device() {
+        List<Device> named = devices();
+        if (named.size() > 1) {
+            throw new IllegalArgumentException(
+                    "--device names " + device + " but this command computes on one device; pass one of them");
+        }
+        return named.getFirst();
+    }
+
+    /**
+     * The devices that share each batch; mostly one.
+     *
+     * @throws IllegalArgumentException if one is unknown or not available, or several cannot share batches, or the thread count is
+     *     below 1
+     */
+    final List<Device> devices() {
         Integer count = threads;
         if (count != null && count < 1) {
             throw new IllegalArgumentException("--threads is " + count
                     + " but at least one thread must compute; pass 1 or more, or leave it away");
         }
-        Device named = Device.parse(device);
-        return count != null && named.isHost() ? Device.cpu(count) : named;
+        List<Device> named = Device.parseAll(device);
+        return count != null && named.getFirst().isHost() ? List.of(Device.cpu(count)) : named;
     }
 }

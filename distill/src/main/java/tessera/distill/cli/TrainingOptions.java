@@ -1,12 +1,14 @@
 package tessera.distill.cli;
 
 import java.nio.file.Path;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
 import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
+import tessera.kernels.Device;
 import tessera.nn.MaskStrategy;
 
 /** What all training stages are told; the defaults are those of the stage's recipe. */
@@ -156,7 +158,12 @@ final class TrainingOptions {
     }
 
     RunContext context() {
-        return progress.resumable(compute).recomputing(recompute);
+        List<Device> devices = compute.devices();
+        if (batch % devices.size() != 0) {
+            throw new IllegalArgumentException("--batch is " + batch + " but " + devices.size()
+                    + " devices share each batch evenly; pass a multiple of " + devices.size() + ", or fewer devices");
+        }
+        return progress.resumable(devices, compute.precision()).recomputing(recompute);
     }
 
     /** Refuses impossible numbers and places. */

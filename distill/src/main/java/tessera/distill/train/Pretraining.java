@@ -256,7 +256,7 @@ public record Pretraining(
                 throw new IllegalArgumentException("a masked autoencoder needs a mask; give the stage masks");
             }
             Tensor tokens = model.encode(clips, mask, noise.dropPath());
-            long stream = TrainingStep.stream(DROPOUT_STREAM, noise.step());
+            long stream = ReplicaStep.stream(DROPOUT_STREAM, noise.step());
             return new Outputs(
                     tokens,
                     null,

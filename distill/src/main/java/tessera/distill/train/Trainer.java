@@ -14,6 +14,7 @@ import java.util.concurrent.TimeUnit;
 import tessera.distill.report.Metric;
 import tessera.distill.report.MetricsLog;
 import tessera.kernels.DType;
+import tessera.kernels.Device;
 import tessera.nn.AdamW;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
@@ -29,6 +30,9 @@ import tessera.tensor.io.SafetensorsFile;
  * <p>A step is a pure function of the weights, the optimiser's state and the step's number, so a checkpoint of those three
  * holds everything. It is written to {@code checkpoint.safetensors} in the run's folder every half minute and when the run
  * is asked to stop; metrics go to {@code metrics.jsonl}.
+ *
+ * <p>Several devices ({@link RunContext#peers}) each train the same weights on a share of every batch, and add up their gradients; the
+ * first writes the files. What fails on one ends the run.
  */
 public final class Trainer {
     /** Where a run's state lies in its folder until it has finished. */
@@ -62,6 +66,7 @@ public final class Trainer {
      *
      * @return the finished file
      * @throws CheckpointException if the folder holds a run with other settings; the message says which
+     * @throws IllegalArgumentException if the context's devices cannot share batches of the recipe's size
      * @throws StopSignal.Stopped if the context's signal asked for it; a checkpoint is written
      */
     public static Path run(Stage stage, Path folder, RunContext context) {
@@ -86,11 +91,9 @@ public final class Trainer {
             }
             return finished;
         }
-        try (Scope scope = Scope.open();
-                Stage.Setup setup = stage.build().apply(context);
-                AdamW optimiser = recipe.optimiser().of(setup.trained())) {
-            train(setup, optimiser);
-            stage.export().writer().write(setup, finished, metadata());
+        requireShares(context.devices().size());
+        try (Scope scope = Scope.open()) {
+            onAll(new ArrayList<>(), finished);
             Files.deleteIfExists(checkpoint);
         } catch (IOException e) {
             throw new UncheckedIOException("the folder " + folder + " cannot be used", e);
@@ -98,12 +101,44 @@ public final class Trainer {
         return finished;
     }
 
-    private void train(Stage.Setup setup, AdamW optimiser) throws IOException {
+    private void requireShares(int devices) {
+        if (recipe.batch() % devices != 0) {
+            throw new IllegalArgumentException("batches of " + recipe.batch() + " clips cannot be shared evenly by "
+                    + devices + " devices; use batches of a multiple of " + devices + " clips, or fewer devices");
+        }
+        if (devices * recipe.accumulate() > Recipe.MOST_ACCUMULATED) {
+            throw new IllegalArgumentException(devices + " devices share each of the " + recipe.accumulate()
+                    + " batches of a step, which makes more than " + Recipe.MOST_ACCUMULATED
+                    + " parts; accumulate fewer batches");
+        }
+    }
+
+    /** Trains and exports with a replica on each device, which are opened one after the other. */
+    private void onAll(List<Replica> open, Path finished) throws IOException {
+        List<Device> devices = context.devices();
+        if (open.size() == devices.size()) {
+            train(open);
+            stage.export().writer().write(open.getFirst().setup(), finished, metadata());
+            return;
+        }
+        RunContext here = open.isEmpty() ? context : context.on(devices.get(open.size()));
+        try (Replica replica = Replica.of(stage, here)) {
+            open.add(replica);
+            onAll(open, finished);
+        }
+    }
+
+    private void train(List<Replica> replicas) throws IOException {
         Files.createDirectories(folder);
         Schedule schedule = recipe.rate().schedule();
         long steps = recipe.steps();
+        Stage.Setup setup = replicas.getFirst().setup();
+        AdamW optimiser = replicas.getFirst().optimiser();
         long first = restore(setup, optimiser);
-        try (TrainingStep trainingStep = new TrainingStep(stage, setup, context.device(), optimiser);
+        for (Replica replica : replicas.subList(1, replicas.size())) {
+            replica.follow(replicas.getFirst());
+        }
+        try (TrainingStep trainingStep = new TrainingStep(stage, replicas);
                 MetricsLog log = MetricsLog.resumeAt(folder.resolve(METRICS), first);
                 Task task = Task.begin(context.listener(), stage.title(), Task.Unit.STEPS, first, steps)) {
             context.stop().running(true);

@@ -2,82 +2,145 @@ package tessera.distill.train;
 
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
-import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Metric;
+import tessera.kernels.Communicator;
 import tessera.kernels.Device;
 import tessera.kernels.Graph.Variables;
 import tessera.nn.AdamW;
-import tessera.nn.DropPath;
 import tessera.nn.MaskContext;
 import tessera.nn.MaskStrategy;
-import tessera.tensor.RecordedCalls;
 import tessera.tensor.Scope;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
 
 /**
- * How a device takes a step of a stage: losses, gradients, the optimiser's update, as {@link RecordedCalls}. A step draws random
- * numbers only by streams that grow with its number, and never looks at values on the host: on a GPU it is recorded once and then
- * replayed. The batches of the next step are made, and brought to the device, while a step computes ({@link BatchesAhead}). Not
- * thread-safe.
+ * How a step of a stage is taken on one device or several, each of which computes a share of every batch ({@link ReplicaStep}).
+ * The batches of the next step are made, and brought to the devices, while a step computes ({@link BatchesAhead}). Not thread-safe.
  */
-final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
-    /** Streams of random numbers lie so far apart that steps, which count them up, do not meet. */
-    private static final int STREAM_SHIFT = 40;
-
-    /** And those of the batches of a step so far within them that steps do not reach from one to the next. */
-    private static final int BATCH_SHIFT = 32;
-
+final class TrainingStep implements AutoCloseable {
     /** Batches whose clips are read ahead, beside those that are made ahead. */
     private static final int EXPECTED = 4;
 
-    private final String stage;
     private final Recipe recipe;
     private final Stage.Setup setup;
-    private final Device device;
     private final AdamW optimiser;
     private final Device host;
     private final BatchesAhead<Prepared> ahead;
-
-    /** Opened with the first batches, by the thread that makes them. */
-    private volatile @Nullable RecordedCalls calls;
-
-    /** What the tensors of a step are; the same in every step. */
-    private List<Batch> batches = List.of();
+    private final List<Communicator> communicators;
+    private final List<ReplicaStep> replicas = new ArrayList<>();
+    /** For all replicas but the first, which computes on the caller's. */
+    private final @Nullable ExecutorService threads;
 
     /**
-     * Batches on their way to the device.
+     * Batches on their way to the devices.
      *
      * @param batches of closed tensors
+     * @param sent what each replica takes
      */
-    private record Prepared(List<Batch> batches, RecordedCalls calls, int sent) {}
+    private record Prepared(List<Batch> batches, List<Integer> sent) {}
 
-    TrainingStep(Stage stage, Stage.Setup setup, Device device, AdamW optimiser) {
-        this.stage = stage.name();
+    /**
+     * Steps of replicas with equal weights.
+     *
+     * @param all the first of them gives the batches
+     */
+    TrainingStep(Stage stage, List<Replica> all) {
+        Replica first = all.getFirst();
         this.recipe = stage.recipe();
-        this.setup = setup;
-        this.device = device;
-        this.optimiser = optimiser;
-        this.host = device.isHost() ? device : Device.cpu();
+        this.setup = first.setup();
+        this.optimiser = first.optimiser();
+        this.host = first.device().isHost() ? first.device() : Device.cpu();
+        this.communicators = all.size() == 1
+                ? List.of()
+                : Communicator.of(all.stream().map(Replica::device).toList());
+        try {
+            for (int rank = 0; rank < all.size(); rank++) {
+                replicas.add(new ReplicaStep(
+                        stage,
+                        all.get(rank),
+                        rank,
+                        all.size(),
+                        communicators.isEmpty() ? null : communicators.get(rank)));
+            }
+        } catch (RuntimeException | Error e) {
+            replicas.forEach(ReplicaStep::close);
+            communicators.forEach(Communicator::close);
+            throw e;
+        }
+        this.threads = all.size() == 1
+                ? null
+                : Executors.newFixedThreadPool(
+                        all.size() - 1,
+                        Thread.ofPlatform().daemon().name("tessera-replica-", 1).factory());
         this.ahead = new BatchesAhead<>(this::prepare, recipe.steps());
     }
 
     /** Takes a step and returns its losses, {@link Metric#LOSS} among them, and the norm of the gradients where they are clipped. */
     Map<Metric, Double> take(long step, double lr) {
-        Map<Metric, Double> values = new LinkedHashMap<>();
         Prepared prepared = ahead.take(step);
-        batches = prepared.batches;
-        prepared.calls.take(prepared.sent);
-        prepared.calls
-                .run("step", new Variables(0, step, lr, optimiser.steps() + 1), this)
-                .forEach((name, value) -> values.put(new Metric(name), (double) value[0]));
+        Variables variables = new Variables(0, step, lr, optimiser.steps() + 1);
+        ExecutorService others = threads;
+        List<Map<String, float[]>> results = others == null
+                ? List.of(replicas.getFirst().take(prepared.batches, prepared.sent.getFirst(), variables))
+                : together(prepared, variables, others);
+        Map<Metric, Double> values = new LinkedHashMap<>();
+        results.getFirst().forEach((name, value) -> {
+            float sum = value[0];
+            // The norm is that of the sum already, on each device.
+            if (!name.equals(Metric.GRADIENT_NORM.id())) {
+                for (Map<String, float[]> other : results.subList(1, results.size())) {
+                    sum += Objects.requireNonNull(other.get(name))[0];
+                }
+            }
+            values.put(new Metric(name), (double) sum);
+        });
         return values;
+    }
+
+    /** Takes a step on all devices at once; what fails first on one of them ends it on all, and is thrown. */
+    private List<Map<String, float[]>> together(Prepared prepared, Variables variables, ExecutorService others) {
+        AtomicReference<@Nullable Throwable> failure = new AtomicReference<>();
+        List<CompletableFuture<Map<String, float[]>>> results = new ArrayList<>();
+        for (int rank = 1; rank < replicas.size(); rank++) {
+            int peer = rank;
+            results.add(CompletableFuture.supplyAsync(() -> take(peer, prepared, variables, failure), others));
+        }
+        results.addFirst(CompletableFuture.completedFuture(take(0, prepared, variables, failure)));
+        List<Map<String, float[]>> values =
+                results.stream().map(CompletableFuture::join).toList();
+        Throwable first = failure.get();
+        if (first instanceof RuntimeException e) {
+            throw e;
+        }
+        if (first instanceof Error e) {
+            throw e;
+        }
+        return values;
+    }
+
+    /** One device's part; a failure is noted, and lets nobody wait for this device. */
+    private Map<String, float[]> take(
+            int rank, Prepared prepared, Variables variables, AtomicReference<@Nullable Throwable> failure) {
+        try {
+            return replicas.get(rank).take(prepared.batches, prepared.sent.get(rank), variables);
+        } catch (RuntimeException | Error e) {
+            if (failure.compareAndSet(null, e)) {
+                communicators.get(rank).abort();
+            } else {
+                Objects.requireNonNull(failure.get()).addSuppressed(e);
+            }
+            return Map.of();
+        }
     }
 
     /** Makes the batches of a step in host memory, then its masks where they cannot be recorded, and sends them. */
@@ -93,32 +156,35 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
             expect(end);
             List<Tensor> data = new ArrayList<>();
             made.forEach(batch -> data.addAll(batch.tensors()));
-            MaskStrategy masks = setup.masks();
-            if (masks != null && !masks.recordable()) {
-                int parts = setup.parts().size();
-                for (int part = 0; part < parts; part++) {
-                    List<Tensor> clips = new ArrayList<>();
-                    for (int i = part; i < made.size(); i += parts) {
-                        clips.add(made.get(i).clips(setup.sees()));
-                    }
-                    Tensor all = joined(clips);
-                    MaskContext context = context(host, all.size(0), step, all);
-                    TokenMask mask = masks.draw(context);
-                    context.requireWhole(mask);
-                    data.addAll(List.of(mask.visible(), mask.masked()));
-                }
+            List<Tensor> masks = masks(made, step);
+            List<Integer> sent = new ArrayList<>();
+            for (ReplicaStep replica : replicas) {
+                sent.add(replica.send(data, masks));
             }
-            RecordedCalls open = calls;
-            if (open == null) {
-                open = RecordedCalls.fed(
-                        device,
-                        data.stream()
-                                .map(tensor -> new RecordedCalls.Input(tensor.dtype(), tensor.shape()))
-                                .toList());
-                calls = open;
-            }
-            return new Prepared(made, open, open.send(data));
+            return new Prepared(made, sent);
         }
+    }
+
+    /** The masks of each part where strategies look at clips, or draw on the host; of the clips of all its batches. */
+    private List<Tensor> masks(List<Batch> made, long step) {
+        List<Tensor> drawn = new ArrayList<>();
+        MaskStrategy masks = setup.masks();
+        if (masks == null || masks.recordable()) {
+            return drawn;
+        }
+        int parts = setup.parts().size();
+        for (int part = 0; part < parts; part++) {
+            List<Tensor> clips = new ArrayList<>();
+            for (int i = part; i < made.size(); i += parts) {
+                clips.add(made.get(i).clips(setup.sees()));
+            }
+            Tensor all = joined(clips);
+            MaskContext context = ReplicaStep.context(recipe, setup, host, all.size(0), step, all);
+            TokenMask mask = masks.draw(context);
+            context.requireWhole(mask);
+            drawn.addAll(List.of(mask.visible(), mask.masked()));
+        }
+        return drawn;
     }
 
     /** Lets the clips of the batches behind these be read, while the device computes. */
@@ -129,96 +195,6 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
                 part.batches().expect(number);
             }
         }
-    }
-
-    @Override
-    public Map<String, Tensor> run(List<Tensor> data, Variables variables) {
-        Map<String, Tensor> results = new LinkedHashMap<>();
-        losses(data.iterator(), variables.stream()).forEach((metric, loss) -> results.put(metric.id(), loss.detach()));
-        optimiser.step(variables.lr());
-        Tensor norm = optimiser.gradientNorm();
-        if (norm != null) {
-            results.put(Metric.GRADIENT_NORM.id(), norm);
-        }
-        return results;
-    }
-
-    @Override
-    public void replayed() {
-        optimiser.advance();
-    }
-
-    private Map<Metric, Tensor> losses(Iterator<Tensor> data, long step) {
-        List<Batch> here = batches.stream().map(batch -> batch.of(data)).toList();
-        List<@Nullable TokenMask> masks = masks(here, data, step);
-        Map<Metric, Tensor> metrics = new LinkedHashMap<>();
-        int parts = setup.parts().size();
-        for (int i = 0; i < here.size(); i++) {
-            int batch = i / parts;
-            // Gradients accumulate, so what two parts record need not be in memory together.
-            try (Scope scope = Scope.open()) {
-                loss(here.get(i), setup.parts().get(i % parts), masks.get(i), batch, step)
-                        .forEach((metric, value) -> {
-                            Tensor before = metrics.get(metric);
-                            metrics.put(metric, scope.keep(before == null ? value : before.add(value)));
-                        });
-            }
-        }
-        if (!metrics.containsKey(Metric.LOSS)) {
-            throw new IllegalStateException("the stage " + stage + " has no part");
-        }
-        // Sums come last.
-        Tensor total = metrics.remove(Metric.LOSS);
-        metrics.put(Metric.LOSS, Objects.requireNonNull(total));
-        return metrics;
-    }
-
-    /** Adds the gradients of a batch to those of its step, and gives its share of the step's losses. */
-    private Map<Metric, Tensor> loss(Batch batch, Stage.Part part, @Nullable TokenMask mask, int number, long step) {
-        long draws = draws(step, number);
-        DropPath dropPath = new DropPath(recipe.dropPath(), recipe.seed(), stream(part.stream(), draws));
-        Noise noise = new Noise(dropPath, recipe.seed(), draws);
-        Look look = new Look(batch, setup.sees(), mask, setup.student(), noise);
-        Tensor loss = share(part.objective().loss(look));
-        loss.backward();
-        Map<Metric, Tensor> metrics = new LinkedHashMap<>();
-        look.metrics().forEach((metric, value) -> metrics.put(metric, share(value.detach())));
-        metrics.put(Metric.LOSS, loss.detach());
-        return metrics;
-    }
-
-    /** Losses are means over a batch; those of a step are means over its batches. */
-    private Tensor share(Tensor loss) {
-        return recipe.accumulate() == 1 ? loss : loss.mul(1.0 / recipe.accumulate());
-    }
-
-    /** Tells the draws of a step's batches apart; those of the first are the step's. */
-    private static long draws(long step, int batch) {
-        return step + ((long) batch << BATCH_SHIFT);
-    }
-
-    /**
-     * The mask of each part of each batch, null where none has one. Where strategies look at nothing, all parts of a batch have the same:
-     * the seed and the step alone say what is drawn, for the clips of all batches at once.
-     *
-     * @param data whose next tensors are the masks, if they are not drawn here
-     */
-    private List<@Nullable TokenMask> masks(List<Batch> here, Iterator<Tensor> data, long step) {
-        MaskStrategy masks = setup.masks();
-        long clips = here.getFirst().clips(setup.sees()).size(0);
-        TokenMask common = masks != null && masks.recordable()
-                ? masks.draw(context(device, recipe.accumulate() * clips, step, null))
-                : null;
-        int parts = setup.parts().size();
-        List<@Nullable TokenMask> drawn = new ArrayList<>();
-        for (int part = 0; part < parts; part++) {
-            drawn.add(masks == null || common != null ? common : new TokenMask(data.next(), data.next()));
-        }
-        List<@Nullable TokenMask> each = new ArrayList<>();
-        for (int i = 0; i < here.size(); i++) {
-            each.add(of(drawn.get(i % parts), i / parts));
-        }
-        return each;
     }
 
     /** Clips of several batches in the host's memory, one after the other. */
@@ -240,41 +216,14 @@ final class TrainingStep implements RecordedCalls.Work, AutoCloseable {
         return all;
     }
 
-    /** Of the masks of a step those of one of its batches. */
-    private @Nullable TokenMask of(@Nullable TokenMask masks, int batch) {
-        if (masks == null || recipe.accumulate() == 1) {
-            return masks;
-        }
-        long clips = masks.batch() / recipe.accumulate();
-        long from = batch * clips;
-        return new TokenMask(
-                masks.visible().slice(0, from, from + clips).contiguous(),
-                masks.masked().slice(0, from, from + clips).contiguous());
-    }
-
-    private MaskContext context(Device where, long count, long step, @Nullable Tensor clips) {
-        return new MaskContext(
-                where,
-                count,
-                setup.student().grid(),
-                recipe.maskRatio(),
-                recipe.seed(),
-                stream(setup.maskStream(), step),
-                /* member= */ 0,
-                clips,
-                /* saliency= */ null);
-    }
-
-    static long stream(int number, long step) {
-        return ((long) number << STREAM_SHIFT) + step;
-    }
-
     @Override
     public void close() {
         ahead.close();
-        RecordedCalls open = calls;
-        if (open != null) {
-            open.close();
+        replicas.forEach(ReplicaStep::close);
+        communicators.forEach(Communicator::close);
+        ExecutorService others = threads;
+        if (others != null) {
+            others.close();
         }
     }
 }

@@ -8,6 +8,7 @@ import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
+import tessera.kernels.Communicator;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.DeviceException;
@@ -159,6 +160,11 @@ public final class CudaDevice extends Device {
 
     // -------------------------------------------------------------------------------------------------- properties
 
+    /** The driver's number of the device. */
+    int ordinal() {
+        return ordinal;
+    }
+
     @Override
     public boolean isHost() {
         return false;
@@ -272,6 +278,24 @@ public final class CudaDevice extends Device {
     @Override
     public CudaGraph record(Runnable body) {
         return CudaGraph.record(this, body);
+    }
+
+    @Override
+    protected List<Communicator> join(List<Device> devices) {
+        return CudaCommunicator.join(
+                devices.stream().map(CudaDevice.class::cast).toList());
+    }
+
+    @Override
+    protected void requireJoins(List<Device> devices) {
+        if (!devices.stream().allMatch(CudaDevice.class::isInstance)) {
+            super.requireJoins(devices);
+        }
+        CudaLibrary nccl = CudaLibraries.nccl();
+        if (!nccl.usable()) {
+            throw new IllegalArgumentException("devices " + Communicator.names(devices)
+                    + " cannot share work: NCCL is not used: " + nccl.finding().detail() + "; or pass one device");
+        }
     }
 
     @Override

@@ -53,7 +53,7 @@ public final class CudaException extends RuntimeException {
     }
 
     /**
-     * A failure of cuBLAS, cuBLASLt, cuDNN or NVRTC.
+     * A failure of cuBLAS, cuBLASLt, cuDNN, NVRTC or NCCL.
      *
      * @param advice what to do, or an empty text where nothing is known
      */

@@ -74,7 +74,8 @@ public final class CudaLibraries {
         CUBLAS_LT("cuBLASLt", "libcublasLt.so.", MAJORS, "cublasLtCreate"),
         CUBLAS("cuBLAS", "libcublas.so.", MAJORS, "cublasCreate_v2"),
         NVRTC("NVRTC", "libnvrtc.so.", MAJORS, "nvrtcVersion"),
-        CUDNN("cuDNN", "libcudnn.so.", List.of(9), "cudnnBackendCreateDescriptor");
+        CUDNN("cuDNN", "libcudnn.so.", List.of(9), "cudnnBackendCreateDescriptor"),
+        NCCL("NCCL", "libnccl.so.", List.of(2), "ncclAllReduce");
 
         private final String title;
         private final String prefix;
@@ -84,11 +85,15 @@ public final class CudaLibraries {
 
         private final String probe;
 
+        /** What to install where it is missing. */
+        private final String product;
+
         Kind(String title, String prefix, List<Integer> majors, String probe) {
             this.title = title;
             this.prefix = prefix;
             this.majors = majors;
             this.probe = probe;
+            this.product = majors.equals(MAJORS) ? "CUDA 12 or 13" : title + " " + majors.getFirst();
         }
     }
 
@@ -137,6 +142,11 @@ public final class CudaLibraries {
     /** cuDNN of this process. */
     public static CudaLibrary cudnn() {
         return PROCESS.find(Kind.CUDNN);
+    }
+
+    /** NCCL of this process, which adds up the gradients of several devices. */
+    public static CudaLibrary nccl() {
+        return PROCESS.find(Kind.NCCL);
     }
 
     /** Every library of this process, the driver first; looks for those nobody has asked for yet. */
@@ -231,11 +241,8 @@ public final class CudaLibraries {
             }
             String remedy = kind == Kind.DRIVER
                     ? "install the NVIDIA driver (525 or newer)"
-                    : kind == Kind.CUDNN
-                            ? "install cuDNN 9, or point -D" + DIRECTORY_PROPERTY
-                                    + " at the folders of all CUDA libraries"
-                            : "install CUDA 12 or 13, or point -D" + DIRECTORY_PROPERTY
-                                    + " at the folders of all CUDA libraries";
+                    : "install " + kind.product + ", or point -D" + DIRECTORY_PROPERTY
+                            + " at the folders of all CUDA libraries";
             return refused(refusal != null ? refusal : "no " + names(" or ") + " on this machine; " + remedy);
         }
 
