@@ -81,6 +81,7 @@ class OneDnnProductsTest {
     }
 
     /** Bytes that the C library's heap has given out; 0 where it does not tell. */
+    @SuppressWarnings("restricted")
     private static long inUse() throws Throwable {
         Optional<MemorySegment> function = Linker.nativeLinker().defaultLookup().find("mallinfo2");
         if (function.isEmpty()) {

@@ -9,6 +9,7 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.lang.reflect.RecordComponent;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
@@ -116,11 +117,7 @@ final class Replayed {
         try {
             switch (argument) {
                 case Buffer buffer -> found.add(buffer);
-                case @Nullable Object[] many -> {
-                    for (Object each : many) {
-                        collect(each, found);
-                    }
-                }
+                case Object[] many -> Arrays.asList(many).forEach(each -> collect(each, found));
                 case Record parts -> {
                     for (RecordComponent part : parts.getClass().getRecordComponents()) {
                         collect(part.getAccessor().invoke(parts), found);
