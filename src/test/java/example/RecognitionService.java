@@ -79,6 +79,11 @@ public final class RecognitionService implements AutoCloseable {
 
     /** STUDENT HEAD HOST PORT */
     public static void main(String[] args) throws IOException {
+        if (args.length != 4) {
+            System.err.println(
+                    "pass STUDENT HEAD HOST PORT, for example student.safetensors head.safetensors 127.0.0.1 8080");
+            System.exit(2);
+        }
         Student student = Student.load(Path.of(args[0])).withHead(Head.load(Path.of(args[1])));
         // Two, so that one computes while another's frames are prepared. All see the same weights.
         List<Predictor> predictors = Stream.generate(() -> Predictor.of(student, Masking.DEFAULT, 1))

@@ -27,7 +27,8 @@ import tools.jackson.core.json.JsonFactory;
 
 /**
  * The linear layers of a model that are computed on bytes (see {@link Int8Kernels}), by the names of their weights: all those
- * that {@link Linear#pack} lays out. Norms, softmax, attention, positions and heads stay as they are.
+ * that {@link Linear#pack} lays out. Norms, softmax, positions and heads stay as they are;
+ * attention's products are bf16 where the processor multiplies that.
  *
  * <p>Weights are rounded when they are laid out, so the model's parameters are what is computed with: {@code q * scale} with q in
  * [-127, 127] and one scale for each output. In a file such a weight is s8 and stands beside {@code <name>.scale} f32 {@code [out]};

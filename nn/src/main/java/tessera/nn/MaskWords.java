@@ -84,7 +84,7 @@ final class MaskWords {
         } catch (ClassNotFoundException e) {
             throw new IllegalArgumentException(
                     "mask strategy '" + name + "' is none; pass " + String.join(", ", MaskStrategy.WORDS)
-                            + ", running:N, or the name of a class on the class path that implements "
+                            + ", running:N, or the name of a class on the class path (TESSERA_CLASS_PATH for ./tessera) that implements "
                             + MaskStrategy.class.getName(),
                     e);
         } catch (LinkageError e) {

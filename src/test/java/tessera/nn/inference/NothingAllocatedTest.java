@@ -31,7 +31,7 @@ class NothingAllocatedTest {
 
     private static final int CALLS = 100;
     /** The Vector API makes objects until its loops are compiled, so calls are made until they are. */
-    private static final int ROUNDS = 100;
+    private static final int ROUNDS = 1000;
 
     /** Of tokens, a whole number of vectors as in models that are used. */
     private static final int WIDTH = 64;
@@ -40,7 +40,7 @@ class NothingAllocatedTest {
     @Test
     void recordedCallsAllocateNothing(@TempDir Path folder) throws Exception {
         List<String> options = List.of("--add-modules", "jdk.incubator.vector", "-Xmx1g");
-        String told = ChildJava.run(folder, options, Map.of(), 300, Calls.class, folder.toString());
+        String told = ChildJava.run(folder, options, Map.of(), 900, Calls.class, folder.toString());
         List<String> lines =
                 told.lines().filter(line -> line.endsWith(" bytes a call")).toList();
         assertTrue(lines.size() >= 6, told);

@@ -134,6 +134,10 @@ final class Pretrain extends ToolCommand {
     private record Answer(Path model, long steps) {}
 
     private Pretraining stage() {
+        if (!Modality.ALL.contains(modality)) {
+            throw new IllegalArgumentException("--modality is " + modality
+                    + " but masked autoencoders are trained on rgb, flow or pose; pass one of these, or use train");
+        }
         Pretraining standard = Pretraining.defaults(modality);
         double published = selfTrain == null ? standard.lambda() : 1;
         double weight = lambda == null ? published : lambda;

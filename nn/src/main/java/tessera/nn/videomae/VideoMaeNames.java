@@ -143,10 +143,10 @@ public final class VideoMaeNames {
             told.add(List.of("query ", "key ", "value ").get(i) + (part == null ? "missing" : part.describe()));
             alike &= part != null
                     && first != null
-                    && part.rank() == 2
-                    && first.rank() == 2
+                    && part.rank() > 0
+                    && part.rank() == first.rank()
                     && part.dtype() == first.dtype()
-                    && part.size(1) == first.size(1);
+                    && (part.rank() == 1 || part.size(1) == first.size(1));
         }
         if (!alike) {
             throw new CheckpointException("the weights that make " + name + " are " + String.join(", ", told)
