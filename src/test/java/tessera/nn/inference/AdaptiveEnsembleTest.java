@@ -194,6 +194,14 @@ class AdaptiveEnsembleTest {
                 () -> AdaptiveEnsemble.predict(plain, clips, MASKING, SEED, (clip, passes, p) -> true));
     }
 
+    /** Of the only head. */
+    private static double[] probabilities(Prediction prediction) {
+        return prediction.answers().getFirst().scores().stream()
+                .mapToDouble(Prediction.Score::probability)
+                .toArray();
+    }
+
+    /** A clip alone agrees up to rounding only: products of other sizes may add in another order, as oneDNN's do with AVX2. */
     @Test
     void aPredictorAddsMasksUntilItIsSure(@TempDir Path folder) {
         Path head = folder.resolve("head.safetensors");
@@ -219,7 +227,8 @@ class AdaptiveEnsembleTest {
                     Prediction.mean(predictions).passes(),
                     "mean passes");
             Prediction one = predictor.predict(videos.getFirst().pixels(), 4, 16, 16);
-            assertEquals(predictions.getFirst(), one);
+            assertEquals(predictions.getFirst().passes(), one.passes(), "passes of the clip alone");
+            Close.relative(probabilities(one), probabilities(predictions.getFirst()), 1e-5, "the clip alone");
             assertEquals(4, fixed.predictAll(videos).getFirst().passes());
         }
         try (Predictor own = Predictor.open(options.withStopping(any -> Stopping.at(2)), file, head);
