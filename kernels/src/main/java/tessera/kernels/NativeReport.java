@@ -28,6 +28,10 @@ public final class NativeReport {
                         Stream.of(OneDnn.finding()),
                         CudaLibraries.report().stream().map(CudaLibrary::finding))
                 .forEach(finding -> findings.put(finding.library(), text(finding)));
+        if (OneDnn.finding().usable() && !OneDnn.instructions().isEmpty()) {
+            findings.merge(
+                    OneDnn.finding().library(), ", with instructions up to " + OneDnn.instructions(), String::concat);
+        }
         if (CudaLibraries.nccl().usable()) {
             int version = Nccl.version();
             findings.merge(

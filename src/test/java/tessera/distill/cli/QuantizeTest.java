@@ -1,6 +1,9 @@
 package tessera.distill.cli;
 
+import static java.util.Objects.requireNonNull;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static tessera.distill.cli.Shell.succeed;
 
@@ -8,10 +11,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.ChildJava;
+import tessera.distill.MovingVideo;
+import tessera.distill.report.Json;
 import tessera.kernels.Device;
 
 /** {@code tessera quantize}, and what the other commands do with its file. */
@@ -78,20 +84,80 @@ class QuantizeTest {
         return predicted.lines().findFirst().orElseThrow().replaceFirst(".*: (\\w+) .*", "$1");
     }
 
+    private static final String COSINES =
+            "the cosine of its features with the student's is (0\\.99\\d\\d|1\\.0000) in the mean and \\S+ at least";
+
+    /** A recording whose clips differ. */
+    private static Path moving(Path file, int seconds) throws Exception {
+        return MovingVideo.write(
+                file, 8 * seconds, 40, (x, y, frame) -> new double[] {x + frame * frame / 9.0, y - frame});
+    }
+
+    /** Of four videos the second is held out, and is what the calibration knows nothing of. */
     @Test
-    void calibrationTellsTheAgreement() {
-        String text = succeed("quantize", "--student", student, "--calibrate", videos, "--out", out);
-        assertTrue(
-                text.lines()
-                        .toList()
-                        .get(1)
-                        .matches("  \\d+ clips: the cosine .* is (0\\.99\\d\\d|1\\.0000) in the mean and .*"),
-                text);
-        assertTrue(text.lines().toList().get(2).matches("  \\d+ of them get the same label"), text);
+    void agreementIsToldOnVideosThatAreNotCalibratedOn() throws Exception {
+        moving(videos.resolve("one").resolve("second.y4m"), 10);
+        moving(videos.resolve("two").resolve("fourth.y4m"), 2);
+        Path left = folder.resolve("left");
+        for (String name : new String[] {"one/clip.mp4", "two/clip.mp4", "two/fourth.y4m"}) {
+            Path copy = left.resolve(name);
+            Files.createDirectories(copy.getParent());
+            Files.copy(videos.resolve(name), copy);
+        }
+        Path same = folder.resolve("same.safetensors");
+        succeed("quantize", "--student", student, "--calibrate", left, "--check", videos, "--quiet", "--out", same);
+        List<String> lines = succeed("quantize", "--student", student, "--calibrate", videos, "--quiet", "--out", out)
+                .lines()
+                .toList();
+        assertTrue(lines.get(1).matches("  5 clips of 1 video that was not calibrated on: " + COSINES), lines.get(1));
+        assertTrue(lines.get(2).matches("  [345] of 5 get the same label"), lines.get(2));
+        assertTrue(lines.get(3).matches("  [345] of 5 have the same nearest other clip"), lines.get(3));
+        assertArrayEquals(Files.readAllBytes(same), Files.readAllBytes(out), "calibrated on the same three videos");
         assertTrue(
                 succeed("inspect", out).contains("# tessera.inputRanges = {\"encoder.blocks.0.attn.proj.weight\":["));
-        String json = succeed("quantize", "--student", student, "--calibrate", videos, "--out", out, "--json");
-        assertTrue(json.contains("\"agreement\":{\"clips\":") && json.contains("\"leastCosine\":"), json);
+        Map<String, @Nullable Object> json = Json.object(
+                succeed("quantize", "--student", student, "--calibrate", videos, "--quiet", "--json", "--out", out));
+        assertEquals(3L, json.get("calibratedOn"));
+        assertEquals(1L, json.get("checkedOn"));
+        Map<?, ?> agreement = (Map<?, ?>) requireNonNull(json.get("agreement"));
+        assertEquals(
+                List.of("clips", "meanCosine", "leastCosine", "sameLabel", "sameNearest"),
+                List.copyOf(agreement.keySet()));
+        assertEquals(5L, agreement.get("clips"));
+    }
+
+    @Test
+    void anyStudentMayBeCheckedOnVideosOfTheirOwn() throws Exception {
+        Path own = folder.resolve("own");
+        moving(own.resolve("label").resolve("video.y4m"), 10);
+        String text = succeed("quantize", "--student", student, "--check", own, "--quiet", "--out", out);
+        assertTrue(text.contains("  5 clips of 1 video that was not calibrated on: "), text);
+        assertFalse(succeed("inspect", out).contains("tessera.inputRanges"), "nothing is calibrated");
+        Map<String, @Nullable Object> all = Json.object(succeed(
+                "quantize",
+                "--student",
+                student,
+                "--calibrate",
+                videos,
+                "--check",
+                own,
+                "--clip-seconds=1",
+                "--quiet",
+                "--json",
+                "--out",
+                out));
+        assertEquals(2L, all.get("calibratedOn"));
+        assertEquals(10L, ((Map<?, ?>) requireNonNull(all.get("agreement"))).get("clips"));
+    }
+
+    @Test
+    void theOnlyVideoLeavesNothingToCheck() throws Exception {
+        Files.delete(videos.resolve("two/clip.mp4"));
+        Files.delete(videos.resolve("two"));
+        Object[] words = {"quantize", "--student", student, "--calibrate", videos, "--quiet", "--out", out};
+        assertEquals(
+                "  the only video was calibrated on; --check DIR with others tells how far it agrees with the student",
+                succeed(words).lines().toList().getLast());
     }
 
     @Test
@@ -124,7 +190,9 @@ class QuantizeTest {
         for (String option :
                 List.of("--clip-seconds=1", "--from=0.5", "--mask-ratio=0.5", "--ensemble=1", "--seed=3")) {
             Shell.refuse(
-                    List.of(option.replaceFirst("=.*", "") + " says how clips are looked at", "add --calibrate DIR"),
+                    List.of(
+                            option.replaceFirst("=.*", "") + " says how clips are looked at",
+                            "add --calibrate DIR or --check DIR"),
                     "quantize",
                     "--student",
                     student,
@@ -141,6 +209,15 @@ class QuantizeTest {
                 student,
                 "--calibrate",
                 folder.resolve("gone"),
+                "--out",
+                folder.resolve("other.safetensors"));
+        Shell.refuse(
+                List.of("lost: does not exist"),
+                "quantize",
+                "--student",
+                student,
+                "--check",
+                folder.resolve("lost"),
                 "--out",
                 folder.resolve("other.safetensors"));
         Shell.refuse(List.of("bf16"), "predict", "--precision=bf16", "--student", out, "--video", video);

@@ -187,7 +187,7 @@ class PeerGoalsTest {
         String markdown = new PeerTables(results()).markdown();
         assertTrue(
                 markdown.contains(
-                        "\n| f32: share of the product's rate | forward B 1, rho 0.75 | 0.95 | ≥ 0.93 | met |"),
+                        "\n| f32: share of the product's rate | forward B 1, rho 0.75 | 0.950 | ≥ 0.93 | met |"),
                 markdown);
         assertTrue(markdown.contains("\n| matmul f32 | some | 200 GFLOP/s | PyTorch eager f32 | end |\n"), markdown);
         assertTrue(markdown.contains("| int8 | 39.60 ± 0.60 | 0.40 ± 0.10 |\n"), markdown);

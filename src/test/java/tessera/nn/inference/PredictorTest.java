@@ -9,10 +9,12 @@ import java.awt.image.BufferedImage;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -134,6 +136,38 @@ class PredictorTest {
                             .flatMapToDouble(p -> Arrays.stream(probabilities(p)))
                             .toArray());
         }
+    }
+
+    @Test
+    void timesOfAllCallsAreAddedUp() {
+        byte[] frames = Toy.pixels(6, HEIGHT, WIDTH, 1);
+        Predictor predictor = Predictor.open(options, student, head);
+        assertEquals(new Predictor.Times(0, Duration.ZERO, Duration.ZERO), predictor.times());
+        List<Supplier<Integer>> calls = List.of(
+                () -> predictor.predict(frames, 6, HEIGHT, WIDTH).answers().size(),
+                () -> predictor
+                        .predict(pictures(frames, 6, BufferedImage.TYPE_INT_RGB))
+                        .answers()
+                        .size(),
+                () -> predictor
+                        .predictAll(List.of(new VideoClip(6, HEIGHT, WIDTH, frames)))
+                        .size(),
+                () -> (int) predictor
+                        .features(List.of(new VideoClip(6, HEIGHT, WIDTH, frames)))
+                        .size(1));
+        try (Scope scope = Scope.open()) {
+            for (int i = 0; i < calls.size(); i++) {
+                Predictor.Times before = predictor.times();
+                assertEquals(1, calls.get(i).get());
+                Predictor.Times times = predictor.times();
+                assertEquals(i + 1, times.clips());
+                assertTrue(times.preparing().compareTo(before.preparing()) > 0, times + " after " + before);
+                assertTrue(times.computing().compareTo(before.computing()) > 0, times + " after " + before);
+            }
+        }
+        Predictor.Times last = predictor.times();
+        predictor.close();
+        assertEquals(last, predictor.times());
     }
 
     @Test

@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -79,12 +80,20 @@ final class ExtractFeatures extends ToolCommand {
     private String pooling = Pooling.MEAN.toString();
 
     @Mixin
+    private TimingOption timing;
+
+    @Mixin
     private ProgressOption progress;
 
     /** Of the pictures in floats that were read. */
     private float low;
 
     private float high;
+
+    /** Nanoseconds in which clips were read, and in which features were computed of them. */
+    private long preparing;
+
+    private long computing;
 
     @Override
     void run() {
@@ -93,16 +102,21 @@ final class ExtractFeatures extends ToolCommand {
         Pooling by = Pooling.of(pooling);
         List<Long> shape;
         ReducedCost cost;
+        TimingOption.Times times;
         try (Arena arena = Arena.ofConfined();
                 Predictor opened = student.open();
                 Student pooled = opened.student().pooled(by);
                 Predictor predictor = Predictor.of(pooled, opened.masking(), opened.seed());
                 CostMeter meter = CostMeter.open()) {
             opened.masking().reduction().requireFit(pooled.config(), by);
+            timing.started();
             ArrayData array = read(arena);
             requireFit(array, predictor.student().config().input());
             ArrayData result = compute(predictor, array);
             cost = ReducedCost.of(meter, array.shape()[0], pooled, opened.masking());
+            long count = array.shape()[0];
+            times = timing.times(
+                    Duration.ofNanos(preparing), Duration.ofNanos(computing), count, count * array.shape()[1]);
             shape = LongStream.of(result.shape()).boxed().toList();
             switch (extension) {
                 case "npy" -> Npy.write(out, result);
@@ -111,17 +125,24 @@ final class ExtractFeatures extends ToolCommand {
             }
         }
         List<String> notes = notes();
-        print(new Answer(out, shape, cost, notes), to -> {
+        print(new Answer(out, shape, cost, notes, times), to -> {
             to.println(out + ": f32" + shape);
             notes.forEach(note -> to.println("  note: " + note));
             if (cost != null) {
                 to.println("  " + cost.text());
             }
+            if (times != null) {
+                to.println("  " + times.text());
+            }
         });
     }
 
     private record Answer(
-            Path features, List<Long> shape, @Nullable ReducedCost reduced, List<String> notes) {}
+            Path features,
+            List<Long> shape,
+            @Nullable ReducedCost reduced,
+            List<String> notes,
+            TimingOption.@Nullable Times timing) {}
 
     /** What floats that are no levels of pictures probably are. */
     private List<String> notes() {
@@ -209,6 +230,13 @@ final class ExtractFeatures extends ToolCommand {
         return sorted;
     }
 
+    private Tensor timed(ArrayData array, int from, int count) {
+        long begun = System.nanoTime();
+        Tensor batch = batch(array, from, count);
+        preparing += System.nanoTime() - begun;
+        return batch;
+    }
+
     /** Some of the clips; floats of any width become f32. */
     private Tensor batch(ArrayData array, int from, int count) {
         long[] shape = array.shape();
@@ -248,8 +276,10 @@ final class ExtractFeatures extends ToolCommand {
         FloatBuffer flat = FloatBuffer.allocate(Math.multiplyExact(Math.multiplyExact(ensemble, count), width));
         double[][][] features;
         try (Task task = progress.context(student.compute()).task(FEATURES, Task.Unit.CLIPS, count)) {
+            long begun = System.nanoTime();
             features = FeatureExtraction.extract(
-                    predictor, count, BATCH, (from, batch) -> batch(array, from, batch), task::advance);
+                    predictor, count, BATCH, (from, batch) -> timed(array, from, batch), task::advance);
+            computing = System.nanoTime() - begun - preparing;
         }
         for (double[][] pass : features) {
             for (int i = 0; i < count; i++) {

@@ -93,6 +93,9 @@ final class Predict extends ToolCommand {
     @Mixin
     private AdaptiveOptions adaptive;
 
+    @Mixin
+    private TimingOption timing;
+
     @Override
     void run() {
         cutting.check();
@@ -106,6 +109,7 @@ final class Predict extends ToolCommand {
             }
             Clips.requireRgb(opened.student().config().input(), student.file());
             ClipCut cut = cutting.cut(opened.student().config().input());
+            timing.started();
             Path written = report;
             if (written == null) {
                 recognise(opened, cut, null);
@@ -193,7 +197,7 @@ final class Predict extends ToolCommand {
         List<Prediction> predictions = new ArrayList<>();
         Deque<VideoClip> shown = new ArrayDeque<>();
         ReducedCost cost;
-        try (Stream<VideoClip> clips = Video.clips(video, cut, this::tell);
+        try (Stream<VideoClip> clips = timing.decoded(timing.decoding(() -> Video.clips(video, cut, this::tell)));
                 CostMeter meter = CostMeter.open()) {
             predictor.predictAll(page == null ? clips : clips.peek(shown::add), prediction -> {
                 predictions.add(prediction);
@@ -204,7 +208,13 @@ final class Predict extends ToolCommand {
             });
             cost = ReducedCost.of(meter, predictions.size(), predictor.student(), predictor.masking());
         }
-        print(predictions, cost);
+        print(predictions, cost, times(predictor));
+    }
+
+    private TimingOption.@Nullable Times times(Predictor predictor) {
+        Predictor.Times times = predictor.times();
+        int frames = predictor.student().config().input().frames();
+        return timing.times(times.preparing(), times.computing(), times.clips(), times.clips() * frames);
     }
 
     private void tell(String note) {
@@ -235,10 +245,12 @@ final class Predict extends ToolCommand {
             }
         })) {
             double[] first = {Double.NaN};
-            double end = Video.frames(video, cut, (pixels, time) -> {
+            Video.Frames each = (pixels, time) -> {
                 first[0] = Double.isNaN(first[0]) ? time : first[0];
                 stream.add(pixels, cut.height(), cut.width(), time);
-            });
+            };
+            double end = timing.decoding(() ->
+                    Video.frames(video, cut, (pixels, time) -> timing.besides(() -> each.frame(pixels, time))));
             double whole = first[0] + cut.clipSeconds();
             if (end < whole - distance / 2) {
                 tell(video + ": the part that is looked at is shorter than a window of " + cut.clipSeconds() + " s ("
@@ -247,6 +259,10 @@ final class Predict extends ToolCommand {
                 end = whole;
             }
             stream.finish(end);
+        }
+        TimingOption.Times times = times(predictor);
+        if (times != null) {
+            spec().commandLine().getErr().println("tessera: " + times.text());
         }
     }
 
@@ -282,7 +298,7 @@ final class Predict extends ToolCommand {
         return Math.round(value * 1e6) / 1e6;
     }
 
-    private void print(List<Prediction> clips, @Nullable ReducedCost cost) {
+    private void print(List<Prediction> clips, @Nullable ReducedCost cost, TimingOption.@Nullable Times times) {
         Prediction mean = Prediction.mean(clips);
         Map<String, HeadAnswer> each = new LinkedHashMap<>();
         for (Prediction.Answer answer : mean.answers()) {
@@ -297,7 +313,9 @@ final class Predict extends ToolCommand {
                                     .toList()));
         }
         HeadAnswer main = each.values().iterator().next();
-        print(new Answer(video, main.label(), main.probabilities(), main.clips(), mean.passes(), each, cost), out -> {
+        Answer answer =
+                new Answer(video, main.label(), main.probabilities(), main.clips(), mean.passes(), each, cost, times);
+        print(answer, out -> {
             out.printf(
                     Locale.ROOT,
                     "%s: %s%s%n",
@@ -317,6 +335,9 @@ final class Predict extends ToolCommand {
             if (cost != null) {
                 out.println("  " + cost.text());
             }
+            if (times != null) {
+                out.println("  " + times.text());
+            }
         });
     }
 
@@ -332,7 +353,8 @@ final class Predict extends ToolCommand {
             List<Map<String, Double>> clips,
             double meanPasses,
             Map<String, HeadAnswer> heads,
-            @Nullable ReducedCost reduced) {}
+            @Nullable ReducedCost reduced,
+            TimingOption.@Nullable Times timing) {}
 
     private record HeadAnswer(String label, Map<String, Double> probabilities, List<Map<String, Double>> clips) {}
 

@@ -1,23 +1,25 @@
 package tessera.distill.cli;
 
 import java.io.IOException;
+import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
+import tessera.distill.train.Task;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.inference.Agreement;
-import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
 import tessera.tensor.Scope;
@@ -30,12 +32,16 @@ import tessera.tensor.Scope;
                     + " AMX, and a quarter of the size.",
             "Weights get a scale for each output. Inputs get one for each token as they come; with --calibrate each layer's"
                     + " range is measured on clips and kept. Heads of the file are kept, and heads that were learned with the"
-                    + " student serve the new one too."
+                    + " student serve the new one too.",
+            "How far it agrees with the student is told on clips that it was not calibrated on: the cosine of features, and how"
+                    + " many clips get the same label by the student's heads and the same nearest other clip by its features."
         })
 final class Quantize extends ToolCommand {
     private static final int BATCH = 4;
-    /** The mixins of what only calibration needs. */
-    private static final List<String> CALIBRATION = List.of("masks", "cutting");
+    /** One video of so many is not calibrated on. */
+    private static final int HELD_OUT_OF = 4;
+    /** The mixins of what only looking at clips needs. */
+    private static final List<String> OF_CLIPS = List.of("masks", "cutting");
 
     @Option(names = "--student", required = true, paramLabel = "FILE", description = "The student's safetensors file.")
     private Path file = Path.of("");
@@ -45,8 +51,16 @@ final class Quantize extends ToolCommand {
             paramLabel = "DIR",
             description =
                     "A folder with one folder of videos for each label, as learn takes; ranges are the least and the"
-                            + " largest value seen, and the agreement with the student is told.")
+                            + " largest value seen. Without --check every fourth video, from the second on, is left out and the"
+                            + " agreement with the student told on these.")
     private @Nullable Path calibrate;
+
+    @Option(
+            names = "--check",
+            paramLabel = "DIR",
+            description = "A folder of other videos, laid out like that of --calibrate, on which the agreement with the"
+                    + " student is told; all of --calibrate is calibrated on then.")
+    private @Nullable Path check;
 
     @Mixin
     private MaskOptions masks;
@@ -57,11 +71,13 @@ final class Quantize extends ToolCommand {
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "The student to write.")
     private Path out = Path.of("");
 
+    @Mixin
+    private ProgressOption progress;
+
     @Override
     void run() {
-        Path videos = calibrate;
-        if (videos == null) {
-            requireNoneOfCalibration();
+        if (calibrate == null && check == null) {
+            requireNoClipOptions();
         }
         masks.masking();
         cutting.check();
@@ -69,48 +85,80 @@ final class Quantize extends ToolCommand {
         Predictor.Options options = new Predictor.Options(Device.cpu(), DType.F32, masks.masking(), masks.seed());
         try (Scope scope = Scope.open();
                 Predictor predictor = Predictor.open(options, file)) {
-            Student student = predictor.student();
-            masks.check(student);
-            if (videos == null) {
-                save(student.quantize(), made -> null);
-                return;
-            }
-            Masking masking = predictor.masking();
-            try (VideoBatches clips = clips(predictor, videos)) {
-                save(
-                        student.quantize(clips, masking, masks.seed()),
-                        made -> Agreement.of(student, made, clips, masking, masks.seed()));
+            masks.check(predictor.student());
+            List<Path> all = videos(predictor, calibrate);
+            List<Path> checked = check == null ? heldOut(all) : videos(predictor, check);
+            List<Path> calibrated = check == null
+                    ? all.stream().filter(video -> !checked.contains(video)).toList()
+                    : all;
+            try (Student made = quantized(predictor, calibrated)) {
+                made.save(out);
+                Agreement agreement = checked.isEmpty() ? null : compared(predictor, made, checked);
+                tell(new Answer(out, size(file), size(out), calibrated.size(), checked.size(), agreement));
             }
         }
     }
 
+    private List<Path> videos(Predictor predictor, @Nullable Path folder) {
+        if (folder == null) {
+            return List.of();
+        }
+        Clips.requireRgb(predictor.student().config().input(), file);
+        ClipFolder clips = ClipFolder.open(folder);
+        return IntStream.range(0, clips.labels().size())
+                .boxed()
+                .flatMap(label -> clips.videos(label).stream())
+                .toList();
+    }
+
+    /** Whole videos, since clips of one resemble each other. */
+    private static List<Path> heldOut(List<Path> videos) {
+        return IntStream.range(0, videos.size())
+                .filter(i -> i % HELD_OUT_OF == 1)
+                .mapToObj(videos::get)
+                .toList();
+    }
+
+    private Student quantized(Predictor predictor, List<Path> videos) {
+        Student student = predictor.student();
+        return videos.isEmpty()
+                ? student.quantize()
+                : looking(
+                        "calibrate",
+                        predictor,
+                        videos,
+                        clips -> student.quantize(clips, predictor.masking(), masks.seed()));
+    }
+
+    private Agreement compared(Predictor predictor, Student made, List<Path> videos) {
+        return looking(
+                "compare",
+                predictor,
+                videos,
+                clips -> Agreement.of(predictor.student(), made, clips, predictor.masking(), masks.seed()));
+    }
+
+    private <T> T looking(String title, Predictor predictor, List<Path> videos, Function<VideoBatches, T> work) {
+        ClipCut cut = cutting.cut(predictor.student().config().input());
+        try (Task task = Task.begin(progress.listener(), title, Task.Unit.VIDEOS, 0, videos.size());
+                VideoBatches clips = new VideoBatches(predictor, videos, cut, BATCH, task::advance)) {
+            return work.apply(clips);
+        }
+    }
+
     /** Refuses what would be ignored. */
-    private void requireNoneOfCalibration() {
+    private void requireNoClipOptions() {
         ParseResult given = spec().commandLine().getParseResult();
-        CALIBRATION.stream()
+        OF_CLIPS.stream()
                 .flatMap(mixin -> Objects.requireNonNull(spec().mixins().get(mixin), mixin).options().stream())
                 .filter(given::hasMatchedOption)
                 .findFirst()
                 .ifPresent(option -> {
                     throw new IllegalArgumentException(option.longestName()
                             + " says how clips are looked at but none are,"
-                            + " because nothing is calibrated; add --calibrate DIR, or leave " + option.longestName()
-                            + " away");
+                            + " because nothing is calibrated or checked; add --calibrate DIR or --check DIR, or leave "
+                            + option.longestName() + " away");
                 });
-    }
-
-    private VideoBatches clips(Predictor predictor, Path folder) {
-        Clips.requireRgb(predictor.student().config().input(), file);
-        ClipCut cut = cutting.cut(predictor.student().config().input());
-        return new VideoBatches(predictor, ClipFolder.open(folder), cut, BATCH);
-    }
-
-    /** Writes a student, which is closed then. */
-    private void save(Student quantized, Function<Student, @Nullable Agreement> agreement) {
-        try (Student made = quantized) {
-            made.save(out);
-            tell(new Answer(out, size(file), size(out), agreement.apply(made)));
-        }
     }
 
     private static long size(Path file) {
@@ -121,11 +169,17 @@ final class Quantize extends ToolCommand {
         }
     }
 
-    /** @param agreement with the student on the clips, or null without any */
+    /**
+     * @param calibratedOn how many videos
+     * @param checkedOn how many others
+     * @param agreement with the student on the clips of these, or null without any
+     */
     private record Answer(
             Path student,
             long bytesBefore,
             long bytes,
+            int calibratedOn,
+            int checkedOn,
             @Nullable Agreement agreement) {}
 
     private void tell(Answer answer) {
@@ -134,12 +188,26 @@ final class Quantize extends ToolCommand {
             Agreement agreement = answer.agreement;
             if (agreement != null) {
                 to.printf(
-                        "  %d clips: the cosine of its features with the student's is %.4f in the mean and %.4f at least%n",
-                        agreement.clips(), agreement.meanCosine(), agreement.leastCosine());
-                if (agreement.sameLabel() != null) {
-                    to.printf("  %d of them get the same label%n", agreement.sameLabel());
-                }
+                        "  %d clips of %d %s not calibrated on: the cosine of its features with the student's is %.4f in the mean"
+                                + " and %.4f at least%n",
+                        agreement.clips(),
+                        answer.checkedOn,
+                        answer.checkedOn == 1 ? "video that was" : "videos that were",
+                        agreement.meanCosine(),
+                        agreement.leastCosine());
+                same(to, agreement, agreement.sameLabel(), "get the same label");
+                same(to, agreement, agreement.sameNearest(), "have the same nearest other clip");
+            } else if (answer.calibratedOn > 0) {
+                to.println(
+                        "  the only video was calibrated on; --check DIR with others tells how far it agrees with the"
+                                + " student");
             }
         });
+    }
+
+    private static void same(PrintWriter to, Agreement agreement, @Nullable Integer same, String what) {
+        if (same != null) {
+            to.printf("  %d of %d %s%n", same, agreement.clips(), what);
+        }
     }
 }

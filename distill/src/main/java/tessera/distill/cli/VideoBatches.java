@@ -6,11 +6,10 @@ import java.util.Collections;
 import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
-import java.util.stream.IntStream;
+import java.util.function.LongConsumer;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.video.ClipCut;
-import tessera.distill.video.ClipFolder;
 import tessera.distill.video.Video;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.VideoClip;
@@ -25,26 +24,26 @@ final class VideoBatches implements Iterable<Tensor>, AutoCloseable {
     private final List<Path> videos;
     private final ClipCut cut;
     private final int size;
+    private final LongConsumer done;
     private @Nullable Stream<VideoClip> open;
 
     /**
      * Nothing is decoded yet.
      *
      * @param size clips of a batch
+     * @param done hears how many videos of an iteration have been decoded whenever one has
      */
-    VideoBatches(Predictor predictor, ClipFolder folder, ClipCut cut, int size) {
+    VideoBatches(Predictor predictor, List<Path> videos, ClipCut cut, int size, LongConsumer done) {
         this.predictor = predictor;
-        this.videos = IntStream.range(0, folder.labels().size())
-                .boxed()
-                .flatMap(label -> folder.videos(label).stream())
-                .toList();
+        this.videos = List.copyOf(videos);
         this.cut = cut;
         this.size = size;
+        this.done = done;
     }
 
     @Override
     public Iterator<Tensor> iterator() {
-        return new Batches(videos.iterator());
+        return new Batches();
     }
 
     @Override
@@ -63,18 +62,20 @@ final class VideoBatches implements Iterable<Tensor>, AutoCloseable {
     }
 
     private final class Batches implements Iterator<Tensor> {
-        private final Iterator<Path> rest;
+        private int decoded;
         private Iterator<VideoClip> clips = Collections.emptyIterator();
         private @Nullable Tensor last;
 
-        private Batches(Iterator<Path> rest) {
-            this.rest = rest;
-        }
-
         @Override
         public boolean hasNext() {
-            while (!clips.hasNext() && rest.hasNext()) {
-                clips = decode(rest.next());
+            while (!clips.hasNext() && decoded < videos.size()) {
+                if (decoded > 0) {
+                    done.accept(decoded);
+                }
+                clips = decode(videos.get(decoded++));
+            }
+            if (!clips.hasNext()) {
+                done.accept(decoded);
             }
             return clips.hasNext();
         }

@@ -62,7 +62,7 @@ final class PeerGoals {
         }
 
         String valueText() {
-            return value == null ? "–" : String.format(Locale.ROOT, "%.2f", value);
+            return value == null ? "–" : String.format(Locale.ROOT, "%.3f", value);
         }
     }
 

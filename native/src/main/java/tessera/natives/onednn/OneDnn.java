@@ -12,7 +12,9 @@ import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import tessera.natives.NativeFinding;
@@ -343,9 +345,14 @@ public final class OneDnn {
 
     // -------------------------------------------------------------------------------------------------- processor
 
+    private static final int ISA_SSE41 = 0x1;
+    private static final int ISA_AVX = 0x2;
+    private static final int ISA_AVX2 = 0x4;
     private static final int ISA_AVX2_VNNI = 0x8;
+    private static final int ISA_AVX512 = 0x20;
     private static final int ISA_AVX512_VNNI = 0x40;
     private static final int ISA_AVX512_BF16 = 0x80;
+    private static final int ISA_AMX = 0xe00;
 
     /** Whether this processor multiplies bytes and adds up in 32 bits in one instruction (VNNI or AMX). */
     public static boolean hasInt8() {
@@ -355,6 +362,30 @@ public final class OneDnn {
     /** Whether this processor multiplies bf16 and adds up in f32 in one instruction (AVX512_BF16 or AMX). */
     public static boolean hasBf16() {
         return (isa() & ISA_AVX512_BF16) != 0;
+    }
+
+    /**
+     * The widest instructions that the library uses: those of the processor, or fewer where the variable {@code ONEDNN_MAX_CPU_ISA} names
+     * them; empty where it does not say, as on aarch64.
+     */
+    public static String instructions() {
+        int isa = isa();
+        Map<Integer, String> widestFirst = new LinkedHashMap<>();
+        widestFirst.put(ISA_AMX, "AMX");
+        widestFirst.put(ISA_AVX512_BF16, "AVX512_BF16");
+        widestFirst.put(ISA_AVX512_VNNI, "AVX512_VNNI");
+        widestFirst.put(ISA_AVX512, "AVX-512");
+        widestFirst.put(ISA_AVX2_VNNI, "AVX_VNNI");
+        widestFirst.put(ISA_AVX2, "AVX2");
+        widestFirst.put(ISA_AVX, "AVX");
+        widestFirst.put(ISA_SSE41, "SSE4.1");
+        return NativeLibraries.platform().endsWith("x86_64")
+                ? widestFirst.entrySet().stream()
+                        .filter(entry -> (isa & entry.getKey()) != 0)
+                        .map(Map.Entry::getValue)
+                        .findFirst()
+                        .orElse("")
+                : "";
     }
 
     private static int isa() {

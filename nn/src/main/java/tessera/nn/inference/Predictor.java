@@ -4,6 +4,7 @@ import java.awt.image.BufferedImage;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -50,6 +51,9 @@ public final class Predictor implements AutoCloseable {
     private final @Nullable List<Stopping> rules;
 
     private final ReentrantLock lock = new ReentrantLock();
+    private final AtomicLong clipsSeen = new AtomicLong();
+    private final AtomicLong preparing = new AtomicLong();
+    private final AtomicLong computing = new AtomicLong();
     private Student.@Nullable Session session;
     private boolean closed;
 
@@ -107,6 +111,15 @@ public final class Predictor implements AutoCloseable {
             return new Options(device, compute, masking, seed, other);
         }
     }
+
+    /**
+     * Where the time of a predictor's calls went, all threads' together; waiting for another thread's call is neither.
+     *
+     * @param clips that were looked at
+     * @param preparing choosing frames, resizing them and copying them to where the model reads them
+     * @param computing the model and its heads; features that are computed on a GPU count until they are under way there
+     */
+    public record Times(long clips, Duration preparing, Duration computing) {}
 
     private Predictor(
             Student student,
@@ -196,6 +209,11 @@ public final class Predictor implements AutoCloseable {
         return seed;
     }
 
+    /** Where the time of all calls so far went, also after {@link #close}. */
+    public Times times() {
+        return new Times(clipsSeen.get(), Duration.ofNanos(preparing.get()), Duration.ofNanos(computing.get()));
+    }
+
     /**
      * What a clip shows.
      *
@@ -232,6 +250,7 @@ public final class Predictor implements AutoCloseable {
                 }
             });
         }
+        long begun = System.nanoTime();
         byte[] pixels = new byte[Math.toIntExact(chosen.length * length)];
         for (int k = 0; k < chosen.length; k++) {
             MemorySegment.copy(
@@ -242,7 +261,9 @@ public final class Predictor implements AutoCloseable {
                     Math.toIntExact(k * length),
                     Math.toIntExact(length));
         }
-        return one(fitted(new VideoClip(chosen.length, height, width, pixels)));
+        VideoClip clip = fitted(new VideoClip(chosen.length, height, width, pixels));
+        since(begun, preparing);
+        return one(clip);
     }
 
     /**
@@ -257,7 +278,10 @@ public final class Predictor implements AutoCloseable {
             throw new IllegalArgumentException("frames: there are none; pass one or more pictures");
         }
         long[] chosen = FrameSampling.uniform(0, frames.size(), input().frames());
-        return one(Pictures.resized(frames, chosen, input().height(), input().width()));
+        long begun = System.nanoTime();
+        VideoClip clip = Pictures.resized(frames, chosen, input().height(), input().width());
+        since(begun, preparing);
+        return one(clip);
     }
 
     /**
@@ -311,7 +335,12 @@ public final class Predictor implements AutoCloseable {
      * @throws IllegalArgumentException if the clips are of another type or shape
      */
     public Tensor features(Tensor clips, long seed) {
-        return locked(() -> student.features(clips, masking, seed));
+        return locked(() -> {
+            long begun = System.nanoTime();
+            Tensor features = student.features(clips, masking, seed);
+            seen(begun, clips.size(0));
+            return features;
+        });
     }
 
     /**
@@ -365,6 +394,7 @@ public final class Predictor implements AutoCloseable {
     }
 
     private Tensor tensor(List<VideoClip> batch) {
+        long begun = System.nanoTime();
         ClipShape input = input();
         Tensor tensor = Tensor.empty(
                 Device.cpu(), DType.U8, Shape.of(batch.size(), input.frames(), input.height(), input.width(), RGB));
@@ -373,6 +403,7 @@ public final class Predictor implements AutoCloseable {
                     MemorySegment.ofArray(fitted(sampled(batch.get(i))).pixels());
             MemorySegment.copy(pixels, 0, tensor.segment(), i * pixels.byteSize(), pixels.byteSize());
         }
+        since(begun, preparing);
         return tensor;
     }
 
@@ -402,6 +433,15 @@ public final class Predictor implements AutoCloseable {
         }
     }
 
+    private static void since(long begun, AtomicLong sum) {
+        sum.addAndGet(System.nanoTime() - begun);
+    }
+
+    private void seen(long begun, long clips) {
+        since(begun, computing);
+        clipsSeen.addAndGet(clips);
+    }
+
     private ClipShape input() {
         return student.config().input();
     }
@@ -429,13 +469,20 @@ public final class Predictor implements AutoCloseable {
             if (rules != null) {
                 return adaptive(fill);
             }
+            long begun = System.nanoTime();
             Student.Session open = session;
             if (open == null) {
                 open = student.session(1, masking);
                 session = open;
+                since(begun, computing);
+                begun = System.nanoTime();
             }
             fill.accept(open.input());
-            return answer(open.predictAll(seed), masking.ensemble());
+            since(begun, preparing);
+            begun = System.nanoTime();
+            Prediction prediction = answer(open.predictAll(seed), masking.ensemble());
+            seen(begun, 1);
+            return prediction;
         } finally {
             lock.unlock();
         }
@@ -443,16 +490,25 @@ public final class Predictor implements AutoCloseable {
 
     private Prediction adaptive(Consumer<MemorySegment> fill) {
         ClipShape input = input();
+        long begun = System.nanoTime();
         try (Scope scope = Scope.open()) {
             Tensor clip = Tensor.empty(
                     Device.cpu(), DType.U8, Shape.of(1, input.frames(), input.height(), input.width(), RGB));
             fill.accept(clip.segment());
+            since(begun, preparing);
             return look(clip, seed).getFirst();
         }
     }
 
     /** What clips of the model's sizes show. */
     private List<Prediction> look(Tensor clips, long batchSeed) {
+        long begun = System.nanoTime();
+        List<Prediction> predictions = answers(clips, batchSeed);
+        seen(begun, predictions.size());
+        return predictions;
+    }
+
+    private List<Prediction> answers(Tensor clips, long batchSeed) {
         if (rules != null) {
             AdaptiveEnsemble.Seen seen = AdaptiveEnsemble.predict(student, clips, masking, batchSeed, rules);
             return IntStream.range(0, seen.passes().length)
