@@ -311,6 +311,10 @@ class LauncherTest {
         assertTrue(told("bench", "--help").endsWith(" -h"));
         assertTrue(maven().contains(" -pl jmh "), maven());
         assertTrue(told("bench", "Encoder", "-f", "1").endsWith(" Encoder -f 1"));
+        assertTrue(told("bench", "Encoder").contains(" org.openjdk.jmh.Main "));
+        String binding = told("bench", "Binding", "-f", "1");
+        assertTrue(binding.contains(" tessera.jmh.BindingBenchmark ") && binding.endsWith(" Binding -f 1"), binding);
+        assertTrue(told("bench", "--shared", "3", ".75").endsWith(" tessera.jmh.SharedCores 3 .75"));
         assertTrue(told("predict", "--help")
                 .endsWith(" --module tessera.distill/tessera.distill.cli.Main predict --help"));
     }

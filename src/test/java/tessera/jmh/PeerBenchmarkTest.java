@@ -69,6 +69,63 @@ class PeerBenchmarkTest {
         assertTrue(Files.exists(folder.resolve("deep").resolve("r.html")));
     }
 
+    /** A program that answers as the Python of a torch does: what it is, then that it can do nothing. */
+    private static Path torch(Path folder, String compiler) throws Exception {
+        Path program = Files.writeString(folder.resolve("python" + compiler), """
+            #!/bin/sh
+            echo '{"torch": "9.9.1", "python": "3.99", "threads": 2, "torchvision": "none", "compiler": "%s"}'
+            while read -r line; do echo '{"error": "cannot do it"}'; done
+            """.formatted(compiler));
+        assertTrue(program.toFile().setExecutable(true));
+        return program;
+    }
+
+    private String inference(Path folder, Path python, String... more) throws Exception {
+        Path file = folder.resolve(python.getFileName() + ".json");
+        List<String> options = new ArrayList<>(
+                List.of("--tiny", "--rounds", "1", "--only", "inference", "--out", file.toString(), "--python"));
+        options.add(python.toString());
+        options.addAll(List.of(more));
+        assertEquals(0, run(options.toArray(String[]::new)), text::toString);
+        return Files.readString(file);
+    }
+
+    /** Results beside a library mean little without its version. */
+    @Test
+    void versionsOfPyTorchAreInTheResults(@TempDir Path folder) throws Exception {
+        String json = inference(folder, torch(folder, "g++"));
+        String about = json.lines().findFirst().orElseThrow();
+        for (String said :
+                List.of("torch\":\"9.9.1\"", "python\":\"3.99\"", "torchvision\":\"none\"", "compiler\":\"g++\"")) {
+            assertTrue(about.contains("\"PyTorch " + said), about);
+        }
+    }
+
+    @Test
+    void modelsThatAreNotCompiledAreToldWithTheReasonAndEndNothing(@TempDir Path folder) throws Exception {
+        String with = inference(folder, torch(folder, "g++"));
+        for (String compiled : List.of("PyTorch compiled f32", "PyTorch compiled autocast bf16")) {
+            assertTrue(with.contains(absence("forward B 1, rho .75", compiled, "cannot do it")), with);
+            assertFalse(
+                    with.contains(absence("forward B 4, rho .75", compiled, "cannot do it")), "two shares, one clip");
+        }
+        String without = inference(folder, torch(folder, ""));
+        assertTrue(
+                without.contains(absence(
+                        "forward B 1, rho 0",
+                        "PyTorch compiled f32",
+                        "torch.compile needs a C++ compiler, and Python finds no g++; install one, or name"
+                                + " another with CXX")),
+                without);
+        assertTrue(without.contains(absence("forward B 1, rho 0", "PyTorch eager f32", "cannot do it")), without);
+        String plain = inference(folder, torch(folder, "c++"), "--no-compiled");
+        assertFalse(plain.contains("PyTorch compiled"), plain);
+    }
+
+    private static String absence(String work, String contender, String reason) {
+        return "{\"work\":\"" + work + "\",\"contender\":\"" + contender + "\",\"reason\":\"" + reason + "\"}";
+    }
+
     @Test
     void oneGroupIsMeasuredAlone(@TempDir Path folder) throws Exception {
         Path file = folder.resolve("r.json");

@@ -46,6 +46,23 @@ class SharedCoresTest {
     }
 
     @Test
+    void figuresAreWrittenWithTheMachineTheyAreOf() {
+        List<Double> times = List.of(5.0, 1.0, 3.0, 2.0, 4.0, 6.0);
+        SharedCores.Figure figure = SharedCores.Figure.of(.75, "forward pass alone", "ms", times);
+        String json = SharedCores.results(SharedCores.Words.of("3", ".75", "1"), List.of(figure))
+                .json();
+        assertTrue(json.startsWith("{\"about\":{\"date\":\""), json);
+        for (String name : List.of("commit", "processor", "features", "cores", "threads", "java", "system")) {
+            assertTrue(json.lines().findFirst().orElseThrow().contains("\"" + name + "\":\""), json);
+        }
+        assertTrue(json.contains("\"rounds\":\"3\",\"busy process\":\"on core 1\"}"), json);
+        assertTrue(
+                json.endsWith("\"rows\":[\n{\"ratio\":0.75,\"of\":\"forward pass alone\",\"unit\":\"ms\",\"p20\":2.0,"
+                        + "\"p50\":4.0,\"p80\":5.0}]}\n"),
+                json);
+    }
+
+    @Test
     void helpIsShownAndNothingMeasured(@TempDir Path folder) throws Exception {
         assertEquals(
                 SharedCores.USAGE, ChildJava.run(folder, List.of(), Map.of(), 60, SharedCores.class, "7", "--help"));

@@ -12,6 +12,7 @@ import java.lang.invoke.MethodHandle;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -27,11 +28,19 @@ import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
+import org.openjdk.jmh.results.RunResult;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.options.CommandLineOptionException;
+import org.openjdk.jmh.runner.options.CommandLineOptions;
+import org.openjdk.jmh.util.Statistics;
 
 /**
  * What one native call costs: by the foreign function API, the same as critical (no transition of the thread's state, so the garbage
  * collector waits for it), critical with an array of the heap, and by JNI; and the same sum in Java. The C is compiled when the
  * benchmark starts, so it needs a C compiler named {@code cc}.
+ *
+ * <p>{@code ./tessera bench Binding} runs it by its main method, which hands the line to JMH and writes what JMH tells to {@code
+ * jmh/results} too.
  *
  * <p>Trap avoided: a handle that is not a constant is not inlined and makes FFM look slow; so the handles are static and final, as they are
  * in a binding.
@@ -43,6 +52,55 @@ import org.openjdk.jmh.annotations.Warmup;
 @Measurement(iterations = 5, time = 1)
 @Fork(1)
 public class BindingBenchmark {
+    /**
+     * One result.
+     *
+     * @param call how the call is made
+     * @param count values that are summed
+     * @param unit of the times of one call
+     * @param p20 percentile 20 of the iterations
+     * @param p50 the median
+     * @param p80 percentile 80
+     */
+    record Row(String call, int count, String unit, double p20, double p50, double p80) {
+        static Row of(RunResult result) {
+            String name = result.getParams().getBenchmark();
+            Statistics times = result.getPrimaryResult().getStatistics();
+            return new Row(
+                    name.substring(name.lastIndexOf('.') + 1),
+                    Integer.parseInt(result.getParams().getParam("count")),
+                    result.getPrimaryResult().getScoreUnit(),
+                    times.getPercentile(20),
+                    times.getPercentile(50),
+                    times.getPercentile(80));
+        }
+    }
+
+    /** Runs JMH with what the command line says, and writes the results. */
+    public static void main(String[] args) throws Exception {
+        CommandLineOptions options;
+        try {
+            options = new CommandLineOptions(args);
+        } catch (CommandLineOptionException e) {
+            System.err.println("error: " + e.getMessage());
+            System.exit(2);
+            return;
+        }
+        if (options.shouldHelp() || options.shouldList() || options.shouldListWithParams()) {
+            org.openjdk.jmh.Main.main(args);
+        } else {
+            measure(options, ResultsFile.named("binding"));
+        }
+    }
+
+    static void measure(CommandLineOptions options, Path file) throws Exception {
+        List<Row> rows = new Runner(options).run().stream().map(Row::of).toList();
+        Map<String, String> about = Host.about(ResultsFile.today(), Host.revision(), 1);
+        about.put("JMH", String.valueOf(Runner.class.getPackage().getImplementationVersion()));
+        new ResultsFile(about).list("rows", rows).write(file);
+        System.out.println(rows.size() + " results: " + file);
+    }
+
     /** What is bound, once for all threads. */
     @SuppressWarnings("restricted")
     private static final class Bound {

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.concurrent.CyclicBarrier;
 import java.util.stream.Stream;
@@ -25,10 +26,10 @@ import tessera.tensor.Tensor;
  * Masked inference of ViT-S (one clip of 16 x 224 x 224) on cores that it does not have to itself: beside a process that keeps one
  * core busy, and two embedders in one process that call their students at the same time.
  *
- * <p>{@code java -Dtessera.threads=2 ... tessera.jmh.SharedCores [ROUNDS [RHO,RHO... [CORE]]]}, on a machine with more cores below
- * {@code taskset -c 0,1}. With CORE the busy process is bound to that core, else it goes where the system puts it. One line for
- * each rho: the median of a forward pass alone and beside the busy process and their ratio; then what share of its own rate alone
- * each of the two embedders keeps.
+ * <p>{@code ./tessera bench --shared [ROUNDS [RHO,RHO... [CORE]]]}, on a machine with more cores below {@code taskset -c 0,1}. With
+ * CORE the busy process is bound to that core, else it goes where the system puts it. One line for each rho: the median of a forward
+ * pass alone and beside the busy process and their ratio; then what share of its own rate alone each of the two embedders keeps. The
+ * same is written to {@code jmh/results}.
  *
  * <p>Trap avoided: what a machine does otherwise changes by the minute, so the two sides take turns of a second, and the busy
  * process is there all the time and only asleep in the turns without it.
@@ -40,12 +41,13 @@ public final class SharedCores {
     private static final int LEAST_CALLS = 3;
 
     static final String USAGE = """
-            Usage: java ... tessera.jmh.SharedCores [ROUNDS [RHO,RHO... [CORE]]]
-            Masked inference of ViT-S on cores that it does not have to itself: beside a busy process, and two embedders side by side.
-              ROUNDS     turns of each side (15)
-              RHO,RHO    shares of hidden tokens (.75,0)
-              CORE       the core that the busy process is bound to (where the system puts it)
-            """;
+        Usage: tessera bench --shared [ROUNDS [RHO,RHO... [CORE]]]
+        Masked inference of ViT-S on cores that it does not have to itself: beside a busy process, and two embedders side by side.
+          ROUNDS     turns of each side (15)
+          RHO,RHO    shares of hidden tokens (.75,0)
+          CORE       the core that the busy process is bound to (where the system puts it)
+        Results are printed and written to jmh/results/DATE-PROCESSOR-shared.json.
+        """;
 
     private SharedCores() {}
 
@@ -101,10 +103,42 @@ public final class SharedCores {
         }
     }
 
+    /**
+     * One figure.
+     *
+     * @param ratio share of hidden tokens
+     * @param of what was measured
+     * @param unit of the values
+     * @param p20 percentile 20
+     * @param p50 the median
+     * @param p80 percentile 80
+     */
+    record Figure(double ratio, String of, String unit, double p20, double p50, double p80) {
+        static Figure of(double ratio, String of, String unit, List<Double> values) {
+            return new Figure(ratio, of, unit, quantile(values, .2), quantile(values, .5), quantile(values, .8));
+        }
+
+        /** The median, and what a fifth of the values is below and above. */
+        String text() {
+            return String.format(Locale.ROOT, "%.3g (%.3g to %.3g)", p50, p20, p80);
+        }
+    }
+
+    /** The figures as a file of results. */
+    static ResultsFile results(Words words, List<Figure> figures) {
+        Map<String, String> about =
+                Host.about(ResultsFile.today(), Host.revision(), Device.cpu().threads());
+        about.put("rounds", Integer.toString(words.rounds()));
+        about.put("busy process", words.core().isEmpty() ? "on any core" : "on core " + words.core());
+        return new ResultsFile(about).list("rows", figures);
+    }
+
     private static void measure(Words words) throws Exception {
         int rounds = words.rounds();
         List<String> bound = words.core().isEmpty() ? List.of() : List.of("taskset", "-c", words.core());
         System.out.println(Device.cpu().describe() + (bound.isEmpty() ? "" : ", busy process on core " + words.core()));
+        Path file = ResultsFile.named("shared");
+        List<Figure> figures = new ArrayList<>();
         try (Busy busy = new Busy(bound);
                 Student first = student(1);
                 Student second = student(2)) {
@@ -114,11 +148,13 @@ public final class SharedCores {
                     // Compiled code and packed weights first.
                     turn(session);
                     turn(other);
-                    besideABusyProcess(ratio, rounds, session, busy);
-                    twoEmbedders(ratio, rounds, session, other);
+                    figures.addAll(besideABusyProcess(ratio, rounds, session, busy));
+                    figures.addAll(twoEmbedders(ratio, rounds, session, other));
                 }
+                results(words, figures).write(file);
             }
         }
+        System.out.println(figures.size() + " results: " + file);
     }
 
     private static Student student(int seed) {
@@ -162,7 +198,7 @@ public final class SharedCores {
         return times;
     }
 
-    private static void besideABusyProcess(double ratio, int rounds, Student.Session session, Busy busy)
+    private static List<Figure> besideABusyProcess(double ratio, int rounds, Student.Session session, Busy busy)
             throws IOException {
         List<Double> alone = new ArrayList<>();
         List<Double> beside = new ArrayList<>();
@@ -172,17 +208,20 @@ public final class SharedCores {
             beside.addAll(turn(session));
             busy.spin(false);
         }
+        Figure before = Figure.of(ratio, "forward pass alone", "ms", alone);
+        Figure after = Figure.of(ratio, "forward pass beside a busy process", "ms", beside);
         System.out.printf(
                 Locale.ROOT,
                 "rho %s: alone %s, beside a busy process %s ms: %.2f times as long%n",
                 ratio,
-                quantiles(alone),
-                quantiles(beside),
-                quantile(beside, .5) / quantile(alone, .5));
+                before.text(),
+                after.text(),
+                after.p50() / before.p50());
+        return List.of(before, after);
     }
 
     /** The rates of both, side by side, against the mean of their turns alone before and after. */
-    private static void twoEmbedders(double ratio, int rounds, Student.Session first, Student.Session second)
+    private static List<Figure> twoEmbedders(double ratio, int rounds, Student.Session first, Student.Session second)
             throws Exception {
         List<Double> firstShares = new ArrayList<>();
         List<Double> secondShares = new ArrayList<>();
@@ -193,12 +232,16 @@ public final class SharedCores {
             firstShares.add(rates[0] * firstAlone);
             secondShares.add(rates[1] * secondAlone);
         }
+        String unit = "of its rate alone";
+        Figure one = Figure.of(ratio, "first of two embedders", unit, firstShares);
+        Figure other = Figure.of(ratio, "second of two embedders", unit, secondShares);
         System.out.printf(
                 Locale.ROOT,
                 "rho %s: of two embedders one keeps %s and the other %s of its rate alone%n",
                 ratio,
-                quantiles(firstShares),
-                quantiles(secondShares));
+                one.text(),
+                other.text());
+        return List.of(one, other);
     }
 
     /** Calls per millisecond of each, while the other calls too. */
@@ -241,12 +284,6 @@ public final class SharedCores {
         List<Double> sorted = new ArrayList<>(values);
         Collections.sort(sorted);
         return sorted.get((int) Math.round(share * (sorted.size() - 1)));
-    }
-
-    /** The median, and what a fifth of the values is below and above. */
-    private static String quantiles(List<Double> values) {
-        return String.format(
-                Locale.ROOT, "%.3g (%.3g to %.3g)", quantile(values, .5), quantile(values, .2), quantile(values, .8));
     }
 
     /** A process that spins or sleeps, as it is told by single bytes. */

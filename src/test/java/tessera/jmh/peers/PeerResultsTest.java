@@ -15,6 +15,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import tessera.Close;
+import tessera.jmh.Host;
 
 /** Statistics of measurements, and the files and tables that are made of them. */
 class PeerResultsTest {

@@ -155,9 +155,10 @@ final class LossesOps {
         public Cost cost(Tensor output, Tensor... in) {
             long bytes = 0;
             long flops = 0;
-            for (Tensor x : in) {
-                bytes += x.byteSize();
-                flops += 2 * x.shape().count();
+            for (int i = 0; i < in.length; i++) {
+                // Of what is projected the gradient is written too.
+                bytes += (i < weights.length ? 2 : 1) * in[i].byteSize();
+                flops += 2 * in[i].shape().count();
             }
             return new Cost(flops, bytes);
         }
@@ -230,7 +231,11 @@ final class LossesOps {
 
         @Override
         public Cost cost(Tensor output, Tensor... in) {
-            return new Cost(12L * in.length * in[0].shape().count(), (in.length + 1) * in[0].byteSize());
+            long bytes = in[0].byteSize();
+            for (Tensor x : in) {
+                bytes += x.byteSize();
+            }
+            return new Cost(12L * in.length * in[0].shape().count(), bytes);
         }
     }
 }

@@ -184,7 +184,8 @@ final class PatchesOps {
 
         @Override
         public Cost cost(Tensor output, Tensor... in) {
-            return new Cost(8 * in[0].shape().count(), 3 * in[0].byteSize());
+            long pixels = in[0].shape().count() * in[1].dtype().bytes();
+            return new Cost(8 * in[0].shape().count(), pixels + 2 * in[0].byteSize());
         }
     }
 }

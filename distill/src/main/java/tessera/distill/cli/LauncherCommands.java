@@ -29,10 +29,12 @@ abstract class LauncherCommands implements Callable<Integer> {
                 + String.join(" ", words) + " in the project's folder");
     }
 
-    /** {@code tessera bench}: JMH, or the benchmark beside peers. */
+    /** {@code tessera bench}: JMH, or the benchmarks beside peers or on shared cores. */
     @Command(
             name = "bench",
-            description = "Run the JMH benchmarks, or with --peers measure the CPU beside PyTorch and ONNX Runtime.")
+            description =
+                    "Run the JMH benchmarks, or measure the CPU: with --peers beside PyTorch and ONNX Runtime, with"
+                            + " --shared on cores that others use too.")
     static final class Bench extends LauncherCommands {}
 
     /** {@code tessera bundle}: {@code jmh/src/main/bundle/make.sh}. */

@@ -9,13 +9,10 @@ import org.jspecify.annotations.Nullable;
 /**
  * What the machine gives at most: the best median rate of products and of copies, whosever and of whichever size, at the start, in
  * the middle and at the end of a run. What was measured while something else disturbed the machine is not the best and so does not
- * count. A product is held against those of its own precision, a copy's rate against copies of about as many bytes, for a small
- * one stays in the caches.
+ * count. A product is held against those of its own precision, what memory limits against copies of the size nearest to its own,
+ * for a small one stays in the caches; of what is larger than the largest copy nothing stays there.
  */
 final class Limits {
-    /** Sizes of copies that differ by less are the same. */
-    private static final double ALIKE = 1.5;
-
     private static final double WARM_SECONDS = .3;
 
     private Limits() {}
@@ -66,17 +63,21 @@ final class Limits {
             limits.addAll(measure(when, product.toString(), Kind.MATMUL, shapes.with(product), setting));
         }
         List<Long> copies = works.stream()
-                .map(work -> (long) work.bytes(shapes) / 2)
+                .map(work -> work.bytes(shapes))
                 .filter(bytes -> bytes > 0)
+                .map(bytes -> copySize(bytes, shapes.copyBytes()))
                 .distinct()
+                .sorted()
                 .toList();
         for (long bytes : copies) {
             limits.addAll(measure(when, bytes + " bytes", Kind.COPY, shapes.withCopy(bytes), setting));
         }
-        if (!copies.isEmpty()) {
-            limits.addAll(measure(when, shapes.copyBytes() + " bytes", Kind.COPY, shapes, setting));
-        }
         return limits;
+    }
+
+    /** What a copy copies that moves about as many bytes as asked for: a power of two, so that a few copies serve many works. */
+    static long copySize(double moved, long largest) {
+        return Math.min(largest, 1L << Math.round(Math.log(moved / 2) / Math.log(2)));
     }
 
     private static List<Limit> measure(
@@ -116,12 +117,12 @@ final class Limits {
                 .orElse(null);
     }
 
-    /** The best rate of copies that move about as many bytes, or null where none was measured. */
+    /** The best rate of copies of the size that is nearest to so many bytes moved, or null where none was measured. */
     static @Nullable Limit copy(List<Limit> limits, double bytes) {
         return limits.stream()
-                .filter(limit -> limit.kind().equals(Kind.COPY.text())
-                        && Math.max(limit.amount() / bytes, bytes / limit.amount()) < ALIKE)
-                .max(Comparator.comparingDouble(Limit::p50))
+                .filter(limit -> limit.kind().equals(Kind.COPY.text()))
+                .min(Comparator.comparingDouble((Limit limit) -> Math.abs(Math.log(limit.amount() / bytes)))
+                        .thenComparingDouble(limit -> -limit.p50()))
                 .orElse(null);
     }
 

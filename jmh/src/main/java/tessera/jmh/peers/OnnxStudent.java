@@ -86,7 +86,7 @@ public final class OnnxStudent {
             case ATTENTION -> graph.output(RESULT, mix(input("x")), rows, tokens, d);
             case BLOCK -> graph.output(RESULT, block(input("x"), block), rows, tokens, d);
             case FORWARD -> graph.output(RESULT, forward(), rows, d);
-            case COPY, SWIN, TRAIN ->
+            default ->
                 throw new IllegalArgumentException(
                         "there is no ONNX model of " + work.kind().text());
         }

@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
  * @param groups that are measured, empty for all
  * @param out the file of results, null for one named by date and processor
  * @param python the program of PyTorch, {@code none} for without
- * @param compiled whether PyTorch's models are also compiled
+ * @param compiled whether some of PyTorch's models are also compiled
  * @param quick whether a few works stand for all
  * @param tiny whether shapes are small, to see that it runs
  * @param resume whether works that the file of results has are left out
@@ -42,25 +42,26 @@ record Options(
         @Nullable Path page) {
 
     static final String USAGE = """
-            Usage: tessera bench --peers [OPTIONS]
-            Measures kernels, layers, inference, ensembles and training on the CPU beside PyTorch and ONNX Runtime, in turn, on the same
-            weights and inputs, and compares what they compute.
-              --rounds N        turns of each contender (15)
-              --threads N       threads of each contender (all cores)
-              --only LIST       groups: kernels,layers,inference,ensembles,training,accuracy
-              --student FILE    also the few-shot accuracy of an rgb student in f32, bf16 and int8; may be given again
-              --resume          leaves out what the file of --out has, and adds to it
-              --quick           a few works of each group
-              --tiny            small shapes, to see that it runs
-              --compiled        PyTorch's models also with torch.compile
-              --python PROGRAM  a Python with torch, or none (TESSERA_PEER_PYTHON, else python3)
-              --out FILE        results as JSON, with .csv and .html beside (jmh/results/DATE-PROCESSOR.json)
-              --revision TEXT   of the sources (git describe)
-              --tables FILE     prints the tables of a file of results as Markdown
-              --into FILE       puts those tables into a text file, between its lines "<!-- peers -->" and "<!-- /peers -->"
-              --page FILE       writes the page of a file of results anew
-            Exit code 0 where every result agrees, 1 where one does not, 2 for a bad option.
-            """;
+        Usage: tessera bench --peers [OPTIONS]
+        Measures kernels, layers, inference, ensembles and training on the CPU beside PyTorch and ONNX Runtime, in turn, on the same
+        weights and inputs, and compares what they compute.
+          --rounds N        turns of each contender (15)
+          --threads N       threads of each contender (all cores)
+          --only LIST       groups: kernels,layers,inference,ensembles,training,accuracy
+          --student FILE    also the few-shot accuracy of an rgb student in f32, bf16 and int8; may be given again
+          --resume          leaves out what the file of --out has, and adds to it
+          --quick           a few works of each group, without torch.compile
+          --tiny            small shapes, to see that it runs
+          --no-compiled     PyTorch without torch.compile, which else takes some minutes: forward passes of one clip at rho 0
+                            and .75 and the training step, in f32 and autocast, where Python finds a C++ compiler
+          --python PROGRAM  a Python with torch, or none (TESSERA_PEER_PYTHON, else python3)
+          --out FILE        results as JSON, with .csv and .html beside (jmh/results/DATE-PROCESSOR.json)
+          --revision TEXT   of the sources (git describe)
+          --tables FILE     prints the tables of a file of results as Markdown
+          --into FILE       puts those tables into a text file, between its lines "<!-- peers -->" and "<!-- /peers -->"
+          --page FILE       writes the page of a file of results anew
+        Exit code 0 where every result agrees, 1 where one does not, 2 for a bad option.
+        """;
 
     /** The group of {@link FewShotAccuracy}. */
     static final String ACCURACY = "accuracy";
@@ -68,8 +69,8 @@ record Options(
     private static final List<String> GROUPS =
             List.of("kernels", "layers", "inference", "ensembles", "training", ACCURACY);
     private static final String NAMES =
-            "--rounds, --threads, --only, --student, --out, --python, --revision, --tables, --into or --page with a value, or --quick,"
-                    + " --tiny, --compiled or --resume";
+            "--rounds, --threads, --only, --student, --out, --python, --revision, --tables, --into or --page with a"
+                    + " value, or --quick, --tiny, --no-compiled or --resume";
 
     /**
      * Reads options.
@@ -90,7 +91,7 @@ record Options(
         List<String> flags = new ArrayList<>();
         for (int i = 0; i < args.size(); i++) {
             String option = args.get(i);
-            if (List.of("--quick", "--tiny", "--compiled", "--resume").contains(option)) {
+            if (List.of("--quick", "--tiny", "--no-compiled", "--resume").contains(option)) {
                 flags.add(option);
                 continue;
             }
@@ -129,7 +130,7 @@ record Options(
                 groups,
                 out,
                 python,
-                flags.contains("--compiled"),
+                !flags.contains("--no-compiled") && !flags.contains("--quick"),
                 flags.contains("--quick"),
                 flags.contains("--tiny"),
                 flags.contains("--resume"),

@@ -61,9 +61,10 @@ final class OwnPeer implements Peer {
         return switch (work.kind()) {
             case MATMUL -> List.of(f32, new Way(UNPACKED, Precision.F32), bf16, int8);
             case COPY -> List.of(f32, new Way(JAVA, Precision.F32));
-            case LAYER_NORM -> List.of(f32);
-            case ATTENTION, TRAIN -> List.of(f32, bf16);
+            case ATTENTION, LINEAR_INPUT_GRADIENT, LINEAR_WEIGHT_GRADIENT, ATTENTION_GRADIENTS, TRAIN ->
+                List.of(f32, bf16);
             case LINEAR, LINEAR_GELU, BLOCK, FORWARD, SWIN -> List.of(f32, bf16, int8);
+            default -> List.of(f32);
         };
     }
 
@@ -93,6 +94,7 @@ final class OwnPeer implements Peer {
                 case FORWARD -> new Inference(task, student(task, precision));
                 case SWIN -> swin(task, precision);
                 case TRAIN -> new Training(task, precision);
+                default -> new OwnKernel(task, precision, device);
             };
         } catch (IllegalArgumentException e) {
             if (precision == Precision.F32) {

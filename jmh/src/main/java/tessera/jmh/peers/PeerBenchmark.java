@@ -6,7 +6,6 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumMap;
@@ -18,7 +17,8 @@ import java.util.Objects;
 import java.util.ServiceLoader;
 import java.util.Set;
 import java.util.stream.Stream;
-import tessera.distill.demo.Machine;
+import tessera.jmh.Host;
+import tessera.jmh.ResultsFile;
 import tessera.kernels.Device;
 import tessera.tensor.io.AtomicFile;
 
@@ -41,6 +41,9 @@ public final class PeerBenchmark {
 
     private static final long PAUSE_MILLIS = 20;
     private static final double WARM_SECONDS = 2;
+    /** Of a kernel, which is a few milliseconds of little code. */
+    private static final double KERNEL_WARM_SECONDS = 1;
+
     /** The peers of the profile, which are named where it is not built. */
     private static final List<String> PROFILE = List.of("ONNX Runtime", "PyTorch Java");
 
@@ -105,11 +108,8 @@ public final class PeerBenchmark {
             throw new UncheckedIOException("cannot make a folder for weights and inputs", e);
         }
         try {
-            String date = LocalDate.now(java.time.ZoneId.systemDefault()).toString();
-            Path named = Path.of(
-                    "jmh", "results", date + "-" + Host.word(Machine.here().processor()) + ".json");
-            Path file = Objects.requireNonNullElse(options.out(), named);
-            return new PeerBenchmark(options, file, folder, out).measure(date);
+            Path file = Objects.requireNonNullElse(options.out(), ResultsFile.named(""));
+            return new PeerBenchmark(options, file, folder, out).measure();
         } finally {
             delete(folder);
         }
@@ -156,9 +156,9 @@ public final class PeerBenchmark {
     }
 
     /** Returns the exit code. */
-    private int measure(String date) {
+    private int measure() {
         String revision = options.revision().isEmpty() ? Host.revision() : options.revision();
-        Host.describe(results, date, revision, options.threads());
+        Host.about(ResultsFile.today(), revision, options.threads()).forEach(results::about);
         results.about("rounds", options.rounds());
         List<Peer> peers = open();
         try {
@@ -322,7 +322,8 @@ public final class PeerBenchmark {
         try (Task task = Task.make(work, shapes, folder);
                 Lineup lineup = new Lineup(
                         task, setting.peers(), (contender, reason) -> absent(work.name(), contender, reason))) {
-            List<double[]> seconds = lineup.time(setting.rounds(WARM_SECONDS));
+            List<double[]> seconds = lineup.time(
+                    setting.rounds(work.group().equals(Kind.LINEAR.group()) ? KERNEL_WARM_SECONDS : WARM_SECONDS));
             Map<Precision, double[]> ours = new EnumMap<>(Precision.class);
             for (int i = 0; i < seconds.size(); i++) {
                 Lineup.Entry entry = lineup.entries().get(i);
@@ -374,7 +375,7 @@ public final class PeerBenchmark {
         Double difference = row.difference();
         out.println(String.format(
                 Locale.ROOT,
-                "%-28s %-24s %9s ms%s%s%s",
+                "%-36s %-30s %9s ms%s%s%s",
                 row.work(),
                 row.contender(),
                 PeerTables.milliseconds(row.p50Ms()),

@@ -162,7 +162,7 @@ final class PeerGoals {
     private void f32() {
         String share = "f32: share of the product's rate";
         for (Row row : forward(Precision.F32)) {
-            add(share, row.work(), known(row.share()), SHARE, false, gflops(row));
+            add(share, row.work(), known(row.share()), SHARE, false, rate(row));
         }
         missing(share, SHARE, false);
         String beside = "f32 beside the fastest f32 peer";
@@ -176,7 +176,7 @@ final class PeerGoals {
         return share == 0 ? null : Double.valueOf(share);
     }
 
-    private static String gflops(Row row) {
+    private static String rate(Row row) {
         return row.gbs() > 0
                 ? String.format(Locale.ROOT, "%.1f GB/s", row.gbs())
                 : String.format(Locale.ROOT, "%.0f GFLOP/s", row.gflops());
@@ -221,16 +221,19 @@ final class PeerGoals {
         missing(goal, TRAINING, true);
     }
 
+    /** Of every precision in which there are kernels: products of the products' rate in the same, others of the copies'. */
     private void kernels() {
-        String goal = "f32 kernel: share of its limit";
-        for (Row row : rows) {
-            if (row.group().equals(Kind.LINEAR.group())
-                    && !row.kind().equals(Kind.MATMUL.text())
-                    && row.isOurs(Precision.F32)) {
-                add(goal, row.work(), known(row.share()), KERNEL, false, gflops(row));
+        for (Precision precision : Precision.values()) {
+            String goal = precision.text() + " kernel: share of its limit";
+            for (Row row : rows) {
+                if (row.group().equals(Kind.LINEAR.group())
+                        && !row.kind().equals(Kind.MATMUL.text())
+                        && row.isOurs(precision)) {
+                    add(goal, row.work(), known(row.share()), KERNEL, false, rate(row));
+                }
             }
+            missing(goal, KERNEL, false);
         }
-        missing(goal, KERNEL, false);
     }
 
     /** How far the rate at each share of hidden tokens is from that of seeing all. */

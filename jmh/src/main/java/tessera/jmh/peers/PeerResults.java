@@ -1,7 +1,6 @@
 package tessera.jmh.peers;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -13,6 +12,7 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Json;
+import tessera.jmh.ResultsFile;
 import tessera.tensor.io.AtomicFile;
 
 /**
@@ -101,8 +101,8 @@ final class PeerResults {
         earlier.about.forEach((name, was) -> {
             if (!about.containsKey(name) && earlier.isOfALibrary(name)) {
                 throw new IllegalArgumentException("--resume: the file has results beside " + name + " " + was
-                        + ", which is not here now; build and call it as then (--python names PyTorch's Python), leave --resume away or"
-                        + " name another --out");
+                        + ", which is not here now; build and call it as then (--python names PyTorch's Python), leave"
+                        + " --resume away or name another --out");
             }
         });
         rows.addAll(earlier.rows);
@@ -128,16 +128,8 @@ final class PeerResults {
 
     /** Writes {@code file} and beside it a table of the same name that ends in {@code .csv}. */
     void write(Path file) {
-        try {
-            Path folder = file.toAbsolutePath().getParent();
-            if (folder != null) {
-                Files.createDirectories(folder);
-            }
-        } catch (IOException e) {
-            throw new UncheckedIOException("cannot make the folder of " + file, e);
-        }
-        text(file, json());
-        text(sibling(file, ".csv"), csv());
+        file().write(file);
+        AtomicFile.write(sibling(file, ".csv"), out -> out.write(csv().getBytes(StandardCharsets.UTF_8)));
     }
 
     /** A file of the same name that ends otherwise. */
@@ -146,29 +138,18 @@ final class PeerResults {
         return file.resolveSibling(name.replaceFirst("\\.json$", "") + ending);
     }
 
-    private static void text(Path file, String text) {
-        AtomicFile.write(file, out -> out.write(text.getBytes(StandardCharsets.UTF_8)));
-    }
-
     /** One row a line, so that changes are seen. */
     String json() {
-        StringBuilder text = new StringBuilder("{\"about\":" + Json.text(about));
-        lines(text, "goals", PeerGoals.of(this));
-        lines(text, "absences", absences());
-        lines(text, "limits", limits);
-        lines(text, "accuracies", accuracies);
-        lines(text, "rows", rows());
-        return text.append("}\n").toString();
+        return file().json();
     }
 
-    private static void lines(StringBuilder text, String name, List<? extends Record> entries) {
-        text.append(",\n\"").append(name).append("\":[");
-        String before = "\n";
-        for (Record entry : entries) {
-            text.append(before).append(Json.text(entry));
-            before = ",\n";
-        }
-        text.append(']');
+    private ResultsFile file() {
+        return new ResultsFile(about)
+                .list("goals", PeerGoals.of(this))
+                .list("absences", absences())
+                .list("limits", limits)
+                .list("accuracies", accuracies)
+                .list("rows", rows());
     }
 
     /** A header and the rows, RFC 4180. */

@@ -30,6 +30,8 @@ final class PythonPeer implements Peer {
     private static final long PATIENCE_SECONDS = 600;
 
     private static final String ENDED = "ended";
+    /** The mode of torch.compile, which compiles while a task is made ready. */
+    private static final String COMPILED = "compiled";
 
     private final Process process;
     private final Writer requests;
@@ -43,7 +45,7 @@ final class PythonPeer implements Peer {
      * Starts it.
      *
      * @param python the program
-     * @param compiled whether models are also compiled
+     * @param compiled whether some models are also compiled, where there is a C++ compiler
      * @param folder for its files
      * @throws AbsentException if the program does not start or has no torch
      */
@@ -94,8 +96,9 @@ final class PythonPeer implements Peer {
     @Override
     public List<Way> ways(Work work) {
         List<Way> ways = new ArrayList<>(List.of(new Way("eager", Precision.F32)));
-        if (compiled && (work.kind() == Kind.FORWARD || work.kind() == Kind.TRAIN)) {
-            ways.add(new Way("compiled", Precision.F32));
+        if (compiled && isCompiled(work)) {
+            ways.add(new Way(COMPILED, Precision.F32));
+            ways.add(new Way(COMPILED + " autocast", Precision.BF16));
         }
         switch (work.kind()) {
             case MATMUL, LINEAR, LINEAR_GELU, BLOCK -> {
@@ -107,15 +110,28 @@ final class PythonPeer implements Peer {
                 ways.add(new Way("bf16", Precision.BF16));
                 ways.add(new Way("int8", Precision.INT8));
             }
-            case ATTENTION -> ways.add(new Way("bf16", Precision.BF16));
+            case ATTENTION, LINEAR_INPUT_GRADIENT, LINEAR_WEIGHT_GRADIENT, ATTENTION_GRADIENTS ->
+                ways.add(new Way("bf16", Precision.BF16));
             case SWIN, TRAIN -> ways.add(new Way("autocast", Precision.BF16));
-            case COPY, LAYER_NORM -> {}
+            default -> {}
         }
         return ways;
     }
 
+    /** Compiling takes a minute or so each: of one clip seen whole and with most of it hidden, and of the step. */
+    private static boolean isCompiled(Work work) {
+        boolean forward = work.kind() == Kind.FORWARD && work.sequences() == 1;
+        return work.kind() == Kind.TRAIN || (forward && (work.ratio() == 0 || work.ratio() == .75));
+    }
+
     @Override
     public Contender open(Task task, Way way) {
+        if (way.mode().startsWith(COMPILED)
+                && versions.getOrDefault("compiler", "").isEmpty()) {
+            throw new AbsentException(
+                    "torch.compile needs a C++ compiler, and Python finds no g++; install one, or name another with"
+                            + " CXX");
+        }
         String id = Integer.toString(++tasks);
         Path output = task.folder().resolve("output." + id);
         try {
@@ -153,6 +169,12 @@ final class PythonPeer implements Peer {
         entries.put("rate", Task.RATE);
         entries.put("decay", Task.DECAY);
         entries.put("steps", Task.STEPS);
+        entries.put("temperature", Task.TEMPERATURE);
+        entries.put("labels", Task.LABELS);
+        entries.put("teachers", list(Task.teacherWeights()));
+        entries.put("patch_eps", Task.PATCH_EPS);
+        entries.put("earlier_steps", Task.EARLIER_STEPS);
+        entries.put("earlier_squares", Task.EARLIER_SQUARES);
         return entries;
     }
 

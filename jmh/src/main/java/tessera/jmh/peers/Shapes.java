@@ -34,6 +34,25 @@ public record Shapes(
     private static final Patches RGB =
             new Patches(3, 2, 16, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225});
 
+    /** What is measured at each number of tokens, the block last, which is a group of its own. */
+    private static final List<Kind> SIZED = List.of(
+            Kind.LINEAR,
+            Kind.LINEAR_GELU,
+            Kind.ATTENTION,
+            Kind.LAYER_NORM,
+            Kind.SOFTMAX,
+            Kind.PATCHES,
+            Kind.LINEAR_INPUT_GRADIENT,
+            Kind.LINEAR_WEIGHT_GRADIENT,
+            Kind.ATTENTION_GRADIENTS,
+            Kind.LAYER_NORM_GRADIENTS,
+            Kind.GELU_GRADIENT,
+            Kind.CROSS_ENTROPY,
+            Kind.FEATURE_DISTILLATION,
+            Kind.LOGIT_DISTILLATION,
+            Kind.RECONSTRUCTION,
+            Kind.BLOCK);
+
     /** ViT-S on 16 x 224 x 224. */
     static Shapes paper() {
         // Large ones, and those of the model, which stay in the caches where a larger one waits for memory.
@@ -52,6 +71,11 @@ public record Shapes(
         VideoMaeConfig config = new VideoMaeConfig(patches, 4, 16, 16, 32, 2, 2, 16, 1, 1, 1e-6, 1e-6, true, false);
         Product product = new Product(32, 32, 32);
         return new Shapes(config, product, List.of(product, new Product(64, 32, 32)), 1 << 16, 5, false);
+    }
+
+    /** Values of the matrices of a block. */
+    long blockValues() {
+        return 12L * config.embedDim() * config.embedDim();
     }
 
     /** The same with another product. */
@@ -78,14 +102,17 @@ public record Shapes(
             works.add(new Work(Kind.SWIN, 1, 0, 1));
         }
         works.add(new Work(Kind.MATMUL, 1, 0, 1));
-        for (Kind kind : List.of(Kind.LINEAR, Kind.LINEAR_GELU, Kind.ATTENTION, Kind.LAYER_NORM, Kind.BLOCK)) {
+        for (Kind kind : SIZED) {
             for (double ratio : ratios) {
                 works.add(new Work(kind, 1, ratio, 1));
             }
         }
+        works.add(new Work(Kind.ADAMW, 1, 0, 1));
         for (int batch : quick ? new int[] {1} : new int[] {1, 4}) {
             for (int ensemble : quick ? new int[] {2} : new int[] {2, 4}) {
-                for (double ratio : quick ? new double[] {.75} : new double[] {.75, .9}) {
+                // Of half the tokens a pair of masks sees as many as there are; four would see twice that.
+                double[] seen = ensemble == 2 ? new double[] {.5, .75, .9} : new double[] {.75, .9};
+                for (double ratio : quick ? new double[] {.75} : seen) {
                     works.add(new Work(Kind.FORWARD, batch, ratio, ensemble));
                 }
             }

@@ -54,12 +54,35 @@ public record Task(
     /** Weight decay of its matrices. */
     public static final double DECAY = .05;
 
+    /** Teachers that are distilled at once. */
+    public static final int TEACHERS = 3;
+    /** What softens logits that are distilled. */
+    public static final double TEMPERATURE = 2;
+    /** What divergence and labels weigh beside one another. */
+    public static final double LABELS = .5;
+    /** Added to the deviation of a patch that is reconstructed. */
+    public static final double PATCH_EPS = 1e-6;
+    /** Steps that AdamW is taken to have done, so that its corrections for the first ones are seen. */
+    public static final int EARLIER_STEPS = 3;
+    /** Its second moments after them; the first are 0. */
+    public static final double EARLIER_SQUARES = 1e-3;
+
     private static final int SWIN_CLASSES = 400;
 
     /** Makes weights and inputs from fixed seeds. */
     static Task make(Work work, Shapes shapes, Path folder) {
         Map<String, Tensor> weights = switch (work.kind()) {
-            case MATMUL, COPY -> Map.of();
+            case MATMUL,
+                    COPY,
+                    SOFTMAX,
+                    PATCHES,
+                    GELU_GRADIENT,
+                    ATTENTION_GRADIENTS,
+                    CROSS_ENTROPY,
+                    FEATURE_DISTILLATION,
+                    LOGIT_DISTILLATION,
+                    RECONSTRUCTION,
+                    ADAMW -> Map.of();
             case SWIN -> swin();
             default -> student(work, shapes);
         };
@@ -122,20 +145,59 @@ public record Task(
                 inputs.put("w", normal(Shape.of(product.columns(), product.inner()), 2));
             }
             case COPY -> inputs.put("x", normal(Shape.of(shapes.copyBytes() / Float.BYTES), 1));
-            case LAYER_NORM, LINEAR, LINEAR_GELU, BLOCK -> inputs.put("x", normal(Shape.of(rows, tokens, width), 1));
-            case ATTENTION -> inputs.put("x", normal(Shape.of(rows, tokens, 3 * width), 1));
-            case FORWARD -> clips(work, shapes, inputs);
+            case LAYER_NORM, LINEAR, LINEAR_GELU, BLOCK -> normals(inputs, Shape.of(rows, tokens, width), "x");
+            case ATTENTION -> normals(inputs, Shape.of(rows, tokens, 3 * width), "x");
+            case SOFTMAX -> normals(inputs, Shape.of(rows, shapes.config().heads(), tokens, tokens), "x");
+            case LAYER_NORM_GRADIENTS -> normals(inputs, Shape.of(rows, tokens, width), "x", "dy");
+            case LINEAR_INPUT_GRADIENT, LINEAR_WEIGHT_GRADIENT -> {
+                normals(inputs, Shape.of(rows, tokens, width), "x");
+                normals(inputs, Shape.of(rows, tokens, 3 * width), "dy");
+            }
+            case GELU_GRADIENT -> normals(inputs, Shape.of(rows, tokens, 4 * width), "x", "dy");
+            case ATTENTION_GRADIENTS -> {
+                normals(inputs, Shape.of(rows, tokens, 3 * width), "x");
+                normals(inputs, Shape.of(rows, tokens, width), "dy");
+            }
+            case CROSS_ENTROPY -> {
+                normals(inputs, Shape.of(rows * tokens, width), "x");
+                inputs.put("labels", labels(rows * tokens, width));
+            }
+            case FEATURE_DISTILLATION -> normals(inputs, Shape.of(TEACHERS, rows * tokens, width), "x", "teachers");
+            case LOGIT_DISTILLATION -> {
+                normals(inputs, Shape.of(rows * tokens, width), "x");
+                normals(inputs, Shape.of(TEACHERS, rows * tokens, width), "teachers");
+                inputs.put("labels", labels(rows * tokens, width));
+            }
+            case RECONSTRUCTION -> {
+                clips(work, shapes, inputs);
+                normals(inputs, Shape.of(rows, tokens, shapes.config().patches().patchLength()), "x");
+            }
+            case ADAMW -> normals(inputs, Shape.of(shapes.config().depth(), shapes.blockValues()), "x", "gradient");
+            case PATCHES, FORWARD -> clips(work, shapes, inputs);
             case SWIN -> inputs.put("clip", pixels(Shape.of(work.batch(), 16, 224, 224, 3)));
             case TRAIN -> {
                 clips(work, shapes, inputs);
-                int[] labels = new int[work.batch()];
-                for (int i = 0; i < labels.length; i++) {
-                    labels[i] = i % shapes.classes();
-                }
-                inputs.put("labels", Tensor.of(labels, labels.length));
+                inputs.put("labels", labels(work.batch(), shapes.classes()));
             }
         }
         return inputs;
+    }
+
+    private static void normals(Map<String, Tensor> inputs, Shape shape, String... names) {
+        for (String name : names) {
+            inputs.put(name, normal(shape, inputs.size() + 1));
+        }
+    }
+
+    private static Tensor labels(long rows, long classes) {
+        int[] labels = new int[Math.toIntExact(rows)];
+        Arrays.setAll(labels, i -> Math.toIntExact(i % classes));
+        return Tensor.of(labels, rows);
+    }
+
+    /** What each teacher weighs in a distillation. */
+    public static double[] teacherWeights() {
+        return new double[] {.5, .3, .2};
     }
 
     private static Tensor normal(Shape shape, long stream) {

@@ -21,7 +21,7 @@ public record Work(Kind kind, int batch, double ratio, int ensemble) {
 
     /** What tells it from the others, for people. */
     public String name() {
-        if (kind == Kind.MATMUL || kind == Kind.COPY) {
+        if (kind.ofOneSize()) {
             return kind.text();
         }
         String sizes = kind == Kind.SWIN ? " B " + batch : " B " + batch + ", rho " + ratioText();
@@ -48,7 +48,8 @@ public record Work(Kind kind, int batch, double ratio, int ensemble) {
 
     /**
      * Floating-point operations of one call, a multiplication and an addition counted as two: of the products and of attention; the rest
-     * is less than a hundredth. A step of training takes three times the forward pass. 0 where they are not counted.
+     * is less than a hundredth. A step of training takes three times the forward pass, and attention's gradients five products where it
+     * takes two, as they compute the scores once more. 0 where they are not counted.
      */
     public double flops(Shapes shapes) {
         VideoMaeConfig config = shapes.config();
@@ -62,13 +63,14 @@ public record Work(Kind kind, int batch, double ratio, int ensemble) {
                         * shapes.product().rows()
                         * shapes.product().columns()
                         * shapes.product().inner();
-            case COPY, LAYER_NORM, SWIN -> 0;
-            case LINEAR -> 6 * rows * d * d;
+            case LINEAR, LINEAR_INPUT_GRADIENT, LINEAR_WEIGHT_GRADIENT -> 6 * rows * d * d;
             case LINEAR_GELU -> 8 * rows * d * d;
             case ATTENTION -> mixing;
+            case ATTENTION_GRADIENTS -> 2.5 * mixing;
             case BLOCK -> block;
             case FORWARD -> forward(config, rows, block);
             case TRAIN -> 3 * forward(config, rows, block);
+            default -> 0;
         };
     }
 
@@ -77,12 +79,25 @@ public record Work(Kind kind, int batch, double ratio, int ensemble) {
                 + 2 * rows * config.embedDim() * config.patches().patchLength();
     }
 
-    /** Bytes of f32 that have to be read and written at least, of what is limited by them; 0 for others. */
+    /** Bytes that have to be read and written at least, of what is limited by them; 0 for others. */
     public double bytes(Shapes shapes) {
         VideoMaeConfig config = shapes.config();
+        double rows = (double) sequences() * tokens(config);
+        double features = Float.BYTES * rows * config.embedDim();
+        double patches = Float.BYTES * rows * config.patches().patchLength();
+        double pixels = patches / Float.BYTES;
         return switch (kind) {
             case COPY -> 2.0 * shapes.copyBytes();
-            case LAYER_NORM -> 8.0 * sequences() * tokens(config) * config.embedDim();
+            case LAYER_NORM, CROSS_ENTROPY -> 2 * features;
+            case LAYER_NORM_GRADIENTS -> 3 * features;
+            case GELU_GRADIENT -> 3 * 4 * features;
+            case SOFTMAX -> 2 * Float.BYTES * rows * config.heads() * tokens(config);
+            case PATCHES -> pixels + patches;
+            case FEATURE_DISTILLATION -> 3 * Task.TEACHERS * features;
+            case LOGIT_DISTILLATION -> (2 + Task.TEACHERS) * features;
+            case RECONSTRUCTION -> pixels + 2 * patches;
+            // Reads four, writes three: parameters, two moments, and the gradients that are read alone.
+            case ADAMW -> 7.0 * Float.BYTES * shapes.blockValues() * config.depth();
             default -> 0;
         };
     }

@@ -6,14 +6,18 @@ inputs that lie in safetensors files, and answers each line with one line of JSO
     {"do": "time", "id": "3", "calls": 5}    answers {"seconds": S}, the mean of so many calls
     {"do": "close", "id": "3"}
 
-A task that fails answers {"error": "why"} and ends nothing. Modes: eager (f32), compiled (f32, torch.compile), autocast (bf16 where
-autocast says so), bf16 (weights and activations), int8 (dynamic quantisation of the linear layers).
+A task that fails answers {"error": "why"} and ends nothing. Modes: eager (f32), autocast (bf16 where autocast says so), compiled and
+compiled autocast (the same with torch.compile), bf16 (weights and activations), int8 (dynamic quantisation of the linear layers).
 """
 import copy
+import ctypes
 import functools
 import json
 import math
+import os
+import platform
 import re
+import shutil
 import struct
 import sys
 import time
@@ -127,17 +131,8 @@ class Student(nn.Module):
 
     def features(self, clips, visible):
         """[P * B, D] of clips u8 [B, T, H, W, C], seen through visible [P * B, tokens] or whole where that is None."""
-        b, t, h, w, c = clips.shape
-        p, dt = self.config["patch"], self.config["tubelet"]
-        patches = clips.view(b, t // dt, dt, h // p, p, w // p, p, c).permute(0, 1, 3, 5, 2, 4, 6, 7)
-        if visible is None:
-            kept = patches.reshape(b, -1, dt, p, p, c)
-            positions = self.positions
-        else:
-            cell = visible % self.plane
-            row = torch.arange(visible.shape[0])[:, None] % b
-            kept = patches[row, visible // self.plane, cell // (w // p), cell % (w // p)]
-            positions = self.positions[visible]
+        kept = cut(clips, visible, self.config)
+        positions = self.positions if visible is None else self.positions[visible]
         values = (kept.float() * self.config["scale"] - self.mean) / self.std
         x = self.embed(values.flatten(2).to(self.positions.dtype)) + positions
         for block in self.blocks:
@@ -147,6 +142,19 @@ class Student(nn.Module):
     def forward(self, clips, visible):
         features = self.features(clips, visible)
         return features if self.head is None else self.head(features)
+
+
+def cut(clips, visible, config):
+    """Patches u8 [P * B, tokens, dt, dy, dx, C]; each in the order of the pixels in memory, so that whole rows are copied."""
+    b, t, h, w, c = clips.shape
+    p, dt = config["patch"], config["tubelet"]
+    patches = clips.view(b, t // dt, dt, h // p, p, w // p, p, c).permute(0, 1, 3, 5, 2, 4, 6, 7)
+    if visible is None:
+        return patches.reshape(b, -1, dt, p, p, c)
+    plane = (h // p) * (w // p)
+    cell = visible % plane
+    row = torch.arange(visible.shape[0])[:, None] % b
+    return patches[row, visible // plane, cell // (w // p), cell % (w // p)]
 
 
 def sine_table(tokens, width):
@@ -204,6 +212,124 @@ def kernel(kind, weights, inputs, config):
         "attention": lambda: Mixing(block),
         "block": lambda: block,
     }[kind]()
+
+
+def gradients(y, of, dy):
+    """Gradients of what was computed before, again and again."""
+    return lambda: torch.autograd.grad(y, of, dy, retain_graph=True)
+
+
+def leaf(x):
+    return x.detach().clone().requires_grad_(True)
+
+
+def layer_norm_gradients(weights, inputs, config):
+    layer, x = norm(weights, "encoder.blocks.0.norm1", config["eps"]), leaf(inputs["x"])
+    return gradients(layer(x), [x, layer.weight, layer.bias], inputs["dy"])
+
+
+def linear_input_gradient(weights, inputs, config):
+    x = leaf(inputs["x"])
+    return gradients(F.linear(x, weights["encoder.blocks.0.attn.qkv.weight"]), [x], inputs["dy"])
+
+
+def linear_weight_gradient(weights, inputs, config):
+    weight = leaf(weights["encoder.blocks.0.attn.qkv.weight"])
+    bias = leaf(weight[:, 0])
+    return gradients(F.linear(inputs["x"], weight, bias), [weight, bias], inputs["dy"])
+
+
+def gelu_gradient(weights, inputs, config):
+    x = leaf(inputs["x"])
+    return gradients(F.gelu(x), [x], inputs["dy"])
+
+
+def attention_gradients(weights, inputs, config):
+    """Of queries, keys and values on their own: that they lie side by side in our result is no work of attention."""
+    x, heads = inputs["x"], config["heads"]
+    b, n, wide = x.shape
+    parts = [leaf(part) for part in x.view(b, n, 3, heads, wide // 3 // heads).permute(2, 0, 3, 1, 4)]
+    y = F.scaled_dot_product_attention(*parts)
+    dy = inputs["dy"].view(b, n, heads, -1).transpose(1, 2).contiguous()
+    return gradients(y, parts, dy)
+
+
+def side_by_side(dq, dk, dv):
+    """[B, N, 3, heads, headDim] of three [B, heads, N, headDim]."""
+    return torch.stack([dq, dk, dv]).permute(1, 3, 0, 2, 4)
+
+
+def softmax(weights, inputs, config):
+    return lambda: torch.softmax(inputs["x"], -1)
+
+
+def patches(weights, inputs, config):
+    mean, std, clip = torch.tensor(config["mean"]), torch.tensor(config["std"]), inputs["clip"]
+    visible = inputs["visible"].long() if "visible" in inputs else None
+    return lambda: (cut(clip, visible, config).float() * config["scale"] - mean) / std
+
+
+def cross_entropy(weights, inputs, config):
+    x, labels = leaf(inputs["x"]), inputs["labels"].long()
+    return lambda: torch.autograd.grad(F.cross_entropy(x, labels), [x])
+
+
+def feature_distillation(weights, inputs, config):
+    x, teachers = [leaf(one) for one in inputs["x"]], [one.clone() for one in inputs["teachers"]]
+
+    def call():
+        loss = sum(w * F.mse_loss(one, to) for w, one, to in zip(config["teachers"], x, teachers))
+        return torch.autograd.grad(loss, x)
+
+    return call
+
+
+def logit_distillation(weights, inputs, config):
+    x, labels, teachers = leaf(inputs["x"]), inputs["labels"].long(), inputs["teachers"]
+    shares, t, beta = torch.tensor(config["teachers"]), config["temperature"], config["labels"]
+
+    def call():
+        ensemble = torch.tensordot(shares, teachers, 1)
+        apart = F.kl_div(F.log_softmax(x / t, -1), F.softmax(ensemble / t, -1), reduction="batchmean")
+        return torch.autograd.grad((1 - beta) * t * t * apart + beta * F.cross_entropy(x, labels), [x])
+
+    return call
+
+
+def reconstruction(weights, inputs, config):
+    x, clip, eps = leaf(inputs["x"]), inputs["clip"], config["patch_eps"]
+    visible = inputs["visible"].long() if "visible" in inputs else None
+
+    def call():
+        pixels = (cut(clip, visible, config).float() * config["scale"]).flatten(2, 4)
+        target = (pixels - pixels.mean(2, keepdim=True)) / (pixels.std(2, keepdim=True) + eps)
+        return torch.autograd.grad(F.mse_loss(x, target.flatten(2)), [x])
+
+    return call
+
+
+def adamw(weights, inputs, config):
+    parameters = [leaf(part) for part in inputs["x"]]
+    for parameter, gradient in zip(parameters, inputs["gradient"]):
+        parameter.grad = gradient.clone()
+    optimiser = torch.optim.AdamW(parameters, lr=config["rate"], betas=(0.9, 0.999), eps=1e-8,
+                                  weight_decay=config["decay"], fused=True)
+    for parameter in parameters:
+        optimiser.state[parameter] = {"step": torch.tensor(float(config["earlier_steps"])),
+                                      "exp_avg": torch.zeros_like(parameter),
+                                      "exp_avg_sq": torch.full_like(parameter, config["earlier_squares"])}
+
+    def step():
+        optimiser.step()
+        return parameters
+
+    return step
+
+
+# Kernels that are no modules: a function of weights, inputs and config that makes one without arguments.
+FUNCTIONS = {f.__name__: f for f in (
+    softmax, patches, layer_norm_gradients, linear_input_gradient, linear_weight_gradient, gelu_gradient, attention_gradients,
+    cross_entropy, feature_distillation, logit_distillation, reconstruction, adamw)}
 
 
 KEPT = []  # what torch forgets with its Python object
@@ -264,11 +390,11 @@ def inference(kind, mode, weights, inputs, config):
     elif mode == "bf16":
         model = cast(model)
         arguments = tuple(a.bfloat16() if a is not None and a.dtype == torch.float32 else a for a in arguments)
-    elif mode == "compiled":
+    elif mode.startswith("compiled"):
         model = torch.compile(model, dynamic=False)
 
     def call():
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=mode == "autocast"):
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=mode.endswith("autocast")):
             return model(*arguments)
 
     return call
@@ -282,14 +408,14 @@ def training(mode, weights, inputs, config):
     optimiser = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": config["decay"]}, {"params": vectors, "weight_decay": 0.0}],
         lr=config["rate"], betas=(0.9, 0.999), eps=1e-8, fused=True)
-    run = torch.compile(model, dynamic=False) if mode == "compiled" else model
+    run = torch.compile(model, dynamic=False) if mode.startswith("compiled") else model
     visible = inputs.get("visible")
     visible = None if visible is None else visible.long()
     labels = inputs["labels"].long()
 
     def step():
         optimiser.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mode == "autocast"):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mode.endswith("autocast")):
             scores = run(inputs["clip"], visible)
         loss = F.cross_entropy(scores.float(), labels)
         loss.backward()
@@ -299,28 +425,48 @@ def training(mode, weights, inputs, config):
     return step
 
 
+def function(kind, mode, weights, inputs, config):
+    """A function without arguments for a kernel that is no module."""
+    if mode == "bf16":
+        weights, inputs = ({name: t.bfloat16() if t.dtype == torch.float32 else t for name, t in tensors.items()}
+                           for tensors in (weights, inputs))
+    return FUNCTIONS[kind](weights, inputs, config)
+
+
+def first_result(kind, call, inputs, config):
+    """What the first call computes, in our order; of training and AdamW, what some first steps do."""
+    if kind == "train":
+        return torch.stack([call() for _ in range(config["steps"])])
+    if kind == "adamw":
+        for _ in range(config["steps"]):
+            changed = call()
+        return (torch.stack(changed) - inputs["x"]) / config["rate"]
+    result = call()
+    if kind == "patches":
+        return result.permute(0, 1, 5, 2, 3, 4)
+    if kind == "attention_gradients":
+        return side_by_side(*result)
+    if kind == "feature_distillation":
+        return torch.stack(result)
+    return torch.cat([part.flatten() for part in result]) if isinstance(result, tuple) else result
+
+
 def open_task(request):
     weights, inputs = read(request["weights"]), read(request["inputs"])
     kind, mode, config = request["kind"], request["mode"], request["config"]
     if kind == "train":
         call = training(mode, weights, inputs, config)
-        result = torch.stack([call() for _ in range(config["steps"])])
     else:
-        call = inference(kind, mode, weights, inputs, config)
-        result = call()
-    values = result.detach().float().contiguous()
+        call = (function if kind in FUNCTIONS else inference)(kind, mode, weights, inputs, config)
+    values = first_result(kind, call, inputs, config).detach().float().contiguous()
     with open(request["output"], "wb") as target:
-        target.write(bytes(values.flatten().numpy().data) if has_numpy() else struct.pack(
-            f"<{values.numel()}f", *values.flatten().tolist()))
+        target.write((ctypes.c_char * (4 * values.numel())).from_address(values.data_ptr()))
     return call
 
 
-def has_numpy():
-    try:
-        import numpy  # noqa: F401
-        return True
-    except ImportError:
-        return False
+def cpp_compiler():
+    """The name of the C++ compiler that torch.compile calls on the CPU, empty where there is none."""
+    return os.path.basename(shutil.which(os.environ.get("CXX", "g++")) or "")
 
 
 def serve(threads):
@@ -330,7 +476,8 @@ def serve(threads):
     except (ImportError, RuntimeError) as e:
         version = str(e).splitlines()[0]
     tasks = {}
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "torchvision": version}), flush=True)
+    print(json.dumps({"torch": torch.__version__, "python": platform.python_version(), "threads": torch.get_num_threads(),
+                      "torchvision": version, "compiler": cpp_compiler()}), flush=True)
     for line in sys.stdin:
         try:
             request = json.loads(line)

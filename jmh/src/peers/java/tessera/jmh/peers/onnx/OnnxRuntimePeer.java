@@ -57,9 +57,9 @@ public final class OnnxRuntimePeer implements Peer {
     public List<Way> ways(Work work) {
         Way f32 = new Way("", Precision.F32);
         return switch (work.kind()) {
-            case COPY, SWIN, TRAIN -> List.of();
             case LAYER_NORM, ATTENTION -> List.of(f32);
-            default -> List.of(f32, new Way("", Precision.INT8));
+            case MATMUL, LINEAR, LINEAR_GELU, BLOCK, FORWARD -> List.of(f32, new Way("", Precision.INT8));
+            default -> List.of();
         };
     }
 

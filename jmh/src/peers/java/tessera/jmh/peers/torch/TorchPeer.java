@@ -51,10 +51,10 @@ public final class TorchPeer implements Peer {
     public List<Way> ways(Work work) {
         Way f32 = new Way("", Precision.F32);
         return switch (work.kind()) {
-            case COPY, SWIN -> List.of();
             // Its attention has no fast bf16: alone it would take most of the time of a run.
             case MATMUL, LINEAR, LINEAR_GELU -> List.of(f32, new Way("bf16", Precision.BF16));
-            default -> List.of(f32);
+            case LAYER_NORM, ATTENTION, BLOCK, FORWARD, TRAIN -> List.of(f32);
+            default -> List.of();
         };
     }
 

@@ -165,7 +165,7 @@ final class TorchStudent implements AutoCloseable {
             case BLOCK -> block(constant("x"), 0);
             case FORWARD -> features();
             case TRAIN -> layer(features(), "head");
-            case COPY, SWIN -> throw new IllegalStateException(task.work().kind() + " is not written here");
+            default -> throw new IllegalStateException(task.work().kind() + " is not written here");
         };
     }
 

@@ -1,33 +1,37 @@
-package tessera.jmh.peers;
+package tessera.jmh;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import tessera.distill.demo.Machine;
 
 /** Where results come from. */
-final class Host {
+public final class Host {
     private static final List<String> TOLD = List.of("avx", "fma", "f16c", "amx", "asimd", "sve", "i8mm", "bf16");
 
     private Host() {}
 
-    /** Tells the results where, when and of which sources they are. */
-    static void describe(PeerResults results, String date, String revision, int threads) {
+    /** Where, when and of which sources results are, by name. */
+    public static Map<String, String> about(String date, String revision, int threads) {
         Machine machine = Machine.here();
-        results.about("date", date);
-        results.about("commit", revision);
-        results.about("processor", machine.processor());
-        results.about("features", features());
-        results.about("cores", Runtime.getRuntime().availableProcessors());
-        results.about("threads", threads);
-        results.about("java", machine.jdk());
-        results.about("system", machine.system());
+        Map<String, String> about = new LinkedHashMap<>();
+        about.put("date", date);
+        about.put("commit", revision);
+        about.put("processor", machine.processor());
+        about.put("features", features());
+        about.put("cores", Integer.toString(Runtime.getRuntime().availableProcessors()));
+        about.put("threads", Integer.toString(threads));
+        about.put("java", machine.jdk());
+        about.put("system", machine.system());
+        return about;
     }
 
     /** What the processor has for numbers, as the system names it. */
@@ -39,7 +43,8 @@ final class Host {
         }
     }
 
-    static String features(Stream<String> lines) {
+    /** The same from the lines of {@code /proc/cpuinfo}. */
+    public static String features(Stream<String> lines) {
         return lines.filter(line -> line.matches("(flags|Features)\\s*:.*"))
                 .findFirst()
                 .map(line -> Stream.of(
@@ -51,7 +56,7 @@ final class Host {
     }
 
     /** The commit of the sources in the current folder. */
-    static String revision() {
+    public static String revision() {
         try {
             Process git = new ProcessBuilder("git", "describe", "--always", "--dirty")
                     .redirectError(ProcessBuilder.Redirect.DISCARD)
@@ -71,7 +76,7 @@ final class Host {
     }
 
     /** A word for file names. */
-    static String word(String processor) {
+    public static String word(String processor) {
         return processor
                 .toLowerCase(Locale.ROOT)
                 .replaceAll("\\((r|tm)\\)", "")
