@@ -21,6 +21,7 @@ import tessera.kernels.Patches;
 import tessera.kernels.Tokens;
 import tessera.kernels.cpu.HostMemory;
 import tessera.kernels.cpu.Workers;
+import tessera.kernels.cpu.scalar.ScalarRandom;
 
 /**
  * The calls of kernels and the copies that a piece of work consists of, in their order. A launch does them again with the buffers
@@ -62,7 +63,7 @@ final class HostGraph implements Graph {
                 noting(Attention.class, kernels.attention()),
                 noting(Patches.class, kernels.patches()),
                 noting(Tokens.class, kernels.tokens()),
-                new NotedRandom(this, kernels.random()),
+                new NotedRandom(this, (ScalarRandom) kernels.random()), // a CPU has no others
                 noting(Losses.class, kernels.losses()),
                 noting(Optimiser.class, kernels.optimiser()));
     }
@@ -85,7 +86,8 @@ final class HostGraph implements Graph {
         if (Matmul.PackedWeight.class.isAssignableFrom(method.getReturnType())) {
             throw new DeviceException(
                     DeviceException.Reason.FAILED,
-                    "a weight cannot be packed while a graph is recorded; run the work once before, or without recording",
+                    "a weight cannot be packed while a graph is recorded; run the work once before, or without"
+                            + " recording",
                     null);
         }
         Object answer = invoke(kernels, method, arguments);

@@ -4,9 +4,10 @@ import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
 import tessera.kernels.Graph.Variables;
 import tessera.kernels.RandomOps;
+import tessera.kernels.cpu.scalar.ScalarRandom;
 
 /** Notes its calls in a graph, whose launches add their seed and stream to those noted. */
-record NotedRandom(HostGraph graph, RandomOps kernels) implements RandomOps {
+record NotedRandom(HostGraph graph, ScalarRandom kernels) implements RandomOps {
     private static RandomStream moved(RandomStream random, Variables values) {
         return new RandomStream(random.seed() + values.seed(), random.stream() + values.stream());
     }
@@ -14,7 +15,8 @@ record NotedRandom(HostGraph graph, RandomOps kernels) implements RandomOps {
     @Override
     public void randomMask(
             RandomStream random, MaskShape shape, Buffer visibleIndices, @Nullable Buffer maskedIndices) {
-        graph.note(values -> kernels.randomMask(moved(random, values), shape, visibleIndices, maskedIndices));
+        ScalarRandom.Masks masks = kernels.masks(shape, visibleIndices, maskedIndices);
+        graph.note(values -> masks.draw(random.seed() + values.seed(), random.stream() + values.stream()));
     }
 
     @Override

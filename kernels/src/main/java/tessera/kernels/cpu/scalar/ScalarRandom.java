@@ -26,21 +26,59 @@ public final class ScalarRandom implements RandomOps {
     @Override
     public void randomMask(
             RandomStream random, MaskShape shape, Buffer visibleIndices, @Nullable Buffer maskedIndices) {
-        int slots = shape.slots();
+        masks(shape, visibleIndices, maskedIndices).draw(random.seed(), random.stream());
+    }
+
+    /**
+     * Masks that may be drawn any number of times, which makes no object.
+     *
+     * @throws IllegalArgumentException if more or fewer cells are to be masked than a plane has
+     */
+    public Masks masks(MaskShape shape, Buffer visibleIndices, @Nullable Buffer maskedIndices) {
         int plane = shape.plane();
         int masked = shape.masked();
         if (masked < 0 || masked > plane) {
             throw new IllegalArgumentException("random_mask: cannot mask " + masked + " of " + plane
                     + " cells; pass a number between 0 and " + plane);
         }
-        workers.parallelFor(shape.batch(), 1, (worker, from, to) -> {
+        return new Masks(workers, shape, visibleIndices, maskedIndices);
+    }
+
+    /** Random masks of one shape, written to the same buffers each time. Not thread-safe. */
+    public static final class Masks implements Workers.RangeBody {
+        private final Workers workers;
+        private final MaskShape shape;
+        private final Buffer visibleIndices;
+        private final @Nullable Buffer maskedIndices;
+        private long seed;
+        private long stream;
+
+        private Masks(Workers workers, MaskShape shape, Buffer visibleIndices, @Nullable Buffer maskedIndices) {
+            this.workers = workers;
+            this.shape = shape;
+            this.visibleIndices = visibleIndices;
+            this.maskedIndices = maskedIndices;
+        }
+
+        /** As {@link RandomOps#randomMask}. */
+        public void draw(long newSeed, long newStream) {
+            seed = newSeed;
+            stream = newStream;
+            workers.parallelFor(shape.batch(), 1, this);
+        }
+
+        @Override
+        public void run(int worker, long from, long to) {
+            int slots = shape.slots();
+            int plane = shape.plane();
+            int masked = shape.masked();
             Plane drawn = PLANES.borrow();
             for (long b = from; b < to; b++) {
                 long visible = b * slots * (plane - masked);
                 long invisible = b * slots * masked;
                 for (int slot = 0; slot < slots; slot++) {
                     if (slot == 0 || !shape.tube()) {
-                        drawn.hide(random, (b * slots + slot) * plane, plane, masked);
+                        drawn.hide(seed, stream, (b * slots + slot) * plane, plane, masked);
                     }
                     for (int cell = 0; cell < plane; cell++) {
                         int token = slot * plane + cell;
@@ -53,7 +91,7 @@ public final class ScalarRandom implements RandomOps {
                 }
             }
             PLANES.giveBack(drawn);
-        });
+        }
     }
 
     /** The mask of one plane at a time; grows to the largest plane and is used again. */
@@ -63,19 +101,50 @@ public final class ScalarRandom implements RandomOps {
         private boolean[] hidden = {};
 
         /** Marks the cells with the {@code masked} smallest keys; a key's low half is its cell, so ties go by cell. */
-        void hide(RandomStream random, long counter, int plane, int masked) {
+        void hide(long seed, long stream, long counter, int plane, int masked) {
             if (keys.length < plane) {
                 keys = new long[plane];
                 hidden = new boolean[plane];
             }
             for (int cell = 0; cell < plane; cell++) {
-                Philox.words(random.seed(), random.stream(), counter + cell, words);
+                Philox.words(seed, stream, counter + cell, words);
                 keys[cell] = (long) (words[0] ^ Integer.MIN_VALUE) << 32 | cell;
             }
-            Arrays.sort(keys, 0, plane);
+            select(plane, masked);
             Arrays.fill(hidden, 0, plane, false);
             for (int i = 0; i < masked; i++) {
                 hidden[(int) keys[i]] = true;
+            }
+        }
+
+        /** Brings the {@code count} smallest keys to the front (Hoare, "Algorithm 65: Find", 1961); a sort of the JDK would make objects. */
+        private void select(int plane, int count) {
+            int low = 0;
+            int high = count == 0 ? 0 : plane - 1;
+            while (low < high) {
+                long pivot = keys[(low + high) >>> 1];
+                int i = low;
+                int j = high;
+                while (i <= j) {
+                    while (keys[i] < pivot) {
+                        i++;
+                    }
+                    while (keys[j] > pivot) {
+                        j--;
+                    }
+                    if (i <= j) {
+                        long key = keys[i];
+                        keys[i++] = keys[j];
+                        keys[j--] = key;
+                    }
+                }
+                if (count <= j) {
+                    high = j;
+                } else if (count > i) {
+                    low = i;
+                } else {
+                    return;
+                }
             }
         }
     }

@@ -116,11 +116,22 @@ final class VectorSums {
             float scale,
             MemorySegment y,
             long yStart) {
-        VectorMask<Float> m0 = mask(columns, 0);
-        VectorMask<Float> m1 = mask(columns, 1);
-        VectorMask<Float> m2 = mask(columns, 2);
-        VectorMask<Float> m3 = mask(columns, 3);
-        boolean full = columns == 4 * LANES;
+        if (columns == 4 * LANES) {
+            fourVectorSums(x, start, rows, stride, scale, y, yStart);
+            return;
+        }
+        int end = whole(columns);
+        for (int i = 0; i < end; i += LANES) {
+            vectorSums(x, start + i, rows, stride, scale, y, yStart + i);
+        }
+        // Not by a mask: the compiler makes it an object for each call, and the columns are few.
+        for (int i = end; i < columns; i++) {
+            columnSum(x, start + i, rows, stride, scale, y, yStart + i);
+        }
+    }
+
+    private static void fourVectorSums(
+            MemorySegment x, long start, long rows, long stride, float scale, MemorySegment y, long yStart) {
         FloatVector t0 = all(0);
         FloatVector t1 = t0;
         FloatVector t2 = t0;
@@ -133,43 +144,48 @@ final class VectorSums {
             FloatVector s3 = s0;
             for (int r = 0; r < count; r++) {
                 long at = start + (block + r) * stride;
-                if (full) {
-                    s0 = s0.add(load(x, at));
-                    s1 = s1.add(load(x, at + LANES));
-                    s2 = s2.add(load(x, at + 2L * LANES));
-                    s3 = s3.add(load(x, at + 3L * LANES));
-                } else {
-                    s0 = s0.add(load(x, at, m0));
-                    if (columns > LANES) {
-                        s1 = s1.add(load(x, at + LANES, m1));
-                    }
-                    if (columns > 2 * LANES) {
-                        s2 = s2.add(load(x, at + 2L * LANES, m2));
-                    }
-                    if (columns > 3 * LANES) {
-                        s3 = s3.add(load(x, at + 3L * LANES, m3));
-                    }
-                }
+                s0 = s0.add(load(x, at));
+                s1 = s1.add(load(x, at + LANES));
+                s2 = s2.add(load(x, at + 2L * LANES));
+                s3 = s3.add(load(x, at + 3L * LANES));
             }
             t0 = t0.add(s0);
             t1 = t1.add(s1);
             t2 = t2.add(s2);
             t3 = t3.add(s3);
         }
-        store(t0.mul(scale), y, yStart, m0);
-        if (columns > LANES) {
-            store(t1.mul(scale), y, yStart + LANES, m1);
-        }
-        if (columns > 2 * LANES) {
-            store(t2.mul(scale), y, yStart + 2L * LANES, m2);
-        }
-        if (columns > 3 * LANES) {
-            store(t3.mul(scale), y, yStart + 3L * LANES, m3);
-        }
+        store(t0.mul(scale), y, yStart);
+        store(t1.mul(scale), y, yStart + LANES);
+        store(t2.mul(scale), y, yStart + 2L * LANES);
+        store(t3.mul(scale), y, yStart + 3L * LANES);
     }
 
-    private static VectorMask<Float> mask(int columns, int vector) {
-        return first(Math.clamp(columns - vector * LANES, 0, LANES));
+    private static void vectorSums(
+            MemorySegment x, long start, long rows, long stride, float scale, MemorySegment y, long yStart) {
+        FloatVector total = all(0);
+        for (long block = 0; block < rows; block += BLOCK_ROWS) {
+            int count = (int) Math.min(BLOCK_ROWS, rows - block);
+            FloatVector sum = all(0);
+            for (int r = 0; r < count; r++) {
+                sum = sum.add(load(x, start + (block + r) * stride));
+            }
+            total = total.add(sum);
+        }
+        store(total.mul(scale), y, yStart);
+    }
+
+    private static void columnSum(
+            MemorySegment x, long start, long rows, long stride, float scale, MemorySegment y, long yStart) {
+        float total = 0;
+        for (long block = 0; block < rows; block += BLOCK_ROWS) {
+            int count = (int) Math.min(BLOCK_ROWS, rows - block);
+            float sum = 0;
+            for (int r = 0; r < count; r++) {
+                sum += VectorMath.get(x, start + (block + r) * stride);
+            }
+            total += sum;
+        }
+        VectorMath.set(y, yStart, total * scale);
     }
 
     /**
