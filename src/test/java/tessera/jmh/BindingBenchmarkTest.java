@@ -9,7 +9,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.openjdk.jmh.runner.options.CommandLineOptions;
@@ -46,7 +45,7 @@ class BindingBenchmarkTest {
         for (String call : List.of("ffm", "critical", "criticalHeap", "jni", "java")) {
             assertEquals(
                     1,
-                    Stream.of(json.split("\n"))
+                    json.lines()
                             .filter(line -> line.startsWith(
                                     "{\"call\":\"" + call + "\",\"count\":0,\"unit\":\"ns/op\",\"p20\":"))
                             .count(),

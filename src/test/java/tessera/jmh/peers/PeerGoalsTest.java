@@ -204,7 +204,7 @@ class PeerGoalsTest {
             if (kind.group().equals("kernels") && kind != Kind.MATMUL) {
                 Work work = new Work(kind, 1, 0, 1);
                 Shapes shapes = Shapes.paper();
-                assertTrue(work.flops(shapes) > 0 ^ work.bytes(shapes) > 0, kind + " has one limit");
+                assertTrue((work.flops(shapes) > 0) != (work.bytes(shapes) > 0), kind + " has one limit");
             }
         }
         assertEquals(works.size(), works.stream().map(Work::name).distinct().count(), "names tell works apart");

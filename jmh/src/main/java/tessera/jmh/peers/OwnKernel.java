@@ -6,7 +6,6 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.function.Supplier;
 import tessera.kernels.Attention.AttentionShape;
 import tessera.kernels.Attention.AttentionTensors;
 import tessera.kernels.Attention.Strides;
@@ -39,13 +38,18 @@ import tessera.tensor.Tensor;
  * each call, as it is there.
  */
 final class OwnKernel extends Contender {
+    /** One call, whose results belong to the open scope or to the kernel. */
+    private interface Body {
+        Tensor[] run();
+    }
+
     private final Task task;
     private final VideoMaeConfig config;
     private final Precision precision;
     private final Device device;
     private final List<Tensor> owned = new ArrayList<>();
     private final List<Tensor> leaves = new ArrayList<>();
-    private final Supplier<Tensor[]> body;
+    private final Body body;
     /** What AdamW changes; else empty. */
     private List<Tensor> parameters = List.of();
 
@@ -89,7 +93,7 @@ final class OwnKernel extends Contender {
             return changes();
         }
         try (Scope scope = Scope.open()) {
-            Tensor[] results = body.get();
+            Tensor[] results = body.run();
             if (!leaves.isEmpty()) {
                 results[0].backward();
                 results =
@@ -116,7 +120,7 @@ final class OwnKernel extends Contender {
     @Override
     protected void call() {
         try (Scope scope = Scope.open()) {
-            body.get();
+            body.run();
         }
     }
 
@@ -184,12 +188,12 @@ final class OwnKernel extends Contender {
 
     // ------------------------------------------------------------------------------------------------------- kernels
 
-    private Supplier<Tensor[]> softmax() {
+    private Body softmax() {
         Tensor x = input("x");
         return () -> new Tensor[] {x.softmax()};
     }
 
-    private Supplier<Tensor[]> patches() {
+    private Body patches() {
         Tensor clip = input("clip");
         if (!task.inputs().containsKey("visible")) {
             return () -> new Tensor[] {config.patches().gather(clip, null)};
@@ -198,7 +202,7 @@ final class OwnKernel extends Contender {
         return () -> new Tensor[] {config.patches().gather(clip, visible)};
     }
 
-    private Supplier<Tensor[]> layerNormGradients() {
+    private Body layerNormGradients() {
         Tensor x = input("x");
         Tensor dy = input("dy");
         Tensor gain = weight("encoder.blocks.0.norm1.weight");
@@ -229,7 +233,7 @@ final class OwnKernel extends Contender {
         }
     }
 
-    private Supplier<Tensor[]> linearInputGradient() {
+    private Body linearInputGradient() {
         Tensor x = task.input("x");
         Tensor dy = input("dy");
         Tensor weight = weight("encoder.blocks.0.attn.qkv.weight");
@@ -241,7 +245,7 @@ final class OwnKernel extends Contender {
         };
     }
 
-    private Supplier<Tensor[]> linearWeightGradient() {
+    private Body linearWeightGradient() {
         Tensor x = input("x");
         Tensor dy = input("dy");
         LinearShape shape = new LinearShape(rowCount(x), dy.size(-1), x.size(-1));
@@ -258,7 +262,7 @@ final class OwnKernel extends Contender {
         };
     }
 
-    private Supplier<Tensor[]> geluGradient() {
+    private Body geluGradient() {
         Tensor x = input("x");
         Tensor dy = input("dy");
         return () -> {
@@ -268,7 +272,7 @@ final class OwnKernel extends Contender {
         };
     }
 
-    private Supplier<Tensor[]> attentionGradients() {
+    private Body attentionGradients() {
         Tensor x = input("x");
         Tensor dy = input("dy");
         Tensor out = own(like(dy));
@@ -302,20 +306,20 @@ final class OwnKernel extends Contender {
 
     // -------------------------------------------------------------------------------------------------------- losses
 
-    private Supplier<Tensor[]> crossEntropy() {
+    private Body crossEntropy() {
         Tensor x = leaf(input("x"));
         Tensor labels = input("labels");
         return () -> new Tensor[] {Losses.crossEntropy(x, labels)};
     }
 
-    private Supplier<Tensor[]> featureDistillation() {
+    private Body featureDistillation() {
         List<Tensor> x = parts("x");
         x.forEach(this::leaf);
         List<Tensor> teachers = parts("teachers");
         return () -> new Tensor[] {Losses.features(x, teachers, Task.teacherWeights())};
     }
 
-    private Supplier<Tensor[]> logitDistillation() {
+    private Body logitDistillation() {
         Tensor x = leaf(input("x"));
         List<Tensor> teachers = parts("teachers");
         Tensor labels = input("labels");
@@ -332,7 +336,7 @@ final class OwnKernel extends Contender {
         };
     }
 
-    private Supplier<Tensor[]> reconstruction() {
+    private Body reconstruction() {
         Tensor x = leaf(input("x"));
         Tensor clip = input("clip");
         int[] tokens = task.visibleTokens();
@@ -347,7 +351,7 @@ final class OwnKernel extends Contender {
     // ----------------------------------------------------------------------------------------------------- optimiser
 
     /** Moments that are none of these gradients', so that it shows in the result what each of them weighs. */
-    private Supplier<Tensor[]> adamW() {
+    private Body adamW() {
         parameters = parts("x");
         List<Tensor> gradients = parts("gradient");
         List<Tensor> first = new ArrayList<>();
