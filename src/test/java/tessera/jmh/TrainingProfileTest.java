@@ -26,6 +26,7 @@ class TrainingProfileTest {
                 "attention, backward                 | tessera.kernels.cpu.scalar.ScalarAttention.backward tessera.tensor.Autograd.backward",
                 "layer norm, forward                 | tessera.kernels.cpu.vector.VectorNorms.layerNorm",
                 "GELU, backward                      | tessera.kernels.cpu.vector.VectorElementwise.unaryBackward tessera.tensor.MlpOp.backward tessera.tensor.Autograd.backward",
+                "GELU, forward                       | tessera.kernels.cpu.vector.VectorElementwise.unary tessera.tensor.ElementwiseOps$Unary.forward tessera.tensor.Op.apply",
                 "other sums and copies, forward      | tessera.kernels.cpu.vector.VectorElementwise.add tessera.tensor.Op.apply",
                 "AdamW                               | tessera.kernels.cpu.vector.VectorOptimiser.adamw tessera.nn.AdamW.step",
                 "batch, masks and loss               | tessera.kernels.cpu.vector.VectorLosses.crossEntropy tessera.tensor.Autograd.backward",

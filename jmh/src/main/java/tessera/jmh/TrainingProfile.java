@@ -113,14 +113,18 @@ public final class TrainingProfile {
             case "Attention" -> "attention";
             case "Norms" -> "layer norm";
             case "Optimiser" -> "AdamW";
-            case "Elementwise" -> isIn(stack, "tessera.tensor.MlpOp") ? "GELU" : "other sums and copies";
+            case "Elementwise" -> isGelu(stack) ? "GELU" : "other sums and copies";
             case "Patches", "Tokens", "Random", "Losses" -> "batch, masks and loss";
             default -> "other kernels";
         };
     }
 
-    private static boolean isIn(List<StackTraceElement> stack, String type) {
-        return stack.stream().anyMatch(frame -> frame.getClassName().equals(type));
+    /** The step has no other function of one element; where the device fuses the MLP, GELU is the only kernel of this family in it. */
+    private static boolean isGelu(List<StackTraceElement> stack) {
+        return stack.stream()
+                .map(StackTraceElement::getClassName)
+                .anyMatch(name ->
+                        name.equals("tessera.tensor.MlpOp") || name.equals("tessera.tensor.ElementwiseOps$Unary"));
     }
 
     /** Looks at a thread until it is told to end. */

@@ -90,7 +90,7 @@ final class TimingOption {
     }
 
     /** The same clips, whose coming counts as waiting for frames; closing it closes them. */
-    <T extends Object> Stream<T> decoded(Stream<T> clips) {
+    <T> Stream<T> decoded(Stream<T> clips) {
         if (!wanted) {
             return clips;
         }
