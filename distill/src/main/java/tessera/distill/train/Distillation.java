@@ -37,7 +37,7 @@ import tessera.tensor.TokenMask;
  *
  * @param weights weight of each teacher's loss, 1 in the paper
  * @param maskedTeachers whether teachers see the student's tokens alone, as in the paper, or all
- * @param standardised whether teachers' features are {@linkplain FeatureMatch#standardised standardised}; not so in the paper
+ * @param standardised whether teachers' features are {@linkplain FeatureMatch#standardised() standardised}; not so in the paper
  * @param keep weight of the mean squared difference of the student's feature from the one that the model it starts from makes of
  *     the same tokens, so that it forgets less; 0 in the paper
  * @param recipe how it trains
