@@ -119,6 +119,40 @@ class AdaptTest {
         assertEquals(before, times(out), "all is there");
     }
 
+    /** Flow teaches the student itself, which is held back by what it was: at first not at all, since it is that still. */
+    @Test
+    void theStudentIsTaughtFurtherAndKeepsWhatItWas() throws IOException {
+        Shell.succeed(words());
+        assertFalse(Files.exists(out.resolve("pretrain-rgb")), "RGB needs no model beside the student");
+        List<Map<String, @Nullable Object>> steps = Files.readAllLines(out.resolve("metrics.jsonl")).stream()
+                .map(Json::object)
+                .toList();
+        assertEquals(3, steps.size());
+        Close.within(number(steps.getFirst(), "kept"), 0, 1e-9, "still the student that it was");
+        assertTrue(number(steps.getLast(), "kept") > 1e-9, steps::toString);
+        for (Map<String, @Nullable Object> step : steps) {
+            double sum = number(step, "features") + .05 * number(step, "kept");
+            Close.within(number(step, "loss"), sum, 1e-5, "loss");
+        }
+    }
+
+    /** Where nothing else teaches, RGB does. */
+    @Test
+    void clipsWithoutFlowTeachByRgb() throws IOException {
+        Shell.succeed(words());
+        Path clips = Files.createDirectories(folder.resolve("own"));
+        Files.move(out.resolve("clips/rgb"), clips.resolve("rgb"));
+        videos = clips;
+        out = folder.resolve("rgb-alone");
+        assertTrue(Shell.succeed(words()).contains("from 6 clips by rgb: "));
+        assertTrue(Files.exists(out.resolve("pretrain-rgb/model.safetensors")));
+        assertFalse(Files.exists(out.resolve("pretrain-flow")));
+    }
+
+    private static double number(Map<String, @Nullable Object> step, String name) {
+        return ((Number) requireNonNull(step.get(name), name)).doubleValue();
+    }
+
     /** What a run that was stopped in one of its parts lacks is made again, and comes out the same. */
     @Test
     void interruptedRunsGoOn() throws IOException {

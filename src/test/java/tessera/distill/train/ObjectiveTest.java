@@ -115,6 +115,47 @@ class ObjectiveTest {
                 List.of(new FeatureMatch.Match(rgb, toRgb, 1), new FeatureMatch.Match(pose, toPose, .5)));
     }
 
+    /** What all clips of a batch have in common is not matched, and each number of how they differ weighs the same. */
+    @Test
+    void standardisedFeaturesHaveMeanZeroAndDeviationOne() {
+        float[] feature = feature(network(rgb), Modality.RGB).toFloats();
+        int clipCount = 3;
+        int width = SmallNetworks.WIDTH;
+        float[] target = new float[feature.length];
+        for (int j = 0; j < width; j++) {
+            double mean = 0;
+            double square = 0;
+            for (int i = 0; i < clipCount; i++) {
+                mean += feature[i * width + j] / (double) clipCount;
+            }
+            for (int i = 0; i < clipCount; i++) {
+                square += Math.pow(feature[i * width + j] - mean, 2) / clipCount;
+            }
+            for (int i = 0; i < clipCount; i++) {
+                target[i * width + j] = (float) ((feature[i * width + j] - mean) / Math.sqrt(square + 1e-6));
+            }
+        }
+        float[] projected =
+                toRgb.forward(feature(student.network(), Modality.RGB)).toFloats();
+        double expected = 0;
+        for (int i = 0; i < target.length; i++) {
+            expected += Math.pow(projected[i] - target[i], 2) / target.length;
+        }
+        Tensor loss = new FeatureMatch(List.of(new FeatureMatch.Match(rgb, toRgb, 1)), true).loss(look());
+        Close.within(loss.item(), expected, 1e-3 * expected, "loss");
+        loss.backward();
+        assertTrue(gradients().size() > 10, "the student learns");
+    }
+
+    @Test
+    void aNegativeWeightOfWhatIsKeptIsRefused() {
+        String message = String.valueOf(assertThrows(
+                        IllegalArgumentException.class,
+                        () -> Distillation.defaults().withKeep(-1))
+                .getMessage());
+        assertTrue(message.contains("keeping the student's own feature is -1.0; pass 0"), message);
+    }
+
     private LogitDistillation distill(double alpha, double beta, Weighting weighting) {
         return new LogitDistillation(List.of(rgb, pose), ACTION, 2, alpha, beta, weighting);
     }

@@ -12,11 +12,11 @@ import tessera.distill.train.WarmStart;
         name = "adapt",
         description = {
             "Make a student for the kind of videos that you have, from unlabelled ones: DIR and the folders below it.",
-            "Videos are cut into clips, their optical flow is computed, models of RGB and of flow learn to reconstruct them, and"
-                    + " both teach the student, which ends up in RUN/student.safetensors. The same command goes on where it"
-                    + " was stopped.",
-            "Clips of your own in the layout of pretrain (DIR/rgb/..., and DIR/flow and DIR/pose where you have them) are"
-                    + " taken as they are; heat maps of hands for cut clips may be put beside them, in RUN/clips/pose."
+            "Videos are cut into clips, their optical flow is computed, a model of flow learns to reconstruct it and"
+                + " teaches the student, which ends up in RUN/student.safetensors. With --random a model of RGB does"
+                + " so too. The same command goes on where it was stopped.",
+            "Clips of your own in the layout of pretrain (DIR/rgb/..., and DIR/flow and DIR/pose where you have them)"
+                + " are taken as they are; heat maps of hands for cut clips may be put beside them, in RUN/clips/pose."
         })
 final class Adapt extends ToolCommand {
 
@@ -31,8 +31,8 @@ final class Adapt extends ToolCommand {
             names = "--start",
             paramLabel = "STUDENT",
             description =
-                    "The RGB student (VideoMAE) to start from, whose sizes all models get. Default: the small one that comes with"
-                            + " Tessera, trained on EgoSim 2")
+                    "The RGB student (VideoMAE) to start from, whose sizes all models get. Default: the small one that"
+                            + " comes with Tessera, trained on EgoSim 2")
     private @Nullable Path start;
 
     @Option(names = "--random", description = "Start from random weights, in models of the default student's sizes.")
@@ -57,7 +57,9 @@ final class Adapt extends ToolCommand {
     @Option(
             names = "--distill-steps",
             paramLabel = "N",
-            description = "Steps of the student. Default: 30 times through the clips, 100 to 600 steps")
+            description =
+                    "Steps of the student. Default: 20 times through the clips, 30 times with --random, 100 to 600"
+                            + " steps")
     private @Nullable Long distillation;
 
     @Option(names = "--batch", paramLabel = "N", description = "Clips per step. Default: ${DEFAULT-VALUE}")
@@ -66,8 +68,8 @@ final class Adapt extends ToolCommand {
     @Option(
             names = "--lr",
             paramLabel = "X",
-            description =
-                    "Highest learning rate of every stage. Default: 0.001 from random weights, 0.0003 from a student's")
+            description = "Highest learning rate of every stage. Default: 0.001 from random weights; from a student's"
+                    + " 0.0003, and 0.0006 where flow teaches it")
     private @Nullable Double lr;
 
     @Option(

@@ -24,15 +24,18 @@ import tessera.distill.train.ModalityInput.ModelSize;
 import tessera.distill.train.Pretraining;
 import tessera.distill.train.Recipe;
 import tessera.distill.train.RunContext;
+import tessera.distill.train.Stage;
 import tessera.distill.train.Task;
+import tessera.distill.train.Trainer;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.Int8Layers;
 import tessera.nn.videomae.VideoMaeConfig;
 
 /**
- * Both stages of MM-CDFSL on unlabelled videos alone: RGB and optical flow are reconstructed, then both teach RGB. Everything lies in
- * one folder, where the same call goes on.
+ * Both stages of MM-CDFSL on unlabelled videos alone. From random weights RGB and optical flow are reconstructed, then both teach RGB. A
+ * student needs no model of RGB beside it where there is flow or pose: these are reconstructed and teach it, and it keeps near what it
+ * was. Everything lies in one folder, where the same call goes on.
  *
  * @param videos a folder of videos, or clips in the layout of {@link ModalityFolders}
  * @param out folder of clips, teachers and the student
@@ -43,12 +46,16 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
     private static final String LABEL = "unlabelled";
     private static final double MASK_RATIO = .75;
 
+    /** Weight of a student's feature as it was: little, for what flow teaches would not be learned otherwise. */
+    private static final double KEEP = .05;
+
     /**
      * How long is trained, and how.
      *
      * @param pretraining steps for each modality, or null to go by the number of clips
      * @param distillation steps, or null to go by the number of clips
-     * @param lr highest learning rate, or null for 0.001 from random weights and 0.0003 from a student's
+     * @param lr highest learning rate, or null for 0.001 from random weights and, from a student's, 0.0003, and 0.0006 where
+     *     flow or pose teach it
      */
     record Plan(
             int batch,
@@ -61,6 +68,9 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
 
         private static final int PRETRAINING_EPOCHS = 20;
         private static final int DISTILLATION_EPOCHS = 30;
+        /** Of a student that is taught further: it forgets meanwhile. */
+        private static final int FURTHER_EPOCHS = 20;
+
         private static final int FEWEST = 100;
         private static final int MOST = 600;
 
@@ -79,9 +89,18 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
             return given != null ? given : Math.clamp(Math.ceilDiv((long) epochs * clips, batch), FEWEST, MOST);
         }
 
-        private Recipe recipe(Recipe standard, @Nullable Long given, int epochs, int clips, boolean warm) {
+        private Recipe pretraining(Recipe standard, int clips, boolean warm) {
+            return recipe(standard, steps(pretraining, PRETRAINING_EPOCHS, clips), warm ? 3e-4 : 1e-3);
+        }
+
+        private Recipe distillation(Recipe standard, int clips, boolean warm, boolean further) {
+            int epochs = further ? FURTHER_EPOCHS : DISTILLATION_EPOCHS;
+            return recipe(standard, steps(distillation, epochs, clips), further ? 6e-4 : warm ? 3e-4 : 1e-3);
+        }
+
+        private Recipe recipe(Recipe standard, long steps, double rate) {
             return standard.withBatch(batch)
-                    .over(steps(given, epochs, clips), lr != null ? lr : warm ? 3e-4 : 1e-3)
+                    .over(steps, lr != null ? lr : rate)
                     .withMaskRatio(MASK_RATIO)
                     .withAugment(false)
                     .withSeed(seed);
@@ -174,13 +193,16 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
         if (start != null) {
             origin.put("tessera.start", Clips.checksum(start));
         }
+        Path from = start;
+        boolean further = from != null && modalities.size() > 1;
         Map<Modality, Path> teachers = new TreeMap<>();
         Map<Modality, Double> weights = new TreeMap<>();
         long steps = 0;
         for (Modality modality : modalities) {
-            Recipe standard = Pretraining.defaults(modality).recipe();
-            Recipe recipe =
-                    plan.recipe(standard, plan.pretraining(), Plan.PRETRAINING_EPOCHS, clips.size(), start != null);
+            if (further && modality.equals(Modality.RGB)) {
+                continue;
+            }
+            Recipe recipe = plan.pretraining(Pretraining.defaults(modality).recipe(), clips.size(), from != null);
             steps = recipe.steps();
             // Without labels, the "source" is reconstructed alone: these clips stand in its place.
             Path teacher = new Pretraining(modality, false, 0, 0, recipe)
@@ -188,23 +210,20 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
                             config(input, modality, config),
                             clips,
                             clips,
-                            start,
+                            from,
                             out.resolve("pretrain-" + modality),
                             context.startingFrom(origin));
             teachers.put(modality, teacher);
             weights.put(modality, 1.0);
         }
         teachers.forEach((modality, file) -> origin.put("tessera.teacher." + modality, Clips.checksum(file)));
-        Recipe recipe = plan.recipe(
-                Distillation.defaults().recipe(),
-                plan.distillation(),
-                Plan.DISTILLATION_EPOCHS,
-                clips.size(),
-                start != null);
-        Path student = Distillation.defaults()
-                .withWeights(weights)
-                .withRecipe(recipe)
-                .run(teachers, clips, out, context.startingFrom(origin));
+        Distillation standard = Distillation.defaults().withWeights(weights);
+        Recipe recipe = plan.distillation(standard.recipe(), clips.size(), from != null, further);
+        Distillation distillation = standard.withRecipe(recipe);
+        Stage stage = from != null && further
+                ? distillation.withStandardised(true).withKeep(KEEP).stage(teachers, from, clips)
+                : distillation.stage(teachers, clips);
+        Path student = Trainer.run(stage, out, context.startingFrom(origin));
         return new Result(
                 student, clips.size(), modalities.stream().map(Modality::id).toList(), steps, recipe.steps());
     }

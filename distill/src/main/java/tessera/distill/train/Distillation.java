@@ -13,6 +13,7 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
+import tessera.distill.report.Metric;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.ModelConfig;
@@ -21,6 +22,7 @@ import tessera.nn.Params;
 import tessera.nn.Projector;
 import tessera.nn.TokenGrid;
 import tessera.nn.inference.Student;
+import tessera.tensor.Losses;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
@@ -35,21 +37,37 @@ import tessera.tensor.TokenMask;
  *
  * @param weights weight of each teacher's loss, 1 in the paper
  * @param maskedTeachers whether teachers see the student's tokens alone, as in the paper, or all
+ * @param standardised whether teachers' features are {@linkplain FeatureMatch#standardised() standardised}; not so in the paper
+ * @param keep weight of the mean squared difference of the student's feature from the one that the model it starts from makes of
+ *     the same tokens, so that it forgets less; 0 in the paper
  * @param recipe how it trains
  */
-public record Distillation(Map<Modality, Double> weights, boolean maskedTeachers, Recipe recipe) {
+public record Distillation(
+        Map<Modality, Double> weights, boolean maskedTeachers, boolean standardised, double keep, Recipe recipe) {
     /** Name of the finished student in a run's folder. */
     public static final String STUDENT = "student.safetensors";
 
     /** Begins the names of the student's parameters in a checkpoint. */
     private static final String STUDENTS = "student.";
 
+    private static final Metric MATCHED = new Metric("features");
+    private static final Metric KEPT = new Metric("kept");
+
     private static final int MASK_STREAM = 3;
     private static final int PATH_STREAM = 6;
 
     public Distillation {
+        if (!(keep >= 0) || Double.isInfinite(keep)) {
+            throw new IllegalArgumentException("distill: the weight of keeping the student's own feature is " + keep
+                    + "; pass 0 to leave it out, or a positive number such as 0.05");
+        }
         // In the order of the modalities: the loss is summed in it.
         weights = Collections.unmodifiableSortedMap(new TreeMap<>(weights));
+    }
+
+    /** Features as they are, and nothing kept, as in the paper. */
+    public Distillation(Map<Modality, Double> weights, boolean maskedTeachers, Recipe recipe) {
+        this(weights, maskedTeachers, false, 0, recipe);
     }
 
     /** The paper's settings with a recipe for small sets of clips, and equal weights of all modalities. */
@@ -63,22 +81,36 @@ public record Distillation(Map<Modality, Double> weights, boolean maskedTeachers
 
     /** The same with other teachers, or other weights of them. */
     public Distillation withWeights(Map<Modality, Double> others) {
-        return new Distillation(others, maskedTeachers, recipe);
+        return new Distillation(others, maskedTeachers, standardised, keep, recipe);
     }
 
     /** The same with teachers that see the student's tokens alone, or all. */
     public Distillation withMaskedTeachers(boolean wanted) {
-        return new Distillation(weights, wanted, recipe);
+        return new Distillation(weights, wanted, standardised, keep, recipe);
     }
 
     /** The same with another recipe. */
     public Distillation withRecipe(Recipe other) {
-        return new Distillation(weights, maskedTeachers, other);
+        return new Distillation(weights, maskedTeachers, standardised, keep, other);
+    }
+
+    /** The same with teachers' features standardised over each batch, or as they are. */
+    public Distillation withStandardised(boolean wanted) {
+        return new Distillation(weights, maskedTeachers, wanted, keep, recipe);
+    }
+
+    /** The same with another weight of keeping the feature that the student starts with. */
+    public Distillation withKeep(double weight) {
+        return new Distillation(weights, maskedTeachers, standardised, weight, recipe);
     }
 
     /** The settings by name. */
     public Settings settings() {
-        return recipe.addTo(Settings.NONE.with("weights", weights).with("maskedTeachers", maskedTeachers));
+        return recipe.addTo(Settings.NONE
+                .with("weights", weights)
+                .with("maskedTeachers", maskedTeachers)
+                .with("standardised", standardised)
+                .with("keep", keep));
     }
 
     /**
@@ -146,6 +178,8 @@ public record Distillation(Map<Modality, Double> weights, boolean maskedTeachers
         student.params().all().forEach((name, parameter) -> trained.put(STUDENTS + name, parameter));
         Params projectors = Params.random(context.device(), DType.F32, seed);
         List<FeatureMatch.Match> matches = new ArrayList<>();
+        List<Teacher> looking = new ArrayList<>();
+        List<Weighted.Term> terms = new ArrayList<>();
         try {
             weights.forEach((modality, weight) -> {
                 ModelNetwork network =
@@ -155,24 +189,34 @@ public record Distillation(Map<Modality, Double> weights, boolean maskedTeachers
                         student.model().config().featureWidth(),
                         network.model().config().featureWidth());
                 Network teacher = maskedTeachers ? network : new AllTokens(network);
-                matches.add(new FeatureMatch.Match(new Teacher(modality, teacher), projector, weight));
+                looking.add(new Teacher(modality, teacher));
+                matches.add(new FeatureMatch.Match(looking.getLast(), projector, weight));
             });
+            if (keep > 0) {
+                Teacher before = new Teacher(
+                        Modality.RGB, OpenModel.frozen(start, context).network());
+                looking.add(before);
+                Objective same = look -> Losses.meanSquaredError(
+                        look.student().feature(), look.of(before).feature());
+                terms.add(new Weighted.Term(same, keep, KEPT));
+            }
         } catch (RuntimeException | Error e) {
             // Packed weights belong to no scope.
-            matches.forEach(match -> match.teacher().network().close());
+            looking.forEach(teacher -> teacher.network().close());
             throw e;
         }
         trained.putAll(projectors.all());
+        terms.addFirst(new Weighted.Term(new FeatureMatch(matches, standardised), 1, keep > 0 ? MATCHED : null));
         Set<Modality> seen = new TreeSet<>(weights.keySet());
         seen.add(Modality.RGB);
         return new Stage.Setup(
                 trained,
                 Modality.RGB,
                 student.network(),
-                matches.stream().map(FeatureMatch.Match::teacher).toList(),
+                looking,
                 List.of(new Stage.Part(
                         new ClipBatches(target, seen, false, recipe, seed + 2, seed).changing(change),
-                        new FeatureMatch(matches),
+                        new Weighted(terms),
                         PATH_STREAM)),
                 student.model().config().grid() == null ? null : recipe.strategy(),
                 MASK_STREAM);
