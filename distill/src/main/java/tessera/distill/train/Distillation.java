@@ -81,6 +81,12 @@ public record Distillation(Map<Modality, Double> weights, boolean maskedTeachers
         return recipe.addTo(Settings.NONE.with("weights", weights).with("maskedTeachers", maskedTeachers));
     }
 
+    /** See {@link Trainer#requireSettings}. */
+    public void requireSettings(Path folder) {
+        Trainer.requireSettings(
+                folder, STUDENT, settings(), defaults().withWeights(Map.of()).settings());
+    }
+
     /**
      * Trains, or resumes, or returns at once if the folder holds the finished student of the same settings.
      *
