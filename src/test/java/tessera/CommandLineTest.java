@@ -52,7 +52,7 @@ class CommandLineTest {
     void badUsageIsCodeTwoWithTheErrorFirst(String line) {
         assertEquals(2, tessera(line.split(" ")));
         assertTrue(err.toString().startsWith("tessera: error: "), err.toString());
-        assertEquals(2, err.toString().lines().count(), err.toString());
+        assertEquals(1, err.toString().lines().count(), err.toString());
         assertEquals("", out.toString());
     }
 

@@ -69,4 +69,32 @@ class JoinedRecordingsTest {
         assertTrue(Video.cut(both, cut).size() >= 7, "clips of 2 s in 16 s");
         assertTrue(Video.cut(both, cut.part(0.5, 1)).size() >= 3, "those of the second half");
     }
+
+    /** As where two stations were recorded into one file; the second's tables lie elsewhere, and nothing of it may be lost. */
+    @Test
+    void anotherProgramme() throws IOException {
+        Path first = stream("one.ts", "-mpegts_service_id 7");
+        Path second = stream("two.ts", "-mpegts_service_id 301 -mpegts_pmt_start_pid 0x321 -mpegts_start_pid 0x410");
+        Path both = Files.copy(first, folder.resolve("stations.ts"));
+        Files.write(both, Files.readAllBytes(second), StandardOpenOption.APPEND);
+        int shown = Video.frames(both, DecodeOptions.NATIVE).frames();
+        assertTrue(shown > 155 && shown <= 160, () -> shown + " of 160 frames");
+        ClipCut cut = ClipCut.every(2, 20, 8, 8);
+        assertTrue(Video.cut(both, cut).size() >= 7, "clips of 2 s in 16 s");
+        assertTrue(Video.cut(both, cut.part(0.5, 1)).size() >= 3, "those of the second half");
+        // Back to the first, with the four bytes of a camera before each packet, and cut off within one.
+        byte[] plain = Files.readAllBytes(both);
+        Path timed = folder.resolve("timed.m2ts");
+        try (var out = Files.newOutputStream(timed)) {
+            for (byte[] part : List.of(plain, Files.readAllBytes(first))) {
+                for (int at = 0; at + 188 <= part.length; at += 188) {
+                    out.write(new byte[4]);
+                    out.write(part, at, 188);
+                }
+            }
+            out.write(new byte[100]);
+        }
+        int all = Video.frames(timed, DecodeOptions.NATIVE).frames();
+        assertTrue(all > 230 && all <= 240, () -> all + " of 240 frames");
+    }
 }

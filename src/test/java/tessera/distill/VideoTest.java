@@ -238,6 +238,14 @@ class VideoTest {
         assertTrue(refusal(folder.resolve("missing.mp4")).contains("does not exist"));
         assertTrue(refusal(folder).contains("is a directory"));
         assertTrue(refusal(Files.createFile(folder.resolve("empty.mp4"))).contains("cannot be decoded"));
+        String pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n";
+        assertTrue(refusal(Files.writeString(folder.resolve("lfs.mp4"), pointer)).contains("git lfs pull"));
+        assertTrue(refusal(Files.writeString(folder.resolve("page.mp4"), "\n <!DOCTYPE html><html></html>"))
+                .contains("is a web page or other markup, not a video; fetch the file itself"));
+        assertTrue(refusal(Files.write(folder.resolve("zip.mp4"), new byte[] {'P', 'K', 3, 4, 0, 0}))
+                .contains("is an archive, not a video; unpack it"));
+        assertTrue(refusal(Files.write(folder.resolve("zeros.mp4"), new byte[5000]))
+                .contains("begins with nothing but zeros"));
         assertTrue(refusal(Files.writeString(folder.resolve("text.mp4"), "no video at all\n".repeat(50)))
                 .contains("cannot be decoded"));
         assertTrue(refusal(Files.writeString(folder.resolve("notes.txt"), "no video at all\n".repeat(50)))
@@ -247,6 +255,8 @@ class VideoTest {
                 folder.resolve("list.m3u8"), "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n");
         refusal(list);
         byte[] ramp = Files.readAllBytes(video("ramp.mp4"));
+        assertTrue(refusal(Files.write(folder.resolve("half.mp4"), Arrays.copyOf(ramp, ramp.length / 2)))
+                .contains("it has no index, moov, as where a recording or a copy was cut off"));
         refusal(Files.write(folder.resolve("cut.mp4"), Arrays.copyOf(ramp, 200)));
         assertNoChildren();
     }

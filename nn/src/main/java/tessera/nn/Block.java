@@ -7,7 +7,8 @@ import tessera.tensor.Tensor;
 
 /** Pre-norm transformer block: {@code x += attn(norm1(x)); x += fc2(gelu(fc1(norm2(x))))}. */
 public final class Block implements AutoCloseable {
-    private static final int MLP_RATIO = 4;
+    /** How many times as wide as the tokens an MLP is unless it is said. */
+    public static final int MLP_RATIO = 4;
 
     private final LayerNorm norm1;
     private final Attention attn;
@@ -18,11 +19,20 @@ public final class Block implements AutoCloseable {
 
     /** Builds the block, with an MLP four times as wide. */
     public Block(Params params, long width, int heads, double eps, boolean keyBias) {
+        this(params, width, MLP_RATIO * width, heads, eps, keyBias);
+    }
+
+    /**
+     * Builds the block.
+     *
+     * @param mlp width of the MLP between its two layers
+     */
+    public Block(Params params, long width, long mlp, int heads, double eps, boolean keyBias) {
         norm1 = new LayerNorm(params.at("norm1"), width, eps);
         attn = new Attention(params.at("attn"), width, heads, keyBias);
         norm2 = new LayerNorm(params.at("norm2"), width, eps);
-        fc1 = Linear.xavier(params.at("mlp").at("fc1"), width, MLP_RATIO * width);
-        fc2 = Linear.xavier(params.at("mlp").at("fc2"), MLP_RATIO * width, width);
+        fc1 = Linear.xavier(params.at("mlp").at("fc1"), width, mlp);
+        fc2 = Linear.xavier(params.at("mlp").at("fc2"), mlp, width);
         recomputing = params.recomputing();
     }
 

@@ -26,6 +26,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import tessera.Close;
 import tessera.distill.report.Json;
 import tessera.kernels.DType;
@@ -53,9 +54,14 @@ class ExportTest {
     }
 
     private Path student(int width, boolean encoderNorm, boolean keyBias, boolean meanPooling, String... heads) {
+        return student(width, 256, encoderNorm, keyBias, meanPooling, heads);
+    }
+
+    private Path student(
+            int width, int mlp, boolean encoderNorm, boolean keyBias, boolean meanPooling, String... heads) {
         Patches patches = new Patches(3, 2, 8, 1 / 255.0, numbers(.485, .456, .406), numbers(.229, .224, .225));
         VideoMaeConfig config = new VideoMaeConfig(
-                patches, 4, 32, width, 64, 2, 4, 32, 1, 2, 1e-6, 1e-5, encoderNorm, keyBias, meanPooling);
+                patches, 4, 32, width, 64, 2, 4, 32, 1, 2, 1e-6, 1e-5, encoderNorm, keyBias, meanPooling, mlp);
         Path file = folder.resolve("student.safetensors");
         try (Scope scope = Scope.open()) {
             Params params = Params.random(Device.cpu(), DType.F32, 5);
@@ -114,6 +120,38 @@ class ExportTest {
             assertEquals(classifier, read.tensors().containsKey("classifier.weight"));
             assertEquals("pt", read.metadata().get("format"));
         }
+    }
+
+    /** With MLPs of other widths than four times the tokens', in either direction. */
+    @ParameterizedTest
+    @ValueSource(ints = {96, 320})
+    void anMlpOfAnyWidthGoesOutAndComesBack(int mlp) throws IOException {
+        Path file = student(32, mlp, false, false, true, "action");
+        Path out = folder.resolve("hf");
+        Path back = folder.resolve("back.safetensors");
+        Shell.succeed("export", "--student", file, "--format=hf", "--out", out);
+        Path config = out.resolve("config.json");
+        assertEquals((long) mlp, castless(Json.object(Files.readString(config))).get("intermediate_size"));
+        Path model = out.resolve("model.safetensors");
+        try (Checkpoint read = Checkpoint.read(model)) {
+            Checkpoint.write(model, read.tensors(), Map.of("format", "pt")); // so that nothing but the weights tells
+        }
+        Shell.succeed("import", "--checkpoint", model, "--out", back);
+        try (Scope scope = Scope.open();
+                Student first = Student.load(file, Device.cpu());
+                Student second = Student.load(back, Device.cpu())) {
+            assertEquals(mlp, ((VideoMaeConfig) second.config()).mlpDim());
+            assertEquals(first.checksum(), second.checksum());
+        }
+        Files.writeString(config, Files.readString(config).replace(": " + mlp, ": 128"));
+        Shell.refuse(
+                List.of("config.json: intermediate_size is 128 but the weights have " + mlp
+                        + "; pass the config.json of these weights"),
+                "import",
+                "--checkpoint",
+                model,
+                "--out",
+                back);
     }
 
     private static Map<String, Object> castless(Map<String, ?> entries) {

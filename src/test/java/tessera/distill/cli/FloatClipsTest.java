@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -176,5 +177,22 @@ class FloatClipsTest {
                 "--quiet",
                 "--out",
                 out);
+        Npy.write(clips, ArrayData.of("clips", new byte[8 * 9 * 9 * 3], 8, 9, 9, 3));
+        refuse(
+                List.of("u8[8, 9, 9, 3], one clip, but the student takes clips of [4, 32, 32, 3] [frames, height"),
+                words(student, clips));
+    }
+
+    /** As extract writes them. */
+    @Test
+    void aClipAloneIsABatchOfOne() throws IOException {
+        Path student = TinyStudent.write(folder.resolve("student.safetensors"));
+        Path clips = folder.resolve("clips.npy");
+        byte[] pixels = new byte[4 * 32 * 32 * 3];
+        new Random(1).nextBytes(pixels);
+        Npy.write(clips, ArrayData.of("clips", pixels, 1, 4, 32, 32, 3));
+        byte[] batch = features(student, clips);
+        Npy.write(clips, ArrayData.of("clips", pixels, 4, 32, 32, 3));
+        assertArrayEquals(batch, features(student, clips));
     }
 }

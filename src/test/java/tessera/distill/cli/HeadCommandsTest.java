@@ -98,6 +98,8 @@ class HeadCommandsTest {
         Shell.refuse(
                 List.of("leave --support-views, --feature-norm and --eps away"),
                 fewshot("--head=finetune", "--support-views=1"));
+        Shell.refuse(
+                List.of("both --egosim and the clips " + data + " are given; pass one of them"), fewshot("--egosim"));
         Shell.refuse(List.of("for one that is trained; leave one"), fewshot("--head=finetune", "--merge=1"));
         Shell.refuse(
                 List.of("which --head finetune does not do; pass a threshold"),

@@ -27,6 +27,7 @@ import org.junit.jupiter.api.io.TempDir;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Params;
+import tessera.nn.inference.Head;
 import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
@@ -175,6 +176,16 @@ class ImportFilesTest {
     }
 
     /** Counters that fit no tensor, flags and floats of eight bits: nobody asks for them. */
+    @Test
+    void aHeadAloneIsToldWhatItIs() {
+        Path head = folder.resolve("head.safetensors");
+        Head.of(new double[][] {{1, 2}, {3, 4}}, new double[2], List.of("a", "b"))
+                .save(head);
+        refuse(
+                List.of(head + ": it is a head alone", "predict takes it by --head as it is, so import the model"),
+                words(head, folder.resolve("out.safetensors")));
+    }
+
     @Test
     void onlyWhatIsAskedForIsConverted() throws IOException {
         List<ArrayData> beside = List.of(

@@ -312,6 +312,46 @@ class ImportPublishedTest {
         }
     }
 
+    /** How pictures are prepared stands in a file beside, whose name and entries differ between versions. */
+    @Test
+    void thePreprocessorsWordsAreTaken() throws IOException {
+        try (Scope scope = Scope.open()) {
+            write(huggingFace());
+            Files.writeString(
+                    folder.resolve("config.json"),
+                    config("\"hidden_act\": \"gelu\"", "\"hidden_act\": \"gelu_python\""));
+            Patches imagenet = prepared(
+                    "preprocessor_config.json", "{\"image_mean\": [0.485, 0.456, 0.406], \"image_std\": 0.25}");
+            assertArrayEquals(new double[] {.485, .456, .406}, imagenet.mean());
+            assertArrayEquals(new double[] {.25, .25, .25}, imagenet.std());
+            assertEquals(1 / 255.0, imagenet.scale());
+            Patches plain = prepared(
+                    "video_preprocessor_config.json",
+                    "{\"do_normalize\": false, \"image_mean\": [0.5, 0.5, 0.5], \"rescale_factor\": 0.5}");
+            assertArrayEquals(new double[3], plain.mean());
+            assertArrayEquals(new double[] {1, 1, 1}, plain.std());
+            assertEquals(.5, plain.scale());
+            Files.writeString(folder.resolve("preprocessor_config.json"), "{\"image_mean\": [0.5]}");
+            Shell.refuse(
+                    List.of("config.json: the preprocessor's file beside it gives [0.5] as image_mean but the model"
+                            + " has 3"),
+                    "import",
+                    "--checkpoint",
+                    file,
+                    "--out",
+                    out);
+        }
+    }
+
+    private Patches prepared(String name, String json) throws IOException {
+        Path beside = Files.writeString(folder.resolve(name), json);
+        Shell.succeed("import", "--checkpoint", file, "--out", out);
+        Files.delete(beside);
+        try (Student student = Student.load(out, Device.cpu())) {
+            return ((VideoMaeConfig) student.config()).patches();
+        }
+    }
+
     /** VideoMAE V2 as its authors publish the distilled models: sizes a level deeper, its own names below {@code model.}. */
     @Test
     void aDistilledModelOfTheSecondVersionIsAFineTunedOne() throws IOException {
@@ -320,10 +360,10 @@ class ImportPublishedTest {
             original().forEach((name, tensor) -> weights.put("model." + name, tensor));
             write(weights);
             Files.writeString(folder.resolve("config.json"), """
-                    {"model_type": "VideoMAEv2_Small", "model_config": {"img_size": 32, "patch_size": 8, "num_frames": 8,
-                     "tubelet_size": 2, "embed_dim": 128, "depth": 2, "num_heads": 4, "mlp_ratio": 4, "qkv_bias": true,
-                     "use_mean_pooling": true, "cos_attn": false, "num_classes": 5}}
-                    """);
+                {"model_type": "VideoMAEv2_Small", "model_config": {"img_size": 32, "patch_size": 8, "num_frames": 8,
+                 "tubelet_size": 2, "embed_dim": 128, "depth": 2, "num_heads": 4, "mlp_ratio": 4, "qkv_bias": true,
+                 "use_mean_pooling": true, "cos_attn": false, "num_classes": 5}}
+                """);
             Shell.succeed("import", "--checkpoint", file, "--out", out);
             try (Student student = Student.load(out, Device.cpu())) {
                 VideoMaeConfig read = (VideoMaeConfig) student.config();

@@ -52,6 +52,18 @@ class ResumeTest {
         assertArrayEquals(result("whole", "metrics.jsonl"), result("cut", "metrics.jsonl"));
         assertFalse(Files.exists(checkpoint));
         assertEquals(List.of("metrics.jsonl", "model.safetensors"), names("cut"), "no temporary file is left");
+
+        // Other settings are refused before clips are read, of which one is broken now.
+        Files.write(data.resolve("rgb/dark/broken.npy"), new byte[] {1});
+        List<Object> words =
+                new ArrayList<>(List.of((Object[]) line(data, "cut").split(" ")));
+        words.add("--steps=300");
+        Shell.refuse(
+                List.of(
+                        folder.resolve("cut").resolve("model.safetensors") + " was trained with other settings (",
+                        "steps was 200, is 300",
+                        "; use another folder, or delete this one to start again"),
+                words.toArray());
     }
 
     private Process pretrain(Path data, String out, String... more) throws IOException {
@@ -63,15 +75,17 @@ class ResumeTest {
                 "-cp",
                 System.getProperty("java.class.path"),
                 "tessera.distill.cli.Main"));
-        String line =
-                "pretrain --modality rgb --dim 16 --depth 2 --heads 2 --grid 2 --batch 2 --mask-ratio 0.5 --threads 1"
-                        + " --clip-norm 0.5 --drop-path 0.3 --steps 200 --source " + data + " --target " + data
-                        + " --out " + folder.resolve(out);
-        command.addAll(List.of(line.split(" ")));
+        command.addAll(List.of((line(data, out) + " --steps 200").split(" ")));
         command.addAll(List.of(more));
         return new ProcessBuilder(command)
                 .redirectOutput(ProcessBuilder.Redirect.DISCARD)
                 .start();
+    }
+
+    private String line(Path data, String out) {
+        return "pretrain --modality rgb --dim 16 --depth 2 --heads 2 --grid 2 --batch 2 --mask-ratio 0.5 --threads 1"
+                + " --clip-norm 0.5 --drop-path 0.3 --source " + data + " --target " + data
+                + " --out " + folder.resolve(out);
     }
 
     private byte[] result(String run, String name) throws IOException {

@@ -28,6 +28,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import tessera.ChildJava;
 import tessera.Close;
+import tessera.distill.MadeVideo;
 import tessera.distill.MovingVideo;
 import tessera.distill.report.Json;
 import tessera.distill.video.ClipCut;
@@ -245,6 +246,25 @@ class TimelineTest {
         assertTrue(err.toString().contains("nobody reads the timeline any more"), err.toString());
     }
 
+    /** The same ten seconds as numbered pictures, whose rate is said. */
+    @Test
+    void aFolderOfFramesIsAVideo() throws IOException {
+        Path frames = Files.createDirectory(folder.resolve("frames"));
+        MadeVideo.write(frames.resolve("%03d.png"), "-i " + video);
+        List<Map<String, @Nullable Object>> of = timeline("--every=2");
+        List<Map<String, @Nullable Object>> told = Shell.succeed(
+                        "predict", "--student", student, "--every=2", "--fps=8", "--video", frames)
+                .lines()
+                .map(Json::object)
+                .toList();
+        assertEquals(5, told.size());
+        for (int i = 0; i < told.size(); i++) {
+            Close.within(number(told.get(i), "start"), number(of.get(i), "start"), 1e-6, "start");
+            Close.within(number(told.get(i), "end"), number(of.get(i), "end"), 1e-6, "end");
+        }
+        Shell.refuse(List.of("--fps is 0.0; pass a positive number of frames a second"), words("--fps=0"));
+    }
+
     @Test
     void whatContradictsATimelineIsRefusedBeforeAnyWork() {
         Path none = folder.resolve("none.safetensors");
@@ -271,11 +291,11 @@ class TimelineTest {
             Shell.refuse(List.of(message), line.toArray());
         });
         Shell.refuse(
-                List.of(
-                        "--every is 0.4 but the student looks at a frame every 0.5 s of a window of 2.0 s; pass at least"),
+                List.of("--every is 0.4 but the student looks at a frame every 0.5 s of a window of 2.0 s; pass at"
+                        + " least"),
                 words("--every=.4"));
         Shell.refuse(
-                List.of(video.getParent() + ": is a directory, not a video; name a file"),
+                List.of(video.getParent() + ": is a directory, not a video; name a file, or a folder"),
                 "predict",
                 "--student",
                 student,

@@ -468,7 +468,7 @@ class ExtractionTest {
             assertEquals(-1, Files.mismatch(alone.resolve(file), out().resolve(file)), file);
         }
         refused(
-                "holds clips that were cut otherwise",
+                "holds clips that were cut otherwise (modalities rgb,flow, now rgb); use another folder",
                 () -> new Extraction(cut, Set.of(Modality.RGB), false).run(sources, out(), count -> {}, notes::add));
         assertEquals(List.of(), notes);
     }
@@ -496,6 +496,43 @@ class ExtractionTest {
                 "1 of 3 videos are broken, more than the share of 0.3 that may be left out; the first: ",
                 () -> new Extraction(cut, rgb, Map.of(), 0, true, .3, 2)
                         .run(sources, folder.resolve("other"), done -> {}, notes::add));
+    }
+
+    /** Paths of another machine, of Windows, from another folder on, and of files before they were converted. */
+    @Test
+    void annotationsFindTheirVideosByPathsOfElsewhere() throws IOException {
+        Path videos = folder.resolve("videos");
+        for (String each : List.of("x/a.avi", "y/c.avi", "z/c.avi", "d.avi")) {
+            MovingVideo.write(videos.resolve(each), 8, 16, MovingVideo.steady(1, 0));
+        }
+        Map<String, String> found = Map.of(
+                "x\\a.avi",
+                "x/a.avi",
+                ".\\y\\c",
+                "y/c.avi",
+                "C:\\data\\set\\z\\c.avi",
+                "z/c.avi",
+                "/home/else/videos/y/c.avi",
+                "y/c.avi",
+                "z/c.mp4",
+                "z/c.avi",
+                "a.webm",
+                "x/a.avi",
+                "set/d.avi",
+                "d.avi",
+                videos.toAbsolutePath().resolve("x").resolve("a.avi").toString(),
+                "x/a.avi");
+        found.forEach((named, there) -> assertEquals(
+                videos.resolve(there),
+                annotated(videos, row(named, Segment.WHOLE, "l")).getFirst().video(),
+                named));
+        // In another folder than it says there is another video.
+        for (String lost : List.of("w/c.avi", "C:\\x\\c.avi", "w/a.avi", "a.2", "")) {
+            refused(
+                    "none of the 1 annotated videos is in " + videos + ": " + lost,
+                    () -> annotated(videos, row(lost, Segment.WHOLE, "l")));
+        }
+        refused("annotations name c.mp4, but", () -> annotated(videos, row("c.mp4", Segment.WHOLE, "l")));
     }
 
     @Test

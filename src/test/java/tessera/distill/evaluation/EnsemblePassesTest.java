@@ -2,6 +2,7 @@ package tessera.distill.evaluation;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -111,17 +112,36 @@ class EnsemblePassesTest {
 
     @Test
     void theTemperatureIsThatOfWhatMayBeTheLastAnswer() {
-        // Always 90 % sure and right in three of four cases: 9^(1/T) = 3 at T = 2.
+        // Always 90 % sure and right in six of eight cases, whose targets are .9: (6 x .9 + 2 x .1) / 8 = .7 = 9^(1/T)
+        // / (1 + 9^(1/T)).
         double[][] sure = new double[8][];
         Arrays.fill(sure, new double[] {.9, .1});
         EnsemblePasses passes = EnsemblePasses.of(new double[][][] {sure, sure}, new int[] {0, 0, 0, 1, 0, 0, 1, 0});
-        Close.within(passes.temperature(), 2, 1e-6, "temperature");
+        Close.within(passes.temperature(), Math.log(9) / Math.log(.7 / .3), 1e-6, "temperature");
         Close.within(
                 passes.choose(Measure.CONFIDENCE, passes.temperature(), 0).sureness(new double[] {.9, .1}),
-                .75,
+                .7,
                 1e-6,
                 "calibrated");
         assertEquals(1, EnsemblePasses.of(new double[][][] {sure}, new int[8]).temperature());
+    }
+
+    /** Without smoothing the temperature would be the least possible one, every answer would be sure, and one mask always enough. */
+    @Test
+    void whereAllClipsAreRightTheirNumberSaysHowSureOneMayBe() {
+        double before = 0;
+        for (int clips : new int[] {2, 8, 98}) {
+            double[][] sure = new double[clips][];
+            Arrays.fill(sure, new double[] {.97, .03});
+            EnsemblePasses passes = EnsemblePasses.of(new double[][][] {sure, sure, sure}, new int[clips]);
+            Stopping rule = new Stopping(.5, Measure.CONFIDENCE, passes.temperature());
+            double confidence = rule.sureness(new double[] {.97, .03});
+            Close.within(confidence, (clips + 1.0) / (clips + 2), 1e-6, clips + " clips");
+            assertTrue(confidence > before, clips + " clips");
+            before = confidence;
+            Stopping chosen = passes.choose(Measure.CONFIDENCE, passes.temperature(), 0);
+            assertFalse(chosen.isEnough(new double[] {.6, .4}), "an answer that is less sure than any that was seen");
+        }
     }
 
     @Test

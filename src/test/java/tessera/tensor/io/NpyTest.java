@@ -93,6 +93,50 @@ class NpyTest {
         assertArrayEquals(new int[] {1, 2}, ints(npy(1, header, new byte[] {1, 2})));
     }
 
+    /** What numpy.dtype takes: the machine's own order, one letter, a name; not what means another size elsewhere. */
+    @ParameterizedTest
+    @CsvSource({
+        "=f4, F32",
+        "f4, F32",
+        "|f4, F32",
+        "f, F32",
+        "float32, F32",
+        "single, F32",
+        "=f8, F64",
+        "d, F64",
+        "double, F64",
+        "e, F16",
+        "=u1, U8",
+        "u1, U8",
+        "<u1, U8",
+        ">u1, U8",
+        "B, U8",
+        "uint8, U8",
+        "b, I8",
+        "?, BOOL",
+        "|?, BOOL",
+        "bool, BOOL",
+        "=b1, BOOL",
+        "i, I32",
+        "<i, I32",
+        "int32, I32",
+        "q, I64",
+        "int64, I64",
+        "H, U16",
+        "F, C64"
+    })
+    void acceptsOtherSpellingsOfATypeAsNumpyDoes(String descr, StoredType type) throws IOException {
+        byte[] data = new byte[type.bytes()];
+        data[0] = 1;
+        Path file = save(npy(1, header(descr, false, "(1,)"), data));
+        try (Arena arena = Arena.ofConfined()) {
+            ArrayData read = Npy.read(file, arena);
+            assertEquals(type, read.type());
+            assertEquals(
+                    1, read.data().get(ValueLayout.JAVA_BYTE, 0), "little end first on every machine this runs on");
+        }
+    }
+
     /** As Python 2 on Windows wrote them, and whatever else of spaces and quotes NumPy's reader takes; none of it in version 3. */
     @Test
     void acceptsWhatPython2Wrote() throws IOException {
@@ -189,7 +233,9 @@ class NpyTest {
                 "{'descr': '<U5', 'fortran_order': False, 'shape': (1,), } ~ the dtype '<U5'",
                 "{'descr': '<M8[ns]', 'fortran_order': False, 'shape': (1,), } ~ the dtype",
                 "{'descr': '', 'fortran_order': False, 'shape': (1,), } ~ the dtype ''",
-                "{'descr': '=f4', 'fortran_order': False, 'shape': (1,), } ~ the dtype '=f4'",
+                "{'descr': '=x4', 'fortran_order': False, 'shape': (1,), } ~ the dtype '=x4'",
+                "{'descr': '<float32', 'fortran_order': False, 'shape': (1,), } ~ the dtype '<float32'",
+                "{'descr': 'l', 'fortran_order': False, 'shape': (1,), } ~ the dtype 'l'",
                 "{'descr': '<i4', 'fortran_order': False, 'shape': (2), } ~ needs ',' at character",
                 "{'descr': '<i4', 'fortran_order': False, 'shape': (-2,), } ~ whole number under 2^63",
                 "{'descr': '<i4', 'fortran_order': False, 'shape': (9223372036854775808,), } ~ under 2^63",

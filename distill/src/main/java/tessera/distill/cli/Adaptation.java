@@ -27,6 +27,7 @@ import tessera.distill.train.RunContext;
 import tessera.distill.train.Stage;
 import tessera.distill.train.Task;
 import tessera.distill.train.Trainer;
+import tessera.distill.video.ClipCut;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.Int8Layers;
@@ -165,9 +166,17 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
 
     private Path extract(CutOptions cutting, VideoMaeConfig config, RunContext context) {
         List<Extraction.Source> sources =
-                ExtractionSources.unlabelled(videos, LABEL, false).sources();
-        Extraction extraction =
-                new Extraction(cutting.cut(config.input()).part(0, 1), Set.of(Modality.RGB, Modality.FLOW), skipBroken);
+                ExtractionSources.unlabelled(videos, LABEL, true).sources();
+        ClipCut cut = cutting.cut(config.input()).part(0, 1);
+        boolean pictures = sources.stream().anyMatch(source -> Files.isDirectory(source.video()));
+        Extraction extraction = new Extraction(
+                cut,
+                Set.of(Modality.RGB, Modality.FLOW),
+                Map.of(),
+                pictures ? cut.pictureRate() : 0,
+                skipBroken,
+                1,
+                Runtime.getRuntime().availableProcessors());
         Path folder = out.resolve("clips");
         try (Task task = context.task("cut videos, compute flow", Task.Unit.VIDEOS, sources.size())) {
             if (extraction.run(sources, folder, task::advance, task::note) == 0) {

@@ -36,6 +36,14 @@ final class CutOptions {
             description = "Where the part ends. Default: ${DEFAULT-VALUE}")
     private double to;
 
+    @Option(
+            names = "--fps",
+            paramLabel = "N",
+            defaultValue = "25",
+            description = "Frames a second of a folder of numbered JPEG or PNG frames; videos have their own. Default:"
+                    + " ${DEFAULT-VALUE}")
+    private double fps;
+
     /**
      * Clips as a model takes them.
      *
@@ -48,7 +56,8 @@ final class CutOptions {
                     + config.frames() + " frames of a clip, at most " + ClipCut.MOST_FRAMES_PER_SECOND
                     + " a second; make clips longer");
         }
-        return new ClipCut(config.frames(), config.height(), config.width(), clipSeconds, stride(), from, to);
+        return new ClipCut(config.frames(), config.height(), config.width(), clipSeconds, stride(), from, to)
+                .withPictureRate(fps);
     }
 
     /** Refuses impossible lengths and parts before anything is loaded. */
@@ -60,6 +69,10 @@ final class CutOptions {
         if (clipSeconds > 0 && !(stride() > 0 && stride() < ClipCut.LONGEST)) {
             throw new IllegalArgumentException(
                     "--stride-seconds is " + stride() + "; pass a positive number of seconds, or leave it away");
+        }
+        if (!(fps > 0 && fps <= ClipCut.MOST_FRAMES_PER_SECOND)) {
+            throw new IllegalArgumentException("--fps is " + fps
+                    + "; pass a positive number of frames a second, at most " + ClipCut.MOST_FRAMES_PER_SECOND);
         }
         if (!(0 <= from && from < to && to <= 1)) {
             throw new IllegalArgumentException("the part from " + from + " to " + to

@@ -101,7 +101,7 @@ final class EgoSimOptions {
     /**
      * Clips for training, of one's own or of the benchmark, whichever the user names, with progress.
      *
-     * @param refusal where neither or both are named; ends before {@code , or --egosim}
+     * @param refusal where neither is named; ends before {@code , or --egosim}
      * @param folder the user's own clips, or null
      * @param title of reading them
      * @param split of the benchmark's
@@ -128,7 +128,11 @@ final class EgoSimOptions {
 
     /** Refuses two sources of clips, or none. */
     void requireOne(String refusal, @Nullable Path folder) {
-        if (wanted == (folder != null)) {
+        if (wanted && folder != null) {
+            throw new IllegalArgumentException("both --egosim and the clips " + folder
+                    + " are given; pass one of them, --egosim alone for the built-in benchmark");
+        }
+        if (!wanted && folder == null) {
             throw new IllegalArgumentException(refusal + ", or --egosim for the built-in benchmark");
         }
     }

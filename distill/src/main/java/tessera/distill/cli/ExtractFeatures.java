@@ -66,8 +66,8 @@ final class ExtractFeatures extends ToolCommand {
             required = true,
             paramLabel = "FILE",
             description =
-                    "npy, or npz or safetensors with one array or one called clips: u8, f16, f32 or f64 [B,T,H,W,C], floats in the"
-                            + " units of u8 pictures (0 to 255).")
+                    "npy, or npz or safetensors with one array or one called clips: u8, f16, f32 or f64 [B,T,H,W,C],"
+                            + " or [T,H,W,C] of a clip alone, floats in the units of u8 pictures (0 to 255).")
     private Path clips = Path.of("");
 
     @Option(names = "--out", required = true, paramLabel = "FILE", description = "Where the features go.")
@@ -110,8 +110,9 @@ final class ExtractFeatures extends ToolCommand {
                 CostMeter meter = CostMeter.open()) {
             opened.masking().reduction().requireFit(pooled.config(), by);
             timing.started();
-            ArrayData array = read(arena);
-            requireFit(array, predictor.student().config().input());
+            ClipShape input = predictor.student().config().input();
+            ArrayData array = batch(read(arena), input);
+            requireFit(array, input);
             ArrayData result = compute(predictor, array);
             cost = ReducedCost.of(meter, array.shape()[0], pooled, opened.masking());
             long count = array.shape()[0];
@@ -197,6 +198,18 @@ final class ExtractFeatures extends ToolCommand {
         return names.contains(CLIPS) ? CLIPS : names.getFirst();
     }
 
+    /** A clip alone, such as extract writes them, is a batch of one. */
+    private static ArrayData batch(ArrayData array, ClipShape input) {
+        long[] alone = {input.frames(), input.height(), input.width(), input.channels()};
+        return Arrays.equals(array.shape(), alone)
+                ? new ArrayData(
+                        array.name(),
+                        array.type(),
+                        new long[] {1, alone[0], alone[1], alone[2], alone[3]},
+                        array.data())
+                : array;
+    }
+
     private void requireFit(ArrayData array, ClipShape input) {
         long[] shape = array.shape();
         long[] needed = {input.frames(), input.height(), input.width(), input.channels()};
@@ -205,6 +218,11 @@ final class ExtractFeatures extends ToolCommand {
             throw new IllegalArgumentException(clips + " is " + given + ", which holds no clips; save one or more");
         }
         boolean fits = shape.length == 5 && Arrays.equals(Arrays.copyOfRange(shape, 1, 5), needed);
+        if (!fits && shape.length == 4) {
+            throw new IllegalArgumentException(clips + " is " + given + ", one clip, but the student takes clips of ["
+                    + needed[0] + ", " + needed[1] + ", " + needed[2] + ", " + needed[3]
+                    + "] [frames, height, width, channels]; sample and resize the clip to that size");
+        }
         if (!fits && shape.length == 5 && Arrays.equals(sorted(Arrays.copyOfRange(shape, 1, 5)), sorted(needed))) {
             throw new IllegalArgumentException(
                     clips + " is " + given + " but the student takes " + "[clips, frames, height,"

@@ -52,12 +52,13 @@ import tessera.tensor.io.SafetensorsShards;
         description = {
             "Make a student of a public VideoMAE, Swin3D or STLT checkpoint in safetensors (original, Hugging Face or"
                     + " torchvision names).",
-            "The head of a fine-tuned model is kept, with the labels of a Hugging Face config.json or of a text file, so"
-                    + " that predict names its classes at once; so are several heads of a Swin3D or STLT, such as verb and noun.",
+            "The head of a fine-tuned model is kept, with the labels of a Hugging Face config.json or of a text file,"
+                + " so that predict names its classes at once; so are several heads of a Swin3D or STLT, such as verb"
+                + " and noun.",
             "A model of pretrain needs no sizes, public files tell their own. Of a model of pictures, --modality audio"
-                    + " or flow makes one that gives the same for a spectrogram in all three channels, or for flow as a picture"
-                    + " (u, v, 0) of up to 20 pixels. A decoder is left. Every missing, misshapen"
-                    + " or unexpected weight is named."
+                    + " or flow makes one that gives the same for a spectrogram in all three channels, or for flow as a"
+                    + " picture (u, v, 0) of up to 20 pixels. A decoder is left. Every missing, misshapen or unexpected"
+                    + " weight is named."
         })
 final class ImportCheckpoint extends ToolCommand {
     private static final int SWIN_PIXELS = 224;
@@ -105,9 +106,9 @@ final class ImportCheckpoint extends ToolCommand {
     @Option(
             names = "--labels",
             paramLabel = "[HEAD=]FILE",
-            description =
-                    "A text file with a label a line, in the order of the head's classes; of several heads one for each,"
-                            + " such as --labels verb=FILE --labels noun=FILE. Default: those of the config.json, else numbers")
+            description = "A text file with a label a line, in the order of the head's classes, with or without numbers"
+                    + " before them, or JSON; of several heads one for each, such as --labels verb=FILE --labels"
+                    + " noun=FILE. Default: those of the config.json, else numbers")
     private List<String> labels = List.of();
 
     @Option(
@@ -176,6 +177,12 @@ final class ImportCheckpoint extends ToolCommand {
             throw new CheckpointException(
                     "it is a student on bytes (int8, made by tessera quantize) already, which every command"
                             + " takes as it is; import the file that it was made from, or use this one");
+        }
+        Set<String> names = checkpoint.tensors().keySet();
+        if (names.contains("head.weight") && names.size() <= 2) {
+            throw new CheckpointException(
+                    "it is a head alone, as tessera learn makes them, and no model; predict takes it by"
+                            + " --head as it is, so import the model that it was learned with");
         }
         Source source = new Source(CheckpointParts.select(checkpoint.tensors(), prefix), checkpoint.metadata());
         Set<String> found = source.weights.keySet();
@@ -342,9 +349,11 @@ final class ImportCheckpoint extends ToolCommand {
             boolean one = heads.labels().labels().size() == 1;
             notes.add(
                     one
-                            ? "the classes of its head have no names but numbers; pass --labels FILE with a label a line"
+                            ? "the classes of its head have no names but numbers; pass --labels FILE with a label a"
+                                    + " line"
                             : "the classes of its heads " + String.join(", ", heads.unnamed())
-                                    + " have no names but numbers; pass --labels HEAD=FILE with a label a line for each");
+                                    + " have no names but numbers; pass --labels HEAD=FILE with a label a line for"
+                                    + " each");
         }
         return heads;
     }

@@ -177,9 +177,8 @@ public final class Main implements Callable<Integer> {
 
     private static int badUsage(ParameterException e) {
         CommandLine command = e.getCommandLine();
-        PrintWriter err = command.getErr();
-        err.println("tessera: error: " + flat(UsageErrors.describe(e)));
-        err.println("See '" + command.getCommandSpec().qualifiedName() + " --help'.");
+        String help = " (see '" + command.getCommandSpec().qualifiedName() + " --help')";
+        command.getErr().println("tessera: error: " + flat(UsageErrors.describe(e)) + help);
         return ExitCode.BAD_INPUT;
     }
 

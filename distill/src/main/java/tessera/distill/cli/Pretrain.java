@@ -30,8 +30,8 @@ import tessera.nn.videomae.VideoMaeConfig;
         description = {
             "Train a masked autoencoder of one modality on labelled source and unlabelled target clips.",
             "Clips of your own: DIR/<modality>/<label>/<name>.npy with rgb u8 [T,H,W,3] (or a video file), flow f32"
-                    + " [T,H,W,2] in pixels, pose f32 [T,h,w,21] in [0,1]; H = W and h = w. The target's label folder may"
-                    + " have any name.",
+                + " [T,H,W,2] in pixels, pose f32 [T,h,w,21] in [0,1]; H = W and h = w. The target's label folder may"
+                + " have any name.",
             "The model ends up in DIR/model.safetensors of --out; stopped runs resume by the same command."
         })
 final class Pretrain extends ToolCommand {
@@ -79,16 +79,17 @@ final class Pretrain extends ToolCommand {
             names = "--motion-gain",
             paramLabel = "X",
             description =
-                    "Let the patch embedding learn what moves X times as readily as what stands still, where a patch has"
-                            + " several frames; 4 makes rgb learn actions from random weights. Default: ${DEFAULT-VALUE}")
+                    "Let the patch embedding learn what moves X times as readily as what stands still, where a patch"
+                            + " has several frames; 4 makes rgb learn actions from random weights. Default:"
+                            + " ${DEFAULT-VALUE}")
     private double motionGain = 1;
 
     @Option(
             names = "--pose-std",
             paramLabel = "X",
             description =
-                    "Divide heat maps by this and take no mean away, in place of the published 0.3 and 0.3: maps are nearly all 0,"
-                            + " and 0.05 lets a small model find the joints.")
+                    "Divide heat maps by this and take no mean away, in place of the published 0.3 and 0.3: maps are"
+                            + " nearly all 0, and 0.05 lets a small model find the joints.")
     private @Nullable Double poseStd;
 
     @Option(names = "--tubelet", paramLabel = "N", description = "Frames of a patch. Default: ${DEFAULT-VALUE}")
@@ -103,17 +104,17 @@ final class Pretrain extends ToolCommand {
             names = "--start",
             paramLabel = "FILE",
             description =
-                    "Weights to start from: safetensors of any public VideoMAE, of shards their index. Flow and pose take all but the input"
-                            + " and output layers.")
+                    "Weights to start from: safetensors of any public VideoMAE, of shards their index. Flow and pose"
+                            + " take all but the input and output layers.")
     private @Nullable Path start;
 
     @Option(
             names = SELF_TRAIN,
             paramLabel = "MODEL",
             description =
-                    "Self-training (STARTUP, 2021): learn the class probabilities that MODEL, a finished pretraining on the same"
-                            + " source, gives target clips, beside the source's labels (lambda 1) and the target's"
-                            + " reconstruction; begins with MODEL's weights.")
+                    "Self-training (STARTUP, 2021): learn the class probabilities that MODEL, a finished pretraining"
+                            + " on the same source, gives target clips, beside the source's labels (lambda 1) and the"
+                            + " target's reconstruction; begins with MODEL's weights.")
     private @Nullable Path selfTrain;
 
     @Option(names = "--self-train-weight", paramLabel = "X", description = "Weight of those probabilities. Default: 1")
@@ -126,6 +127,11 @@ final class Pretrain extends ToolCommand {
         Pretraining stage = stage();
         Clips.requireStart(start);
         checkSelfTraining();
+        if (selfTrain == null) {
+            stage.requireSettings(training.out());
+        } else {
+            new SelfTraining(stage, softLabels()).requireSettings(training.out());
+        }
         RunContext context = training.context();
         Path model = egosim.wanted() ? onEgoSim(stage, context) : onFolders(stage, context);
         print(new Answer(model, stage.recipe().steps()), out -> out.println(model));
@@ -177,6 +183,10 @@ final class Pretrain extends ToolCommand {
         Clips.requireStart(SELF_TRAIN, selfTrain);
     }
 
+    private double softLabels() {
+        return selfTrainWeight == null ? 1 : selfTrainWeight;
+    }
+
     private Path onEgoSim(Pretraining stage, RunContext context) {
         if (source != null || target != null) {
             throw new IllegalArgumentException(
@@ -224,7 +234,7 @@ final class Pretrain extends ToolCommand {
         }
         if (selfTrain != null) {
             origin.put("tessera.teacher", Clips.checksum(selfTrain));
-            return new SelfTraining(stage, selfTrainWeight == null ? 1 : selfTrainWeight)
+            return new SelfTraining(stage, softLabels())
                     .run(config, labelled, unlabelled, selfTrain, training.out(), context.startingFrom(origin));
         }
         return stage.run(config, labelled, unlabelled, start, training.out(), context.startingFrom(origin));

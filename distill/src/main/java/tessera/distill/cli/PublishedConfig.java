@@ -5,6 +5,7 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -13,6 +14,7 @@ import java.util.Objects;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Json;
+import tessera.tensor.Patches;
 
 /**
  * What a Hugging Face {@code config.json} says of a model, with the {@code preprocessor_config.json} beside it: transformers'
@@ -20,6 +22,8 @@ import tessera.distill.report.Json;
  */
 final class PublishedConfig {
     private static final String NAME = "config.json";
+    private static final List<String> PREPROCESSORS =
+            List.of("preprocessor_config.json", "video_preprocessor_config.json");
     private static final String DEEPER = "model_config";
     private static final String LABELS = "id2label";
     private static final String IDS = "label2id";
@@ -31,8 +35,12 @@ final class PublishedConfig {
     private PublishedConfig(Path file) {
         this.file = file;
         this.entries = read(file);
-        Path beside = file.resolveSibling("preprocessor_config.json");
-        this.preprocessor = Files.isRegularFile(beside) ? read(beside) : Map.of();
+        Map<String, @Nullable Object> beside = Map.of();
+        for (String name : PREPROCESSORS) {
+            Path each = file.resolveSibling(name);
+            beside = beside.isEmpty() && Files.isRegularFile(each) ? read(each) : beside;
+        }
+        this.preprocessor = beside;
     }
 
     /** Reads a file that was named. */
@@ -132,12 +140,48 @@ final class PublishedConfig {
         return entry(name) instanceof String value ? value : absent;
     }
 
-    /** Numbers of each channel by which pictures are prepared, of the file beside; null where that does not say. */
-    double @Nullable [] ofChannels(String name) {
-        return preprocessor.get(name) instanceof List<?> numbers
-                        && numbers.stream().allMatch(Number.class::isInstance)
-                ? numbers.stream().mapToDouble(n -> ((Number) n).doubleValue()).toArray()
-                : null;
+    /**
+     * How pictures are prepared, by the file beside; what that does not say is as it was.
+     *
+     * @param plain how they are where nothing is said
+     * @throws IllegalArgumentException if a mean or deviation is none of each channel
+     */
+    Patches prepared(Patches plain) {
+        boolean normalised = !Boolean.FALSE.equals(preprocessor.get("do_normalize"));
+        double scale = Boolean.FALSE.equals(preprocessor.get("do_rescale"))
+                ? 1
+                : preprocessor.get("rescale_factor") instanceof Number factor ? factor.doubleValue() : plain.scale();
+        double[] zeros = new double[plain.channels()];
+        double[] ones = new double[plain.channels()];
+        Arrays.fill(ones, 1);
+        return new Patches(
+                plain.channels(),
+                plain.tubelet(),
+                plain.patch(),
+                scale,
+                normalised ? ofChannels("image_mean", plain.mean()) : zeros,
+                normalised ? ofChannels("image_std", plain.std()) : ones);
+    }
+
+    /** Numbers of each channel, of which the file may give one for all; those before where it does not say. */
+    private double[] ofChannels(String name, double[] absent) {
+        Object value = preprocessor.get(name);
+        if (value == null) {
+            return absent;
+        }
+        double[] numbers = new double[absent.length];
+        if (value instanceof Number one) {
+            Arrays.fill(numbers, one.doubleValue());
+            return numbers;
+        }
+        if (value instanceof List<?> each
+                && each.size() == absent.length
+                && each.stream().allMatch(Number.class::isInstance)) {
+            Arrays.setAll(numbers, i -> ((Number) each.get(i)).doubleValue());
+            return numbers;
+        }
+        throw new IllegalArgumentException(file + ": the preprocessor's file beside it gives " + value + " as " + name
+                + " but the model has " + absent.length + " channels; pass the file of these weights, or remove it");
     }
 
     /**

@@ -1,8 +1,5 @@
 package tessera.distill.cli;
 
-import java.io.IOException;
-import java.nio.charset.CharacterCodingException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -96,7 +93,7 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, List<String
         int classes = Math.toIntExact(weight.size(0));
         boolean named = true;
         if (file != null) {
-            labels.put(name, fitting(lines(file), classes, "--labels " + file));
+            labels.put(name, fitting(ClassList.read(file), classes, "--labels " + file));
         } else if (!labels.containsKey(name)) {
             List<String> found = config == null ? List.of() : config.labels();
             named = !found.isEmpty();
@@ -136,7 +133,8 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, List<String
             if (file == null) {
                 unnamed.add(task);
             }
-            labels.put(task, file == null ? numbers(classes) : fitting(lines(file), classes, "--labels " + file));
+            labels.put(
+                    task, file == null ? numbers(classes) : fitting(ClassList.read(file), classes, "--labels " + file));
         }
         return new PublishedHead(new ModelHeads(labels), kept, unnamed);
     }
@@ -184,30 +182,5 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, List<String
             distinct.add(label);
         }
         return distinct;
-    }
-
-    private static List<String> lines(Path file) {
-        String text;
-        try {
-            text = Files.readString(file);
-        } catch (CharacterCodingException e) {
-            throw new IllegalArgumentException("--labels " + file + " is no text in UTF-8; pass a label a line", e);
-        } catch (IOException e) {
-            throw new IllegalArgumentException(
-                    "--labels " + file + " cannot be read (" + e.getMessage()
-                            + "); pass a text file with a label a line",
-                    e);
-        }
-        List<String> lines = text.replaceFirst("^\uFEFF", "")
-                .stripTrailing()
-                .lines()
-                .map(String::strip)
-                .toList();
-        int blank = lines.indexOf("");
-        if (blank >= 0) {
-            throw new IllegalArgumentException(
-                    "--labels " + file + ": line " + (blank + 1) + " is empty; pass a label a line");
-        }
-        return lines;
     }
 }

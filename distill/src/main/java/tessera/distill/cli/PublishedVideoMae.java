@@ -11,7 +11,6 @@ import tessera.distill.train.ModalityInput;
 import tessera.distill.train.ModalityInput.ModelSize;
 import tessera.nn.CheckpointException;
 import tessera.nn.videomae.VideoMaeConfig;
-import tessera.tensor.Patches;
 import tessera.tensor.Tensor;
 
 /**
@@ -101,8 +100,8 @@ record PublishedVideoMae(
         boolean pooled = described.flag("use_mean_pooling", true);
         if (!pooled && normed && !tokens) {
             throw new IllegalArgumentException(
-                    described.file() + ": use_mean_pooling is false but the weights have"
-                            + " fc_norm, the norm of a mean, and no layernorm of tokens; pass the config.json of these weights");
+                    described.file() + ": use_mean_pooling is false but the weights have fc_norm, the norm of a mean,"
+                            + " and no layernorm of tokens; pass the config.json of these weights");
         }
         return pooled;
     }
@@ -126,7 +125,9 @@ record PublishedVideoMae(
         boolean pooled = meanPooling();
         double ofBlocks = described == null ? eps() : described.number("layer_norm_eps", eps());
         VideoMaeConfig config = new VideoMaeConfig(
-                modality.equals(Modality.RGB) ? normalised(plain.patches()) : plain.patches(),
+                described != null && modality.equals(Modality.RGB)
+                        ? described.prepared(plain.patches())
+                        : plain.patches(),
                 plain.frames(),
                 plain.height(),
                 plain.width(),
@@ -141,13 +142,29 @@ record PublishedVideoMae(
                 weights.containsKey("encoder.norm.weight")
                         && !(described != null && hasHead() && pooled && huggingFace),
                 weights.keySet().stream().anyMatch(name -> name.endsWith("attn.k_bias")),
-                pooled);
+                pooled,
+                mlp(plain));
         if (described != null) {
             asked.size().requireAsGiven(config, described.file());
             SizeOptions.requireEqual("--pixels", side, told == null ? side : told, described.file());
             SizeOptions.requireEqual("--frames", frames, length == null ? frames : length, described.file());
         }
         return config;
+    }
+
+    /** As wide as the weights are; a file beside that says otherwise is of another model. */
+    private int mlp(VideoMaeConfig plain) {
+        Integer told = told("intermediate_size");
+        Tensor first = weights.get("encoder.blocks.0.mlp.fc1.weight");
+        if (first == null || first.rank() != 2 || first.shape().count() == 0) {
+            return told == null ? plain.mlpDim() : told;
+        }
+        int wide = Math.toIntExact(first.size(0));
+        if (described != null && told != null && told != wide) {
+            throw new IllegalArgumentException(described.file() + ": intermediate_size is " + told
+                    + " but the weights have " + wide + "; pass the config.json of these weights");
+        }
+        return wide;
     }
 
     private @Nullable Integer told(String... names) {
@@ -190,28 +207,19 @@ record PublishedVideoMae(
         return heads != null && heads == CONVERTERS_HEADS && embedding().size(0) == SMALL;
     }
 
-    private Patches normalised(Patches plain) {
-        double[] mean = described == null ? null : described.ofChannels("image_mean");
-        double[] std = described == null ? null : described.ofChannels("image_std");
-        if (mean == null || std == null || mean.length != plain.channels() || std.length != plain.channels()) {
-            return plain;
-        }
-        return new Patches(plain.channels(), plain.tubelet(), plain.patch(), plain.scale(), mean, std);
-    }
-
     private void requireKnown() {
         if (described == null) {
             return;
         }
         String activation = described.text("hidden_act", "gelu");
-        if (!activation.equals("gelu")) {
+        if (!activation.equals("gelu") && !activation.equals("gelu_python")) { // two programs of one function
             throw new IllegalArgumentException(described.file() + ": hidden_act is " + activation
                     + " but models here have gelu; pass a VideoMAE as it was published");
         }
         if (described.flag("cos_attn", false)) {
-            throw new IllegalArgumentException(
-                    described.file()
-                            + ": cos_attn is true, which only VideoMAE V2's largest models have; pass a distilled ViT-S or ViT-B");
+            throw new IllegalArgumentException(described.file()
+                    + ": cos_attn is true, which only VideoMAE V2's largest models have; pass a distilled"
+                    + " ViT-S or ViT-B");
         }
     }
 

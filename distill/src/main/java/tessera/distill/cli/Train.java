@@ -20,8 +20,8 @@ import tessera.nn.ModelConfig;
         description = {
             "Train a model of one modality on labelled clips: a teacher for distill, or a baseline.",
             "Clips of your own: DIR/<modality>/<label>/<name>, the labels' names in DIR/labels.csv for several heads.",
-            "The model ends up with its heads in DIR/model.safetensors of --out, which predict, evaluate and distill take;"
-                    + " stopped runs resume by the same command."
+            "The model ends up with its heads in DIR/model.safetensors of --out, which predict, evaluate and distill"
+                    + " take; stopped runs resume by the same command."
         })
 final class Train extends ToolCommand {
     @Mixin
@@ -51,6 +51,7 @@ final class Train extends ToolCommand {
         Recipe recipe =
                 training.recipe(labelled.seen(published), spec().commandLine().getParseResult());
         Supervised stage = new Supervised(modality, labelled.heads(), labelled.heldOut(), labelled.viewCount(), recipe);
+        stage.requireSettings(training.out());
         Path start = labelled.start();
         RunContext context = training.context();
         try (LabelledOptions.Loaded loaded =

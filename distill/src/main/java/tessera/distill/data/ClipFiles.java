@@ -19,6 +19,7 @@ import java.util.stream.Stream;
 import java.util.zip.CRC32;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.video.ClipFolder;
+import tessera.distill.video.PictureFolder;
 import tessera.nn.inference.FrameSampling;
 
 /**

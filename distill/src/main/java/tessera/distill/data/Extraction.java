@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -19,6 +20,8 @@ import java.util.TreeSet;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import tessera.distill.data.annotation.Segment;
 import tessera.distill.video.ClipCut;
@@ -55,6 +58,8 @@ public record Extraction(
         boolean skipBroken,
         double mostBroken,
         int threads) {
+    private static final Pattern ENTRY = Pattern.compile("([A-Za-z]+)=([^,\\]]*?)(?=, |\\]| [a-z]+=|$)");
+    private static final String NOTHING = "none";
     private static final String DONE = "done";
     private static final Set<Modality> POSSIBLE =
             Set.of(Modality.RGB, Modality.FLOW, Modality.POSE, Modality.BOXES, Modality.AUDIO);
@@ -285,7 +290,8 @@ public record Extraction(
     private void claim(Path out) throws IOException {
         Files.createDirectories(out);
         Path file = out.resolve("cut.txt");
-        String own = cut + " " + modalities.stream().sorted().map(Modality::id).collect(Collectors.joining(","));
+        String own = settings(cut) + " "
+                + modalities.stream().sorted().map(Modality::id).collect(Collectors.joining(","));
         for (Map.Entry<Modality, Path> folder : new TreeMap<>(given).entrySet()) {
             own += " " + folder.getKey() + "="
                     + folder.getValue().toAbsolutePath().normalize();
@@ -295,12 +301,49 @@ public record Extraction(
         if (Files.exists(file)) {
             String before = Files.readString(file).strip();
             if (!before.equals(own)) {
-                throw new IllegalArgumentException(out + " holds clips that were cut otherwise (" + before + ", now "
-                        + own + "); use another folder, or delete this one to start again");
+                throw new IllegalArgumentException(out + " holds clips that were cut otherwise ("
+                        + difference(before, own) + "); use another folder, or delete this one to start again");
             }
         } else {
             write(file, own);
         }
+    }
+
+    /** As folders of clips have kept it from the beginning. */
+    private static String settings(ClipCut cut) {
+        return "ClipCut[frames=" + cut.frames() + ", height=" + cut.height() + ", width=" + cut.width()
+                + ", clipSeconds="
+                + cut.clipSeconds() + ", strideSeconds=" + cut.strideSeconds() + ", from=" + cut.from() + ", to="
+                + cut.to() + "]";
+    }
+
+    /** In what two lines of settings differ, in words such as {@code clip seconds 2.0, now 1.0}. */
+    private static String difference(String before, String now) {
+        Map<String, String> was = entries(before);
+        Map<String, String> is = entries(now);
+        Set<String> names = new LinkedHashSet<>(is.keySet());
+        names.addAll(was.keySet());
+        String differences = names.stream()
+                .filter(name -> !was.getOrDefault(name, NOTHING).equals(is.getOrDefault(name, NOTHING)))
+                .map(name -> name.replaceFirst("Seconds$", " seconds") + " " + was.getOrDefault(name, NOTHING)
+                        + ", now " + is.getOrDefault(name, NOTHING))
+                .collect(Collectors.joining("; "));
+        return differences.isEmpty() ? "by settings that cannot be read" : differences;
+    }
+
+    private static Map<String, String> entries(String settings) {
+        Map<String, String> entries = new LinkedHashMap<>();
+        int end = settings.indexOf("] ");
+        if (end >= 0) {
+            String rest = settings.substring(end + 2);
+            int blank = rest.indexOf(' ');
+            entries.put("modalities", blank < 0 ? rest : rest.substring(0, blank));
+        }
+        Matcher entry = ENTRY.matcher(settings);
+        while (entry.find()) {
+            entries.put(entry.group(1), entry.group(2));
+        }
+        return entries;
     }
 
     /** Removes what is there of sources that are not given any more, and says of how many. */

@@ -23,6 +23,7 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.Consumer;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.annotation.Annotation;
@@ -42,6 +43,7 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
     /** The label of what has none. */
     public static final String UNLABELLED = "unlabelled";
 
+    private static final Pattern EXTENSION = Pattern.compile("\\.[A-Za-z][A-Za-z0-9]{1,4}$");
     private static final int NAMED = 3;
 
     /** Bytes of a file's name, of which file systems take 255. */
@@ -312,14 +314,39 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
             if (exact.isPresent()) {
                 return exact;
             }
-            List<Path> named = byName.getOrDefault(video, List.of()).stream()
-                    .filter(Index::isRecording)
+            List<String> words = words(video);
+            String name = words.isEmpty() ? video : words.getLast();
+            List<Path> called = byName.getOrDefault(name, List.of());
+            if (called.isEmpty() && EXTENSION.matcher(name).find()) {
+                called = byName.getOrDefault(stem(name), List.of()); // as the video before it was converted
+            }
+            List<Path> named = called.stream()
+                    .filter(path -> isBelow(path, words) && isRecording(path))
                     .toList();
             if (named.size() > 1) {
                 throw new IllegalArgumentException("annotations name " + video + ", but " + named.get(0) + " and "
                         + named.get(1) + " are both called so; move one of them away");
             }
             return named.stream().findFirst();
+        }
+
+        /** The parts of a path, of whichever system. */
+        private static List<String> words(String path) {
+            return Pattern.compile("[/\\\\]+")
+                    .splitAsStream(path)
+                    .filter(word -> !word.isEmpty() && !word.equals("."))
+                    .toList();
+        }
+
+        /**
+         * Whether the folders of a recording are those that an annotation names, as far up as both go: annotations may have been written
+         * where the videos lay in other folders.
+         */
+        private boolean isBelow(Path recording, List<String> words) {
+            List<String> folders = words(folder.relativize(recording).toString());
+            int both = Math.min(folders.size(), words.size());
+            return folders.subList(folders.size() - both, folders.size() - 1)
+                    .equals(words.subList(words.size() - both, words.size() - 1));
         }
 
         private Optional<Path> below(String video) {

@@ -8,6 +8,7 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.video.DecodeOptions;
+import tessera.distill.video.PictureFolder;
 import tessera.distill.video.Video;
 import tessera.distill.video.VideoInfo;
 import tessera.distill.video.VideoReader;

@@ -23,7 +23,7 @@ final class HeadTable {
         CsvTable table = CsvTable.read(file);
         List<String> header = table.row(0);
         if (header.size() < 2
-                || !header.getFirst().equals("label")
+                || !header.getFirst().equalsIgnoreCase("label")
                 || header.contains("")
                 || header.stream().distinct().count() < header.size()) {
             throw new IllegalArgumentException(file + " begins with '" + String.join(",", header)

@@ -150,8 +150,8 @@ public final class EnsemblePasses {
     }
 
     /**
-     * The temperature at which the answers that may be the last but are not yet of all passes have the least negative log-likelihood.
-     * 1 with one pass.
+     * The temperature at which the answers that may be the last but are not yet of all passes have the least negative log-likelihood,
+     * with targets smoothed by the number of clips: where all of a few clips are right, not every answer is sure. 1 with one pass.
      */
     public double temperature() {
         double[][] logarithms = IntStream.range(0, answers.length - 1)
@@ -164,7 +164,7 @@ public final class EnsemblePasses {
         int[] of = IntStream.range(0, logarithms.length)
                 .map(i -> labels[i % labels.length])
                 .toArray();
-        return logarithms.length == 0 ? 1 : TemperatureScaling.fit(logarithms, of);
+        return logarithms.length == 0 ? 1 : TemperatureScaling.smoothed(logarithms, of, labels.length);
     }
 
     /**

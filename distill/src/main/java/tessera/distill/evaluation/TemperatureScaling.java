@@ -25,6 +25,30 @@ public final class TemperatureScaling {
      * @throws IllegalArgumentException if the arrays do not fit together, or a score is not finite
      */
     public static double fit(double[][] logits, int[] labels) {
+        return fit(logits, labels, 0);
+    }
+
+    /**
+     * As {@link #fit(double[][], int[])}, where few samples must not make any confidence right: of n samples that are right one expects
+     * (n + 1) / (n + classes) of the next ones to be (Laplace's rule, a uniform prior), so this is the target of a label in place of 1, and
+     * 1 / (n + classes) that of each other class in place of 0 (Platt, "Probabilistic Outputs for Support Vector Machines", 1999,
+     * section 2.2, for two classes).
+     *
+     * @param independent how many samples, n, say something of their own; several looks at a clip count once
+     * @return T between {@code 1 / LIMIT} and {@code LIMIT}
+     * @throws IllegalArgumentException as {@link #fit(double[][], int[])}, or if there is no independent sample
+     */
+    public static double smoothed(double[][] logits, int[] labels, int independent) {
+        Classification.check("temperature", logits, labels);
+        if (independent < 1) {
+            throw new IllegalArgumentException(
+                    "temperature: " + independent + " independent samples; pass how many there are, 1 or more");
+        }
+        return fit(logits, labels, 1.0 / (independent + logits[0].length));
+    }
+
+    /** @param other target of each class that is not the label */
+    private static double fit(double[][] logits, int[] labels, double other) {
         Classification.check("temperature", logits, labels);
         for (int i = 0; i < logits.length; i++) {
             for (double z : logits[i]) {
@@ -38,7 +62,7 @@ public final class TemperatureScaling {
         double high = LIMIT;
         for (int i = 0; i < HALVINGS; i++) {
             double beta = Math.sqrt(low * high);
-            if (slope(logits, labels, beta) > 0) {
+            if (slope(logits, labels, other, beta) > 0) {
                 high = beta;
             } else {
                 low = beta;
@@ -65,12 +89,12 @@ public final class TemperatureScaling {
         return sum / logits.length;
     }
 
-    private static double slope(double[][] logits, int[] labels, double beta) {
+    private static double slope(double[][] logits, int[] labels, double other, double beta) {
         double slope = 0;
         for (int i = 0; i < logits.length; i++) {
             double[] p = HeadLogits.softmax(logits[i], beta);
             for (int c = 0; c < p.length; c++) {
-                slope += p[c] * (logits[i][c] - logits[i][labels[i]]);
+                slope += (p[c] - other) * (logits[i][c] - logits[i][labels[i]]);
             }
         }
         return slope;

@@ -5,7 +5,6 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -22,6 +21,7 @@ import tessera.nn.Checkpoint;
 import tessera.tensor.Autograd;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
+import tessera.tensor.io.AtomicFile;
 
 /**
  * What teachers weigh by the data set: for each head the softmin of their mean cross-entropies on held-out training clips, which they
@@ -188,16 +188,13 @@ final class DataSetWeights {
         return numbers;
     }
 
-    /** To a temporary name, then moved. */
     private static void write(Path file, String text) {
         try {
             Files.createDirectories(file.toAbsolutePath().getParent());
-            Path temporary = file.resolveSibling(FILE + ".tmp");
-            Files.writeString(temporary, text + "\n", StandardCharsets.UTF_8);
-            Files.move(temporary, file, StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.ATOMIC_MOVE);
         } catch (IOException e) {
             throw new UncheckedIOException(file + " cannot be written", e);
         }
+        AtomicFile.write(file, to -> to.write((text + "\n").getBytes(StandardCharsets.UTF_8)));
     }
 
     /** Lets every teacher look at what it has not looked at. */
@@ -322,8 +319,8 @@ final class DataSetWeights {
         // Of a class with more or fewer clips another number is left out.
         if (trained.clips() != null && !trained.clips().equals(heldOut.checksum(clips))) {
             throw new IllegalArgumentException(who
-                    + " left out other clips when it was trained than are left out of these, so it may have seen clips by"
-                    + " which it would be weighed; train it on the same clips, or pass other clips to weigh it by");
+                    + " left out other clips when it was trained than are left out of these, so it may have seen clips"
+                    + " by which it would be weighed; train it on the same clips, or pass other clips to weigh it by");
         }
     }
 }

@@ -113,6 +113,12 @@ public record Distillation(
                 .with("keep", keep));
     }
 
+    /** See {@link Trainer#requireSettings}. */
+    public void requireSettings(Path folder) {
+        Trainer.requireSettings(
+                folder, STUDENT, settings(), defaults().withWeights(Map.of()).settings());
+    }
+
     /**
      * Trains, or resumes, or returns at once if the folder holds the finished student of the same settings.
      *

@@ -236,6 +236,11 @@ public record Ensemble(
         }
     }
 
+    /** See {@link Trainer#requireSettings}. */
+    public void requireSettings(Path folder) {
+        Trainer.requireSettings(folder, STUDENT, settings(), defaults().settings());
+    }
+
     /**
      * Trains, or resumes, or returns at once if the folder holds the finished student of the same settings.
      *

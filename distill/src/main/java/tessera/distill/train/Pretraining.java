@@ -129,6 +129,11 @@ public record Pretraining(
         return Trainer.run(stage(config, source, target, start), folder, context);
     }
 
+    /** See {@link Trainer#requireSettings}. */
+    public void requireSettings(Path folder) {
+        Trainer.requireSettings(folder, MODEL, settings(), defaults(modality).settings());
+    }
+
     /** What {@link #run} trains. */
     public Stage stage(VideoMaeConfig config, ClipSet source, ClipSet target, @Nullable Path start) {
         return stage(config, source, target, start, modality.equals(Modality.RGB));

@@ -64,6 +64,15 @@ public record SelfTraining(Pretraining pretraining, double weight) {
         return pretraining.settings().with("softLabels", weight);
     }
 
+    /** See {@link Trainer#requireSettings}. */
+    public void requireSettings(Path folder) {
+        Trainer.requireSettings(
+                folder,
+                Pretraining.MODEL,
+                settings(),
+                of(Pretraining.defaults(pretraining.modality())).settings());
+    }
+
     /**
      * Trains, or resumes, or returns at once if the folder holds the finished model of the same settings.
      *

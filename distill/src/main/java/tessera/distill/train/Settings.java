@@ -43,6 +43,13 @@ public final class Settings {
         return new Settings(more);
     }
 
+    /** Those of these names. */
+    Settings only(Set<String> names) {
+        Map<String, @Nullable Object> fewer = new LinkedHashMap<>(values);
+        fewer.keySet().retainAll(names);
+        return new Settings(fewer);
+    }
+
     /** The settings by name, in order. */
     public Map<String, @Nullable Object> values() {
         return values;

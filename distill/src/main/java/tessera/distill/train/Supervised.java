@@ -100,6 +100,11 @@ public record Supervised(Modality modality, Map<String, Double> heads, HeldOut h
                 Settings.NONE.with("modality", modality).with("heads", heads).with("viewCount", viewCount)));
     }
 
+    /** See {@link Trainer#requireSettings}. */
+    public void requireSettings(Path folder) {
+        Trainer.requireSettings(folder, MODEL, settings(), defaults(modality).settings());
+    }
+
     /**
      * Trains, or resumes, or returns at once if the folder holds the finished model of the same settings.
      *

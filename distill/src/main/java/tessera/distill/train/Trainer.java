@@ -45,6 +45,7 @@ public final class Trainer {
     private static final String STEP = "tessera.step";
     private static final String STAGE = "tessera.stage";
     static final String SETTINGS = "tessera.settings";
+    private static final String ADVICE = "; use another folder, or delete this one to start again";
     private static final String COMPUTE = "tessera.compute";
 
     private final Stage stage;
@@ -71,6 +72,37 @@ public final class Trainer {
      */
     public static Path run(Stage stage, Path folder, RunContext context) {
         return new Trainer(stage, folder, context).run();
+    }
+
+    /**
+     * Refuses, before clips are read, a folder that holds a run with other settings, as far as these are known by then; what is only known
+     * later {@link #run} compares.
+     *
+     * @param finished name of the file that the stage ends with
+     * @param defaults stand for the settings that an older run's files do not have
+     * @throws CheckpointException if the folder holds a run with other settings; the message says which
+     */
+    public static void requireSettings(Path folder, String finished, Settings settings, Settings defaults) {
+        Path result = folder.resolve(finished);
+        Path file = Files.exists(result) ? result : folder.resolve(CHECKPOINT);
+        if (!Files.exists(file)) {
+            return;
+        }
+        List<String> differences;
+        try (SafetensorsFile stored = Safetensors.open(file)) {
+            Settings before = Settings.parse(stored.metadata().getOrDefault(SETTINGS, ""));
+            differences = before.only(settings.values().keySet()).differences(settings, defaults);
+        } catch (IllegalArgumentException e) {
+            return; // what is wrong with the file is told where it is read as a whole
+        }
+        requireNone(differences, file, file.equals(result) ? "trained" : "written");
+    }
+
+    private static void requireNone(List<String> differences, Path file, String how) {
+        if (!differences.isEmpty()) {
+            throw new CheckpointException(
+                    file + " was " + how + " with other settings (" + String.join("; ", differences) + ")" + ADVICE);
+        }
     }
 
     /**
@@ -187,11 +219,10 @@ public final class Trainer {
 
     /** A run goes on with the settings, in the type and on the clips with which it began. */
     private void requireSame(Path file, String how, Map<String, String> stored) {
-        String advice = "; use another folder, or delete this one to start again";
         String settings = stored.get(SETTINGS);
         if (settings == null) {
             throw new CheckpointException(
-                    file + " does not say its settings; an earlier version or something else wrote it" + advice);
+                    file + " does not say its settings; an earlier version or something else wrote it" + ADVICE);
         }
         List<String> differences = new ArrayList<>();
         Map<String, String> wanted = metadata();
@@ -209,12 +240,9 @@ public final class Trainer {
         try {
             differences.addAll(Settings.parse(settings).differences(stage.settings(), stage.defaults()));
         } catch (IllegalArgumentException e) {
-            throw new CheckpointException(file + ": its settings cannot be read (" + e.getMessage() + ")" + advice);
+            throw new CheckpointException(file + ": its settings cannot be read (" + e.getMessage() + ")" + ADVICE);
         }
-        if (!differences.isEmpty()) {
-            throw new CheckpointException(
-                    file + " was " + how + " with other settings (" + String.join("; ", differences) + ")" + advice);
-        }
+        requireNone(differences, file, how);
     }
 
     private void save(Stage.Setup setup, AdamW optimiser, long step) {

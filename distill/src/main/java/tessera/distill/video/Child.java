@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A child process whose complaints (standard error) are read by a thread of their own, so that it never waits for a
@@ -25,10 +26,39 @@ final class Child implements AutoCloseable {
     private final Thread listener;
     private volatile String complaint = "";
 
+    /** A child that is given nothing to read. */
     Child(Process process) throws IOException {
-        this.process = process;
+        this(process, null);
         process.getOutputStream().close();
+    }
+
+    /** Writes what a child reads. */
+    @FunctionalInterface
+    interface Feed {
+        /** Called in a thread of its own. */
+        void to(OutputStream in) throws IOException;
+    }
+
+    /** @param feed what the child reads, or null where the caller closes that */
+    private Child(Process process, @Nullable Feed feed) {
+        this.process = process;
+        if (feed != null) {
+            Thread.ofPlatform().daemon().name("tessera-ffmpeg-input").start(() -> feed(feed));
+        }
         listener = Thread.ofPlatform().daemon().name("tessera-ffmpeg-errors").start(this::listen);
+    }
+
+    /** A child that reads what it is fed. */
+    static Child fed(Process process, Feed feed) {
+        return new Child(process, feed);
+    }
+
+    private void feed(Feed feed) {
+        try (OutputStream in = process.getOutputStream()) {
+            feed.to(in);
+        } catch (IOException closed) {
+            // The child wants no more, or was killed.
+        }
     }
 
     private void listen() {

@@ -11,9 +11,17 @@ package tessera.distill.video;
  *     that follow each other without overlap
  * @param from where the part that is cut begins, as a fraction of the recording
  * @param to where it ends, as a fraction of the recording; clips lie completely within the part
+ * @param pictureRate pictures per second of a recording that is a folder of pictures; videos have times of their own
  */
 public record ClipCut(
-        int frames, int height, int width, double clipSeconds, double strideSeconds, double from, double to) {
+        int frames,
+        int height,
+        int width,
+        double clipSeconds,
+        double strideSeconds,
+        double from,
+        double to,
+        double pictureRate) {
     /** Above every length of a clip, in seconds. */
     public static final double LONGEST = 1e6;
 
@@ -39,6 +47,13 @@ public record ClipCut(
                     "cut: the part from %s to %s of a recording; give fractions with 0 <= from < to <= 1"
                             .formatted(from, to));
         }
+        DecodeOptions.NATIVE.withPictureRate(pictureRate); // refuses what is none
+    }
+
+    /** A cut of videos, which have times of their own; folders of pictures are taken to have 25 in a second. */
+    public ClipCut(
+            int frames, int height, int width, double clipSeconds, double strideSeconds, double from, double to) {
+        this(frames, height, width, clipSeconds, strideSeconds, from, to, DecodeOptions.PICTURE_RATE);
     }
 
     /** One clip of the whole recording. */
@@ -53,6 +68,21 @@ public record ClipCut(
 
     /** The same from a part of each recording, given as fractions. */
     public ClipCut part(double from, double to) {
-        return new ClipCut(frames, height, width, clipSeconds, strideSeconds, from, to);
+        return new ClipCut(frames, height, width, clipSeconds, strideSeconds, from, to, pictureRate);
+    }
+
+    /** The same where folders of pictures have so many in a second. */
+    public ClipCut withPictureRate(double pictureRate) {
+        return new ClipCut(frames, height, width, clipSeconds, strideSeconds, from, to, pictureRate);
+    }
+
+    /** The same in frames of another size. */
+    ClipCut withSize(int height, int width) {
+        return new ClipCut(frames, height, width, clipSeconds, strideSeconds, from, to, pictureRate);
+    }
+
+    /** How the recording is decoded at its own size and rate. */
+    DecodeOptions decoding() {
+        return DecodeOptions.NATIVE.withPictureRate(pictureRate);
     }
 }

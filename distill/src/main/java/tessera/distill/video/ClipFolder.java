@@ -21,7 +21,7 @@ import tessera.nn.inference.VideoClip;
 
 /**
  * A folder of labelled videos: {@code FOLDER/<label>/<any video file>}, or {@code FOLDER/<label>.mp4} (or another
- * extension) where a single recording shows a label. Labels and files are sorted by name.
+ * extension) where a single recording shows a label. A folder of numbered pictures is a video too. Labels and files are sorted by name.
  *
  * <p>Hidden files and what operating systems leave in folders are passed over. Everything else must be a video: what its name does
  * not tell is found by opening it, so that no recording is ever left out for its extension.
@@ -106,7 +106,9 @@ public final class ClipFolder {
      */
     public static Optional<String> refusal(Path file) {
         if (Files.isDirectory(file)) {
-            return Optional.of("is a folder, not a video");
+            return PictureFolder.isOne(file)
+                    ? Optional.empty()
+                    : Optional.of("is a folder, not a video nor one of numbered JPEG or PNG frames");
         }
         String name = file.toString().toLowerCase(Locale.ROOT);
         String extension = name.substring(name.lastIndexOf('.') + 1);
@@ -114,7 +116,7 @@ public final class ClipFolder {
             return Optional.empty();
         }
         if (PICTURES.contains(extension)) {
-            return Optional.of("is a picture, not a video");
+            return Optional.of("is a picture, not a video (frames of a recording lie in a folder of their own)");
         }
         VideoReader.program();
         try {
@@ -210,7 +212,7 @@ public final class ClipFolder {
 
     /** How many clips {@link #clips(int, ClipCut)} gives, found by decoding; frames are kept small meanwhile. */
     public long count(int label, ClipCut cut) {
-        ClipCut small = new ClipCut(cut.frames(), 16, 16, cut.clipSeconds(), cut.strideSeconds(), cut.from(), cut.to());
+        ClipCut small = cut.withSize(16, 16);
         // Not Stream.count, which need not look at what is only mapped.
         return videos.get(label).stream()
                 .flatMap(video -> Video.clips(video, small, note -> {}))

@@ -161,9 +161,14 @@ final class FfmpegProgram {
 
     /** With the video in the place of the word VIDEO. */
     private Child start(Path program, String arguments, Path video) {
+        boolean joined = TransportStream.isJoined(video);
+        String opened = joined ? arguments.replace("-protocol_whitelist file", "-protocol_whitelist pipe") : arguments;
+        Stream<String> words =
+                BLANKS.splitAsStream(opened).map(word -> !word.equals("VIDEO") ? word : joined ? "pipe:0" : url(video));
         try {
-            return start(
-                    program, BLANKS.splitAsStream(arguments).map(word -> word.equals("VIDEO") ? url(video) : word));
+            return joined
+                    ? Child.fed(process(program, words), in -> TransportStream.copy(video, in))
+                    : start(program, words);
         } catch (IOException failure) {
             throw new VideoException(
                     program.toString(), "cannot be started (" + failure.getMessage() + ")", REMEDY, failure);
@@ -171,6 +176,10 @@ final class FfmpegProgram {
     }
 
     private Child start(Path program, Stream<String> arguments) throws IOException {
+        return new Child(process(program, arguments));
+    }
+
+    private Process process(Path program, Stream<String> arguments) throws IOException {
         ProcessBuilder builder = new ProcessBuilder(
                 Stream.concat(Stream.of(program.toString()), arguments).toList());
         // Would make FFmpeg write a log file into the current folder.
@@ -181,7 +190,7 @@ final class FfmpegProgram {
             builder.environment()
                     .put(variable, ffmpeg.getParent() + File.pathSeparator + CarriedProgram.standIns(ffmpeg));
         }
-        return new Child(builder.start());
+        return builder.start();
     }
 
     static String executable(String name) {

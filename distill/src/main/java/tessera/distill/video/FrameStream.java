@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * <p>The child writes a line before each frame, as FFmpeg's {@code framecrc} does: number of the stream, time of decoding, time, duration,
  * bytes, check sum. Times are in units that a line {@code #tb 0: 1/90000} gives. For one thread at a time.
  */
-final class FrameStream implements AutoCloseable {
+final class FrameStream implements FrameSource {
     /** What makes the program write so, behind the filters. */
     static final String OUTPUT =
             "-fps_mode passthrough -enc_time_base -1 -threads 1 -pix_fmt rgb24 -c:v rawvideo -f tee "
@@ -50,13 +50,6 @@ final class FrameStream implements AutoCloseable {
     private boolean ended;
 
     /**
-     * @param pixels u8 {@code [height, width, 3]}
-     * @param time seconds
-     * @param duration seconds, 0 where unknown
-     */
-    record Frame(byte[] pixels, double time, double duration) {}
-
-    /**
      * @param file for messages
      * @param silence how long the child may give no frame
      * @param length bytes of a frame
@@ -83,7 +76,7 @@ final class FrameStream implements AutoCloseable {
                     }
                     if (!line.startsWith("#")) {
                         Frame frame = frame(line, in, unit);
-                        if (frame.pixels.length < length) {
+                        if (frame.pixels().length < length) {
                             break;
                         }
                         ahead.put(frame);
@@ -121,9 +114,8 @@ final class FrameStream implements AutoCloseable {
         return line.toString();
     }
 
-    /** The next frame, or null after the last; exceptions as {@link VideoReader#next()}. */
-    @Nullable
-    Frame next() {
+    @Override
+    public @Nullable Frame next() {
         if (ended) {
             return null;
         }

@@ -9,6 +9,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.regex.Pattern;
 
 /** What is known of a video without decoding it: what its headers claim, and from when to when its packets say there are pictures. */
 final class Headers {
@@ -23,6 +24,9 @@ final class Headers {
 
     /** Formats whose clock may begin again or jump midway, as where two recordings were joined; FFmpeg's decoder takes such jumps out. */
     private static final Set<String> JUMPING_CLOCKS = Set.of("mpegts", "mpeg", "ogg");
+
+    /** How programs write of many files at once. */
+    private static final Pattern PATTERN = Pattern.compile("%\\d*d|[*?]");
 
     private Headers() {}
 
@@ -58,8 +62,12 @@ final class Headers {
     }
 
     /** See {@link VideoReader#probe}. */
-    static Found read(Path file, Duration silence) {
+    static Found read(Path file, DecodeOptions options) {
         requireReadable(file);
+        if (Files.isDirectory(file)) {
+            return pictures(file, options.pictureRate());
+        }
+        Duration silence = options.timeout();
         Map<String, String> fields = new HashMap<>();
         try (Child probe = FfmpegProgram.find()
                 .probe(
@@ -99,10 +107,34 @@ final class Headers {
         return new Found(info, format);
     }
 
+    private static Found pictures(Path folder, double rate) {
+        PictureFolder pictures = PictureFolder.open(folder);
+        PictureFolder.Picture first = pictures.colours(0);
+        VideoInfo info = new VideoInfo(
+                folder,
+                first.width(),
+                first.height(),
+                OptionalDouble.of(rate),
+                OptionalDouble.of(pictures.size() / rate),
+                OptionalLong.of(pictures.size()));
+        return new Found(info, "");
+    }
+
     private static void requireReadable(Path file) {
-        VideoException.require(Files.exists(file), file, "does not exist", "check the path");
-        VideoException.require(!Files.isDirectory(file), file, "is a directory, not a video", "name a file");
-        VideoException.require(Files.isRegularFile(file), file, "is no ordinary file", "copy the video into a file");
+        boolean pattern = PATTERN.matcher(String.valueOf(file.getFileName())).find();
+        VideoException.require(
+                Files.exists(file),
+                file,
+                "does not exist",
+                pattern ? "of frames as pictures name the folder that holds them, not a pattern" : "check the path");
+        boolean folder = Files.isDirectory(file);
+        VideoException.require(
+                !folder || PictureFolder.isOne(file),
+                file,
+                "is a directory, not a video",
+                "name a file, or a folder that holds nothing but frames as numbered JPEG or PNG pictures");
+        VideoException.require(
+                folder || Files.isRegularFile(file), file, "is no ordinary file", "copy the video into a file");
         VideoException.require(Files.isReadable(file), file, "may not be read", "check its permissions");
     }
 
@@ -144,9 +176,15 @@ final class Headers {
      *
      * @return empty where packets carry no time stamps, as in a bare stream
      */
-    static Optional<Span> span(Path file, Duration silence) {
-        Packets packets = new Packets("");
-        boolean whole = packets(file, silence, "-read_intervals %+#" + FIRST_PACKETS + ",100000000%", packets);
+    static Optional<Span> span(Path file, DecodeOptions options) {
+        if (Files.isDirectory(file)) {
+            return Optional.of(new Span(0, PictureFolder.open(file).size() / options.pictureRate(), false));
+        }
+        Duration silence = options.timeout();
+        // Of these nothing can be sought.
+        Packets packets = new Packets(TransportStream.isJoined(file) ? "mpegts" : "");
+        boolean whole = packets.format.isEmpty()
+                && packets(file, silence, "-read_intervals %+#" + FIRST_PACKETS + ",100000000%", packets);
         if (!whole || packets.count == FIRST_PACKETS || JUMPING_CLOCKS.contains(packets.format)) {
             packets = new Packets(packets.format);
             packets(file, silence, "", packets);

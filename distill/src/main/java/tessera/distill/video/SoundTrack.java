@@ -30,8 +30,10 @@ public final class SoundTrack {
                     + " samples a second; pass a part of more than 0 s and at most an hour, and 1 or more samples");
         }
         Duration silence = DecodeOptions.NATIVE.timeout();
-        String options = Headers.read(file, silence).options();
-        double start = Headers.span(file, silence).map(Headers.Span::start).orElse(0.0);
+        String options = Headers.read(file, DecodeOptions.NATIVE).options();
+        double start = Headers.span(file, DecodeOptions.NATIVE)
+                .map(Headers.Span::start)
+                .orElse(0.0);
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
         try (Child child = FfmpegProgram.find().decode(arguments(options, start + from, seconds, rate), file)) {
             if (!child.copy(bytes, silence)) {

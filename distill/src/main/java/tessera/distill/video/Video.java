@@ -15,7 +15,7 @@ import tessera.nn.inference.FrameSampling;
 import tessera.nn.inference.VideoClip;
 
 /**
- * Clips out of a video file.
+ * Clips out of a video file, or a folder of numbered JPEG or PNG pictures, whose rate the {@link ClipCut} or {@link DecodeOptions} say.
  *
  * <p>A frame that the video does not have (it is shorter than asked, or damaged) repeats the one before it, and a log line
  * says how many were repeated. Thread-safe: nothing is shared between calls. The exceptions are those of
@@ -57,7 +57,7 @@ public final class Video {
      */
     public static long count(Path file, double rate) {
         DecodeOptions options = DecodeOptions.NATIVE.withFrameRate(rate);
-        return Headers.span(file, options.timeout())
+        return Headers.span(file, options)
                 .map(span -> span.framesAt(rate))
                 .orElseGet(() -> Math.max(1, count(file, options)));
     }
@@ -191,8 +191,8 @@ public final class Video {
 
     private static Part part(Path file, ClipCut cut) {
         double rate = cut.frames() / cut.clipSeconds();
-        DecodeOptions options = DecodeOptions.NATIVE.withFrameRate(rate).withSize(cut.width(), cut.height());
-        Optional<Headers.Span> span = cut.from() > 0 || cut.to() < 1 ? span(file) : Optional.empty();
+        DecodeOptions options = cut.decoding().withFrameRate(rate).withSize(cut.width(), cut.height());
+        Optional<Headers.Span> span = cut.from() > 0 || cut.to() < 1 ? span(file, options) : Optional.empty();
         long from = 0;
         long to = Long.MAX_VALUE;
         if (cut.from() > 0 || cut.to() < 1) {
@@ -203,9 +203,9 @@ public final class Video {
         return new Part(VideoReader.open(file, options.withStart(from), span.orElse(null)), rate, to - from);
     }
 
-    private static Optional<Headers.Span> span(Path file) {
+    private static Optional<Headers.Span> span(Path file, DecodeOptions options) {
         VideoReader.probe(file);
-        return Headers.span(file, DecodeOptions.NATIVE.timeout());
+        return Headers.span(file, options);
     }
 
     /**
@@ -216,13 +216,17 @@ public final class Video {
      * @throws VideoException if the file is missing or no video
      */
     public static VideoInfo measure(Path file) {
-        VideoInfo info = VideoReader.probe(file);
-        Optional<Headers.Span> span = Headers.span(file, DecodeOptions.NATIVE.timeout());
+        return measure(file, DecodeOptions.NATIVE);
+    }
+
+    private static VideoInfo measure(Path file, DecodeOptions options) {
+        VideoInfo info = Headers.read(file, options).info();
+        Optional<Headers.Span> span = Headers.span(file, options);
         // At an even rate, so that fractions are those of time also where the file's frames come irregularly.
         double rate = Math.min(1000, info.frameRate().orElse(0));
         long total = rate > 0 && span.isPresent()
                 ? span.orElseThrow().framesAt(rate)
-                : Math.max(1, count(file, DecodeOptions.NATIVE.withFrameRate(rate)));
+                : Math.max(1, count(file, options.withFrameRate(rate)));
         return new VideoInfo(
                 file,
                 info.width(),
@@ -234,9 +238,9 @@ public final class Video {
 
     /** One clip with its frames spread over the whole part. */
     private static VideoClip spread(Path file, ClipCut cut) {
-        VideoInfo info = measure(file);
+        VideoInfo info = measure(file, cut.decoding());
         long total = info.frames().orElseThrow();
-        DecodeOptions options = DecodeOptions.NATIVE
+        DecodeOptions options = cut.decoding()
                 .withSize(cut.width(), cut.height())
                 .withFrameRate(info.frameRate().orElse(0));
         return sample(file, options, FrameSampling.uniform(firstFrame(cut, total), endFrame(cut, total), cut.frames()));

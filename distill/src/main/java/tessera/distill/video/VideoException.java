@@ -1,5 +1,9 @@
 package tessera.distill.video;
 
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import org.jspecify.annotations.Nullable;
@@ -9,6 +13,8 @@ import org.jspecify.annotations.Nullable;
  * file, what is wrong with it, and what to do next.
  */
 public final class VideoException extends IllegalArgumentException {
+    private static final int LOOKED_AT = 1024;
+
     private static final long serialVersionUID = 1L;
 
     private final String problem;
@@ -32,12 +38,46 @@ public final class VideoException extends IllegalArgumentException {
         return problem;
     }
 
-    /** A file that FFmpeg opened in vain. */
+    /** A file that FFmpeg opened in vain: what it really is, where its first bytes tell. */
     static VideoException undecodable(Path file, String reason) {
+        String start = start(file);
+        String text = start.replaceFirst("^(\u00EF\u00BB\u00BF)?\\s*", "");
+        if (text.startsWith("version https://git-lfs")) {
+            return new VideoException(
+                    file, "is a Git LFS pointer, not the video itself", "fetch that with git lfs pull");
+        }
+        if (text.startsWith("<")) {
+            return new VideoException(file, "is a web page or other markup, not a video", "fetch the file itself");
+        }
+        if (text.startsWith("PK\u0003\u0004") || text.startsWith("Rar!") || text.startsWith("\u001F\u008B")) {
+            return new VideoException(file, "is an archive, not a video", "unpack it and name the video in it");
+        }
+        if (text.startsWith("RIFF") && text.startsWith("WEBP", 8)) {
+            return new VideoException(file, "is a WebP picture, which is not decoded here", "convert it, such as to MP4");
+        }
+        if (!start.isEmpty() && start.chars().allMatch(c -> c == 0)) {
+            return new VideoException(
+                    file, "begins with nothing but zeros, as where a copy was not finished", "fetch it again");
+        }
+        if (reason.contains("moov atom not found")) {
+            return new VideoException(
+                    file,
+                    "cannot be decoded as a video (it has no index, moov, as where a recording or a copy was cut off)",
+                    "fetch it again, or mend it by the program that recorded it");
+        }
         return new VideoException(
                 file,
                 "cannot be decoded as a video" + (reason.isEmpty() ? "" : " (" + reason + ")"),
                 "check that it is the file you mean and that it plays elsewhere, or fetch it again");
+    }
+
+    /** The first bytes, one a character; nothing where they cannot be read. */
+    private static String start(Path file) {
+        try (InputStream in = Files.newInputStream(file)) {
+            return new String(in.readNBytes(LOOKED_AT), StandardCharsets.ISO_8859_1);
+        } catch (IOException unreadable) {
+            return "";
+        }
     }
 
     /** A file of which nothing came for too long. */

@@ -1,12 +1,13 @@
 package tessera.distill.video;
 
 import java.math.BigDecimal;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Reads the frames of a video one after the other: u8 values {@code [height, width, 3]} in RGB order, rotated as the file
- * asks for.
+ * asks for. A folder of numbered JPEG or PNG pictures is read as a video, too.
  *
  * <p>Decoding runs in a child process, the {@code ffmpeg} program that the platform jar of {@code org.bytedeco:ffmpeg}
  * carries, because a decoder fed with damaged files may crash or leak, and then only the child suffers. It also needs
@@ -26,15 +27,15 @@ public final class VideoReader implements AutoCloseable {
     private final VideoInfo info;
     private final String formatOptions;
     private final DecodeOptions options;
-    private FrameStream frames;
+    private FrameSource frames;
     /** Whether the stream begins near the frame that is wanted first. */
     private boolean sought;
 
     /** When the first frame begins, in the stream's time; NaN before it came. */
     private double origin;
 
-    private FrameStream.@Nullable Frame shown;
-    private FrameStream.@Nullable Frame coming;
+    private FrameSource.@Nullable Frame shown;
+    private FrameSource.@Nullable Frame coming;
     /** Of resampled frames, the number behind the last one; unknown until the stream ends. */
     private long end = Long.MAX_VALUE;
 
@@ -46,13 +47,19 @@ public final class VideoReader implements AutoCloseable {
         this.formatOptions = found.options();
         this.options = options;
         double wait = options.frameRate() > 0 ? options.start() / options.frameRate() - SECONDS_BEFORE : 0;
-        this.sought = span != null && !span.jumps() && wait > SECONDS_BEFORE;
+        boolean searchable = span != null && !span.jumps() && !TransportStream.isJoined(info.file());
+        this.sought = searchable && wait > SECONDS_BEFORE;
         this.origin = sought && span != null ? span.start() : Double.NaN;
         this.frames = start(sought ? origin + wait : Double.NaN);
     }
 
     /** @param seconds in the file's time, NaN for its beginning */
-    private FrameStream start(double seconds) {
+    private FrameSource start(double seconds) {
+        if (Files.isDirectory(info.file())) {
+            PictureFolder pictures = PictureFolder.open(info.file());
+            int from = Double.isNaN(seconds) ? 0 : (int) Math.floor(seconds * options.pictureRate());
+            return new PictureFrames(pictures, options, from);
+        }
         int length = Math.multiplyExact(options.width() * options.height(), 3);
         Child child = FfmpegProgram.find().decode(arguments(seconds), info.file());
         return new FrameStream(info.file(), options.timeout(), length, child);
@@ -83,7 +90,7 @@ public final class VideoReader implements AutoCloseable {
 
     /** @param span of the file where it is known */
     static VideoReader open(Path file, DecodeOptions options, Headers.@Nullable Span span) {
-        Headers.Found found = Headers.read(file, options.timeout());
+        Headers.Found found = Headers.read(file, options);
         VideoInfo info = found.info();
         DecodeOptions sized = options.width() == 0 ? options.withSize(info.width(), info.height()) : options;
         if ((long) sized.width() * sized.height() > Headers.MOST_PIXELS) {
@@ -93,7 +100,7 @@ public final class VideoReader implements AutoCloseable {
         }
         boolean searched = span == null && options.start() > 0 && options.frameRate() > 0;
         return new VideoReader(
-                found, sized, searched ? Headers.span(file, options.timeout()).orElse(null) : span);
+                found, sized, searched ? Headers.span(file, options).orElse(null) : span);
     }
 
     /**
@@ -102,7 +109,7 @@ public final class VideoReader implements AutoCloseable {
      * @throws VideoException if the file is missing or no video, or no FFmpeg program is found
      */
     public static VideoInfo probe(Path file) {
-        return Headers.read(file, DecodeOptions.NATIVE.timeout()).info();
+        return Headers.read(file, DecodeOptions.NATIVE).info();
     }
 
     /** Texts for another program, so numbers are written as in Java. */
@@ -142,7 +149,7 @@ public final class VideoReader implements AutoCloseable {
         for (long left = position == 0 ? options.start() : 0; left > 0 && frames.next() != null; left--) {
             // Numbers of frames that are counted, not timed, are found by counting.
         }
-        FrameStream.Frame frame = frames.next();
+        FrameSource.Frame frame = frames.next();
         return frame == null ? null : frame.pixels();
     }
 
@@ -163,8 +170,8 @@ public final class VideoReader implements AutoCloseable {
     }
 
     /** The stream's first frame; from the file's beginning where the search for a later one went too far. */
-    private FrameStream.@Nullable Frame first(long wanted) {
-        FrameStream.Frame frame = frames.next();
+    private FrameSource.@Nullable Frame first(long wanted) {
+        FrameSource.Frame frame = frames.next();
         if (sought && (frame == null || number(frame.time()) > wanted)) {
             sought = false;
             frames.close();
@@ -178,8 +185,8 @@ public final class VideoReader implements AutoCloseable {
         return frame;
     }
 
-    private FrameStream.@Nullable Frame following(FrameStream.Frame last) {
-        FrameStream.Frame next = frames.next();
+    private FrameSource.@Nullable Frame following(FrameSource.Frame last) {
+        FrameSource.Frame next = frames.next();
         if (next == null) {
             double lasts =
                     last.duration() > 0 ? last.duration() : 1 / info.frameRate().orElse(options.frameRate());

@@ -159,7 +159,7 @@ public final class HuggingFaceModel {
         entries.put("hidden_size", config.embedDim());
         entries.put("num_hidden_layers", config.depth());
         entries.put("num_attention_heads", config.heads());
-        entries.put("intermediate_size", 4 * config.embedDim());
+        entries.put("intermediate_size", config.mlpDim());
         entries.put("hidden_act", "gelu");
         entries.put("hidden_dropout_prob", 0.0);
         entries.put("attention_probs_dropout_prob", 0.0);

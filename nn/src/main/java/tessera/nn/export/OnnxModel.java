@@ -190,8 +190,9 @@ public final class OnnxModel {
         int d = config.embedDim();
         String mixed = attention(norm(x, name + "norm1", config.layerNormEps()), name + "attn.");
         String sum = graph.add("Add", List.of(x, layer(mixed, name + "attn.proj", d, d)));
-        String wide = graph.gelu(layer(norm(sum, name + "norm2", config.layerNormEps()), name + "mlp.fc1", 4 * d, d));
-        return graph.add("Add", List.of(sum, layer(wide, name + "mlp.fc2", d, 4 * d)));
+        String wide = graph.gelu(
+                layer(norm(sum, name + "norm2", config.layerNormEps()), name + "mlp.fc1", config.mlpDim(), d));
+        return graph.add("Add", List.of(sum, layer(wide, name + "mlp.fc2", d, config.mlpDim())));
     }
 
     private String attention(String x, String name) {

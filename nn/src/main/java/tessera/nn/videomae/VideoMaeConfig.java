@@ -6,6 +6,7 @@ import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import tessera.nn.Architecture;
+import tessera.nn.Block;
 import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
 import tessera.nn.ConfigEntries;
@@ -33,6 +34,7 @@ import tessera.tensor.Patches;
  * @param keyBias whether attention keys have a bias
  * @param meanPooling whether a clip's feature is the normed mean of its tokens, as in every published model; or else its first
  *     visible token, which BERT's kind of head reads, with no norm but the encoder's
+ * @param mlpDim width between the two layers of the MLP in each block of the encoder; in the decoder it is four times its width
  */
 public record VideoMaeConfig(
         Patches patches,
@@ -49,12 +51,15 @@ public record VideoMaeConfig(
         double outputNormEps,
         boolean encoderNorm,
         boolean keyBias,
-        boolean meanPooling)
+        boolean meanPooling,
+        int mlpDim)
         implements ModelConfig {
 
     private static final int DEEPEST = 1024;
     /** Tokens times width; 2.4 million in the largest published model. */
     private static final long MOST_POSITIONS = 1L << 26;
+    /** MLPs against tokens; 4 in nearly all published models, 48/11 in the largest. */
+    private static final long MOST_TIMES_AS_WIDE = 64;
 
     public VideoMaeConfig {
         require(
@@ -64,8 +69,9 @@ public record VideoMaeConfig(
                 height > 0 && width > 0 && height % patches.patch() == 0 && width % patches.patch() == 0,
                 height + " x " + width + " pixels are no whole number of patches of " + patches.patch());
         require(
-                heads > 0 && embedDim > 0 && embedDim % heads == 0 && depth >= 0,
-                "an encoder of width " + embedDim + ", depth " + depth + " and " + heads + " heads is not possible");
+                heads > 0 && embedDim > 0 && embedDim % heads == 0 && depth >= 0 && mlpDim > 0,
+                "an encoder of width " + embedDim + ", depth " + depth + ", " + heads + " heads and MLPs of " + mlpDim
+                        + " is not possible");
         require(
                 decoderHeads > 0 && decoderDim > 0 && decoderDim % decoderHeads == 0 && decoderDepth >= 0,
                 "a decoder of width " + decoderDim + ", depth " + decoderDepth + " and " + decoderHeads
@@ -74,15 +80,18 @@ public record VideoMaeConfig(
         long cells = (long) (height / patches.patch()) * (width / patches.patch());
         int slots = frames / patches.tubelet();
         double positions = (double) cells * slots * Math.max(embedDim, decoderDim);
-        if (positions > MOST_POSITIONS || Math.max(depth, decoderDepth) > DEEPEST) {
+        if (positions > MOST_POSITIONS
+                || Math.max(depth, decoderDepth) > DEEPEST
+                || mlpDim > MOST_TIMES_AS_WIDE * embedDim) {
             throw new IllegalArgumentException("VideoMAE: " + frames + " frames of " + height + " x " + width
-                    + " pixels, widths of " + embedDim + " and " + decoderDim + " and depths of " + depth + " and "
-                    + decoderDepth + " are more than any model has; pass at most " + DEEPEST + " blocks and "
-                    + MOST_POSITIONS + " tokens times width");
+                    + " pixels, widths of " + embedDim + " and " + decoderDim + ", MLPs of " + mlpDim
+                    + " and depths of " + depth + " and " + decoderDepth
+                    + " are more than any model has; pass at most " + DEEPEST + " blocks, " + MOST_POSITIONS
+                    + " tokens times width and MLPs " + MOST_TIMES_AS_WIDE + " times as wide");
         }
     }
 
-    /** Sizes of a model whose features are means. */
+    /** Sizes of a model whose features are means, with MLPs four times as wide as its tokens. */
     public VideoMaeConfig(
             Patches patches,
             int frames,
@@ -113,7 +122,13 @@ public record VideoMaeConfig(
                 outputNormEps,
                 encoderNorm,
                 keyBias,
-                true);
+                true,
+                fourTimes(embedDim));
+    }
+
+    private static int fourTimes(int embedDim) {
+        // A width that is too large is refused for itself.
+        return Block.MLP_RATIO * Math.min(embedDim, Integer.MAX_VALUE / Block.MLP_RATIO);
     }
 
     private static void require(boolean ok, String problem) {
@@ -201,7 +216,8 @@ public record VideoMaeConfig(
                 outputNorm,
                 encoderNorm,
                 keyBias,
-                meanPooling);
+                meanPooling,
+                mlpDim);
     }
 
     /** Time slots of the token grid. */
@@ -261,6 +277,9 @@ public record VideoMaeConfig(
         if (!meanPooling) { // rare, and files before it do not say
             entries.put("tessera.meanPooling", "false");
         }
+        if (mlpDim != Block.MLP_RATIO * embedDim) { // as rare
+            entries.put("tessera.mlpDim", Integer.toString(mlpDim));
+        }
         return entries;
     }
 
@@ -285,12 +304,14 @@ public record VideoMaeConfig(
     }
 
     private static VideoMaeConfig read(ConfigEntries entries) {
+        int embedDim = entries.integer("embedDim");
+        int mlpDim = entries.metadata().containsKey("tessera.mlpDim") ? entries.integer("mlpDim") : fourTimes(embedDim);
         return new VideoMaeConfig(
                 entries.patches(),
                 entries.integer("frames"),
                 entries.integer("height"),
                 entries.integer("width"),
-                entries.integer("embedDim"),
+                embedDim,
                 entries.integer("depth"),
                 entries.integer("heads"),
                 entries.integer("decoderDim"),
@@ -300,6 +321,7 @@ public record VideoMaeConfig(
                 entries.number("outputNormEps"),
                 Boolean.parseBoolean(entries.text("encoderNorm")),
                 Boolean.parseBoolean(entries.text("keyBias")),
-                Boolean.parseBoolean(entries.metadata().getOrDefault("tessera.meanPooling", "true")));
+                Boolean.parseBoolean(entries.metadata().getOrDefault("tessera.meanPooling", "true")),
+                mlpDim);
     }
 }

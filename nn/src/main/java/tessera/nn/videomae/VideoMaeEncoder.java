@@ -56,8 +56,13 @@ public final class VideoMaeEncoder implements AutoCloseable {
                 : () -> Linear.of(proj, "weight", motion.toPixels(weight).to(compute), bias);
         positions = SinePositions.table(params.device(), compute, config.tokens(), d);
         for (int i = 0; i < config.depth(); i++) {
-            blocks.add(
-                    new Block(params.at("blocks").at(i), d, config.heads(), config.layerNormEps(), config.keyBias()));
+            blocks.add(new Block(
+                    params.at("blocks").at(i),
+                    d,
+                    config.mlpDim(),
+                    config.heads(),
+                    config.layerNormEps(),
+                    config.keyBias()));
         }
         norm = config.encoderNorm() ? new LayerNorm(params.at("norm"), d, config.layerNormEps()) : null;
     }

@@ -152,7 +152,9 @@ record NpyHeader(StoredType type, boolean bigEndian, boolean fortranOrder, long[
             } catch (IllegalArgumentException tooLarge) {
                 throw TensorFileException.malformed(file, "npy", String.valueOf(tooLarge.getMessage()), tooLarge);
             }
-            return new NpyHeader(type, descr.charAt(0) == '>', fortranOrder, shape, bytes);
+            boolean big = descr.startsWith(">")
+                    || (!descr.startsWith("<") && ByteOrder.nativeOrder() == ByteOrder.BIG_ENDIAN);
+            return new NpyHeader(type, big, fortranOrder, shape, bytes);
         }
 
         private StoredType type(String descr) {
@@ -160,9 +162,12 @@ record NpyHeader(StoredType type, boolean bigEndian, boolean fortranOrder, long[
                 throw unsupported(
                         "Python objects (a pickle), which are never read", "save it with a numeric dtype in NumPy");
             }
-            StoredType type = descr.isEmpty() ? null : StoredType.ofNpyCode(descr.substring(1));
-            boolean ordered = descr.startsWith("<") || descr.startsWith(">") || descr.startsWith("|");
-            if (type == null || !ordered || (type.bytes() > 1 && descr.startsWith("|"))) {
+            boolean ordered = !descr.isEmpty() && "<>=|".indexOf(descr.charAt(0)) >= 0;
+            StoredType type = StoredType.ofNpyCode(ordered ? descr.substring(1) : descr);
+            if (type == null && !ordered) {
+                type = StoredType.ofNumpyName(descr);
+            }
+            if (type == null) {
                 throw unsupported(
                         "the dtype " + TensorFileException.quote(descr),
                         "save it as b1, i1, u1, i2, u2, i4, u4, i8, u8, f2, f4, f8 or c8");

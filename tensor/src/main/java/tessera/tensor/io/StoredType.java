@@ -65,14 +65,53 @@ public enum StoredType {
         return null;
     }
 
-    /** The stored type of an npy code without its byte order, such as {@code f4}, or null if there is none. */
+    /**
+     * The stored type of an npy code without its byte order, such as {@code f4}, or null if there is none; NumPy's codes of one letter are
+     * taken where they mean the same everywhere ({@code l} is 4 bytes on Windows and 8 elsewhere).
+     */
     static @Nullable StoredType ofNpyCode(String code) {
+        String full = switch (code) {
+            case "?" -> "b1";
+            case "b" -> "i1";
+            case "B" -> "u1";
+            case "h" -> "i2";
+            case "H" -> "u2";
+            case "i" -> "i4";
+            case "I" -> "u4";
+            case "q" -> "i8";
+            case "Q" -> "u8";
+            case "e" -> "f2";
+            case "f" -> "f4";
+            case "d" -> "f8";
+            case "F" -> "c8";
+            default -> code;
+        };
         for (StoredType type : values()) {
-            if (code.equals(type.npyCode)) {
+            if (full.equals(type.npyCode)) {
                 return type;
             }
         }
         return null;
+    }
+
+    /** The stored type that NumPy calls so, such as {@code float32}, or null if there is none. */
+    static @Nullable StoredType ofNumpyName(String name) {
+        return switch (name) {
+            case "bool" -> BOOL;
+            case "int8" -> I8;
+            case "uint8" -> U8;
+            case "int16" -> I16;
+            case "uint16" -> U16;
+            case "int32" -> I32;
+            case "uint32" -> U32;
+            case "int64" -> I64;
+            case "uint64" -> U64;
+            case "float16", "half" -> F16;
+            case "float32", "single" -> F32;
+            case "float64", "double", "float" -> F64;
+            case "complex64" -> C64;
+            default -> null;
+        };
     }
 
     /** Size of one element in bytes. */

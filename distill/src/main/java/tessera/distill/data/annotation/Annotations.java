@@ -44,12 +44,12 @@ public final class Annotations {
                 format = AnnotationFormat.CSV;
             } else if (table.has("video_id") && table.has("start_timestamp")) {
                 format = AnnotationFormat.EPIC;
-            } else if (table.header().size() == CsvAnnotations.MECCANO_COLUMNS) {
+            } else if (CsvAnnotations.isMeccano(table)) {
                 format = AnnotationFormat.MECCANO;
             } else {
-                throw new IllegalArgumentException(
-                        file + " begins with " + String.join(",", table.header())
-                                + ", by which no format is known; name path,start,end,label in its first line, or pass --format");
+                throw new IllegalArgumentException(file + " begins with " + String.join(",", table.header())
+                        + ", by which no format is known; name path,start,end,label in its first line, or pass"
+                        + " --format");
             }
         }
         return switch (format) {

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -16,9 +17,10 @@ import java.util.stream.IntStream;
 
 /** Annotations in tables. */
 final class CsvAnnotations {
-    static final int MECCANO_COLUMNS = 5;
+    private static final int MECCANO_COLUMNS = 5;
 
     private static final double MECCANO_RATE = 12;
+    private static final String FRAME = "\\d{1,9}(\\.(jpg|png))?";
     private static final Set<String> PLAIN = Set.of("path", "start", "end", "label", "split");
 
     private final Path file;
@@ -44,7 +46,7 @@ final class CsvAnnotations {
             throw table.wrong(0, "has columns without a name or with the same");
         }
         List<String> heads = table.header().stream()
-                .filter(column -> !PLAIN.contains(column))
+                .filter(column -> !PLAIN.contains(column.toLowerCase(Locale.ROOT)))
                 .toList();
         return rows().mapToObj(row -> {
                     Segment segment = Segment.WHOLE;
@@ -94,8 +96,8 @@ final class CsvAnnotations {
         Segment.Span seconds = seconds(row, "start_timestamp", "stop_timestamp").seconds();
         Segment.Span frames = null;
         if (table.has("start_frame") && table.has("stop_frame")) {
-            double first = table.number(row, table.header().indexOf("start_frame"), "start_frame");
-            double last = table.number(row, table.header().indexOf("stop_frame"), "stop_frame");
+            double first = table.number(row, table.place("start_frame"), "start_frame");
+            double last = table.number(row, table.place("stop_frame"), "stop_frame");
             frames = new Segment.Span(first, Math.max(first, last));
         }
         Segment segment = new Segment(seconds, frames, 0, 0);
@@ -161,9 +163,17 @@ final class CsvAnnotations {
         return found;
     }
 
+    /** Whether a table looks so: as many columns, of which the last two are frames. */
+    static boolean isMeccano(CsvTable table) {
+        int row = table.size() - 1;
+        return table.header().size() == MECCANO_COLUMNS
+                && table.cell(row, 3).matches(FRAME)
+                && table.cell(row, 4).matches(FRAME);
+    }
+
     private double frame(int row, int column) {
         String cell = table.cell(row, column);
-        if (!cell.matches("\\d{1,9}(\\.(jpg|png))?")) {
+        if (!cell.matches(FRAME)) {
             throw table.wrong(row, "gives '" + cell + "' as a frame");
         }
         return Double.parseDouble(cell.replaceFirst("\\..*", ""));

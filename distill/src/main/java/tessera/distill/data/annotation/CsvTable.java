@@ -6,21 +6,31 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 
 /**
  * Comma-separated values with quotes (RFC 4180), in UTF-8 with a byte order mark or without. Lines end as on any system, cells lose the
- * blanks around them, and empty lines are passed over. Immutable.
+ * blanks around them, and empty lines are passed over. Where the first line has no comma but semicolons or tabs, as spreadsheets write
+ * where commas are decimal points, these part the cells, and numbers may have such commas. Columns are found by their names in any case.
+ * Immutable.
  */
 public final class CsvTable {
+    /** By which a spreadsheet tells another what parts cells. */
+    private static final Pattern SEPARATOR = Pattern.compile("(?i)sep=[,;\t]?");
+
     private final Path file;
     private final List<List<String>> rows;
     /** Where each row begins, from 1. */
     private final List<Integer> lines;
 
-    private CsvTable(Path file, List<List<String>> rows, List<Integer> lines) {
+    private final boolean decimalCommas;
+
+    private CsvTable(Path file, List<List<String>> rows, List<Integer> lines, boolean decimalCommas) {
         this.file = file;
         this.rows = rows;
         this.lines = lines;
+        this.decimalCommas = decimalCommas;
     }
 
     /**
@@ -46,6 +56,7 @@ public final class CsvTable {
         List<String> row = new ArrayList<>();
         StringBuilder cell = new StringBuilder();
         boolean quoted = false;
+        char parting = parting(text);
         int line = 1;
         int began = 1;
         for (int i = 0; i <= text.length(); i++) {
@@ -60,7 +71,7 @@ public final class CsvTable {
             } else if (c == '"' && cell.toString().isBlank()) {
                 quoted = true;
                 cell.setLength(0);
-            } else if (c == ',' || c == '\n') {
+            } else if (c == parting || c == '\n') {
                 row.add(cell.toString().strip());
                 cell.setLength(0);
             } else {
@@ -69,7 +80,9 @@ public final class CsvTable {
             if (c == '\n') {
                 line++;
                 if (!quoted) {
-                    if (row.size() > 1 || !row.getFirst().isEmpty()) {
+                    boolean told = began == 1
+                            && SEPARATOR.matcher(String.join("", row)).matches();
+                    if (!told && (row.size() > 1 || !row.getFirst().isEmpty())) {
                         rows.add(List.copyOf(row));
                         lines.add(began);
                     }
@@ -85,7 +98,17 @@ public final class CsvTable {
         if (rows.isEmpty()) {
             throw new IllegalArgumentException(file + " is empty; give a table, a row a line, cells parted by commas");
         }
-        return new CsvTable(file, rows, lines);
+        return new CsvTable(file, rows, lines, parting != ',');
+    }
+
+    /** What parts cells, by the first line; what is in quotes parts nothing. */
+    private static char parting(String text) {
+        String first = text.lines().findFirst().orElse("");
+        if (SEPARATOR.matcher(first).matches() && !first.endsWith("=")) {
+            return first.charAt(first.length() - 1);
+        }
+        String bare = first.replaceAll("\"[^\"]*\"", "");
+        return bare.indexOf(',') >= 0 ? ',' : bare.indexOf(';') >= 0 ? ';' : bare.indexOf('\t') >= 0 ? '\t' : ',';
     }
 
     /** The first row. */
@@ -110,7 +133,7 @@ public final class CsvTable {
 
     /** Whether the first row names a column. */
     boolean has(String column) {
-        return header().contains(column);
+        return place(column) >= 0;
     }
 
     /** A cell by its place; empty beyond the end of its row. */
@@ -121,7 +144,24 @@ public final class CsvTable {
 
     /** A cell by the name of its column; empty where there is no such column. */
     String cell(int row, String column) {
-        return cell(row, header().indexOf(column));
+        return cell(row, place(column));
+    }
+
+    /** Where a column is, in just this case or in any; -1 where there is none. */
+    int place(String column) {
+        int exact = header().indexOf(column);
+        return exact >= 0
+                ? exact
+                : IntStream.range(0, header().size())
+                        .filter(i -> header().get(i).equalsIgnoreCase(column))
+                        .findFirst()
+                        .orElse(-1);
+    }
+
+    /** A cell with a decimal point. */
+    private String digits(int row, int column) {
+        String cell = cell(row, column);
+        return decimalCommas ? cell.replace(',', '.') : cell;
     }
 
     /**
@@ -143,7 +183,7 @@ public final class CsvTable {
      * @throws IllegalArgumentException if it is none
      */
     double number(int row, int column, String what) {
-        String cell = cell(row, column);
+        String cell = digits(row, column);
         if (!cell.matches("\\d{1,15}(\\.\\d{1,15})?")) {
             throw wrong(row, "gives '" + cell + "' as " + what);
         }
@@ -156,7 +196,7 @@ public final class CsvTable {
      * @throws IllegalArgumentException if it is neither
      */
     double seconds(int row, String column) {
-        String cell = cell(row, column);
+        String cell = digits(row, place(column));
         if (!cell.matches("(\\d{1,6}:){0,2}\\d{1,12}(\\.\\d{1,15})?")) {
             throw wrong(row, "gives '" + cell + "' as " + column);
         }

@@ -1,9 +1,11 @@
-package tessera.distill.data;
+package tessera.distill.video;
 
 import java.awt.image.BufferedImage;
 import java.awt.image.Raster;
 import java.io.File;
 import java.io.IOException;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -17,13 +19,15 @@ import java.util.regex.Pattern;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
 import javax.imageio.stream.ImageInputStream;
-import tessera.distill.video.ClipFolder;
 
 /**
  * Numbered JPEG or PNG pictures of one size: the frames of a clip in the order of the last number in their names, which rises by
- * the same step from each to the next. Immutable; pictures are read when they are asked for.
+ * the same step from each to the next. What is wrong is an {@link IllegalArgumentException} of one line. Immutable; pictures are read
+ * when they are asked for, by any number of threads.
  */
-final class PictureFolder {
+public final class PictureFolder {
+    private static final int LOOKED_AT = 32;
+    private static final Pattern PICTURE = Pattern.compile(".*\\.(?:jpg|jpeg|png)");
     private static final Pattern NUMBERED = Pattern.compile("^(?:.*\\D)?(\\d{1,18})\\D*\\.(?:jpg|jpeg|png)$");
 
     private final Path folder;
@@ -34,12 +38,34 @@ final class PictureFolder {
         this.files = files;
     }
 
+    /** Whether a folder holds pictures and nothing else, as far as the names of its first files tell. */
+    static boolean isOne(Path folder) {
+        try (DirectoryStream<Path> entries = Files.newDirectoryStream(folder)) {
+            int seen = 0;
+            for (Path entry : entries) {
+                if (ClipFolder.isPassedOver(entry)) {
+                    continue;
+                }
+                String name = String.valueOf(entry.getFileName()).toLowerCase(Locale.ROOT);
+                if (!PICTURE.matcher(name).matches()) {
+                    return false;
+                }
+                if (++seen == LOOKED_AT) {
+                    break;
+                }
+            }
+            return seen > 0;
+        } catch (IOException | DirectoryIteratorException notListed) {
+            return false;
+        }
+    }
+
     /**
      * Lists a folder.
      *
      * @throws IllegalArgumentException if it holds anything else, no picture, or lacks a number
      */
-    static PictureFolder open(Path folder) {
+    public static PictureFolder open(Path folder) {
         if (!Files.isDirectory(folder)) {
             throw new IllegalArgumentException(folder + (Files.exists(folder) ? " is no folder" : " does not exist")
                     + "; it holds a clip's frames as numbered JPEG or PNG files");
@@ -81,28 +107,34 @@ final class PictureFolder {
         }
     }
 
-    Path folder() {
+    /** The folder itself. */
+    public Path folder() {
         return folder;
     }
 
-    int size() {
+    /** How many pictures there are. */
+    public int size() {
         return files.size();
     }
 
-    /** Colours of a picture. */
-    record Picture(int height, int width, float[] values) {}
+    /**
+     * A picture.
+     *
+     * @param values {@code [height, width, 3]} where they are colours, or else {@code [height, width]}
+     */
+    public record Picture(int height, int width, float[] values) {}
 
     /**
      * A frame's colours, {@code [height, width, 3]} in [0, 255].
      *
      * @throws IllegalArgumentException if the file is broken
      */
-    Picture colours(int frame) {
+    public Picture colours(int frame) {
         return colours(files.get(frame));
     }
 
     /** As {@link #colours(int)}, of a single file. */
-    static Picture colours(Path file) {
+    public static Picture colours(Path file) {
         BufferedImage image = decode(file);
         int height = image.getHeight();
         int width = image.getWidth();
@@ -121,7 +153,7 @@ final class PictureFolder {
      *
      * @throws IllegalArgumentException if the file is broken or has not 8 bits
      */
-    Picture levels(int frame) {
+    public Picture levels(int frame) {
         Path file = files.get(frame);
         Raster raster = decode(file).getRaster();
         if (raster.getSampleModel().getSampleSize(0) != 8) {
