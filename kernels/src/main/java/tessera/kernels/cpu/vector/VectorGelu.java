@@ -8,7 +8,7 @@ import tessera.kernels.cpu.Gemm;
 public final class VectorGelu implements Gemm.Gelu {
     private VectorGelu() {}
 
-    /** For {@link Gemm#create}: with vectors of 8, where oneDNN's own takes three times as long as ours; with longer ones null, which leaves it to oneDNN. */
+    /** For {@link Gemm#create} with vectors of 8, where oneDNN's own takes three times as long; null with longer ones, whose GELU is oneDNN's. */
     public static @Nullable VectorGelu forProducts() {
         return VectorMath.LANES > 8 ? null : new VectorGelu();
     }
