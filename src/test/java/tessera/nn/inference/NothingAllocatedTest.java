@@ -36,20 +36,10 @@ class NothingAllocatedTest {
 
     private static final int WIDE = 192;
 
+    /** In a process of its own, whose compiler has seen nothing else. */
     @Test
     void recordedCallsAllocateNothing(@TempDir Path folder) throws Exception {
-        allocateNothing(folder, List.of());
-    }
-
-    @Test
-    void norWithProductsInJava(@TempDir Path folder) throws Exception {
-        allocateNothing(folder, List.of("-Dtessera.native=off"));
-    }
-
-    /** In a process of its own, whose compiler has seen nothing else. */
-    private static void allocateNothing(Path folder, List<String> more) throws Exception {
-        List<String> options = new ArrayList<>(List.of("--add-modules", "jdk.incubator.vector", "-Xmx1g"));
-        options.addAll(more);
+        List<String> options = List.of("--add-modules", "jdk.incubator.vector", "-Xmx1g");
         String told = ChildJava.run(folder, options, Map.of(), 900, Calls.class, folder.toString());
         List<String> lines =
                 told.lines().filter(line -> line.endsWith(" by helpers")).toList();

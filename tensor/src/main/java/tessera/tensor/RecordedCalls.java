@@ -239,8 +239,8 @@ public final class RecordedCalls implements AutoCloseable {
 
     /**
      * As {@link #run(String, Variables, Work)} of work with one result, whose values are written into an array. On a CPU a
-     * recorded call of a model in f32, where the Vector API is usable, allocates nothing on the Java heap (masks that are drawn from the
-     * variables' seed included), and one in bf16 or int8 a few dozen bytes.
+     * recorded call of a model in f32 or less, whose products oneDNN computes, allocates nothing on the Java heap but a few dozen bytes where
+     * random numbers are drawn.
      *
      * @throws IllegalArgumentException if the work has not one result of the array's length
      */

@@ -2,7 +2,6 @@ package tessera.kernels.cpu;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.MatmulShape;
@@ -33,8 +32,32 @@ final class JavaGemm extends Gemm {
         Slots<Tiles> slots = product.type() == DType.F32 ? FLOATS : DOUBLES;
         Tiles tiles = slots.borrow();
         try {
-            tiles.into(product.c(), 0, product.shape().ldc(), product.addend(), product.bias(), product.activation());
-            multiply(tiles, product.shape(), product.a(), 0, product.b(), 0, fromRow, toRow, fromColumn, toColumn);
+            MatmulShape shape = product.shape();
+            long k = shape.k();
+            long rowA = shape.transposeA() ? 1 : shape.lda();
+            long columnA = shape.transposeA() ? shape.lda() : 1;
+            long rowB = shape.transposeB() ? 1 : shape.ldb();
+            long columnB = shape.transposeB() ? shape.ldb() : 1;
+            long depthFrom = 0;
+            do {
+                int depth = (int) Math.min(DEPTH, k - depthFrom);
+                boolean first = depthFrom == 0;
+                boolean gelu = depthFrom + depth == k && product.activation() == Activation.GELU;
+                for (long j = fromColumn; j < toColumn; j += COLUMNS) {
+                    int columns = (int) Math.min(COLUMNS, toColumn - j);
+                    tiles.packB(product.b(), depthFrom * rowB + j * columnB, rowB, columnB, depth, columns);
+                    for (long i = fromRow; i < toRow; i += Tiles.ROWS) {
+                        int rows = (int) Math.min(Tiles.ROWS, toRow - i);
+                        tiles.packA(product.a(), i * rowA + depthFrom * columnA, rowA, columnA, rows, depth);
+                        for (int panel = 0; panel * tiles.width < columns; panel++) {
+                            int from = panel * tiles.width;
+                            tiles.multiply(depth, panel);
+                            tiles.store(product, i, j + from, rows, Math.min(tiles.width, columns - from), first, gelu);
+                        }
+                    }
+                }
+                depthFrom += depth;
+            } while (depthFrom < k);
         } finally {
             slots.giveBack(tiles);
         }
@@ -50,52 +73,18 @@ final class JavaGemm extends Gemm {
             boolean add,
             MemorySegment c,
             long fromC) {
-        Tiles tiles = FLOATS.borrow();
-        try {
-            tiles.into(c, fromC, shape.ldc(), add ? c : null, null, Activation.NONE);
-            multiply(tiles, shape, a, fromA, b, fromB, 0, shape.m(), 0, shape.n());
-        } finally {
-            FLOATS.giveBack(tiles);
-        }
-    }
-
-    /** Into the matrix of these tiles. */
-    private static void multiply(
-            Tiles tiles,
-            MatmulShape shape,
-            MemorySegment a,
-            long fromA,
-            MemorySegment b,
-            long fromB,
-            long fromRow,
-            long toRow,
-            long fromColumn,
-            long toColumn) {
-        long k = shape.k();
-        long rowA = shape.transposeA() ? 1 : shape.lda();
-        long columnA = shape.transposeA() ? shape.lda() : 1;
-        long rowB = shape.transposeB() ? 1 : shape.ldb();
-        long columnB = shape.transposeB() ? shape.ldb() : 1;
-        long depthFrom = 0;
-        do {
-            int depth = (int) Math.min(DEPTH, k - depthFrom);
-            boolean first = depthFrom == 0;
-            boolean last = depthFrom + depth == k;
-            for (long j = fromColumn; j < toColumn; j += COLUMNS) {
-                int columns = (int) Math.min(COLUMNS, toColumn - j);
-                tiles.packB(b, fromB + depthFrom * rowB + j * columnB, rowB, columnB, depth, columns);
-                for (long i = fromRow; i < toRow; i += Tiles.ROWS) {
-                    int rows = (int) Math.min(Tiles.ROWS, toRow - i);
-                    tiles.packA(a, fromA + i * rowA + depthFrom * columnA, rowA, columnA, rows, depth);
-                    for (int panel = 0; panel * tiles.width < columns; panel++) {
-                        int from = panel * tiles.width;
-                        tiles.multiply(depth, panel);
-                        tiles.store(i, j + from, rows, Math.min(tiles.width, columns - from), first, last);
-                    }
-                }
-            }
-            depthFrom += depth;
-        } while (depthFrom < k);
+        MemorySegment result = c.asSlice(fromC * Float.BYTES);
+        Product product = new Product(
+                DType.F32,
+                shape,
+                a.asSlice(fromA * Float.BYTES),
+                b.asSlice(fromB * Float.BYTES),
+                0,
+                null,
+                add ? result : null,
+                Activation.NONE,
+                result);
+        multiply(product, 0, shape.m(), 0, shape.n());
     }
 
     /** The transposed copy, whose rows are as a panel wants them. */
@@ -123,41 +112,8 @@ final class JavaGemm extends Gemm {
         /** Columns of a tile and of a panel of B. */
         final int width;
 
-        // Where a product goes: set for each, so that none makes an object.
-        MemorySegment c = MemorySegment.NULL;
-        long fromC;
-        long ldc;
-
-        @Nullable
-        MemorySegment addend;
-
-        @Nullable
-        MemorySegment bias;
-
-        boolean gelu;
-
         Tiles(int width) {
             this.width = width;
-        }
-
-        /**
-         * Says where the next product goes.
-         *
-         * @param from element where C begins, and the addend
-         */
-        final void into(
-                MemorySegment target,
-                long from,
-                long ld,
-                @Nullable MemorySegment added,
-                @Nullable MemorySegment row,
-                Activation activation) {
-            c = target;
-            fromC = from;
-            ldc = ld;
-            addend = added;
-            bias = row;
-            gelu = activation == Activation.GELU;
         }
 
         static int panelElements(int width) {
@@ -176,9 +132,8 @@ final class JavaGemm extends Gemm {
          *
          * @param row where the tile begins in C
          * @param rows of the tile that exist
-         * @param last whether the activation follows
          */
-        abstract void store(long row, long column, int rows, int columns, boolean first, boolean last);
+        abstract void store(Product to, long row, long column, int rows, int columns, boolean first, boolean gelu);
     }
 
     /** f32 in scalars: sixteen sums in registers. A subclass may have wider tiles. */
@@ -284,22 +239,21 @@ final class JavaGemm extends Gemm {
         }
 
         @Override
-        void store(long row, long column, int rows, int columns, boolean first, boolean last) {
-            MemorySegment to = c;
-            MemorySegment added = first ? addend : to;
-            MemorySegment shift = first ? bias : null;
-            boolean active = last && gelu;
+        void store(Product to, long row, long column, int rows, int columns, boolean first, boolean gelu) {
+            MemorySegment addend = first ? to.addend() : to.c();
+            MemorySegment bias = first ? to.bias() : null;
+            MemorySegment c = to.c();
             for (int r = 0; r < rows; r++) {
-                long at = fromC + (row + r) * ldc + column;
+                long at = (row + r) * to.shape().ldc() + column;
                 for (int j = 0; j < columns; j++) {
                     float value = tile[r * width + j];
-                    if (added != null) {
-                        value += added.getAtIndex(FLOAT, at + j);
+                    if (addend != null) {
+                        value += addend.getAtIndex(FLOAT, at + j);
                     }
-                    if (shift != null) {
-                        value += shift.getAtIndex(FLOAT, column + j);
+                    if (bias != null) {
+                        value += bias.getAtIndex(FLOAT, column + j);
                     }
-                    to.setAtIndex(FLOAT, at + j, active ? Erf.gelu(value) : value);
+                    c.setAtIndex(FLOAT, at + j, gelu ? Erf.gelu(value) : value);
                 }
             }
         }
@@ -404,22 +358,21 @@ final class JavaGemm extends Gemm {
         }
 
         @Override
-        void store(long row, long column, int rows, int columns, boolean first, boolean last) {
-            MemorySegment to = c;
-            MemorySegment added = first ? addend : to;
-            MemorySegment shift = first ? bias : null;
-            boolean active = last && gelu;
+        void store(Product to, long row, long column, int rows, int columns, boolean first, boolean gelu) {
+            MemorySegment addend = first ? to.addend() : to.c();
+            MemorySegment bias = first ? to.bias() : null;
+            MemorySegment c = to.c();
             for (int r = 0; r < rows; r++) {
-                long at = fromC + (row + r) * ldc + column;
+                long at = (row + r) * to.shape().ldc() + column;
                 for (int j = 0; j < columns; j++) {
                     double value = tile[r * WIDTH + j];
-                    if (added != null) {
-                        value += added.getAtIndex(DOUBLE, at + j);
+                    if (addend != null) {
+                        value += addend.getAtIndex(DOUBLE, at + j);
                     }
-                    if (shift != null) {
-                        value += shift.getAtIndex(DOUBLE, column + j);
+                    if (bias != null) {
+                        value += bias.getAtIndex(DOUBLE, column + j);
                     }
-                    to.setAtIndex(DOUBLE, at + j, active ? Erf.gelu(value) : value);
+                    c.setAtIndex(DOUBLE, at + j, gelu ? Erf.gelu(value) : value);
                 }
             }
         }
