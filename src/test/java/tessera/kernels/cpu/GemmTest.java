@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -64,10 +65,26 @@ class GemmTest {
         kinds.add(new Kind("java", new JavaGemm(workers, new HostMemory()), DType.F32, 1e-6));
         kinds.add(new Kind("java", new JavaGemm(workers, new HostMemory()), DType.F64, 1e-14));
         if (OneDnn.finding().usable()) {
-            kinds.add(new Kind("oneDNN", new OneDnnGemm(workers, new HostMemory()), DType.F32, 1e-6));
-            kinds.add(new Kind("oneDNN", new OneDnnGemm(workers, new HostMemory()), DType.F64, 1e-14));
+            kinds.add(new Kind("oneDNN", new OneDnnGemm(workers, new HostMemory(), null), DType.F32, 1e-6));
+            kinds.add(new Kind("oneDNN", new OneDnnGemm(workers, new HostMemory(), null), DType.F64, 1e-14));
         }
         return kinds.stream();
+    }
+
+    /** More rows than one block of those whose GELU follows the product. */
+    @Test
+    void geluFollowsProductsInBlocks() {
+        assumeTrue(OneDnn.finding().usable(), "there is no oneDNN for this processor");
+        Gemm.Gelu gelu = (y, start, n) -> {
+            for (long i = start; i < start + n; i++) {
+                float value = y.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+                y.setAtIndex(ValueLayout.JAVA_FLOAT, i, Erf.gelu(value));
+            }
+        };
+        Gemm gemm = new OneDnnGemm(workers, new HostMemory(), gelu);
+        Case product = new Case(new Kind("oneDNN and its GELU", gemm, DType.F32, 1e-6), false, true, 300, 1501, 3);
+        product.activation = Activation.GELU;
+        product.check();
     }
 
     @Test

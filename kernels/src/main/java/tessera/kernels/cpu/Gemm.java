@@ -33,10 +33,25 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
 
     /** oneDNN where it can be loaded, plain Java otherwise; the first call that falls back logs the reason. */
     public static Gemm create(Workers workers, HostMemory memory) {
+        return create(workers, memory, null);
+    }
+
+    /**
+     * The same.
+     *
+     * @param gelu what oneDNN's f32 products leave their GELU to; null where oneDNN computes it itself
+     */
+    public static Gemm create(Workers workers, HostMemory memory, @Nullable Gelu gelu) {
         if (Fallback.ONE_DNN.usable()) {
-            return new OneDnnGemm(workers, memory);
+            return new OneDnnGemm(workers, memory, gelu);
         }
         return new JavaGemm(workers, memory);
+    }
+
+    /** The GELU of n f32 in place, from element {@code start} on; makes no object. */
+    @FunctionalInterface
+    public interface Gelu {
+        void of(MemorySegment y, long start, int n);
     }
 
     private static final class Fallback {

@@ -1,7 +1,9 @@
 package tessera.kernels.cpu;
 
 import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
+import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.natives.onednn.OneDnn;
 
@@ -9,11 +11,19 @@ import tessera.natives.onednn.OneDnn;
 final class OneDnnGemm extends Gemm {
     private static final int F32 = OneDnnProducts.types(OneDnn.F32, OneDnn.F32, OneDnn.F32);
 
-    private final JavaGemm java;
+    /** Bytes of a block of rows that are still in the second-level cache when their GELU is computed. */
+    private static final long GELU_BYTES = 1 << 18;
+    /** Rows of a block; with fewer, products get slower. */
+    private static final long LEAST_GELU_ROWS = 48;
 
-    OneDnnGemm(Workers workers, HostMemory memory) {
+    private final JavaGemm java;
+    private final @Nullable Gelu gelu;
+
+    /** @param gelu what products leave their GELU to, or null */
+    OneDnnGemm(Workers workers, HostMemory memory, @Nullable Gelu gelu) {
         super(workers, memory);
         this.java = new JavaGemm(workers, memory);
+        this.gelu = gelu;
     }
 
     @Override
@@ -23,7 +33,21 @@ final class OneDnnGemm extends Gemm {
             java.multiply(product, fromRow, toRow, fromColumn, toColumn);
             return;
         }
-        OneDnnProducts.run(F32, product, fromRow, toRow, fromColumn, toColumn);
+        Gelu own = gelu;
+        if (own == null || product.activation() != Activation.GELU) {
+            OneDnnProducts.run(F32, product, product.activation(), fromRow, toRow, fromColumn, toColumn);
+            return;
+        }
+        long columns = toColumn - fromColumn;
+        long blocks = Blocks.ceilDiv(toRow - fromRow, Math.max(LEAST_GELU_ROWS, GELU_BYTES / (columns * Float.BYTES)));
+        long each = Blocks.ceilDiv(toRow - fromRow, blocks);
+        for (long row = fromRow; row < toRow; row += each) {
+            long end = Math.min(toRow, row + each);
+            OneDnnProducts.run(F32, product, Activation.NONE, row, end, fromColumn, toColumn);
+            for (long r = row; r < end; r++) {
+                own.of(product.c(), r * product.shape().ldc() + fromColumn, Math.toIntExact(columns));
+            }
+        }
     }
 
     @Override

@@ -53,14 +53,30 @@ final class OneDnnProducts {
      * @param types of A, B and C; a product's own type does not count
      */
     static void run(int types, Gemm.Product product) {
-        run(types, product, 0, product.shape().m(), 0, product.shape().n());
+        run(
+                types,
+                product,
+                product.activation(),
+                0,
+                product.shape().m(),
+                0,
+                product.shape().n());
     }
 
     /**
      * Some rows and columns of a product, one or more; where these are not all, A, B, the addend and C have the product's own type, and
      * where columns are left out B is not packed.
+     *
+     * @param activation in place of the product's own
      */
-    static void run(int types, Gemm.Product product, long fromRow, long toRow, long fromColumn, long toColumn) {
+    static void run(
+            int types,
+            Gemm.Product product,
+            Activation activation,
+            long fromRow,
+            long toRow,
+            long fromColumn,
+            long toColumn) {
         MatmulShape shape = product.shape();
         MemorySegment bias = product.bias();
         MemorySegment addend = product.addend();
@@ -68,7 +84,7 @@ final class OneDnnProducts {
         long at = (fromRow * shape.ldc() + fromColumn) * size;
         try {
             run(
-                    transposed(types, shape) | (product.activation() == Activation.GELU ? Primitive.GELU : 0),
+                    transposed(types, shape) | (activation == Activation.GELU ? Primitive.GELU : 0),
                     product.layout(),
                     toRow - fromRow,
                     toColumn - fromColumn,

@@ -85,6 +85,25 @@ class FirstRunsTest {
     }
 
     @Test
+    void geluHasTheSameBits() {
+        Random random = new Random(4);
+        for (int n = 0; n <= LONGEST; n++) {
+            for (int round = 0; round < 8; round++) {
+                MemorySegment first = row(random, round % 2 == 1);
+                MemorySegment later = copy(first);
+                VectorRuns.vectorGelu(later, START, n);
+                FirstRuns.gelu(first, START, n);
+                for (int i = 0; i < START + LONGEST; i++) {
+                    assertSameBits(
+                            VectorMath.get(later, i),
+                            VectorMath.get(first, i),
+                            "round " + round + " of " + n + " at " + i);
+                }
+            }
+        }
+    }
+
+    @Test
     void normsHaveTheSameBits() {
         Random random = new Random(3);
         for (int n = 1; n <= LONGEST; n++) {

@@ -24,6 +24,7 @@ import tessera.kernels.cpu.scalar.ScalarTokens;
 import tessera.kernels.cpu.vector.VectorAttention;
 import tessera.kernels.cpu.vector.VectorBf16;
 import tessera.kernels.cpu.vector.VectorElementwise;
+import tessera.kernels.cpu.vector.VectorGelu;
 import tessera.kernels.cpu.vector.VectorInt8;
 import tessera.kernels.cpu.vector.VectorLosses;
 import tessera.kernels.cpu.vector.VectorNorms;
@@ -56,10 +57,10 @@ public final class CpuKernels {
      * @param memory where packed weights and partial sums lie
      */
     public static Kernels create(Workers workers, HostMemory memory) {
-        Gemm gemm = Gemm.create(workers, memory);
         if (VectorApi.usable()) {
-            return vector(workers, gemm, memory);
+            return vector(workers, Gemm.create(workers, memory, VectorGelu.forProducts()), memory);
         }
+        Gemm gemm = Gemm.create(workers, memory);
         Elementwise elementwise = new ScalarElementwise(workers);
         return scalar(workers, elementwise, new GemmMatmul(workers, gemm, elementwise));
     }

@@ -177,6 +177,34 @@ final class FirstRuns {
         return p * Float.intBitsToFloat(Float.floatToRawIntBits(shifted) << VectorRuns.MANTISSA_BITS);
     }
 
+    /** As {@link VectorRuns#gelu}. */
+    static void gelu(MemorySegment y, long start, int n) {
+        FirstRuns arrays = POOL.borrow();
+        arrays.read(y, start, n);
+        for (int i = 0; i < n; i++) {
+            arrays.values[i] *= normalCdf(arrays.values[i]);
+        }
+        arrays.write(y, start, n);
+        POOL.giveBack(arrays);
+    }
+
+    /** One lane of {@link VectorMath#normalCdf}. */
+    private static float normalCdf(float x) {
+        float u = x * x;
+        float p = Math.fma(u, VectorMath.PHI_P_5, VectorMath.PHI_P_4);
+        p = Math.fma(p, u, VectorMath.PHI_P_3);
+        p = Math.fma(p, u, VectorMath.PHI_P_2);
+        p = Math.fma(p, u, VectorMath.PHI_P_1);
+        p = Math.fma(p, u, VectorMath.PHI_P_0);
+        float q = Math.fma(u, VectorMath.PHI_Q_5, VectorMath.PHI_Q_4);
+        q = Math.fma(q, u, VectorMath.PHI_Q_3);
+        q = Math.fma(q, u, VectorMath.PHI_Q_2);
+        q = Math.fma(q, u, VectorMath.PHI_Q_1);
+        q = Math.fma(q, u, 1);
+        float phi = x * p / q + .5f;
+        return x < -VectorMath.PHI_END ? 0 : x > VectorMath.PHI_END ? 1 : phi;
+    }
+
     /** One lane of {@link VectorMath#max}. */
     private static float larger(float best, float x) {
         return x > best ? x : best;

@@ -48,7 +48,20 @@ final class VectorMath {
     private static final float EXP_HIGH = 89;
 
     /** Where the normal distribution function is 0 or 1 to f32. */
-    private static final float PHI_END = 5.7f;
+    static final float PHI_END = 5.7f;
+    /** Coefficients of P and Q of the normal distribution function, that of u^i in {@code PHI_P_i} and {@code PHI_Q_i}. */
+    static final float PHI_P_0 = 3.989422e-01f;
+
+    static final float PHI_P_1 = 3.4941208e-02f;
+    static final float PHI_P_2 = 4.7408324e-03f;
+    static final float PHI_P_3 = 1.793946e-04f;
+    static final float PHI_P_4 = 6.374194e-06f;
+    static final float PHI_P_5 = 2.158026e-08f;
+    static final float PHI_Q_1 = 2.5425008e-01f;
+    static final float PHI_Q_2 = 2.9260717e-02f;
+    static final float PHI_Q_3 = 1.9445568e-03f;
+    static final float PHI_Q_4 = 7.676813e-05f;
+    static final float PHI_Q_5 = 1.164962e-06f;
 
     private VectorMath() {}
 
@@ -156,15 +169,15 @@ final class VectorMath {
     /** The normal distribution function within 2e-7: 1/2 + x P(x^2) / Q(x^2), a minimax fit on |x| <= 5.7. */
     static FloatVector normalCdf(FloatVector x) {
         FloatVector u = x.mul(x);
-        FloatVector p = u.fma(all(2.158026e-08f), all(6.374194e-06f));
-        p = p.fma(u, all(1.793946e-04f));
-        p = p.fma(u, all(4.7408324e-03f));
-        p = p.fma(u, all(3.4941208e-02f));
-        p = p.fma(u, all(3.989422e-01f));
-        FloatVector q = u.fma(all(1.164962e-06f), all(7.676813e-05f));
-        q = q.fma(u, all(1.9445568e-03f));
-        q = q.fma(u, all(2.9260717e-02f));
-        q = q.fma(u, all(2.5425008e-01f));
+        FloatVector p = u.fma(all(PHI_P_5), all(PHI_P_4));
+        p = p.fma(u, all(PHI_P_3));
+        p = p.fma(u, all(PHI_P_2));
+        p = p.fma(u, all(PHI_P_1));
+        p = p.fma(u, all(PHI_P_0));
+        FloatVector q = u.fma(all(PHI_Q_5), all(PHI_Q_4));
+        q = q.fma(u, all(PHI_Q_3));
+        q = q.fma(u, all(PHI_Q_2));
+        q = q.fma(u, all(PHI_Q_1));
         q = q.fma(u, all(1));
         FloatVector phi = x.mul(p).div(q).add(0.5f);
         phi = phi.blend(0, x.compare(VectorOperators.LT, -PHI_END));

@@ -58,7 +58,13 @@ public final class VectorNorms extends ScalarNorms {
         MemorySegment mean = statistics == null ? null : statistics.mean().segment();
         MemorySegment rstd = statistics == null ? null : statistics.rstd().segment();
         workers.repeatableFor(shape.rows(), grain(cols), (worker, from, to) -> {
-            for (long r = from; r < to; r++) {
+            long r = from;
+            if (LANES <= 8 && cols % (2 * LANES) == 0) {
+                for (; r + 2 <= to && !FirstRuns.take(0); r += 2) {
+                    NormRows.two(x, r * cols, cols, eps, gamma, beta, y, mean, rstd, r);
+                }
+            }
+            for (; r < to; r++) {
                 long row = r * cols;
                 boolean early = FirstRuns.take(cols);
                 float sum = early ? FirstRuns.sum(x, row, cols) : VectorRuns.sum(x, row, cols);

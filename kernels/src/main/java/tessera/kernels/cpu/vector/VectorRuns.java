@@ -169,6 +169,26 @@ final class VectorRuns {
         return VectorMath.sum(sum);
     }
 
+    /** {@code y = y Phi(y)} for n elements. */
+    static void gelu(MemorySegment y, long start, int n) {
+        if (FirstRuns.take(n)) {
+            FirstRuns.gelu(y, start, n);
+        } else {
+            vectorGelu(y, start, n);
+        }
+    }
+
+    static void vectorGelu(MemorySegment y, long start, int n) {
+        int end = whole(n);
+        for (int i = 0; i < end; i += LANES) {
+            store(VectorMath.gelu(load(y, start + i)), y, start + i);
+        }
+        if (end < n) {
+            VectorMask<Float> mask = first(n - end);
+            store(VectorMath.gelu(load(y, start + end, mask)), y, start + end, mask);
+        }
+    }
+
     /**
      * e to the power x for x up to 88 within {@code (2 + |x|) 2^-23} of itself, which is enough for weights of a softmax, as those of a
      * large |x| are small beside 1; below 2^-126 it is 0, of NaN it is NaN.
