@@ -239,7 +239,8 @@ class VideoTest {
         assertTrue(refusal(folder).contains("is a directory"));
         assertTrue(refusal(Files.createFile(folder.resolve("empty.mp4"))).contains("cannot be decoded"));
         String pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n";
-        assertTrue(refusal(Files.writeString(folder.resolve("lfs.mp4"), pointer)).contains("git lfs pull"));
+        assertTrue(
+                refusal(Files.writeString(folder.resolve("lfs.mp4"), pointer)).contains("git lfs pull"));
         assertTrue(refusal(Files.writeString(folder.resolve("page.mp4"), "\n <!DOCTYPE html><html></html>"))
                 .contains("is a web page or other markup, not a video; fetch the file itself"));
         assertTrue(refusal(Files.write(folder.resolve("zip.mp4"), new byte[] {'P', 'K', 3, 4, 0, 0}))

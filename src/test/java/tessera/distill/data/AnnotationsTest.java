@@ -102,8 +102,8 @@ class AnnotationsTest {
     void epicKitchens() throws IOException {
         String rows =
                 "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,stop_frame,narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes\n"
-                    + "P07_3_0,P07,P07_3,00:00:00.560,00:00:02.00,00:01:01.25,120,3672,fetch"
-                    + " pan,fetch,0,pan:big,5,\"['pan:big', 'lid']\",\"[5, 8]\"\n";
+                        + "P07_3_0,P07,P07_3,00:00:00.560,00:00:02.00,00:01:01.25,120,3672,fetch"
+                        + " pan,fetch,0,pan:big,5,\"['pan:big', 'lid']\",\"[5, 8]\"\n";
         Annotation words = one(
                 "P07_3", both(2, 61.25, 120, 3672, 0), "fetch pan:big", Map.of("verb", "fetch", "noun", "pan:big"), "");
         assertEquals(List.of(words), read("EPIC_100_train.csv", rows));
@@ -127,7 +127,7 @@ class AnnotationsTest {
                 read(
                         "EPIC_100_test_timestamps.csv",
                         "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,stop_frame\n"
-                            + "P01_1_0,P01,P01_1,00:00:02.851,00:00:02.86,00:00:03.87,143,193\n"));
+                                + "P01_1_0,P01,P01_1,00:00:02.851,00:00:02.86,00:00:03.87,143,193\n"));
     }
 
     @Test

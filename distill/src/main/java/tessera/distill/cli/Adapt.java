@@ -13,10 +13,10 @@ import tessera.distill.train.WarmStart;
         description = {
             "Make a student for the kind of videos that you have, from unlabelled ones: DIR and the folders below it.",
             "Videos are cut into clips, their optical flow is computed, a model of flow learns to reconstruct it and"
-                + " teaches the student, which ends up in RUN/student.safetensors. With --random a model of RGB does"
-                + " so too. The same command goes on where it was stopped.",
+                    + " teaches the student, which ends up in RUN/student.safetensors. With --random a model of RGB does"
+                    + " so too. The same command goes on where it was stopped.",
             "Clips of your own in the layout of pretrain (DIR/rgb/..., and DIR/flow and DIR/pose where you have them)"
-                + " are taken as they are; heat maps of hands for cut clips may be put beside them, in RUN/clips/pose."
+                    + " are taken as they are; heat maps of hands for cut clips may be put beside them, in RUN/clips/pose."
         })
 final class Adapt extends ToolCommand {
 

@@ -64,8 +64,8 @@ final class Distill extends ToolCommand {
             paramLabel = "[NAME:]MODALITY=FILE",
             description =
                     "For example rgb=runs/rgb,flow=runs/flow,pose=runs/pose: folders of pretrain (for class scores, of"
-                        + " train or distill), or model files. For class scores there may be several of one modality,"
-                        + " each with a name of its own: small:rgb=runs/small,large:rgb=runs/large.")
+                            + " train or distill), or model files. For class scores there may be several of one modality,"
+                            + " each with a name of its own: small:rgb=runs/small,large:rgb=runs/large.")
     private List<NamedTeacher> teachers = List.of();
 
     @Option(names = "--target", paramLabel = "DIR", description = "Unlabelled target clips.")

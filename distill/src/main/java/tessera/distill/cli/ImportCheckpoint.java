@@ -53,8 +53,8 @@ import tessera.tensor.io.SafetensorsShards;
             "Make a student of a public VideoMAE, Swin3D or STLT checkpoint in safetensors (original, Hugging Face or"
                     + " torchvision names).",
             "The head of a fine-tuned model is kept, with the labels of a Hugging Face config.json or of a text file,"
-                + " so that predict names its classes at once; so are several heads of a Swin3D or STLT, such as verb"
-                + " and noun.",
+                    + " so that predict names its classes at once; so are several heads of a Swin3D or STLT, such as verb"
+                    + " and noun.",
             "A model of pretrain needs no sizes, public files tell their own. Of a model of pictures, --modality audio"
                     + " or flow makes one that gives the same for a spectrogram in all three channels, or for flow as a"
                     + " picture (u, v, 0) of up to 20 pixels. A decoder is left. Every missing, misshapen or unexpected"

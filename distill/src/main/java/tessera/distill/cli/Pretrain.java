@@ -30,8 +30,8 @@ import tessera.nn.videomae.VideoMaeConfig;
         description = {
             "Train a masked autoencoder of one modality on labelled source and unlabelled target clips.",
             "Clips of your own: DIR/<modality>/<label>/<name>.npy with rgb u8 [T,H,W,3] (or a video file), flow f32"
-                + " [T,H,W,2] in pixels, pose f32 [T,h,w,21] in [0,1]; H = W and h = w. The target's label folder may"
-                + " have any name.",
+                    + " [T,H,W,2] in pixels, pose f32 [T,h,w,21] in [0,1]; H = W and h = w. The target's label folder may"
+                    + " have any name.",
             "The model ends up in DIR/model.safetensors of --out; stopped runs resume by the same command."
         })
 final class Pretrain extends ToolCommand {

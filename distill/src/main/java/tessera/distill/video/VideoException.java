@@ -53,7 +53,8 @@ public final class VideoException extends IllegalArgumentException {
             return new VideoException(file, "is an archive, not a video", "unpack it and name the video in it");
         }
         if (text.startsWith("RIFF") && text.startsWith("WEBP", 8)) {
-            return new VideoException(file, "is a WebP picture, which is not decoded here", "convert it, such as to MP4");
+            return new VideoException(
+                    file, "is a WebP picture, which is not decoded here", "convert it, such as to MP4");
         }
         if (!start.isEmpty() && start.chars().allMatch(c -> c == 0)) {
             return new VideoException(
