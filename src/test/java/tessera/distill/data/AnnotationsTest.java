@@ -124,10 +124,10 @@ class AnnotationsTest {
         assertEquals(List.of(classes), read("EPIC_100_train.csv", rows));
         assertEquals(
                 List.of(one("P01_1", both(2.86, 3.87, 143, 193, 0), "", Map.of(), "")),
-                read(
-                        "EPIC_100_test_timestamps.csv",
-                        "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,stop_frame\n"
-                                + "P01_1_0,P01,P01_1,00:00:02.851,00:00:02.86,00:00:03.87,143,193\n"));
+                read("EPIC_100_test_timestamps.csv", """
+                        narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,stop_frame
+                        P01_1_0,P01,P01_1,00:00:02.851,00:00:02.86,00:00:03.87,143,193
+                        """));
     }
 
     @Test

@@ -143,8 +143,8 @@ final class TimingOption {
     private static double secondsOfProcess() {
         try {
             String process = Files.readString(PROCESS);
-            String[] words = process.substring(process.lastIndexOf(')') + 2).split(" ");
-            double now = Double.parseDouble(Files.readString(SYSTEM).split(" ")[0]);
+            String[] words = process.substring(process.lastIndexOf(')') + 2).split(" ", -1);
+            double now = Double.parseDouble(Files.readString(SYSTEM).split(" ", -1)[0]);
             return now - Double.parseDouble(words[BEGUN]) / TICKS_PER_SECOND;
         } catch (IOException | NumberFormatException | IndexOutOfBoundsException notLinux) {
             return ProcessHandle.current()

@@ -280,7 +280,7 @@ final class OwnKernel extends Contender {
         long d = dy.size(2);
         Tensor logSumExp = own(empty(dy.size(0), config.heads(), n));
         int width = Math.toIntExact(d / config.heads());
-        Strides packed = new Strides(3 * n * d, width, 3 * d);
+        Strides packed = new Strides(3L * n * d, width, 3 * d);
         Strides single = new Strides(n * d, width, d);
         AttentionShape shape = new AttentionShape(
                 dy.size(0), config.heads(), n, n, width, 1 / Math.sqrt(width), packed, packed, packed, single, 0);

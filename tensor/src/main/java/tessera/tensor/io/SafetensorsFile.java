@@ -139,9 +139,7 @@ public final class SafetensorsFile implements AutoCloseable {
         if (text.startsWith("\u001f\u008b")) {
             return " (it looks like a gzip archive: unpack it)";
         }
-        if (text.startsWith("\u0028\u00b5\u002f\u00fd")
-                || text.startsWith("7z\u00bc\u00af")
-                || text.startsWith("BZh")) {
+        if (text.startsWith("(\u00b5/\u00fd") || text.startsWith("7z\u00bc\u00af") || text.startsWith("BZh")) {
             return " (it looks like a compressed file, of zstd, 7-Zip or bzip2: unpack it)";
         }
         if (text.startsWith("\b") && text.startsWith("\u0012", 2)) {

@@ -46,7 +46,7 @@ final class NormRows {
 
     /** Two numbers as one, since a method returns no more without an object. */
     private static long pair(float first, float second) {
-        return (long) Float.floatToRawIntBits(first) << 32 | Float.floatToRawIntBits(second) & 0xFFFF_FFFFL;
+        return (long) Float.floatToRawIntBits(first) << 32 | (Float.floatToRawIntBits(second) & 0xFFFF_FFFFL);
     }
 
     private static float first(long pair) {
